@@ -1,0 +1,5 @@
+"""`python -m runicorn` is `runicorn`."""
+
+from runicorn.cli import entry
+
+entry()

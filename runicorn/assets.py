@@ -1,0 +1,25 @@
+"""Read a page from `static/`: in a copy, a wheel, an editable install and a zip. Knows names, not types."""
+
+import os
+
+from . import __file__ as _package_file
+from . import __loader__ as _loader
+
+_PACKAGE = os.path.dirname(_package_file)
+_PLACES = (os.path.join(_PACKAGE, "static"), os.path.join(os.path.dirname(_PACKAGE), "static"))
+
+
+def read(name):
+    """Return the bytes of the file `name` (such as "index.html" or "uplot/uPlot.iife.min.js") below `static/`.
+
+    Raises FileNotFoundError if there is none, or if `name` could leave the folder.
+    """
+    parts = name.split("/")
+    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+        raise FileNotFoundError(name)
+    for place in _PLACES:
+        try:
+            return _loader.get_data(os.path.join(place, *parts))    # the loader's own reader: works inside a zip too
+        except OSError:
+            continue
+    raise FileNotFoundError(name)

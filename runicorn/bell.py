@@ -1,0 +1,75 @@
+"""There is news: whoever changed something rings its topic, whoever waits for that topic wakes up. Keeps numbers, never the news itself."""
+
+import secrets
+import threading
+import time
+
+WATCHED_SECONDS = 30    # longer than one long poll, so a page that asks again at once stays "watched" without a gap
+TOPICS_KEPT = 20_000    # older topics are forgotten; who waits from before that is told everything changed
+
+
+class Bell:
+    """Numbered topics. A news number is `boot.n`: `boot` names this process's bell, `n` counts rings."""
+
+    def __init__(self, clock=time.monotonic):
+        self.boot = secrets.token_hex(4)
+        self._clock = clock
+        self._n = 0
+        self._forgotten = 0                 # the largest number among topics dropped
+        self._rung = {}                     # topic -> number of its last ring, oldest first
+        self._waited = {}                   # topic -> when somebody last waited for it
+        self._condition = threading.Condition()
+
+    def now(self):
+        """Return the present news number, `boot.n`; take it before reading the data it stands for."""
+        with self._condition:
+            return f"{self.boot}.{self._n}"
+
+    def ring(self, topic):
+        """Say that `topic` (str) changed. Never blocks for long, never raises."""
+        with self._condition:
+            self._n += 1
+            self._rung.pop(topic, None)
+            self._rung[topic] = self._n
+            if len(self._rung) > TOPICS_KEPT:
+                oldest = next(iter(self._rung))
+                self._forgotten = self._rung.pop(oldest)
+            self._condition.notify_all()
+
+    def wait(self, since, topics, timeout):
+        """Wait until one of `topics` was rung after `since`, at most `timeout` seconds.
+
+        Returns {"news": str, "topics": [str, …]}, with "reset": True when `since` is not a number of this bell
+        (another process, or so old that topics were forgotten): then everything may have changed.
+        """
+        topics = set(topics)
+        boot, _, number = since.partition(".")
+        deadline = self._clock() + timeout
+        with self._condition:
+            self._look(topics)
+            if boot != self.boot or not number.isdecimal() or int(number) < self._forgotten:
+                return {"news": f"{self.boot}.{self._n}", "topics": sorted(topics), "reset": True}
+            while True:
+                changed = sorted(topic for topic in topics if self._rung.get(topic, 0) > int(number))
+                left = deadline - self._clock()
+                if changed or left <= 0:
+                    self._look(topics)
+                    return {"news": f"{self.boot}.{self._n}", "topics": changed}
+                self._condition.wait(left)
+
+    def look(self, topics):
+        """Note that somebody looks at `topics` now, without waiting."""
+        with self._condition:
+            self._look(topics)
+
+    def watched(self):
+        """Return the set of topics somebody waited for, or looked at, within the last 30 s."""
+        with self._condition:
+            oldest = self._clock() - WATCHED_SECONDS
+            self._waited = {topic: when for topic, when in self._waited.items() if when >= oldest}
+            return set(self._waited)
+
+    def _look(self, topics):
+        when = self._clock()
+        for topic in topics:
+            self._waited[topic] = when

@@ -1,0 +1,1 @@
+"""Glue to training frameworks: one small file each, importing its framework only when used."""

@@ -1,0 +1,283 @@
+"""Names and paths of a root and a run, strict JSON, and replacing a file whole. Knows the format (README, "Format"), opens no run."""
+
+import json
+import math
+import os
+import re
+import secrets
+import stat
+import time
+import unicodedata
+from pathlib import Path
+
+from runicorn.errors import LayoutError
+
+FORMAT = 1                          # `format` in meta.json; a larger one was made by a newer Runicorn
+META, STATUS, SUMMARY = "meta.json", "status.json", "summary.json"
+SMALL = (META, STATUS, SUMMARY)
+RUNS = "runs"
+HIDDEN = ".runicorn"                # below a root: live files and manifests
+SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
+NAME_BYTES = 240                    # what any disk takes in one component, with room for our ".tmp" endings
+KEPT = frozenset(" ._-=+,@()")
+DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")      # names Windows keeps for itself
+SUFFIX = re.compile(r"~[0-9a-f]{6}$")
+RUN_ID = re.compile(r"^\d{8}_\d{6}_[0-9a-f]{6}$")
+OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d+))?(?:\.(\d+))?\.(jsonl|txt)$")
+ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl"}
+
+
+# -- where things are ---------------------------------------------------------------------------------------------
+
+def home_dir(environ=os.environ):
+    """Return Runicorn's own folder on this machine (Path): RUNICORN_HOME, else ~/.runicorn."""
+    if environ.get("RUNICORN_HOME"):
+        return Path(environ["RUNICORN_HOME"]).expanduser()
+    return Path("~").expanduser() / ".runicorn"
+
+
+def default_root(storage=None, environ=os.environ):
+    """Return the root (Path): `storage`, else RUNICORN_DIR, else "root" in config.json, else HOME_DIR/experiments."""
+    chosen = storage or environ.get("RUNICORN_DIR") or _configured_root(home_dir(environ))
+    return Path(chosen).expanduser() if chosen else home_dir(environ) / "experiments"
+
+
+def _configured_root(home):
+    try:
+        config = json.loads((home / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):       # absent or broken: `settings` reports it where a user can mend it
+        return None
+    root = config.get("root") if isinstance(config, dict) else None
+    return root if isinstance(root, str) else None
+
+
+def run_path(project, name, run_id):
+    """Return the path of a run relative to its root, with "/" between the parts (str)."""
+    return "/".join((slug(project), slug(name), RUNS, slug(run_id)))
+
+
+def split_run_path(path):
+    """Return (project slug, name slug, id) of "project/name/runs/id"; raises LayoutError for anything else."""
+    parts = safe_relative(path).split("/")
+    if len(parts) != 4 or parts[2] != RUNS or parts[0] == HIDDEN:
+        raise LayoutError(f"{path!r} is not project/name/runs/id")
+    return parts[0], parts[1], parts[3]
+
+
+def new_run_id(now=None):
+    """Return a fresh run id, the writer's local time and 24 random bits: "20250123_180000_abc123"."""
+    return time.strftime("%Y%m%d_%H%M%S_", time.localtime(now)) + secrets.token_hex(3)
+
+
+def stamp(now=None):
+    """Return the stamp that opens a log line: "[2025-01-23 18:30:45+0800] ", local time with its offset."""
+    return time.strftime("[%Y-%m-%d %H:%M:%S%z] ", time.localtime(now))
+
+
+def own_file(stem, attempt=1, rank=0):
+    """Return the file name of `stem` ("events", "logs" or "system") for an attempt (1, 2, …) and a rank (0, 1, …)."""
+    middle = (f".rank{rank}" if rank else "") + (f".{attempt}" if attempt > 1 else "")
+    return f"{stem}{middle}.{ENDINGS[stem]}"
+
+
+def parse_own(name):
+    """Return (stem, attempt, rank) of an append-only file of a run, or None if `name` is none of them."""
+    found = OWN.match(name)
+    if not found or ENDINGS[found[1]] != found[4]:
+        return None
+    return found[1], int(found[3] or 1), int(found[2] or 0)
+
+
+def is_own(name):
+    """Whether `name` (relative to the run) is one of the run's own files: always mirrored."""
+    return name in SMALL or parse_own(name) is not None
+
+
+# -- names --------------------------------------------------------------------------------------------------------
+
+def slug(name):
+    """Return the folder name for any text: reversible unless cut, at most 120 bytes, distinct for distinct names.
+
+    Letters (NFC), digits, space and ._-=+,@() stay; other characters, a leading dot, a trailing dot or space and
+    Windows device names are percent-escaped. If the result differs from `name`, "~" and six hex digits of the
+    name's SHA-256 follow.
+    """
+    if not name:
+        raise LayoutError("a project, a name or a run id can't be empty")
+    normal = unicodedata.normalize("NFC", name)
+    return _escaped(name, normal, lambda c: c in KEPT or unicodedata.category(c)[0] in "LMN", SLUG_BYTES)
+
+
+def unslug(text):
+    """Return the name a slug was made from; a slug that had to be cut gives its beginning."""
+    return _unescape(SUFFIX.sub("", text)) if SUFFIX.search(text) else text
+
+
+def connection_slug(name):
+    """Return the mirror folder of a connection: "GPU Server 1" is "gpu-server-1"."""
+    return slug(re.sub(r"[\s/\\]+", "-", name.strip().lower()) or name)
+
+
+def local_name(component, hidden=True):
+    """Return a component of a server's path as it may stand on any disk; safe ones stay as they are.
+
+    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours).
+    """
+    tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
+    return _escaped(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden)
+
+
+def _escaped(name, normal, keep, limit, hidden=False):
+    out = [c if keep(c) else _escape(c) for c in normal]
+    if out[0] == "." and not hidden:
+        out[0] = "%2E"
+    if out[-1] in (".", " "):
+        out[-1] = _escape(out[-1])
+    if DEVICES.match(normal):
+        out[0] = _escape(normal[0])
+    text = "".join(out)
+    if text == name and len(text.encode("utf-8", "surrogateescape")) <= limit:
+        return text
+    from hashlib import sha256      # here: most names need no hash, and `import runicorn` must stay light
+    suffix = "~" + sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    return _cut(out, limit - len(suffix)) + suffix
+
+
+def _escape(character):
+    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _unescape(text):
+    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), text.encode("utf-8", "surrogateescape"))
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _cut(pieces, limit):
+    used, kept = 0, []
+    for piece in pieces:
+        used += len(piece.encode("utf-8", "surrogateescape"))
+        if used > limit:
+            break
+        kept.append(piece)
+    return "".join(kept)
+
+
+# -- paths that somebody else sent --------------------------------------------------------------------------------
+
+def safe_relative(path, depth=32):
+    """Return `path` if it is relative, of at most `depth` parts, and has no empty, "." or ".." part and no NUL.
+
+    Raises LayoutError otherwise. A path that passes may still hold names this disk can't: see `local_path`.
+    """
+    parts = path.split("/")
+    if "\0" in path or len(parts) > depth or any(part in ("", ".", "..") for part in parts):
+        raise LayoutError(f"the path {path[:200]!r} is not a plain relative path")
+    return path
+
+
+def local_path(folder, path):
+    """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile path
+    and for one that would pass through a symbolic link."""
+    here = Path(folder)
+    for level, part in enumerate(safe_relative(path).split("/")):
+        here = here / local_name(part, hidden=level > 0)
+        if here.is_symlink():
+            raise LayoutError(f"{here} is a symbolic link; the mirror never follows one")
+    return here
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+def to_json(value):
+    """Return strict JSON text (str): NaN and infinities as "NaN", "Infinity", "-Infinity", everything exact."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(strict(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def strict(value):
+    """Return `value` with every NaN and infinity below it replaced by its string."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if value != value else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(item) for item in value]
+    return value
+
+
+def number(value):
+    """Return the float that a JSON value stands for ("NaN" and the infinities included), or None if it is no number."""
+    if isinstance(value, bool):
+        return float(value)
+    if isinstance(value, (int, float)):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    if value in ("NaN", "Infinity", "-Infinity"):
+        return float(value)
+    return None
+
+
+def read_json(path, limit=64 << 20):
+    """Return the dict in a small JSON file, or None if the file is absent, larger than `limit` bytes, or no JSON object."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(limit + 1)
+        value = json.loads(raw) if len(raw) <= limit else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def replace_file(path, data, mode=None, durable=False):
+    """Write `data` (bytes) beside `path` and rename it over `path`. Raises OSError; then the old file is as it was.
+
+    mode: permission bits (default: by the umask). durable: fsync before the rename.
+    """
+    path = os.fspath(path)
+    beside = f"{path}.{os.getpid()}-{secrets.token_hex(3)}.tmp"
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
+                         0o666 if mode is None else mode)
+    try:
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view):]
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(beside, path)
+    except BaseException:
+        try:
+            os.unlink(beside)
+        except OSError:
+            pass        # the first error is the one worth telling
+        raise
+
+
+def make_folders(root, path):
+    """Make the folders `path` (str, relative, "/") below `root`; each new one copies the root's mode and group."""
+    os.makedirs(root, exist_ok=True)
+    like = os.stat(root)
+    here = os.fspath(root)
+    for part in path.split("/"):
+        here = os.path.join(here, part)
+        try:
+            os.mkdir(here)
+        except FileExistsError:
+            continue
+        _copy_mode(here, like)
+    return Path(here)
+
+
+def _copy_mode(folder, like):
+    try:
+        if hasattr(os, "chown") and os.stat(folder).st_gid != like.st_gid:
+            os.chown(folder, -1, like.st_gid)
+        os.chmod(folder, stat.S_IMODE(like.st_mode))
+    except OSError:
+        pass            # a foreign group or a file system without modes: the folder works all the same

@@ -1,0 +1,3 @@
+"""The version, said once; read by setup.cfg without importing the rest."""
+
+VERSION = "1.0.0"

@@ -1,0 +1,1 @@
+"""The pages; a package only so that a wheel carries them."""

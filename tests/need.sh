@@ -1,0 +1,15 @@
+#!/bin/sh
+# The real parts the tests run against. Installs what is missing where it can (Debian, root), says so where it can't.
+missing=""
+[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+command -v ssh >/dev/null || missing="$missing openssh-client"
+command -v chromium >/dev/null || missing="$missing chromium"
+command -v rsync >/dev/null || missing="$missing rsync"
+command -v gcc >/dev/null || missing="$missing gcc"
+fc-list 2>/dev/null | grep -qi "noto.*cjk" || missing="$missing fonts-noto-cjk"
+[ -z "$missing" ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null && exit 0
+fi
+echo "tests need these Debian packages, and they could not be installed:$missing" >&2
+exit 1
