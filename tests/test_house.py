@@ -1,0 +1,109 @@
+"""The floors of the house: who may import whom, how long a module may be, what the server side may reach."""
+
+import ast
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "runicorn"
+
+# In order: a module imports only from rows above its own; the right side is exact ("*": anything above).
+FLOORS = {
+    "version": "", "errors": "", "layout": "errors", "manifest": "", "sftp": "errors", "bell": "", "assets": "", "console": "",
+    "system": "", "sshconfig": "errors", "hostkeys": "errors", "filters": "errors", "logs": "layout errors",
+    "writer": "layout console system errors", "settings": "layout errors", "series": "layout errors",
+    "reader": "layout manifest series logs filters errors", "poll": "layout bell", "sync": "layout manifest sftp bell errors",
+    "remote": "sftp sshconfig hostkeys settings errors", "doctor": "remote sftp manifest errors",
+    "export": "reader series assets errors", "courier": "reader layout manifest errors", "check": "layout reader errors",
+    "mirrors": "remote doctor sync settings bell layout errors",
+    "viewer": "reader series logs settings export poll bell assets errors",
+    "demo": "*", "cli": "*", "__init__": "version writer errors reader", "__main__": "cli",
+}
+# Each third-party package has exactly one door (the demo plays an SFTP server).
+DOORS = {"paramiko": {"remote", "demo"}, "bottle": {"viewer"}, "pynvml": {"system"}}
+SERVER_SIDE = "version errors layout manifest console system writer __init__".split()
+
+
+def modules():
+    return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("*.py")}
+
+
+def imported(tree):
+    """Return the modules of ours and the packages of others that a tree imports anywhere."""
+    ours, others = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [f"{node.module}.{alias.name}" if node.module == "runicorn" else node.module for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"runicorn.{node.module or alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            head, _, rest = name.partition(".")
+            (ours.add(rest.split(".")[0]) if head == "runicorn" and rest else others.add(head))
+    return ours, others
+
+
+def test_every_module_has_its_place():
+    assert set(modules()) == set(FLOORS)
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_imports_point_only_to_floors_above(name):
+    order = list(FLOORS)
+    allowed = set(FLOORS[name].split())
+    if FLOORS[name] == "*":
+        allowed = set(order[:order.index(name)])
+    ours, _ = imported(modules()[name])
+    ours &= set(FLOORS)                 # `from runicorn import __file__` and the like are no modules
+    assert ours <= allowed, f"{name} imports {sorted(ours - allowed)}"
+    if name not in ("__init__", "__main__"):
+        assert all(order.index(other) < order.index(name) for other in allowed)
+
+
+@pytest.mark.parametrize("package", DOORS)
+def test_each_package_has_one_door(package):
+    users = {name for name, tree in modules().items() if package in imported(tree)[1]}
+    assert users == DOORS[package]
+
+
+@pytest.mark.parametrize("name", SERVER_SIDE)
+def test_the_server_side_imports_the_standard_library_only(name):
+    _, others = imported(modules()[name])
+    assert others - {"pynvml", "numpy", "torch", "PIL"} <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")) + sorted((PACKAGE.parent / "static").glob("*.js")), ids=lambda path: path.name)
+def test_no_module_passes_500_lines(path):
+    assert path.read_text(encoding="utf-8").count("\n") <= 500
+
+
+def test_the_server_side_works_without_site_packages(tmp_path):
+    """`python -S -I` has no site-packages and no environment: what runs there runs on any cluster."""
+    code = textwrap.dedent("""
+        import sys
+        sys.path.insert(0, sys.argv[1])
+        import runicorn
+        run = runicorn.init(project="p", name="n", config={"lr": 0.1}, storage=sys.argv[2])
+        print("hello from the cluster")
+        for step in range(3):
+            run.log({"loss": 1 / (step + 1)}, step=step)
+        run.summary({"best": 0.5})
+        run.finish()
+        from runicorn import manifest
+        code = manifest.main(["--root", sys.argv[2]])
+        foreign = [name for name, module in sys.modules.items() if "site-packages" in (getattr(module, "__file__", None) or "")]
+        assert not foreign, foreign
+        sys.exit(code)
+    """)
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(PACKAGE.parent), str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    run, = tmp_path.glob("p/n/runs/*")
+    assert len((run / "events.jsonl").read_text().splitlines()) == 3
+    assert "hello from the cluster" in (run / "logs.txt").read_text()
+    assert (tmp_path / ".runicorn" / "full_manifest.json").is_file()
