@@ -1,0 +1,23 @@
+"""What all tests share: a home of their own, so that no test sees or touches the files of whoever runs it."""
+
+import pytest
+from sshd import Sshd
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """A fresh RUNICORN_HOME and user home (Path of the former) for every test; no SSH agent of the outside."""
+    user = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(user))
+    monkeypatch.setenv("RUNICORN_HOME", str(user / ".runicorn"))
+    for name in ("SSH_AUTH_SOCK", "RUNICORN_DIR", "RUNICORN_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return user / ".runicorn"
+
+
+@pytest.fixture
+def sshd(tmp_path):
+    """A running sshd (see sshd.Sshd) whose SFTP sessions begin in `tmp_path/far`."""
+    (tmp_path / "far").mkdir()
+    with Sshd(tmp_path / "sshd", start=tmp_path / "far") as server:
+        yield server

@@ -1,0 +1,147 @@
+"""A real OpenSSH sshd on a free loopback port, with its own keys, for one test: `with Sshd(tmp_path) as server: ...`"""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+SSHD = shutil.which("sshd") or "/usr/sbin/sshd"     # sshd wants to be started by its absolute path
+START_SECONDS = 20
+
+
+class Sshd:
+    """An sshd in `folder` (made if absent): starts when made, ends with `stop()` or the `with` block.
+
+    config: sshd_config keywords and values, which win over ours: Sshd(folder, MaxSessions=1).
+    extra: whole sshd_config lines appended at the end (Match blocks go here). address: what to listen on.
+    start: the folder where an SFTP session begins ("~"), default: the user's home folder.
+    Public: port, host, user, key and known_hosts (Path), folder, host_key (public key file, Path), log (Path), home (start).
+    """
+
+    def __init__(self, folder, extra=(), address="127.0.0.1", start=None, **config):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.host, self.user = address, getpass.getuser()
+        self.home = Path(start) if start else Path("~").expanduser()
+        self.port = free_port(address)
+        self.key, self.known_hosts, self.log = self.folder / "id_user", self.folder / "known_hosts", self.folder / "sshd.log"
+        self.host_key = self.folder / "host_key.pub"
+        self._process = None
+        self._subsystem = f"internal-sftp -d {start}" if start else "internal-sftp"
+        make_key(self.key)
+        make_key(self.folder / "host_key")
+        shutil.copy(self.key.with_suffix(".pub"), self.folder / "authorized_keys")
+        self.write_known_hosts()
+        (self.folder / "sshd_config").write_text(self._config(config, extra))
+        self.start()
+
+    def _config(self, config, extra):
+        ours = {
+            "Port": self.port, "ListenAddress": self.host, "HostKey": self.folder / "host_key", "PidFile": "none",
+            "AuthorizedKeysFile": self.folder / "authorized_keys", "StrictModes": "no", "UsePAM": "no", "UseDNS": "no",
+            "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no", "PermitRootLogin": "yes", "PrintMotd": "no",
+            "MaxStartups": "100:30:200", "Subsystem": f"sftp {self._subsystem}", **config,
+        }
+        return "".join(f"{key} {value}\n" for key, value in ours.items()) + "".join(f"{line}\n" for line in extra)
+
+    def write_known_hosts(self):
+        """Write `known_hosts` with this server's name and present host key."""
+        key = " ".join(self.host_key.read_text().split()[:2])
+        self.known_hosts.write_text(f"[{self.host}]:{self.port} {key}\n")
+
+    def trusted_in(self, home):
+        """Put this server's present host key into `home`/known_hosts (`home`: a RUNICORN_HOME). Returns self."""
+        self.write_known_hosts()
+        Path(home).mkdir(parents=True, exist_ok=True)
+        with open(Path(home) / "known_hosts", "a") as file:
+            file.write(self.known_hosts.read_text())
+        return self
+
+    def new_host_key(self):
+        """Give the server another host key (known_hosts keeps the old one) and restart it."""
+        for path in (self.folder / "host_key", self.host_key):
+            path.unlink()
+        make_key(self.folder / "host_key")
+        self.restart()
+
+    def start(self):
+        """Start sshd and wait until it accepts connections."""
+        if os.getuid() == 0:
+            os.makedirs("/run/sshd", mode=0o755, exist_ok=True)     # its privilege separation folder
+        command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.log)]
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_SECONDS
+        while not listening(self.host, self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise RuntimeError(f"sshd did not start: {self.log.read_text() if self.log.exists() else 'no log'}")
+            time.sleep(0.02)
+
+    def sessions(self):
+        """Return the processes (psutil) that serve connections now."""
+        return psutil.Process(self._process.pid).children(recursive=True) if self._process.poll() is None else []
+
+    def cut(self):
+        """Kill every session, as a lost line would; the server goes on listening."""
+        kill(self.sessions())
+
+    def stop(self):
+        """End the server and all of its sessions."""
+        if self._process.poll() is None:
+            sessions = self.sessions()
+            self._process.kill()
+            kill(sessions)
+        self._process.wait()
+
+    def restart(self):
+        """Stop and start on the same port."""
+        self.stop()
+        self.start()
+
+    def connection(self, **changes):
+        """Return a connection (dict as in config.json) that reaches this server with its key."""
+        return {"name": "test", "host": self.host, "port": self.port, "user": self.user, "auth": "key", "key": str(self.key), **changes}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+def kill(processes):
+    """Kill `processes` (psutil); those that ended by themselves are fine."""
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass        # ended between the look and the kill
+    psutil.wait_procs(processes, timeout=5)
+
+
+def make_key(path, passphrase="", kind="ed25519"):
+    """Make a key pair at `path` and `path`.pub with ssh-keygen unless it exists. Returns `path`."""
+    if not Path(path).exists():
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", str(path)], check=True)
+    return path
+
+
+def free_port(address="127.0.0.1"):
+    """Return a port that was free a moment ago on `address`."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.bind((address, 0))
+        return probe.getsockname()[1]
+
+
+def listening(address, port):
+    """Whether somebody accepts connections at `address`:`port`."""
+    try:
+        socket.create_connection((address, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
