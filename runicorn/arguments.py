@@ -1,0 +1,62 @@
+"""Parsing shared by the commands: parsers that refuse in one sentence and show an example, sizes and ages."""
+
+import argparse
+import re
+
+from runicorn.errors import UsageError
+
+BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argparse parser that raises UsageError where argparse would print its usage and exit."""
+
+    def __init__(self, prog, about, example, **more):
+        super().__init__(prog=prog, description=about, epilog=f"example:\n  {example}",
+                         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more)
+
+    def error(self, message):
+        raise UsageError(f"{message} (`{self.prog} --help` shows how)")
+
+
+class Branch:
+    """The subcommands of a command: `Branch(parser).add("list", about, example, run)` returns the parser of one."""
+
+    def __init__(self, parser):
+        self._parser = parser
+        self._group = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Leaf)
+
+    def add(self, name, about, example, run=None):
+        parser = self._group.add_parser(name, help=about, prog=f"{self._parser.prog} {name}", about=about, example=example)
+        if run:
+            parser.set_defaults(run=run)
+        return parser
+
+
+class _Leaf(Parser):
+    def __init__(self, prog, about, example, **_):
+        super().__init__(prog, about, example)
+
+
+def size(text):
+    """Return the bytes (int) that "1GB", "500 MB", "2GiB" or "1000" stand for; kB, MB, GB are powers of ten."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write it as 500MB or 1GB")
+    return int(float(found[1]) * BYTES[found[2] or ""])
+
+
+def age(text):
+    """Return the seconds (float) that "30d", "12h", "90m", "45s" or "2w" stand for."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip().lower())
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no age; write it as 30d, 12h or 90m")
+    return float(found[1]) * SECONDS[found[2]]
+
+
+def port(text):
+    """Return a TCP port (int, 0 to 65535)."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; a port is a number from 1 to 65535")
+    return int(text)

@@ -1,0 +1,125 @@
+"""`runicorn`: find the command, hand it its arguments, turn expected errors into one sentence and an exit code.
+
+Each command's module is imported when it is asked for, so `runicorn --version` and `runicorn manifest` stay light,
+and the server copy, which has few of the modules, still answers. What runs here before that keeps to Python 3.8.
+"""
+
+import os
+import sys
+
+from runicorn.errors import MissingPackageError, RunicornError, UsageError
+from runicorn.version import VERSION
+
+# name: (module, what it does, an example). The module has add_NAME(parser), which sets the function to run.
+COMMANDS = {
+    "viewer": ("commands_viewer", "watch runs in the browser", "runicorn viewer --port 23301 --connection \"GPU Server 1\""),
+    "manifest": ("manifest", "write the index of a root (also: generate-manifest)", "runicorn manifest --root /data/experiments --verbose"),
+    "sync": ("commands_sync", "mirror runs from servers without a browser", "runicorn sync start --connection \"GPU Server 1\""),
+    "config": ("commands_config", "settings and SSH connections", "runicorn config ssh add"),
+    "runs": ("commands_runs", "list runs", "runicorn runs \"loss<0.3 tag:baseline\""),
+    "show": ("commands_runs", "one run: config, summary, state, metrics", "runicorn show 20250123_180000_abc123"),
+    "tail": ("tail", "follow a run's metrics and log in the terminal", "runicorn tail 20250123_180000_abc123"),
+    "export": ("commands_runs", "a run as CSV, TensorBoard log or HTML report",
+               "runicorn export --run-id 20250123_180000_abc123 --format csv"),
+    "bundle": ("commands_files", "pack what is new into one file, for machines without a line", "runicorn bundle --since last"),
+    "import": ("commands_files", "take in a bundle, TensorBoard logs or old Runicorn folders", "runicorn import runs.bundle.tar.gz"),
+    "check": ("commands_files", "does this root or run keep the format?", "runicorn check ~/.runicorn/experiments"),
+    "cache": ("commands_cache", "what the mirrors take on this disk, and cleaning it", "runicorn cache clean --older-than 30d"),
+    "demo": ("demo", "the whole workflow on this machine", "runicorn demo"),
+}
+SAME = {"generate-manifest": "manifest"}
+OWN_ARGUMENTS = {"manifest", "demo"}        # their modules parse for themselves: main(argv) -> exit code
+
+
+def entry():
+    """The console script: run and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")        # a name in Chinese must not kill `runs` on an ASCII terminal
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(argv):
+    """Run one command line (list of str, without the program's name); returns the exit code."""
+    try:
+        return dispatch(argv) or 0
+    except RunicornError as error:
+        return refuse(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # `runicorn runs | head`: no complaint at exit either
+        return 141
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return refuse(f"{error.filename}: {error.strerror}", 1)
+
+
+def refuse(sentence, code):
+    """Print why nothing came of it, on stderr; returns `code`."""
+    print(f"runicorn: {sentence}", file=sys.stderr)
+    return code
+
+
+def dispatch(argv):
+    """Find the command in `argv` and run it; returns its exit code or None. Raises UsageError for an unknown one."""
+    first = argv[0] if argv else "--help"
+    if first in ("--version", "-V", "version"):
+        return print(f"runicorn {VERSION}")
+    if first in ("--help", "-h", "help") and len(argv) < 2:
+        return print(overview())
+    if first == "--completion":
+        return print(door("completion").script(argv[1] if argv[1:] else "", parsers()), end="")
+    if first == "help":
+        first, argv = argv[1], [argv[1], "--help"]
+    name = SAME.get(first, first)
+    if name not in COMMANDS:
+        raise UsageError(f"there is no command {first!r}{suggestion(first)}; `runicorn --help` lists them")
+    if name in OWN_ARGUMENTS:
+        return door(COMMANDS[name][0]).main(argv[1:])
+    options = parser_of(name).parse_args(argv[1:])
+    return options.run(options)
+
+
+def door(module):
+    """Return a module of ours by name. Raises MissingPackageError where this copy has no such module."""
+    from importlib import import_module
+    try:
+        return import_module(f"runicorn.{module}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("runicorn."):
+            raise MissingPackageError(f"this needs the Python package {error.name}, which is not installed: "
+                                      f"pip install {error.name}") from error
+        raise MissingPackageError("this copy of Runicorn only writes runs and manifests; for this command install all of it: "
+                                  "pip install runicorn") from error
+
+
+def parser_of(name):
+    """Return the parser of one command that does not parse for itself."""
+    module, about, example = COMMANDS[name]
+    commands = door(module)
+    from runicorn.arguments import Parser
+    parser = Parser(f"runicorn {name}", about, example)
+    getattr(commands, f"add_{name}")(parser)
+    return parser
+
+
+def parsers():
+    """Return {command: parser, or None for one that parses for itself} of every command."""
+    return {name: None if name in OWN_ARGUMENTS else parser_of(name) for name in COMMANDS}
+
+
+def overview():
+    """Return the text of `runicorn --help`."""
+    lines = [f"  {name:<10}{about}" for name, (_, about, _) in COMMANDS.items()]
+    return "\n".join([f"runicorn {VERSION}: log training to plain files; watch it from anywhere over SSH.", "",
+                      "usage: runicorn COMMAND [OPTION ...]", "", *lines, "",
+                      "`runicorn COMMAND --help` shows the options and an example.",
+                      "`runicorn --version` prints the version; `runicorn --completion bash|zsh` a completion script."])
+
+
+def suggestion(word):
+    from difflib import get_close_matches
+    close = get_close_matches(word, [*COMMANDS, *SAME], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,205 @@
+"""`runicorn config`: show and set preferences, and keep the SSH connections. Passwords are never asked here: they live in memory only."""
+
+import getpass
+import json
+import sys
+
+from runicorn import terminal
+from runicorn.arguments import Branch, age, port
+from runicorn.errors import NotFoundError, UsageError
+from runicorn.layout import connection_slug, home_dir
+
+AUTH = ("key", "agent", "password", "system")
+HIDDEN_KEYS = ("password", "passphrase")        # never written by us; a hand-edited file may hold them
+
+
+def add_config(parser):
+    branch = Branch(parser)
+    branch.add("show", "print config.json and where it is", "runicorn config show", show)
+    one = branch.add("set", "set one value of config.json", "runicorn config set root /data/experiments", set_value)
+    one.add_argument("key", help="such as root, or preferences.language")
+    one.add_argument("value", help="JSON, or plain text")
+    add_ssh(branch.add("ssh", "SSH connections", "runicorn config ssh add"))
+
+
+def add_ssh(parser):
+    branch = Branch(parser)
+    add = branch.add("add", "add or change a connection; asks for what is not given",
+                     'runicorn config ssh add --name "GPU Server 1" --host gpu-server.example.com --user alice '
+                     "--key ~/.ssh/id_rsa --remote-root /data/experiments", ssh_add)
+    for flag, about in (("name", "what you call it"), ("host", "host name, address, or a Host of ~/.ssh/config"),
+                        ("user", "user name on the server"), ("key", "private key file"),
+                        ("remote-root", "the folder of runs on the server (default ~/.runicorn/experiments)")):
+        add.add_argument(f"--{flag}", help=about)
+    add.add_argument("--port", type=port, help="SSH port (default 22)")
+    add.add_argument("--auth", choices=AUTH, help="key, agent, password, or the system's own ssh")
+    add.add_argument("--interval", type=age, help="how often the index is refreshed (default 30s)")
+    add.add_argument("--window", choices=("24h", "7d", "all"), help="only runs active within this time (default all)")
+    branch.add("list", "list the connections", "runicorn config ssh list", ssh_list).add_argument("--json", action="store_true")
+    test = branch.add("test", "try a connection, line by line", 'runicorn config ssh test "GPU Server 1"', ssh_test)
+    test.add_argument("name")
+    remove = branch.add("remove", "forget a connection; its mirror stays unless --drop-cache", 'runicorn config ssh remove "GPU Server 1"',
+                        ssh_remove)
+    remove.add_argument("name")
+    remove.add_argument("--drop-cache", action="store_true", help="delete its mirror on this machine too")
+    remove.add_argument("--yes", action="store_true", help="don't ask")
+
+
+# -- values -------------------------------------------------------------------------------------------------------
+
+def show(options):
+    from runicorn import settings
+    home = home_dir()
+    kept = settings.load(home)
+    print(f"# {home / 'config.json'}", file=sys.stderr)
+    print(json.dumps(without_secrets(kept), indent=2, ensure_ascii=False))
+
+
+def without_secrets(value):
+    """Return JSON data without the values of password-like keys."""
+    if isinstance(value, dict):
+        return {key: "…" if key in HIDDEN_KEYS else without_secrets(item) for key, item in value.items()}
+    return [without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+def set_value(options):
+    from runicorn import settings
+    if options.key.split(".")[0] == "connections":
+        raise UsageError("connections are kept with `runicorn config ssh add`, `list` and `remove`")
+    try:
+        value = json.loads(options.value)
+    except ValueError:
+        value = options.value
+    settings.update(home_dir(), lambda kept: set_path(kept, options.key.split("."), value))
+    print(f"{options.key} = {json.dumps(value, ensure_ascii=False)}")
+
+
+def set_path(kept, keys, value):
+    """Set kept[k1][k2]… = value in a nested dict. Raises UsageError where a key on the way is no group."""
+    *way, last = keys
+    for key in way:
+        kept = kept.setdefault(key, {})
+        if not isinstance(kept, dict):
+            raise UsageError(f"{key} is a plain value, not a group")
+    kept[last] = value
+
+
+# -- connections --------------------------------------------------------------------------------------------------
+
+def ssh_add(options):
+    from runicorn import settings
+    home = home_dir()
+    given = {key: value for key in ("name", "host", "port", "user", "auth", "key", "remote_root", "interval")
+             if (value := getattr(options, key)) is not None}
+    if options.window:
+        given["window"] = None if options.window == "all" else options.window
+    known = {entry["name"]: entry for entry in settings.connections(home)}
+    connection = complete(given, known.get(given.get("name"), {}))
+    settings.save_connection(home, connection)
+    name = connection["name"]
+    done = "changed" if name in known else "saved"
+    terminal.say(f'✓ {done} "{name}"; its mirror is {home / "cache" / connection_slug(name)}')
+    print(f'  try it:   runicorn config ssh test "{name}"')
+    print(f'  start it: runicorn sync start --connection "{name}"    (or open `runicorn viewer`)')
+
+
+def complete(given, before):
+    """Return the connection: what was given, then what it was before, then answers (at a terminal) or defaults."""
+    connection = {**before, **given}
+    if "auth" not in given and given.get("key"):
+        connection["auth"] = "key"
+    if "host" in connection:
+        connection.setdefault("name", connection["host"])
+        return with_defaults(connection)
+    if not sys.stdin.isatty():
+        raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
+    return asked(connection)
+
+
+def with_defaults(connection):
+    from runicorn import settings
+    connection.setdefault("auth", "key" if connection.get("key") else "agent")
+    return settings.complete(connection)
+
+
+def asked(connection):
+    """Ask for each field that is not there yet, in the order of the settings page."""
+    def field(key, prompt, default=None):
+        while key not in connection:
+            answer = terminal.ask(prompt, default)
+            if answer:
+                connection[key] = answer
+            elif default is None:
+                print("  an answer is needed here (Ctrl+C gives up)")
+    field("host", "Host (name, address, or a Host of ~/.ssh/config)")
+    field("name", "Name of the connection", connection["host"])
+    field("port", "Port", "22")
+    connection["port"] = port(str(connection["port"]))
+    field("user", "User", getpass.getuser())
+    field("auth", f"Login by ({', '.join(AUTH)})", "key")
+    if connection["auth"] == "key":
+        field("key", "Key file", "~/.ssh/id_rsa")
+    field("remote_root", "Folder of runs on the server", "~/.runicorn/experiments")
+    return with_defaults(connection)
+
+
+def ssh_list(options):
+    from runicorn import settings
+    entries = settings.connections(home_dir())
+    if options.json:
+        return print(json.dumps(without_secrets(entries), indent=2, ensure_ascii=False))
+    if not entries:
+        return print("no connections yet; add one: runicorn config ssh add")
+    rows = [[entry["name"], f"{entry.get('user') or ''}@{entry['host']}:{entry.get('port', 22)}".lstrip("@"), entry.get("auth", ""),
+             entry.get("remote_root", ""), connection_slug(entry["name"])] for entry in entries]
+    for line in terminal.table(["NAME", "SERVER", "LOGIN", "REMOTE ROOT", "MIRROR"], rows, terminal.columns()):
+        terminal.say(line)
+    return None
+
+
+def ssh_remove(options):
+    from runicorn.bell import Bell
+    from runicorn.mirrors import Mirrors
+    mirrors = Mirrors(home_dir(), Bell(), offline=True)
+    row = mirrors.row(options.name)
+    if options.drop_cache and not options.yes and not terminal.confirm(f"Delete the mirror {row['folder']} too?"):
+        return 1
+    mirrors.remove(row["name"], drop_cache=options.drop_cache)
+    left = "its mirror is deleted" if options.drop_cache else f"its mirror stays viewable in {row['folder']}"
+    return terminal.say(f'✓ removed "{row["name"]}"; {left}')
+
+
+def ssh_test(options):
+    from runicorn.bell import Bell
+    from runicorn.commands_sync import answer
+    from runicorn.mirrors import Mirrors
+    bell = Bell()
+    mirrors = Mirrors(home_dir(), bell)
+    name = mirrors.row(options.name)["name"]
+    test, shown, news = mirrors.test(name), 0, bell.now()
+    while True:
+        state = mirrors.test_state(test)
+        for line in state["lines"][shown:]:
+            tell(line)
+        shown = len(state["lines"])
+        if state["question"]:
+            answer(mirrors, state["question"])
+        if state["done"]:
+            return verdict(state)
+        news = bell.wait(news, [f"test:{test}"], 1)["news"]
+
+
+def tell(line):
+    """Print one line of the test: its mark, what was tried, and the advice below it."""
+    mark = {True: "✓", False: "✗", None: "·"}[line["ok"]]
+    spent = f" ({line['ms']:.0f} ms)" if line.get("ms") else ""
+    terminal.say(f"{mark} {line['name']:<10} {terminal.clean(line['text'])}{spent}")
+    if line.get("advice"):
+        terminal.say(f"             {terminal.clean(line['advice'])}")
+
+
+def verdict(state):
+    for offer in state.get("offer") or ():
+        terminal.say(f"  {offer['runs']} runs in {terminal.clean(offer['root'])}: use it with --remote-root")
+    terminal.say("✓ connected" if state["ok"] else "✗ not connected")
+    return 0 if state["ok"] else 3

@@ -1,0 +1,211 @@
+"""`runicorn sync`: mirror runs without a browser. Draws what the connections say; answers their questions at the terminal."""
+
+import json
+import signal
+import sys
+import time
+
+from runicorn import terminal
+from runicorn.arguments import Branch, size
+from runicorn.errors import LineError, RemoteError, UsageError
+from runicorn.layout import home_dir
+
+TICK_SECONDS = 0.5      # how often the progress line moves
+SETTLED = ("live", "paused", "offline", "refused")
+
+
+def add_sync(parser):
+    branch = Branch(parser)
+    start = branch.add("start", "synchronise until Ctrl+C", 'runicorn sync start --connection "GPU Server 1"', sync_start)
+    once = branch.add("once", "bring the mirror up to date, then end", 'runicorn sync once --connection "GPU Server 1"', sync_once)
+    once.add_argument("--verify", action="store_true", help="also compare whole files, not only sizes and ends")
+    status = branch.add("status", "what the connections do", "runicorn sync status", sync_status)
+    for one in (start, once, status):
+        one.add_argument("--connection", action="append", metavar="NAME", help="this connection; may be repeated")
+        one.add_argument("--all", action="store_true", help="every connection (the default where there is only one)")
+        one.add_argument("--json", action="store_true", help="one JSON object a line")
+    for one in (start, once):
+        one.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
+
+
+def chosen(mirrors, options, default_all=False):
+    """Return the names asked for. Raises UsageError when that is not clear, NotFoundError for an unknown one."""
+    if options.connection:
+        return [mirrors.row(name)["name"] for name in options.connection]
+    names = [row["name"] for row in mirrors.list()]
+    if not names:
+        raise UsageError("there is no connection yet; add one: runicorn config ssh add")
+    if len(names) > 1 and not (options.all or default_all):
+        raise UsageError(f"which connection? --connection with one of {', '.join(map(repr, names))}, or --all")
+    return names
+
+
+def opened(options, offline=False):
+    from runicorn.bell import Bell
+    from runicorn.mirrors import Mirrors
+    bell = Bell()
+    return bell, Mirrors(home_dir(), bell, offline=offline, cache_size=getattr(options, "cache_size", None))
+
+
+# -- start and once -----------------------------------------------------------------------------------------------
+
+def sync_start(options):
+    """Synchronise until Ctrl+C or SIGTERM; only a refused login or host key on every connection ends it before."""
+    bell, mirrors = opened(options)
+    names = chosen(mirrors, options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        begin(mirrors, names)
+        for rows in watch(bell, mirrors, names, Screen(options.json)):
+            if all(row["state"] == "refused" for row in rows):
+                raise RemoteError(reasons(rows))
+    except KeyboardInterrupt:
+        return print()
+    finally:
+        mirrors.stop()
+    return None
+
+
+def sync_once(options):
+    """Synchronise until every connection is up to date. Raises LineError or RemoteError when one can't be."""
+    bell, mirrors = opened(options)
+    names = chosen(mirrors, options)
+    try:
+        begin(mirrors, names)
+        for rows in watch(bell, mirrors, names, Screen(options.json)):
+            if all(row["state"] in SETTLED for row in rows):
+                break
+        failed = [row for row in rows if row["state"] not in ("live", "paused") and not foreign(row)]
+        if failed:
+            raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
+        return verified(mirrors, names) if options.verify else 0
+    finally:
+        mirrors.stop()
+
+
+def begin(mirrors, names):
+    """Start the connections; one that was paused or is not automatic goes on because it was asked for by name."""
+    mirrors.start_all(only=names)
+    for name in names:
+        mirrors.sync_now(name)
+
+
+def watch(bell, mirrors, names, screen):
+    """Show the rows of `names` as they change, answer their questions, and give each state of them to the caller."""
+    while True:
+        news = bell.now()
+        rows = [mirrors.row(name) for name in names]
+        screen.show(rows)
+        for row in rows:
+            if row["question"]:
+                answer(mirrors, row["question"])
+        yield rows
+        bell.wait(news, ["connections"], TICK_SECONDS)
+
+
+def answer(mirrors, question):
+    """Relay a host key question or a server's prompt to the person at the terminal."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} Nobody is at the terminal to answer; "
+                         "run this once in a terminal, or answer on the settings page of `runicorn viewer`")
+    print()
+    if question["kind"] == "host_key":
+        print(f"{terminal.clean(question['host'])} shows the {question['key_type']} key {question['fingerprint']}, not seen here before.")
+        if terminal.confirm("Is it the right one (compare with the server's owner)?"):
+            return mirrors.trust(question["id"])
+        return mirrors.answer(question["id"], "")
+    return mirrors.answer(question["id"], terminal.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))
+
+
+def foreign(row):
+    """Whether another process synchronises this connection."""
+    return bool(row.get("owner")) and not row["owner"]["ours"]
+
+
+def reasons(rows):
+    return "; ".join(f"{row['name']}: {terminal.clean(row['reason']['text'])}" for row in rows)
+
+
+def verified(mirrors, names):
+    bad = 0
+    for name in names:
+        report = mirrors.verify(name)
+        bad += report["refetched"]
+        terminal.say(f"✓ {name}: {report['files']} files compared whole, {report['refetched']} fetched again")
+    return 0
+
+
+# -- what is shown ------------------------------------------------------------------------------------------------
+
+class Screen:
+    """Draws rows: one moving line on a terminal, a line a change elsewhere, or JSON."""
+
+    def __init__(self, as_json=False):
+        self._json, self._line, self._said = as_json, terminal.Line(), {}
+
+    def show(self, rows):
+        if self._json:
+            return self._changes(rows, lambda row: json.dumps(public(row), ensure_ascii=False), print)
+        self._changes(rows, settled_text, lambda text: self._line.show(text, final=True))
+        return self._line.show("   ".join(moving_text(row) for row in rows))
+
+    def _changes(self, rows, text_of, put):
+        for row in rows:
+            text = text_of(row)
+            if text and self._said.get(row["name"]) != text:
+                self._said[row["name"]] = text
+                put(text)
+
+
+def public(row):
+    """Return what a script may watch of a row: what changes without anything having happened is left out."""
+    return {key: row[key] for key in ("name", "slug", "state", "reason", "runs", "running", "progress", "owner", "folder")}
+
+
+def settled_text(row):
+    """Return the line that stays when a connection's state changed; None while it only moves."""
+    name, text = row["name"], terminal.clean(row["reason"]["text"])
+    if foreign(row):
+        return f"{name}: synchronised by process {row['owner']['pid']}; following it"
+    if row["state"] == "live":
+        return f"✓ {name}: live, {row['runs']} runs, {row['running']} running; mirror {row['folder']}"
+    if row["state"] in SETTLED:
+        return f"✗ {name}: {row['state']}: {text}" if row["state"] != "paused" else f"{name}: paused"
+    return f"{name}: {row['state']}" if row["state"] == "syncing" else None
+
+
+def moving_text(row):
+    """Return what a connection does now, in one short piece with its progress."""
+    progress = row["progress"]
+    if not progress or row["state"] != "syncing":
+        since = f", last news {time.time() - row['last_news']:.0f} s ago" if row["last_news"] else ""
+        return f"{row['name']} {row['state']}{since}"
+    share = progress["bytes_done"] / max(progress["bytes_total"], 1)
+    rate = f" {terminal.size_text(progress['rate'])}/s" if progress.get("rate") else ""
+    left = f" {terminal.duration_text(progress['left'])} left" if progress.get("left") else ""
+    return (f"{row['name']} {terminal.bar(share)} {progress['files_done']}/{progress['files_total']} files "
+            f"{terminal.size_text(progress['bytes_done'])} of {terminal.size_text(progress['bytes_total'])}{rate}{left}")
+
+
+# -- status -------------------------------------------------------------------------------------------------------
+
+def sync_status(options):
+    _, mirrors = opened(options, offline=True)
+    rows = [mirrors.row(name) for name in chosen(mirrors, options, default_all=True)]
+    if options.json:
+        for row in rows:
+            print(json.dumps(public(row), ensure_ascii=False))
+        return
+    lines = [[row["name"], status_text(row), str(row["runs"]), str(row["running"]), news_text(row), row["folder"]] for row in rows]
+    for line in terminal.table(["NAME", "STATE", "RUNS", "RUNNING", "LAST NEWS", "MIRROR"], lines, terminal.columns()):
+        terminal.say(line)
+
+
+def status_text(row):
+    if foreign(row):
+        return f"synchronised by process {row['owner']['pid']}"
+    return "not synchronised now" if row["state"] in ("offline", "paused") else row["state"]
+
+
+def news_text(row):
+    return f"{terminal.duration_text(time.time() - row['last_news'])} ago" if row["last_news"] else "never"

@@ -1,0 +1,87 @@
+"""`runicorn viewer`: put the viewer together, say where it is, open a browser where there is a desktop, serve until Ctrl+C."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from runicorn.arguments import port, size
+from runicorn.errors import MissingPackageError, UsageError
+from runicorn.layout import default_root, home_dir
+from runicorn.version import VERSION
+
+
+def add_viewer(parser):
+    parser.set_defaults(run=viewer)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; beyond loopback every request needs the printed token")
+    parser.add_argument("--port", type=port, default=23300, help="port to listen on (default 23300; 0 takes a free one)")
+    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root to show; may be repeated (default: your experiments)")
+    parser.add_argument("--connection", action="append", metavar="NAME", help="synchronise this connection only; may be repeated")
+    parser.add_argument("--offline", action="store_true", help="show what is here; open no connection")
+    parser.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
+    parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
+
+
+def viewer(options):
+    """Serve the pages until Ctrl+C or SIGTERM. Raises BusyError when the port is taken."""
+    try:
+        from runicorn.viewer import banner, start
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"the viewer needs the Python package {error.name}: pip install {error.name}") from error
+    from runicorn.bell import Bell
+    from runicorn.mirrors import Mirrors
+    from runicorn.terminal import unicode_fits
+    home, bell = home_dir(), Bell()
+    mirrors = Mirrors(home, bell, offline=options.offline, cache_size=options.cache_size)
+    only = connections_named(mirrors, options.connection)
+    server = start(home, local_roots(options.root), mirrors, bell, host=options.host, port=options.port,
+                   offline=options.offline, cache_size=options.cache_size)
+    print(banner(server.url, VERSION, unicode=unicode_fits(sys.stdout)), flush=True)
+    try:
+        end_on_sigterm()
+        if not options.offline:
+            mirrors.start_all(only=only)
+        if not options.no_browser and has_desktop(os.environ):
+            threading.Thread(target=open_browser, args=(server.url,), daemon=True).start()
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print()
+    finally:
+        mirrors.stop()
+        server.stop()
+
+
+def local_roots(folders):
+    """Return [(slug, Path)] of the local roots: "local", "local2", … Raises UsageError for one that is no folder."""
+    for folder in folders or ():
+        if not Path(folder).expanduser().is_dir():
+            raise UsageError(f"the root {folder} is not a folder on this machine; a server's root belongs to a connection "
+                             "(runicorn config ssh add)")
+    paths = [Path(folder).expanduser().absolute() for folder in folders] if folders else [default_root()]
+    return [("local" if n == 1 else f"local{n}", path) for n, path in enumerate(paths, 1)]
+
+
+def connections_named(mirrors, names):
+    """Return `names`, each an existing connection, or None for all. Raises NotFoundError for an unknown one."""
+    return [mirrors.row(name)["name"] for name in names] if names else None
+
+
+def end_on_sigterm():
+    """Let SIGTERM (systemd, a closing session) end the viewer as Ctrl+C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def has_desktop(environ):
+    """Whether a browser would appear before the person who typed this: a terminal, a desktop session, no SSH between."""
+    if not sys.stdout.isatty() or environ.get("SSH_CONNECTION"):
+        return False
+    return sys.platform in ("darwin", "win32") or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+
+
+def open_browser(url):
+    import webbrowser
+    try:
+        webbrowser.open(url)
+    except webbrowser.Error as error:
+        print(f"runicorn: no browser could be opened ({error}); open {url} yourself", file=sys.stderr)
