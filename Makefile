@@ -2,39 +2,65 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 UPLOT := uplot-1.6.32
 UPLOT_SHA256 := 4b8a8191e425658e3ea8c8c1314b0fc679c861ee3a1af2b20c7b16ba50b5133d
+PAGES := static/uplot/uPlot.iife.min.js
 ARGS ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test lint clean
+.PHONY: all help demo test chaos lint bare wheel pyz copy server-copy screenshots clean
 
-all: static/uplot/uPlot.iife.min.js  ## the pages' chart library, once, where there is a network
+all: $(PAGES)  ## the pages' chart library, once, where there is a network
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 16
 
-demo: $(VENV)/run static/uplot/uPlot.iife.min.js  ## the whole workflow on this machine, in a browser (ARGS=--check: headless)
+demo: $(VENV)/run $(PAGES)  ## the whole workflow on this machine, in a browser (ARGS=--check: headless)
 	@$(RUN) -m runicorn demo $(ARGS)
 
-test: $(VENV)/test static/uplot/uPlot.iife.min.js  ## all tests, on real parts: sshd, Chromium, PyTorch
+test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorch
 	@sh tests/need.sh
 	$(RUN) -m pytest $(ARGS)
+
+chaos: $(VENV)/test $(PAGES)  ## the long fault runs
+	@sh tests/need.sh
+	$(RUN) -m pytest -m chaos $(ARGS)
 
 lint: $(VENV)/test  ## ruff
 	$(RUN) -m ruff check .
 
+bare: $(VENV)/test $(PAGES)  ## proof that the server side and the copies need the standard library only
+	$(RUN) -m pytest tests/test_house.py tests/test_packaging.py -k "standard_library or site_packages or bare" $(ARGS)
+
+wheel: $(VENV)/run $(PAGES)  ## dist/runicorn-*.whl and the source archive
+	@$(PIP) 'setuptools >= 77'
+	@rm -rf build/lib build/bdist.* && mkdir -p dist
+	@$(RUN) -c "from setuptools import build_meta as b; print(b.build_sdist('dist'), b.build_wheel('dist'), sep='\n')" | tail -2
+
+pyz: $(VENV)/run $(PAGES)  ## dist/runicorn.pyz: one file with everything inside, for any Python 3.9+
+	@$(RUN) .ci/pack.py pyz
+
+copy: $(VENV)/run $(PAGES)  ## dist/runicorn-copy: a folder with everything inside, for any Python 3.9+
+	@$(RUN) .ci/pack.py copy
+
+server-copy: $(VENV)/run  ## dist/runicorn-server-copy: the writer and the manifest alone, for any Python 3.8+
+	@$(RUN) .ci/pack.py server-copy
+
+screenshots: $(VENV)/test $(PAGES)  ## the pictures in docs/images
+	$(RUN) tests/screenshots.py $(ARGS)
+
 $(VENV)/run: setup.cfg
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable .
+	$(PIP) --editable .
 	@touch $@
 
 $(VENV)/test: $(VENV)/run
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(PIP) --editable '.[test]'
 	@touch $@
 
 # The archive is checked before anything in it is used; npm only carries it.
-static/uplot/uPlot.iife.min.js:
+$(PAGES):
 	@command -v npm >/dev/null || { echo "uPlot is fetched with npm, which is not installed: install Node.js, or copy static/uplot/ from a machine that ran make" >&2; exit 1; }
 	@mkdir -p build static/uplot
 	@cd build && npm pack --silent uplot@$(UPLOT:uplot-%=%) >/dev/null || { echo "npm could not fetch $(UPLOT): is there a network? A copy of static/uplot/ from another machine works too" >&2; exit 1; }

@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Make what travels without a registry: `pack.py pyz|copy|server-copy`, into dist/. Reads the tree, asks no network.
+
+    copy         a folder with the pages and bottle inside: Python 3.9 and nothing else (connections use the system's ssh)
+    pyz          the same as one file
+    server-copy  the writer and the manifest alone: Python 3.8 and nothing else
+"""
+
+import ast
+import gzip
+import io
+import shutil
+import sys
+import tarfile
+import tempfile
+import zipapp
+from importlib import metadata
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parent.parent
+SERVER = ("__init__", "__main__", "cli", "manifest", "tail")     # with all they import
+READERS = {"reader"}                                             # imported by __init__ only when a script reads runs
+
+COPY_README = """\
+Runicorn, complete, as plain files. It needs Python 3.9 or newer and nothing else.
+
+    cd runicorn-copy
+    python3 -m runicorn viewer                 # http://127.0.0.1:23300
+    python3 -m runicorn config ssh add         # a server whose runs are mirrored over SSH
+    python3 -m runicorn demo                   # the whole workflow on this machine
+
+In a script elsewhere: PYTHONPATH=/path/to/runicorn-copy, then `import runicorn`.
+Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by themselves.
+"""
+SERVER_README = """\
+Runicorn's server side: the writer and the manifest. It needs Python 3.8 or newer and nothing else.
+
+    export PYTHONPATH=/path/to/runicorn-server-copy
+    python3 train.py                           # a script that says `import runicorn`
+    python3 -m runicorn manifest --verbose     # optional: the index that makes the first mirroring fast
+    python3 -m runicorn tail RUN_ID            # follow a run in this terminal
+
+Runs are written below ~/.runicorn/experiments, or where RUNICORN_DIR points.
+To watch them, install Runicorn on your laptop and add this server there: runicorn config ssh add
+"""
+
+
+def main(argv):
+    makers = {"pyz": make_pyz, "copy": make_copy, "server-copy": make_server_copy}
+    if len(argv) != 1 or argv[0] not in makers:
+        print(__doc__, file=sys.stderr)
+        return 2
+    dist = TREE / "dist"
+    dist.mkdir(exist_ok=True)
+    for made in makers[argv[0]](dist):
+        print(f"{made.relative_to(TREE)}  {weight(made) / 1000:.0f} kB")
+    return 0
+
+
+def make_copy(dist):
+    folder = fresh(dist / "runicorn-copy")
+    put_package(folder, [path.stem for path in (TREE / "runicorn").glob("*.py")])
+    put_pages(folder / "runicorn" / "static")
+    put_bottle(folder)
+    (folder / "README").write_text(COPY_README, encoding="utf-8")
+    return [folder, packed(folder)]
+
+
+def make_server_copy(dist):
+    folder = fresh(dist / "runicorn-server-copy")
+    put_package(folder, reached(SERVER))
+    (folder / "README").write_text(SERVER_README, encoding="utf-8")
+    return [folder, packed(folder)]
+
+
+def make_pyz(dist):
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        put_package(folder, [path.stem for path in (TREE / "runicorn").glob("*.py")])
+        put_pages(folder / "runicorn" / "static")
+        put_bottle(folder)
+        (folder / "__main__.py").write_text("from runicorn.cli import entry\n\nentry()\n", encoding="utf-8")
+        zipapp.create_archive(folder, dist / "runicorn.pyz", interpreter="/usr/bin/env python3", compressed=True)
+    return [dist / "runicorn.pyz"]
+
+
+def reached(names):
+    """Return the modules of ours that `names` import, themselves included; what a script reads runs with is left out."""
+    todo, found = list(names), set()
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        found.add(name)
+        todo += imported(ast.parse((TREE / "runicorn" / f"{name}.py").read_text(encoding="utf-8"))) - READERS
+    return sorted(found)
+
+
+def imported(tree):
+    """Return the modules of ours that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = "runicorn" + (f".{node.module}" if node.module else "") if node.level else node.module
+            names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    ours = {name.split(".")[1] for name in names if name.startswith("runicorn.")}
+    return {name for name in ours if (TREE / "runicorn" / f"{name}.py").is_file()}
+
+
+def put_package(folder, names):
+    package = folder / "runicorn"
+    package.mkdir()
+    for name in names:
+        shutil.copy(TREE / "runicorn" / f"{name}.py", package)
+    shutil.copytree(TREE / "runicorn" / "integrations", package / "integrations", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TREE / "LICENSE", folder)
+
+
+def put_pages(folder):
+    if not (TREE / "static" / "uplot" / "uPlot.iife.min.js").is_file():
+        sys.exit("static/uplot is missing: run `make` once where there is a network")
+    shutil.copytree(TREE / "static", folder, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def put_bottle(folder):
+    import bottle
+    shutil.copy(bottle.__file__, folder / "bottle.py")
+    licence = next(file for file in metadata.files("bottle") if file.name.startswith("LICENSE"))
+    shutil.copy(licence.locate(), folder / "LICENSE.bottle")
+
+
+def packed(folder):
+    """Write folder.tar.gz beside `folder`, the same bytes for the same files; returns its path."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as archive:
+        archive.add(folder, folder.name, filter=anonymous)
+    target = folder.parent / f"{folder.name}.tar.gz"
+    target.write_bytes(gzip.compress(plain.getvalue(), mtime=0))
+    return target
+
+
+def anonymous(member):
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
+
+
+def fresh(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
+def weight(path):
+    """Return the bytes of a file, or of all files below a folder."""
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
