@@ -1,0 +1,180 @@
+"""known_hosts files, leniently read: is this host key known, unknown, changed or revoked? Talks to no server.
+
+Formats: sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"; certificates: OpenSSH's PROTOCOL.certkeys.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+import struct
+from collections import namedtuple
+from pathlib import Path
+
+from runicorn.errors import HostKeyError
+
+Line = namedtuple("Line", "marker names key_type blob path")    # marker: "", "@revoked" or "@cert-authority"; blob: bytes of the key
+Verdict = namedtuple("Verdict", "kind expected")            # kind: known, unknown, changed, revoked; expected: [Line] of this host
+Certificate = namedtuple("Certificate", "kind principals after before critical authority signature signed")
+
+HOST_CERTIFICATE = 2
+CERTIFIED = "-cert-v01@openssh.com"
+# How many strings of key material follow the nonce in a certificate (PROTOCOL.certkeys)
+KEY_STRINGS = {"ssh-rsa": 2, "ssh-ed25519": 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2}
+
+
+def read(paths):
+    """Return the lines (list of Line) of all `paths` that can be read; lines that make no sense are passed over."""
+    lines = []
+    for path in paths:
+        try:
+            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        except OSError:
+            continue        # absent or private: the same as knowing no host, and an unknown key is asked about
+        lines += filter(None, (parse(line, path) for line in text.splitlines()))
+    return lines
+
+
+def parse(text, path=None):
+    """Return the Line in one line of a known_hosts file, or None for a comment and for what makes no sense."""
+    fields = text.split()
+    marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+    if len(fields) < 3 or fields[0].startswith("#") or marker not in ("", "@revoked", "@cert-authority"):
+        return None
+    try:
+        blob = base64.b64decode(fields[2], validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return Line(marker, fields[0], fields[1], blob, path)
+
+
+def host_name(host, port):
+    """Return the name under which known_hosts keeps a host (str): "host", or "[host]:port" for another port than 22."""
+    return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
+
+
+def matches(line, name):
+    """Whether `line` speaks about `name` (as host_name gives it): hashed, listed or by pattern, "!" excluding."""
+    if line.names.startswith("|1|"):
+        return _hashed(line.names, name)
+    found = False
+    for pattern in line.names.lower().split(","):
+        if _wildcard(pattern.lstrip("!"), name):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+def _wildcard(pattern, name):
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
+
+
+def _hashed(names, name):
+    try:
+        salt, digest = (base64.b64decode(part, validate=True) for part in names.split("|")[2:4])
+    except (binascii.Error, ValueError):
+        return False        # a torn line knows no host
+    return hmac.compare_digest(hmac.new(salt, name.encode("utf-8", "surrogateescape"), hashlib.sha1).digest(), digest)
+
+
+def judge(lines, name, key_type, blob):
+    """Return the Verdict on a host's plain key. A revoked key is revoked even where another line knows it."""
+    ours = [line for line in lines if matches(line, name)]
+    if any(line.marker == "@revoked" and line.blob == blob for line in ours):
+        return Verdict("revoked", [])
+    plain = [line for line in ours if not line.marker]
+    if any(line.blob == blob for line in plain):
+        return Verdict("known", plain)
+    return Verdict("changed" if any(line.key_type == key_type for line in plain) else "unknown", plain)
+
+
+def known_types(lines, name):
+    """Return the key types we know for `name`, to be offered first: else a server with two keys could look changed."""
+    return [line.key_type for line in lines if not line.marker and matches(line, name)]
+
+
+def authorities(lines, name):
+    """Return the blobs of the certificate authorities trusted to vouch for `name`, revoked ones left out."""
+    ours = [line for line in lines if matches(line, name)]
+    revoked = {line.blob for line in ours if line.marker == "@revoked"}
+    return [line.blob for line in ours if line.marker == "@cert-authority" and line.blob not in revoked]
+
+
+def add(path, name, key_type, blob):
+    """Append a host's key to the known_hosts file `path` (made with mode 0600 if absent). Raises OSError."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    line = f"{name} {key_type} {base64.b64encode(blob).decode()}\n".encode()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        torn = size and file.read(1) != b"\n"
+        file.write(b"\n" + line if torn else line)
+
+
+def fingerprint(blob):
+    """Return a key's fingerprint as `ssh-keygen -l` shows it (str): "SHA256:…"."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+# -- host certificates --------------------------------------------------------------------------------------------
+
+def certificate(blob):
+    """Return the Certificate in a host key's blob; `signed` are the bytes its authority signed. Raises HostKeyError."""
+    try:
+        return _certificate(blob)
+    except (struct.error, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise HostKeyError("the server's host certificate can't be read") from error
+
+
+def _certificate(blob):
+    key_type, rest = _string(blob)
+    for _ in range(1 + KEY_STRINGS[key_type.decode().replace(CERTIFIED, "")]):       # the nonce, then the key
+        _, rest = _string(rest)
+    _, kind = struct.unpack(">QI", rest[:12])
+    _, rest = _string(rest[12:])                                                    # the key id, for people
+    principals, rest = _string(rest)
+    after, before = struct.unpack(">QQ", rest[:16])
+    critical, rest = _string(rest[16:])
+    for _ in ("extensions", "reserved"):
+        _, rest = _string(rest)
+    authority, rest = _string(rest)
+    signed = blob[:len(blob) - len(rest)]
+    signature, _ = _string(rest)
+    return Certificate(kind, _strings(principals), after, before, critical, authority, signature, signed)
+
+
+def _string(data):
+    length, = struct.unpack(">I", data[:4])
+    if len(data) < 4 + length:
+        raise ValueError("cut short")
+    return data[4:4 + length], data[4 + length:]
+
+
+def _strings(data):
+    found = []
+    while data:
+        one, data = _string(data)
+        found.append(one.decode())
+    return found
+
+
+def refusal(made, host, trusted, now):
+    """Return why the Certificate `made` does not vouch for `host` (str), or None when it does, its signature apart.
+
+    trusted: the blobs authorities() gave. now: Unix seconds.
+    """
+    if made.authority not in trusted:
+        return "it is signed by an authority that known_hosts does not trust for this host"
+    if made.kind != HOST_CERTIFICATE:
+        return "it is no host certificate"
+    if made.critical:
+        return "it has a critical option, which OpenSSH allows in no host certificate"
+    if not made.after <= now < made.before:
+        return "it is not valid now"
+    if made.principals and not any(_wildcard(name.lower(), host.lower()) for name in made.principals):
+        return f"it is made for {', '.join(made.principals)}"
+    return None

@@ -1,0 +1,311 @@
+"""config.json (root, connections, preferences) and overlay.json (the reader's own tags, notes and hidden runs).
+
+Each is a JSON object of mode 0600, changed by read, merge and rename under a lock of its own; keys we don't know are kept.
+Passwords and passphrases are never in them.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+from runicorn import layout
+from runicorn.errors import NotFoundError, SettingsError, UsageError
+
+CONFIG, OVERLAY = "config.json", "overlay.json"
+PRIVATE = 0o600
+STALE_SECONDS = 0.5         # how long an Overlay trusts what it read before it looks at the file again
+SECRETS = ("password", "passphrase")
+
+# A connection with nothing said. The guide's form opens with these.
+CONNECTION = {
+    "name": None, "host": None, "port": 22, "user": "", "auth": "key", "key": None, "remote_root": "~/.runicorn/experiments",
+    "mode": "auto", "interval": 30, "manifest": True, "small_only": True, "large": False, "window": None,
+    "small_limit": 1 << 20, "enabled": True, "budget": None,
+}
+CHOICES = {"auth": ("key", "agent", "password", "system"), "mode": ("auto", "manual"), "window": (None, "24h", "7d")}
+NUMBERS = {"port": (1, 65535), "interval": (1, 86400), "small_limit": (0, 1 << 40), "budget": (1024, 1 << 50)}
+OPTIONAL = ("budget",)
+FLAGS = ("manifest", "small_only", "large", "enabled")
+# What OpenSSH refuses in a host or user name: it may end in a ProxyCommand's shell line, or be taken for an option.
+UNSAFE = re.compile(r"""^-|[\s\x00-\x1f\x7f'"`$;&<>|(){}]""")
+PREFERENCES = {"language": "auto", "theme": "auto", "main_metric": {}, "best_rule": {}, "charts": {}}
+
+log = logging.getLogger("runicorn")
+
+
+# -- config.json --------------------------------------------------------------------------------------------------
+
+def load(home):
+    """Return config.json in `home` (dict, empty if absent). A broken file is moved aside and reported in one line.
+
+    Raises SettingsError when it is there and can't be read.
+    """
+    return _load(Path(home) / CONFIG)
+
+
+def update(home, change):
+    """Let `change(config)` alter the dict of config.json in place, alone among processes, and write it. Returns the dict.
+
+    What `change` raises passes through and leaves the file as it was. Raises SettingsError.
+    """
+    return _update(Path(home) / CONFIG, change)
+
+
+def preferences(home):
+    """Return the reader's preferences (dict: language, theme, main_metric, best_rule, charts), defaults filled in."""
+    return _preferences(load(home))
+
+
+def save_preferences(home, changes):
+    """Merge `changes` (dict; dicts in it merge one level deep, None removes) into the preferences and return them."""
+    if not isinstance(changes, dict):
+        raise UsageError("preferences are a JSON object")
+
+    def change(config):
+        kept = config.get("preferences")
+        config["preferences"] = _merged(kept if isinstance(kept, dict) else {}, changes, depth=2)
+    return _preferences(update(home, change))
+
+
+def _preferences(config):
+    kept = config.get("preferences")
+    chosen = {**PREFERENCES, **(kept if isinstance(kept, dict) else {})}
+    return {key: value if isinstance(value, type(PREFERENCES.get(key, value))) else PREFERENCES[key] for key, value in chosen.items()}
+
+
+def _merged(old, new, depth):
+    merged = dict(old)
+    for key, value in new.items():
+        if value is None:
+            merged.pop(key, None)
+        elif depth > 1 and isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value, depth - 1)
+        else:
+            merged[key] = value
+    return merged
+
+
+# -- connections --------------------------------------------------------------------------------------------------
+
+def connections(home):
+    """Return the saved connections (list of dicts, defaults filled in); one that makes no sense is left out and reported."""
+    good = []
+    for saved in _saved(load(home)):
+        try:
+            good.append(checked(saved))
+        except UsageError as error:
+            log.warning("%s: %s; the connection is left out", Path(home) / CONFIG, error)
+    return good
+
+
+def connection(home, name):
+    """Return the saved connection called `name`, or whose mirror folder is called so. Raises NotFoundError."""
+    known = connections(home)
+    for saved in known:
+        if name in (saved["name"], layout.connection_slug(saved["name"])):
+            return saved
+    names = ", ".join(repr(saved["name"]) for saved in known) or "none; add one with `runicorn config ssh add`"
+    raise NotFoundError(f"there is no connection {name!r} (known: {names})")
+
+
+def save_connection(home, given):
+    """Add the connection `given` (dict), or merge it into the saved one of its name. Returns it whole. Raises UsageError."""
+    saved = None
+
+    def change(config):
+        nonlocal saved
+        known = _saved(config)
+        old = next((one for one in known if one.get("name") == given.get("name")), {})
+        saved = checked({**old, **given})
+        _refuse_twin(saved, known)
+        config["connections"] = [saved if one is old else one for one in known] + ([] if old else [saved])
+    update(home, change)
+    return saved
+
+
+def remove_connection(home, name):
+    """Forget the connection called `name`; its mirror stays. Raises NotFoundError."""
+    name = connection(home, name)["name"]
+
+    def change(config):
+        config["connections"] = [one for one in _saved(config) if one.get("name") != name]
+    update(home, change)
+
+
+def checked(given):
+    """Return the connection `given` (dict) with every default filled in, secrets left out, unknown keys kept.
+
+    Raises UsageError naming the field that is missing or makes no sense.
+    """
+    made = {**CONNECTION, **{key: value for key, value in given.items() if key not in SECRETS}}
+    for field in ("host", "user"):
+        made[field] = _text(made, field)
+    made["name"] = _text(made, "name") or made["host"]
+    if not made["host"]:
+        raise UsageError("a connection needs a host (server address)")
+    for field in ("host", "user"):
+        if UNSAFE.search(made[field]):
+            raise UsageError(f"{field} {made[field]!r} holds characters that SSH does not allow there")
+    for field, choices in CHOICES.items():
+        if made[field] not in choices:
+            raise UsageError(f"{field} is {made[field]!r}; it may be {', '.join(map(str, choices))}")
+    for field in FLAGS:
+        if not isinstance(made[field], bool):
+            raise UsageError(f"{field} is {made[field]!r}; it may be true or false")
+    for field, (low, high) in NUMBERS.items():
+        made[field] = _whole(made, field, low, high)
+    made["key"] = _text(made, "key") or None
+    made["remote_root"] = _text(made, "remote_root") or CONNECTION["remote_root"]
+    return made
+
+
+def _text(made, field):
+    value = made[field]
+    if value is None:
+        return ""
+    if not isinstance(value, str) or "\0" in value or "\n" in value:
+        raise UsageError(f"{field} is {value!r}; it must be one line of text")
+    return value.strip()
+
+
+def _whole(made, field, low, high):
+    value = made[field]
+    if value is None and field in OPTIONAL:
+        return None
+    whole = isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and value.is_integer()
+    if not whole or not low <= value <= high:
+        raise UsageError(f"{field} is {value!r}; it must be a whole number from {low} to {high}")
+    return int(value)
+
+
+def _refuse_twin(saved, known):
+    folder = layout.connection_slug(saved["name"])
+    for other in known:
+        if other.get("name") != saved["name"] and layout.connection_slug(str(other.get("name") or other.get("host"))) == folder:
+            raise UsageError(f"{saved['name']!r} would share the folder {folder} with the connection {other['name']!r}; choose another name")
+
+
+def _saved(config):
+    listed = config.get("connections")
+    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+
+
+# -- overlay.json -------------------------------------------------------------------------------------------------
+
+class Overlay:
+    """What the reader noted about runs, by key: own tags, a note, hidden. The run's own files are never touched."""
+
+    EMPTY = {"tags": None, "note": None, "hidden": False}       # None: what the run itself says
+
+    def __init__(self, home, clock=time.monotonic):
+        self._path = Path(home) / OVERLAY
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._runs, self._seen, self._looked = {}, None, None
+
+    def get(self, key):
+        """Return {"tags": [str]|None, "note": str|None, "hidden": bool} of the run `key`; None: not changed here."""
+        with self._lock:
+            self._refresh()
+            return {**self.EMPTY, **self._runs.get(key, {})}
+
+    def set(self, key, **changes):
+        """Change tags (list of str), note (str) or hidden (bool) of the run `key` and return what get() gives now.
+
+        None takes the run's own again. Raises UsageError for another field or type, SettingsError if it can't be written.
+        """
+        _refuse_overlay(changes)
+
+        def change(overlay):
+            runs = overlay.get("runs") if isinstance(overlay.get("runs"), dict) else {}
+            entry = _merged(runs.get(key) or {}, changes, depth=1)
+            runs = {**runs, key: entry}
+            overlay["runs"] = runs if entry else {other: runs[other] for other in runs if other != key}
+        written = _update(self._path, change)
+        with self._lock:
+            self._runs, self._looked = written["runs"], None
+            return {**self.EMPTY, **self._runs.get(key, {})}
+
+    def _refresh(self):
+        now = self._clock()
+        if self._looked is not None and now - self._looked < STALE_SECONDS:
+            return
+        self._looked = now
+        try:
+            found = os.stat(self._path)
+            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            seen = None         # no overlay yet
+        if seen != self._seen:
+            self._seen = seen
+            runs = _load(self._path).get("runs")
+            self._runs = {key: one for key, one in runs.items() if isinstance(one, dict)} if isinstance(runs, dict) else {}
+
+
+def _refuse_overlay(changes):
+    for field, value in changes.items():
+        good = {"tags": isinstance(value, list) and all(isinstance(tag, str) for tag in value),
+                "note": isinstance(value, str), "hidden": isinstance(value, bool)}
+        if field not in good:
+            raise UsageError(f"{field} can't be changed here; tags, note and hidden can")
+        if value is not None and not good[field]:
+            raise UsageError(f"{field} is {value!r}, which is not what it should be (tags: list of text, note: text, hidden: true or false)")
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+def _load(path):
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path} can't be read: {error.strerror}") from error
+    try:
+        value = json.loads(raw or b"{}")
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        _put_aside(path)
+        return {}
+    return value
+
+
+def _put_aside(path):
+    aside = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        os.replace(path, aside)
+    except OSError as error:
+        raise SettingsError(f"{path} is no JSON object and can't be moved aside: {error.strerror}") from error
+    log.warning("%s was no JSON object; it is kept as %s and a fresh one is begun", path, aside.name)
+
+
+def _update(path, change):
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(path):
+            value = _load(path)
+            change(value)
+            layout.replace_file(path, (json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n").encode(), mode=PRIVATE)
+    except OSError as error:
+        raise SettingsError(f"{path} can't be written: {error.strerror}") from error
+    return value
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Hold the lock of `path` (a file beside it, freed by the kernel if we die) among processes and threads. Raises OSError."""
+    with open(f"{path}.lock", "a+b") as file:
+        if os.name == "nt":
+            import msvcrt
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)        # tries for 10 s, then OSError
+        else:
+            import fcntl
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,129 @@
+"""config.json and overlay.json: defaults, checks, merging, many writers at once, files that are broken."""
+
+import json
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from runicorn import settings
+from runicorn.errors import NotFoundError, SettingsError, UsageError
+
+GPU = {"name": "GPU Server 1", "host": "gpu-server.example.com", "user": "alice", "key": "~/.ssh/id_rsa"}
+
+
+def test_no_file_means_defaults(home):
+    assert settings.load(home) == {} and settings.connections(home) == []
+    assert settings.preferences(home)["language"] == "auto"
+
+
+def test_a_saved_connection_is_whole_and_private(home):
+    saved = settings.save_connection(home, {**GPU, "password": "hunter2", "colour": "red"})
+    assert saved["port"] == 22 and saved["interval"] == 30 and saved["small_only"] is True and saved["colour"] == "red"
+    assert settings.connections(home) == [saved]
+    assert "hunter2" not in (home / "config.json").read_text()
+    assert stat.S_IMODE((home / "config.json").stat().st_mode) == 0o600
+
+
+def test_saving_again_merges_and_keeps_what_we_do_not_know(home):
+    home.mkdir()
+    (home / "config.json").write_text(json.dumps({"root": "/data", "future": [1], "connections": [{**GPU, "new_option": 7}]}))
+    settings.save_connection(home, {"name": "GPU Server 1", "interval": 60})
+    config = settings.load(home)
+    assert config["root"] == "/data" and config["future"] == [1]
+    assert config["connections"][0]["new_option"] == 7 and config["connections"][0]["interval"] == 60
+    assert config["connections"][0]["user"] == "alice"
+
+
+def test_found_by_name_or_folder_and_removed(home):
+    settings.save_connection(home, GPU)
+    assert settings.connection(home, "gpu-server-1")["name"] == "GPU Server 1"
+    settings.remove_connection(home, "GPU Server 1")
+    with pytest.raises(NotFoundError, match="runicorn config ssh add"):
+        settings.connection(home, "GPU Server 1")
+
+
+@pytest.mark.parametrize("change, word", [
+    ({"host": ""}, "host"), ({"host": "-oProxyCommand=x"}, "host"), ({"host": "a b"}, "host"), ({"user": "a$(id)"}, "user"),
+    ({"port": 0}, "port"), ({"port": "22"}, "port"), ({"port": 2.5}, "port"), ({"auth": "magic"}, "auth"), ({"window": "1y"}, "window"),
+    ({"interval": True}, "interval"), ({"large": 1}, "large"), ({"key": "a\nb"}, "key"), ({"mode": None}, "mode"),
+])
+def test_what_makes_no_sense_is_refused_by_name(home, change, word):
+    with pytest.raises(UsageError, match=word):
+        settings.save_connection(home, {**GPU, **change})
+    assert settings.connections(home) == []
+
+
+def test_two_names_never_share_a_mirror(home):
+    settings.save_connection(home, GPU)
+    with pytest.raises(UsageError, match="gpu-server-1"):
+        settings.save_connection(home, {**GPU, "name": "gpu server 1"})
+
+
+def test_one_bad_connection_does_not_hide_the_others(home, caplog):
+    home.mkdir()
+    (home / "config.json").write_text(json.dumps({"connections": [{"name": "x", "host": "h", "port": -1}, GPU]}))
+    assert [one["name"] for one in settings.connections(home)] == ["GPU Server 1"]
+    assert "port" in caplog.text
+
+
+def test_a_broken_file_is_kept_aside_and_reported(home, caplog):
+    home.mkdir()
+    (home / "config.json").write_text('{"root": "/da')
+    assert settings.load(home) == {}
+    aside, = home.glob("config.json.broken-*")
+    assert aside.read_text() == '{"root": "/da' and aside.name in caplog.text
+
+
+def test_an_unreadable_file_is_one_sentence(home):
+    (home / "config.json").mkdir(parents=True)
+    with pytest.raises(SettingsError, match="config.json can't be read"):
+        settings.load(home)
+
+
+def test_a_change_that_fails_leaves_the_file_alone(home):
+    settings.save_connection(home, GPU)
+    before = (home / "config.json").read_bytes()
+    with pytest.raises(ZeroDivisionError):
+        settings.update(home, lambda config: config.clear() or 1 / 0)
+    assert (home / "config.json").read_bytes() == before
+
+
+def test_many_processes_lose_no_change(home):
+    code = ("import sys\nfrom runicorn import settings\n"
+            "for n in range(20): settings.update(sys.argv[1], lambda config: config.__setitem__(f'{sys.argv[2]}-{n}', n))")
+    writers = [subprocess.Popen([sys.executable, "-c", code, str(home), str(number)]) for number in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert len(settings.load(home)) == 60
+
+
+def test_preferences_merge_and_forget(home):
+    settings.save_preferences(home, {"theme": "dark", "main_metric": {"vision": "val/loss"}})
+    settings.save_preferences(home, {"main_metric": {"text": "ppl"}})
+    chosen = settings.save_preferences(home, {"theme": None})
+    assert chosen["main_metric"] == {"vision": "val/loss", "text": "ppl"} and chosen["theme"] == "auto"
+
+
+def test_overlay_notes_without_touching_the_run(home):
+    overlay = settings.Overlay(home)
+    assert overlay.get("local:p/n/1") == {"tags": None, "note": None, "hidden": False}
+    overlay.set("local:p/n/1", tags=["good"], note="NaN after 3 epochs")
+    assert settings.Overlay(home).get("local:p/n/1") == {"tags": ["good"], "note": "NaN after 3 epochs", "hidden": False}
+    overlay.set("local:p/n/1", tags=None, note=None)
+    assert json.loads((home / "overlay.json").read_text())["runs"] == {}
+
+
+def test_overlay_sees_what_another_process_wrote(home):
+    seconds = [0.0]
+    overlay = settings.Overlay(home, clock=lambda: seconds[0])
+    assert overlay.get("k")["hidden"] is False
+    settings.Overlay(home).set("k", hidden=True)
+    seconds[0] += 1
+    assert overlay.get("k")["hidden"] is True
+
+
+@pytest.mark.parametrize("changes", [{"tags": "a"}, {"tags": [1]}, {"hidden": "yes"}, {"name": "x"}])
+def test_overlay_refuses_what_is_not_its_own(home, changes):
+    with pytest.raises(UsageError):
+        settings.Overlay(home).set("k", **changes)
