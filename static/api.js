@@ -1,0 +1,181 @@
+// Talks to the viewer: JSON in and out, one long poll for what changed. Knows no page.
+
+import {encodeKey} from "./address.js";
+
+const WAIT_SECONDS = 25;         // the viewer answers a long poll at the latest after this
+const BACKOFF = [0.5, 1, 2, 4, 8];   // seconds between tries while the viewer does not answer
+const GRACE_SECONDS = 10;        // beyond WAIT_SECONDS: a poll that is still silent is taken for dead
+
+/** An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered. */
+export class ApiError extends Error {
+  constructor(code, message, status = 0, body = null) {
+    super(message);
+    Object.assign(this, {code, status, body});
+  }
+}
+
+let token = null;
+let since = null;                // the smallest news that everything shown so far was read after
+let polling = false;
+
+function readToken(root) {
+  return root.querySelector('meta[name="runicorn-token"]')?.content || "";
+}
+
+/** A restarted viewer has a new token: fetch the page's head again for it (this also renews the cookie). */
+async function renewToken() {
+  const answer = await fetch("/", {cache: "no-store"});
+  token = readToken(new DOMParser().parseFromString(await answer.text(), "text/html"));
+}
+
+/** Smallest of two news marks "BOOT.N"; another boot is left for the poll to find out. */
+export function older(a, b) {
+  const [bootA, countA] = [a.slice(0, a.lastIndexOf(".")), Number(a.slice(a.lastIndexOf(".") + 1))];
+  const [bootB, countB] = [b.slice(0, b.lastIndexOf(".")), Number(b.slice(b.lastIndexOf(".") + 1))];
+  return bootA === bootB && countB < countA ? b : a;
+}
+
+function heard(news) {
+  if (news && !polling) {
+    since = since === null ? news : older(since, news);
+  }
+}
+
+/** Parameters as a query: arrays repeat, null and "" are left out. */
+export function parameters(values = {}) {
+  const out = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one != null && one !== "") {
+        out.append(name, one);
+      }
+    }
+  }
+  const text = out.toString();
+  return text && `?${text}`;
+}
+
+async function failure(answer) {
+  const body = await answer.json().catch(() => null);
+  const message = body?.message || (typeof body?.error === "object" && body.error?.message) || answer.statusText || `HTTP ${answer.status}`;
+  return new ApiError(typeof body?.error === "string" ? body.error : "refused", message, answer.status, body);
+}
+
+async function send(method, path, body, signal) {
+  token ??= readToken(document);
+  const headers = method === "GET" ? {} : {"Content-Type": "application/json", "X-Runicorn-Token": token};
+  try {
+    return await fetch(path, {method, headers, signal, body: method === "GET" ? undefined : JSON.stringify(body ?? {})});
+  } catch (error) {
+    if (error.name === "AbortError" || error.name === "TimeoutError") {
+      throw error;
+    }
+    throw new ApiError("unreachable", "the viewer does not answer");
+  }
+}
+
+async function call(method, path, body, signal) {
+  let answer = await send(method, path, body, signal);
+  if (answer.status === 403 || answer.status === 401) {
+    await renewToken().catch(() => null);      // still refused below, with the viewer's own words
+    answer = await send(method, path, body, signal);
+  }
+  if (!answer.ok) {
+    throw await failure(answer);
+  }
+  const data = await answer.json();
+  heard(data?.news);
+  return data;
+}
+
+export const get = (path, values, signal) => call("GET", path + parameters(values), null, signal);
+export const post = (path, body, signal) => call("POST", path, body, signal);
+export const patch = (path, body, signal) => call("PATCH", path, body, signal);
+export const del = (path, body, signal) => call("DELETE", path, body, signal);
+
+/** The API's address of a run. */
+export const runPath = (key) => `/api/runs/${encodeKey(key)}`;
+export const connectionPath = (name, what = "") => `/api/connections/${encodeURIComponent(name)}${what && `/${what}`}`;
+
+/** A streamed answer of one JSON object a line, as an async generator of objects. */
+export async function* lines(path, values, signal) {
+  const answer = await send("GET", path + parameters(values), null, signal);
+  if (!answer.ok) {
+    throw await failure(answer);
+  }
+  let rest = "";
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const complete = (rest + part.value).split("\n");
+    rest = complete.pop();
+    yield* complete.filter(Boolean).map((line) => JSON.parse(line));
+  }
+  if (rest.trim()) {
+    yield JSON.parse(rest);
+  }
+}
+
+export function sleep(seconds, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", () => { clearTimeout(timer); resolve(); }, {once: true});
+  });
+}
+
+function visible(signal) {
+  return new Promise((resolve) => {
+    if (!document.hidden || signal.aborted) {
+      resolve();
+      return;
+    }
+    const look = () => {
+      if (!document.hidden || signal.aborted) {
+        document.removeEventListener("visibilitychange", look);
+        resolve();
+      }
+    };
+    document.addEventListener("visibilitychange", look);
+    signal.addEventListener("abort", look, {once: true});
+  });
+}
+
+async function ask(topics, signal, timeout) {
+  polling = true;
+  const limit = AbortSignal.timeout((timeout + GRACE_SECONDS) * 1000);
+  const path = `/api/news${parameters({since, topic: topics, timeout})}`;
+  const answer = await call("GET", path, null, AbortSignal.any([signal, limit]));
+  const first = since === null;
+  since = answer.news;
+  return {topics: new Set(answer.topics || []), reset: Boolean(answer.reset) || first};
+}
+
+/**
+ * What changed, for ever: yields {topics: Set, reset} for each answer, {error, retry: seconds} while the viewer is away.
+ * topics() is asked before each poll. interrupt(poke) hands out a function that starts a new poll at once (topics changed, "try now").
+ * Only a visible page asks; a hidden one that returns catches up from where it stopped.
+ */
+export async function* news(topics, signal, interrupt) {
+  let failures = 0;
+  while (!signal.aborted) {
+    await visible(signal);
+    const round = new AbortController();
+    interrupt(() => round.abort());
+    const hide = () => document.hidden && round.abort();
+    document.addEventListener("visibilitychange", hide);
+    const either = AbortSignal.any([signal, round.signal]);
+    try {
+      const found = await ask(topics(), either, failures ? 0 : WAIT_SECONDS);
+      yield {...found, back: failures > 0};
+      failures = 0;
+    } catch (error) {
+      if (!round.signal.aborted && !signal.aborted) {
+        const retry = BACKOFF[Math.min(failures, BACKOFF.length - 1)];
+        failures += 1;
+        yield {error, retry};
+        await sleep(retry, either);
+      }
+    } finally {
+      document.removeEventListener("visibilitychange", hide);
+    }
+  }
+}

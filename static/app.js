@@ -1,0 +1,148 @@
+// The shell: which page is shown, what it is told, and keys that work everywhere. Pages export mount(root, params).
+
+import * as api from "./api.js";
+import {go, query, route} from "./address.js";
+import {fill, h, typing} from "./dom.js";
+import {keyList} from "./keys.js";
+import {change, recall, recallTicked, setTicked, state, watch} from "./store.js";
+import {applyPreferences, drawBar, startBar} from "./topbar.js";
+import {ask, closePopover, empty} from "./widgets.js";
+import {setLanguage, t} from "./words.js";
+
+const PAGES = {runs: () => import("./runs.js"), run: () => import("./run.js"), compare: () => import("./compare.js"), settings: () => import("./settings.js")};
+const PATIENCE = 1;              // seconds a page may take to update before the next poll starts all the same
+const REST = 0.1;                // seconds between two polls: a training at 1,000 rows a second must not make 1,000 requests
+
+let shown = null;                // the page on screen: {path, view}
+let turn = 0;                    // counts navigations; a page that arrives late is dropped
+let poke = () => null;           // starts a new poll at once
+
+function missing(root) {
+  fill(root, empty(t("common.notFound"), h("p", {}, h("a.btn", {href: "/"}, t("common.home")))));
+  return {};
+}
+
+function broken(root, error) {
+  console.error(error);
+  fill(root, empty(t("common.broken"), h("p", {}, String(error.message || error)),
+    h("p", {}, h("button.btn", {type: "button", onclick: () => location.reload()}, t("common.reload")))));
+  return {};
+}
+
+/** Show the page of the present address; a page that is already there is only told that its query changed. */
+async function show({anew = false} = {}) {
+  const {page, key} = route(location.pathname);
+  if (!anew && shown?.path === location.pathname && shown.view.addressed) {
+    shown.view.addressed();
+    return;
+  }
+  const mine = ++turn;
+  const code = page in PAGES ? await PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)})) : {mount: missing};
+  if (mine !== turn) {
+    return;
+  }
+  closePopover();
+  shown?.view.unmount?.();
+  document.body.dataset.page = page;
+  document.title = "Runicorn";
+  const root = fill(document.getElementById("page"));
+  root.className = "";
+  try {
+    shown = {path: location.pathname, view: code.mount(root, {key, query: query()}) || {}};
+  } catch (error) {
+    shown = {path: location.pathname, view: broken(root, error)};
+  }
+  change({});                    // the bar marks the page
+  poke();                        // its topics
+}
+
+const topics = () => ["connections", "settings", ...(shown?.view.topics?.() || [])];
+
+async function refresh(changed) {
+  if (!changed || changed.has("settings")) {
+    await readSettings();
+  }
+  if (!changed || changed.has("connections")) {
+    await readConnections();
+  }
+  await shown?.view.update?.(changed);
+}
+
+async function readSettings() {
+  const settings = await api.get("/api/settings");
+  change({settings});
+  applyPreferences(settings.preferences);
+}
+
+async function readConnections() {
+  change({connections: await api.get("/api/connections")});
+}
+
+function complain(error) {
+  if (error.name !== "AbortError" && error.code !== "unreachable") {
+    console.info(`runicorn: ${error.message}`);
+  }
+}
+
+async function listen() {
+  const forever = new AbortController();
+  for await (const news of api.news(topics, forever.signal, (start) => { poke = start; })) {
+    const now = Date.now() / 1000;
+    if (news.error) {
+      change({down: {since: state.down?.since || now, retryAt: now + news.retry}});
+      continue;
+    }
+    change({down: null, heard: now});
+    if (news.topics.size || news.reset || news.back) {
+      await Promise.race([refresh(news.reset || news.back ? null : news.topics).catch(complain), api.sleep(PATIENCE)]);
+    }
+    await api.sleep(REST);
+  }
+}
+
+/** Links of ours change the page without loading it anew. */
+function followLinks(event) {
+  const link = event.target.closest?.("a[href]");
+  const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey && !event.defaultPrevented;
+  if (!link || !plain || link.target || link.hasAttribute("download")) {
+    return;
+  }
+  const url = new URL(link.href, location.href);
+  if (url.origin === location.origin && !url.pathname.startsWith("/api/")) {
+    event.preventDefault();
+    if (url.href !== location.href) {
+      go(url.pathname + url.search);
+    }
+  }
+}
+
+function globalKeys(event) {
+  if (typing(event) || event.defaultPrevented) {
+    return;
+  }
+  const does = {
+    "?": () => ask(t("keys.title"), keyList(), [{label: t("common.close"), value: "close", primary: true}]),
+    g: () => go("/"),
+    ",": () => go("/settings"),
+  }[event.key];
+  if (does) {
+    event.preventDefault();
+    does();
+  }
+}
+
+function start() {
+  setLanguage(recall("language", "auto"));
+  setTicked(recallTicked());
+  startBar({redraw: () => show({anew: true}), tryNow: () => poke()});
+  watch(drawBar);
+  drawBar();
+  document.addEventListener("click", followLinks);
+  document.addEventListener("keydown", globalKeys);
+  addEventListener("popstate", () => show());
+  addEventListener("runicorn:go", () => show());
+  show();
+  refresh(null).catch(complain).finally(listen);
+}
+
+start();

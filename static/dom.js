@@ -1,0 +1,115 @@
+// Builds nodes. Text only ever becomes a text node, so nothing that came from another machine can be markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+const PROPERTIES = new Set(["value", "checked", "disabled", "indeterminate", "hidden", "open", "tabIndex", "className"]);
+
+function setAttribute(node, name, value) {
+  if (name.startsWith("on")) {
+    node.addEventListener(name.slice(2), value);
+  } else if (name === "data") {
+    Object.assign(node.dataset, value);
+  } else if (PROPERTIES.has(name)) {
+    node[name] = value;
+  } else if (value === true) {
+    node.setAttribute(name, "");
+  } else if (value !== false && value != null) {
+    node.setAttribute(name, value);
+  }
+}
+
+function build(node, classes, attributes, children) {
+  if (classes.length) {
+    node.setAttribute("class", classes.join(" "));
+  }
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name === "class" && classes.length && value) {
+      node.setAttribute("class", `${classes.join(" ")} ${value}`);
+    } else {
+      setAttribute(node, name, value);
+    }
+  }
+  node.append(...nodes(children));
+  return node;
+}
+
+/** Flatten children: nested arrays, null, undefined and false vanish, everything else but nodes becomes text. */
+export function nodes(children) {
+  return [children].flat(Infinity).filter((child) => child != null && child !== false && child !== true)
+    .map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
+}
+
+/**
+ * Make an element: h("button.btn.pri", {onclick, title, disabled}, "Compare", icon("dn")).
+ * attributes: "on…" adds a listener, "data" fills the dataset, null and false are left out.
+ */
+export function h(tag, attributes, ...children) {
+  const [name, ...classes] = tag.split(".");
+  return build(document.createElement(name), classes, attributes, children);
+}
+
+/** The same for SVG elements. */
+export function svg(tag, attributes, ...children) {
+  const [name, ...classes] = tag.split(".");
+  return build(document.createElementNS(SVG, name), classes, attributes, children);
+}
+
+/** One of the drawings in index.html, by name ("running", "x", "gear" …), as decoration: give its control a label. */
+export function icon(name, extra) {
+  return svg("svg.ic", {class: extra, "aria-hidden": "true"}, svg("use", {href: `#i-${name}`}));
+}
+
+/** Replace all children of `node`; returns the node. */
+export function fill(node, ...children) {
+  node.replaceChildren(...nodes(children));
+  return node;
+}
+
+/** Set the text only where it differs, so that a selection in unchanged text survives. */
+export function text(node, value) {
+  const wanted = String(value);
+  if (node.textContent !== wanted) {
+    node.textContent = wanted;
+  }
+  return node;
+}
+
+/** Words of the user's own (names, tags, log lines): kept apart from the direction and the language of the page. */
+export function own(value, attributes) {
+  return h("bdi", {dir: "auto", translate: "no", ...attributes}, value);
+}
+
+/** Say something to a screen reader without moving the focus. */
+export function announce(message) {
+  const place = document.getElementById("live");
+  if (place) {
+    place.textContent = message;
+  }
+}
+
+/** The present colour of a custom property ("c1", "ink", "line"), resolved for a canvas: "rgb(…)". Changes with the theme. */
+export function colour(name) {
+  const probe = document.body.appendChild(h("i", {hidden: true}));
+  probe.style.color = `var(--${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+/** Whether a key press belongs to a field, a menu or a dialog and not to the page's shortcuts. */
+export function typing(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) {
+    return true;
+  }
+  const at = event.target;
+  return at.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select, dialog, [role=menu], [contenteditable]") != null;
+}
+
+/** Copy to the clipboard; true when the browser let us. */
+export async function copy(value) {
+  try {
+    await navigator.clipboard.writeText(value);
+    return true;
+  } catch {                      // refused without focus or permission: the caller says so
+    return false;
+  }
+}

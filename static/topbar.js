@@ -1,0 +1,174 @@
+// The top bar: pages, the truth about each connection, language, theme. And the notices below it.
+
+import * as api from "./api.js";
+import {compareHref} from "./address.js";
+import {fill, h, icon, own, text} from "./dom.js";
+import {change, remember, state} from "./store.js";
+import {banner, linkLook, menu, reasonText} from "./widgets.js";
+import {current, fmt, setLanguage, t} from "./words.js";
+
+const SHOWN = 3;                 // connections in the bar; the rest behind "n more"
+
+let redraw = () => null;         // draws the whole page anew in another language
+let ages = [];                   // functions that renew the figures that count time
+
+const now = () => Date.now() / 1000;
+
+/** Save preferences here at once and in the viewer. */
+export async function prefer(values) {
+  change({settings: {...state.settings, preferences: {...state.settings?.preferences, ...values}}});
+  applyPreferences(values);
+  try {
+    await api.patch("/api/settings", {preferences: values});
+  } catch (error) {
+    console.info(`runicorn: the preference is kept for this browser only: ${error.message}`);
+  }
+}
+
+/** Use theme and language; draws the page anew when the language changed. */
+export function applyPreferences({theme, language} = {}) {
+  if (theme) {
+    document.documentElement.dataset.theme = theme;
+    try {
+      localStorage.setItem("runicorn.theme", theme);    // early.js reads it before the first paint
+    } catch {                    // storage is forbidden: the theme then comes with the settings
+    }
+  }
+  const before = current();
+  if (language) {
+    remember("language", language);
+    setLanguage(language);
+  }
+  if (current() !== before) {
+    redraw();
+  }
+}
+
+function themeMenu(event) {
+  const chosen = state.settings?.preferences?.theme || "auto";
+  const labels = {auto: "top.themeAuto", light: "top.themeLight", dark: "top.themeDark"};
+  menu(event.currentTarget, Object.entries(labels).map(([theme, label]) =>
+    ({label: t(label), checked: chosen === theme, run: () => prefer({theme})})), {right: true, label: t("top.theme")});
+}
+
+function ageOf(row) {
+  const node = h("span.ago.num");
+  const renew = () => text(node, row.last_news ? fmt.age(now() - row.last_news) : "");
+  ages.push(renew);
+  renew();
+  return node;
+}
+
+function whyOf(row) {
+  const node = h("span.why.cut");
+  const renew = () => {
+    const reason = reasonText(row.reason);
+    const retry = row.retry_at > now() ? t("top.retryIn", {age: fmt.age(Math.ceil(row.retry_at - now()))}) : "";
+    text(node, [reason, retry].filter(Boolean).join(current() === "zh" ? "，" : ", "));
+  };
+  ages.push(renew);
+  renew();
+  return node;
+}
+
+function titleOf(row) {
+  const news = row.last_news ? t("top.lastNews", {age: fmt.age(now() - row.last_news)}) : "";
+  const running = row.running ? t("top.running", {n: row.running}) : "";
+  const owner = row.owner && !row.owner.ours ? t("top.owner", {pid: String(row.owner.pid)}) : "";
+  return [row.name, reasonText(row.reason), news, running, owner].filter(Boolean).join(" · ");
+}
+
+async function reconnect(event, row) {
+  event.preventDefault();
+  event.currentTarget.disabled = true;
+  await api.post(api.connectionPath(row.name, "reconnect")).catch((error) => console.info(`runicorn: reconnect ${row.name}: ${error.message}`));
+}
+
+/** What follows the word: age of the news, progress, or the reason and the way out. */
+function detail(row, look, offline) {
+  if (offline || look === "paused" || look === "connecting") {
+    return null;
+  }
+  if (look === "offline" || look === "refused") {
+    return [whyOf(row), h("button.link", {type: "button", onclick: (event) => reconnect(event, row)}, t("top.reconnect"))];
+  }
+  if (look === "waiting") {
+    return h("a.link", {href: "/settings?tab=sync"}, t("top.answer"));
+  }
+  const done = row.progress && row.progress.files_total > row.progress.files_done;
+  return done ? h("span.why", {}, t("link.syncingOf", {n: row.progress.files_done, m: row.progress.files_total})) : ageOf(row);
+}
+
+function connection(row, offline) {
+  const [shape, colour, word] = linkLook(row, offline);
+  if (state.down) {
+    return h("span.conn", {title: t("top.unknown")}, icon("ring"), own(row.name), h("span.word.no-s", {}, "?"));
+  }
+  return h("span.conn", {class: colour, title: titleOf(row), data: {connection: row.name, state: row.state}},
+    icon(shape), h("a.cname", {href: "/settings?tab=sync"}, h("b", {}, own(row.name))), h("span.word", {}, t(`link.${word}`)), detail(row, word, offline));
+}
+
+const TROUBLE = {waiting: 0, refused: 1, offline: 2, syncing: 3, connecting: 4, live: 5, paused: 6};
+
+function connections() {
+  const answer = state.connections;
+  if (!answer) {
+    return null;
+  }
+  if (!answer.connections.length) {
+    return h("a.conn", {href: "/settings?tab=sync"}, t("top.none"));
+  }
+  const rows = [...answer.connections].sort((a, b) => (answer.connections.length > SHOWN ? TROUBLE[a.state] - TROUBLE[b.state] : 0));
+  const rest = rows.length - SHOWN;
+  return [rows.slice(0, SHOWN).map((row) => connection(row, answer.offline)),
+    rest > 0 ? h("a.conn", {href: "/settings?tab=sync"}, t("top.more", {n: rest})) : null];
+}
+
+function link(href, page, label, extra) {
+  const here = page === document.body.dataset.page || (page === "runs" && document.body.dataset.page === "run");
+  return h("a", {href, "aria-current": here ? "page" : null}, label, extra);
+}
+
+/** Draw the bar; called at every change of the store. */
+export function drawBar() {
+  ages = [];
+  const count = state.ticked.length ? h("span.m3.count", {}, fmt.int(state.ticked.length)) : null;
+  fill(document.getElementById("top"),
+    h("a.brand", {href: "/"}, icon("brand"), "Runicorn"),
+    h("nav.nav", {"aria-label": t("top.pages")},
+      link("/", "runs", t("top.runs")), link(compareHref(state.ticked), "compare", t("top.compare"), count), link("/settings", "settings", t("top.settings"))),
+    h("span.grow"),
+    h("div.conns", {"aria-label": t("top.connections"), role: "group"}, connections()),
+    h("button.btn.bare", {type: "button", id: "language", title: t("top.languageTitle"), lang: current() === "zh" ? "en" : "zh-CN",
+      onclick: () => prefer({language: current() === "zh" ? "en" : "zh"})}, t("top.language")),
+    h("button.btn.bare.sq", {type: "button", id: "theme", title: t("top.theme"), "aria-label": t("top.theme"), "aria-haspopup": "menu", onclick: themeMenu}, icon("theme")),
+    h("a.btn.bare.sq", {href: "/settings", id: "gear", title: t("top.settings"), "aria-label": t("top.settings")}, icon("gear")));
+  drawNotices();
+}
+
+function downNotice(tryNow) {
+  const wait = h("span.m2");
+  const renew = () => text(wait, t("notice.nextTry", {age: fmt.age(Math.max(0, state.down.retryAt - now()))}));
+  ages.push(() => state.down && renew());
+  renew();
+  return banner("bad", [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time: fmt.seconds(state.heard || now())}), " ", h("span.mono", {}, "runicorn viewer")],
+    wait, h("button.btn", {type: "button", onclick: tryNow}, t("notice.tryNow")));
+}
+
+let tryNow = () => null;
+
+function drawNotices() {
+  const waiting = document.body.dataset.page === "settings" ? [] : (state.connections?.connections || []).filter((row) => row.state === "waiting" && row.question);
+  fill(document.getElementById("notices"),
+    state.down ? downNotice(() => tryNow()) : null,
+    !state.down && state.connections?.offline
+      ? banner("warn", [t("notice.offline"), " ", h("span.m2", {}, t("notice.offlineHow")), " ", h("span.mono", {}, "runicorn viewer")]) : null,
+    state.down ? null : waiting.map((row) => banner("warn", t("notice.question", {name: row.name, what: reasonText(row.reason)}),
+      h("a.btn", {href: "/settings?tab=sync"}, t("notice.toAnswer")))));
+}
+
+/** Start the bar. hooks: {redraw: the language changed, tryNow: ask the viewer again at once}. */
+export function startBar(hooks) {
+  ({redraw, tryNow} = hooks);
+  setInterval(() => !document.hidden && ages.forEach((renew) => renew()), 1000);
+}

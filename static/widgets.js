@@ -1,0 +1,216 @@
+// Small parts every page uses: menu, dialog, tooltip, segmented control, empty state, banner, states of runs and connections.
+
+import {h, icon} from "./dom.js";
+import {fmt, known, t} from "./words.js";
+
+const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
+const EDGE = 8;                  // px kept free at the window's edges
+
+/** Put a fixed element below (or, without room, above) its anchor, inside the window. */
+export function place(node, anchor, {right = false} = {}) {
+  const at = anchor.getBoundingClientRect();
+  const size = node.getBoundingClientRect();
+  const left = right ? at.right - size.width : at.left;
+  const below = at.bottom + 3;
+  const top = below + size.height > innerHeight - EDGE && at.top > size.height + EDGE ? at.top - size.height - 3 : below;
+  node.style.left = `${Math.max(EDGE, Math.min(left, innerWidth - size.width - EDGE))}px`;
+  node.style.top = `${Math.max(EDGE, Math.min(top, innerHeight - size.height - EDGE))}px`;
+}
+
+let closeOpen = null;
+
+/** Open a box at `anchor`; closed by Escape, a click elsewhere, or the function it returns. A second click on the anchor closes it. */
+export function popover(anchor, content, {right = false, role = "dialog", label = ""} = {}) {
+  const again = closeOpen?.anchor === anchor;
+  closeOpen?.();
+  if (again) {
+    return () => null;
+  }
+  const box = h("div.pop", {role, "aria-label": label || null}, content);
+  const outside = (event) => !box.contains(event.target) && !anchor.contains(event.target) && close();
+  const key = (event) => event.key === "Escape" && (event.stopPropagation(), close(), anchor.focus());
+  function close() {
+    box.remove();
+    anchor.setAttribute("aria-expanded", "false");
+    document.removeEventListener("pointerdown", outside, true);
+    document.removeEventListener("keydown", key, true);
+    closeOpen = null;
+  }
+  document.body.append(box);
+  anchor.setAttribute("aria-expanded", "true");
+  place(box, anchor, {right});
+  document.addEventListener("pointerdown", outside, true);
+  document.addEventListener("keydown", key, true);
+  closeOpen = Object.assign(close, {anchor});
+  (box.querySelector("[autofocus], input, button, a, [tabindex]") || box).focus({preventScroll: true});
+  return close;
+}
+
+/** Close whatever popover or menu is open (a page is left). */
+export function closePopover() {
+  closeOpen?.();
+}
+
+function moveFocus(event) {
+  const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
+  if (step) {
+    const items = [...event.currentTarget.querySelectorAll("[role^=menuitem]:not([disabled])")];
+    items[(items.indexOf(document.activeElement) + step + items.length) % items.length]?.focus();
+    event.preventDefault();
+  }
+}
+
+/** A menu of [{label, icon, checked, href, danger, disabled, run}] or null (a line between). */
+export function menu(anchor, items, options = {}) {
+  let close = () => null;
+  const entry = (item) => {
+    if (!item) {
+      return h("hr");
+    }
+    const role = item.checked === undefined ? "menuitem" : "menuitemradio";
+    const attributes = {role, class: item.danger ? "bad" : "", "aria-checked": item.checked === undefined ? null : String(item.checked)};
+    const mark = item.checked === undefined ? (item.icon ? icon(item.icon) : null) : h("span.mark", {}, item.checked ? icon("finished") : null);
+    if (item.href) {
+      return h("a.item", {...attributes, href: item.href, download: item.download, onclick: () => close()}, mark, item.label);
+    }
+    return h("button.item", {...attributes, type: "button", disabled: Boolean(item.disabled), onclick: () => { close(); item.run(); }}, mark, item.label);
+  };
+  close = popover(anchor, h("div.menu", {onkeydown: moveFocus}, items.map(entry)), {role: "menu", ...options});
+  return close;
+}
+
+/** Ask in a modal dialog; resolves to the value of the button pressed, null for Escape. buttons: [{label, value, primary, danger}]. */
+export function ask(title, body, buttons) {
+  return new Promise((resolve) => {
+    const answers = buttons.map(({label, value, primary, danger}) =>
+      h("button.btn", {class: primary ? "pri" : danger ? "bad" : "", type: "submit", value, autofocus: primary}, label));
+    const form = h("form", {method: "dialog"}, h("h2", {}, title), h("div.body", {}, body), h("div.rowf.end", {}, answers));
+    const box = h("dialog.ask-box", {"aria-label": title, onclose: () => { box.remove(); resolve(box.returnValue || null); }}, form);
+    document.body.append(box);
+    box.showModal();
+  });
+}
+
+/** Show `content()` (nodes, or null for nothing) beside `node` while the pointer or the focus rests on it. */
+export function tooltip(node, content) {
+  let timer = 0;
+  let box = null;
+  const hide = () => {
+    clearTimeout(timer);
+    box?.remove();
+    box = null;
+  };
+  const show = () => {
+    hide();
+    const inside = node.isConnected && content();
+    if (inside) {
+      box = h("div.tip", {role: "tooltip"}, inside);
+      document.body.append(box);
+      place(box, node);
+    }
+  };
+  node.addEventListener("pointerenter", () => { timer = setTimeout(show, TIP_DELAY); });
+  node.addEventListener("pointerleave", hide);
+  node.addEventListener("focus", show);
+  node.addEventListener("blur", hide);
+  node.addEventListener("click", hide);
+  return node;
+}
+
+/** Two to four exclusive choices. choices: [[value, label, title?]]; pick(value) is called on a change. */
+export function segmented(label, choices, value, pickOne) {
+  const group = h("div.seg", {role: "radiogroup", "aria-label": label});
+  const choose = (wanted) => {
+    for (const button of group.children) {
+      button.setAttribute("aria-checked", String(button.value === wanted));
+      button.tabIndex = button.value === wanted ? 0 : -1;
+    }
+  };
+  const pressed = (event) => {
+    const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
+    if (step) {
+      const all = [...group.children];
+      const next = all[(all.indexOf(event.target) + step + all.length) % all.length];
+      next.focus();
+      next.click();
+      event.preventDefault();
+    }
+  };
+  group.append(...choices.map(([one, words, title]) => h("button", {
+    type: "button", role: "radio", value: one, title, onclick: () => { choose(one); pickOne(one); }, onkeydown: pressed}, words)));
+  choose(value);
+  group.choose = choose;
+  return group;
+}
+
+/** One column that says what is the matter and the next thing to do. commands: texts shown in boxes. */
+export function empty(title, ...content) {
+  return h("div.empty", {}, h("h2", {}, title), content);
+}
+
+/** A figure with its unit small behind it. */
+export function figure(value, unit) {
+  return [value, h("span.u", {}, unit)];
+}
+
+export function bytes(value) {
+  return value == null ? "–" : figure(...fmt.size(value));
+}
+
+const RUN_CLASS = {running: "ok", stalled: "warn", lost: "warn", interrupted: "warn", failed: "bad"};
+
+/** A run's state: shape, word, colour. */
+export function runState(name) {
+  return h("span.st", {class: RUN_CLASS[name] || ""}, icon(name), h("span", {}, t(`state.${name}`)));
+}
+
+/** Why a run is in its state, in the reader's language; the server's own text where the page does not know the code. */
+export function reasonText(reason) {
+  return reason ? known(`reason.${reason.code}`, readable(reason), reason.text) : "";
+}
+
+/** Values of a reason ready for a sentence: times and durations written out. */
+function readable(reason) {
+  const out = {...reason};
+  for (const [name, value] of Object.entries(reason)) {
+    if (typeof value === "number" && /(^|_)(at|since|until)$/.test(name)) {
+      out[name] = fmt.when(value);
+    } else if (typeof value === "number" && /(seconds|age|silent|ago)$/.test(name)) {
+      out[name] = fmt.duration(value);
+    }
+  }
+  return out;
+}
+
+const LINKS = {live: ["running", "ok", "live"], syncing: ["ring", "ok", "syncing"], connecting: ["ring", "", "connecting"], waiting: ["ask", "warn", "waiting"],
+               paused: ["paused", "", "paused"], offline: ["cut", "bad", "offline"], refused: ["cut", "bad", "refused"]};
+
+/** [icon, class, word key] of a connection; offline: this viewer was started with --offline. */
+export function linkLook(row, offline = false) {
+  return offline ? ["paused", "warn", "viewing"] : LINKS[row.state] || ["ring", "", "connecting"];
+}
+
+/** A bar under the top bar. kind: "bad" or "warn". */
+export function banner(kind, content, ...actions) {
+  return h("div.banner", {class: kind, role: kind === "bad" ? "alert" : "status"},
+    icon(kind === "bad" ? "failed" : "warn", kind), h("span.grow", {}, content), actions);
+}
+
+/** Keep the place of what is coming; nothing is drawn within the first 150 ms (CSS delays it). */
+export function bones(count, widths = ["62%", "78%", "46%", "70%"]) {
+  return Array.from({length: count}, (_, i) => {
+    const bone = h("span.bone", {"aria-hidden": "true"});
+    bone.style.width = widths[i % widths.length];
+    return bone;
+  });
+}
+
+/** Cut a long plain name in its middle: sweeps differ at the end. Other scripts are cut at their end by CSS. */
+export function middle(name, tail = 8) {
+  const plain = /^[\x20-\x7e]*$/.test(name);
+  if (!plain || name.length < 2 * tail) {
+    return h("bdi.cut", {dir: "auto", translate: "no"}, name);
+  }
+  return h("bdi.midcut", {translate: "no"}, h("span.cut", {}, name.slice(0, -tail)), h("span", {}, name.slice(-tail)));
+}
+

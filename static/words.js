@@ -1,0 +1,173 @@
+// The two languages of the pages, and numbers, times and durations as each writes them. Pure but for setLanguage().
+
+import en from "./words-en.js";
+import zh from "./words-zh.js";
+
+const LANGUAGES = {en, zh};
+const LOCALES = {en: "en-US", zh: "zh-CN"};
+const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
+
+let language = "en";
+let cache = {};                  // Intl objects are dear to make
+
+export const current = () => language;
+
+/** "en" or "zh" for a wish ("auto", "en", "zh") and the browser's languages, best first. */
+export function pick(wish, offered = []) {
+  if (wish in LANGUAGES) {
+    return wish;
+  }
+  const first = offered.map((tag) => tag.toLowerCase().split("-")[0]).find((tag) => tag in LANGUAGES);
+  return first || "en";
+}
+
+/** Use a language from now on; "auto" follows the browser. */
+export function setLanguage(wish) {
+  language = pick(wish, globalThis.navigator?.languages);
+  cache = {};
+  if (globalThis.document) {
+    document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
+  }
+}
+
+/**
+ * A text cut at its placeholders: strings and values in turn, for texts with nodes in them. "{name}" is replaced by values.name,
+ * "{n|run|runs}" by the first word when values.n is 1, else by the second.
+ */
+export function parts(key, values = {}) {
+  const found = LANGUAGES[language][key] ?? en[key] ?? key;
+  return found.split(/(\{[^{}]+\})/).filter(Boolean).map((piece) => {
+    if (!piece.startsWith("{")) {
+      return piece;
+    }
+    const [name, one, many] = piece.slice(1, -1).split("|");
+    if (one !== undefined) {
+      return Number(values[name]) === 1 ? one : many;
+    }
+    const value = values[name];
+    return typeof value === "number" ? fmt.int(value) : value ?? "";
+  });
+}
+
+/** The text of a key in the present language. */
+export function t(key, values) {
+  return parts(key, values).join("");
+}
+
+/** The text of a key when there is one, else `otherwise` (a code of the server's that this page does not know yet). */
+export function known(key, values, otherwise) {
+  return key in en ? t(key, values) : otherwise ?? key;
+}
+
+function formatter(kind, options) {
+  const name = kind + JSON.stringify(options);
+  cache[name] ??= kind === "number" ? new Intl.NumberFormat(LOCALES[language], options) : new Intl.DateTimeFormat(LOCALES[language], options);
+  return cache[name];
+}
+
+function exponent(value, digits) {
+  const [mantissa, power] = value.toExponential(digits).split("e");
+  return `${mantissa.replace(/\.?0+$/, "")}e${power.replace("+", "").replace("-", "−")}`;
+}
+
+function pad(value) {
+  return String(value).padStart(2, "0");
+}
+
+function durationText(seconds) {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
+  if (days) {
+    return t("time.dh", {d: days, h: pad(hours)});
+  }
+  if (hours) {
+    return t("time.hm", {h: hours, m: pad(minutes)});
+  }
+  return minutes ? t("time.ms", {m: minutes, s: pad(whole % 60)}) : t("time.s", {s: whole});
+}
+
+const sameDay = (a, b) => a.getFullYear() === b.getFullYear() && a.getMonth() === b.getMonth() && a.getDate() === b.getDate();
+
+export const fmt = {
+  /** A whole number with its thousands apart. */
+  int: (value) => (value == null ? "–" : formatter("number", {maximumFractionDigits: 0}).format(value)),
+
+  /** A metric's value, five figures at most, of one width within a column: 0.3871, 85.62, 41,200, 1.4e−4. */
+  value(value) {
+    if (value == null || value === "") {
+      return "–";
+    }
+    if (typeof value !== "number") {
+      return {"Infinity": "∞", "-Infinity": "−∞"}[value] || String(value);
+    }
+    const size = Math.abs(value);
+    if (Number.isInteger(value) && size < 1e9) {
+      return formatter("number", {}).format(value).replace("-", "−");
+    }
+    if (size !== 0 && (size < 1e-3 || size >= 1e9)) {
+      return exponent(value, 3).replace(/^-/, "−");
+    }
+    const digits = size >= 1000 ? 1 : size >= 10 ? 2 : 4;
+    return formatter("number", {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value).replace("-", "−");
+  },
+
+  /** A config or summary value as the user wrote it: nothing rounded, nested values as JSON. */
+  given(value) {
+    if (value == null) {
+      return value === null ? "null" : "–";
+    }
+    return typeof value === "object" ? JSON.stringify(value) : String(value);
+  },
+
+  /** [figure, unit] of a number of bytes, decimal units. */
+  size(bytes) {
+    let [value, unit] = [bytes, 0];
+    while (value >= 999.5 && unit < UNITS.length - 1) {
+      value /= 1000;
+      unit += 1;
+    }
+    const digits = unit && value < 9.95 ? 1 : 0;
+    return [formatter("number", {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value), UNITS[unit]];
+  },
+
+  bytes: (bytes) => (bytes == null ? "–" : fmt.size(bytes).join(" ")),
+
+  percent: (share, digits = 0) => formatter("number", {style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits}).format(share),
+
+  /** Seconds as two figures: 42s, 4m 12s, 2h 28m, 1d 02h. */
+  duration: (seconds) => (seconds == null ? "–" : durationText(seconds)),
+
+  /** An age or a wait in its largest unit: 0.8 s, 42 s, 5 min, 3 h, 2 d. */
+  age(seconds) {
+    const value = Math.max(0, seconds);
+    if (value < 9.95) {
+      return t("time.age.s", {n: formatter("number", {minimumFractionDigits: 1, maximumFractionDigits: 1}).format(value)});
+    }
+    const [unit, size] = value < 99.5 ? ["s", 1] : value < 5970 ? ["m", 60] : value < 172800 ? ["h", 3600] : ["d", 86400];
+    return t(`time.age.${unit}`, {n: fmt.int(Math.round(value / size))});
+  },
+
+  /** 18:41 */
+  clock: (at) => formatter("time", {hour: "2-digit", minute: "2-digit", hourCycle: "h23"}).format(at * 1000),
+
+  /** 18:41:07 */
+  seconds: (at) => formatter("time", {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"}).format(at * 1000),
+
+  /** Today's times as 18:41, this year's days as Jan 22, others as 2024-11-05. now: for tests. */
+  when(at, now = Date.now() / 1000) {
+    if (at == null) {
+      return "–";
+    }
+    const [then, today] = [new Date(at * 1000), new Date(now * 1000)];
+    if (sameDay(then, today)) {
+      return fmt.clock(at);
+    }
+    if (then.getFullYear() === today.getFullYear()) {
+      return formatter("date", {month: "short", day: "numeric"}).format(then);
+    }
+    return `${then.getFullYear()}-${pad(then.getMonth() + 1)}-${pad(then.getDate())}`;
+  },
+
+  /** The whole date, for a title. */
+  full: (at) => (at == null ? "" : formatter("date", {dateStyle: "medium", timeStyle: "long"}).format(at * 1000)),
+};
