@@ -1,0 +1,425 @@
+"""The only door to paramiko: connect, check the host key, log in, open a stream, run a command; or let the system's ssh do it."""
+
+import logging
+import socket
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+
+from runicorn import hostkeys, sftp, sshconfig, system_ssh
+from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError
+from runicorn.login import ANSWER_SECONDS, Login, coded
+
+TCP_SECONDS = 10            # per address
+HANDSHAKE_SECONDS = 20
+KEEPALIVE_SECONDS = 30
+WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no more
+PACKET_BYTES = 64 << 10
+OUTPUT_LIMIT = system_ssh.OUTPUT_LIMIT
+JUMPS = 8                   # more than this is a loop in the SSH config
+
+# One host to log in at. name: as the user calls it; hostname: after ~/.ssh/config; auth: key, agent, password or hop (a jump host:
+# whatever works); keys: paths; options: what ~/.ssh/config says about it.
+Target = namedtuple("Target", "name hostname port user auth keys key_required identities_only options")
+
+
+def connect(connection, ask=None, secrets=None, home=None, log=None, compress=True):
+    """Log in and return a Remote. Tries once.
+
+    connection: a dict as in config.json. ask(question: dict) -> str or None relays host key questions and prompts.
+    secrets: {"password", "passphrase"}, read, and filled with what the user types; memory only. home: Runicorn's folder (Path).
+    log(stage, text): told as each of name, port, jump, banner, host_key, login is passed. compress: zlib on the line.
+    Raises LineError, LoginError, HostKeyError, MissingPackageError, RemoteError.
+    """
+    secrets = {} if secrets is None else secrets
+    if connection["auth"] != "system":
+        ssh = _paramiko(connection)
+        if ssh:
+            return _Dialer(ssh, connection, ask, secrets, Path(home), log or _silent).dial(compress)
+    return system_ssh.SystemRemote(connection, home, compress)
+
+
+def hosts():
+    """Return what ~/.ssh/config offers: list of {"host", "hostname", "user", "port", "key", "jump"}."""
+    found = []
+    for name in sshconfig.hosts():
+        options = sshconfig.lookup(name)
+        found.append({"host": name, "hostname": options["hostname"], "user": options["user"], "port": options["port"],
+                      "key": (options.get("identityfile") or [None])[0], "jump": options.get("proxyjump")})
+    return found
+
+
+def _paramiko(connection):
+    """Return the paramiko module; None where it is absent and the system's ssh can take its place."""
+    try:
+        import paramiko
+    except ImportError as error:
+        if connection["auth"] == "password":
+            raise coded(MissingPackageError("logging in with a password needs paramiko: pip install paramiko"), "missing") from error
+        return None
+    logger = logging.getLogger("paramiko")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())        # it would print tracebacks of what we report in one sentence
+    return paramiko
+
+
+def _silent(stage, text):
+    """Nobody listens."""
+
+
+class _Dialer:
+    """Everything one connection needs to be made, and made again for a second line."""
+
+    def __init__(self, ssh, connection, ask, secrets, home, log):
+        self.ssh, self.connection, self.ask, self.secrets, self.home, self.log = ssh, connection, ask, secrets, home, log
+        self.opened = []            # transports and sockets of the way there, nearest first
+
+    def dial(self, compress):
+        try:
+            target = self._target()
+            line = self._line(target)
+            transport, asked = self._logged_in(target, line, self.secrets, compress)
+        except BaseException:
+            self.hang_up()
+            raise
+        return Remote(self, transport, target, line, asked)
+
+    def hang_up(self):
+        while self.opened:
+            self.opened.pop().close()
+
+    def again(self):
+        """Return a dialer for the same login that asks nobody."""
+        return _Dialer(self.ssh, self.connection, None, self.secrets, self.home, _silent)
+
+    # -- who is it
+
+    def _target(self):
+        wanted = self.connection
+        port = wanted["port"] if wanted["port"] != 22 else None         # 22 is the form's default: ~/.ssh/config may know better
+        options = sshconfig.lookup(wanted["host"], wanted["user"], port)
+        keys = [str(Path(wanted["key"]).expanduser())] if wanted["key"] else []
+        return Target(wanted["host"], options["hostname"], options["port"], options["user"], wanted["auth"],
+                      keys or options.get("identityfile", []), bool(keys), options.get("identitiesonly") == "yes", options)
+
+    def _hop(self, host, user, port):
+        options = sshconfig.lookup(host, user, port)
+        keys = list(options.get("identityfile", [])) or ([str(Path(self.connection["key"]).expanduser())] if self.connection["key"] else [])
+        return Target(host, options["hostname"], options["port"], options["user"], "hop", keys, False,
+                      options.get("identitiesonly") == "yes", options)
+
+    # -- the way there
+
+    def _line(self, target, depth=0):
+        """Return a byte stream to the target's SSH port: over jump hosts, through a ProxyCommand, or by TCP."""
+        if depth > JUMPS:
+            raise RemoteError(f"ProxyJump leads in a circle at {target.name}; mend ~/.ssh/config")
+        jump, command = target.options.get("proxyjump", "none"), target.options.get("proxycommand", "none")
+        if jump.lower() != "none":
+            return self._jumped(target, sshconfig.jumps(jump), depth)
+        if command.lower() != "none":
+            self.log("name", f"by ProxyCommand {command}")
+            return self._kept(system_ssh.Pipe(f"exec {command}", shell=True))
+        return self._kept(self._dialled(target))
+
+    def _jumped(self, target, hops, depth):
+        line = None
+        for number, hop in enumerate(hops):
+            via = self._hop(*hop)
+            if line is None:
+                line = self._line(via, depth + 1)
+            transport, _ = self._logged_in(via, line, {} if via.auth == "hop" else self.secrets, compress=False)
+            self.log("jump", f"{via.user}@{via.name}:{via.port}")
+            after = self._hop(*hops[number + 1]) if number + 1 < len(hops) else target
+            line = self._kept(self._through(transport, via, after))
+        return line
+
+    def _through(self, transport, via, after):
+        with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}"):
+            return transport.open_channel("direct-tcpip", (after.hostname, after.port), ("127.0.0.1", 0), window_size=WINDOW_BYTES,
+                                          timeout=HANDSHAKE_SECONDS)
+
+    def _dialled(self, target):
+        began = time.monotonic()
+        try:
+            addresses = socket.getaddrinfo(target.hostname, target.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise coded(LineError(f"the name {target.hostname} is not known here ({getattr(error, 'strerror', error)}): check the spelling, "
+                                  "the network or the VPN"), "name") from error
+        self.log("name", ", ".join(dict.fromkeys(address[4][0] for address in addresses)))
+        errors = []
+        for family, kind, protocol, _, address in addresses:
+            line = socket.socket(family, kind, protocol)
+            try:
+                line.settimeout(TCP_SECONDS)
+                line.connect(address)
+                _keep_alive(line)
+                self.log("port", f"{address[0]}:{address[1]} in {(time.monotonic() - began) * 1000:.0f} ms")
+                return line
+            except OSError as error:
+                line.close()
+                errors.append(error.strerror or str(error))
+        raise coded(LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): is the port right, "
+                              "sshd running, a firewall or VPN in between?"), "port")
+
+    def _kept(self, line):
+        counted = _Counted(line)
+        self.opened.append(counted)
+        return counted
+
+    # -- one host: handshake, host key, login
+
+    def _logged_in(self, target, line, secrets, compress):
+        transport = self.ssh.Transport(line, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES)
+        self.opened.append(transport)
+        transport.daemon = True
+        transport.banner_timeout = transport.handshake_timeout = HANDSHAKE_SECONDS
+        transport.use_compression(compress)
+        known = self._known(target)
+        self._prefer(transport, known)
+        self._shake(transport, target)
+        self.log("banner", transport.remote_version)
+        self._check_host_key(transport, target, known[1])
+        login = Login(self.ssh, transport, target, self.ask, secrets)
+        login.run()
+        self.log("login", f"{target.user}, {transport.auth_handler.auth_method}")
+        transport.set_keepalive(KEEPALIVE_SECONDS)
+        return transport, login.asked
+
+    def _known(self, target):
+        """Return (the name under which known_hosts keeps the target, the lines of all known_hosts files)."""
+        alias = target.options.get("hostkeyalias")
+        files = target.options.get("userknownhostsfile", "").split() or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
+        files += target.options.get("globalknownhostsfile", "").split() or ["/etc/ssh/ssh_known_hosts"]
+        files.append(self.home / "known_hosts")
+        name = alias.lower() if alias else hostkeys.host_name(target.hostname, target.port)
+        return name, hostkeys.read(Path(file).expanduser() for file in files)
+
+    def _prefer(self, transport, known):
+        """Ask for the kinds of host key we can check first: certificates of trusted authorities, then the kinds we know."""
+        name, lines = known
+        usual = list(transport._preferred_keys)         # paramiko offers no other way to order them per connection
+        kinds = hostkeys.known_types(lines, name)
+        first = [kind for kind in usual if kind in kinds or (kind.startswith("rsa-sha2") and "ssh-rsa" in kinds)]
+        if hostkeys.authorities(lines, name):
+            first = [kind + hostkeys.CERTIFIED for kind in usual] + first
+        transport._preferred_keys = tuple(dict.fromkeys(first + usual))
+
+    def _shake(self, transport, target):
+        try:
+            transport.start_client(timeout=HANDSHAKE_SECONDS * 2)
+            if not transport.initial_kex_done:
+                raise LineError(f"{target.name} did not finish the SSH handshake in time")
+        except self.ssh.ssh_exception.IncompatiblePeer as error:
+            raise coded(RemoteError(f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that speaks "
+                                    "only SHA-1 needs `pip install 'paramiko<5'`, or the connection set to system ssh"), "algorithms") from error
+        except (self.ssh.SSHException, EOFError, OSError) as error:
+            raise coded(LineError(f"{target.name}:{target.port} did not answer as an SSH server ({error or 'it hung up'})"), "banner") from error
+
+    def _check_host_key(self, transport, target, lines):
+        key = transport.get_remote_server_key()
+        name = self._known(target)[0]
+        if key.public_blob and self._certified(key, target, name, lines):
+            return
+        kind, blob = key.get_name(), key.asbytes()
+        verdict = hostkeys.judge(lines, name, kind, blob)
+        shown = hostkeys.fingerprint(blob)
+        if verdict.kind == "revoked":
+            raise coded(HostKeyError(f"the host key of {name} ({shown}) is marked as revoked in known_hosts: do not connect; ask the server's "
+                                     "administrator"), "host_key_revoked", offered=shown)
+        if verdict.kind == "changed":
+            raise _changed(name, kind, shown, verdict.expected)
+        if verdict.kind == "unknown":
+            self._ask_about(name, kind, blob, shown)
+        self.log("host_key", f"{kind} {shown}")
+
+    def _certified(self, key, target, name, lines):
+        made = hostkeys.certificate(key.public_blob.key_blob)
+        why = hostkeys.refusal(made, target.options.get("hostkeyalias") or target.hostname, hostkeys.authorities(lines, name), time.time())
+        if why is None:
+            message = self.ssh.Message(made.authority)
+            authority = self.ssh.PKey.from_type_string(message.get_text(), made.authority)
+            why = None if authority.verify_ssh_sig(made.signed, self.ssh.Message(made.signature)) else "its signature is wrong"
+        self.log("host_key", f"certificate: {why or 'signed by a trusted authority'}")
+        return why is None
+
+    def _ask_about(self, name, kind, blob, shown):
+        prompt = f"The host key of {name} is not known yet: {kind} {shown}. Is it the server's?"
+        question = {"kind": "host_key", "prompt": prompt, "echo": True, "fingerprint": shown, "key_type": kind, "host": name}
+        if not self.ask or self.ask(question) not in ("yes", "trust"):
+            raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's (there: "
+                                     "`ssh-keygen -lf /etc/ssh/ssh_host_*.pub`), then trust it when asked"),
+                        "host_key_unknown", offered=shown, key_type=kind)
+        hostkeys.add(self.home / "known_hosts", name, kind, blob)
+
+
+def _changed(name, kind, shown, expected):
+    known = ", ".join(f"{line.key_type} {hostkeys.fingerprint(line.blob)} in {line.path}" for line in expected)
+    removal = " and ".join(f"`ssh-keygen -R '{name}' -f {path}`" for path in dict.fromkeys(str(line.path) for line in expected))
+    return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or the "
+                              f"server was set up anew: ask its administrator, then forget the old key with {removal}"),
+                 "host_key_changed", known=known, offered=f"{kind} {shown}")
+
+
+def _keep_alive(line):
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, seconds in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, option):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+
+
+class _Counted:
+    """A stream that counts its bytes, as paramiko's Transport wants a socket to be."""
+
+    def __init__(self, line):
+        self._line = line
+        self._closed = False        # paramiko looks at this private mark of sockets when it ends
+        self.sent = self.received = 0
+        self.settimeout = line.settimeout
+
+    def close(self):
+        self._closed = True
+        self._line.close()
+
+    def send(self, data):
+        sent = self._line.send(data)
+        self.sent += sent
+        return sent
+
+    def recv(self, size):
+        data = self._line.recv(size)
+        self.received += len(data)
+        return data
+
+
+class _told:
+    """Turn paramiko's and the socket's errors into a LineError that names `what`."""
+
+    def __init__(self, ssh, what):
+        self.ssh, self.what = ssh, what
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, _):
+        if isinstance(error, self.ssh.ChannelException):
+            raise coded(RemoteError(f"{self.what}: the server said no ({error})"), "channel") from error
+        if isinstance(error, (self.ssh.SSHException, EOFError, OSError)):
+            raise LineError(f"{self.what} was cut or did not answer ({error or 'end of stream'})") from error
+
+
+class Remote:
+    """A server we are logged in at. One thread at a time may use a stream; any may close."""
+
+    def __init__(self, dialer, transport, target, line, asked):
+        self._dialer, self._transport, self._target, self._line = dialer, transport, target, line
+        self._ssh = dialer.ssh
+        self.interactive = asked            # the login needed an answer that can't be given twice
+        self.exec_allowed = None            # None: not tried yet
+        self.banner = transport.remote_version
+        key = transport.get_remote_server_key()
+        self.host_key = {"type": key.get_name(), "fingerprint": hostkeys.fingerprint(key.asbytes())}
+        self.host, self.port, self.user = target.hostname, target.port, target.user
+
+    def open_stream(self, timeout=30):
+        """Return a channel that speaks SFTP: send, recv, settimeout, close. Raises LineError, RemoteError."""
+        channel = self._channel(timeout)
+        try:
+            with _told(self._ssh, f"SFTP at {self._target.name}"):
+                channel.invoke_subsystem("sftp")
+        except LineError as error:
+            channel.close()
+            if self.alive:
+                raise coded(RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config"),
+                            "sftp") from error
+            raise
+        return channel
+
+    def open_sftp(self, timeout=30):
+        """Return an sftp.Sftp over a new channel. Raises LineError, ProtocolError, RemoteError."""
+        return sftp.Sftp(self.open_stream(timeout), timeout=timeout)
+
+    def _channel(self, timeout):
+        with _told(self._ssh, f"a channel at {self._target.name}"):
+            channel = self._transport.open_session(window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout)
+        channel.settimeout(timeout)
+        return channel
+
+    def run(self, command, stdin=b"", timeout=60):
+        """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, DeniedError when it may not."""
+        channel = self._channel(min(timeout, 30))
+        try:
+            with _told(self._ssh, f"a command at {self._target.name}"):
+                channel.exec_command(command)
+        except LineError as error:
+            channel.close()
+            if not self.alive:
+                raise
+            self.exec_allowed = False
+            raise coded(DeniedError(f"{self._target.name} runs no commands", 3), "exec") from error
+        try:
+            with _told(self._ssh, f"a command at {self._target.name}"):
+                return _talk(channel, stdin, time.monotonic() + timeout)
+        finally:
+            channel.close()
+
+    def probe_exec(self):
+        """Return whether the server runs commands (bool); some accept them and start SFTP in their place."""
+        try:
+            self.exec_allowed = b"runicorn-42" in self.run("echo runicorn-$((6*7))", timeout=20)[1]
+        except (DeniedError, ProtocolError):
+            self.exec_allowed = False
+        return self.exec_allowed
+
+    def second(self, compress=False):
+        """Return another Remote with the same login, for bulk. Asks nobody: raises LoginError where that can't be."""
+        if self.interactive:
+            raise coded(LoginError(f"{self._target.name} asks a question at each login, so there is one line only"), "no_answer")
+        return self._dialer.again().dial(compress)
+
+    @property
+    def alive(self):
+        return self._transport.is_active()
+
+    @property
+    def bytes_sent(self):
+        return self._line.sent
+
+    @property
+    def bytes_received(self):
+        return self._line.received
+
+    def close(self):
+        """Hang up, jump hosts included."""
+        self._dialer.hang_up()
+
+
+def _talk(channel, stdin, deadline):
+    """Feed `stdin`, gather both outputs, return (status, stdout, stderr)."""
+    problem = []
+    feeder = threading.Thread(target=_feed, args=(channel, stdin, problem), daemon=True)
+    feeder.start()
+    outputs = {channel.recv: bytearray(), channel.recv_stderr: bytearray()}
+    for read, kept in outputs.items():          # both are buffered below, so one after the other can't lock up within the window
+        while True:
+            channel.settimeout(max(0.01, deadline - time.monotonic()))
+            data = read(1 << 16)
+            if not data:
+                break
+            kept += data
+            if len(kept) > OUTPUT_LIMIT:
+                raise ProtocolError("the command printed more than 256 MB")
+    feeder.join(max(0.01, deadline - time.monotonic()))
+    if not channel.status_event.wait(max(0.01, min(5, deadline - time.monotonic()))):
+        raise EOFError("no exit status")
+    return channel.exit_status, *map(bytes, outputs.values())
+
+
+def _feed(channel, stdin, problem):
+    try:
+        channel.sendall(stdin)
+        channel.shutdown_write()
+    except OSError as error:
+        problem.append(error)       # it ended without wanting its input: its exit status tells
