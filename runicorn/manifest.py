@@ -1,0 +1,500 @@
+"""Describe a root of runs in one file, and say what changed since last time. Reads runs, writes only below `.runicorn`.
+
+    python3 -m runicorn manifest --root /data/experiments --verbose
+    python3 - /data/experiments < manifest.py            # where Runicorn is not installed; Python 3.6 is enough
+
+One run per line, sorted by path, its small JSON files spliced in as found; the format is in the README, "Manifest".
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import re
+import socket
+import stat
+import sys
+import time
+import zlib
+from hashlib import sha256
+from json.encoder import encode_basestring as quote
+
+FORMAT = 1
+HIDDEN = ".runicorn"
+FULL, ACTIVE = "full_manifest.json", "active_manifest.json"
+SMALL = ("meta.json", "status.json", "summary.json")
+ENDED = ("finished", "failed", "interrupted")
+TAIL = 4096                     # bytes hashed at the end of each file: an append changes them, and reading them is cheap
+INLINE = 64 << 10               # a larger small JSON file becomes a stub
+DEPTH, FILES = 8, 10000         # a run with more below it is listed to here
+SETTLED = 2.0                   # s; younger than this a folder can change again under the same mtime (1 s on NFS)
+WINDOW = 3600.0                 # s; what the active manifest covers
+STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
+LIMIT = 512 << 20               # bytes of a manifest, unpacked; 10,000 runs have 25 MB
+UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
+GZIP = b"\x1f\x8b"
+ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
+HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": ([0-9.e+-]+), "ended": (true|false), "count": (\d+), "bytes": (\d+), ')
+
+
+
+class ManifestError(Exception):
+    """The manifest can't be read, believed or written; the message is for the user."""
+
+    exit_code = 1
+
+
+class Manifest:
+    """An index of runs: `header` (dict), and per run one line of JSON text that is parsed when somebody looks."""
+
+    def __init__(self, header, lines, skipped=None):
+        self.header, self.lines, self.skipped = header, lines, skipped or {}
+
+    def __len__(self):
+        return len(self.lines)
+
+    def __contains__(self, path):
+        return path in self.lines
+
+    def paths(self):
+        """Return the run paths, "project/name/runs/id", sorted (list of str)."""
+        return sorted(self.lines)
+
+    def line(self, path):
+        """Return the entry's JSON text (bytes), without its key."""
+        return self.lines[path]
+
+    def entry(self, path):
+        """Return a fresh dict {"digest", "mtime", "ended", "meta", "status", "summary", "beat", "files": {name: {"size", "mtime", "tail"}}}.
+
+        Raises ManifestError if the entry is no JSON or has not these shapes.
+        """
+        try:
+            entry = json.loads(self.lines[path].decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ManifestError("the manifest's entry of %s is not JSON" % path[:200]) from error
+        if not _sound(entry):
+            raise ManifestError("the manifest's entry of %s has not the shape of a run" % path[:200])
+        return entry
+
+
+def _sound(entry):
+    """Whether a parsed entry has the right types everywhere a reader will look; what may be absent is filled in."""
+    if not isinstance(entry, dict) or not isinstance(entry.setdefault("files", {}), dict):
+        return False
+    for key in ("meta", "status", "summary"):
+        if not isinstance(entry.setdefault(key, None), (dict, type(None))):
+            return False
+    entry.setdefault("digest", "")
+    entry.setdefault("beat", None)
+    entry.setdefault("mtime", None)
+    entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)
+    return all(_sound_file(file) for file in entry["files"].values()) and isinstance(entry["digest"], str) and (
+        _number(entry["beat"]) and _number(entry["mtime"]))
+
+
+def _sound_file(file):
+    return (isinstance(file, dict) and type(file.get("size")) is int and 0 <= file["size"] < 1 << 60
+            and _number(file.setdefault("mtime", None)) and isinstance(file.setdefault("tail", None), (str, type(None))))
+
+
+def _number(value):
+    return value is None or type(value) in (int, float) and -1e15 < value < 1e15       # NaN fails too
+
+
+# -- reading a manifest --------------------------------------------------------------------------------------------
+def load(path):
+    """Return the Manifest in the file `path` (plain or gzip). Raises ManifestError, also for an absent file."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LIMIT + 1)
+    except OSError as error:
+        raise ManifestError("%s can't be read: %s" % (path, error.strerror)) from error
+    return parse(data, path)
+
+
+def parse(data, name="the manifest"):
+    """Return the Manifest in `data` (bytes, plain or gzip). Raises ManifestError. `name` is for the message."""
+    if data[:2] == GZIP:
+        data = _unzip(data, name)
+    if len(data) > LIMIT:
+        raise ManifestError("%s is larger than %d MB" % (name, LIMIT >> 20))
+    start = data.find(b'\n"runs": {\n')
+    end = data.rfind(b'\n},\n"statistics": ')
+    if data[:1] == b"{" and 0 < start < end + 10:
+        try:
+            header = json.loads((data[:start].rstrip(b",") + b"," + data[end + 4:]).decode("utf-8"))
+            return Manifest(_checked(header, name), _lines(data[start + 11:max(end, start + 11)]))
+        except ValueError:
+            pass        # not laid out by us: a plain parse decides
+    return _parse_plain(data, name)
+
+
+def _unzip(data, name):
+    unpacker = zlib.decompressobj(31)
+    try:
+        plain = unpacker.decompress(data, LIMIT + 1)
+    except zlib.error as error:
+        raise ManifestError("%s is not gzip: %s" % (name, error)) from error
+    if not unpacker.eof and len(plain) <= LIMIT:
+        raise ManifestError("%s ends in the middle; remake it with `runicorn manifest`" % name)
+    return plain
+
+
+def _lines(body):
+    lines = {}
+    for line in body.split(b"\n") if body else ():
+        cut = line.index(b'": {')
+        key = line[:cut + 1]
+        path = json.loads(key.decode("utf-8")) if b"\\" in key else key[1:-1].decode("utf-8")
+        lines[path] = line[cut + 3:-1] if line[-1:] == b"," else line[cut + 3:]
+    return lines
+
+
+def _parse_plain(data, name):
+    try:
+        whole = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ManifestError("%s is not JSON; remake it with `runicorn manifest`" % name) from error
+    runs = whole.pop("runs", None) if isinstance(whole, dict) else None
+    if not isinstance(runs, dict):
+        raise ManifestError("%s is not a manifest: it has no runs" % name)
+    return Manifest(_checked(whole, name), {path: json.dumps(entry).encode() for path, entry in runs.items()})
+
+
+def _checked(header, name):
+    if header.get("format") != FORMAT or not isinstance(header.get("digest"), str) or type(header.get("revision", 0)) is not int:
+        raise ManifestError("%s is not of format %d" % (name, FORMAT))
+    return header
+
+
+# -- writing one ---------------------------------------------------------------------------------------------------
+def text(manifest):
+    """Return the manifest as pieces of bytes, to be joined or written one after the other."""
+    header = {key: value for key, value in manifest.header.items() if key != "statistics"}
+    statistics = json.dumps(manifest.header.get("statistics") or {})
+    lines = [quote(path).encode() + b": " + manifest.lines[path] for path in manifest.paths()]
+    return [json.dumps(header)[:-1].encode(), b',\n"runs": {\n', b",\n".join(lines), ('\n},\n"statistics": %s}\n' % statistics).encode()]
+
+
+def save(manifest, path, compress=False):
+    """Write `manifest` to the file `path`, beside it first, then renamed. Raises ManifestError."""
+    data = b"".join(text(manifest))
+    if compress:
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        data = packer.compress(data) + packer.flush()
+    beside = "%s.%d-%s.tmp" % (path, os.getpid(), os.urandom(3).hex())
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(beside, "wb") as file:
+            file.write(data)
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):      # the first error is the one worth telling
+            os.unlink(beside)
+        raise ManifestError("%s can't be written: %s" % (path, error.strerror)) from error
+
+
+# -- making one ----------------------------------------------------------------------------------------------------
+def build(root, previous=None, rescan=False):
+    """Scan the root and return its full Manifest. Raises ManifestError if the root can't be listed.
+
+    previous: a Manifest of the same root; finished runs whose folder's mtime is unchanged are taken over from it,
+    unless `rescan`.
+    """
+    now = time.time()
+    known = previous.lines if previous and not rescan else {}
+    trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
+    skipped, lines, beats = collections.Counter(), {}, _beats(root)
+    for path, item in _runs(root, skipped):
+        folder = item.stat(follow_symlinks=False)
+        old = HEAD.match(known.get(path, b""))
+        if old and old.group(3) == b"true" and float(old.group(2)) == folder.st_mtime < trusted:
+            lines[path] = known[path]
+            continue
+        line = _scan(item.path, folder, beats.get(item.name), skipped)
+        if line:
+            lines[path] = line
+    return Manifest(_header("full", root, lines, previous, now), lines, dict(skipped))
+
+
+def _header(kind, root, lines, previous, now):
+    heads = [(path, HEAD.match(lines[path])) for path in sorted(lines)]
+    found = digest((path, head.group(1)) for path, head in heads)
+    revision = previous.header.get("revision", 0) if previous else 0
+    changed = not previous or previous.header["digest"] != found
+    return {"format": FORMAT, "kind": kind, "revision": revision + changed, "digest": found, "generated_at": round(now, 3),
+            "host": socket.gethostname(), "root": os.path.abspath(root),
+            "statistics": {"runs": len(lines), "files": sum(int(head.group(4)) for _, head in heads),
+                           "bytes": sum(int(head.group(5)) for _, head in heads)}}
+
+
+def digest(pairs):
+    """Return the digest of a root (str): of (path, its run's digest as bytes) sorted by path."""
+    return "sha256:" + sha256(b"".join(path.encode("utf-8", "surrogatepass") + b"\0" + run + b"\n" for path, run in pairs)).hexdigest()
+
+
+def _folders(path, skipped):
+    """Return the sub-folders of a folder (os.DirEntry), sorted by name; what is none or can't be named is counted."""
+    try:
+        with os.scandir(path) as items:
+            found = sorted(items, key=lambda item: item.name)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            skipped["unreadable"] += 1
+        return []
+    kept = []
+    for item in found:
+        if UNDECODABLE.search(item.name):
+            skipped["undecodable"] += 1
+        elif item.is_dir(follow_symlinks=False):
+            kept.append(item)
+        else:
+            skipped["symlinks" if item.is_symlink() else "outside"] += 1
+    return kept
+
+
+def _runs(root, skipped):
+    """Yield (path, os.DirEntry) of every run folder below the root."""
+    if not os.path.isdir(root):
+        raise ManifestError("%s is not a folder; name the root with --root" % root)
+    for project in _folders(root, skipped):
+        for name in _folders(project.path, skipped) if project.name != HIDDEN else ():
+            runs = os.path.join(name.path, "runs")
+            if not os.path.isdir(runs) or os.path.islink(runs):
+                skipped["outside"] += 1
+                continue
+            for item in _folders(runs, skipped):
+                yield "%s/%s/runs/%s" % (project.name, name.name, item.name), item
+
+
+def _beats(root):
+    """Return {run id: mtime of its live file, s}."""
+    beats = {}
+    try:
+        with os.scandir(os.path.join(root, HIDDEN, "live")) as items:
+            for item in items:
+                if item.name.endswith(".json"):
+                    beats[item.name[:-5]] = item.stat(follow_symlinks=False).st_mtime
+    except OSError:
+        pass        # no live folder: nothing is running, or it was made by other means
+    return beats
+
+
+def _scan(folder, folder_stat, beat, skipped):
+    """Return the line of one run (bytes), or None when its folder can't be read."""
+    texts, pieces, total, hashed = {}, [], 0, sha256()
+    try:
+        found = sorted(_files(folder, "", 0, skipped, []))
+    except PermissionError:
+        skipped["unreadable"] += 1
+        skipped["unreadable of uid %d" % folder_stat.st_uid] += 1
+        return None
+    except OSError:
+        return None         # removed under our eyes
+    for name, path, status in found[:FILES]:
+        if name == ".beat":
+            beat = beat or status.st_mtime
+            continue
+        try:
+            size, tail, raw = _read(path, status.st_size, name in SMALL)
+        except OSError:
+            skipped["unreadable"] += 1
+            continue
+        hashed.update(("%s\0%d\0%s\n" % (name, size, tail)).encode() + (raw or b""))
+        if name in SMALL:
+            texts[name] = b'{"truncated": %d}' % size if raw is None else splice(raw, skipped)
+        total += size
+        pieces.append('%s: {"size": %d, "mtime": %r, "tail": "%s"}' % (quote(name), size, status.st_mtime, tail))
+    if len(found) > FILES:
+        skipped["runs of more than %d files" % FILES] += 1
+    return entry_line(hashed.hexdigest(), folder_stat.st_mtime, beat, [texts.get(name) or b"null" for name in SMALL], pieces, total)
+
+
+def entry_line(digest, mtime, beat, texts, pieces, total):
+    """Return a run's line (bytes). texts: JSON of meta, status and summary; pieces: JSON of each file; total: their bytes."""
+    ended = "true" if (json.loads(texts[1].decode("utf-8")) or {}).get("status") in ENDED else "false"
+    head = '{"digest": "%s", "mtime": %s, "ended": %s, "count": %d, "bytes": %d, "beat": %s, "meta": ' % (
+        digest, json.dumps(mtime), ended, len(pieces), total, json.dumps(beat))
+    return b"".join([head.encode(), texts[0], b', "status": ', texts[1], b', "summary": ', texts[2],
+                     b', "files": {', ", ".join(pieces).encode(), b"}}"])
+
+
+def _files(folder, prefix, depth, skipped, into):
+    """Collect (name relative to the run, path, stat) of the regular files below `folder`."""
+    with os.scandir(folder) as items:
+        for item in items:
+            status = item.stat(follow_symlinks=False)
+            if UNDECODABLE.search(item.name):
+                skipped["undecodable"] += 1
+            elif stat.S_ISREG(status.st_mode):
+                if not item.name.endswith(".tmp"):
+                    into.append((prefix + item.name, item.path, status))
+            elif stat.S_ISDIR(status.st_mode) and depth < DEPTH:
+                _files(item.path, prefix + item.name + "/", depth + 1, skipped, into)
+            else:
+                skipped["symlinks" if stat.S_ISLNK(status.st_mode) else "outside"] += 1
+            if len(into) > FILES:
+                break
+    return into
+
+
+def _read(path, size, whole):
+    """Return (size, SHA-256 of the last 4 KiB, the bytes if `whole` and at most 64 KiB, else None)."""
+    with open(path, "rb", buffering=0) as file:
+        raw = file.read(INLINE + 1) if whole else b""
+        if whole and len(raw) <= INLINE:
+            return len(raw), sha256(raw[-TAIL:]).hexdigest(), raw
+        if whole or size > TAIL:
+            file.seek(max(0, size - TAIL))
+        return size, sha256(file.read(min(size, TAIL))).hexdigest(), None
+
+
+STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or infinity, which strict JSON has not, is a KeyError
+
+
+def splice(raw, skipped=None):
+    """Return the JSON object in `raw` (bytes) as text of one line, as found (bare NaN quoted); b"null" if it is none."""
+    try:
+        value = STRICT.decode(raw.decode("utf-8"))
+        line = raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+    except KeyError:
+        value = json.loads(raw.decode("utf-8"), parse_constant=str)
+        line = json.dumps(value).encode()
+    except (ValueError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return line
+    if skipped is not None:
+        skipped["not JSON"] += 1
+    return b"null"
+
+
+# -- the command ---------------------------------------------------------------------------------------------------
+def generate(root, active_window=WINDOW, incremental=True, output=None, compress=False, active_only=False):
+    """Bring the root's manifests up to date; return a report (dict: kind, output, compressed, revision, changed, runs, files, bytes, skipped).
+
+    output: another place for the full manifest. active_only: leave the full manifest as it is. Raises ManifestError.
+    """
+    ending = ".gz" if compress or (output or "").endswith(".gz") else ""
+    full, recent = (os.path.join(root, HIDDEN, name + ending) for name in (FULL, ACTIVE))
+    full = output or full
+    try:
+        previous = load(full)
+    except ManifestError:
+        previous = None         # none yet, or broken: it is remade from the runs
+    for name, beat in _beats(root).items():
+        if beat < time.time() - STALE_BEAT:
+            with contextlib.suppress(OSError):      # somebody else's, or gone already
+                os.unlink(os.path.join(root, HIDDEN, "live", name + ".json"))
+    manifest = build(root, previous, rescan=not incremental)
+    changed = not previous or manifest.header["digest"] != previous.header["digest"]
+    if not active_only:
+        _put(manifest, full, bool(ending), changed)
+    if not output:
+        save(active(manifest, active_window), recent, bool(ending))
+    return dict({"kind": "active" if active_only else "full", "output": recent if active_only else full, "compressed": bool(ending),
+                 "revision": manifest.header["revision"], "changed": changed}, skipped=manifest.skipped, **manifest.header["statistics"])
+
+
+def _put(manifest, path, compress, changed):
+    try:
+        os.utime(path) if not changed else save(manifest, path, compress)       # a touch says "looked, nothing new"
+    except OSError as error:
+        raise ManifestError("%s can't be touched: %s" % (path, error.strerror)) from error
+
+
+def active(manifest, window=WINDOW):
+    """Return the Manifest of what changed within `window` s, with the digest of the whole root: apply, then compare."""
+    since = manifest.header["generated_at"] - window
+    lines = {path: line for path, line in manifest.lines.items() if _newest(line) >= since}
+    return Manifest(dict(manifest.header, kind="active", window=window), lines)
+
+
+def _newest(line):
+    head = HEAD.match(line)
+    if head.group(3) == b"true":
+        return float(head.group(2))         # the end of a run renames its status.json: that moved the folder's mtime
+    entry = json.loads(line.decode("utf-8"))
+    return max([entry["mtime"], entry["beat"] or 0] + [file["mtime"] for file in entry["files"].values()])
+
+
+def answer(root, known):
+    """Return what a mirror that holds `known` needs (bytes): b"unchanged", or a zlib-packed manifest of the runs it has not.
+
+    known: the first 6 bytes of each run's digest, hex, as one string. The header has the whole root's digest.
+    """
+    manifest = build(root)
+    held = {known[at:at + 12] for at in range(0, len(known), 12)}
+    digests = {path: HEAD.match(line).group(1)[:12].decode() for path, line in manifest.lines.items()}
+    lines = {path: line for path, line in manifest.lines.items() if digests[path] not in held}
+    if not lines and len(held) == len(set(digests.values())):
+        return b"unchanged"
+    return b"delta" + zlib.compress(b"".join(text(Manifest(dict(manifest.header, kind="delta"), lines))), 1)
+
+
+def _root(given):
+    """Return (root, how it was chosen): the one given, this folder if it holds runs, else the default root."""
+    if given:
+        return os.path.expanduser(given), "as given"
+    if os.path.isdir(HIDDEN) or next(_runs(".", collections.Counter()), None):
+        return os.getcwd(), "this folder"
+    home = os.path.expanduser(os.environ.get("RUNICORN_HOME") or "~/.runicorn")
+    try:
+        with open(os.path.join(home, "config.json"), encoding="utf-8") as file:
+            configured = json.load(file).get("root")
+    except (OSError, ValueError, AttributeError):
+        configured = None       # absent or broken: the command that edits it says so
+    return os.path.expanduser(os.environ.get("RUNICORN_DIR") or configured or os.path.join(home, "experiments")), "the default root"
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog="runicorn manifest", description=ABOUT, epilog="example: runicorn manifest --root /data/experiments --verbose")
+    add = parser.add_argument
+    add("place", nargs="?", metavar="ROOT", help="the same as --root")
+    add("--root", help="folder of runs (default: this folder if it holds runs, else the default root)")
+    add("--verbose", "-v", action="store_true", help="say what was found and written")
+    add("--output", help="write the full manifest to this file instead of ROOT/.runicorn/" + FULL)
+    add("--active", action="store_true", help="write only the active manifest")
+    add("--active-window", type=float, default=WINDOW, metavar="S", help="seconds that count as active (default 3600)")
+    add("--no-incremental", action="store_true", help="read every run again, also finished ones that did not change")
+    add("--compress", action="store_true", help="write .json.gz")
+    add("--install", choices=("cron", "systemd", "schtasks"), help="print what regenerates it every 5 minutes")
+    add("--yes", action="store_true", help="with --install: install it")
+    add("--answer", metavar="KNOWN", help=argparse.SUPPRESS)        # what a mirror asks through ssh
+    return parser
+
+
+def main(argv=None):
+    """Run the command with the arguments `argv` (list of str) and return its exit code: 0, 1, or 130 after Ctrl+C."""
+    options = _parser().parse_args(argv)
+    try:
+        return _run(options, *_root(options.root or options.place))
+    except ManifestError as error:
+        print("runicorn: %s" % error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(options, root, how):
+    if options.answer is not None:
+        sys.stdout.buffer.write(answer(root, options.answer))
+        return 0
+    if options.install:
+        from runicorn.units import install      # only here: this file must also run alone
+        return install(options.install, os.path.abspath(root), options.yes)
+    if how != "as given":
+        print("%s (%s)" % (root, how))
+    report = generate(root, options.active_window, not options.no_incremental, options.output, options.compress, options.active)
+    skipped = report.pop("skipped")
+    for key, value in report.items() if options.verbose else ():
+        print("%-11s %s" % (key, value))
+    for reason, count in sorted(skipped.items()) if options.verbose else ():
+        print("skipped     %d %s" % (count, reason))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
