@@ -5,12 +5,14 @@ a small network is really trained into it, and a viewer mirrors it. Touches noth
     python -m runicorn demo --check      # headless: waits for points that came over SSH, says how long they took, exits 0
 """
 
+import argparse
 import contextlib
 import json
 import math
 import os
 import random
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -268,8 +270,24 @@ def workflow(port=0):
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def main(argv):
+    """`runicorn demo [--check] [--port N] [--no-browser]`; return the exit code."""
+    parser = argparse.ArgumentParser(prog="runicorn demo", description="The whole workflow on this machine: a real training, SSH, a mirror, pages.",
+                                     epilog="example:\n  runicorn demo --check", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="headless: wait until points arrived over SSH, say how long they took, exit")
+    parser.add_argument("--port", type=int, default=23300, help="port of the pages (default 23300; 0 takes a free one)")
+    parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
+    options = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)      # a closing terminal cleans up as Ctrl+C does
+    try:
+        return demo(options.port, options.check, not options.no_browser)
+    except KeyboardInterrupt:
+        print()
+        return 130 if options.check else 0
+
+
 def demo(port=23300, check=False, browser=True, out=sys.stdout):
-    """Run the demo until Ctrl+C, or with `check` until points arrived over SSH; return the exit code."""
+    """Run the demo until KeyboardInterrupt, or with `check` until points arrived over SSH; return the exit code."""
     with workflow(0 if check else port) as page:
         print("A folder plays the GPU server; an SSH server on loopback serves it, read-only and SFTP only.", file=out)
         print("A real training process logs into it: a small network learns to tell two spirals apart.", file=out)
@@ -277,13 +295,10 @@ def demo(port=23300, check=False, browser=True, out=sys.stdout):
         print("Ctrl+C stops everything and leaves nothing behind.", file=out, flush=True)
         if check:
             return _check(page, out)
-        if browser:
+        if browser and sys.stdout.isatty():
             import webbrowser
             threading.Thread(target=webbrowser.open, args=(page.url,), daemon=True).start()
-        try:
-            page.serve_forever()
-        except KeyboardInterrupt:
-            print(file=out)
+        page.serve_forever()
         return 0
 
 
@@ -292,28 +307,29 @@ def _check(page, out):
     deadline, delays, last = time.monotonic() + CHECK_SECONDS, [], None
     while len(delays) < CHECK_POINTS:
         if time.monotonic() > deadline:
-            connections = _get(page, "/api/connections")["connections"]
+            connections = ask(page, "/api/connections")["connections"]
             raise RunicornError(f"no points arrived over SSH within {CHECK_SECONDS} s; the connection says: "
                                 + "; ".join(f"{row['state']}, {row['reason']['text']}" for row in connections))
-        runs = _get(page, "/api/runs", connection="demo-server", sort="-started", limit=1)
+        runs = ask(page, "/api/runs", connection="demo-server", sort="-started", limit=1)
         for key in [row["key"] for row in runs["runs"]]:
             newest = _newest(page, key)
             if newest and newest["last_step"] != last:
                 if last is not None:        # the first sight is the first sync, not the news
                     delays.append(time.time() - newest["last_ts"])
                 last = newest["last_step"]
-        _get(page, "/api/news", since=runs["news"], topics=",".join(["runs", *(f"run:{row['key']}" for row in runs["runs"])]), timeout=5)
+        ask(page, "/api/news", since=runs["news"], topics=",".join(["runs", *(f"run:{row['key']}" for row in runs["runs"])]), timeout=5)
     print(f"{last + 1} steps arrived over SSH; from log() to the API a point took {statistics.median(delays):.2f} s "
           f"(median of {len(delays)}, worst {max(delays):.2f} s).", file=out)
     return 0
 
 
 def _newest(page, key):
-    metrics = _get(page, "/api/runs/" + urllib.parse.quote(key, safe="/:"))["metrics"]
+    metrics = ask(page, "/api/runs/" + urllib.parse.quote(key, safe="/:"))["metrics"]
     return next((metric for metric in metrics if metric["name"] == "train/loss"), None)
 
 
-def _get(page, path, **query):
+def ask(page, path, **query):
+    """Return the JSON that the viewer `page` answers at `path`."""
     address = page.url.rstrip("/") + path + ("?" + urllib.parse.urlencode(query) if query else "")
     request = urllib.request.Request(address, headers={"X-Runicorn-Token": page.token})
     with urllib.request.urlopen(request, timeout=60) as answer:

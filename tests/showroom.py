@@ -182,11 +182,11 @@ def make_run(root, index, spec, now):
     return folder, path, run_id, curve, steps, resume, every
 
 
-def make(root, now=None):
-    """Write all runs below `root`; return those that are to stay alive, for `go_on`."""
+def make(root, runs=RUNS, now=None):
+    """Write `runs` below `root`; return those that are to stay alive, for `go_on`."""
     now = now or time.time()
     Path(root).mkdir(parents=True, exist_ok=True)
-    made = [(make_run(root, index, spec, now), spec) for index, spec in enumerate(RUNS)]
+    made = [(make_run(root, index, spec, now), spec) for index, spec in enumerate(RUNS) if spec in runs]
     return [run for run, spec in made if spec[4] == "live"]
 
 
