@@ -1,0 +1,231 @@
+"""The connection test: goes the whole way to the runs and says at each step what is so, or what to do. Writes nothing there."""
+
+import functools
+import statistics
+import time
+
+from runicorn import remote, sftp
+from runicorn.errors import DeniedError, RunicornError, SftpError
+
+LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "root", "runs", "manifest", "clock", "rtt", "throughput")
+USUAL_ROOTS = ("~/.runicorn/experiments", "~/experiments")
+MANIFESTS = ("full_manifest.json", "full_manifest.json.gz")
+OLD_MANIFEST = 900          # s, as DESIGN's mirror has it: an older one only counts where folders still agree
+SKEW_SECONDS = 60           # below this nobody notices
+WIDEST = 5000               # folders at one level; more is some other tree, not a root
+COUNTED_FOLDERS = 30        # while browsing, counting runs in more folders than these would take too long
+SPEED_BYTES, SPEED_SECONDS = 8 << 20, 2
+# Which line an error's code belongs to; all other codes of a login are the login's.
+STAGE = {"name": "name", "port": "port", "banner": "banner", "algorithms": "banner", "channel": "jump", "sftp": "sftp",
+         "host_key_unknown": "host_key", "host_key_changed": "host_key", "host_key_revoked": "host_key"}
+
+
+def examine(connection, report, ask=None, secrets=None, home=None):
+    """Test `connection` (dict), calling report({"name", "ok", "text", "advice", "ms"}) for each line as it is known.
+
+    ok: True, False, or None (cannot be told, or does not matter). The arguments ask, secrets and home are remote.connect's.
+    Returns {"ok": bool, "offer": [{"root", "runs"}], "browse": bool}; every failure becomes a line.
+    """
+    examination = _Examination(connection, report)
+    try:
+        line = examination.connect(ask, secrets, home)
+    except RunicornError as error:
+        examination.failed(error)
+        return examination.result()
+    try:
+        examination.look_around(line)
+    except RunicornError as error:
+        examination.say(examination.at, False, str(error))
+    finally:
+        line.close()
+    return examination.result()
+
+
+class _Examination:
+    """One test on its way; `at` is the line being worked on."""
+
+    def __init__(self, connection, report):
+        self.connection, self.report = connection, report
+        self.at, self.since = "name", time.monotonic()
+        self.bad, self.offer, self.browse = False, [], False
+
+    def say(self, name, ok, text, advice="", ms=None):
+        now = time.monotonic()
+        took = (now - self.since) * 1000 if ms is None else ms
+        self.since = now
+        self.bad = self.bad or ok is False
+        self.report({"name": name, "ok": ok, "text": text, "advice": advice, "ms": round(took, 1)})
+
+    def result(self):
+        return {"ok": not self.bad, "offer": self.offer, "browse": self.browse}
+
+    def connect(self, ask, secrets, home):
+        def passed(stage, text):
+            self.say(stage, True, text)
+            self.at = LINES[LINES.index(stage) + 1] if stage != "port" else "banner"
+        return remote.connect(self.connection, ask, secrets, home, log=passed)
+
+    def failed(self, error):
+        code = getattr(error, "code", None)
+        self.say(STAGE.get(code) or ("login" if code and self.at not in ("name", "port", "banner") else self.at), False, str(error))
+
+    def look_around(self, line):
+        self.at = "sftp"
+        client = line.open_sftp()
+        self.browse = True
+        start = client.realpath(".")
+        self.say("sftp", True, f"starts in {start}")
+        self.at = "root"
+        self.root(client, expanded(self.connection["remote_root"], start), start)
+        self.at = "rtt"
+        self.speed(client)
+        client.close()
+        self.at = "exec"
+        self.exec(line)
+
+    def exec(self, line):
+        """Tell whether commands run; after SFTP was closed, for servers that allow one session at a time."""
+        if not line.probe_exec():
+            self.say("exec", None, "no commands, SFTP only: complete all the same")
+            self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter")
+            return
+        began = time.time()
+        _, out, _ = line.run("date +%s; python3 -V 2>&1", timeout=20)
+        seconds, _, python = out.decode("utf-8", "replace").strip().partition("\n")
+        has_python = python.startswith("Python 3")
+        self.say("exec", True if has_python else None, f"runs commands, {python}" if has_python else "runs commands, but has no python3",
+                 "" if has_python else "the index is read by SFTP in its place")
+        self.clock(seconds, (began + time.time()) / 2)
+
+    def clock(self, seconds, now):
+        skew = int(seconds) - now if seconds.isdecimal() else None
+        if skew is None:
+            self.say("clock", None, "the server does not tell its time")
+        elif abs(skew) <= SKEW_SECONDS:
+            self.say("clock", True, "agrees with ours")
+        else:
+            self.say("clock", None, f"the server's clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}",
+                     "times of runs are shown by the server's clock; liveness does not depend on it")
+
+    def root(self, client, root, start):
+        try:
+            attrs = client.lstat(root)
+        except SftpError as error:
+            self.say("root", None if error.status == sftp.NO_SUCH_FILE else False, f"{root}: {error}",
+                     "nothing was logged there yet, or the folder of runs is another one: browse for it")
+            self.offer = offers(client, root, start)
+            return self.runs(0, root)
+        if not (sftp.is_dir(attrs) or sftp.is_link(attrs)):
+            return self.say("root", False, f"{root} is not a folder", "browse for the folder of runs")
+        count = count_runs(client, root)
+        if count is None:
+            return self.say("root", False, f"{root} can't be listed", f"ask for the right to read it (there: `ls -la {root}`)")
+        self.say("root", True, root)
+        if not count:
+            self.offer = offers(client, root, start)
+        self.runs(count, root)
+        return self.manifest(client, root)
+
+    def runs(self, count, root):
+        if count or not self.offer:
+            self.say("runs", bool(count) or None, f"{count} runs in {root}", "" if count else "none there yet: they appear seconds after init()")
+        else:
+            found = "; ".join(f"{one['runs']} in {one['root']}" for one in self.offer)
+            self.say("runs", None, f"0 runs in {root}; {found}: use it?", "choose the folder that holds the runs")
+
+    def manifest(self, client, root):
+        found = [one for one in client.batch([sftp.lstat(f"{root}/.runicorn/{name}") for name in MANIFESTS]) if not isinstance(one, SftpError)]
+        if not found:
+            return self.say("manifest", None, "none", "on the server, `runicorn generate-manifest` every 5 minutes makes the first list faster")
+        age = time.time() - max(one.mtime or 0 for one in found)
+        return self.say("manifest", age < OLD_MANIFEST or None, f"made {age:.0f} s ago",
+                        "" if age < OLD_MANIFEST else "it is old; is the server's timer or cron entry still running?")
+
+    def speed(self, client):
+        times = []
+        for _ in range(5):
+            began = time.monotonic()
+            client.realpath(".")
+            times.append((time.monotonic() - began) * 1000)
+        self.say("rtt", True, f"{statistics.median(times):.1f} ms", ms=statistics.median(times))
+        rate = throughput(client)
+        self.say("throughput", True if rate else None, f"{rate / 1e6:.1f} MB/s" if rate else "not measured: nothing there to read")
+
+
+def throughput(client):
+    """Return the measured speed in bytes/s, by reading random bytes (they can't be compressed); None where there are none."""
+    try:
+        handle = client.open("/dev/urandom")
+    except SftpError:
+        return None             # a chroot without devices, or Windows
+    began, got = time.monotonic(), 0
+    while got < SPEED_BYTES and time.monotonic() - began < SPEED_SECONDS:
+        answers = client.batch([sftp.read(handle, got + place * client.max_read, client.max_read) for place in range(8)])
+        if any(isinstance(one, SftpError) for one in answers):
+            break
+        got += sum(map(len, answers))
+    client.close_handle(handle)
+    return got / (time.monotonic() - began) if got else None
+
+
+def expanded(root, start):
+    """Return a remote root as an absolute path: "~" is where the SFTP session starts."""
+    if root == "~" or root.startswith("~/"):
+        return (start.rstrip("/") + root[1:]) or "/"
+    return root if root.startswith("/") else f"{start.rstrip('/')}/{root}"
+
+
+def offers(client, root, start):
+    """Return the usual places that do hold runs, when `root` holds none: [{"root", "runs"}], most runs first."""
+    places = [expanded(one, start) for one in USUAL_ROOTS] + [root.rstrip("/").rpartition("/")[0] or "/", f"{root.rstrip('/')}/experiments"]
+    found = [{"root": place, "runs": count_runs(client, place) or 0} for place in dict.fromkeys(places) if place != root]
+    return sorted((one for one in found if one["runs"]), key=lambda one: -one["runs"])
+
+
+def count_runs(client, root):
+    """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed or is too wide for one."""
+    projects = list_folders(client, [root])[root]
+    if projects is None or len(projects) > WIDEST:
+        return None
+    names = list_folders(client, [f"{root}/{project}" for project in projects if project != ".runicorn"])
+    folders = [f"{folder}/{name}/runs" for folder, listed in names.items() for name in listed or ()]
+    if len(folders) > WIDEST:
+        return None
+    return sum(len(listed or ()) for listed in list_folders(client, folders).values())
+
+
+def list_folders(client, paths):
+    """List many folders at once. Returns {path: [names of the folders in it]}, None for one that can't be listed."""
+    found = {}
+
+    def opened(path, handle):
+        if isinstance(handle, SftpError):
+            found[path] = None
+        else:
+            found[path] = []
+            client.ask(sftp.readdir(handle), functools.partial(listed, path, handle))
+
+    def listed(path, handle, entries):
+        if isinstance(entries, SftpError) or not entries or len(found[path]) > sftp.MAX_NAMES:
+            client.ask(sftp.close(handle), lambda _: None)
+            return
+        found[path] += [name for name, attrs in entries if name not in (None, ".", "..") and sftp.is_dir(attrs)]
+        client.ask(sftp.readdir(handle), functools.partial(listed, path, handle))
+    for at in range(0, len(paths), client.max_handles):         # no more folders open at once than the server allows
+        for path in paths[at:at + client.max_handles]:
+            client.ask(sftp.opendir(path), functools.partial(opened, path))
+        client.settle()
+    return found
+
+
+def browse(client, path):
+    """Return {"path", "parent", "folders": [{"name", "runs": count or None}]} for choosing a remote root. Raises SftpError."""
+    start = client.realpath(".")
+    here = client.realpath(expanded(path or "~", start))
+    names = list_folders(client, [here])[here]
+    if names is None:
+        raise DeniedError(f"{here} can't be listed", sftp.PERMISSION_DENIED)
+    prefix = here.rstrip("/")
+    count = count_runs if len(names) <= COUNTED_FOLDERS else lambda client, path: None
+    folders = [{"name": name, "runs": count(client, f"{prefix}/{name}")} for name in sorted(names)]
+    return {"path": here, "parent": None if here == "/" else (prefix.rpartition("/")[0] or "/"), "folders": folders}

@@ -1,0 +1,61 @@
+"""Questions that wait for the user: host keys, passwords, one-time codes. Whoever asks blocks; whoever answers wakes them."""
+
+import secrets
+import threading
+
+ANSWER_SECONDS = 300        # as long as a login waits (see login); afterwards the question is withdrawn
+
+
+class Questions:
+    """The questions open now. `bell` is rung (topic "connections") when one comes or goes."""
+
+    def __init__(self, bell):
+        self._bell = bell
+        self._lock = threading.Condition()
+        self._open = {}             # id -> question
+        self._answers = {}          # id -> answer (str, None: refused)
+
+    def ask(self, connection, question, topic="connections", stopping=lambda: False):
+        """Put `question` (dict) for `connection` (name or None) and return the answer (str), or None: refused, stopped, nobody there."""
+        question = {**question, "id": secrets.token_hex(8), "connection": connection, "topic": topic}
+        with self._lock:
+            self._open[question["id"]] = question
+        self._ring(question)
+        with self._lock:
+            waited = 0
+            while question["id"] in self._open and waited < ANSWER_SECONDS and not stopping():
+                self._lock.wait(1)
+                waited += 1
+            self._open.pop(question["id"], None)
+            answer = self._answers.pop(question["id"], None)
+        self._ring(question)
+        return answer
+
+    def answer(self, question_id, text):
+        """Answer a question (`text` None: refuse). Returns whether it was still open."""
+        with self._lock:
+            if question_id not in self._open:
+                return False
+            del self._open[question_id]
+            self._answers[question_id] = text
+            self._lock.notify_all()
+        return True
+
+    def waiting(self, connection=None, topic=None):
+        """Return the first open question of a connection, or of a topic, without our own marks; or None."""
+        with self._lock:
+            for question in self._open.values():
+                if topic in (None, question["topic"]) and (topic or connection == question["connection"]):
+                    return {key: value for key, value in question.items() if key != "topic"}
+        return None
+
+    def withdraw(self, connection=None):
+        """Refuse every open question, or those of one connection: nobody waits for them any more."""
+        with self._lock:
+            gone = [one for one, question in self._open.items() if connection in (None, question["connection"])]
+        for one in gone:
+            self.answer(one, None)
+
+    def _ring(self, question):
+        for topic in {"connections", question["topic"]}:
+            self._bell.ring(topic)
