@@ -96,7 +96,7 @@ class _Reading:
                 "localuser": getpass.getuser(), "tagged": self.options.get("tag", "")}
         if word == "exec":
             return _succeeds(self.expanded(value))
-        return word in told and _names_match(value.split(","), told[word])
+        return word in told and _names_match(value.lower().split(","), told[word].lower())
 
     def hostname(self):
         return _tokens(self.options.get("hostname", self.host), {"h": self.host})
@@ -110,7 +110,7 @@ class _Reading:
             "k": self.options.get("hostkeyalias", self.host), "i": str(os.getuid()) if hasattr(os, "getuid") else "0"})
 
     def finished(self):
-        made = dict(self.options, hostname=self.hostname(), user=self.options.get("user") or getpass.getuser())
+        made = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or getpass.getuser())
         made["port"] = _port(made.get("port", "22"))
         for keyword in ("identityfile", "userknownhostsfile", "globalknownhostsfile", "identityagent"):
             if keyword in made:
@@ -174,7 +174,7 @@ def _wildcard(pattern, name):
 def _names_match(patterns, name):
     found = False
     for pattern in patterns:
-        if _wildcard(pattern.lstrip("!").lower(), name.lower()):
+        if _wildcard(pattern.lstrip("!"), name):
             if pattern.startswith("!"):
                 return False
             found = True

@@ -1,0 +1,128 @@
+"""known_hosts files, made by ssh-keygen and by hand: every kind of line, and host certificates."""
+
+import base64
+import subprocess
+
+import pytest
+from sshd import make_key
+
+from runicorn import hostkeys
+from runicorn.errors import HostKeyError
+
+
+def public(path):
+    kind, blob = (path.parent / f"{path.name}.pub").read_text().split()[:2]
+    return kind, base64.b64decode(blob)
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return [public(make_key(tmp_path / f"key{number}")) for number in range(2)]
+
+
+def written(tmp_path, *lines):
+    (tmp_path / "known_hosts").write_text("\n".join(lines))
+    return hostkeys.read([tmp_path / "known_hosts", tmp_path / "absent", tmp_path])
+
+
+def line(names, key, marker=""):
+    return f"{marker} {names} {key[0]} {base64.b64encode(key[1]).decode()} comment".strip()
+
+
+@pytest.mark.parametrize("names, name, kind", [
+    ("gpu.example.com", "gpu.example.com", "known"), ("GPU.example.com", "gpu.example.com", "known"),
+    ("a,gpu,10.0.0.1", "10.0.0.1", "known"), ("*.example.com", "gpu.example.com", "known"), ("gpu?", "gpu1", "known"),
+    ("*,!gpu", "gpu", "unknown"), ("[gpu]:2222", "[gpu]:2222", "known"), ("gpu", "[gpu]:2222", "unknown"), ("gpu", "gpux", "unknown"),
+    ("[gpu]:*", "[gpu]:22022", "known"), ("gp[uv]", "gpu", "unknown"),
+])
+def test_names_and_patterns(tmp_path, keys, names, name, kind):
+    assert hostkeys.judge(written(tmp_path, line(names, keys[0])), name, *keys[0]).kind == kind
+
+
+def test_the_name_of_a_host_depends_on_its_port():
+    assert hostkeys.host_name("GPU", 22) == "gpu" and hostkeys.host_name("::1", 2222) == "[::1]:2222"
+
+
+def test_another_key_of_the_same_type_is_a_change(tmp_path, keys):
+    verdict = hostkeys.judge(written(tmp_path, line("gpu", keys[0])), "gpu", *keys[1])
+    assert verdict.kind == "changed" and verdict.expected[0].blob == keys[0][1]
+    assert verdict.expected[0].path == tmp_path / "known_hosts"
+
+
+def test_a_key_of_another_type_is_unknown_and_the_known_type_is_asked_for_first(tmp_path, keys):
+    other = public(make_key(tmp_path / "ecdsa", kind="ecdsa"))
+    lines = written(tmp_path, line("gpu", keys[0]))
+    assert hostkeys.judge(lines, "gpu", *other).kind == "unknown"
+    assert hostkeys.known_types(lines, "gpu") == ["ssh-ed25519"]
+
+
+def test_revoked_wins_over_known(tmp_path, keys):
+    lines = written(tmp_path, line("gpu", keys[0]), line("*", keys[0], "@revoked"))
+    assert hostkeys.judge(lines, "gpu", *keys[0]).kind == "revoked"
+
+
+def test_names_hashed_by_ssh_keygen(tmp_path, keys):
+    path = tmp_path / "known_hosts"
+    path.write_text(line("gpu.example.com", keys[0]) + "\n" + line("[gpu]:2222", keys[1]) + "\n")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(path)], check=True, capture_output=True)
+    assert "gpu" not in path.read_text()
+    lines = hostkeys.read([path])
+    assert hostkeys.judge(lines, "gpu.example.com", *keys[0]).kind == "known"
+    assert hostkeys.judge(lines, "[gpu]:2222", *keys[1]).kind == "known"
+    assert hostkeys.judge(lines, "other", *keys[0]).kind == "unknown"
+
+
+def test_nonsense_is_passed_over(tmp_path, keys):
+    lines = written(tmp_path, "", "# comment", "gpu", "gpu ssh-ed25519", "gpu ssh-ed25519 ###", "|1|x ssh-ed25519 AAAA", "@other gpu a b",
+                    "\x00\xff", "|1|bad|bad ssh-rsa AAAA", line("gpu", keys[0]))
+    assert hostkeys.judge(lines, "gpu", *keys[0]).kind == "known"
+
+
+def test_added_keys_are_known_and_a_torn_end_is_respected(tmp_path, keys):
+    path = tmp_path / "ours" / "known_hosts"
+    hostkeys.add(path, "gpu", *keys[0])
+    with path.open("a") as file:
+        file.write("# torn")
+    hostkeys.add(path, "[gpu]:22022", *keys[1])
+    lines = hostkeys.read([path])
+    assert hostkeys.judge(lines, "gpu", *keys[0]).kind == "known" and hostkeys.judge(lines, "[gpu]:22022", *keys[1]).kind == "known"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_fingerprints_are_those_of_ssh_keygen(tmp_path, keys):
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "key0.pub")], capture_output=True, text=True, check=True).stdout
+    assert hostkeys.fingerprint(keys[0][1]) == shown.split()[1]
+
+
+def certified(tmp_path, *options, key="host"):
+    make_key(tmp_path / "authority")
+    make_key(tmp_path / key)
+    subprocess.run(["ssh-keygen", "-q", "-s", str(tmp_path / "authority"), "-I", "id", *options, str(tmp_path / f"{key}.pub")],
+                   check=True, capture_output=True)
+    return hostkeys.certificate(base64.b64decode((tmp_path / f"{key}-cert.pub").read_text().split()[1]))
+
+
+@pytest.mark.parametrize("options, host, reason", [
+    (("-h", "-n", "gpu,gpu2"), "gpu2", None), (("-h",), "anything", None), (("-h", "-n", "*.example.com"), "gpu.example.com", None),
+    (("-h", "-n", "gpu"), "other", "made for gpu"), (("-n", "gpu"), "gpu", "no host certificate"),
+    (("-h", "-n", "gpu", "-V", "20200101:20200201"), "gpu", "not valid now"),
+])
+def test_what_a_certificate_vouches_for(tmp_path, options, host, reason):
+    made = certified(tmp_path, *options)
+    trusted = hostkeys.authorities(written(tmp_path, line("*", public(tmp_path / "authority"), "@cert-authority")), host)
+    told = hostkeys.refusal(made, host, trusted, now=1_780_000_000)
+    assert told is None if reason is None else reason in told
+    assert "does not trust" in hostkeys.refusal(made, host, [], now=1_780_000_000)
+
+
+def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
+    lines = written(tmp_path, line("*", keys[0], "@cert-authority"), line("*", keys[0], "@revoked"))
+    assert hostkeys.authorities(lines, "gpu") == []
+
+
+@pytest.mark.parametrize("size", [0, 3, 40, 100, 200])
+def test_a_certificate_cut_short_is_one_sentence(tmp_path, size):
+    certified(tmp_path, "-h")
+    blob = base64.b64decode((tmp_path / "host-cert.pub").read_text().split()[1])
+    with pytest.raises(HostKeyError, match="can't be read"):
+        hostkeys.certificate(blob[:size])

@@ -1,0 +1,128 @@
+"""~/.ssh/config as ssh itself reads it: our answers are compared with `ssh -G`."""
+
+import subprocess
+
+import pytest
+
+from runicorn import sshconfig
+from runicorn.errors import UsageError
+
+CONFIG = """
+# a comment
+Include extra.d/*.conf
+Host gpu gpu-alias
+    HostName gpu-server.example.com
+    Port 2222
+    User alice
+    IdentityFile ~/.ssh/id_gpu
+    IdentityFile "~/.ssh/with space"
+Host *.lab !bad.lab
+    HostName=%h.example.org
+    ProxyJump alice@gate:2200,second
+    User = lab
+Match host gpu-server.example.com user alice
+    IdentitiesOnly yes
+Match originalhost matched exec "test %n = matched"
+    Port 99
+Match exec "false"
+    Port 98
+Host proxied
+    ProxyCommand nc -X connect "%h" %p # not a comment
+Host *
+    User everyone
+    Port 22
+"""
+EXTRA = """
+Host included
+    HostName inside.example.com
+Host gpu
+    HostKeyAlias from-include
+"""
+
+
+@pytest.fixture
+def folder(home):
+    ssh = home.parent / ".ssh"
+    (ssh / "extra.d").mkdir(parents=True)
+    (ssh / "config").write_text(CONFIG)
+    (ssh / "extra.d" / "one.conf").write_text(EXTRA)
+    return ssh
+
+
+def look(host, folder, **given):
+    return sshconfig.lookup(host, paths=[folder / "config"], folder=folder, **given)
+
+
+@pytest.mark.parametrize("host, expected", [
+    ("gpu", {"hostname": "gpu-server.example.com", "port": 2222, "user": "alice", "identitiesonly": "yes", "hostkeyalias": "from-include"}),
+    ("a.lab", {"hostname": "a.lab.example.org", "user": "lab", "proxyjump": "alice@gate:2200,second", "port": 22}),
+    ("bad.lab", {"hostname": "bad.lab", "user": "everyone"}),
+    ("included", {"hostname": "inside.example.com", "user": "everyone"}),
+    ("matched", {"port": 99}),
+    ("proxied", {"proxycommand": 'nc -X connect "proxied" 22 # not a comment'}),
+    ("unknown.host", {"hostname": "unknown.host", "user": "everyone", "port": 22}),
+])
+def test_what_applies_to_a_host(folder, host, expected):
+    found = look(host, folder)
+    assert {key: found.get(key) for key in expected} == expected
+
+
+def test_identity_files_add_up_with_the_home_filled_in(folder):
+    assert look("gpu", folder)["identityfile"] == [str(folder / "id_gpu"), str(folder / "with space")]
+
+
+def test_what_the_caller_says_wins(folder):
+    found = look("gpu", folder, user="bob", port=7)
+    assert (found["user"], found["port"]) == ("bob", 7) and "identitiesonly" not in found
+
+
+@pytest.mark.parametrize("host", ["gpu", "gpu-alias", "a.lab", "bad.lab", "matched", "unknown.host", "GPU"])
+def test_we_agree_with_openssh(folder, host):
+    # with -F ssh looks for Include beside ~/.ssh of the password file, so the copy for it names the folder
+    (folder / "for_ssh").write_text(CONFIG.replace("extra.d", str(folder / "extra.d")))
+    told = subprocess.run(["ssh", "-G", "-F", str(folder / "for_ssh"), host], capture_output=True, text=True, check=True).stdout
+    theirs = dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
+    ours = look(host, folder)
+    assert ours["hostname"] == theirs["hostname"] and str(ours["port"]) == theirs["port"] and ours["user"] == theirs["user"]
+    assert ours.get("proxyjump") == theirs.get("proxyjump") and ours.get("identitiesonly", "no") == theirs["identitiesonly"]
+
+
+def test_an_include_below_a_host_line_holds_only_there(folder):
+    (folder / "config").write_text("Host a\n  Include inner\nHost *\n  User rest\n")
+    (folder / "inner").write_text("User inner\nHost b\n  Port 5\n")
+    assert look("a", folder)["user"] == "inner"
+    assert look("b", folder) == {"hostname": "b", "user": "rest", "port": 22}
+
+
+def test_match_final_sees_the_final_host_name(folder):
+    (folder / "config").write_text("Host short\n  HostName long.example.com\nMatch final host long.example.com\n  User final\n")
+    assert look("short", folder)["user"] == "final"
+
+
+def test_a_circle_of_includes_and_a_lone_quote_are_told(folder):
+    (folder / "config").write_text("Include config\n")
+    with pytest.raises(UsageError, match="deep"):
+        look("x", folder)
+    (folder / "config").write_text('Host "x\n')
+    with pytest.raises(UsageError, match="config:1"):
+        look("x", folder)
+
+
+def test_names_offered_to_the_form(folder):
+    assert sshconfig.hosts(folder=folder) == ["included", "gpu", "gpu-alias", "proxied"]
+    assert sshconfig.hosts(folder=folder / "nowhere") == []
+
+
+@pytest.mark.parametrize("text, hops", [
+    ("gate", [("gate", "", None)]),
+    ("a@b@gate:2200,second", [("gate", "a@b", 2200), ("second", "", None)]),
+    ("ssh://u@[::1]:22/", [("::1", "u", 22)]),
+])
+def test_hops_of_a_jump(text, hops):
+    assert sshconfig.jumps(text) == hops
+
+
+@pytest.mark.parametrize("text", ["", "a,,b", "host:port", "host:0"])
+def test_a_jump_that_is_none(text):
+    with pytest.raises(UsageError):
+        sshconfig.jumps(text)
