@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import secrets
 import stat
 import time
 import unicodedata
@@ -66,7 +65,7 @@ def split_run_path(path):
 
 def new_run_id(now=None):
     """Return a fresh run id, the writer's local time and 24 random bits: "20250123_180000_abc123"."""
-    return time.strftime("%Y%m%d_%H%M%S_", time.localtime(now)) + secrets.token_hex(3)
+    return time.strftime("%Y%m%d_%H%M%S_", time.localtime(now)) + os.urandom(3).hex()
 
 
 def stamp(now=None):
@@ -238,7 +237,7 @@ def replace_file(path, data, mode=None, durable=False):
     mode: permission bits (default: by the umask). durable: fsync before the rename.
     """
     path = os.fspath(path)
-    beside = f"{path}.{os.getpid()}-{secrets.token_hex(3)}.tmp"
+    beside = f"{path}.{os.getpid()}-{os.urandom(3).hex()}.tmp"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
     try:
@@ -267,14 +266,15 @@ def make_folders(root, path):
     for part in path.split("/"):
         here = os.path.join(here, part)
         try:
-            os.mkdir(here)
+            new_folder(here, like)
         except FileExistsError:
             continue
-        _copy_mode(here, like)
     return Path(here)
 
 
-def _copy_mode(folder, like):
+def new_folder(folder, like):
+    """Make one folder with the mode and group of `like` (a stat result). Raises FileExistsError, OSError."""
+    os.mkdir(folder)
     try:
         if hasattr(os, "chown") and os.stat(folder).st_gid != like.st_gid:
             os.chown(folder, -1, like.st_gid)

@@ -1,0 +1,270 @@
+"""What the terminal shows, copied into a log file: stdout and stderr as Python writes them. The terminal always comes first."""
+
+import codecs
+import re
+import sys
+import threading
+import time
+from collections import deque
+
+from runicorn.append import AppendFile
+from runicorn.notice import say
+
+QUIET_SECONDS = 0.3         # an unfinished line this old goes to the log; with a tick of 0.5 s it is there within 1 s
+FIRST_MINUTE = 60.0         # a moving line leaves one state a second this long, then one every SLOW_SECONDS
+SLOW_SECONDS = 10.0
+ROWS = 50                   # lines that move together (nested progress bars)
+LONGEST_OPEN = 1 << 16      # characters of a line without end, kept in memory; then it is ended
+MOVES = re.compile("(\n|\x1b\\[[0-9]*A)")
+
+
+class Lines:
+    """The lines of one stream as a terminal would show them: `\\r` begins a line anew, `\\n` ends it, `ESC [ A` goes one up.
+
+    Progress bars below each other move up and down; their rows stay open together until a new line begins under the last.
+    """
+
+    def __init__(self):
+        self._rows = [""]           # open rows from the top; text since the row's last \r that something follows
+        self._row = 0
+        self._changed = set()       # rows that differ from what the log has
+        self._began = None          # monotonic, when the oldest open row began
+        self._state_at = 0.0
+
+    def feed(self, text, now):
+        """Take what was written; returns the lines (list of str) that this ended."""
+        if len(self._rows) == 1 and "\x1b" not in text:
+            return self._simple(text, now)
+        ended = []
+        for piece in MOVES.split(text):
+            if piece == "\n":
+                ended += self._down()
+            elif piece.endswith("A") and piece.startswith("\x1b["):
+                self._up(int(piece[2:-1] or 1))
+            elif piece:
+                self._put(piece, now)
+        return ended
+
+    def _simple(self, text, now):
+        *lines, rest = (self._rows[0] + text).split("\n")
+        self._rows[0] = shown(rest, keep=True)
+        if rest:
+            self._changed.add(0)
+            if lines or self._began is None:
+                self._began, self._state_at = now, 0.0
+            if len(rest) > LONGEST_OPEN:
+                return [shown(line) for line in lines] + self._down()
+        else:
+            self._changed.clear()
+            self._began = None
+        return [shown(line) for line in lines]
+
+    def _put(self, text, now):
+        self._rows[self._row] = shown(self._rows[self._row] + text, keep=True)
+        self._changed.add(self._row)
+        if self._began is None:
+            self._began, self._state_at = now, 0.0
+
+    def _up(self, count):
+        above = min(count, ROWS) - self._row
+        if above > 0:
+            self._rows = [""] * above + self._rows
+            self._changed = {row + above for row in self._changed}
+        self._row = max(0, self._row - min(count, ROWS))
+        while len(self._rows) > ROWS:
+            self._rows.pop()
+            self._changed.discard(len(self._rows))
+
+    def _down(self):
+        """End the row; the rows are done when it was the last."""
+        if self._row + 1 < len(self._rows):
+            self._row += 1
+            return []
+        single = len(self._rows) == 1
+        ended = [shown(row) for number, row in enumerate(self._rows) if single or number in self._changed]
+        self._rows, self._row, self._began = [""], 0, None
+        self._changed.clear()
+        return ended
+
+    def states(self, now):
+        """Return the open rows that moved (list of str), when it is time to log them."""
+        if not self._changed or self._began is None or now - self._began < QUIET_SECONDS:
+            return []
+        pause = 1.0 if now - self._began < FIRST_MINUTE else SLOW_SECONDS
+        if now - self._state_at < pause:
+            return []
+        self._state_at = now
+        moved = [shown(self._rows[number]) for number in sorted(self._changed)]
+        if len(self._rows) > 1:
+            moved = moved[-1:]          # a state is what stands last; the others are logged when they end
+        else:
+            self._changed.clear()
+        return [row for row in moved if row]
+
+    def end(self):
+        """Return the rows still open (list of str): the stream is over."""
+        rows = [shown(row) for row in self._rows if row]
+        self.__init__()
+        return rows
+
+
+def shown(line, keep=False):
+    """Return what a terminal shows of a line with `\\r` in it: what follows the last one. keep: a `\\r` at its end stays."""
+    if "\r" not in line:
+        return line
+    text = line.rstrip("\r")
+    return text.rpartition("\r")[2] + ("\r" if keep and len(text) < len(line) else "")
+
+
+class LogFile:
+    """The log of one run: stamped lines, from several streams and threads. Only ever appended to; `feed` and `tick` never raise."""
+
+    def __init__(self, path, new=False):
+        self.file = AppendFile(path, gap=_gap, new=new)
+        self.closed = False
+        self._streams = {}                  # key -> Lines
+        self._lock = threading.RLock()      # re-entrant: a signal handler prints while this thread prints
+        self._waiting = deque()
+        self._busy = False
+        self._stamp = (None, "")
+
+    def feed(self, key, text):
+        """Take `text`, just written to the stream `key`; whole lines are in the file when this returns."""
+        try:
+            with self._lock:
+                self._waiting.append((key, text))
+                if self._busy:              # from a signal handler in the middle of the loop below, which takes it next
+                    return
+                self._busy = True
+                try:
+                    while self._waiting and not self.closed:
+                        self._take(*self._waiting.popleft())
+                finally:
+                    self._busy = False
+        except Exception as error:          # whatever it is, the training must not see it
+            say(f"a line of output was not logged: {type(error).__name__}: {error}")
+
+    def _take(self, key, text):
+        lines = self._streams.get(key)
+        if lines is None:
+            lines = self._streams[key] = Lines()
+        ended = lines.feed(text, time.monotonic())
+        if ended:
+            self._append(ended, "\n")
+
+    def _append(self, lines, ending):
+        mark = stamp_now(self)
+        self.file.write("".join([mark + line + ending for line in lines]).encode("utf-8", "backslashreplace"))
+
+    def tick(self, now):
+        """Log the present state of lines that move or have no end yet; call it every 0.5 s."""
+        with self._lock:
+            if self._busy or self.closed:
+                return
+            for lines in self._streams.values():
+                for state in lines.states(now):
+                    self._append([state], "\r")
+
+    def close(self):
+        """End open lines and close the file; what is written to the streams later is not logged."""
+        with self._lock:
+            for lines in self._streams.values():
+                rest = lines.end()
+                if rest and not self.closed:
+                    self._append(rest, "\n")
+            if not self.closed:
+                self.closed = True
+                self.file.close()
+
+    def abandon(self):
+        """In a forked child: log nothing any more. The lock may be held by a thread that does not exist here."""
+        self._lock = threading.RLock()
+        self._waiting.clear()
+        self._busy = False
+        self.closed = True
+
+
+def stamp_now(log):
+    """Return the stamp for a line logged now, made once a second (str)."""
+    second = int(time.time())
+    if log._stamp[0] != second:
+        log._stamp = (second, time.strftime("[%Y-%m-%d %H:%M:%S%z] ", time.localtime(second)))
+    return log._stamp[1]
+
+
+def _gap(lost):
+    return f"{time.strftime('[%Y-%m-%d %H:%M:%S%z] ')}(runicorn: {lost} lines of output are missing here)\n".encode()
+
+
+class Capture:
+    """Wraps `write` of the stream objects that sys.stdout and sys.stderr are now, so handlers that hold them are seen too."""
+
+    def __init__(self, log):
+        self.log = log
+        self._wrapped = []          # (object, method name, our function)
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name, None)
+            if stream is not None and not any(stream is taken for taken, _, _ in self._wrapped):
+                self._wrap_stream(stream, name)
+
+    def _wrap_stream(self, stream, key):
+        inside = threading.local()          # set while the text layer hands its bytes down, which are no writes of the user
+        inside.text = False
+        buffer = getattr(stream, "buffer", None)
+        done = self._wrap(stream, "write", _text_write(stream.write, self.log, key, inside))
+        if done and buffer is not None and hasattr(stream, "flush") and hasattr(buffer, "write"):
+            self._wrap(stream, "flush", _text_flush(stream.flush, inside))
+            self._wrap(buffer, "write", _bytes_write(buffer.write, self.log, key, inside))
+
+    def _wrap(self, target, name, function):
+        try:
+            setattr(target, name, function)
+        except (AttributeError, TypeError):     # a stream object that takes no attributes
+            if name == "write":
+                say(f"output is not captured: {type(target).__name__} can't be watched; try capture=\"fd\"")
+            return False
+        self._wrapped.append((target, name, function))
+        return True
+
+    def stop(self):
+        """Put the streams back. Whoever still holds one of our functions writes straight through it."""
+        for target, name, function in self._wrapped:
+            if getattr(target, "__dict__", {}).get(name) is function:
+                delattr(target, name)
+        self._wrapped = []
+
+
+def _text_write(original, log, key, inside):
+    def write(text):
+        outer = getattr(inside, "text", False)
+        inside.text = True
+        try:
+            result = original(text)
+        finally:
+            inside.text = outer
+        if not log.closed and isinstance(text, str):
+            log.feed(key, text)
+        return result
+    return write
+
+
+def _text_flush(original, inside):
+    def flush():
+        outer = getattr(inside, "text", False)
+        inside.text = True
+        try:
+            return original()
+        finally:
+            inside.text = outer
+    return flush
+
+
+def _bytes_write(original, log, key, inside):
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(data):
+        result = original(data)
+        if not log.closed and not getattr(inside, "text", False):
+            log.feed(key, decoder.decode(bytes(data)))
+        return result
+    return write

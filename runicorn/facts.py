@@ -1,0 +1,88 @@
+"""Where and by whom a run is made, for its meta.json. The quick facts at once; git's, which take a process, when asked."""
+
+import os
+import sys
+import time
+
+from runicorn.layout import FORMAT
+from runicorn.version import VERSION
+
+GIT_SECONDS = 20            # a huge repository on a slow disk; then there is no dirty flag
+SLURM = {"SLURM_JOB_ID": "job_id", "SLURM_JOB_NAME": "job_name", "SLURM_ARRAY_JOB_ID": "array_job_id",
+         "SLURM_ARRAY_TASK_ID": "array_task_id", "SLURM_STEP_ID": "step_id", "SLURM_RESTART_COUNT": "restart_count",
+         "SLURM_JOB_PARTITION": "partition", "SLURM_JOB_NODELIST": "nodelist", "SLURM_CLUSTER_NAME": "cluster"}
+
+
+def gather(now, environ=os.environ):
+    """Return what can be known without waiting (dict for meta.json); `now`: Unix seconds."""
+    local = time.localtime(now)
+    facts = {"format": FORMAT, "created_at": round(now, 3), "tz": time.strftime("%Z", local), "utc_offset": local.tm_gmtoff,
+             "user": _user(environ), "hostname": hostname(), "pid": os.getpid(), "argv": list(getattr(sys, "argv", None) or []),
+             "cwd": _cwd(), "python": sys.version.split()[0], "platform": _platform(), "cpus": os.cpu_count(), "runicorn": VERSION}
+    jobs = slurm(environ)
+    if jobs:
+        facts["slurm"] = jobs
+    return facts
+
+
+def slurm(environ=os.environ):
+    """Return the Slurm facts of this process (dict of str), empty outside Slurm."""
+    return {name: environ[variable] for variable, name in SLURM.items() if environ.get(variable)}
+
+
+def hostname():
+    if hasattr(os, "uname"):
+        return os.uname().nodename
+    return os.environ.get("COMPUTERNAME", "")
+
+
+def _user(environ):
+    for variable in ("LOGNAME", "USER", "USERNAME"):
+        if environ.get(variable):
+            return environ[variable]
+    try:
+        import pwd
+        return pwd.getpwuid(os.getuid()).pw_name
+    except (ImportError, KeyError):     # Windows; a container's uid that has no name
+        return str(os.getuid()) if hasattr(os, "getuid") else ""
+
+
+def _cwd():
+    try:
+        return os.getcwd()
+    except OSError:                     # the folder was removed under us
+        return ""
+
+
+def _platform():
+    if hasattr(os, "uname"):
+        system = os.uname()
+        return f"{system.sysname}-{system.release}-{system.machine}"
+    return sys.platform
+
+
+def git(folder):
+    """Return {"commit", "branch", "dirty"} of the repository around `folder`, or None; starts git, writes nothing."""
+    head = _git(folder, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
+    if not head:
+        return None
+    commit, _, branch = head.partition("\n")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "branch": branch.strip(), "dirty": None if changes is None else bool(changes)}
+
+
+def _git(folder, *arguments):
+    import subprocess
+    try:
+        done = subprocess.run(["git", "--no-optional-locks", *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, timeout=GIT_SECONDS)
+    except (OSError, subprocess.SubprocessError, ValueError):       # no git, no folder, too slow
+        return None
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+
+
+def script_folder():
+    """Return the folder of the script that runs (str), else the current one."""
+    script = (getattr(sys, "argv", None) or [""])[0]
+    folder = os.path.dirname(os.path.abspath(script)) if script and os.path.isfile(script) else _cwd()
+    return folder or "."

@@ -1,0 +1,57 @@
+"""A small JSON file that is replaced whole, at most ten times a second. Never raises; what can't be written now is tried again."""
+
+import threading
+import time
+
+from runicorn.layout import replace_file, to_json
+from runicorn.notice import say
+
+PAUSE_SECONDS = 0.1         # between two replacements of one file
+RETRY_SECONDS = 2.0         # after one that failed
+
+
+class JsonFile:
+    """The dict that `content()` returns, kept at `path`.
+
+    wake: called when a change had to wait, so that somebody calls `flush` within PAUSE_SECONDS.
+    """
+
+    def __init__(self, path, content, wake=lambda: None):
+        self.path = path
+        self._content = content
+        self._wake = wake
+        self._lock = threading.RLock()      # a signal handler may finish the run while this thread writes
+        self._due = 0.0                     # monotonic; the next replacement not before this
+        self._dirty = False
+
+    def changed(self):
+        """Say that the content changed: written when this returns, unless one was written within PAUSE_SECONDS."""
+        with self._lock:
+            self._dirty = True
+            if time.monotonic() >= self._due:
+                self.write()
+                return
+        self._wake()
+
+    def flush(self, now):
+        """Write what waits if it is time; returns the seconds until it should be called again, None for "when woken"."""
+        with self._lock:
+            if not self._dirty:
+                return None
+            if now >= self._due:
+                self.write()
+            return max(0.0, self._due - now) if self._dirty else None
+
+    def write(self):
+        """Replace the file now; returns whether that worked."""
+        with self._lock:
+            self._dirty = False
+            try:
+                replace_file(self.path, to_json(self._content()).encode("utf-8", "replace"))
+            except OSError as error:
+                self._dirty = True
+                self._due = time.monotonic() + RETRY_SECONDS
+                say(f"{self.path} can't be written ({error.strerror or error}); training goes on", once=("replace", str(self.path)))
+                return False
+            self._due = time.monotonic() + PAUSE_SECONDS
+            return True

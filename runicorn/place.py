@@ -1,0 +1,84 @@
+"""Where a run's files go: a fresh folder, or one more attempt in the folder of a run that was interrupted."""
+
+import os
+import re
+from collections import namedtuple
+
+from runicorn.layout import META, RUNS, STATUS, make_folders, new_folder, new_run_id, own_file, parse_own, read_json, slug
+
+TRIES = 100                 # fresh ids tried; two runs of one second share an id once in 16 million
+STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
+BLOCK = 1 << 22
+
+Place = namedtuple("Place", "root path folder id attempt")      # root, folder: Path; path: str below root; attempt: 1, 2, …
+
+
+def fresh(root, project, name, run_id=None):
+    """Make a new run folder; returns its Place. Raises OSError; FileExistsError if `run_id` is given and taken."""
+    runs = f"{slug(project)}/{slug(name)}/{RUNS}"
+    above = make_folders(root, runs)
+    like = os.stat(root)
+    for _ in range(TRIES):
+        chosen = run_id or new_run_id()
+        try:
+            new_folder(above / slug(chosen), like)
+        except FileExistsError:
+            if run_id:
+                raise
+            continue
+        return Place(root, f"{runs}/{slug(chosen)}", above / slug(chosen), chosen, 1)
+    raise FileExistsError(f"{above}: {TRIES} run ids in a row were taken")
+
+
+def again(root, project, name, run_id):
+    """Return the Place of the next attempt of an existing run, its events file made; None if there is no such run."""
+    path = f"{slug(project)}/{slug(name)}/{RUNS}/{slug(run_id)}"
+    folder = root / path
+    if not (folder / META).is_file():
+        return None
+    attempt = 1 + max([1] + [own[1] for own in map(parse_own, os.listdir(folder)) if own])
+    while True:
+        try:                            # whoever makes the file has the attempt: two requeues at once take turns
+            os.close(os.open(folder / own_file("events", attempt), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            return Place(root, path, folder, run_id, attempt)
+        except FileExistsError:
+            attempt += 1
+
+
+def unfinished(root, project, name, same):
+    """Return the ids of the runs of an experiment that did not finish and whose meta.json `same(meta)` accepts."""
+    above = root / slug(project) / slug(name) / RUNS
+    try:
+        names = os.listdir(above)
+    except OSError:
+        return []
+    found = []
+    for entry in names:
+        status = read_json(above / entry / STATUS) or {}
+        meta = status.get("status") not in (None, "finished") and read_json(above / entry / META)
+        if meta and same(meta):
+            found.append(meta.get("id", entry))
+    return found
+
+
+def largest_step(folder):
+    """Return the largest step in all events files of a run (int), -1 if there is none."""
+    largest = -1
+    for name in os.listdir(folder):
+        own = parse_own(name)
+        if own and own[0] == "events":
+            largest = max(largest, _largest_step(folder / name))
+    return largest
+
+
+def _largest_step(path):
+    largest, rest = -1, b""
+    with open(path, "rb") as file:
+        while True:
+            block = file.read(BLOCK)
+            if not block:
+                return largest
+            whole, newline, rest = (rest + block).rpartition(b"\n")
+            steps = STEP.findall(whole + newline)
+            if steps:
+                largest = max(largest, max(map(int, steps)))

@@ -1,0 +1,313 @@
+"""A run being written. Every call that returned is in the kernel's hands; none of them raises or waits."""
+
+import threading
+import time
+
+from runicorn import ends, facts
+from runicorn.append import AppendFile
+from runicorn.console import Capture, LogFile
+from runicorn.heart import Heart
+from runicorn.jsonfile import JsonFile
+from runicorn.layout import META, STATUS, SUMMARY, own_file
+from runicorn.live import Live
+from runicorn.mappings import Config, Summary
+from runicorn.notice import say
+from runicorn.values import PLAIN, encode, encode_exact, flatten
+
+TICK_SECONDS = 0.5              # of the log's unfinished lines
+LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
+METRICS_LIMIT = 10_000          # metrics whose last value summary.json holds; events.jsonl holds all
+FACTS_SECONDS = 2.0             # `finish` waits this long for git's answer
+STEP_LIMIT = 1 << 63
+
+
+class Run:
+    """One run of an experiment, being written.
+
+    Public: `id`, `project`, `name` (str), `dir` (pathlib.Path: put checkpoints here), `path` (str: the run below its root),
+    `config`, `summary` (mappings), `step` (int: the largest so far), `resumed` (bool). Use it in a `with` block, or call
+    `finish()`, or neither: a script that ends by itself finishes its run. Of its methods none raises.
+    """
+
+    def __init__(self, place, meta, kept, launch, capture=True, system=True):
+        """place: where the files go. meta: dict for meta.json. kept: of a resumed run its "status", "summary" and largest
+        "step". launch: ranks.Launch. Called by `init`. Raises OSError."""
+        self.id, self.project, self.name = meta["id"], meta["project"], meta["name"]
+        self.dir, self.path, self.attempt, self.rank = place.folder, place.path, place.attempt, launch.rank
+        self.resumed = place.attempt > 1
+        self.rows = 0                           # calls of `log` that are on disk
+        self.step = kept.get("step", -1)
+        self._meta, self._last, self._best = meta, dict(kept.get("summary", {})), {}
+        self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
+        self._off = None                        # why nothing is recorded (any more)
+        self._events = AppendFile(self.dir / own_file("events", place.attempt, self.rank), gap=_gap)
+        self._log = LogFile(self.dir / own_file("logs", place.attempt, self.rank))
+        self._open_small_files(kept)
+        started = self._status["attempts"][-1]["started_at"]
+        self._live = Live(place, {"id": self.id, "host": meta["hostname"], "pid": meta["pid"], "attempt": place.attempt,
+                                  "started_at": started, "launch": launch.key})
+        self._facts_known = threading.Event()
+        self._heart = Heart(self._chores(system))
+        self._captured = Capture(self._log) if capture else None
+
+    def _open_small_files(self, kept):
+        attempt = {"n": self.attempt, "started_at": round(time.time(), 3), "host": self._meta["hostname"], "pid": self._meta["pid"],
+                   "from_step": self.step + 1}
+        before = kept.get("status", {})
+        self._status = {"status": "running", "started_at": before.get("started_at") or attempt["started_at"],
+                        "attempts": (before.get("attempts") or []) + [attempt]}
+        self.config = Config(self._config_changed, self._meta["config"])
+        self.summary = Summary(self._summary_changed, self._last)
+        self._meta_file = JsonFile(self.dir / META, self._meta_content, self._wake)
+        self._status_file = JsonFile(self.dir / STATUS, lambda: self._status)
+        self._summary_file = JsonFile(self.dir / SUMMARY, self._summary_content, self._wake)
+        for file in (self._meta_file, self._status_file, self._summary_file):
+            if not file.write():
+                raise OSError(f"{file.path} can't be written")
+
+    @property
+    def ended(self):
+        """Whether the run is over (bool)."""
+        return self._off is not None
+
+    # -- logging --------------------------------------------------------------------------------------------------
+
+    def log(self, data, step=None, commit=True, **unknown):
+        """Record one row of metrics.
+
+        data: dict of name (any text) to int, float, bool, text, numpy or torch scalar, list of numbers, `Image`, list of
+        images; nested dicts are flattened with "/". Floats are kept to the last bit, NaN and infinities too. What can't be
+        logged is named once on stderr and left out. step: int; default: 1 + the largest step of the run so far.
+        commit=False: the next call without a step gets the same step.
+        """
+        try:
+            with self._lock:
+                if self._off is not None:
+                    self._ignored()
+                    return
+                if step is None:
+                    step = self.step + 1
+                elif type(step) is not int:
+                    step = self._whole(step)
+                if type(data) is not dict or not PLAIN.issuperset(map(type, data.values())):
+                    data = self._clean(data, step)
+                try:
+                    line = ('{"ts":%.3f,"step":%d,"data":%s}\n' % (time.time(), step, encode(data))).encode()
+                except (ValueError, TypeError):         # NaN, an odd key, half a character
+                    data, line = self._encoded(data, step)
+                if self._events.write(line):
+                    self.rows += 1
+                if step > self.step:
+                    self.step = step if commit else step - 1
+                self._last.update(data)
+                if len(self._last) > METRICS_LIMIT:
+                    self._forget_metrics()
+                if self._best:
+                    self._keep_best(data)
+            if unknown:
+                name_unknown("log", unknown)
+        except Exception as error:      # the one promise: whatever goes wrong in here, the training goes on
+            say(f"log(): {type(error).__name__}: {error}; this call was not recorded", once=("log", type(error).__name__))
+
+    def _clean(self, data, step):
+        if not isinstance(data, dict):
+            if not hasattr(data, "keys"):
+                say(f"log() takes a dict, not {type(data).__name__}; such calls are not recorded", once=("log", type(data).__name__))
+                return {}
+            data = {key: data[key] for key in data.keys()}
+        return flatten(data, _dropped)
+
+    def _encoded(self, data, step):
+        data = flatten({str(key): value for key, value in data.items()}, _dropped)
+        return data, ('{"ts":%.3f,"step":%d,"data":%s}\n' % (time.time(), step, encode_exact(data))).encode()
+
+    def _whole(self, step):
+        """Return a step that was given as something else (a tensor, 3.0, "7") as an int; counts where it means none."""
+        try:
+            number = step.item() if hasattr(step, "item") else step
+            whole = int(number)
+            if whole == float(number) and -STEP_LIMIT < whole < STEP_LIMIT:
+                return whole
+            say(f"step {step!r} is no whole number; {whole} was written", once="step")
+            return whole
+        except (TypeError, ValueError, OverflowError, RuntimeError):
+            say(f"step {step!r} is no whole number; the steps were counted instead", once="step")
+            return self.step + 1
+
+    def _forget_metrics(self):
+        for key in list(self._last)[METRICS_LIMIT:]:
+            del self._last[key]
+        say(f"more than {METRICS_LIMIT} metrics: all are recorded, but the summary holds the first {METRICS_LIMIT} only")
+
+    def define_metric(self, name, summary=None, **unknown):
+        """Say which value of a metric counts: summary = "max", "min" or "last" (str). Its best is then kept in the summary
+        as "<name>.max" or "<name>.min", and pages sort by it. Other keywords of wandb's are accepted and ignored."""
+        if summary not in (None, "max", "min", "last", "best", "mean", "none", "copy"):
+            say(f"define_metric({name!r}): summary={summary!r} is unknown; \"max\", \"min\" and \"last\" are known")
+        elif summary in ("max", "min", "last"):
+            self._meta.setdefault("metrics", {})[str(name)] = {"summary": summary}
+            if summary != "last":
+                self._best[str(name)] = summary
+            self._meta_file.changed()
+
+    def _keep_best(self, data):
+        for name, way in self._best.items():
+            value = data.get(name)
+            if type(value) in (int, float) and value == value:
+                key = f"{name}.{way}"
+                known = self._last.get(key)
+                self._last[key] = value if known is None else max(known, value) if way == "max" else min(known, value)
+
+    def watch(self, *models, **unknown):
+        """Accepted for scripts written for wandb; gradients are not recorded."""
+
+    def _ignored(self):
+        say(f"log() after the run ended records nothing ({self._off})", once=("off", self.id))
+
+    # -- the small files ------------------------------------------------------------------------------------------
+
+    @property
+    def tags(self):
+        """The run's tags (tuple of str); assign to change them."""
+        return tuple(self._meta.get("tags", ()))
+
+    @tags.setter
+    def tags(self, tags):
+        self._meta["tags"] = texts(tags)
+        self._meta_file.changed()
+
+    @property
+    def notes(self):
+        """What the run is about (str or None); assign to change it."""
+        return self._meta.get("notes")
+
+    @notes.setter
+    def notes(self, notes):
+        self._meta["notes"] = None if notes is None else str(notes)
+        self._meta_file.changed()
+
+    def _config_changed(self):
+        if self._off is None:
+            self._meta_file.changed()
+
+    def _summary_changed(self):
+        if self._off is None:
+            self._summary_file.changed()
+
+    def _meta_content(self):
+        return dict(self._meta, config=self.config.as_dict())
+
+    def _summary_content(self):
+        return self.summary.as_dict()
+
+    def _wake(self):
+        self._heart.wake()
+
+    # -- the daemon thread ----------------------------------------------------------------------------------------
+
+    def start(self):
+        """Begin the heartbeat; returns the run."""
+        self._heart.start()
+        return self
+
+    def _chores(self, system):
+        self._last_rows = 0
+        return [self._small_files, self._unfinished_lines, self._live.beat, self._last_values, self._slow_facts, self._still_there]
+
+    def _small_files(self, now):
+        due = [pause for pause in (file.flush(now) for file in (self._meta_file, self._summary_file)) if pause is not None]
+        return min(due) if due else None
+
+    def _unfinished_lines(self, now):
+        self._log.tick(now)
+        return TICK_SECONDS
+
+    def _last_values(self, now):
+        if self.rows != self._last_rows:
+            self._last_rows = self.rows
+            self._summary_file.changed()
+        return LAST_VALUES_SECONDS
+
+    def _slow_facts(self, now):
+        try:
+            found = facts.git(facts.script_folder())
+            if found:
+                self._meta["git"] = found
+                self._meta_file.write()
+        finally:
+            self._facts_known.set()
+
+    def _still_there(self, now):
+        self._events.check()
+        self._log.file.check()
+        return 10.0
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def finish(self, exit_code=None, **unknown):
+        """End the run: status.json says how, the output is no longer captured. exit_code: int; 0 is finished, others failed;
+        default: interrupted if a signal is ending the process, else finished. Further calls do nothing."""
+        try:
+            self.conclude(ends.verdict(exit_code))
+        except Exception as error:      # the training's own ending must go on
+            say(f"finish(): {type(error).__name__}: {error}")
+
+    def conclude(self, verdict):
+        """End the run as `verdict` (a dict, see ends.verdict) says; for a run that has ended, amend how it did."""
+        first = self._off is None
+        if not first and self._off != "finished":
+            return
+        self._status.update(verdict, ended_at=round(time.time(), 3))
+        if first:
+            self._off = "finished"
+            ends.forget(self)
+            self._facts_known.wait(FACTS_SECONDS)
+            self._heart.stop()
+            if self._captured:
+                self._captured.stop()
+            self._log.close()
+            self._summary_file.write()
+            self._meta_file.write()
+        self._status_file.write()
+        if first:
+            self._events.close()
+            self._live.end()
+
+    def abandon(self):
+        """In a forked child: the run belongs to the parent. Nothing is written from here, and locks are fresh."""
+        self._lock = threading.RLock()
+        self._off = "only the process that called init() writes; this one was forked from it" if self._off is None else self._off
+        self._log.abandon()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if error is None:
+            self.finish()
+        else:
+            self.conclude(ends.verdict_of(error))
+
+    def __repr__(self):
+        return f"<runicorn.Run {self.path}>"
+
+
+def texts(values):
+    """Return a list of str for one text or several values (tags)."""
+    if values is None:
+        return []
+    return [values] if isinstance(values, str) else [str(value) for value in values]
+
+
+def name_unknown(call, keywords):
+    """Say once for each keyword that this call does not know it."""
+    for keyword in keywords:
+        say(f"{call}({keyword}=…) is not known here and was ignored", once=("unknown", call, keyword))
+
+
+def _dropped(key, kind):
+    say(f"{key!r} can't be logged: {kind} is no number, text, list of numbers or image; it is left out", once=("dropped", key))
+
+
+def _gap(lost):
+    return ('{"ts":%.3f,"type":"gap","lines":%d}\n' % (time.time(), lost)).encode()

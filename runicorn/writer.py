@@ -1,0 +1,183 @@
+"""What a training script calls: `init`, and `log`, `finish`, … for the run that `init` made last. Only `init` may raise, and only for
+a call that can't mean anything."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from runicorn import ends, facts, ranks
+from runicorn.errors import NotFoundError, UsageError
+from runicorn.layout import META, STATUS, SUMMARY, default_root, read_json
+from runicorn.live import clear_stale
+from runicorn.notice import say
+from runicorn.place import again, fresh, largest_step, unfinished
+from runicorn.recorder import Run, name_unknown, texts
+from runicorn.silent import SilentRun
+from runicorn.values import mapping, plain
+
+AUTO = "auto"
+_current = None         # the run that `init` returned last
+
+
+def init(project=None, name=None, config=None, tags=None, notes=None, storage=None, id=None, resume=None, mode=None, capture=True,
+         system=True, all_ranks=False, rank=AUTO, group=None, job_type=None, reinit=None, dir=None, **unknown):
+    """Begin a run and return it (Run); it is the current run for `runicorn.log` and the others.
+
+    project, name: str, what is worked on and the experiment (default "default"). config: dict, Namespace, dataclass.
+    tags: list of str. notes: str. storage (or dir): the root folder; default RUNICORN_DIR, else "root" in config.json,
+    else ~/.runicorn/experiments. id: the run's id, default RUNICORN_RUN_ID or a fresh one. resume: "allow" goes on with
+    the run `id` if there is one, "must" requires it, "never" (default) gives a taken id a new one. mode: "disabled"
+    records nothing, any other records. capture: True copies what Python prints into logs.txt, "fd" also what child
+    processes and C code print, False nothing. system: sample CPU, memory and GPUs every 10 s. all_ranks: record every
+    rank of a distributed launch, not rank 0 alone. rank: int; None if the processes of a launch are separate
+    experiments. group, job_type: str, kept in meta.json. reinit: what happens to a run that is going on: True or
+    "finish_previous" (default) finishes it, False or "return_previous" returns it, "create_new" leaves it alone.
+
+    Raises UsageError for a value that is none of these, NotFoundError for resume="must" without such a run. A folder
+    that can't be written does not raise: the run then records nothing, and one line on stderr says so.
+    """
+    global _current
+    _check(resume, mode, capture, reinit)
+    name_unknown("init", unknown)
+    if _previous_goes_on(reinit):
+        return _current
+    given = {"project": str(project or "default"), "name": str(name or "default"), "config": config_values(config), "tags": texts(tags),
+             "notes": None if notes is None else str(notes)}
+    given.update({key: str(value) for key, value in (("group", group), ("job_type", job_type)) if value is not None})
+    run_id = id or os.environ.get("RUNICORN_RUN_ID")
+    launch = ranks.launch(rank)
+    why = _silence(mode, launch, all_ranks)
+    if why is None:
+        _current = _begin(given, storage or dir, run_id and str(run_id), resume, {"capture": capture, "system": system}, launch)
+    else:
+        _current = SilentRun(given, run_id, why)
+    return _current
+
+
+def _check(resume, mode, capture, reinit):
+    for name, value, known in (("resume", resume, (None, False, True, "allow", "must", "never", "auto")),
+                               ("mode", mode, (None, "online", "offline", "disabled", "shared")),
+                               ("capture", capture, (True, False, "fd")),
+                               ("reinit", reinit, (None, True, False, "default", "finish_previous", "return_previous", "create_new"))):
+        if not any(value is choice or value == choice for choice in known):
+            raise UsageError(f"init({name}={value!r}) is not one of {', '.join(map(repr, known))}")
+
+
+def _previous_goes_on(reinit):
+    """Whether `init` returns the run there is; ends it unless it shall be left alone."""
+    if _current is None or _current.ended or reinit == "create_new":
+        return False
+    if reinit in (False, "return_previous"):
+        return True
+    if reinit is None:
+        say(f"run {_current.id} is finished now, because init() was called again", once=("again", _current.id))
+    _current.finish()
+    return False
+
+
+def _silence(mode, launch, all_ranks):
+    """Return why nothing shall be recorded (str), or None."""
+    if mode == "disabled":
+        return "mode=\"disabled\""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and getattr(process.current_process(), "_inheriting", False):    # as multiprocessing itself asks
+        say("init() in a child process that is only importing the script records nothing; put it below `if __name__ == \"__main__\":`")
+        return "a spawned child imports the script"
+    if launch.rank and not all_ranks:
+        say(f"rank {launch.rank} of {launch.size} is not recorded (rank 0 is). all_ranks=True records it; "
+            "rank=None if these are separate experiments.")
+        return f"rank {launch.rank}"
+    return None
+
+
+def config_values(config):
+    """Return the dict that `config` stands for; raises UsageError if it is nothing like one."""
+    if config is None:
+        return {}
+    fields = mapping(config)
+    if fields is None and hasattr(config, "__dict__"):
+        fields = vars(config)
+    if fields is None:
+        raise UsageError(f"init(config=…) takes a dict or a Namespace, not {type(config).__name__}")
+    return {str(key): plain(value) for key, value in fields.items()}
+
+
+def _begin(given, storage, run_id, resume, options, launch):
+    """Return the Run, or a SilentRun where its files can't be made."""
+    try:
+        root = Path(os.path.abspath(default_root(storage)))
+        place = _place(root, given, run_id, resume)
+        meta, kept = _meta(place, given, launch), {}
+        if place.attempt > 1:
+            kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {}}
+            kept["step"] = largest_step(place.folder)
+        run = Run(place, meta, kept, launch=launch, **options)
+        clear_stale(root)
+    except (OSError, RuntimeError) as error:        # RuntimeError: pathlib finds no home folder
+        say(f"nothing is recorded: {error}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
+        return SilentRun(given, run_id, str(error))
+    ends.watch(run)
+    return run.start()
+
+
+def _place(root, given, run_id, resume):
+    if resume in (True, "allow", "must", "auto") and run_id:
+        place = again(root, given["project"], given["name"], run_id)
+        if place:
+            return place
+    if resume == "must":
+        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under {given['project']}/{given['name']}")
+    try:
+        return fresh(root, given["project"], given["name"], run_id)
+    except FileExistsError:
+        if not run_id:
+            raise
+        place = fresh(root, given["project"], given["name"])
+        say(f"there is a run {run_id} already; this one is {place.id}. resume=\"allow\" goes on with the old one")
+        return place
+
+
+def _meta(place, given, launch):
+    """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over it."""
+    meta = dict(facts.gather(time.time()), id=place.id)
+    if launch.size > 1:
+        meta["world_size"] = launch.size
+    if place.attempt == 1:
+        return dict(meta, **given)
+    before = read_json(place.folder / META) or {}
+    kept = {key: before[key] for key in ("created_at", "format", "id", "metrics") if key in before}
+    given = {key: value for key, value in given.items() if value not in (None, [], {})}
+    config = dict(before.get("config") or {}, **given.pop("config", {}))
+    return {**before, **meta, **kept, **given, "config": config}
+
+
+# -- the current run ----------------------------------------------------------------------------------------------
+
+def current():
+    """Return the run that `init` returned last, if it is going on, else None."""
+    return None if _current is None or _current.ended else _current
+
+
+def log(data, step=None, commit=True, **unknown):
+    """Record one row of metrics in the current run; see `Run.log`. Raises UsageError if `init` was never called."""
+    if _current is None:
+        raise UsageError("runicorn.log() needs a run: call runicorn.init(...) first")
+    _current.log(data, step, commit, **unknown)
+
+
+def finish(exit_code=None, **unknown):
+    """End the current run, if there is one; see `Run.finish`."""
+    if _current is not None:
+        _current.finish(exit_code)
+
+
+def define_metric(name, summary=None, **unknown):
+    """Say which value of a metric counts; see `Run.define_metric`. Raises UsageError if `init` was never called."""
+    if _current is None:
+        raise UsageError("runicorn.define_metric() needs a run: call runicorn.init(...) first")
+    _current.define_metric(name, summary, **unknown)
+
+
+def watch(*models, **unknown):
+    """Accepted for scripts written for wandb; gradients are not recorded."""
