@@ -1,0 +1,164 @@
+"""Pictures of curves: so many points into so few buckets that no extreme is lost, and smoothing. Pure: reads no file.
+
+A curve is a pair of sequences, `xs` ascending and a `columns.Column` of values. A bucket is a stretch of neighbouring
+points; it answers with its minimum, maximum and last finite value and where each stands.
+"""
+
+import math
+from bisect import bisect_left, bisect_right
+from functools import reduce
+from typing import NamedTuple
+
+from runicorn.columns import BLOCK
+
+SNAP = 4                    # blocks in an average bucket from which bounds may move to the next block: an eighth of a bucket
+WEIGHTS_KEPT = 4            # smoothings remembered of a column
+
+
+class Curve(NamedTuple):
+    """`xs`: ascending numbers; `column`: columns.Column of as many values; `shift`: subtracted from x when it is told."""
+
+    xs: object
+    column: object
+    shift: float = 0.0
+
+    def x(self, place):
+        """Return the x to tell for the point at `place`."""
+        return round(self.xs[place] - self.shift, 6) if self.shift else self.xs[place]
+
+    def span(self, lo, hi):
+        """Return the places [first, end) of the points with lo <= x <= hi; None is no bound."""
+        first = 0 if lo is None else bisect_left(self.xs, lo + self.shift)
+        return first, max(first, len(self.xs) if hi is None else bisect_right(self.xs, hi + self.shift))
+
+
+def picture(curve, lo=None, hi=None, buckets=600, smooth=0.0):
+    """Return the picture of `curve` between `lo` and `hi` (its x, inclusive) in at most `buckets` buckets.
+
+    {"n", "m", "total": points drawn, in range, in all; "x", "last": the last finite point of each bucket; "min", "min_x",
+    "max", "max_x": its extremes; "smooth": the smoothed value at `x`, or None; "nan": [[x, "NaN" or "Infinity" or
+    "-Infinity"], …], one of a kind in each bucket; "x_min", "x_max": of the range; "exact": whether every point is shown}
+    """
+    first, end = curve.span(lo, hi)
+    bad = curve.column.bad
+    exact = end - first <= buckets
+    bounds = range(first, end + 1) if exact else _bounds(curve.xs, first, end, buckets)
+    found = [bucket for bucket in (_bucket(curve.column, a, b) for a, b in zip(bounds, bounds[1:])) if bucket]
+    values, x = curve.column.values, curve.x
+    return {"n": len(found), "m": end - first, "total": len(curve.xs), "exact": exact,
+            "x": [x(last) for _, _, last in found], "last": [values[last] for _, _, last in found],
+            "min": [values[low] for low, _, _ in found], "max": [values[high] for _, high, _ in found],
+            "min_x": [x(low) for low, _, _ in found], "max_x": [x(high) for _, high, _ in found],
+            "smooth": smoothed(curve.column, [last for _, _, last in found], smooth) if smooth else None,
+            "nan": _marks(curve, bad[bisect_left(bad, first):bisect_left(bad, end)], bounds) if bad else [],
+            "x_min": x(first) if end > first else None, "x_max": x(end - 1) if end > first else None}
+
+
+def extremes(column):
+    """Return the places of the smallest and the largest finite value, (None, None) without any."""
+    end = len(column.values)
+    return _extreme(column, 0, end, min, column.lows), _extreme(column, 0, end, max, column.highs)
+
+
+def _bounds(xs, first, end, buckets):
+    """Return ascending places that cut [first, end) into at most `buckets` stretches.
+
+    Half of the cuts are evenly spaced in x, for an even axis; half in number of points, for a logarithmic axis and for
+    a curve that is logged densely in one stretch only. The two kinds interleave where x is even.
+    """
+    half, count = buckets // 2, end - first
+    low, width = xs[first], xs[end - 1] - xs[first]
+    cuts = {first + count * (2 * k + 1) // (2 * half) for k in range(half)} if half else set()
+    if width > 0 and math.isfinite(width):
+        place, even = first, buckets - len(cuts)
+        for k in range(1, even):
+            place = bisect_left(xs, low + width * k / even, place, end)
+            cuts.add(place)
+    if count >= buckets * BLOCK * SNAP:
+        cuts = {(cut + BLOCK // 2) // BLOCK * BLOCK for cut in cuts}
+    return [first, *sorted(cut for cut in cuts if first < cut < end), end]
+
+
+def _bucket(column, a, b):
+    """Return the places of the minimum, maximum and last of the finite values in [a, b), or None if there are none."""
+    if b - a == 1:
+        return (a, a, a) if math.isfinite(column.values[a]) else None
+    low = _extreme(column, a, b, min, column.lows)
+    if low is None:
+        return None
+    last = b - 1
+    while not math.isfinite(column.values[last]):
+        last -= 1
+    return low, _extreme(column, a, b, max, column.highs), last
+
+
+def _extreme(column, a, b, pick, blocks):
+    """Return the place of the first smallest (pick: min) or largest (max) finite value in [a, b), or None."""
+    begin, stop = -(-a // BLOCK), min(b // BLOCK, len(blocks))
+    if begin >= stop:
+        return _scan(column, a, b, pick)
+    part = blocks[begin:stop]
+    best = begin + part.index(pick(part))
+    stretches = (a, begin * BLOCK), (best * BLOCK, best * BLOCK + BLOCK), (stop * BLOCK, b)
+    places = [place for place in (_scan(column, *stretch, pick) for stretch in stretches) if place is not None]
+    return pick(places, key=column.values.__getitem__) if places else None
+
+
+def _scan(column, a, b, pick):
+    if a >= b:
+        return None
+    part, bad = column.values[a:b], column.bad
+    if bad and bisect_left(bad, a) < bisect_left(bad, b):
+        finite = [value for value in part if math.isfinite(value)]
+        return a + part.index(pick(finite)) if finite else None
+    return a + part.index(pick(part))
+
+
+def _marks(curve, places, bounds):
+    """Return [x, kind] of the values that are no finite numbers, one of a kind in each bucket."""
+    seen, marks = set(), []
+    for place in places:
+        value = curve.column.values[place]
+        kind = "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+        bucket = bisect_right(bounds, place)
+        if (bucket, kind) not in seen:
+            seen.add((bucket, kind))
+            marks.append([curve.x(place), kind])
+    return marks
+
+
+def smoothed(column, places, weight):
+    """Return the smoothed values at `places` (ascending): the debiased exponential moving average of all points before.
+
+    As TensorBoard's: s_n = w s_(n-1) + (1 - w) v_n from s_0 = 0, told as s_n / (1 - w^n); w = `weight` in [0, 1), n counts
+    finite values only. (Kingma and Ba, "Adam", 2014, section 3, has the debiasing.)
+    """
+    states = _states(column, weight)
+    out, here, state = [], 0, 0.0
+    for place in places:
+        block = place // BLOCK
+        if block * BLOCK >= here:
+            here, state = block * BLOCK, states[block - 1] if block else 0.0
+        state = _average(column, here, place + 1, state, 1 - weight)
+        here = place + 1
+        out.append(state / (1 - weight ** (here - bisect_left(column.bad, here))))
+    return out
+
+
+def _states(column, weight):
+    """Return the state of the average at the end of each full block; kept with the column, so an append costs little."""
+    states = column.smoothed.setdefault(weight, [])
+    while len(column.smoothed) > WEIGHTS_KEPT:
+        del column.smoothed[next(iter(column.smoothed))]
+    state = states[-1] if states else 0.0
+    for begin in range(len(states) * BLOCK, len(column.values) - BLOCK + 1, BLOCK):
+        state = _average(column, begin, begin + BLOCK, state, 1 - weight)
+        states.append(state)
+    return states
+
+
+def _average(column, a, b, state, share):
+    part, bad = column.values[a:b], column.bad
+    if bad and bisect_left(bad, a) < bisect_left(bad, b):
+        part = filter(math.isfinite, part)
+    return reduce(lambda state, value: state + share * (value - state), part, state)

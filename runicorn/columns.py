@@ -1,0 +1,357 @@
+"""Columns of one events or system file: numbers in arrays, kept in a cache file between sessions. Draws nothing.
+
+Metrics that are always logged together form a group and share its line numbers, times and steps, so a million rows
+of four metrics take 52 MB. A metric that is once logged without the others gets a group of its own from there on.
+"""
+
+import json
+import math
+import os
+import sys
+from array import array
+from collections import deque
+from hashlib import sha256
+
+from runicorn.events import Parser, event_row
+
+BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
+READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
+LINE_LIMIT = 16 << 20       # a longer line is no event; it is skipped like a broken one
+CHECKED = 4096              # bytes before the parsed end whose hash must still be the same
+OTHERS_KEPT = 10_000        # images, gaps and notes remembered of a file
+RECENT = 64                 # last row times, for the median gap
+SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache file
+HEAD_LIMIT = 64 << 20       # of a cache file's first line: names, and the images of a run that logs many
+SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
+ENDS = 64 << 10             # of its beginning and its end, read whole
+MAGIC = b"runicorn columns 1\n"
+
+
+class Column:
+    """The values of one metric in a group, with the minimum and maximum of each full block of finite ones."""
+
+    def __init__(self):
+        self.values = array("d")
+        self.lows, self.highs = array("d"), array("d")      # inf and -inf for a block without a finite value
+        self.bad = array("I")                               # places of NaN and infinities
+        self.smoothed = {}                                  # weight -> state of the smoothing at each block's end
+
+    def extend(self, values):
+        """Append `values` (array('d'))."""
+        start = len(self.values)
+        self.values.extend(values)
+        if not math.isfinite(sum(values)):                  # an overflowing sum only costs the exact look
+            self.bad.extend([start + place for place, value in enumerate(values) if not math.isfinite(value)])
+        for begin in range(len(self.lows) * BLOCK, len(self.values) - BLOCK + 1, BLOCK):
+            block = self.values[begin:begin + BLOCK].tolist()
+            if self.bad and self.bad[-1] >= begin:
+                block = [value for value in block if math.isfinite(value)]
+            self.lows.append(min(block, default=math.inf))
+            self.highs.append(max(block, default=-math.inf))
+
+
+class Group:
+    """Metrics logged in the same rows: `rows` (line numbers), `ts` (Unix seconds), `steps`, and {name: Column}."""
+
+    def __init__(self):
+        self.rows, self.ts, self.steps = array("I"), array("d"), array("q")
+        self.columns = {}
+        self.ts_sorted = self.steps_sorted = True
+
+    def extend(self, rows, ts, steps, columns):
+        """Append rows; `columns` is {name: array('d')} for every metric of the group."""
+        self.ts_sorted = self.ts_sorted and _goes_on(self.ts, ts)
+        self.steps_sorted = self.steps_sorted and _goes_on(self.steps, steps)
+        self.rows.extend(rows)
+        self.ts.extend(ts)
+        try:
+            self.steps.extend(array(self.steps.typecode, steps))
+        except (TypeError, OverflowError):                  # steps that are no 64-bit integers
+            self.steps = array("d", self.steps)
+            self.steps.extend(array("d", map(float, steps)))
+        for name, values in columns.items():
+            self.columns[name].extend(values)
+
+    def split(self, names):
+        """Move the metrics `names` into a group of their own and return it; both keep all rows so far."""
+        other = Group()
+        other.rows, other.ts, other.steps = self.rows[:], self.ts[:], self.steps[:]
+        other.ts_sorted, other.steps_sorted = self.ts_sorted, self.steps_sorted
+        other.columns = {name: self.columns.pop(name) for name in names}
+        return other
+
+
+def _goes_on(before, more):
+    """Whether `more` is ascending and does not begin below the end of `before`."""
+    return not more or (not before or before[-1] <= more[0]) and (len(more) == 1 or more == sorted(more))
+
+
+class Table:
+    """Everything parsed from one file so far: `where` is {metric: Group}; of all rows their number, the first and last
+    time, the largest step, and the last times."""
+
+    def __init__(self):
+        self.where = {}
+        self.rows = 0
+        self.first_ts = self.last_ts = self.top_step = None
+        self.recent = deque(maxlen=RECENT)
+        self.others = deque(maxlen=OTHERS_KEPT)
+
+    def groups(self):
+        """Return the distinct groups."""
+        return list({id(group): group for group in self.where.values()}.values())
+
+    def add(self, parts):
+        """Append the rows of `parts` (list of events.Part, all of later lines than before)."""
+        presence = {}                                       # metric -> the parts that name it
+        for part in parts:
+            for name in part.names:
+                presence.setdefault(name, []).append(part)
+        self._note(parts)
+        alike = {}                                          # (present group, parts) -> metrics
+        for name, mine in presence.items():
+            alike.setdefault((id(self.where.get(name)), *map(id, mine)), []).append(name)
+        for names in alike.values():
+            rows, ts, steps, columns = _merged(presence[names[0]], names)
+            self._group(names).extend(rows, ts, steps, columns)
+
+    def _group(self, names):
+        """Return the group of exactly `names`, which share one or are all new."""
+        group = self.where.get(names[0])
+        if group is not None and len(group.columns) == len(names):
+            return group
+        if group is None:
+            group = Group()
+            group.columns = {name: Column() for name in names}
+        else:
+            group = group.split(names)
+        self.where.update(dict.fromkeys(names, group))
+        return group
+
+    def _note(self, parts):
+        if not parts:
+            return
+        self.rows += sum(len(part.rows) for part in parts)
+        tail = sorted((row, ts) for part in parts for row, ts in zip(part.rows[-RECENT:], part.ts[-RECENT:]))
+        self.recent.extend(ts for _, ts in tail)
+        self.last_ts = tail[-1][1]
+        tops = [max(part.steps) for part in parts]
+        self.top_step = max(tops if self.top_step is None else [self.top_step, *tops])
+        if self.first_ts is None:
+            self.first_ts = min((part.rows[0], part.ts[0]) for part in parts)[1]
+
+    def nbytes(self):
+        """Return the bytes its arrays hold in memory."""
+        arrays = [held for group in self.groups() for held in _arrays(group)]
+        return sum(len(held) * held.itemsize for held in arrays)
+
+
+def _merged(parts, names):
+    """Return rows, ts, steps and {name: values} of `parts`, in the order of their rows."""
+    def taken(part):
+        return [part.columns[part.names.index(name)] for name in names]
+    if len(parts) == 1:
+        return parts[0].rows, parts[0].ts, parts[0].steps, dict(zip(names, taken(parts[0])))
+    rows, ts, steps = ([value for part in parts for value in getattr(part, field)] for field in ("rows", "ts", "steps"))
+    order = sorted(range(len(rows)), key=rows.__getitem__)
+    rows, ts, steps = ([values[place] for place in order] for values in (rows, ts, steps))
+    columns = [[value for column in same for value in column] for same in zip(*map(taken, parts))]
+    return rows, ts, steps, {name: array("d", [values[place] for place in order]) for name, values in zip(names, columns)}
+
+
+class File:
+    """One growing file of events or samples. `table` holds what is parsed, `behind` how many bytes are not yet."""
+
+    def __init__(self, path, cache=None, row=event_row):
+        """path: str; cache: folder for the column cache (str) or None; row: events.event_row or sample_row."""
+        self.path, self.row = path, row
+        self._cache = os.path.join(cache, sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]) if cache else None
+        self._begin()
+
+    def _begin(self):
+        self.table, self.parser = Table(), Parser(self.row)
+        self.position = self.behind = self._saved = 0
+        self._identity, self._guard = None, b""
+
+    @property
+    def skipped(self):
+        """Lines that were no JSON object (int)."""
+        return self.parser.skipped
+
+    def look(self):
+        """Return whether there is something to parse, after one stat; forgets all if the file was replaced or has shrunk.
+
+        Raises OSError if the file can't be looked at.
+        """
+        found = os.stat(self.path)
+        identity = (found.st_dev, found.st_ino)
+        if self._identity is None:
+            self._identity = identity
+            self._load(found)
+        elif identity != self._identity or found.st_size < self.position:
+            self._begin()
+            self._identity = identity
+        self.behind = found.st_size - self.position
+        return self.behind > 0
+
+    def step(self):
+        """Parse at most the next READ_BYTES; return whether more is left. Raises OSError."""
+        with open(self.path, "rb") as file:
+            file.seek(self.position - len(self._guard))
+            if file.read(len(self._guard)) != self._guard:  # other content under the same inode: begin again
+                self._begin()
+                return True
+            block = file.read(READ_BYTES)
+            end = block.rfind(b"\n") + 1
+            while not end and len(block) >= READ_BYTES and len(block) < LINE_LIMIT and (more := file.read(READ_BYTES)):
+                end = more.rfind(b"\n") + 1
+                end = end and len(block) + end
+                block += more
+        if not end and not self._whole(block):
+            return False
+        self._take(block[:end] if end else block)
+        return self.behind > 0
+
+    def _whole(self, block):
+        """Whether a last line without its newline may be taken: it is complete JSON, or too long to be waited for."""
+        if len(block) >= LINE_LIMIT:
+            return True
+        try:
+            return block.endswith(b"}") and type(json.loads(block.decode("utf-8"))) is dict
+        except (ValueError, RecursionError):
+            return False
+
+    def _take(self, block):
+        self.position += len(block)
+        self.behind = max(0, self.behind - len(block))
+        self._guard = (self._guard + block)[-CHECKED:]
+        self.table.add(self.parser.parse(block if block.endswith(b"\n") else block + b"\n"))
+        self.table.others.extend(self.parser.others)
+        self.parser.others.clear()
+
+    # -- the column cache: one file, found by the path, believed only if everything in its head agrees ------------
+
+    def save(self):
+        """Keep the parse in the cache if it grew enough to be worth it. Never raises: a cache is only a convenience."""
+        grown = self.position - self._saved
+        if not self._cache or grown < max(SAVE_BYTES, self._saved // 4):
+            return
+        try:
+            _write(self._cache, self._head(), [held for group in self.table.groups() for held in _arrays(group)])
+            self._saved = self.position
+        except OSError:
+            self._saved = self.position     # a full disk: parse again next time, and don't try at every append
+
+    def _head(self):
+        table = self.table
+        return {"path": os.path.abspath(self.path), "identity": list(self._identity), "length": self.position, "order": sys.byteorder,
+                "check": sha256(self._guard).hexdigest(), "lines": self.parser.lines, "skipped": self.skipped, "rows": table.rows,
+                "first_ts": table.first_ts, "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
+                "others": list(table.others), "groups": [_describe(group) for group in table.groups()]}
+
+    def _load(self, found):
+        """Take the parse over from the cache if it is one of the first bytes of just this file."""
+        try:
+            with open(self._cache or os.devnull, "rb") as cached:
+                head = json.loads(cached.readline(HEAD_LIMIT)) if cached.read(len(MAGIC)) == MAGIC else {}
+                if not self._ours(head, found):
+                    return
+                groups = [_read_group(cached, shape) for shape in head["groups"]]
+        except (OSError, EOFError, ValueError):
+            return                          # absent or damaged: parse
+        table = self.table
+        table.where = {name: group for group in groups for name in group.columns}
+        table.rows, table.first_ts, table.last_ts, table.top_step = (head[key] for key in ("rows", "first_ts", "last_ts", "top_step"))
+        table.recent.extend(head["recent"])
+        table.others.extend(head["others"])
+        self.parser = Parser(self.row, head["lines"], head["skipped"])
+        self.position = self._saved = head["length"]
+        os.utime(self._cache)               # `trim` drops what was not used for longest
+
+    def _ours(self, head, found):
+        if head.get("path") != os.path.abspath(self.path) or head["identity"] != [found.st_dev, found.st_ino]:
+            return False
+        if head["order"] != sys.byteorder or head["length"] > found.st_size:
+            return False
+        with open(self.path, "rb") as file:
+            file.seek(max(0, head["length"] - CHECKED))
+            guard = file.read(min(CHECKED, head["length"]))
+        if sha256(guard).hexdigest() != head["check"]:
+            return False
+        self._guard = guard
+        return True
+
+
+def sample(read, size):
+    """Return a Table of evenly spaced lines of an events file, and of its first and last ones: a first picture of a huge file.
+
+    read: called with a list of (offset, length), returns a list of bytes (it may be far away, so it is called only
+    twice); size: of the file in bytes.
+    """
+    head, tail = read([(0, min(size, ENDS)), (max(0, size - ENDS), min(size, ENDS))])
+    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, head.count(b"\n")))      # room for a whole line after a torn one
+    count = min(SAMPLES, max(0, size - 2 * ENDS) // width)
+    spaced = read([(ENDS + (size - 2 * ENDS) * k // count, width) for k in range(count)])
+    lines = [head[:head.rfind(b"\n") + 1], *map(_whole_lines, spaced), _whole_lines(tail) if size > ENDS else b""]
+    parser, table = Parser(), Table()
+    table.add(parser.parse(b"".join(lines)))
+    return table
+
+
+def _whole_lines(block):
+    return block[block.find(b"\n") + 1:block.rfind(b"\n") + 1]
+
+
+def trim(folder, limit):
+    """Delete the cache files in `folder` that were not used for longest until the rest holds at most `limit` bytes."""
+    try:
+        found = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]
+    except FileNotFoundError:
+        return
+    used = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if used <= limit:
+            return
+        os.unlink(path)
+        used -= size
+
+
+def _arrays(group):
+    columns = [held for column in group.columns.values() for held in (column.values, column.lows, column.highs, column.bad)]
+    return [group.rows, group.ts, group.steps, *columns]
+
+
+def _describe(group):
+    return {"rows": len(group.rows), "steps": group.steps.typecode, "sorted": [group.ts_sorted, group.steps_sorted],
+            "columns": [[name, len(column.lows), len(column.bad)] for name, column in group.columns.items()]}
+
+
+def _read_group(file, shape):
+    group, rows = Group(), shape["rows"]
+    group.steps = array(shape["steps"])
+    group.ts_sorted, group.steps_sorted = shape["sorted"]
+    for held in (group.rows, group.ts, group.steps):
+        held.fromfile(file, rows)
+    for name, blocks, bad in shape["columns"]:
+        column = group.columns[name] = Column()
+        column.values.fromfile(file, rows)
+        column.lows.fromfile(file, blocks)
+        column.highs.fromfile(file, blocks)
+        column.bad.fromfile(file, bad)
+    return group
+
+
+def _write(path, head, arrays):
+    """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not exist twice."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    beside = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(beside, "wb") as file:
+            file.write(MAGIC + json.dumps(head).encode() + b"\n")
+            for held in arrays:
+                held.tofile(file)
+        os.replace(beside, path)
+    except OSError:
+        if os.path.exists(beside):
+            os.unlink(beside)
+        raise

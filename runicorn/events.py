@@ -1,0 +1,228 @@
+"""Turn lines of events.jsonl or system.jsonl into columns of numbers, many lines at a time. Opens no file, keeps no data.
+
+Lines of one training repeat their shape, so those of one shape are taken apart by a template: every text between two
+numbers becomes one separator byte, and what is left is read as one flat JSON array. What fits no template is parsed
+as JSON, all together, or one by one where a line is broken. Every way gives the same rows.
+"""
+
+import json
+import math
+import re
+from array import array
+from typing import NamedTuple
+
+from runicorn.layout import number
+
+NUMERIC = b"0123456789.+-eE"                                    # all that a JSON number is made of
+SEPARATORS = bytes((1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 14, 15))    # control characters: never raw inside JSON
+COMMAS = bytes.maketrans(SEPARATORS + b"\n", b"," * (len(SEPARATORS) + 1))
+STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*")')
+NUMBER = re.compile(rb"-?\d[\d.eE+-]*")
+WORTH = 8                   # lines of one shape in a block; fewer are as quick as JSON
+SHAPES = 256                # templates remembered; a file with more shapes than that is read as JSON
+OLD_EXTRAS = ("global_step", "time", "stage")           # what Runicorn 0.4 to 0.7 put beside the metrics
+PLAIN = {int, float}
+
+
+class Part(NamedTuple):
+    """Rows that name the same metrics. `names`: tuple of str; `rows`: line numbers in the file, ascending; `ts`: Unix
+    seconds; `steps`: numbers; `columns`: one array('d') for each name, as long as `rows`. NaN and infinities stay in."""
+
+    names: tuple
+    rows: object
+    ts: list
+    steps: list
+    columns: list
+
+
+def event_row(line):
+    """Return (ts, step, {metric: value}) of an event (dict), or None if it is no row of metrics.
+
+    Also reads the shape of Runicorn 0.4 to 0.7, {"ts", "type": "metrics", "data": {…, "global_step": n}}.
+    """
+    data = line.get("data")
+    if line.get("type", "metrics") != "metrics" or not isinstance(data, dict):
+        return None
+    if "step" in line or "global_step" not in data:
+        return line.get("ts"), line.get("step"), data
+    return line.get("ts"), data["global_step"], {name: value for name, value in data.items() if name not in OLD_EXTRAS}
+
+
+def sample_row(line):
+    """Return (ts, None, {metric: value}) of a system sample (dict): "cpu", "mem" (used), "disk" (free), "gpu0.util", …."""
+    data = {}
+    for name, value in line.items():
+        if name == "gpu" and isinstance(value, list):
+            for gpu in value:
+                if isinstance(gpu, dict):
+                    data.update({f"gpu{gpu.get('i', 0)}.{key}": _first(item) for key, item in gpu.items() if key not in ("i", "name")})
+        elif name != "ts":
+            data[name] = _first(value)
+    return line.get("ts"), None, data
+
+
+def _first(value):
+    return value[0] if isinstance(value, list) and value else value
+
+
+class Template:
+    """The one way in which all lines of a shape are written: fixed text, number, fixed text, number, … fixed text."""
+
+    def __init__(self, line):
+        """Take `line` (bytes) as the pattern. Raises ValueError if lines like it can't be read this way."""
+        texts, skeleton = _fixed_texts(line)
+        self.head, *self.middles, self.tail = texts
+        if not 2 <= len(texts) - 1 <= len(SEPARATORS):
+            raise ValueError("too few or too many numbers")
+        found = event_row(json.loads(skeleton))
+        if found is None or not all(type(place) is int for place in (*found[:2], *found[2].values())):
+            raise ValueError("not a plain row of metrics")
+        self.ts, self.step = found[:2]
+        self.names, self.places = tuple(found[2]), list(found[2].values())
+
+    def read(self, block):
+        """Return (ts, steps, columns) of `block` (bytes, lines each ended by a newline), or None if any line is written otherwise."""
+        if not (block.startswith(self.head) and block.endswith(self.tail + b"\n")):
+            return None
+        count = block.count(b"\n")
+        body = block[len(self.head):-len(self.tail) - 1].replace(self.tail + b"\n" + self.head, b"\n")
+        for index, text in enumerate(self.middles):
+            body = body.replace(text, SEPARATORS[index:index + 1])
+        between = SEPARATORS[:len(self.middles)]
+        if body.translate(None, NUMERIC) != (between + b"\n") * (count - 1) + between:
+            return None
+        try:
+            flat = json.loads(b"[" + body.translate(COMMAS) + b"]")
+            width = len(between) + 1
+            return flat[self.ts::width], flat[self.step::width], [array("d", flat[place::width]) for place in self.places]
+        except (ValueError, OverflowError):         # 1.2.3, or an integer beyond float64: the JSON way knows what to do
+            return None
+
+
+def _fixed_texts(line):
+    """Return the texts around the numbers of `line`, and `line` with each number replaced by its place (0, 1, …)."""
+    texts, skeleton, places = [b""], b"", 0
+    for index, piece in enumerate(STRINGS.split(line)):
+        if index % 2:                               # a string: digits in it are not numbers
+            texts[-1] += piece
+            skeleton += piece
+            continue
+        end = 0
+        for found in NUMBER.finditer(piece):
+            texts[-1] += piece[end:found.start()]
+            skeleton += piece[end:found.start()] + b"%d" % places
+            texts.append(b"")
+            places, end = places + 1, found.end()
+        texts[-1] += piece[end:]
+        skeleton += piece[end:]
+    return texts, skeleton
+
+
+class Parser:
+    """Parses one file block by block, in order; remembers its shapes. `skipped` counts lines that are no JSON object."""
+
+    def __init__(self, row=event_row, lines=0, skipped=0):
+        """row: `event_row` or `sample_row`; lines, skipped: what was parsed before."""
+        self.row, self.lines, self.skipped = row, lines, skipped
+        self.others = []            # objects that are no row: images, gaps, notes; the caller takes them out
+        self._ts = 0.0
+        self._templates = {}
+        self._last = None
+
+    def parse(self, block):
+        """Return the list of Parts in `block` (bytes): complete lines, each ended by a newline."""
+        first, count = self.lines, block.count(b"\n")
+        self.lines += count
+        whole = self._last.read(block) if self._last else None
+        if whole:
+            return [Part(self._last.names, range(first, first + count), *whole)]
+        lines = block.split(b"\n")
+        lines.pop()
+        if self.row is not event_row:
+            return self._by_json(lines, range(count), first)
+        parts, rest = self._by_template(lines, block.translate(None, NUMERIC).split(b"\n"), first)
+        return parts + self._by_json(lines, rest, first)
+
+    def _by_template(self, lines, signatures, first):
+        places, parts, rest = {}, [], []
+        for place in range(len(lines)):
+            places.setdefault(signatures[place], []).append(place)
+        for signature, mine in places.items():
+            template = self._template(signature, lines[mine[0]]) if len(mine) >= WORTH else None
+            found = template and template.read(b"\n".join([lines[place] for place in mine]) + b"\n")
+            if found:
+                parts.append(Part(template.names, [first + place for place in mine], *found))
+                self._last = template
+            else:
+                rest += mine
+        return parts, sorted(rest)
+
+    def _template(self, signature, line):
+        """Return the template for lines that look like `line` but for numeric characters, or None."""
+        known = self._templates.get(signature, False)
+        if known is None or known and known.read(line + b"\n"):
+            return known
+        if len(self._templates) >= SHAPES:
+            return None
+        try:
+            self._templates[signature] = Template(line)
+        except (ValueError, RecursionError):
+            self._templates[signature] = None
+        return self._templates[signature]
+
+    def _by_json(self, lines, places, first):
+        rows = {}
+        for place, line in zip(places, self._objects([lines[place] for place in places])):
+            if line is None:
+                continue
+            found = self.row(line)
+            if found is None:
+                self.others.append(line)
+                continue
+            ts, step, data = self._clean(*found, first + place)
+            rows.setdefault(tuple(data), []).append((first + place, ts, step, *data.values()))
+        return [_part(names, found) for names, found in rows.items()]
+
+    def _objects(self, lines):
+        """Return the dict of each line, None for an empty or broken one."""
+        try:
+            found = json.loads((b"[" + b",".join(lines) + b"]").decode("utf-8"))
+            if len(found) == len(lines) and all(type(item) is dict for item in found):
+                return found
+        except (ValueError, RecursionError):
+            pass                    # one line is broken: find out which
+        return [self._object(line) for line in lines]
+
+    def _object(self, line):
+        text = line.strip(b"\0\r\t \xef\xbb\xbf")       # what a crash or an editor leaves around a good line
+        if not text and b"\0" not in line:
+            return None
+        try:
+            found = json.loads(text.decode("utf-8"))
+        except (ValueError, RecursionError):
+            found = None
+        self.skipped += type(found) is not dict
+        return found if type(found) is dict else None
+
+    def _clean(self, ts, step, data, line_number):
+        """Fill in a missing or impossible time or step; leave only numbers in `data`."""
+        ts = number(ts)
+        self._ts = ts if ts is not None and math.isfinite(ts) else self._ts
+        if type(step) is not int:
+            step = number(step)
+            step = line_number if step is None or not math.isfinite(step) else int(step) if step == int(step) else step
+        if not set(map(type, data.values())) <= PLAIN:
+            data = {name: value for name, value in zip(data, map(number, data.values())) if value is not None}
+        return self._ts, step, data
+
+
+def _part(names, rows):
+    numbers, ts, steps, *columns = map(list, zip(*rows))
+    return Part(names, numbers, ts, steps, [_column(values) for values in columns])
+
+
+def _column(values):
+    try:
+        return array("d", values)
+    except OverflowError:           # an integer beyond float64 is an infinity
+        return array("d", map(number, values))

@@ -1,0 +1,312 @@
+"""Read a run's log by byte range from either end, search it, and find lines by time; any size, little memory. Colours stay in.
+
+A log is one file, or the files of several attempts read as one; offsets count bytes of the whole. What a terminal
+would show of a line is what follows its last carriage return; the stamp before it is told apart.
+"""
+
+import calendar
+import os
+import re
+import time
+from bisect import bisect_right
+from functools import lru_cache
+from itertools import accumulate
+
+from runicorn.errors import UsageError
+
+PAGE_BYTES = 64 << 10
+BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, which doubles the speed of a search
+TEXT_LIMIT = 20_000             # characters of a line shown
+REACH = 4 << 20                 # how far the ends of one line are looked for; beyond, it is cut there
+PROGRESS_BYTES = 16 << 20       # a search says how far it is each time it read as much
+INDEX_SECONDS = 0.05            # of counting lines for one page: about 100 MB
+STAMP = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)([+-]\d{4})\] ")
+STAMP_LENGTH = 27
+STAMPED = re.compile(rb"[\r\n](\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\]) ")
+COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")      # ECMA-48 CSI, and OSC as terminals end it
+ACROSS = re.compile(r"\(\?|\\[AZB]")       # what may mean another thing when lines are searched joined
+
+
+class Log:
+    """One log: a path, or the paths of its attempts in order. Raises OSError when a file can't be read."""
+
+    def __init__(self, paths):
+        self.paths = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
+        self._counts = []           # lines before the end of each BLOCK_BYTES of the log
+        self._files = []
+        self._look()
+
+    def _look(self):
+        """Take in the present sizes. A file that ends in the middle of a line gets a newline if another follows it."""
+        files, base = [], 0
+        for path in self.paths:
+            size = os.path.getsize(path)
+            torn = size and path != self.paths[-1] and _read(path, size - 1, 1) != b"\n"
+            files.append((base, size, path))
+            base += size + bool(torn)
+        if base < getattr(self, "size", 0) or [file[:1] + file[2:] for file in files] != [file[:1] + file[2:] for file in self._files]:
+            self._counts.clear()    # cut or replaced: count again
+        self._files, self.size = files, base
+
+    def read(self, offset, length):
+        """Return up to `length` bytes from `offset` (bytes)."""
+        out, end = b"", min(offset + length, self.size)
+        for index, (base, size, path) in enumerate(self._files):
+            stop = self._files[index + 1][0] if index + 1 < len(self._files) else self.size
+            if offset < stop and end > base:
+                part = _read(path, offset - base, min(end, base + size) - offset)
+                out += part + b"\n" * (min(end, stop) - offset - len(part) if stop > base + size and end >= stop else 0)
+                offset = min(end, stop)
+        return out
+
+    @property
+    def lines_known(self):
+        """Lines counted so far, from the beginning (int)."""
+        return self._counts[-1] if self._counts else 0
+
+    # -- pages -----------------------------------------------------------------------------------------------------
+
+    def page(self, offset=None, before=None, limit_bytes=PAGE_BYTES):
+        """Return a screen of lines: from the line at `offset` on, those that end at `before`, or the last ones.
+
+        {"start", "end", "size", "lines": [{"at": byte offset, "n": line number from 1 or None if not counted yet, "ts": Unix
+        seconds or None, "text": str, "cut": characters left out, absent if none}], "more_before", "more_after"}
+        `end` is where to go on: before a last line that has no newline yet, so that it comes again when it grew.
+        """
+        self._look()
+        if offset is not None:
+            start = self._line_start(min(max(0, offset), self.size))
+            end = self._line_end(min(start + limit_bytes, self.size))
+        else:
+            end = self.size if before is None else self._line_start(min(max(0, before), self.size))
+            start = self._line_start(max(0, end - limit_bytes))
+        raw = self.read(start, end - start)
+        at, n, ts, lines = start, self._number(start), None, []
+        for line in raw.split(b"\n")[:None if raw and not raw.endswith(b"\n") else -1]:
+            ts, text = shown(line, ts)
+            lines.append({"at": at, "n": n, "ts": ts, **_limited(text)})
+            at, n = at + len(line) + 1, n and n + 1
+        last = lines[-1]["at"] if raw and not raw.endswith(b"\n") and end == self.size else end
+        return {"start": start, "end": last, "size": self.size, "lines": lines, "more_before": start > 0, "more_after": end < self.size}
+
+    def _line_start(self, offset):
+        """Return where the line that holds `offset` begins; at most REACH before."""
+        low = offset
+        while low > 0 and offset - low < REACH:
+            step = min(low, PAGE_BYTES)
+            found = self.read(low - step, step).rfind(b"\n")
+            if found >= 0:
+                return low - step + found + 1
+            low -= step
+        return low
+
+    def _line_end(self, offset):
+        """Return where the line that holds the byte before `offset` ends, its newline included; at most REACH after."""
+        if offset and self.read(offset - 1, 1) == b"\n":
+            return offset
+        high = offset
+        while high < self.size and high - offset < REACH:
+            found = self.read(high, PAGE_BYTES).find(b"\n")
+            if found >= 0:
+                return high + found + 1
+            high += PAGE_BYTES
+        return min(high, self.size)
+
+    def _number(self, offset):
+        """Return the number (from 1) of the line at `offset`, or None if counting so far would take too long."""
+        whole = offset // BLOCK_BYTES
+        deadline = time.monotonic() + INDEX_SECONDS
+        while len(self._counts) < whole:
+            if time.monotonic() > deadline:
+                return None
+            here = len(self._counts) * BLOCK_BYTES
+            self._counts.append(self.lines_known + self.read(here, BLOCK_BYTES).count(b"\n"))
+        before = self._counts[whole - 1] if whole else 0
+        return before + self.read(whole * BLOCK_BYTES, offset - whole * BLOCK_BYTES).count(b"\n") + 1
+
+    # -- search ----------------------------------------------------------------------------------------------------
+
+    def find(self, pattern, regex=False, start=None, backwards=False, ignore_case=True):
+        """Yield the lines that show `pattern`, as {"at", "n", "ts", "text"}, and now and then {"progress": bytes searched}.
+
+        start: where to begin, None: at the beginning, or for `backwards` at the end. Colours and stamps are not searched.
+        Raises UsageError for an empty pattern and for an expression that is none.
+        """
+        if not pattern:
+            raise UsageError("there is nothing to search for: the pattern is empty")
+        self._look()
+        match = _plain(pattern, ignore_case) if not regex else _expression(pattern, ignore_case)
+        searched = told = 0
+        for at, block in self._backwards(start) if backwards else self._forwards(start or 0):
+            hits = [at + place for place in match(block)]
+            for place in reversed(hits) if backwards else hits:
+                yield self._hit(place)
+            searched += len(block)
+            if searched - told >= PROGRESS_BYTES:
+                told = searched
+                yield {"progress": searched}
+
+    def _hit(self, at):
+        ts, text = shown(self.read(at, self._line_end(at + 1) - at).rstrip(b"\n"))
+        return {"at": at, "n": self._number(at), "ts": ts, **_limited(text)}
+
+    def _forwards(self, start):
+        """Yield (offset, block of whole lines) to the end."""
+        at, rest = self._line_start(min(start, self.size)), b""
+        while at + len(rest) < self.size:
+            block = self.read(at + len(rest), BLOCK_BYTES)
+            if not block:
+                return                      # the file was cut meanwhile
+            end = block.rfind(b"\n") + 1
+            if not end and len(rest) < REACH and at + len(rest) + len(block) < self.size:
+                rest += block
+                continue
+            end = end or len(block)
+            whole = rest + block[:end] if rest else block[:end]
+            yield at, whole
+            at, rest = at + len(whole), block[end:]
+        if rest:
+            yield at, rest
+
+    def _backwards(self, end):
+        """Yield (offset, block of whole lines) from `end` to the beginning."""
+        end = self.size if end is None else self._line_start(min(end, self.size))
+        while end > 0:
+            begin = self._line_start(max(0, end - BLOCK_BYTES))
+            yield begin, self.read(begin, end - begin)
+            end = begin
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def at_time(self, ts):
+        """Return the offset of the first line stamped at or after the second of `ts` (Unix seconds); the end if there is none.
+
+        Stamps ascend in a log, so it is found by halving: about 20 short reads in a gigabyte.
+        """
+        self._look()
+        low, high = 0, self.size
+        while high - low > PAGE_BYTES:
+            middle = (low + high) // 2
+            found = self._stamp_after(middle, high)
+            if found is None or found[1] >= int(ts):
+                high = middle
+            else:
+                low = found[0]
+        at = low
+        for line in self.read(low, self._line_end(min(high + PAGE_BYTES, self.size)) - low).split(b"\n"):
+            stamp = shown(line)[0]
+            if stamp is not None and stamp >= int(ts):
+                return at
+            at += len(line) + 1
+        return min(at, self.size)
+
+    def _stamp_after(self, offset, end):
+        """Return (offset, Unix seconds) of the first stamped line after `offset` and before `end`, or None."""
+        while offset < end:
+            for found in STAMPED.finditer(self.read(offset, BLOCK_BYTES)):
+                if found[0][:1] == b"\n":
+                    return offset + found.start() + 1, seconds(found[1].decode() + " ")
+            offset += BLOCK_BYTES - STAMP_LENGTH - 1
+        return None
+
+
+def _read(path, offset, length):
+    with open(path, "rb", buffering=0) as file:
+        file.seek(offset)
+        return file.read(length) if length > 0 else b""
+
+
+# -- lines -----------------------------------------------------------------------------------------------------------
+
+@lru_cache(maxsize=4096)
+def seconds(stamp):
+    """Return the Unix seconds of a stamp such as "[2025-01-23 18:30:45+0800] " (int), or None if it is none."""
+    found = STAMP.fullmatch(stamp)
+    if not found:
+        return None
+    try:
+        local = calendar.timegm(time.strptime(found[1], "%Y-%m-%d %H:%M:%S"))
+    except ValueError:          # the 99th of a month
+        return None
+    offset = int(found[2][1:3]) * 3600 + int(found[2][3:]) * 60
+    return local - offset if found[2][0] == "+" else local + offset
+
+
+def shown(line, before=None):
+    """Return (ts, text) of a line (bytes, no newline): its time, `before` if it has no stamp, and what a terminal would show."""
+    states = line.rstrip(b"\r").split(b"\r")
+    text = states[-1].decode("utf-8", "replace")
+    stamp = text[:STAMP_LENGTH]
+    ts = seconds(stamp) if stamp[:1] == "[" and stamp[-2:] == "] " else None
+    if ts is not None:
+        return ts, text[STAMP_LENGTH:]
+    return (shown(states[0], before)[0] if len(states) > 1 else before), text
+
+
+def _limited(text):
+    return {"text": text} if len(text) <= TEXT_LIMIT else {"text": text[:TEXT_LIMIT], "cut": len(text) - TEXT_LIMIT}
+
+
+def _plain(pattern, ignore_case):
+    """Return a function from a block of lines (bytes) to the places where lines begin that show `pattern`."""
+    fold = str.lower if ignore_case else str
+    wanted = fold(pattern)
+    raw, lower = wanted.encode("utf-8", "surrogateescape"), False
+    if wanted != wanted.upper() and ignore_case:        # bytes fold ASCII letters only: look for the longest part without others
+        raw, lower = max(re.split(r"[^\x00-\x7f]+", wanted), key=len).encode(), True
+
+    def match(block):
+        hits, place = [], 0
+        text = block.lower() if lower else block
+        while (place := text.find(raw, place)) >= 0:
+            begin = text.rfind(b"\n", 0, place) + 1
+            end = text.find(b"\n", place)
+            end = len(text) if end < 0 else end
+            if wanted in fold(COLOUR.sub("", shown(block[begin:end])[1])):
+                hits.append(begin)
+            place = end + 1
+        return hits
+    return match
+
+
+def _expression(pattern, ignore_case):
+    """Return a function like `_plain`'s for a regular expression. Raises UsageError."""
+    try:
+        found = re.compile(pattern, re.MULTILINE | (re.IGNORECASE if ignore_case else 0))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
+    joined = not ACROSS.search(pattern)
+
+    def match(block):
+        raw = block.split(b"\n")
+        lines = _texts(block)
+        places = _matching(found, lines) if joined else [place for place, line in enumerate(lines) if found.search(line)]
+        if not places:
+            return []
+        starts = [0, *accumulate(len(line) + 1 for line in raw)]
+        return [starts[place] for place in places if starts[place] < len(block)]
+    return match
+
+
+def _texts(block):
+    """Return what each line of a block shows, without colours (list of str)."""
+    lines = block.decode("utf-8", "replace").split("\n")
+    if b"\r" in block:
+        return [COLOUR.sub("", shown(line)[1]) for line in block.split(b"\n")]
+    lines = [line[STAMP_LENGTH:] if line[25:27] == "] " and line[:1] == "[" else line for line in lines]
+    return [COLOUR.sub("", line) if "\x1b" in line else line for line in lines] if b"\x1b" in block else lines
+
+
+def _matching(found, lines):
+    """Return the places of the lines that match, by searching all of them as one text; several times as fast as one by one."""
+    text, hits, at = "\n".join(lines), [], 0
+    starts = None
+    while hit := found.search(text, at):
+        starts = starts or list(accumulate((len(line) + 1 for line in lines), initial=0))
+        place = bisect_right(starts, hit.start()) - 1
+        if place < len(lines) and found.search(lines[place]):       # a match may have run on into the next line
+            hits.append(place)
+        at = starts[place + 1]
+        if at > len(text):
+            break
+    return hits

@@ -1,0 +1,385 @@
+"""The curves of one run: its attempts and ranks joined, pictures, best values, times of steps. Parses nothing itself."""
+
+import json
+import math
+import os
+import threading
+import time
+from array import array
+from bisect import bisect_left, bisect_right
+from statistics import median
+
+from runicorn import layout
+from runicorn.buckets import Curve, extremes, picture
+from runicorn.columns import Column, File, sample
+from runicorn.errors import DataError, UsageError
+from runicorn.events import event_row, sample_row
+
+COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
+CURVES_KEPT = 32            # joined or sorted copies of curves
+TAIL_BYTES = 64 << 10       # holds a system sample of any machine
+SMALLER_IS_BETTER = ("loss", "error", "err", "perplexity", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time")
+
+
+def best_rule(metric):
+    """Return "min" or "max": what is better for a metric of this name if nobody said."""
+    last = metric.rsplit("/", 1)[-1].lower()
+    return "min" if any(word in last for word in SMALLER_IS_BETTER) else "max"
+
+
+class Series:
+    """The metrics and system samples of the run in `folder`. Thread-safe; each call holds its lock for some 30 ms at most
+    while a large file is parsed."""
+
+    def __init__(self, folder, columns_dir=None):
+        """folder: path of the run; columns_dir: folder of the column cache, or None for no cache."""
+        self.folder = os.fspath(folder)
+        self._cache = os.fspath(columns_dir) if columns_dir else None
+        self._files = {}                # (stem, rank, attempt) -> File
+        self._curves = {}               # (metric, rank, x) -> (state of the files, Curve, superseded Curve)
+        self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed
+        self._lock = threading.RLock()
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def refresh(self, seconds=None):
+        """Read what is new; return whether anything was. Stops after `seconds` if given; then `behind` tells what is left.
+
+        A file that can't be read counts as it was at the last look; a run without a folder has no metrics.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        changed = self._find()
+        for file in list(self._files.values()):
+            changed |= self._read(file, deadline)
+        return changed
+
+    def _find(self):
+        try:
+            names = os.listdir(self.folder)
+        except OSError:                 # not here yet, or taken away: as if empty
+            names = []
+        found = {}
+        for name in names:
+            own = layout.parse_own(name)
+            if own and own[0] != "logs":
+                found[own[0], own[2], own[1]] = os.path.join(self.folder, name)
+        with self._lock:
+            gone, new = self._files.keys() - found.keys(), sorted(found.keys() - self._files.keys())
+            for key in gone:
+                del self._files[key]
+            for key in new:
+                self._files[key] = File(found[key], self._cache, event_row if key[0] == "events" else sample_row)
+            return bool(gone or new)
+
+    def _read(self, file, deadline):
+        try:
+            with self._lock:
+                before = file.table, file.position
+                more = file.look()
+            while more and (deadline is None or time.monotonic() < deadline):
+                with self._lock:
+                    more = file.step()
+            with self._lock:
+                if not more:
+                    file.save()
+        except OSError:                 # vanished or unreadable just now: the next look tells
+            return False
+        return (file.table, file.position) != before
+
+    @property
+    def behind(self):
+        """Bytes of events not parsed yet (int); a torn last line counts."""
+        with self._lock:
+            return sum(file.behind for (stem, _, _), file in self._files.items() if stem == "events")
+
+    @property
+    def skipped(self):
+        """Lines of events that were no JSON object (int)."""
+        with self._lock:
+            return sum(file.skipped for (stem, _, _), file in self._files.items() if stem == "events")
+
+    @property
+    def nbytes(self):
+        """Bytes of memory the columns take (int)."""
+        with self._lock:
+            copies = [curve.column.values for _, *curves in self._curves.values() for curve in curves if curve]
+            return sum(file.table.nbytes() for file in self._files.values()) + sum(2 * 8 * len(values) for values in copies)
+
+    def prime(self, name, size, read):
+        """Sample an events file that is not here: until it is, pictures are approximate and made from the sample.
+
+        name: of the file, such as "events.jsonl"; size: in bytes; read: see `columns.sample`. Raises what `read` raises.
+        """
+        own = layout.parse_own(name)
+        if own is None or own[0] != "events":
+            raise DataError(f"{name} is no file of events")
+        table = sample(read, size)
+        with self._lock:
+            self._samples[own[2], own[1]] = table
+
+    def _tables(self, rank, stem="events"):
+        """Return [(attempt, Table)] of a rank, oldest first, and whether any of them is only a sample."""
+        tables = {attempt: file.table for (kind, of, attempt), file in self._files.items() if kind == stem and of == rank}
+        approximate = False
+        for (of, attempt), table in self._samples.items() if stem == "events" else ():
+            file = self._files.get((stem, rank, attempt))
+            if of == rank and (file is None or file.behind > COARSE_BYTES):
+                tables[attempt], approximate = table, True
+        return sorted(tables.items()), approximate
+
+    def _sample(self):
+        """Keep a sample of each events file that is far from parsed, and of no other that is here."""
+        for (stem, rank, attempt), file in self._files.items():
+            if stem != "events" or file.behind <= COARSE_BYTES:
+                self._samples.pop((rank, attempt), None)
+            elif (rank, attempt) not in self._samples:
+                with open(file.path, "rb", buffering=0) as opened:
+                    self._samples[rank, attempt] = sample(lambda ranges: [_at(opened, *span) for span in ranges], file.position + file.behind)
+
+    # -- what there is ---------------------------------------------------------------------------------------------
+
+    @property
+    def ranks(self):
+        """The ranks that logged (list of int)."""
+        with self._lock:
+            return sorted({rank for stem, rank, _ in self._files if stem == "events"} | {rank for rank, _ in self._samples})
+
+    @property
+    def attempts(self):
+        """The attempts that logged (list of int)."""
+        with self._lock:
+            return sorted({attempt for stem, _, attempt in self._files if stem == "events"})
+
+    @property
+    def rows(self):
+        """Rows of metrics parsed, all attempts and ranks (int)."""
+        return sum(table.rows for table in self._logged())
+
+    @property
+    def first_ts(self):
+        """Time of the first row (Unix seconds), or None."""
+        return min((table.first_ts for table in self._logged()), default=None)
+
+    @property
+    def last_ts(self):
+        """Time of the last row (Unix seconds), or None."""
+        return max((table.last_ts for table in self._logged()), default=None)
+
+    @property
+    def last_step(self):
+        """The largest step of the newest attempt (number), or None."""
+        tables = self._logged(self._first_rank())
+        return tables[-1].top_step if tables else None
+
+    @property
+    def median_gap(self):
+        """Median time between the last rows (seconds), or None if there are fewer than two."""
+        tables = self._logged(self._first_rank())
+        times = list(tables[-1].recent) if tables else []
+        return median(later - earlier for earlier, later in zip(times, times[1:])) if len(times) > 1 else None
+
+    @property
+    def others(self):
+        """Events of other types (list of dicts): images, gaps, notes; in the order of the files."""
+        with self._lock:
+            return [other for key, file in sorted(self._files.items()) if key[0] == "events" for other in file.table.others]
+
+    def _first_rank(self):
+        return self.ranks[0] if self.ranks else 0
+
+    def _logged(self, rank=None):
+        with self._lock:
+            ranks = self.ranks if rank is None else [rank]
+            return [table for each in ranks for _, table in self._tables(each)[0] if table.rows]
+
+    def metrics(self):
+        """Return {name: facts} of every metric, in the order they were first logged.
+
+        Facts are of the lowest rank that logged it, superseded points left out: "points", "first_step", "last_step",
+        "last" (float, maybe NaN), "last_ts", "best": {"min": (value, step), "max": (value, step)} or None without a finite
+        value; "attempts", "ranks": lists of int.
+        """
+        with self._lock:
+            where = {}
+            for rank in self.ranks:
+                for attempt, table in self._tables(rank)[0]:
+                    for name in table.where:
+                        where.setdefault(name, []).append((rank, attempt))
+            return {name: self._facts(name, places) for name, places in where.items()}
+
+    def _facts(self, name, places):
+        rank = places[0][0]
+        curve, _ = self._curve(name, rank, "step")
+        low, high = extremes(curve.column)
+        group = self._tables(rank)[0][-1][1].where.get(name) or next(
+            table.where[name] for _, table in reversed(self._tables(rank)[0]) if name in table.where)
+        values = curve.column.values
+        return {"points": len(values), "first_step": curve.xs[0], "last_step": curve.xs[-1],
+                "last": group.columns[name].values[-1], "last_ts": group.ts[-1],
+                "best": None if low is None else {"min": (values[low], curve.xs[low]), "max": (values[high], curve.xs[high])},
+                "attempts": sorted({attempt for _, attempt in places}), "ranks": sorted({rank for rank, _ in places})}
+
+    # -- curves ----------------------------------------------------------------------------------------------------
+
+    def picture(self, metric, x="step", lo=None, hi=None, buckets=600, smooth=0.0, rank=0):
+        """Return the picture of a metric (see `buckets.picture`) and more, or None if this rank did not log it.
+
+        x: "step", "relative" (seconds since the rank's first row), "wall" (Unix seconds) or "metric:NAME" (the value of
+        NAME in the same row, else its last one before); lo, hi: range of x, inclusive; smooth: weight in [0, 1).
+        Adds "metric", "rank", "approximate" (made from a sample, the exact one follows) and "superseded": None, or
+        {"x", "last", "min", "max"} of points that a later attempt logged again.
+        Raises UsageError for an x, a number of buckets or a smoothing that can't be.
+        """
+        if buckets < 1 or not 0 <= smooth < 1 or x not in ("step", "relative", "wall") and not x.startswith("metric:"):
+            raise UsageError(f"x={x}, buckets={buckets}, smooth={smooth}: x is step, relative, wall or metric:NAME; smooth is below 1")
+        with self._lock:
+            self._sample()
+            curve, superseded = self._curve(metric, rank, x)
+            if curve is None:
+                return None
+            old = superseded and picture(superseded, lo, hi, buckets)
+            return {"metric": metric, "rank": rank, **picture(curve, lo, hi, buckets, smooth), "approximate": self._tables(rank)[1],
+                    "superseded": old and {key: old[key] for key in ("x", "last", "min", "max")}}
+
+    def _curve(self, metric, rank, x, stem="events"):
+        """Return the Curve of a metric and that of its superseded points; None where there are none."""
+        tables = [table for _, table in self._tables(rank, stem)[0] if metric in table.where]
+        if not tables:
+            return None, None
+        shift = min(table.first_ts for _, table in self._tables(rank, stem)[0] if table.rows) if x == "relative" else 0.0
+        group = tables[0].where[metric]
+        if len(tables) == 1 and (x == "step" and group.steps_sorted or x in ("relative", "wall") and group.ts_sorted):
+            return Curve(group.steps if x == "step" else group.ts, group.columns[metric], shift), None
+        state = [(id(table), table.rows) for table in tables]
+        known = self._curves.pop((stem, metric, rank, x), None)
+        if known is None or known[0] != state:
+            kept, dropped = _joined(tables, metric, x)
+            known = state, _curve(*kept, shift), _curve(*dropped, shift) if dropped[0] else None
+        self._curves[stem, metric, rank, x] = known
+        while len(self._curves) > CURVES_KEPT:
+            del self._curves[next(iter(self._curves))]
+        return known[1:]
+
+    def spark(self, metric, n=24, rank=0):
+        """Return `n` values (or fewer) evenly spaced over the metric's points, None for NaN and infinities; [] without any."""
+        with self._lock:
+            curve, _ = self._curve(metric, rank, "step")
+            if curve is None:
+                return []
+            total = len(curve.xs)
+            places = range(total) if total <= n else [(k + 1) * total // n - 1 for k in range(n)]
+            return [value if math.isfinite(value) else None for value in (curve.column.values[place] for place in places)]
+
+    # -- times and steps -------------------------------------------------------------------------------------------
+
+    def step_at(self, ts, rank=0):
+        """Return the step of the last row at or before the second `ts` (Unix seconds) ends, or None before the first."""
+        with self._lock:
+            found = [(group.ts[place - 1], group.steps[place - 1]) for _, table in self._tables(rank)[0] for group in table.groups()
+                     for place in [bisect_right(group.ts, math.floor(ts) + 0.9995)] if place]
+        return max(found)[1] if found else None
+
+    def time_of(self, step, rank=0):
+        """Return the time (Unix seconds) at which `step`, or the first one after it, was logged (by the newest attempt that
+        did), or None if no step reached it."""
+        with self._lock:
+            for _, table in reversed(self._tables(rank)[0]):
+                found = [group.ts[place] for group in table.groups() for place in [bisect_left(group.steps, step)] if place < len(group.steps)]
+                if found:
+                    return min(found)
+        return None
+
+    def speed(self, seconds=600, rank=0):
+        """Return the median speed of the last `seconds` of logging (steps a second), or None if it can't be told."""
+        tables = self._logged(rank)
+        if not tables:
+            return None
+        with self._lock:
+            group = max(tables[-1].groups(), key=lambda group: (group.ts[-1] >= tables[-1].last_ts - seconds, len(group.ts)), default=None)
+            if group is None:
+                return None
+            first = bisect_left(group.ts, group.ts[-1] - seconds)
+            places = range(first, len(group.ts), max(1, (len(group.ts) - first) // 50))
+            points = [(group.ts[place], group.steps[place]) for place in places]
+        speeds = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(points, points[1:]) if b[0] > a[0] and b[1] > a[1]]
+        return median(speeds) if speeds else None
+
+    # -- system ----------------------------------------------------------------------------------------------------
+
+    def system(self, lo=None, hi=None, buckets=300, rank=0):
+        """Return {"now": the last sample as written (dict) or None, "series": [picture, …] of "cpu", "mem", "gpu0.util", …
+        by wall time}."""
+        with self._lock:
+            tables, _ = self._tables(rank, "system")
+            names = dict.fromkeys(name for _, table in tables for name in table.where)
+            series = [{"metric": name, "rank": rank, **picture(self._curve(name, rank, "wall", "system")[0], lo, hi, buckets)} for name in names]
+            files = [file for key, file in sorted(self._files.items()) if key[:2] == ("system", rank)]
+        return {"now": _last_object(files[-1].path) if files else None, "series": series}
+
+
+def _joined(tables, metric, x):
+    """Return (xs, values) of the points that count and of those superseded; `tables` is ordered oldest first.
+
+    An older attempt's point is superseded when its step is at or beyond the first step at which a newer attempt logged
+    the same metric.
+    """
+    cut, pieces = math.inf, []
+    for table in reversed(tables):
+        group = table.where[metric]
+        values, xs = group.columns[metric].values, _xs(table, group, x)
+        keep = [step < cut for step in group.steps] if cut < math.inf else [True] * len(values)
+        pieces.append((xs, values, keep))
+        cut = min(cut, min(group.steps))
+    kept, dropped = ([], []), ([], [])
+    for xs, values, keep in reversed(pieces):
+        for place, held in enumerate(keep):
+            if xs[place] is not None:
+                into = kept if held else dropped
+                into[0].append(xs[place])
+                into[1].append(values[place])
+    return kept, dropped
+
+
+def _xs(table, group, x):
+    """Return x of each row of `group`: numbers, or None where a metric as x has no finite value yet."""
+    if not x.startswith("metric:"):
+        return group.steps if x == "step" else group.ts
+    other = table.where.get(x[len("metric:"):])
+    if other is None:
+        return [None] * len(group.rows)
+    values = other.columns[x[len("metric:"):]].values
+    places = range(len(values)) if other is group else [bisect_right(other.rows, row) - 1 for row in group.rows]
+    return [values[place] if place >= 0 and math.isfinite(values[place]) else None for place in places]
+
+
+def _curve(xs, values, shift):
+    """Return a Curve of these points, put in the order of x; points of equal x keep theirs."""
+    if any(later < earlier for earlier, later in zip(xs, xs[1:])):
+        order = sorted(range(len(xs)), key=xs.__getitem__)
+        xs, values = [xs[place] for place in order], [values[place] for place in order]
+    column = Column()
+    column.extend(array("d", values))
+    return Curve(array("q" if all(type(value) is int for value in xs) else "d", xs), column, shift)
+
+
+def _at(file, offset, length):
+    file.seek(offset)
+    return file.read(length)
+
+
+def _last_object(path):
+    """Return the last complete JSON object of a .jsonl file (dict), or None."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.path.getsize(path) - TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            found = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError):
+            continue            # torn, or the middle of a line
+        if isinstance(found, dict):
+            return found
+    return None
