@@ -50,6 +50,10 @@ def main(argv):
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # `runicorn runs | head`: no complaint at exit either
         return 141
+    except ModuleNotFoundError as error:
+        if (error.name or "runicorn").startswith("runicorn"):
+            raise
+        return refuse(f"this needs the Python package {error.name}, which is not installed: pip install {error.name}", 1)
     except OSError as error:
         if error.filename is None:
             raise
@@ -89,8 +93,7 @@ def door(module):
         return import_module(f"runicorn.{module}")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("runicorn."):
-            raise MissingPackageError(f"this needs the Python package {error.name}, which is not installed: "
-                                      f"pip install {error.name}") from error
+            raise
         raise MissingPackageError("this copy of Runicorn only writes runs and manifests; for this command install all of it: "
                                   "pip install runicorn") from error
 
@@ -106,8 +109,8 @@ def parser_of(name):
 
 
 def parsers():
-    """Return {command: parser, or None for one that parses for itself} of every command."""
-    return {name: None if name in OWN_ARGUMENTS else parser_of(name) for name in COMMANDS}
+    """Return {command: its parser, or the main(argv) of one that parses for itself}."""
+    return {name: door(name).main if name in OWN_ARGUMENTS else parser_of(name) for name in COMMANDS}
 
 
 def overview():

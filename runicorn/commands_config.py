@@ -3,10 +3,11 @@
 import getpass
 import json
 import sys
+from argparse import ArgumentTypeError
 
 from runicorn import terminal
 from runicorn.arguments import Branch, age, port
-from runicorn.errors import NotFoundError, UsageError
+from runicorn.errors import UsageError
 from runicorn.layout import connection_slug, home_dir
 
 AUTH = ("key", "agent", "password", "system")
@@ -89,58 +90,53 @@ def set_path(kept, keys, value):
 def ssh_add(options):
     from runicorn import settings
     home = home_dir()
-    given = {key: value for key in ("name", "host", "port", "user", "auth", "key", "remote_root", "interval")
-             if (value := getattr(options, key)) is not None}
+    fields = ("name", "host", "port", "user", "auth", "key", "remote_root")
+    given = {field: getattr(options, field) for field in fields if getattr(options, field) is not None}
+    if options.interval:
+        given["interval"] = int(options.interval)
     if options.window:
         given["window"] = None if options.window == "all" else options.window
-    known = {entry["name"]: entry for entry in settings.connections(home)}
-    connection = complete(given, known.get(given.get("name"), {}))
-    settings.save_connection(home, connection)
-    name = connection["name"]
-    done = "changed" if name in known else "saved"
-    terminal.say(f'✓ {done} "{name}"; its mirror is {home / "cache" / connection_slug(name)}')
+    if options.key and not options.auth:
+        given["auth"] = "key"
+    known = {one["name"]: one for one in settings.connections(home)}
+    if "host" not in given and given.get("name") not in known:
+        given = asked(given)
+    saved = settings.save_connection(home, {"name": given.get("host"), **given})
+    name = saved["name"]
+    terminal.say(f'✓ {"changed" if name in known else "saved"} "{name}"; its mirror is {home / "cache" / connection_slug(name)}')
     print(f'  try it:   runicorn config ssh test "{name}"')
     print(f'  start it: runicorn sync start --connection "{name}"    (or open `runicorn viewer`)')
 
 
-def complete(given, before):
-    """Return the connection: what was given, then what it was before, then answers (at a terminal) or defaults."""
-    connection = {**before, **given}
-    if "auth" not in given and given.get("key"):
-        connection["auth"] = "key"
-    if "host" in connection:
-        connection.setdefault("name", connection["host"])
-        return with_defaults(connection)
+def asked(given):
+    """Return `given` with an answer for each field it lacks, in the order of the settings page. Raises UsageError without a terminal."""
     if not sys.stdin.isatty():
         raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
-    return asked(connection)
+    given = dict(given)
 
-
-def with_defaults(connection):
-    from runicorn import settings
-    connection.setdefault("auth", "key" if connection.get("key") else "agent")
-    return settings.complete(connection)
-
-
-def asked(connection):
-    """Ask for each field that is not there yet, in the order of the settings page."""
-    def field(key, prompt, default=None):
-        while key not in connection:
+    def field(key, prompt, default=None, check=str):
+        while key not in given:
             answer = terminal.ask(prompt, default)
-            if answer:
-                connection[key] = answer
-            elif default is None:
-                print("  an answer is needed here (Ctrl+C gives up)")
+            try:
+                given.update({key: check(answer)} if answer else {})
+            except ArgumentTypeError as error:
+                print(f"  {error}")
     field("host", "Host (name, address, or a Host of ~/.ssh/config)")
-    field("name", "Name of the connection", connection["host"])
-    field("port", "Port", "22")
-    connection["port"] = port(str(connection["port"]))
+    field("name", "Name of the connection", given["host"])
+    field("port", "Port", "22", port)
     field("user", "User", getpass.getuser())
-    field("auth", f"Login by ({', '.join(AUTH)})", "key")
-    if connection["auth"] == "key":
+    field("auth", f"Login by ({', '.join(AUTH)})", "key", auth)
+    if given["auth"] == "key":
         field("key", "Key file", "~/.ssh/id_rsa")
     field("remote_root", "Folder of runs on the server", "~/.runicorn/experiments")
-    return with_defaults(connection)
+    return given
+
+
+def auth(text):
+    """Return one of AUTH. Raises ArgumentTypeError for anything else."""
+    if text not in AUTH:
+        raise ArgumentTypeError(f"it may be {', '.join(AUTH)}")
+    return text
 
 
 def ssh_list(options):

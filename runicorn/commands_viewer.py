@@ -7,16 +7,16 @@ import threading
 from pathlib import Path
 
 from runicorn.arguments import port, size
-from runicorn.errors import MissingPackageError, UsageError
+from runicorn.errors import UsageError
 from runicorn.layout import default_root, home_dir
 from runicorn.version import VERSION
 
 
 def add_viewer(parser):
     parser.set_defaults(run=viewer)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; beyond loopback every request needs the printed token")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback need the token")
     parser.add_argument("--port", type=port, default=23300, help="port to listen on (default 23300; 0 takes a free one)")
-    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root to show; may be repeated (default: your experiments)")
+    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
     parser.add_argument("--connection", action="append", metavar="NAME", help="synchronise this connection only; may be repeated")
     parser.add_argument("--offline", action="store_true", help="show what is here; open no connection")
     parser.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
@@ -25,17 +25,15 @@ def add_viewer(parser):
 
 def viewer(options):
     """Serve the pages until Ctrl+C or SIGTERM. Raises BusyError when the port is taken."""
-    try:
-        from runicorn.viewer import banner, start
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(f"the viewer needs the Python package {error.name}: pip install {error.name}") from error
+    roots = local_roots(options.root)
     from runicorn.bell import Bell
     from runicorn.mirrors import Mirrors
     from runicorn.terminal import unicode_fits
+    from runicorn.viewer import banner, start
     home, bell = home_dir(), Bell()
     mirrors = Mirrors(home, bell, offline=options.offline, cache_size=options.cache_size)
     only = connections_named(mirrors, options.connection)
-    server = start(home, local_roots(options.root), mirrors, bell, host=options.host, port=options.port,
+    server = start(home, roots, mirrors, bell, host=options.host, port=options.port,
                    offline=options.offline, cache_size=options.cache_size)
     print(banner(server.url, VERSION, unicode=unicode_fits(sys.stdout)), flush=True)
     try:

@@ -5,6 +5,7 @@ Text that came from another machine goes through `clean` first: it may hold esca
 
 import math
 import os
+import re
 import shutil
 import sys
 import unicodedata
@@ -13,6 +14,8 @@ from runicorn.errors import UsageError
 
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=+*#@"
+SGR = re.compile(r"\x1b\[[0-9;:]*m")
+OTHER_ESCAPE = re.compile(r"\x1b(?:\][^\x07\x1b]*(?:\x07|\x1b\\)?|\[(?![0-9;:]*m)[0-?]*[ -/]*[@-~]?|[^\[\]])")
 PLAIN = str.maketrans({"…": "~", "─": "-", "·": "-", "✓": "+", "✗": "x", "█": "#", "░": "."})
 
 
@@ -37,6 +40,14 @@ def columns(stream=None):
 def clean(text):
     """Return `text` without control characters, so that nothing another machine sent can steer this terminal."""
     return "".join(c if c.isprintable() else " " for c in str(text))
+
+
+def coloured(text):
+    """Return `text` with its colours (SGR sequences) and no other control sequence or character."""
+    kept = SGR.split(OTHER_ESCAPE.sub("", text))
+    colours = [*SGR.findall(text), ""]
+    done = "".join(clean(piece) + colour for piece, colour in zip(kept, colours))
+    return done + "\x1b[0m" if len(colours) > 1 else done
 
 
 def cells(text):

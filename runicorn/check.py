@@ -1,0 +1,224 @@
+"""Does this folder keep the format (README, "Format")? Reads a root or one run, changes nothing, says what is wrong and where."""
+
+import json
+import os
+import re
+from collections import namedtuple
+from pathlib import Path
+
+from runicorn.errors import LayoutError, NotFoundError
+from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, parse_own, slug, split_run_path
+
+STATES = ("running", "finished", "failed", "interrupted")
+SAME = 5                # so many findings of one kind in one file are told, the rest are counted
+STAMP = re.compile(rb"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d([+-]\d{4})?\] ")
+LONGEST = 64 << 20      # bytes; a longer line is no line
+
+Finding = namedtuple("Finding", "path line text wrong")
+Finding.__doc__ = """What was found: `path` (relative to what was checked), `line` (int or None), `text`; `wrong`, else a note."""
+
+
+def check(path):
+    """Yield a Finding for all that is wrong or worth a note in a root or a run folder. Raises NotFoundError for any other path."""
+    path = Path(path).expanduser()
+    if not path.is_dir():
+        raise NotFoundError(f"{path} is not a folder")
+    if is_run(path):
+        yield from check_run(path, "", expected=None)
+        return
+    found = list(run_folders(path))
+    if not found and not (path / HIDDEN).is_dir():
+        raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
+    for folder in found:
+        relative = folder.relative_to(path).as_posix()
+        yield from check_run(folder, relative + "/", expected=relative)
+    yield from check_live(path)
+
+
+def is_run(path):
+    return (path / META).is_file() or (path / "events.jsonl").is_file()
+
+
+def run_folders(root):
+    """Yield the folder of each run below a root, sorted."""
+    for runs in sorted(root.glob(f"*/*/{RUNS}")):
+        if not runs.relative_to(root).parts[0].startswith("."):
+            yield from sorted(folder for folder in runs.iterdir() if folder.is_dir())
+
+
+def check_run(folder, prefix, expected):
+    """Yield the findings of one run; `expected` is its path in the root, or None when it stands alone."""
+    meta, findings = load(folder / META, prefix + META)
+    yield from findings
+    if meta is not None:
+        if isinstance(meta.get("format"), int) and meta["format"] > FORMAT:
+            yield Finding(prefix + META, None, f"format {meta['format']} was made by a newer Runicorn; this one knows {FORMAT}", False)
+            return
+        yield from check_meta(meta, prefix + META, expected)
+    for name, rules in ((STATUS, check_status), (SUMMARY, lambda value, where: ())):
+        value, findings = load(folder / name, prefix + name)
+        yield from findings
+        yield from rules(value, prefix + name) if value is not None else ()
+    for name in sorted(os.listdir(folder)):
+        stem = (parse_own(name) or [None])[0]
+        if stem:
+            yield from gathered(LINES[stem](folder, name), prefix + name)
+
+
+# -- small files --------------------------------------------------------------------------------------------------
+
+def load(path, where):
+    """Return (dict or None, [findings]) of a small JSON file."""
+    try:
+        value = strict_json(path.read_bytes())
+    except FileNotFoundError:
+        return None, [Finding(where, None, "is missing", where.endswith(META))]
+    except OSError as error:
+        return None, [Finding(where, None, f"can't be read: {error.strerror}", True)]
+    except (ValueError, RecursionError) as error:
+        return None, [Finding(where, getattr(error, "lineno", None), f"is no strict JSON: {error}", True)]
+    if not isinstance(value, dict):
+        return None, [Finding(where, None, "is no JSON object", True)]
+    return value, []
+
+
+def strict_json(raw):
+    """Return the value of strict JSON text (bytes, UTF-8). Raises ValueError, also for a bare NaN or Infinity."""
+    def refuse(word):
+        raise ValueError(f'{word} must be written as the string "{word}"')
+    return json.loads(raw.decode("utf-8"), parse_constant=refuse)
+
+
+def check_meta(meta, where, expected):
+    if "format" not in meta:
+        yield Finding(where, None, "has no format number: an older Runicorn wrote it; it is read as it is", False)
+    for field, kind in (("id", str), ("project", str), ("name", str), ("created_at", (int, float)), ("config", dict), ("tags", list)):
+        old = field in ("config", "tags") or "format" not in meta
+        if field not in meta:
+            yield Finding(where, None, f"{field} is missing", not old)
+        elif not isinstance(meta[field], kind):
+            yield Finding(where, None, f"{field} is {meta[field]!r:.60}, which is not of its type", True)
+    if expected:
+        yield from check_place(meta, where, expected)
+
+
+def check_place(meta, where, expected):
+    """Yield a finding if the run stands in a folder that is not its own."""
+    try:
+        project, name, run_id = split_run_path(expected)
+        for field, folder in (("project", project), ("name", name), ("id", run_id)):
+            if isinstance(meta.get(field), str) and meta[field] and slug(meta[field]) != folder:
+                yield Finding(where, None, f"{field} {meta[field]!r} belongs in the folder {slug(meta[field])!r}, not {folder!r}", True)
+    except LayoutError as error:
+        yield Finding(where, None, str(error), True)
+
+
+def check_status(status, where):
+    if status.get("status") not in STATES:
+        yield Finding(where, None, f"status is {status.get('status')!r:.60}; it may be {', '.join(STATES)}", True)
+    for field in ("started_at", "ended_at"):
+        if status.get(field) is not None and number(status[field]) is None:
+            yield Finding(where, None, f"{field} is {status[field]!r:.60}, not Unix seconds", True)
+
+
+def check_live(root):
+    """Yield a finding for each live file that names no run of this root."""
+    live = root / HIDDEN / "live"
+    for path in sorted(live.glob("*.json")) if live.is_dir() else ():
+        where = path.relative_to(root).as_posix()
+        beat, findings = load(path, where)
+        yield from findings
+        if beat is not None and not (isinstance(beat.get("path"), str) and (root / beat["path"]).is_dir()):
+            yield Finding(where, None, f"names the run {beat.get('path')!r:.100}, which is not here", True)
+
+
+# -- append-only files --------------------------------------------------------------------------------------------
+
+def gathered(found, where):
+    """Yield the findings (line, text, wrong) of one file; beyond a few of a kind only their number."""
+    counts = {}
+    for line, text, wrong in found:
+        kind = text.split(":")[0]
+        counts[kind, wrong] = counts.get((kind, wrong), 0) + 1
+        if counts[kind, wrong] <= SAME:
+            yield Finding(where, line, text, wrong)
+    for (kind, wrong), count in counts.items():
+        if count > SAME:
+            yield Finding(where, None, f"{kind}: {count - SAME} more such lines", wrong)
+
+
+def lines(path):
+    """Yield (number, bytes, whether it is torn: the last, without a newline) of each line."""
+    with open(path, "rb") as file:
+        n = 0
+        while True:
+            line = file.readline(LONGEST)
+            if not line:
+                return
+            n += 1
+            yield n, line.rstrip(b"\n"), not line.endswith(b"\n")
+
+
+def rows(path):
+    """Yield (number, dict or None, finding or None) of each JSON line; torn ends and filled holes are notes."""
+    for n, line, torn in lines(path):
+        try:
+            value = strict_json(line)
+            problem = None if isinstance(value, dict) else (n, "is no JSON object", True)
+        except (ValueError, RecursionError) as error:
+            value = None
+            problem = (n, "an unfinished last line", False) if torn else (n, f"is no strict JSON: {error}", True)
+            if not line.strip(b"\0\r "):
+                problem = (n, "an empty line or zero bytes, which readers skip", False)
+        yield n, value if isinstance(value, dict) else None, problem
+
+
+def check_events(folder, name):
+    for n, row, problem in rows(folder / name):
+        if problem:
+            yield problem
+        if row is None:
+            continue
+        if number(row.get("ts")) is None:
+            yield n, f"ts: is {row.get('ts')!r:.60}, not Unix seconds", True
+        if row.get("type", "metrics") == "metrics":
+            yield from check_data(n, row)
+        elif row["type"] == "image" and not image_exists(folder, row):
+            yield n, f"image: the file {row.get('file', row.get('path'))!r:.100} is not here", True
+
+
+def check_data(n, row):
+    """Yield what is wrong with one row of metrics."""
+    data = row.get("data")
+    if not isinstance(data, dict):
+        yield n, "data: is no JSON object", True
+        return
+    step = row.get("step", data.get("global_step", data.get("step")))
+    if step is not None and number(step) is None:
+        yield n, f"step: is {step!r:.60}, not a number", True
+    for metric, value in data.items():
+        if value is not None and number(value) is None:
+            yield n, f"metric: {metric!r:.60} is {value!r:.60}, not a number", True
+
+
+def image_exists(folder, row):
+    """Whether an event's image file is there; events that name none in a way we know are let be."""
+    file = row.get("file", row.get("path"))
+    return not isinstance(file, str) or (folder / file).is_file()
+
+
+def check_system(folder, name):
+    for n, row, problem in rows(folder / name):
+        if problem:
+            yield problem
+        if row is not None and number(row.get("ts")) is None:
+            yield n, f"ts: is {row.get('ts')!r:.60}, not Unix seconds", True
+
+
+def check_logs(folder, name):
+    for n, line, torn in lines(folder / name):
+        if line and not torn and not STAMP.match(line):
+            yield n, "a line without its stamp [2025-01-23 18:30:45+0800]", False
+
+
+LINES = {"events": check_events, "system": check_system, "logs": check_logs}

@@ -1,0 +1,116 @@
+"""`runicorn bundle`, `import` and `check`: runs as files, carried and examined."""
+
+import os
+import sys
+import time
+from argparse import ArgumentTypeError
+from pathlib import Path
+
+from runicorn import terminal
+from runicorn.arguments import age, size
+from runicorn.errors import NotFoundError, UsageError
+from runicorn.layout import default_root, home_dir, slug
+
+# -- bundle -------------------------------------------------------------------------------------------------------
+
+def add_bundle(parser):
+    parser.set_defaults(run=bundle)
+    parser.add_argument("--since", default="last", metavar="WHEN",
+                        help="last: what is new since the last bundle (default); all; or an age such as 7d")
+    parser.add_argument("--root", help="the root to pack (default: your experiments)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="the archive to write (default: runicorn-<host>-<time>.bundle.tar.gz, here)")
+
+
+def bundle(options):
+    """Pack what is new. What the last bundle held is remembered once the archive is whole."""
+    import socket
+
+    from runicorn import courier, manifest
+    root = Path(options.root).expanduser().absolute() if options.root else default_root()
+    there = courier.snapshot(root)
+    held = home_dir() / "bundles" / f"{slug(str(root))}.json"
+    output = options.output or f"runicorn-{slug(socket.gethostname())}-{time.strftime('%Y%m%d-%H%M%S')}.bundle.tar.gz"
+    report = courier.bundle(root, there, packed_before(options.since, there, held), output)
+    held.parent.mkdir(parents=True, exist_ok=True)
+    manifest.save(there, held)
+    if not report["files"]:
+        os.unlink(output)
+        return print("nothing is new since the last bundle; --since all packs everything again", file=sys.stderr)
+    print(output)
+    return print(f"{report['files']} files of {report['runs']} runs, {terminal.size_text(report['bytes'])} packed into "
+                 f"{terminal.size_text(os.path.getsize(output))}; carry it over and: runicorn import {output}", file=sys.stderr)
+
+
+def packed_before(since, there, held):
+    """Return the Manifest of what need not be packed again, or None."""
+    from runicorn import manifest
+    if since == "all":
+        return None
+    if since == "last":
+        return manifest.load(held) if held.is_file() else None
+    try:
+        oldest = time.time() - age(since)
+    except ArgumentTypeError as error:
+        raise UsageError(f"--since {since!r}: it may be last, all, or an age such as 7d") from error
+    lines = {path: there.line(path) for path in there.paths() if newest(there.entry(path)) < oldest}
+    return manifest.Manifest(there.header, lines)
+
+
+def newest(entry):
+    return max((file["mtime"] for file in entry["files"].values()), default=0)
+
+
+# -- import -------------------------------------------------------------------------------------------------------
+
+def add_import(parser):
+    parser.set_defaults(run=take_in)
+    parser.add_argument("path", metavar="PATH", help="a bundle, a folder with TensorBoard logs, or a folder of Runicorn 0.4 to 0.7")
+    parser.add_argument("--root", help="the root to take it into (default: your experiments)")
+    parser.add_argument("--project", help="for folders: the project (default: as written there, or the folder's name)")
+    parser.add_argument("--name", help="for folders: the name of the experiment")
+    parser.add_argument("--limit", type=size, default=None, metavar="SIZE", help="most a bundle may unpack to (default 20GB)")
+
+
+def take_in(options):
+    """Take in a bundle or a folder; returns 1 if something of it could not be merged."""
+    from runicorn import courier, foreign
+    root = Path(options.root).expanduser().absolute() if options.root else default_root()
+    source = Path(options.path).expanduser()
+    if not source.exists():
+        raise NotFoundError(f"{source} does not exist")
+    if source.is_dir():
+        report = foreign.take_in(source, root, options.project, options.name)
+        return print(f"{report['runs']} runs, {report['new']} of them new or grown, {report['points']} points, "
+                     f"{report['skipped']} values that are no scalars left out; root {root}")
+    report = courier.take_in(source, root, options.limit or courier.LIMIT)
+    print(f"{report['files']} files of {report['runs']} runs: {report['put']} put, {report['appended']} appended, "
+          f"{report['unchanged']} were here already ({terminal.size_text(report['bytes'])} new); root {root}")
+    for problem in report["problems"][:20]:
+        terminal.say(f"✗ {terminal.clean(problem)}", sys.stderr)
+    return 1 if report["problems"] else 0
+
+
+# -- check --------------------------------------------------------------------------------------------------------
+
+def add_check(parser):
+    parser.set_defaults(run=check)
+    parser.add_argument("path", metavar="PATH", help="a root or a run's folder")
+    parser.add_argument("--json", action="store_true", help="one JSON object a finding")
+
+
+def check(options):
+    """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
+    import json
+
+    from runicorn.check import check as examine
+    wrong = notes = 0
+    for finding in examine(options.path):
+        wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)
+        if options.json:
+            print(json.dumps(finding._asdict(), ensure_ascii=False))
+        else:
+            line = f":{finding.line}" if finding.line else ""
+            terminal.say(f"{'✗' if finding.wrong else '·'} {terminal.clean(finding.path)}{line}: {terminal.clean(finding.text)}")
+    if not options.json:
+        terminal.say(f"{'✗' if wrong else '✓'} {options.path}: {wrong} wrong, {notes} notes")
+    return 1 if wrong else 0

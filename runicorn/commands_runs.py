@@ -1,0 +1,203 @@
+"""`runicorn runs`, `show` and `export`: the run list, one run, and a run in another format, without a browser."""
+
+import contextlib
+import json
+import os
+import sys
+import time
+
+from runicorn import terminal
+from runicorn.errors import UsageError
+from runicorn.layout import home_dir, strict
+
+MARKS = {"running": "●", "stalled": "◐", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
+FORMATS = ("csv", "tensorboard", "html")
+
+
+def reader(roots=None):
+    """Return a Reader over the local roots and every mirror on this machine, refreshed; no connection is opened."""
+    from runicorn.commands_viewer import local_roots
+    from runicorn.reader import Reader
+    from runicorn.settings import Overlay
+    home = home_dir()
+    made = Reader(local_roots(roots), mirror_folders(home), home, Overlay(home), time.monotonic)
+    made.refresh()
+    return made
+
+
+def mirror_folders(home):
+    """Return [(slug, folder)] of the mirrors on this machine."""
+    cache = home / "cache"
+    return sorted((folder.name, folder) for folder in cache.iterdir() if folder.is_dir()) if cache.is_dir() else []
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------
+
+def add_runs(parser):
+    parser.set_defaults(run=runs)
+    parser.add_argument("filter", nargs="?", default="", help='as in the filter box: "loss<0.3 tag:baseline state:running resnet"')
+    parser.add_argument("--sort", default="-started", metavar="FIELD",
+                        help="name, started, duration, state, config.X, summary.X …; a leading - puts the largest first")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N runs (default 50; 0: all)")
+    parser.add_argument("--columns", default="", metavar="A,B", help="further columns, such as config.lr,summary.val/loss")
+    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def runs(options):
+    """Print the run list. Raises UsageError for a filter that means nothing."""
+    columns = [column for column in options.columns.split(",") if column]
+    found = reader(options.root).runs(filter=options.filter, sort=options.sort, offset=0, limit=options.limit or None, columns=columns)
+    if options.json:
+        for row in found["runs"]:
+            print(json.dumps(strict(row), ensure_ascii=False))
+        return
+    if not found["runs"]:
+        return print(f"no runs{' fit this filter' if options.filter else ' yet'}", file=sys.stderr)
+    headers = ["", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
+    for line in terminal.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
+        terminal.say(line)
+    if found["matched"] > len(found["runs"]):
+        print(f"{len(found['runs'])} of {found['matched']} runs; --limit 0 shows all", file=sys.stderr)
+
+
+def cells(row, columns):
+    """Return a row of the table (list of str)."""
+    main = row["main"]
+    where = "" if row["connection"] == "local" else f"{row['connection']}:"
+    return [MARKS.get(row["state"], "?"), row["name"], row["project"], when(row["started"]),
+            terminal.duration_text(row["duration"]) if row["duration"] is not None else "-", terminal.number_text(row["step"]),
+            f"{main['metric']} {terminal.number_text(main['value'])}" if main else "-",
+            *(terminal.number_text(row["values"].get(column)) for column in columns), where + row["id"]]
+
+
+def when(seconds):
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else "-"
+
+
+# -- show ---------------------------------------------------------------------------------------------------------
+
+def add_show(parser):
+    parser.set_defaults(run=show)
+    parser.add_argument("run_id", metavar="ID", help="a run's id, or the end of connection:project/name/id")
+    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
+    parser.add_argument("--json", action="store_true", help="everything as one JSON object")
+
+
+def show(options):
+    """Print one run. Raises NotFoundError or AmbiguousError."""
+    index = reader(options.root)
+    key = index.find(options.run_id)
+    run = index.run(key)
+    if options.json:
+        return print(json.dumps(strict(run), ensure_ascii=False, indent=2))
+    for line in head(run):
+        terminal.say(line)
+    width = terminal.columns()
+    section("config", pairs(run["config"]), width)
+    section("summary", pairs(run["summary"]), width)
+    metrics(run["metrics"], index.series(key), width)
+
+
+def head(run):
+    """Return the lines (list of str) that say what the run is and how it stands."""
+    reason = f" ({run['reason']['text']})" if run.get("reason") and run["reason"].get("text") else ""
+    took = f", {terminal.duration_text(run['duration'])}" if run["duration"] is not None else ""
+    lines = [f"{run['project']} / {run['name']}   {run['key']}", f"{MARKS.get(run['state'], '?')} {run['state']}{reason}",
+             f"started {when(run['started'])}{took}, on {run.get('host') or '?'} by {run.get('user') or '?'}"]
+    lines += [f"tags: {', '.join(run['tags'])}"] if run["tags"] else []
+    lines += [f"note: {run['note']}"] if run.get("note") else []
+    return [terminal.clean(line) for line in [*lines, f"files: {run['path']}"]]
+
+
+def pairs(values, prefix=""):
+    """Return [(name, text)] of a nested dict, names joined with "."."""
+    found = []
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            found += pairs(value, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+    return found
+
+
+def section(title, rows, width):
+    if rows:
+        print(f"\n{title}")
+        for line in terminal.table(["", ""], [[f"  {name}", text] for name, text in rows], width)[1:]:
+            terminal.say(line)
+
+
+def metrics(found, series, width):
+    """Print a line a metric: last and best value, and a sparkline."""
+    if not found:
+        return
+    print()
+    unicode = terminal.unicode_fits(sys.stdout)
+    rows = []
+    for metric in found:
+        best = metric["best"]
+        rows.append([f"  {metric['name']}", terminal.number_text(metric["last"]),
+                     f"{terminal.number_text(best['value'])} at step {terminal.number_text(best['step'])}" if best else "-",
+                     str(metric["points"]), terminal.spark(series.spark(metric["name"], n=24), unicode)])
+    for line in terminal.table(["metrics", "LAST", "BEST", "POINTS", ""], rows, width):
+        terminal.say(line)
+
+
+# -- export -------------------------------------------------------------------------------------------------------
+
+def add_export(parser):
+    parser.set_defaults(run=export)
+    parser.add_argument("--run-id", action="append", required=True, metavar="ID", help="the run; repeat it for a report that compares")
+    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("-o", "--output", metavar="PATH", help="where to (default: <run-id>.csv and so on, here; - is stdout)")
+    parser.add_argument("--long", action="store_true", help="CSV with one line a value instead of one column a metric")
+    parser.add_argument("--force", action="store_true", help="overwrite what is there")
+    parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
+
+
+def export(options):
+    """Write the run in another format and print where. Raises UsageError rather than overwriting without --force."""
+    if len(options.run_id) > 1 and options.format != "html":
+        raise UsageError(f"one run at a time as {options.format}; a comparison is --format html")
+    from runicorn import export as exporter
+    index = reader(options.root)
+    runs = [index.run(index.find(run_id)) for run_id in options.run_id]
+    series = [index.series(run["key"]) for run in runs]
+    if options.format == "csv":
+        pieces = exporter.csv(series[0], long=options.long)
+    elif options.format == "tensorboard":
+        pieces = exporter.tensorboard(series[0], runs[0])
+    else:
+        pieces = exporter.html(list(zip(runs, series)))
+    if options.output == "-":
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        return None
+    target = destination(runs[0], options)
+    write_whole(target, pieces)
+    return print(target)
+
+
+def destination(run, options):
+    """Return the path (str) to write to, its folder made where it needs one. Raises UsageError if it is taken."""
+    target = options.output or f"{run['id']}.{options.format}"
+    if os.path.exists(target) and not options.force:
+        raise UsageError(f"{target} is there already; --force overwrites it, -o writes elsewhere")
+    if options.format == "tensorboard":         # TensorBoard reads a folder, and of it the files with this in their names
+        os.makedirs(target, exist_ok=True)
+        target = os.path.join(target, f"events.out.tfevents.{int(run['started'] or 0)}.runicorn")
+    return target
+
+
+def write_whole(path, pieces):
+    """Write the pieces (bytes) beside `path` and rename, so that a broken export leaves nothing half."""
+    beside = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(beside, "wb") as file:
+            for piece in pieces:
+                file.write(piece)
+        os.replace(beside, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):        # there only when something went wrong
+            os.unlink(beside)

@@ -1,0 +1,60 @@
+"""Completion scripts for bash and zsh, made from the commands' own parsers. `eval "$(runicorn --completion bash)"` in ~/.bashrc."""
+
+import contextlib
+import io
+import re
+
+from runicorn.errors import UsageError
+
+SHELLS = ("bash", "zsh")
+FUNCTION = """\
+_runicorn() {
+    local words cur="${COMP_WORDS[COMP_CWORD]}" path="" word
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case " $(_runicorn_words "$path") " in *" $word "*) [[ $word != -* ]] && path="${path:+$path }$word";; esac
+    done
+    words="$(_runicorn_words "$path")"
+    [[ $cur == -* ]] || words="$(printf '%s\\n' $words | grep -v '^-')"
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
+    [[ ${#COMPREPLY[@]} == 0 ]] && COMPREPLY=($(compgen -f -- "$cur"))
+    return 0
+}
+complete -o filenames -F _runicorn runicorn
+"""
+
+
+def script(shell, parsers):
+    """Return the script for `shell` ("bash" or "zsh"). parsers: {command: argparse parser, or a function that prints its help}.
+
+    Raises UsageError for another shell.
+    """
+    if shell not in SHELLS:
+        raise UsageError(f"completion is for {' or '.join(SHELLS)}: runicorn --completion bash")
+    known = {"": [*parsers, "generate-manifest", "--help", "--version", "--completion"]}
+    for name, parser in parsers.items():
+        known.update(words_of(parser, name))
+    cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n' for path, words in known.items())
+    head = "autoload -Uz bashcompinit && bashcompinit\n" if shell == "zsh" else ""
+    return f'{head}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
+
+
+def words_of(parser, path):
+    """Return {path: [options and subcommands]} of a parser and all below it."""
+    if callable(parser):
+        return {path: sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", help_of(parser))))}
+    found = {path: []}
+    for action in parser._actions:
+        found[path] += [option for option in action.option_strings if option.startswith("--")]
+        if isinstance(action.choices, dict):        # subcommands
+            found[path] += list(action.choices)
+            for name, child in action.choices.items():
+                found.update(words_of(child, f"{path} {name}"))
+    return found
+
+
+def help_of(main):
+    """Return what `main(["--help"])` prints."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main(["--help"])
+    return printed.getvalue()

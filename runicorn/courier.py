@@ -1,0 +1,293 @@
+"""Carry runs between machines that have no line: one archive with only the new bytes, and back into a root, checked.
+
+A bundle is a gzipped tar: `bundle.json` (what it is), then for each file its bytes as member `N` and what they are as `N.json`
+({"path", "name", "offset", "size", "mtime", "whole", "sha256"}), at last `end.json` (how many). Names in the tar are numbers
+alone, so nothing in it can point anywhere; the paths inside the JSON are checked as any server's are.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import socket
+import tarfile
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+from runicorn import layout, manifest, plan
+from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
+
+FORMAT = 1
+BLOCK = 1 << 20
+LIMIT = 20 * 10**9          # bytes a bundle may unpack to unless the user says more: a bomb unpacks to anything
+RESERVE = 256 << 20         # bytes that stay free on the disk whatever comes in
+NOTE_LIMIT = 1 << 20        # bytes of one of our own JSON members
+SKIP, PUT, APPEND, GAP, CLASH = "unchanged", "put", "appended", "gap", "clash"
+
+
+# -- out ----------------------------------------------------------------------------------------------------------
+
+def snapshot(root):
+    """Return the Manifest of a root as it is now. Raises NotFoundError when it is no folder."""
+    if not Path(root).is_dir():
+        raise NotFoundError(f"the root {root} is not a folder")
+    return manifest.build(root)
+
+
+def bundle(root, there, here, output):
+    """Write what brings the Manifest `here` (None: nothing) to `there`, this root's, into the archive `output`.
+
+    Returns {"files", "bytes", "runs"}. The archive appears whole or not at all. Raises UsageError if `output` exists.
+    """
+    if os.path.exists(output):
+        raise UsageError(f"{output} is there already; choose another name with -o")
+    fetches = plan.diff(here or manifest.Manifest({}, {}), there)
+    beside = f"{output}.{os.getpid()}.tmp"
+    report = {"files": 0, "bytes": 0, "runs": len({fetch.path for fetch in fetches})}
+    try:
+        with tarfile.open(beside, "w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive:
+            _put_note(archive, "bundle.json", {"format": FORMAT, "kind": "runicorn bundle", "host": socket.gethostname(),
+                                               "root": str(root), "made_at": round(time.time(), 3)})
+            for fetch in fetches:
+                _pack(archive, root, fetch, report)
+            _put_note(archive, "end.json", {"files": report["files"]})
+        os.replace(beside, output)
+    finally:
+        with contextlib.suppress(FileNotFoundError):        # there only when something went wrong
+            os.unlink(beside)
+    return report
+
+
+def _pack(archive, root, fetch, report):
+    """Add one file's new bytes; a file that vanished or shrank since it was listed comes with the next bundle."""
+    try:
+        file = open(Path(root, fetch.path, fetch.name), "rb")
+    except FileNotFoundError:
+        return
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        if size < fetch.size and not fetch.whole:
+            return
+        length = min(size, fetch.size) - fetch.offset
+        file.seek(fetch.offset)
+        number, reading = report["files"], _Hashing(file)
+        member = tarfile.TarInfo(str(number))
+        member.size = length
+        archive.addfile(member, reading)
+    _put_note(archive, f"{number}.json", {"path": fetch.path, "name": fetch.name, "offset": fetch.offset, "size": fetch.offset + length,
+                                          "mtime": fetch.mtime, "whole": fetch.whole, "sha256": reading.hexdigest()})
+    report["files"] += 1
+    report["bytes"] += length
+
+
+class _Hashing:
+    """A file that knows the SHA-256 of what was read from it."""
+
+    def __init__(self, file):
+        self._file, self._sha = file, hashlib.sha256()
+        self.hexdigest = self._sha.hexdigest
+
+    def read(self, count):
+        data = self._file.read(count)
+        self._sha.update(data)
+        return data
+
+
+def _put_note(archive, name, value):
+    data = layout.to_json(value).encode()
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))
+
+
+# -- in -----------------------------------------------------------------------------------------------------------
+
+def take_in(archive, root, limit=LIMIT):
+    """Merge the bundle `archive` (path) into a root; what is there already stays, so doing it twice changes nothing.
+
+    Returns {"files", "runs", "unchanged", "put", "appended", "gap", "clash", "bytes", "problems": [str]}.
+    A file that misses the bytes before it (an older bundle was left out) is a gap; one whose bytes differ is a clash.
+    Raises DataError for what is no bundle, is cut short or damaged: what came before that point is kept.
+    """
+    report = {"files": 0, "bytes": 0, "problems": [], **dict.fromkeys((SKIP, PUT, APPEND, GAP, CLASH), 0)}
+    runs = set()
+    os.makedirs(root, exist_ok=True)
+    try:
+        with gzip.open(archive) as unpacked:
+            _merge(_Members(unpacked, archive, limit), root, report, runs)
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+        raise DataError(f"{archive} is cut short, damaged or no bundle after {report['files']} files ({error}); "
+                        "copy it again and import it again: what is in stays in") from error
+    report["runs"] = len(runs)
+    return report
+
+
+def is_bundle(path):
+    """Whether a file begins as a bundle does."""
+    try:
+        with gzip.open(path) as unpacked:
+            return tarfile.TarInfo.frombuf(unpacked.read(tarfile.BLOCKSIZE), "ascii", "strict").name == "bundle.json"
+    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError):
+        return False
+
+
+class _Members:
+    """The members of a tar in order, each refused unless it is a plain file of the expected name and a sane size.
+
+    Only plain headers are read (POSIX.1-1988 ustar, with GNU's large sizes): `tarfile` would follow links and read
+    extended headers of any size into memory.
+    """
+
+    def __init__(self, unpacked, archive, limit):
+        self._unpacked, self._archive, self._limit, self._total = unpacked, archive, limit, 0
+
+    def next(self, names, largest=None):
+        """Return (name, size) of the next member, which must be one of `names`; its bytes must be taken with `blocks`."""
+        header = self._unpacked.read(tarfile.BLOCKSIZE)
+        if len(header) < tarfile.BLOCKSIZE or not any(header):
+            raise EOFError("it ends too early")
+        member = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.name not in names or member.size < 0:
+            raise DataError(f"{self._archive} holds {member.name[:100]!r} where {names[0]!r} belongs: refused")
+        self._total += member.size
+        if self._total > self._limit or (largest and member.size > largest):
+            raise DataError(f"{self._archive} unpacks to more than {self._limit / 10**9:g} GB: refused; --limit allows more, "
+                            "if you trust it")
+        return member.name, member.size
+
+    def blocks(self, size):
+        """Yield the bytes of the member whose header was read, and step over what fills its last tar block."""
+        left = size
+        while left:
+            data = self._unpacked.read(min(left, BLOCK))
+            if not data:
+                raise EOFError("it ends in the middle of a file")
+            left -= len(data)
+            yield data
+        self._unpacked.read(-size % tarfile.BLOCKSIZE)
+
+    def note(self, name):
+        """Return the dict in the next member, the JSON object `name`."""
+        return self.parsed(self.next([name], NOTE_LIMIT)[1])
+
+    def parsed(self, size):
+        """Return the dict in the member whose header was read."""
+        value = json.loads(b"".join(self.blocks(size)))
+        if not isinstance(value, dict):
+            raise ValueError("a JSON object was expected")
+        return value
+
+
+def _merge(members, root, report, runs):
+    head = members.note("bundle.json")
+    if head.get("kind") != "runicorn bundle" or head.get("format") != FORMAT:
+        raise DataError(f"this is a bundle of format {head.get('format')!r}, which this Runicorn does not know: refused")
+    with tempfile.TemporaryDirectory(prefix=".import-", dir=root) as scratch:
+        while True:
+            number = report["files"]
+            name, size = members.next([str(number), "end.json"])
+            if name == "end.json":
+                if members.parsed(size).get("files") != number:
+                    raise EOFError("files are missing")
+                return
+            _room(root, size)
+            spool = Path(scratch, "data")
+            digest = _spool(members.blocks(size), spool)
+            entry = _entry(members.note(f"{number}.json"), size, digest)
+            runs.add(entry["path"])
+            _apply(root, entry, spool, report)
+            report["files"] += 1
+
+
+def _room(root, size):
+    if shutil.disk_usage(root).free < size + RESERVE:
+        raise DataError(f"the disk of {root} has no room for the next {size / 10**6:.0f} MB; what came before is in")
+
+
+def _spool(blocks, spool):
+    sha = hashlib.sha256()
+    with open(spool, "wb") as out:
+        for data in blocks:
+            sha.update(data)
+            out.write(data)
+    return sha.hexdigest()
+
+
+def _entry(entry, size, digest):
+    """Return a file's description if it is sound. Raises ValueError, or LayoutError for a hostile path."""
+    shapes = {"path": str, "name": str, "offset": int, "size": int, "whole": bool, "sha256": str}
+    if any(type(entry.get(field)) is not kind for field, kind in shapes.items()):
+        raise ValueError("a file's description lacks its fields")
+    layout.split_run_path(entry["path"])
+    layout.safe_relative(entry["name"])
+    if entry["sha256"] != digest or entry["offset"] < 0 or entry["size"] - entry["offset"] != size:
+        raise ValueError(f"the bytes of {entry['name'][:100]!r} are not those that were packed")
+    if not isinstance(entry.get("mtime"), (int, float)):
+        raise ValueError("a file's time is missing")
+    return entry
+
+
+def _apply(root, entry, spool, report):
+    """Merge one file and count what was done with it."""
+    relative = f"{entry['path']}/{entry['name']}"
+    try:
+        target = layout.local_path(root, relative)
+    except LayoutError as error:
+        report[CLASH] += 1
+        report["problems"].append(str(error))
+        return
+    done = _replace(target, entry, spool, root) if entry["whole"] else _append(target, entry, spool)
+    report[done] += 1
+    if done in (PUT, APPEND):
+        report["bytes"] += entry["size"] - entry["offset"]
+        os.utime(target, (entry["mtime"], entry["mtime"]))
+    elif done == GAP:
+        report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle before this one first")
+    elif done == CLASH:
+        report["problems"].append(f"{relative} differs from what is here; it was left as it is")
+
+
+def _replace(target, entry, spool, root):
+    """Put a whole file in place unless what is here is the same, newer, or a longer log that begins so."""
+    if target.is_file():
+        here = target.stat()
+        if plan.is_appended(entry["name"]) and here.st_size:
+            return _append(target, entry, spool)
+        if here.st_mtime > entry["mtime"] or (here.st_size == entry["size"] and _same(target, spool, 0)):
+            return SKIP
+    layout.make_folders(root, os.path.relpath(target.parent, root).replace(os.sep, "/"))
+    os.replace(spool, target)
+    return PUT
+
+
+def _append(target, entry, spool):
+    """Append what is missing of a log, after comparing what both have."""
+    size = target.stat().st_size if target.is_file() else 0
+    if size < entry["offset"]:
+        return GAP
+    if not _same(target, spool, entry["offset"]):
+        return CLASH
+    if size >= entry["size"]:
+        return SKIP
+    with open(spool, "rb") as data, open(target, "ab") as out:
+        data.seek(size - entry["offset"])
+        shutil.copyfileobj(data, out, BLOCK)
+    return APPEND
+
+
+def _same(target, spool, offset):
+    """Whether `target` from `offset` on and `spool` agree as far as both go."""
+    with open(target, "rb") as here, open(spool, "rb") as there:
+        here.seek(offset)
+        while True:
+            ours, theirs = here.read(BLOCK), there.read(BLOCK)
+            common = min(len(ours), len(theirs))
+            if ours[:common] != theirs[:common]:
+                return False
+            if common < BLOCK:
+                return True

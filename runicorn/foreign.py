@@ -1,0 +1,213 @@
+"""Take runs of other makes into a root: TensorBoard event files and folders of Runicorn 0.4 to 0.7. Times stay as they were.
+
+Doing it twice changes nothing; doing it again after the source grew adds what is new.
+TensorBoard: TFRecord framing (length, masked CRC-32C, data, CRC) around `Event` messages of tensorflow/core/util/event.proto;
+scalars are `simple_value` or a tensor of one number. Images, audio and histograms are counted and left out.
+"""
+
+import hashlib
+import os
+import shutil
+import struct
+import time
+from pathlib import Path
+
+from runicorn import layout
+from runicorn.errors import NotFoundError
+
+RECORD_LIMIT = 256 << 20        # bytes; a longer record is a damaged length
+FLOATS = {1: ("f", 4), 2: ("d", 8), 3: ("i", 4), 9: ("q", 8)}       # DataType of types.proto: float, double, int32, int64
+FIELD_OF = {1: 5, 2: 6, 3: 7, 9: 10}                               # where TensorProto keeps single values of each
+
+
+def take_in(source, root, project=None, name=None):
+    """Take every run below the folder `source` into a root.
+
+    Returns {"runs", "new", "points", "skipped"} (int each). Raises NotFoundError when there is nothing known in it.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        raise NotFoundError(f"{source} is neither a bundle nor a folder")
+    report = {"runs": 0, "new": 0, "points": 0, "skipped": 0}
+    for folder, files in _walk(source):
+        if layout.META in files and ("events.jsonl" in files or layout.STATUS in files):
+            _take_old(folder, root, project, name, report)
+        elif any(".tfevents." in file for file in files):
+            _take_tensorboard(folder, source, sorted(file for file in files if ".tfevents." in file), root, project, name, report)
+    if not report["runs"]:
+        raise NotFoundError(f"{source} holds neither TensorBoard logs (*.tfevents.*) nor runs of Runicorn ({layout.META})")
+    return report
+
+
+def _walk(source):
+    for folder, folders, files in os.walk(source):
+        folders.sort()
+        yield Path(folder), set(files)
+
+
+# -- Runicorn 0.4 to 0.7 ------------------------------------------------------------------------------------------
+
+def _take_old(folder, root, project, name, report):
+    """Copy one run as it is; project and name from its meta, or from `path` ("cv/yolo") as 0.6 and 0.7 had it."""
+    meta = layout.read_json(folder / layout.META) or {}
+    there = [part for part in str(meta.get("path") or "").split("/") if part]
+    project = project or _text(meta, "project") or (there[0] if there else "default")
+    name = name or _text(meta, "name") or "/".join(there[1:]) or "default"
+    path = layout.run_path(project, name, _text(meta, "id") or folder.name)
+    target = layout.make_folders(root, path)
+    report["runs"] += 1
+    copied = [_copy(file, target / file.relative_to(folder), target) for file in sorted(folder.rglob("*")) if _is_data(file)]
+    report["new"] += any(copied)
+
+
+def _text(meta, field):
+    return meta[field] if isinstance(meta.get(field), str) and meta[field].strip() else None
+
+
+def _is_data(file):
+    return file.is_file() and not file.is_symlink() and file.suffix not in (".lock", ".tmp")
+
+
+def _copy(file, target, run):
+    """Copy a file with its times unless the same or a newer one is there; returns whether it was copied."""
+    there = file.stat()
+    if target.is_file():
+        here = target.stat()
+        if here.st_mtime >= there.st_mtime and here.st_size >= there.st_size:
+            return False
+    layout.make_folders(run, target.parent.relative_to(run).as_posix()) if target.parent != run else None
+    beside = target.with_name(target.name + ".tmp")
+    shutil.copy2(file, beside)
+    os.replace(beside, target)
+    return True
+
+
+# -- TensorBoard --------------------------------------------------------------------------------------------------
+
+def _take_tensorboard(folder, source, files, root, project, name, report):
+    """Write one run from the event files of one folder. Its id comes from its first time and its place, so it is the same again."""
+    rows, skipped, last = [], 0, {}
+    for file in files:
+        for ts, step, tag, value in scalars(folder / file):
+            if tag is None:
+                skipped += 1
+                continue
+            value = layout.strict(value)
+            last[tag] = value
+            if rows and rows[-1][0] == ts and rows[-1][1] == step and tag not in rows[-1][2]:
+                rows[-1][2][tag] = value
+            else:
+                rows.append((ts, step, {tag: value}))
+            report["points"] += 1
+    report["runs"] += 1
+    report["skipped"] += skipped
+    if rows:
+        place = folder.relative_to(source).as_posix()
+        report["new"] += _write_run(root, project or source.resolve().name, name or (place if place != "." else "run"), place, rows, last)
+
+
+def _write_run(root, project, name, place, rows, last):
+    """Write the run's four files; returns whether anything changed."""
+    first, final = rows[0][0], rows[-1][0]
+    suffix = hashlib.sha256(f"{project}/{place}@{first!r}".encode()).hexdigest()[:6]
+    run_id = time.strftime("%Y%m%d_%H%M%S_", time.localtime(first)) + suffix
+    target = layout.make_folders(root, layout.run_path(project, name, run_id))
+    meta = {"id": run_id, "project": project, "name": name, "created_at": first, "tags": ["tensorboard"], "config": {},
+            "format": layout.FORMAT}
+    events = b"".join(layout.to_json({"ts": ts, "step": step, "data": data}).encode() + b"\n" for ts, step, data in rows)
+    small = {layout.META: meta, layout.SUMMARY: last, layout.STATUS: {"status": "finished", "started_at": first, "ended_at": final}}
+    changed = False
+    for file, data in [("events.jsonl", events), *((file, layout.to_json(value).encode()) for file, value in small.items())]:
+        if not (target / file).is_file() or (target / file).read_bytes() != data:
+            layout.replace_file(target / file, data)
+            os.utime(target / file, (final, final))
+            changed = True
+    return changed
+
+
+def scalars(path):
+    """Yield (wall time s, step, tag, value) of every scalar in an event file; tag None stands for a value that is no scalar."""
+    for record in records(path):
+        ts, step, values = 0.0, 0, []
+        for field, kind, value in fields(record):
+            if (field, kind) == (1, 1):
+                ts = struct.unpack("<d", value)[0]
+            elif (field, kind) == (2, 0):
+                step = value - (1 << 64) if value >> 63 else value
+            elif (field, kind) == (5, 2):
+                values += [item for number, kind, item in fields(value) if (number, kind) == (1, 2)]
+        for value in values:
+            yield (ts, step, *_scalar(value))
+
+
+def records(path):
+    """Yield the data (bytes) of each TFRecord; an unfinished or damaged end stops quietly, as a writer may still be at work."""
+    with open(path, "rb") as file:
+        while len(head := file.read(12)) == 12:
+            length, = struct.unpack("<Q", head[:8])
+            if length > RECORD_LIMIT:
+                return
+            data = file.read(length + 4)
+            if len(data) < length + 4:
+                return
+            yield data[:-4]
+
+
+def fields(data):
+    """Yield (field number, wire type, value) of a protobuf message; bytes for types 1, 2 and 5, int for 0. A damaged rest is left."""
+    at, end = 0, len(data)
+    while at < end:
+        key, at = _varint(data, at)
+        kind = key & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+        else:
+            size = {1: 8, 5: 4}.get(kind)
+            if size is None and kind == 2:
+                size, at = _varint(data, at)
+            if size is None or at + size > end:
+                return
+            value, at = data[at:at + size], at + size
+        yield key >> 3, kind, value
+
+
+def _varint(data, at):
+    value = shift = 0
+    while at < len(data) and shift < 70:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            break
+    return value, at
+
+
+def _scalar(message):
+    """Return (tag, value) of a Summary.Value, or (None, None) if it holds no single number."""
+    tag = value = None
+    for field, kind, item in fields(message):
+        if (field, kind) == (1, 2):
+            tag = item.decode("utf-8", "replace")
+        elif (field, kind) == (2, 5):
+            value = struct.unpack("<f", item)[0]
+        elif (field, kind) == (8, 2):
+            value = _tensor(item)
+    return (tag, value) if tag and value is not None else (None, None)
+
+
+def _tensor(message):
+    """Return the number in a TensorProto of one number, else None."""
+    found = list(fields(message))
+    dtype = next((value for field, kind, value in found if (field, kind) == (1, 0)), None)
+    if dtype not in FLOATS:
+        return None
+    code, size = FLOATS[dtype]
+    for field, kind, value in found:
+        if (field, kind) == (4, 2) and len(value) == size:                      # tensor_content
+            return struct.unpack("<" + code, value)[0]
+        if field == FIELD_OF[dtype] and kind == 2 and code in "fd" and len(value) == size:
+            return struct.unpack("<" + code, value)[0]
+        if field == FIELD_OF[dtype] and code in "iq":
+            number = value if kind == 0 else _varint(value, 0)[0]
+            return number - (1 << 64) if number >> 63 else number
+    return None

@@ -1,0 +1,239 @@
+"""`runicorn tail`: follow a run's metrics and log in the terminal, on the server itself or on a mirror.
+
+Reads the run's files only, with the standard library only; runs on Python 3.8.
+"""
+
+import json
+import os
+import re
+import sys
+import threading
+import time
+from datetime import datetime
+
+from runicorn import terminal
+from runicorn.errors import AmbiguousError, NotFoundError
+from runicorn.layout import META, RUNS, STATUS, default_root, home_dir, own_file, parse_own, read_json
+
+PASS_SECONDS = 0.3          # between two looks at the files
+METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not bury the log
+BACK_BYTES = 256 << 10      # how far back the last lines are looked for
+STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
+ENDED = ("finished", "failed", "interrupted")
+
+
+def add_tail(parser):
+    parser.set_defaults(run=tail)
+    parser.add_argument("run_id", nargs="?", metavar="ID", help="a run's id, or the end of project/name/id (default: the newest run)")
+    parser.add_argument("--root", help="look in this root only")
+    parser.add_argument("--lines", type=int, default=20, metavar="N", help="log lines to begin with (default 20)")
+    parser.add_argument("--rank", type=int, default=0, help="the rank to follow (default 0)")
+    parser.add_argument("--no-follow", action="store_true", help="print the end and stop")
+
+
+def tail(options):
+    """Print the end of a run's log and metrics, then what comes, until the run ends or Ctrl+C."""
+    folder = find(places(options.root), options.run_id)
+    following = Tail(folder, options.rank, options.lines)
+    output = Output(sys.stdout)
+    output.line(title(folder))
+    waiting = threading.Event()
+    while True:
+        ended = following.ended()           # asked before the last look, so that nothing written before the end is missed
+        output.show(following.one_pass(time.monotonic()), following.moving)
+        if ended or options.no_follow:
+            output.show(following.metrics(), "")
+            return output.line(ended) if ended else None
+        waiting.wait(PASS_SECONDS)
+
+
+# -- which run ----------------------------------------------------------------------------------------------------
+
+def places(root=None):
+    """Return [(name, folder)] to look in: `root` alone, else the default root and every mirror on this machine."""
+    if root:
+        return [("local", os.path.expanduser(root))]
+    cache = home_dir() / "cache"
+    mirrors = sorted(cache.iterdir()) if cache.is_dir() else []
+    return [("local", default_root())] + [(mirror.name, mirror) for mirror in mirrors if mirror.is_dir()]
+
+
+def find(roots, wanted=None):
+    """Return the folder (str) of the run `wanted`: an id, or the end of connection:project/name/id; None: the newest.
+
+    Raises NotFoundError, or AmbiguousError with the candidates.
+    """
+    last = wanted.replace(":", "/").rstrip("/").split("/")[-1] if wanted else None
+    found = [(name, folder) for name, root in roots for folder in run_folders(root, last)]
+    if not wanted:
+        if not found:
+            raise NotFoundError(f"there is no run in {', '.join(str(root) for _, root in roots)}")
+        return max((folder for _, folder in found), key=os.path.basename)
+    fitting = {key(name, folder): folder for name, folder in found if ends_with(key(name, folder), wanted)}
+    if not fitting:
+        raise NotFoundError(f"there is no run {wanted!r} in {', '.join(str(root) for _, root in roots)}")
+    if len(fitting) > 1:
+        raise AmbiguousError(f"{wanted!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}", sorted(fitting))
+    return next(iter(fitting.values()))
+
+
+def run_folders(root, run_id=None):
+    """Yield the folder (str) of each run below `root`, or of those with that id."""
+    for experiment in (name for project in folders(root) for name in folders(project)):
+        runs = os.path.join(experiment, RUNS)
+        if run_id is None:
+            yield from folders(runs)
+        elif os.path.isdir(os.path.join(runs, run_id)):
+            yield os.path.join(runs, run_id)
+
+
+def folders(path):
+    """Return the folders in `path`, hidden ones left out; none if it can't be read."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.path for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return []           # absent, or another user's: nothing to follow there
+
+
+def key(name, folder):
+    """Return the run's key: connection:project/name/id."""
+    project, experiment, _, run_id = os.path.normpath(folder).split(os.sep)[-4:]
+    return f"{name}:{project}/{experiment}/{run_id}"
+
+
+def ends_with(whole, wanted):
+    return whole == wanted or whole.endswith(("/" + wanted, ":" + wanted))
+
+
+def title(folder):
+    meta = read_json(os.path.join(folder, META)) or {}
+    project, name, host = (meta.get(field, "?") for field in ("project", "name", "hostname"))
+    return terminal.clean(f"{project} / {name}  {os.path.basename(folder)}  on {host}")
+
+
+# -- what is new --------------------------------------------------------------------------------------------------
+
+class Growing:
+    """An append-only file read as it grows: whole lines once each, the unfinished last one on the side."""
+
+    def __init__(self, path, back=None):
+        size = os.path.getsize(path)
+        self._path, self.partial = path, b""
+        self._offset = max(size - back, 0) if back is not None else 0
+        self._cut = self._offset > 0        # the first line we see lost its beginning
+
+    def read(self):
+        """Return the whole lines (list of bytes) that came since the last call."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except OSError:
+            return []               # removed under us: nothing more comes
+        self._offset += len(data)
+        *lines, self.partial = (self.partial + data).split(b"\n")
+        if self._cut and lines:
+            self._cut, lines = False, lines[1:]
+        return lines
+
+
+class Tail:
+    """The log and the metrics of one run and rank as they grow; a new attempt is followed when its files appear."""
+
+    def __init__(self, folder, rank=0, lines=20):
+        self._folder, self._rank, self._lines = folder, rank, lines
+        self._files, self._attempts, self._last = {}, {}, {}
+        self._step, self._told, self._fresh = None, float("-inf"), False
+        self.moving = ""
+
+    def ended(self):
+        """Return how the run ended, for people, or None while it runs."""
+        status = read_json(os.path.join(self._folder, STATUS)) or {}
+        if status.get("status") not in ENDED:
+            return None
+        text = f"— {status['status']}"
+        if isinstance(status.get("ended_at"), (int, float)) and isinstance(status.get("started_at"), (int, float)):
+            text += f" after {terminal.duration_text(status['ended_at'] - status['started_at'])}"
+        return terminal.clean(f"{text}: {status['error']}" if isinstance(status.get("error"), str) else text)
+
+    def one_pass(self, now):
+        """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a second."""
+        self._look()
+        lines = self._log()
+        self._events()
+        if self._fresh and now - self._told >= METRICS_SECONDS:
+            self._told = now
+            lines += self.metrics()
+        return lines
+
+    def metrics(self):
+        """Return the line of the last value of each metric, if any came since the last call."""
+        if not self._fresh:
+            return []
+        self._fresh = False
+        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(value)}" for name, value in sorted(self._last.items()))
+        return [f"· step {self._step}  {values}"]
+
+    def _look(self):
+        """Find the newest attempt's files of our rank."""
+        for name in sorted(os.listdir(self._folder)) if os.path.isdir(self._folder) else ():
+            stem, attempt, rank = parse_own(name) or (None, 0, 0)
+            if stem not in ("logs", "events") or rank != self._rank or attempt <= self._attempts.get(stem, 0):
+                continue
+            first, self._attempts[stem] = stem not in self._attempts, attempt
+            path = os.path.join(self._folder, own_file(stem, attempt, rank))
+            self._files[stem] = Growing(path, BACK_BYTES if first else None)
+
+    def _log(self):
+        file = self._files.get("logs")
+        if not file:
+            return []
+        lines = file.read()
+        if self._lines is not None:
+            lines, self._lines = (lines[-self._lines:] if self._lines else []), None
+        self.moving = shown(file.partial.decode("utf-8", "replace"))
+        return [shown(line.decode("utf-8", "replace")) for line in lines]
+
+    def _events(self):
+        file = self._files.get("events")
+        for line in file.read() if file else ():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue            # a torn line, which the format allows anywhere
+            if not isinstance(event, dict) or not isinstance(event.get("data"), dict) or event.get("type", "metrics") != "metrics":
+                continue
+            self._last.update(event["data"])
+            self._step, self._fresh = event.get("step", event["data"].get("global_step", self._step)), True
+
+
+def shown(line):
+    """Return a log line as the terminal showed it: what follows its last carriage return, its stamp in this zone's time."""
+    line = line.rstrip("\r").rsplit("\r", 1)[-1]
+    found = STAMP.match(line)
+    if not found:
+        return line
+    when = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S%z").astimezone()
+    return f"[{when:%H:%M:%S}] {line[found.end():]}"
+
+
+class Output:
+    """Prints lines; on a terminal the unfinished line stays at the bottom, redrawn in place, and colours are kept."""
+
+    def __init__(self, stream):
+        self._stream, self._live, self._moving = stream, stream.isatty(), ""
+
+    def line(self, text):
+        terminal.say(text, self._stream)
+
+    def show(self, lines, moving):
+        """Print `lines`, then `moving` without an end."""
+        if self._live and self._moving and (lines or moving != self._moving):
+            self._stream.write("\r\x1b[K")
+        for text in lines:
+            self.line(terminal.coloured(text) if self._live else terminal.clean(terminal.SGR.sub("", text)))
+        if self._live and moving and (lines or moving != self._moving):
+            self._stream.write(terminal.fit(terminal.clean(moving), terminal.columns(self._stream) - 1).rstrip())
+            self._stream.flush()
+        self._moving = moving

@@ -1,0 +1,284 @@
+"""The command line: what it says, what it refuses and with which exit code. Real processes where the process is the point."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runicorn import arguments, cli, terminal
+from runicorn.errors import UsageError
+from runicorn.version import VERSION
+
+ADD = ["config", "ssh", "add", "--name", "GPU Server 1", "--host", "gpu-server.example.com", "--port", "22", "--user", "your_username",
+       "--key", "~/.ssh/id_rsa", "--remote-root", "/home/user/.runicorn/experiments"]
+
+
+def typed(*argv, **more):
+    return subprocess.run([sys.executable, "-m", "runicorn", *argv], capture_output=True, text=True, timeout=60,
+                          stdin=subprocess.DEVNULL, **more)
+
+
+# -- the door -----------------------------------------------------------------------------------------------------
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"runicorn {VERSION}\n"
+
+
+def test_version_loads_no_command_and_no_package_of_others():
+    code = ("import sys; from runicorn import cli; cli.main(['--version'])\n"
+            "print(sorted(name for name in sys.modules if name.split('.')[0] in ('argparse', 'bottle', 'paramiko', 'numpy')))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_arguments_it_lists_the_commands(capsys):
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name in cli.COMMANDS if name not in cli.OWN_ARGUMENTS])
+def test_every_command_has_help_with_an_example(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main([name, "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"example:\n  runicorn {name}" in shown
+
+
+def test_every_subcommand_has_help_with_an_example():
+    for name, parser in cli.parsers().items():
+        for path, leaf in leaves(parser, name):
+            assert f"example:\n  runicorn {path}" in leaf.format_help()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_knows_commands_and_options(shell, capsys):
+    assert cli.main(["--completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("viewer", "--cache-size", "config ssh add", "--remote-root", "manifest", "--active-window"))
+
+
+def test_completion_works_in_bash(tmp_path, capsys):
+    cli.main(["--completion", "bash"])
+    (tmp_path / "complete.sh").write_text(capsys.readouterr().out)
+    ask = "source complete.sh; COMP_WORDS=(runicorn {0}); COMP_CWORD={1}; _runicorn; echo ${{COMPREPLY[@]}}"
+    for typed_so_far, place, answer in (("con", 1, "config"), ("config ssh a", 3, "add"), ("config ssh add --remote", 4, "--remote-root"),
+                                        ("generate", 1, "generate-manifest"), ("sync st", 2, "start status")):
+        done = subprocess.run(["bash", "-c", ask.format(typed_so_far, place)], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        assert done.stdout.strip() == answer, done.stderr
+
+
+def leaves(parser, path):
+    if callable(parser):        # it parses for itself
+        return
+    for action in parser._actions:
+        for name, child in (action.choices or {}).items() if isinstance(action.choices, dict) else ():
+            yield f"{path} {name}", child
+            yield from leaves(child, f"{path} {name}")
+
+
+@pytest.mark.parametrize("argv, code, words", [
+    (["viewr"], 2, "did you mean 'viewer'"),
+    (["viewer", "--port", "99999"], 2, "is no port"),
+    (["viewer", "--cache-size", "lots"], 2, "is no size"),
+    (["viewer", "--root", "/does/not/exist"], 2, "not a folder on this machine"),
+    (["cache", "clean", "--older-than", "old"], 2, "is no age"),
+    (["config", "ssh"], 2, "COMMAND"),
+    (["tail", "20250123_180000_abc123"], 2, "there is no run"),
+    (["sync", "start"], 2, "runicorn config ssh add"),
+    (["sync", "start", "--connection", "nowhere"], 2, "nowhere"),
+])
+def test_a_mistake_is_one_sentence_and_an_exit_code(home, capsys, argv, code, words):
+    assert cli.main(argv) == code
+    said = capsys.readouterr()
+    assert words in said.err and said.err.startswith("runicorn: ") and said.err.count("\n") == 1
+    assert said.out == ""
+
+
+def test_a_closed_pipe_is_no_error():
+    done = subprocess.run(f"{sys.executable} -m runicorn --help | true", shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+def test_an_ascii_terminal_gets_no_traceback(home):
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    assert typed(*ADD, env=environ).returncode == 0
+    done = typed("config", "ssh", "list", env=environ)
+    assert done.returncode == 0 and "GPU Server 1" in done.stdout
+
+
+# -- config -------------------------------------------------------------------------------------------------------
+
+def test_a_connection_is_added_by_the_flags_of_the_guide(home, capsys):
+    assert cli.main(ADD) == 0
+    assert f"{home}/cache/gpu-server-1" in capsys.readouterr().out
+    saved, = json.loads((home / "config.json").read_text())["connections"]
+    assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"], saved["remote_root"]) == (
+        "GPU Server 1", "gpu-server.example.com", 22, "your_username", "key", "/home/user/.runicorn/experiments")
+    assert (home / "config.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_adding_the_same_name_changes_it_and_keeps_the_rest(home):
+    cli.main(ADD)
+    assert cli.main(["config", "ssh", "add", "--name", "GPU Server 1", "--port", "2222"]) == 0
+    saved, = json.loads((home / "config.json").read_text())["connections"]
+    assert (saved["port"], saved["user"]) == (2222, "your_username")
+
+
+def test_a_connection_is_asked_for_on_a_terminal(home):
+    answers = ["lab", "", "x", "2222", "alice", "agent", "~/experiments"]       # "x" is no port and is asked for again
+    screen = at_a_terminal(["config", "ssh", "add"], answers)
+    assert "'x' is no port" in screen and 'saved "lab"' in screen
+    saved, = json.loads((home / "config.json").read_text())["connections"]
+    assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"]) == ("lab", "lab", 2222, "alice", "agent")
+
+
+def at_a_terminal(argv, answers):
+    """Run the command on a pseudo terminal, type each answer when it waits, and return what the screen showed."""
+    child, terminal_end = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "runicorn", *argv])
+    screen = b""
+    deadline = time.monotonic() + 30
+    for answer in answers:
+        before = len(screen)
+        while b": " not in screen[before:] and time.monotonic() < deadline:
+            screen += os.read(terminal_end, 4096)
+        os.write(terminal_end, answer.encode() + b"\n")
+    while True:
+        try:
+            more = os.read(terminal_end, 4096)
+        except OSError:         # Linux says EIO when the child has closed its end
+            break
+        if not more:
+            break
+        screen += more
+    os.waitpid(child, 0)
+    os.close(terminal_end)
+    return screen.decode()
+
+
+def test_without_a_terminal_nothing_is_asked(home):
+    done = typed("config", "ssh", "add")
+    assert done.returncode == 2 and "--host" in done.stderr
+
+
+def test_list_as_table_and_as_json(home, capsys):
+    cli.main(ADD)
+    capsys.readouterr()
+    assert cli.main(["config", "ssh", "list"]) == 0
+    assert "your_username@gpu-server.example.com:22" in capsys.readouterr().out
+    assert cli.main(["config", "ssh", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "GPU Server 1"
+
+
+def test_values_are_set_and_shown_without_secrets(home, capsys):
+    assert cli.main(["config", "set", "root", "/data/experiments"]) == 0
+    assert cli.main(["config", "set", "preferences.language", "zh"]) == 0
+    config = json.loads((home / "config.json").read_text())
+    (home / "config.json").write_text(json.dumps({**config, "connections": [{"name": "a", "host": "a", "password": "hunter2"}]}))
+    capsys.readouterr()
+    assert cli.main(["config", "show"]) == 0
+    said = capsys.readouterr()
+    shown = json.loads(said.out)
+    assert shown["root"] == "/data/experiments" and shown["preferences"] == {"language": "zh"}
+    assert "hunter2" not in said.out and str(home) in said.err
+
+
+def test_a_value_can_not_become_a_group(home, capsys):
+    cli.main(["config", "set", "root", "/data"])
+    assert cli.main(["config", "set", "root.deep", "1"]) == 2
+    assert cli.main(["config", "set", "connections", "[]"]) == 2
+
+
+# -- what is typed and shown --------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("text, count", [("1GB", 10**9), ("500 mb", 5 * 10**8), ("2GiB", 2**31), ("1000", 1000), ("1.5k", 1500)])
+def test_sizes(text, count):
+    assert arguments.size(text) == count
+
+
+@pytest.mark.parametrize("text, seconds", [("30d", 30 * 86400), ("12h", 43200), ("90m", 5400), ("45s", 45), ("2w", 1209600)])
+def test_ages(text, seconds):
+    assert arguments.age(text) == seconds
+
+
+def test_a_table_fits_the_terminal_and_counts_wide_characters():
+    lines = terminal.table(["NAME", "PROJECT"], [["学习率扫描_余弦退火_第二轮", "image_classification"], ["a", "b"]], 30)
+    assert all(terminal.cells(line) <= 30 for line in lines)
+    assert terminal.fit("学习率扫描", 6) == "学习… "
+
+
+def test_what_another_machine_sent_can_not_steer_the_terminal():
+    hostile = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\x1b[0m\x9b5n\x1bc\r\b"
+    assert "\x1b" not in terminal.clean(hostile)
+    coloured = terminal.coloured(hostile)
+    assert "\x1b[31mred\x1b[0m" in coloured
+    assert not any(c in coloured for c in ("\x1b]", "\x1b[2J", "\x9b", "\x07", "\b", "\x1bc"))
+
+
+def test_nobody_at_the_terminal_means_no():
+    with pytest.raises(UsageError, match="--yes"):
+        terminal.confirm("Delete?")
+
+
+def test_text_for_people():
+    assert [terminal.size_text(n) for n in (832, 1200, 10**9)] == ["832 B", "1.2 kB", "1.0 GB"]
+    assert [terminal.duration_text(s) for s in (45, 725, 12000, 187200)] == ["45s", "12m 5s", "3h 20m", "2d 4h"]
+    assert terminal.spark([0, 1, None, float("nan"), 2]) == "▁▅  █" or terminal.spark([0, 1, None, float("nan"), 2]) == "▁▄  █"
+    assert terminal.spark([]) == "" and terminal.spark([3, 3]) == "▁▁"
+
+
+# -- tail ---------------------------------------------------------------------------------------------------------
+
+def make_run(root, run_id="20250123_180000_abc123", name="resnet50"):
+    folder = Path(root) / "vision" / name / "runs" / run_id
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(json.dumps({"id": run_id, "project": "vision", "name": name, "hostname": "gpu-01", "format": 1}))
+    (folder / "status.json").write_text('{"status": "running", "started_at": 100}')
+    (folder / "logs.txt").write_text("[2025-01-23 18:30:45+0000] Epoch 0\n[2025-01-23 18:30:46+0000] 10%\r[2025-01-23 18:30:47+0000] 20%")
+    (folder / "events.jsonl").write_text('{"ts":1.0,"step":7,"data":{"loss":0.5}}\n{"ts":2.0,"step":8,"da')
+    return folder
+
+
+def test_tail_shows_the_end_then_what_comes_then_the_end_of_the_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    folder = make_run(tmp_path)
+    process = subprocess.Popen([sys.executable, "-m", "runicorn", "tail", "resnet50/20250123_180000_abc123", "--root", str(tmp_path)],
+                               stdout=subprocess.PIPE, text=True)
+    first = [process.stdout.readline() for _ in range(3)]
+    assert first[1:] == ["[18:30:45] Epoch 0\n", "· step 7  loss=0.5\n"]
+    with open(folder / "logs.txt", "a") as log:
+        log.write("\r[2025-01-23 18:30:48+0000] 100%\n")
+    assert process.stdout.readline() == "[18:30:48] 100%\n"
+    with open(folder / "logs.2.txt", "w") as log:
+        log.write("[2025-01-23 18:31:00+0000] resumed\n")
+    assert process.stdout.readline() == "[18:31:00] resumed\n"
+    with open(folder / "events.jsonl", "a") as events:
+        events.write('ta":{"loss":0.25}}\n')
+    (folder / "status.json").write_text('{"status": "finished", "started_at": 100, "ended_at": 160}')
+    assert process.communicate(timeout=30)[0] == "· step 8  loss=0.25\n— finished after 1m 0s\n"
+    assert process.returncode == 0
+
+
+def test_tail_names_the_candidates_when_a_name_is_not_enough(tmp_path, capsys):
+    make_run(tmp_path)
+    make_run(tmp_path, name="vgg16")
+    assert cli.main(["tail", "20250123_180000_abc123", "--root", str(tmp_path), "--no-follow"]) == 2
+    assert "vision/vgg16/20250123_180000_abc123" in capsys.readouterr().err
+    assert cli.main(["tail", "vgg16/20250123_180000_abc123", "--root", str(tmp_path), "--no-follow"]) == 0
+
+
+def test_tail_runs_on_the_servers_bare_python(tmp_path):
+    make_run(tmp_path)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli import main; sys.exit(main(sys.argv[2:]))"
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(Path(cli.__file__).parent.parent), "tail", "--no-follow", "--root",
+                           str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "Epoch 0" in done.stdout, done.stderr

@@ -1,0 +1,280 @@
+"""Bundles carry exactly what is new, merge twice to the same, and refuse what could do harm; foreign runs come in with their times."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import struct
+import tarfile
+
+import pytest
+
+from runicorn import cli, courier, foreign, layout
+from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
+
+PATH = "vision/resnet50/runs/20250123_180000_abc123"
+
+
+def write(root, name, data, path=PATH, mode="wb"):
+    file = root / path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, mode) as out:
+        out.write(data)
+    return file
+
+
+@pytest.fixture
+def far(tmp_path):
+    root = tmp_path / "far"
+    write(root, "meta.json", b'{"id": "20250123_180000_abc123", "project": "vision", "name": "resnet50", "format": 1}')
+    write(root, "status.json", b'{"status": "running"}')
+    write(root, "events.jsonl", b'{"ts":1.0,"step":0,"data":{"loss":2.5}}\n')
+    write(root, "media/1.png", b"\x89PNG")
+    return root
+
+
+def carried(far, tmp_path, here=None, name="b.tar.gz"):
+    there = courier.snapshot(far)
+    report = courier.bundle(far, there, here, tmp_path / name)
+    return there, report, tmp_path / name
+
+
+def files(root):
+    return {file.relative_to(root).as_posix(): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+
+
+def test_everything_comes_over_and_twice_changes_nothing(far, tmp_path):
+    _, report, archive = carried(far, tmp_path)
+    assert (report["files"], report["runs"]) == (4, 1)
+    near = tmp_path / "near"
+    assert courier.take_in(archive, near)["put"] == 4
+    assert files(near) == files(far)
+    assert (near / PATH / "events.jsonl").stat().st_mtime == (far / PATH / "events.jsonl").stat().st_mtime
+    again = courier.take_in(archive, near)
+    assert (again["unchanged"], again["put"], again["appended"], again["problems"]) == (4, 0, 0, [])
+
+
+def test_the_second_bundle_holds_only_new_bytes(far, tmp_path):
+    before, _, first = carried(far, tmp_path)
+    write(far, "events.jsonl", b'{"ts":2.0,"step":1,"data":{"loss":2.0}}\n', mode="ab")
+    write(far, "status.json", b'{"status": "finished"}')
+    _, report, second = carried(far, tmp_path, before, "c.tar.gz")
+    assert report == {"files": 2, "runs": 1, "bytes": len(b'{"ts":2.0,"step":1,"data":{"loss":2.0}}\n') + len(b'{"status": "finished"}')}
+    near = tmp_path / "near"
+    courier.take_in(first, near)
+    assert courier.take_in(second, near)["appended"] == 1
+    assert files(near) == files(far)
+    assert courier.take_in(first, near)["problems"] == []       # an old bundle again takes nothing back
+    assert files(near) == files(far)
+
+
+def test_a_bundle_left_out_is_a_gap_and_is_said(far, tmp_path):
+    before, *_ = carried(far, tmp_path)
+    write(far, "events.jsonl", b'{"ts":2.0,"step":1,"data":{"loss":2.0}}\n', mode="ab")
+    _, _, second = carried(far, tmp_path, before, "c.tar.gz")
+    report = courier.take_in(second, tmp_path / "near")
+    assert report["gap"] == 1 and "before this one" in report["problems"][0]
+    assert not (tmp_path / "near" / PATH / "events.jsonl").exists()
+
+
+def test_what_differs_here_is_left_alone(far, tmp_path):
+    _, _, archive = carried(far, tmp_path)
+    near = tmp_path / "near"
+    mine = write(near, "events.jsonl", b'{"ts":9.0,"step":0,"data":{"mine":1}}\n')
+    report = courier.take_in(archive, near)
+    assert report["clash"] == 1 and mine.read_bytes().startswith(b'{"ts":9.0')
+
+
+def test_a_cut_bundle_keeps_what_came_before_and_can_be_taken_again(far, tmp_path):
+    write(far, "model.bin", os.urandom(300_000))
+    _, _, archive = carried(far, tmp_path)
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(archive.read_bytes()[:-100_000])
+    near = tmp_path / "near"
+    with pytest.raises(DataError, match="copy it again"):
+        courier.take_in(cut, near)
+    assert (near / PATH / "meta.json").is_file() and not (near / PATH / "model.bin").exists()
+    assert courier.take_in(archive, near)["problems"] == []
+    assert files(near) == files(far)
+
+
+def test_no_bundle_is_ever_written_over(far, tmp_path):
+    carried(far, tmp_path)
+    with pytest.raises(UsageError):
+        carried(far, tmp_path)
+
+
+# -- hostile archives ---------------------------------------------------------------------------------------------
+
+def hostile(tmp_path, members):
+    """Write a bundle of [(TarInfo or name, bytes)] after a good head."""
+    archive = tmp_path / "evil.tar.gz"
+    with tarfile.open(archive, "w:gz", format=tarfile.GNU_FORMAT) as tar:
+        for member, data in [("bundle.json", b'{"format":1,"kind":"runicorn bundle"}'), *members]:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return archive
+
+
+def described(data, **changes):
+    entry = {"path": PATH, "name": "x.txt", "offset": 0, "size": len(data), "mtime": 1.0, "whole": True,
+             "sha256": hashlib.sha256(data).hexdigest()}
+    return json.dumps({**entry, **changes}).encode()
+
+
+@pytest.mark.parametrize("changes", [
+    {"path": "../../etc/runs/x"}, {"path": "/etc/a/runs/x"}, {"path": "a/b/c/d"}, {"name": "../../../../out.txt"}, {"name": "/tmp/out.txt"},
+    {"name": "a\0b"}, {"path": ".runicorn/live/runs/x"},
+])
+def test_a_path_that_leaves_the_root_is_refused(tmp_path, changes):
+    archive = hostile(tmp_path, [("0", b"data"), ("0.json", described(b"data", **changes))])
+    near = tmp_path / "deep" / "near"
+    with pytest.raises((DataError, LayoutError)):
+        courier.take_in(archive, near)
+    assert files(tmp_path / "deep") == {}
+
+
+@pytest.mark.parametrize("changes", [{"sha256": "0" * 64}, {"size": 99}, {"offset": -4, "size": 0}, {"whole": "yes"}, {"mtime": None}])
+def test_a_false_description_is_refused(tmp_path, changes):
+    archive = hostile(tmp_path, [("0", b"data"), ("0.json", described(b"data", **changes))])
+    with pytest.raises(DataError):
+        courier.take_in(archive, tmp_path / "near")
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME,
+                                  tarfile.DIRTYPE])
+def test_a_member_that_is_no_plain_file_is_refused(tmp_path, kind):
+    member = tarfile.TarInfo("0")
+    member.type, member.linkname = kind, "/etc/passwd"
+    with pytest.raises(DataError, match="refused"):
+        courier.take_in(hostile(tmp_path, [(member, b"")]), tmp_path / "near")
+
+
+def test_a_bomb_is_refused_before_it_unpacks(tmp_path):
+    archive = hostile(tmp_path, [("0", b"\0" * 5_000_000)])
+    assert archive.stat().st_size < 50_000
+    with pytest.raises(DataError, match="--limit"):
+        courier.take_in(archive, tmp_path / "near", limit=1_000_000)
+    with pytest.raises(DataError):
+        courier.take_in(hostile(tmp_path, [("0", b"x"), ("0.json", b" " * 2_000_000)]), tmp_path / "near")
+
+
+def test_a_link_in_the_root_is_not_followed(tmp_path, far):
+    _, _, archive = carried(far, tmp_path)
+    near, outside = tmp_path / "near", tmp_path / "outside"
+    outside.mkdir()
+    near.mkdir()
+    (near / "vision").symlink_to(outside)
+    assert courier.take_in(archive, near)["clash"] == 4
+    assert files(outside) == {}
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", gzip.compress(b"hello" * 1000), gzip.compress(b"\0" * 1024)])
+def test_what_is_no_bundle_is_said_to_be_none(tmp_path, data):
+    (tmp_path / "x").write_bytes(data)
+    assert not courier.is_bundle(tmp_path / "x")
+    with pytest.raises(DataError):
+        courier.take_in(tmp_path / "x", tmp_path / "near")
+
+
+# -- the commands -------------------------------------------------------------------------------------------------
+
+def test_bundle_since_last_and_import(far, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["bundle", "--since", "last", "--root", str(far), "-o", "one.tar.gz"]) == 0
+    assert capsys.readouterr().out == "one.tar.gz\n"
+    assert cli.main(["bundle", "--root", str(far), "-o", "two.tar.gz"]) == 0
+    assert "nothing is new" in capsys.readouterr().err and not os.path.exists("two.tar.gz")
+    write(far, "events.jsonl", b'{"ts":2.0,"step":1,"data":{"loss":2.0}}\n', mode="ab")
+    assert cli.main(["bundle", "--root", str(far), "-o", "two.tar.gz"]) == 0
+    assert cli.main(["import", "one.tar.gz", "--root", "near"]) == 0
+    assert cli.main(["import", "two.tar.gz", "--root", "near"]) == 0
+    assert files(tmp_path / "near") == files(far)
+    assert cli.main(["bundle", "--since", "soon", "--root", str(far)]) == 2
+    assert cli.main(["import", "three.tar.gz"]) == 2
+
+
+# -- runs of other makes ------------------------------------------------------------------------------------------
+
+def varint(value):
+    out = bytearray()
+    value &= (1 << 64) - 1
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def part(field, kind, data):
+    return varint(field << 3 | kind) + (varint(len(data)) if kind == 2 else b"") + data
+
+
+def event(ts, step, *values):
+    body = part(1, 1, struct.pack("<d", ts)) + part(2, 0, varint(step)) + part(5, 2, b"".join(part(1, 2, value) for value in values))
+    return struct.pack("<Q", len(body)) + b"\0" * 4 + body + b"\0" * 4
+
+
+def simple(tag, value):
+    return part(1, 2, tag.encode()) + part(2, 5, struct.pack("<f", value))
+
+
+def tensor(tag, dtype, content):
+    return part(1, 2, tag.encode()) + part(8, 2, part(1, 0, varint(dtype)) + content)
+
+
+def test_tensorboard_scalars_come_in_with_step_time_value_and_tag(tmp_path):
+    logs = tmp_path / "logs" / "lr0.1"
+    logs.mkdir(parents=True)
+    (logs / "events.out.tfevents.1737653445.gpu").write_bytes(
+        event(1737653445.25, 0, simple("loss", 0.1)) + event(1737653446.5, 1, simple("loss", float("nan")), simple("acc", 0.5))
+        + event(1737653447.5, 2, tensor("lr", 2, part(4, 2, struct.pack("<d", 1e-3))), tensor("n", 9, part(10, 0, varint(-3))))
+        + event(1737653448.5, 3, part(1, 2, b"img") + part(4, 2, b"\x89PNG")) + b"torn")
+    report = foreign.take_in(tmp_path / "logs", tmp_path / "root")
+    assert report == {"runs": 1, "new": 1, "points": 5, "skipped": 1}
+    run, = (tmp_path / "root").glob("logs/lr0.1/runs/*")
+    rows = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    single = struct.unpack("<f", struct.pack("<f", 0.1))[0]
+    assert rows == [{"ts": 1737653445.25, "step": 0, "data": {"loss": single}},
+                    {"ts": 1737653446.5, "step": 1, "data": {"loss": "NaN", "acc": 0.5}},
+                    {"ts": 1737653447.5, "step": 2, "data": {"lr": 1e-3, "n": -3}}]
+    assert json.loads((run / "meta.json").read_text())["created_at"] == 1737653445.25
+    assert foreign.take_in(tmp_path / "logs", tmp_path / "root")["new"] == 0
+    with open(logs / "events.out.tfevents.1737653445.gpu", "r+b") as file:
+        file.truncate(file.seek(0, 2) - 4)
+        file.seek(0, 2)
+        file.write(event(1737653449.5, 4, simple("loss", 0.25)))
+    assert foreign.take_in(tmp_path / "logs", tmp_path / "root")["new"] == 1
+    assert len(list((tmp_path / "root").glob("*/*/runs/*"))) == 1
+
+
+@pytest.mark.parametrize("damaged", [b"\xff" * 12, struct.pack("<Q", 1 << 60) + b"\0" * 4,
+                                     struct.pack("<Q", 3) + b"\0" * 4 + b"\x2a\xff\xff" + b"\0" * 4])
+def test_a_damaged_log_ends_quietly(tmp_path, damaged):
+    (tmp_path / "events.out.tfevents.1").write_bytes(event(1.5, 0, simple("loss", 0.5)) + damaged)
+    assert [row[2:] for row in foreign.scalars(tmp_path / "events.out.tfevents.1")] == [("loss", 0.5)]
+
+
+@pytest.mark.parametrize("place, meta, target", [
+    ("cv/yolo/runs/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "project": "cv", "name": "yolo"}, "cv/yolo"),
+    ("runs/cv/yolo/v8/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "path": "cv/yolo/v8"}, "cv/" + layout.slug("yolo/v8")),
+    ("runs/20240101_000000_aaaaaa", {"id": "20240101_000000_aaaaaa", "path": ""}, "default/default"),
+])
+def test_folders_of_older_runicorns_come_in_as_they_are(tmp_path, place, meta, target):
+    old = tmp_path / "old"
+    write(old, "meta.json", json.dumps(meta).encode(), path=place)
+    write(old, "events.jsonl", b'{"ts":1.0,"type":"metrics","data":{"loss":1.0,"global_step":3}}\n', path=place)
+    write(old, "events.jsonl.lock", b"", path=place)
+    write(old, "media/a.png", b"png", path=place)
+    os.utime(old / place / "events.jsonl", (1_700_000_000, 1_700_000_000))
+    assert cli.main(["import", str(old), "--root", str(tmp_path / "root")]) == 0
+    run = tmp_path / "root" / target / "runs" / "20240101_000000_aaaaaa"
+    assert sorted(files(run)) == ["events.jsonl", "media/a.png", "meta.json"]
+    assert (run / "events.jsonl").stat().st_mtime == 1_700_000_000
+    assert foreign.take_in(old, tmp_path / "root")["new"] == 0
+
+
+def test_a_folder_with_nothing_known_in_it_is_said_to_be_so(tmp_path):
+    with pytest.raises(NotFoundError, match="neither"):
+        foreign.take_in(tmp_path, tmp_path / "root")
