@@ -1,13 +1,12 @@
 """Pictures of curves: so many points into so few buckets that no extreme is lost, and smoothing. Pure: reads no file.
 
-A curve is a pair of sequences, `xs` ascending and a `columns.Column` of values. A bucket is a stretch of neighbouring
-points; it answers with its minimum, maximum and last finite value and where each stands.
+A bucket is a stretch of neighbouring points; it answers with its minimum, maximum and last finite value and where each
+of them stands.
 """
 
 import math
 from bisect import bisect_left, bisect_right
 from functools import reduce
-from typing import NamedTuple
 
 from runicorn.columns import BLOCK
 
@@ -15,25 +14,8 @@ SNAP = 4                    # blocks in an average bucket from which bounds may 
 WEIGHTS_KEPT = 4            # smoothings remembered of a column
 
 
-class Curve(NamedTuple):
-    """`xs`: ascending numbers; `column`: columns.Column of as many values; `shift`: subtracted from x when it is told."""
-
-    xs: object
-    column: object
-    shift: float = 0.0
-
-    def x(self, place):
-        """Return the x to tell for the point at `place`."""
-        return round(self.xs[place] - self.shift, 6) if self.shift else self.xs[place]
-
-    def span(self, lo, hi):
-        """Return the places [first, end) of the points with lo <= x <= hi; None is no bound."""
-        first = 0 if lo is None else bisect_left(self.xs, lo + self.shift)
-        return first, max(first, len(self.xs) if hi is None else bisect_right(self.xs, hi + self.shift))
-
-
 def picture(curve, lo=None, hi=None, buckets=600, smooth=0.0):
-    """Return the picture of `curve` between `lo` and `hi` (its x, inclusive) in at most `buckets` buckets.
+    """Return the picture of a curves.Curve between `lo` and `hi` (its x, inclusive) in at most `buckets` buckets.
 
     {"n", "m", "total": points drawn, in range, in all; "x", "last": the last finite point of each bucket; "min", "min_x",
     "max", "max_x": its extremes; "smooth": the smoothed value at `x`, or None; "nan": [[x, "NaN" or "Infinity" or

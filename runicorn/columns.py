@@ -60,8 +60,8 @@ class Group:
 
     def extend(self, rows, ts, steps, columns):
         """Append rows; `columns` is {name: array('d')} for every metric of the group."""
-        self.ts_sorted = self.ts_sorted and _goes_on(self.ts, ts)
-        self.steps_sorted = self.steps_sorted and _goes_on(self.steps, steps)
+        self.ts_sorted = self.ts_sorted and ascending(ts, self.ts)
+        self.steps_sorted = self.steps_sorted and ascending(steps, self.steps)
         self.rows.extend(rows)
         self.ts.extend(ts)
         try:
@@ -81,9 +81,9 @@ class Group:
         return other
 
 
-def _goes_on(before, more):
-    """Whether `more` is ascending and does not begin below the end of `before`."""
-    return not more or (not before or before[-1] <= more[0]) and (len(more) == 1 or more == sorted(more))
+def ascending(values, before=()):
+    """Whether `values` never go down and do not begin below the end of `before` (sequences of numbers, no NaN)."""
+    return not values or (not before or before[-1] <= values[0]) and (len(values) == 1 or list(values) == sorted(values))
 
 
 class Table:

@@ -5,13 +5,13 @@ import math
 import os
 import threading
 import time
-from array import array
 from bisect import bisect_left, bisect_right
 from statistics import median
 
 from runicorn import layout
-from runicorn.buckets import Curve, extremes, picture
-from runicorn.columns import Column, File, sample
+from runicorn.buckets import extremes, picture
+from runicorn.columns import File, sample
+from runicorn.curves import curve, in_order
 from runicorn.errors import DataError, UsageError
 from runicorn.events import event_row, sample_row
 
@@ -133,8 +133,7 @@ class Series:
             if stem != "events" or file.behind <= COARSE_BYTES:
                 self._samples.pop((rank, attempt), None)
             elif (rank, attempt) not in self._samples:
-                with open(file.path, "rb", buffering=0) as opened:
-                    self._samples[rank, attempt] = sample(lambda ranges: [_at(opened, *span) for span in ranges], file.position + file.behind)
+                self._samples[rank, attempt] = sample(lambda spans, path=file.path: _spans(path, spans), file.position + file.behind)
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -247,14 +246,12 @@ class Series:
         if not tables:
             return None, None
         shift = min(table.first_ts for _, table in self._tables(rank, stem)[0] if table.rows) if x == "relative" else 0.0
-        group = tables[0].where[metric]
-        if len(tables) == 1 and (x == "step" and group.steps_sorted or x in ("relative", "wall") and group.ts_sorted):
-            return Curve(group.steps if x == "step" else group.ts, group.columns[metric], shift), None
+        if len(tables) == 1 and in_order(tables[0].where[metric], x):
+            return curve(tables, metric, x, shift)
         state = [(id(table), table.rows) for table in tables]
         known = self._curves.pop((stem, metric, rank, x), None)
         if known is None or known[0] != state:
-            kept, dropped = _joined(tables, metric, x)
-            known = state, _curve(*kept, shift), _curve(*dropped, shift) if dropped[0] else None
+            known = state, *curve(tables, metric, x, shift)
         self._curves[stem, metric, rank, x] = known
         while len(self._curves) > CURVES_KEPT:
             del self._curves[next(iter(self._curves))]
@@ -275,16 +272,17 @@ class Series:
     def step_at(self, ts, rank=0):
         """Return the step of the last row at or before the second `ts` (Unix seconds) ends, or None before the first."""
         with self._lock:
-            found = [(group.ts[place - 1], group.steps[place - 1]) for _, table in self._tables(rank)[0] for group in table.groups()
-                     for place in [bisect_right(group.ts, math.floor(ts) + 0.9995)] if place]
-        return max(found)[1] if found else None
+            groups = [group for _, table in self._tables(rank)[0] for group in table.groups()]
+            places = [(group, bisect_right(group.ts, math.floor(ts) + 0.9995) - 1) for group in groups]
+            return max([(group.ts[place], group.steps[place]) for group, place in places if place >= 0], default=(None, None))[1]
 
     def time_of(self, step, rank=0):
         """Return the time (Unix seconds) at which `step`, or the first one after it, was logged (by the newest attempt that
         did), or None if no step reached it."""
         with self._lock:
             for _, table in reversed(self._tables(rank)[0]):
-                found = [group.ts[place] for group in table.groups() for place in [bisect_left(group.steps, step)] if place < len(group.steps)]
+                places = [(group, bisect_left(group.steps, step)) for group in table.groups()]
+                found = [group.ts[place] for group, place in places if place < len(group.steps)]
                 if found:
                     return min(found)
         return None
@@ -312,59 +310,15 @@ class Series:
         with self._lock:
             tables, _ = self._tables(rank, "system")
             names = dict.fromkeys(name for _, table in tables for name in table.where)
-            series = [{"metric": name, "rank": rank, **picture(self._curve(name, rank, "wall", "system")[0], lo, hi, buckets)} for name in names]
+            curves = {name: self._curve(name, rank, "wall", "system")[0] for name in names}
+            series = [{"metric": name, "rank": rank, **picture(curve, lo, hi, buckets)} for name, curve in curves.items()]
             files = [file for key, file in sorted(self._files.items()) if key[:2] == ("system", rank)]
         return {"now": _last_object(files[-1].path) if files else None, "series": series}
 
 
-def _joined(tables, metric, x):
-    """Return (xs, values) of the points that count and of those superseded; `tables` is ordered oldest first.
-
-    An older attempt's point is superseded when its step is at or beyond the first step at which a newer attempt logged
-    the same metric.
-    """
-    cut, pieces = math.inf, []
-    for table in reversed(tables):
-        group = table.where[metric]
-        values, xs = group.columns[metric].values, _xs(table, group, x)
-        keep = [step < cut for step in group.steps] if cut < math.inf else [True] * len(values)
-        pieces.append((xs, values, keep))
-        cut = min(cut, min(group.steps))
-    kept, dropped = ([], []), ([], [])
-    for xs, values, keep in reversed(pieces):
-        for place, held in enumerate(keep):
-            if xs[place] is not None:
-                into = kept if held else dropped
-                into[0].append(xs[place])
-                into[1].append(values[place])
-    return kept, dropped
-
-
-def _xs(table, group, x):
-    """Return x of each row of `group`: numbers, or None where a metric as x has no finite value yet."""
-    if not x.startswith("metric:"):
-        return group.steps if x == "step" else group.ts
-    other = table.where.get(x[len("metric:"):])
-    if other is None:
-        return [None] * len(group.rows)
-    values = other.columns[x[len("metric:"):]].values
-    places = range(len(values)) if other is group else [bisect_right(other.rows, row) - 1 for row in group.rows]
-    return [values[place] if place >= 0 and math.isfinite(values[place]) else None for place in places]
-
-
-def _curve(xs, values, shift):
-    """Return a Curve of these points, put in the order of x; points of equal x keep theirs."""
-    if any(later < earlier for earlier, later in zip(xs, xs[1:])):
-        order = sorted(range(len(xs)), key=xs.__getitem__)
-        xs, values = [xs[place] for place in order], [values[place] for place in order]
-    column = Column()
-    column.extend(array("d", values))
-    return Curve(array("q" if all(type(value) is int for value in xs) else "d", xs), column, shift)
-
-
-def _at(file, offset, length):
-    file.seek(offset)
-    return file.read(length)
+def _spans(path, spans):
+    with open(path, "rb", buffering=0) as file:
+        return [file.read(length) for offset, length in spans if file.seek(offset) >= 0]
 
 
 def _last_object(path):

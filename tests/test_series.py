@@ -1,13 +1,8 @@
 """Series over real run folders: attempts and ranks joined, pictures on every x, the older event shape, what grows."""
 
 import json
-import math
 
-import pytest
-
-from runicorn import columns
-from runicorn.errors import UsageError
-from runicorn.series import Series, best_rule
+from runicorn.series import Series
 
 
 def write(folder, name, *rows, start=1000.0):
@@ -31,8 +26,8 @@ def test_one_file(tmp_path):
     series = opened(tmp_path)
     facts = series.metrics()
     assert list(facts) == ["loss", "lr", "val/loss"]
-    assert facts["loss"] == {"points": 100, "first_step": 0, "last_step": 99, "last": 0.01, "last_ts": 1099.0, "attempts": [1], "ranks": [0],
-                             "best": {"min": (0.01, 99), "max": (1.0, 0)}}
+    assert facts["loss"] == {"points": 100, "first_step": 0, "last_step": 99, "last": 0.01, "last_ts": 1099.0,
+                             "attempts": [1], "ranks": [0], "best": {"min": (0.01, 99), "max": (1.0, 0)}}
     assert (series.rows, series.last_step, series.first_ts, series.last_ts, series.median_gap) == (101, 100, 1000.0, 1100.0, 1.0)
     picture = series.picture("loss")
     assert picture["exact"] and picture["x"] == list(range(100)) and picture["last"] == [1 / (step + 1) for step in range(100)]

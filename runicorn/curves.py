@@ -1,0 +1,109 @@
+"""One curve out of a run's attempts: on any x, in the order of x, with what a later attempt logged again set apart. Pure."""
+
+import math
+from array import array
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+from runicorn.columns import Column, ascending
+
+
+class Curve(NamedTuple):
+    """`xs`: ascending array of numbers; `column`: columns.Column of as many values; `shift`: subtracted from x when told."""
+
+    xs: array
+    column: Column
+    shift: float = 0.0
+
+    def x(self, place):
+        """Return the x to tell for the point at `place`."""
+        return round(self.xs[place] - self.shift, 6) if self.shift else self.xs[place]
+
+    def span(self, lo, hi):
+        """Return the places [first, end) of the points with lo <= x <= hi; None is no bound."""
+        first = 0 if lo is None else bisect_left(self.xs, lo + self.shift)
+        return first, max(first, len(self.xs) if hi is None else bisect_right(self.xs, hi + self.shift))
+
+
+def curve(tables, metric, x, shift=0.0):
+    """Return the Curve of a metric and the Curve of its superseded points (None without any).
+
+    tables: the columns.Table of each attempt that logged it, oldest first; x: "step", "relative" and "wall" (both by time,
+    `shift` makes the difference) or "metric:NAME". One attempt that is in order is shown as it stands, without a copy.
+    """
+    group = tables[0].where[metric]
+    if len(tables) == 1 and in_order(group, x):
+        return Curve(group.steps if x == "step" else group.ts, group.columns[metric], shift), None
+    kept, superseded = joined(tables, metric, x)
+    return _sorted(*kept, shift), _sorted(*superseded, shift) if len(superseded[0]) else None
+
+
+def in_order(group, x):
+    """Whether the rows of a columns.Group stand in the order of `x`."""
+    return group.steps_sorted if x == "step" else group.ts_sorted and x in ("relative", "wall")
+
+
+def joined(tables, metric, x):
+    """Return (xs, values) of the points that count and (xs, values) of those superseded, each in the order logged.
+
+    An older attempt's point is superseded when its step is at or beyond the first step at which a newer attempt logged
+    the same metric. Points without a finite x are left out.
+    """
+    cut, pieces = math.inf, []
+    for table in reversed(tables):
+        group = table.where[metric]
+        pieces.append(_cut(group.steps, group.steps_sorted, cut, _axis(table, group, x), group.columns[metric].values))
+        cut = min(cut, group.steps[0] if group.steps_sorted else min(group.steps))
+    pieces.reverse()
+    kept, superseded = ([piece[side] for piece in pieces] for side in (0, 1))
+    return _concatenated(kept), _concatenated(superseded)
+
+
+def _cut(steps, ordered, cut, xs, values):
+    """Return ((xs, values) of the steps below `cut`, (xs, values) of the others)."""
+    if ordered:
+        place = bisect_left(steps, cut)
+        return (xs[:place], values[:place]), (xs[place:], values[place:])
+    below = [step < cut for step in steps]
+    return _chosen(xs, values, below), _chosen(xs, values, [not is_below for is_below in below])
+
+
+def _chosen(xs, values, wanted):
+    return (array(held.typecode, [value for value, keep in zip(held, wanted) if keep]) for held in (xs, values))
+
+
+def _concatenated(pieces):
+    pieces = [tuple(piece) for piece in pieces]
+    kind = "q" if all(xs.typecode == "q" for xs, _ in pieces) else "d"
+    xs, values = array(kind), array("d")
+    for more_xs, more_values in pieces:
+        xs.extend(more_xs if more_xs.typecode == kind else array(kind, more_xs))
+        values.extend(more_values)
+    if kind == "q" or math.isfinite(sum(xs)):
+        return xs, values
+    return tuple(_chosen(xs, values, list(map(math.isfinite, xs))))
+
+
+def _axis(table, group, x):
+    """Return x of each row of `group` (array); for a metric as x its value in the row, else its last one before, else NaN."""
+    if not x.startswith("metric:"):
+        return group.steps if x == "step" else group.ts
+    name = x[len("metric:"):]
+    other = table.where.get(name)
+    if other is None:
+        return array("d", [math.nan]) * len(group.rows)
+    values = other.columns[name].values
+    if other is group:
+        return values
+    places = (bisect_right(other.rows, row) - 1 for row in group.rows)
+    return array("d", [values[place] if place >= 0 else math.nan for place in places])
+
+
+def _sorted(xs, values, shift):
+    """Return the Curve of these points in the order of x; points of equal x keep theirs."""
+    if not ascending(xs):
+        order = sorted(range(len(xs)), key=xs.__getitem__)
+        xs, values = (array(held.typecode, [held[place] for place in order]) for held in (xs, values))
+    column = Column()
+    column.extend(values)
+    return Curve(xs, column, shift)
