@@ -17,6 +17,7 @@ KEEPALIVE_SECONDS = 30
 WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no more
 PACKET_BYTES = 64 << 10
 OUTPUT_LIMIT = system_ssh.OUTPUT_LIMIT
+CHANNEL_PAUSES = (0.1, 0.3, None)
 JUMPS = 8                   # more than this is a loop in the SSH config
 
 # One host to log in at. name: as the user calls it; hostname: after ~/.ssh/config; auth: key, agent, password or hop (a jump host:
@@ -343,7 +344,14 @@ class Remote:
 
     def _channel(self, timeout):
         with _told(self._ssh, f"a channel at {self._target.name}"):
-            channel = self._transport.open_session(window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout)
+            for patience in CHANNEL_PAUSES:
+                try:
+                    channel = self._transport.open_session(window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout)
+                    break
+                except self._ssh.ChannelException:
+                    if patience is None:
+                        raise
+                    time.sleep(patience)    # MaxSessions: the session closed a moment ago may still count
         channel.settimeout(timeout)
         return channel
 

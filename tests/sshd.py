@@ -92,10 +92,8 @@ class Sshd:
 
     def stop(self):
         """End the server and all of its sessions."""
-        if self._process.poll() is None:
-            sessions = self.sessions()
-            self._process.kill()
-            kill(sessions)
+        kill(self.sessions())       # before their parent, which reaps them
+        self._process.kill()
         self._process.wait()
 
     def restart(self):
@@ -121,7 +119,6 @@ def kill(processes):
             process.kill()
         except psutil.NoSuchProcess:
             pass        # ended between the look and the kill
-    psutil.wait_procs(processes, timeout=5)
 
 
 def make_key(path, passphrase="", kind="ed25519"):

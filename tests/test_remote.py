@@ -1,0 +1,214 @@
+"""Connecting to a real sshd: host keys, streams, commands, a second line, and what is said when it fails."""
+
+import base64
+import socket
+import subprocess
+import threading
+
+import pytest
+from asking import AskingServer
+from sshd import Sshd, free_port, make_key
+
+from runicorn import hostkeys, remote, settings
+from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
+
+
+def connect(server, home, ask=None, **changes):
+    return remote.connect(settings.checked(server.connection(**changes)), ask, home=home)
+
+
+def test_a_key_file_opens_sftp_and_everything_is_counted(sshd, home, tmp_path):
+    sshd.trusted_in(home)
+    (tmp_path / "far" / "hello.txt").write_text("hello")
+    stages = []
+    line = remote.connect(settings.checked(sshd.connection()), home=home, log=lambda stage, text: stages.append(stage))
+    client = line.open_sftp()
+    assert client.realpath(".") == str(tmp_path / "far") and client.read_file("hello.txt") == b"hello"
+    assert stages == ["name", "port", "banner", "host_key", "login"] and "OpenSSH" in line.banner
+    assert line.bytes_sent > client.sent and line.bytes_received > client.received > 0
+    assert line.host_key["fingerprint"] == hostkeys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
+    assert line.alive
+    line.close()
+    assert not line.alive
+
+
+def test_an_unknown_host_key_is_asked_about_once_and_then_known(sshd, home):
+    questions = []
+
+    def trust(question):
+        questions.append(question)
+        return "yes"
+    connect(sshd, home, trust).close()
+    connect(sshd, home, trust).close()
+    question, = questions
+    assert question["kind"] == "host_key" and question["fingerprint"].startswith("SHA256:") and question["key_type"] == "ssh-ed25519"
+    assert f"[127.0.0.1]:{sshd.port} " in (home / "known_hosts").read_text()
+
+
+@pytest.mark.parametrize("ask", [None, lambda question: None, lambda question: ""])
+def test_without_a_yes_nobody_logs_in(sshd, home, ask):
+    with pytest.raises(HostKeyError, match="is not known.*SHA256:"):
+        connect(sshd, home, ask)
+    assert not (home / "known_hosts").exists() and "Accepted" not in sshd.log.read_text()
+
+
+def test_a_changed_host_key_stops_and_shows_both(sshd, home):
+    sshd.trusted_in(home)
+    old = hostkeys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
+    sshd.new_host_key()
+    new = hostkeys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
+    with pytest.raises(HostKeyError) as caught:
+        connect(sshd, home, ask=lambda question: pytest.fail("a changed key is never a question"))
+    assert old in str(caught.value) and new in str(caught.value) and "ssh-keygen -R" in str(caught.value)
+    assert caught.value.code == "host_key_changed"
+
+
+def test_the_users_own_known_hosts_hashed_and_revoked(sshd, home):
+    name = f"[127.0.0.1]:{sshd.port}"
+    key = " ".join(sshd.host_key.read_text().split()[:2])
+    ssh = home.parent / ".ssh"
+    ssh.mkdir()
+    (ssh / "known_hosts").write_text(f"* {key}\n")
+    connect(sshd, home).close()
+    (ssh / "known_hosts").write_text(f"* {key}\n@revoked {name} {key}\n")
+    with pytest.raises(HostKeyError, match="revoked"):
+        connect(sshd, home)
+
+
+def test_of_two_host_keys_the_known_kind_is_used(tmp_path, home):
+    (tmp_path / "sshd").mkdir()
+    make_key(tmp_path / "sshd" / "ecdsa", kind="ecdsa")
+    with Sshd(tmp_path / "sshd", extra=[f"HostKey {tmp_path / 'sshd' / 'ecdsa'}"]) as server:
+        home.mkdir()
+        key = " ".join((tmp_path / "sshd" / "ecdsa.pub").read_text().split()[:2])
+        (home / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {key}\n")
+        line = connect(server, home)
+        assert line.host_key["type"].startswith("ecdsa")
+        line.close()
+
+
+@pytest.mark.parametrize("principal, known", [("127.0.0.1", True), ("elsewhere", False)])
+def test_a_host_certificate_of_a_trusted_authority_needs_no_question(tmp_path, home, principal, known):
+    folder = tmp_path / "sshd"
+    with Sshd(folder) as server:
+        authority = make_key(tmp_path / "authority")
+        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "gpu", "-n", principal, str(server.host_key)],
+                       check=True, capture_output=True)
+        with (folder / "sshd_config").open("a") as file:
+            file.write(f"HostCertificate {folder / 'host_key-cert.pub'}\n")
+        server.restart()
+        home.mkdir()
+        public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
+        (home / "known_hosts").write_text(f"@cert-authority [127.0.0.1]:* {public}\n")
+        if known:
+            connect(server, home).close()
+        else:
+            with pytest.raises(HostKeyError, match="not known"):
+                connect(server, home)
+
+
+def test_commands_run_with_input_both_outputs_and_a_status(sshd, home):
+    line = connect(sshd.trusted_in(home), home)
+    assert line.exec_allowed is None and line.probe_exec() is True
+    data = bytes(range(256)) * 8000
+    assert line.run("cat; echo oh >&2; exit 3", data) == (3, data, b"oh\n")
+    assert line.run("true", b"x" * 3_000_000)[0] == 0       # a command that does not want its input
+    with pytest.raises(LineError, match="did not answer"):
+        line.run("sleep 30", timeout=0.5)
+    line.close()
+
+
+def test_sftp_only_with_chroot_denies_commands_and_works(tmp_path, home):
+    (tmp_path / "far" / "experiments").mkdir(parents=True)
+    jail = ["Match User *", "  ForceCommand internal-sftp", "  AllowTcpForwarding no"]
+    with Sshd(tmp_path / "sshd", extra=jail, ChrootDirectory="/var") as server:
+        line = connect(server.trusted_in(home), home)
+        assert line.probe_exec() is False and line.exec_allowed is False
+        assert "log" in [name for name, _ in line.open_sftp().listdir("/")]
+        line.close()
+
+
+def test_one_session_at_a_time(tmp_path, home):
+    with Sshd(tmp_path / "sshd", MaxSessions=1) as server:
+        line = connect(server.trusted_in(home), home)
+        client = line.open_sftp()
+        with pytest.raises(RemoteError, match="said no"):
+            line.open_sftp()
+        assert line.alive and client.realpath("/") == "/"
+        client.close()
+        assert line.probe_exec() is True
+        line.close()
+
+
+def test_a_server_without_sftp(tmp_path, home):
+    with Sshd(tmp_path / "sshd", Subsystem="other /bin/true") as server:
+        line = connect(server.trusted_in(home), home)
+        with pytest.raises(RemoteError, match="offers no SFTP"):
+            line.open_sftp()
+        line.close()
+
+
+def test_a_second_line_asks_nobody(sshd, home):
+    line = connect(sshd.trusted_in(home), home)
+    other = line.second()
+    line.close()
+    assert other.alive and other.open_sftp().realpath(".") == str(sshd.home)
+    other.close()
+
+
+def test_a_cut_line_is_noticed_by_every_stream(sshd, home):
+    line = connect(sshd.trusted_in(home), home)
+    client = line.open_sftp()
+    sshd.cut()
+    with pytest.raises(LineError):
+        client.realpath(".")
+    with pytest.raises(LineError):
+        line.run("true")
+    line.close()
+
+
+def test_a_stranger_is_refused_and_the_key_is_named(sshd, home, tmp_path):
+    stranger = make_key(tmp_path / "stranger")
+    with pytest.raises(LoginError, match="tried: key .*stranger.*takes publickey"):
+        connect(sshd.trusted_in(home), home, key=str(stranger))
+    assert sshd.log.read_text().count("Connection closed by authenticating user") <= 1
+
+
+def test_nobody_listens(home):
+    connection = {"name": "x", "host": "127.0.0.1", "port": free_port(), "auth": "key"}
+    with pytest.raises(LineError, match="Connection refused.*firewall"):
+        remote.connect(settings.checked(connection), home=home)
+
+
+def test_an_unknown_name(home):
+    with pytest.raises(LineError, match="no-such-host.invalid is not known") as caught:
+        remote.connect(settings.checked({"host": "no-such-host.invalid"}), home=home)
+    assert caught.value.code == "name"
+
+
+@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n", b"\x00" * 5000, b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff"])
+def test_something_that_is_no_ssh_server(home, greeting):
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def greet():
+        line, _ = listener.accept()
+        line.sendall(greeting)
+        line.close()
+    threading.Thread(target=greet, daemon=True).start()
+    with pytest.raises(LineError, match="did not answer as an SSH server"):
+        remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
+    listener.close()
+
+
+def test_old_servers_that_speak_only_sha1_are_explained(tmp_path, home):
+    with Sshd(tmp_path / "sshd", KexAlgorithms="diffie-hellman-group14-sha1") as server, pytest.raises(RemoteError, match="paramiko<5"):
+        connect(server, home)
+
+
+def test_a_command_refused_outright(home):
+    with AskingServer() as server:
+        line = remote.connect(settings.checked(server.connection()), secrets={"password": "open sesame"}, home=server.trusted_in(home) and home)
+        with pytest.raises(DeniedError, match="runs no commands"):
+            line.run("true")
+        assert line.exec_allowed is False and line.open_sftp().realpath(".") == "/"
+        line.close()
