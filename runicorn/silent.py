@@ -1,6 +1,5 @@
 """A run that records nothing: disabled, another rank, or a root that can't be written. Every call works as on a real one."""
 
-import tempfile
 from pathlib import Path
 
 from runicorn.mappings import Config, Summary
@@ -24,6 +23,7 @@ class SilentRun:
     def dir(self):
         """A temporary folder (Path), made when asked for, so that a script's checkpoints have a place."""
         if self._folder is None:
+            import tempfile         # here: it is heavy, and few runs are silent
             self._folder = Path(tempfile.mkdtemp(prefix="runicorn-"))
         return self._folder
 
