@@ -22,8 +22,8 @@ function build(node, classes, attributes, children) {
     node.setAttribute("class", classes.join(" "));
   }
   for (const [name, value] of Object.entries(attributes || {})) {
-    if (name === "class" && classes.length && value) {
-      node.setAttribute("class", `${classes.join(" ")} ${value}`);
+    if (name === "class") {
+      node.setAttribute("class", [...classes, value].filter(Boolean).join(" "));
     } else {
       setAttribute(node, name, value);
     }
@@ -55,7 +55,7 @@ export function svg(tag, attributes, ...children) {
 
 /** One of the drawings in index.html, by name ("running", "x", "gear" …), as decoration: give its control a label. */
 export function icon(name, extra) {
-  return svg("svg.ic", {class: extra, "aria-hidden": "true"}, svg("use", {href: `#i-${name}`}));
+  return svg(`svg.ic.i-${name}`, {class: extra, "aria-hidden": "true"}, svg("use", {href: `#i-${name}`}));
 }
 
 /** Replace all children of `node`; returns the node. */

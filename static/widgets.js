@@ -91,29 +91,33 @@ export function ask(title, body, buttons) {
   });
 }
 
-/** Show `content()` (nodes, or null for nothing) beside `node` while the pointer or the focus rests on it. */
-export function tooltip(node, content) {
-  let timer = 0;
-  let box = null;
+/** Show `content(part)` (nodes, or null for nothing) beside the part of `node` that matches `selector` while the pointer rests on it. */
+export function tooltip(node, content, selector) {
+  let [timer, box, over] = [0, null, null];
   const hide = () => {
     clearTimeout(timer);
     box?.remove();
-    box = null;
+    [box, over] = [null, null];
   };
   const show = () => {
-    hide();
-    const inside = node.isConnected && content();
+    const inside = over?.isConnected && content(over);
     if (inside) {
       box = h("div.tip", {role: "tooltip"}, inside);
       document.body.append(box);
-      place(box, node);
+      place(box, over);
     }
   };
-  node.addEventListener("pointerenter", () => { timer = setTimeout(show, TIP_DELAY); });
+  node.addEventListener("pointerover", (event) => {
+    const part = event.target.closest(selector);
+    if (part !== over) {
+      hide();
+      over = part;
+      timer = part ? setTimeout(show, TIP_DELAY) : 0;
+    }
+  });
   node.addEventListener("pointerleave", hide);
-  node.addEventListener("focus", show);
-  node.addEventListener("blur", hide);
-  node.addEventListener("click", hide);
+  node.addEventListener("pointerdown", hide);
+  node.addEventListener("wheel", hide, {passive: true});
   return node;
 }
 

@@ -1,0 +1,47 @@
+// Choosing columns and grouping of the run list.
+
+import {columnTitle, offeredColumns} from "./columns.js";
+import {fill, h} from "./dom.js";
+import {menu, popover} from "./widgets.js";
+import {known, t} from "./words.js";
+
+const GROUPS = ["project", "name", "connection", "state", "user", "tag"];
+const MOST = 300;                // boxes drawn at once; the search finds the others
+
+/** The column chooser at `anchor`. chosen: ids; offered: the answer's columns; pick(ids | null) is called at every change. */
+export function chooseColumns(anchor, {chosen, offered, pick}) {
+  let ids = [...chosen];
+  const all = offeredColumns(offered);
+  const list = h("div.cols");
+  const search = h("input.inp", {type: "search", placeholder: t("runs.findColumn"), "aria-label": t("runs.findColumn"), oninput: () => draw()});
+  const change = (id, on) => {
+    ids = on ? [...ids, id] : ids.filter((other) => other !== id && !(id === "main" && other === "spark"));
+    if (on && id === "main" && !ids.includes("spark")) {
+      ids.splice(ids.length - 1, 0, "spark");
+    }
+    pick(ids);
+  };
+  const name = (id) => columnTitle(id).filter(Boolean).join("/").replace(`${t("runs.config")}/`, "");
+  const box = (id) => h("label", {}, h("input.tick", {type: "checkbox", checked: ids.includes(id), disabled: id === "name", onchange: (event) => change(id, event.target.checked)}), h("span.cut", {title: name(id)}, name(id)));
+  const part = (title, members) => (members.length ? [h("h3", {}, title), members.map(box)] : null);
+  const draw = () => {
+    const fits = (id) => name(id).toLowerCase().includes(search.value.toLowerCase());
+    fill(list, part(t("runs.colsBasic"), all.basics.filter(fits)), part(t("runs.colsSummary"), all.summary.filter(fits).slice(0, MOST)), part(t("runs.colsConfig"), all.config.filter(fits).slice(0, MOST)));
+  };
+  draw();
+  let close = () => null;
+  close = popover(anchor, h("div.chooser", {}, search, list, h("div.rowf", {}, h("button.link", {type: "button", onclick: () => { close(); pick(null); }}, t("runs.colsReset")), h("span.grow"),
+    h("button.btn", {type: "button", onclick: () => close()}, t("common.done")))), {right: true, label: t("runs.columns")});
+}
+
+/** The words of a grouping. */
+export function groupLabel(group) {
+  return !group ? t("runs.groupNone") : group.includes(".") ? group.slice(group.indexOf(".") + 1) : known(`runs.col.${group}`);
+}
+
+/** The menu of groupings. */
+export function chooseGroup(anchor, {group, offered, pick}) {
+  const keys = (offered?.config || []).slice(0, 30).map((name) => `config.${name}`);
+  const item = (one) => ({label: groupLabel(one), checked: one === group, run: () => pick(one)});
+  menu(anchor, [item(""), null, ...GROUPS.map(item), ...(keys.length ? [null, ...keys.map(item)] : [])]);
+}

@@ -1,0 +1,160 @@
+// The columns of the run list: which there are, how wide, how a row fills their cells.
+
+import {runHref} from "./address.js";
+import {fill, h, own, text} from "./dom.js";
+import {draw, sparkline} from "./spark.js";
+import {middle, reasonText, runState} from "./widgets.js";
+import {fmt, known, t} from "./words.js";
+
+const BASICS = ["state", "name", "project", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
+const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
+const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 62, step: 57, spark: 57, main: 54};
+const FIGURES = new Set(["started", "duration", "step", "main"]);
+const DROPPED = ["user", "config", "tags", "note", "project", "summary", "connection"];   // first to go where it is narrow
+const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i, /(^|[./_])(model|arch|optimizer|seed)$/i];
+const GOOD = [/acc(uracy)?$/i, /(f1|auc|map|bleu|reward|score)$/i];
+const NOT_FINITE = new Set(["NaN", "Infinity", "-Infinity"]);
+const LIVE = new Set(["running", "stalled", "checking"]);
+
+/** Columns shown when the reader chose none: the basics, one more summary value, two config keys worth comparing. */
+export function defaultColumns(offered, mainMetric) {
+  const summaries = (offered?.summary || []).filter((name) => name !== mainMetric);
+  const good = GOOD.map((form) => summaries.find((name) => form.test(name))).find(Boolean);
+  const keys = OFTEN.map((form) => (offered?.config || []).find((name) => form.test(name))).filter(Boolean).slice(0, 2);
+  return [...DEFAULTS, ...(good ? [`summary.${good}`] : []), ...keys.map((name) => `config.${name}`)];
+}
+
+/** All columns there are: {basics, summary, config} lists of ids. */
+export function offeredColumns(offered) {
+  return {basics: BASICS.filter((id) => id !== "spark"), summary: (offered?.summary || []).map((name) => `summary.${name}`), config: (offered?.config || []).map((name) => `config.${name}`)};
+}
+
+/** [small upper line, name] of a column's head. */
+export function columnTitle(id, mainMetric) {
+  if (id === "spark") {
+    return ["", ""];
+  }
+  if (id === "main" && mainMetric) {
+    return splitName(mainMetric);
+  }
+  if (id.startsWith("summary.")) {
+    return splitName(id.slice(8));
+  }
+  if (id.startsWith("config.")) {
+    return [t("runs.config"), id.slice(7)];
+  }
+  return ["", known(`runs.col.${id}`)];
+}
+
+function splitName(name) {
+  const at = name.lastIndexOf("/");
+  return at > 0 ? [name.slice(0, at), name.slice(at + 1)] : ["", name];
+}
+
+export function columnWidth(id, widths) {
+  return widths[id] || WIDTHS[id] || (id.startsWith("config.") ? Math.max(50, Math.min(96, 12 + 6 * columnTitle(id)[1].length)) : 68);
+}
+
+/** Leave out columns, the least needed first, until `room` px suffice. */
+export function fitting(ids, room, widths) {
+  const kept = [...ids];
+  const size = () => kept.reduce((sum, id) => sum + columnWidth(id, widths), 28);
+  for (const kind of DROPPED) {
+    while (size() > room) {
+      const at = kept.findLastIndex((id) => id === kind || id.startsWith(`${kind}.`));
+      if (at < 0) {
+        break;
+      }
+      kept.splice(at, 1);
+    }
+  }
+  return kept;
+}
+
+/** Seconds a run has taken by now; a live one goes on counting from when its row was read. */
+export function runtime(row) {
+  return LIVE.has(row.state) && row.readAt ? row.duration + Date.now() / 1000 - row.readAt : row.duration;
+}
+
+function once(cell, sign, build) {
+  if (cell.sign !== sign) {
+    cell.sign = sign;
+    fill(cell, build());
+  }
+}
+
+function tagsCell(cell, row) {
+  once(cell, JSON.stringify(row.tags), () => {
+    const rest = row.tags.length - 1;
+    return h("div.chips", {title: row.tags.join("\n")}, row.tags.slice(0, 1).map((tag) => h("span.chip", {}, own(tag))), rest > 0 ? h("span.plus", {}, `+${rest}`) : null);
+  });
+}
+
+function valueCell(cell, value, format) {
+  const words = value === undefined || value === null ? "–" : format(value);
+  cell.classList.toggle("none", words === "–");
+  cell.classList.toggle("bad", value === "NaN");
+  cell.title = words === "–" ? t("runs.notLogged") : typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
+  text(cell, words);
+}
+
+function mainCell(cell, row) {
+  valueCell(cell, row.main?.value, fmt.value);
+  if (row.main) {
+    const best = row.main.best ? `\n${t("runs.best", {value: fmt.value(row.main.best.value), step: row.main.best.step})}` : "";
+    cell.title = `${row.main.metric} ${row.main.value}${best}`;
+  }
+}
+
+function sparkCell(cell, row) {
+  const share = LIVE.has(row.state) && row.total ? row.step / row.total : 1;
+  const sign = `${row.spark?.join()}|${share.toFixed(2)}|${row.state}`;
+  if (cell.sign !== sign) {
+    cell.sign = sign;
+    const node = cell.firstElementChild || cell.appendChild(sparkline());
+    draw(node, row.spark, {share, live: row.state === "running"});
+  }
+}
+
+function nameCell(cell, row) {
+  once(cell, `${row.key}|${row.name}`, () => h("a", {href: runHref(row.key), tabIndex: -1, title: `${row.project}/${row.name}\n${row.id}`}, middle(row.name)));
+}
+
+function plain(value) {
+  return (cell, row) => {
+    const words = value(row) || "";
+    cell.title = words;
+    once(cell, words, () => own(words));
+  };
+}
+
+const CELLS = {
+  state: (cell, row) => once(cell, `${row.state}|${reasonText(row.reason)}`, () => {
+    const node = runState(row.state);
+    node.append(h("span.vh", {}, `: ${reasonText(row.reason)}`));
+    return node;
+  }),
+  name: nameCell,
+  project: plain((row) => row.project),
+  connection: plain((row) => (row.connection === "local" ? t("runs.local") : row.connection_name)),
+  user: plain((row) => row.user),
+  note: plain((row) => row.note),
+  tags: tagsCell,
+  started: (cell, row) => { text(cell, fmt.when(row.started)); cell.title = fmt.full(row.started); },
+  duration: (cell, row) => { text(cell, fmt.duration(runtime(row))); },
+  step: (cell, row) => { text(cell, fmt.int(row.step)); },
+  spark: sparkCell,
+  main: mainCell,
+};
+
+/** One column as the table wants it: {id, width, numeric, sort, edge, title, small, paint(cell, row)}. */
+export function column(id, {mainMetric, widths, rows = []}) {
+  const [small, title] = columnTitle(id, mainMetric);
+  const given = id.startsWith("config.") || id.startsWith("summary.");
+  const format = id.startsWith("config.") ? fmt.given : fmt.value;
+  const words = given && rows.some((row) => typeof row.values?.[id] === "string" && !NOT_FINITE.has(row.values[id]));
+  return {
+    id, small, title, width: columnWidth(id, widths), numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note" ? null : id,
+    paint: CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
+  };
+}

@@ -1,0 +1,148 @@
+// Curves of the ticked runs beside the list; with nothing ticked, those of the run under the cursor.
+
+import * as api from "./api.js";
+import {compareHref, runHref} from "./address.js";
+import {fill, h, icon} from "./dom.js";
+import {colourOf, setTicked, state, stroke, tick} from "./store.js";
+import {menu, middle} from "./widgets.js";
+import {t} from "./words.js";
+
+const MOST_CHARTS = 3;
+const MOST_RUNS = 24;            // more curves than colours and dashes say nothing
+const BUCKETS = 240;
+const FAVOURITES = [/^val(id(ation)?)?\/.*acc/i, /acc(uracy)?$/i, /^val(id(ation)?)?\/loss$/i, /(^|[/_])(lr|learning_rate)$/i];
+
+/** Which metrics are drawn: the main ones of the runs, then what people look at, then any. Pure. */
+export function pickMetrics(rows, offered, most = MOST_CHARTS) {
+  const main = rows.map((row) => row.main?.metric).filter(Boolean);
+  const liked = FAVOURITES.map((form) => offered.find((name) => form.test(name))).filter(Boolean);
+  return [...new Set([...main, ...liked, ...offered])].slice(0, most);
+}
+
+function swatch(slot, off) {
+  const {colour, dash} = stroke(slot);
+  return h("i.sw", {class: `k${colour} ${off ? "off" : ["", "dash", "dots"][dash.length ? (dash[0] > 2 ? 1 : 2) : 0]}`, "aria-hidden": "true"});
+}
+
+export class Curves {
+  /** close(): the reader shut the panel. */
+  constructor(close) {
+    this.head = h("div.hd");
+    this.legend = h("ul.lg");
+    this.place = h("div.charts");
+    this.node = h("aside.panel", {"aria-label": t("runs.curves")}, this.head, this.legend, this.place);
+    this.close = close;
+    this.charts = new Map();     // metric -> {chart, figure}
+    this.hidden = new Set();
+    this.rows = [];
+    this.preview = false;
+    this.turn = 0;
+  }
+
+  /** rows: those ticked, or the one under the cursor when preview. offered: metric names of the listed runs. */
+  show(rows, offered, preview) {
+    this.rows = rows.slice(0, MOST_RUNS);
+    this.metrics = pickMetrics(this.rows, offered);
+    this.preview = preview;
+    this.drawHead(rows.length);
+    this.drawLegend();
+    return this.load();
+  }
+
+  drawHead(count) {
+    const shut = h("button.btn.bare.sq", {type: "button", title: t("runs.hideCurves"), "aria-label": t("runs.hideCurves"), onclick: this.close}, icon("x"));
+    if (!count || this.preview) {
+      fill(this.head, h("b.cut", {}, t(count ? "runs.underCursor" : "runs.noneTicked")), h("span.grow"), shut);
+      return;
+    }
+    const more = h("button.btn.bare.sq", {type: "button", "aria-label": t("common.more"), title: t("common.more"), "aria-haspopup": "menu", onclick: () => this.menu(more)}, icon("more"));
+    fill(this.head, h("b", {}, t("runs.ticked", {n: state.ticked.length})), h("a.btn.pri", {href: compareHref(state.ticked)}, t("top.compare")), h("span.grow"),
+      h("button.btn.bare", {type: "button", onclick: () => setTicked([])}, t("runs.clear")), more, shut);
+  }
+
+  menu(anchor) {
+    const hide = async (hidden) => {
+      await Promise.all(state.ticked.map((key) => api.patch(api.runPath(key), {hidden})));
+      setTicked([]);
+    };
+    const exports = this.rows.length === 1 ? [{label: t("runs.exportCsv"), href: `/api/export${api.parameters({run: this.rows[0].key, format: "csv"})}`, download: ""}] : [];
+    menu(anchor, [{label: t("runs.hideTicked"), icon: "eyeoff", run: () => hide(true)}, {label: t("runs.unhideTicked"), icon: "eye", run: () => hide(false)}, ...exports], {right: true});
+  }
+
+  drawLegend() {
+    fill(this.legend, this.rows.map((row) => {
+      const off = this.hidden.has(row.key);
+      const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: row.name});
+      const eye = h("button.btn.bare.eye", {type: "button", "aria-label": label, title: label, "aria-pressed": String(off), onclick: () => this.toggle(row.key)}, icon(off ? "eyeoff" : "eye"));
+      const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: row.name}), title: t("runs.untick", {name: row.name}), onclick: () => tick(row.key, false)}, icon("x"));
+      return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off), h("a.nm.cut", {href: runHref(row.key), title: `${row.name}\n${row.id}`}, middle(row.name)), h("span.grow"),
+        this.preview ? null : [eye, drop]);
+    }));
+  }
+
+  toggle(key) {
+    if (!this.hidden.delete(key)) {
+      this.hidden.add(key);
+    }
+    this.drawLegend();
+    this.feed();
+  }
+
+  async load() {
+    const turn = ++this.turn;
+    if (!this.rows.length || !this.metrics.length) {
+      this.drop(() => true);
+      fill(this.place, h("p.hint", {}, this.rows.length ? t("runs.nothingLogged") : t("runs.tickHint")));
+      return;
+    }
+    const answer = await api.get("/api/series", {run: this.rows.map((row) => row.key), metric: this.metrics, buckets: BUCKETS, smooth: 0.6});
+    if (turn === this.turn) {
+      this.series = answer.series;
+      await this.feed();
+    }
+  }
+
+  async feed() {
+    const {Chart} = await import("./charts.js");
+    const wanted = this.metrics.filter((metric) => this.series.some((one) => one.metric === metric && one.m));
+    this.drop((metric) => !wanted.includes(metric));
+    for (const metric of wanted) {
+      if (!this.charts.has(metric)) {
+        const figure = h("figure.chart");
+        this.charts.set(metric, {figure, chart: null});
+        this.place.append(figure);
+      }
+    }
+    const figures = wanted.map((metric) => this.charts.get(metric).figure);
+    if (figures.some((figure, i) => this.place.children[i] !== figure) || this.place.children.length !== figures.length) {
+      fill(this.place, figures.length ? figures : h("p.hint", {}, t("runs.nothingLogged")));
+    }
+    for (const metric of wanted) {
+      const held = this.charts.get(metric);
+      held.chart ||= new Chart(held.figure, {title: metric, compact: true});
+      held.chart.setData(this.dressed(metric));
+    }
+  }
+
+  /** The series of one metric with each run's name and colour. */
+  dressed(metric) {
+    const rows = new Map(this.rows.map((row) => [row.key, row]));
+    return this.series.filter((one) => one.metric === metric && rows.has(one.run) && !this.hidden.has(one.run))
+      .map((one) => ({...one, label: rows.get(one.run).name, ...stroke(colourOf(one.run))}));
+  }
+
+  drop(unwanted) {
+    for (const [metric, {chart, figure}] of this.charts) {
+      if (unwanted(metric)) {
+        chart?.destroy();
+        figure.remove();
+        this.charts.delete(metric);
+      }
+    }
+  }
+
+  destroy() {
+    this.turn += 1;
+    this.drop(() => true);
+  }
+}

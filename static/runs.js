@@ -1,0 +1,489 @@
+// The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the address.
+
+import {change as changeAddress, query, queryText, splitList} from "./address.js";
+import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
+import {column, columnTitle, defaultColumns, fitting, runtime} from "./columns.js";
+import {Curves} from "./curves.js";
+import {announce, fill, h, icon, text} from "./dom.js";
+import {editRun} from "./edit.js";
+import {filterBox} from "./filterbox.js";
+import {RunList} from "./list.js";
+import {Selection} from "./selection.js";
+import {drawSide} from "./side.js";
+import {arrange} from "./slices.js";
+import {colourOf, recall, remember, setTicked, state, watch} from "./store.js";
+import {Table} from "./table.js";
+import {prefer} from "./topbar.js";
+import {empty, popover, reasonText, tooltip} from "./widgets.js";
+import {fmt, known, t} from "./words.js";
+
+const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
+const PREVIEW = 150;             // ms the cursor must rest before its run's curves are fetched
+const MOST_WATCHED = 30;         // running runs whose news this page asks for
+const LIVE = ["running", "stalled", "checking"];
+const SAID = 5000;               // ms a remark stays in the foot
+
+const now = () => performance.now() / 1000;
+
+class RunsPage {
+  constructor(root) {
+    this.root = root;
+    this.query = query();
+    this.folded = new Set();
+    this.movedAt = -STILL;
+    this.abort = new AbortController();
+    this.columnIds = this.query.cols ? splitList(this.query.cols) : recall("lastColumns", null) || defaultColumns(null, null);
+    if (this.query.ticked) {
+      setTicked(splitList(this.query.ticked));
+    }
+    this.list = new RunList(this);
+    this.selection = new Selection(this);
+    this.build();
+    this.listen();
+    this.table.setLines(arrange(20, null));
+    this.setColumns();
+    this.list.restart();
+  }
+
+  // ------------------------------------------------------------ building
+
+  build() {
+    this.table = new Table(this.hooks());
+    this.side = h("nav.side", {"aria-label": t("runs.projects")});
+    this.curves = new Curves(() => this.showCurves(false));
+    this.notice = h("div");
+    this.fresh = h("button.btn.fresh", {type: "button", hidden: true, onclick: () => this.letIn()});
+    const middle = h("div.mid", {}, this.buildTools(), this.notice, h("div.holder", {}, this.fresh, this.table.node), this.buildFoot());
+    this.root.classList.add("runs");
+    fill(this.root, this.side, middle, this.curves.node);
+    this.showCurves(recall("curves", true));
+  }
+
+  buildTools() {
+    const button = (kind, run, ...content) => h(`button.btn${kind}`, {type: "button", "aria-haspopup": "dialog", onclick: (event) => run(event.currentTarget)}, content);
+    this.filter = filterBox(this.query.filter || "", (filter) => this.choose({filter}));
+    this.counts = h("span.counts.cut");
+    this.groupButton = button(".no-s", (at) => this.pickGroup(at));
+    this.curvesButton = button(".sq.show-curves", () => this.showCurves(true), icon("panel"));
+    this.curvesButton.title = t("runs.showCurves");
+    this.curvesButton.setAttribute("aria-label", t("runs.showCurves"));
+    return h("div.tools", {}, button(".only-s", (at) => this.openSide(at), icon("side"), t("runs.projects")), this.filter.node, this.counts, this.groupButton,
+      button("", (at) => this.pickColumns(at), icon("cols"), h("span.no-s", {}, t("runs.columns")), icon("dn")),
+      button(".no-s", (at) => this.saveView(at), t("runs.saveView")), this.curvesButton);
+  }
+
+  buildFoot() {
+    this.updated = h("span");
+    this.remark = h("span.warn");
+    const keys = [["j k", "move"], ["x", "tick"], ["c", "compare"], ["Enter", "open"], ["/", "filter"], ["?", "all"]];
+    return h("div.foot", {}, keys.map(([names, what]) => h("span.no-s", {}, names.split(" ").map((key) => h("kbd.kbd", {}, key)), t(`keys.${what}`))),
+      this.remark, h("span.grow"), this.updated);
+  }
+
+  hooks() {
+    return {
+      row: (index) => this.list.row(index),
+      group: (head) => this.groupWords(head.value),
+      ticked: (key) => state.ticked.includes(key),
+      colour: colourOf,
+      sort: (id) => this.sortBy(id),
+      tick: (index, on) => this.selection.tick(index, on),
+      range: (index) => this.selection.range(index),
+      allTicked: (on) => this.selection.all(on),
+      point: (index) => this.selection.moveTo(this.table.lines.lineOf(index), {reveal: false}),
+      fold: (value) => this.fold(value),
+      resize: (id, px) => this.resize(id, px),
+      seen: () => this.seen(),
+    };
+  }
+
+  listen() {
+    const {signal} = this.abort;
+    document.addEventListener("keydown", (event) => this.selection.pressed(event), {signal});
+    this.table.node.addEventListener("pointermove", () => { this.movedAt = now(); }, {signal});
+    this.table.node.addEventListener("pointerleave", () => { this.movedAt = -STILL; }, {signal});
+    this.table.body.addEventListener("dblclick", (event) => this.doubleClicked(event), {signal});
+    this.unwatch = watch(() => this.storeChanged());
+    this.clock = setInterval(() => this.everySecond(), 1000);
+    this.resized = new ResizeObserver(() => this.setColumns());
+    this.resized.observe(this.table.node);
+    tooltip(this.table.body, (target) => this.tip(target), "td.c-state");
+  }
+
+  // ------------------------------------------------------------ what the list asks of its page
+
+  parameters() {
+    const {filter, sort, project, name, connection, tag, group, hidden} = this.query;
+    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : 0, spark: 1, column: this.columnIds.filter((id) => id.includes("."))};
+  }
+
+  byTime() {
+    return this.parameters().sort === "-started" && !this.query.group;
+  }
+
+  held() {
+    return now() - this.movedAt < STILL;
+  }
+
+  scrolled() {
+    return this.table.node.scrollTop > 0;
+  }
+
+  range() {
+    const [first, last] = this.table.sight();
+    const rows = [];
+    for (let line = first; line <= last; line += 1) {
+      const at = this.table.lines.at(line);
+      if (at.row !== undefined) {
+        rows.push(at.row);
+      }
+    }
+    return rows.length ? [rows[0], rows.at(-1)] : [0, 0];
+  }
+
+  /** The first answer of another question: columns nobody chose depend on what the runs hold. */
+  first(answer) {
+    this.filter.clear();
+    fill(this.notice);
+    this.selection.reset();
+    this.table.node.scrollTop = 0;
+    this.mainMetric = sharedMetric(answer.runs);
+    if (!this.query.cols) {
+      const ids = defaultColumns(answer.columns, this.mainMetric);
+      const more = ids.some((id) => id.includes(".") && !this.columnIds.includes(id));
+      this.columnIds = ids;
+      remember("lastColumns", ids);
+      if (more) {
+        this.list.reload();
+      }
+    }
+    this.setColumns();
+  }
+
+  failed(error) {
+    if (error.code === "unreachable") {
+      return;                    // the bar above the page says so
+    }
+    if (error.status === 400 && this.query.filter) {
+      this.filter.fail({message: error.message, at: error.body?.at ?? error.body?.error?.at});
+      return;
+    }
+    fill(this.notice, h("div.banner.bad", {role: "alert"}, icon("failed", "bad"), h("span.grow", {}, t("runs.failedToRead", {message: error.message})),
+      h("button.btn", {type: "button", onclick: () => this.list.restart()}, t("common.retry"))));
+  }
+
+  /** An answer is here: lines, counts, tree, empty states, curves. */
+  arrived(answer) {
+    fill(this.notice);
+    this.table.setLines(arrange(this.list.total, this.query.group ? answer.groups || null : null, this.folded));
+    this.drawCounts(answer);
+    this.drawSide(answer);
+    this.drawEmpty(answer);
+    this.selection.follow();
+    this.fresh.hidden = !this.list.waiting;
+    fill(this.fresh, icon("up"), t("runs.new", {n: this.list.waiting}));
+    this.drawCurves();
+    this.everySecond();
+  }
+
+  // ------------------------------------------------------------ drawing
+
+  drawCounts(answer) {
+    const some = answer.matched !== answer.total;
+    fill(this.counts, h("b", {}, fmt.int(answer.matched)), " ", some ? t("runs.ofTotal", {n: answer.total}) : t("runs.count", {n: answer.matched}),
+      answer.running ? t("runs.countRunning", {n: answer.running}) : null);
+    fill(this.groupButton, t("runs.group", {what: groupLabel(this.query.group)}), icon("dn"));
+  }
+
+  drawSide(answer) {
+    const parts = {query: this.query, answer, store: state, saved: this.saved(), forget: (view) => this.forget(view), again: () => this.drawSide(answer)};
+    drawSide(this.side, parts);
+    if (this.opened?.isConnected) {
+      drawSide(this.opened, parts);
+    }
+  }
+
+  drawEmpty(answer) {
+    const {filter, project, connection, tag, hidden} = this.query;
+    const nothing = answer.total === 0 && !filter && !project && !connection && !tag && !hidden;
+    this.root.classList.toggle("bare", nothing);
+    this.welcome?.remove();
+    this.welcome = nothing ? this.root.appendChild(welcome()) : null;
+    this.nobody?.remove();
+    this.nobody = !nothing && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
+  }
+
+  setColumns() {
+    const widths = recall("widths", {});
+    const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, this.table.node.clientWidth || 1000, widths);
+    const rows = [...this.list.slices.rows.values()].slice(0, 50);
+    const columns = ids.map((id) => column(id, {mainMetric: this.mainMetric, widths, rows}));
+    const sign = JSON.stringify([columns, this.parameters().sort, state.language]);
+    if (sign !== this.columnSign) {
+      this.columnSign = sign;
+      this.table.setColumns(columns, this.parameters().sort);
+    }
+    this.storeChanged();
+  }
+
+  showCurves(on) {
+    remember("curves", on);
+    this.root.classList.toggle("no-panel", !on);
+    this.curvesButton.hidden = on;
+    this.drawCurves();
+  }
+
+  async drawCurves() {
+    if (!recall("curves", true) || !this.list.answer || !this.curves.node.offsetWidth) {
+      return;
+    }
+    const here = new Map([...this.list.slices.rows.values()].map((row) => [row.key, row]));
+    this.known = new Map([...(this.known || []), ...here]);
+    const ticked = state.ticked.map((key) => this.known.get(key) || strange(key));
+    const under = this.selection.row;
+    const rows = ticked.length ? ticked : under ? [under] : [];
+    await this.curves.show(rows, this.list.answer.columns?.metrics || [], !ticked.length).catch((error) => console.info(`runicorn: curves: ${error.message}`));
+  }
+
+  storeChanged() {
+    if (this.table.all) {
+      this.table.all.indeterminate = state.ticked.length > 0;
+      this.table.all.checked = false;
+    }
+    const ticks = state.ticked.join("\n");
+    if (ticks !== this.ticks) {
+      this.ticks = ticks;
+      changeAddress({ticked: state.ticked});
+      this.drawCurves();
+    }
+    this.table.paint();
+  }
+
+  everySecond() {
+    if (document.hidden || !this.list.heard) {
+      return;
+    }
+    text(this.updated, t("runs.updated", {age: fmt.age(Date.now() / 1000 - Math.max(this.list.heard, state.heard))}));
+    const at = this.table.columns.findIndex((one) => one.id === "duration");
+    for (const tr of this.table.drawn.values()) {
+      const row = tr.key && this.list.row(tr.index);
+      if (row && at >= 0) {
+        text(tr.parts[at], fmt.duration(runtime(row)));
+      }
+    }
+  }
+
+  tip(cell) {
+    const tr = cell.closest("tr");
+    const row = this.list.row(tr.index);
+    return row && !tr.group ? [h("div.hd", {}, [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, row.step == null ? null : t("runs.atStep", {n: row.step})].filter(Boolean).join(" · ")),
+      h("div", {}, reasonText(row.reason)), row.error ? h("div.bad", {}, row.error) : null] : null;
+  }
+
+  /** A short remark in the foot. */
+  say(words) {
+    text(this.remark, words);
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => text(this.remark, ""), SAID);
+  }
+
+  // ------------------------------------------------------------ choices
+
+  /** Put choices into the address and ask anew. */
+  choose(values) {
+    changeAddress(values, {push: !("filter" in values)});
+    this.addressed();
+  }
+
+  sortBy(id) {
+    const present = this.parameters().sort;
+    const falls = present.startsWith("-");
+    const first = ["name", "project", "connection", "user", "tags", "state"].includes(id) ? id : `-${id}`;
+    this.choose({sort: present.replace(/^-/, "") !== id ? first : falls ? id : `-${id}`});
+  }
+
+  pickGroup(anchor) {
+    chooseGroup(anchor, {group: this.query.group || "", offered: this.list.answer?.columns, pick: (group) => { this.folded.clear(); this.choose({group}); }});
+  }
+
+  pickColumns(anchor) {
+    const pick = (ids) => {
+      this.columnIds = ids || defaultColumns(this.list.answer?.columns, this.mainMetric);
+      changeAddress({cols: ids});
+      this.query = query();
+      this.setColumns();
+      this.list.reload();
+    };
+    chooseColumns(anchor, {chosen: this.columnIds, offered: this.list.answer?.columns, pick});
+  }
+
+  resize(id, px) {
+    const widths = {...recall("widths", {})};
+    if (px) {
+      widths[id] = px;
+    } else {
+      delete widths[id];
+    }
+    remember("widths", widths);
+    this.setColumns();
+  }
+
+  fold(value) {
+    if (!this.folded.delete(value)) {
+      this.folded.add(value);
+    }
+    this.table.setLines(arrange(this.list.total, this.list.answer.groups, this.folded));
+  }
+
+  groupWords(value) {
+    const {group} = this.query;
+    const words = group === "state" ? known(`state.${value}`, {}, value) : group === "connection" && value === "local" ? t("runs.local") : value;
+    return [group.includes(".") ? `${columnTitle(group)[1]} ` : "", words === "" || words == null ? t("runs.groupEmpty") : String(words)];
+  }
+
+  openSide(anchor) {
+    this.opened = h("nav.side.popped", {"aria-label": t("runs.projects")});
+    popover(anchor, this.opened, {label: t("runs.projects")});
+    this.drawSide(this.list.answer || {});
+  }
+
+  saved() {
+    return state.settings?.preferences?.views || [];
+  }
+
+  saveView(anchor) {
+    const name = h("input.inp", {placeholder: t("runs.viewName"), "aria-label": t("runs.viewName"), maxlength: 80, value: this.query.filter || this.query.project || "", autofocus: true});
+    let close = () => null;
+    const save = (event) => {
+      event.preventDefault();
+      if (name.value.trim()) {
+        const {ticked, ...rest} = query();
+        prefer({views: [...this.saved().filter((view) => view.name !== name.value.trim()), {name: name.value.trim(), query: queryText(rest)}]});
+        close();
+        announce(t("runs.viewSaved"));
+        this.drawSide(this.list.answer);
+      }
+    };
+    close = popover(anchor, h("form.editor", {onsubmit: save}, h("span.tiny.m3", {}, t("runs.saveViewHow")), name, h("div.rowf.end", {}, h("button.btn.pri", {type: "submit"}, t("common.save")))), {right: true, label: t("runs.saveView")});
+  }
+
+  forget(view) {
+    prefer({views: this.saved().filter((other) => other.name !== view.name)});
+    this.drawSide(this.list.answer);
+  }
+
+  // ------------------------------------------------------------ acts
+
+  focusFilter() {
+    this.filter.focus();
+  }
+
+  edit(line, first) {
+    const cell = this.table.cellOf(line, first === "note" ? "note" : "tags") || this.table.cellOf(line, "name");
+    const row = this.list.row(this.table.lines.at(line).row);
+    if (cell && row) {
+      editRun(cell, row, (answer) => { this.list.replace(answer); this.table.paint(); }, first);
+    }
+  }
+
+  doubleClicked(event) {
+    const cell = event.target.closest(".c-tags, .c-note");
+    const tr = cell?.closest("tr");
+    if (tr && !tr.group) {
+      this.edit(this.table.lines.lineOf(tr.index), cell.classList.contains("c-note") ? "note" : "tags");
+    }
+  }
+
+  /** The cursor moved: with nothing ticked, show its run's curves when it rests. */
+  moved() {
+    clearTimeout(this.previewing);
+    if (!state.ticked.length) {
+      this.previewing = setTimeout(() => this.drawCurves(), PREVIEW);
+    }
+  }
+
+  letIn() {
+    this.table.node.scrollTop = 0;
+    this.list.letIn();
+  }
+
+  seen() {
+    if (this.list.answer && this.list.total) {
+      this.list.seen(...this.range()).then((came) => came && this.table.paint());
+    }
+  }
+
+  // ------------------------------------------------------------ what app.js calls
+
+  topics() {
+    const [first, last] = this.range();
+    const live = [];
+    for (let index = first; index <= last && live.length < MOST_WATCHED; index += 1) {
+      const row = this.list.row(index);
+      if (row && LIVE.includes(row.state)) {
+        live.push(`run:${row.key}`);
+      }
+    }
+    return ["runs", ...new Set([...live, ...state.ticked.slice(0, MOST_WATCHED).map((key) => `run:${key}`)])];
+  }
+
+  update(changed) {
+    if (!changed || [...changed].some((topic) => topic === "runs" || topic.startsWith("run:"))) {
+      this.list.rung();
+    }
+    if ((!changed || changed.has("connections") || changed.has("settings")) && this.list.answer) {
+      this.drawSide(this.list.answer);
+    }
+  }
+
+  addressed() {
+    this.query = query();
+    this.filter.set(this.query.filter || "");
+    if (this.query.cols) {
+      this.columnIds = splitList(this.query.cols);
+    }
+    if (this.list.answer) {
+      this.drawSide(this.list.answer);
+    }
+    this.list.restart();
+  }
+
+  unmount() {
+    this.abort.abort();
+    this.unwatch();
+    clearInterval(this.clock);
+    clearTimeout(this.previewing);
+    clearTimeout(this.saying);
+    this.resized.disconnect();
+    this.table.destroy();
+    this.curves.destroy();
+    this.list.destroy();
+  }
+}
+
+/** The metric all rows have as their main one, else null. */
+function sharedMetric(rows) {
+  const names = new Set(rows.map((row) => row.main?.metric).filter(Boolean));
+  return names.size === 1 ? [...names][0] : null;
+}
+
+/** A ticked run that is not among the listed ones: its key says its name. */
+function strange(key) {
+  const parts = key.split("/");
+  return {key, name: parts.at(-2) || key, id: parts.at(-1)};
+}
+
+function welcome() {
+  return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")), h("pre", {}, "pip install runicorn\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
+    h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
+    h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "), h("span.mono", {}, "runicorn demo")));
+}
+
+function noMatch(filtered) {
+  return empty(t("runs.noMatch"), filtered ? [h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples"))] : null,
+    h("p", {}, h("a.btn", {href: "/"}, t("runs.showAll"))));
+}
+
+export function mount(root) {
+  return new RunsPage(root);
+}

@@ -1,0 +1,108 @@
+// A long list held in slices: which rows are here, which to ask for, and where rows and group heads stand. Pure.
+
+export const BLOCK = 50;         // rows a request brings: one screen and a bit
+
+/** Rows of a list of `total`, fetched by blocks. fetchBlock(offset, limit) resolves to an answer with `runs` and `matched`. */
+export class Slices {
+  constructor(fetchBlock) {
+    this.fetchBlock = fetchBlock;
+    this.rows = new Map();       // index -> row
+    this.fresh = new Map();      // block -> generation it was fetched in
+    this.flying = new Map();     // block -> promise
+    this.generation = 0;
+    this.total = null;
+    this.skew = 0;               // rows that came in above the ones shown and wait to be let in
+    this.last = null;            // the newest answer
+  }
+
+  row(index) {
+    return this.rows.get(index);
+  }
+
+  indexOf(key) {
+    for (const [index, row] of this.rows) {
+      if (row.key === key) {
+        return index;
+      }
+    }
+    return -1;
+  }
+
+  /** What is here is old from now on; it stays shown until its block was fetched again. */
+  outdate() {
+    this.generation += 1;
+  }
+
+  /** Fetch the blocks of rows first … last that are missing or old. Resolves to true when something new came. */
+  async want(first, last) {
+    const end = Math.max(first, this.total === null ? last : Math.min(last, this.total - 1));
+    const asked = [];
+    for (let block = Math.floor(first / BLOCK); block <= Math.floor(end / BLOCK); block += 1) {
+      if (this.fresh.get(block) !== this.generation) {
+        asked.push(this.flying.get(block) || this.load(block));
+      }
+    }
+    await Promise.all(asked);
+    return asked.length > 0;
+  }
+
+  load(block) {
+    const generation = this.generation;
+    const promise = this.fetchBlock(block * BLOCK + this.skew, BLOCK).then((answer) => {
+      this.keep(block, answer);
+      this.fresh.set(block, generation);
+    }).finally(() => this.flying.delete(block));
+    this.flying.set(block, promise);
+    return promise;
+  }
+
+  keep(block, answer) {
+    this.last = answer;
+    this.total = Math.max(0, answer.matched - this.skew);
+    answer.runs.forEach((row, i) => this.rows.set(block * BLOCK + i, row));
+    for (let index = block * BLOCK + answer.runs.length; index < (block + 1) * BLOCK; index += 1) {
+      this.rows.delete(index);
+    }
+  }
+}
+
+/**
+ * Where rows and group heads stand. groups: null or [{value, count}] in row order; collapsed: Set of values.
+ * Returns {count, at(line) -> {row} | {group}, lineOf(row) -> line, -1 if folded away}.
+ */
+export function arrange(total, groups, collapsed = new Set()) {
+  if (!groups) {
+    return {count: total, at: (line) => ({row: line}), lineOf: (row) => row};
+  }
+  const heads = [];
+  let [line, row] = [0, 0];
+  for (const group of groups) {
+    const folded = collapsed.has(group.value);
+    heads.push({...group, line, row, folded});
+    line += 1 + (folded ? 0 : group.count);
+    row += group.count;
+  }
+  const last = (fits) => {       // the last head that fits, by halving
+    let [low, high] = [0, heads.length - 1];
+    while (low < high) {
+      const half = Math.ceil((low + high) / 2);
+      if (fits(heads[half])) {
+        low = half;
+      } else {
+        high = half - 1;
+      }
+    }
+    return heads[low];
+  };
+  return {
+    count: line,
+    at(wanted) {
+      const head = last((one) => one.line <= wanted);
+      return head.line === wanted ? {group: head} : {row: head.row + wanted - head.line - 1};
+    },
+    lineOf(wanted) {
+      const head = last((one) => one.row <= wanted);
+      return head.folded ? -1 : head.line + 1 + wanted - head.row;
+    },
+  };
+}

@@ -1,0 +1,257 @@
+// The windowed table: of thousands of rows only those in sight are in the document. Knows columns and lines, not runs' meaning.
+
+import {fill, h, icon} from "./dom.js";
+import {stroke} from "./store.js";
+import {bones} from "./widgets.js";
+import {fmt, t} from "./words.js";
+
+const ROW = 26;                  // px, --row in style.css
+const OVERSCAN = 10;             // rows drawn beyond both edges, so that a fast wheel shows no gap
+const HEAD = 36;                 // px, the sticky head covers this much of the scroller
+const NARROWEST = 36;            // px a column can be dragged to
+
+/**
+ * hooks: {row(index), group(head) -> text, ticked(key), colour(key), sort(id, other way), tick(index, on), range(index), open(index), point(index),
+ *         fold(group), allTicked(on), resize(id, px), seen(first, last), tip(cell, row)}.
+ */
+export class Table {
+  constructor(hooks) {
+    this.hooks = hooks;
+    this.columns = [];
+    this.lines = {count: 0, at: () => ({}), lineOf: () => -1};
+    this.cursor = -1;            // a line
+    this.drawn = new Map();      // line -> tr
+    this.spare = [];
+    this.asked = false;
+    this.build();
+  }
+
+  build() {
+    this.columnGroup = h("colgroup");
+    this.head = h("thead");
+    this.above = h("tbody", {"aria-hidden": "true"}, h("tr.gap", {}, h("td")));
+    this.body = h("tbody");
+    this.below = h("tbody", {"aria-hidden": "true"}, h("tr.gap", {}, h("td")));
+    this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"}, this.columnGroup, this.head, this.above, this.body, this.below);
+    this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.paint()}, this.table);
+    this.body.addEventListener("click", (event) => this.clicked(event));
+    this.watch = new ResizeObserver(() => this.paint());
+    this.watch.observe(this.node);
+  }
+
+  /** columns as columns.js makes them; sort: "-started" and the like. */
+  setColumns(columns, sort) {
+    this.columns = columns;
+    this.flexible = columns.find((column) => column.id === "name");
+    const wide = columns.reduce((sum, column) => sum + column.width, 28);
+    this.table.style.minWidth = `${wide}px`;
+    const col = (width) => { const node = h("col"); node.style.width = width; return node; };
+    fill(this.columnGroup, col("28px"), columns.map((column) => col(column === this.flexible ? "auto" : `${column.width}px`)));
+    fill(this.head, h("tr", {}, this.headTick(), columns.map((column, i) => this.headCell(column, columns[i - 1], sort))));
+    this.spare = [];
+    this.drawn.clear();
+    fill(this.body);
+    this.paint();
+  }
+
+  headTick() {
+    this.all = h("input.tick", {type: "checkbox", "aria-label": t("runs.tickAll"), title: t("runs.tickAll"), onchange: () => this.hooks.allTicked(this.all.checked)});
+    return h("th.tk", {scope: "col"}, this.all);
+  }
+
+  headCell(column, before, sort) {
+    const on = column.sort && sort.replace(/^-/, "") === column.sort;
+    const down = on && sort.startsWith("-");
+    const edge = edged(column, before);
+    const label = [column.small ? h("small.cut", {}, column.small) : null, h("span.hn.cut", {}, on ? icon(down ? "down" : "up") : null, column.title)];
+    return h("th", {scope: "col", class: [column.numeric ? "num" : "", edge ? "b" : "", `c-${kind(column.id)}`].join(" "), title: [column.small, column.title].filter(Boolean).join("/") || null,
+      "aria-sort": on ? (down ? "descending" : "ascending") : null},
+      column.sort ? h("button.hb", {type: "button", onclick: () => this.hooks.sort(column.sort)}, label) : label, this.handle(column));
+  }
+
+  handle(column) {
+    const start = (event) => {
+      event.preventDefault();
+      const [from, width] = [event.clientX, event.target.parentNode.offsetWidth];
+      const move = (moved) => this.hooks.resize(column.id, Math.max(NARROWEST, Math.round(width + moved.clientX - from)));
+      const end = () => { removeEventListener("pointermove", move); removeEventListener("pointerup", end); };
+      addEventListener("pointermove", move);
+      addEventListener("pointerup", end);
+    };
+    return h("span.handle", {"aria-hidden": "true", onpointerdown: start, ondblclick: () => this.hooks.resize(column.id, null)});
+  }
+
+  /** lines as arrange() makes them. */
+  setLines(lines) {
+    this.lines = lines;
+    this.paint();
+  }
+
+  /** Draw in the next frame what is in sight now. */
+  paint() {
+    if (!this.asked) {
+      this.asked = true;
+      requestAnimationFrame(() => { this.asked = false; this.paintNow(); });
+    }
+  }
+
+  sight() {
+    const first = Math.max(0, Math.floor(this.node.scrollTop / ROW) - OVERSCAN);
+    const last = Math.min(this.lines.count, Math.ceil((this.node.scrollTop + this.node.clientHeight - HEAD) / ROW) + OVERSCAN) - 1;
+    return [Math.min(first, Math.max(0, this.lines.count - 1)), last];
+  }
+
+  paintNow() {
+    if (!this.node.isConnected) {
+      return;
+    }
+    const [first, last] = this.sight();
+    for (const [line, tr] of this.drawn) {
+      if (line < first || line > last) {
+        this.drawn.delete(line);
+        this.spare.push(tr);
+      }
+    }
+    let at = this.body.firstChild;
+    for (let line = first; line <= last; line += 1) {
+      const tr = this.drawn.get(line) || this.take(line);
+      if (tr === at) {
+        at = at.nextSibling;
+      } else {
+        this.body.insertBefore(tr, at);
+      }
+      this.paintLine(tr, line);
+    }
+    while (at) {
+      const next = at.nextSibling;
+      at.remove();
+      at = next;
+    }
+    this.above.firstChild.style.height = `${first * ROW}px`;
+    this.below.firstChild.style.height = `${Math.max(0, this.lines.count - 1 - last) * ROW}px`;
+    this.table.setAttribute("aria-rowcount", this.lines.count + 1);
+    this.hooks.seen(first, last);
+  }
+
+  take(line) {
+    const tr = this.spare.pop() || this.makeRow();
+    this.drawn.set(line, tr);
+    return tr;
+  }
+
+  makeRow() {
+    const box = h("input.tick", {type: "checkbox", tabIndex: -1, onchange: () => this.hooks.tick(tr.index, box.checked)});
+    const cells = this.columns.map((column, i) => h("td", {role: "gridcell", class: [column.numeric ? "num" : "", edged(column, this.columns[i - 1]) ? "b" : "", `c-${kind(column.id)}`].join(" ")}));
+    const tr = h("tr", {role: "row"}, h("td.tk", {role: "gridcell"}, box), cells);
+    return Object.assign(tr, {box, parts: cells, index: -1});
+  }
+
+  paintLine(tr, line) {
+    const at = this.lines.at(line);
+    tr.id = `line-${line}`;
+    tr.setAttribute("aria-rowindex", line + 2);
+    tr.classList.toggle("cur", line === this.cursor);
+    if (at.group) {
+      this.paintGroup(tr, at.group);
+      return;
+    }
+    if (tr.group) {
+      this.ungroup(tr);
+    }
+    const row = this.hooks.row(at.row);
+    tr.index = at.row;
+    if (row) {
+      this.paintRow(tr, row);
+    } else if (tr.key !== null) {
+      tr.key = null;
+      tr.classList.remove("on");
+      tr.parts.forEach((cell, i) => { cell.sign = null; cell.title = ""; fill(cell, bones(1, [["62%", "78%", "46%", "70%"][(line + i) % 4]])); });
+    }
+  }
+
+  paintRow(tr, row) {
+    const ticked = this.hooks.ticked(row.key);
+    if (tr.key !== row.key) {
+      if (tr.key === null) {
+        tr.parts.forEach((cell) => fill(cell));
+      }
+      tr.key = row.key;
+      tr.box.setAttribute("aria-label", t("runs.tickOne", {name: row.name}));
+    }
+    tr.classList.toggle("on", ticked);
+    tr.setAttribute("aria-selected", String(ticked));
+    tr.box.checked = ticked;
+    tr.box.className = ticked ? `tick k${stroke(this.hooks.colour(row.key)).colour}` : "tick";
+    this.columns.forEach((column, i) => column.paint(tr.parts[i], row));
+  }
+
+  paintGroup(tr, group) {
+    const sign = `${group.value}|${group.count}|${group.folded}`;
+    if (tr.group !== sign) {
+      tr.group = sign;
+      tr.key = undefined;
+      tr.className = "grp";
+      fill(tr, h("td", {colSpan: this.columns.length + 1}, h("button.gb", {type: "button", "aria-expanded": String(!group.folded), onclick: () => this.hooks.fold(group.value)},
+        icon(group.folded ? "rt" : "dn"), h("b.cut", {}, this.hooks.group(group)), h("span.m3", {}, fmt.int(group.count)))));
+    }
+  }
+
+  ungroup(tr) {
+    tr.group = null;
+    tr.className = "";
+    fill(tr, h("td.tk", {role: "gridcell"}, tr.box), tr.parts);
+  }
+
+  clicked(event) {
+    const tr = event.target.closest("tr");
+    if (!tr || tr.group || event.target.closest("a, button, .pop")) {
+      return;
+    }
+    if (event.target.closest(".tk")) {
+      if (event.target !== tr.box) {
+        this.hooks.tick(tr.index, !tr.box.checked);
+      } else if (event.shiftKey) {
+        this.hooks.range(tr.index);
+      }
+    }
+    this.hooks.point(tr.index, event);
+  }
+
+  /** Put the cursor on a line and bring it into sight. */
+  moveTo(line, {reveal = true} = {}) {
+    this.cursor = Math.max(-1, Math.min(line, this.lines.count - 1));
+    this.node.setAttribute("aria-activedescendant", `line-${this.cursor}`);
+    if (reveal && this.cursor >= 0) {
+      const [top, view] = [this.cursor * ROW, this.node.clientHeight - HEAD];
+      if (top < this.node.scrollTop) {
+        this.node.scrollTop = top;
+      } else if (top + ROW > this.node.scrollTop + view) {
+        this.node.scrollTop = top + ROW - view + 12;
+      }
+    }
+    this.paint();
+  }
+
+  rowsInSight() {
+    return Math.max(1, Math.floor((this.node.clientHeight - HEAD) / ROW));
+  }
+
+  /** The cell of a column in the cursor's row, if it is drawn. */
+  cellOf(line, id) {
+    return this.drawn.get(line)?.parts?.[this.columns.findIndex((column) => column.id === id)];
+  }
+
+  destroy() {
+    this.watch.disconnect();
+  }
+}
+
+function kind(id) {
+  return id.includes(".") ? id.split(".")[0] : id;
+}
+
+/** A hairline stands only between identity, metrics and config. */
+function edged(column, before) {
+  const part = (id) => (id === "spark" || id === "main" || id.startsWith("summary.") ? "metrics" : id.startsWith("config.") ? "config" : "identity");
+  return before !== undefined && part(column.id) !== part(before.id);
+}
