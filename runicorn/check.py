@@ -12,6 +12,7 @@ from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number,
 STATES = ("running", "finished", "failed", "interrupted")
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
 STAMP = re.compile(rb"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d([+-]\d{4})?\] ")
+OLD_EXTRAS = ("global_step", "time", "stage")       # what Runicorn 0.4 to 0.7 put beside the metrics
 LONGEST = 64 << 20      # bytes; a longer line is no line
 
 Finding = namedtuple("Finding", "path line text wrong")
@@ -184,7 +185,7 @@ def check_events(folder, name):
         if row.get("type", "metrics") == "metrics":
             yield from check_data(n, row)
         elif row["type"] == "image" and not image_exists(folder, row):
-            yield n, f"image: the file {row.get('file', row.get('path'))!r:.100} is not here", True
+            yield n, f"image: {row.get('files')!r:.100} is not all here", True
 
 
 def check_data(n, row):
@@ -196,15 +197,15 @@ def check_data(n, row):
     step = row.get("step", data.get("global_step", data.get("step")))
     if step is not None and number(step) is None:
         yield n, f"step: is {step!r:.60}, not a number", True
+    extras = OLD_EXTRAS if "step" not in row else ()
     for metric, value in data.items():
-        if value is not None and number(value) is None:
+        if metric not in extras and value is not None and number(value) is None:
             yield n, f"metric: {metric!r:.60} is {value!r:.60}, not a number", True
 
 
 def image_exists(folder, row):
-    """Whether an event's image file is there; events that name none in a way we know are let be."""
-    file = row.get("file", row.get("path"))
-    return not isinstance(file, str) or (folder / file).is_file()
+    """Whether an event's image files are there."""
+    return all(isinstance(file, str) and (folder / file).is_file() for file in row.get("files", ()))
 
 
 def check_system(folder, name):

@@ -54,7 +54,7 @@ def runs(options):
         return
     if not found["runs"]:
         return print(f"no runs{' fit this filter' if options.filter else ' yet'}", file=sys.stderr)
-    headers = ["", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
+    headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
     for line in terminal.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
         terminal.say(line)
     if found["matched"] > len(found["runs"]):
@@ -65,7 +65,7 @@ def cells(row, columns):
     """Return a row of the table (list of str)."""
     main = row["main"]
     where = "" if row["connection"] == "local" else f"{row['connection']}:"
-    return [MARKS.get(row["state"], "?"), row["name"], row["project"], when(row["started"]),
+    return [f"{MARKS[row['state']]} {row['state']}", row["name"], row["project"], when(row["started"]),
             terminal.duration_text(row["duration"]) if row["duration"] is not None else "-", terminal.number_text(row["step"]),
             f"{main['metric']} {terminal.number_text(main['value'])}" if main else "-",
             *(terminal.number_text(row["values"].get(column)) for column in columns), where + row["id"]]
@@ -101,9 +101,9 @@ def show(options):
 
 def head(run):
     """Return the lines (list of str) that say what the run is and how it stands."""
-    reason = f" ({run['reason']['text']})" if run.get("reason") and run["reason"].get("text") else ""
+    reason = f" ({run['reason']['text']})" if run["reason"]["text"] != run["state"] else ""
     took = f", {terminal.duration_text(run['duration'])}" if run["duration"] is not None else ""
-    lines = [f"{run['project']} / {run['name']}   {run['key']}", f"{MARKS.get(run['state'], '?')} {run['state']}{reason}",
+    lines = [f"{run['project']} / {run['name']}   {run['key']}", f"{MARKS[run['state']]} {run['state']}{reason}",
              f"started {when(run['started'])}{took}, on {run.get('host') or '?'} by {run.get('user') or '?'}"]
     lines += [f"tags: {', '.join(run['tags'])}"] if run["tags"] else []
     lines += [f"note: {run['note']}"] if run.get("note") else []
