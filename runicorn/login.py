@@ -22,9 +22,17 @@ class Login:
         self.asked = False          # the server asked something that only the user could answer: no silent second login
         self.tried = []             # (method, what) refused by the server
         self._password_used = self._unanswered = False
+        self._agent = None
 
     def run(self):
         """Log in. Raises LoginError (refused, nobody answered, key missing) or LineError (cut meanwhile)."""
+        try:
+            self._all_steps()
+        finally:
+            if self._agent:
+                self._agent.close()
+
+    def _all_steps(self):
         offered = self._offered()
         allowed = METHODS[self.target.auth]
         for _ in range(STEPS):
@@ -80,12 +88,17 @@ class Login:
 
     def _agent_keys(self):
         try:
-            keys = self.ssh.Agent().get_keys()
+            keys = self._asked_agent()
         except (self.ssh.SSHException, OSError) as error:
             raise coded(LoginError(f"the SSH agent does not answer: {error}"), "agent") from error
         if not keys and self.target.auth == "agent":
             raise coded(LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file"), "agent")
         return list(keys)
+
+    def _asked_agent(self):
+        if self._agent is None:
+            self._agent = self.ssh.Agent()
+        return self._agent.get_keys()
 
     def _key_files(self):
         if self.target.keys:
@@ -118,7 +131,7 @@ class Login:
 
     def _quiet_agent(self):
         try:
-            return self.ssh.Agent().get_keys()
+            return self._asked_agent()
         except (self.ssh.SSHException, OSError):
             return ()           # the agent is only a convenience here; the passphrase is asked for instead
 

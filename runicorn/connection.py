@@ -1,0 +1,209 @@
+"""One connection at work: its settings, its secrets in memory, its sync in a thread, and the row that tells all of it."""
+
+import logging
+import logging.handlers
+import threading
+import time
+from pathlib import Path
+
+from runicorn import cache, doctor, layout, remote, settings, sync
+from runicorn.errors import BusyError, LineError, NotFoundError, RemoteError, RunicornError, SftpError
+
+LOG_BYTES, LOG_FILES = 1 << 20, 3
+STOP_SECONDS = 5
+# What a row tells when nothing is known yet; Sync.state() fills in the rest.
+ROW = {"state": "paused", "reason": {"code": "not_started", "text": "not started"}, "since": None, "last_news": None, "retry_at": None,
+       "runs": 0, "running": 0, "progress": None, "traffic": {"hour": 0, "rate": 0, "requests": 0}, "question": None, "owner": None,
+       "offer": None, "has_password": False, "rtt_ms": None, "source": None, "manifest_age": None}
+
+
+class Connection:
+    """The connection saved under a name. `secrets` is the dict of its password and passphrase, shared with whoever tested it."""
+
+    def __init__(self, saved, home, bell, questions, logger, secrets):
+        self.settings, self.secrets = saved, secrets
+        self.name, self.slug = saved["name"], layout.connection_slug(saved["name"])
+        self.folder = Path(home) / "cache" / self.slug
+        self.sync = None
+        self._home, self._bell, self._questions = home, bell, questions
+        self._log = logging.LoggerAdapter(logger, {"connection": self.name})
+        self._thread = None
+        self._refusal = None            # the error that ended the last login; nothing is tried until somebody acts
+        self._offer = None
+        self._stopping = threading.Event()
+
+    # -- at work
+
+    def start(self):
+        """Start syncing, or go on; a refused login is tried once more."""
+        self._refusal = None
+        if self._thread and self._thread.is_alive():
+            self.sync.resume()
+            self.sync.wake()
+            return
+        self._stopping.clear()
+        self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log)
+        self._thread = threading.Thread(target=self._run, name=f"sync {self.slug}", daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            self.sync.run()
+        except RunicornError as error:
+            self._refuse(error)
+        except Exception as error:      # a bug of ours must not end in silence: the row and the log tell it
+            self._log.exception("the sync ended by a mistake of its own")
+            self._refuse(RemoteError(f"the sync ended by a mistake of its own ({type(error).__name__}: {error}); see logs/sync.log"))
+
+    def pause(self):
+        """Hang up and rest, still holding the mirror."""
+        self._questions.withdraw(self.name)
+        if self.sync:
+            self.sync.pause()
+
+    def stop(self):
+        """Say that the thread must end; `join` waits for it."""
+        self._stopping.set()
+        self._questions.withdraw(self.name)
+        if self.sync:
+            self.sync.stop()
+
+    def join(self):
+        """Wait a few seconds for the thread to end."""
+        if self._thread:
+            self._thread.join(STOP_SECONDS)
+
+    def reconnect(self):
+        """Try at once, whatever went wrong before."""
+        self.start()
+
+    # -- the way there, as the sync thread walks it
+
+    def _connect(self):
+        """Log in for the sync. A refused login is remembered and never tried again by itself."""
+        if self._refusal:
+            raise self._refusal
+        self._still_wanted()
+        began = time.monotonic()
+        try:
+            line = remote.connect(self.settings, self._ask, self.secrets, self._home, log=self._passed)
+        except LineError:
+            raise                       # worth another try later
+        except RunicornError as error:
+            self._refuse(error)
+            raise
+        self._log.info("connected in %.1f s", time.monotonic() - began)
+        self._look_for_runs(line)
+        return line
+
+    def _still_wanted(self):
+        """Another process may have paused or removed the connection since."""
+        try:
+            saved = settings.connection(self._home, self.name)
+        except NotFoundError as error:
+            self._refuse(error)
+            raise
+        if not saved["enabled"] and self.sync:
+            self.settings = saved
+            self.sync.pause()
+            raise LineError("paused by the user in another window")
+
+    def _passed(self, stage, text):
+        self._log.info("%s: %s", stage, text)
+
+    def _ask(self, question):
+        self._log.info("waiting for the user: %s", question["kind"])
+        return self._questions.ask(self.name, question, stopping=self._stopping.is_set)
+
+    def _refuse(self, error):
+        self._refusal = error
+        self._log.warning("refused: %s", error)
+        self._bell.ring("connections")
+
+    def _look_for_runs(self, line):
+        """At the first sync of an empty or absent root, look where runs usually are and offer it."""
+        if (self.folder / cache.INDEX / "full.json").exists():
+            return
+        try:
+            client = line.open_sftp()
+            start = client.realpath(".")
+            root = doctor.expanded(self.settings["remote_root"], start)
+            self._offer = None if doctor.count_runs(client, root) else doctor.offers(client, root, start) or None
+            client.close()
+        except SftpError as error:
+            self._log.info("no look for other roots: %s", error)
+        if self._offer:
+            self._log.info("0 runs in %s; %s", root, "; ".join(f"{one['runs']} in {one['root']}" for one in self._offer))
+
+    # -- what is so
+
+    def row(self, offline=False):
+        """Return the connection's row (dict; never a secret)."""
+        known = self.sync.state() if self.sync else self._kept()
+        row = {**self.settings, **ROW, **{key: known[key] for key in ROW if key in known}}
+        row.update(slug=self.slug, folder=str(self.folder), has_password=bool(self.secrets.get("password")),
+                   offer=self._offer or known.get("offer"), question=self._questions.waiting(self.name))
+        for state, reason in self._overriding(row, offline):
+            row.update(state=state, reason=reason)
+        return row
+
+    def _overriding(self, row, offline):
+        """Yield (state, reason) of what we know better than the sync; the last one holds."""
+        if self._refusal:
+            code = getattr(self._refusal, "code", None) or "refused"
+            yield "refused", {**getattr(self._refusal, "values", {}), "code": code, "text": str(self._refusal)}
+        if row["question"]:
+            yield "waiting", {"code": f"question_{row['question']['kind']}", "text": row["question"]["prompt"]}
+        if not self.settings["enabled"]:
+            yield "paused", {"code": "paused", "text": "paused by you"}
+        if offline:
+            yield "offline", {"code": "offline_mode", "text": "offline: nothing is fetched"}
+
+    def _kept(self):
+        """Return what the index tells of a connection that is not at work in this process, and who else is at it."""
+        told = layout.read_json(self.folder / cache.INDEX / "live.json") or {}
+        kept = told.get("state") if isinstance(told.get("state"), dict) else {}
+        owner = self._owner()
+        if owner:
+            return {**kept, "owner": {"pid": owner, "ours": False}}
+        return {key: kept[key] for key in ("runs", "running", "last_news") if key in kept}
+
+    def _owner(self):
+        """Return the id of another process that holds the mirror, or None."""
+        mirror = cache.Mirror(self.folder)
+        if not (mirror.index / "lock").exists():
+            return None
+        try:
+            mirror.lock()
+        except BusyError:
+            return mirror.owner() or 0
+        except RunicornError:
+            return None         # a mirror we may not write: nobody's, as far as we can tell
+        mirror.unlock()
+        return None
+
+
+class _Clean(logging.Formatter):
+    """One line an event, no control characters from a server, no secret even if somebody wrote one into a message."""
+
+    def __init__(self, secrets):
+        super().__init__("%(asctime)s [%(connection)s] %(message)s")
+        self._secrets = secrets
+
+    def format(self, record):
+        text = super().format(record)
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
+        return "".join(c if c.isprintable() else ("\n    " if c == "\n" else " ") for c in text)
+
+
+def sync_log(home, secrets):
+    """Return the logger of HOME/logs/sync.log, rotated; `secrets()` gives the texts that must never be in it."""
+    folder = Path(home) / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(folder / "sync.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES,
+                                                   encoding="utf-8", delay=True)
+    handler.setFormatter(_Clean(secrets))
+    logger = logging.Logger("sync", logging.INFO)
+    logger.addHandler(handler)
+    return logger

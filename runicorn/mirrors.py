@@ -1,0 +1,353 @@
+"""The connections at work: start, pause, sync now, test, prompts, browsing, cache. What the pages and commands ask for by name."""
+
+import secrets
+import threading
+from pathlib import Path
+
+from runicorn import doctor, layout, quota, remote, settings
+from runicorn.connection import Connection, sync_log
+from runicorn.errors import BusyError, NotFoundError, UsageError
+from runicorn.questions import Questions
+
+LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
+TRIALS_KEPT = 20
+BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
+
+
+class Mirrors:
+    """All connections of a home. offline: show everything, open no line. cache_size: bytes all mirrors may take, None: by the disk."""
+
+    def __init__(self, home, bell, offline=False, cache_size=None):
+        self.home, self.bell, self.offline = Path(home), bell, offline
+        self.cache_size = cache_size
+        self.questions = Questions(bell)
+        self._lock = threading.RLock()
+        self._secrets = {}              # (host, port, user, auth, key) -> {"password", "passphrase"}; never written anywhere
+        self._connections = {}          # name -> Connection
+        self._trials = {}               # id -> Trial
+        self._browsing = None
+        self._stopping = threading.Event()
+        self._log = sync_log(self.home, self._secret_texts)
+        self._keeper = None
+        self._seen = None
+        self._reload()
+
+    # -- the connections
+
+    def list(self):
+        """Return the row of every connection, in the order they were added."""
+        with self._lock:
+            self._reload()
+            known = list(self._connections.values())
+        return [one.row(self.offline) for one in known]
+
+    def row(self, name):
+        """Return the row of one connection, by name or mirror folder. Raises NotFoundError."""
+        return self._get(name).row(self.offline)
+
+    def save(self, given, start=True, password=None, passphrase=None):
+        """Add or change a connection, and start it (again) unless `start` is false. Returns its row. Raises UsageError."""
+        given = {**given, "enabled": True} if start else given
+        saved = settings.save_connection(self.home, given)
+        self._remember(saved, password, passphrase)
+        with self._lock:
+            self._reload()
+        if start and not self.offline:
+            self._get(saved["name"]).start()
+        self.bell.ring("connections")
+        return self.row(saved["name"])
+
+    def remove(self, name, drop_cache=False):
+        """Forget a connection; its mirror stays viewable unless `drop_cache`. Raises NotFoundError."""
+        gone = self._get(name)
+        gone.stop()
+        gone.join()
+        settings.remove_connection(self.home, gone.name)
+        self._secrets.pop(_identity(gone.settings), None)
+        with self._lock:
+            self._reload()
+        if drop_cache:
+            quota.drop_mirror(gone.folder)
+        self.bell.ring("connections")
+        self.bell.ring("runs")
+
+    def start(self, name):
+        """Start a connection or let it go on; returns its row."""
+        return self._act(name, Connection.start, enabled=True)
+
+    def pause(self, name):
+        """Stop fetching until `start`; what is here stays viewable. Returns the row."""
+        return self._act(name, Connection.pause, enabled=False)
+
+    def reconnect(self, name):
+        """Try to connect now, also after a refused login. Returns the row."""
+        return self._act(name, Connection.reconnect, enabled=True)
+
+    def sync_now(self, name):
+        """Bring the mirror up to date now, also where the mode is manual. Returns the row."""
+        def act(one):
+            one.start()
+            one.sync.sync_now()
+        return self._act(name, act, enabled=True)
+
+    def verify(self, name):
+        """Compare whole files with the server's: {"files": compared, "refetched": n}. Blocks. Raises RemoteError, BusyError."""
+        one = self._get(name)
+        if not one.sync:
+            raise BusyError(f"{one.name} is not at work; start it first")
+        return one.sync.verify()
+
+    def start_all(self, only=None):
+        """Start every connection that is not paused, or those named in `only` whatever they are."""
+        for name in only or [row["name"] for row in self.list()]:
+            one = self._get(name)
+            if not self.offline and (only or one.settings["enabled"]):
+                self._act(name, Connection.start, enabled=True)
+        if not self._keeper:
+            self._keeper = threading.Thread(target=self._keep, name="mirrors", daemon=True)
+            self._keeper.start()
+
+    def stop(self):
+        """End every thread and line; waits a few seconds at most."""
+        self._stopping.set()
+        self.questions.withdraw()
+        known = list(self._connections.values())
+        for one in known:
+            one.stop()
+        self._hang_up()
+        for one in known:
+            one.join()
+        for handler in self._log.handlers:
+            handler.close()
+
+    def _act(self, name, action, enabled):
+        one = self._get(name)
+        if one.settings["enabled"] != enabled:
+            settings.save_connection(self.home, {"name": one.name, "enabled": enabled})
+            one.settings = {**one.settings, "enabled": enabled}
+        if not self.offline:
+            action(one)
+        self.bell.ring("connections")
+        return one.row(self.offline)
+
+    def _get(self, name):
+        with self._lock:
+            self._reload()
+            for one in self._connections.values():
+                if name in (one.name, one.slug):
+                    return one
+            known = ", ".join(map(repr, self._connections)) or "none"
+        raise NotFoundError(f"there is no connection {name!r} (known: {known}); add one with `runicorn config ssh add`")
+
+    def _reload(self):
+        """Follow config.json: connections added, changed or removed, by us or by another process."""
+        seen = _stamp(self.home / settings.CONFIG)
+        if seen == self._seen and seen is not None:
+            return
+        self._seen = seen
+        saved = {one["name"]: one for one in settings.connections(self.home)}
+        for name in [name for name in self._connections if name not in saved]:
+            self._connections.pop(name).stop()
+        kept, self._connections = self._connections, {}
+        for name, one in saved.items():
+            old = kept.get(name)
+            self._connections[name] = old if old and old.settings == one else self._made(one, old)
+
+    def _made(self, saved, old):
+        """Return the Connection for changed settings; one that was at work goes on with them."""
+        made = Connection(saved, self.home, self.bell, self.questions, self._log, self._secrets.setdefault(_identity(saved), {}))
+        if old and old.sync:
+            if {**old.settings, "enabled": None} == {**saved, "enabled": None}:
+                old.settings = saved
+                (old.start if saved["enabled"] else old.pause)()
+                return old
+            old.stop()
+            old.join()
+            if saved["enabled"] and not self.offline:
+                made.start()
+        return made
+
+    def _keep(self):
+        """Until stopped: notice what other processes changed, and keep the mirrors within their size."""
+        while not self._stopping.wait(LOOK_SECONDS):
+            before = set(self._connections)
+            with self._lock:
+                self._reload()
+            for name in set(self._connections) - before:
+                if not self.offline and self._connections[name].settings["enabled"]:
+                    self._connections[name].start()
+            if set(self._connections) != before:
+                self.bell.ring("connections")
+
+    # -- tests, prompts, browsing
+
+    def test(self, connection, password=None, passphrase=None):
+        """Begin to test a connection (a saved one's name, or a dict not saved yet). Returns the test's id (str)."""
+        wanted = self._wanted(connection, password, passphrase)
+        if self.offline:
+            raise UsageError("offline: connections are not tested; start the viewer without --offline")
+        trial = Trial(wanted, self)
+        with self._lock:
+            for old in list(self._trials)[:-TRIALS_KEPT]:
+                del self._trials[old]
+            self._trials[trial.id] = trial
+        trial.begin()
+        return trial.id
+
+    def test_state(self, test_id):
+        """Return how a test is going: {"id", "done", "ok", "lines", "question", "offer", "browse"}. Raises NotFoundError."""
+        if test_id not in self._trials:
+            raise NotFoundError(f"there is no test {test_id!r}; begin another")
+        return self._trials[test_id].state()
+
+    def answer(self, question_id, text):
+        """Answer a prompt; an empty or absent text refuses a host key. Raises NotFoundError when nobody waits for it any more."""
+        if not self.questions.answer(question_id, text):
+            raise NotFoundError("that question is no longer open; reconnect to be asked again")
+
+    def trust(self, question_id):
+        """Trust the host key that a question shows, for good. Raises NotFoundError."""
+        self.answer(question_id, "yes")
+
+    def browse(self, connection, path, password=None):
+        """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
+        wanted = self._wanted(connection, password)
+        with self._lock:
+            line = self._line_for(wanted)
+            try:
+                return doctor.browse(line["sftp"], path)
+            except OSError:
+                self._hang_up()
+                raise
+
+    def hosts(self):
+        """Return what ~/.ssh/config offers: [{"host", "hostname", "user", "port", "key", "jump"}]."""
+        return remote.hosts()
+
+    def _line_for(self, wanted):
+        kept = self._browsing
+        if kept and kept["identity"] == _identity(wanted) and kept["remote"].alive:
+            return kept
+        self._hang_up()
+        line = remote.connect(wanted, None, self._secrets_of(wanted), self.home)
+        timer = threading.Timer(BROWSE_SECONDS, self._hang_up)
+        timer.daemon = True
+        self._browsing = {"identity": _identity(wanted), "remote": line, "sftp": line.open_sftp(), "timer": timer}
+        timer.start()
+        return self._browsing
+
+    def _hang_up(self):
+        kept, self._browsing = self._browsing, None
+        if kept:
+            kept["timer"].cancel()
+            kept["remote"].close()
+
+    def _wanted(self, connection, password=None, passphrase=None):
+        given = self._get(connection).settings if isinstance(connection, str) else settings.checked(connection)
+        self._remember(given, password, passphrase)
+        return given
+
+    # -- secrets
+
+    def _secrets_of(self, connection):
+        with self._lock:
+            return self._secrets.setdefault(_identity(connection), {})
+
+    def _remember(self, connection, password, passphrase):
+        given = {"password": password, "passphrase": passphrase}
+        self._secrets_of(connection).update({kind: text for kind, text in given.items() if text})
+
+    def _secret_texts(self):
+        with self._lock:
+            return [text for held in self._secrets.values() for text in held.values() if len(text) > 2]
+
+    # -- runs
+
+    def want(self, key):
+        """Say that somebody opened the run `key`: it is fetched first."""
+        one, path = self._run(key)
+        if one and one.sync:
+            one.sync.want(path)
+
+    def peek(self, key, name, ranges):
+        """Return blocks of a run's file straight from the server: [bytes]; None where its connection is not at work."""
+        one, path = self._run(key)
+        return one.sync.peek(path, name, ranges) if one and one.sync else None
+
+    def drop(self, key):
+        """Delete a mirrored run from this machine; it is not fetched again until opened. Raises UsageError for a local run."""
+        one, path = self._run(key)
+        if not one:
+            raise UsageError(f"{key} is no mirrored run; runs of this machine are never deleted from here")
+        quota.drop_run(one.folder, path)
+        self.bell.ring("runs")
+
+    def _run(self, key):
+        slug, _, rest = key.partition(":")
+        project, name, run_id = rest.split("/")
+        one = next((one for one in self._connections.values() if one.slug == slug), None)
+        return one, "/".join((project, name, layout.RUNS, run_id))
+
+    def plan(self, connection):
+        """Return what a connection's choice would fetch of the runs known so far: {"files", "bytes"}, None where none are."""
+        wanted = self._wanted(connection)
+        return quota.outlook(self.home / "cache" / layout.connection_slug(wanted["name"]), wanted)
+
+    # -- the cache
+
+    def roots(self):
+        """Return (slug, folder Path) of every mirror on this disk, those of removed connections included."""
+        return quota.mirror_folders(self.home / "cache")
+
+    def cache_info(self):
+        """Return {"used", "limit", "by": {slug: bytes}}."""
+        by = {slug: quota.size_of(folder) for slug, folder in self.roots()}
+        return {"used": sum(by.values()), "limit": quota.limit(self.home, self.cache_size), "by": by}
+
+    def cache_clean(self, older_than=None, connection=None, size=None, dry_run=False):
+        """Drop finished runs from the mirrors, longest not viewed first: {"files", "bytes"}.
+
+        older_than: days neither viewed nor changed. connection: name of one. size: bytes to come below.
+        """
+        folders = [folder for slug, folder in self.roots() if not connection or slug == self._get(connection).slug]
+        return quota.clean(folders, older_than=older_than, size=size, dry_run=dry_run)
+
+
+class Trial:
+    """One test of a connection, in a thread of its own."""
+
+    def __init__(self, connection, mirrors):
+        self.id = secrets.token_hex(8)
+        self._connection, self._mirrors = connection, mirrors
+        self._lines, self._result = [], None
+
+    def begin(self):
+        threading.Thread(target=self._run, name="connection test", daemon=True).start()
+
+    def _run(self):
+        name, topic = self._connection["name"], f"test:{self.id}"
+        held = self._mirrors._secrets_of(self._connection)
+        self._result = doctor.examine(self._connection, self._say, lambda question: self._mirrors.questions.ask(name, question, topic),
+                                      held, self._mirrors.home)
+        self._mirrors.bell.ring(topic)
+
+    def _say(self, line):
+        self._lines.append(line)
+        self._mirrors.bell.ring(f"test:{self.id}")
+
+    def state(self):
+        result = self._result or {"ok": False, "offer": [], "browse": False}
+        return {"id": self.id, "done": self._result is not None, "lines": list(self._lines), **result,
+                "question": self._mirrors.questions.waiting(topic=f"test:{self.id}")}
+
+
+def _identity(connection):
+    return tuple(connection[field] for field in ("host", "port", "user", "auth", "key"))
+
+
+def _stamp(path):
+    try:
+        found = path.stat()
+    except OSError:
+        return None         # no config.json yet
+    return found.st_mtime_ns, found.st_size, found.st_ino

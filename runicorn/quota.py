@@ -1,0 +1,183 @@
+"""What the mirrors take on this disk, what may go, and what a choice of files would fetch. The index is never touched, nor a running run."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+from runicorn import cache, layout, manifest, plan
+from runicorn.errors import BusyError, SyncError
+
+MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
+FREE_SHARE = 0.1
+IN_USE_SECONDS = 600            # a run viewed this recently is left alone
+DAY = 86400.0
+EVICTED, VIEWED = "evicted", "viewed"       # files in a mirror's .index: {run path: True or [names]}, {run path: wall s}
+
+
+def mirror_folders(folder):
+    """Return [(slug, Path)] of every mirror below HOME/cache, those of removed connections included."""
+    try:
+        return [(entry.name, Path(entry.path)) for entry in sorted(os.scandir(folder), key=lambda one: one.name) if entry.is_dir()]
+    except OSError:
+        return []               # no cache yet
+
+
+def limit(home, given=None):
+    """Return how many bytes all mirrors may take: `given`, else a tenth of the free disk, at most 20 GB."""
+    if given:
+        return given
+    here = next(folder for folder in (Path(home), *Path(home).parents) if folder.exists())
+    return min(MOST_BYTES, int(shutil.disk_usage(here).free * FREE_SHARE))
+
+
+def size_of(folder):
+    """Return the bytes of all files below `folder`."""
+    return sum(size for _, size, _ in _files(folder))
+
+
+def clean(folders, older_than=None, size=None, dry_run=False, now=None):
+    """Drop files of finished runs from mirrors; returns {"files", "bytes"} of what went, or would go.
+
+    older_than: days neither viewed nor changed: all of the run's files but its small JSON. size: bytes to come below:
+    longest not viewed first, files that are not the run's own before those that are.
+    """
+    now = time.time() if now is None else now
+    runs = [run for folder in folders for run in _finished(folder, now)]
+    runs.sort(key=lambda run: run["used"])
+    gone = {}
+    if older_than is not None:
+        _take(gone, [(run, file) for run in runs if run["used"] < now - older_than * DAY for file in run["files"]])
+    if size is not None:
+        over = sum(map(size_of, folders)) - size - sum(file[1] for _, file in gone.values())
+        ordered = [(run, file) for own in (False, True) for run in runs for file in run["files"] if layout.is_own(file[0]) == own]
+        _take(gone, ordered, over)
+    return _delete(list(gone.values()), dry_run)
+
+
+def _take(gone, ordered, enough=None):
+    """Add (run, file) pairs to `gone` until they hold `enough` bytes more (None: all)."""
+    for run, file in ordered:
+        if enough is not None and enough <= 0:
+            break
+        key = (run["folder"], run["path"], file[0])
+        if key not in gone:
+            gone[key] = run, file
+            enough = None if enough is None else enough - file[1]
+
+
+def _finished(mirror, now):
+    """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended and hold files that may go."""
+    viewed = layout.read_json(mirror / cache.INDEX / VIEWED) or {}
+    for path in _known(mirror):
+        folder = layout.local_path(mirror, path)
+        status = layout.read_json(folder / layout.STATUS) or {}
+        if status.get("status") not in ("finished", "failed", "interrupted"):
+            continue
+        files = [(os.path.relpath(name, folder), size, mtime) for name, size, mtime in _files(folder)]
+        used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
+        if (layout.number(viewed.get(path)) or 0.0) < now - IN_USE_SECONDS:
+            yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
+                   "files": [file for file in files if file[0] not in layout.SMALL]}
+
+
+def _known(mirror):
+    """Return the paths of the runs in a mirror's index; what is not in it is none of ours to delete."""
+    try:
+        return [path for path in manifest.load(mirror / cache.INDEX / "full.json").paths() if plan.believable(path)]
+    except manifest.ManifestError:
+        return []
+
+
+def _delete(chosen, dry_run):
+    files = total = 0
+    evicted = {}
+    for run, (name, size, _) in chosen:
+        if not dry_run:
+            evicted.setdefault(run["mirror"], {}).setdefault(run["path"], []).append(name.replace(os.sep, "/"))
+    for mirror, runs in evicted.items():
+        mark_evicted(mirror, runs)          # first the note, then the deed: else the sync would fetch them again
+    for run, (name, size, _) in chosen:
+        if dry_run or _unlinked(run["folder"] / name):
+            files, total = files + 1, total + size
+    return {"files": files, "bytes": total}
+
+
+def _unlinked(path):
+    try:
+        path.unlink()
+    except OSError:
+        return False            # in use (Windows), or gone meanwhile: not ours to count
+    return True
+
+
+def mark_evicted(mirror, runs):
+    """Note in a mirror's index that files went: {run path: [names] or True for all}. Raises SyncError."""
+    path = mirror / cache.INDEX / EVICTED
+    known = layout.read_json(path) or {}
+    for run, names in runs.items():
+        old = known.get(run)
+        known[run] = True if names is True or old is True else sorted({*(old if isinstance(old, list) else ()), *names})
+    cache.Mirror(mirror).write(path, layout.to_json(known).encode())
+
+
+def mark_viewed(mirror, run, now=None):
+    """Note that a run was opened: it is kept longest."""
+    path = mirror / cache.INDEX / VIEWED
+    known = layout.read_json(path) or {}
+    known[run] = int(time.time() if now is None else now)
+    cache.Mirror(mirror).write(path, layout.to_json(known).encode())
+
+
+def drop_run(mirror, run):
+    """Delete all files of a mirrored run here; it is not fetched again until it is opened. Raises LayoutError, SyncError."""
+    folder = layout.local_path(mirror, run)
+    mark_evicted(mirror, {run: True})
+    for name, _, _ in _files(folder):
+        if os.path.relpath(name, folder) not in layout.SMALL:
+            _unlinked(Path(name))
+
+
+def drop_mirror(mirror):
+    """Delete a whole mirror. Raises BusyError while another process syncs it, SyncError where the disk refuses."""
+    if not mirror.exists():
+        return
+    held = cache.Mirror(mirror)
+    try:
+        held.lock()
+        shutil.rmtree(mirror)
+    except BusyError as error:
+        raise BusyError(f"the mirror {mirror} is {error}; stop that first") from error
+    except OSError as error:
+        raise SyncError(f"the mirror {mirror} can't be deleted: {error.strerror}") from error
+    finally:
+        held.unlock()
+
+
+def outlook(mirror, options):
+    """Return {"files", "bytes"} that a connection's choice would bring here in all, of the runs known; None if none are known."""
+    try:
+        index = manifest.load(mirror / cache.INDEX / "full.json")
+    except manifest.ManifestError:
+        return None             # never synced: nothing is known yet
+    files = total = 0
+    now = time.time()
+    for path in index.paths():
+        entry = index.entry(path)
+        if plan.within(entry, options["window"], now):
+            sizes = [file["size"] for name, file in entry["files"].items() if plan.wanted(name, file["size"], options)]
+            files, total = files + len(sizes), total + sum(sizes)
+    return {"files": files, "bytes": total}
+
+
+def _files(folder):
+    """Yield (path, size, mtime) of every regular file below a folder, links never followed."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(here, name)
+            try:
+                found = os.lstat(path)
+            except OSError:
+                continue        # gone meanwhile
+            yield path, found.st_size, found.st_mtime
+

@@ -1,0 +1,218 @@
+"""Every way of getting in: passphrases, agent, password, the server's questions, several methods in a row. Each refused way once."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from asking import AskingServer
+from sshd import Sshd, make_key
+
+from runicorn import remote, settings
+from runicorn.errors import LoginError, MissingPackageError
+
+
+def connect(server, home, ask=None, secrets=None, **changes):
+    server.trusted_in(home)
+    return remote.connect(settings.checked(server.connection(**changes)), ask, secrets, home)
+
+
+class User:
+    """Somebody who answers questions by their kind, and remembers them."""
+
+    def __init__(self, **answers):
+        self.answers, self.asked = answers, []
+
+    def __call__(self, question):
+        self.asked.append(question)
+        return self.answers.get(question["kind"])
+
+
+@pytest.fixture
+def agent(tmp_path, monkeypatch):
+    """A real ssh-agent; returns add(key path)."""
+    socket = tmp_path / "agent.sock"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    while not socket.exists():
+        pass
+    yield lambda path: subprocess.run(["ssh-add", "-q", str(path)], check=True, capture_output=True)
+    process.terminate()
+    process.wait()
+
+
+# -- keys
+
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_every_kind_of_key_with_a_passphrase(sshd, home, tmp_path, kind):
+    key = make_key(tmp_path / "locked", "correct horse", kind)
+    with (sshd.folder / "authorized_keys").open("a") as file:
+        file.write((tmp_path / "locked.pub").read_text())
+    user, secrets = User(passphrase="correct horse"), {}
+    connect(sshd, home, user, secrets, key=str(key)).close()
+    assert user.asked[0]["kind"] == "passphrase" and str(key) in user.asked[0]["prompt"] and user.asked[0]["echo"] is False
+    line = connect(sshd, home, None, secrets, key=str(key))      # kept in memory: nobody is asked again
+    line.second().close()
+    line.close()
+
+
+def test_a_wrong_passphrase_is_told_and_forgotten(sshd, home, tmp_path):
+    key, secrets = make_key(tmp_path / "locked", "correct horse"), {"passphrase": "donkey"}
+    with pytest.raises(LoginError, match="passphrase does not open") as caught:
+        connect(sshd, home, None, secrets, key=str(key))
+    assert secrets == {} and caught.value.code == "passphrase" and "donkey" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content, code", [(None, "key_missing"), ("PuTTY-User-Key-File-3: ssh-ed25519\n", "key_format"), ("", "key_format")])
+def test_a_key_that_is_none(sshd, home, tmp_path, content, code):
+    key = tmp_path / "key"
+    if content is not None:
+        key.write_text(content)
+    with pytest.raises(LoginError, match=str(key)) as caught:
+        connect(sshd, home, key=str(key))
+    assert caught.value.code == code
+
+
+def test_the_public_half_is_told_from_the_private(sshd, home):
+    with pytest.raises(LoginError, match="public half"):
+        connect(sshd, home, key=f"{sshd.key}.pub")
+
+
+def test_no_key_named_means_the_usual_ones(sshd, home):
+    with pytest.raises(LoginError, match="no key in ~/.ssh"):
+        connect(sshd, home, key=None)
+    (home.parent / ".ssh").mkdir()
+    shutil.copy(sshd.key, home.parent / ".ssh" / "id_ed25519")
+    connect(sshd, home, key=None).close()
+
+
+def test_a_key_with_a_certificate(tmp_path, home):
+    authority = make_key(tmp_path / "authority")
+    with Sshd(tmp_path / "sshd", TrustedUserCAKeys=f"{authority}.pub") as server:
+        key = make_key(tmp_path / "mine")
+        with pytest.raises(LoginError):
+            connect(server, home, key=str(key))
+        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-I", "me", "-n", server.user, f"{key}.pub"], check=True, capture_output=True)
+        connect(server, home, key=str(key)).close()
+
+
+# -- agent
+
+def test_an_agent(sshd, home, agent):
+    with pytest.raises(LoginError, match="ssh-add"):
+        connect(sshd, home, auth="agent", key=None)
+    agent(sshd.key)
+    connect(sshd, home, auth="agent", key=None).close()
+
+
+def test_without_an_agent_it_says_how_to_start_one(sshd, home):
+    with pytest.raises(LoginError, match="no SSH agent"):
+        connect(sshd, home, auth="agent", key=None)
+
+
+def test_identities_only_picks_the_agents_key(sshd, home, agent, tmp_path):
+    for number in range(7):         # more than sshd tries: the right one must come first
+        agent(make_key(tmp_path / f"other{number}"))
+    agent(sshd.key)
+    with pytest.raises(LoginError, match="refused"):
+        connect(sshd, home, auth="agent", key=None)
+    ssh = home.parent / ".ssh"
+    ssh.mkdir()
+    (ssh / "config").write_text(f"Host 127.0.0.1\n  IdentitiesOnly yes\n  IdentityFile {sshd.key}\n")
+    connect(sshd, home, auth="agent", key=None).close()
+
+
+def test_a_locked_key_that_the_agent_holds_needs_no_passphrase(sshd, home, agent, tmp_path):
+    agent(sshd.key)
+    locked = tmp_path / "copy"
+    shutil.copy(sshd.key, locked)
+    shutil.copy(f"{sshd.key}.pub", f"{locked}.pub")
+    subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret words", "-P", "", "-f", str(locked)], check=True, capture_output=True)
+    connect(sshd, home, key=str(locked)).close()
+
+
+# -- password and questions
+
+def test_a_password_from_memory_or_from_the_user(home):
+    with AskingServer() as server:
+        connect(server, home, None, {"password": "open sesame"}).close()
+        user, secrets = User(password="open sesame"), {}
+        line = connect(server, home, user, secrets)
+        assert [question["kind"] for question in user.asked] == ["password"] and secrets == {"password": "open sesame"}
+        line.second().close()
+        line.close()
+        assert server.attempts == ["password"] * 3
+
+
+def test_a_wrong_password_is_sent_exactly_once_and_forgotten(home):
+    with AskingServer() as server:
+        secrets = {"password": "wrong guess"}
+        with pytest.raises(LoginError, match="tried: password") as caught:
+            connect(server, home, None, secrets)
+        assert server.attempts == ["password"] and server.connections == 1
+        assert secrets == {} and "wrong guess" not in str(caught.value)
+
+
+def test_nobody_answers(home):
+    with AskingServer() as server:
+        with pytest.raises(LoginError, match="nobody gave one"):
+            connect(server, home, lambda question: None)
+        assert server.attempts == []
+
+
+def test_each_prompt_is_relayed_as_the_server_sent_it(home):
+    prompts = [("Password: ", False, "open sesame"), ("One-time code: ", True, "123456")]
+    with AskingServer(["keyboard-interactive"], prompts=prompts) as server:
+        user = User(code="123456")
+        line = connect(server, home, user, {"password": "open sesame"})
+        question, = user.asked
+        assert question["prompt"].splitlines() == ["Second factor", "for alice", "One-time code:"] and question["echo"] is True
+        assert line.interactive
+        with pytest.raises(LoginError, match="one line only"):
+            line.second()
+        assert server.connections == 1
+        line.close()
+
+
+def test_a_password_asked_by_the_server_alone_needs_no_question(home):
+    with AskingServer(["keyboard-interactive"], prompts=[("Password: ", False, "open sesame")]) as server:
+        line = connect(server, home, None, {"password": "open sesame"})
+        line.second().close()
+        line.close()
+
+
+def test_a_wrong_code_ends_the_login(home):
+    with AskingServer(["keyboard-interactive"], prompts=[("Code: ", False, "123456")]) as server:
+        with pytest.raises(LoginError, match="keyboard-interactive"):
+            connect(server, home, User(code="000000"))
+        assert server.attempts == ["keyboard-interactive"]
+
+
+def test_a_prompt_nobody_answers(home):
+    with AskingServer(["keyboard-interactive"], prompts=[("Code: ", False, "123456")]) as server:
+        with pytest.raises(LoginError) as caught:
+            connect(server, home, lambda question: None)
+        assert caught.value.code == "no_answer" and server.attempts == []
+
+
+def test_key_then_code(home, tmp_path):
+    key = make_key(tmp_path / "key")
+    blob = (tmp_path / "key.pub").read_text().split()[1]
+    with AskingServer(["publickey", "keyboard-interactive"], prompts=[("Verification code: ", False, "42")], key=blob) as server:
+        user = User(code="42")
+        connect(server, home, user, auth="key", key=str(key)).close()
+        assert server.attempts[-1] == "keyboard-interactive" and server.logins == 1 and len(user.asked) == 1
+
+
+def test_the_way_chosen_is_not_offered(home, tmp_path):
+    key = make_key(tmp_path / "key")
+    with AskingServer() as server:
+        with pytest.raises(LoginError, match="takes password") as caught:
+            connect(server, home, auth="key", key=str(key))
+        assert caught.value.values["offered"] == ["password"] and server.attempts == []
+
+
+def test_paramiko_missing_is_one_sentence_for_passwords(home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "paramiko", None)
+    with pytest.raises(MissingPackageError, match="pip install paramiko"):
+        remote.connect(settings.checked({"host": "h", "auth": "password"}), home=home)
