@@ -125,7 +125,7 @@ def parse(data, name="the manifest"):
     if data[:1] == b"{" and 0 < start < end + 10:
         try:
             header = json.loads((data[:start].rstrip(b",") + b"," + data[end + 4:]).decode("utf-8"))
-            return Manifest(_checked(header, name), _lines(data[start + 11:max(end, start + 11)]))
+            return Manifest(_checked(header, name), _lines(data, start + 11, end))
         except ValueError:
             pass        # not laid out by us: a plain parse decides
     return _parse_plain(data, name)
@@ -142,13 +142,17 @@ def _unzip(data, name):
     return plain
 
 
-def _lines(body):
+def _lines(data, at, end):
     lines = {}
-    for line in body.split(b"\n") if body else ():
-        cut = line.index(b'": {')
-        key = line[:cut + 1]
-        path = json.loads(key.decode("utf-8")) if b"\\" in key else key[1:-1].decode("utf-8")
-        lines[path] = line[cut + 3:-1] if line[-1:] == b"," else line[cut + 3:]
+    while at < end:
+        stop = data.find(b"\n", at, end)
+        stop = end if stop < 0 else stop
+        cut = data.index(b'": {', at, stop)
+        path = data[at + 1:cut].decode("utf-8")
+        if "\\" in path:
+            path = json.loads('"%s"' % path)
+        lines[path] = data[cut + 3:stop - (data[stop - 1:stop] == b",")]
+        at = stop + 1
     return lines
 
 
@@ -171,24 +175,23 @@ def _checked(header, name):
 
 # -- writing one ---------------------------------------------------------------------------------------------------
 def text(manifest):
-    """Return the manifest as pieces of bytes, to be joined or written one after the other."""
+    """Yield the manifest as pieces of bytes, to be written one after the other."""
     header = {key: value for key, value in manifest.header.items() if key != "statistics"}
-    statistics = json.dumps(manifest.header.get("statistics") or {})
-    lines = [quote(path).encode() + b": " + manifest.lines[path] for path in manifest.paths()]
-    return [json.dumps(header)[:-1].encode(), b',\n"runs": {\n', b",\n".join(lines), ('\n},\n"statistics": %s}\n' % statistics).encode()]
+    yield json.dumps(header)[:-1].encode() + b',\n"runs": {'
+    for number, path in enumerate(manifest.paths()):
+        yield (b",\n" if number else b"\n") + quote(path).encode() + b": " + manifest.lines[path]
+    yield ("\n},\n" if manifest.lines else "\n\n},\n").encode() + b'"statistics": ' + json.dumps(manifest.header.get("statistics") or {}).encode() + b"}\n"
 
 
 def save(manifest, path, compress=False):
     """Write `manifest` to the file `path`, beside it first, then renamed. Raises ManifestError."""
-    data = b"".join(text(manifest))
-    if compress:
-        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
-        data = packer.compress(data) + packer.flush()
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31) if compress else None
     beside = "%s.%d-%s.tmp" % (path, os.getpid(), os.urandom(3).hex())
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with open(beside, "wb") as file:
-            file.write(data)
+            file.writelines(map(packer.compress, text(manifest)) if packer else text(manifest))
+            file.write(packer.flush() if packer else b"")
         os.replace(beside, path)
     except OSError as error:
         with contextlib.suppress(OSError):      # the first error is the one worth telling

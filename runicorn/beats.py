@@ -1,0 +1,95 @@
+"""Which runs are alive: the live files on the server and when they were seen to change on our clock. Only looks, judges nothing."""
+
+import json
+
+from runicorn import layout, plan, sftp, survey
+from runicorn.errors import MissingFileError, SftpError
+
+LIMIT = 64 << 10                # bytes of a live file
+PLACES = 50                     # live files LSTATed per look, in turn
+
+
+class Beats:
+    """The running runs of one server. `runs`: {run path: {"beat": mtime s or None, "seen": our s of the last change or None, "first": our s}}."""
+
+    def __init__(self, session, root):
+        self.session = session
+        self.folder = f"{root}/{layout.HIDDEN}/live"
+        self.runs = {}
+        self._files = {}                # absolute path of a live file -> run path
+        self._mtime, self._observed = None, 0.0
+        self._turn = 0
+
+    def ask(self):
+        """Return the absolute paths to LSTAT now: the live folder, and live files in turn."""
+        files = sorted(self._files)
+        if len(files) > PLACES:
+            start = self._turn = (self._turn + PLACES) % len(files)
+            files = (files + files)[start:start + PLACES]
+        return [self.folder] + files
+
+    def take(self, stats, now):
+        """Take the answers ({absolute path: Attrs or SftpError}); lists the folder when it moved. Returns new run paths (list)."""
+        for path, attrs in stats.items():
+            if path in self._files and not isinstance(attrs, SftpError):
+                self.beat(self._files[path], attrs.mtime, now)
+        folder = stats.get(self.folder)
+        if folder is None or isinstance(folder, SftpError):
+            return self._none() if isinstance(folder, MissingFileError) else []
+        moved = folder.mtime != self._mtime
+        if not moved and plan.settled(folder.mtime, self._observed, now):
+            return []
+        if moved:
+            self._mtime, self._observed = folder.mtime, now
+        elif now >= self._observed + 2:
+            self._observed = 0.0        # this listing is the last one this mtime needs
+        return self._list(now)
+
+    def _none(self):
+        self._files.clear()
+        return []
+
+    def _list(self, now):
+        listing = survey.list_folders(self.session, [self.folder])[self.folder]
+        if isinstance(listing, SftpError):
+            return []
+        there = {f"{self.folder}/{name}": attrs for name, attrs in listing
+                 if name.endswith(".json") and sftp.is_file(attrs) and (attrs.size or 0) <= LIMIT}
+        for path in set(self._files) - set(there):
+            del self._files[path]
+        new = self._read([path for path in there if path not in self._files])
+        self._files.update(new)
+        for path, run in self._files.items():
+            self.beat(run, there[path].mtime, now)
+        return list(new.values())
+
+    def _read(self, paths):
+        """Return {live file: run path} of new live files, those that name a run of their own id."""
+        handles = self.session.batch([sftp.open_file(path) for path in paths])
+        opened = [(path, handle) for path, handle in zip(paths, handles) if not isinstance(handle, SftpError)]
+        texts = self.session.batch([sftp.read(handle, 0, LIMIT) for _, handle in opened] + [sftp.close(handle) for _, handle in opened])
+        found = {}
+        for (path, _), text in zip(opened, texts):
+            try:
+                run = json.loads(text).get("path")
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                continue            # half written, or no live file: the next listing shows it again
+            if isinstance(run, str) and plan.believable(run) and path.endswith(f"/{run.rsplit('/', 1)[-1]}.json"):
+                found[path] = run
+        return found
+
+    def beat(self, run, mtime, now):
+        """Note the beat of a run."""
+        known = self.runs.get(run)
+        if known is None:
+            self.runs[run] = {"beat": mtime, "seen": None, "first": now}
+        elif known["beat"] != mtime:
+            known.update(beat=mtime, seen=now)
+
+    def grew(self, run, now):
+        """Note that a run's files changed."""
+        self.runs.setdefault(run, {"beat": None, "seen": now, "first": now})["seen"] = now
+
+    def over(self, run):
+        """The run ended or is gone."""
+        self.runs.pop(run, None)

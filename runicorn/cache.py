@@ -1,0 +1,202 @@
+"""One connection's mirror on this disk: its lock, its index, and writing a file so that no reader ever sees half of it."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from runicorn import layout, manifest
+from runicorn.errors import BusyError, LayoutError, SyncError
+
+INDEX = ".index"
+RESERVE = 64 << 20              # bytes that stay free on the disk whatever we fetch
+
+
+class Mirror:
+    """The folder of a mirror. Only the process that holds its lock writes into it."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.index = self.folder / INDEX
+        self._lock = None
+        self._folders = {}
+
+    # the lock
+
+    def lock(self):
+        """Take the mirror for this process; raises BusyError naming the holder. The kernel frees it when the process dies."""
+        if self._lock is not None and self._still_ours():
+            return
+        self.unlock()
+        try:
+            self.index.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.index / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError as error:
+            raise SyncError(f"the mirror {self.folder} can't be written: {error.strerror}") from error
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            raise BusyError(f"synced by process {self.owner()}")
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
+        self._lock = descriptor
+
+    def _still_ours(self):
+        """Whether the lock file is the one we hold; it is not after somebody deleted the cache under us."""
+        try:
+            there, ours = os.stat(self.index / "lock"), os.fstat(self._lock)
+        except OSError:
+            return False
+        return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+
+    def unlock(self):
+        """Give the mirror back. Never raises."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def owner(self):
+        """Return the process id written in the lock (int), or None."""
+        try:
+            return int((self.index / "lock").read_text()[:20])
+        except (OSError, ValueError):
+            return None
+
+    # what it mirrors
+
+    def claim(self, source):
+        """Make sure the folder mirrors `source` (dict: user, host, port, host_key, root); another one's is moved to `<name>~1`.
+
+        Returns whether it was moved. Raises SyncError, OSError.
+        """
+        old = layout.read_json(self.index / "source.json")
+        foreign = old is not None and any(old.get(key) != source[key] for key in source if old.get(key) and source[key])
+        if foreign:
+            self._move_aside()
+        if old != source:
+            self.write(self.index / "source.json", json.dumps(source).encode())
+        return foreign
+
+    def _move_aside(self):
+        number = 1
+        while (aside := self.folder.with_name(f"{self.folder.name}~{number}")).exists():
+            number += 1
+        self.unlock()
+        self.folder.rename(aside)
+        self._folders.clear()
+        self.lock()
+
+    def load_index(self):
+        """Return the Manifest in .index/full.json, an empty one when there is none or it is broken."""
+        try:
+            return manifest.load(self.index / "full.json")
+        except manifest.ManifestError:
+            return manifest.Manifest({"format": manifest.FORMAT, "kind": "full", "revision": 0, "digest": ""}, {})
+
+    def save_index(self, index):
+        """Replace .index/full.json. Raises SyncError."""
+        try:
+            manifest.save(index, os.fspath(self.index / "full.json"))
+        except manifest.ManifestError as error:
+            raise SyncError(str(error)) from error
+
+    def save_live(self, live):
+        """Replace .index/live.json by `live` (dict). Raises SyncError."""
+        self.write(self.index / "live.json", layout.to_json(live).encode())
+
+    def write(self, path, data):
+        """Replace a file whole (see layout.replace_file). Raises SyncError."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            layout.replace_file(path, data)
+        except OSError as error:
+            raise SyncError(f"{path} can't be written: {error.strerror}") from error
+
+    # files of runs
+
+    def place(self, path, name):
+        """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name or a link in the way."""
+        folder = self._folders.get(path)
+        if folder is None:
+            folder = self._folders[path] = layout.local_path(self.folder, path)
+        return os.fspath(layout.local_path(folder, name) if "/" in name else folder / layout.local_name(layout.safe_relative(name)))
+
+    def stat(self, path, name):
+        """Return {"size", "mtime", "tail": None} of our copy, or None if there is none."""
+        try:
+            here = os.lstat(self.place(path, name))
+        except (OSError, LayoutError):
+            return None
+        return {"size": here.st_size, "mtime": here.st_mtime, "tail": None}
+
+    def appender(self, path, name):
+        """Open our copy of an append-only file for appending (a file object, unbuffered), making it if it is absent. Raises OSError."""
+        return self._open(path, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def _open(self, path, name, flags):
+        place = self.place(path, name)
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            descriptor = os.open(place, flags, 0o666)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            descriptor = os.open(place, flags, 0o666)
+        return open(descriptor, "ab", buffering=0)
+
+    def replace(self, path, name, data):
+        """Replace our copy by `data` (bytes), by rename. Raises OSError."""
+        place = self.place(path, name)
+        try:
+            layout.replace_file(place, data)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            layout.replace_file(place, data)
+
+    def part(self, fetch):
+        """Return where a large file is gathered before it replaces our copy (Path); the same again after a cut."""
+        key = f"{fetch.path}\0{fetch.name}\0{fetch.size}\0{fetch.mtime}"
+        return self.index / "parts" / hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def take_part(self, part, path, name):
+        """Put a gathered file in the place of our copy. Raises OSError."""
+        place = self.place(path, name)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.replace(part, place)
+
+    def touch(self, path, name, mtime):
+        """Give our copy the server's mtime (s): it says up to which change we have it. Raises OSError."""
+        if mtime is not None:
+            os.utime(self.place(path, name), (mtime, mtime))
+
+    def read(self, path, name, offset, size):
+        """Return at most `size` bytes of our copy from `offset` on; b"" when there is none."""
+        try:
+            with open(self.place(path, name), "rb") as file:
+                file.seek(offset)
+                return file.read(size)
+        except (OSError, LayoutError):
+            return b""
+
+    def tail(self, path, name, size):
+        """Return the SHA-256 (hex) of the last 4 KiB before `size` of our copy."""
+        start = max(0, size - manifest.TAIL)
+        return hashlib.sha256(self.read(path, name, start, size - start)).hexdigest()
+
+    def free(self):
+        """Return how many bytes may still be written (int)."""
+        return shutil.disk_usage(self.folder).free - RESERVE
+
+
+def _try_lock(descriptor):
+    """Take the kernel's lock on an open file, without waiting; returns whether it was free."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+            os.lseek(descriptor, 1 << 30, os.SEEK_SET)      # far beyond the process id, which others read
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,212 @@
+"""Carry fetches out: many files in flight over one SFTP session, each seam compared, every replacement by rename. Decides nothing."""
+
+import collections
+import os
+import time
+
+from runicorn import layout, plan, sftp
+from runicorn.errors import SftpError, SyncError
+
+SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
+SNAPSHOT = 64 << 10             # small JSON is read up to here in one request: one version, never half of two
+FILES = 100                     # in flight; more gain nothing at 200 ms round trip
+DONE, CHANGED, SHORT = "done", "changed", "short"
+
+
+class Fetcher:
+    """Fetches over one session. `report(fetch, outcome, data)` is called for each when it ends:
+
+    outcome: DONE; CHANGED, when what we hold or were told is not what the server has; SHORT, when the server's file
+    ends before the size we were told; or the SftpError. data: the bytes of a small JSON file, else None.
+    `ceiling` is how many bytes may be asked for at once (int).
+    """
+
+    def __init__(self, session, mirror, root, report):
+        self.session, self.mirror, self.root, self.report = session, mirror, root, report
+        self.ceiling = sftp.IN_FLIGHT_BYTES
+        self.bytes = 0                      # written to the mirror
+        self.asked = 0                      # bytes on their way
+        self._queue, self._jobs = collections.deque(), set()
+
+    def add(self, fetches):
+        """Queue fetches (an iterable of Fetch), behind those that wait."""
+        self._queue.extend(fetches)
+
+    def take_back(self, count):
+        """Give up to `count` waiting fetches, the last of the queue, to somebody else (list of Fetch)."""
+        return [self._queue.pop() for _ in range(min(count, len(self._queue)))]
+
+    @property
+    def left(self):
+        """How many fetches wait or are under way (int)."""
+        return len(self._queue) + len(self._jobs)
+
+    def step(self, until):
+        """Work until all is fetched or the monotonic clock says `until`. Raises LineError, ProtocolError and SyncError."""
+        while self.left and time.monotonic() < until:
+            while self._queue and len(self._jobs) < min(FILES, self.session.max_handles - 40) and self.asked < self.ceiling:
+                self._start(self._queue.popleft())
+            self.session.pump()
+
+    def drop(self):
+        """Forget everything; what is written stays for the next try."""
+        for job in self._jobs:
+            job.shut()
+        self._queue.clear()
+        self._jobs.clear()
+
+    def _start(self, fetch):
+        job = _Job(self, fetch)
+        self._jobs.add(job)
+        self.asked += job.end - job.start
+        self.session.ask(sftp.open_file(f"{self.root}/{fetch.path}/{fetch.name}"), job.opened)
+
+    def finish(self, job, outcome, data=None):
+        self._jobs.discard(job)
+        self.asked -= job.end - job.start
+        job.shut()
+        self.report(job.fetch, outcome, data)
+
+
+class _Job:
+    """One file on its way: asked for in order, written in order."""
+
+    def __init__(self, fetcher, fetch):
+        self.fetcher, self.fetch, self.mirror = fetcher, fetch, fetcher.mirror
+        self.handle = self.file = None
+        self.small = fetch.name in layout.SMALL and fetch.size <= SNAPSHOT
+        self.whole = fetch.whole and (self.small or fetch.size <= fetcher.session.max_read)      # in one request, kept in memory
+        self.part = None
+        self.seam = b""
+        if not fetch.whole:
+            self.seam = self.mirror.read(fetch.path, fetch.name, max(0, fetch.offset - SEAM), min(SEAM, fetch.offset))
+        self.start = self.next = self.written = fetch.offset - len(self.seam)
+        self.end = fetch.size
+        self.outstanding, self.arrived = 0, {}
+
+    def opened(self, handle):
+        if isinstance(handle, SftpError):
+            return self.fetcher.finish(self, handle)
+        self.handle = handle
+        try:
+            if self.whole:
+                size = SNAPSHOT if self.small else self.fetch.size
+                self.fetcher.session.ask(sftp.read(handle, 0, max(1, size)), self._all)
+                return self._close()
+            if self.fetch.whole:
+                self._resume_part()
+            self._more()
+        except OSError as error:
+            self._disk(error)
+
+    def _all(self, data):
+        """Take a file that came in one answer."""
+        if isinstance(data, SftpError):
+            return self.fetcher.finish(self, data)
+        if not self.small and len(data) < self.fetch.size:
+            return self.fetcher.finish(self, SHORT)
+        try:
+            self.mirror.replace(self.fetch.path, self.fetch.name, data)
+        except OSError as error:
+            self._disk(error)
+        self.fetcher.bytes += len(data)
+        self.fetcher.finish(self, DONE, data if self.small else None)
+
+    def _resume_part(self):
+        """Gather a large file beside our copy; go on where a cut left it. A log that is not here yet grows in place."""
+        fetch = self.fetch
+        if plan.is_appended(fetch.name) and self.mirror.stat(fetch.path, fetch.name) is None:
+            self.start = self.next = self.written = 0
+            return
+        self.part = self.mirror.part(fetch)
+        self.part.parent.mkdir(exist_ok=True)
+        self.file = open(self.part, "ab", buffering=0)
+        held = self.file.tell()
+        with open(self.part, "rb") as file:
+            file.seek(max(0, held - SEAM))
+            self.seam = file.read(SEAM)
+        self.next = self.written = held - len(self.seam)
+
+    def _more(self):
+        """Ask for what fits."""
+        session = self.fetcher.session
+        while self.next < self.end and self.outstanding < max(2, min(64, self.fetcher.ceiling // session.max_read)):
+            self._ask(self.next, min(session.max_read, self.end - self.next))
+            self.next += min(session.max_read, self.end - self.next)
+        if not self.outstanding:
+            self._ended()
+
+    def _ask(self, at, size):
+        self.outstanding += 1
+        self.fetcher.session.ask(sftp.read(self.handle, at, size), lambda data: self._came(at, size, data))
+
+    def _came(self, at, size, data):
+        self.outstanding -= 1
+        if isinstance(data, SftpError):
+            self.end = min(self.end, at)
+            self.error = data
+        elif not data:
+            self.end = min(self.end, at)        # the file ends here, whatever we were told
+        else:
+            self.arrived[at] = data
+            if len(data) < size and at + len(data) < self.end:
+                self._ask(at + len(data), size - len(data))
+        try:
+            self._write()
+        except OSError as error:
+            self._disk(error)
+
+    def _write(self):
+        while self.written in self.arrived:
+            data = self.arrived.pop(self.written)
+            if self.seam:
+                held, self.seam = self.seam, b""
+                if data[:len(held)] != held:
+                    self.end, self.outcome = 0, CHANGED
+                    self.arrived.clear()
+                    break
+                self.written += len(held)
+                data = data[len(held):]
+            self._put(data)
+        self._more()
+
+    def _put(self, data):
+        if self.file is None:
+            self.file = self.mirror.appender(self.fetch.path, self.fetch.name)
+            if self.file.tell() != self.written:        # somebody else grew it meanwhile: not ours to mend
+                self.end, self.outcome = 0, CHANGED
+                return
+        view = memoryview(data)
+        while view:
+            count = self.file.write(view)
+            view = view[count:]
+        self.written += len(data)
+        self.fetcher.bytes += len(data)
+
+    outcome, error = DONE, None
+
+    def _ended(self):
+        """Everything asked for has come."""
+        fetch, outcome = self.fetch, self.outcome
+        self._close()
+        if self.error or outcome is DONE and self.written < fetch.size:
+            outcome = self.error or SHORT
+        if self.part and outcome is DONE:
+            self.file.close()
+            self.mirror.take_part(self.part, fetch.path, fetch.name)
+        elif self.part and outcome is CHANGED:
+            os.unlink(self.part)
+        self.fetcher.finish(self, outcome)
+
+    def _close(self):
+        if self.handle is not None:
+            self.fetcher.session.ask(sftp.close(self.handle), lambda answer: None)
+            self.handle = None
+
+    def _disk(self, error):
+        raise SyncError(f"the mirror can't be written: {error.strerror}") from error
+
+    def shut(self):
+        if self.file is not None:
+            self.file.close()
+            self.file = None

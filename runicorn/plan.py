@@ -1,0 +1,99 @@
+"""Decide what to fetch: pure functions from what is here and what is there to an ordered list of fetches. Touches no file and no line."""
+
+import collections
+import re
+
+from runicorn import layout, manifest
+from runicorn.errors import LayoutError
+
+SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
+WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
+APPENDED = re.compile(r"^(events|system)(\.rank\d+)?(\.\d+)?\.jsonl$|^logs(\.rank\d+)?(\.\d+)?\.txt$")
+SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
+
+Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole")
+Fetch.__doc__ = """One file to bring here: bytes offset..size of file `name` of run `path`; `whole`: replace what is here.
+mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, or None when unknown."""
+
+
+def diff(here, there):
+    """Return what brings `here` to `there`, a list of Fetch in the order of `order`.
+
+    here, there: anything with paths(), `path in`, and entry(path) as a Manifest has. A file only `here` is left alone.
+    """
+    fetches = []
+    for path in there.paths():
+        new = there.entry(path)["files"]
+        old = here.entry(path)["files"] if path in here else {}
+        fetches += [fetch for name in new for fetch in [compare(path, name, old.get(name), new[name])] if fetch]
+    return sorted(fetches, key=order, reverse=True)
+
+
+def compare(path, name, here, there):
+    """Return the Fetch that brings one file to `there` ({"size", "mtime", "tail"}), or None if it is the same.
+
+    The same means: size and tail agree, or size and mtime (whole s) where a tail is unknown. A log that grew is fetched
+    from where ours ends; who carries that out must compare the bytes around the seam.
+    """
+    size, mtime, tail = there["size"], there["mtime"], there["tail"]
+    if here and here["size"] == size:
+        if tail and here["tail"]:
+            same = tail == here["tail"]
+        else:
+            same = mtime is not None and here["mtime"] is not None and int(mtime) == int(here["mtime"])
+        if same:
+            return None
+    grew = bool(here) and 0 < here["size"] < size and is_appended(name)
+    return Fetch(path, name, here["size"] if grew else 0, size, mtime, tail, not grew)
+
+
+def order(fetch):
+    """Sort key of a Fetch, most urgent largest: small JSON, then the run's own files, newest run first, then the rest."""
+    own = 2 if fetch.name in layout.SMALL else 1 if is_appended(fetch.name) else 0
+    return own, fetch.path.rsplit("/", 1)[-1], fetch.path, -fetch.size, fetch.name
+
+
+def is_appended(name):
+    """Whether the file `name` of a run only ever grows."""
+    return bool(APPENDED.match(name))
+
+
+def wanted(name, size, options):
+    """Whether the connection's settings ask for this file: own files always, others by size."""
+    if layout.is_own(name) or options.get("large"):
+        return True
+    return bool(options.get("small_only", True)) and size <= options.get("small_limit", SMALL_LIMIT)
+
+
+def within(entry, window, now):
+    """Whether a run changed, or began, within the window (None, "24h" or "7d") before `now` (wall clock, s)."""
+    if window not in WINDOWS:
+        return True
+    return newest(entry) >= now - WINDOWS[window]
+
+
+def newest(entry):
+    """Return the latest time (server's clock, s) an entry shows: of its folder, its files and its beat."""
+    times = [file["mtime"] for file in entry["files"].values()] + [entry["mtime"], entry["beat"]]
+    return max((time for time in times if time is not None), default=0)
+
+
+def settled(mtime, observed, now):
+    """Whether a file of this mtime, first seen so at `observed`, can't change any more without moving its mtime.
+
+    SFTP's mtimes are whole seconds. `observed` and `now`: our wall clock, s.
+    """
+    return observed <= now - 2 or mtime is None or mtime < now - SKEW
+
+
+def believable(path, name=None):
+    """Whether a run path (and a file name in it) from the server may be used at all."""
+    try:
+        path.encode("utf-8")
+        layout.split_run_path(path)
+        if name is not None:
+            name.encode("utf-8")
+            layout.safe_relative(name, depth=manifest.DEPTH + 2)
+    except (LayoutError, UnicodeEncodeError):
+        return False
+    return True

@@ -1,0 +1,343 @@
+"""What the server holds: our index of it, brought up to date by exec, by its manifest and by walking. Fetches no run's data.
+
+A manifest or a listing only adds knowledge; a run is gone when the server said so of the run while it still showed the root.
+"""
+
+import collections
+import json
+import zlib
+
+from runicorn import layout, manifest, plan, sftp
+from runicorn.errors import MissingFileError, SftpError
+
+WALKED = "0" * 64               # digest of an entry nobody hashed
+ANSWER_LIMIT = 12_000           # runs whose digests fit into one command line
+
+
+class Index:
+    """The runs of a server, as lines of a manifest; those looked at often are kept parsed and written back by `flush`."""
+
+    def __init__(self, held):
+        self.manifest = held
+        self.lines = held.lines
+        self._parsed = {}               # path -> entry, of runs that may still change
+        self._dirty = set()
+        self.changed = False            # since the last save
+
+    def __contains__(self, path):
+        return path in self.lines
+
+    def paths(self):
+        """Return the run paths (list of str)."""
+        return list(self.lines)
+
+    def entry(self, path):
+        """Return the entry of a run (dict); what is changed in it must be followed by `touch`. Broken entries are empty ones."""
+        entry = self._parsed.get(path)
+        if entry is None:
+            try:
+                entry = self.manifest.entry(path)
+            except manifest.ManifestError:
+                entry = empty()         # hostile or damaged: the walk fills it
+            if not entry["ended"]:
+                self._parsed[path] = entry
+        return entry
+
+    def put(self, path, entry):
+        """Set the entry of a run."""
+        self._parsed[path] = entry
+        self.lines.setdefault(path, b"")
+        self.touch(path)
+
+    def adopt(self, path, line):
+        """Take a line of a manifest as it is."""
+        self._parsed.pop(path, None)
+        self._dirty.discard(path)
+        self.lines[path] = line
+        self.changed = True
+
+    def touch(self, path):
+        """Note that the entry of `path` was changed."""
+        self._dirty.add(path)
+        self.changed = True
+
+    def drop(self, path):
+        """Forget a run."""
+        self.lines.pop(path, None)
+        self._parsed.pop(path, None)
+        self._dirty.discard(path)
+        self.changed = True
+
+    def ended(self, path):
+        """Whether the run says it ended (bool), without parsing a line laid out by us."""
+        if path in self._parsed:
+            return self._parsed[path]["ended"]
+        head = manifest.HEAD.match(self.lines[path])
+        return head.group(3) == b"true" if head else self.entry(path)["ended"]
+
+    def mtime(self, path):
+        """Return the mtime (s) of the run's folder as last seen, or None."""
+        if path in self._parsed:
+            return self._parsed[path]["mtime"]
+        head = manifest.HEAD.match(self.lines[path])
+        return float(head.group(2)) if head else self.entry(path)["mtime"]
+
+    def flush(self, now=None):
+        """Write parsed entries back into their lines and return the Manifest, its header made anew if `now` (s) is given."""
+        for path in self._dirty:
+            entry = self._parsed[path]
+            self.lines[path] = _line(entry)
+            if entry["ended"]:
+                del self._parsed[path]
+        self._dirty.clear()
+        if now is not None:
+            heads = [manifest.HEAD.match(line) for line in self.lines.values()]
+            self.manifest.header.update(kind="full", digest=index_digest(self.lines), generated_at=now, statistics={
+                "runs": len(heads), "files": sum(int(head[4]) for head in heads if head), "bytes": sum(int(head[5]) for head in heads if head)})
+        return self.manifest
+
+
+def index_digest(lines):
+    """Return the root digest (str) of {path: line}; an entry laid out by others counts as unknown."""
+    heads = ((path, manifest.HEAD.match(lines[path])) for path in sorted(lines))
+    return manifest.digest((path, head[1] if head else b"") for path, head in heads)
+
+
+def empty():
+    """Return the entry of a run of which nothing is known."""
+    return {"digest": WALKED, "mtime": None, "ended": False, "meta": None, "status": None, "summary": None, "beat": None, "files": {}}
+
+
+def _line(entry):
+    texts = [json.dumps(entry[name[:-5]]).encode() for name in layout.SMALL]
+    pieces = [f"{json.dumps(name)}: {json.dumps(file)}" for name, file in entry["files"].items()]
+    digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
+    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["beat"], texts, pieces, sum(file["size"] for file in entry["files"].values()))
+
+
+# -- listing many folders ------------------------------------------------------------------------------------------
+
+def list_folders(session, paths):
+    """Return {path: [(name, Attrs), …] or SftpError} of many folders (absolute paths), listed at once."""
+    lister = _Lister(session, paths)
+    while lister.left:
+        lister.start()
+        session.pump()
+    return lister.found
+
+
+class _Lister:
+    """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then CLOSE."""
+
+    def __init__(self, session, paths):
+        self.session = session
+        self.queue = collections.deque(paths)
+        self.left = len(self.queue)
+        self.open = 0
+        self.found = {}
+
+    def start(self):
+        while self.queue and self.open < self.session.max_handles // 2:
+            path = self.queue.popleft()
+            self.open += 1
+            self.found[path] = []
+            self.session.ask(sftp.opendir(path), lambda handle, path=path: self._opened(path, handle))
+
+    def _opened(self, path, handle):
+        if isinstance(handle, SftpError):
+            return self._end(path, handle)
+        state = {"handle": handle, "asked": 0, "done": False}
+        self._ask(path, state)
+        self._ask(path, state)
+
+    def _ask(self, path, state):
+        state["asked"] += 1
+        self.session.ask(sftp.readdir(state["handle"]), lambda names: self._names(path, state, names))
+
+    def _names(self, path, state, names):
+        state["asked"] -= 1
+        if isinstance(names, SftpError):
+            self.found[path], state["done"] = names, True
+        elif not names:
+            state["done"] = True
+        elif isinstance(self.found[path], list):
+            self.found[path] += [(name, attrs) for name, attrs in names if name not in (None, "..")]
+            if len(self.found[path]) > sftp.MAX_NAMES // 10:
+                self.found[path], state["done"] = SftpError(f"{path} has too many entries", 4), True
+        if not state["done"]:
+            self._ask(path, state)
+        elif not state["asked"]:
+            self.session.ask(sftp.close(state["handle"]), lambda answer: None)
+            self._end(path, self.found[path])
+
+    def _end(self, path, result):
+        self.found[path] = result
+        self.open -= 1
+        self.left -= 1
+
+
+# -- the folders above the runs ------------------------------------------------------------------------------------
+
+class Skeleton:
+    """The folders from the root down to project/name/runs, and the runs in them; asked again only where an mtime moved."""
+
+    def __init__(self, session, root):
+        self.session, self.root = session, root
+        self._seen = {}             # folder -> (mtime, when first observed so); "" is the root
+        self._children = {}         # folder -> {name: mtime}
+
+    def absolute(self, folder):
+        return f"{self.root}/{folder}" if folder else self.root
+
+    def known(self):
+        """Return the folders to LSTAT (list of str, relative)."""
+        return list(self._seen)
+
+    def note(self, folder, attrs, now):
+        """Take the answer to an LSTAT of a known folder: forget what moved, or vanished."""
+        mtime = None if isinstance(attrs, SftpError) else attrs.mtime
+        old, observed = self._seen[folder]
+        if mtime is None and isinstance(attrs, MissingFileError):
+            self._forget(folder)
+        elif mtime != old:
+            self._seen[folder] = mtime, now
+            self._children.pop(folder, None)
+        elif not plan.settled(mtime, observed, now):
+            self._children.pop(folder, None)
+
+    def _forget(self, folder):
+        for known in [known for known in self._seen if known == folder or known.startswith(folder + "/")] if folder else []:
+            self._seen.pop(known)
+            self._children.pop(known, None)
+
+    def forget_listings(self):
+        """List everything at the next refresh: the runs' own mtimes are in the listings only."""
+        self._children.clear()
+
+    def refresh(self, now):
+        """List what is not known (any more) and return {run path: its folder's mtime}. Raises SftpError when the root can't be listed."""
+        self._list([""], now)
+        projects = [name for name in self._children[""] if name != layout.HIDDEN]
+        self._list(projects, now)
+        names = [f"{project}/{name}/{layout.RUNS}" for project in projects for name in self._children.get(project, ())]
+        self._list(names, now)
+        return {f"{folder}/{run}": mtime for folder in names for run, mtime in self._children.get(folder, {}).items()
+                if plan.believable(f"{folder}/{run}")}
+
+    def _list(self, folders, now):
+        stale = {self.absolute(folder): folder for folder in folders if folder not in self._children}
+        for absolute, listing in (list_folders(self.session, stale).items() if stale else ()):
+            folder = stale[absolute]
+            if isinstance(listing, SftpError):
+                if not folder:
+                    raise listing
+                listing = []            # no `runs` in it, or not ours to read
+            self._children[folder] = {name: attrs.mtime for name, attrs in listing if sftp.is_dir(attrs) and name != "."}
+            self._seen.setdefault(folder, (None, now))
+
+
+def list_runs(session, root, paths):
+    """Return {run path: {file name: {"size", "mtime", "tail": None}} or SftpError}, each run's folders listed to depth 8."""
+    found = {path: {} for path in paths}
+    level = {f"{root}/{path}": (path, "") for path in paths}
+    for _ in range(manifest.DEPTH + 1):
+        deeper = {}
+        for absolute, listing in list_folders(session, level).items():
+            path, prefix = level[absolute]
+            if isinstance(listing, SftpError):
+                if not prefix:
+                    found[path] = listing
+                continue
+            for name, attrs in listing:
+                if name == ".":
+                    prefix or found[path].setdefault(".", {"mtime": attrs.mtime})
+                elif sftp.is_dir(attrs):
+                    deeper[f"{absolute}/{name}"] = path, f"{prefix}{name}/"
+                elif sftp.is_file(attrs) and isinstance(found[path], dict) and len(found[path]) < manifest.FILES:
+                    _add(found[path], path, prefix + name, attrs)
+        level = deeper
+        if not level:
+            break
+    return found
+
+
+def _add(files, path, name, attrs):
+    if attrs.size is not None and attrs.size < 1 << 60 and not name.endswith(".tmp") and plan.believable(path, name):
+        files[name] = {"size": attrs.size, "mtime": attrs.mtime, "tail": None}
+
+
+def merged(entry, files, mtime):
+    """Return the entry of a run after a listing showed `files`; a tail is kept where size and mtime (whole s) stayed."""
+    old = entry["files"]
+    for name, file in files.items():
+        known = old.get(name)
+        if known and known["size"] == file["size"] and known["mtime"] is not None and int(known["mtime"]) == file["mtime"]:
+            files[name] = known
+    if files == old and mtime is not None and entry["mtime"] is not None and int(mtime) == int(entry["mtime"]):
+        return entry
+    return {**entry, "files": files, "mtime": mtime, "digest": entry["digest"] if files == old else WALKED}
+
+
+# -- the manifest, by exec or as a file ----------------------------------------------------------------------------
+
+def ask_exec(remote, root, lines):
+    """Run our manifest on the server without leaving a file there; return a Manifest of what differs from `lines`, None when
+    nothing does. Raises SftpError or LineError when the server won't, ManifestError when its answer is none."""
+    heads = [manifest.HEAD.match(line) for line in lines.values()]
+    known = "".join(head.group(1)[:12].decode() for head in heads if head) if len(heads) <= ANSWER_LIMIT else ""
+    source = manifest.__loader__.get_source("runicorn.manifest")
+    command = f"python3 -S -E - --root {_quoted(root)} --answer {known or '-'}"
+    status, out, errors = remote.run(command, source.encode(), timeout=60)
+    if out == b"unchanged":
+        return None
+    if status or not out.startswith(b"delta"):
+        said = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit status {status}"]
+        raise SftpError(f"python3 on the server: {said[0][:200]}", 4)
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(out[5:], manifest.LIMIT)
+    except zlib.error as error:
+        raise manifest.ManifestError("the server's answer is not a manifest") from error
+    return manifest.parse(text, "the server's answer")
+
+
+def _quoted(word):
+    return "'" + word.replace("'", "'\\''") + "'"
+
+
+MANIFESTS = (manifest.ACTIVE, manifest.FULL)
+
+
+def manifest_files(root):
+    """Return the paths a server's manifests may have, the newest of each kind counts: [(kind, path), …]."""
+    return [(name, f"{root}/{layout.HIDDEN}/{name}{ending}") for name in MANIFESTS for ending in ("", ".gz")]
+
+
+def adopt(index, found, doubtful):
+    """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we know is added to
+    the set `doubtful`, to be listed. Returns how many were new (int)."""
+    new = 0
+    for path, line in found.lines.items():
+        if path in index and index.lines[path] == line or not plan.believable(path):
+            continue
+        if path not in index:
+            index.adopt(path, line)
+            new += 1
+        elif _agrees(index.entry(path), found, path):
+            index.adopt(path, line)
+        else:
+            doubtful.add(path)
+    return new
+
+
+def _agrees(ours, found, path):
+    """Whether a manifest's entry shows the same files as ours, so that its tails are good for them."""
+    try:
+        theirs = found.entry(path)
+    except manifest.ManifestError:
+        return False
+    return _shape(ours) == _shape(theirs)
+
+
+def _shape(entry):
+    return {name: (file["size"], int(file["mtime"] or 0)) for name, file in entry["files"].items()}, int(entry["mtime"] or 0)

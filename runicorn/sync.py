@@ -1,0 +1,255 @@
+"""Keep one connection's mirror up to date: look what is new, fetch it, tell the pages. Is handed a way to the server, talks to no SSH.
+
+One pass, in order: hold the mirror's lock, have a line, read the tails somebody watches, survey the server when that is due,
+fetch what the plan says for as long as the rhythm allows, publish the index. `run` is passes in a loop.
+"""
+
+import os
+import random
+import threading
+import time
+
+from runicorn import cache, layout, survey
+from runicorn.errors import BusyError, LineError, ProtocolError, RemoteError, SyncError
+from runicorn.session import Session
+
+TICK = 1.0                      # s between looks at what somebody watches
+IDLE = 5.0                      # s between looks while nobody does
+SLICE = 0.6                     # s of fetching between two looks
+FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
+PLACES = 20                     # running runs looked at per tick that nobody opened
+FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
+WAIT = 3600.0                   # s; until somebody wakes us
+
+
+class Sync:
+    """The mirror of one connection in `folder`. Constructing it opens, locks and writes nothing.
+
+    options: the connection's settings (dict); connect: callable that returns a Remote or raises a RemoteError; bell: rung
+    with `runs`, `run:<key>` and `connections`; logger: tells the same story to a file.
+    """
+
+    def __init__(self, options, folder, connect, bell, logger):
+        self.options, self.mirror, self.bell, self.log = options, cache.Mirror(folder), bell, logger
+        self._connect = connect
+        self._slug = layout.connection_slug(options["name"])
+        self._session, self._index = None, None
+        self._stopping, self._waking = threading.Event(), threading.Event()
+        self._paused, self._now_asked = False, False
+        self._due = self._look_due = self._retry_at = 0.0
+        self._failures = 0
+        self._state, self._reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
+        self._line = {"up": False, "since": time.time()}
+        self._owner, self._last_news, self._turn = None, None, 0
+        self._wanted = []
+        self._published = 0.0
+
+    # -- the thread
+
+    def run(self):
+        """Pass after pass until `stop`."""
+        while not self._stopping.is_set():
+            pause = self.one_pass(time.time())
+            if pause > 0:
+                self._waking.wait(pause)
+            self._waking.clear()
+        self._hang_up("paused", "stopped", "stopped")
+        self.mirror.unlock()
+
+    def one_pass(self, now):
+        """Do what is due at `now` (wall clock, s) and return the seconds until the next pass. Raises nothing a line can cause."""
+        try:
+            return self._pass(now)
+        except BusyError as error:
+            self._follow(error)
+            return FOLLOW
+        except (LineError, ProtocolError) as error:
+            return self._lost(error, now)
+        except RemoteError as error:
+            self._hang_up("refused", getattr(error, "code", None) or "refused", str(error), getattr(error, "values", {}))
+            self._retry_at = now + WAIT
+            return WAIT
+        except (SyncError, OSError) as error:
+            self._hang_up("paused", "disk", f"the mirror can't be written: {getattr(error, 'strerror', None) or error}")
+            self._retry_at = now + LONGEST_RETRY
+            return LONGEST_RETRY
+
+    def _pass(self, now):
+        self.mirror.lock()
+        self._owner = {"pid": os.getpid(), "ours": True}
+        if self._paused:
+            self._hang_up("paused", "paused", "paused by you")
+            return WAIT
+        if now < self._retry_at:
+            return self._retry_at - now
+        session = self._session or self._call(now)
+        watched, running = self._watched()
+        if now >= self._look_due and session.source:
+            session.look(watched + self._in_turn(running), now)
+            self._look_due = now + (TICK if watched or "runs" in self.bell.watched() else IDLE)
+        if now >= self._due or self._due > now + self.options["interval"]:
+            session.survey(now)
+            self._due = now + self.options["interval"]
+        self._take_wanted(session, now)
+        left = session.work(time.monotonic() + SLICE)
+        self._failures = 0
+        self._publish(session, left, now)
+        return 0 if left else max(0.0, min(self._due, self._look_due) - now)
+
+    # -- the line
+
+    def _call(self, now):
+        """Get a line and take up the mirror."""
+        self._say("connecting", "connecting", f"connecting to {self.options['host']}")
+        remote = self._connect()
+        session = None
+        try:
+            session = Session(self.options, self.mirror, remote, self.log)
+            key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
+            if self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
+                                  "host_key": key, "root": session.root}):
+                self._index = None
+        except BaseException:
+            session.close() if session else remote.close()
+            raise
+        self._index = self._index or survey.Index(self.mirror.load_index())
+        session.index = self._index
+        self._session, self._line = session, {"up": True, "since": now}
+        self._due = self._look_due = 0.0
+        self._say("syncing", "looking", "looking what is new")
+        return session
+
+    def _lost(self, error, now):
+        """The line broke: try again after a growing, jittered pause."""
+        self._failures += 1
+        pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
+        self._retry_at = now + pause
+        self._hang_up("offline", getattr(error, "code", None) or "line", str(error), getattr(error, "values", {}))
+        return pause
+
+    def _hang_up(self, state, code, text, values=None):
+        session, self._session = self._session, None
+        if session:
+            session.close()
+            self._line = {"up": False, "since": time.time()}
+        self._say(state, code, text, **(values or {}))
+        if session:
+            self._tell(session)
+
+    def _follow(self, error):
+        """Another process syncs this mirror: show what it says, and wait for its end."""
+        self._owner = {"pid": self.mirror.owner(), "ours": False}
+        self._say("paused", "held", str(error), pid=self._owner["pid"])
+
+    def _say(self, state, code, text, **values):
+        """Set the state with its reason, log it and ring when it changed."""
+        reason = {"code": code, "text": text, **values}
+        if (state, reason) == (self._state, self._reason):
+            return
+        if state != self._state:
+            self._since = time.time()
+            self.log.info("%s: %s", state, text)
+        self._state, self._reason = state, reason
+        self.bell.ring("connections")
+
+    # -- who looks
+
+    def _watched(self):
+        """Return (run paths somebody has open, run paths that are running), as far as the index knows them."""
+        session, prefix = self._session, f"run:{self._slug}:"
+        opened = []
+        for topic in self.bell.watched():
+            parts = topic[len(prefix):].split("/") if topic.startswith(prefix) else ()
+            if len(parts) == 3 and (path := "/".join((parts[0], parts[1], layout.RUNS, parts[2]))) in session.index:
+                opened.append(path)
+        running = [path for path in session.beats.runs if path in session.index and not session.index.ended(path)]
+        return [path for path in opened if not session.index.ended(path)], running
+
+    def _in_turn(self, running):
+        """Return the running runs whose turn it is."""
+        if len(running) <= PLACES:
+            return running
+        self._turn = (self._turn + PLACES) % len(running)
+        return (running + running)[self._turn:self._turn + PLACES]
+
+    def _take_wanted(self, session, now):
+        while self._wanted:
+            path = self._wanted.pop()
+            if path in session.index:
+                session.asked.append(path)
+                session.plan([path], now)
+
+    # -- what the pages see
+
+    def _publish(self, session, left, now):
+        if left:
+            self._say("syncing", "fetching", f"{session.files_done} of {session.files_total} files",
+                      done=session.files_done, total=session.files_total)
+        else:
+            self._say("live", "live", "up to date")
+        self._last_news = now
+        if session.news and now >= self._published:
+            began = time.monotonic()
+            self.mirror.save_index(session.index.flush(now))
+            self._published = now + 20 * (time.monotonic() - began)        # a big index is written less often
+            session.news = False
+            self.bell.ring("runs")
+        for path in session.grown:
+            project, name, run = layout.split_run_path(path)
+            self.bell.ring(f"run:{self._slug}:{project}/{name}/{run}")
+        session.grown.clear()
+        self._tell(session)
+
+    def _tell(self, session):
+        """Write .index/live.json."""
+        self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "written": time.time(),
+                               "state": self.state()})
+
+    def state(self):
+        """Return what the connection's row shows of us (dict; see README, "Connections")."""
+        session = self._session
+        return {"state": self._state, "reason": self._reason, "since": self._since, "last_news": self._last_news,
+                "retry_at": self._retry_at if self._state == "offline" else None,
+                "runs": len(self._index.lines) if self._index else 0, "running": len(session.beats.runs) if session else 0,
+                "progress": self._progress(session) if session else None,
+                "traffic": {"hour": 0, "rate": 0, "requests": session.sftp.requests if session else 0},
+                "owner": self._owner, "rtt_ms": None, "source": session.source if session else None, "manifest_age": None}
+
+    def _progress(self, session):
+        if not session.fetcher.left:
+            return None
+        return {"files_done": session.files_done, "files_total": session.files_total,
+                "bytes_done": session.bytes_done, "bytes_total": session.bytes_total, "rate": 0, "left": None}
+
+    # -- what others ask of us, from any thread
+
+    def wake(self):
+        """Make the next pass now; a refused login is tried once more."""
+        self._retry_at = 0.0
+        self._waking.set()
+
+    def sync_now(self):
+        """Survey the server now."""
+        self._due = 0.0
+        self._now_asked = True
+        self.wake()
+
+    def pause(self):
+        """Hang up until `resume`; the mirror stays ours."""
+        self._paused = True
+        self.wake()
+
+    def resume(self):
+        """Go on after `pause`."""
+        self._paused = False
+        self.wake()
+
+    def stop(self):
+        """Make `run` return soon."""
+        self._stopping.set()
+        self._waking.set()
+
+    def want(self, path):
+        """Somebody opened the run `path`: its files come first."""
+        self._wanted.append(path)
+        self._waking.set()

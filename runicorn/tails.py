@@ -1,0 +1,106 @@
+"""The one-second rhythm: one batch reads what was appended to the files somebody watches. Opens them once, compares every seam."""
+
+from runicorn import sftp
+from runicorn.errors import MissingFileError, SftpError
+
+SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
+CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
+AGAIN = 10                      # files opened anew per batch: on NFS only an open refreshes the size, and a replaced file shows
+ROUNDS = 4                      # batches in one tick at most, so that a flood can't hold the thread
+SAME, GREW, CHANGED = "same", "grew", "changed"
+
+
+class Tails:
+    """Open files and where we are in them. Raises LineError, ProtocolError, and OSError when the mirror can't be written."""
+
+    def __init__(self, session, mirror, root):
+        self.session, self.mirror, self.root = session, mirror, root
+        self._handles = {}              # (path, name) -> handle
+        self._turn = 0
+
+    def look(self, files, others):
+        """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip.
+
+        Returns ({(path, name): (SAME | GREW | CHANGED | SftpError, bytes added)}, {absolute path: Attrs or SftpError}).
+        Files seen for the first time take a round trip more.
+        """
+        self._keep(files)
+        fresh = [key for key in files if key not in self._handles]
+        turn = self._next_turn([key for key in files if key in self._handles])
+        opening = fresh + turn
+        reads = [key for key in files if key in self._handles]
+        found, answers = {}, self.session.batch(
+            [sftp.lstat(path) for path in others] + [sftp.open_file(self._absolute(key)) for key in opening] + self._reads(reads))
+        stats, answers = dict(zip(others, answers)), answers[len(others):]
+        for key, handle in zip(opening, answers):
+            self._opened(key, handle, found)
+        full = self._take(reads, answers[len(opening):], found)
+        full += [key for key in fresh if key in self._handles]
+        for _ in range(ROUNDS):
+            if not full:
+                break
+            full = self._take(full, self.session.batch(self._reads(full)), found)
+        return found, stats
+
+    def _absolute(self, key):
+        return f"{self.root}/{key[0]}/{key[1]}"
+
+    def _next_turn(self, known):
+        self._turn += AGAIN
+        return [known[(self._turn + place) % len(known)] for place in range(min(AGAIN, len(known)))] if known else []
+
+    def _opened(self, key, handle, found):
+        old = self._handles.pop(key, None)
+        if old is not None:
+            self._close(old)
+        if isinstance(handle, SftpError):
+            found[key] = handle, 0
+        else:
+            self._handles[key] = handle
+
+    def _reads(self, keys):
+        return [sftp.read(self._handles[key], max(0, self._size(key) - SEAM), CHUNK) for key in keys]
+
+    def _size(self, key):
+        here = self.mirror.stat(*key)
+        return here["size"] if here else 0
+
+    def _take(self, keys, answers, found):
+        """Write what came; return the keys of which more may wait."""
+        more = []
+        for key, data in zip(keys, answers):
+            if isinstance(data, SftpError):
+                self.forget(key)        # a handle the server has forgotten: opened again next time
+                found[key] = (data if isinstance(data, MissingFileError) else SAME), 0
+                continue
+            outcome, count = self._append(key, data)
+            found[key] = outcome, found.get(key, (None, 0))[1] + count
+            if len(data) == CHUNK and outcome is GREW:
+                more.append(key)
+        return more
+
+    def _append(self, key, data):
+        size = self._size(key)
+        held = self.mirror.read(*key, max(0, size - SEAM), SEAM)
+        if data[:len(held)] != held:
+            return CHANGED, 0
+        added = data[len(held):]
+        if not added:
+            return SAME, 0
+        with self.mirror.appender(*key) as file:
+            while added:
+                added = added[file.write(added):]
+        return GREW, len(data) - len(held)
+
+    def _keep(self, files):
+        """Close what nobody watches any more."""
+        for key in set(self._handles) - set(files):
+            self.forget(key)
+
+    def forget(self, key):
+        """Close a file; the next look opens it again."""
+        if key in self._handles:
+            self._close(self._handles.pop(key))
+
+    def _close(self, handle):
+        self.session.ask(sftp.close(handle), lambda answer: None)
