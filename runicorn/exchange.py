@@ -1,0 +1,112 @@
+"""What a route is asked and what it may answer: queries, JSON bodies, JSON and streamed answers, errors as JSON. Knows no web framework."""
+
+import gzip
+import json
+from typing import NamedTuple
+
+from runicorn import errors, layout
+
+BODY_LIMIT = 1 << 20        # bytes of a JSON body; the largest we expect is a page's saved layout
+DEPTH_LIMIT = 32            # nesting of a JSON body
+GZIP_FROM = 1024            # bytes; below this gzip costs more than it saves
+# status, code of each error that a route may raise; the first that fits counts
+STATUSES = (
+    (errors.AmbiguousError, 409, "ambiguous"), (errors.FilterError, 400, "filter"), (errors.NotFoundError, 404, "not_found"),
+    (errors.UsageError, 400, "usage"), (errors.LayoutError, 400, "path"), (errors.DataError, 422, "data"), (errors.BusyError, 409, "busy"),
+    (errors.MissingPackageError, 501, "missing_package"), (errors.SettingsError, 500, "settings"), (errors.LoginError, 502, "login"),
+    (errors.HostKeyError, 502, "host_key"), (errors.LineError, 502, "line"), (errors.RemoteError, 502, "remote"),
+    (errors.SyncError, 500, "sync"), (errors.RunicornError, 500, "failed"),
+)
+
+
+class Refused(errors.RunicornError):
+    """A request that is not answered, with its HTTP status and a stable code."""
+
+    def __init__(self, status, code, message):
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Answer(NamedTuple):
+    """What goes back. body: bytes, or an iterable of bytes that is sent as it comes."""
+
+    body: object
+    type: str = "application/json"
+    status: int = 200
+    headers: dict = {}
+
+
+class Ask:
+    """One request. query: [(name, value)]; read: function() -> body bytes, at most BODY_LIMIT."""
+
+    def __init__(self, method, query, headers, read):
+        self.method, self.query, self.headers, self._read = method, query, headers, read
+
+    def all(self, name, plural=None):
+        """Return every value of a parameter (list of str); `plural` names the form that holds several between commas."""
+        found = [value for key, value in self.query if key == name]
+        for key, value in self.query if plural else ():
+            found += [part for part in value.split(",") if part] if key == plural else []
+        return found
+
+    def text(self, name, default=""):
+        """Return the last value of a parameter (str)."""
+        found = self.all(name)
+        return found[-1] if found else default
+
+    def number(self, name, default=None, low=None, high=None, whole=False):
+        """Return a numeric parameter within its bounds (float, or int if whole). Raises UsageError if it is no number."""
+        text = self.text(name)
+        if not text:
+            return default
+        try:
+            value = int(text) if whole else float(text)
+        except ValueError as error:
+            raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a {'whole ' if whole else ''}number") from error
+        if value != value:
+            raise errors.UsageError(f"{name} is no number")
+        return value if low is None else max(low, min(high, value))
+
+    def flag(self, name):
+        return self.text(name).lower() in ("1", "true", "yes")
+
+    def json(self):
+        """Return the body (dict). Raises Refused for anything that is no small, shallow JSON object."""
+        try:
+            value = json.loads(self._read() or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, "body", "the body is not JSON") from error
+        if not isinstance(value, dict):
+            raise Refused(400, "body", "the body must be a JSON object")
+        if _deeper(value, DEPTH_LIMIT):
+            raise Refused(400, "body", f"the body is nested deeper than {DEPTH_LIMIT}")
+        return value
+
+
+def _deeper(value, limit):
+    level = [value]
+    for _ in range(limit):
+        level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer) if isinstance(item, (dict, list))]
+        if not level:
+            return False
+    return True
+
+
+def to_json(value, status=200, headers=None):
+    """Return the Answer for a JSON value; NaN and infinities become strings."""
+    return Answer((layout.to_json(value) + "\n").encode("utf-8", "surrogatepass"), "application/json", status, headers or {})
+
+
+def to_error(error):
+    """Return the Answer for an error of ours: {"error": code, "message": text, …}."""
+    status, code = next((status, code) for kind, status, code in STATUSES if isinstance(error, kind))
+    body = {"error": getattr(error, "code", None) or code, "message": str(error)}
+    for extra in ("candidates", "at", "values"):
+        if hasattr(error, extra):
+            body[extra] = getattr(error, extra)
+    return to_json(body, getattr(error, "status", status) if isinstance(error, Refused) else status)
+
+
+def zipped(body):
+    """Return `body` (bytes) as gzip, at the level that costs least."""
+    return gzip.compress(body, 1)

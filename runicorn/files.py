@@ -1,0 +1,108 @@
+"""The files of a run, for the pages: what there is, and one of them opened without ever leaving the run's folder."""
+
+import os
+import stat
+from typing import NamedTuple
+
+from runicorn import layout
+from runicorn.errors import NotFoundError
+
+SMALL_LIMIT = 1 << 20       # bytes; what "small" means in the connection's settings unless they say otherwise
+MOST = 10_000               # files listed of one run
+DEPTH = 8
+IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+BLOCK = 256 << 10
+
+
+class Opened(NamedTuple):
+    """A regular file opened for reading: its descriptor and size in bytes."""
+
+    descriptor: int
+    size: int
+
+    def blocks(self):
+        """Yield its bytes as they are now, at most `size`, and close it."""
+        left = self.size
+        with os.fdopen(self.descriptor, "rb", buffering=0) as file:
+            while left > 0:
+                block = file.read(min(BLOCK, left))
+                if not block:
+                    return
+                left -= len(block)
+                yield block
+
+
+def listed(folder, entry=None):
+    """Return [{"name", "size", "mtime", "here", "kind"}] of a run's files, sorted by name.
+
+    folder: the run's folder here; entry: its entry in a mirror's index, which also names what is not here.
+    """
+    found = {}
+    for name, item in ((entry or {}).get("files") or {}).items():
+        found[name] = {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
+    for name, status in _walk(os.fspath(folder), "", 0):
+        found[name] = {"name": name, "size": max(status.st_size, found.get(name, {}).get("size", 0)), "mtime": status.st_mtime,
+                       "here": status.st_size >= found.get(name, {}).get("size", 0), "kind": kind(name, status.st_size)}
+        if len(found) > MOST:
+            break
+    return [found[name] for name in sorted(found)]
+
+
+def kind(name, size):
+    """Return "own", "media", "small" or "large"."""
+    if layout.is_own(name):
+        return "own"
+    if name.startswith("media/"):
+        return "media"
+    return "small" if size <= SMALL_LIMIT else "large"
+
+
+def _walk(folder, prefix, depth):
+    try:
+        with os.scandir(folder) as items:
+            found = sorted(items, key=lambda item: item.name)
+    except OSError:
+        return              # not here, or not ours to read: nothing to list
+    for item in found:
+        try:
+            status = item.stat(follow_symlinks=False)
+        except OSError:
+            continue        # gone since it was listed
+        if stat.S_ISREG(status.st_mode) and not item.name.endswith(".tmp"):
+            yield prefix + item.name, status
+        elif stat.S_ISDIR(status.st_mode) and depth < DEPTH:
+            yield from _walk(item.path, prefix + item.name + "/", depth + 1)
+
+
+def opened(folder, name):
+    """Return the Opened file `name` (relative, "/") below `folder`, following no symbolic link anywhere below it.
+
+    Raises LayoutError for a path that could leave the folder, NotFoundError for what is no regular file there.
+    """
+    parts = layout.safe_relative(name).split("/")
+    try:
+        descriptor = _descend(os.fspath(folder), parts)
+    except OSError as error:
+        raise NotFoundError(f"the run has no file {name[:200]!r} here") from error
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise NotFoundError(f"{name[:200]!r} is no plain file")
+    return Opened(descriptor, status.st_size)
+
+
+def _descend(folder, parts):
+    """Open the file step by step, each relative to the last folder's descriptor, so that no link can be slipped in between."""
+    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if os.open not in os.supports_dir_fd:
+        path = layout.local_path(folder, "/".join(parts))       # Windows: refuses links by looking at each part
+        return os.open(path, flags)
+    here = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    try:
+        for part in parts[:-1]:
+            deeper = os.open(part, flags | os.O_DIRECTORY, dir_fd=here)
+            os.close(here)
+            here = deeper
+        return os.open(parts[-1], flags, dir_fd=here)
+    finally:
+        os.close(here)

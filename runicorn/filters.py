@@ -1,0 +1,198 @@
+"""The filter language of the run list: `loss<0.3 tag:baseline lr=0.001 -state:failed resnet`. Pure: knows words, not runs.
+
+Terms are separated by spaces and must all hold. A term is a word (somewhere in the run's names, tags, note, user), or
+FIELD OP VALUE with : = != < <= > >=. A leading `-` or `!` negates. Double quotes keep spaces and signs in a word, a field
+or a value; `*` stands for any text; after `:` commas separate alternatives (`state:running,stalled`).
+"""
+
+import fnmatch
+import math
+import re
+import time
+from typing import NamedTuple
+
+from runicorn.errors import FilterError
+from runicorn.layout import number
+
+STATES = ("checking", "running", "stalled", "lost", "finished", "failed", "interrupted")
+WHOLE = ("tag", "state", "connection", "user", "host", "id", "key")     # `:` means equal here, elsewhere "contains"
+TIMES = ("started", "ended")
+SPANS = ("duration", "age")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+SPAN = re.compile(r"^(\d+(?:\.\d*)?|\.\d+)([smhdw]?)$")
+DATE = re.compile(r"^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?)?)?$")
+OPERATORS = ("!=", "<=", ">=", "<", ">", "=", ":")
+LONGEST = 4000              # characters; a longer filter is a mistake
+
+
+class Term(NamedTuple):
+    """One condition. field: "" for a bare word. values: texts of which one must fit. at: its place in the filter."""
+
+    field: str
+    operator: str
+    values: tuple
+    negated: bool
+    at: int
+
+
+def parse(text):
+    """Return the list of Terms in `text`. Raises FilterError, which says what is wrong and where."""
+    if len(text) > LONGEST:
+        raise FilterError(f"the filter is longer than {LONGEST} characters", LONGEST)
+    terms, at = [], 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        end, pieces = _piece(text, at)
+        terms.append(_checked(_term(pieces, at)))
+        at = end
+    return terms
+
+
+def _piece(text, start):
+    """Return (end, [(character, whether quoted)]) of the word that starts at `start`."""
+    pieces, quoted, at = [], None, start
+    while at < len(text) and (quoted is not None or not text[at].isspace()):
+        character = text[at]
+        if character == '"':
+            quoted = at if quoted is None else None
+            pieces.append(("", True))
+        elif character == "\\" and quoted is not None and text[at + 1:at + 2] in ('"', "\\"):
+            at += 1
+            pieces.append((text[at], True))
+        else:
+            pieces.append((character, quoted is not None))
+        at += 1
+    if quoted is not None:
+        raise FilterError(f'the quote at {quoted + 1} is never closed: add a " at its end', quoted)
+    return at, pieces
+
+
+def _term(pieces, at):
+    negated = pieces[0] in (("-", False), ("!", False))
+    if negated:
+        pieces = pieces[1:]
+    plain = "".join("\0" if quoted else character for character, quoted in pieces)
+    found = [(plain.find(sign), -len(sign), sign) for sign in OPERATORS if sign in plain]
+    if not found:
+        return Term("", ":", (_text(pieces),), negated, at)
+    where, _, sign = min(found)
+    field, value = _text(pieces[:where]), pieces[where + len(sign):]
+    if not field:
+        raise FilterError(f"{sign!r} at {at + 1} has no name before it, such as loss{sign}0.3", at)
+    values = tuple(_split(value)) if sign == ":" else (_text(value),)
+    if not any(quoted for _, quoted in value) and not all(values):
+        raise FilterError(f"{field}{sign} at {at + 1} has no value after it", at)
+    return Term(field, sign, values, negated, at)
+
+
+def _text(pieces):
+    return "".join(character for character, _ in pieces)
+
+
+def _split(pieces):
+    word = []
+    for character, quoted in pieces:
+        if character == "," and not quoted:
+            yield "".join(word)
+            word = []
+        else:
+            word.append(character)
+    yield "".join(word)
+
+
+def _checked(term):
+    if not term.field and not term.values[0]:
+        raise FilterError(f"there is no word at {term.at + 1}", term.at)
+    if term.field == "state" and term.operator in (":", "=", "!="):
+        for value in term.values:
+            if "*" not in value and value.lower() not in STATES:
+                raise FilterError(f"there is no state {value!r}; there are {', '.join(STATES)}", term.at)
+    if term.operator in ("<", "<=", ">", ">=") and _amount(term) is None:
+        wanted = "a time such as 2025-01-31" if term.field in TIMES else "a span such as 30m, 2h or 7d" if term.field in SPANS else "a number"
+        raise FilterError(f"{term.field}{term.operator} needs {wanted}, not {term.values[0]!r}", term.at)
+    return term
+
+
+def _amount(term):
+    """Return the value of a comparison as a float, or None if it is none."""
+    text = term.values[0]
+    if term.field in TIMES:
+        return _time(text)
+    if term.field in SPANS:
+        found = SPAN.match(text)
+        return float(found[1]) * UNITS[found[2] or "s"] if found else None
+    try:
+        return float(text.replace("_", ""))
+    except ValueError:
+        return None
+
+
+def _time(text):
+    found = DATE.match(text)
+    if not found:
+        return None
+    year, month, day, hour, minute, second = (int(part or default) for part, default in zip(found.groups(), (0, 1, 1, 0, 0, 0)))
+    try:
+        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+    except (ValueError, OverflowError):
+        return None
+
+
+# -- deciding -----------------------------------------------------------------------------------------------------
+
+def compile_terms(terms):
+    """Return a function(look) -> bool. look(field) gives the run's values for a field (a sequence, empty if it has none);
+    look("") gives one lower-case text that holds all its words."""
+    tests = [_test(term) for term in terms]
+    return lambda look: all(test(look) for test in tests)
+
+
+def _test(term):
+    fits = _fits(term)
+    field, negated = term.field, term.negated
+    return lambda look: any(map(fits, look(field))) is not negated
+
+
+def _fits(term):
+    """Return a function(value) -> bool for one value of the term's field."""
+    if not term.field:
+        word = term.values[0].lower()
+        return _like(f"*{word}*") if "*" in word else lambda value: word in value
+    if term.operator in ("=", "!=", ":"):
+        tests = [_same(term, text) for text in term.values]
+        if term.operator == "!=":
+            return lambda value: not tests[0](value)
+        return lambda value: any(test(value) for test in tests)
+    return _compares(term.operator, _amount(term))
+
+
+def _compares(operator, bound):
+    def compare(value):
+        value = number(value) if not isinstance(value, bool) else None
+        if value is None or value != value:
+            return False
+        return {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[operator]
+    return compare
+
+
+def _same(term, text):
+    lower = text.lower()
+    amount = _amount(term._replace(values=(text,)))
+    contains = term.operator == ":" and term.field not in WHOLE
+    like = _like(f"*{lower}*" if contains else lower) if "*" in lower else None
+
+    def same(value):
+        if isinstance(value, bool) or value is None:
+            return lower in (("true", "yes", "1") if value else ("none", "null") if value is None else ("false", "no", "0"))
+        if isinstance(value, (int, float)):
+            return amount is not None and (value == amount or math.isclose(value, amount, rel_tol=1e-9))
+        held = str(value).lower()
+        return like(held) if like else lower in held if contains else lower == held
+    return same
+
+
+def _like(pattern):
+    match = re.compile(fnmatch.translate(pattern.replace("[", "[[]").replace("?", "[?]")), re.S).match
+    return lambda value: match(value) is not None

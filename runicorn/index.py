@@ -1,0 +1,349 @@
+"""The runs of one root in memory: a local root is scanned, a mirror's index is read. One record a run, nothing of its events."""
+
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+from runicorn import glance, layout, manifest
+from runicorn.states import ENDED, Pulse, judge
+
+BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
+SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
+PACE = 20                   # a look that took t seconds is not repeated before PACE * t
+LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
+KEPT_TEXT = 400             # characters kept of a long value in config or summary
+ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
+
+
+class Record:
+    """What the list knows of one run in one root."""
+
+    __slots__ = ("path", "line", "project", "name", "id", "user", "host", "tags", "note", "created", "status", "config", "summary",
+                 "error", "newer", "small", "utc_offset")
+
+    @property
+    def ended(self):
+        return (self.status or {}).get("status") in ENDED
+
+    @property
+    def started(self):
+        at = layout.number((self.status or {}).get("started_at"))
+        return at if at is not None else self.created
+
+
+def record_of(path, entry, line=None):
+    """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None) and or None if it is unreadable."""
+    record = Record()
+    project, name, run_id = layout.split_run_path(path)
+    entry = entry or {}
+    meta = entry.get("meta") or {}
+    record.path, record.line, record.small = path, line, None
+    record.newer = isinstance(meta.get("format"), (int, float)) and meta["format"] > layout.FORMAT
+    record.error = None if meta else "meta.json is missing or is no JSON object"
+    record.project = _text(meta.get("project")) or layout.unslug(project)
+    record.name = _text(meta.get("name")) or layout.unslug(name)
+    record.id = run_id
+    record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
+    record.tags = tuple(_intern(tag) for tag in meta.get("tags") or () if isinstance(tag, str)) if isinstance(meta.get("tags"), list) else ()
+    record.note = _text(meta.get("notes")) or ""
+    record.created = layout.number(meta.get("created_at")) or _id_time(run_id)
+    record.utc_offset = layout.number(meta.get("utc_offset"))
+    record.status = entry.get("status") if isinstance(entry.get("status"), dict) else None
+    record.config = {} if record.newer else flat(meta.get("config"))
+    record.summary = {} if record.newer else flat(entry.get("summary"), "/")
+    return record
+
+
+def flat(value, joint="."):
+    """Return nested dicts as one dict with joined names; lists and long texts become short texts."""
+    found, ahead = {}, [("", value)] if isinstance(value, dict) else []
+    while ahead:
+        prefix, value = ahead.pop()
+        for key, item in value.items():
+            name = sys.intern(prefix + key)
+            if isinstance(item, dict) and item and prefix.count(joint) < 8:
+                ahead.append((name + joint, item))
+            elif isinstance(item, (bool, int, float)) or item is None:
+                found[name] = item
+            else:
+                found[name] = _intern(item if isinstance(item, str) else layout.to_json(item))
+    return found
+
+
+def _intern(value):
+    return sys.intern(value[:KEPT_TEXT]) if isinstance(value, str) else None
+
+
+def _text(value):
+    return value if isinstance(value, str) and value else None
+
+
+def _id_time(run_id):
+    found = ID_TIME.match(run_id)
+    try:
+        return time.mktime((*map(int, found.groups()), 0, 0, -1)) if found else None
+    except (ValueError, OverflowError):
+        return None
+
+
+class Source:
+    """The records of one root and the pulses of its open runs. Refreshed by one thread, read by any."""
+
+    local = True
+
+    def __init__(self, slug, folder, name=None):
+        self.slug, self.name, self.folder = slug, name or slug, Path(folder)
+        self.records = {}           # path -> Record; replaced, never changed, so that readers need no lock
+        self.pulses = {}            # path -> Pulse of runs that have not ended
+        self.beats = {}             # run id -> a number that moves when the heart beats
+        self.version = 0            # grows when `records` changed
+        self.up = True              # whether our line to it is up
+        self.lock = threading.Lock()
+        self._manifest = None
+        self._round = 0
+
+    def run_folder(self, path):
+        """Return where the run's files are on this machine (Path)."""
+        return self.folder / path
+
+    def take(self, index):
+        """Bring the records in line with a Manifest; unchanged lines keep their records."""
+        records = {}
+        for path in index.paths():
+            line, old = index.line(path), self.records.get(path)
+            records[path] = old if old is not None and old.line == line else self._parsed(index, path, line)
+        self._manifest = index
+        self._replace({path: record for path, record in records.items() if record is not None})
+
+    def _parsed(self, index, path, line):
+        try:
+            return record_of(path, index.entry(path), line)
+        except manifest.ManifestError:
+            record = record_of(path, None, line)
+            record.error = "its line in the index can't be read"
+            return record
+        except layout.LayoutError:
+            return None         # a path that is no run's, from an index somebody else wrote
+
+    def _replace(self, records):
+        if records != self.records:
+            self.records = records
+            self.version += 1
+        open_paths = {path for path, record in records.items() if not record.ended}
+        self.pulses = {path: self.pulses.get(path) or Pulse() for path in open_paths}
+
+    def reread(self, path):
+        """Read the run's small JSON files again if one changed; returns whether one did."""
+        record, folder = self.records.get(path), self.run_folder(path)
+        marks = tuple(_mark(folder / name) for name in layout.SMALL)
+        if record is None or marks == record.small or not any(marks):
+            return False
+        first = record.small is None
+        meta, status, summary = (layout.read_json(folder / name) for name in layout.SMALL)
+        fresh = record_of(path, {"meta": meta, "status": status, "summary": summary}, record.line)
+        fresh.small = marks
+        self._replace({**self.records, path: fresh} if len(self.records) < 1000 else _with(self.records, path, fresh))
+        return not first or (fresh.status, fresh.summary, fresh.config) != (record.status, record.summary, record.config)
+
+    def look(self, now, paths=None):
+        """Look at open runs (all that are due, or `paths`) at `now`, s of a monotonic clock.
+
+        Returns (paths whose files grew or whose heart beat, paths whose small files changed).
+        """
+        with self.lock:
+            self._round += 1
+            grown, changed = set(), set()
+            for path in list(self.pulses) if paths is None else [path for path in paths if path in self.pulses]:
+                pulse = self.pulses[path]
+                if paths is None and self._rests(path, pulse, now):
+                    continue
+                changed |= {path} if self.reread(path) else set()
+                sizes = glance.own_sizes(self.run_folder(path))
+                rows = tuple(size for name, size in sorted(sizes.items()) if name.startswith("events"))
+                before = self.verdict(self.records[path]).state
+                if pulse.look(now, (self.beat(path), tuple(sorted(sizes.items()))), rows):
+                    grown.add(path)
+                if self.verdict(self.records[path]).state != before:
+                    changed.add(path)
+            return grown, changed
+
+    def _rests(self, path, pulse, now):
+        dead = pulse.judge().state == "lost" and self.beats.get(path.rpartition("/")[2]) is None
+        return dead and (hash(path) + self._round) % LOST_TURN
+
+    def verdict(self, record):
+        """Return the states.Verdict on the run of a record."""
+        pulse = self.pulses.get(record.path)
+        found = judge(record.status, pulse)
+        if found.code != "no_rows":
+            return found
+        folder = self.run_folder(record.path)
+        return judge(record.status, pulse, glance.end(folder, glance.own_sizes(folder)).gap)
+
+    def entry(self, path):
+        """Return the run's entry in the index (dict), or None if the index has none or can't be read there."""
+        try:
+            return self._manifest.entry(path) if self._manifest and path in self._manifest else None
+        except manifest.ManifestError:
+            return None         # the list says so
+
+    def remote_path(self, path):
+        """Return where the server keeps the run (str), or None."""
+        return None
+
+    def beat(self, path):
+        """Return what moves with the run's heart: the mtime of its live file, else of its `.beat`, else None."""
+        run_id = path.rpartition("/")[2]
+        return self.beats.get(run_id) or _mark(self.run_folder(path) / ".beat")
+
+
+def _with(records, path, record):
+    copy = records.copy()
+    copy[path] = record
+    return copy
+
+
+def _mark(path):
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None             # absent: that is a mark too
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+class LocalRoot(Source):
+    """A root on this machine. `kept` (Path or None): where its manifest is kept between viewers."""
+
+    def __init__(self, slug, folder, kept=None):
+        super().__init__(slug, folder)
+        self.kept = kept
+        self._tree, self._built, self._again, self._cost = None, None, None, 0.0
+        self._saved = None
+
+    def refresh(self, now):
+        """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
+        with self.lock:
+            self.beats = _beats(self.folder)
+            if self._manifest is None:
+                self._load()
+            tree = self._folders()
+            due = self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
+            if due and (self._built is None or now - self._built >= PACE * self._cost):
+                self._again = now + SETTLE if tree != self._tree else None
+                self._tree, self._built = tree, now
+                self._build()
+            for run_id in set(self.beats) - {path.rpartition("/")[2] for path in self.pulses}:
+                for path in self.records:
+                    if path.endswith("/" + run_id):
+                        self.reread(path)       # a finished run that goes on
+
+    def _load(self):
+        for path in filter(None, (self.kept, self.folder / layout.HIDDEN / manifest.FULL)):
+            try:
+                self._manifest = manifest.load(path)
+            except manifest.ManifestError:
+                continue                        # none yet: everything is read
+            if os.path.abspath(self._manifest.header.get("root", "")) == os.path.abspath(self.folder):
+                self._saved = self._manifest.header["digest"] if path == self.kept else None
+                return
+            self._manifest = None
+
+    def _build(self):
+        started = time.perf_counter()
+        try:
+            self.take(manifest.build(self.folder, self._manifest))
+        except manifest.ManifestError:
+            self._replace({})                   # absent or not readable: shown as empty
+        self._cost = time.perf_counter() - started
+
+    def save(self):
+        """Keep the manifest for the next viewer, if it changed."""
+        if self.kept and self._manifest and self._manifest.header["digest"] != self._saved:
+            os.makedirs(self.kept.parent, exist_ok=True)
+            manifest.save(self._manifest, self.kept)
+            self._saved = self._manifest.header["digest"]
+
+    def _folders(self):
+        """Return the mtimes of all folders whose content is runs or folders of runs."""
+        folders = {self.folder: None}
+        for path in self.records:
+            project, name, _ = path.split("/", 2)
+            folders.setdefault(self.folder / project)
+            folders.setdefault(self.folder / project / name)
+            folders.setdefault(self.folder / project / name / layout.RUNS)
+        return [_mtime(folder) for folder in folders]
+
+
+def _mtime(folder):
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return None
+
+
+def _beats(root):
+    """Return {run id: mtime of its live file, ns}."""
+    try:
+        with os.scandir(os.path.join(root, layout.HIDDEN, "live")) as items:
+            return {item.name[:-5]: item.stat(follow_symlinks=False).st_mtime_ns for item in items if item.name.endswith(".json")}
+    except OSError:
+        return {}               # nothing was ever live here
+
+
+class Mirror(Source):
+    """The mirror of a connection: its `.index/full.json` and `live.json` tell everything, no folder is scanned."""
+
+    local = False
+
+    def __init__(self, slug, folder, name=None):
+        super().__init__(slug, folder, name)
+        self._full = self._live = None
+        self.live, self.gone, self.looked = {}, frozenset(), None
+
+    def run_folder(self, path):
+        return layout.local_path(self.folder, path)
+
+    def refresh(self, now):
+        """Read the index again where it changed."""
+        with self.lock:
+            index = self.folder / ".index"
+            mark = _mark(index / "full.json")
+            if mark and mark != self._full:
+                self._full = mark
+                try:
+                    self.take(manifest.load(index / "full.json"))
+                except manifest.ManifestError:
+                    pass            # the old records stay; sync makes a new index and says what was wrong
+            mark = _mark(index / "live.json")
+            if mark != self._live:
+                self._live = mark
+                self._take_live(layout.read_json(index / "live.json") or {})
+
+    def complete(self, path):
+        """Whether every own file of the run that the index lists is here in that size."""
+        files = (self.entry(path) or {}).get("files", {})
+        sizes = glance.own_sizes(self.run_folder(path))
+        return all(sizes.get(name, -1) >= file["size"] for name, file in files.items() if layout.parse_own(name))
+
+    def remote_path(self, path):
+        root = self._manifest.header.get("root") if self._manifest else None
+        return f"{root}/{path}" if isinstance(root, str) else None
+
+    def _take_live(self, live):
+        line, runs = live.get("line"), live.get("runs")
+        line = line if isinstance(line, dict) else {}
+        self.live = runs if isinstance(runs, dict) else {}
+        self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen")) for path, run in self.live.items() if isinstance(run, dict)}
+        self.gone = frozenset(path for path in live.get("gone") or () if isinstance(path, str))
+        self.up, self.looked = bool(line.get("up")), line.get("looked")
+        if not self.up:
+            for pulse in self.pulses.values():
+                pulse.line_down()
+
+    def look(self, now, paths=None):
+        if not self.up:
+            return set(), set()
+        return super().look(now, paths)

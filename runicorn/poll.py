@@ -1,0 +1,68 @@
+"""Looks at the runs that somebody watches ten times a second, at the rest every two seconds, and rings the bell for what changed."""
+
+import logging
+import threading
+import time
+
+WATCHED = 0.1               # s between looks at the runs of open pages
+REST = 2.0                  # s between looks at everything
+LIST = 1.0                  # s between two rings of `runs` for mere growth: a list need not move faster
+MOST = 50                   # running runs of an open list that are looked at ten times a second
+
+log = logging.getLogger("runicorn")
+
+
+class Poll:
+    """One pass is `one_pass(now)`, seconds until the next; `run` loops over it until `stop`."""
+
+    def __init__(self, reader, bell, clock=time.monotonic):
+        self._reader, self._bell, self._clock = reader, bell, clock
+        self._rest = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
+        self._grew = False                          # growth that `runs` was not rung for yet
+        self._stopping = threading.Event()
+        self._thread = None
+
+    def one_pass(self, now):
+        """Look at what is due at `now` (monotonic s), ring, and return the seconds until the next pass."""
+        watched = self._bell.watched()
+        keys = {topic[4:] for topic in watched if topic.startswith("run:")}
+        changed = False
+        if now - self._rest >= REST:
+            self._rest = now
+            changed = self._reader.refresh()
+            grown, more = self._reader.look()
+        else:
+            listed = self._reader.beating()[:MOST] if "runs" in watched else ()
+            grown, more = self._reader.look(keys.union(listed)) if keys or listed else (set(), False)
+        for key in grown:
+            self._bell.ring(f"run:{key}")
+        self._grew |= bool(grown) or self._reader.owes
+        if changed or more or (self._grew and now - self._list >= LIST):
+            self._bell.ring("runs")
+            self._list, self._grew, self._reader.owes = now, False, False
+        return WATCHED if keys or "runs" in watched else REST
+
+    def start(self):
+        """Run in a thread of its own."""
+        self._thread = threading.Thread(target=self.run, name="poll", daemon=True)
+        self._thread.start()
+
+    def run(self):
+        while not self._stopping.is_set():
+            try:
+                wait = self.one_pass(self._clock())
+            except Exception:       # one broken root must not stop the news of all others
+                log.exception("looking for changes failed; trying again in %.0f s", REST)
+                wait = REST
+            self._pause(wait)
+
+    def _pause(self, wait):
+        """Wait, but wake early when somebody begins to watch."""
+        until = self._clock() + wait
+        while not self._stopping.wait(WATCHED) and self._clock() < until and not self._bell.watched():
+            pass
+
+    def stop(self):
+        self._stopping.set()
+        if self._thread:
+            self._thread.join(5)

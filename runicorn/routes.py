@@ -1,0 +1,227 @@
+"""The HTTP API but for connections and settings: runs, curves, logs, system, files, news. Plain functions of (site, ask); each names itself in ROUTES."""
+
+import json
+import os
+from typing import NamedTuple
+from urllib.parse import quote
+
+from runicorn import files
+from runicorn.errors import FilterError, UsageError
+from runicorn.exchange import Answer, Refused, to_error, to_json
+from runicorn.version import VERSION
+
+NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
+MOST_CURVES = 4000          # runs x metrics in one answer
+LOG_LIMIT = 1 << 20         # bytes of log in one answer
+ROUTES = []                 # every route of the API, in the order they are listed
+
+
+class Route(NamedTuple):
+    """method and rule as the web framework wants them; function(site, ask, **parts of the path) -> dict or Answer."""
+
+    method: str
+    rule: str
+    about: str
+    function: object
+
+
+def route(method, rule, about):
+    """Put the decorated function into ROUTES."""
+    def add(function):
+        ROUTES.append(Route(method, rule, about, function))
+        return function
+    return add
+
+
+@route("GET", "/api", "all routes")
+def api(site, ask):
+    return {"version": VERSION, "routes": [{"method": one.method, "path": shown(one.rule), "about": one.about} for one in ROUTES]}
+
+
+def shown(rule):
+    """Return a rule as people write it: "/api/runs/{key}"."""
+    return rule.replace("<", "{").replace(">", "}").replace(":path}", "}").replace(":re:start|pause|sync|reconnect}", "}")
+
+
+@route("GET", "/api/news", "wait until one of the topics changed: ?since=NEWS&topic=runs&topic=run:KEY&timeout=25")
+def news(site, ask):
+    topics = ask.all("topic", "topics")
+    timeout = 0.0 if ask.method == "HEAD" else ask.number("timeout", NEWS_SECONDS, 0.0, NEWS_SECONDS)
+    names = {f"run:{alias}": topic for topic in topics if topic.startswith("run:") for alias in site.reader.aliases(topic[4:])}
+    names.update((topic, topic) for topic in topics)
+    heard = site.bell.wait(ask.text("since"), names, timeout)
+    return {**heard, "topics": sorted({names[topic] for topic in heard["topics"]})}
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------
+
+@route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&project=&name=&connection=&tag=&hidden=1&spark=1&group=")
+def runs(site, ask):
+    mark, view = site.bell.now(), site.reader.view()
+    hidden = ask.flag("hidden")
+    choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
+    try:
+        answer = view.list(ask.text("filter"), ask.text("sort", "-started"), ask.number("offset", 0, 0, 1 << 40, whole=True),
+                           ask.number("limit", 100, 0, 10_000, whole=True), ask.all("column", "columns"), ask.flag("spark"),
+                           ask.text("group") or None, hidden, **choice)
+    except FilterError as error:
+        body = json.loads(to_error(error).body)
+        return to_json({**body, "news": mark}, 400)
+    site.reader.owes |= answer.pop("owes")
+    return {"news": mark, **answer, "columns": site.reader.columns(), "tree": site.reader.tree(hidden)}
+
+
+@route("GET", "/api/runs/<key:path>", "one run: config, summary, state, metrics, progress")
+def run(site, ask, key):
+    mark = site.bell.now()
+    found = site.reader.run(key)
+    if site.mirrors and not found["here"]:
+        site.mirrors.want(found["key"])
+    return {"news": mark, **found}
+
+
+@route("PATCH", "/api/runs/<key:path>", "change your own view of a run: {\"tags\": [...], \"note\": \"...\", \"hidden\": true}")
+def change_run(site, ask, key):
+    key, changes = site.reader.find(key), ask.json()
+    if not changes:
+        raise UsageError("nothing to change: give tags, note or hidden")
+    site.overlay.set(key, **changes)
+    site.bell.ring("runs")
+    site.bell.ring(f"run:{key}")
+    return {"news": site.bell.now(), **site.reader.row(key)}
+
+
+@route("DELETE", "/api/runs/<key:path>", "drop a mirrored run from this machine; never touches a server or a local root")
+def drop_run(site, ask, key):
+    entry = site.reader.entry(key)
+    if entry.source.local:
+        raise UsageError("a local run is not deleted from here: it is the only copy; remove its folder yourself")
+    site.mirrors.drop(entry.key)
+    site.bell.ring("runs")
+    return {"news": site.bell.now(), "dropped": entry.key}
+
+
+# -- curves -------------------------------------------------------------------------------------------------------
+
+@route("GET", "/api/series", "curves: ?run=KEY&metric=NAME (both may repeat) &x=step|relative|wall|metric:NAME&from=&to=&buckets=600&smooth=0&rank=0")
+def series(site, ask):
+    mark = site.bell.now()
+    keys, metrics = ask.all("run", "runs"), ask.all("metric", "metrics")
+    if not keys or not metrics:
+        raise UsageError("name the run and the metric: ?run=KEY&metric=NAME")
+    if len(keys) * len(metrics) > MOST_CURVES:
+        raise UsageError(f"at most {MOST_CURVES} curves in one answer")
+    ranks = [int(rank) for rank in ask.all("rank", "ranks") if rank.isdecimal()] or [0]
+    options = {"x": ask.text("x", "step"), "lo": ask.number("from"), "hi": ask.number("to"),
+               "buckets": ask.number("buckets", 600, 1, 20_000, whole=True), "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
+    found = []
+    for key in dict.fromkeys(keys):
+        key = site.reader.find(key)
+        one = site.reader.series(key)
+        pictures = [one.picture(metric, rank=rank, **options) for metric in metrics for rank in ranks]
+        found += [{"run": key, **picture} for picture in pictures if picture]
+    return {"news": mark, "series": found}
+
+
+@route("GET", "/api/system", "the machine under a run: ?run=KEY&from=&to=&buckets=300")
+def system(site, ask):
+    mark = site.bell.now()
+    key = site.reader.find(ask.text("run"))
+    found = site.reader.series(key).system(ask.number("from"), ask.number("to"), ask.number("buckets", 300, 1, 20_000, whole=True))
+    return {"news": mark, **found, "series": [{"run": key, **picture} for picture in found["series"]]}
+
+
+# -- logs ---------------------------------------------------------------------------------------------------------
+
+@route("GET", "/api/logs", "a page of the log: ?run=KEY&from=BYTE or &before=BYTE or neither (the end); &limit=65536&rank=0&attempt=2&file=logs.txt")
+def logs(site, ask):
+    mark = site.bell.now()
+    log, entry, chosen, own = opened_log(site, ask)
+    page = log.page(ask.number("from", None, 0, 1 << 60, whole=True), ask.number("before", None, 0, 1 << 60, whole=True),
+                    ask.number("limit", 65536, 1, LOG_LIMIT, whole=True))
+    one = site.reader.series(entry.key)
+    for line in page["lines"]:
+        line["step"] = one.step_at(line["ts"]) if line["ts"] is not None else None
+    return {"news": mark, **page, "file": chosen, "files": own, "approximate": False}
+
+
+def opened_log(site, ask):
+    """Return (Log, Entry, name, [{"name", "size", "attempt", "rank"}]) of the log file the request names; the newest attempt's by default."""
+    from runicorn.layout import parse_own
+    from runicorn.logs import Log
+    entry = site.reader.entry(ask.text("run"))
+    own = [{"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]}
+           for name, size in sorted(entry.sizes().items()) if name.startswith("logs")]
+    rank, attempt = ask.number("rank", 0, 0, 1 << 20, whole=True), ask.text("attempt", "all")
+    fitting = [item for item in own if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
+    name = ask.text("file") or (max(fitting, key=lambda item: item["attempt"])["name"] if fitting else "logs.txt")
+    if not name.startswith("logs") or parse_own(name) is None:
+        raise UsageError(f"{name[:100]!r} is no log file of a run")
+    return Log(entry.folder / name), entry, name, own
+
+
+@route("GET", "/api/logs/search", "search the log, streamed as one JSON object a line: ?run=KEY&q=TEXT&regex=1&from=BYTE&limit=100")
+def search(site, ask):
+    log, _, _, _ = opened_log(site, ask)
+    if not ask.text("q"):
+        raise UsageError("name what to search for: ?q=TEXT")
+    found = log.find(ask.text("q"), ask.flag("regex"), ask.number("from", 0, 0, 1 << 60, whole=True), ask.flag("backwards"),
+                     not ask.flag("case"))
+    return Answer(hits(found, ask.number("limit", 100, 1, 100_000, whole=True)), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
+
+
+def hits(found, limit):
+    """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true}."""
+    count = 0
+    for item in found:
+        yield to_json(item).body
+        count += "at" in item
+        if count >= limit:
+            break
+    yield to_json({"done": True, "hits": count}).body
+
+
+@route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S")
+def log_at(site, ask):
+    log, entry, _, _ = opened_log(site, ask)
+    ts = ask.number("ts")
+    if ts is None:
+        step = ask.number("step")
+        if step is None:
+            raise UsageError("name the step or the time: ?step=N or ?ts=S")
+        ts = site.reader.series(entry.key).time_of(step)
+    return {"at": log.at_time(ts) if ts is not None else None}
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+@route("GET", "/api/files", "the run's files: ?run=KEY")
+def run_files(site, ask):
+    mark = site.bell.now()
+    entry = site.reader.entry(ask.text("run"))
+    index = None if entry.source.local else entry.source.entry(entry.record.path)
+    return {"news": mark, "files": files.listed(entry.folder, index)}
+
+
+@route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")
+def run_file(site, ask):
+    entry, name = site.reader.entry(ask.text("run")), ask.text("name")
+    file = files.opened(entry.folder, name)
+    kind = files.IMAGES.get(os.path.splitext(name)[1].lower())
+    headers = {"Content-Length": str(file.size), "Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "no-cache",
+               "Content-Disposition": f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"}
+    return Answer(file.blocks(), kind or "application/octet-stream", 200, headers)
+
+
+@route("GET", "/api/export", "a run as a download: ?run=KEY&format=csv|tensorboard|html&long=1")
+def export(site, ask):
+    from runicorn import export as exports
+    key, form = site.reader.find(ask.text("run")), ask.text("format", "csv")
+    if form not in EXPORTS:
+        raise Refused(400, "format", f"there is no format {form[:50]!r}; there are {', '.join(EXPORTS)}")
+    name = quote(f"{key.rpartition('/')[2]}.{EXPORTS[form][0]}", safe="")
+    return Answer(exports.stream(site.reader, key, form, ask.flag("long")), EXPORTS[form][1], 200,
+                  {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
+
+
+EXPORTS = {"csv": ("csv", "text/csv; charset=utf-8"), "tensorboard": ("tfevents.zip", "application/zip"), "html": ("html", "text/html; charset=utf-8")}

@@ -1,0 +1,125 @@
+"""The HTTP API of connections, settings and the cache. Plain functions of (site, ask) over the mirrors; no answer ever holds a secret."""
+
+from runicorn import settings
+from runicorn.errors import UsageError
+from runicorn.routes import route
+from runicorn.version import VERSION
+
+SECRETS = ("password", "passphrase")
+ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "reconnect"}
+
+
+@route("GET", "/api/connections", "all connections, how they stand, hosts from ~/.ssh/config, and what the cache takes")
+def connections(site, ask):
+    mark = site.bell.now()
+    return {"news": mark, "connections": site.mirrors.list(), "hosts": site.mirrors.hosts(), "offline": site.offline,
+            "cache": site.mirrors.cache_info()}
+
+
+@route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
+def save(site, ask):
+    given = ask.json()
+    secrets = {name: given.pop(name, None) for name in SECRETS}
+    return _told(site, site.mirrors.save(given, start=bool(given.pop("start", True)), **secrets))
+
+
+@route("POST", "/api/connections/test", "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
+def test(site, ask):
+    return {"news": site.bell.now(), "test": site.mirrors.test(*_meant(ask))}
+
+
+@route("GET", "/api/connections/test/<test>", "how far a test is")
+def test_state(site, ask, test):
+    return {"news": site.bell.now(), **site.mirrors.test_state(test)}
+
+
+@route("POST", "/api/connections/browse", "the folders at a place on the server: {…connection…, \"path\"}")
+def browse(site, ask):
+    given = ask.json()
+    path, secrets = given.pop("path", None) or "~", {name: given.pop(name, None) for name in SECRETS}
+    return site.mirrors.browse(given, path, password=secrets["password"] or secrets["passphrase"])
+
+
+@route("POST", "/api/connections/plan", "what the present choice would fetch: {…connection…}; answers {\"files\", \"bytes\"}")
+def plan(site, ask):
+    given = ask.json()
+    for name in SECRETS:
+        given.pop(name, None)
+    return site.mirrors.plan(given)
+
+
+@route("POST", "/api/connections/answer", "answer a server's question: {\"question\", \"answer\"}")
+def answer(site, ask):
+    given = ask.json()
+    site.mirrors.answer(_needed(given, "question"), given.get("answer"))
+    return {"news": site.bell.now()}
+
+
+@route("POST", "/api/connections/trust", "trust a host key that was asked about: {\"question\"}")
+def trust(site, ask):
+    site.mirrors.trust(_needed(ask.json(), "question"))
+    return {"news": site.bell.now()}
+
+
+@route("DELETE", "/api/connections/<name:path>", "forget a connection; its mirror stays unless ?drop=1")
+def remove(site, ask, name):
+    site.mirrors.remove(name, drop_cache=ask.flag("drop"))
+    for topic in ("connections", "runs"):
+        site.bell.ring(topic)
+    return {"news": site.bell.now()}
+
+
+@route("POST", "/api/connections/<name:path>/<order:re:start|pause|sync|reconnect>", "start, pause, sync now or reconnect a connection")
+def command(site, ask, name, order):
+    getattr(site.mirrors, ORDERS[order])(name)
+    return _told(site, site.mirrors.row(name))
+
+
+def _told(site, row):
+    site.bell.ring("connections")
+    return {"news": site.bell.now(), **row}
+
+
+def _meant(ask):
+    """Return (connection, or the name of a saved one; password; passphrase) as a page sends them."""
+    given = ask.json()
+    password, passphrase = (given.pop(name, None) for name in SECRETS)
+    connection = given["name"] if set(given) == {"name"} else given
+    return connection, password, passphrase
+
+
+def _needed(given, name):
+    if not isinstance(given.get(name), str):
+        raise UsageError(f"the body needs {name!r} as text")
+    return given[name]
+
+
+# -- settings -----------------------------------------------------------------------------------------------------
+
+@route("GET", "/api/settings", "your preferences, the cache, where things are")
+def read_settings(site, ask):
+    mark = site.bell.now()
+    return {"news": mark, "preferences": settings.preferences(site.home), "cache": site.mirrors.cache_info(), "version": VERSION,
+            "home": str(site.home), "roots": [{"slug": source.slug, "path": str(source.folder)} for source in site.reader.local()],
+            "offline": site.offline}
+
+
+@route("PATCH", "/api/settings", "change preferences: {\"preferences\": {…merged…}}")
+def change_settings(site, ask):
+    given = ask.json().get("preferences")
+    if not isinstance(given, dict):
+        raise UsageError("the body needs \"preferences\" as an object")
+    kept = settings.save_preferences(site.home, given)
+    site.bell.ring("settings")
+    return {"news": site.bell.now(), "preferences": kept}
+
+
+@route("POST", "/api/cache/clean", "remove what was not looked at for long: {\"older_than\": days, \"connection\", \"dry_run\"}")
+def clean(site, ask):
+    given = ask.json()
+    days = given.get("older_than")
+    if days is not None and (isinstance(days, bool) or not isinstance(days, (int, float)) or days < 0):
+        raise UsageError("older_than is a number of days")
+    report = site.mirrors.cache_clean(older_than=days, connection=given.get("connection"), dry_run=bool(given.get("dry_run")))
+    site.bell.ring("runs")
+    return {"news": site.bell.now(), **report}

@@ -1,0 +1,299 @@
+"""A WSGI server for one person's pages: many waiting requests, slow and idle sockets that cost nothing. Knows no route.
+
+One thread accepts and gathers request heads; a request whose head is whole gets a thread. So a thousand idle or dripping
+sockets hold no thread, and each is closed at its deadline.
+"""
+
+import errno
+import io
+import logging
+import os
+import selectors
+import socket
+import sys
+import threading
+import time
+from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
+
+from runicorn.errors import BusyError
+
+HEAD_SECONDS = 10.0         # a request's head must have come by then
+BODY_SECONDS = 20.0         # … and its body
+SEND_SECONDS = 30.0         # a client that takes nothing for so long is given up
+HEAD_LIMIT = 64 << 10       # bytes of a request's head
+MOST_WAITING = 2000         # sockets without a whole head; beyond, the oldest is closed
+MOST_AT_WORK = 600          # requests being answered, long polls included
+FILES_WANTED = 8192         # open files; many systems start a process with 1,024
+
+log = logging.getLogger("runicorn")
+
+
+class Server:
+    """Serves `app` on every socket in `listeners`. `serve_forever` blocks; `stop` may be called from any thread."""
+
+    def __init__(self, app, listeners):
+        self.app, self.listeners = app, listeners
+        self.base_environ = {"SERVER_NAME": "runicorn", "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PORT": str(self.port),
+                             "REMOTE_HOST": "", "CONTENT_LENGTH": "", "SCRIPT_NAME": ""}
+        self._waiting = {}                  # socket -> _Head, oldest first
+        self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+        self._wake, self._woken = socket.socketpair()
+
+    @property
+    def port(self):
+        return self.listeners[0].getsockname()[1]
+
+    def serve_forever(self):
+        """Answer until `stop`."""
+        more_files()
+        with selectors.DefaultSelector() as selector:
+            for listener in self.listeners:
+                listener.setblocking(False)
+                selector.register(listener, selectors.EVENT_READ, self._accept)
+            selector.register(self._woken, selectors.EVENT_READ, None)
+            try:
+                while not self._stopping.is_set():
+                    for key, _ in selector.select(1.0):
+                        if key.data:
+                            key.data(selector, key.fileobj)
+                    self._close_late(selector, time.monotonic())
+            finally:
+                for connection in [*self._waiting, *self.listeners]:
+                    connection.close()
+                self._stopped.set()
+
+    def stop(self):
+        """End `serve_forever`, if it runs, and free the port."""
+        self._stopping.set()
+        self._wake.send(b"x")
+        for listener in self.listeners:
+            listener.close()
+
+    def _accept(self, selector, listener):
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting:
+                self._drop(selector, next(iter(self._waiting)))
+                return
+            raise
+        connection.setblocking(False)
+        self._waiting[connection] = _Head(time.monotonic() + HEAD_SECONDS)
+        selector.register(connection, selectors.EVENT_READ, self._gather)
+        if len(self._waiting) > MOST_WAITING:
+            self._drop(selector, next(iter(self._waiting)))
+
+    def _gather(self, selector, connection):
+        head = self._waiting[connection]
+        try:
+            data = connection.recv(16384)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        head.data += data
+        if not data or len(head.data) > HEAD_LIMIT:
+            self._drop(selector, connection)
+        elif b"\r\n\r\n" in head.data or b"\n\n" in head.data:
+            del self._waiting[connection]
+            selector.unregister(connection)
+            self._begin(connection, bytes(head.data))
+
+    def _drop(self, selector, connection):
+        del self._waiting[connection]
+        selector.unregister(connection)
+        connection.close()
+
+    def _close_late(self, selector, now):
+        while self._waiting:
+            oldest = next(iter(self._waiting))
+            if self._waiting[oldest].deadline > now:
+                return
+            self._drop(selector, oldest)
+
+    def _begin(self, connection, head):
+        if not self._at_work.acquire(blocking=False):
+            connection.close()              # the client tries again; queueing would only hide it
+            return
+        threading.Thread(target=self._answer, args=(connection, head), name="request", daemon=True).start()
+
+    def _answer(self, connection, head):
+        try:
+            connection.settimeout(SEND_SECONDS)
+            _Request(connection, head, self)
+        except OSError:
+            pass                            # the client went away: nobody is left to tell
+        finally:
+            try:
+                connection.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass                        # it was gone already
+            connection.close()
+            self._at_work.release()
+
+
+class _Head:
+    """The bytes of a request's head that came so far, and until when the rest may come."""
+
+    __slots__ = ("data", "deadline")
+
+    def __init__(self, deadline):
+        self.data, self.deadline = bytearray(), deadline
+
+
+class _Rest(io.RawIOBase):
+    """What came already, then what the socket brings until the body's deadline."""
+
+    def __init__(self, head, connection):
+        self._head, self._connection, self._deadline = memoryview(head), connection, time.monotonic() + BODY_SECONDS
+
+    def readable(self):
+        return True
+
+    def readinto(self, into):
+        if self._head:
+            count = min(len(into), len(self._head))
+            into[:count], self._head = self._head[:count], self._head[count:]
+            return count
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the body took too long")
+        self._connection.settimeout(left)
+        try:
+            return self._connection.recv_into(into)
+        finally:
+            self._connection.settimeout(SEND_SECONDS)
+
+
+class _Request(WSGIRequestHandler):
+    """Parses one request and runs the application; closes after it."""
+
+    def __init__(self, connection, head, server):
+        self._head = head
+        super().__init__(connection, connection.getpeername(), server)
+
+    def setup(self):
+        self.connection = self.request
+        self.rfile = io.BufferedReader(_Rest(self._head, self.request))
+        self.wfile = self.request.makefile("wb", 0)
+
+    def handle(self):
+        self.raw_requestline = self.rfile.readline(HEAD_LIMIT)
+        if not self.parse_request():
+            return
+        handler = _Handler(self.rfile, self.wfile, sys.stderr, self.get_environ(), multithread=True)
+        handler.request_handler = self
+        handler.run(self.server.app)
+
+    def get_environ(self):
+        environ = super().get_environ()
+        environ["runicorn.peer"] = self.client_address[:2]
+        environ["runicorn.here"] = self.connection.getsockname()[:2]
+        return environ
+
+    def address_string(self):
+        return self.client_address[0]
+
+    def log_message(self, format, *args):
+        log.debug("%s " + format, self.address_string(), *args)
+
+
+class _Handler(ServerHandler):
+    server_software = "Runicorn"
+
+    def close(self):
+        result, self.result = self.result, None
+        if hasattr(result, "close"):
+            result.close()
+        self.headers, self.environ = None, None
+
+    def log_exception(self, exc_info):
+        if not isinstance(exc_info[1], OSError):        # an OSError here is a client that went away
+            log.error("a request failed", exc_info=exc_info)
+
+
+def listen(host, port):
+    """Return the listening sockets for `host`: 127.0.0.1 comes with ::1 where there is IPv6. port 0 takes a free one.
+
+    Raises BusyError if the port is taken, saying by whom.
+    """
+    first = _bound(host, port)
+    listeners = [first]
+    if host in ("127.0.0.1", "localhost"):
+        try:
+            listeners.append(_bound("::1", first.getsockname()[1]))
+        except (OSError, BusyError):
+            pass                # no IPv6 here, or somebody has that half: 127.0.0.1 is what we print
+    return listeners
+
+
+def _bound(host, port):
+    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    listener = socket.socket(family, kind, proto)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)      # an old connection in TIME_WAIT is no reason to refuse
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(256)
+        return listener
+    except OSError as error:
+        listener.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise BusyError(f"port {port} is held by {holder(port)}; take another: runicorn viewer --port {free_after(host, port)}") from error
+
+
+def holder(port):
+    """Return in words who listens on a TCP port of this machine: "process 4711 (python3 -m http.server)"."""
+    inode = _listening_inode(port)
+    for pid in filter(str.isdecimal, os.listdir("/proc")) if inode else ():
+        try:
+            if any(os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]" for fd in os.listdir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read().rstrip(b"\0").replace(b"\0", b" ").decode("utf-8", "replace")
+                return f"process {pid} ({words[:80]})"
+        except OSError:
+            continue            # another user's process, or one that just ended
+    return "another program"
+
+
+def _listening_inode(port):
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as file:
+                for words in map(str.split, file):
+                    if words[3:4] == ["0A"] and words[1].endswith(f":{port:04X}"):
+                        return words[9]
+        except OSError:
+            return None         # no /proc on this system
+    return None
+
+
+def free_after(host, port):
+    """Return the next port after `port` that is free just now."""
+    for candidate in range(port + 1, min(port + 100, 65536)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", candidate))
+                return candidate
+            except OSError:
+                continue
+    return 0
+
+
+def more_files():
+    """Raise this process's own limit of open files as far as it may go without asking."""
+    try:
+        import resource
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ImportError, ValueError, OSError):
+        pass                    # Windows, or a system that says no: fewer sockets then

@@ -1,0 +1,116 @@
+"""The state of a run, derived: is it alive? Judged by what was seen to change on our own monotonic clock, never by
+comparing our clock with a server's; SFTP can't tell the server's time, and network file systems serve old attributes."""
+
+from typing import NamedTuple
+
+ALIVE = 60.0        # s; a change within this is a sign of life (a heart beats every 10 s, attributes may be 60 s old)
+CHECKING = 90.0     # s; after this without a change a first look ends, and a silent run is called stalled
+LOST = 180.0        # s; no change for so long while our line was up
+NO_ROWS = 60.0      # s; beats without a row for so long, or 10 median gaps if that is longer
+GAPS = 10
+ENDED = ("finished", "failed", "interrupted")
+OPEN = ("checking", "running", "stalled", "lost")
+
+
+class Verdict(NamedTuple):
+    """A state with its reason. code: a stable word that the pages translate; values: numbers and texts in the sentence."""
+
+    state: str
+    code: str
+    text: str
+    values: dict = {}
+
+    def reason(self):
+        """Return {"code", "text", …values}."""
+        return {"code": self.code, "text": self.text, **self.values}
+
+
+class Pulse:
+    """What was seen of one run that has not ended. All times are seconds of the caller's monotonic clock."""
+
+    __slots__ = ("first", "looked", "changed", "grew", "sign", "rows", "cut")
+
+    def __init__(self):
+        self.first = self.looked = None     # the first look since our line came up, the last look
+        self.changed = self.grew = None     # when a look saw a change, and one in the rows
+        self.sign = self.rows = None        # what the last look saw
+        self.cut = False                    # our line went down after the last look
+
+    def look(self, now, sign, rows):
+        """Take a look while our line is up. sign: anything that changes when the run lives (beats, sizes); rows: what
+        changes when a row is logged. Returns whether either changed."""
+        fresh = self.first is None or self.cut
+        seen = (sign, rows) != (self.sign, self.rows)
+        if fresh:
+            self.first, self.cut, self.changed = now, False, None
+            self.grew = now
+        elif seen:
+            self.changed = now
+            if rows != self.rows:
+                self.grew = now
+        self.sign, self.rows, self.looked = sign, rows, now
+        return seen
+
+    def line_down(self):
+        """Our own line is down: what was judged stays as it is until the line is up again."""
+        self.cut = True
+
+    def since_row(self, now):
+        """Return the seconds since a new row was seen, or None before the second look."""
+        return None if self.grew is None else max(0.0, now - self.grew)
+
+    def judge(self, gap=None):
+        """Return the Verdict as of the last look. gap: median seconds between the run's rows, if known."""
+        if self.first is None:
+            return Verdict("checking", "first_look", "not looked at yet")
+        if self.changed is None:
+            return self._unproven()
+        silent = self.looked - self.changed
+        if silent > LOST:
+            return Verdict("lost", "no_sign", f"no sign of life for {_span(silent)}", {"seconds": round(silent)})
+        if silent > CHECKING:
+            return Verdict("stalled", "quiet", f"no sign of life for {_span(silent)}", {"seconds": round(silent)})
+        rowless = self.looked - self.grew
+        if self.rows and rowless > max(NO_ROWS, GAPS * (gap or 0)):
+            return Verdict("stalled", "no_rows", f"alive, but no new row for {_span(rowless)}", {"seconds": round(rowless)})
+        return Verdict("running", "beating", "it was seen to change within the last minute" if silent <= ALIVE else
+                       f"last sign of life {_span(silent)} ago", {"seconds": round(silent)})
+
+    def _unproven(self):
+        looked = self.looked - self.first
+        if looked < CHECKING:
+            return Verdict("checking", "first_look", "waiting for a sign of life", {"seconds": round(looked), "limit": round(CHECKING)})
+        return Verdict("lost", "never_seen", f"status says running, but no sign of life in {_span(looked)} of looking", {"seconds": round(looked)})
+
+
+def judge(status, pulse, gap=None):
+    """Return the Verdict on a run. status: the dict of its status.json, or None; pulse: its Pulse, or None if nobody looked."""
+    status = status or {}
+    said = status.get("status")
+    if said == "finished":
+        return Verdict("finished", "finished", "finished")
+    if said == "failed":
+        return _failed(status)
+    if said == "interrupted":
+        signal = _text(status.get("signal"))
+        return Verdict("interrupted", "signal" if signal else "interrupted", f"ended by {signal}" if signal else "interrupted", {"signal": signal})
+    return (pulse or Pulse()).judge(gap)
+
+
+def _failed(status):
+    error, code = _text(status.get("error")), status.get("exit_code")
+    if error:
+        return Verdict("failed", "error", error, {"error": error})
+    if isinstance(code, int):
+        return Verdict("failed", "exit_code", f"exit code {code}", {"exit_code": code})
+    return Verdict("failed", "failed", "failed")
+
+
+def _text(value):
+    return str(value).strip()[:500] if value not in (None, "") else None
+
+
+def _span(seconds):
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,224 @@
+"""The viewer: pages, static files and the API on one port. The only door to bottle; routes and rules are in `routes*`, `guard`, `server`."""
+
+import hashlib
+import json
+import os
+import threading
+from pathlib import Path
+from urllib.parse import parse_qsl, quote
+
+import bottle
+
+from runicorn import assets, layout, routes_connections, settings
+from runicorn.exchange import Answer, Ask, BODY_LIMIT, GZIP_FROM, Refused, to_error, to_json, zipped
+from runicorn.errors import RunicornError
+from runicorn.guard import Guard, told_by_kernel
+from runicorn.poll import Poll
+from runicorn.reader import Reader
+from runicorn.routes import ROUTES
+from runicorn.server import Server as Listener, listen
+from runicorn.version import VERSION
+
+POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+PAGES = ("/", "/runs/<key:path>", "/compare", "/settings")
+TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
+         "svg": "image/svg+xml", "png": "image/png", "ico": "image/x-icon", "woff2": "font/woff2", "json": "application/json",
+         "map": "application/json", "txt": "text/plain; charset=utf-8"}
+TEXTUAL = ("text/", "application/json", "image/svg")
+PRIVATE = 0o600
+
+
+class Site:
+    """What every route may use."""
+
+    def __init__(self, home, reader, mirrors, bell, overlay, guard, offline=False):
+        self.home, self.reader, self.mirrors, self.bell, self.overlay = home, reader, mirrors, bell, overlay
+        self.guard, self.offline, self.port = guard, offline, 0
+
+
+def make_app(site):
+    """Return the WSGI application (bottle.Bottle) that serves `site`."""
+    app = bottle.Bottle()
+    app.uninstall(bottle.JSONPlugin)
+    app.uninstall(bottle.TemplatePlugin)
+    pages = Pages(site)
+    for one in ROUTES:
+        app.route(one.rule, one.method, _answering(site, one.function))
+    for rule in PAGES:
+        app.route(rule, "GET", _answering(site, pages.page, api=False))
+    app.route("/static/<name:path>", "GET", _answering(site, pages.static, api=False))
+    app.default_error_handler = _unrouted
+    return app
+
+
+def _answering(site, function, api=True):
+    """Return a bottle callback: admit, run the route, turn its answer or error into a response."""
+    def callback(**parts):
+        ask = _ask()
+        try:
+            by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)), api)
+            found = function(site, ask, **parts)
+        except RunicornError as error:
+            by, found = None, to_error(error)
+        answer = found if isinstance(found, Answer) else to_json(found)
+        return _sent(site, answer, cookie=by is not None and not api)
+    return callback
+
+
+def _ask():
+    request = bottle.request
+    query = parse_qsl(request.query_string, keep_blank_values=True, errors="replace", max_num_fields=20_000)
+    return Ask(request.method, query, request.headers, _body)
+
+
+def _body():
+    length = bottle.request.content_length
+    if bottle.request.chunked or length > BODY_LIMIT:
+        raise Refused(413, "too_large", f"a body has at most {BODY_LIMIT >> 20} MB and says its length")
+    try:
+        return bottle.request.environ["wsgi.input"].read(max(0, length))
+    except OSError as error:
+        raise Refused(408, "slow", "the body took too long") from error
+
+
+def _sent(site, answer, cookie=False):
+    response = bottle.HTTPResponse(answer.body, answer.status)
+    for name, value in {**_common(answer.type), **answer.headers}.items():
+        response.set_header(name, value)
+    if cookie:
+        response.set_cookie(cookie_name(site.port), site.guard.token, path="/", samesite="strict", httponly=True)
+    if isinstance(answer.body, bytes):
+        if len(answer.body) >= GZIP_FROM and answer.type.startswith(TEXTUAL) and "gzip" in bottle.request.get_header("Accept-Encoding", ""):
+            response.body = zipped(answer.body)
+            response.set_header("Content-Encoding", "gzip")
+        response.set_header("Content-Length", str(len(response.body)))
+    return response
+
+
+def _common(kind):
+    return {"Content-Type": kind, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
+            "Cross-Origin-Resource-Policy": "same-origin", "Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+
+
+def _unrouted(error):
+    """What bottle answers by itself: no such route, a wrong method, a bug of ours."""
+    code = {404: "not_found", 405: "method", 400: "request"}.get(error.status_code, "bug" if error.status_code >= 500 else "request")
+    message = {"not_found": "there is nothing at this address; GET /api lists the routes", "method": "this address does not take that method",
+               "bug": "a bug in Runicorn: please report what the viewer's terminal shows"}.get(code, str(error.body))
+    for name, value in _common("application/json").items():
+        error.set_header(name, value)
+    return json.dumps({"error": code, "message": message})
+
+
+def cookie_name(port):
+    return f"runicorn-{port}"
+
+
+class Pages:
+    """index.html for every page's address, and the files below static/."""
+
+    def __init__(self, site):
+        self._site = site
+        self._kept = {}             # name -> (bytes, zipped or None, ETag)
+
+    def page(self, site, ask, key=None):
+        """Answer a page; an address that carries the token leads to the one without it, where the cookie does its work."""
+        if ask.text("token"):
+            rest = [(name, value) for name, value in ask.query if name != "token"]
+            query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in rest)
+            return Answer(b"", "text/plain", 303, {"Location": quote(bottle.request.path.encode("utf-8", "surrogateescape")) + (f"?{query}" if query else "")})
+        text = self._read("index.html")[0].decode("utf-8")
+        return Answer(text.replace("{{token}}", site.guard.token).replace("{{version}}", VERSION).encode(), TYPES["html"])
+
+    def static(self, site, ask, name):
+        body, packed, tag = self._read(name)
+        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+        if bottle.request.get_header("If-None-Match") == tag:
+            return Answer(b"", _type(name), 304, headers)
+        if packed and "gzip" in bottle.request.get_header("Accept-Encoding", ""):
+            return Answer(iter([packed]), _type(name), 200, {**headers, "Content-Encoding": "gzip", "Content-Length": str(len(packed))})
+        return Answer(body, _type(name), 200, headers)
+
+    def _read(self, name):
+        try:
+            body = assets.read(name)
+        except FileNotFoundError as error:
+            raise Refused(404, "not_found", f"there is no file static/{name[:200]}") from error
+        tag = '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
+        if self._kept.get(name, (None, None, None))[2] != tag:
+            self._kept[name] = body, zipped(body) if _type(name).startswith(TEXTUAL) and len(body) >= GZIP_FROM else None, tag
+        return self._kept[name]
+
+
+def _type(name):
+    return TYPES.get(name.rpartition(".")[2].lower(), "application/octet-stream")
+
+
+# -- the whole ----------------------------------------------------------------------------------------------------
+
+class Server:
+    """A viewer that is bound to its port. `url`: its plain address; `address`: what to open, with the token where it is needed."""
+
+    def __init__(self, site, listener, poll):
+        self._site, self._listener, self._poll = site, listener, poll
+        self.token, self.port = site.guard.token, listener.port
+        self.note = site.home / "run" / f"{self.port}.json"
+
+    @property
+    def reader(self):
+        return self._site.reader
+
+    def serve_forever(self):
+        """Answer until `stop`, from this or another thread."""
+        self._poll.start()
+        self._listener.serve_forever()
+
+    def stop(self):
+        """Stop serving, free the port, keep the index for the next start."""
+        self._listener.stop()
+        self._poll.stop()
+        self._site.reader.save()
+        self.note.unlink(missing_ok=True)
+
+
+def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=False, cache_size=None):
+    """Build a viewer and bind it; returns the Server, which `serve_forever` runs.
+
+    home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; mirrors: mirrors.Mirrors; cache_size: bytes the column
+    cache may take. Raises BusyError if the port is taken.
+    """
+    home, overlay = Path(home), settings.Overlay(home)
+    listeners = listen(host, port)
+    reader = Reader(roots, lambda: mirror_names(mirrors), home, overlay, preferences=lambda: settings.preferences(home), ring=bell.ring)
+    site = Site(home, reader, mirrors, bell, overlay, Guard(host), offline)
+    listener = Listener(make_app(site), listeners)
+    site.port = listener.port
+    server = Server(site, listener, Poll(reader, bell))
+    server.url = f"http://{_shown(host)}:{listener.port}"
+    server.address = server.url if told_by_kernel() and not site.guard.open else f"{server.url}/?token={site.guard.token}"
+    layout.make_folders(home, "run")
+    layout.replace_file(server.note, layout.to_json({"pid": os.getpid(), "url": server.url, "token": site.guard.token}).encode(), mode=PRIVATE)
+    threading.Thread(target=reader.refresh, name="first look", daemon=True).start()
+    return server
+
+
+def mirror_names(mirrors):
+    """Return [(slug, folder, the connection's name)] of all mirrors."""
+    names = {row["slug"]: row["name"] for row in mirrors.list()}
+    return [(slug, folder, names.get(slug, slug)) for slug, folder in mirrors.roots()]
+
+
+def _shown(host):
+    if host in ("0.0.0.0", "::", ""):
+        import socket
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def banner(url, version=VERSION, unicode=True):
+    """Return the box that says where the viewer is (str), ASCII where the terminal can't print lines."""
+    lines = ["Runicorn Viewer", f"Version: {version}", f"URL: {url}", "", "Press Ctrl+C to stop"]
+    width = max(58, *(len(line) + 2 for line in lines))
+    corner, bar, side = ("╭╮╰╯", "─", "│") if unicode else ("++++", "-", "|")
+    middle = [f"{side} {line:<{width - 2}} {side}" for line in lines]
+    return "\n".join([corner[0] + bar * width + corner[1], *middle, corner[2] + bar * width + corner[3]])
