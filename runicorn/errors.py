@@ -25,6 +25,14 @@ class AmbiguousError(UsageError):
         self.candidates = list(candidates)
 
 
+class FilterError(UsageError):
+    """A filter that can't be understood; `at` is the place in its text (characters from the start)."""
+
+    def __init__(self, message, at=0):
+        super().__init__(message)
+        self.at = at
+
+
 class LayoutError(RunicornError):
     """A folder, a path or a name that a root may not have."""
 

@@ -214,6 +214,12 @@ class Overlay:
             self._refresh()
             return {**self.EMPTY, **self._runs.get(key, {})}
 
+    def all(self):
+        """Return {key: what was changed} of every run that has an entry; not to be altered."""
+        with self._lock:
+            self._refresh()
+            return self._runs
+
     def set(self, key, **changes):
         """Change tags (list of str), note (str) or hidden (bool) of the run `key` and return what get() gives now.
 
