@@ -128,15 +128,17 @@ class _Examination:
 
     def runs(self, count, root):
         if count or not self.offer:
-            self.say("runs", bool(count) or None, f"{count} runs in {root}", "" if count else "none there yet: they appear seconds after init()")
+            self.say("runs", bool(count) or None, f"{count} runs in {root}", "" if count else "they appear seconds after init()")
         else:
             found = "; ".join(f"{one['runs']} in {one['root']}" for one in self.offer)
             self.say("runs", None, f"0 runs in {root}; {found}: use it?", "choose the folder that holds the runs")
 
     def manifest(self, client, root):
-        found = [one for one in client.batch([sftp.lstat(f"{root}/.runicorn/{name}") for name in MANIFESTS]) if not isinstance(one, SftpError)]
+        answers = client.batch([sftp.lstat(f"{root}/.runicorn/{name}") for name in MANIFESTS])
+        found = [one for one in answers if not isinstance(one, SftpError)]
         if not found:
-            return self.say("manifest", None, "none", "on the server, `runicorn generate-manifest` every 5 minutes makes the first list faster")
+            advice = "on the server, `runicorn generate-manifest` every 5 minutes makes the first list faster"
+            return self.say("manifest", None, "none", advice)
         age = time.time() - max(one.mtime or 0 for one in found)
         return self.say("manifest", age < OLD_MANIFEST or None, f"made {age:.0f} s ago",
                         "" if age < OLD_MANIFEST else "it is old; is the server's timer or cron entry still running?")

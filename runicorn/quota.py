@@ -1,4 +1,4 @@
-"""What the mirrors take on this disk, what may go, and what a choice of files would fetch. The index is never touched, nor a running run."""
+"""What the mirrors take on this disk, what may go, what a choice of files would fetch. Never touches the index or a running run."""
 
 import os
 import shutil
@@ -92,7 +92,7 @@ def _known(mirror):
 def _delete(chosen, dry_run):
     files = total = 0
     evicted = {}
-    for run, (name, size, _) in chosen:
+    for run, (name, _, _) in chosen:
         if not dry_run:
             evicted.setdefault(run["mirror"], {}).setdefault(run["path"], []).append(name.replace(os.sep, "/"))
     for mirror, runs in evicted.items():

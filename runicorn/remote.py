@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runicorn import hostkeys, sftp, sshconfig, system_ssh
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError
-from runicorn.login import ANSWER_SECONDS, Login, coded
+from runicorn.login import Login, coded
 
 TCP_SECONDS = 10            # per address
 HANDSHAKE_SECONDS = 20
@@ -146,8 +146,9 @@ class _Dialer:
         try:
             addresses = socket.getaddrinfo(target.hostname, target.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            raise coded(LineError(f"the name {target.hostname} is not known here ({getattr(error, 'strerror', error)}): check the spelling, "
-                                  "the network or the VPN"), "name") from error
+            why = getattr(error, "strerror", error)
+            raise coded(LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN"),
+                        "name") from error
         self.log("name", ", ".join(dict.fromkeys(address[4][0] for address in addresses)))
         errors = []
         for family, kind, protocol, _, address in addresses:
@@ -213,10 +214,12 @@ class _Dialer:
             if not transport.initial_kex_done:
                 raise LineError(f"{target.name} did not finish the SSH handshake in time")
         except self.ssh.ssh_exception.IncompatiblePeer as error:
-            raise coded(RemoteError(f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that speaks "
-                                    "only SHA-1 needs `pip install 'paramiko<5'`, or the connection set to system ssh"), "algorithms") from error
+            raise coded(RemoteError(f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that "
+                                    "speaks only SHA-1 needs `pip install 'paramiko<5'`, or the connection set to system ssh"),
+                        "algorithms") from error
         except (self.ssh.SSHException, EOFError, OSError) as error:
-            raise coded(LineError(f"{target.name}:{target.port} did not answer as an SSH server ({error or 'it hung up'})"), "banner") from error
+            why = error or "it hung up"
+            raise coded(LineError(f"{target.name}:{target.port} did not answer as an SSH server ({why})"), "banner") from error
 
     def _check_host_key(self, transport, target, lines):
         key = transport.get_remote_server_key()
@@ -227,8 +230,8 @@ class _Dialer:
         verdict = hostkeys.judge(lines, name, kind, blob)
         shown = hostkeys.fingerprint(blob)
         if verdict.kind == "revoked":
-            raise coded(HostKeyError(f"the host key of {name} ({shown}) is marked as revoked in known_hosts: do not connect; ask the server's "
-                                     "administrator"), "host_key_revoked", offered=shown)
+            raise coded(HostKeyError(f"the host key of {name} ({shown}) is marked as revoked in known_hosts: do not connect; ask the "
+                                     "server's administrator"), "host_key_revoked", offered=shown)
         if verdict.kind == "changed":
             raise _changed(name, kind, shown, verdict.expected)
         if verdict.kind == "unknown":
@@ -258,8 +261,8 @@ class _Dialer:
 def _changed(name, kind, shown, expected):
     known = ", ".join(f"{line.key_type} {hostkeys.fingerprint(line.blob)} in {line.path}" for line in expected)
     removal = " and ".join(f"`ssh-keygen -R '{name}' -f {path}`" for path in dict.fromkeys(str(line.path) for line in expected))
-    return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or the "
-                              f"server was set up anew: ask its administrator, then forget the old key with {removal}"),
+    return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
+                              f"the server was set up anew: ask its administrator, then forget the old key with {removal}"),
                  "host_key_changed", known=known, offered=f"{kind} {shown}")
 
 

@@ -187,7 +187,7 @@ def _refuse_twin(saved, known):
     folder = layout.connection_slug(saved["name"])
     for other in known:
         if other.get("name") != saved["name"] and layout.connection_slug(str(other.get("name") or other.get("host"))) == folder:
-            raise UsageError(f"{saved['name']!r} would share the folder {folder} with the connection {other['name']!r}; choose another name")
+            raise UsageError(f"{saved['name']!r} would share the folder {folder} with {other['name']!r}; choose another name")
 
 
 def _saved(config):
@@ -260,7 +260,7 @@ def _refuse_overlay(changes):
         if field not in good:
             raise UsageError(f"{field} can't be changed here; tags, note and hidden can")
         if value is not None and not good[field]:
-            raise UsageError(f"{field} is {value!r}, which is not what it should be (tags: list of text, note: text, hidden: true or false)")
+            raise UsageError(f"{field} is {value!r}; it may be a list of text (tags), text (note), true or false (hidden)")
 
 
 # -- files --------------------------------------------------------------------------------------------------------

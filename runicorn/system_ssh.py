@@ -81,7 +81,7 @@ class SystemRemote:
 
     def __init__(self, connection, home, compress=True):
         if not shutil.which("ssh"):
-            raise coded(MissingPackageError("the system has no ssh; install OpenSSH's client, or paramiko: pip install paramiko"), "missing")
+            raise coded(MissingPackageError("the system has no ssh: install OpenSSH's client, or `pip install paramiko`"), "missing")
         self._connection, self._home, self._compress = connection, home, compress
         self._pipes = []
         self._past = [0, 0]
@@ -139,7 +139,8 @@ class SystemRemote:
         if "Host key verification failed" in said:
             return coded(HostKeyError(f"ssh does not know the host key of {host}: run `ssh {host}` once in a terminal"), "host_key_unknown")
         if "Permission denied" in said:
-            return coded(LoginError(f"ssh did not get into {host}: {last}. Make `ssh -o BatchMode=yes {host}` work, then test again"), "login")
+            advice = f"Make `ssh -o BatchMode=yes {host}` work, then test again"
+            return coded(LoginError(f"ssh did not get into {host}: {last}. {advice}"), "login")
         if "subsystem request failed" in said:
             return coded(RemoteError(f"{host} offers no SFTP: {last}"), "sftp")
         return coded(LineError(f"{host}: {last}"), "line") if said else error

@@ -207,7 +207,8 @@ def test_old_servers_that_speak_only_sha1_are_explained(tmp_path, home):
 
 def test_a_command_refused_outright(home):
     with AskingServer() as server:
-        line = remote.connect(settings.checked(server.connection()), secrets={"password": "open sesame"}, home=server.trusted_in(home) and home)
+        server.trusted_in(home)
+        line = remote.connect(settings.checked(server.connection()), secrets={"password": "open sesame"}, home=home)
         with pytest.raises(DeniedError, match="runs no commands"):
             line.run("true")
         assert line.exec_allowed is False and line.open_sftp().realpath(".") == "/"

@@ -63,7 +63,7 @@ def test_a_wrong_passphrase_is_told_and_forgotten(sshd, home, tmp_path):
     assert secrets == {} and caught.value.code == "passphrase" and "donkey" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content, code", [(None, "key_missing"), ("PuTTY-User-Key-File-3: ssh-ed25519\n", "key_format"), ("", "key_format")])
+@pytest.mark.parametrize("content, code", [(None, "key_missing"), ("", "key_format"), ("PuTTY-User-Key-File-3: ssh-ed25519\n", "key_format")])
 def test_a_key_that_is_none(sshd, home, tmp_path, content, code):
     key = tmp_path / "key"
     if content is not None:
@@ -92,7 +92,8 @@ def test_a_key_with_a_certificate(tmp_path, home):
         key = make_key(tmp_path / "mine")
         with pytest.raises(LoginError):
             connect(server, home, key=str(key))
-        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-I", "me", "-n", server.user, f"{key}.pub"], check=True, capture_output=True)
+        sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "me", "-n", server.user, f"{key}.pub"]
+        subprocess.run(sign, check=True, capture_output=True)
         connect(server, home, key=str(key)).close()
 
 

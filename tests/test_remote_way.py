@@ -30,7 +30,8 @@ def connect(home, host="gpu", ask=None, log=None, secrets=None, **changes):
 
 
 def block(name, server, *lines, host="127.0.0.1"):
-    return "\n  ".join([f"Host {name}", f"HostName {host}", f"Port {server.port}", f"User {server.user}", f"IdentityFile {server.key}", *lines]) + "\n"
+    usual = [f"Host {name}", f"HostName {host}", f"Port {server.port}", f"User {server.user}", f"IdentityFile {server.key}"]
+    return "\n  ".join([*usual, *lines]) + "\n"
 
 
 def works(line):
@@ -43,7 +44,8 @@ def test_a_host_of_the_ssh_config_needs_only_its_name(sshd, home, config):
     config(block("gpu", sshd))
     assert works(connect(home, ask=lambda question: "yes"))
     assert f"[127.0.0.1]:{sshd.port}" in (home / "known_hosts").read_text()
-    assert remote.hosts() == [{"host": "gpu", "hostname": "127.0.0.1", "user": sshd.user, "port": sshd.port, "key": str(sshd.key), "jump": None}]
+    assert remote.hosts() == [{"host": "gpu", "hostname": "127.0.0.1", "user": sshd.user, "port": sshd.port,
+                               "key": str(sshd.key), "jump": None}]
 
 
 def test_a_host_key_alias_and_a_known_hosts_file_of_ones_own(sshd, home, config, tmp_path):
