@@ -80,10 +80,13 @@ def _extreme(column, a, b, pick, blocks):
     if begin >= stop:
         return _scan(column, a, b, pick)
     part = blocks[begin:stop]
-    best = begin + part.index(pick(part))
-    stretches = (a, begin * BLOCK), (best * BLOCK, best * BLOCK + BLOCK), (stop * BLOCK, b)
-    places = [place for place in (_scan(column, *stretch, pick) for stretch in stretches) if place is not None]
-    return pick(places, key=column.values.__getitem__) if places else None
+    best = pick(part)
+    start = (begin + part.index(best)) * BLOCK
+    place = start + column.values[start:start + BLOCK].index(best) if math.isfinite(best) else None
+    if a == begin * BLOCK and b == stop * BLOCK:
+        return place
+    places = [place, _scan(column, a, begin * BLOCK, pick), _scan(column, stop * BLOCK, b, pick)]
+    return pick(sorted(place for place in places if place is not None), key=column.values.__getitem__, default=None)
 
 
 def _scan(column, a, b, pick):

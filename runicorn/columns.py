@@ -254,7 +254,8 @@ class File:
         try:
             with open(self._cache or os.devnull, "rb") as cached:
                 head = json.loads(cached.readline(HEAD_LIMIT)) if cached.read(len(MAGIC)) == MAGIC else {}
-                if not self._ours(head, found):
+                guard = self._proof(head, found)
+                if guard is None:
                     return
                 groups = [_read_group(cached, shape) for shape in head["groups"]]
         except (OSError, EOFError, ValueError):
@@ -266,20 +267,19 @@ class File:
         table.others.extend(head["others"])
         self.parser = Parser(self.row, head["lines"], head["skipped"])
         self.position = self._saved = head["length"]
+        self._guard = guard
         os.utime(self._cache)               # `trim` drops what was not used for longest
 
-    def _ours(self, head, found):
+    def _proof(self, head, found):
+        """Return the bytes of the file that end where the cached parse did, or None if the cache is of another file or content."""
         if head.get("path") != os.path.abspath(self.path) or head["identity"] != [found.st_dev, found.st_ino]:
-            return False
+            return None
         if head["order"] != sys.byteorder or head["length"] > found.st_size:
-            return False
+            return None
         with open(self.path, "rb") as file:
             file.seek(max(0, head["length"] - CHECKED))
             guard = file.read(min(CHECKED, head["length"]))
-        if sha256(guard).hexdigest() != head["check"]:
-            return False
-        self._guard = guard
-        return True
+        return guard if sha256(guard).hexdigest() == head["check"] else None
 
 
 def sample(read, size):
