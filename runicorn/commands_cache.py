@@ -3,7 +3,8 @@
 import json
 
 from runicorn import terminal
-from runicorn.arguments import Branch, age, size
+from runicorn.arguments import SECONDS, Branch, age, size
+from runicorn.commands_sync import at_work
 from runicorn.errors import UsageError
 from runicorn.layout import home_dir
 
@@ -15,20 +16,15 @@ def add_cache(parser):
     clean = branch.add("clean", "delete mirrored files; they come back when their run is opened", "runicorn cache clean --older-than 30d",
                        cache_clean)
     clean.add_argument("--older-than", type=age, metavar="AGE", help="runs neither viewed nor changed for so long, such as 30d")
-    clean.add_argument("--connection", metavar="NAME", help="only this connection's mirror")
+    clean.add_argument("--connection", metavar="NAME", help="only this connection's mirror; alone: all of its ended runs")
     clean.add_argument("--size", type=size, metavar="SIZE", help="until no more than this is left, least recently viewed first")
     clean.add_argument("--dry-run", action="store_true", help="only say what would go")
     clean.add_argument("--yes", action="store_true", help="don't ask")
 
 
-def mirrors():
-    from runicorn.bell import Bell
-    from runicorn.mirrors import Mirrors
-    return Mirrors(home_dir(), Bell(), offline=True)
-
-
 def cache_info(options):
-    info = mirrors().cache_info()
+    with at_work(offline=True) as (_, mirrors):
+        info = mirrors.cache_info()
     if options.json:
         return print(json.dumps(info, ensure_ascii=False, indent=2))
     rows = [[slug, terminal.size_text(taken)] for slug, taken in sorted(info["by"].items(), key=lambda item: -item[1])]
@@ -41,15 +37,17 @@ def cache_clean(options):
     """Say what would go, ask, and delete it. Raises UsageError without a choice, or where nobody can be asked."""
     if options.older_than is None and options.size is None and options.connection is None:
         raise UsageError("say what may go: --older-than 30d, --size 1GB or --connection NAME")
-    kept = mirrors()
-    choice = {"older_than": options.older_than, "connection": options.connection, "size": options.size}
-    would = kept.cache_clean(**choice, dry_run=True)
-    text = f"{would['files']} files, {terminal.size_text(would['bytes'])}"
-    if not would["files"]:
-        return print("nothing to clean")
-    if options.dry_run:
-        return print(f"would delete {text}")
-    if not options.yes and not terminal.confirm(f"Delete {text} of mirrored data? The server keeps its own."):
-        return 1
-    done = kept.cache_clean(**choice)
+    everything = options.older_than is None and options.size is None
+    days = 0 if everything else None if options.older_than is None else options.older_than / SECONDS["d"]
+    choice = {"older_than": days, "connection": options.connection, "size": options.size}
+    with at_work(offline=True) as (_, mirrors):
+        would = mirrors.cache_clean(**choice, dry_run=True)
+        text = f"{would['files']} files, {terminal.size_text(would['bytes'])}"
+        if not would["files"]:
+            return print("nothing to clean")
+        if options.dry_run:
+            return print(f"would delete {text}")
+        if not options.yes and not terminal.confirm(f"Delete {text} of mirrored data? The server keeps its own."):
+            return 1
+        done = mirrors.cache_clean(**choice)
     return print(f"deleted {done['files']} files, {terminal.size_text(done['bytes'])}")

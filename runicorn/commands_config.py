@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 
 from runicorn import terminal
 from runicorn.arguments import Branch, age, port
-from runicorn.errors import UsageError
+from runicorn.errors import LineError, UsageError
 from runicorn.layout import connection_slug, home_dir
 
 AUTH = ("key", "agent", "password", "system")
@@ -154,35 +154,35 @@ def ssh_list(options):
 
 
 def ssh_remove(options):
-    from runicorn.bell import Bell
-    from runicorn.mirrors import Mirrors
-    mirrors = Mirrors(home_dir(), Bell(), offline=True)
-    row = mirrors.row(options.name)
-    if options.drop_cache and not options.yes and not terminal.confirm(f"Delete the mirror {row['folder']} too?"):
-        return 1
-    mirrors.remove(row["name"], drop_cache=options.drop_cache)
+    from runicorn.commands_sync import at_work
+    with at_work(offline=True) as (_, mirrors):
+        row = mirrors.row(options.name)
+        if options.drop_cache and not options.yes and not terminal.confirm(f"Delete the mirror {row['folder']} too?"):
+            return 1
+        mirrors.remove(row["name"], drop_cache=options.drop_cache)
     left = "its mirror is deleted" if options.drop_cache else f"its mirror stays viewable in {row['folder']}"
     return terminal.say(f'✓ removed "{row["name"]}"; {left}')
 
 
 def ssh_test(options):
-    from runicorn.bell import Bell
-    from runicorn.commands_sync import answer
-    from runicorn.mirrors import Mirrors
-    bell = Bell()
-    mirrors = Mirrors(home_dir(), bell)
-    name = mirrors.row(options.name)["name"]
-    test, shown, news = mirrors.test(name), 0, bell.now()
-    while True:
-        state = mirrors.test_state(test)
-        for line in state["lines"][shown:]:
-            tell(line)
-        shown = len(state["lines"])
-        if state["question"]:
-            answer(mirrors, state["question"])
-        if state["done"]:
-            return verdict(state)
-        news = bell.wait(news, [f"test:{test}"], 1)["news"]
+    from runicorn.commands_sync import answer, at_work, offers
+    with at_work() as (bell, mirrors):
+        name = mirrors.row(options.name)["name"]
+        test, shown = mirrors.test(name), 0
+        while True:
+            news, state = bell.now(), mirrors.test_state(test)
+            for line in state["lines"][shown:]:
+                tell(line)
+            shown = len(state["lines"])
+            if state["question"]:
+                answer(mirrors, state["question"])
+            if state["done"]:
+                break
+            bell.wait(news, [f"test:{test}"], 1)
+    for line in offers({"name": name, "offer": state["offer"]}):
+        terminal.say(line)
+    terminal.say("✓ connected" if state["ok"] else "✗ not connected")
+    return 0 if state["ok"] else LineError.exit_code
 
 
 def tell(line):
@@ -192,10 +192,3 @@ def tell(line):
     terminal.say(f"{mark} {line['name']:<10} {terminal.clean(line['text'])}{spent}")
     if line.get("advice"):
         terminal.say(f"             {terminal.clean(line['advice'])}")
-
-
-def verdict(state):
-    for offer in state.get("offer") or ():
-        terminal.say(f"  {offer['runs']} runs in {terminal.clean(offer['root'])}: use it with --remote-root")
-    terminal.say("✓ connected" if state["ok"] else "✗ not connected")
-    return 0 if state["ok"] else 3

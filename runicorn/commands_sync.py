@@ -1,5 +1,6 @@
 """`runicorn sync`: mirror runs without a browser. Draws what the connections say; answers their questions at the terminal."""
 
+import contextlib
 import json
 import signal
 import sys
@@ -40,37 +41,39 @@ def chosen(mirrors, options, default_all=False):
     return names
 
 
-def opened(options, offline=False):
+@contextlib.contextmanager
+def at_work(offline=False, cache_size=None):
+    """The connections of this home as (Bell, Mirrors); their threads and lines end with the block."""
     from runicorn.bell import Bell
     from runicorn.mirrors import Mirrors
     bell = Bell()
-    return bell, Mirrors(home_dir(), bell, offline=offline, cache_size=getattr(options, "cache_size", None))
+    mirrors = Mirrors(home_dir(), bell, offline=offline, cache_size=cache_size)
+    try:
+        yield bell, mirrors
+    finally:
+        mirrors.stop()
 
 
 # -- start and once -----------------------------------------------------------------------------------------------
 
 def sync_start(options):
     """Synchronise until Ctrl+C or SIGTERM; only a refused login or host key on every connection ends it before."""
-    bell, mirrors = opened(options)
-    names = chosen(mirrors, options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        begin(mirrors, names)
-        for rows in watch(bell, mirrors, names, Screen(options.json)):
-            if all(row["state"] == "refused" for row in rows):
-                raise RemoteError(reasons(rows))
-    except KeyboardInterrupt:
-        return print()
-    finally:
-        mirrors.stop()
-    return None
+    with at_work(cache_size=options.cache_size) as (bell, mirrors):
+        names = chosen(mirrors, options)
+        try:
+            begin(mirrors, names)
+            for rows in watch(bell, mirrors, names, Screen(options.json)):
+                if all(row["state"] == "refused" for row in rows):
+                    raise RemoteError(reasons(rows))
+        except KeyboardInterrupt:
+            print()
 
 
 def sync_once(options):
     """Synchronise until every connection is up to date. Raises LineError or RemoteError when one can't be."""
-    bell, mirrors = opened(options)
-    names = chosen(mirrors, options)
-    try:
+    with at_work(cache_size=options.cache_size) as (bell, mirrors):
+        names = chosen(mirrors, options)
         begin(mirrors, names)
         for rows in watch(bell, mirrors, names, Screen(options.json)):
             if all(row["state"] in SETTLED for row in rows):
@@ -78,9 +81,8 @@ def sync_once(options):
         failed = [row for row in rows if row["state"] not in ("live", "paused") and not foreign(row)]
         if failed:
             raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
-        return verified(mirrors, names) if options.verify else 0
-    finally:
-        mirrors.stop()
+        if options.verify:
+            verify(mirrors, names)
 
 
 def begin(mirrors, names):
@@ -126,13 +128,10 @@ def reasons(rows):
     return "; ".join(f"{row['name']}: {terminal.clean(row['reason']['text'])}" for row in rows)
 
 
-def verified(mirrors, names):
-    bad = 0
+def verify(mirrors, names):
     for name in names:
         report = mirrors.verify(name)
-        bad += report["refetched"]
         terminal.say(f"✓ {name}: {report['files']} files compared whole, {report['refetched']} fetched again")
-    return 0
 
 
 # -- what is shown ------------------------------------------------------------------------------------------------
@@ -167,11 +166,19 @@ def settled_text(row):
     name, text = row["name"], terminal.clean(row["reason"]["text"])
     if foreign(row):
         return f"{name}: synchronised by process {row['owner']['pid']}; following it"
+    if row["state"] == "live" and not row["runs"]:
+        return "\n".join([f"{name}: live, 0 runs in {row['remote_root']}", *offers(row)])
     if row["state"] == "live":
         return f"✓ {name}: live, {row['runs']} runs, {row['running']} running; mirror {row['folder']}"
     if row["state"] in SETTLED:
         return f"✗ {name}: {row['state']}: {text}" if row["state"] != "paused" else f"{name}: paused"
     return f"{name}: {row['state']}" if row["state"] == "syncing" else None
+
+
+def offers(row):
+    """Return a line for each other folder of the server that holds runs, with the command that takes it."""
+    return [f"  {one['runs']} in {terminal.clean(one['root'])}: use it with "
+            f'runicorn config ssh add --name "{row["name"]}" --remote-root "{terminal.clean(one["root"])}"' for one in row.get("offer") or ()]
 
 
 def moving_text(row):
@@ -190,8 +197,8 @@ def moving_text(row):
 # -- status -------------------------------------------------------------------------------------------------------
 
 def sync_status(options):
-    _, mirrors = opened(options, offline=True)
-    rows = [mirrors.row(name) for name in chosen(mirrors, options, default_all=True)]
+    with at_work(offline=True) as (_, mirrors):
+        rows = [mirrors.row(name) for name in chosen(mirrors, options, default_all=True)]
     if options.json:
         for row in rows:
             print(json.dumps(public(row), ensure_ascii=False))

@@ -7,8 +7,10 @@ import threading
 from pathlib import Path
 
 from runicorn.arguments import port, size
+from runicorn.commands_sync import at_work
 from runicorn.errors import UsageError
 from runicorn.layout import default_root, home_dir
+from runicorn.terminal import unicode_fits
 from runicorn.version import VERSION
 
 
@@ -26,28 +28,22 @@ def add_viewer(parser):
 def viewer(options):
     """Serve the pages until Ctrl+C or SIGTERM. Raises BusyError when the port is taken."""
     roots = local_roots(options.root)
-    from runicorn.bell import Bell
-    from runicorn.mirrors import Mirrors
-    from runicorn.terminal import unicode_fits
     from runicorn.viewer import banner, start
-    home, bell = home_dir(), Bell()
-    mirrors = Mirrors(home, bell, offline=options.offline, cache_size=options.cache_size)
-    only = connections_named(mirrors, options.connection)
-    server = start(home, roots, mirrors, bell, host=options.host, port=options.port,
-                   offline=options.offline, cache_size=options.cache_size)
-    print(banner(server.url, VERSION, unicode=unicode_fits(sys.stdout)), flush=True)
-    try:
-        end_on_sigterm()
-        if not options.offline:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)       # systemd and a closing session end it as Ctrl+C does
+    with at_work(options.offline, options.cache_size) as (bell, mirrors):
+        only = connections_named(mirrors, options.connection)
+        server = start(home_dir(), roots, mirrors, bell, host=options.host, port=options.port,
+                       offline=options.offline, cache_size=options.cache_size)
+        try:
+            print(banner(server.address, VERSION, unicode=unicode_fits(sys.stdout)), flush=True)
             mirrors.start_all(only=only)
-        if not options.no_browser and has_desktop(os.environ):
-            threading.Thread(target=open_browser, args=(server.url,), daemon=True).start()
-        server.serve_forever()
-    except KeyboardInterrupt:
-        print()
-    finally:
-        mirrors.stop()
-        server.stop()
+            if not options.no_browser and has_desktop(os.environ):
+                threading.Thread(target=open_browser, args=(server.address,), daemon=True).start()
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+        finally:
+            server.stop()
 
 
 def local_roots(folders):
@@ -63,11 +59,6 @@ def local_roots(folders):
 def connections_named(mirrors, names):
     """Return `names`, each an existing connection, or None for all. Raises NotFoundError for an unknown one."""
     return [mirrors.row(name)["name"] for name in names] if names else None
-
-
-def end_on_sigterm():
-    """Let SIGTERM (systemd, a closing session) end the viewer as Ctrl+C does."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def has_desktop(environ):
