@@ -149,7 +149,7 @@ class Connection:
 
     def _overriding(self, row, offline):
         """Yield (state, reason) of what we know better than the sync; the last one holds."""
-        if self._refusal:
+        if self._refusal and not (self._thread and self._thread.is_alive()):
             code = getattr(self._refusal, "code", None) or "refused"
             yield "refused", {**getattr(self._refusal, "values", {}), "code": code, "text": str(self._refusal)}
         if row["question"]:

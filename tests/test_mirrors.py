@@ -1,0 +1,320 @@
+"""The connections at work against a real sshd: save and start, pause, refusals, prompts, tests, browsing, offers, cache."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from asking import AskingServer
+from sshd import make_key
+
+from runicorn.bell import Bell
+from runicorn.errors import NotFoundError, UsageError
+from runicorn.mirrors import Mirrors
+
+PATIENCE = 15               # s; how long a test waits for what should take a moment
+
+
+@pytest.fixture
+def bell():
+    return Bell()
+
+
+@pytest.fixture
+def mirrors(home, bell):
+    made = Mirrors(home, bell)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def root(sshd):
+    """The remote root, with one finished run and one that runs."""
+    folder = sshd.home / ".runicorn" / "experiments"
+    add_run(folder, "vision", "20250123_180000_abc123", "finished")
+    add_run(folder, "vision", "20250123_190000_abc124", "running")
+    return folder
+
+
+def add_run(root, project, run_id, status):
+    run = root / project / "resnet" / "runs" / run_id
+    run.mkdir(parents=True)
+    (run / "meta.json").write_text(json.dumps({"id": run_id, "project": project, "name": "resnet", "format": 1, "created_at": 1737653445.0}))
+    (run / "status.json").write_text(json.dumps({"status": status, "started_at": 1737653445.0}))
+    (run / "events.jsonl").write_text('{"ts":1737653445.1,"step":1,"data":{"loss":0.5}}\n' * 100)
+    (run / "model.pt").write_bytes(os.urandom(5000))
+    old = time.time() - 3 * 86400
+    for path in (*run.iterdir(), run):
+        os.utime(path, (old, old))
+    return run
+
+
+def until(bell, look, wanted):
+    """Return what `look()` gives as soon as `wanted(it)` holds, woken by the bell."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        news = bell.now()
+        seen = look()
+        if wanted(seen):
+            return seen
+        assert time.monotonic() < deadline, seen
+        bell.wait(news, ["connections", "runs"], 0.2)
+
+
+def state(mirrors, bell, *states, name="test"):
+    return until(bell, lambda: mirrors.row(name), lambda row: row["state"] in states)
+
+
+def synced(mirrors, bell):
+    """Wait until the mirror is up to date and its index is on disk."""
+    state(mirrors, bell, "live")
+    return until(bell, (mirrors.home / "cache" / "test" / ".index" / "full.json").exists, bool)
+
+
+def saved(mirrors, server, **changes):
+    return mirrors.save(server.trusted_in(mirrors.home).connection(**changes))
+
+
+# -- at work
+
+def test_save_and_start_brings_the_runs_here(mirrors, bell, sshd, root):
+    row = saved(mirrors, sshd, name="GPU Server 1")
+    assert row["slug"] == "gpu-server-1" and row["folder"].endswith("cache/gpu-server-1")
+    row = state(mirrors, bell, "live", name="GPU Server 1")
+    assert row["runs"] == 2 and row["owner"] == {"pid": os.getpid(), "ours": True} and not row["has_password"]
+    for run in root.glob("*/*/runs/*"):
+        for path in run.iterdir():
+            assert (mirrors.home / "cache" / "gpu-server-1" / path.relative_to(root)).read_bytes() == path.read_bytes()
+    assert mirrors.roots() == [("gpu-server-1", mirrors.home / "cache" / "gpu-server-1")]
+
+
+def test_pause_hangs_up_and_start_goes_on(mirrors, bell, sshd, root):
+    saved(mirrors, sshd)
+    state(mirrors, bell, "live")
+    assert mirrors.pause("test")["state"] == "paused"
+    until(bell, sshd.sessions, lambda sessions: not sessions)
+    add_run(root, "text", "20250124_180000_abc125", "finished")
+    assert mirrors.row("test")["enabled"] is False and mirrors.row("test")["runs"] == 2
+    mirrors.start("test")
+    until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 3)
+
+
+def test_a_manual_connection_syncs_only_when_told(mirrors, bell, sshd, root):
+    saved(mirrors, sshd, mode="manual")
+    mirrors.sync_now("test")
+    until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 2)
+
+
+def test_a_lost_line_is_taken_up_again(mirrors, bell, sshd, root):
+    saved(mirrors, sshd)
+    state(mirrors, bell, "live")
+    sshd.stop()
+    row = state(mirrors, bell, "offline")
+    assert row["retry_at"] > time.time() - 1 and row["reason"]["text"]
+    sshd.start()
+    mirrors.reconnect("test")
+    state(mirrors, bell, "live")
+
+
+def test_a_refused_login_is_tried_exactly_once(mirrors, bell, home):
+    with AskingServer() as server:
+        server.trusted_in(home)
+        mirrors.save(server.connection(), password="wrong guess")
+        row = state(mirrors, bell, "refused", name="asking")
+        assert row["reason"]["code"] == "login" and "wrong guess" not in json.dumps(mirrors.list())
+        time.sleep(2)
+        assert server.attempts == ["password"] and server.connections == 1
+        mirrors.save(server.connection(), password="open sesame")
+        until(bell, lambda: server.logins, lambda logins: logins == 1)
+    assert "guess" not in (home / "logs" / "sync.log").read_text() and "sesame" not in (home / "config.json").read_text()
+
+
+def test_settings_changed_by_another_process_are_followed(mirrors, bell, sshd, root, home):
+    saved(mirrors, sshd)
+    state(mirrors, bell, "live")
+    other = Mirrors(home, Bell(), offline=True)
+    assert other.row("test")["state"] == "offline"
+    other.pause("test")
+    assert until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "paused")["enabled"] is False
+    other.remove("test")
+    assert mirrors.list() == []
+    other.stop()
+
+
+def test_unknown_names_and_nonsense(mirrors):
+    with pytest.raises(NotFoundError, match="config ssh add"):
+        mirrors.row("nothing")
+    with pytest.raises(UsageError, match="port"):
+        mirrors.save({"host": "h", "port": 99999})
+    with pytest.raises(NotFoundError):
+        mirrors.answer("nonsense", "yes")
+    with pytest.raises(NotFoundError):
+        mirrors.test_state("nonsense")
+    assert mirrors.list() == []
+
+
+# -- questions
+
+def test_an_unknown_host_key_waits_for_trust(mirrors, bell, sshd, root):
+    mirrors.save(sshd.connection())
+    row = state(mirrors, bell, "waiting")
+    assert row["question"]["kind"] == "host_key" and row["question"]["connection"] == "test" and "topic" not in row["question"]
+    mirrors.trust(row["question"]["id"])
+    state(mirrors, bell, "live")
+
+
+def test_a_refused_host_key_stays_refused_until_somebody_acts(mirrors, bell, sshd, root):
+    mirrors.save(sshd.connection())
+    mirrors.answer(state(mirrors, bell, "waiting")["question"]["id"], "")
+    assert state(mirrors, bell, "refused")["reason"]["code"] == "host_key_unknown"
+    mirrors.reconnect("test")
+    mirrors.trust(state(mirrors, bell, "waiting")["question"]["id"])
+    state(mirrors, bell, "live")
+
+
+def test_a_one_time_code_is_relayed_to_the_page(mirrors, bell, home):
+    with AskingServer(["keyboard-interactive"], prompts=[("Code: ", False, "123456")]) as server:
+        server.trusted_in(home)
+        mirrors.save(server.connection())
+        row = state(mirrors, bell, "waiting", name="asking")
+        assert row["question"]["kind"] == "code" and "Code:" in row["question"]["prompt"] and row["question"]["echo"] is False
+        mirrors.answer(row["question"]["id"], "123456")
+        until(bell, lambda: server.logins, lambda logins: logins == 1)
+
+
+def test_stopping_does_not_wait_for_answers(home, bell, sshd):
+    mirrors = Mirrors(home, bell)
+    mirrors.save(sshd.connection())
+    state(mirrors, bell, "waiting")
+    began = time.monotonic()
+    mirrors.stop()
+    assert time.monotonic() - began < 10
+
+
+# -- two at the same mirror
+
+def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home):
+    saved(mirrors, sshd)
+    state(mirrors, bell, "live")
+    code = ("import sys,time\nfrom runicorn.bell import Bell\nfrom runicorn.mirrors import Mirrors\n"
+            "mirrors = Mirrors(sys.argv[1], Bell())\nmirrors.start_all()\n"
+            "while True:\n"
+            "    row = mirrors.row('test')\n"
+            "    print(row['state'], row['owner'] and row['owner']['pid'], row['owner'] and row['owner']['ours'], flush=True)\n"
+            "    time.sleep(0.2)\n")
+    second = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert any(line.split()[1:] == [str(os.getpid()), "False"] for _, line in zip(range(50), second.stdout))
+        mirrors.stop()
+        assert any(line.split() == ["live", str(second.pid), "True"] for _, line in zip(range(100), second.stdout))
+        third = Mirrors(home, Bell(), offline=True)
+        assert third.row("test")["owner"] == {"pid": second.pid, "ours": False}
+        third.stop()
+    finally:
+        second.kill()
+        second.wait()
+        second.stdout.close()
+
+
+# -- tests, browsing, offers
+
+def examined(mirrors, bell, *arguments, **named):
+    test = mirrors.test(*arguments, **named)
+    return until(bell, lambda: mirrors.test_state(test), lambda seen: seen["done"] or seen["question"])
+
+
+def test_the_test_of_a_connection_not_saved_yet(mirrors, bell, sshd, root):
+    seen = examined(mirrors, bell, sshd.connection())
+    assert seen["question"]["kind"] == "host_key" and not seen["done"]
+    mirrors.trust(seen["question"]["id"])
+    seen = until(bell, lambda: mirrors.test_state(seen["id"]), lambda seen: seen["done"])
+    assert seen["ok"] and seen["browse"] and [line["name"] for line in seen["lines"] if line["ok"] is False] == []
+    assert mirrors.list() == []
+
+
+def test_a_failed_test_says_where_and_what_to_do(mirrors, bell, sshd, tmp_path):
+    seen = examined(mirrors, bell, sshd.trusted_in(mirrors.home).connection(key=str(make_key(tmp_path / "stranger"))))
+    assert not seen["ok"] and seen["lines"][-1]["name"] == "login" and seen["lines"][-1]["ok"] is False
+
+
+def test_a_password_typed_for_the_test_serves_the_start(mirrors, bell, home):
+    with AskingServer() as server:
+        server.trusted_in(home)
+        examined(mirrors, bell, server.connection(), password="open sesame")
+        assert mirrors.save(server.connection())["has_password"] is True
+        until(bell, lambda: server.logins, lambda logins: logins == 2)
+
+
+def test_browsing_counts_runs(mirrors, sshd, root):
+    sshd.trusted_in(mirrors.home)
+    here = mirrors.browse(sshd.connection(), "~/.runicorn")
+    assert here == {"path": str(sshd.home / ".runicorn"), "parent": str(sshd.home), "folders": [{"name": "experiments", "runs": 2}]}
+    assert mirrors.browse(sshd.connection(), here["parent"])["folders"] == [{"name": ".runicorn", "runs": 0}]
+    assert len(sshd.sessions()) <= 2        # one line serves the next folder too
+
+
+def test_an_empty_root_offers_where_the_runs_are(mirrors, bell, sshd, root):
+    (sshd.home / "experiments").mkdir()
+    saved(mirrors, sshd, remote_root="~/experiments")
+    row = until(bell, lambda: mirrors.row("test"), lambda row: row["offer"])
+    assert row["offer"] == [{"root": str(root), "runs": 2}]
+    mirrors.save({"name": "test", "remote_root": row["offer"][0]["root"]})
+    assert until(bell, lambda: mirrors.row("test"), lambda row: row["runs"] == 2)["offer"] is None
+
+
+# -- cache
+
+def test_the_plan_counts_what_a_choice_would_fetch(mirrors, bell, sshd, root):
+    assert mirrors.plan(sshd.connection()) is None
+    saved(mirrors, sshd)
+    synced(mirrors, bell)
+    own = mirrors.plan({**sshd.connection(), "small_only": False})
+    small = mirrors.plan("test")
+    assert small["files"] == own["files"] + 2 and small["bytes"] == own["bytes"] + 10000
+    assert mirrors.plan({**sshd.connection(), "window": "24h"}) == {"files": 0, "bytes": 0}
+
+
+def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors, bell, sshd, root, home):
+    saved(mirrors, sshd)
+    synced(mirrors, bell)
+    used = mirrors.cache_info()["used"]
+    would = mirrors.cache_clean(older_than=1, dry_run=True)
+    assert would == mirrors.cache_clean(older_than=1) and would["files"] == 2 and mirrors.cache_info()["used"] < used
+    done = home / "cache" / "test" / "vision" / "resnet" / "runs" / "20250123_180000_abc123"
+    assert sorted(path.name for path in done.iterdir()) == ["meta.json", "status.json"]
+    assert (done.parent / "20250123_190000_abc124" / "model.pt").exists()
+    before = mirrors.row("test")["last_news"]
+    mirrors.sync_now("test")
+    until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["last_news"] > before)
+    assert not (done / "model.pt").exists()
+    mirrors.want("test:vision/resnet/20250123_180000_abc123")
+    until(bell, lambda: (done / "model.pt").exists(), bool)
+
+
+def test_removing_keeps_the_mirror_unless_asked(mirrors, bell, sshd, root, home):
+    saved(mirrors, sshd)
+    synced(mirrors, bell)
+    mirrors.remove("test")
+    assert mirrors.list() == [] and [slug for slug, _ in mirrors.roots()] == ["test"]
+    saved(mirrors, sshd)
+    synced(mirrors, bell)
+    mirrors.remove("test", drop_cache=True)
+    assert mirrors.roots() == [] and not (home / "cache" / "test").exists()
+
+
+def test_offline_shows_everything_and_opens_no_line(home, bell, sshd, root):
+    first = Mirrors(home, bell)
+    saved(first, sshd)
+    state(first, bell, "live")
+    first.stop()
+    until(bell, sshd.sessions, lambda sessions: not sessions)
+    mirrors = Mirrors(home, bell, offline=True)
+    mirrors.start_all()
+    row = mirrors.row("test")
+    assert (row["state"], row["reason"]["code"], row["runs"]) == ("offline", "offline_mode", 2)
+    with pytest.raises(UsageError, match="offline"):
+        mirrors.test("test")
+    assert sshd.sessions() == []
+    mirrors.stop()
