@@ -13,10 +13,10 @@ class AppendFile:
     """Whole lines appended to `path`. After `write` returned True the bytes are the kernel's: killing the process loses none.
 
     gap: called with the number of lines lost, returns the bytes (whole lines) that say so; they go before the next line
-    that can be written. new: the file must not exist yet. Raises OSError only here, when it can't be opened.
+    that can be written. Raises OSError only here, when it can't be opened.
     """
 
-    def __init__(self, path, gap=None, new=False):
+    def __init__(self, path, gap=None):
         self.path = os.fspath(path)
         self.lost = 0                   # lines that could not be written since the last one that could
         self.size = 0                   # bytes written by us
@@ -25,7 +25,7 @@ class AppendFile:
         self._gone = False              # what we hold open is no longer the file at `path`
         self._look_at = 0.0
         self._synced = 0
-        self._descriptor = os.open(self.path, FLAGS | (os.O_EXCL if new else 0), 0o666)
+        self._descriptor = os.open(self.path, FLAGS, 0o666)
 
     def write(self, data):
         """Append `data` (bytes, whole lines); returns whether all of it was written. Not locked: callers take turns."""
@@ -105,7 +105,10 @@ class AppendFile:
             say(f"{self.path} can't be synced ({error.strerror or error})", once=("sync", self.path))
 
     def close(self):
+        """Close the file; whoever still writes to it writes nowhere."""
+        descriptor, self._descriptor = self._descriptor, -1
+        self._torn, self._gone, self._look_at = True, True, float("inf")
         try:
-            os.close(self._descriptor)
+            os.close(descriptor)
         except OSError:
             pass                        # nothing is buffered here, so nothing can be lost by it

@@ -7,14 +7,13 @@ import threading
 import time
 from collections import deque
 
-from runicorn.append import AppendFile
 from runicorn.notice import say
 
 QUIET_SECONDS = 0.3         # an unfinished line this old goes to the log; with a tick of 0.5 s it is there within 1 s
 FIRST_MINUTE = 60.0         # a moving line leaves one state a second this long, then one every SLOW_SECONDS
 SLOW_SECONDS = 10.0
 ROWS = 50                   # lines that move together (nested progress bars)
-LONGEST_OPEN = 1 << 16      # characters of a line without end, kept in memory; then it is ended
+LONGEST_OPEN = 1 << 18      # characters of a line without end, kept in memory; then it is ended
 MOVES = re.compile("(\n|\x1b\\[[0-9]*A)")
 
 
@@ -119,8 +118,9 @@ def shown(line, keep=False):
 class LogFile:
     """The log of one run: stamped lines, from several streams and threads. Only ever appended to; `feed` and `tick` never raise."""
 
-    def __init__(self, path, new=False):
-        self.file = AppendFile(path, gap=_gap, new=new)
+    def __init__(self, file):
+        """file: an AppendFile, or what has its methods."""
+        self.file = file
         self.closed = False
         self._streams = {}                  # key -> Lines
         self._lock = threading.RLock()      # re-entrant: a signal handler prints while this thread prints
@@ -153,7 +153,10 @@ class LogFile:
             self._append(ended, "\n")
 
     def _append(self, lines, ending):
-        mark = stamp_now(self)
+        second = int(time.time())
+        if self._stamp[0] != second:        # made once a second
+            self._stamp = (second, time.strftime("[%Y-%m-%d %H:%M:%S%z] ", time.localtime(second)))
+        mark = self._stamp[1]
         self.file.write("".join([mark + line + ending for line in lines]).encode("utf-8", "backslashreplace"))
 
     def tick(self, now):
@@ -184,23 +187,19 @@ class LogFile:
         self.closed = True
 
 
-def stamp_now(log):
-    """Return the stamp for a line logged now, made once a second (str)."""
-    second = int(time.time())
-    if log._stamp[0] != second:
-        log._stamp = (second, time.strftime("[%Y-%m-%d %H:%M:%S%z] ", time.localtime(second)))
-    return log._stamp[1]
-
-
-def _gap(lost):
+def log_gap(lost):
+    """Return the line (bytes) that stands for `lost` lines of output that could not be written."""
     return f"{time.strftime('[%Y-%m-%d %H:%M:%S%z] ')}(runicorn: {lost} lines of output are missing here)\n".encode()
 
 
 class Capture:
-    """Wraps `write` of the stream objects that sys.stdout and sys.stderr are now, so handlers that hold them are seen too."""
+    """Logs what Python writes: wraps `write` of the stream objects that sys.stdout and sys.stderr are now, so that handlers
+    which hold them are seen too."""
 
-    def __init__(self, log):
-        self.log = log
+    def __init__(self, file):
+        """file: where to, an AppendFile."""
+        self.log = LogFile(file)
+        self.files = [self.log.file]
         self._wrapped = []          # (object, method name, our function)
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
@@ -226,12 +225,21 @@ class Capture:
         self._wrapped.append((target, name, function))
         return True
 
+    def tick(self, now):
+        """Log unfinished lines; call it every 0.5 s."""
+        self.log.tick(now)
+
+    def abandon(self):
+        """In a forked child: write straight through."""
+        self.log.abandon()
+
     def stop(self):
-        """Put the streams back. Whoever still holds one of our functions writes straight through it."""
+        """Put the streams back and close the log. Whoever still holds one of our functions writes straight through it."""
         for target, name, function in self._wrapped:
             if getattr(target, "__dict__", {}).get(name) is function:
                 delattr(target, name)
         self._wrapped = []
+        self.log.close()
 
 
 def _text_write(original, log, key, inside):

@@ -6,6 +6,7 @@ import time
 from runicorn.notice import say
 
 LONGEST = 10.0          # seconds between two looks at the clock
+NEVER = float("inf")    # what a chore returns that is done for good
 
 
 class Heart(threading.Thread):

@@ -11,7 +11,7 @@ RETRY_SECONDS = 2.0         # after one that failed
 
 
 class JsonFile:
-    """The dict that `content()` returns, kept at `path`.
+    """The dict that `content()` returns, kept at `path` (None: nowhere yet).
 
     wake: called when a change had to wait, so that somebody calls `flush` within PAUSE_SECONDS.
     """
@@ -46,6 +46,8 @@ class JsonFile:
         """Replace the file now; returns whether that worked."""
         with self._lock:
             self._dirty = False
+            if self.path is None:
+                return True
             try:
                 replace_file(self.path, to_json(self._content()).encode("utf-8", "replace"))
             except OSError as error:

@@ -3,6 +3,7 @@
 import os
 import time
 
+from runicorn.facts import hostname
 from runicorn.layout import HIDDEN, make_folders, read_json, replace_file, slug, to_json
 from runicorn.notice import say
 
@@ -31,7 +32,7 @@ class Live:
     def _write(self):
         replace_file(self.path, to_json(self._facts).encode("utf-8", "replace"))
 
-    def beat(self, now=None):
+    def beat(self):
         """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next beat."""
         try:
             os.utime(self.path)
@@ -58,6 +59,24 @@ def is_fresh(path, seconds=6 * BEAT_SECONDS):
         return False
 
 
+def process_lives(pid):
+    """Whether there is a process of this number on this machine (a zombie counts as none)."""
+    try:
+        with open(f"/proc/{int(pid)}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (OSError, TypeError, ValueError):
+        pass            # gone, or a system without /proc
+    if os.name != "posix" or os.path.isdir("/proc/self"):
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, TypeError, ValueError):
+        return True     # somebody else's process
+    return True
+
+
 def running(root):
     """Return [(path of the live file, its dict), …] for all live files of a root."""
     folder = os.path.join(root, HIDDEN, "live")
@@ -67,6 +86,15 @@ def running(root):
         return []
     files = ((os.path.join(folder, name), read_json(os.path.join(folder, name), limit=1 << 16)) for name in names if name.endswith(".json"))
     return [(path, facts) for path, facts in files if facts is not None]
+
+
+def lives(root, path):
+    """Whether the run at `path` is being written by a process: one of this machine that is there, one of another that beats."""
+    for file, facts in running(root):
+        if facts.get("path") == path:
+            here = facts.get("host") == hostname()
+            return process_lives(facts.get("pid")) if here else is_fresh(file, 2.5 * BEAT_SECONDS)
+    return False
 
 
 def clear_stale(root):

@@ -30,9 +30,8 @@ def fresh(root, project, name, run_id=None):
     raise FileExistsError(f"{above}: {TRIES} run ids in a row were taken")
 
 
-def again(root, project, name, run_id):
+def again(root, path, run_id):
     """Return the Place of the next attempt of an existing run, its events file made; None if there is no such run."""
-    path = f"{slug(project)}/{slug(name)}/{RUNS}/{slug(run_id)}"
     folder = root / path
     if not (folder / META).is_file():
         return None

@@ -1,22 +1,28 @@
 """A run being written. Every call that returned is in the kernel's hands; none of them raises or waits."""
 
+import sys
 import threading
 import time
 
 from runicorn import ends, facts
 from runicorn.append import AppendFile
-from runicorn.console import Capture, LogFile
-from runicorn.heart import Heart
+from runicorn.console import Capture, log_gap
+from runicorn.heart import NEVER, Heart
 from runicorn.jsonfile import JsonFile
-from runicorn.layout import META, STATUS, SUMMARY, own_file
+from runicorn.layout import META, STATUS, SUMMARY, own_file, to_json
 from runicorn.live import Live
 from runicorn.mappings import Config, Summary
 from runicorn.notice import say
-from runicorn.values import PLAIN, encode, encode_exact, flatten
+from runicorn.system import Sampler, on_network
+from runicorn.values import PLAIN, encode, encode_exact, flatten, mapping
 
 TICK_SECONDS = 0.5              # of the log's unfinished lines
 LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
 METRICS_LIMIT = 10_000          # metrics whose last value summary.json holds; events.jsonl holds all
+SAMPLE_SECONDS = 10.0           # between two samples of the system
+FIRST_SAMPLE_SECONDS = 1.0      # CPU use needs two looks at the clock
+SYNC_SECONDS = 2.0              # how old a row may be on the server of a network file system
+CHECK_SECONDS = 10.0            # how soon it is noticed that a file was removed
 FACTS_SECONDS = 2.0             # `finish` waits this long for git's answer
 STEP_LIMIT = 1 << 63
 
@@ -37,33 +43,53 @@ class Run:
         self.resumed = place.attempt > 1
         self.rows = 0                           # calls of `log` that are on disk
         self.step = kept.get("step", -1)
-        self._meta, self._last, self._best = meta, dict(kept.get("summary", {})), {}
+        self._root, self._meta, self._last, self._best = place.root, meta, dict(kept.get("summary", {})), {}
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
         self._off = None                        # why nothing is recorded (any more)
-        self._events = AppendFile(self.dir / own_file("events", place.attempt, self.rank), gap=_gap)
-        self._log = LogFile(self.dir / own_file("logs", place.attempt, self.rank))
-        self._open_small_files(kept)
-        started = self._status["attempts"][-1]["started_at"]
-        self._live = Live(place, {"id": self.id, "host": meta["hostname"], "pid": meta["pid"], "attempt": place.attempt,
-                                  "started_at": started, "launch": launch.key})
+        self._media = self._sampler = self._samples = self._network = None      # made when first needed
+        self._last_rows, self._check_at = 0, 0.0
+        self._events = self._own("events", _gap)
+        self._open_small_files(kept.get("status", {}), launch)
+        self._live = self._begin_to_live(place, launch)
         self._facts_known = threading.Event()
         self._heart = Heart(self._chores(system))
-        self._captured = Capture(self._log) if capture else None
+        self._output = self._capture(capture)
 
-    def _open_small_files(self, kept):
+    def _own(self, stem, gap=None):
+        """Open an append-only file of this attempt and rank."""
+        return AppendFile(self.dir / own_file(stem, self.attempt, self.rank), gap)
+
+    def _open_small_files(self, before, launch):
         attempt = {"n": self.attempt, "started_at": round(time.time(), 3), "host": self._meta["hostname"], "pid": self._meta["pid"],
-                   "from_step": self.step + 1}
-        before = kept.get("status", {})
+                   "from_step": self.step + 1, "launch": launch.key}
         self._status = {"status": "running", "started_at": before.get("started_at") or attempt["started_at"],
                         "attempts": (before.get("attempts") or []) + [attempt]}
         self.config = Config(self._config_changed, self._meta["config"])
         self.summary = Summary(self._summary_changed, self._last)
-        self._meta_file = JsonFile(self.dir / META, self._meta_content, self._wake)
-        self._status_file = JsonFile(self.dir / STATUS, lambda: self._status)
-        self._summary_file = JsonFile(self.dir / SUMMARY, self._summary_content, self._wake)
-        for file in (self._meta_file, self._status_file, self._summary_file):
+        self._meta_file = JsonFile(None, lambda: dict(self._meta, config=self.config.as_dict()), self._wake)
+        self._status_file = JsonFile(None, lambda: self._status)
+        self._summary_file = JsonFile(None, self.summary.as_dict, self._wake)
+        self._place_small_files()
+
+    def _place_small_files(self):
+        for file, name in ((self._meta_file, META), (self._status_file, STATUS), (self._summary_file, SUMMARY)):
+            file.path = self.dir / name
             if not file.write():
                 raise OSError(f"{file.path} can't be written")
+
+    def _begin_to_live(self, place, launch):
+        return Live(place, {"id": self.id, "host": self._meta["hostname"], "pid": self._meta["pid"], "attempt": self.attempt,
+                            "started_at": self._status["attempts"][-1]["started_at"], "launch": launch.key})
+
+    def _capture(self, capture):
+        """Return what copies the output into logs.txt: a Capture, a DescriptorCapture for "fd", or None."""
+        if capture == "fd":
+            try:
+                from runicorn.pump import DescriptorCapture
+                return DescriptorCapture(self.dir / own_file("logs", self.attempt, self.rank))
+            except (OSError, ValueError) as error:      # Windows, a notebook, no room for a process
+                say(f"capture=\"fd\" is not possible here ({error}); what Python prints is logged")
+        return Capture(self._own("logs", log_gap)) if capture else None
 
     @property
     def ended(self):
@@ -92,7 +118,7 @@ class Run:
                 if type(data) is not dict or not PLAIN.issuperset(map(type, data.values())):
                     data = self._clean(data, step)
                 try:
-                    line = ('{"ts":%.3f,"step":%d,"data":%s}\n' % (time.time(), step, encode(data))).encode()
+                    line = f'{{"ts":{time.time():.3f},"step":{step},"data":{encode(data)}}}\n'.encode()
                 except (ValueError, TypeError):         # NaN, an odd key, half a character
                     data, line = self._encoded(data, step)
                 if self._events.write(line):
@@ -111,15 +137,30 @@ class Run:
 
     def _clean(self, data, step):
         if not isinstance(data, dict):
-            if not hasattr(data, "keys"):
-                say(f"log() takes a dict, not {type(data).__name__}; such calls are not recorded", once=("log", type(data).__name__))
+            data, given = mapping(data), data
+            if data is None:
+                say(f"log() takes a dict, not {type(given).__name__}; such calls are not recorded", once=("log", type(given).__name__))
                 return {}
-            data = {key: data[key] for key in data.keys()}
-        return flatten(data, _dropped)
+        return flatten(data, _dropped, lambda key, value: self._take_image(key, value, step))
+
+    def _take_image(self, key, value, step):
+        """Write an Image, or a list of them, and its row; returns whether `value` was one."""
+        images = sys.modules.get("runicorn.images")
+        if images is None or not images.is_image(value):
+            return False
+        self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "")
+        try:
+            kept = [self._media.keep(image) for image in (value if isinstance(value, (list, tuple)) else [value])]
+        except (OSError, TypeError, ValueError) as error:
+            say(f"the image {key!r} was not logged: {error}", once=("image", key))
+            return True
+        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: kept}}
+        self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
+        return True
 
     def _encoded(self, data, step):
         data = flatten({str(key): value for key, value in data.items()}, _dropped)
-        return data, ('{"ts":%.3f,"step":%d,"data":%s}\n' % (time.time(), step, encode_exact(data))).encode()
+        return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(data)}}}\n'.encode()
 
     def _whole(self, step):
         """Return a step that was given as something else (a tensor, 3.0, "7") as an int; counts where it means none."""
@@ -194,12 +235,6 @@ class Run:
         if self._off is None:
             self._summary_file.changed()
 
-    def _meta_content(self):
-        return dict(self._meta, config=self.config.as_dict())
-
-    def _summary_content(self):
-        return self.summary.as_dict()
-
     def _wake(self):
         self._heart.wake()
 
@@ -211,15 +246,19 @@ class Run:
         return self
 
     def _chores(self, system):
-        self._last_rows = 0
-        return [self._small_files, self._unfinished_lines, self._live.beat, self._last_values, self._slow_facts, self._still_there]
+        chores = [self._small_files, self._unfinished_lines, self._beat, self._last_values, self._slow_facts, self._look_after_files]
+        return chores + [self._sample] if system else chores
+
+    def _beat(self, now):
+        return self._live.beat()
 
     def _small_files(self, now):
         due = [pause for pause in (file.flush(now) for file in (self._meta_file, self._summary_file)) if pause is not None]
         return min(due) if due else None
 
     def _unfinished_lines(self, now):
-        self._log.tick(now)
+        if self._output is not None:
+            self._output.tick(now)
         return TICK_SECONDS
 
     def _last_values(self, now):
@@ -236,11 +275,33 @@ class Run:
                 self._meta_file.write()
         finally:
             self._facts_known.set()
+        return NEVER
 
-    def _still_there(self, now):
-        self._events.check()
-        self._log.file.check()
-        return 10.0
+    def _sample(self, now):
+        if self._sampler is None:               # made here, off the main thread: a GPU driver may take seconds to wake
+            self._sampler = Sampler(self._root)
+            if self._sampler.gpus.facts():
+                self._meta["gpus"] = self._sampler.gpus.facts()
+                self._meta_file.changed()
+            return FIRST_SAMPLE_SECONDS
+        if self._samples is None:
+            self._samples = self._own("system")
+        self._samples.write((to_json(self._sampler.sample()) + "\n").encode())
+        return SAMPLE_SECONDS
+
+    def _look_after_files(self, now):
+        """Notice files that went away; where the folder is on a network, have what grew reach the server."""
+        if self._network is None:
+            self._network = on_network(self._root)
+        files = [self._events] + ([self._samples] if self._samples else []) + (self._output.files if self._output else [])
+        for file in files:
+            if self._network:
+                file.sync()
+            if now >= self._check_at:
+                file.check()
+        if now >= self._check_at:
+            self._check_at = now + CHECK_SECONDS
+        return SYNC_SECONDS if self._network else CHECK_SECONDS
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -263,21 +324,27 @@ class Run:
             ends.forget(self)
             self._facts_known.wait(FACTS_SECONDS)
             self._heart.stop()
-            if self._captured:
-                self._captured.stop()
-            self._log.close()
-            self._summary_file.write()
-            self._meta_file.write()
+            self._close()
         self._status_file.write()
-        if first:
-            self._events.close()
+        if first and self._live is not None:
             self._live.end()
+
+    def _close(self):
+        if self._output is not None:
+            self._output.stop()
+        self._summary_file.write()
+        self._meta_file.write()
+        with self._lock:                # not while another thread is within `log`
+            self._events.close()
+        if self._samples is not None:
+            self._samples.close()
 
     def abandon(self):
         """In a forked child: the run belongs to the parent. Nothing is written from here, and locks are fresh."""
         self._lock = threading.RLock()
         self._off = "only the process that called init() writes; this one was forked from it" if self._off is None else self._off
-        self._log.abandon()
+        if self._output is not None:
+            self._output.abandon()
 
     def __enter__(self):
         return self
@@ -310,4 +377,4 @@ def _dropped(key, kind):
 
 
 def _gap(lost):
-    return ('{"ts":%.3f,"type":"gap","lines":%d}\n' % (time.time(), lost)).encode()
+    return f'{{"ts":{time.time():.3f},"type":"gap","lines":{lost}}}\n'.encode()

@@ -23,7 +23,8 @@ class SilentRun:
     def dir(self):
         """A temporary folder (Path), made when asked for, so that a script's checkpoints have a place."""
         if self._folder is None:
-            import tempfile         # here: it is heavy, and few runs are silent
+            import tempfile  # here: it is heavy, and few runs are silent
+
             self._folder = Path(tempfile.mkdtemp(prefix="runicorn-"))
         return self._folder
 

@@ -117,7 +117,7 @@ def mapping(value):
     if isinstance(value, type):
         return None
     if hasattr(value, "keys") and hasattr(value, "__getitem__"):
-        return {key: value[key] for key in value.keys()}
+        return dict(value)
     if hasattr(value, "__dataclass_fields__"):
         return {field: getattr(value, field, None) for field in value.__dataclass_fields__}
     if type(value).__name__ in ("Namespace", "SimpleNamespace"):

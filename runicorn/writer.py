@@ -1,6 +1,7 @@
 """What a training script calls: `init`, and `log`, `finish`, … for the run that `init` made last. Only `init` may raise, and only for
 a call that can't mean anything."""
 
+import json
 import os
 import sys
 import time
@@ -8,8 +9,8 @@ from pathlib import Path
 
 from runicorn import ends, facts, ranks
 from runicorn.errors import NotFoundError, UsageError
-from runicorn.layout import META, STATUS, SUMMARY, default_root, read_json
-from runicorn.live import clear_stale
+from runicorn.layout import META, STATUS, SUMMARY, default_root, new_run_id, read_json, run_path
+from runicorn.live import clear_stale, lives
 from runicorn.notice import say
 from runicorn.place import again, fresh, largest_step, unfinished
 from runicorn.recorder import Run, name_unknown, texts
@@ -107,12 +108,12 @@ def _begin(given, storage, run_id, resume, options, launch):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
         root = Path(os.path.abspath(default_root(storage)))
-        place = _place(root, given, run_id, resume)
-        meta, kept = _meta(place, given, launch), {}
-        if place.attempt > 1:
-            kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {}}
-            kept["step"] = largest_step(place.folder)
-        run = Run(place, meta, kept, launch=launch, **options)
+        if launch.rank:
+            from runicorn.otherrank import RankRun  # here: most trainings have one rank, or record one
+
+            run = RankRun(root, dict(facts.gather(time.time()), id=run_id or new_run_id(), **given), launch, **options)
+        else:
+            run = _rank_0(root, given, run_id, resume, options, launch)
         clear_stale(root)
     except (OSError, RuntimeError) as error:        # RuntimeError: pathlib finds no home folder
         say(f"nothing is recorded: {error}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
@@ -121,9 +122,44 @@ def _begin(given, storage, run_id, resume, options, launch):
     return run.start()
 
 
+def _rank_0(root, given, run_id, resume, options, launch):
+    before = None if run_id else _requeued(root, given)
+    place = _place(root, given, before or run_id, "allow" if before else resume)
+    kept = {}
+    if place.attempt > 1:
+        say(f"going on with run {place.id}, attempt {place.attempt}")
+        kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {},
+                "step": largest_step(place.folder)}
+    return Run(place, _meta(place, given, launch), kept, launch, **options)
+
+
+def _requeued(root, given):
+    """Return the id of the run that this requeued Slurm job began (str), None if it did not begin exactly one."""
+    job = facts.slurm()
+    if not int(job.get("restart_count", "0") or 0):
+        return None
+    mine = (job.get("job_id"), job.get("array_task_id"), list(sys.argv), config_digest(given["config"]))
+
+    def same(meta):
+        other = meta.get("slurm") or {}
+        return (other.get("job_id"), other.get("array_task_id"), meta.get("argv"), other.get("config")) == mine
+    found = unfinished(root, given["project"], given["name"], same)
+    return found[0] if len(found) == 1 else None
+
+
+def config_digest(config):
+    """Return the SHA-256 of the config that `init` was given (hex): what a requeued job has to have in common with its run."""
+    from hashlib import sha256
+    return sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+
+
 def _place(root, given, run_id, resume):
     if resume in (True, "allow", "must", "auto") and run_id:
-        place = again(root, given["project"], given["name"], run_id)
+        path = run_path(given["project"], given["name"], run_id)
+        if lives(root, path):
+            say(f"run {run_id} is being written by a running process; this is a new run")
+            return fresh(root, given["project"], given["name"])
+        place = again(root, path, run_id)
         if place:
             return place
     if resume == "must":
@@ -143,6 +179,8 @@ def _meta(place, given, launch):
     meta = dict(facts.gather(time.time()), id=place.id)
     if launch.size > 1:
         meta["world_size"] = launch.size
+    if "slurm" in meta:
+        meta["slurm"]["config"] = config_digest(given["config"])
     if place.attempt == 1:
         return dict(meta, **given)
     before = read_json(place.folder / META) or {}

@@ -1,0 +1,226 @@
+"""capture="fd": a helper process owns the pipe that stdout and stderr are, copies it to the terminal, then to the log.
+
+A process, because a thread of ours could not empty the pipe while C code fills it holding the GIL. It ends when the last
+writer has closed its end, so what was written before a SIGKILL still arrives.
+"""
+
+import codecs
+import os
+import select
+import signal
+import socket
+import sys
+import time
+
+from runicorn.append import AppendFile
+from runicorn.console import LogFile, log_gap
+from runicorn.notice import say
+from runicorn.system import on_network
+
+TICK_SECONDS = 0.5
+SYNC_SECONDS = 2.0          # between two fsyncs on a network file system
+ANSWER_SECONDS = 5.0        # `stop` waits this long for what is still in the pipe
+BLOCK = 1 << 16
+PIPE_BYTES = 1 << 20        # what Linux lets anybody have; C code then rarely waits for the helper
+START = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.pump import main; main(sys.argv[2:])"
+
+
+class DescriptorCapture:
+    """Logs all that reaches the file descriptors 1 and 2. Raises OSError or ValueError where that is impossible."""
+
+    files = []              # the helper looks after the log
+
+    def __init__(self, path):
+        if os.name != "posix" or not sys.executable:
+            raise ValueError("a helper process can't be given our descriptors")
+        _flush()
+        if any(stream is None or stream.fileno() != number for number, stream in ((1, sys.stdout), (2, sys.stderr))):
+            raise ValueError("sys.stdout and sys.stderr are not the descriptors 1 and 2")
+        self._saved = {1: os.dup(1), 2: os.dup(2)}
+        self._pipes = {}            # descriptor 1 or 2 -> (read end, write end); one for both if they are the same file
+        self._pipes[1] = _pipe()
+        self._pipes[2] = self._pipes[1] if _same(1, 2) else _pipe()
+        self._control, theirs = socket.socketpair()
+        try:
+            self._helper = self._start(path, theirs)
+        finally:
+            theirs.close()
+        self._lines = [_by_line(sys.stdout), _by_line(sys.stderr)]
+        for number, (_, write_end) in self._pipes.items():
+            os.dup2(write_end, number)
+        for write_end in {pair[1] for pair in self._pipes.values()}:
+            os.close(write_end)
+
+    def _start(self, path, theirs):
+        import subprocess
+        ends = {self._pipes[number][0]: self._saved[number] for number in (2, 1)}
+        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        arguments = [str(path), str(theirs.fileno())] + [f"{read_end}:{terminal}" for read_end, terminal in ends.items()]
+        return subprocess.Popen([sys.executable, "-S", "-E", "-c", START, package, *arguments], stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno(), *ends, *ends.values()])
+
+    def tick(self, now):
+        """Look whether the helper lives. Without it nobody would empty the pipe: then the terminal gets its descriptors back."""
+        if self._helper is not None and self._helper.poll() is not None:
+            self._restore()
+            for read_end in {pair[0] for pair in self._pipes.values()}:
+                os.set_blocking(read_end, False)
+                _drain(read_end, lambda data: write_all(self._saved[1], data))
+            self._helper = None
+            say("the helper of capture=\"fd\" was killed; output goes to the terminal alone")
+
+    def abandon(self):
+        """In a forked child: it goes on writing into the pipe, which is what "fd" is for."""
+
+    def stop(self):
+        """Give the terminal its descriptors back, after all that was written before has reached it."""
+        _flush()
+        if self._helper is None:
+            return
+        self._restore()
+        try:
+            self._control.settimeout(ANSWER_SECONDS)
+            self._control.sendall(b"e")
+            self._control.recv(1)
+        except OSError as error:
+            say(f"the helper of capture=\"fd\" does not answer ({error}); the end of the log may be missing")
+        self._control.close()
+        for descriptor in {pair[0] for pair in self._pipes.values()} | set(self._saved.values()):
+            os.close(descriptor)
+        self._wait()
+
+    def _restore(self):
+        for number, terminal in self._saved.items():
+            os.dup2(terminal, number)
+        for stream, was in zip((sys.stdout, sys.stderr), self._lines):
+            if was is not None:
+                stream.reconfigure(line_buffering=was)
+
+    def _wait(self):
+        import subprocess
+        try:
+            self._helper.wait(0.2)
+        except subprocess.TimeoutExpired:
+            self._helper.returncode = 0     # a child of the training still prints: the helper serves it and ends with it
+
+
+def _pipe():
+    read_end, write_end = os.pipe()
+    try:
+        import fcntl
+        fcntl.fcntl(write_end, 1031, PIPE_BYTES)        # F_SETPIPE_SZ, which fcntl names only since Python 3.10
+    except (ImportError, OSError):
+        pass                                            # a smaller pipe works too
+    return read_end, write_end
+
+
+def _same(one, other):
+    one, other = os.fstat(one), os.fstat(other)
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _by_line(stream):
+    """Have a stream hand on each line as it would to a terminal; returns what it did before (None: can't be set)."""
+    if not hasattr(stream, "reconfigure"):
+        return None
+    before = stream.line_buffering
+    stream.reconfigure(line_buffering=True)
+    return before
+
+
+def _flush():
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass            # None or closed: nothing is held back there
+
+
+def write_all(descriptor, data):
+    """Write `data` (bytes) to a terminal or what stands for one; a terminal that is gone is no reason to stop."""
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view):]
+        except BlockingIOError:
+            select.select([], [descriptor], [], 1.0)
+        except OSError:
+            return
+
+
+def _drain(descriptor, take):
+    """Call `take` with each block that can be read without waiting; returns whether the end was reached."""
+    while True:
+        try:
+            data = os.read(descriptor, BLOCK)
+        except BlockingIOError:
+            return False
+        if not data:
+            return True
+        take(data)
+
+
+# -- the helper ---------------------------------------------------------------------------------------------------
+
+class Pump:
+    """The helper's work. ends: {read end of a pipe: descriptor of the terminal}; control: a socket, "e" asks to end the log."""
+
+    def __init__(self, path, control, ends):
+        self._control, self._ends = control, ends
+        self._log = LogFile(AppendFile(path, log_gap))
+        self._network = on_network(os.path.dirname(path))
+        self._decoders = {end: codecs.getincrementaldecoder("utf-8")("replace") for end in ends}
+        self._sync_at = self._tick_at = 0.0
+        for end in ends:
+            os.set_blocking(end, False)
+
+    def run(self):
+        """Copy until every writer has closed its end."""
+        while self._ends:
+            waiting = list(self._ends) + ([self._control] if self._control else [])
+            ready, _, _ = select.select(waiting, [], [], None if self._log.closed else TICK_SECONDS)
+            for end in list(self._ends):
+                if end in ready:
+                    self._copy(end)
+            if self._control in ready:
+                self._answer()
+            self._tick(time.monotonic())
+        self._log.close()
+
+    def _copy(self, end):
+        if _drain(end, lambda data: self._take(end, data)):
+            del self._ends[end]
+
+    def _take(self, end, data):
+        write_all(self._ends[end], data)
+        self._log.feed(self._ends[end], self._decoders[end].decode(data))
+
+    def _answer(self):
+        if self._control.recv(1) == b"e":
+            for end in list(self._ends):
+                self._copy(end)
+            self._log.close()
+            try:
+                self._control.sendall(b"k")
+            except OSError:
+                pass            # it did not wait for us
+        self._control.close()
+        self._control = None
+
+    def _tick(self, now):
+        if self._log.closed or now < self._tick_at:
+            return
+        self._tick_at = now + TICK_SECONDS
+        self._log.tick(now)
+        if self._network and now >= self._sync_at:
+            self._sync_at = now + SYNC_SECONDS
+            self._log.file.sync()
+
+
+def main(arguments):
+    """Be the helper: arguments are the log's path, the control socket and "pipe:terminal" descriptors."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)        # they are meant for the training, whose last words we carry
+    path, control, *ends = arguments
+    pairs = (end.split(":") for end in ends)
+    Pump(path, socket.socket(fileno=int(control)), {int(end): int(terminal) for end, terminal in pairs}).run()

@@ -1,0 +1,288 @@
+"""Samples of CPU, memory, disk and GPUs: only what this job may use. The only door to pynvml; without it, or a driver, no GPUs."""
+
+import os
+import time
+from pathlib import Path
+
+NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "fuse", "cifs", "smb", "ceph", "glusterfs", "9p", "afs", "panfs", "wekafs", "orangefs")
+UNLIMITED = 1 << 60         # bytes; cgroup v1 says "no limit" with a number near 2**63
+
+
+class Sampler:
+    """One sample a call, from /proc and the cgroup of this process; where there is none of that, what can be known.
+
+    disk: a folder on the disk whose free space counts. proc, cgroup: where procfs and cgroupfs are mounted.
+    """
+
+    def __init__(self, disk, environ=os.environ, proc="/proc", cgroup="/sys/fs/cgroup"):
+        self._disk = os.fspath(disk)
+        self._proc, self._group = Path(proc), Cgroup(Path(proc), Path(cgroup))
+        self._cpu = self._cpu_times()
+        self.gpus = Gpus(environ)
+
+    def sample(self):
+        """Return {"ts": Unix seconds, "cpu": percent of the job's CPUs since the last call, "mem": [used, total] bytes,
+        "disk": [free, total] bytes, "gpu": [{"i", "util" %, "mem": [used, total] bytes, "temp" °C, "power" W}, …]};
+        what can't be known is left out."""
+        sample = {"ts": round(time.time(), 3)}
+        known = {"cpu": self._cpu_percent(), "mem": self._memory(), "disk": self._disk_space(), "gpu": self.gpus.sample()}
+        sample.update((key, value) for key, value in known.items() if value not in (None, []))
+        return sample
+
+    def _cpu_times(self):
+        """Return (busy, possible) CPU seconds so far, or None."""
+        quota = self._group.cpu_quota()
+        used = self._group.cpu_seconds() if quota else None
+        if used is not None:
+            return used, time.monotonic() * quota
+        try:
+            mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+            lines = [line.split() for line in (self._proc / "stat").read_text().splitlines() if line.startswith("cpu")]
+        except (AttributeError, OSError):
+            return None
+        busy = total = 0
+        for name, *ticks in lines:
+            if name in mine:
+                ticks = [int(tick) for tick in ticks[:8]]       # the rest, guest time, is counted in user already
+                total += sum(ticks)
+                busy += sum(ticks) - sum(ticks[3:5])            # idle and iowait
+        return (busy, total) if total else None
+
+    def _cpu_percent(self):
+        before, self._cpu = self._cpu, self._cpu_times()
+        if before is None or self._cpu is None or self._cpu[1] <= before[1]:
+            return None
+        return round(min(100.0, max(0.0, 100.0 * (self._cpu[0] - before[0]) / (self._cpu[1] - before[1]))), 1)
+
+    def _memory(self):
+        try:
+            fields = dict(line.split(":", 1) for line in (self._proc / "meminfo").read_text().splitlines())
+            total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+        except (OSError, KeyError, ValueError):
+            return None
+        limited = self._group.memory()
+        if limited and limited[1] < total:
+            return list(limited)
+        return [total - free, total]
+
+    def _disk_space(self):
+        try:
+            space = os.statvfs(self._disk)
+        except (AttributeError, OSError):
+            return None
+        return [space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize]
+
+
+class Cgroup:
+    """The limits of the control group this process is in, version 2 or 1: the tightest on the way up counts."""
+
+    def __init__(self, proc, mount):
+        self._folders = {}                  # controller -> folders from the process's group up to the mount
+        try:
+            lines = (proc / "self" / "cgroup").read_text().splitlines()
+        except OSError:
+            return                          # not Linux
+        for line in lines:
+            _, controllers, path = line.split(":", 2)
+            for name in controllers.split(",") if controllers else ["v2"]:
+                top = mount / controllers if (mount / controllers).is_dir() else mount / name
+                self._folders[name] = _upwards(mount if name == "v2" else top, path)
+
+    def cpu_quota(self):
+        """Return how many CPUs' worth of time the group gets (float), or None for no limit."""
+        quotas = []
+        for folder in self._folders.get("v2", []):
+            words = (_text(folder / "cpu.max") or "max").split()
+            if words[0] != "max":
+                quotas.append(int(words[0]) / int(words[1]))
+        for folder in self._folders.get("cpu", []):
+            quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+            if quota and quota > 0 and period:
+                quotas.append(quota / period)
+        return min(quotas) if quotas else None
+
+    def cpu_seconds(self):
+        """Return the CPU seconds the group has used (float), or None."""
+        for folder in self._folders.get("v2", [])[:1]:
+            usec = _field(folder / "cpu.stat", "usage_usec")
+            if usec is not None:
+                return usec / 1e6
+        for folder in self._folders.get("cpuacct", [])[:1]:
+            used = _number(folder / "cpuacct.usage")
+            if used is not None:
+                return used / 1e9
+        return None
+
+    def memory(self):
+        """Return (used, limit) in bytes of the group with the tightest limit, or None; page cache that can go is not used."""
+        names = {"v2": ("memory.max", "memory.current", "inactive_file"),
+                 "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")}
+        found = [(_number(folder / limit), _number(folder / used), _field(folder / "memory.stat", cache))
+                 for kind, (limit, used, cache) in names.items() for folder in self._folders.get(kind, [])]
+        known = [(limit, max(0, used - (cache or 0))) for limit, used, cache in found if limit and used is not None and limit < UNLIMITED]
+        return min(known)[::-1] if known else None
+
+
+def _upwards(top, path):
+    """Return the folders from `top`/`path` up to `top`; in a container the path is the host's, and only `top` is there."""
+    parts = [part for part in path.split("/") if part not in ("", "..")]
+    folders = [top.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return None
+
+
+def _number(path):
+    text = (_text(path) or "").strip()
+    return int(text) if text.lstrip("-").isdecimal() else None
+
+
+def _field(path, name):
+    for line in (_text(path) or "").splitlines():
+        key, _, value = line.partition(" ")
+        if key == name:
+            return int(value)
+    return None
+
+
+def on_network(folder, mounts="/proc/self/mountinfo"):
+    """Whether `folder` lies on a network file system (proc_pid_mountinfo(5): field 5 is the mount point, after "-" the type)."""
+    where, kind = "", ""
+    path = os.path.realpath(folder)
+    for line in (_text(Path(mounts)) or "").splitlines():
+        head, _, tail = line.partition(" - ")
+        point = head.split()[4].encode().decode("unicode_escape") if len(head.split()) > 4 else ""
+        if len(point) >= len(where) and (path + "/").startswith(point.rstrip("/") + "/"):
+            where, kind = point, tail.split()[0]
+    return kind.startswith(NETWORK)
+
+
+class Gpus:
+    """The GPUs this job may use, by NVML. Every question may fail by itself; its answer is then left out."""
+
+    def __init__(self, environ=os.environ):
+        self._devices = []          # (number, handle, handle of the whole GPU)
+        self._lost = set()
+        try:
+            import pynvml
+            self._nvml = pynvml
+            pynvml.nvmlInit()
+        except Exception:           # not installed, no driver, a driver that does not fit: then there are no GPUs to show
+            return
+        try:
+            self._devices = list(enumerate_devices(pynvml, environ))
+        except pynvml.NVMLError:
+            self._devices = []      # a driver in trouble
+
+    def facts(self):
+        """Return [{"i", "name", "uuid", "mem": bytes}, …] of the devices."""
+        found = []
+        for number, handle, _ in self._devices:
+            memory, name, uuid = (self._ask(f"nvmlDeviceGet{what}", handle) for what in ("MemoryInfo", "Name", "UUID"))
+            found.append({"i": number, "name": _word(name), "uuid": _word(uuid), "mem": memory.total if memory else None})
+        return found
+
+    def sample(self):
+        """Return [{"i", "util", "mem", "temp", "power"}, …]; a device that fell off the bus is not in it."""
+        return [sample for sample in map(self._sample, self._devices) if len(sample) > 1]
+
+    def _sample(self, device):
+        number, handle, whole = device
+        sample = {"i": number}
+        if number in self._lost:
+            return sample
+        utilisation = self._ask("nvmlDeviceGetUtilizationRates", handle, number)
+        memory = self._ask("nvmlDeviceGetMemoryInfo", handle, number)
+        temperature = self._ask("nvmlDeviceGetTemperature", whole, number, self._nvml.NVML_TEMPERATURE_GPU)
+        power = self._ask("nvmlDeviceGetPowerUsage", whole, number)
+        if utilisation is not None:
+            sample["util"] = utilisation.gpu
+        if memory is not None:
+            sample["mem"] = [memory.used, memory.total]
+        if temperature is not None:
+            sample["temp"] = temperature
+        if power is not None:
+            sample["power"] = power / 1000          # NVML answers in milliwatts
+        return sample
+
+    def _ask(self, question, handle, number=None, *arguments):
+        try:
+            return getattr(self._nvml, question)(handle, *arguments)
+        except self._nvml.NVMLError as error:
+            if error.value == self._nvml.NVML_ERROR_GPU_IS_LOST and number is not None:
+                self._lost.add(number)
+            return None             # not supported on this device (utilisation of a MIG slice), no permission
+
+
+def enumerate_devices(nvml, environ):
+    """Yield (number, handle, handle of the whole GPU) for each device of the job, in CUDA's order.
+
+    CUDA_VISIBLE_DEVICES lists indexes, UUIDs or the beginnings of UUIDs ("GPU-…", "MIG-…"); CUDA stops at the first that is
+    none (CUDA C++ Programming Guide, "CUDA Environment Variables"). Without it Slurm's list counts, then all that are there.
+    """
+    wholes = list(_wholes(nvml))
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        slurm = environ.get("SLURM_STEP_GPUS") or environ.get("SLURM_JOB_GPUS")
+        if slurm and len(slurm.split(",")) < len(wholes):       # as many as visible: Slurm hid the others and counts anew
+            chosen = slurm
+    if chosen is None:
+        found = [part for whole in wholes for part in _parts(nvml, whole)]
+    else:
+        found = list(_chosen(nvml, wholes, chosen))
+    for number, (handle, whole) in enumerate(found):
+        yield number, handle, whole
+
+
+def _wholes(nvml):
+    for index in range(nvml.nvmlDeviceGetCount()):
+        try:
+            yield nvml.nvmlDeviceGetHandleByIndex(index)
+        except nvml.NVMLError:
+            continue                # another job's, or lost: not ours to show
+
+
+def _parts(nvml, whole):
+    """Yield (handle, whole) for a GPU, or for each of its MIG devices if it is divided."""
+    found = []
+    try:
+        if nvml.nvmlDeviceGetMigMode(whole)[0]:
+            for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(whole)):
+                try:
+                    found.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(whole, index))
+                except nvml.NVMLError:
+                    continue        # slots may be empty
+    except nvml.NVMLError:
+        pass                        # a GPU that knows no MIG
+    return [(part, whole) for part in found] or [(whole, whole)]
+
+
+def _chosen(nvml, wholes, chosen):
+    for word in chosen.split(","):
+        word = word.strip()
+        if word.isdecimal():
+            if int(word) >= len(wholes):
+                return
+            yield from _parts(nvml, wholes[int(word)])
+            continue
+        found = [pair for whole in wholes for pair in [(whole, whole)] + _parts(nvml, whole) if _is_named(nvml, pair[0], word)]
+        if not found:
+            return
+        yield found[0]
+
+
+def _is_named(nvml, handle, word):
+    try:
+        return word.startswith(("GPU-", "MIG-")) and _word(nvml.nvmlDeviceGetUUID(handle)).startswith(word)
+    except nvml.NVMLError:
+        return False
+
+
+def _word(answer):
+    """pynvml answered in bytes before version 11.5."""
+    return answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer
