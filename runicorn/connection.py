@@ -34,8 +34,8 @@ class Connection:
 
     # -- at work
 
-    def start(self):
-        """Start syncing, or go on; a refused login is tried once more."""
+    def start(self, after=None):
+        """Start syncing, or go on; a refused login is tried once more. after: a Connection that must have let go first."""
         self._refusal = None
         if self._thread and self._thread.is_alive():
             self.sync.resume()
@@ -43,11 +43,13 @@ class Connection:
             return
         self._stopping.clear()
         self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log)
-        self._thread = threading.Thread(target=self._run, name=f"sync {self.slug}", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
         self._thread.start()
 
-    def _run(self):
+    def _run(self, after):
         try:
+            if after:
+                after.join()
             self.sync.run()
         except RunicornError as error:
             self._refuse(error)

@@ -162,9 +162,8 @@ class Mirrors:
                 (old.start if saved["enabled"] else old.pause)()
                 return old
             old.stop()
-            old.join()
             if saved["enabled"] and not self.offline:
-                made.start()
+                made.start(after=old)
         return made
 
     def _keep(self):
@@ -258,8 +257,8 @@ class Mirrors:
         self._secrets_of(connection).update({kind: text for kind, text in given.items() if text})
 
     def _secret_texts(self):
-        with self._lock:
-            return [text for held in self._secrets.values() for text in held.values() if len(text) > 2]
+        # no lock: the log calls this from the sync threads, which somebody holding the lock may be waiting for
+        return [text for held in list(self._secrets.values()) for text in list(held.values()) if len(text) > 2]
 
     # -- runs
 
