@@ -7,6 +7,7 @@ or a value; `*` stands for any text; after `:` commas separate alternatives (`st
 
 import fnmatch
 import math
+import operator
 import re
 import time
 from typing import NamedTuple
@@ -22,6 +23,7 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SPAN = re.compile(r"^(\d+(?:\.\d*)?|\.\d+)([smhdw]?)$")
 DATE = re.compile(r"^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2}))?)?)?$")
 OPERATORS = ("!=", "<=", ">=", "<", ">", "=", ":")
+COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 LONGEST = 4000              # characters; a longer filter is a mistake
 
 
@@ -109,7 +111,7 @@ def _checked(term):
         for value in term.values:
             if "*" not in value and value.lower() not in STATES:
                 raise FilterError(f"there is no state {value!r}; there are {', '.join(STATES)}", term.at)
-    if term.operator in ("<", "<=", ">", ">=") and _amount(term) is None:
+    if term.operator in COMPARE and _amount(term) is None:
         wanted = "a time such as 2025-01-31" if term.field in TIMES else "a span such as 30m, 2h or 7d" if term.field in SPANS else "a number"
         raise FilterError(f"{term.field}{term.operator} needs {wanted}, not {term.values[0]!r}", term.at)
     return term
@@ -142,17 +144,18 @@ def _time(text):
 
 # -- deciding -----------------------------------------------------------------------------------------------------
 
-def compile_terms(terms):
-    """Return a function(look) -> bool. look(field) gives the run's values for a field (a sequence, empty if it has none);
-    look("") gives one lower-case text that holds all its words."""
-    tests = [_test(term) for term in terms]
-    return lambda look: all(test(look) for test in tests)
+def compile_terms(terms, getter):
+    """Return a function(run) -> bool. getter(field) gives a function(run) -> its values for the field (a sequence, empty if it
+    has none); getter("") one that gives a single lower-case text holding all the run's words."""
+    tests = [_test(term, getter(term.field)) for term in terms]
+    return lambda run: all(test(run) for test in tests)
 
 
-def _test(term):
-    fits = _fits(term)
-    field, negated = term.field, term.negated
-    return lambda look: any(map(fits, look(field))) is not negated
+def _test(term, get):
+    fits, negated = _fits(term), term.negated
+    if negated:
+        return lambda run: not any(map(fits, get(run)))
+    return lambda run: any(map(fits, get(run)))
 
 
 def _fits(term):
@@ -164,17 +167,32 @@ def _fits(term):
         tests = [_same(term, text) for text in term.values]
         if term.operator == "!=":
             return lambda value: not tests[0](value)
-        return lambda value: any(test(value) for test in tests)
+        return _remembered(tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests))
     return _compares(term.operator, _amount(term))
 
 
-def _compares(operator, bound):
-    def compare(value):
-        value = number(value) if not isinstance(value, bool) else None
-        if value is None or value != value:
-            return False
-        return {"<": value < bound, "<=": value <= bound, ">": value > bound, ">=": value >= bound}[operator]
-    return compare
+def _compares(sign, bound):
+    compare = COMPARE[sign]
+
+    def fits(value):
+        if type(value) is not float:
+            value = number(value) if not isinstance(value, bool) else None
+        return value is not None and compare(value, bound)      # NaN compares false with everything
+    return fits
+
+
+def _remembered(fits):
+    """Return `fits`, asked once for each text: thousands of runs share a handful of tags and states."""
+    known = {}
+
+    def remembered(value):
+        if type(value) is not str:      # 1, 1.0 and True would share a place
+            return fits(value)
+        found = known.get(value)
+        if found is None:
+            found = known[value] = fits(value)
+        return found
+    return remembered
 
 
 def _same(term, text):

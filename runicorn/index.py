@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import glance, layout, manifest
+from runicorn import glance, kept, layout, manifest
 from runicorn.states import ENDED, Pulse, judge
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
@@ -19,19 +19,11 @@ ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 
 
 class Record:
-    """What the list knows of one run in one root."""
+    """What the list knows of one run in one root. ended: "finished", "failed", "interrupted" or "" while it is open;
+    created, started, finished: Unix s or None; line: its line in the index; small: marks of its small files when reread."""
 
-    __slots__ = ("path", "line", "project", "name", "id", "user", "host", "tags", "note", "created", "status", "config", "summary",
-                 "error", "newer", "small", "utc_offset")
-
-    @property
-    def ended(self):
-        return (self.status or {}).get("status") in ENDED
-
-    @property
-    def started(self):
-        at = layout.number((self.status or {}).get("started_at"))
-        return at if at is not None else self.created
+    __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
+                 "config", "summary", "error", "newer", "line", "small")
 
 
 def record_of(path, entry, line=None):
@@ -50,8 +42,11 @@ def record_of(path, entry, line=None):
     record.tags = tuple(_intern(tag) for tag in meta.get("tags") or () if isinstance(tag, str)) if isinstance(meta.get("tags"), list) else ()
     record.note = _text(meta.get("notes")) or ""
     record.created = layout.number(meta.get("created_at")) or _id_time(run_id)
-    record.utc_offset = layout.number(meta.get("utc_offset"))
-    record.status = entry.get("status") if isinstance(entry.get("status"), dict) else None
+    record.status = status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
+    record.ended = sys.intern(status["status"]) if status.get("status") in ENDED else ""
+    started = layout.number(status.get("started_at"))
+    record.started = started if started is not None else record.created
+    record.finished = layout.number(status.get("ended_at"))
     record.config = {} if record.newer else flat(meta.get("config"))
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
     return record
@@ -94,12 +89,14 @@ class Source:
 
     local = True
 
-    def __init__(self, slug, folder, name=None):
-        self.slug, self.name, self.folder = slug, name or slug, Path(folder)
-        self.records = {}           # path -> Record; replaced, never changed, so that readers need no lock
+    def __init__(self, slug, folder, name=None, kept=None):
+        """kept: path (without ending) at which to keep what was read for the next start, or None."""
+        self.slug, self.name, self.folder, self.kept = slug, name or slug, Path(folder), kept
+        self.records = {}           # path -> Record; the dict is replaced when runs come or go, a Record when its run changed
+        self.dirty = set()          # paths whose Record was replaced since somebody cleared this
         self.pulses = {}            # path -> Pulse of runs that have not ended
         self.beats = {}             # run id -> a number that moves when the heart beats
-        self.version = 0            # grows when `records` changed
+        self.version = 0            # grows when runs came or went
         self.up = True              # whether our line to it is up
         self.lock = threading.Lock()
         self._manifest = None
@@ -111,12 +108,15 @@ class Source:
 
     def take(self, index):
         """Bring the records in line with a Manifest; unchanged lines keep their records."""
+        known = self.records or kept.load(self.kept, index, Record)
         records = {}
         for path in index.paths():
-            line, old = index.line(path), self.records.get(path)
-            records[path] = old if old is not None and old.line == line else self._parsed(index, path, line)
+            line, old = index.line(path), known.get(path)
+            record = old if old is not None and old.line == line else self._parsed(index, path, line)
+            if record is not None:
+                records[path] = record
         self._manifest = index
-        self._replace({path: record for path, record in records.items() if record is not None})
+        self._replace(records)
 
     def _parsed(self, index, path, line):
         try:
@@ -129,11 +129,11 @@ class Source:
             return None         # a path that is no run's, from an index somebody else wrote
 
     def _replace(self, records):
-        if records != self.records:
-            self.records = records
+        if records.keys() != self.records.keys():
             self.version += 1
-        open_paths = {path for path, record in records.items() if not record.ended}
-        self.pulses = {path: self.pulses.get(path) or Pulse() for path in open_paths}
+        self.dirty.update(path for path, record in records.items() if self.records.get(path) is not record)
+        self.records = records
+        self.pulses = {path: self.pulses.get(path) or Pulse() for path, record in records.items() if not record.ended}
 
     def reread(self, path):
         """Read the run's small JSON files again if one changed; returns whether one did."""
@@ -145,8 +145,18 @@ class Source:
         meta, status, summary = (layout.read_json(folder / name) for name in layout.SMALL)
         fresh = record_of(path, {"meta": meta, "status": status, "summary": summary}, record.line)
         fresh.small = marks
-        self._replace({**self.records, path: fresh} if len(self.records) < 1000 else _with(self.records, path, fresh))
+        self.records[path] = fresh
+        self.dirty.add(path)
+        if fresh.ended:
+            self.pulses.pop(path, None)
+        else:
+            self.pulses.setdefault(path, Pulse())
         return not first or (fresh.status, fresh.summary, fresh.config) != (record.status, record.summary, record.config)
+
+    def save(self):
+        """Keep what was read for the next start."""
+        if self.kept and self._manifest:
+            kept.save(self.kept, self._manifest, self.records, whole=self.local)
 
     def look(self, now, paths=None):
         """Look at open runs (all that are due, or `paths`) at `now`, s of a monotonic clock.
@@ -200,12 +210,6 @@ class Source:
         return self.beats.get(run_id) or _mark(self.run_folder(path) / ".beat")
 
 
-def _with(records, path, record):
-    copy = records.copy()
-    copy[path] = record
-    return copy
-
-
 def _mark(path):
     try:
         found = os.stat(path)
@@ -215,41 +219,40 @@ def _mark(path):
 
 
 class LocalRoot(Source):
-    """A root on this machine. `kept` (Path or None): where its manifest is kept between viewers."""
+    """A root on this machine."""
 
     def __init__(self, slug, folder, kept=None):
-        super().__init__(slug, folder)
-        self.kept = kept
+        super().__init__(slug, folder, kept=kept)
         self._tree, self._built, self._again, self._cost = None, None, None, 0.0
-        self._saved = None
+
+    def begin(self):
+        """Take what the last viewer knew: enough to answer at once."""
+        with self.lock:
+            for path in ([f"{self.kept}.json"] if self.kept else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
+                try:
+                    index = manifest.load(path)
+                except manifest.ManifestError:
+                    continue                    # none yet: everything is read
+                if os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder):
+                    return self.take(index)
 
     def refresh(self, now):
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
         with self.lock:
             self.beats = _beats(self.folder)
-            if self._manifest is None:
-                self._load()
             tree = self._folders()
             due = self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
             if due and (self._built is None or now - self._built >= PACE * self._cost):
                 self._again = now + SETTLE if tree != self._tree else None
                 self._tree, self._built = tree, now
                 self._build()
-            for run_id in set(self.beats) - {path.rpartition("/")[2] for path in self.pulses}:
-                for path in self.records:
-                    if path.endswith("/" + run_id):
-                        self.reread(path)       # a finished run that goes on
+            self._go_on()
 
-    def _load(self):
-        for path in filter(None, (self.kept, self.folder / layout.HIDDEN / manifest.FULL)):
-            try:
-                self._manifest = manifest.load(path)
-            except manifest.ManifestError:
-                continue                        # none yet: everything is read
-            if os.path.abspath(self._manifest.header.get("root", "")) == os.path.abspath(self.folder):
-                self._saved = self._manifest.header["digest"] if path == self.kept else None
-                return
-            self._manifest = None
+    def _go_on(self):
+        """Read again what beats though it had ended: a resumed run."""
+        ids = self.beats.keys() - {path.rpartition("/")[2] for path in self.pulses}
+        for path in [path for path in self.records if path.rpartition("/")[2] in ids] if ids else ():
+            self.reread(path)
 
     def _build(self):
         started = time.perf_counter()
@@ -259,22 +262,12 @@ class LocalRoot(Source):
             self._replace({})                   # absent or not readable: shown as empty
         self._cost = time.perf_counter() - started
 
-    def save(self):
-        """Keep the manifest for the next viewer, if it changed."""
-        if self.kept and self._manifest and self._manifest.header["digest"] != self._saved:
-            os.makedirs(self.kept.parent, exist_ok=True)
-            manifest.save(self._manifest, self.kept)
-            self._saved = self._manifest.header["digest"]
-
     def _folders(self):
         """Return the mtimes of all folders whose content is runs or folders of runs."""
-        folders = {self.folder: None}
-        for path in self.records:
-            project, name, _ = path.split("/", 2)
-            folders.setdefault(self.folder / project)
-            folders.setdefault(self.folder / project / name)
-            folders.setdefault(self.folder / project / name / layout.RUNS)
-        return [_mtime(folder) for folder in folders]
+        runs = {path.rpartition("/")[0] for path in self.records}
+        names = {path.rpartition("/")[0] for path in runs}
+        projects = {path.rpartition("/")[0] for path in names}
+        return [_mtime(f"{self.folder}/{folder}") for folder in sorted({"", *projects, *names, *runs})]
 
 
 def _mtime(folder):
@@ -298,16 +291,19 @@ class Mirror(Source):
 
     local = False
 
-    def __init__(self, slug, folder, name=None):
-        super().__init__(slug, folder, name)
+    def __init__(self, slug, folder, name=None, kept=None):
+        super().__init__(slug, folder, name, kept)
         self._full = self._live = None
         self.live, self.gone, self.looked = {}, frozenset(), None
 
     def run_folder(self, path):
         return layout.local_path(self.folder, path)
 
+    def begin(self):
+        """Nothing to do before the first refresh: sync left the index."""
+
     def refresh(self, now):
-        """Read the index again where it changed."""
+        """Read the index again where it changed. now: as for a LocalRoot."""
         with self.lock:
             index = self.folder / ".index"
             mark = _mark(index / "full.json")

@@ -1,5 +1,7 @@
 """The run list: filter, sort, group, slice, and what its sidebar counts. Works on the merged runs; reads no file but through them."""
 
+import collections
+import operator
 import time
 
 from runicorn import filters, layout
@@ -8,6 +10,8 @@ from runicorn.errors import UsageError
 STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled", "checking", "lost", "failed", "interrupted", "finished"))}
 MOST = 10_000               # rows in one answer
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
+ALIVE = ("running", "stalled", "checking")
+FIRST = operator.itemgetter(0)
 PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id", "note")
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
 
@@ -15,12 +19,12 @@ DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the m
 class View:
     """Merged runs with what the reader noted about them: answers for the run list.
 
-    runs: sequence of reader.Entry; notes: {key: {"tags"?, "note"?, "hidden"?}}; main_metric: {project: metric};
-    rule: function(metric) -> "min" or "max".
+    runs: sequence of reader.Entry; names: what `names_of` says of them; notes: {key: {"tags"?, "note"?, "hidden"?}};
+    main_metric: {project: metric}; rule: function(metric) -> "min" or "max".
     """
 
-    def __init__(self, runs, notes, main_metric, rule):
-        self.runs, self.notes, self.main_metric, self.rule = runs, notes, main_metric, rule
+    def __init__(self, runs, names, notes, main_metric, rule):
+        self.runs, self.names, self.notes, self.main_metric, self.rule = runs, names, notes, main_metric, rule
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -47,17 +51,21 @@ class View:
                    and name.rpartition("/")[2] not in DROPPED]
         return next((name for name in numbers if "loss" in name.rpartition("/")[2].lower()), numbers[0] if numbers else None)
 
-    def values(self, run, field):
-        """Return the values of a field of the run (sequence; empty if it has none), as the filter language sees them."""
-        record = run.record
+    def getter(self, field):
+        """Return a function(run) -> values (sequence; empty if it has none) of a field, as the filter language names it."""
+        if not field:
+            return lambda run: (self.words(run),)
         plain = _FIELDS.get(field)
         if plain:
-            return plain(self, run)
+            return lambda run: plain(self, run)
         if field.startswith("config."):
-            return _held(record.config, field[7:])
+            return _getter([], [field[7:]])
         if field.startswith("summary."):
-            return _held(record.summary, field[8:])
-        return _held(record.summary, field) or _held(record.config, field) or _by_last_part(record, field)
+            return _getter([field[8:]], [])
+        names = self.names
+        if field in names["summary"] or field in names["config"]:
+            return _getter([field], [field])
+        return _getter(_by_last_part(names["summary"], field, "/"), _by_last_part(names["config"], field, "."))
 
     def words(self, run):
         """Return one lower-case text that holds all the run's words."""
@@ -68,19 +76,20 @@ class View:
         own = self.notes.get(run.key)
         return run.words + "\n" + "\n".join((*(own.get("tags") or ()), own.get("note") or "")).lower() if own else run.words
 
-    def row(self, run, columns=(), spark=False, deadline=0.0):
-        """Return the Row of one run (dict; see the README, "HTTP API")."""
-        record, verdict, end = run.record, run.verdict(), run.end()
-        started, main = record.started, self.main_name(run)
-        glanced = run.spark(main) if spark and main and (run.glanced(main) or time.monotonic() < deadline) else None
-        run.owes = bool(spark and main and not run.glanced(main))
+    def row(self, run, gets=None, spark=False, deadline=0.0):
+        """Return the Row of one run (dict; see the README, "HTTP API"). gets: {column: its getter}; spark: whether to look for a
+        sparkline, at most until `deadline` (monotonic s)."""
+        record, verdict, sizes = run.record, run.verdict(), run.sizes()
+        end, main = run.end(sizes), self.main_name(run)
+        glanced = run.spark(main, sizes) if spark and main and (run.glanced(main, sizes) or time.monotonic() < deadline) else None
+        run.owes = bool(spark and main and not run.glanced(main, sizes))
         return {
             "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,
             "name": record.name, "user": record.user, "host": record.host, "tags": list(self.tags(run)), "note": self.note(run),
             "hidden": self.hidden(run), "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
-            "started": started, "ended": layout.number((record.status or {}).get("ended_at")), "duration": run.duration(),
-            "step": end.step, "total": total_steps(record), "main": self._main(record, main, glanced),
-            "spark": glanced.values if glanced else None, "values": {column: self._column(run, column) for column in columns},
+            "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
+            "total": total_steps(record), "main": self._main(record, main, glanced), "spark": glanced.values if glanced else None,
+            "values": {column: layout.strict(found[0]) for column, get in (gets or {}).items() for found in [get(run)] if found},
             "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": record.newer, "error": record.error}
 
     def _main(self, record, name, glanced):
@@ -91,10 +100,6 @@ class View:
         return {"metric": name, "value": layout.strict(record.summary.get(name)), "rule": side,
                 "best": {"value": best[0], "step": best[1]} if best else None}
 
-    def _column(self, run, column):
-        found = self.values(run, column)
-        return layout.strict(found[0]) if found else None
-
     # -- the list --------------------------------------------------------------------------------------------------
 
     def chosen(self, text="", hidden=False, **sides):
@@ -103,64 +108,68 @@ class View:
         Raises FilterError, which says where.
         """
         terms = filters.parse(text)
-        fits = filters.compile_terms(terms)
-        runs = self.runs if hidden else [run for run in self.runs if not self.hidden(run)]
+        runs = self.runs if hidden or not self.notes else [run for run in self.runs if not self.hidden(run)]
         for side, wanted in sides.items():
-            runs = [run for run in runs if wanted in _side(self, run, side)] if wanted else runs
-        if not terms:
-            return list(runs)
-        return [run for run in runs if fits(lambda field: self.values(run, field) if field else (self.words(run),))]
+            runs = [run for run in runs if wanted in _SIDES[side](self, run)] if wanted else runs
+        return list(filter(filters.compile_terms(terms, self.getter), runs)) if terms else runs
 
     def sorted(self, runs, sort):
         """Return `runs` sorted by a field, "-" before it for the largest first; runs without it come last."""
         field, down = sort.lstrip("-"), sort.startswith("-")
-        if not (field in PLAIN or field.startswith(("config.", "summary."))):
-            raise UsageError(f"runs can't be sorted by {field!r}; sort by {', '.join(PLAIN)}, config.NAME or summary.NAME")
+        value = self._sort_value(field)
         held, without = [], []
         for run in runs:
-            value = self._sort_value(run, field)
-            (held if value is not None else without).append((value, run))
-        held.sort(key=lambda pair: pair[0], reverse=down)
-        return [run for _, run in held] + [run for _, run in without]
+            key = value(run)
+            if key is None:
+                without.append(run)
+            else:
+                held.append((key, run))
+        held.sort(key=FIRST, reverse=down)
+        return [run for _, run in held] + without
 
-    def _sort_value(self, run, field):
+    def _sort_value(self, field):
+        """Return a function(run) -> key, or None for a run without the field. Raises UsageError for an unknown field."""
+        if field == "started":
+            return lambda run: run.record.started
         if field == "state":
-            return STATE_ORDER[run.state()]
-        if field == "main":
-            value = layout.number(run.record.summary.get(self.main_name(run)))
-            return value if value is not None and value == value else None
-        found = self.values(run, "tag" if field == "tags" else field)
-        if not found:
-            return None
-        return _ordered(found[0]) if field.startswith(("config.", "summary.")) else found[0].lower() if isinstance(found[0], str) else found[0]
+            return lambda run: STATE_ORDER[run.state()]
+        if not (field in PLAIN or field.startswith(("config.", "summary."))):
+            raise UsageError(f"runs can't be sorted by {field!r}; sort by {', '.join(PLAIN)}, config.NAME or summary.NAME")
+        get = self.getter("tag" if field == "tags" else field)
 
-    def list(self, filter="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):
+        def value(run):
+            found = get(run)
+            return _ordered(found[0]) if found and found[0] is not None and found[0] == found[0] else None
+        return value
+
+    def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):
         """Return the answer of GET /api/runs without its news (dict). limit None: all. Raises FilterError, UsageError."""
-        chosen = self.sorted(self.chosen(filter, hidden, **sides), sort or "-started")
-        answer = {"total": len(self.runs), "matched": len(chosen), "running": sum(run.state() in ("running", "stalled", "checking") for run in chosen
-                                                                                  if not run.record.ended), "offset": offset}
+        chosen = self.sorted(self.chosen(text, hidden, **sides), sort or "-started")
+        answer = {"total": len(self.runs), "matched": len(chosen), "running": sum(run.state() in ALIVE for run in chosen if not run.record.ended),
+                  "offset": offset}
         if group:
             chosen, answer["groups"] = self._grouped(chosen, group)
         deadline = time.monotonic() + SPARK_SECONDS
         part = chosen[offset:offset + min(MOST if limit is None else limit, MOST)]
-        answer["runs"] = [self.row(run, columns, spark, deadline) for run in part]
+        gets = {column: self.getter(column) for column in columns}
+        answer["runs"] = [self.row(run, gets, spark, deadline) for run in part]
         answer["owes"] = any(run.owes for run in part)
         return answer
 
     def _grouped(self, runs, field):
-        groups = {}
+        get, groups = self.getter(field), {}
         for run in runs:
-            found = (run.state(),) if field == "state" else self.values(run, field)
+            found = get(run)
             groups.setdefault(found[0] if found else None, []).append(run)
-        order = sorted(groups, key=lambda value: (value is None, STATE_ORDER[value] if field == "state" else _ordered(value) if value is not None else 0))
+        order = sorted(groups, key=lambda value: (value is None, STATE_ORDER[value] if field == "state" else _ordered(value)))
         return ([run for value in order for run in groups[value]],
                 [{"value": layout.strict(value), "count": len(groups[value])} for value in order])
 
     # -- the sidebar -----------------------------------------------------------------------------------------------
 
     def tree(self, hidden=False):
-        """Return what the sidebar counts: {"projects", "connections", "tags", "states"}."""
-        projects, connections, tags, states = {}, {}, {}, {}
+        """Return what the sidebar counts but states: {"projects", "connections", "tags"}."""
+        projects, connections, tags = {}, {}, {}
         for run in self.runs:
             if not hidden and self.hidden(run):
                 continue
@@ -169,26 +178,28 @@ class View:
             held["count"] += 1
             named = held["names"].setdefault(name, {"slug": name, "name": run.record.name, "count": 0})
             named["count"] += 1
-            for source in {member.source.slug: member.source for member in run.members}.values():
-                connection = connections.setdefault(source.slug, {"slug": source.slug, "name": source.name, "count": 0})
-                connection["count"] += 1
+            for source in {member.source for member in run.members}:
+                connections.setdefault(source.slug, {"slug": source.slug, "name": source.name, "count": 0})["count"] += 1
             for tag in self.tags(run):
                 tags[tag] = tags.get(tag, 0) + 1
-            state = run.state()
-            states[state] = states.get(state, 0) + 1
         return {"projects": [{**held, "names": sorted(held["names"].values(), key=_by_slug)} for held in sorted(projects.values(), key=_by_slug)],
                 "connections": sorted(connections.values(), key=_by_slug),
-                "tags": [{"tag": tag, "count": count} for tag, count in sorted(tags.items(), key=lambda item: (-item[1], item[0]))], "states": states}
+                "tags": [{"tag": tag, "count": count} for tag, count in sorted(tags.items(), key=lambda item: (-item[1], item[0]))]}
 
-    def columns(self):
-        """Return {"config", "summary", "metrics"}: the names that any run has, sorted; metrics are the numeric ones of summary."""
-        config, summary, metrics = set(), set(), set()
-        for run in self.runs:
-            config.update(run.record.config)
-            summary.update(run.record.summary)
-            if not summary <= metrics:
-                metrics.update(name for name, value in run.record.summary.items() if name not in metrics and layout.number(value) is not None)
-        return {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
+    def states(self, hidden=False):
+        """Return {state: how many runs are in it}."""
+        return collections.Counter(run.record.ended or run.state() for run in self.runs if hidden or not self.notes or not self.hidden(run))
+
+
+def names_of(runs):
+    """Return {"config", "summary", "metrics"}: the names that any of `runs` has, sorted; metrics are the numeric ones of summary."""
+    config, summary, metrics = set(), set(), set()
+    for run in runs:
+        config.update(run.record.config)
+        summary.update(run.record.summary)
+        if len(metrics) < len(summary):
+            metrics.update(name for name, value in run.record.summary.items() if name not in metrics and layout.number(value) is not None)
+    return {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
 
 
 def total_steps(record):
@@ -204,18 +215,25 @@ def _by_slug(item):
     return item["slug"].lower()
 
 
-def _held(values, name):
-    return (values[name],) if name in values else ()
+def _getter(summary, config):
+    """Return a function(run) -> the value of the first of these names that the run has, as a tuple."""
+    def get(run):
+        values = run.record.summary
+        for name in summary:
+            if name in values:
+                return (values[name],)
+        values = run.record.config
+        for name in config:
+            if name in values:
+                return (values[name],)
+        return ()
+    return get
 
 
-def _by_last_part(record, field):
-    """Return the value of the one that `loss` means where only `val/loss` or `train/loss` exist: val first."""
-    for values in (record.summary, record.config):
-        found = sorted((not name.startswith(("val", "eval", "test")), name) for name in values
-                       if name.endswith(field) and name[-len(field) - 1:-len(field)] in ("/", "."))
-        if found:
-            return (values[found[0][1]],)
-    return ()
+def _by_last_part(names, field, joint):
+    """Return those of `names` that `loss` may mean where no name is just that: val/loss before train/loss."""
+    found = [name for name in names if name.endswith(joint + field)]
+    return sorted(found, key=lambda name: (not name.startswith(("val", "eval", "test")), name))
 
 
 def _ordered(value):
@@ -226,14 +244,12 @@ def _ordered(value):
     return (2, 0.0, str(value).lower()) if value is not None else (3, 0.0, "")
 
 
-def _side(view, run, side):
-    record = run.record
-    if side == "tag":
-        return view.tags(run)
-    if side == "connection":
-        return [name for member in run.members for name in (member.source.slug, member.source.name)]
-    project, name, _, _ = record.path.split("/")
-    return (project, record.project) if side == "project" else (name, record.name)
+_SIDES = {
+    "project": lambda view, run: (run.record.path.split("/", 1)[0], run.record.project),
+    "name": lambda view, run: (run.record.path.split("/", 2)[1], run.record.name),
+    "connection": lambda view, run: [name for member in run.members for name in (member.source.slug, member.source.name)],
+    "tag": lambda view, run: view.tags(run),
+}
 
 
 def _some(value):
@@ -249,10 +265,10 @@ _FIELDS = {
     "host": lambda view, run: _some(run.record.host),
     "note": lambda view, run: _some(view.note(run) or None),
     "tag": lambda view, run: view.tags(run),
-    "connection": lambda view, run: _side(view, run, "connection"),
+    "connection": _SIDES["connection"],
     "state": lambda view, run: (run.state(),),
     "started": lambda view, run: _some(run.record.started),
-    "ended": lambda view, run: _some(layout.number((run.record.status or {}).get("ended_at"))),
+    "ended": lambda view, run: _some(run.record.finished),
     "age": lambda view, run: _some(run.record.started and time.time() - run.record.started),
     "duration": lambda view, run: _some(run.duration()),
     "step": lambda view, run: _some(run.end().step),

@@ -14,7 +14,7 @@ from pathlib import Path
 from runicorn import glance, layout
 from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.index import LocalRoot, Mirror
-from runicorn.listing import View, total_steps
+from runicorn.listing import View, names_of, total_steps
 from runicorn.series import Series, best_rule
 from runicorn.states import judge
 
@@ -26,12 +26,12 @@ CANDIDATES = 20             # named in an ambiguous answer
 class Entry:
     """One run as the list shows it: the member read, and all members (the same run through several connections)."""
 
-    __slots__ = ("key", "source", "record", "members", "words", "owes", "_end", "_sparks")
+    __slots__ = ("key", "source", "record", "members", "words", "owes", "_sizes", "_end", "_sparks")
 
     def __init__(self, key, members):
         self.key, self.members = key, members
         self.source, self.record = members[0].source, members[0].record
-        self.words, self.owes, self._end, self._sparks = None, False, None, {}
+        self.words, self.owes, self._sizes, self._end, self._sparks = None, False, None, None, {}
 
     @property
     def folder(self):
@@ -44,42 +44,43 @@ class Entry:
 
     def state(self):
         """Return the derived state's name, without its reason."""
-        return self.record.status["status"] if self.record.ended else self.verdict().state
+        return self.record.ended or self.verdict().state
 
     def verdict(self):
         """Return the states.Verdict on the run."""
         return self.source.verdict(self.record)
 
     def sizes(self):
-        return glance.own_sizes(self.folder)
+        """Return {name: bytes} of the run's append-only files here; those of an ended local run are looked up once."""
+        if self._sizes is None or not (self.record.ended and self.source.local):
+            self._sizes = glance.own_sizes(self.folder)
+        return self._sizes
 
-    def end(self):
+    def end(self, sizes=None):
         """Return the glance.End of the run's events, read again only when they grew."""
-        sizes = self.sizes()
+        sizes = sizes or self.sizes()
         if self._end is None or self._end[0] != sizes:
             self._end = sizes, glance.end(self.folder, sizes)
         return self._end[1]
 
-    def glanced(self, metric):
+    def glanced(self, metric, sizes):
         """Whether `spark` of the metric would read nothing."""
-        return metric in self._sparks and (self.record.ended or self._sparks[metric][0] == self.sizes())
+        return metric in self._sparks and self._sparks[metric][0] == sizes
 
-    def spark(self, metric):
+    def spark(self, metric, sizes):
         """Return the glance.Spark of a metric, or None."""
-        sizes = self.sizes()
-        if metric not in self._sparks or self._sparks[metric][0] != sizes:
+        if not self.glanced(metric, sizes):
             self._sparks = {metric: (sizes, glance.spark(self.folder, sizes, metric))}
         return self._sparks[metric][1]
 
-    def duration(self):
+    def duration(self, end=None):
         """Return the seconds the run took or has been running, by its own clock (float), or None."""
         record = self.record
         if record.started is None:
             return None
-        ended = layout.number((record.status or {}).get("ended_at"))
-        if record.ended and ended is not None:
-            return max(0.0, ended - record.started)
-        last, pulse = self.end().ts, self.source.pulses.get(record.path)
+        if record.ended and record.finished is not None:
+            return max(0.0, record.finished - record.started)
+        last, pulse = (end or self.end()).ts, self.source.pulses.get(record.path)
         if last is None:
             return None
         waited = pulse.since_row(pulse.looked) if pulse and pulse.looked and self.state() == "running" else 0.0
@@ -110,8 +111,10 @@ class Reader:
         self.overlay, self.preferences, self._clock, self._ring = overlay, preferences, clock, ring
         self._mirrors = mirrors if callable(mirrors) else lambda: mirrors
         self.sources = {slug: LocalRoot(slug, folder, self._kept(folder)) for slug, folder in roots}
-        self._entries, self._open, self._by_key, self._aliases, self._versions = (), (), {}, {}, None
-        self._facts = {}                    # (what, version, …) -> a count over all runs, until something changes
+        self._begun = set()                 # slugs of sources that took what was kept
+        self._by_key, self._aliases, self._versions = {}, {}, None
+        self._facts = {}                    # what was counted over all runs, until something changes
+        self.ready = threading.Event()      # set once there is something to show, or nothing to wait for
         self._series, self._parsing = {}, set()
         self._lock = threading.Lock()
         self.owes = False                   # sparklines that an answer left out for lack of time
@@ -122,10 +125,10 @@ class Reader:
 
     def beating(self):
         """Return the keys of the runs that are alive or may be (list of str)."""
-        return [entry.key for entry in self._open if entry.state() in ("running", "stalled", "checking")]
+        return [entry.key for entry in list(self._by_key.values()) if not entry.record.ended and entry.state() != "lost"]
 
     def _kept(self, folder):
-        return self.home / "index" / (hashlib.sha256(os.path.abspath(folder).encode("utf-8", "surrogateescape")).hexdigest()[:16] + ".json")
+        return self.home / "index" / hashlib.sha256(os.path.abspath(folder).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     # -- keeping up ------------------------------------------------------------------------------------------------
 
@@ -135,13 +138,28 @@ class Reader:
         wanted = {slug: (folder, *name) for slug, folder, *name in self._mirrors()}
         for slug in [slug for slug, source in self.sources.items() if not source.local and slug not in wanted]:
             del self.sources[slug]
+            self._begun.discard(slug)
         for slug, (folder, *name) in wanted.items():
             if slug not in self.sources:
-                self.sources[slug] = Mirror(slug, folder, *name)
+                self.sources[slug] = Mirror(slug, folder, kept=self._kept(folder))
             self.sources[slug].name = name[0] if name else slug
+        changed = self._begin()
         for source in list(self.sources.values()):
             source.refresh(now)
-        return self._merge()
+        changed |= self._merge()
+        self.ready.set()
+        return changed
+
+    def _begin(self):
+        """Take what the last start kept, so that there is an answer before anything is scanned."""
+        new = [source for slug, source in self.sources.items() if slug not in self._begun]
+        for source in new:
+            source.begin()
+            self._begun.add(source.slug)
+        changed = bool(new) and self._merge()
+        if self._by_key:
+            self.ready.set()
+        return changed
 
     def look(self, keys=None):
         """Look at all open runs, or at those of `keys`; returns (set of keys that grew, whether the list changed)."""
@@ -162,21 +180,36 @@ class Reader:
         return paths
 
     def _merge(self):
-        versions = [(slug, source.version) for slug, source in self.sources.items()]
+        """Bring the merged runs in line with the sources; returns whether anything changed."""
         with self._lock:
+            versions = [(slug, source.version) for slug, source in self.sources.items()]
+            changed = {f"{slug}:{_short(path)}" for slug, source in self.sources.items() for path in _taken(source.dirty)}
             if versions == self._versions:
-                return False
+                return self._exchange(changed)
             found = {}
             for source in self.sources.values():
-                for record in source.records.values():
+                for record in list(source.records.values()):
                     found.setdefault((record.id, record.created, record.host), []).append(Member(source, record))
             entries, aliases = [], {}
             for members in found.values():
                 entries += self._joined(members, aliases)
-            self._entries, self._by_key = tuple(entries), {entry.key: entry for entry in entries}
-            self._open = tuple(entry for entry in entries if not entry.record.ended)
+            self._by_key = {entry.key: entry for entry in entries}
             self._aliases, self._versions, self._facts = aliases, versions, {}
             return True
+
+    def _exchange(self, changed):
+        """Put new Entries in the places of runs whose records changed."""
+        for key in {self._aliases.get(key, key) for key in changed}:
+            old = self._by_key.get(key)
+            if old is None:
+                continue
+            members = [Member(member.source, member.source.records.get(member.record.path, member.record)) for member in old.members]
+            fresh = self._by_key[key] = Entry(key, sorted(members, key=_freshness, reverse=True))
+            if fresh.record.tags != old.record.tags:
+                self._facts.pop("trees", None)
+            if not (fresh.record.config.keys() <= old.record.config.keys() and fresh.record.summary.keys() <= old.record.summary.keys()):
+                self._facts.pop("names", None)
+        return bool(changed)
 
     def _joined(self, members, aliases):
         """Return the Entries for members that look alike: one in all, if they come through different connections."""
@@ -197,8 +230,7 @@ class Reader:
     def save(self):
         """Keep what was found for the next start."""
         for source in list(self.sources.values()):
-            if source.local:
-                source.save()
+            source.save()
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
@@ -237,8 +269,15 @@ class Reader:
         """Return the listing.View on all runs as they are now."""
         preferences = self.preferences()
         rules = preferences.get("best_rule") or {}
-        return View(self._entries, self.overlay.all() if self.overlay else {}, preferences.get("main_metric") or {},
-                    lambda metric: rules.get(metric) if rules.get(metric) in ("min", "max") else best_rule(metric))
+        runs = tuple(self._by_key.values())
+        return View(runs, self._fact("names", lambda: names_of(runs)), self.overlay.all() if self.overlay else {},
+                    preferences.get("main_metric") or {}, lambda metric: rules.get(metric) if rules.get(metric) in ("min", "max") else best_rule(metric))
+
+    def _fact(self, what, count):
+        found = self._facts.get(what)
+        if found is None:
+            found = self._facts[what] = count()
+        return found
 
     def runs(self, filter="", sort="-started", offset=0, limit=100, **choice):
         """Return the answer of GET /api/runs without its news (dict). Raises FilterError, UsageError."""
@@ -248,16 +287,15 @@ class Reader:
         """Return the Row of one run (dict)."""
         return self.view().row(self.entry(key), spark=True, deadline=float("inf"))
 
-    def columns(self):
-        """Return {"config", "summary", "metrics"}: the names that any run has (sorted lists)."""
-        with self._lock:
-            if "columns" not in self._facts:
-                self._facts["columns"] = self.view().columns()
-            return self._facts["columns"]
-
-    def tree(self, hidden=False):
-        """Return what the sidebar counts (see listing.View.tree)."""
-        return self.view().tree(hidden)
+    def tree(self, view, hidden=False):
+        """Return what the sidebar counts (see listing.View): {"projects", "connections", "tags", "states"}."""
+        trees = self._fact("trees", dict)
+        if trees.get("notes") != view.notes:        # the overlay was changed since
+            trees.clear()
+            trees["notes"] = view.notes
+        if hidden not in trees:
+            trees[hidden] = view.tree(hidden)
+        return {**trees[hidden], "states": view.states(hidden)}
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -320,6 +358,11 @@ class Reader:
             while sum(sizes.values()) > SERIES_BYTES and len(sizes) > 1:
                 oldest = next(iter(sizes))
                 del sizes[oldest], self._series[oldest]
+
+
+def _taken(dirty):
+    """Return the paths in `dirty` and empty it; another thread may add to it meanwhile."""
+    return {dirty.pop() for _ in range(len(dirty))}
 
 
 def _short(path):

@@ -11,6 +11,7 @@ from runicorn.exchange import Answer, Refused, to_error, to_json
 from runicorn.version import VERSION
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
+FIRST_SECONDS = 3.0         # a first page waits so long for the first look at the roots; after that it comes empty, and news follow
 MOST_CURVES = 4000          # runs x metrics in one answer
 LOG_LIMIT = 1 << 20         # bytes of log in one answer
 ROUTES = []                 # every route of the API, in the order they are listed
@@ -57,6 +58,7 @@ def news(site, ask):
 
 @route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&project=&name=&connection=&tag=&hidden=1&spark=1&group=")
 def runs(site, ask):
+    site.reader.ready.wait(FIRST_SECONDS)
     mark, view = site.bell.now(), site.reader.view()
     hidden = ask.flag("hidden")
     choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
@@ -68,7 +70,7 @@ def runs(site, ask):
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
     site.reader.owes |= answer.pop("owes")
-    return {"news": mark, **answer, "columns": site.reader.columns(), "tree": site.reader.tree(hidden)}
+    return {"news": mark, **answer, "columns": view.names, "tree": site.reader.tree(view, hidden)}
 
 
 @route("GET", "/api/runs/<key:path>", "one run: config, summary, state, metrics, progress")

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import threading
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
@@ -160,7 +159,7 @@ class Server:
     """A viewer that is bound to its port. `url`: its plain address; `address`: what to open, with the token where it is needed."""
 
     def __init__(self, site, listener, poll):
-        self._site, self._listener, self._poll = site, listener, poll
+        self._site, self._listener, self.poll = site, listener, poll
         self.token, self.port = site.guard.token, listener.port
         self.note = site.home / "run" / f"{self.port}.json"
 
@@ -170,13 +169,12 @@ class Server:
 
     def serve_forever(self):
         """Answer until `stop`, from this or another thread."""
-        self._poll.start()
         self._listener.serve_forever()
 
     def stop(self):
         """Stop serving, free the port, keep the index for the next start."""
         self._listener.stop()
-        self._poll.stop()
+        self.poll.stop()
         self._site.reader.save()
         self.note.unlink(missing_ok=True)
 
@@ -198,7 +196,7 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
     server.address = server.url if told_by_kernel() and not site.guard.open else f"{server.url}/?token={site.guard.token}"
     layout.make_folders(home, "run")
     layout.replace_file(server.note, layout.to_json({"pid": os.getpid(), "url": server.url, "token": site.guard.token}).encode(), mode=PRIVATE)
-    threading.Thread(target=reader.refresh, name="first look", daemon=True).start()
+    server.poll.start()
     return server
 
 

@@ -1,0 +1,71 @@
+"""Keeps what the list knows between two starts, so that 10,000 runs are there at once: the manifest, and its lines as records.
+
+Both are caches: whatever does not fit is read anew.
+"""
+
+import json
+import marshal
+import os
+import sys
+
+from runicorn import layout, manifest
+from runicorn.errors import SettingsError
+
+MARK = f"runicorn rows 1 {sys.version}"     # marshal's format belongs to one Python
+
+
+def save(path, index, records, whole):
+    """Keep the records (dict: path -> Record) of the Manifest `index` beside `path`; with `whole` the manifest too.
+
+    Raises SettingsError if they can't be written.
+    """
+    slots = _slots(next(iter(records.values()))) if records else ()
+    rows = [tuple(getattr(record, slot) for slot in slots) for record in records.values()
+            if record.small is None and record.path in index and record.line == index.line(record.path)]
+    head = [MARK, index.header["digest"], len(rows)]
+    if _head(path) == head:
+        return
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if whole:
+            manifest.save(index, f"{path}.json")
+        layout.replace_file(f"{path}.rows", json.dumps(head).encode() + b"\n" + marshal.dumps(rows), mode=0o600)
+    except (OSError, manifest.ManifestError) as error:
+        raise SettingsError(f"what is known of the runs can't be kept for the next start: {error}") from error
+
+
+def _head(path):
+    try:
+        with open(f"{path}.rows", "rb") as file:
+            return json.loads(file.readline(4096))
+    except (OSError, ValueError):
+        return None             # none yet
+
+
+def load(path, index, make):
+    """Return {path: Record} of what was kept for the Manifest `index`; `make()` gives an empty Record. Empty if nothing fits
+    or `path` is None."""
+    head = _head(path) if path is not None else None
+    if not isinstance(head, list) or head[:2] != [MARK, index.header["digest"]]:
+        return {}
+    try:
+        with open(f"{path}.rows", "rb") as file:
+            file.readline()
+            return dict(_records(marshal.loads(file.read()), index, make))
+    except (OSError, ValueError, EOFError, TypeError):
+        return {}               # cut short: read anew
+
+
+def _records(rows, index, make):
+    slots = _slots(make())
+    for row in rows:
+        record = make()
+        for slot, value in zip(slots, row):
+            setattr(record, slot, value)
+        if record.path in index:
+            record.line = index.line(record.path)
+            yield record.path, record
+
+
+def _slots(record):
+    return [slot for slot in record.__slots__ if slot != "line"]
