@@ -221,6 +221,13 @@ class File:
         except (ValueError, RecursionError):
             return False
 
+    def sample(self):
+        """Return a Table of a sample of the file (see `sample` below). Raises OSError."""
+        with open(self.path, "rb", buffering=0) as file:
+            def read(spans):
+                return [file.read(length) for offset, length in spans if file.seek(offset) >= 0]
+            return sample(read, self.position + self.behind)
+
     def _take(self, block):
         self.position += len(block)
         self.behind = max(0, self.behind - len(block))

@@ -38,6 +38,23 @@ def curve(tables, metric, x, shift=0.0):
     return _sorted(*kept, shift), _sorted(*superseded, shift) if len(superseded[0]) else None
 
 
+def grow(known, before, table, metric, x):
+    """Append the newest attempt's new points to the Curve `known`, joined before; return whether that was possible.
+
+    before: (columns.Table, points) of that attempt when `known` was made; table: its Table now.
+    """
+    group = table.where[metric]
+    old, taken = before
+    xs = group.steps if x == "step" else group.ts
+    if old is not table or not (group.steps_sorted and in_order(group, x)) or known.xs.typecode != xs.typecode:
+        return False
+    if not known.xs or known.xs[-1] > xs[taken - 1]:            # an older attempt reaches beyond
+        return False
+    known.xs.extend(xs[taken:])
+    known.column.extend(group.columns[metric].values[taken:])
+    return True
+
+
 def in_order(group, x):
     """Whether the rows of a columns.Group stand in the order of `x`."""
     return group.steps_sorted if x == "step" else group.ts_sorted and x in ("relative", "wall")

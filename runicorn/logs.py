@@ -22,7 +22,7 @@ PROGRESS_BYTES = 16 << 20       # a search says how far it is each time it read 
 INDEX_SECONDS = 0.05            # of counting lines for one page: about 100 MB
 STAMP = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)([+-]\d{4})\] ")
 STAMP_LENGTH = 27
-STAMPED = re.compile(rb"[\r\n](\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\]) ")
+STAMPED = re.compile(rb"\n(\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\]) ")
 COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")      # ECMA-48 CSI, and OSC as terminals end it
 ACROSS = re.compile(r"\(\?|\\[AZB]")       # what may mean another thing when lines are searched joined
 
@@ -138,17 +138,14 @@ class Log:
         match = _plain(pattern, ignore_case) if not regex else _expression(pattern, ignore_case)
         searched = told = 0
         for at, block in self._backwards(start) if backwards else self._forwards(start or 0):
-            hits = [at + place for place in match(block)]
-            for place in reversed(hits) if backwards else hits:
-                yield self._hit(place)
+            places = match(block)
+            if places:
+                found = _hits(block, at, places, self._number(at))
+                yield from reversed(list(found)) if backwards else found
             searched += len(block)
             if searched - told >= PROGRESS_BYTES:
                 told = searched
                 yield {"progress": searched}
-
-    def _hit(self, at):
-        ts, text = shown(self.read(at, self._line_end(at + 1) - at).rstrip(b"\n"))
-        return {"at": at, "n": self._number(at), "ts": ts, **_limited(text)}
 
     def _forwards(self, start):
         """Yield (offset, block of whole lines) to the end."""
@@ -193,20 +190,22 @@ class Log:
             else:
                 low = found[0]
         at = low
-        for line in self.read(low, self._line_end(min(high + PAGE_BYTES, self.size)) - low).split(b"\n"):
+        for line in self.read(low, high + REACH - low).split(b"\n"):
             stamp = shown(line)[0]
             if stamp is not None and stamp >= int(ts):
                 return at
             at += len(line) + 1
-        return min(at, self.size)
+        return self.size
 
     def _stamp_after(self, offset, end):
-        """Return (offset, Unix seconds) of the first stamped line after `offset` and before `end`, or None."""
+        """Return (offset, Unix seconds) of the first stamped line after `offset`, or None if there is none before `end` or REACH."""
+        end = min(end, offset + REACH)
         while offset < end:
-            for found in STAMPED.finditer(self.read(offset, BLOCK_BYTES)):
-                if found[0][:1] == b"\n":
-                    return offset + found.start() + 1, seconds(found[1].decode() + " ")
-            offset += BLOCK_BYTES - STAMP_LENGTH - 1
+            for found in STAMPED.finditer(self.read(offset, PAGE_BYTES)):
+                ts = seconds(found[1].decode() + " ")
+                if ts is not None:
+                    return offset + found.start() + 1, ts
+            offset += PAGE_BYTES - STAMP_LENGTH - 1
         return None
 
 
@@ -241,6 +240,16 @@ def shown(line, before=None):
     if ts is not None:
         return ts, text[STAMP_LENGTH:]
     return (shown(states[0], before)[0] if len(states) > 1 else before), text
+
+
+def _hits(block, at, places, n):
+    """Yield the lines of a block that begin at `places`; `at` is its offset, `n` the number of its first line or None."""
+    before = 0
+    for place in places:
+        n, before = n and n + block.count(b"\n", before, place), place
+        end = block.find(b"\n", place)
+        ts, text = shown(block[place:end if end >= 0 else len(block)])
+        yield {"at": at + place, "n": n, "ts": ts, **_limited(text)}
 
 
 def _limited(text):

@@ -11,12 +11,13 @@ from statistics import median
 from runicorn import layout
 from runicorn.buckets import extremes, picture
 from runicorn.columns import File, sample
-from runicorn.curves import curve, in_order
+from runicorn.curves import curve, grow, in_order
 from runicorn.errors import DataError, UsageError
 from runicorn.events import event_row, sample_row
 
 COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
-CURVES_KEPT = 32            # joined or sorted copies of curves
+POINTS_KEPT = 4_000_000     # in joined or sorted copies of curves: 64 MB
+YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
 TAIL_BYTES = 64 << 10       # holds a system sample of any machine
 SMALLER_IS_BETTER = ("loss", "error", "err", "perplexity", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time")
 
@@ -36,7 +37,7 @@ class Series:
         self.folder = os.fspath(folder)
         self._cache = os.fspath(columns_dir) if columns_dir else None
         self._files = {}                # (stem, rank, attempt) -> File
-        self._curves = {}               # (metric, rank, x) -> (state of the files, Curve, superseded Curve)
+        self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points taken), …], Curve, superseded Curve)
         self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed
         self._lock = threading.RLock()
 
@@ -49,8 +50,13 @@ class Series:
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         changed = self._find()
-        for file in list(self._files.values()):
+        with self._lock:
+            files = [file for file in self._files.values() if _quietly(file.look)]
+            self._sample()
+        for file in files:
             changed |= self._read(file, deadline)
+        with self._lock:
+            self._sample()
         return changed
 
     def _find(self):
@@ -72,18 +78,14 @@ class Series:
             return bool(gone or new)
 
     def _read(self, file, deadline):
-        try:
+        before, more = (file.table, file.position), True
+        while more and (deadline is None or time.monotonic() < deadline):
             with self._lock:
-                before = file.table, file.position
-                more = file.look()
-            while more and (deadline is None or time.monotonic() < deadline):
-                with self._lock:
-                    more = file.step()
-            with self._lock:
-                if not more:
-                    file.save()
-        except OSError:                 # vanished or unreadable just now: the next look tells
-            return False
+                more = _quietly(file.step)
+            time.sleep(YIELD_SECONDS if more else 0)
+        with self._lock:
+            if not more:
+                file.save()
         return (file.table, file.position) != before
 
     @property
@@ -130,10 +132,13 @@ class Series:
     def _sample(self):
         """Keep a sample of each events file that is far from parsed, and of no other that is here."""
         for (stem, rank, attempt), file in self._files.items():
-            if stem != "events" or file.behind <= COARSE_BYTES:
+            if stem != "events":
+                continue
+            if file.behind <= COARSE_BYTES:
                 self._samples.pop((rank, attempt), None)
             elif (rank, attempt) not in self._samples:
-                self._samples[rank, attempt] = sample(lambda spans, path=file.path: _spans(path, spans), file.position + file.behind)
+                found = _quietly(file.sample)
+                self._samples.update({(rank, attempt): found} if found else {})
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -232,12 +237,11 @@ class Series:
         if buckets < 1 or not 0 <= smooth < 1 or x not in ("step", "relative", "wall") and not x.startswith("metric:"):
             raise UsageError(f"x={x}, buckets={buckets}, smooth={smooth}: x is step, relative, wall or metric:NAME; smooth is below 1")
         with self._lock:
-            self._sample()
-            curve, superseded = self._curve(metric, rank, x)
-            if curve is None:
+            found, superseded = self._curve(metric, rank, x)
+            if found is None:
                 return None
             old = superseded and picture(superseded, lo, hi, buckets)
-            return {"metric": metric, "rank": rank, **picture(curve, lo, hi, buckets, smooth), "approximate": self._tables(rank)[1],
+            return {"metric": metric, "rank": rank, **picture(found, lo, hi, buckets, smooth), "approximate": self._tables(rank)[1],
                     "superseded": old and {key: old[key] for key in ("x", "last", "min", "max")}}
 
     def _curve(self, metric, rank, x, stem="events"):
@@ -248,14 +252,14 @@ class Series:
         shift = min(table.first_ts for _, table in self._tables(rank, stem)[0] if table.rows) if x == "relative" else 0.0
         if len(tables) == 1 and in_order(tables[0].where[metric], x):
             return curve(tables, metric, x, shift)
-        state = [(id(table), table.rows) for table in tables]
-        known = self._curves.pop((stem, metric, rank, x), None)
-        if known is None or known[0] != state:
-            known = state, *curve(tables, metric, x, shift)
-        self._curves[stem, metric, rank, x] = known
-        while len(self._curves) > CURVES_KEPT:
+        state = [(table, len(table.where[metric].rows)) for table in tables]
+        before, *known = self._curves.pop((stem, metric, rank, x), ([], None, None))
+        if before != state and not (before and before[:-1] == state[:-1] and grow(known[0], before[-1], tables[-1], metric, x)):
+            known = curve(tables, metric, x, shift)
+        self._curves[stem, metric, rank, x] = state, *known
+        while len(self._curves) > 1 and sum(len(kept.xs) for _, kept, _ in self._curves.values()) > POINTS_KEPT:
             del self._curves[next(iter(self._curves))]
-        return known[1:]
+        return known
 
     def spark(self, metric, n=24, rank=0):
         """Return `n` values (or fewer) evenly spaced over the metric's points, None for NaN and infinities; [] without any."""
@@ -316,9 +320,12 @@ class Series:
         return {"now": _last_object(files[-1].path) if files else None, "series": series}
 
 
-def _spans(path, spans):
-    with open(path, "rb", buffering=0) as file:
-        return [file.read(length) for offset, length in spans if file.seek(offset) >= 0]
+def _quietly(call):
+    """Return what `call` does, None if its file vanished or can't be read just now: the next look tells."""
+    try:
+        return call()
+    except OSError:
+        return None
 
 
 def _last_object(path):
