@@ -17,6 +17,7 @@ export class ApiError extends Error {
 let token = null;
 let since = null;                // the smallest news that everything shown so far was read after
 let polling = false;
+let cut = () => null;            // ends the poll that is under way
 
 function readToken(root) {
   return root.querySelector('meta[name="runicorn-token"]')?.content || "";
@@ -149,17 +150,22 @@ async function ask(topics, signal, timeout) {
   return {topics: new Set(answer.topics || []), reset: Boolean(answer.reset) || first};
 }
 
+/** Start a new poll at once: the page's topics changed, or somebody wants no waiting. */
+export function pollAnew() {
+  cut();
+}
+
 /**
  * What changed, for ever: yields {topics: Set, reset} for each answer, {error, retry: seconds} while the viewer is away.
- * topics() is asked before each poll. interrupt(poke) hands out a function that starts a new poll at once (topics changed, "try now").
+ * topics() is asked before each poll.
  * Only a visible page asks; a hidden one that returns catches up from where it stopped.
  */
-export async function* news(topics, signal, interrupt) {
+export async function* news(topics, signal) {
   let failures = 0;
   while (!signal.aborted) {
     await visible(signal);
     const round = new AbortController();
-    interrupt(() => round.abort());
+    cut = () => round.abort();
     const hide = () => document.hidden && round.abort();
     document.addEventListener("visibilitychange", hide);
     const either = AbortSignal.any([signal, round.signal]);

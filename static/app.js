@@ -15,7 +15,6 @@ const REST = 0.1;                // seconds between two polls: a training at 1,0
 
 let shown = null;                // the page on screen: {path, view}
 let turn = 0;                    // counts navigations; a page that arrives late is dropped
-let poke = () => null;           // starts a new poll at once
 
 function missing(root) {
   fill(root, empty(t("common.notFound"), h("p", {}, h("a.btn", {href: "/"}, t("common.home")))));
@@ -53,7 +52,7 @@ async function show({anew = false} = {}) {
     shown = {path: location.pathname, view: broken(root, error)};
   }
   change({});                    // the bar marks the page
-  poke();                        // its topics
+  api.pollAnew();                // its topics
 }
 
 const topics = () => ["connections", "settings", ...(shown?.view.topics?.() || [])];
@@ -86,7 +85,7 @@ function complain(error) {
 
 async function listen() {
   const forever = new AbortController();
-  for await (const news of api.news(topics, forever.signal, (start) => { poke = start; })) {
+  for await (const news of api.news(topics, forever.signal)) {
     const now = Date.now() / 1000;
     if (news.error) {
       change({down: {since: state.down?.since || now, retryAt: now + news.retry}});
@@ -134,7 +133,7 @@ function globalKeys(event) {
 function start() {
   setLanguage(recall("language", "auto"));
   setTicked(recallTicked());
-  startBar({redraw: () => show({anew: true}), tryNow: () => poke()});
+  startBar({redraw: () => show({anew: true}), tryNow: () => api.pollAnew()});
   watch(drawBar);
   drawBar();
   document.addEventListener("click", followLinks);

@@ -176,6 +176,7 @@ export class Table {
         tr.parts.forEach((cell) => fill(cell));
       }
       tr.key = row.key;
+      tr.dataset.key = row.key;
       tr.box.setAttribute("aria-label", t("runs.tickOne", {name: row.name}));
     }
     tr.classList.toggle("on", ticked);

@@ -1,0 +1,60 @@
+// A question the server or its key puts to the reader: host key, password, passphrase, one-time code.
+
+import * as api from "./api.js";
+import {h, icon, own} from "./dom.js";
+import {t} from "./words.js";
+
+function fingerprint(rows) {
+  return h("div.fp", {}, rows.filter(([, value]) => value).map(([name, value]) => [h("span", {}, name), h("span", {}, own(value))]));
+}
+
+/** Where a server keeps the public key of this type, to be read there. */
+export function keyFile(type) {
+  const kind = /ed25519/.test(type) ? "ed25519" : /ecdsa/.test(type) ? "ecdsa" : /dss|dsa/.test(type) ? "dsa" : "rsa";
+  return `ssh-keygen -lf /etc/ssh/ssh_host_${kind}_key.pub`;
+}
+
+function hostKey(question, answer) {
+  const hash = (question.fingerprint || "").replace(/^SHA256:/, "");
+  return [h("b", {}, t("settings.key.unknown", {host: question.host || ""})), fingerprint([[t("settings.key.type"), question.key_type], ["SHA256", hash]]),
+    h("div.m2", {}, t("settings.key.compare")), h("div.mono.cut", {title: keyFile(question.key_type || "")}, keyFile(question.key_type || "")),
+    h("div.rowf.ans", {}, h("button.btn", {type: "button", onclick: () => answer("trust")}, t("settings.key.trust")),
+      h("button.btn", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")), h("span.m3.tiny", {}, t("settings.key.kept")))];
+}
+
+/** A changed key: both fingerprints, and how to settle it; there is no button that trusts it. */
+export function changedKey({known, offered, host}) {
+  const plain = (key) => (key || "").replace(/^SHA256:/, "");
+  return [h("b", {}, t("settings.key.changed", {host: host || ""})), fingerprint([[t("settings.key.before"), plain(known)], [t("settings.key.now"), plain(offered)]]),
+    h("div.m2", {}, t("settings.key.changedHow")), h("div.mono.cut", {}, `ssh-keygen -R ${host || "HOST"}`)];
+}
+
+function prompt(question, answer) {
+  const field = h("input.inp", {type: question.echo ? "text" : "password", autocomplete: question.kind === "code" ? "one-time-code" : "off", "aria-label": t(`settings.ask.${question.kind}`), maxlength: 1000});
+  const send = (event) => {
+    event.preventDefault();
+    answer("answer", field.value);
+  };
+  queueMicrotask(() => field.isConnected && field.focus());
+  return [h("b", {}, t(`settings.ask.${question.kind}`)), h("div.m2.prompt", {}, own(question.prompt || "")),
+    h("form.rowf.ans", {onsubmit: send}, field, h("button.btn", {type: "submit"}, t("settings.ask.send")), h("button.btn.bare", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")))];
+}
+
+/** The question as a yellow box. failed(error) when its answer was not taken. */
+export function questionBox(question, failed) {
+  const box = h("div.ask", {data: {question: question.id}, role: "group", "aria-label": t("link.waiting")});
+  const answer = async (how, text) => {
+    box.querySelectorAll("button, input").forEach((control) => { control.disabled = true; });
+    try {
+      if (how === "trust") {
+        await api.post("/api/connections/trust", {question: question.id});
+      } else {
+        await api.post("/api/connections/answer", {question: question.id, answer: how === "refuse" ? null : text});
+      }
+    } catch (error) {
+      failed(error);
+    }
+  };
+  box.append(icon("ask", "warn"), h("div.q", {}, question.kind === "host_key" ? hostKey(question, answer) : prompt(question, answer)));
+  return box;
+}

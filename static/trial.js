@@ -1,0 +1,139 @@
+// The connection test, line by line, each with its time; its questions stand where they arise. Also written to the console.
+
+import * as api from "./api.js";
+import {announce, copy, fill, h, icon, own} from "./dom.js";
+import {changedKey, questionBox} from "./question.js";
+import {fmt, known, t} from "./words.js";
+
+const LINES = ["name", "port", "banner", "host_key", "login", "sftp", "root", "runs", "manifest", "rtt", "throughput", "exec", "clock"];
+const LOOK = {true: ["finished", "ok"], false: ["failed", "bad"], null: ["wait", "m3"]};
+
+const lineName = (name) => known(`settings.line.${name}`, {}, name);
+
+/** A test as text, for a bug report. */
+export function report(lines) {
+  const mark = (ok) => ({true: "ok  ", false: "FAIL"}[ok] || "-   ");
+  return lines.map((line) => `${mark(line.ok)} ${line.name}: ${line.text}${line.advice ? ` (${line.advice})` : ""}${line.ms == null ? "" : `  ${Math.round(line.ms)} ms`}`).join("\n");
+}
+
+export class Trial {
+  /** title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen. */
+  constructor(title, {finished = () => null, offered = null} = {}) {
+    Object.assign(this, {title, finished, offered, id: null, state: null, told: 0});
+    this.head = h("div.hd");
+    this.list = h("ul", {"aria-live": "off"});
+    this.node = h("div.doc", {role: "group", "aria-label": title}, this.head, this.list);
+    this.draw();
+  }
+
+  /** Begin a test of `connection` (a dict; secrets beside it). */
+  async start(connection) {
+    Object.assign(this, {id: null, state: {lines: [], done: false}, told: 0, asked: null, problem: null, host: connection.host});
+    this.draw();
+    console.info(`runicorn: testing ${connection.user ? `${connection.user}@` : ""}${connection.host}`);
+    try {
+      this.id = (await api.post("/api/connections/test", connection)).test;
+      await this.look();
+      api.pollAnew();            // for the news of this test
+    } catch (error) {
+      this.problem = error.message;
+      this.state = {lines: [], done: true, ok: false};
+      this.draw();
+      this.finished(this.state);
+    }
+  }
+
+  topics() {
+    return this.id && !this.state?.done ? [`test:${this.id}`] : [];
+  }
+
+  update(changed) {
+    return this.id && !this.state?.done && (!changed || changed.has(`test:${this.id}`)) ? this.look() : null;
+  }
+
+  async look() {
+    const id = this.id;
+    const found = await api.get(`/api/connections/test/${encodeURIComponent(id)}`);
+    if (id !== this.id || this.state?.done) {
+      return;
+    }
+    this.state = found;
+    this.tell();
+    this.draw();
+    if (found.done) {
+      announce(t(found.ok ? "settings.test.ok" : "settings.test.failed"));
+      this.finished(found);
+    }
+  }
+
+  /** New lines go to the console too: the guide sends people there for details. */
+  tell() {
+    for (const line of this.state.lines.slice(this.told)) {
+      console.info(`runicorn: ${report([line])}`);
+    }
+    this.told = this.state.lines.length;
+  }
+
+  draw() {
+    const lines = this.state?.lines || [];
+    const ahead = this.state?.done && this.state.ok ? [] : LINES.filter((name) => !lines.some((line) => line.name === name));
+    fill(this.head, h("b.cut", {}, this.title), this.verdict(lines, ahead), h("span.grow"),
+      lines.length ? h("button.btn.bare", {type: "button", onclick: (event) => this.copy(event.currentTarget, lines)}, t("settings.test.copy")) : null);
+    const kept = this.state?.question && this.asked?.dataset.question === this.state.question.id ? this.asked : null;
+    this.asked = this.state?.question ? kept || questionBox(this.state.question, (error) => { this.problem = error.message; this.draw(); }) : null;
+    const rows = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null, lines.map((line) => this.line(line)),
+      this.asked ? h("li.asking", {}, this.asked) : null, this.offers(), ahead.map((name) => this.waiting(name))];
+    if (kept) {
+      this.drawAround(rows);
+    } else {
+      fill(this.list, rows);
+    }
+  }
+
+  /** While somebody types an answer its box must not leave the document. */
+  drawAround(rows) {
+    const item = this.asked.closest("li");
+    const [before, after] = [rows.slice(0, 2).flat().filter(Boolean), rows.slice(3).flat(2).filter(Boolean)];
+    [...this.list.children].filter((one) => one !== item).forEach((one) => one.remove());
+    item.before(...before);
+    item.after(...after);
+  }
+
+  verdict(lines, ahead) {
+    if (!this.state) {
+      return h("span.m3", {}, t("settings.test.none"));
+    }
+    if (this.state.question) {
+      return h("span.warn", {}, icon("ask"), " ", t("settings.test.waits"));
+    }
+    if (!this.state.done) {
+      return h("span.m2", {}, t("settings.test.of", {n: lines.length, m: lines.length + ahead.length}));
+    }
+    return this.state.ok ? h("span.ok", {}, t("settings.test.ok")) : h("span.bad", {}, icon("cut"), " ", t("settings.test.failed"));
+  }
+
+  line(line) {
+    const [shape, colour] = LOOK[line.ok] || LOOK.null;
+    const changed = line.ok === false && line.known && line.offered;
+    return h("li", {class: changed ? "changed" : colour, data: {line: line.name}}, icon(shape, colour), h("span", {}, lineName(line.name)),
+      h("span.said", {}, changed ? changedKey({...line, host: this.host}) : [h("span", {class: line.ok === false ? "bad" : "m2"}, own(line.text)), line.advice ? h("div.m2", {}, own(line.advice)) : null]),
+      h("span.num", {}, line.ms == null ? "" : line.ms >= 10000 ? t("time.age.s", {n: (line.ms / 1000).toFixed(1)}) : t("settings.ms", {n: fmt.int(line.ms < 1 ? 1 : Math.round(line.ms))})));
+  }
+
+  waiting(name) {
+    return h("li.wait", {}, icon("wait"), h("span", {}, lineName(name)), h("span", {}, this.state?.done ? t("settings.test.notReached") : known(`settings.hint.${name}`, {}, "")), h("span.num"));
+  }
+
+  /** Folders that do hold runs, when the chosen one holds none: one click takes them. */
+  offers() {
+    const found = this.offered && this.state?.offer;
+    return found?.length ? found.map((one) => h("li.offer", {}, icon("folder", "m2"), h("span", {}, t("settings.offer")), h("span.said", {}, own(one.root, {class: "mono"}), " ", t("settings.offerRuns", {n: one.runs})),
+      h("button.link", {type: "button", onclick: () => this.offered(one.root)}, t("settings.useIt")))) : null;
+  }
+
+  async copy(button, lines) {
+    const words = button.textContent;
+    button.textContent = t(await copy(report(lines)) ? "common.copied" : "common.notCopied");
+    setTimeout(() => { button.textContent = words; }, 1500);
+  }
+}
