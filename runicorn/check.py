@@ -184,8 +184,8 @@ def check_events(folder, name):
             yield n, f"ts: is {row.get('ts')!r:.60}, not Unix seconds", True
         if row.get("type", "metrics") == "metrics":
             yield from check_data(n, row)
-        elif row["type"] == "image" and not image_exists(folder, row):
-            yield n, f"image: {row.get('files')!r:.100} is not all here", True
+        elif row["type"] == "image":
+            yield from check_images(n, row, folder)
 
 
 def check_data(n, row):
@@ -203,9 +203,12 @@ def check_data(n, row):
             yield n, f"metric: {metric!r:.60} is {value!r:.60}, not a number", True
 
 
-def image_exists(folder, row):
-    """Whether an event's image files are there."""
-    return all(isinstance(file, str) and (folder / file).is_file() for file in row.get("files", ()))
+def check_images(n, row, folder):
+    """Yield what is wrong with one row of images."""
+    images = [image for found in (row.get("data") or {}).values() for image in found]
+    for file in [image.get("file") if isinstance(image, dict) else image for image in images]:
+        if not isinstance(file, str) or not (folder / file).is_file():
+            yield n, f"image: {file!r:.100} is not here", True
 
 
 def check_system(folder, name):

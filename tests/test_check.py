@@ -97,7 +97,7 @@ def test_a_good_run_has_no_findings(root):
     ("events.jsonl", b'{"ts":1,"data":{"a":[1]}}\n', 1),
     ("events.jsonl", b'{"ts":1,"data":{"a":Infinity}}\n', 1),
     ("events.jsonl", b'{"ts":1,"data":7}\n', 1),
-    ("events.jsonl", b'{"ts":1,"type":"image","files":["media/gone.png"]}\n', 1),
+    ("events.jsonl", b'{"ts":1,"type":"image","data":{"x":[{"file":"media/gone.png"}]}}\n', 1),
     ("events.2.jsonl", b"[]\n", 1),
     ("system.jsonl", b'{"cpu":1}\n', 1),
 ])

@@ -1,0 +1,281 @@
+"""What travels: wheel, source archive, single file, full copy, server copy. Each is built, then used from an empty folder
+without the registries and without this tree."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.request
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from runicorn.version import VERSION
+
+TREE = Path(__file__).parent.parent
+BARE = [sys.executable, "-S", "-I"]         # no site-packages, no environment: what a bare Python has
+# Runs a command of a copy at argv[1] as `python3 -m runicorn …` inside it would, with nothing else to import from.
+IN_COPY = [*BARE, "-c", "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('runicorn', run_name='__main__', alter_sys=True)"]
+TRAIN = """
+import sys; sys.path.insert(0, sys.argv[1])
+import runicorn
+with runicorn.init(project="vision", name="resnet50", config={"lr": 0.1}) as run:
+    for step in range(5):
+        run.log({"loss": 1 / (step + 1)}, step=step)
+    print("hello")
+print(run.dir)
+foreign = [name for name, module in sys.modules.items() if "site-packages" in (getattr(module, "__file__", None) or "")]
+assert not foreign, foreign
+"""
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """A copy of what is committed or about to be, as a fresh clone would have it, with uPlot fetched."""
+    folder = tmp_path_factory.mktemp("source") / "runicorn"
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=TREE, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if (TREE / name).is_file() and not name.startswith(("tests/", "benchmarks/", '"')):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(TREE / name, folder / name)
+    shutil.copytree(TREE / "static" / "uplot", folder / "static" / "uplot")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(source):
+    """The folder dist/ with everything in it."""
+    for kind in ("pyz", "copy", "server-copy"):
+        subprocess.run([sys.executable, ".ci/pack.py", kind], cwd=source, check=True, stdout=subprocess.DEVNULL)
+    build = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
+    done = subprocess.run([sys.executable, "-c", build], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Deprecat" not in done.stderr
+    return source / "dist"
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """The `runicorn` command of a fresh virtual environment that has the wheel, bottle, and nothing else."""
+    place = tmp_path_factory.mktemp("venv")
+    venv.create(place, with_pip=False)
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet", "--no-index", "--no-deps",
+                    "--disable-pip-version-check", str(next(built.glob("*.whl")))], check=True)
+    package, = place.glob("lib/python*/site-packages/runicorn")
+    import bottle
+    shutil.copy(bottle.__file__, package.parent)
+    return place / "bin" / "runicorn"
+
+
+def run(*command, cwd, ok=True, **environ):
+    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=120,
+                          env={**os.environ, **environ}, stdin=subprocess.DEVNULL)
+    assert not ok or done.returncode == 0, done.stderr
+    return done
+
+
+@contextlib.contextmanager
+def viewer(*command, cwd):
+    """Start a viewer of an artefact on a free port; gives a function that fetches an address (bytes)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([*map(str, command), "viewer", "--port", str(port), "--no-browser"], cwd=cwd, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+
+    def fetch(address):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{address}", timeout=30) as answer:
+            return answer.read()
+    try:
+        for line in process.stdout:         # the banner's last line stands when it listens
+            if line.startswith(("╰", "+-")) and "Ctrl" not in line and line.strip("╰─╯+-\n ") == "" and process.poll() is None:
+                break
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                fetch("/api")
+                break
+            time.sleep(0.05)
+        yield fetch
+    finally:
+        process.terminate()
+        _, complaint = process.communicate(timeout=30)
+    assert (process.returncode, complaint) == (0, "")
+
+
+def shows_the_run(fetch):
+    assert b"<!doctype html>" in fetch("/")[:100].lower()
+    assert b"uPlot" in fetch("/static/uplot/uPlot.iife.min.js")[:300]
+    assert fetch("/static/style.css") and fetch("/static/app.js")
+    row, = json.loads(fetch("/api/runs"))["runs"]
+    assert (row["name"], row["state"], row["step"]) == ("resnet50", "finished", 4)
+
+
+def weight(folder):
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+# -- what is in it ------------------------------------------------------------------------------------------------
+
+def test_weights(built):
+    assert next(built.glob("*.whl")).stat().st_size <= 500_000
+    assert (built / "runicorn.pyz").stat().st_size <= 500_000
+    assert weight(built / "runicorn-server-copy") <= 300_000
+
+
+def test_everything_holds_the_pages_the_chart_library_and_the_licences(built):
+    wheel = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
+    single = zipfile.ZipFile(built / "runicorn.pyz").namelist()
+    copy = [path.relative_to(built / "runicorn-copy").as_posix() for path in (built / "runicorn-copy").rglob("*")]
+    for names in (wheel, single, copy):
+        for wanted in ("index.html", "style.css", "app.js", "uplot/uPlot.iife.min.js", "uplot/uPlot.min.css", "uplot/LICENSE"):
+            assert f"runicorn/static/{wanted}" in names
+        assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
+    assert any(name.endswith("licenses/LICENSE") for name in wheel)
+    assert {"LICENSE", "LICENSE.bottle", "bottle.py"} <= set(single) & set(copy)
+
+
+def test_the_source_archive_builds_the_same_wheel(built, tmp_path):
+    with tarfile.open(next(built.glob("runicorn-1*.tar.gz"))) as archive:
+        archive.extractall(tmp_path, filter="data")
+    folder, = tmp_path.iterdir()
+    run(sys.executable, "-c", "from setuptools import build_meta as b; b.build_wheel('dist')", cwd=folder)
+    again, first = (zipfile.ZipFile(next(place.glob("*.whl"))).namelist() for place in (folder / "dist", built))
+    assert sorted(again) == sorted(first)
+
+
+def test_copies_say_how_they_are_used(built):
+    for name in ("runicorn-copy", "runicorn-server-copy"):
+        lines = (built / name / "README").read_text().splitlines()
+        assert len(lines) <= 12 and any("python3 -m runicorn" in line for line in lines)
+        with tarfile.open(built / f"{name}.tar.gz") as archive:
+            assert sorted(archive.getnames()) == sorted(path.relative_to(built).as_posix() for path in [built / name, *(built / name).rglob("*")])
+
+
+# -- used from an empty folder ------------------------------------------------------------------------------------
+
+def test_the_wheel_in_a_fresh_environment(installed, tmp_path):
+    assert run(installed, "--version", cwd=tmp_path).stdout == f"runicorn {VERSION}\n"
+    (tmp_path / "train.py").write_text(TRAIN.replace("assert not foreign", "assert set(foreign) <= {*sys.modules}"))
+    run(installed.parent / "python", "train.py", str(tmp_path), cwd=tmp_path)
+    run(installed, "manifest", cwd=tmp_path)
+    with viewer(installed, cwd=tmp_path) as fetch:
+        shows_the_run(fetch)
+
+
+def test_an_absent_package_is_one_sentence(installed, tmp_path):
+    done = run(installed.parent / "python", "-c", "import sys; sys.modules['bottle'] = None; from runicorn.cli import main; "
+               "sys.exit(main(['viewer', '--port', '0']))", cwd=tmp_path, ok=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install bottle" in done.stderr
+
+
+def test_the_single_file_on_a_bare_python(built, tmp_path):
+    single = tmp_path / "runicorn.pyz"
+    shutil.copy(built / "runicorn.pyz", single)
+    run(*BARE, "-c", TRAIN, single, cwd=tmp_path)
+    assert run(*BARE, single, "--version", cwd=tmp_path).stdout == f"runicorn {VERSION}\n"
+    run(*BARE, single, "manifest", cwd=tmp_path)
+    with viewer(*BARE, single, cwd=tmp_path) as fetch:
+        shows_the_run(fetch)
+
+
+def test_the_copy_on_a_bare_python(built, tmp_path):
+    with tarfile.open(built / "runicorn-copy.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    copy = tmp_path / "runicorn-copy"
+    run(*BARE, "-c", TRAIN, copy, cwd=tmp_path)
+    run(*IN_COPY, copy, "manifest", cwd=tmp_path)
+    assert "resnet50" in run(*IN_COPY, copy, "runs", cwd=tmp_path).stdout
+    with viewer(*IN_COPY, copy, cwd=tmp_path) as fetch:
+        shows_the_run(fetch)
+
+
+def test_the_copy_synchronises_over_the_systems_ssh_on_a_bare_python(built, tmp_path, sshd, home):
+    root = tmp_path / "far" / "experiments"
+    run(*BARE, "-c", TRAIN, built / "runicorn-server-copy", cwd=tmp_path, RUNICORN_DIR=str(root))
+    user = Path(os.environ["HOME"]) / ".ssh"
+    user.mkdir(mode=0o700)
+    shutil.copy(sshd.known_hosts, user / "known_hosts")
+    added = run(*IN_COPY, built / "runicorn-copy", "config", "ssh", "add", "--name", "lab", "--host", sshd.host, "--port", sshd.port,
+                "--user", sshd.user, "--key", sshd.key, "--remote-root", "~/experiments", cwd=tmp_path)
+    assert "saved" in added.stdout
+    # OpenSSH takes the home of the password file, not of the environment, so it is told where its known hosts are.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -o UserKnownHostsFile={sshd.known_hosts} "$@"\n')
+    (tmp_path / "bin" / "ssh").chmod(0o755)
+    done = run(*IN_COPY, built / "runicorn-copy", "sync", "once", cwd=tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert "1 runs" in done.stdout, done.stdout
+    assert len(list((home / "cache" / "lab").glob("vision/resnet50/runs/*/events.jsonl"))) == 1
+
+
+@pytest.mark.parametrize("version", ["", "3.8"])
+def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
+    found = sorted(Path("~root/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python")) if version else []
+    bare = [str(found[0]), "-S", "-I"] if found else BARE
+    with tarfile.open(built / "runicorn-server-copy.tar.gz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    copy = tmp_path / "runicorn-server-copy"
+    folder = run(*bare, "-W", "error", "-c", TRAIN, copy, cwd=tmp_path).stdout.splitlines()[-1]
+    in_copy = [*bare, *IN_COPY[3:]]
+    assert "hello" in run(*in_copy, copy, "tail", os.path.basename(folder), cwd=tmp_path).stdout
+    assert "runs        1" in run(*in_copy, copy, "manifest", "--verbose", cwd=tmp_path).stdout
+    refused = run(*in_copy, copy, "viewer", cwd=tmp_path, ok=False)
+    assert refused.returncode == 1 and "pip install runicorn" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+# -- the workshop -------------------------------------------------------------------------------------------------
+
+def test_make_help_names_every_target():
+    shown = subprocess.run(["make", "help"], cwd=TREE, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (TREE / "Makefile").read_text(), re.M)[1].split()
+    assert set(re.findall(r"^([a-z-]+) ", shown, re.M)) == set(phony)
+
+
+def test_without_npm_make_says_what_to_do(source, tmp_path):
+    folder = tmp_path / "clone"
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("uplot", "dist"))
+    (tmp_path / "bin").mkdir()
+    for tool in ("sh", "mkdir", "python3", "tar", "cp", "make"):
+        (tmp_path / "bin" / tool).symlink_to(shutil.which(tool))
+    done = run("make", cwd=folder, ok=False, PATH=str(tmp_path / "bin"))
+    assert done.returncode != 0 and "npm, which is not installed" in done.stderr
+
+
+def test_an_archive_that_is_not_the_pinned_one_is_not_unpacked(source, tmp_path):
+    folder = tmp_path / "clone"
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("uplot", "dist"))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "npm").write_text("#!/bin/sh\necho evil > uplot-1.6.32.tgz\n")
+    (tmp_path / "bin" / "npm").chmod(0o755)
+    done = run("make", cwd=folder, ok=False, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode != 0 and "nothing was unpacked" in done.stderr
+    assert not (folder / "static" / "uplot" / "uPlot.iife.min.js").exists()
+
+
+def server_side():
+    """Return the paths of the modules that the server copy holds."""
+    sys.path.insert(0, str(TREE / ".ci"))
+    try:
+        import pack
+    finally:
+        sys.path.pop(0)
+    return [TREE / "runicorn" / f"{name}.py" for name in pack.reached(pack.SERVER)]
+
+
+@pytest.mark.parametrize("version, files", [
+    ("3.6", lambda: [TREE / "runicorn" / "manifest.py"]),
+    ("3.8", server_side),
+    ("3.9", lambda: sorted((TREE / "runicorn").glob("*.py"))),
+])
+def test_syntax_and_modules_of_old_pythons_are_enough(version, files):
+    done = subprocess.run([Path(sys.executable).with_name("vermin"), "--no-tips", "--violations", "--eval-annotations", f"-t={version}-",
+                           *files()], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
