@@ -75,9 +75,9 @@ class Connection:
         if self._thread:
             self._thread.join(STOP_SECONDS)
 
-    def reconnect(self):
-        """Try at once, whatever went wrong before."""
-        self.start()
+    def holds_mirror(self):
+        """Whether this process syncs the mirror now."""
+        return bool(self.sync and self._thread.is_alive() and (self.sync.state()["owner"] or {}).get("ours"))
 
     # -- the way there, as the sync thread walks it
 

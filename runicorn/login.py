@@ -1,5 +1,7 @@
 """Who gets in, and how: keys, agent, password and the server's own questions, each tried once. Is handed paramiko, opens no line."""
 
+import os
+import socket
 from pathlib import Path
 
 from runicorn.errors import LineError, LoginError
@@ -96,9 +98,27 @@ class Login:
         return list(keys)
 
     def _asked_agent(self):
-        if self._agent is None:
+        named = self.target.options.get("identityagent", "SSH_AUTH_SOCK")
+        if named.lower() == "none":
+            return ()
+        if self._agent is None and named == "SSH_AUTH_SOCK":
             self._agent = self.ssh.Agent()
+        elif self._agent is None:
+            self._agent = self._agent_at(os.environ.get(named[1:], "") if named.startswith("$") else named)
         return self._agent.get_keys()
+
+    def _agent_at(self, path):
+        """Return the agent that IdentityAgent names: password managers have one of their own."""
+        line = socket.socket(socket.AF_UNIX)
+        try:
+            line.connect(path)
+        except OSError:
+            line.close()
+            raise
+        agent = self.ssh.Agent.__new__(self.ssh.Agent)
+        self.ssh.agent.AgentSSH.__init__(agent)
+        agent._connect(line)        # paramiko's own way in looks at SSH_AUTH_SOCK only
+        return agent
 
     def _key_files(self):
         if self.target.keys:

@@ -2,14 +2,16 @@
 
 import secrets
 import threading
+import time
 from pathlib import Path
 
 from runicorn import doctor, layout, quota, remote, settings
 from runicorn.connection import Connection, sync_log
-from runicorn.errors import BusyError, NotFoundError, UsageError
+from runicorn.errors import BusyError, NotFoundError, RunicornError, SftpError, UsageError
 from runicorn.questions import Questions
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
+TRIM_SECONDS = 60
 TRIALS_KEPT = 20
 BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
@@ -25,7 +27,9 @@ class Mirrors:
         self._secrets = {}              # (host, port, user, auth, key) -> {"password", "passphrase"}; never written anywhere
         self._connections = {}          # name -> Connection
         self._trials = {}               # id -> Trial
-        self._browsing = None
+        self._browsing, self._browse_lock = None, threading.Lock()
+        self._only = None               # start_all's choice: a viewer for one connection leaves the others alone
+        self._kept_answers = {}         # what is asked often and changes slowly: name -> (when, answer)
         self._stopping = threading.Event()
         self._log = sync_log(self.home, self._secret_texts)
         self._keeper = None
@@ -81,7 +85,7 @@ class Mirrors:
 
     def reconnect(self, name):
         """Try to connect now, also after a refused login. Returns the row."""
-        return self._act(name, Connection.reconnect, enabled=True)
+        return self._act(name, Connection.start, enabled=True)
 
     def sync_now(self, name):
         """Bring the mirror up to date now, also where the mode is manual. Returns the row."""
@@ -99,6 +103,7 @@ class Mirrors:
 
     def start_all(self, only=None):
         """Start every connection that is not paused, or those named in `only` whatever they are."""
+        self._only = only
         for name in only or [row["name"] for row in self.list()]:
             one = self._get(name)
             if not self.offline and (only or one.settings["enabled"]):
@@ -117,7 +122,8 @@ class Mirrors:
         self._hang_up()
         for one in known:
             one.join()
-        for handler in self._log.handlers:
+        for handler in list(self._log.handlers):
+            self._log.removeHandler(handler)        # first: a late word would open the file again
             handler.close()
 
     def _act(self, name, action, enabled):
@@ -168,15 +174,35 @@ class Mirrors:
 
     def _keep(self):
         """Until stopped: notice what other processes changed, and keep the mirrors within their size."""
+        trimmed = time.monotonic()
         while not self._stopping.wait(LOOK_SECONDS):
-            before = set(self._connections)
-            with self._lock:
-                self._reload()
-            for name in set(self._connections) - before:
-                if not self.offline and self._connections[name].settings["enabled"]:
-                    self._connections[name].start()
-            if set(self._connections) != before:
-                self.bell.ring("connections")
+            try:
+                self._follow_config()
+                if time.monotonic() - trimmed > TRIM_SECONDS:
+                    trimmed = time.monotonic()
+                    self._trim()
+            except (RunicornError, OSError) as error:
+                self._log.warning("%s", error, extra={"connection": "mirrors"})
+
+    def _follow_config(self):
+        before = set(self._connections)
+        with self._lock:
+            self._reload()
+        added = [one for name, one in self._connections.items() if name not in before]
+        for one in added:
+            if one.settings["enabled"] and not self.offline and not self._only:
+                one.start()
+        if added or set(self._connections) != before:
+            self.bell.ring("connections")
+
+    def _trim(self):
+        """Bring the mirrors we sync below the limit, finished runs' large files first."""
+        ours = [one.folder for one in self._connections.values() if one.holds_mirror()]
+        others = sum(quota.size_of(folder) for _, folder in self.roots() if folder not in ours)
+        went = quota.clean(ours, size=max(0, quota.limit(self.home, self.cache_size) - others))
+        if went["files"]:
+            self._log.info("made room: %d files, %d bytes", went["files"], went["bytes"], extra={"connection": "mirrors"})
+            self.bell.ring("runs")
 
     # -- tests, prompts, browsing
 
@@ -211,17 +237,19 @@ class Mirrors:
     def browse(self, connection, path, password=None):
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
         wanted = self._wanted(connection, password)
-        with self._lock:
+        with self._browse_lock:
             line = self._line_for(wanted)
             try:
                 return doctor.browse(line["sftp"], path)
-            except OSError:
+            except SftpError:
+                raise               # that folder only
+            except RunicornError:
                 self._hang_up()
                 raise
 
     def hosts(self):
         """Return what ~/.ssh/config offers: [{"host", "hostname", "user", "port", "key", "jump"}]."""
-        return remote.hosts()
+        return self._remembered("hosts", 10, remote.hosts)
 
     def _line_for(self, wanted):
         kept = self._browsing
@@ -265,6 +293,8 @@ class Mirrors:
     def want(self, key):
         """Say that somebody opened the run `key`: it is fetched first."""
         one, path = self._run(key)
+        if one and one.folder.exists():
+            quota.mark_viewed(one.folder, path)
         if one and one.sync:
             one.sync.want(path)
 
@@ -299,9 +329,16 @@ class Mirrors:
         return quota.mirror_folders(self.home / "cache")
 
     def cache_info(self):
-        """Return {"used", "limit", "by": {slug: bytes}}."""
-        by = {slug: quota.size_of(folder) for slug, folder in self.roots()}
+        """Return {"used", "limit", "by": {slug: bytes}}, at most 30 s old."""
+        by = self._remembered("cache", 30, lambda: {slug: quota.size_of(folder) for slug, folder in self.roots()})
         return {"used": sum(by.values()), "limit": quota.limit(self.home, self.cache_size), "by": by}
+
+    def _remembered(self, what, seconds, ask):
+        when, answer = self._kept_answers.get(what, (None, None))
+        if when is None or time.monotonic() - when > seconds:
+            answer = ask()
+            self._kept_answers[what] = time.monotonic(), answer
+        return answer
 
     def cache_clean(self, older_than=None, connection=None, size=None, dry_run=False):
         """Drop finished runs from the mirrors, longest not viewed first: {"files", "bytes"}.
@@ -309,7 +346,11 @@ class Mirrors:
         older_than: days neither viewed nor changed. connection: name of one. size: bytes to come below.
         """
         folders = [folder for slug, folder in self.roots() if not connection or slug == self._get(connection).slug]
-        return quota.clean(folders, older_than=older_than, size=size, dry_run=dry_run)
+        went = quota.clean(folders, older_than=older_than, size=size, dry_run=dry_run)
+        self._kept_answers.pop("cache", None)
+        if went["files"] and not dry_run:
+            self.bell.ring("runs")
+        return went
 
 
 class Trial:

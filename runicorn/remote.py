@@ -45,7 +45,7 @@ def hosts():
     """Return what ~/.ssh/config offers: list of {"host", "hostname", "user", "port", "key", "jump"}."""
     found = []
     for name in sshconfig.hosts():
-        options = sshconfig.lookup(name)
+        options = sshconfig.lookup(name, commands=False)
         found.append({"host": name, "hostname": options["hostname"], "user": options["user"], "port": options["port"],
                       "key": (options.get("identityfile") or [None])[0], "jump": options.get("proxyjump")})
     return found

@@ -18,14 +18,16 @@ MANY = {"identityfile", "certificatefile"}      # keywords whose values add up
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 
 
-def lookup(host, user="", port=None, paths=None, folder=None):
+def lookup(host, user="", port=None, paths=None, folder=None, commands=True):
     """Return the options for `host` as ssh would see them: dict of lower-case keyword -> str (list for identityfile).
 
     user, port: given by the caller, they win over the files. paths: config files (default: ~/.ssh/config and the system's).
-    folder: the user's .ssh folder (Path). Always there: hostname, user, port (int). Raises UsageError for a broken file.
+    folder: the user's .ssh folder (Path). commands: whether `Match exec` runs its command; else it does not match.
+    Always there: hostname, user, port (int). Raises UsageError for a broken file.
     """
     folder = Path(folder or "~/.ssh").expanduser()
-    reading = _Reading(host, folder, {**({"user": user} if user else {}), **({"port": str(port)} if port else {})})
+    given = {"user": user, "port": str(port or "")}
+    reading = _Reading(host, folder, {keyword: value for keyword, value in given.items() if value}, commands)
     for final in (False, True):
         reading.final = final
         for path in [folder / "config", SYSTEM_CONFIG] if paths is None else paths:
@@ -49,8 +51,8 @@ def hosts(paths=None, folder=None):
 class _Reading:
     """One look-up: the values so far, and what the Match lines need to know."""
 
-    def __init__(self, host, folder, given):
-        self.host, self.folder, self.options = host, folder, dict(given)
+    def __init__(self, host, folder, given, commands):
+        self.host, self.folder, self.options, self.commands = host, folder, given, commands
         self.final = self.wants_final = False
 
     def file(self, path, active, depth=0):
@@ -95,7 +97,7 @@ class _Reading:
         told = {"host": self.hostname(), "originalhost": self.host, "user": self.options.get("user") or getpass.getuser(),
                 "localuser": getpass.getuser(), "tagged": self.options.get("tag", "")}
         if word == "exec":
-            return _succeeds(self.expanded(value))
+            return self.commands and _succeeds(self.expanded(value))
         return word in told and _names_match(value.lower().split(","), told[word].lower())
 
     def hostname(self):
