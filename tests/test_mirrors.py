@@ -41,7 +41,8 @@ def root(sshd):
 def add_run(root, project, run_id, status):
     run = root / project / "resnet" / "runs" / run_id
     run.mkdir(parents=True)
-    (run / "meta.json").write_text(json.dumps({"id": run_id, "project": project, "name": "resnet", "format": 1, "created_at": 1737653445.0}))
+    meta = {"id": run_id, "project": project, "name": "resnet", "format": 1, "created_at": 1737653445.0}
+    (run / "meta.json").write_text(json.dumps(meta))
     (run / "status.json").write_text(json.dumps({"status": status, "started_at": 1737653445.0}))
     (run / "events.jsonl").write_text('{"ts":1737653445.1,"step":1,"data":{"loss":0.5}}\n' * 100)
     (run / "model.pt").write_bytes(os.urandom(5000))

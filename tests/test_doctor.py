@@ -1,0 +1,136 @@
+"""The connection test against servers that are well, strange or ill: each line says what is so, or what to do."""
+
+import os
+import time
+
+import pytest
+from asking import AskingServer
+from sshd import Sshd, free_port, make_key
+
+from runicorn import doctor, remote, settings
+from runicorn.errors import DeniedError
+
+
+def examined(server, home, ask=None, secrets=None, **changes):
+    """Return ({line name: line}, result) of a test."""
+    lines = []
+    result = doctor.examine(settings.checked(server.connection(**changes)), lines.append, ask, secrets, home)
+    assert [line["name"] for line in lines if line["name"] not in doctor.LINES] == []
+    return {line["name"]: line for line in lines}, result
+
+
+def make_runs(root, count):
+    for number in range(count):
+        (root / "vision" / f"name{number % 3}" / "runs" / f"20250101_00000{number}_abcdef").mkdir(parents=True)
+
+
+def test_a_healthy_server_line_by_line(sshd, home, tmp_path):
+    root = tmp_path / "far" / ".runicorn" / "experiments"
+    make_runs(root, 5)
+    (root / ".runicorn").mkdir()
+    (root / ".runicorn" / "full_manifest.json").write_text("{}")
+    lines, result = examined(sshd.trusted_in(home), home)
+    assert result == {"ok": True, "offer": [], "browse": True}
+    assert set(lines) == set(doctor.LINES) - {"jump"} and all(line["ok"] for line in lines.values())
+    assert lines["runs"]["text"] == f"5 runs in {root}" and "Python 3" in lines["exec"]["text"]
+    assert lines["throughput"]["text"].endswith("MB/s") and lines["rtt"]["ms"] >= 0
+
+
+def test_no_runs_where_the_user_says_and_three_elsewhere(sshd, home, tmp_path):
+    make_runs(tmp_path / "far" / ".runicorn" / "experiments", 3)
+    make_runs(tmp_path / "far" / "experiments", 2)
+    (tmp_path / "far" / "data").mkdir()
+    lines, result = examined(sshd.trusted_in(home), home, remote_root="~/data")
+    usual, other = f"{sshd.home}/.runicorn/experiments", f"{sshd.home}/experiments"
+    assert result["ok"] and result["offer"] == [{"root": usual, "runs": 3}, {"root": other, "runs": 2}]
+    assert lines["runs"]["text"] == f"0 runs in {sshd.home}/data; 3 in {usual}; 2 in {other}: use it?"
+
+
+def test_a_root_that_is_not_there_yet_or_is_a_file(sshd, home, tmp_path):
+    lines, result = examined(sshd.trusted_in(home), home)
+    assert result["ok"] and lines["root"]["ok"] is None and "browse" in lines["root"]["advice"]
+    (tmp_path / "far" / "file").write_text("")
+    lines, result = examined(sshd, home, remote_root="file")
+    assert not result["ok"] and "not a folder" in lines["root"]["text"]
+
+
+def test_an_old_manifest_is_noticed(sshd, home, tmp_path):
+    hidden = tmp_path / "far" / ".runicorn" / "experiments" / ".runicorn"
+    hidden.mkdir(parents=True)
+    (hidden / "full_manifest.json.gz").write_bytes(b"")
+    os.utime(hidden / "full_manifest.json.gz", (time.time() - 7200,) * 2)
+    lines, _ = examined(sshd.trusted_in(home), home)
+    assert lines["manifest"]["ok"] is None and "timer or cron" in lines["manifest"]["advice"]
+
+
+def test_sftp_only_is_enough(tmp_path, home):
+    with Sshd(tmp_path / "sshd", extra=["Match User *", "  ForceCommand internal-sftp"], MaxSessions=1) as server:
+        lines, result = examined(server.trusted_in(home), home, remote_root="/tmp")
+    assert result["ok"] and lines["exec"]["ok"] is None and "complete all the same" in lines["exec"]["text"]
+    assert lines["clock"]["ok"] is None
+
+
+def test_a_chroot_without_devices_has_no_throughput(tmp_path, home):
+    with Sshd(tmp_path / "sshd", extra=["Match User *", "  ForceCommand internal-sftp"], ChrootDirectory="/var/lib") as server:
+        lines, result = examined(server.trusted_in(home), home, remote_root="/dpkg")
+    assert result["ok"] and lines["throughput"]["ok"] is None and lines["sftp"]["text"] == "starts in /"
+
+
+def test_a_server_without_sftp(tmp_path, home):
+    with Sshd(tmp_path / "sshd", Subsystem="other /bin/true") as server:
+        lines, result = examined(server.trusted_in(home), home)
+    assert not result["ok"] and not result["browse"] and "internal-sftp" in lines["sftp"]["text"] and "root" not in lines
+
+
+def test_where_it_fails_is_the_line_that_says_so(sshd, home, tmp_path):
+    class Nowhere:
+        def connection(self, **changes):
+            return {"host": "127.0.0.1", "port": free_port(), **changes}
+    lines, result = examined(Nowhere(), home)
+    assert not result["ok"] and list(lines) == ["name", "port"] and "firewall" in lines["port"]["text"]
+    lines, _ = examined(Nowhere(), home, host="no-such-host.invalid")
+    assert list(lines) == ["name"] and lines["name"]["ok"] is False
+    lines, _ = examined(sshd, home)
+    assert list(lines) == ["name", "port", "banner", "host_key"] and lines["host_key"]["ok"] is False
+    lines, _ = examined(sshd.trusted_in(home), home, key=str(make_key(tmp_path / "stranger")))
+    assert list(lines)[-1] == "login" and "tried" in lines["login"]["text"]
+    lines, _ = examined(sshd, home, key=str(tmp_path / "absent"))
+    assert list(lines)[-1] == "login" and "absent is not there" in lines["login"]["text"]
+    sshd.new_host_key()
+    lines, _ = examined(sshd, home)
+    assert list(lines)[-1] == "host_key" and "CHANGED" in lines["host_key"]["text"]
+
+
+def test_questions_are_relayed(home):
+    with AskingServer(["keyboard-interactive"], prompts=[("Code: ", False, "7")]) as server:
+        lines, result = examined(server.trusted_in(home), home, ask=lambda question: "7")
+        assert lines["login"]["ok"] is True and server.logins == 1
+
+
+def test_a_jump_host_has_a_line(sshd, home, tmp_path):
+    with Sshd(tmp_path / "gate") as gate:
+        (home.parent / ".ssh").mkdir()
+        (home.parent / ".ssh" / "config").write_text(f"Host 127.0.0.1\n  ProxyJump localhost:{gate.port}\n  IdentityFile {sshd.key}\n"
+                                                     f"Host localhost\n  IdentityFile {gate.key}\n")
+        lines, result = examined(sshd.trusted_in(home), home, ask=lambda question: "yes")
+    assert result["ok"] and str(gate.port) in lines["jump"]["text"]
+
+
+def test_the_systems_ssh_is_tested_from_sftp_on(sshd, home):
+    lines, result = examined(sshd.trusted_in(home), home, auth="system")
+    assert result["ok"] and list(lines)[0] == "sftp"
+    sshd.stop()
+    lines, result = examined(sshd, home, auth="system")
+    assert not result["ok"] and "refused" in list(lines.values())[-1]["text"]
+
+
+def test_browsing_a_folder_that_is_not_there(sshd, home):
+    line = remote.connect(settings.checked(sshd.trusted_in(home).connection()), home=home)
+    with pytest.raises(DeniedError, match="can't be listed"):
+        doctor.browse(line.open_sftp(), "/nonexistent")
+    line.close()
+
+
+@pytest.mark.parametrize("root, path", [("~", "/home/a"), ("~/x", "/home/a/x"), ("/data", "/data"), ("data", "/home/a/data")])
+def test_a_remote_root_is_expanded_from_where_sftp_starts(root, path):
+    assert doctor.expanded(root, "/home/a") == path
