@@ -95,7 +95,7 @@ export default {
 
   "charts.log": "log", "charts.series": "curve", "charts.smooth": "smooth", "charts.value": "value", "charts.base": "base", "charts.moreCurves": "{n} more",
   "charts.atStep": "step {x}", "charts.count": "{n} of {m}", "charts.countTitle": "points drawn of points logged here; minima and maxima are always among them",
-  "charts.bad": "{n} not finite", "charts.nan": "{n} NaN", "charts.approximate": "approximate", "charts.attempt": "attempt {n}",
+  "charts.bad": "{n} NaN or ∞", "charts.nan": "{n} NaN", "charts.approximate": "approximate", "charts.attempt": "attempt {n}",
   "charts.noPlot": "The plotting library is not in this source tree: run `make` once where there is a network.",
   "charts.menu": "Chart menu", "charts.full": "Full screen (f)", "charts.logY": "Logarithmic y", "charts.logX": "Logarithmic x (all charts)",
   "charts.pin": "Pin to the top", "charts.unpin": "Unpin", "charts.earlier": "Move up", "charts.later": "Move down", "charts.hide": "Hide", "charts.hidden": "{n} hidden",
@@ -119,7 +119,7 @@ export default {
   "run.kind.own": "written by Runicorn", "run.kind.small": "small file", "run.kind.large": "large file", "run.kind.media": "media",
   "run.ambiguous": "Several runs end like this", "run.notFound": "This run is not here", "run.notFoundHow": "It may have been deleted, or its connection has not been synced yet.", "run.failed": "The run could not be read",
 
-  "sys.gpuUtil": "GPU{n} use", "sys.gpuMem": "GPU{n} memory", "sys.gpuHeat": "GPU{n} temp, power", "sys.cpu": "CPU use", "sys.mem": "Memory use", "sys.disk": "Disk free",
+  "sys.gpuUtil": "GPU{n} use", "sys.gpuMem": "GPU{n} memory", "sys.gpuHeat": "GPU{n} temp", "sys.cpu": "CPU use", "sys.mem": "Memory use", "sys.disk": "Disk free",
   "sys.chartUtil": "GPU use, %", "sys.chartGpuMem": "GPU memory, GB", "sys.chartTemp": "GPU temperature, °C", "sys.chartPower": "GPU power, W", "sys.chartCpu": "CPU use, %", "sys.chartMem": "Memory use, GB", "sys.chartDisk": "Disk free, GB",
   "sys.none": "No system samples", "sys.noneHow": "CPU, memory and GPU are sampled every 10 s while a run is alive. GPUs need the NVIDIA driver and, where the run trains:",
 

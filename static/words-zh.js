@@ -95,7 +95,7 @@ export default {
 
   "charts.log": "对数", "charts.series": "曲线", "charts.smooth": "平滑", "charts.value": "原值", "charts.base": "基准", "charts.moreCurves": "另有 {n} 条",
   "charts.atStep": "第 {x} 步", "charts.count": "{n} / {m} 点", "charts.countTitle": "已绘制的点数 / 此处记录的点数；最小值和最大值必定包含在内",
-  "charts.bad": "{n} 个非有限值", "charts.nan": "{n} 个 NaN", "charts.approximate": "近似", "charts.attempt": "第 {n} 次",
+  "charts.bad": "{n} 个 NaN 或 ∞", "charts.nan": "{n} 个 NaN", "charts.approximate": "近似", "charts.attempt": "第 {n} 次",
   "charts.noPlot": "此源码目录缺少绘图库：请在有网络的地方运行一次 `make`。",
   "charts.menu": "图表菜单", "charts.full": "全屏 (f)", "charts.logY": "纵轴取对数", "charts.logX": "横轴取对数（所有图表）",
   "charts.pin": "置顶", "charts.unpin": "取消置顶", "charts.earlier": "前移", "charts.later": "后移", "charts.hide": "隐藏", "charts.hidden": "{n} 个已隐藏",
@@ -119,7 +119,7 @@ export default {
   "run.kind.own": "Runicorn 文件", "run.kind.small": "小文件", "run.kind.large": "大文件", "run.kind.media": "媒体文件",
   "run.ambiguous": "有多个实验以此结尾", "run.notFound": "这里没有这个实验", "run.notFoundHow": "它可能已被删除，或其连接尚未同步。", "run.failed": "无法读取该实验",
 
-  "sys.gpuUtil": "GPU{n} 使用率", "sys.gpuMem": "GPU{n} 内存", "sys.gpuHeat": "GPU{n} 温度、功率", "sys.cpu": "CPU 使用率", "sys.mem": "内存使用", "sys.disk": "磁盘可用",
+  "sys.gpuUtil": "GPU{n} 使用率", "sys.gpuMem": "GPU{n} 内存", "sys.gpuHeat": "GPU{n} 温度", "sys.cpu": "CPU 使用率", "sys.mem": "内存使用", "sys.disk": "磁盘可用",
   "sys.chartUtil": "GPU 使用率，%", "sys.chartGpuMem": "GPU 内存，GB", "sys.chartTemp": "GPU 温度，°C", "sys.chartPower": "GPU 功率，W", "sys.chartCpu": "CPU 使用率，%", "sys.chartMem": "内存使用，GB", "sys.chartDisk": "磁盘可用，GB",
   "sys.none": "没有系统采样", "sys.noneHow": "实验运行时每 10 秒采样一次 CPU、内存和 GPU。GPU 需要 NVIDIA 驱动，并在训练所在的机器上安装：",
 

@@ -1,0 +1,381 @@
+// One chart: axes, curves, crosshair, zoom. The only door to uPlot, which gives axes, scales, the cursor and its selection.
+
+import {axisFor} from "./chartaxes.js";
+import {hideTip, showTip, swatch} from "./charttip.js";
+import {fill, h, own} from "./dom.js";
+import {Link} from "./link.js";
+import {forgetColours, ink, paint} from "./paint.js";
+import {extent, nearest, noisy, span, valuesAt} from "./series.js";
+import {fmt, t} from "./words.js";
+
+const PLOT = "/static/uplot/uPlot.iife.min.js";
+const PLOT_CSS = "/static/uplot/uPlot.min.css";
+const REPAINT_MS = 250;          // new data is painted at most four times a second
+const REACH = 14;                // px from the crosshair within which a curve's end still has a value
+
+let loading = null;
+const alive = new Set();         // charts on the page, for a change of the theme
+
+/** Load uPlot once; resolves to it, or to null when this tree has none. */
+export function loadPlot() {
+  loading ??= new Promise((resolve) => {
+    document.head.append(
+      h("link", {rel: "stylesheet", href: PLOT_CSS}),
+      h("script", {src: PLOT, onload: () => resolve(globalThis.uPlot), onerror: () => resolve(null)}));
+    watchTheme();
+  });
+  return loading;
+}
+
+function watchTheme() {
+  const again = () => {
+    forgetColours();
+    alive.forEach((chart) => chart.plot?.redraw(false, true));
+  };
+  new MutationObserver(again).observe(document.documentElement, {attributes: true, attributeFilter: ["data-theme", "lang"]});
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+}
+
+/**
+ * A chart in `host`. options, all may change later by set():
+ *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
+ *   x: "step" | "relative" | "wall" | "metric"; logY, logX: bool; marks: [{x, label}]; baseline: run key;
+ *   actions: nodes at the right of the head; legend: false leaves the curves' names out; onPick(x): a click.
+ * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
+ */
+export class Chart {
+  constructor(host, options = {}) {
+    this.host = host;
+    this.options = {x: "step", marks: [], link: new Link(), ...options};
+    this.series = [];
+    this.paintedAt = 0;
+    this.build();
+    this.unlink = this.options.link.on((what, value, source) => this.linked(what, value, source));
+    this.resized = new ResizeObserver(() => this.fit());
+    this.resized.observe(this.place);
+    alive.add(this);
+    loadPlot().then((Plot) => this.ready(Plot));
+  }
+
+  build() {
+    this.head = h("header");
+    this.place = h("div.plot", {role: "img", tabindex: "0", onkeydown: (event) => this.keyed(event), onblur: () => this.leave()});
+    this.host.classList.add("chart");
+    fill(this.host, this.head, this.place);
+    this.drawHead();
+  }
+
+  ready(Plot) {
+    if (!this.host.isConnected || this.gone) {
+      return;
+    }
+    if (!Plot) {
+      fill(this.place, h("p.noplot.m2", {}, t("charts.noPlot")));
+      return;
+    }
+    this.Plot = Plot;
+    this.make();
+  }
+
+  /** Change options; a new kind of axis makes the plot anew. */
+  set(options) {
+    const before = this.options;
+    this.options = {...before, ...options};
+    if (["x", "logX", "logY"].some((name) => before[name] !== this.options[name])) {
+      this.make();
+    } else {
+      this.refresh();
+    }
+    this.drawHead();
+  }
+
+  /** Show `series` from now on; repaints at once, or when a quarter of a second has passed since the last time. */
+  setData(series) {
+    this.series = series.map((one) => {
+      const noise = noisy(one);
+      return {...one, noise, smoothed: Boolean(one.smooth) && noise && one.smoothed !== false};
+    });
+    clearTimeout(this.timer);
+    const wait = REPAINT_MS - (performance.now() - this.paintedAt);
+    if (wait > 0) {
+      this.timer = setTimeout(() => this.refresh(), wait);
+    } else {
+      this.refresh();
+    }
+  }
+
+  refresh() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.paintedAt = performance.now();
+    this.drawHead();
+    this.drawPlot();
+  }
+
+  drawPlot() {
+    if (!this.plot) {
+      this.make();
+      return;
+    }
+    if (this.measure()) {
+      this.make();               // another unit of the logarithm: the transform is fixed when a plot is made
+      return;
+    }
+    this.plot.setData(this.corners());
+    this.moveCrosshair();
+  }
+
+  /** Find the ranges of both axes; returns whether the transform of one changed. */
+  measure() {
+    const {link, logX, logY, x} = this.options;
+    const all = span(this.series);
+    const shown = link.shown || all;
+    const axes = {x: axisFor("x", {...(shown.lo <= shown.hi ? shown : all), tiny: 1}, logX, x), y: axisFor("y", extent(this.series, link.shown?.lo, link.shown?.hi), logY)};
+    const changed = this.axes && (axes.x.unit !== this.axes.x.unit || axes.y.unit !== this.axes.y.unit);
+    this.axes = axes;
+    return changed;
+  }
+
+  corners() {
+    return [this.axes.x.range, this.axes.y.range];
+  }
+
+  make() {
+    const box = this.place.getBoundingClientRect();
+    if (!this.Plot || !box.width || !box.height) {
+      return;
+    }
+    this.plot?.destroy();
+    this.measure();
+    fill(this.place);
+    this.plot = new this.Plot(this.setup(box), this.corners(), this.place);
+    this.crosshair = h("div.xline", {hidden: true}, h("span.xlab"));
+    this.spots = h("div.spots");
+    this.plot.over.append(this.crosshair, this.spots);
+    this.listen(this.plot.over);
+    this.moveCrosshair();
+  }
+
+  setup(box) {
+    const scale = (name) => ({time: false, distr: 100, fwd: (v) => this.axes[name].fwd(v), bwd: (v) => this.axes[name].bwd(v), range: () => this.axes[name].range});
+    const axis = (name, more) => ({
+      scale: name, font: `11px ${getComputedStyle(document.body).fontFamily}`, stroke: () => ink("ink-3"),
+      splits: (u) => this.axes[name].ticks((name === "x" ? u.bbox.width : u.bbox.height) / devicePixelRatio || box.width),
+      values: (u, ticks) => this.axes[name].labels(ticks), filter: (u, ticks) => ticks,
+      grid: {show: name === "y", stroke: () => ink("line"), width: 1}, ticks: {show: false}, ...more});
+    return {
+      width: Math.floor(box.width), height: Math.floor(box.height), padding: [8, 10, 0, 0], legend: {show: false}, pxAlign: 1,
+      scales: {x: scale("x"), y: scale("y")}, series: [{}, {show: false}],
+      axes: [axis("x", {size: 20, gap: 4, border: {show: true, stroke: () => ink("line-2"), width: 1}}),
+        axis("y", {size: (u, labels) => Math.max(34, 12 + 6.3 * Math.max(0, ...(labels || []).map((label) => label.length))), gap: 5})],
+      cursor: {x: false, y: false, points: {show: false}, drag: {x: true, y: false, setScale: false, dist: 4},
+        bind: {dblclick: () => () => this.options.link.reset(this)}},
+      hooks: {draw: [() => this.paint()], setSelect: [(u) => this.selected(u)]},
+    };
+  }
+
+  paint() {
+    const {ctx, bbox} = this.plot;
+    if (this.options.x === "step" && this.series.length) {
+      this.host.dataset.lastStep = span(this.series).hi;
+    }
+    const along = (axis, from, length) => {
+      const [lo, hi] = axis.range.map(axis.fwd);
+      return (value) => from + ((axis.fwd(value) - lo) / (hi - lo)) * length;
+    };
+    paint(ctx, this.series, this.options.x === "step" ? this.options.marks : [], {
+      x: along(this.axes.x, bbox.left, bbox.width), y: along(this.axes.y, bbox.top + bbox.height, -bbox.height),
+      left: bbox.left, right: bbox.left + bbox.width, top: bbox.top, bottom: bbox.top + bbox.height,
+      scale: devicePixelRatio, font: getComputedStyle(document.body).fontFamily});
+  }
+
+  fit() {
+    const box = this.place.getBoundingClientRect();
+    if (!this.plot) {
+      this.make();
+    } else if (box.width && box.height && (Math.floor(box.width) !== this.plot.width || Math.floor(box.height) !== this.plot.height)) {
+      this.plot.setSize({width: Math.floor(box.width), height: Math.floor(box.height)});
+      this.moveCrosshair();
+    }
+  }
+
+  // -- head ------------------------------------------------------------------------------------------------------
+
+  drawHead() {
+    const {title = "", sub = "", actions, legend = true, logY} = this.options;
+    this.place.setAttribute("aria-label", this.spoken());
+    fill(this.head,
+      h("h2.cut", {title}, own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null),
+      legend ? h("span.lgd", {}, this.series.map((s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, fmt.value(s.last.at(-1)))))) : null,
+      h("span.n", {title: t("charts.countTitle")}, this.counts()),
+      actions ? h("span.act", {}, actions) : null);
+  }
+
+  counts() {
+    if (!this.series.length) {
+      return "";
+    }
+    const kinds = this.series.flatMap((s) => (s.nan || []).map(([, kind]) => kind));
+    const word = kinds.every((kind) => kind === "NaN") ? "charts.nan" : "charts.bad";
+    const widest = this.series.reduce((a, b) => (b.m > a.m ? b : a));
+    const approximate = this.series.some((s) => s.approximate) ? [h("span.warn", {}, t("charts.approximate")), " "] : null;
+    return [approximate, kinds.length ? [h("span.bad", {}, t(word, {n: kinds.length})), " "] : null, t("charts.count", {n: widest.n, m: widest.m})];
+  }
+
+  spoken() {
+    return [this.options.title, ...this.series.map((s) => `${s.label || s.metric} ${fmt.value(s.last.at(-1))}`)].join(", ");
+  }
+
+  // -- crosshair, zoom -------------------------------------------------------------------------------------------
+
+  listen(over) {
+    over.addEventListener("mousemove", (event) => this.hoverAt(event.offsetX, event));
+    over.addEventListener("mouseleave", () => this.leave());
+    over.addEventListener("click", () => this.pick());
+  }
+
+  hoverAt(left, event) {
+    const box = this.plot.over.getBoundingClientRect();
+    const wanted = this.plot.posToVal(event ? event.clientX - box.left : left, "x");
+    let best = null;
+    for (const {x} of this.series) {
+      const at = nearest(x, wanted);
+      if (at >= 0 && (best === null || Math.abs(x[at] - wanted) < Math.abs(best - wanted))) {
+        best = x[at];
+      }
+    }
+    this.pointer = event ? event.clientY : box.top + 8;
+    this.options.link.hover(best, this);
+  }
+
+  leave() {
+    hideTip();
+    this.options.link.hover(null, this);
+  }
+
+  pick() {
+    const {link, onPick} = this.options;
+    if (this.dragged) {
+      this.dragged = false;
+      return;
+    }
+    const x = link.pinned !== null && link.hovered === link.pinned ? null : link.hovered;
+    link.pin(x, this);
+    onPick?.(x);
+  }
+
+  selected(plot) {
+    const {left, width} = plot.select;
+    if (width < 4) {
+      return;
+    }
+    const [lo, hi] = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    plot.setSelect({left: 0, top: 0, width: 0, height: 0}, false);
+    this.dragged = true;
+    setTimeout(() => { this.dragged = false; }, 0);
+    this.options.link.zoom(lo, hi, this);
+  }
+
+  linked(what, value, source) {
+    if (what === "zoom") {
+      this.refresh();
+    }
+    this.moveCrosshair(source);
+  }
+
+  moveCrosshair(source) {
+    if (!this.plot) {
+      return;
+    }
+    const {link, x: kind} = this.options;
+    const x = link.hovered ?? link.pinned;
+    const left = x === null ? -1 : this.plot.valToPos(x, "x");
+    const inside = left >= -1 && left <= this.plot.over.clientWidth + 1 && x !== null;
+    this.crosshair.hidden = !inside;
+    if (!inside) {
+      fill(this.spots);
+      return;
+    }
+    this.crosshair.style.transform = `translateX(${left}px)`;
+    this.crosshair.firstChild.textContent = this.axes.x.exact(x);
+    const values = valuesAt(this.series, x, this.reach());
+    this.drawSpots(values);
+    if (source === this && link.hovered !== null) {
+      const box = this.plot.over.getBoundingClientRect();
+      showTip(this.tipTitle(kind, x), values, box.left + left, this.pointer ?? box.top, this.options);
+    }
+  }
+
+  reach() {
+    const [lo, hi] = this.axes.x.range;
+    return ((hi - lo) * REACH) / Math.max(1, this.plot.over.clientWidth);
+  }
+
+  tipTitle(kind, x) {
+    return kind === "step" ? t("charts.atStep", {x: this.axes.x.exact(x)}) : this.axes.x.exact(x);
+  }
+
+  drawSpots(values) {
+    while (this.spots.children.length < values.length) {
+      this.spots.append(h("i"));
+    }
+    while (this.spots.children.length > values.length) {
+      this.spots.lastChild.remove();
+    }
+    values.forEach((row, i) => {
+      const [left, top] = [this.plot.valToPos(row.x, "x"), this.plot.valToPos(row.smooth ?? row.value, "y")];
+      this.spots.children[i].className = `k${row.series.colour || 0}`;
+      this.spots.children[i].style.transform = `translate(${left}px, ${top}px)`;
+    });
+  }
+
+  /** Arrow keys walk the crosshair from point to point; Enter pins it. */
+  keyed(event) {
+    const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    const longest = this.series.reduce((a, b) => (b.x.length > (a?.x.length ?? 0) ? b : a), null);
+    if (event.key === "Enter") {
+      this.pick();
+    } else if (step && longest && this.plot) {
+      const from = this.options.link.hovered ?? this.options.link.pinned ?? longest.x.at(-1);
+      const at = Math.max(0, Math.min(longest.x.length - 1, nearest(longest.x, from) + step * (event.shiftKey ? 10 : 1)));
+      this.pointer = null;
+      this.options.link.hover(longest.x[at], this);
+      event.preventDefault();
+    }
+  }
+
+  /** The picture of the chart with its name and legend, as a canvas. */
+  picture() {
+    const source = this.plot.ctx.canvas;
+    const scale = devicePixelRatio;
+    const canvas = h("canvas", {width: source.width, height: source.height + 26 * scale});
+    const g = canvas.getContext("2d");
+    g.fillStyle = ink("bg");
+    g.fillRect(0, 0, canvas.width, canvas.height);
+    g.drawImage(source, 0, 26 * scale);
+    g.scale(scale, scale);
+    g.font = `600 13px ${getComputedStyle(document.body).fontFamily}`;
+    g.fillStyle = ink("ink");
+    g.fillText(this.options.title, 10, 18);
+    let left = 24 + g.measureText(this.options.title).width;
+    g.font = g.font.replace("600 13px", "12px");
+    for (const s of this.series) {
+      g.fillStyle = ink(s.colour ? `c${s.colour}` : "ink");
+      g.fillRect(left, 12, 12, 3);
+      g.fillText(s.label || s.metric, left + 16, 18);
+      left += 30 + g.measureText(s.label || s.metric).width;
+    }
+    return canvas;
+  }
+
+  destroy() {
+    this.gone = true;
+    alive.delete(this);
+    this.unlink();
+    this.resized.disconnect();
+    clearTimeout(this.timer);
+    this.plot?.destroy();
+    hideTip();
+    fill(this.host);
+  }
+}

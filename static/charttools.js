@@ -1,0 +1,107 @@
+// What stands above charts and in their menus: filter, smoothing, x axis, grouping; what is remembered of them per project.
+
+import {fill, h, icon} from "./dom.js";
+import {splitName, toCsv} from "./series.js";
+import {state} from "./store.js";
+import {prefer} from "./topbar.js";
+import {menu, segmented} from "./widgets.js";
+import {fmt, t} from "./words.js";
+
+const EMPTY = {pinned: [], hidden: [], order: [], logY: [], linearY: []};
+const SETTLE_MS = 150;           // a slider that moves is asked for its value when it rests so long
+
+/** What the reader chose for the charts of a project: {pinned, hidden, order, logY: [ids], smooth, group}. */
+export function chartChoices(project) {
+  return {...EMPTY, ...state.settings?.preferences?.charts?.[project]};
+}
+
+export function chooseCharts(project, values) {
+  const charts = {...state.settings?.preferences?.charts};
+  charts[project] = {...charts[project], ...values};
+  return prefer({charts});
+}
+
+/** Add or remove an id of a list. */
+export const toggled = (list, id) => (list.includes(id) ? list.filter((one) => one !== id) : [...list, id]);
+
+/** Move an id one place on in an order; ids: as they stand now. */
+export function moved(ids, id, by) {
+  const at = ids.indexOf(id);
+  const to = Math.max(0, Math.min(ids.length - 1, at + by));
+  const rest = ids.filter((one) => one !== id);
+  return [...rest.slice(0, to), id, ...rest.slice(to)];
+}
+
+/** Hand `content` to the reader as a file. */
+export function download(name, content) {
+  const address = URL.createObjectURL(content);
+  h("a", {href: address, download: name}).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+const safeName = (title) => title.replace(/[^\p{L}\p{N}._-]+/gu, "_").slice(0, 80) || "chart";
+
+export function savePng(chart) {
+  chart.picture().toBlob((blob) => download(`${safeName(chart.options.title)}.png`, blob));
+}
+
+export function saveCsv(title, series, names) {
+  download(`${safeName(title)}.csv`, new Blob([toCsv(series, names)], {type: "text/csv"}));
+}
+
+/** A slider for the smoothing; changed(value 0…0.99). The mark of the slider is nearly logarithmic: most happens near 1. */
+export function smoothing(value, changed) {
+  const number = h("span.num.w-n", {}, value.toFixed(2));
+  let timer = 0;
+  const slider = h("input.range", {type: "range", min: 0, max: 99, step: 1, value: Math.round(value * 100), id: "smoothing", oninput: () => {
+    number.textContent = (slider.value / 100).toFixed(2);
+    clearTimeout(timer);
+    timer = setTimeout(() => changed(slider.value / 100), SETTLE_MS);
+  }});
+  return h("label.lab.smoothing", {title: t("charts.smoothingTitle")}, h("span.no-m", {}, t("charts.smoothing")), slider, number);
+}
+
+/** Choose what x is: "step", "relative", "wall" or "metric:NAME". */
+export function axisChoice(value, metrics, picked) {
+  const metric = value.startsWith("metric:") ? value.slice(7) : null;
+  const more = h("button", {type: "button", role: "radio", "aria-checked": String(Boolean(metric)), "aria-haspopup": "menu", title: t("charts.xMetricTitle"),
+    onclick: (event) => {
+      event.stopPropagation();
+      menu(more, metrics.slice(0, 300).map((name) => ({label: name, checked: name === metric, run: () => picked(`metric:${name}`)})), {right: true, label: t("charts.xMetric")});
+    }}, metric ? h("bdi.cut.w-m", {}, splitName(metric).last) : t("charts.xMetric"));
+  const group = segmented(t("charts.xAxis"), [["step", t("charts.xStep")], ["relative", t("charts.xRelative")], ["wall", t("charts.xWall")]], value, picked);
+  group.append(more);
+  return group;
+}
+
+export function groupChoice(value, picked) {
+  const words = {last: t("charts.groupLast"), prefix: t("charts.groupPrefix"), one: t("charts.groupOne")};
+  const button = h("button.btn.no-s", {type: "button", "aria-haspopup": "menu", onclick: () => menu(button,
+    Object.entries(words).map(([how, label]) => ({label, checked: how === value, run: () => picked(how)})), {right: true, label: t("charts.group")})},
+    t("charts.groupBy", {how: words[value]}), icon("dn", "dn"));
+  return button;
+}
+
+/** What a zoom says and how it ends; nothing when everything is shown. */
+export function zoomChip(link, kind, behind) {
+  if (!link.shown) {
+    return null;
+  }
+  const word = kind === "wall" ? fmt.seconds : kind === "relative" ? fmt.duration : (x) => fmt.value(x > 1000 ? Math.round(x) : x);
+  return h("span.zoomed", {}, behind ? h("button.btn.new", {type: "button", onclick: () => link.reset()}, t("charts.newPoints"), icon("rt")) : null,
+    h("button.btn", {type: "button", title: t("charts.zoomReset"), onclick: () => link.reset()},
+      h("span.num", {}, `${word(link.shown.lo)} – ${word(link.shown.hi)}`), icon("x")));
+}
+
+/** The menu of hidden charts, or nothing. */
+export function hiddenChoice(hidden, show) {
+  if (!hidden.length) {
+    return null;
+  }
+  const button = h("button.btn.bare.m2", {type: "button", "aria-haspopup": "menu", onclick: () => menu(button,
+    hidden.map((id) => ({label: id.slice(id.indexOf(":") + 1), icon: "eye", run: () => show(id)})), {right: true})}, icon("eyeoff"), t("charts.hidden", {n: hidden.length}));
+  return button;
+}
+
+/** Mark the words that keep a place while curves are on their way. */
+export const waiting = () => fill(h("div.charts", {"aria-hidden": "true"}), Array.from({length: 6}, () => h("figure.chart", {}, h("header", {}, h("span.bone.w3")))));

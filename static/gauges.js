@@ -1,0 +1,85 @@
+// What a machine is doing: figures of GPUs, CPU and memory, and how its curves are named and joined in charts.
+
+import {h, own, svg} from "./dom.js";
+import {fmt, t} from "./words.js";
+
+const WIDTH = 48;
+const HEIGHT = 16;
+
+/** A small area from 0 to `full`: the level says as much as the course. */
+function course(series, full) {
+  const node = svg("svg.course", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true"});
+  if (series?.x.length > 1 && full > 0) {
+    const [lo, hi] = [series.x[0], series.x.at(-1)];
+    const points = series.x.map((x, i) => `${(((x - lo) / (hi - lo || 1)) * WIDTH).toFixed(1)} ${(HEIGHT - Math.max(0, Math.min(1, series.last[i] / full)) * (HEIGHT - 1)).toFixed(1)}`);
+    node.append(svg("path.area", {d: `M0 ${HEIGHT}L${points.join("L")}L${WIDTH} ${HEIGHT}Z`}), svg("path.edge", {d: `M${points.join("L")}`}));
+  }
+  return node;
+}
+
+const percent = (value) => [fmt.int(value), h("span.u", {}, "%")];
+const size = (bytes) => {
+  const [figure, unit] = fmt.size(bytes);
+  return [figure.replace(/\.0$/, ""), h("span.u", {}, unit)];
+};
+const ofTotal = ([used, total]) => [size(used), h("span.m3", {}, " / "), size(total)];
+
+function gpuRows(gpu, several) {
+  const n = several ? ` ${gpu.i}` : "";
+  const heat = [gpu.temp == null ? null : [fmt.int(gpu.temp), h("span.u", {}, "°C")], gpu.power == null ? null : [" ", fmt.int(gpu.power), h("span.u", {}, "W")]];
+  return [
+    gpu.util == null ? null : {label: t("sys.gpuUtil", {n}), title: gpu.name, curve: `gpu${gpu.i}.util`, full: 100, value: percent(gpu.util)},
+    gpu.mem == null ? null : {label: t("sys.gpuMem", {n}), title: gpu.name, curve: `gpu${gpu.i}.mem`, full: gpu.mem[1], value: ofTotal(gpu.mem)},
+    gpu.temp == null && gpu.power == null ? null : {label: t("sys.gpuHeat", {n}), title: gpu.name, curve: `gpu${gpu.i}.temp`, full: 100, value: heat},
+  ];
+}
+
+/** Rows of figures for the last sample: [{label, title, curve: metric name, full, value: nodes}]. */
+export function figures(now) {
+  const gpus = now?.gpu || [];
+  return [
+    ...gpus.flatMap((gpu) => gpuRows(gpu, gpus.length > 1)),
+    now?.cpu == null ? null : {label: t("sys.cpu"), curve: "cpu", full: 100, value: percent(now.cpu)},
+    now?.mem == null ? null : {label: t("sys.mem"), curve: "mem", full: now.mem[1], value: ofTotal(now.mem)},
+    now?.disk == null ? null : {label: t("sys.disk"), curve: "disk", full: now.disk[1], value: [size(now.disk[0]), h("span.m3", {}, " / "), size(now.disk[1])]},
+  ].filter(Boolean);
+}
+
+/** The figures as rows with their course; series: of GET /api/system. */
+export function gauges({now, series}) {
+  const curves = new Map(series.map((one) => [one.metric, one]));
+  return figures(now).map(({label, title, curve, full, value}) =>
+    h("div", {title: title || null}, h("span.g.cut", {}, label), course(curves.get(curve), full), h("span.num", {}, value)));
+}
+
+/** The figures in one line, for narrow windows. */
+export function gaugeLine(now) {
+  const gpus = now?.gpu || [];
+  const wanted = figures(now).filter(({curve}) => /^(gpu\d+\.(util|mem)|cpu|mem)$/.test(curve)).slice(0, gpus.length > 2 ? 4 : 6);
+  return wanted.map(({label, value}) => h("span.rowf.one", {}, h("span.m3", {}, label), h("span", {}, value)));
+}
+
+const KINDS = [["util", "sys.chartUtil"], ["mem", "sys.chartGpuMem"], ["temp", "sys.chartTemp"], ["power", "sys.chartPower"]];
+
+/** System curves in charts: all GPUs share one for each quantity; then CPU, memory, disk, whatever else there is. */
+export function systemGroups(names) {
+  const groups = KINDS.map(([what, title]) => ({id: `system:${what}`, title: t(title), metrics: names.filter((name) => name.startsWith("gpu") && name.endsWith(`.${what}`))}));
+  const taken = new Set(groups.flatMap(({metrics}) => metrics));
+  const words = {cpu: "sys.chartCpu", mem: "sys.chartMem", disk: "sys.chartDisk"};
+  const rest = names.filter((name) => !taken.has(name)).map((name) => ({id: `system:${name}`, title: name in words ? t(words[name]) : name, metrics: [name]}));
+  return [...groups, ...rest].filter(({metrics}) => metrics.length);
+}
+
+/** A system curve in the unit people read: bytes as GB. */
+export function readable(series) {
+  if (!/(^|\.)(mem|disk)$/.test(series.metric)) {
+    return series;
+  }
+  const scaled = (values) => values?.map((value) => value / 1e9);
+  return {...series, last: scaled(series.last), min: scaled(series.min), max: scaled(series.max)};
+}
+
+export const systemLabel = (metric) => (metric.startsWith("gpu") ? `GPU ${metric.slice(3).split(".")[0]}` : metric);
+
+/** Age of the sample, in words. */
+export const sampleAge = (now) => (now?.ts ? own(t("run.ago", {age: fmt.age(Math.max(0, Date.now() / 1000 - now.ts))})) : "");

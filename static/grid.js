@@ -1,0 +1,147 @@
+// A scrolled grid of charts: each is made when it comes near the view and dropped when it is far, its place stays.
+
+import {Chart} from "./charts.js";
+import {fill, h, icon} from "./dom.js";
+import {menu} from "./widgets.js";
+import {t} from "./words.js";
+
+const NEAR = "400px 0px";        // of the visible part: charts within are alive
+
+export class Grid {
+  /**
+   * hooks: {options(group) -> options of a Chart, wanted(groups): these came near and need their curves,
+   *         items(group, chart) -> entries of its menu}
+   */
+  constructor(hooks, label) {
+    this.hooks = hooks;
+    this.cells = new Map();      // group id -> {group, figure, chart, near, series}
+    this.node = h("div.charts");
+    this.scroll = h("div.scroll.chartscroll", {tabindex: "-1", "aria-label": label, role: "region"}, this.node);
+    this.watch = new IntersectionObserver((entries) => this.seen(entries), {root: this.scroll, rootMargin: NEAR});
+  }
+
+  /** Show these groups in this order; charts that stay are kept as they are. */
+  setGroups(groups) {
+    const gone = new Set(this.cells.keys());
+    const figures = groups.map((group) => {
+      gone.delete(group.id);
+      const cell = this.cells.get(group.id) || this.add(group);
+      const changed = cell.group.metrics.join("\n") !== group.metrics.join("\n");
+      cell.group = group;
+      if (changed && cell.near) {
+        this.hooks.wanted([group]);
+      }
+      return cell.figure;
+    });
+    gone.forEach((id) => this.drop(id));
+    if (figures.length !== this.node.children.length || figures.some((figure, at) => this.node.children[at] !== figure)) {
+      fill(this.node, figures);
+    }
+  }
+
+  add(group) {
+    const cell = {group, figure: h("figure.chart", {data: {chart: group.title, id: group.id}}), chart: null, near: false, series: []};
+    cell.figure.addEventListener("keydown", (event) => this.keyed(event, cell));
+    this.cells.set(group.id, cell);
+    this.watch.observe(cell.figure);
+    return cell;
+  }
+
+  drop(id) {
+    const cell = this.cells.get(id);
+    this.watch.unobserve(cell.figure);
+    cell.chart?.destroy();
+    this.cells.delete(id);
+  }
+
+  seen(entries) {
+    const came = [];
+    for (const {target, isIntersecting} of entries) {
+      const cell = this.cells.get(target.dataset.id);
+      if (!cell || cell.near === isIntersecting) {
+        continue;
+      }
+      cell.near = isIntersecting;
+      if (isIntersecting) {
+        this.wake(cell);
+        came.push(cell.group);
+      } else if (!cell.figure.classList.contains("full")) {
+        cell.chart.destroy();
+        cell.chart = null;
+      }
+    }
+    if (came.length) {
+      this.hooks.wanted(came);
+    }
+  }
+
+  wake(cell) {
+    cell.chart = new Chart(cell.figure, {...this.hooks.options(cell.group), actions: this.actions(cell)});
+    if (cell.series.length) {
+      cell.chart.setData(cell.series);
+    }
+  }
+
+  actions(cell) {
+    const more = h("button.btn.bare", {type: "button", title: t("charts.menu"), "aria-label": t("charts.menu"), "aria-haspopup": "menu",
+      onclick: () => menu(more, this.hooks.items(cell.group, cell.chart), {right: true, label: t("charts.menu")})}, icon("more"));
+    return [h("button.btn.bare", {type: "button", title: t("charts.full"), "aria-label": t("charts.full"), onclick: () => this.full(cell)}, icon("full")), more];
+  }
+
+  keyed(event, cell) {
+    if (event.key === "Escape" && cell.figure.classList.contains("full")) {
+      this.full(cell, false);
+      event.stopPropagation();
+    }
+  }
+
+  /** One chart over the whole page, or back. */
+  full(cell, on = !cell.figure.classList.contains("full")) {
+    cell.figure.classList.toggle("full", on);
+    cell.figure.querySelector(".plot")?.focus({preventScroll: true});
+  }
+
+  /** The key "f": the chart under the pointer or with the focus, else the one that is full. */
+  toggleFull() {
+    const cells = [...this.cells.values()];
+    const cell = cells.find(({figure}) => figure.classList.contains("full")) || cells.find(({figure}) => figure.matches(":hover, :focus-within"));
+    if (cell) {
+      this.full(cell);
+    }
+  }
+
+  leaveFull() {
+    const cell = [...this.cells.values()].find(({figure}) => figure.classList.contains("full"));
+    if (cell) {
+      this.full(cell, false);
+    }
+    return Boolean(cell);
+  }
+
+  near() {
+    return [...this.cells.values()].filter((cell) => cell.near).map((cell) => cell.group);
+  }
+
+  set(id, series) {
+    const cell = this.cells.get(id);
+    if (cell) {
+      cell.series = series;
+      cell.chart?.setData(series);
+    }
+  }
+
+  /** Hand the present options to every living chart. */
+  refresh() {
+    for (const cell of this.cells.values()) {
+      cell.chart?.set(this.hooks.options(cell.group));
+    }
+  }
+
+  destroy() {
+    this.watch.disconnect();
+    for (const id of [...this.cells.keys()]) {
+      this.cells.get(id).chart?.destroy();
+    }
+    this.cells.clear();
+  }
+}

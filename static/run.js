@@ -1,0 +1,327 @@
+// The page of one run: head, tabs, charts with the log below them, the rail. Each part draws itself; this file tells them what is new.
+
+import * as api from "./api.js";
+import {change, go, query, runHref} from "./address.js";
+import {fill, h, typing} from "./dom.js";
+import {LogPanel} from "./logs.js";
+import {Rail} from "./rail.js";
+import {RunCharts} from "./runcharts.js";
+import {ConfigPart, FilesPart, noRun} from "./runfacts.js";
+import {RunHead} from "./runhead.js";
+import {gaugeLine} from "./gauges.js";
+import {recall, remember, state} from "./store.js";
+import {SystemPart} from "./system.js";
+import {waiting} from "./charttools.js";
+import {bones} from "./widgets.js";
+import {t} from "./words.js";
+
+const TABS = ["charts", "logs", "system", "config", "files"];
+const HEAD_MS = 1000;            // the head is asked for once a second at most, however fast the points come
+const SYSTEM_MS = 5000;
+const DRAW_MS = 250;             // curves and lines: four times a second at most
+const DRAWER = {least: 80, usual: 182};
+
+class RunPage {
+  constructor(root, key) {
+    this.root = root;
+    this.key = key;
+    this.alive = true;
+    this.asked = {};             // when each part last asked, ms
+    this.tab = TABS.includes(query().tab) ? query().tab : "charts";
+    this.root.className = "run";
+    this.loading();
+    this.keyed = (event) => this.pressed(event);
+    document.addEventListener("keydown", this.keyed);
+    this.load();
+  }
+
+  loading() {
+    fill(this.root, h("div.rh.wait", {}, h("div.l1", {}, bones(1, ["220px"])), h("div.facts", {}, bones(5, ["90px", "140px", "80px"]))),
+      h("div.tools", {}, this.tabs()), h("div.work", {}, h("div.left.no-log", {}, h("div.chartpart", {}, h("div.chartscroll", {}, waiting()))), h("aside.rail")));
+  }
+
+  async load() {
+    try {
+      const row = await api.get(api.runPath(this.key));
+      if (this.alive) {
+        this.start(row);
+      }
+    } catch (error) {
+      if (this.alive) {
+        fill(this.root, noRun(error));
+      }
+    }
+  }
+
+  start(row) {
+    this.key = row.key;
+    this.head = new RunHead((answer) => this.saved(answer));
+    this.charts = new RunCharts(row.key, query(), () => null);
+    this.logs = new LogPanel({key: row.key, link: this.charts.link, fold: true, toggled: () => this.fold()});
+    this.rail = new Rail((tab) => this.open(tab));
+    this.system = new SystemPart(row.key);
+    this.config = new ConfigPart();
+    this.files = new FilesPart(row.key);
+    this.tools = h("div.tools");
+    this.line = h("div.gaugeline");
+    this.work = h("div.work");
+    this.left = h("div.left");
+    this.grip = h("div.grip", {role: "separator", tabindex: "0", "aria-orientation": "horizontal", "aria-label": t("logs.grip"), onpointerdown: (event) => this.drag(event), onkeydown: (event) => this.nudge(event)});
+    fill(this.root, this.head.node, this.line, this.tools, this.work);
+    this.show(row);
+    this.drawTab();
+    this.renewSystem().catch(quiet);
+  }
+
+  /** Hand a new answer of the viewer to every part. */
+  show(row) {
+    this.row = row;
+    document.title = `${row.name} · Runicorn`;
+    this.head.show(row);
+    this.charts.setRun(row);
+    this.rail.show(row);
+    this.config.show(row);
+    this.files.show(row);
+  }
+
+  async saved(answer) {
+    this.show(answer ? {...this.row, ...answer} : await api.get(api.runPath(this.key)));
+  }
+
+  // -- tabs ------------------------------------------------------------------------------------------------------
+
+  tabs() {
+    const count = this.row ? {charts: this.charts.groups?.length, files: null}[this.tab === "charts" ? "charts" : ""] : null;
+    return h("nav.tabs", {"aria-label": t("run.tabs")}, TABS.map((tab) => h("a", {
+      href: runHref(this.key, {...query(), tab: tab === "charts" ? null : tab}), "aria-current": tab === this.tab ? "page" : null,
+      onclick: (event) => this.tabClicked(event, tab)}, t(`run.tab.${tab}`), tab === "charts" && count ? h("span.m3", {}, String(count)) : null)));
+  }
+
+  tabClicked(event, tab) {
+    if (!event.ctrlKey && !event.metaKey && !event.shiftKey) {
+      event.preventDefault();
+      this.open(tab);
+    }
+  }
+
+  open(tab) {
+    this.tab = tab;
+    change({tab: tab === "charts" ? null : tab}, {push: true});
+    this.drawTab();
+  }
+
+  drawTab() {
+    const part = {charts: this.charts, system: this.system, config: this.config, files: this.files}[this.tab];
+    fill(this.tools, this.tabs(), h("span.grow"), part?.tools || null);
+    this.root.dataset.tab = this.tab;
+    if (this.tab === "charts") {
+      fill(this.left, this.charts.node, this.grip, this.logs.node);
+      fill(this.work, this.left, this.rail.node);
+      this.setDrawer();
+    } else {
+      fill(this.left, this.tab === "logs" ? this.logs.node : part.node);
+      this.left.className = "left whole";
+      this.left.style.gridTemplateRows = "";
+      fill(this.work, this.left, this.tab === "logs" ? this.rail.node : null);
+    }
+    this.renewTab().catch(quiet);
+  }
+
+  async renewTab() {
+    if (this.tab === "logs" || (this.tab === "charts" && !this.folded)) {
+      const again = this.logs.opened;
+      await this.logs.renew();
+      if (again && this.logs.following) {
+        this.logs.bottom();
+      }
+    } else if (this.tab === "system") {
+      await this.system.renew();
+    } else if (this.tab === "files") {
+      await this.files.renew();
+    }
+  }
+
+  // -- the drawer of the log -------------------------------------------------------------------------------------
+
+  get folded() {
+    return recall("drawer.folded", false);
+  }
+
+  fold() {
+    remember("drawer.folded", !this.folded);
+    this.setDrawer();
+    this.renewTab().catch(quiet);
+  }
+
+  setDrawer(height = recall("drawer", DRAWER.usual)) {
+    const most = Math.max(DRAWER.least, (this.left.clientHeight || 600) - 160);
+    const tall = Math.max(DRAWER.least, Math.min(height, most));
+    this.left.className = this.folded ? "left folded" : "left";
+    this.left.style.gridTemplateRows = this.folded ? "" : `minmax(0, 1fr) 5px ${tall}px`;
+    return tall;
+  }
+
+  drag(event) {
+    const bottom = this.left.getBoundingClientRect().bottom;
+    const move = (moved) => remember("drawer", this.setDrawer(bottom - moved.clientY));
+    this.grip.setPointerCapture(event.pointerId);
+    this.grip.addEventListener("pointermove", move);
+    this.grip.addEventListener("pointerup", () => this.grip.removeEventListener("pointermove", move), {once: true});
+  }
+
+  nudge(event) {
+    const by = {ArrowUp: 32, ArrowDown: -32}[event.key];
+    if (by) {
+      event.preventDefault();
+      remember("drawer", this.setDrawer(recall("drawer", DRAWER.usual) + by));
+    }
+  }
+
+  // -- news ------------------------------------------------------------------------------------------------------
+
+  topics() {
+    return ["runs", `run:${this.key}`];
+  }
+
+  due(what, every) {
+    const now = performance.now();
+    if (now - (this.asked[what] ?? -Infinity) < every) {
+      return false;
+    }
+    this.asked[what] = now;
+    return true;
+  }
+
+  /** What is not due now is asked for when it is, so that the last news is never left out. */
+  later(what, every, work) {
+    if (this.due(what, every)) {
+      return work();
+    }
+    this.timers ??= {};
+    this.timers[what] ??= setTimeout(() => {
+      this.timers[what] = null;
+      if (this.alive && this.due(what, 0)) {
+        work().catch(quiet);
+      }
+    }, every - (performance.now() - this.asked[what]));
+    return null;
+  }
+
+  async update(changed) {
+    if (!this.row) {
+      if (changed === null && !this.head) {
+        await this.load();
+      }
+      return;
+    }
+    const grown = changed === null || changed.has(`run:${this.key}`);
+    if (grown || changed.has("runs")) {
+      this.later("head", HEAD_MS, () => this.renewHead());
+    }
+    if (grown) {
+      this.later("system", SYSTEM_MS, () => this.renewSystem());
+      await this.later("curves", DRAW_MS, () => this.renewGrown());
+    }
+  }
+
+  async renewGrown() {
+    const wanted = [this.tab === "charts" ? this.charts.renew() : null, ["charts", "logs", "files"].includes(this.tab) ? this.renewTab() : null];
+    await Promise.all(wanted);
+  }
+
+  async renewHead() {
+    const row = await api.get(api.runPath(this.key));
+    if (this.alive) {
+      this.show(row);
+    }
+  }
+
+  async renewSystem() {
+    const answer = await api.get("/api/system", {run: this.key, buckets: 120});
+    if (!this.alive) {
+      return;
+    }
+    this.rail.showSystem(answer);
+    fill(this.line, gaugeLine(answer.now));
+    if (this.tab === "system") {
+      await this.system.renew();
+    }
+  }
+
+  /** Back, forward, or a link of our own changed the address. */
+  addressed() {
+    const wanted = TABS.includes(query().tab) ? query().tab : "charts";
+    if (this.row && wanted !== this.tab) {
+      this.tab = wanted;
+      this.drawTab();
+    }
+  }
+
+  // -- keys ------------------------------------------------------------------------------------------------------
+
+  pressed(event) {
+    if (!this.row || typing(event) || event.defaultPrevented) {
+      return;
+    }
+    const grid = this.tab === "system" ? this.system.grid : this.charts.grid;
+    const does = {
+      f: () => grid.toggleFull(),
+      l: () => this.tab === "charts" && this.charts.toggleLog(),
+      s: () => document.getElementById("smoothing")?.focus(),
+      e: () => this.head.edit("tags"),
+      "/": () => (this.tab === "charts" ? this.charts.filter : this.tab === "config" ? this.config.filter : this.logs.search.field).focus(),
+      "[": () => this.neighbour(-1),
+      "]": () => this.neighbour(1),
+      Escape: () => this.back(grid),
+    }[event.key];
+    if (does) {
+      event.preventDefault();
+      does();
+    }
+  }
+
+  back(grid) {
+    const {link} = this.charts;
+    if (grid.leaveFull()) {
+      return;
+    }
+    if (link.pinned !== null) {
+      link.pin(null);
+    } else if (link.shown) {
+      link.reset();
+    } else {
+      go("/");
+    }
+  }
+
+  /** The run before or after this one, as the list would show the runs of this project. */
+  async neighbour(by) {
+    const {runs} = await api.get("/api/runs", {project: this.row.project, sort: "-started", limit: 500});
+    const at = runs.findIndex(({key}) => key === this.key);
+    const next = runs[at + by];
+    if (at >= 0 && next) {
+      go(runHref(next.key, {tab: this.tab === "charts" ? null : this.tab}));
+    }
+  }
+
+  unmount() {
+    this.alive = false;
+    document.removeEventListener("keydown", this.keyed);
+    Object.values(this.timers || {}).forEach(clearTimeout);
+    for (const part of [this.head, this.charts, this.logs, this.system]) {
+      part?.destroy();
+    }
+    document.title = "Runicorn";
+  }
+}
+
+/** The viewer is away or the answer was overtaken: what is shown stays, the bar says so. */
+function quiet(error) {
+  if (error.name !== "AbortError" && !state.down && error.code !== "unreachable") {
+    console.info(`runicorn: ${error.message}`);
+  }
+}
+
+export function mount(root, {key}) {
+  return new RunPage(root, key);
+}

@@ -1,0 +1,294 @@
+// The charts of one run: its metrics in groups, what the reader chose for them, their curves kept up to date.
+
+import * as api from "./api.js";
+import {change} from "./address.js";
+import {axisChoice, chartChoices, chooseCharts, groupChoice, hiddenChoice, moved, saveCsv, savePng, smoothing, toggled, zoomChip} from "./charttools.js";
+import {Feed} from "./feed.js";
+import {fill, h, icon} from "./dom.js";
+import {Grid} from "./grid.js";
+import {Link} from "./link.js";
+import {arrange, groupMetrics, matcher, pointWeight, shortLabel, splitName} from "./series.js";
+import {colourOf, stroke} from "./store.js";
+import {empty} from "./widgets.js";
+import {t} from "./words.js";
+
+const ALIVE = ["running", "stalled", "checking"];
+const SMOOTH = 0.8;
+const REFETCH_MS = 120;          // a slider or a drag that goes on is waited for
+
+export class RunCharts {
+  /** key: of the run; query: what the address says; picked(x): a chart was clicked. */
+  constructor(key, query, picked) {
+    this.key = key;
+    this.picked = picked;
+    this.link = new Link();
+    this.feed = new Feed((values, signal) => api.get("/api/series", values, signal));
+    this.grid = new Grid({options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)}, t("run.charts"));
+    this.node = h("div.chartpart", {}, this.grid.scroll);
+    this.tools = h("div.rowf.charttools");
+    this.chosen = {x: query.x || "step", filter: query.metrics || "", smooth: Number(query.smooth) || null, group: query.group || null, rank: Number(query.rank) || 0};
+    this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
+    this.metrics = [];
+  }
+
+  // -- what is shown ---------------------------------------------------------------------------------------------
+
+  get choices() {
+    return chartChoices(this.row.project);
+  }
+
+  get smooth() {
+    return this.chosen.smooth ?? this.choices.smooth ?? SMOOTH;
+  }
+
+  get grouping() {
+    return this.chosen.group ?? this.choices.group ?? "last";
+  }
+
+  /** Take over the run as GET /api/runs/<key> tells it. */
+  setRun(row) {
+    const first = !this.row;
+    const attempts = row.attempts?.length || 1;
+    if (this.attempts && attempts !== this.attempts) {
+      this.feed.forget();
+    }
+    this.attempts = attempts;
+    this.row = row;
+    if (this.how.smooth !== this.feed.how.smooth || first) {
+      this.feed.set(this.how);
+    }
+    const names = row.metrics.map(({name}) => name);
+    if (first || names.join("\n") !== this.metrics.join("\n")) {
+      this.metrics = names;
+      this.drawTools();
+      this.arrange();
+    }
+  }
+
+  arrange() {
+    const accepts = matcher(this.chosen.filter);
+    const shown = accepts ? this.metrics.filter(accepts) : this.metrics;
+    this.groups = arrange(groupMetrics(shown, this.grouping), this.choices);
+    this.grid.setGroups(this.groups);
+    fill(this.node, this.groups.length ? this.grid.scroll : this.nothing());
+  }
+
+  nothing() {
+    if (this.metrics.length) {
+      return empty(t("charts.noneMatch"), h("p", {}, h("button.btn", {type: "button", onclick: () => this.setFilter("")}, t("charts.clearFilter"))));
+    }
+    return empty(t("charts.noMetrics"), h("p", {}, t("charts.noMetricsHow")), h("pre", {}, 'run.log({"loss": loss}, step=step)'));
+  }
+
+  marks() {
+    return (this.row.attempts || []).filter(({n, from_step: from}) => n > 1 && from != null).map(({n, from_step: from}) => ({x: from, label: t("charts.attempt", {n})}));
+  }
+
+  /** What the viewer is asked for: the smoothing is meant for what is seen, whatever the number of points. */
+  get how() {
+    const most = Math.max(1, ...this.row.metrics.map(({points}) => points || 0));
+    return {x: this.chosen.x, smooth: pointWeight(this.smooth, most), rank: this.chosen.rank};
+  }
+
+  logged(group) {
+    const {logY, linearY} = this.choices;
+    return logY.includes(group.id) || (!linearY.includes(group.id) && /(^|[/_])(grad_?norm|perplexity|ppl)$/i.test(group.title));
+  }
+
+  options(group) {
+    const kind = this.chosen.x.startsWith("metric:") ? "metric" : this.chosen.x;
+    const {prefix, last} = splitName(group.title);
+    const alone = this.grouping === "one";
+    return {title: alone ? last : group.title, sub: alone ? prefix : "", link: this.link, x: kind, logY: this.logged(group), logX: Boolean(this.choices.logX),
+      marks: this.marks(), pinned: this.choices.pinned.includes(group.id), onPick: this.picked};
+  }
+
+  /** The curves of a group as they are drawn: the first in the run's colour, its companion in ink, further ones in other colours. */
+  dressed(group) {
+    const own = stroke(colourOf(this.key)).colour;
+    const others = [0, ...[1, 2, 3, 4, 5, 6, 7, 8].filter((one) => one !== own)];
+    return group.metrics.map((metric, at) => {
+      const series = this.feed.get(this.key, metric);
+      return series && {...series, label: shortLabel(metric, group.title, this.grouping), colour: at ? others[(at - 1) % others.length] : own,
+        dash: at > 8 ? [6, 4] : []};
+    }).filter((series) => series && (series.x.length || series.nan?.length));
+  }
+
+  // -- fetching --------------------------------------------------------------------------------------------------
+
+  pairs(groups) {
+    return groups.flatMap(({metrics}) => metrics.map((metric) => [this.key, metric]));
+  }
+
+  show(groups) {
+    groups.forEach((group) => this.grid.set(group.id, this.dressed(group)));
+  }
+
+  async want(groups) {
+    await this.feed.want(this.pairs(groups)).catch(quiet);
+    this.show(groups);
+  }
+
+  /** The run has news: fetch what is new of the charts in view. A zoom that left the newest points out only learns that there are some. */
+  async renew() {
+    if (this.link.shown && !this.edge) {
+      this.behind = ALIVE.includes(this.row.state);
+      this.drawZoom();
+      return;
+    }
+    const groups = this.grid.near();
+    const before = this.newest();
+    await this.feed.renew(this.pairs(groups)).catch(quiet);
+    if (this.link.follow(before, this.newest())) {
+      this.feed.shown = this.stretch();
+      this.drawZoom();
+    }
+    this.show(groups);
+  }
+
+  newest() {
+    return Math.max(-Infinity, ...this.pairs(this.grid.near()).map(([run, metric]) => this.feed.get(run, metric)?.x_max ?? -Infinity));
+  }
+
+  refetch() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.feed.set(this.how, this.stretch());
+      this.want(this.grid.near());
+    }, REFETCH_MS);
+  }
+
+  /** What to fetch of a zoom: open to the right where the newest points are in view. */
+  stretch() {
+    return this.link.shown && {lo: this.link.shown.lo, hi: this.edge ? null : this.link.shown.hi};
+  }
+
+  zoomed() {
+    this.behind = false;
+    this.edge = Boolean(this.link.shown) && this.link.shown.hi >= this.newest();
+    this.drawZoom();
+    this.refetch();
+  }
+
+  // -- the reader chooses ----------------------------------------------------------------------------------------
+
+  drawTools() {
+    const filter = h("input.inp", {placeholder: t("charts.filter"), value: this.chosen.filter, spellcheck: "false", "aria-label": t("charts.filter"),
+      oninput: () => this.setFilter(filter.value)});
+    this.filter = filter;
+    this.zoomPlace = h("span.rowf");
+    this.hiddenPlace = h("span.rowf");
+    fill(this.tools, this.hiddenPlace, this.zoomPlace, h("span.find.w-f", {}, icon("find"), filter),
+      smoothing(this.smooth, (smooth) => this.setSmooth(smooth)), axisChoice(this.chosen.x, this.metrics, (x) => this.setAxis(x)),
+      groupChoice(this.grouping, (group) => this.setGrouping(group)), this.rankChoice());
+    this.drawHidden();
+    this.drawZoom();
+  }
+
+  rankChoice() {
+    if (!(this.row.ranks?.length > 1)) {
+      return null;
+    }
+    const select = h("select.inp.w-k", {"aria-label": t("run.rank"), onchange: () => {
+      this.chosen.rank = Number(select.value);
+      change({rank: this.chosen.rank || null});
+      this.refetch();
+    }}, this.row.ranks.map((rank) => h("option", {value: rank}, t("run.rankN", {n: rank}))));
+    select.value = this.chosen.rank;
+    return select;
+  }
+
+  drawZoom() {
+    fill(this.zoomPlace, zoomChip(this.link, this.chosen.x, this.behind));
+  }
+
+  drawHidden() {
+    fill(this.hiddenPlace, hiddenChoice(this.choices.hidden, (id) => this.choose({hidden: toggled(this.choices.hidden, id)})));
+  }
+
+  setFilter(filter) {
+    this.chosen.filter = filter;
+    this.filter.value = filter;
+    change({metrics: filter || null});
+    this.arrange();
+  }
+
+  setSmooth(smooth) {
+    this.chosen.smooth = smooth;
+    change({smooth});
+    chooseCharts(this.row.project, {smooth});
+    this.refetch();
+  }
+
+  setAxis(x) {
+    this.chosen.x = x;
+    change({x: x === "step" ? null : x});
+    this.link.shown = null;
+    this.link.pin(null);
+    this.feed.held.clear();
+    this.show(this.grid.near());
+    this.grid.refresh();
+    this.drawTools();
+    this.refetch();
+  }
+
+  setGrouping(group) {
+    this.chosen.group = group;
+    change({group: group === "last" ? null : group});
+    chooseCharts(this.row.project, {group});
+    this.drawTools();
+    this.arrange();
+  }
+
+  choose(values) {
+    chooseCharts(this.row.project, values);
+    this.drawHidden();
+    this.arrange();
+    this.grid.refresh();
+  }
+
+  /** The menu of one chart. */
+  items(group, chart) {
+    const {pinned, hidden, logX, logY, linearY} = this.choices;
+    const log = this.logged(group);
+    const ids = this.groups.map(({id}) => id);
+    const toggleLog = () => this.choose(log ? {logY: logY.filter((id) => id !== group.id), linearY: [...linearY, group.id]} : {logY: [...logY, group.id], linearY: linearY.filter((id) => id !== group.id)});
+    return [
+      {label: t("charts.logY"), checked: log, run: toggleLog},
+      {label: t("charts.logX"), checked: Boolean(logX), run: () => this.choose({logX: !logX})}, null,
+      {label: t(pinned.includes(group.id) ? "charts.unpin" : "charts.pin"), icon: "pin", run: () => this.choose({pinned: toggled(pinned, group.id)})},
+      {label: t("charts.earlier"), icon: "up", run: () => this.choose({order: moved(ids, group.id, -1)})},
+      {label: t("charts.later"), icon: "down", run: () => this.choose({order: moved(ids, group.id, 1)})},
+      {label: t("charts.hide"), icon: "eyeoff", run: () => this.choose({hidden: [...hidden, group.id]})}, null,
+      {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
+      {label: t("charts.csv"), icon: "save", run: () => this.csv(group)},
+    ];
+  }
+
+  async csv(group) {
+    const answer = await api.get("/api/series", {run: this.key, metric: group.metrics, x: this.chosen.x, from: this.link.shown?.lo, to: this.link.shown?.hi, buckets: 100000});
+    saveCsv(group.title, answer.series);
+  }
+
+  /** The keys "l" and "s": log axis of the chart under the pointer, smoothing slider. */
+  toggleLog() {
+    const cell = [...this.grid.cells.values()].find(({figure}) => figure.matches(":hover, :focus-within"));
+    if (cell) {
+      this.items(cell.group, cell.chart)[0].run();
+    }
+  }
+
+  destroy() {
+    clearTimeout(this.timer);
+    this.unlink();
+    this.feed.stop();
+    this.grid.destroy();
+  }
+}
+
+/** A fetch that was overtaken by another is no failure. */
+function quiet(error) {
+  if (error.name !== "AbortError" && error.code !== "unreachable") {
+    throw error;
+  }
+}

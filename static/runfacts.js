@@ -1,0 +1,117 @@
+// The Config and Files tabs of a run: everything it was started with, everything that lies in its folder.
+
+import * as api from "./api.js";
+import {copy, fill, h, icon, own} from "./dom.js";
+import {flatten} from "./rail.js";
+import {matcher} from "./series.js";
+import {bytes, empty, reasonText} from "./widgets.js";
+import {fmt, t} from "./words.js";
+
+const IMAGE = /\.(png|jpe?g|gif|webp)$/i;
+
+function table(title, rows, more = null) {
+  if (!rows.length) {
+    return null;
+  }
+  return h("section", {}, h("h2", {}, title, h("span.m3", {}, fmt.int(rows.length)), h("span.grow"), more),
+    h("table.facts-table", {}, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", {scope: "row"}, own(name)), h("td", {class: value === "NaN" ? "bad" : ""}, own(fmt.given(value))))))));
+}
+
+function copyJson(values) {
+  const button = h("button.link.small", {type: "button", onclick: async () => fill(button, t(await copy(JSON.stringify(values, null, 2)) ? "common.copied" : "common.notCopied"))}, t("run.copyJson"));
+  return button;
+}
+
+export class ConfigPart {
+  constructor() {
+    this.body = h("div.factsbody");
+    this.filter = h("input.inp", {placeholder: t("run.filterKeys"), "aria-label": t("run.filterKeys"), spellcheck: "false", oninput: () => this.draw()});
+    this.tools = h("div.rowf", {}, h("span.find.w-f", {}, icon("find"), this.filter));
+    this.node = h("div.scroll.factspart", {tabindex: "0"}, this.body);
+  }
+
+  show(row) {
+    const drawn = JSON.stringify([row.config, row.meta, row.summary, row.status]);
+    this.row = row;
+    if (drawn !== this.drawn) {
+      this.drawn = drawn;
+      this.draw();
+    }
+  }
+
+  draw() {
+    const {config, meta, summary, status} = this.row;
+    const accepts = matcher(this.filter.value) || (() => true);
+    const some = (values, without = []) => flatten(values).filter(([name]) => !without.includes(name) && accepts(name));
+    const environment = Object.fromEntries(Object.entries(meta || {}).filter(([name]) => !["config", "tags", "notes"].includes(name)));
+    fill(this.body,
+      table(t("run.config"), some(config), copyJson(config)),
+      table(t("run.summary"), some(summary), copyJson(summary)),
+      table(t("run.status"), some(status, ["traceback"])),
+      status?.traceback ? h("section", {}, h("h2", {}, t("run.traceback")), h("pre.code", {}, status.traceback)) : null,
+      table(t("run.environment"), some(environment)));
+    if (!this.body.children.length) {
+      fill(this.body, empty(t(this.filter.value ? "charts.noneMatch" : "run.noConfig")));
+    }
+  }
+}
+
+const address = (run, name) => `/api/file?run=${encodeURIComponent(run)}&name=${encodeURIComponent(name)}`;
+
+export class FilesPart {
+  constructor(key) {
+    this.key = key;
+    this.body = h("div.factsbody");
+    this.where = h("div.rowf.small.m2");
+    this.tools = h("div.rowf");
+    this.node = h("div.scroll.factspart", {tabindex: "0"}, this.where, this.body);
+  }
+
+  /** Where the run lies, here and there. */
+  show(row) {
+    const place = (word, path) => (path ? h("span.rowf", {}, h("span.m3", {}, word), h("span.mono", {}, own(path))) : null);
+    fill(this.where, place(t("run.folderHere"), row.path), place(t("run.folderThere"), row.remote_path));
+  }
+
+  async renew() {
+    const {files} = await api.get("/api/files", {run: this.key});
+    const images = files.filter(({name, here}) => here && IMAGE.test(name));
+    const drawn = JSON.stringify(files);
+    if (drawn === this.drawn) {
+      return;
+    }
+    this.drawn = drawn;
+    fill(this.body, files.length ? this.table(files) : empty(t("run.noFiles")), images.length ? this.pictures(images) : null);
+  }
+
+  table(files) {
+    const head = ["run.fileName", "run.fileKind", "run.fileSize", "run.fileChanged", "run.fileHere"].map((word, at) => h("th", {scope: "col", class: at === 2 ? "num" : ""}, t(word)));
+    return h("section", {}, h("h2", {}, t("run.files"), h("span.m3", {}, fmt.int(files.length))),
+      h("table.files-table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, files.map((file) => this.row(file)))));
+  }
+
+  row({name, kind, size, mtime, here}) {
+    const label = [icon("file"), " ", own(name)];
+    return h("tr", {},
+      h("td.cut", {title: name}, here ? h("a", {href: address(this.key, name), download: name.split("/").at(-1)}, label) : h("span.m2", {}, label)),
+      h("td.m2", {}, t(`run.kind.${kind}`)), h("td.num", {}, bytes(size)), h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
+      h("td", {class: here ? "m2" : "warn"}, t(here ? "run.isHere" : "run.notHere")));
+  }
+
+  pictures(images) {
+    return h("section", {}, h("h2", {}, t("run.images"), h("span.m3", {}, fmt.int(images.length))),
+      h("div.pictures", {}, images.map(({name}) => h("a", {href: address(this.key, name), target: "_blank", rel: "noopener"},
+        h("img", {src: address(this.key, name), alt: name, loading: "lazy"}), own(name.split("/").at(-1), {class: "cut tiny"})))));
+  }
+}
+
+/** What to say when a run can't be shown: not found, several of that name, or the viewer's own words. */
+export function noRun(error) {
+  if (error.code === "ambiguous") {
+    return empty(t("run.ambiguous"), h("ul", {}, (error.body?.candidates || []).map((key) => h("li", {}, h("a", {href: `/runs/${encodeURI(key)}`}, own(key))))));
+  }
+  if (error.status === 404) {
+    return empty(t("run.notFound"), h("p", {}, t("run.notFoundHow")), h("p", {}, h("a.btn", {href: "/"}, t("common.home"))));
+  }
+  return empty(t("run.failed"), h("p", {}, error.reason ? reasonText(error.reason) : error.message), h("p", {}, h("button.btn", {type: "button", onclick: () => location.reload()}, t("common.retry"))));
+}

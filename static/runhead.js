@@ -1,0 +1,209 @@
+// The head of a run's page: what it is called, how it is, how far, how good, since when, until when.
+
+import * as api from "./api.js";
+import {compareHref} from "./address.js";
+import {copy, fill, h, icon, own, svg, text} from "./dom.js";
+import {editRun} from "./edit.js";
+import {colourOf, state, stroke, tick} from "./store.js";
+import {prefer} from "./topbar.js";
+import {figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
+import {fmt, t} from "./words.js";
+
+const ALIVE = ["running", "stalled", "checking"];
+const PERCENT = /(acc(uracy)?|percent|pct|top-?[15])$/i;
+
+const now = () => Date.now() / 1000;
+
+/** Whether a metric is a share told in percent: its name says so and its value is beyond what a fraction could be. */
+export const inPercent = (name, value) => PERCENT.test(name) && typeof value === "number" && value > 1.5 && value <= 100;
+
+/** A metric's value as it is written, with % where its name says that it is one. */
+export function metricValue(name, value) {
+  return inPercent(name, value) ? figure(fmt.value(value), "%") : fmt.value(value);
+}
+
+export class RunHead {
+  /** saved(row): the viewer answered with changed tags or note. */
+  constructor(saved) {
+    this.saved = saved;
+    this.node = h("div.rh");
+    this.timer = setInterval(() => this.tickTimes(), 1000);
+    this.times = [];
+  }
+
+  show(row) {
+    this.row = row;
+    this.at = now();
+    this.times = [];
+    fill(this.node, this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble());
+  }
+
+  title() {
+    const {row} = this;
+    const look = stroke(colourOf(row.key));
+    const pill = tooltip(h("span.pill", {tabindex: "0", class: row.state, data: {state: row.state}}, runState(row.state)), () => reasonText(row.reason) || null);
+    const edit = h("button.btn.bare.sq", {type: "button", title: t("runs.edit"), "aria-label": t("runs.edit"), id: "edit", onclick: () => this.edit("tags")}, icon("edit"));
+    return h("div.l1", {},
+      h("a.m2.cut.proj", {href: `/?project=${encodeURIComponent(row.project)}`, title: row.project}, own(row.project)), h("span.m3", {}, "/"),
+      h(`i.sw.dot.k${look.colour}`, {title: t("run.colour")}), h("h1.cut", {title: row.name}, own(row.name)), pill,
+      h("span.chips", {}, row.tags.map((tag) => own(tag, {class: "chip", title: tag}))), edit, h("span.grow"), this.buttons());
+  }
+
+  buttons() {
+    const {row} = this;
+    const more = h("button.btn", {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, this.exports(), {right: true, label: t("run.export")})}, t("run.export"), icon("dn", "dn"));
+    const others = state.ticked.filter((key) => key !== row.key);
+    const compare = h("a.btn", {href: compareHref([row.key, ...others]), title: t("run.compareTitle"), onclick: () => tick(row.key, true)},
+      t("run.compareWith"), others.length ? h("span.m3", {}, fmt.int(others.length)) : null);
+    return [more, compare];
+  }
+
+  exports() {
+    const {row} = this;
+    const link = (format, label) => ({label: t(label), icon: "save", href: `/api/export?run=${encodeURIComponent(row.key)}&format=${format}`, download: ""});
+    const drop = row.connection.startsWith("local") ? [] : [null, {label: t("run.drop"), icon: "x", danger: true, run: () => this.drop()}];
+    return [link("csv", "run.exportCsv"), link("tensorboard", "run.exportTensorboard"), link("html", "run.exportHtml"),
+      ...drop, null, {label: t(row.hidden ? "run.unhide" : "run.hide"), icon: row.hidden ? "eye" : "eyeoff", run: () => this.patch({hidden: !row.hidden})}];
+  }
+
+  async patch(values) {
+    this.saved(await api.patch(api.runPath(this.row.key), values));
+  }
+
+  async drop() {
+    await api.del(api.runPath(this.row.key));
+    location.assign("/");
+  }
+
+  edit(first) {
+    editRun(document.getElementById("edit"), this.row, this.saved, first);
+  }
+
+  note() {
+    if (!this.row.note) {
+      return h("div.note", {}, h("button.link.small", {type: "button", onclick: () => this.edit("note")}, t("run.addNote")));
+    }
+    return h("div.note", {}, h("span.m3", {}, t("run.note")), own(this.row.note, {class: "cut", title: this.row.note}),
+      h("button.btn.bare.sq", {type: "button", title: t("run.editNote"), "aria-label": t("run.editNote"), onclick: () => this.edit("note")}, icon("edit")));
+  }
+
+  /** Why a run failed or is in doubt, without a hover. */
+  trouble() {
+    const {row} = this;
+    if (!["failed", "lost", "stalled", "interrupted"].includes(row.state)) {
+      return null;
+    }
+    const trace = row.status?.traceback;
+    return h("div.whybar", {class: row.state === "failed" ? "bad" : "warn"}, icon(row.state, row.state === "failed" ? "bad" : "warn"),
+      h("span.cut", {}, own(reasonText(row.reason) || row.status?.error || t(`state.${row.state}`))),
+      trace ? h("details", {}, h("summary.link", {}, t("run.traceback")), h("pre.code", {}, trace)) : null);
+  }
+
+  // -- facts -----------------------------------------------------------------------------------------------------
+
+  facts() {
+    const {row} = this;
+    const fact = (name, label, ...content) => content[0] == null ? null : h("div", {data: {fact: name}}, h("dt", {}, label), h("dd", {}, content));
+    return [
+      fact("runtime", t("run.runtime"), ...this.runtime()),
+      fact("step", t("run.step"), ...this.step()),
+      fact("speed", t("run.speed"), ...this.speed()),
+      fact("left", t("run.left"), ...this.left()),
+      fact("best", ...this.best()),
+      row.attempts?.length > 1 ? fact("attempt", t("run.attempt"), ...this.attempt()) : null,
+      fact("connection", t("run.connection"), ...this.connection()),
+      fact("id", t("run.id"), h("span.mono", {}, own(row.id)), this.copyButton(row.id)),
+    ];
+  }
+
+  counting(render) {
+    const node = h("span.num");
+    const renew = () => text(node, render());
+    this.times.push(renew);
+    renew();
+    return node;
+  }
+
+  tickTimes() {
+    if (!document.hidden) {
+      this.times.forEach((renew) => renew());
+    }
+  }
+
+  runtime() {
+    const {row} = this;
+    const alive = ALIVE.includes(row.state);
+    const since = h("span.m2", {title: fmt.full(row.started)}, t("run.since", {time: fmt.when(row.started)}));
+    return [alive ? this.counting(() => fmt.duration(row.duration + now() - this.at)) : fmt.duration(row.duration ?? 0), " ", since];
+  }
+
+  step() {
+    const {step, total} = this.row.progress || {};
+    if (step == null) {
+      return ["–"];
+    }
+    if (!total) {
+      return [h("span.num", {}, fmt.int(step))];
+    }
+    const share = Math.min(1, (step + 1) / total);
+    const bar = svg("svg.bar", {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true", class: ALIVE.includes(this.row.state) ? "on" : ""}, svg("rect", {width: share * 64, height: 4}));
+    return [h("span.num", {}, fmt.int(step)), " ", h("span.m2", {}, t("run.of", {total: fmt.int(total)})), bar, h("span.m2", {}, figure(fmt.int(share * 100), "%"))];
+  }
+
+  speed() {
+    const speed = this.row.progress?.speed;
+    return speed ? figure(fmt.value(Number(speed.toPrecision(3))).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""), t("run.stepsPerSecond")) : [null];
+  }
+
+  left() {
+    const {eta} = this.row.progress || {};
+    if (eta == null || !ALIVE.includes(this.row.state)) {
+      return [null];
+    }
+    return [this.counting(() => fmt.duration(Math.max(0, eta - (now() - this.at)))), " ", h("span.m2", {title: fmt.full(this.at + eta)}, t("run.until", {time: eta < 86400 ? fmt.clock(this.at + eta) : fmt.when(this.at + eta)}))];
+  }
+
+  best() {
+    const {main, metrics} = this.row;
+    if (!main) {
+      return ["", null];
+    }
+    const best = metrics.find(({name}) => name === main.metric)?.best || main.best;
+    const rule = best?.rule;
+    const flip = h("button.link.rule", {type: "button", title: t("run.ruleTitle", {rule: t(`run.${rule || "max"}`)}), onclick: () => this.flip(main.metric, rule)}, t(`run.${rule || "max"}Word`));
+    return [[t("run.best"), " ", own(main.metric), " ", rule ? flip : null],
+      metricValue(main.metric, best ? best.value : main.value), " ", best?.step != null ? h("span.m2", {}, t("run.at", {step: fmt.int(best.step)})) : null];
+  }
+
+  async flip(metric, rule) {
+    await prefer({best_rule: {...state.settings?.preferences?.best_rule, [metric]: rule === "min" ? "max" : "min"}});
+    this.saved(null);
+  }
+
+  attempt() {
+    const last = this.row.attempts.at(-1);
+    return [fmt.int(last.n), " ", last.from_step != null ? h("span.m2", {}, t("run.resumedAt", {step: fmt.int(last.from_step)})) : null];
+  }
+
+  connection() {
+    const {row} = this;
+    const link = state.connections?.connections.find(({slug}) => slug === row.connection);
+    if (!link) {
+      return [own(row.connection_name || row.connection)];
+    }
+    const [shape, kind] = linkLook(link, state.connections.offline);
+    return [h("span", {class: kind}, icon(shape)), " ", own(link.name), " ", link.last_news ? h("span.m2", {}, this.counting(() => t("run.ago", {age: fmt.age(now() - link.last_news)}))) : null];
+  }
+
+  copyButton(value) {
+    const button = h("button.btn.bare", {type: "button", title: t("run.copyId"), "aria-label": t("run.copyId"), onclick: async () => {
+      fill(button, icon(await copy(value) ? "finished" : "failed"));
+      setTimeout(() => fill(button, icon("copy")), 1200);
+    }}, icon("copy"));
+    return button;
+  }
+
+  destroy() {
+    clearInterval(this.timer);
+  }
+}

@@ -1,0 +1,68 @@
+// The System tab of a run: what its machine is doing, and did.
+
+import * as api from "./api.js";
+import {fill, h} from "./dom.js";
+import {gauges, readable, sampleAge, systemGroups, systemLabel} from "./gauges.js";
+import {Grid} from "./grid.js";
+import {Link} from "./link.js";
+import {saveCsv, savePng, zoomChip} from "./charttools.js";
+import {empty} from "./widgets.js";
+import {t} from "./words.js";
+
+const BUCKETS = 300;
+
+export class SystemPart {
+  constructor(key) {
+    this.key = key;
+    this.link = new Link();
+    this.grid = new Grid({options: (group) => this.options(group), wanted: (groups) => this.show(groups), items: (group, chart) => this.items(group, chart)}, t("run.system"));
+    this.now = h("div.sysnow");
+    this.node = h("div.systempart", {}, this.now, this.grid.scroll);
+    this.tools = h("div.rowf");
+    this.series = new Map();
+    this.link.on((what) => what === "zoom" && (this.drawTools(), this.renew().catch(() => null)));     // refused or away: the old curves stay
+  }
+
+  options(group) {
+    return {title: group.title, link: this.link, x: "wall"};
+  }
+
+  items(group, chart) {
+    return [{label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
+      {label: t("charts.csv"), icon: "save", run: () => saveCsv(group.title, this.dressed(group))}];
+  }
+
+  dressed(group) {
+    return group.metrics.map((metric, at) => ({...readable(this.series.get(metric)), run: this.key, label: systemLabel(metric), colour: 1 + (at % 8), dash: at > 7 ? [6, 4] : []}));
+  }
+
+  show(groups) {
+    groups.forEach((group) => this.grid.set(group.id, this.dressed(group)));
+  }
+
+  drawTools() {
+    fill(this.tools, zoomChip(this.link, "wall", false));
+  }
+
+  async renew() {
+    const {lo, hi} = this.link.shown || {};
+    this.take(await api.get("/api/system", {run: this.key, buckets: BUCKETS, from: lo, to: hi}));
+  }
+
+  take(answer) {
+    this.series = new Map(answer.series.map((one) => [one.metric, one]));
+    const groups = systemGroups([...this.series.keys()]);
+    if (!groups.length) {
+      fill(this.node, empty(t("sys.none"), h("p", {}, t("sys.noneHow")), h("pre", {}, "pip install nvidia-ml-py")));
+      return;
+    }
+    fill(this.now, h("span.m3", {}, sampleAge(answer.now)), h("div.sys.wide", {}, gauges(answer)));
+    fill(this.node, this.now, this.grid.scroll);
+    this.grid.setGroups(groups);
+    this.show(this.grid.near());
+  }
+
+  destroy() {
+    this.grid.destroy();
+  }
+}
