@@ -30,7 +30,7 @@ def test_a_slug_tells_its_name_back(name):
     normal = unicodedata.normalize("NFC", name)
     if "~" not in slug:
         assert slug == name
-    elif len(slug.encode()) < 110:
+    elif len(slug.encode()) < 100:          # longer ones may have been cut
         assert layout.unslug(slug) == normal
 
 
