@@ -9,7 +9,6 @@ import fnmatch
 import math
 import operator
 import re
-import time
 from typing import NamedTuple
 
 from runicorn.errors import FilterError
@@ -135,9 +134,9 @@ def _time(text):
     found = DATE.match(text)
     if not found:
         return None
-    year, month, day, hour, minute, second = (int(part or default) for part, default in zip(found.groups(), (0, 1, 1, 0, 0, 0)))
+    from datetime import datetime       # here: most filters name no time
     try:
-        return time.mktime((year, month, day, hour, minute, second, 0, 0, -1))
+        return datetime(*(int(part or default) for part, default in zip(found.groups(), (0, 1, 1, 0, 0, 0)))).timestamp()
     except (ValueError, OverflowError):
         return None
 

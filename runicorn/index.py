@@ -98,6 +98,7 @@ class Source:
         self.beats = {}             # run id -> a number that moves when the heart beats
         self.version = 0            # grows when runs came or went
         self.up = True              # whether our line to it is up
+        self.looked = None          # number of the server's last answer about its live runs; None: every look is one
         self.lock = threading.Lock()
         self._manifest = None
         self._round = 0
@@ -142,8 +143,10 @@ class Source:
         if record is None or marks == record.small or not any(marks):
             return False
         first = record.small is None
-        meta, status, summary = (layout.read_json(folder / name) for name in layout.SMALL)
-        fresh = record_of(path, {"meta": meta, "status": status, "summary": summary}, record.line)
+        small = {stem: layout.read_json(folder / f"{stem}.json") for stem in ("meta", "status", "summary")}
+        if None in small.values():          # not fetched yet, or broken: what the index has is the next best
+            small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
+        fresh = record_of(path, small, record.line)
         fresh.small = marks
         self.records[path] = fresh
         self.dirty.add(path)
@@ -174,7 +177,7 @@ class Source:
                 sizes = glance.own_sizes(self.run_folder(path))
                 rows = tuple(size for name, size in sorted(sizes.items()) if name.startswith("events"))
                 before = self.verdict(self.records[path]).state
-                if pulse.look(now, (self.beat(path), tuple(sorted(sizes.items()))), rows):
+                if pulse.look(now, (self.beat(path), tuple(sorted(sizes.items()))), rows, self.looked):
                     grown.add(path)
                 if self.verdict(self.records[path]).state != before:
                     changed.add(path)
@@ -294,7 +297,7 @@ class Mirror(Source):
     def __init__(self, slug, folder, name=None, kept=None):
         super().__init__(slug, folder, name, kept)
         self._full = self._live = None
-        self.live, self.gone, self.looked = {}, frozenset(), None
+        self.live, self.gone = {}, frozenset()
 
     def run_folder(self, path):
         return layout.local_path(self.folder, path)

@@ -28,26 +28,31 @@ class Verdict(NamedTuple):
 class Pulse:
     """What was seen of one run that has not ended. All times are seconds of the caller's monotonic clock."""
 
-    __slots__ = ("first", "looked", "changed", "grew", "sign", "rows", "cut")
+    __slots__ = ("first", "looked", "changed", "grew", "sign", "rows", "cut", "asked")
 
     def __init__(self):
         self.first = self.looked = None     # the first look since our line came up, the last look
         self.changed = self.grew = None     # when a look saw a change, and one in the rows
         self.sign = self.rows = None        # what the last look saw
         self.cut = False                    # our line went down after the last look
+        self.asked = None                   # which answer of the server the last look was at
 
-    def look(self, now, sign, rows):
+    def look(self, now, sign, rows, asked=None):
         """Take a look while our line is up. sign: anything that changes when the run lives (beats, sizes); rows: what
-        changes when a row is logged. Returns whether either changed."""
+        changes when a row is logged; asked: number of the server's answer that this is (None: every look is a new one).
+        Returns whether either changed."""
         fresh = self.first is None or self.cut
         seen = (sign, rows) != (self.sign, self.rows)
+        if asked is not None and asked == self.asked and not seen and not fresh:
+            return False                    # the same answer once more says nothing about silence
+        self.asked = asked
         if fresh:
             self.first, self.cut, self.changed = now, False, None
             self.grew = now
         elif seen:
+            if rows != self.rows or now - (self.changed or self.first) > CHECKING:
+                self.grew = now             # a run that comes back gets time for its next row
             self.changed = now
-            if rows != self.rows:
-                self.grew = now
         self.sign, self.rows, self.looked = sign, rows, now
         return seen
 

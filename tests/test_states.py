@@ -1,0 +1,281 @@
+"""Derived states: by what is seen to change on our own clock, with processes really killed and stopped, clocks an hour off and old attributes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runicorn import layout, manifest
+from runicorn.index import LocalRoot, Mirror
+from runicorn.reader import Reader
+from runicorn.states import Pulse, judge
+
+WRITER = """
+import sys, time, runicorn
+run = runicorn.init(project="p", name="n", storage=sys.argv[1], system=False, capture=False)
+print(run.id, flush=True)
+step = 0
+while True:
+    run.log({"loss": 1.0}, step=step)
+    step += 1
+    time.sleep(0.02)
+"""
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def training(tmp_path):
+    """A real process that logs 50 rows a second into tmp_path/root."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "root")], stdout=subprocess.PIPE, text=True,
+                               cwd=Path(__file__).parent.parent)
+    process.run_id = process.stdout.readline().strip()
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def looked(reader, clock, seconds=0.0, key=None):
+    """Let `seconds` pass on the reader's clock, look, and return the run's (state, reason code)."""
+    clock.now += seconds
+    reader.refresh()
+    reader.look()
+    row, = reader.runs()["runs"]
+    return row["state"], row["reason"]["code"]
+
+
+def until(reader, clock, wanted, seconds=10):
+    """Look again and again (in real time, the reader's clock moving 1 s a look) until the state is `wanted`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        state, _ = looked(reader, clock, 1)
+        if state == wanted:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_killed_process_is_lost_and_a_stopped_one_too_until_it_goes_on(tmp_path, clock, training):
+    reader = Reader([("local", tmp_path / "root")], clock=clock)
+    assert looked(reader, clock) == ("checking", "first_look")
+    assert until(reader, clock, "running")
+    os.kill(training.pid, signal.SIGSTOP)
+    time.sleep(0.1)
+    looked(reader, clock)                               # what came before it stopped
+    assert looked(reader, clock, 59) == ("running", "beating")
+    assert looked(reader, clock, 60) == ("stalled", "quiet")
+    assert looked(reader, clock, 70) == ("lost", "no_sign")
+    os.kill(training.pid, signal.SIGCONT)
+    assert until(reader, clock, "running")
+    training.kill()
+    training.wait()
+    looked(reader, clock)
+    assert looked(reader, clock, 181) == ("lost", "no_sign")
+    assert json.loads((tmp_path / "root/p/n/runs" / training.run_id / "status.json").read_text())["status"] == "running"
+
+
+def test_a_process_that_was_killed_before_we_looked_is_lost_after_90_seconds(tmp_path, clock, training):
+    time.sleep(0.2)
+    training.kill()
+    training.wait()
+    reader = Reader([("local", tmp_path / "root")], clock=clock)
+    assert looked(reader, clock) == ("checking", "first_look")
+    assert looked(reader, clock, 89) == ("checking", "first_look")
+    assert looked(reader, clock, 2) == ("lost", "never_seen")
+
+
+def make_run(root, status="running", run_id="20250123_180000_abc123", **more):
+    """Write a run by the format alone; return its folder."""
+    folder = layout.make_folders(root, layout.run_path("p", "n", run_id))
+    (folder / "meta.json").write_text(layout.to_json({"format": 1, "id": run_id, "project": "p", "name": "n", "created_at": 1737650000.0}))
+    (folder / "status.json").write_text(layout.to_json({"status": status, "started_at": 1737650000.0, **more}))
+    (folder / "events.jsonl").write_text("".join(row(step) for step in range(3)))
+    layout.make_folders(root, ".runicorn/live")
+    (Path(root) / ".runicorn/live" / f"{run_id}.json").write_text("{}")
+    return folder
+
+
+def row(step, ts=None, gap=1.0):
+    return layout.to_json({"ts": 1737650000.0 + step * gap if ts is None else ts, "step": step, "data": {"loss": 1.0}}) + "\n"
+
+
+def beat(root, at, run_id="20250123_180000_abc123"):
+    os.utime(Path(root) / ".runicorn/live" / f"{run_id}.json", (at, at))
+
+
+@pytest.mark.parametrize("offset", [-3600, 0, 3600, -10 * 365 * 86400])
+def test_clocks_that_are_off_make_no_difference(tmp_path, clock, offset):
+    make_run(tmp_path)
+    reader, server = Reader([("local", tmp_path)], clock=clock), time.time() + offset
+    beat(tmp_path, server)
+    assert looked(reader, clock)[0] == "checking"
+    for _ in range(4):
+        server += 10
+        beat(tmp_path, server)
+        assert looked(reader, clock, 10)[0] == "running"
+    assert looked(reader, clock, 181)[0] == "lost"
+    beat(tmp_path, server + 10)
+    assert looked(reader, clock, 1)[0] == "running"
+
+
+def test_beats_without_rows_are_stalled_by_the_runs_own_rhythm(tmp_path, clock):
+    folder = make_run(tmp_path)
+    reader, now = Reader([("local", tmp_path)], clock=clock), 1e9
+
+    def beats(seconds):
+        nonlocal now
+        for _ in range(seconds // 10):
+            now += 10
+            beat(tmp_path, now)
+            state = looked(reader, clock, 10)
+        return state
+    looked(reader, clock)
+    assert beats(60) == ("running", "beating")
+    assert beats(20) == ("stalled", "no_rows")
+    with open(folder / "events.jsonl", "a") as file:
+        file.write(row(3, 1737650500.0) + row(4, 1737651000.0) + row(5, 1737651500.0) + row(6, 1737652000.0))      # now it logs every 500 s
+    assert beats(20) == ("running", "beating")
+    assert beats(4900) == ("running", "beating")
+    assert beats(200) == ("stalled", "no_rows")
+
+
+def test_a_run_that_has_not_logged_yet_is_not_stalled(tmp_path, clock):
+    (make_run(tmp_path) / "events.jsonl").unlink()
+    reader, now = Reader([("local", tmp_path)], clock=clock), 1e9
+    for _ in range(30):
+        now += 10
+        beat(tmp_path, now)
+        state, _ = looked(reader, clock, 10)
+    assert state == "running"
+
+
+def test_a_run_without_a_live_file_beats_on_its_own_folder(tmp_path, clock):
+    folder = make_run(tmp_path)
+    (tmp_path / ".runicorn/live/20250123_180000_abc123.json").unlink()
+    reader = Reader([("local", tmp_path)], clock=clock)
+    looked(reader, clock)
+    for at in (5, 15):
+        (folder / ".beat").touch()
+        os.utime(folder / ".beat", (at, at))
+        assert looked(reader, clock, 10)[0] == "running"
+
+
+@pytest.mark.parametrize("status, state, code, text", [
+    ({"status": "finished"}, "finished", "finished", "finished"), ({"status": "failed", "exit_code": 3}, "failed", "exit_code", "exit code 3"),
+    ({"status": "failed", "error": "ValueError: no"}, "failed", "error", "ValueError: no"), ({"status": "failed"}, "failed", "failed", "failed"),
+    ({"status": "interrupted", "signal": "SIGTERM"}, "interrupted", "signal", "ended by SIGTERM"), ({"status": "interrupted"}, "interrupted", "interrupted", "interrupted"),
+    ({"status": "something new"}, "checking", "first_look", "not looked at yet"), ({}, "checking", "first_look", "not looked at yet"),
+])
+def test_what_the_run_said_itself(status, state, code, text):
+    verdict = judge(status, None)
+    assert (verdict.state, verdict.code, verdict.text) == (state, code, text)
+
+
+def test_a_finished_run_that_goes_on_is_seen(tmp_path, clock):
+    folder = make_run(tmp_path, status="finished")
+    (tmp_path / ".runicorn/live/20250123_180000_abc123.json").unlink()
+    reader = Reader([("local", tmp_path)], clock=clock)
+    assert looked(reader, clock)[0] == "finished"
+    (folder / "status.json").write_text(layout.to_json({"status": "running", "attempts": [{"n": 1}, {"n": 2}]}))
+    (tmp_path / ".runicorn/live/20250123_180000_abc123.json").write_text("{}")
+    (folder / "events.2.jsonl").write_text(row(3))
+    assert looked(reader, clock, 2)[0] == "checking"
+    (folder / "events.2.jsonl").write_text(row(3) + row(4))
+    assert looked(reader, clock, 2)[0] == "running"
+
+
+# -- through a mirror ---------------------------------------------------------------------------------------------
+
+class Server:
+    """A mirror's index as sync leaves it, with the beat that the server showed."""
+
+    def __init__(self, far, mirror):
+        self.path = "p/n/runs/20250123_180000_abc123"
+        self.index = mirror / ".index"
+        self.index.mkdir(parents=True)
+        make_run(far)
+        manifest.save(manifest.build(far), self.index / "full.json")
+        self.looked = 0
+
+    def show(self, beat, up=True):
+        self.looked += 1
+        live = {"runs": {self.path: {"beat": beat}}, "line": {"up": up, "looked": self.looked}, "gone": []}
+        layout.replace_file(self.index / "live.json", layout.to_json(live).encode())
+
+
+@pytest.fixture
+def server(tmp_path):
+    return Server(tmp_path / "far", tmp_path / "mirror")
+
+
+def test_attributes_that_are_60_seconds_old_never_make_a_live_run_look_dead(tmp_path, clock, server):
+    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    server.show(0)
+    assert looked(reader, clock)[0] == "checking"
+    states = set()
+    for second in range(1, 600):
+        server.show(second // 60 * 60)                  # the listing is refreshed once a minute
+        states.add(looked(reader, clock, 1)[0] if second >= 60 else looked(reader, clock, 1) and "running")
+    assert states == {"running"}
+
+
+def test_our_own_line_being_down_greys_a_state_and_never_changes_it(tmp_path, clock, server):
+    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    server.show(1)
+    looked(reader, clock)
+    server.show(2)
+    assert looked(reader, clock, 10)[0] == "running"
+    server.show(2, up=False)
+    assert looked(reader, clock, 7200)[0] == "running"
+    assert reader.runs()["runs"][0]["stale"]
+    server.show(500)
+    assert looked(reader, clock, 1) == ("checking", "first_look")      # it beat while nobody looked: does it now?
+    server.show(501)
+    assert looked(reader, clock, 1)[0] == "running"
+    server.show(501, up=False)
+    looked(reader, clock, 10)
+    server.show(501)
+    assert looked(reader, clock, 1)[0] == "checking"
+    server.show(501)
+    assert looked(reader, clock, 91)[0] == "lost"
+
+
+def test_silence_counts_only_between_looks_at_the_server(tmp_path, clock, server):
+    """A connection that is asked once an hour, or by hand, must not lose its runs in between."""
+    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    server.show(1)
+    looked(reader, clock)
+    server.show(2)
+    assert looked(reader, clock, 30)[0] == "running"
+    assert looked(reader, clock, 3600)[0] == "running"      # nobody asked the server since
+    server.show(3)
+    assert looked(reader, clock, 1)[0] == "running"
+    server.show(3)
+    assert looked(reader, clock, 3600)[0] == "lost"
+
+
+def test_pulse_reports_what_it_saw_change():
+    pulse = Pulse()
+    assert pulse.look(0, 1, (10,)) and not pulse.look(1, 1, (10,)) and pulse.look(2, 2, (10,)) and pulse.look(3, 2, (11,))
+    assert pulse.since_row(5) == 2
+
+
+def test_sources_judge_alike_for_local_roots_and_mirrors():
+    assert LocalRoot.verdict is Mirror.verdict
