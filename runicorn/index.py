@@ -121,13 +121,20 @@ class Source:
 
     def _parsed(self, index, path, line):
         try:
-            return record_of(path, index.entry(path), line)
+            return record_of(path, self._whole(path, index.entry(path)), line)
         except manifest.ManifestError:
             record = record_of(path, None, line)
             record.error = "its line in the index can't be read"
             return record
         except layout.LayoutError:
             return None         # a path that is no run's, from an index somebody else wrote
+
+    def _whole(self, path, entry):
+        """Return `entry` with small files that were too large for the index ("truncated": size) read from the run's folder."""
+        for stem in ("meta", "status", "summary"):
+            if "truncated" in (entry[stem] or {}):
+                entry[stem] = layout.read_json(self.run_folder(path) / f"{stem}.json")
+        return entry
 
     def _replace(self, records):
         if records.keys() != self.records.keys():

@@ -139,7 +139,7 @@ class View:
 
         def value(run):
             found = get(run)
-            return _ordered(found[0]) if found and found[0] is not None and found[0] == found[0] else None
+            return None if not found or found[0] is None or found[0] == "NaN" else _ordered(found[0])
         return value
 
     def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):
@@ -237,11 +237,10 @@ def _by_last_part(names, field, joint):
 
 
 def _ordered(value):
-    """Return a key that puts numbers before texts before the rest, and NaN nowhere among numbers."""
-    if isinstance(value, (bool, int, float)) or value in ("NaN", "Infinity", "-Infinity"):
-        held = layout.number(value)
-        return (0, held, "") if held == held else (1, 0.0, "")
-    return (2, 0.0, str(value).lower()) if value is not None else (3, 0.0, "")
+    """Return a key that puts numbers before texts before nothing."""
+    if isinstance(value, (bool, int, float)) or value in ("Infinity", "-Infinity"):
+        return (0, layout.number(value), "")
+    return (1, 0.0, str(value).lower()) if value is not None else (2, 0.0, "")
 
 
 _SIDES = {
