@@ -20,14 +20,18 @@ class Mirror:
         self.folder = Path(folder)
         self.index = self.folder / INDEX
         self._lock = None
-        self._folders = {}
+        self._folders = {}              # run path -> its folder here, once checked
+        self._evicted = (None, {})      # (mtime of .index/evicted, what it says)
 
     # the lock
 
     def lock(self):
-        """Take the mirror for this process; raises BusyError naming the holder. The kernel frees it when the process dies."""
+        """Take the mirror for this process, unless it has it; returns whether it was taken now.
+
+        The kernel frees it when the process dies. Raises BusyError naming the holder, SyncError.
+        """
         if self._lock is not None and self._still_ours():
-            return
+            return False
         self.unlock()
         try:
             self.index.mkdir(parents=True, exist_ok=True)
@@ -40,6 +44,8 @@ class Mirror:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         self._lock = descriptor
+        self._folders.clear()
+        return True
 
     def _still_ours(self):
         """Whether the lock file is the one we hold; it is not after somebody deleted the cache under us."""
@@ -111,6 +117,22 @@ class Mirror:
             layout.replace_file(path, data)
         except OSError as error:
             raise SyncError(f"{path} can't be written: {error.strerror}") from error
+
+    def evicted(self, path):
+        """Return what of a run was removed here to save space: True (all but its small JSON), a list of names, or None."""
+        try:
+            mtime = os.stat(self.index / "evicted").st_mtime_ns
+        except OSError:
+            return None
+        if mtime != self._evicted[0]:
+            self._evicted = mtime, layout.read_json(self.index / "evicted") or {}
+        return self._evicted[1].get(path)
+
+    def take_back(self, path):
+        """A run is wanted here again: no longer count it as evicted. Raises SyncError."""
+        if self.evicted(path):
+            left = {other: what for other, what in self._evicted[1].items() if other != path}
+            self.write(self.index / "evicted", json.dumps(left).encode())
 
     # files of runs
 

@@ -4,12 +4,16 @@ import collections
 import os
 import time
 
-from runicorn import layout, plan, sftp
+from runicorn import layout, manifest, plan, sftp
 from runicorn.errors import SftpError, SyncError
 
 SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
-SNAPSHOT = 64 << 10             # small JSON is read up to here in one request: one version, never half of two
-FILES = 100                     # in flight; more gain nothing at 200 ms round trip
+SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: one version, never half of two
+ROOM = 4 << 10                  # bytes more than its size it is asked for, as it may have grown
+FILES = 400                     # in flight; a small one takes two round trips, so this many at 50 ms are 4,000 a second
+SPARE_HANDLES = 60              # of what the server grants, for tails and listings
+LAG = 0.5                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
+SMALLEST, FIRST_CEILING = 512 << 10, 4 << 20
 DONE, CHANGED, SHORT = "done", "changed", "short"
 
 
@@ -23,14 +27,23 @@ class Fetcher:
 
     def __init__(self, session, mirror, root, report):
         self.session, self.mirror, self.root, self.report = session, mirror, root, report
-        self.ceiling = sftp.IN_FLIGHT_BYTES
+        self.ceiling = FIRST_CEILING
+        self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
         self.asked = 0                      # bytes on their way
         self._queue, self._jobs = collections.deque(), set()
+        self._mark = time.monotonic(), session.received
 
-    def add(self, fetches):
-        """Queue fetches (an iterable of Fetch), behind those that wait."""
-        self._queue.extend(fetches)
+    def add(self, fetches, first=False):
+        """Queue fetches (list of Fetch, most urgent first) behind those that wait, or before them."""
+        if first:
+            self._queue.extendleft(reversed(fetches))
+        else:
+            self._queue.extend(fetches)
+
+    def waiting_bytes(self):
+        """Return the bytes of the fetches that wait (int)."""
+        return sum(fetch.size - fetch.offset for fetch in self._queue)
 
     def take_back(self, count):
         """Give up to `count` waiting fetches, the last of the queue, to somebody else (list of Fetch)."""
@@ -44,9 +57,27 @@ class Fetcher:
     def step(self, until):
         """Work until all is fetched or the monotonic clock says `until`. Raises LineError, ProtocolError and SyncError."""
         while self.left and time.monotonic() < until:
-            while self._queue and len(self._jobs) < min(FILES, self.session.max_handles - 40) and self.asked < self.ceiling:
+            self._pace()
+            while self._queue and len(self._jobs) < min(FILES, max(8, self.session.max_handles - SPARE_HANDLES)) and self.asked < self.ceiling:
                 self._start(self._queue.popleft())
             self.session.pump()
+
+    def finish_begun(self):
+        """Work until no file is half done; what waits, waits."""
+        while self._jobs:
+            self.session.pump()
+
+    def _pace(self):
+        """Ask for about as much as comes in LAG."""
+        since, received = self._mark
+        passed = time.monotonic() - since
+        if passed < 0.2:
+            return
+        rate = (self.session.received - received) / passed
+        self._mark = time.monotonic(), self.session.received
+        if passed < 1.0 and self.asked >= self.ceiling // 2:        # else it was not the line that set the rate
+            aim = rate * max(LAG, 4 * self.round_trip)
+            self.ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
 
     def drop(self):
         """Forget everything; what is written stays for the next try."""
@@ -79,7 +110,8 @@ class _Job:
         self.part = None
         self.seam = b""
         if not fetch.whole:
-            self.seam = self.mirror.read(fetch.path, fetch.name, max(0, fetch.offset - SEAM), min(SEAM, fetch.offset))
+            held = min(SEAM if fetch.offset < fetch.size else manifest.TAIL, fetch.offset)
+            self.seam = self.mirror.read(fetch.path, fetch.name, fetch.offset - held, held)
         self.start = self.next = self.written = fetch.offset - len(self.seam)
         self.end = fetch.size
         self.outstanding, self.arrived = 0, {}
@@ -90,8 +122,8 @@ class _Job:
         self.handle = handle
         try:
             if self.whole:
-                size = SNAPSHOT if self.small else self.fetch.size
-                self.fetcher.session.ask(sftp.read(handle, 0, max(1, size)), self._all)
+                size = self.fetch.size + ROOM if self.small else max(1, self.fetch.size)
+                self.fetcher.session.ask(sftp.read(handle, 0, size), self._all)
                 return self._close()
             if self.fetch.whole:
                 self._resume_part()
@@ -105,6 +137,8 @@ class _Job:
             return self.fetcher.finish(self, data)
         if not self.small and len(data) < self.fetch.size:
             return self.fetcher.finish(self, SHORT)
+        if self.small and len(data) >= self.fetch.size + ROOM:
+            return self.fetcher.finish(self, CHANGED)
         try:
             self.mirror.replace(self.fetch.path, self.fetch.name, data)
         except OSError as error:

@@ -1,15 +1,15 @@
-"""One line to a server and what is done over it: survey, plan, fetch, look at tails. Ends with the line; the mirror stays."""
+"""One line to a server and what is done over it: learn the list, survey, look at tails. Ends with the line; the mirror stays."""
 
-import json
-import time
-
-from runicorn import fetch, layout, manifest, plan, sftp, survey, tails
+from runicorn import bulk, fetch, layout, manifest, plan, sftp, survey, tails
 from runicorn.beats import Beats
-from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError
+from runicorn.errors import LineError, MissingFileError, SftpError
+from runicorn.intake import Intake
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
-QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often
-OWN_LOOKED = 64                 # files of one run that are LSTATed instead of listed
+QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
+CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
+LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
+TROUBLED = 50                   # doubtful runs listed between two surveys
 
 
 class Session:
@@ -17,65 +17,49 @@ class Session:
 
     def __init__(self, options, mirror, remote, log):
         self.options, self.mirror, self.remote, self.log = options, mirror, remote, log
-        self.index = None               # a survey.Index, set before the first survey
         self.sftp = remote.open_sftp()
         self.root = self._resolve(options["remote_root"])
-        self.skeleton = survey.Skeleton(self.sftp, self.root)
-        self.beats = Beats(self.sftp, self.root)
-        self.tails = tails.Tails(self.sftp, mirror, self.root)
-        self.fetcher = fetch.Fetcher(self.sftp, mirror, self.root, self._fetched)
         self.source = None              # "exec", "manifest" or "walk": where the list came from
-        self.manifest_seen = {}         # path of a manifest -> its mtime when we read it
-        self.gone, self.grown = set(), set()            # runs that vanished; runs whose files grew since last told
-        self.asked = []                 # runs somebody opened, newest last
-        self.news = False               # the index or a small file changed since last told
-        self._doubtful = set()          # runs to list at the next survey
-        self._rewrite = set()           # (path, name): ours is wrong somewhere, fetch whole
-        self._queued, self._refused = set(), set()
-        self._observed = {}             # (path, name) -> (mtime, when first seen so)
-        self._again = {}                # path -> when to list it again, for what changed within its mtime's second
-        self._folder_mtime = {}         # path -> the folder's mtime by LSTAT, for servers that list no "."
-        self._next_look = {}            # path -> when, for quiet runs
-        self._changed = {}              # path -> when its files were last seen to change
-        self._audited = None
-        self.files_done = self.files_total = self.bytes_done = self.bytes_total = 0
+        self.manifest_mtime = None      # of the manifest we read last, s on the server's clock
+        self.gone = set()               # runs that vanished from the server
+        self.news = False               # the index changed since last told
 
     def _resolve(self, root):
-        start = self.sftp.realpath(".")
-        root = start.rstrip("/") + root[1:] if root == "~" or root.startswith("~/") else root
-        root = root if root.startswith("/") else f"{start.rstrip('/')}/{root}"
+        start = self.sftp.realpath(".").rstrip("/")
+        if root == "~" or root.startswith("~/"):
+            root = start + root[1:]
+        root = root if root.startswith("/") else f"{start}/{root}"
         try:
-            return self.sftp.realpath(root).rstrip("/") or "/"
+            return self.sftp.realpath(root).rstrip("/")
         except SftpError:
-            return root.rstrip("/") or "/"      # not there yet: the survey says so
+            return root.rstrip("/")     # not there yet: the survey says so
 
-    # -- what the server holds
+    def begin(self, index):
+        """Take up the index (survey.Index) of the mirror."""
+        self.index = index
+        self.skeleton = survey.Skeleton(self.sftp, self.root)
+        self.beats = Beats(self.sftp, self.root)
+        self.tails = tails.Tails(self.sftp, self.mirror, self.root)
+        second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.log)
+        self.intake = Intake(self.options, self.mirror, index, self.beats, fetch.Fetcher(self.sftp, self.mirror, self.root, None), second, self.log)
+        self._manifests = {}            # path of a manifest -> its mtime when we read it
+        self._observed = {}             # run path -> (its folder's mtime, when first seen so)
+        self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
+        self._next_look = {}            # run path -> when, for quiet runs
+        self._changed = {}              # run path -> when its files were last seen to change
+        self._audited = None
+        self._replan = set()            # runs whose entries came from a manifest since the last plan
 
-    def survey(self, now):
-        """Bring the index up to date and plan what to fetch. Raises SftpError when the root can't be listed."""
-        first = self._audited is None
-        if self.options.get("manifest", True):
-            self._learn(first)
-        audit = first or now >= self._audited + AUDIT
-        changed = self._look_at_folders(now, audit)
-        changed |= self._list(now, audit)
-        if audit:
-            self._audited = now
-        self.source = self.source or "walk"
-        self.plan(self.index.paths() if first else changed, now)
+    # -- the list, before any walk
 
-    def _learn(self, first):
-        """Take over what exec or a manifest file tells."""
-        if first and self.remote.exec_allowed is not False and self._by_exec():
+    def learn(self):
+        """Get the list from python3 on the server, or from its manifest file. What neither tells, the survey finds."""
+        if not self.options.get("manifest", True):
             return
-        stats = dict(zip(survey.manifest_files(self.root), self.sftp.batch([sftp.lstat(path) for _, path in survey.manifest_files(self.root)])))
-        for kind in survey.MANIFESTS:
-            there = [(attrs.mtime, path) for (name, path), attrs in stats.items() if name == kind and not isinstance(attrs, SftpError)]
-            if there and self.manifest_seen.get(max(there)[1]) != max(there)[0] and not (kind == manifest.ACTIVE and first):
-                if self._by_file(*max(there)) and kind == manifest.ACTIVE:
-                    full = [(attrs.mtime, path) for (name, path), attrs in stats.items() if name == manifest.FULL and not isinstance(attrs, SftpError)]
-                    self.manifest_seen.update({path: mtime for mtime, path in full})
-                    return
+        if self.remote.exec_allowed is not False and self._by_exec():
+            return
+        paths = [path for _, path in survey.manifest_files(self.root)]
+        self._read_manifests(dict(zip(paths, self.sftp.batch([sftp.lstat(path) for path in paths]))))
 
     def _by_exec(self):
         try:
@@ -86,10 +70,23 @@ class Session:
         except LineError:
             if not self.remote.alive:
                 raise
-            return False        # this server grants one channel a line
+            return False                # this server grants one channel a line
         self._adopt(found)
         self.source = "exec"
         return True
+
+    def _read_manifests(self, stats):
+        """Read the active manifest if it moved, and the full one where that does not give us the whole root."""
+        newest = {}
+        for kind, path in survey.manifest_files(self.root):
+            attrs = stats.get(path)
+            if attrs is not None and not isinstance(attrs, SftpError):
+                newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime, path))
+        moved = {kind: (mtime, path) for kind, (mtime, path) in newest.items() if self._manifests.get(path) != mtime}
+        whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE])
+        if manifest.FULL in moved and not whole:
+            self._by_file(*moved[manifest.FULL])
+        self._manifests.update({path: mtime for mtime, path in newest.values()})
 
     def _by_file(self, mtime, path):
         """Read a manifest; returns whether the index now has its digest."""
@@ -97,79 +94,114 @@ class Session:
             found = manifest.parse(self.sftp.read_file(path, limit=manifest.LIMIT), path)
         except (SftpError, manifest.ManifestError) as error:
             self.log.warning("the server's manifest is of no use: %s", error)
-            found = None
-        self.manifest_seen[path] = mtime
+            return False
         self._adopt(found)
-        self.source = "manifest" if found else self.source
-        return bool(found) and survey.index_digest(self.index.flush().lines) == found.header["digest"]
+        self.source, self.manifest_mtime = self.source or "manifest", mtime
+        return survey.index_digest(self.index.flush().lines) == found.header["digest"]
 
     def _adopt(self, found):
-        if found and survey.adopt(self.index, found, self._doubtful):
-            self.news = True
+        new = survey.adopt(self.index, found, self.intake.doubtful) if found else ()
+        self._replan.update(new)
+        self.news = self.news or bool(new)
 
-    def _look_at_folders(self, now, audit):
-        """LSTAT the folders above the runs, and running runs with their files; returns run paths that changed (set)."""
-        folders = self.skeleton.known()
+    # -- what the server holds
+
+    def survey(self, now, watched=(), thorough=False):
+        """Bring the index up to date and plan what to fetch; look at the tails of the runs `watched` on the way.
+
+        thorough: look at every run. Raises SftpError when the root can't be listed.
+        """
+        first = self._audited is None
+        audit = first or thorough or not 0 <= now - self._audited < AUDIT
+        if audit:
+            self._next_look.clear()
+        changed = self._stat_all(now, watched)
         if audit:
             self.skeleton.forget_listings()
+        changed |= self._list(now, audit)
+        if audit:
+            self._audited = now
+        self.source = self.source or "walk"
+        self.intake.forgive()
+        self.intake.plan(self.index.paths() if first else changed | self._replan, now)
+        self._replan.clear()
+
+    def _stat_all(self, now, watched):
+        """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
+        and manifests; returns run paths that changed (set)."""
+        folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known()}
         running = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone and now >= self._next_look.get(path, 0)]
-        names = [(path, name) for path in running for name in self._looked(path)]
-        answers = self.sftp.batch([sftp.lstat(self.skeleton.absolute(folder)) for folder in folders]
-                                  + [sftp.lstat(f"{self.root}/{path}/{name}".rstrip("/")) for path, name in names]
-                                  + [sftp.lstat(path) for path in self.beats.ask()])
-        for folder, attrs in zip(folders, answers):
-            self.skeleton.note(folder, attrs, now)
-        changed = {path for (path, name), attrs in zip(names, answers[len(folders):]) if self._note(path, name, attrs, now)}
-        self._doubtful.update(self.beats.take(dict(zip(self.beats.ask(), answers[len(folders) + len(names):])), now))
-        for path in running:
+        files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
+        beats = self.beats.ask()
+        manifests = [path for _, path in survey.manifest_files(self.root)] if self.options.get("manifest", True) else []
+        paths = [*folders, *files, *beats, *manifests]
+        stats = self._read_tails(watched, paths, now)
+        for absolute, folder in folders.items():
+            self.skeleton.note(folder, stats[absolute], now)
+        changed = {path for absolute, (path, name) in files.items() if self._note(path, name, stats[absolute], now)}
+        self.intake.doubtful.update(self.beats.take({path: stats[path] for path in beats}, now))
+        if self._audited is not None:
+            self._read_manifests(stats)
+        for path in running if len(running) > CROWD else ():
             quiet = now - max(self._changed.get(path, 0), plan.newest(self.index.entry(path)))
             self._next_look[path] = now + min(max(0, quiet / 10), QUIET)
         return changed
 
+    def _absolute(self, path, name):
+        return f"{self.root}/{path}/{name}" if name else f"{self.root}/{path}"
+
     def _looked(self, path):
-        files = self.index.entry(path)["files"]
-        return [""] + [name for name in files if "/" not in name][:OWN_LOOKED]
+        return ["", *[name for name in self.index.entry(path)["files"] if "/" not in name][:LOOKED]]
 
     def _note(self, path, name, attrs, now):
         """Take the LSTAT of a run's folder ("") or file; returns whether the file changed."""
         entry = self.index.entry(path)
-        if isinstance(attrs, SftpError):
-            self._doubtful.add(path)
+        if isinstance(attrs, SftpError) or name and (not sftp.is_file(attrs) or attrs.size is None):
+            self.intake.doubtful.add(path)
             return False
         if not name:
             self._folder_mtime[path] = attrs.mtime
-            if entry["mtime"] is None or int(entry["mtime"]) != attrs.mtime:
-                self._doubtful.add(path)
+            if attrs.mtime is not None and (entry["mtime"] is None or int(entry["mtime"]) != attrs.mtime):
+                self.intake.doubtful.add(path)
             return False
         known = entry["files"].get(name)
-        if not sftp.is_file(attrs) or attrs.size is None:
-            self._doubtful.add(path)
-            return False
         if known and known["size"] == attrs.size and known["mtime"] is not None and int(known["mtime"]) == attrs.mtime:
             return False
-        entry["files"][name] = {"size": attrs.size, "mtime": attrs.mtime, "tail": None}
-        entry["digest"] = survey.WALKED
-        self._saw_change(path, now)
+        self._set_file(path, name, attrs.size, attrs.mtime, now)
         return True
+
+    def _set_file(self, path, name, size, mtime, now):
+        entry = self.index.entry(path)
+        entry["files"][name] = {"size": size, "mtime": mtime, "tail": None}
+        entry["digest"] = survey.WALKED
+        self.index.put(path, entry)
+        self._saw_change(path, now)
 
     def _saw_change(self, path, now):
         self._changed[path] = now
-        self.index.touch(path)
-        self.beats.grew(path, now)
+        self._next_look.pop(path, None)
+        if not self.index.ended(path):
+            self.beats.grew(path, now)
 
     def _list(self, now, audit):
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
         there = self.skeleton.refresh(now)
-        index = self.index
+        doubtful = self.intake.doubtful
         for path, mtime in there.items():
-            if path not in index or (index.ended(path) and int(index.mtime(path) or 0) != mtime and audit) or audit and not index.ended(path):
-                self._doubtful.add(path)
-        self._doubtful |= {path for path, when in self._again.items() if when <= now}
-        missing = {path for path in index.paths() if path not in there}
-        stale = [path for path in self._doubtful | missing - self.gone if plan.believable(path)]
-        self._doubtful.clear()
-        changed = set()
-        for path, files in survey.list_runs(self.sftp, self.root, stale).items():
+            if path not in self.index or path in self.gone or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
+                doubtful.add(path)
+        doubtful.update(path for path in self.index.paths() if path not in there and path not in self.gone)
+        return self._relist(doubtful, there, now)
+
+    def _relist(self, paths, there, now):
+        """List runs anew. there: {run path: its folder's mtime}, as far as known. Returns those that changed (set)."""
+        due = {path for path, when in self.intake.again.items() if when <= now}
+        paths = {path for path in paths | due if plan.believable(path)}
+        self.intake.doubtful -= paths
+        changed = due & paths
+        for path in due:
+            del self.intake.again[path]
+        for path, files in (survey.list_runs(self.sftp, self.root, paths) if paths else {}).items():
             if isinstance(files, SftpError):
                 self._missing(path, files)
             elif self._listed(path, files, there.get(path), now):
@@ -177,29 +209,31 @@ class Session:
         return changed
 
     def _missing(self, path, error):
+        """A run can't be listed: it is gone when the server says so and still shows the root."""
         if not isinstance(error, MissingFileError) or path not in self.index:
             return
-        self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is gone
+        self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
         self.news = True
+        self.beats.over(path)
         if any(self.mirror.stat(path, name) for name in self.index.entry(path)["files"]):
             self.gone.add(path)
-            self.beats.over(path)
         else:
-            self.index.drop(path)           # a manifest spoke of it and we hold nothing: it never was here
+            self.index.drop(path)           # a manifest spoke of it and we hold nothing: nothing is lost
 
     def _listed(self, path, files, mtime, now):
         """Take the listing of a run; returns whether it shows anything new."""
-        self.gone.discard(path)
-        entry = self.index.entry(path) if path in self.index else survey.empty()
+        known = path in self.index
+        entry = self.index.entry(path) if known else survey.empty()
         beat = files.pop(".beat", None)
         if beat:
             self.beats.beat(path, beat["mtime"], now)
         mtime = files.pop(".", {"mtime": self._folder_mtime.get(path, mtime)})["mtime"]
         self._settle(path, mtime, now)
-        known = path in self.index
+        self.news = self.news or path in self.gone
+        self.gone.discard(path)
         new = survey.merged(entry, files, mtime)
         if new is entry and known:
-            return False
+            return bool(self.intake.rewrite) and any((path, name) in self.intake.rewrite for name in files)
         self.index.put(path, new)
         if known:
             self._saw_change(path, now)
@@ -208,164 +242,59 @@ class Session:
 
     def _settle(self, path, mtime, now):
         """List a folder once more if it may still change within the second of its mtime."""
-        old, when = self._observed.get((path, ""), (None, now))
+        old, when = self._observed.get(path, (None, now))
         when = when if old == mtime else now
         if plan.settled(mtime, when, now):
-            self._observed.pop((path, ""), None)
-            self._again.pop(path, None)
+            self._observed.pop(path, None)
         else:
-            self._observed[path, ""] = mtime, when
-            self._again[path] = when + 2
-
-    # -- what to fetch
-
-    def plan(self, paths, now):
-        """Queue what the settings ask for and is not here yet, of the runs `paths`."""
-        fetches = []
-        for path in paths:
-            entry = self.index.entry(path)
-            if path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), now):
-                fetches += self.missing_files(path, entry, now)
-        fetches.sort(key=self._urgency, reverse=True)
-        self._queue(fetches)
-
-    def missing_files(self, path, entry, now):
-        """Return the fetches that complete our copy of a run (list of Fetch)."""
-        found = []
-        for name, file in entry["files"].items():
-            key = path, name
-            if key in self._queued or key in self._refused or not plan.wanted(name, file["size"], self.options) or not plan.believable(path, name):
-                continue
-            here = self.mirror.stat(path, name)
-            one = plan.compare(path, name, None if key in self._rewrite else here, file)
-            if one and one.whole and here and plan.is_appended(name) and here["size"] > file["size"] and key not in self._rewrite:
-                one = one._replace(offset=here["size"], size=here["size"], whole=False, tail=None)      # shrunk, or old attributes: look
-            if one:
-                found.append(one)
-                self._observe(key, file["mtime"], now)
-        return found
-
-    def _observe(self, key, mtime, now):
-        if self._observed.get(key, (None,))[0] != mtime:
-            self._observed[key] = mtime, now
-
-    def _urgency(self, one):
-        return one.path in self.asked, one.path in self.beats.runs, *plan.order(one)
-
-    def _queue(self, fetches):
-        self._queued.update((one.path, one.name) for one in fetches)
-        self.files_total += len(fetches)
-        self.bytes_total += sum(one.size - one.offset for one in fetches)
-        self.fetcher.add(fetches)
-
-    def work(self, until):
-        """Fetch until the monotonic clock says `until`; returns whether anything is left."""
-        self.fetcher.step(until)
-        return bool(self.fetcher.left)
-
-    def _fetched(self, one, outcome, data):
-        """A fetch ended: believe what it showed, and look again where it showed that we were told wrong."""
-        key, now = (one.path, one.name), time.time()
-        self._queued.discard(key)
-        self.files_done += 1
-        self.bytes_done += one.size - one.offset
-        if isinstance(outcome, DeniedError):
-            self._refused.add(key)
-            self.log.info("%s/%s can't be read", *key)
-        elif outcome is fetch.CHANGED or outcome is fetch.SHORT and not one.whole:
-            self._rewrite.add(key)
-            self._doubtful.add(one.path)
-        elif outcome is not fetch.DONE:
-            self._doubtful.add(one.path)        # gone, shorter than we were told, or an error of the server's: list it
-        else:
-            self._arrived(one, key, data, now)
-
-    def _arrived(self, one, key, data, now):
-        here = self.mirror.stat(*key)
-        if one.tail and here["size"] == one.size and self.mirror.tail(*key, one.size) != one.tail:
-            self._doubtful.add(one.path)
-            if not one.whole:
-                self._rewrite.add(key)
-                return
-        if one.whole:
-            self._rewrite.discard(key)
-        mtime, when = self._observed.get(key, (one.mtime, now))
-        if one.mtime is not None and here["size"] >= one.size:
-            sure = plan.is_appended(one.name) or plan.settled(mtime, when, now)
-            self.mirror.touch(*key, one.mtime if sure else one.mtime - 1)
-            if sure:
-                self._observed.pop(key, None)
-            else:
-                self._again[one.path] = when + 2        # read within the second of its change: read it once more
-        if data is not None:
-            self._took_small(one, data)
-        self.grown.add(one.path)
-
-    def _took_small(self, one, data):
-        """Put a small JSON file into the index."""
-        entry = self.index.entry(one.path)
-        value = json.loads(manifest.splice(data))
-        if value is None or value == entry[one.name[:-5]]:
-            return
-        entry[one.name[:-5]] = value
-        entry["ended"] = (entry["status"] or {}).get("status") in manifest.ENDED
-        self.index.put(one.path, entry)
-        if entry["ended"]:
-            self.beats.over(one.path)
-        self.news = True
+            self._observed[path] = mtime, when
+            self.intake.again[path] = when + 2
 
     # -- what somebody watches
 
     def look(self, paths, now):
         """Read the tails of the runs `paths` and look at their small files and at who is alive, in one round trip."""
-        files = [(path, name) for path in paths for name in self._tails_of(path)]
-        small = [(path, name) for path in paths for name in layout.SMALL[1:] if name in self.index.entry(path)["files"]]
-        asked = [f"{self.root}/{path}/{name}" for path, name in small]
-        found, stats = self.tails.look(files, asked + [f"{self.root}/{path}" for path in paths] + self.beats.ask())
-        changed = {path for (path, name), absolute in zip(small, asked) if self._note(path, name, stats[absolute], now)}
-        for path in paths:
-            self._note(path, "", stats[f"{self.root}/{path}"], now)
-        for key, (outcome, count) in found.items():
-            self._read_tail(key, outcome, count, now)
-        new = self.beats.take(stats, now)
-        changed |= self._relist(set(new) | self._doubtful & set(paths), now)
-        if changed:
-            self.plan(changed, now)
+        small = [(path, name) for path in paths for name in ("", *layout.SMALL[1:]) if not name or name in self.index.entry(path)["files"]]
+        beats = self.beats.ask()
+        stats = self._read_tails(paths, [self._absolute(*one) for one in small] + beats, now)
+        changed = {path for path, name in small if self._note(path, name, stats[self._absolute(path, name)], now)}
+        new = self.beats.take({path: stats[path] for path in beats}, now)
+        doubtful = set(new) | self.intake.doubtful if len(self.intake.doubtful) <= TROUBLED else set(new)
+        self.intake.plan(changed | self._relist(doubtful, {}, now), now)
+
+    def _read_tails(self, paths, others, now):
+        """Read the tails of the runs `paths` and LSTAT `others` in one round trip; returns {absolute path: Attrs or SftpError}."""
+        found, stats = self.tails.look([(path, name) for path in paths for name in self._tails_of(path)], others)
+        for (path, name), (outcome, count) in found.items():
+            self._take_tail(path, name, outcome, count, now)
+        return stats
 
     def _tails_of(self, path):
         """The append-only files of a run that are nearly all here."""
         for name, file in self.index.entry(path)["files"].items():
-            if plan.is_appended(name) and (path, name) not in self._queued and (path, name) not in self._rewrite:
+            if plan.is_appended(name) and not self.intake.is_queued((path, name)):
                 here = self.mirror.stat(path, name)
                 if file["size"] - (here["size"] if here else 0) < tails.CHUNK * tails.ROUNDS:
                     yield name
 
-    def _read_tail(self, key, outcome, count, now):
-        path, name = key
+    def _take_tail(self, path, name, outcome, count, now):
         if outcome is tails.CHANGED:
-            self._rewrite.add(key)
-            self._doubtful.add(path)
+            self.intake.rewrite.add((path, name))
+            self.intake.doubtful.add(path)
         elif isinstance(outcome, SftpError):
-            self._doubtful.add(path)
+            self.intake.doubtful.add(path)
         elif count:
-            here, entry = self.mirror.stat(*key), self.index.entry(path)
-            entry["files"][name] = {"size": here["size"], "mtime": entry["files"][name]["mtime"], "tail": None}
-            entry["digest"] = survey.WALKED
+            known = self.index.entry(path)["files"][name]
+            size = self.intake.grown_to[path, name] = self.mirror.stat(path, name)["size"]
+            if size > known["size"]:
+                self._set_file(path, name, size, known["mtime"], now)
             self._saw_change(path, now)
-            self.grown.add(path)
-
-    def _relist(self, paths, now):
-        if not paths:
-            return set()
-        self._doubtful -= paths
-        found = survey.list_runs(self.sftp, self.root, [path for path in paths if plan.believable(path)])
-        for path, files in found.items():
-            if isinstance(files, SftpError):
-                self._missing(path, files)
-        return {path for path, files in found.items() if not isinstance(files, SftpError) and self._listed(path, files, self._folder_mtime.get(path), now)}
+            self.intake.grown.add(path)
 
     def close(self):
         """Drop the line. Never raises."""
-        self.fetcher.drop()
+        if hasattr(self, "intake"):
+            self.intake.second.close()
+            self.intake.fetcher.drop()
         self.sftp.close()
         self.remote.close()

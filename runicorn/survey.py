@@ -233,7 +233,7 @@ class Skeleton:
                     raise listing
                 listing = []            # no `runs` in it, or not ours to read
             self._children[folder] = {name: attrs.mtime for name, attrs in listing if sftp.is_dir(attrs) and name != "."}
-            self._seen.setdefault(folder, (None, now))
+            self._seen.setdefault(folder, (next((attrs.mtime for name, attrs in listing if name == "."), None), now))
 
 
 def list_runs(session, root, paths):
@@ -315,19 +315,19 @@ def manifest_files(root):
 
 def adopt(index, found, doubtful):
     """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we know is added to
-    the set `doubtful`, to be listed. Returns how many were new (int)."""
-    new = 0
+    the set `doubtful`, to be listed. Returns the paths taken (list)."""
+    taken = []
     for path, line in found.lines.items():
         if path in index and index.lines[path] == line or not plan.believable(path):
             continue
         if path not in index:
             index.adopt(path, line)
-            new += 1
+            taken.append(path)
         elif _agrees(index.entry(path), found, path):
             index.adopt(path, line)
         else:
             doubtful.add(path)
-    return new
+    return taken
 
 
 def _agrees(ours, found, path):

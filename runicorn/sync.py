@@ -10,7 +10,7 @@ import threading
 import time
 
 from runicorn import cache, layout, survey
-from runicorn.errors import BusyError, LineError, ProtocolError, RemoteError, SyncError
+from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SyncError
 from runicorn.session import Session
 
 TICK = 1.0                      # s between looks at what somebody watches
@@ -19,6 +19,7 @@ SLICE = 0.6                     # s of fetching between two looks
 FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
+PACE = 20                       # writing an index that took t s is not repeated before PACE * t
 WAIT = 3600.0                   # s; until somebody wakes us
 
 
@@ -75,31 +76,57 @@ class Sync:
             return LONGEST_RETRY
 
     def _pass(self, now):
-        self.mirror.lock()
+        """One pass from top to bottom."""
+        if self.mirror.lock() and self._session:
+            self._hang_up("connecting", "deleted", "the mirror was deleted here; it is made anew")
+            self._index = None
         self._owner = {"pid": os.getpid(), "ours": True}
         if self._paused:
             self._hang_up("paused", "paused", "paused by you")
             return WAIT
-        if now < self._retry_at:
+        if now < self._retry_at <= now + WAIT:
             return self._retry_at - now
         session = self._session or self._call(now)
-        watched, running = self._watched()
-        if now >= self._look_due and session.source:
-            session.look(watched + self._in_turn(running), now)
-            self._look_due = now + (TICK if watched or "runs" in self.bell.watched() else IDLE)
-        if now >= self._due or self._due > now + self.options["interval"]:
-            session.survey(now)
-            self._due = now + self.options["interval"]
+        if self._is_due(now):
+            self._survey(session, now)
+        elif self._automatic() and (now >= self._look_due or self._look_due > now + IDLE):
+            session.look(self._looked_at(session, now), now)
         self._take_wanted(session, now)
-        left = session.work(time.monotonic() + SLICE)
+        session.intake.work(time.monotonic() + SLICE)
+        self._publish(session, now)
         self._failures = 0
-        self._publish(session, left, now)
-        return 0 if left else max(0.0, min(self._due, self._look_due) - now)
+        if session.intake.left:
+            return 0.0
+        return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
+
+    def _automatic(self):
+        return self.options.get("mode", "auto") == "auto"
+
+    def _is_due(self, now):
+        if self._now_asked:
+            return True
+        return self._automatic() and (now >= self._due or self._due > now + self.options["interval"])      # the second: the clock was set back
+
+    def _survey(self, session, now):
+        thorough, self._now_asked = self._now_asked, False
+        try:
+            session.survey(now, self._looked_at(session, now) if session.source else (), thorough)
+        except MissingFileError as error:
+            raise RemoteError(f"{self.options['host']} has no folder {session.root}; choose another remote root") from error
+        self._due = now + self.options["interval"]
+
+    def _looked_at(self, session, now):
+        """Return the runs whose tails are read now (list of paths), and say when they are next."""
+        watched = self.bell.watched()
+        opened = self._opened(session, watched)
+        running = [path for path in session.beats.runs if path in session.index and not session.index.ended(path) and path not in opened]
+        self._look_due = now + (TICK if opened or "runs" in watched else IDLE)
+        return opened + self._in_turn(running)
 
     # -- the line
 
     def _call(self, now):
-        """Get a line and take up the mirror."""
+        """Get a line, take up the mirror, and learn the list at once where a manifest or exec tells it."""
         self._say("connecting", "connecting", f"connecting to {self.options['host']}")
         remote = self._connect()
         session = None
@@ -109,14 +136,16 @@ class Sync:
             if self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
                                   "host_key": key, "root": session.root}):
                 self._index = None
+            self._index = self._index or survey.Index(self.mirror.load_index())
+            session.begin(self._index)
+            self._say("syncing", "looking", "looking what is new")
+            session.learn()
         except BaseException:
             session.close() if session else remote.close()
             raise
-        self._index = self._index or survey.Index(self.mirror.load_index())
-        session.index = self._index
         self._session, self._line = session, {"up": True, "since": now}
-        self._due = self._look_due = 0.0
-        self._say("syncing", "looking", "looking what is new")
+        self._look_due, self._due = 0.0, 0.0
+        self._publish(session, now)
         return session
 
     def _lost(self, error, now):
@@ -154,16 +183,15 @@ class Sync:
 
     # -- who looks
 
-    def _watched(self):
-        """Return (run paths somebody has open, run paths that are running), as far as the index knows them."""
-        session, prefix = self._session, f"run:{self._slug}:"
-        opened = []
-        for topic in self.bell.watched():
+    def _opened(self, session, watched):
+        """Return the run paths somebody has open that may still change (list)."""
+        prefix, opened = f"run:{self._slug}:", []
+        for topic in watched:
             parts = topic[len(prefix):].split("/") if topic.startswith(prefix) else ()
-            if len(parts) == 3 and (path := "/".join((parts[0], parts[1], layout.RUNS, parts[2]))) in session.index:
+            path = "/".join((*parts[:2], layout.RUNS, parts[2])) if len(parts) == 3 else ""
+            if path in session.index and not session.index.ended(path):
                 opened.append(path)
-        running = [path for path in session.beats.runs if path in session.index and not session.index.ended(path)]
-        return [path for path in opened if not session.index.ended(path)], running
+        return opened
 
     def _in_turn(self, running):
         """Return the running runs whose turn it is."""
@@ -173,31 +201,33 @@ class Sync:
         return (running + running)[self._turn:self._turn + PLACES]
 
     def _take_wanted(self, session, now):
+        """Put the runs somebody opened before everything else."""
         while self._wanted:
-            path = self._wanted.pop()
-            if path in session.index:
-                session.asked.append(path)
-                session.plan([path], now)
+            path = self._wanted.pop(0)
+            self.mirror.take_back(path)
+            session.intake.asked.add(path)
+            session.intake.plan([path], now)
 
     # -- what the pages see
 
-    def _publish(self, session, left, now):
-        if left:
-            self._say("syncing", "fetching", f"{session.files_done} of {session.files_total} files",
-                      done=session.files_done, total=session.files_total)
-        else:
-            self._say("live", "live", "up to date")
-        self._last_news = now
-        if session.news and now >= self._published:
+    def _publish(self, session, now):
+        """Write the index when it changed, ring what changed, and say where we are."""
+        intake = session.intake
+        if (session.news or intake.news) and (now >= self._published or self._published > now + 3600):
             began = time.monotonic()
             self.mirror.save_index(session.index.flush(now))
-            self._published = now + 20 * (time.monotonic() - began)        # a big index is written less often
-            session.news = False
+            self._published = now + PACE * (time.monotonic() - began)
+            session.news = intake.news = False
             self.bell.ring("runs")
-        for path in session.grown:
+        for path in intake.grown:
             project, name, run = layout.split_run_path(path)
             self.bell.ring(f"run:{self._slug}:{project}/{name}/{run}")
-        session.grown.clear()
+        intake.grown.clear()
+        if intake.left:
+            self._say("syncing", "fetching", f"{intake.files_done} of {intake.files_total} files", done=intake.files_done, total=intake.files_total)
+        elif session.source:
+            self._say("live", "live", "up to date")
+        self._last_news = now
         self._tell(session)
 
     def _tell(self, session):
@@ -216,10 +246,12 @@ class Sync:
                 "owner": self._owner, "rtt_ms": None, "source": session.source if session else None, "manifest_age": None}
 
     def _progress(self, session):
-        if not session.fetcher.left:
+        intake = session.intake
+        if not intake.left:
             return None
-        return {"files_done": session.files_done, "files_total": session.files_total,
-                "bytes_done": session.bytes_done, "bytes_total": session.bytes_total, "rate": 0, "left": None}
+        rate = intake.bytes_done / max(0.1, time.monotonic() - intake.began)
+        return {"files_done": intake.files_done, "files_total": intake.files_total, "bytes_done": intake.bytes_done,
+                "bytes_total": intake.bytes_total, "rate": round(rate), "left": round((intake.bytes_total - intake.bytes_done) / rate) if rate else None}
 
     # -- what others ask of us, from any thread
 

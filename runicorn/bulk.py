@@ -1,0 +1,108 @@
+"""A second line for bulk, in a thread of its own: takes fetches over while there are many, hangs up when there are none."""
+
+import collections
+import threading
+import time
+
+from runicorn import fetch
+from runicorn.errors import RunicornError
+
+ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
+MANY = 300                      # files waiting that do
+HELD = 800                      # fetches handed over at once: twice what is in flight
+SLOW = 12.5e6                   # bytes/s; below this, 100 Mbit/s, compressing pays (sshd's zlib is CPU-bound above)
+PROBE = 0.7                     # s of fetching after which the bandwidth is known
+LINGER = 3.0                    # s without work until it hangs up
+LOST = "lost"                   # outcome of a fetch that the second line took down with it
+
+
+class Bulk:
+    """Fetches over a line of its own. `dial(compress=…)` returns a Remote or raises a RunicornError: one line only, then."""
+
+    def __init__(self, dial, mirror, root, log):
+        self._dial, self._mirror, self._root, self._log = dial, mirror, root, log
+        self._given, self._ended = collections.deque(), collections.deque()
+        self._held = {}                 # (path, name) -> Fetch, handed over and not collected
+        self._waking, self._stopping = threading.Event(), threading.Event()
+        self._thread = self._remote = None
+        self.refused = False            # the server grants one line only
+        self.bytes = self.sent = self.received = self.requests = 0
+
+    @property
+    def held(self):
+        """How many fetches are handed over and not collected (int)."""
+        return len(self._held)
+
+    def share(self, fetcher):
+        """Take fetches over from the end of the main queue when there are enough; starts the thread when it is needed."""
+        if self.refused or not self._thread and fetcher.left < MANY and fetcher.waiting_bytes() < ENOUGH:
+            return
+        taken = fetcher.take_back(min(HELD - self.held, fetcher.left // 2)) if self.held < HELD // 2 else []
+        if not taken:
+            return
+        self._held.update(((one.path, one.name), one) for one in taken)
+        self._given.extend(taken)
+        self._waking.set()
+        if not self._thread or not self._thread.is_alive():
+            self._stopping.clear()
+            self._thread = threading.Thread(target=self._run, name="bulk", daemon=True)
+            self._thread.start()
+
+    def collect(self):
+        """Return [(Fetch, outcome, data), …] that ended since last asked."""
+        ended = [self._ended.popleft() for _ in range(len(self._ended))]
+        for one, _, _ in ended:
+            self._held.pop((one.path, one.name), None)
+        if self._thread and not self._thread.is_alive() and not self._ended:
+            self._thread = None
+            ended += [(one, LOST, None) for one in self._held.values()]
+            self._held.clear()
+            self._given.clear()
+        return ended
+
+    def close(self):
+        """Hang up. Never raises."""
+        self._stopping.set()
+        self._waking.set()
+        if self._remote:
+            self._remote.close()
+        if self._thread:
+            self._thread.join(10)
+
+    def _run(self):
+        compress = False
+        try:
+            while self._over_one_line(compress):
+                compress = True
+        except RunicornError as error:
+            self._log.info("no second line: %s", error)
+            self.refused = True         # asked for once: a refused login is never repeated
+
+    def _over_one_line(self, compress):
+        """Work until there is nothing to do; returns True when the line turned out so slow that a compressed one is better."""
+        self._remote = self._dial(compress=compress)
+        began, session = time.monotonic(), None
+        try:
+            session = self._remote.open_sftp()
+            fetcher = fetch.Fetcher(session, self._mirror, self._root, lambda *ended: self._ended.append(ended))
+            while not self._stopping.is_set():
+                while self._given:
+                    fetcher.add([self._given.popleft()])
+                if fetcher.left:
+                    fetcher.step(time.monotonic() + 0.1)
+                elif not self._waking.wait(LINGER):
+                    return False
+                self._waking.clear()
+                if not compress and session.received > 100_000 and 2 * PROBE > time.monotonic() - began > PROBE:
+                    if session.received / (time.monotonic() - began) < SLOW:
+                        self._given.extendleft(fetcher.take_back(fetcher.left))
+                        fetcher.finish_begun()
+                        return True
+            return False
+        finally:
+            if session:
+                self._count(session)
+            self._remote.close()
+
+    def _count(self, session):
+        self.sent, self.received, self.requests = self.sent + session.sent, self.received + session.received, self.requests + session.requests

@@ -1,0 +1,175 @@
+"""What to fetch, and what came of it: keeps the queue, believes what arrived, and looks again at what showed that we were told wrong."""
+
+import json
+import time
+
+from runicorn import bulk, fetch, layout, manifest, plan
+from runicorn.errors import DeniedError, SyncError
+
+SPACE_SECONDS = 5.0             # s between looks at the free disk
+TROUBLE = 3                     # times a file may fail before it waits for the next survey
+
+
+class Intake:
+    """The fetches of one session: planned, carried out, taken into the index. `doubtful` holds run paths to list again."""
+
+    def __init__(self, options, mirror, index, beats, fetcher, second, log):
+        self.options, self.mirror, self.index, self.beats, self.fetcher, self.second, self.log = options, mirror, index, beats, fetcher, second, log
+        fetcher.report = self.ended
+        self.doubtful = set()           # run paths to list again
+        self.again = {}                 # run path -> when to list and plan it again: it changed within its mtime's second
+        self.rewrite = set()            # (path, name): ours is wrong somewhere, fetch it whole
+        self.asked = set()              # run paths somebody opened
+        self.grown = set()              # run paths whose files grew since last told
+        self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
+        self.news = False               # a small file changed since last told
+        self._queued, self._refused, self._trouble = set(), set(), {}
+        self._observed = {}             # (path, name) -> (mtime, when first seen so)
+        self._space_due = 0.0
+        self.reset_progress()
+
+    def reset_progress(self):
+        self.files_done = self.files_total = self.bytes_done = self.bytes_total = 0
+        self.began = time.monotonic()
+
+    # -- planning
+
+    def plan(self, paths, now):
+        """Queue what the settings ask for and is not here yet, of the runs `paths`; everything else keeps its place."""
+        fetches = []
+        for path in paths:
+            if path not in self.index:
+                continue
+            entry = self.index.entry(path)
+            if path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), now):
+                fetches += self._missing(path, entry, now)
+        fetches.sort(key=self._urgency, reverse=True)
+        if not self.left:
+            self.reset_progress()
+        self._queued.update((one.path, one.name) for one in fetches)
+        self.files_total += len(fetches)
+        self.bytes_total += sum(one.size - one.offset for one in fetches)
+        self.fetcher.add(fetches, first=len(fetches) < 100)
+
+    def _missing(self, path, entry, now):
+        """Return the fetches that complete our copy of a run (list of Fetch)."""
+        found, evicted = [], self.mirror.evicted(path)
+        for name, file in entry["files"].items():
+            key = path, name
+            if key in self._queued or key in self._refused or self._trouble.get(key, 0) > TROUBLE or not plan.believable(path, name):
+                continue
+            if not plan.wanted(name, file["size"], self.options) or evicted is True and name not in layout.SMALL or evicted and name in evicted:
+                continue
+            one = self._compare(key, file)
+            if one:
+                found.append(one)
+                if self._observed.get(key, (None,))[0] != file["mtime"]:
+                    self._observed[key] = file["mtime"], now
+        return found
+
+    def _compare(self, key, file):
+        here = self.mirror.stat(*key)
+        if key in self.rewrite:
+            return plan.compare(*key, None, file)
+        if not here or not plan.is_appended(key[1]) or not 0 < file["size"] <= here["size"]:
+            return plan.compare(*key, here, file)
+        if here["size"] > file["size"]:         # shrunk, or attributes from before our last look: compare our end
+            return plan.Fetch(*key, here["size"], here["size"], None, None, False)
+        if file["mtime"] is None or int(file["mtime"]) == int(here["mtime"]):
+            return plan.compare(*key, here, file)
+        if self.grown_to.pop(key, None) == here["size"]:
+            self.mirror.touch(*key, file["mtime"])
+            return None
+        return plan.Fetch(*key, here["size"], here["size"], file["mtime"], file["tail"], False)        # touched, or read by a tail: compare
+
+    def _urgency(self, one):
+        return one.path in self.asked, one.path in self.beats.runs, plan.order(one)
+
+    def is_queued(self, key):
+        """Whether the file (path, name) is being fetched, or must be fetched whole."""
+        return key in self._queued or key in self.rewrite
+
+    def forgive(self):
+        """Try again what failed: a survey just looked."""
+        self._trouble.clear()
+
+    # -- carrying out
+
+    @property
+    def left(self):
+        """How many files are not here yet (int)."""
+        return self.fetcher.left + self.second.held
+
+    def work(self, until):
+        """Fetch until the monotonic clock says `until`. Raises LineError, ProtocolError and SyncError."""
+        if self.left and time.monotonic() > self._space_due:
+            self._space_due = time.monotonic() + SPACE_SECONDS
+            if self.mirror.free() < 0:
+                raise SyncError(f"the disk of {self.mirror.folder} is full")
+        while self.left and time.monotonic() < until:
+            self.second.share(self.fetcher)
+            for ended in self.second.collect():
+                self.ended(*ended)
+            if self.fetcher.left:
+                self.fetcher.step(min(until, time.monotonic() + 0.1))
+            elif self.second.held:
+                time.sleep(0.02)
+
+    def ended(self, one, outcome, data):
+        """A fetch ended: believe what it showed."""
+        key, now = (one.path, one.name), time.time()
+        self._queued.discard(key)
+        self.files_done += 1
+        self.bytes_done += one.size - one.offset
+        if outcome is fetch.DONE:
+            self._arrived(one, key, data, now)
+        elif outcome is bulk.LOST:
+            self.files_total -= 1
+            self.plan([one.path], now)
+        elif isinstance(outcome, DeniedError):
+            self._refused.add(key)
+            self.log.info("%s/%s can't be read", *key)
+        else:
+            self._wrong(one, outcome)
+
+    def _wrong(self, one, outcome):
+        """What we hold, or were told, is not what the server has: list the run again, fetch whole what does not fit."""
+        key = one.path, one.name
+        if outcome is fetch.CHANGED or outcome is fetch.SHORT and not one.whole:
+            self.rewrite.add(key)
+        self._trouble[key] = self._trouble.get(key, 0) + 1
+        self.doubtful.add(one.path)
+
+    def _arrived(self, one, key, data, now):
+        here = self.mirror.stat(*key)
+        if one.tail and here["size"] == one.size and self.mirror.tail(*key, one.size) != one.tail:
+            self._wrong(one, fetch.DONE if one.whole else fetch.CHANGED)
+            if not one.whole:
+                return
+        if one.whole:
+            self.rewrite.discard(key)
+        mtime, when = self._observed.get(key, (one.mtime, now))
+        if one.mtime is not None and here["size"] >= one.size:
+            sure = plan.is_appended(one.name) or plan.settled(mtime, when, now)
+            self.mirror.touch(*key, one.mtime if sure else one.mtime - 1)
+            if sure:
+                self._observed.pop(key, None)
+            else:
+                self.again[one.path] = when + 2         # read within the second of its change: read it once more
+        if data is not None:
+            self._take_small(one, data)
+        self.grown.add(one.path)
+
+    def _take_small(self, one, data):
+        """Put a small JSON file into the index."""
+        entry = self.index.entry(one.path)
+        value = json.loads(manifest.splice(data))
+        field = one.name[:-5]
+        if value is None or value == entry[field]:
+            return
+        entry[field] = value
+        entry["ended"] = (entry["status"] or {}).get("status") in manifest.ENDED
+        self.index.put(one.path, entry)
+        if entry["ended"]:
+            self.beats.over(one.path)
+        self.news = True
