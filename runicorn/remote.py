@@ -199,14 +199,19 @@ class _Dialer:
         return name, hostkeys.read(Path(file).expanduser() for file in files)
 
     def _prefer(self, transport, known):
-        """Ask for the kinds of host key we can check first: certificates of trusted authorities, then the kinds we know."""
+        """Ask first for the kinds of host key we can check: certificates of trusted authorities, then the kinds we know.
+
+        And for AES-GCM, which moves 2 to 3 times the bytes of paramiko's first choice (AES-CTR with an HMAC made in Python).
+        """
         name, lines = known
-        usual = list(transport._preferred_keys)         # paramiko offers no other way to order them per connection
+        options = transport.get_security_options()
+        usual = [kind for kind in options.key_types if not kind.endswith(hostkeys.CERTIFIED)]
         kinds = hostkeys.known_types(lines, name)
         first = [kind for kind in usual if kind in kinds or (kind.startswith("rsa-sha2") and "ssh-rsa" in kinds)]
         if hostkeys.authorities(lines, name):
             first = [kind + hostkeys.CERTIFIED for kind in usual] + first
-        transport._preferred_keys = tuple(dict.fromkeys(first + usual))
+        options.key_types = tuple(dict.fromkeys(first + usual))
+        options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)
 
     def _shake(self, transport, target):
         try:
