@@ -1,6 +1,7 @@
 """What a route is asked and what it may answer: queries, JSON bodies, JSON and streamed answers, errors as JSON. Knows no web framework."""
 
 import gzip
+import itertools
 import json
 from typing import NamedTuple
 
@@ -105,6 +106,12 @@ def to_error(error):
         if hasattr(error, extra):
             body[extra] = getattr(error, extra)
     return to_json(body, getattr(error, "status", status) if isinstance(error, Refused) else status)
+
+
+def begun(blocks):
+    """Return `blocks` (iterator of bytes) with the first already made, so that what is wrong from the start is answered as an error."""
+    blocks = iter(blocks)
+    return itertools.chain([next(blocks, b"")], blocks)
 
 
 def zipped(body):

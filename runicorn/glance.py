@@ -59,6 +59,16 @@ def end(folder, sizes):
     return End()
 
 
+def first_step(folder, name):
+    """Return the step of the first row in the events file `name` (number), or None."""
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            rows = map(_row, file.read(END).split(b"\n"))
+    except OSError:
+        return None             # gone since it was listed
+    return next((row[1] for row in rows if row), None)
+
+
 def _end(rows):
     times = [ts for ts, _ in rows if ts is not None]
     gaps = [b - a for a, b in zip(times, times[1:]) if b >= a]

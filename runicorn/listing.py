@@ -139,7 +139,7 @@ class View:
 
         def value(run):
             found = get(run)
-            return None if not found or found[0] is None or found[0] == "NaN" else _ordered(found[0])
+            return None if not found or found[0] in (None, "NaN") or found[0] != found[0] else _ordered(found[0])
         return value
 
     def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):

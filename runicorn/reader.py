@@ -387,9 +387,10 @@ def attempts(status, entry):
     """Return [{"n", "started_at", "from_step"}] of the run's attempts, from its status or else its files."""
     said = status.get("attempts") if isinstance(status.get("attempts"), list) else []
     told = {item.get("n", place): item for place, item in enumerate(said, 1) if isinstance(item, dict)}
-    numbers = sorted({n for n in told if isinstance(n, int)} | {layout.parse_own(name)[1] for name in entry.sizes()} | {1})
+    events = {layout.parse_own(name)[1]: name for name in glance.events_of(entry.sizes())}
+    numbers = sorted({n for n in told if isinstance(n, int)} | set(events) | {1})
     return [{"n": n, "started_at": layout.number(told.get(n, {}).get("started_at", status.get("started_at") if n == 1 else None)),
-             "from_step": told.get(n, {}).get("from_step")} for n in numbers]
+             "from_step": told.get(n, {}).get("from_step", glance.first_step(entry.folder, events[n]) if n in events else None)} for n in numbers]
 
 
 def progress(entry, series, end):

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from runicorn import files
 from runicorn.errors import FilterError, UsageError
-from runicorn.exchange import Answer, Refused, to_error, to_json
+from runicorn.exchange import Answer, Refused, begun, to_error, to_json
 from runicorn.version import VERSION
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
@@ -169,7 +169,7 @@ def search(site, ask):
         raise UsageError("name what to search for: ?q=TEXT")
     found = log.find(ask.text("q"), ask.flag("regex"), ask.number("from", 0, 0, 1 << 60, whole=True), ask.flag("backwards"),
                      not ask.flag("case"))
-    return Answer(hits(found, ask.number("limit", 100, 1, 100_000, whole=True)), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
+    return Answer(begun(hits(found, ask.number("limit", 100, 1, 100_000, whole=True))), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
 
 
 def hits(found, limit):
@@ -222,7 +222,7 @@ def export(site, ask):
     if form not in EXPORTS:
         raise Refused(400, "format", f"there is no format {form[:50]!r}; there are {', '.join(EXPORTS)}")
     name = quote(f"{key.rpartition('/')[2]}.{EXPORTS[form][0]}", safe="")
-    return Answer(exports.stream(site.reader, key, form, ask.flag("long")), EXPORTS[form][1], 200,
+    return Answer(begun(exports.stream(site.reader, key, form, ask.flag("long"))), EXPORTS[form][1], 200,
                   {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
 
 

@@ -38,7 +38,7 @@ class Server:
         self._waiting = {}                  # socket -> _Head, oldest first
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._stopping = threading.Event()
-        self._stopped = threading.Event()
+        self._loop = None                   # the thread in serve_forever
         self._wake, self._woken = socket.socketpair()
 
     @property
@@ -48,6 +48,7 @@ class Server:
     def serve_forever(self):
         """Answer until `stop`."""
         more_files()
+        self._loop = threading.current_thread()
         with selectors.DefaultSelector() as selector:
             for listener in self.listeners:
                 listener.setblocking(False)
@@ -56,20 +57,25 @@ class Server:
             try:
                 while not self._stopping.is_set():
                     for key, _ in selector.select(1.0):
-                        if key.data:
+                        if key.data and key.fileobj.fileno() >= 0:      # not closed by what was handled just before
                             key.data(selector, key.fileobj)
                     self._close_late(selector, time.monotonic())
             finally:
-                for connection in [*self._waiting, *self.listeners]:
+                for connection in self._waiting:
                     connection.close()
-                self._stopped.set()
+                self._loop = None
 
     def stop(self):
         """End `serve_forever`, if it runs, and free the port."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._wake.send(b"x")
-        for listener in self.listeners:
-            listener.close()
+        loop = self._loop
+        if loop not in (None, threading.current_thread()):
+            loop.join(5)
+        for one in (*self.listeners, self._wake, self._woken):
+            one.close()
 
     def _accept(self, selector, listener):
         try:

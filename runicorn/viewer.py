@@ -159,13 +159,13 @@ class Server:
     """A viewer that is bound to its port. `url`: its plain address; `address`: what to open, with the token where it is needed."""
 
     def __init__(self, site, listener, poll):
-        self._site, self._listener, self.poll = site, listener, poll
+        self.site, self._listener, self.poll = site, listener, poll
         self.token, self.port = site.guard.token, listener.port
         self.note = site.home / "run" / f"{self.port}.json"
 
     @property
     def reader(self):
-        return self._site.reader
+        return self.site.reader
 
     def serve_forever(self):
         """Answer until `stop`, from this or another thread."""
@@ -175,7 +175,7 @@ class Server:
         """Stop serving, free the port, keep the index for the next start."""
         self._listener.stop()
         self.poll.stop()
-        self._site.reader.save()
+        self.site.reader.save()
         self.note.unlink(missing_ok=True)
 
 

@@ -337,7 +337,7 @@ def test_one_run_in_full(tmp_path):
     assert run["config"] == {"max_steps": 1000, "model": {"depth": 3}} and run["status"]["status"] == "running" and run["path"] == str(folder)
     metric, = run["metrics"]
     assert (metric["name"], metric["points"], metric["last_step"], metric["best"]) == ("loss", 91, 90, {"value": 0.001, "step": 90, "rule": "min"})
-    assert [attempt["n"] for attempt in run["attempts"]] == [1, 2] and run["progress"]["total"] == 1000 and run["ranks"] == [0]
+    assert [(attempt["n"], attempt["from_step"]) for attempt in run["attempts"]] == [(1, 0), (2, 90)] and run["progress"]["total"] == 1000 and run["ranks"] == [0]
 
 
 def test_the_best_rule_can_be_flipped_by_the_reader(tmp_path):

@@ -1,0 +1,316 @@
+"""The viewer's API and pages, called as a WSGI application under wsgiref.validate, on real files."""
+
+import gzip
+import json
+import threading
+import time
+from io import BytesIO
+from urllib.parse import quote, urlencode
+from wsgiref.validate import validator
+
+import pytest
+
+from runicorn import layout, viewer
+from runicorn.bell import Bell
+from runicorn.mirrors import Mirrors
+from runicorn.routes import ROUTES
+from test_reader import make_run
+
+KEY = "local:vision/resnet50/20250123_180000_abc123"
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = int(status.split()[0]), {name.lower(): value for name, value in headers}, body
+        if self.headers.get("content-encoding") == "gzip":
+            self.plain = gzip.decompress(body)
+        else:
+            self.plain = body
+
+    @property
+    def json(self):
+        return json.loads(self.plain)
+
+
+class Client:
+    """Calls the application without a socket, as the page would: with the cookie, and with the token for changes."""
+
+    def __init__(self, server, app):
+        self.server, self.app = server, validator(app)
+
+    def __call__(self, method, path, body=None, headers=None, gzipped=False, **query):
+        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path.encode().decode("latin1"), "QUERY_STRING": urlencode(query, doseq=True),
+                   "SERVER_NAME": "127.0.0.1", "SERVER_PORT": str(self.server.port), "SERVER_PROTOCOL": "HTTP/1.0", "HTTP_HOST": f"127.0.0.1:{self.server.port}",
+                   "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": BytesIO(raw), "wsgi.errors": BytesIOText(), "wsgi.multithread": True,
+                   "wsgi.multiprocess": False, "wsgi.run_once": False, "HTTP_COOKIE": f"{viewer.cookie_name(self.server.port)}={self.server.token}"}
+        if method not in ("GET", "HEAD"):
+            environ.update({"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(raw)), "HTTP_X_RUNICORN_TOKEN": self.server.token})
+        if gzipped:
+            environ["HTTP_ACCEPT_ENCODING"] = "gzip, br"
+        environ.update(headers or {})
+        heard = []
+        answer = self.app(environ, lambda status, found, exc_info=None: heard.append((status, found)))
+        try:
+            return Reply(*heard[0], b"".join(answer))
+        finally:
+            answer.close()
+
+    def get(self, path, **query):
+        reply = self("GET", path, **query)
+        assert reply.status == 200, reply.plain
+        return reply.json
+
+
+class BytesIOText:
+    """wsgi.errors: what bottle would print of a bug fails the test."""
+
+    def write(self, text):
+        raise AssertionError(text)
+
+    def writelines(self, lines):
+        raise AssertionError("".join(lines))
+
+    def flush(self):
+        pass
+
+
+@pytest.fixture
+def root(tmp_path):
+    make_run(tmp_path / "root", events=[{"train/loss": 1 / (n + 1), "val/loss": 2 / (n + 1)} for n in range(50)])
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def mirrors(home):
+    made = Mirrors(home, Bell(), offline=True)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def server(root, home, mirrors):
+    made = viewer.start(home, [("local", root)], mirrors, Bell(), port=0, offline=True)
+    made.reader.ready.wait(5)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def call(server):
+    return Client(server, viewer.make_app(server.site))
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------
+
+def test_the_run_list(call):
+    answer = call.get("/api/runs", spark=1, column=["config.lr", "summary.val/loss"], filter="loss<0.3 resnet", limit=10)
+    row, = answer["runs"]
+    assert row["key"] == KEY and row["values"] == {"config.lr": 0.001, "summary.val/loss": 0.25} and len(row["spark"]) == 24
+    assert answer["columns"]["metrics"] == ["train/loss", "val/loss"] and answer["tree"]["states"] == {"finished": 1} and "." in answer["news"]
+    assert call.get("/api/runs", columns="config.lr,summary.val/loss")["runs"][0]["values"] == row["values"]
+    assert call.get("/api/runs", project="nothing")["matched"] == 0
+
+
+@pytest.mark.parametrize("query, code, at", [({"filter": 'resnet tag:"x'}, "filter", 11), ({"filter": "loss<x"}, "filter", 0), ({"sort": "colour"}, "usage", None),
+                                             ({"offset": "minus"}, "usage", None)])
+def test_a_bad_question_is_told_so(call, query, code, at):
+    reply = call("GET", "/api/runs", **query)
+    assert reply.status == 400 and reply.json["error"] == code and reply.json["message"] and reply.json.get("at") == at
+
+
+def test_one_run_by_key_by_id_and_ambiguous(call, root):
+    assert call.get(f"/api/runs/{KEY}")["key"] == call.get("/api/runs/abc123")["key"] == KEY
+    make_run(root, name="twin", run_id="20250124_180000_abc123", created_at=2.0)
+    call.server.reader.sources["local"].refresh(1e9)
+    call.server.reader._merge()
+    reply = call("GET", "/api/runs/abc123")
+    assert reply.status == 409 and reply.json["error"] == "ambiguous" and len(reply.json["candidates"]) == 2
+    assert call("GET", "/api/runs/nothing").status == 404
+
+
+def test_own_tags_note_and_hidden(call):
+    row = call("PATCH", f"/api/runs/{KEY}", {"tags": ["mine"], "note": "good <b>one</b>", "hidden": True}).json
+    assert (row["tags"], row["note"], row["hidden"]) == (["mine"], "good <b>one</b>", True)
+    assert call.get("/api/runs")["matched"] == 0 and call.get("/api/runs", hidden=1, filter="tag:mine")["matched"] == 1
+    assert call("PATCH", f"/api/runs/{KEY}", {"hidden": False, "note": None}).json["note"] == ""
+    for wrong in ({}, {"tags": "x"}, {"name": "x"}, {"hidden": "no"}):
+        assert call("PATCH", f"/api/runs/{KEY}", wrong).status == 400
+
+
+def test_a_local_run_is_never_deleted(call, root):
+    assert call("DELETE", f"/api/runs/{KEY}", {}).status == 400
+    assert (root / "vision/resnet50/runs/20250123_180000_abc123/meta.json").is_file()
+
+
+# -- curves, logs, system -----------------------------------------------------------------------------------------
+
+def test_curves_of_several_metrics(call):
+    found = call.get("/api/series", run=KEY, metric=["train/loss", "val/loss", "absent"], buckets=100)["series"]
+    assert [(one["metric"], one["exact"], one["n"], one["m"]) for one in found] == [("train/loss", True, 50, 50), ("val/loss", True, 50, 50)]
+    assert found[0]["x"] == list(range(50)) and found[0]["last"][:2] == [1.0, 0.5]
+    zoomed, = call.get("/api/series", runs=KEY, metrics="train/loss", **{"from": 10, "to": 20})["series"]
+    assert zoomed["x"] == list(range(10, 21))
+    bucketed, = call.get("/api/series", run="abc123", metric="train/loss", buckets=5, smooth=0.9)["series"]
+    assert not bucketed["exact"] and max(bucketed["max"]) == 1.0 and len(bucketed["smooth"]) == bucketed["n"]
+    assert call("GET", "/api/series", run=KEY).status == 400 and call("GET", "/api/series", run="none", metric="x").status == 404
+    assert call("GET", "/api/series", run=KEY, metric="train/loss", x="sideways").status == 400
+
+
+def test_numbers_that_json_lacks_are_marked(call, root):
+    with open(root / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl", "a") as file:
+        file.write('{"ts":1737655300.0,"step":60,"data":{"train/loss":"NaN"}}\n{"ts":1737655301.0,"step":61,"data":{"train/loss":"-Infinity"}}\n')
+    one, = call.get("/api/series", run=KEY, metric="train/loss")["series"]
+    assert one["nan"] == [[60, "NaN"], [61, "-Infinity"]]
+
+
+def test_the_log_by_pages_search_and_step(call, root):
+    folder = root / "vision/resnet50/runs/20250123_180000_abc123"
+    stamp = layout.stamp
+    (folder / "logs.txt").write_text("".join(f"{stamp(1737655200 + n)}line {n} \x1b[31mred\x1b[0m\n" for n in range(2000)))
+    page = call.get("/api/logs", run=KEY, limit=4096)
+    assert page["lines"][-1]["text"].startswith("line 1999") and page["size"] == page["end"] and page["files"][0]["name"] == "logs.txt"
+    assert call.get("/api/logs", run=KEY, limit=200, **{"from": 0})["lines"][0]["text"].startswith("line 0")
+    assert call.get("/api/logs", run=KEY, limit=4096, before=page["start"])["end"] == page["start"]
+    assert page["lines"][-1]["step"] == 49
+    found = [json.loads(line) for line in call("GET", "/api/logs/search", run=KEY, q="line 19").plain.splitlines()]
+    assert found[-1] == {"done": True, "hits": 100} and sum("at" in item for item in found) == 100
+    regex = [json.loads(line) for line in call("GET", "/api/logs/search", run=KEY, q="line 1[0-3]$|line 1234 ", regex=1).plain.splitlines()]
+    assert regex[-1]["hits"] >= 1
+    at = call.get("/api/logs/at", run=KEY, step=20)["at"]
+    assert call.get("/api/logs", run=KEY, limit=100, **{"from": at})["lines"][0]["text"].startswith("line 20")
+    for query in ({"file": "../meta.json"}, {"file": "meta.json"}):
+        assert call("GET", "/api/logs", run=KEY, **query).status == 400
+    assert call("GET", "/api/logs/search", run=KEY, q="(", regex=1).status == 400 and call("GET", "/api/logs/search", run=KEY).status == 400
+
+
+def test_the_machine_under_a_run(call, root):
+    with open(root / "vision/resnet50/runs/20250123_180000_abc123/system.jsonl", "w") as file:
+        for n in range(10):
+            file.write(layout.to_json({"ts": 1737655200.0 + n, "cpu": n, "mem": [1e9, 8e9], "gpu": [{"i": 0, "name": "RTX", "util": 90, "mem": [1e9, 2e9]}]}) + "\n")
+    found = call.get("/api/system", run=KEY)
+    assert found["now"]["cpu"] == 9 and {one["metric"] for one in found["series"]} >= {"cpu", "mem", "gpu0.util"}
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+def test_files_are_listed_and_served(call, root):
+    folder = root / "vision/resnet50/runs/20250123_180000_abc123"
+    (folder / "media").mkdir()
+    (folder / "media/1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (folder / "模型.pt").write_bytes(b"x" * (2 << 20))
+    (folder / "page.html").write_text("<script>alert(1)</script>")
+    kinds = {file["name"]: file["kind"] for file in call.get("/api/files", run=KEY)["files"]}
+    assert kinds["media/1.png"] == "media" and kinds["模型.pt"] == "large" and kinds["events.jsonl"] == "own" and kinds["page.html"] == "small"
+    image = call("GET", "/api/file", run=KEY, name="media/1.png")
+    assert image.headers["content-type"] == "image/png" and image.headers["content-disposition"].startswith("inline") and "sandbox" in image.headers["content-security-policy"]
+    model = call("GET", "/api/file", run=KEY, name="模型.pt")
+    assert len(model.body) == 2 << 20 and quote("模型.pt") in model.headers["content-disposition"]
+    page = call("GET", "/api/file", run=KEY, name="page.html")
+    assert page.headers["content-type"] == "application/octet-stream" and page.headers["content-disposition"].startswith("attachment")
+
+
+# -- news ---------------------------------------------------------------------------------------------------------
+
+def test_news_waits_and_wakes(call):
+    bell, first = call.server.site.bell, call.get("/api/news", since="other.1", topic="runs")
+    assert first["reset"] and first["topics"] == ["runs"]
+    started = time.monotonic()
+    threading.Timer(0.2, bell.ring, [f"run:{KEY}"]).start()
+    heard = call.get("/api/news", since=first["news"], topics=f"connections,run:{KEY}", timeout=5)
+    assert heard["topics"] == [f"run:{KEY}"] and time.monotonic() - started < 4
+    assert call.get("/api/news", since=heard["news"], topic="runs", timeout=0)["topics"] == []
+
+
+def test_head_never_waits(call):
+    mark = call.get("/api/runs")["news"]
+    started = time.monotonic()
+    reply = call("HEAD", "/api/news", since=mark, topic="nothing", timeout=25)
+    assert reply.status == 200 and reply.body == b"" and time.monotonic() - started < 5
+    assert call("HEAD", "/").status == 200
+
+
+def test_every_changing_answer_carries_news_taken_before_its_data(call, root):
+    mark = call.get("/api/runs")["news"]
+    call("PATCH", f"/api/runs/{KEY}", {"note": "x"})
+    assert call.get("/api/news", since=mark, topic=["runs", f"run:{KEY}"], timeout=0)["topics"] == [f"run:{KEY}", "runs"]
+    for path, query in (("/api/runs", {}), (f"/api/runs/{KEY}", {}), ("/api/series", {"run": KEY, "metric": "train/loss"}), ("/api/connections", {}),
+                        ("/api/settings", {}), ("/api/files", {"run": KEY}), ("/api/system", {"run": KEY})):
+        assert call.get(path, **query)["news"].startswith(mark.partition(".")[0])
+
+
+# -- settings and connections -------------------------------------------------------------------------------------
+
+def test_settings_are_merged_and_kept(call):
+    assert call.get("/api/settings")["preferences"]["language"] == "auto"
+    call("PATCH", "/api/settings", {"preferences": {"language": "zh", "main_metric": {"vision": "val/loss"}}})
+    kept = call("PATCH", "/api/settings", {"preferences": {"main_metric": {"nlp": "ppl"}, "views": [{"name": "a", "query": "b"}], "runs": {"width": 3}}}).json["preferences"]
+    assert kept["main_metric"] == {"vision": "val/loss", "nlp": "ppl"} and kept["language"] == "zh" and kept["views"] == [{"name": "a", "query": "b"}]
+    assert call.get("/api/settings")["preferences"] == kept
+    assert call("PATCH", "/api/settings", {}).status == 400
+
+
+def test_connections_are_saved_listed_and_removed_without_their_secrets(call, home):
+    reply = call("POST", "/api/connections", {"name": "GPU Server 1", "host": "gpu-server.example.com", "user": "alice", "auth": "password", "password": "hunter2", "start": False})
+    assert reply.status == 200 and reply.json["slug"] == "gpu-server-1" and "hunter2" not in reply.plain.decode()
+    rows = call.get("/api/connections")
+    assert rows["offline"] and [row["name"] for row in rows["connections"]] == ["GPU Server 1"] and "hunter2" not in json.dumps(rows)
+    assert call("POST", "/api/connections/GPU Server 1/pause", {}).status == 200
+    assert call("POST", "/api/connections/nothing/pause", {}).status == 404
+    assert call("POST", "/api/connections", {"name": "x"}).status == 400
+    assert call("DELETE", "/api/connections/GPU Server 1", {}).status == 200 and call.get("/api/connections")["connections"] == []
+    assert all("hunter2" not in path.read_text(errors="replace") for path in home.rglob("*") if path.is_file())
+
+
+def test_unknown_tests_and_questions(call):
+    assert call("GET", "/api/connections/test/none").status == 404
+    for route in ("answer", "trust"):
+        assert call("POST", f"/api/connections/{route}", {}).status == 400
+        assert call("POST", f"/api/connections/{route}", {"question": "none", "answer": "x"}).status in (400, 404)
+    assert call("POST", "/api/cache/clean", {"older_than": "x"}).status == 400
+    assert call("POST", "/api/cache/clean", {"older_than": 30, "dry_run": True}).status == 200
+
+
+# -- pages --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("path", ["/", f"/runs/{KEY}", "/compare", "/settings"])
+def test_every_page_is_the_index_with_the_token_and_the_cookie(call, path):
+    page = call("GET", path)
+    assert page.status == 200 and call.server.token in page.plain.decode() and "{{" not in page.plain.decode()
+    cookie = page.headers["set-cookie"]
+    assert cookie.startswith(f"runicorn-{call.server.port}={call.server.token}") and "SameSite=strict" in cookie and "HttpOnly" in cookie
+    assert "default-src 'self'" in page.headers["content-security-policy"] and page.headers["x-content-type-options"] == "nosniff"
+
+
+def test_static_files_are_zipped_and_not_sent_twice(call):
+    plain, packed = call("GET", "/static/app.js"), call("GET", "/static/app.js", gzipped=True)
+    assert plain.headers["content-type"].startswith("text/javascript") and packed.headers["content-encoding"] == "gzip" and packed.plain == plain.body
+    assert call("GET", "/static/app.js", headers={"HTTP_IF_NONE_MATCH": packed.headers["etag"]}).status == 304
+    for name in ("nothing.js", "../runicorn/viewer.py", "..%2fsetup.cfg", "/etc/passwd"):
+        assert call("GET", f"/static/{name}").status == 404
+
+
+def test_json_is_zipped_when_that_pays(call):
+    assert call("GET", "/api", gzipped=True).headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in call("GET", "/api/settings", gzipped=True).headers or len(call("GET", "/api/settings").body) >= 1024
+
+
+def test_all_routes_are_listed(call):
+    routes = call.get("/api")["routes"]
+    assert len(routes) == len(ROUTES) and all(one["about"] for one in routes) and {"GET /api/runs", "PATCH /api/runs/{key}", "POST /api/connections/{name}/{order}"} <= {
+        f"{one['method']} {one['path']}" for one in routes}
+
+
+def test_what_is_not_there(call):
+    reply = call("GET", "/api/nothing")
+    assert reply.status == 404 and reply.json["error"] == "not_found"
+    assert call("POST", "/api/runs", {}).status == 405
+
+
+def test_the_banner_is_the_guides_box():
+    assert viewer.banner("http://127.0.0.1:23300", "0.4.0").splitlines() == [
+        "╭──────────────────────────────────────────────────────────╮", "│ Runicorn Viewer                                          │",
+        "│ Version: 0.4.0                                           │", "│ URL: http://127.0.0.1:23300                              │",
+        "│                                                          │", "│ Press Ctrl+C to stop                                     │",
+        "╰──────────────────────────────────────────────────────────╯"]
+    assert viewer.banner("http://127.0.0.1:23300", unicode=False).isascii()
