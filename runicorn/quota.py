@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from runicorn import cache, layout, manifest, plan
-from runicorn.errors import BusyError, SyncError
+from runicorn.errors import BusyError, LayoutError, SyncError
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
 FREE_SHARE = 0.1
@@ -70,7 +70,10 @@ def _finished(mirror, now):
     """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended and hold files that may go."""
     viewed = layout.read_json(mirror / cache.INDEX / VIEWED) or {}
     for path in _known(mirror):
-        folder = layout.local_path(mirror, path)
+        try:
+            folder = layout.local_path(mirror, path)
+        except LayoutError:
+            continue            # a link stands in the way: nothing of ours lies behind it
         status = layout.read_json(folder / layout.STATUS) or {}
         if status.get("status") not in ("finished", "failed", "interrupted"):
             continue

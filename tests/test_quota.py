@@ -1,0 +1,117 @@
+"""What mirrors take on this disk and what may go: only finished runs, longest not viewed first, never the index."""
+
+import json
+import os
+
+import pytest
+
+from runicorn import cache, manifest, quota
+from runicorn.errors import BusyError, LayoutError
+
+NOW = 1_780_000_000.0
+
+
+@pytest.fixture
+def mirror(tmp_path):
+    """A mirror of three runs (old, new, running), each with its own files and a 1,000-byte checkpoint."""
+    folder = tmp_path / "cache" / "gpu"
+    for run_id, status, days in (("20250101_000000_aaaaaa", "finished", 90), ("20250201_000000_bbbbbb", "failed", 10),
+                                 ("20250301_000000_cccccc", "running", 90)):
+        run = folder / "p" / "n" / "runs" / run_id
+        run.mkdir(parents=True)
+        (run / "meta.json").write_text(json.dumps({"id": run_id}))
+        (run / "status.json").write_text(json.dumps({"status": status}))
+        (run / "events.jsonl").write_bytes(b"x" * 400)
+        (run / "model.pt").write_bytes(b"x" * 1000)
+        for path in run.iterdir():
+            os.utime(path, (NOW - days * 86400,) * 2)
+    index = folder / ".index"
+    index.mkdir()
+    manifest.save(manifest.build(folder), str(index / "full.json"))
+    return folder
+
+
+def names(mirror, letter):
+    run, = (mirror / "p" / "n" / "runs").glob(f"*_{letter * 6}")
+    return sorted(path.name for path in run.iterdir())
+
+
+def test_old_finished_runs_keep_only_their_small_json(mirror):
+    assert quota.clean([mirror], older_than=30, now=NOW) == {"files": 2, "bytes": 1400}
+    assert names(mirror, "a") == ["meta.json", "status.json"]
+    assert len(names(mirror, "b")) == len(names(mirror, "c")) == 4
+    told = json.loads((mirror / ".index" / "evicted").read_text())
+    assert told == {"p/n/runs/20250101_000000_aaaaaa": ["events.jsonl", "model.pt"]}
+
+
+def test_a_dry_run_counts_and_touches_nothing(mirror):
+    assert quota.clean([mirror], older_than=5, now=NOW, dry_run=True) == {"files": 4, "bytes": 2800}
+    assert len(names(mirror, "a")) == 4 and not (mirror / ".index" / "evicted").exists()
+
+
+def test_room_is_made_with_large_files_first_and_the_longest_not_viewed(mirror):
+    before = quota.size_of(mirror)
+    quota.mark_viewed(mirror, "p/n/runs/20250101_000000_aaaaaa", now=NOW - 5 * 86400)      # older, but viewed since
+    assert quota.clean([mirror], size=before - 10, now=NOW) == {"files": 1, "bytes": 1000}
+    assert "model.pt" not in names(mirror, "b") and "model.pt" in names(mirror, "a")
+    quota.clean([mirror], size=before - 1500, now=NOW)
+    assert "model.pt" not in names(mirror, "a") and "events.jsonl" in names(mirror, "b")
+    quota.clean([mirror], size=0, now=NOW)
+    assert names(mirror, "a") == names(mirror, "b") == ["meta.json", "status.json"] and len(names(mirror, "c")) == 4
+
+
+def test_a_run_somebody_looks_at_is_left_alone(mirror):
+    quota.mark_viewed(mirror, "p/n/runs/20250101_000000_aaaaaa", now=NOW - 60)
+    assert quota.clean([mirror], size=0, now=NOW)["files"] == 2
+    assert len(names(mirror, "a")) == 4
+
+
+def test_what_is_not_in_the_index_is_none_of_ours(mirror):
+    foreign = mirror / "p" / "n" / "runs" / "20240101_000000_dddddd"
+    foreign.mkdir()
+    (foreign / "status.json").write_text('{"status": "finished"}')
+    (foreign / "thesis.tex").write_text("years of work")
+    quota.clean([mirror], size=0, older_than=0, now=NOW)
+    assert (foreign / "thesis.tex").exists()
+
+
+def test_a_link_in_the_way_is_never_followed(mirror, tmp_path):
+    outside = tmp_path / "outside"
+    (mirror / "p" / "n" / "runs" / "20250101_000000_aaaaaa").rename(outside)
+    (mirror / "p" / "n" / "runs" / "20250101_000000_aaaaaa").symlink_to(outside)
+    quota.clean([mirror], size=0, now=NOW)
+    assert (outside / "model.pt").exists()
+    with pytest.raises(LayoutError):
+        quota.drop_run(mirror, "p/n/runs/20250101_000000_aaaaaa")
+    with pytest.raises(LayoutError):
+        quota.drop_run(mirror, "../outside")
+
+
+def test_dropping_one_run(mirror):
+    quota.drop_run(mirror, "p/n/runs/20250301_000000_cccccc")
+    assert names(mirror, "c") == ["meta.json", "status.json"]
+    assert json.loads((mirror / ".index" / "evicted").read_text()) == {"p/n/runs/20250301_000000_cccccc": True}
+
+
+def test_a_mirror_in_use_is_not_deleted(mirror):
+    holder = cache.Mirror(mirror)
+    holder.lock()
+    with pytest.raises(BusyError, match=str(os.getpid())):
+        quota.drop_mirror(mirror)
+    holder.unlock()
+    quota.drop_mirror(mirror)
+    quota.drop_mirror(mirror)
+    assert not mirror.exists()
+
+
+def test_what_a_choice_would_fetch(mirror):
+    every = {"window": None, "large": True, "small_only": True, "small_limit": 500}
+    assert quota.outlook(mirror, every)["bytes"] == quota.outlook(mirror, {**every, "large": False})["bytes"] + 3000
+    assert quota.outlook(mirror, {**every, "small_limit": 2000, "large": False}) == quota.outlook(mirror, every)
+    assert quota.outlook(mirror.parent / "none", every) is None
+
+
+def test_the_limit_nobody_chose_is_a_tenth_of_the_free_disk(tmp_path):
+    assert 0 < quota.limit(tmp_path / "not" / "there") <= quota.MOST_BYTES
+    assert quota.limit(tmp_path, 5) == 5
+    assert quota.mirror_folders(tmp_path / "none") == []
