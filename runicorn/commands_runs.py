@@ -15,13 +15,14 @@ FORMATS = ("csv", "tensorboard", "html")
 
 
 def reader(roots=None):
-    """Return a Reader over the local roots and every mirror on this machine, refreshed; no connection is opened."""
+    """Return a Reader over the local roots and every mirror on this machine, up to date; no connection is opened."""
     from runicorn.commands_viewer import local_roots
     from runicorn.reader import Reader
     from runicorn.settings import Overlay
     home = home_dir()
     made = Reader(local_roots(roots), mirror_folders(home), home, Overlay(home), time.monotonic)
     made.refresh()
+    made.save()             # the next command starts from it
     return made
 
 
@@ -184,9 +185,10 @@ def destination(run, options):
     target = options.output or f"{run['id']}.{options.format}"
     if os.path.exists(target) and not options.force:
         raise UsageError(f"{target} is there already; --force overwrites it, -o writes elsewhere")
-    if options.format == "tensorboard":         # TensorBoard reads a folder, and of it the files with this in their names
+    if options.format == "tensorboard":         # TensorBoard reads folders
+        from runicorn.export import tensorboard_name
         os.makedirs(target, exist_ok=True)
-        target = os.path.join(target, f"events.out.tfevents.{int(run['started'] or 0)}.runicorn")
+        target = os.path.join(target, tensorboard_name(run))
     return target
 
 

@@ -78,7 +78,7 @@ def sync_once(options):
         for rows in watch(bell, mirrors, names, Screen(options.json)):
             if all(row["state"] in SETTLED for row in rows):
                 break
-        failed = [row for row in rows if row["state"] not in ("live", "paused") and not foreign(row)]
+        failed = [row for row in rows if row["state"] != "live" and not foreign(row)]
         if failed:
             raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
         if options.verify:
