@@ -100,13 +100,13 @@ class Intake:
         """How many files are not here yet (int)."""
         return self.fetcher.left + self.second.held
 
-    def work(self, until):
-        """Fetch until the monotonic clock says `until`. Raises LineError, ProtocolError and SyncError."""
+    def work(self, until, urgent=()):
+        """Fetch until the monotonic clock says `until`, or `urgent` holds something. Raises LineError, ProtocolError, SyncError."""
         if self.left and time.monotonic() > self._space_due:
             self._space_due = time.monotonic() + SPACE_SECONDS
             if self.mirror.free() < 0:
                 raise SyncError(f"the disk of {self.mirror.folder} is full")
-        while self.left and time.monotonic() < until:
+        while self.left and not urgent and time.monotonic() < until:
             self.second.share(self.fetcher)
             for ended in self.second.collect():
                 self.ended(*ended)

@@ -31,7 +31,7 @@ DEPTH, FILES = 8, 10000         # a run with more below it is listed to here
 SETTLED = 2.0                   # s; younger than this a folder can change again under the same mtime (1 s on NFS)
 WINDOW = 3600.0                 # s; what the active manifest covers
 STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
-LIMIT = 512 << 20               # bytes of a manifest, unpacked; 10,000 runs have 25 MB
+LIMIT, RUNS = 256 << 20, 500000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 GZIP = b"\x1f\x8b"
 ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
@@ -120,13 +120,12 @@ def parse(data, name="the manifest"):
         data = _unzip(data, name)
     if len(data) > LIMIT:
         raise ManifestError("%s is larger than %d MB" % (name, LIMIT >> 20))
-    start = data.find(b'\n"runs": {\n')
-    end = data.rfind(b'\n},\n"statistics": ')
+    start, end = data.find(b'\n"runs": {\n'), data.rfind(b'\n},\n"statistics": ')
     if data[:1] == b"{" and 0 < start < end + 10:
         try:
             header = json.loads((data[:start].rstrip(b",") + b"," + data[end + 4:]).decode("utf-8"))
             return Manifest(_checked(header, name), _lines(data, start + 11, end))
-        except ValueError:
+        except (ValueError, RecursionError):
             pass        # not laid out by us: a plain parse decides
     return _parse_plain(data, name)
 
@@ -144,7 +143,7 @@ def _unzip(data, name):
 
 def _lines(data, at, end):
     lines = {}
-    while at < end:
+    while at < end and len(lines) <= RUNS:
         stop = data.find(b"\n", at, end)
         stop = end if stop < 0 else stop
         cut = data.index(b'": {', at, stop)
@@ -162,8 +161,8 @@ def _parse_plain(data, name):
     except (ValueError, RecursionError) as error:
         raise ManifestError("%s is not JSON; remake it with `runicorn manifest`" % name) from error
     runs = whole.pop("runs", None) if isinstance(whole, dict) else None
-    if not isinstance(runs, dict):
-        raise ManifestError("%s is not a manifest: it has no runs" % name)
+    if not isinstance(runs, dict) or len(runs) > RUNS:
+        raise ManifestError("%s is not a manifest: it has no runs, or too many" % name)
     return Manifest(_checked(whole, name), {path: json.dumps(entry).encode() for path, entry in runs.items()})
 
 
@@ -216,9 +215,8 @@ def build(root, previous=None, rescan=False):
         if old and old.group(3) == b"true" and float(old.group(2)) == folder.st_mtime < trusted:
             lines[path] = known[path]
             continue
-        line = _scan(item.path, folder, beats.get(item.name), skipped)
-        if line:
-            lines[path] = line
+        lines[path] = _scan(item.path, folder, beats.get(item.name), skipped)
+    lines = {path: line for path, line in lines.items() if line}
     return Manifest(_header("full", root, lines, previous, now), lines, dict(skipped))
 
 
@@ -385,8 +383,8 @@ def generate(root, active_window=WINDOW, incremental=True, output=None, compress
     full = output or full
     try:
         previous = load(full)
-    except ManifestError:
-        previous = None         # none yet, or broken: it is remade from the runs
+    except ManifestError:       # none yet, or broken: it is remade from the runs
+        previous = None
     for name, beat in _beats(root).items():
         if beat < time.time() - STALE_BEAT:
             with contextlib.suppress(OSError):      # somebody else's, or gone already
@@ -483,8 +481,7 @@ def main(argv=None):
 
 def _run(options, root, how):
     if options.answer is not None:
-        sys.stdout.buffer.write(answer(root, options.answer))
-        return 0
+        return 0 if sys.stdout.buffer.write(answer(root, options.answer)) else 1
     if options.install:
         from runicorn.units import install      # only here: this file must also run alone
         return install(options.install, os.path.abspath(root), options.yes)

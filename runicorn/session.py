@@ -1,6 +1,8 @@
 """One line to a server and what is done over it: learn the list, survey, look at tails. Ends with the line; the mirror stays."""
 
-from runicorn import bulk, fetch, layout, manifest, plan, sftp, survey, tails
+import time
+
+from runicorn import audit, bulk, fetch, layout, manifest, plan, sftp, survey, tails
 from runicorn.beats import Beats
 from runicorn.errors import LineError, MissingFileError, SftpError
 from runicorn.intake import Intake
@@ -22,6 +24,7 @@ class Session:
         self.source = None              # "exec", "manifest" or "walk": where the list came from
         self.manifest_mtime = None      # of the manifest we read last, s on the server's clock
         self.gone = set()               # runs that vanished from the server
+        self.round_trip = None          # s, the shortest lately
         self.news = False               # the index changed since last told
 
     def _resolve(self, root):
@@ -264,7 +267,10 @@ class Session:
 
     def _read_tails(self, paths, others, now):
         """Read the tails of the runs `paths` and LSTAT `others` in one round trip; returns {absolute path: Attrs or SftpError}."""
+        began = time.monotonic()
         found, stats = self.tails.look([(path, name) for path in paths for name in self._tails_of(path)], others)
+        if not self.intake.left:
+            self.round_trip = self.intake.fetcher.round_trip = min(time.monotonic() - began, 1.1 * (self.round_trip or 60.0))
         for (path, name), (outcome, count) in found.items():
             self._take_tail(path, name, outcome, count, now)
         return stats
@@ -290,6 +296,37 @@ class Session:
                 self._set_file(path, name, size, known["mtime"], now)
             self._saw_change(path, now)
             self.intake.grown.add(path)
+
+    # -- what somebody asks for
+
+    def peek(self, path, name, ranges):
+        """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it now; a negative offset
+        counts from its end. Raises SftpError."""
+        handle = self.sftp.open(self._absolute(path, name))
+        size = self.sftp.batch([sftp.fstat(handle)])[0].size if any(offset < 0 for offset, _ in ranges) else 0
+        places = [(max(0, size + offset) if offset < 0 else offset, min(length, self.sftp.max_read)) for offset, length in ranges]
+        *found, _ = self.sftp.batch([*[sftp.read(handle, offset, length) for offset, length in places], sftp.close(handle)])
+        for data in found:
+            if isinstance(data, SftpError):
+                raise data
+        return found
+
+    def verify(self, now):
+        """Compare every file we hold, byte by byte, and queue what differs; returns {"files": compared, "refetched": n}."""
+        self.survey(now, thorough=True)
+        held = [(path, name) for path in self.index.paths() if path not in self.gone for name in self.index.entry(path)["files"]
+                if plan.believable(path, name) and not self.intake.is_queued((path, name)) and self.mirror.stat(path, name)]
+        wrong = audit.differing(self.sftp, self.remote, self.mirror, self.root, held, self.log)
+        for path, name in wrong:
+            self.log.warning("%s/%s was not what the server has; fetched again", path, name)
+        self.intake.rewrite.update(wrong)
+        self.intake.plan({path for path, _ in wrong}, now)
+        return {"files": len(held), "refetched": len(wrong)}
+
+    def traffic(self):
+        """Return (bytes both ways, requests) of this session and its second line."""
+        second = self.intake.second
+        return (self.remote.bytes_sent + self.remote.bytes_received + second.sent + second.received, self.sftp.requests + second.requests)
 
     def close(self):
         """Drop the line. Never raises."""

@@ -4,13 +4,15 @@ One pass, in order: hold the mirror's lock, have a line, read the tails somebody
 fetch what the plan says for as long as the rhythm allows, publish the index. `run` is passes in a loop.
 """
 
+import collections
 import os
+import queue
 import random
 import threading
 import time
 
-from runicorn import cache, layout, survey
-from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SyncError
+from runicorn import cache, layout, meter, survey
+from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.session import Session
 
 TICK = 1.0                      # s between looks at what somebody watches
@@ -42,7 +44,8 @@ class Sync:
         self._state, self._reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
         self._line = {"up": False, "since": time.time()}
         self._owner, self._last_news, self._turn = None, None, 0
-        self._wanted = []
+        self._wanted, self._asked = collections.deque(), collections.deque()
+        self._meter = meter.Meter()
         self._published = 0.0
 
     # -- the thread
@@ -91,16 +94,21 @@ class Sync:
             self._survey(session, now)
         elif self._automatic() and (now >= self._look_due or self._look_due > now + IDLE):
             session.look(self._looked_at(session, now), now)
-        self._take_wanted(session, now)
-        session.intake.work(time.monotonic() + SLICE)
+        self._serve(session, now)
+        if self._may_fetch(now):
+            session.intake.work(time.monotonic() + SLICE, self._asked)
         self._publish(session, now)
         self._failures = 0
         if session.intake.left:
-            return 0.0
+            return 0.0 if self._may_fetch(now) else 1.0
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
 
     def _automatic(self):
         return self.options.get("mode", "auto") == "auto"
+
+    def _may_fetch(self, now):
+        """Whether the politeness budget (bytes a minute, or None) leaves anything for this minute."""
+        return not self.options.get("budget") or self._meter.this_minute(now) < self.options["budget"]
 
     def _is_due(self, now):
         if self._now_asked:
@@ -144,6 +152,7 @@ class Sync:
             session.close() if session else remote.close()
             raise
         self._session, self._line = session, {"up": True, "since": now}
+        self._meter.restart()
         self._look_due, self._due = 0.0, 0.0
         self._publish(session, now)
         return session
@@ -200,13 +209,35 @@ class Sync:
         self._turn = (self._turn + PLACES) % len(running)
         return (running + running)[self._turn:self._turn + PLACES]
 
-    def _take_wanted(self, session, now):
-        """Put the runs somebody opened before everything else."""
+    def _serve(self, session, now):
+        """Do what other threads asked for: runs somebody opened come first, and whoever waits for an answer gets it."""
         while self._wanted:
-            path = self._wanted.pop(0)
+            path = self._wanted.popleft()
             self.mirror.take_back(path)
             session.intake.asked.add(path)
             session.intake.plan([path], now)
+        while self._asked:
+            question, answer = self._asked.popleft()
+            try:
+                answer.put(question(session, now))
+            except SftpError as error:
+                answer.put(error)
+            except BaseException as error:
+                answer.put(LineError(f"the line broke meanwhile: {error}"))
+                raise
+
+    def _ask(self, question, timeout):
+        """Let the sync's thread answer `question(session, now)`; wait `timeout` s. Raises RemoteError."""
+        answer = queue.Queue(1)
+        self._asked.append((question, answer))
+        self._waking.set()
+        try:
+            found = answer.get(timeout=timeout)
+        except queue.Empty:
+            raise LineError(f"{self.options['name']} is {self._state}: {self._reason['text']}") from None
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     # -- what the pages see
 
@@ -228,6 +259,7 @@ class Sync:
         elif session.source:
             self._say("live", "live", "up to date")
         self._last_news = now
+        self._meter.note(now, *session.traffic())
         self._tell(session)
 
     def _tell(self, session):
@@ -237,13 +269,23 @@ class Sync:
 
     def state(self):
         """Return what the connection's row shows of us (dict; see README, "Connections")."""
-        session = self._session
-        return {"state": self._state, "reason": self._reason, "since": self._since, "last_news": self._last_news,
-                "retry_at": self._retry_at if self._state == "offline" else None,
-                "runs": len(self._index.lines) if self._index else 0, "running": len(session.beats.runs) if session else 0,
-                "progress": self._progress(session) if session else None,
-                "traffic": {"hour": 0, "rate": 0, "requests": session.sftp.requests if session else 0},
-                "owner": self._owner, "rtt_ms": None, "source": session.source if session else None, "manifest_age": None}
+        session, index, now = self._session, self._index, time.time()
+        told = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": self._last_news,
+                "retry_at": self._retry_at if self._state == "offline" else None, "runs": len(index.lines) if index else 0,
+                "running": len(session.beats.runs) if session else 0, "progress": self._progress(session) if session else None,
+                "traffic": self._meter.told(now), "owner": self._owner, "source": session.source if session else None,
+                "rtt_ms": round(1000 * session.round_trip) if session and session.round_trip else None,
+                "manifest_age": round(max(0.0, now - session.manifest_mtime)) if session and session.manifest_mtime else None}
+        return told if index else self._from_index(told)
+
+    def _from_index(self, told):
+        """What another process, or an earlier one, wrote about this mirror."""
+        kept = (layout.read_json(self.mirror.index / "live.json") or {}).get("state")
+        if not isinstance(kept, dict):
+            return told
+        if self._owner and not self._owner["ours"]:
+            return {**told, **kept, "owner": self._owner}
+        return {**told, **{key: kept[key] for key in ("runs", "running", "last_news") if key in kept}}
 
     def _progress(self, session):
         intake = session.intake
@@ -285,3 +327,15 @@ class Sync:
         """Somebody opened the run `path`: its files come first."""
         self._wanted.append(path)
         self._waking.set()
+
+    def peek(self, path, name, ranges, timeout=10.0):
+        """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it; negative offsets count
+        from its end. Nothing is kept. Raises RemoteError."""
+        return self._ask(lambda session, now: session.peek(path, name, ranges), timeout)
+
+    def verify(self, timeout=86_400.0):
+        """Compare every file here with the server's, whole; returns {"files", "refetched"} once what differed was queued.
+
+        Raises RemoteError.
+        """
+        return self._ask(lambda session, now: session.verify(now), timeout)

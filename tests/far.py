@@ -18,7 +18,14 @@ class Far:
         self.words, self.python, self.cwd = words, python, cwd
         self.exec_allowed = bool(python)
         self.processes, self.streams, self.sessions, self.alive = [], [], [], True
-        self.bytes_sent = self.bytes_received = 0
+
+    @property
+    def bytes_sent(self):
+        return sum(session.sent for session in self.sessions)
+
+    @property
+    def bytes_received(self):
+        return sum(session.received for session in self.sessions)
 
     def stream(self):
         ours, theirs = socket.socketpair()
@@ -31,15 +38,11 @@ class Far:
         self.sessions.append(Sftp(self.stream(), timeout=10))
         return self.sessions[-1]
 
-    def received(self):
-        """Return the bytes that came from the server so far, over all sessions."""
-        return sum(session.received for session in self.sessions)
-
     def run(self, command, stdin=b"", timeout=60):
         done = subprocess.run(["sh", "-c", command.replace("python3", self.python)], input=stdin, capture_output=True, timeout=timeout)
         return done.returncode, done.stdout, done.stderr
 
-    def second(self):
+    def second(self, compress=False):
         return Far(self.words, self.python, self.cwd)
 
     def close(self):

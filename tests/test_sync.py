@@ -114,14 +114,14 @@ def test_a_log_that_grew_is_appended_not_fetched_again(root, pair):
     run = make_run(root, status="running", rows=20_000)
     one = pair()
     one.passes()
-    before = one.far.received()
+    before = one.far.bytes_received
     inode = (one.mirror / run.relative_to(root) / "events.jsonl").stat().st_ino
     with open(run / "events.jsonl", "ab") as file:
         file.write(b'{"ts":1,"step":20001,"data":{"loss":1}}\n')
     one.passes(31)
     one.same()
     assert (one.mirror / run.relative_to(root) / "events.jsonl").stat().st_ino == inode
-    assert one.far.received() - before < 20_000
+    assert one.far.bytes_received - before < 20_000
 
 
 def test_a_replaced_file_is_replaced_by_rename(root, pair):

@@ -1,0 +1,250 @@
+"""The manifest: what it lists, what it takes over, what it refuses; and that it runs from a pipe on an old Python."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from test_sync import make_run, write
+
+from runicorn import manifest, units
+from runicorn.errors import UsageError
+
+FILE = Path(manifest.__file__)
+RUN = "vision/resnet50/runs/20250123_180000_abc123"
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "root").mkdir()
+    return tmp_path / "root"
+
+
+def plain(path):
+    """Parse a manifest as any other program would."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_manifest_is_json_with_one_run_per_line_and_the_small_files_inlined(root):
+    make_run(root)
+    make_run(root, "语言/模型 一/runs/20250124_180000_abc124")
+    report = manifest.generate(str(root))
+    whole = plain(root / ".runicorn" / "full_manifest.json")
+    assert list(whole["runs"]) == sorted(whole["runs"]) and len(whole["runs"]) == 2
+    entry = whole["runs"][RUN]
+    assert entry["status"] == {"status": "finished"} and entry["ended"] is True and entry["beat"] is None
+    events = (root / RUN / "events.jsonl").read_bytes()
+    from hashlib import sha256
+    assert entry["files"]["events.jsonl"]["size"] == len(events)
+    assert entry["files"]["events.jsonl"]["tail"] == sha256(events[-4096:]).hexdigest()
+    assert whole["statistics"] == {"runs": 2, "files": 10, "bytes": report["bytes"]}
+    assert len((root / ".runicorn" / "full_manifest.json").read_text(encoding="utf-8").splitlines()) == 6
+    assert manifest.load(root / ".runicorn" / "full_manifest.json").entry(RUN)["meta"]["name"] == "resnet50"
+
+
+def test_the_revision_grows_only_when_a_run_changed(root):
+    run = make_run(root)
+    first = manifest.generate(str(root))
+    file = root / ".runicorn" / "full_manifest.json"
+    os.utime(file, (1, 1))
+    inode = file.stat().st_ino
+    second = manifest.generate(str(root))
+    assert (first["revision"], second["revision"], second["changed"]) == (1, 1, False)
+    assert file.stat().st_ino == inode and file.stat().st_mtime > 1, "an unchanged manifest is touched, not written"
+    with open(run / "events.jsonl", "a") as events:
+        events.write("{}\n")
+    assert manifest.generate(str(root), incremental=False)["revision"] == 2
+
+
+def test_an_ended_run_is_taken_over_without_opening_a_file(root):
+    run = make_run(root)
+    manifest.generate(str(root))
+    for file in run.iterdir():
+        file.write_bytes(b"x" * file.stat().st_size)       # the folder's mtime stays
+    known = manifest.load(root / ".runicorn" / "full_manifest.json")
+    assert manifest.build(str(root), known).line(RUN) == known.line(RUN)
+    assert manifest.build(str(root), known, rescan=True).line(RUN) != known.line(RUN)
+
+
+def test_a_run_that_goes_on_is_read_again(root):
+    run = make_run(root, status="running")
+    manifest.generate(str(root))
+    with open(run / "logs.txt", "a") as logs:
+        logs.write("more\n")
+    os.utime(run, (time.time() - 1000,) * 2)
+    assert manifest.generate(str(root))["changed"]
+
+
+def test_the_active_manifest_applied_to_an_old_full_one_gives_the_new_one(root):
+    for n in range(5):
+        make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
+    manifest.generate(str(root))
+    old = manifest.load(root / ".runicorn" / "full_manifest.json")
+    make_run(root, "p/n/runs/20250123_180009_abc129", old=False)
+    manifest.generate(str(root))
+    active = manifest.load(root / ".runicorn" / "active_manifest.json")
+    assert active.header["kind"] == "active" and active.paths() == ["p/n/runs/20250123_180009_abc129"]
+    from runicorn.survey import index_digest
+    assert index_digest({**old.lines, **active.lines}) == active.header["digest"]
+    assert index_digest(old.lines) != active.header["digest"]
+
+
+def test_what_is_no_run_is_counted_and_left_out(root):
+    run = make_run(root)
+    (run / "link.pt").symlink_to("/etc/passwd")
+    os.mkfifo(run / "pipe")
+    (run / "deep" / "er").mkdir(parents=True)
+    (run / "deep" / "er" / "weights.pt").write_bytes(b"w" * 5000)
+    (root / "stray.txt").write_text("x")
+    (root / "notes" / "todo").mkdir(parents=True)
+    (root.parent / "elsewhere").mkdir()
+    (root / "linked").symlink_to(root.parent / "elsewhere")
+    with open(os.path.join(os.fsencode(run), b"caf\xe9.txt"), "wb") as file:
+        file.write(b"x")
+    built = manifest.build(str(root))
+    assert built.paths() == [RUN]
+    assert sorted(built.entry(RUN)["files"]) == ["deep/er/weights.pt", "events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]
+    assert built.skipped == {"symlinks": 2, "outside": 3, "undecodable": 1}
+
+
+@pytest.mark.parametrize("text, kept", [
+    (b'{"a":\n 1}', {"a": 1}), (b'{"a": NaN, "b": -Infinity}', {"a": "NaN", "b": "-Infinity"}), (b'{"a": 1', None), (b"[1]", None), (b"\xff", None),
+    (b"[" * 60_000, None), (b'{"a": "' + b"x" * 70_000 + b'"}', {"truncated": 70_009}), (b"", None)])
+def test_small_files_are_spliced_in_only_when_they_are_json(root, text, kept):
+    run = make_run(root)
+    write(run / "summary.json", text)
+    manifest.generate(str(root))
+    assert plain(root / ".runicorn" / "full_manifest.json")["runs"][RUN]["summary"] == kept
+
+
+def test_gzip_and_other_layouts_are_read_too(root, tmp_path):
+    make_run(root)
+    report = manifest.generate(str(root), compress=True)
+    assert report["output"].endswith("full_manifest.json.gz") and report["compressed"]
+    zipped = manifest.load(report["output"])
+    pretty = tmp_path / "pretty.json"
+    pretty.write_text(json.dumps(json.loads(gzip.decompress(Path(report["output"]).read_bytes())), indent=3))
+    assert manifest.load(pretty).entry(RUN) == zipped.entry(RUN)
+
+
+def bomb():
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return packer.compress(b"{" * (manifest.LIMIT + 10)) + packer.flush()
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"{}", b"[]", b"null", b'{"format":1', b'{"format":1,"digest":"x","runs":[]}', b'{"format":2,"digest":"x","runs":{}}', b"\x1f\x8bgarbage",
+    b"\xff\xfe", gzip.compress(b'{"format":1,"digest":"x","runs":{}}')[:-12], b"[" * 1_000_000], ids=lambda data: repr(data[:20]))
+def test_a_broken_manifest_is_one_clear_error(data):
+    with pytest.raises(manifest.ManifestError):
+        manifest.parse(data)
+
+
+def test_a_gzip_bomb_is_not_unpacked():
+    with pytest.raises(manifest.ManifestError, match="larger than"):
+        manifest.parse(bomb())
+
+
+@pytest.mark.parametrize("entry", [
+    "[]", "{", '{"files": []}', '{"files": {"a": 1}}', '{"files": {"a": {"size": -1}}}', '{"files": {"a": {"size": 1e3}}}', '{"files": {"a": {"size": true}}}',
+    '{"files": {"a": {"size": 1, "mtime": NaN}}}', '{"meta": []}', '{"beat": "x"}', '{"digest": 7}', '{"files": {"a": {"size": 99999999999999999999}}}'])
+def test_an_entry_of_the_wrong_shape_is_refused_when_it_is_looked_at(entry):
+    whole = manifest.Manifest({"format": 1, "digest": ""}, {"p/n/runs/i": entry.encode()})
+    with pytest.raises(manifest.ManifestError):
+        whole.entry("p/n/runs/i")
+
+
+def test_what_is_saved_is_loaded_again(root, tmp_path):
+    make_run(root, 'pro"ject/na\\me/runs/20250123_180000_abc123')
+    built = manifest.build(str(root))
+    for name, compress in (("a.json", False), ("a.json.gz", True)):
+        manifest.save(built, str(tmp_path / name), compress)
+        again = manifest.load(tmp_path / name)
+        assert (again.lines, again.header) == (built.lines, built.header)
+    empty = manifest.build(str(tmp_path / "root" / ".."))
+    manifest.save(empty, str(tmp_path / "empty.json"))
+    assert len(manifest.load(tmp_path / "empty.json")) == 0 and plain(tmp_path / "empty.json")["runs"] == {}
+
+
+def test_old_live_files_are_cleared_and_beats_shown(root):
+    run = make_run(root, status="running")
+    live = root / ".runicorn" / "live"
+    live.mkdir(parents=True)
+    for name, age in ((run.name, 5), ("20200101_000000_dead00", 8 * 86400)):
+        (live / f"{name}.json").write_text("{}")
+        os.utime(live / f"{name}.json", (time.time() - age,) * 2)
+    manifest.generate(str(root))
+    assert [path.name for path in live.iterdir()] == [f"{run.name}.json"]
+    assert abs(manifest.load(root / ".runicorn" / "full_manifest.json").entry(RUN)["beat"] - time.time() + 5) < 2
+
+
+def test_the_answer_to_a_mirror_is_what_it_has_not(root):
+    for n in range(3):
+        make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
+    held = manifest.build(str(root))
+    known = "".join(held.entry(path)["digest"][:12] for path in held.paths())
+    assert manifest.answer(str(root), known) == b"unchanged"
+    make_run(root, "p/n/runs/20250123_180009_abc129")
+    told = manifest.answer(str(root), known)
+    delta = manifest.parse(zlib.decompress(told[5:]))
+    assert told[:5] == b"delta" and delta.paths() == ["p/n/runs/20250123_180009_abc129"] and delta.header["digest"] == manifest.build(str(root)).header["digest"]
+
+
+def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys):
+    make_run(root)
+    monkeypatch.chdir(root)
+    assert manifest.main(["--verbose"]) == 0
+    said = capsys.readouterr().out
+    assert f"{root} (this folder)" in said and all(word in said for word in ("kind", "output", "compressed", "revision", "runs        1", "files       5", "bytes"))
+    assert manifest.main(["--root", str(root / "absent")]) == 1
+    assert "is not a folder" in capsys.readouterr().err
+    assert manifest.main(["--root", str(root), "--output", str(root.parent / "out.json")]) == 0
+    assert manifest.load(root.parent / "out.json").paths() == [RUN]
+
+
+def test_without_runs_here_the_default_root_is_taken(root, tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setenv("RUNICORN_DIR", str(root))
+    assert manifest.main([]) == 0
+    assert f"{root} (the default root)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.8"])
+def test_it_runs_alone_from_a_pipe(root, version):
+    make_run(root)
+    old = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
+    python = str(old[-1]) if old else sys.executable       # without an old Python here, at least without ours
+    done = subprocess.run([python, "-S", "-I", "-", str(root), "--verbose"], input=FILE.read_bytes(), capture_output=True, timeout=60)
+    assert done.returncode == 0 and b"runs        1" in done.stdout, done.stderr
+
+
+def test_units_name_this_interpreter_and_root(root, capsys):
+    for kind, words in (("cron", ["*/5 * * * *"]), ("systemd", ["runicorn-manifest.timer", "OnCalendar=*:0/5", "ExecStart="]), ("schtasks", ["/SC", "MINUTE"])):
+        assert manifest.main(["--root", str(root), "--install", kind]) == 0
+        said = capsys.readouterr().out
+        assert all(word in said for word in [*words, sys.executable, str(FILE), str(root)])
+
+
+def test_cron_is_installed_once_and_keeps_what_was_there(root, tmp_path, monkeypatch, capsys):
+    table = tmp_path / "table"
+    table.write_text("0 * * * * other\n")
+    fake = tmp_path / "bin" / "crontab"
+    fake.parent.mkdir()
+    fake.write_text(f'#!/bin/sh\nif [ "$1" = -l ]; then cat {table}; else cat > {table}.new && mv {table}.new {table}; fi\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    for _ in range(2):
+        assert units.install("cron", str(root), yes=True) == 0
+    lines = table.read_text().splitlines()
+    assert lines[0] == "0 * * * * other" and len(lines) == 2 and lines[1].startswith("*/5 * * * * ")
+    assert subprocess.run(["sh", "-c", lines[1][len("*/5 * * * * "):]], timeout=60).returncode == 0
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="not on this machine"):
+        units.install("schtasks", str(root), yes=True)
+    capsys.readouterr()
