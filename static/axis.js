@@ -69,7 +69,7 @@ export function linearTicks(lo, hi, count) {
     return [lo];
   }
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 2.5, 5, 10].map((k) => k * power).find((k) => k >= rough * 0.999);
+  const step = [1, 2, 2.5, 5, 10].map((k) => k * power).find((k) => k >= rough * 0.7);
   return multiples(lo, hi, step);
 }
 

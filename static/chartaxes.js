@@ -4,7 +4,7 @@ import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, ti
 import {fmt} from "./words.js";
 
 const X_SPACE = 84;              // px a label on the x axis has to itself
-const Y_SPACE = 44;
+const Y_SPACE = 54;
 
 const zone = (at) => -new Date(at * 1000).getTimezoneOffset() * 60;
 

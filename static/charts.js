@@ -11,6 +11,7 @@ import {fmt, t} from "./words.js";
 const PLOT = "/static/uplot/uPlot.iife.min.js";
 const PLOT_CSS = "/static/uplot/uPlot.min.css";
 const REPAINT_MS = 250;          // new data is painted at most four times a second
+const NEAR_ZERO = 0.05;          // steps that begin within this share of the last one are shown from zero
 const REACH = 14;                // px from the crosshair within which a curve's end still has a value
 
 let loading = null;
@@ -40,7 +41,7 @@ function watchTheme() {
  * A chart in `host`. options, all may change later by set():
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
  *   x: "step" | "relative" | "wall" | "metric"; logY, logX: bool; marks: [{x, label}]; baseline: run key;
- *   actions: nodes at the right of the head; legend: false leaves the curves' names out; onPick(x): a click.
+ *   include: [lo, hi], values always in view; actions: nodes at the right of the head; legend: false leaves the curves' names out; onPick(x): a click.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
 export class Chart {
@@ -128,12 +129,18 @@ export class Chart {
   /** Find the ranges of both axes; returns whether the transform of one changed. */
   measure() {
     const {link, logX, logY, x} = this.options;
-    const all = span(this.series);
-    const shown = link.shown || all;
-    const axes = {x: axisFor("x", {...(shown.lo <= shown.hi ? shown : all), tiny: 1}, logX, x), y: axisFor("y", extent(this.series, link.shown?.lo, link.shown?.hi), logY)};
+    const all = link.widen(span(this.series));
+    const shown = link.shown || (x === "step" && all.lo > 0 && all.lo < all.hi * NEAR_ZERO ? {lo: 0, hi: all.hi} : all);
+    const axes = {x: axisFor("x", {...shown, tiny: 1}, logX, x), y: axisFor("y", this.widened(extent(this.series, link.shown?.lo, link.shown?.hi)), logY)};
     const changed = this.axes && (axes.x.unit !== this.axes.x.unit || axes.y.unit !== this.axes.y.unit);
     this.axes = axes;
     return changed;
+  }
+
+  /** Values that are always in view, such as 0 and 100 of a percentage. */
+  widened(limits) {
+    const {include} = this.options;
+    return include && limits.lo <= limits.hi ? {...limits, lo: Math.min(limits.lo, include[0]), hi: Math.max(limits.hi, include[1])} : limits;
   }
 
   corners() {
@@ -216,10 +223,11 @@ export class Chart {
       return "";
     }
     const kinds = this.series.flatMap((s) => (s.nan || []).map(([, kind]) => kind));
+    const bad = this.series.reduce((sum, s) => sum + (s.bad ?? s.nan?.length ?? 0), 0);
     const word = kinds.every((kind) => kind === "NaN") ? "charts.nan" : "charts.bad";
     const widest = this.series.reduce((a, b) => (b.m > a.m ? b : a));
     const approximate = this.series.some((s) => s.approximate) ? [h("span.warn", {}, t("charts.approximate")), " "] : null;
-    return [approximate, kinds.length ? [h("span.bad", {}, t(word, {n: kinds.length})), " "] : null, t("charts.count", {n: widest.n, m: widest.m})];
+    return [approximate, kinds.length ? [h("span.bad", {}, t(word, {n: bad})), " "] : null, t("charts.count", {n: widest.n, m: widest.m})];
   }
 
   spoken() {

@@ -1,6 +1,6 @@
 // Holds the curves a page shows: fetches them whole, then only what is new, and joins the two.
 
-import {joinTail, overgrown} from "./series.js";
+import {joinTail, overgrown, pointWeight} from "./series.js";
 
 const BUCKETS = 600;
 const SLOW_SHARE = 0.05;         // a curve that ended this far (share of the run) before the newest point is asked for once a second only
@@ -9,6 +9,14 @@ const WHOLE_MS = 30000;          // the newest points come joined; now and then 
 const AT_ONCE = 40;              // curves in one request
 
 const nameOf = (run, metric) => `${run}\n${metric}`;
+
+/** Pairs of run and metric as requests of all runs and some metrics each: [{run: [keys], metric: [names]}]. */
+function parts(pairs) {
+  const run = [...new Set(pairs.map(([key]) => key))];
+  const metrics = [...new Set(pairs.map(([, metric]) => metric))];
+  const some = Math.max(1, Math.floor(AT_ONCE / run.length));
+  return Array.from({length: Math.ceil(metrics.length / some)}, (_, i) => ({run, metric: metrics.slice(i * some, (i + 1) * some)}));
+}
 
 export class Feed {
   /** ask(parameters, signal) -> the answer of GET /api/series. */
@@ -19,6 +27,16 @@ export class Feed {
     this.how = {x: "step", smooth: 0, rank: 0};
     this.shown = null;           // {lo, hi} of a zoom
     this.slowAt = 0;
+    this.points = new Map();     // run and metric -> how many were logged
+  }
+
+  /** Learn how many points the metrics of a run have: the smoothing is meant for what is seen, whatever their number. */
+  count(run, metrics) {
+    metrics.forEach(({name, points}) => this.points.set(nameOf(run, name), points));
+  }
+
+  weight(run, metric) {
+    return pointWeight(this.how.smooth, this.points.get(nameOf(run, metric)) || 1, BUCKETS);
   }
 
   /** Change x, smooth, rank or the shown stretch: what is held stays on screen until the new comes. */
@@ -42,7 +60,7 @@ export class Feed {
       const name = nameOf(run, metric);
       const held = this.held.get(name);
       const old = !(now - this.wholeAt.get(name) < WHOLE_MS);
-      const joins = held && held.x_max != null && !this.shown && !held.approximate && !this.how.x.startsWith("metric:") && !overgrown(held, BUCKETS);
+      const joins = held && held.x_max != null && !this.shown && !held.approximate && held.weight === this.weight(run, metric) && !this.how.x.startsWith("metric:") && !overgrown(held, BUCKETS);
       (old || !joins ? whole : tails).push([run, metric]);
     }
     return {whole, tails};
@@ -70,28 +88,26 @@ export class Feed {
     await Promise.all([this.fetch(whole), this.fetch(quick, true), ...slow.map((one) => this.fetch([one], true))]);
   }
 
+  /** Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing together. */
   async fetch(wanted, tail = false) {
     if (!wanted.length) {
       return;
     }
     const from = tail ? Math.min(...wanted.map(([run, metric]) => this.get(run, metric).x_max)) : this.shown?.lo;
-    const runs = [...new Set(wanted.map(([run]) => run))];
-    const metrics = [...new Set(wanted.map(([, metric]) => metric))];
-    const some = Math.max(1, Math.floor(AT_ONCE / runs.length));
-    const parts = Array.from({length: Math.ceil(metrics.length / some)}, (_, i) => metrics.slice(i * some, (i + 1) * some));
+    const weights = new Map();
+    wanted.forEach((pair) => weights.set(this.weight(...pair), [...(weights.get(this.weight(...pair)) || []), pair]));
     this.round ??= new AbortController();
     const {signal} = this.round;
-    const asked = performance.now();
-    await Promise.all(parts.map(async (metric) => {
-      const answer = await this.ask({run: runs, metric, x: this.how.x, from, to: tail ? null : this.shown?.hi, buckets: BUCKETS,
-        smooth: this.how.smooth || null, rank: this.how.rank || null}, signal);
+    await Promise.all([...weights].flatMap(([weight, pairs]) => parts(pairs).map(async ({run, metric}) => {
+      const asked = performance.now();
+      const answer = await this.ask({run, metric, x: this.how.x, from, to: tail ? null : this.shown?.hi, buckets: BUCKETS, smooth: weight || null, rank: this.how.rank || null}, signal);
       if (!signal.aborted) {
-        this.take(answer, wanted, tail ? from : null, asked);
+        this.take(answer, pairs, {from: tail ? from : null, asked, weight});
       }
-    }));
+    })));
   }
 
-  take(answer, wanted, from, asked) {
+  take(answer, wanted, {from, asked, weight}) {
     const names = new Set(wanted.map(([run, metric]) => nameOf(run, metric)));
     for (const one of answer.series) {
       const name = nameOf(one.run, one.metric);
@@ -101,7 +117,7 @@ export class Feed {
       if (from === null) {
         this.wholeAt.set(name, asked);
       }
-      this.held.set(name, from === null ? one : joinTail(this.held.get(name), one, from, true));
+      this.held.set(name, {...(from === null ? one : joinTail(this.held.get(name), one, from, true)), weight});
     }
   }
 

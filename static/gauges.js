@@ -63,7 +63,7 @@ const KINDS = [["util", "sys.chartUtil"], ["mem", "sys.chartGpuMem"], ["temp", "
 
 /** System curves in charts: all GPUs share one for each quantity; then CPU, memory, disk, whatever else there is. */
 export function systemGroups(names) {
-  const groups = KINDS.map(([what, title]) => ({id: `system:${what}`, title: t(title), metrics: names.filter((name) => name.startsWith("gpu") && name.endsWith(`.${what}`))}));
+  const groups = KINDS.map(([what, title]) => ({id: `system:gpu.${what}`, title: t(title), metrics: names.filter((name) => name.startsWith("gpu") && name.endsWith(`.${what}`))}));
   const taken = new Set(groups.flatMap(({metrics}) => metrics));
   const words = {cpu: "sys.chartCpu", mem: "sys.chartMem", disk: "sys.chartDisk"};
   const rest = names.filter((name) => !taken.has(name)).map((name) => ({id: `system:${name}`, title: name in words ? t(words[name]) : name, metrics: [name]}));
@@ -77,6 +77,15 @@ export function readable(series) {
   }
   const scaled = (values) => values?.map((value) => value / 1e9);
   return {...series, last: scaled(series.last), min: scaled(series.min), max: scaled(series.max)};
+}
+
+/** Values a system chart always shows: a share from 0 to 100, memory up to what there is. */
+export function systemInclude(metric, now) {
+  if (metric === "cpu" || metric.endsWith(".util")) {
+    return [0, 100];
+  }
+  const total = metric === "mem" ? now?.mem?.[1] : metric.endsWith(".mem") ? now?.gpu?.find(({i}) => metric.startsWith(`gpu${i}.`))?.mem?.[1] : null;
+  return [0, total ? total / 1e9 : 0];
 }
 
 export const systemLabel = (metric) => (metric.startsWith("gpu") ? `GPU ${metric.slice(3).split(".")[0]}` : metric);

@@ -1,11 +1,14 @@
 // What the charts of one page share: where the crosshair stands, which stretch of x is shown. Pure: knows no node.
 
-/** hovered, pinned: x or null; shown: {lo, hi} after a zoom, null for everything. Listeners get (what, value, source). */
+const LEAST_SHARE = 0.25;        // of the common range: a chart whose curves are shorter keeps to its own
+
+/** hovered, pinned: x or null; shown: {lo, hi} after a zoom, null for everything; range: {lo, hi} of all curves. Listeners get (what, value, source). */
 export class Link {
   constructor() {
     this.hovered = null;
     this.pinned = null;
     this.shown = null;
+    this.range = null;
     this.listeners = new Set();
   }
 
@@ -19,6 +22,20 @@ export class Link {
     for (const listener of [...this.listeners]) {
       listener(what, value, source);
     }
+  }
+
+  /** A chart has curves from lo to hi: returns what it shows, the range of all charts unless it would be lost in it. */
+  widen({lo, hi}) {
+    if (!(lo <= hi)) {
+      return this.range || {lo, hi};
+    }
+    this.range = this.range ? {lo: Math.min(this.range.lo, lo), hi: Math.max(this.range.hi, hi)} : {lo, hi};
+    return hi - lo >= (this.range.hi - this.range.lo) * LEAST_SHARE ? this.range : {lo, hi};
+  }
+
+  /** x means something else from now on. */
+  forget() {
+    Object.assign(this, {shown: null, range: null, hovered: null, pinned: null});
   }
 
   hover(x, source) {

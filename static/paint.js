@@ -95,7 +95,7 @@ function badMarks(g, s, place) {
 function superseded(g, s, place) {
   const old = s.superseded;
   if (old?.x.length) {
-    g.globalAlpha = SUPERSEDED;
+    g.globalAlpha = s.smoothed ? SUPERSEDED / 2 : SUPERSEDED;
     g.lineWidth = place.scale;
     g.setLineDash([]);
     line(g, old.x.length, (i) => place.x(old.x[i]), (i) => place.y(old.last[i]));

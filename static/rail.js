@@ -1,21 +1,13 @@
 // The rail beside a run's charts: the machine now, last values, config, code.
 
 import {fill, h, own} from "./dom.js";
+import {flattened} from "./flat.js";
 import {gauges, sampleAge} from "./gauges.js";
 import {metricValue} from "./runhead.js";
 import {fmt, t} from "./words.js";
 
 const CONFIG_SHOWN = 12;
 const SUMMARY_SHOWN = 10;
-
-/** Nested values as [["optimizer.lr", 0.001], …]; lists stay whole. */
-export function flatten(values, prefix = "") {
-  return Object.entries(values || {}).flatMap(([name, value]) => {
-    const path = prefix ? `${prefix}.${name}` : name;
-    const inner = value && typeof value === "object" && !Array.isArray(value) && Object.keys(value).length;
-    return inner ? flatten(value, path) : [[path, value]];
-  });
-}
 
 function pairs(rows, show) {
   return h("dl.kv", {}, rows.map(([name, value]) => h("div", {}, h("dt.cut", {title: name}, own(name)), h("dd.cut", {title: fmt.given(value)}, show(name, value)))));
@@ -53,7 +45,7 @@ export class Rail {
 
   show(row) {
     const summary = Object.entries(row.summary || {});
-    const config = flatten(row.config);
+    const config = flattened(row.config);
     const all = (tab, n) => h("button.link", {type: "button", onclick: () => this.open(tab)}, t("run.all", {n}));
     const first = (name) => (/^best/.test(name) ? 0 : /^val/.test(name) ? 1 : 2);
     summary.sort(([a], [b]) => first(a) - first(b));

@@ -7,7 +7,7 @@ import {Feed} from "./feed.js";
 import {fill, h, icon} from "./dom.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
-import {arrange, groupMetrics, matcher, pointWeight, shortLabel, splitName} from "./series.js";
+import {arrange, groupMetrics, matcher, shortLabel, splitName} from "./series.js";
 import {colourOf, stroke} from "./store.js";
 import {empty} from "./widgets.js";
 import {t} from "./words.js";
@@ -54,7 +54,8 @@ export class RunCharts {
     }
     this.attempts = attempts;
     this.row = row;
-    if (this.how.smooth !== this.feed.how.smooth || first) {
+    this.feed.count(row.key, row.metrics);
+    if (first) {
       this.feed.set(this.how);
     }
     const names = row.metrics.map(({name}) => name);
@@ -84,10 +85,8 @@ export class RunCharts {
     return (this.row.attempts || []).filter(({n, from_step: from}) => n > 1 && from != null).map(({n, from_step: from}) => ({x: from, label: t("charts.attempt", {n})}));
   }
 
-  /** What the viewer is asked for: the smoothing is meant for what is seen, whatever the number of points. */
   get how() {
-    const most = Math.max(1, ...this.row.metrics.map(({points}) => points || 0));
-    return {x: this.chosen.x, smooth: pointWeight(this.smooth, most), rank: this.chosen.rank};
+    return {x: this.chosen.x, smooth: this.smooth, rank: this.chosen.rank};
   }
 
   logged(group) {
@@ -223,8 +222,7 @@ export class RunCharts {
   setAxis(x) {
     this.chosen.x = x;
     change({x: x === "step" ? null : x});
-    this.link.shown = null;
-    this.link.pin(null);
+    this.link.forget();
     this.feed.held.clear();
     this.show(this.grid.near());
     this.grid.refresh();

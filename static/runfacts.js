@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {copy, fill, h, icon, own} from "./dom.js";
-import {flatten} from "./rail.js";
+import {flattened} from "./flat.js";
 import {matcher} from "./series.js";
 import {bytes, empty, reasonText} from "./widgets.js";
 import {fmt, t} from "./words.js";
@@ -42,7 +42,7 @@ export class ConfigPart {
   draw() {
     const {config, meta, summary, status} = this.row;
     const accepts = matcher(this.filter.value) || (() => true);
-    const some = (values, without = []) => flatten(values).filter(([name]) => !without.includes(name) && accepts(name));
+    const some = (values, without = []) => flattened(values).filter(([name]) => !without.includes(name) && accepts(name));
     const environment = Object.fromEntries(Object.entries(meta || {}).filter(([name]) => !["config", "tags", "notes"].includes(name)));
     fill(this.body,
       table(t("run.config"), some(config), copyJson(config)),

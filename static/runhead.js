@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import {compareHref} from "./address.js";
+import {inPercent} from "./difference.js";
 import {copy, fill, h, icon, own, svg, text} from "./dom.js";
 import {editRun} from "./edit.js";
 import {colourOf, state, stroke, tick} from "./store.js";
@@ -10,12 +11,8 @@ import {figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.j
 import {fmt, t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
-const PERCENT = /(acc(uracy)?|percent|pct|top-?[15])$/i;
 
 const now = () => Date.now() / 1000;
-
-/** Whether a metric is a share told in percent: its name says so and its value is beyond what a fraction could be. */
-export const inPercent = (name, value) => PERCENT.test(name) && typeof value === "number" && value > 1.5 && value <= 100;
 
 /** A metric's value as it is written, with % where its name says that it is one. */
 export function metricValue(name, value) {

@@ -5,7 +5,7 @@
 
 const PER_BUCKET = ["x", "min", "max", "min_x", "max_x", "last", "smooth"];
 const NOISE = 0.2;               // share of turning points from which a curve counts as noisy (white noise: 0.67)
-const NOISE_POINTS = 30;         // a curve with fewer points is never smoothed
+const NOISE_POINTS = 100;         // a curve with fewer points is never smoothed
 const ORDER = ["train", "training", "val", "valid", "validation", "dev", "eval", "test"];
 const SMALLER_IS_BETTER = ["loss", "error", "err", "perplexity", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"];
 

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {fill, h} from "./dom.js";
-import {gauges, readable, sampleAge, systemGroups, systemLabel} from "./gauges.js";
+import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel} from "./gauges.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
 import {saveCsv, savePng, zoomChip} from "./charttools.js";
@@ -24,7 +24,7 @@ export class SystemPart {
   }
 
   options(group) {
-    return {title: group.title, link: this.link, x: "wall"};
+    return {title: group.title, link: this.link, x: "wall", include: /\.temp$/.test(group.metrics[0]) ? null : systemInclude(group.metrics[0], this.sample)};
   }
 
   items(group, chart) {
@@ -50,6 +50,7 @@ export class SystemPart {
   }
 
   take(answer) {
+    this.sample = answer.now;
     this.series = new Map(answer.series.map((one) => [one.metric, one]));
     const groups = systemGroups([...this.series.keys()]);
     if (!groups.length) {

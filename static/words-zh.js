@@ -35,7 +35,7 @@ export default {
   "runs.viewSaved": "视图已保存", "runs.forgetView": "删除此视图", "runs.forgetViewOf": "删除视图 {name}",
   "runs.col.state": "状态", "runs.col.name": "名称", "runs.col.project": "项目", "runs.col.connection": "连接", "runs.col.user": "用户", "runs.col.tags": "标签", "runs.col.tag": "首个标签", "runs.col.note": "备注",
   "runs.col.started": "开始时间", "runs.col.duration": "时长", "runs.col.step": "步数", "runs.col.main": "主指标",
-  "runs.tickAll": "全部勾选或清除勾选", "runs.tickOne": "勾选 {name}", "runs.mostTicked": "最多可勾选 {n} 个实验", "runs.notLogged": "该实验未记录", "runs.best": "最佳 {value}，第 {step} 步", "runs.atStep": "第 {n} 步",
+  "runs.mainSmall": "", "runs.mainName": "主指标", "runs.tickAll": "全部勾选或清除勾选", "runs.tickOne": "勾选 {name}", "runs.mostTicked": "最多可勾选 {n} 个实验", "runs.notLogged": "该实验未记录", "runs.best": "最佳 {value}，第 {step} 步", "runs.atStep": "第 {n} 步",
   "runs.curves": "所勾选实验的曲线", "runs.showCurves": "显示曲线", "runs.hideCurves": "隐藏曲线", "runs.ticked": "已勾选 {n} 个", "runs.noneTicked": "曲线", "runs.underCursor": "光标所在实验",
   "runs.clear": "清除", "runs.hideCurve": "隐藏 {name} 的曲线", "runs.showCurve": "显示 {name} 的曲线", "runs.untick": "取消勾选 {name}", "runs.tickHint": "勾选实验，即可在此叠加曲线；按 j、k 查看光标所在实验。",
   "runs.nothingLogged": "尚无记录。", "runs.hideTicked": "隐藏所勾选的实验", "runs.unhideTicked": "重新显示所勾选的实验", "runs.exportCsv": "导出为 CSV",
@@ -132,6 +132,6 @@ export default {
   "compare.metrics": "指标", "compare.metricsHow": "最佳值，下行为最新值", "compare.config": "配置", "compare.environment": "环境", "compare.differ": "{n} 项不同", "compare.equal": "显示 {n} 项相同", "compare.fold": "收起相同项",
   "compare.last": "最新", "compare.best": "所有实验中最佳", "compare.up": "越大越好", "compare.down": "越小越好", "compare.copyLink": "复制链接", "compare.exportTable": "将表格保存为 CSV",
   "compare.none": "尚无可对比的实验", "compare.noneHow": "在实验列表中勾选两个或更多实验，再点击“对比”；也可以在此添加。", "compare.toRuns": "前往实验列表", "compare.missing": "{n} 个实验不在这里：{names}",
-  "compare.most": "只对比前 {n} 个实验", "compare.points": "{n} 个百分点", "compare.attempts": "运行次数", "compare.duration": "时长", "compare.tags": "标签", "compare.git": "git 提交", "compare.gpu": "GPU", "compare.host": "主机", "compare.state": "状态", "compare.python": "Python",
+  "compare.most": "只对比前 {n} 个实验", "compare.points": "{n} 点", "compare.attempts": "运行次数", "compare.duration": "时长", "compare.tags": "标签", "compare.git": "git 提交", "compare.gpu": "GPU", "compare.host": "主机", "compare.state": "状态", "compare.python": "Python",
   "compare.noOthers": "没有其他符合的实验", "compare.table": "数值并排", "compare.charts": "曲线",
 };

@@ -1,0 +1,365 @@
+// The compare page: runs side by side in a table, their curves over each other.
+
+import * as api from "./api.js";
+import {change, compareHref, query, splitList} from "./address.js";
+import {axisChoice, chartChoices, chooseCharts, download, savePng, saveCsv, smoothing, toggled, zoomChip} from "./charttools.js";
+import {COLUMNS, CompareTable} from "./comparetable.js";
+import {copy, fill, h, icon, own} from "./dom.js";
+import {Feed} from "./feed.js";
+import {Grid} from "./grid.js";
+import {Link} from "./link.js";
+import {arrange, groupMetrics, splitName} from "./series.js";
+import {colourOf, setTicked, spreadColours, state, stroke} from "./store.js";
+import {banner, bones, empty, menu, popover, runState, segmented} from "./widgets.js";
+import {t} from "./words.js";
+
+const MOST = 50;
+const AT_ONCE = 4;               // runs asked for at the same time: a browser holds six connections, one waits for news
+const HEAD_MS = 2000;
+const DRAW_MS = 250;
+const SMOOTH = 0.8;
+const PROJECT = "*compare";      // under this name the choices of this page are remembered
+const ENDED = ["finished", "failed", "interrupted"];
+
+class ComparePage {
+  constructor(root) {
+    this.root = root;
+    this.alive = true;
+    this.rows = new Map();
+    this.missing = new Map();
+    this.asked = {};
+    this.link = new Link();
+    this.feed = new Feed((values, signal) => api.get("/api/series", values, signal));
+    root.className = "cmp";
+    this.read();
+    this.build();
+    this.load(this.keys);
+  }
+
+  /** What the address says. */
+  read() {
+    const asked = query();
+    const keys = [...new Set(splitList(asked.runs))];
+    this.tooMany = keys.length > MOST;
+    this.keys = keys.slice(0, MOST);
+    this.base = asked.base || this.keys[0];
+    this.hidden = new Set(splitList(asked.hide));
+    this.all = asked.all === "1";
+    this.x = asked.x || "step";
+    this.smooth = Number(asked.smooth) || chartChoices(PROJECT).smooth || SMOOTH;
+    spreadColours(this.keys);
+  }
+
+  write() {
+    change({runs: this.keys, base: this.base === this.keys[0] ? null : this.base, hide: [...this.hidden], all: this.all});
+  }
+
+  build() {
+    this.tools = h("div.tools");
+    this.notices = h("div");
+    this.table = new CompareTable({hide: (key) => this.hide(key), base: (key) => this.setBase(key), remove: (key) => this.remove(key), fold: (part) => this.fold(part)});
+    this.grid = new Grid({options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)}, t("compare.charts"));
+    this.body = h("div.body", {}, this.table.node, this.grid.scroll);
+    this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
+    this.pressed = (event) => event.key === "Escape" && !event.defaultPrevented && (this.grid.leaveFull() || this.link.reset());
+    document.addEventListener("keydown", this.pressed);
+    fill(this.root, this.tools, this.notices, this.body);
+    this.drawTools();
+    if (this.keys.length) {
+      fill(this.table.node, h("div.factspart", {}, h("div.rowf", {}, bones(8))));
+    }
+  }
+
+  // -- runs ------------------------------------------------------------------------------------------------------
+
+  async load(keys) {
+    const waiting = [...keys];
+    const worker = async () => {
+      while (waiting.length && this.alive) {
+        await this.loadOne(waiting.shift());
+      }
+    };
+    await Promise.all(Array.from({length: AT_ONCE}, worker));
+    this.draw();
+  }
+
+  async loadOne(key) {
+    try {
+      const row = await api.get(api.runPath(key));
+      this.rows.set(key, {...row, key});
+      this.feed.count(key, row.metrics);
+      this.missing.delete(key);
+    } catch (error) {
+      this.missing.set(key, error.message);
+    }
+  }
+
+  get runs() {
+    return this.keys.map((key) => this.rows.get(key)).filter(Boolean);
+  }
+
+  draw() {
+    if (!this.alive) {
+      return;
+    }
+    const runs = this.runs;
+    fill(this.notices, this.missing.size ? banner("warn", t("compare.missing", {n: this.missing.size, names: [...this.missing.keys()].join(", ")})) : null,
+      this.tooMany ? banner("warn", t("compare.most", {n: MOST})) : null);
+    this.drawTools();
+    if (!runs.length) {
+      this.grid.setGroups([]);
+      fill(this.body, this.nothing());
+      return;
+    }
+    fill(this.body, this.table.node, this.grid.scroll);
+    this.body.style.setProperty("--table", `${COLUMNS[0] + COLUMNS[1] * runs.length}px`);
+    this.table.show(runs, {base: this.base, hidden: this.hidden, all: this.all});
+    this.feed.set(this.how, this.link.shown);
+    this.arrange();
+  }
+
+  nothing() {
+    return empty(t("compare.none"), h("p", {}, t("compare.noneHow")), h("p", {}, h("a.btn.pri", {href: "/"}, t("compare.toRuns"))));
+  }
+
+  hide(key) {
+    if (!this.hidden.delete(key)) {
+      this.hidden.add(key);
+    }
+    this.changed();
+  }
+
+  setBase(key) {
+    this.base = key;
+    this.changed();
+    this.grid.refresh();
+  }
+
+  remove(key) {
+    this.keys = this.keys.filter((one) => one !== key);
+    this.rows.delete(key);
+    this.missing.delete(key);
+    this.hidden.delete(key);
+    this.base = this.keys.includes(this.base) ? this.base : this.keys[0];
+    setTicked(state.ticked.filter((one) => one !== key));
+    this.write();
+    this.draw();
+  }
+
+  async add(key) {
+    if (!this.keys.includes(key)) {
+      this.keys.push(key);
+      this.base ??= key;
+      spreadColours(this.keys);
+      setTicked([...new Set([...state.ticked, key])]);
+      this.write();
+      await this.load([key]);
+    }
+  }
+
+  fold(part) {
+    this.table.toggle(part);
+    this.all = false;
+    this.changed();
+  }
+
+  changed() {
+    this.write();
+    this.table.show(this.runs, {base: this.base, hidden: this.hidden, all: this.all});
+    this.show(this.grid.near());
+  }
+
+  // -- curves ----------------------------------------------------------------------------------------------------
+
+  get how() {
+    return {x: this.x, smooth: this.smooth, rank: 0};
+  }
+
+  arrange() {
+    const count = new Map();
+    this.runs.forEach(({metrics}) => metrics.forEach(({name}) => count.set(name, (count.get(name) || 0) + 1)));
+    const names = [...count.keys()].sort((a, b) => Number(count.get(b) > 1) - Number(count.get(a) > 1));
+    const order = groupMetrics(names, "last").flatMap(({metrics}) => [...metrics].reverse());
+    const groups = order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
+    this.groups = arrange(groups, chartChoices(PROJECT));
+    this.grid.setGroups(this.groups);
+    this.want(this.grid.near());
+  }
+
+  options(group) {
+    const {prefix, last} = splitName(group.title);
+    const {logY = [], linearY = []} = chartChoices(PROJECT);
+    const log = logY.includes(group.id) || (!linearY.includes(group.id) && /(grad_?norm|learning_?rate|(^|[/_])lr|perplexity|ppl)$/i.test(group.title));
+    return {title: last, sub: prefix, link: this.link, x: this.x.startsWith("metric:") ? "metric" : this.x, logY: log, baseline: this.base, legend: false, marks: []};
+  }
+
+  items(group, chart) {
+    const choices = chartChoices(PROJECT);
+    const choose = (values) => { chooseCharts(PROJECT, values); this.arrange(); this.grid.refresh(); };
+    const log = this.options(group).logY;
+    return [{label: t("charts.logY"), checked: log, run: () => choose(log ? {logY: choices.logY.filter((id) => id !== group.id), linearY: [...choices.linearY, group.id]}
+      : {logY: [...choices.logY, group.id], linearY: choices.linearY.filter((id) => id !== group.id)})}, null,
+    {label: t(choices.pinned.includes(group.id) ? "charts.unpin" : "charts.pin"), icon: "pin", run: () => choose({pinned: toggled(choices.pinned, group.id)})}, null,
+    {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
+    {label: t("charts.csv"), icon: "save", run: () => saveCsv(group.title, this.dressed(group), (key) => this.rows.get(key)?.name || key)}];
+  }
+
+  pairs(groups, only = null) {
+    return groups.flatMap(({metrics}) => this.runs.filter(({key}) => !only || only.has(key))
+      .flatMap((run) => metrics.filter((metric) => run.metrics.some(({name}) => name === metric)).map((metric) => [run.key, metric])));
+  }
+
+  dressed(group) {
+    return this.runs.filter(({key}) => !this.hidden.has(key)).flatMap((run) => group.metrics.map((metric) => {
+      const series = this.feed.get(run.key, metric);
+      return series && {...series, ...stroke(colourOf(run.key)), label: run.name};
+    })).filter((series) => series?.x.length || series?.nan?.length);
+  }
+
+  show(groups) {
+    groups.forEach((group) => this.grid.set(group.id, this.dressed(group)));
+  }
+
+  async want(groups) {
+    await this.feed.want(this.pairs(groups)).catch(quiet);
+    this.show(groups);
+  }
+
+  zoomed() {
+    this.drawTools();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      this.feed.set(this.how, this.link.shown);
+      this.want(this.grid.near());
+    }, 120);
+  }
+
+  // -- tools -----------------------------------------------------------------------------------------------------
+
+  drawTools() {
+    const metrics = [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
+    const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => this.openAdder(adder)}, t("compare.add"));
+    const link = h("button.btn.no-s", {type: "button", onclick: async () => fill(link, icon("copy"), t(await copy(location.href) ? "common.copied" : "common.notCopied"))}, icon("copy"), t("compare.copyLink"));
+    const more = h("button.btn", {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, [{label: t("compare.exportTable"), icon: "save", run: () => this.exportTable()}], {right: true})}, t("run.export"), icon("dn", "dn"));
+    fill(this.tools, h("h1", {}, h("b", {}, t("compare.runs", {n: this.keys.length}))), adder,
+      segmented(t("compare.show"), [["some", t("compare.differences")], ["all", t("compare.allKeys")]], this.all ? "all" : "some", (value) => { this.all = value === "all"; this.changed(); }),
+      h("span.grow"), zoomChip(this.link, this.x, false), smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
+      axisChoice(this.x, metrics, (x) => this.setAxis(x)), more, link);
+  }
+
+  setSmooth(smooth) {
+    this.smooth = smooth;
+    change({smooth});
+    chooseCharts(PROJECT, {smooth});
+    this.zoomed();
+  }
+
+  setAxis(x) {
+    this.x = x;
+    change({x: x === "step" ? null : x});
+    this.link.forget();
+    this.feed.held.clear();
+    this.show(this.grid.near());
+    this.grid.refresh();
+    this.zoomed();
+  }
+
+  exportTable() {
+    const cell = (value) => (/[",\n\r]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
+    download("compare.csv", new Blob([this.table.rows().map((row) => row.map(cell).join(",")).join("\n") + "\n"], {type: "text/csv"}));
+  }
+
+  openAdder(anchor) {
+    const list = h("ul");
+    let close = () => null;
+    let turn = 0;
+    const entry = (run) => h("li", {}, h("button.item", {type: "button", onclick: () => { close(); this.add(run.key); }}, runState(run.state), own(run.name, {class: "cut grow"}), own(run.project, {class: "m3 cut"})));
+    const look = async () => {
+      const mine = ++turn;
+      const {runs} = await api.get("/api/runs", {filter: field.value, limit: 60, sort: "-started"}).catch(() => ({runs: []}));      // half a filter finds nothing
+      if (mine === turn) {
+        const others = runs.filter(({key}) => !this.keys.includes(key));
+        fill(list, others.length ? others.map(entry) : h("li.m2", {}, t("compare.noOthers")));
+      }
+    };
+    const field = h("input.inp", {placeholder: t("compare.addHint"), "aria-label": t("compare.addHint"), oninput: look, spellcheck: "false"});
+    close = popover(anchor, h("div.adder", {}, field, list), {label: t("compare.add")});
+    look();
+  }
+
+  // -- news ------------------------------------------------------------------------------------------------------
+
+  topics() {
+    return ["runs", ...this.runs.filter((run) => !ENDED.includes(run.state)).map(({key}) => `run:${key}`)];
+  }
+
+  due(what, every) {
+    const now = performance.now();
+    const is = now - (this.asked[what] ?? -Infinity) >= every;
+    if (is) {
+      this.asked[what] = now;
+    }
+    return is;
+  }
+
+  async update(changed) {
+    const live = new Set(this.runs.filter(({key, state: how}) => changed === null || changed.has(`run:${key}`) || (changed.has("runs") && !ENDED.includes(how))).map(({key}) => key));
+    if (!live.size) {
+      if (changed === null && !this.rows.size) {
+        await this.load(this.keys);
+      }
+      return;
+    }
+    if (this.due("head", HEAD_MS)) {
+      this.renewHeads(live).catch(quiet);
+    }
+    if (this.due("curves", DRAW_MS)) {
+      await this.renewCurves(live).catch(quiet);
+    } else {
+      this.waiting ??= setTimeout(() => { this.waiting = null; this.renewCurves(live).catch(quiet); }, DRAW_MS);
+    }
+  }
+
+  async renewCurves(live) {
+    const groups = this.grid.near();
+    await this.feed.renew(this.pairs(groups, live));
+    if (this.alive) {
+      this.show(groups);
+    }
+  }
+
+  async renewHeads(live) {
+    await Promise.all([...live].slice(0, AT_ONCE).map((key) => this.loadOne(key)));
+    if (this.alive) {
+      this.table.show(this.runs, {base: this.base, hidden: this.hidden, all: this.all});
+    }
+  }
+
+  addressed() {
+    const before = compareHref(this.keys);
+    this.read();
+    if (compareHref(this.keys) !== before) {
+      this.load(this.keys.filter((key) => !this.rows.has(key)));
+    }
+  }
+
+  unmount() {
+    this.alive = false;
+    clearTimeout(this.timer);
+    clearTimeout(this.waiting);
+    document.removeEventListener("keydown", this.pressed);
+    this.unlink();
+    this.feed.stop();
+    this.grid.destroy();
+  }
+}
+
+function quiet(error) {
+  if (error.name !== "AbortError" && error.code !== "unreachable") {
+    throw error;
+  }
+}
+
+export function mount(root) {
+  return new ComparePage(root);
+}
