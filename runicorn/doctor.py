@@ -63,7 +63,7 @@ class _Examination:
         def passed(stage, text):
             self.say(stage, True, text)
             self.at = LINES[LINES.index(stage) + 1] if stage != "port" else "banner"
-        return remote.connect(self.connection, ask, secrets, home, log=passed)
+        return remote.connect(self.connection, ask, secrets, home, log=passed, compress=False)      # zlib would bound the throughput
 
     def failed(self, error):
         code = getattr(error, "code", None)
@@ -128,7 +128,7 @@ class _Examination:
 
     def runs(self, count, root):
         if count or not self.offer:
-            self.say("runs", bool(count) or None, f"{count} runs in {root}", "" if count else "they appear seconds after init()")
+            self.say("runs", bool(count) or None, f"{count} run{'' if count == 1 else 's'} in {root}", "" if count else "they appear seconds after init()")
         else:
             found = "; ".join(f"{one['runs']} in {one['root']}" for one in self.offer)
             self.say("runs", None, f"0 runs in {root}; {found}: use it?", "choose the folder that holds the runs")

@@ -219,6 +219,42 @@ def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home)
         second.stdout.close()
 
 
+def test_three_viewers_in_one_home_each_with_its_own_connection(home, bell, sshd, root):
+    sshd.trusted_in(home)
+    names = ("one", "two", "three")
+    setup = Mirrors(home, bell)
+    for name in names:
+        setup.save(sshd.connection(name=name), start=False)
+    assert [row["reason"]["code"] for row in setup.list()] == ["not_started"] * 3
+    viewers = [Mirrors(home, bell) for _ in names]
+    for name, viewer in zip(names, viewers):
+        viewer.start_all(only=[name])
+    for name, viewer in zip(names, viewers):
+        state(viewer, bell, "live", name=name)
+    for viewer, mine in zip(viewers, names):
+        assert [row["owner"]["ours"] for row in viewer.list()] == [name == mine for name in names]
+        until(bell, viewer.list, lambda rows: [row["runs"] for row in rows] == [2, 2, 2])
+    for one in (setup, *viewers):
+        one.stop()
+
+
+# -- what is logged
+
+def test_the_log_tells_the_story_without_secrets_and_is_rotated(home, monkeypatch):
+    from runicorn import connection
+    monkeypatch.setattr(connection, "LOG_BYTES", 2000)
+    log = connection.sync_log(home, lambda: ["open sesame"])
+    for number in range(100):
+        log.info("login %d with open sesame\r\x1b[31mred\nsecond line", number, extra={"connection": "GPU Server 1"})
+    for handler in log.handlers:
+        handler.close()
+    files = sorted((home / "logs").iterdir())
+    assert [path.name for path in files] == ["sync.log", "sync.log.1", "sync.log.2", "sync.log.3"]
+    text = files[0].read_text()
+    assert "[GPU Server 1] login 99 with *** " in text and "sesame" not in text and "\x1b" not in text and "\r" not in text
+    assert all(path.stat().st_size <= 2000 for path in files)
+
+
 # -- tests, browsing, offers
 
 def examined(mirrors, bell, *arguments, **named):
