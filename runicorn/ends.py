@@ -15,6 +15,7 @@ _previous = {}              # signal number -> the handler before ours
 _hooks = {}                 # name -> the function before ours
 _noted = {}                 # "signal", "exit", "error", "thread_error": what happened, newest wins
 _ended_under = {}           # id of an exception in flight -> the run that `finish` ended meanwhile
+_mask = threading.local()   # "before": the signals a thread that forks had blocked
 _owner = None               # the process that all this belongs to
 
 
@@ -23,6 +24,7 @@ def watch(run):
     global _owner
     if _owner != os.getpid():
         _begin()
+    _noted.pop("exit", None)        # whoever begins a run has caught the SystemExit there was
     _watched.append(run)
     _take_signals()
 
@@ -44,10 +46,21 @@ def signalled():
     return name if name and time.monotonic() - when < GRACE_SECONDS else None
 
 
-def verdict(exit_code=None):
-    """Return how a run that ends now ended: {"status", "exit_code", "signal"?, "error"?, "traceback"?, "thread_error"?}."""
+def verdict_now(exit_code=None):
+    """Return how a run ended whose script calls `finish` now (see `verdict`), perhaps on the way out with an exception."""
+    error = sys.exc_info()[1]
+    if exit_code is None and isinstance(error, (SystemExit, KeyboardInterrupt)):
+        return verdict_of(error)
+    return verdict(exit_code, leaving=False)
+
+
+def verdict(exit_code=None, leaving=True):
+    """Return how a run that ends now ended: {"status", "exit_code", "signal"?, "error"?, "traceback"?, "thread_error"?}.
+
+    exit_code: as the script says it. leaving: whether the process is ending, so that a code given to sys.exit counts.
+    """
     name, error = signalled(), _noted.get("error")
-    code = exit_code if exit_code is not None else _exit_code()
+    code = exit_code if exit_code is not None or not leaving else _exit_code()
     found = {"status": "finished", "exit_code": code or 0}
     if error is not None:
         found.update(status="failed", exit_code=1 if exit_code is None else exit_code, **error)
@@ -88,7 +101,7 @@ def _begin():
         _hooks.update(exit=sys.exit, excepthook=sys.excepthook, threading=threading.excepthook)
         sys.exit, sys.excepthook, threading.excepthook = _exit, _excepthook, _thread_excepthook
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_forked)
+            os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forked)
     atexit.register(_at_exit)
 
 
@@ -179,6 +192,19 @@ def _give_signals_back():
         del _previous[number]
 
 
+def _hold():
+    """Before a fork: hold back our signals, for a child that is killed before it has its own handlers would forget it."""
+    if _previous and hasattr(signal, "pthread_sigmask"):
+        _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, list(_previous))
+
+
+def _let_go():
+    before = getattr(_mask, "before", None)
+    if before is not None:
+        _mask.before = None
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _forked():
     """A child has no run to conclude, and dies by signals as if we were not there."""
     for run in _watched:
@@ -188,3 +214,4 @@ def _forked():
         if signal.getsignal(number) is _heard:
             signal.signal(number, before)
     _previous.clear()
+    _let_go()

@@ -28,8 +28,8 @@ class JsonFile:
         """Say that the content changed: written when this returns, unless one was written within PAUSE_SECONDS."""
         with self._lock:
             self._dirty = True
-            if time.monotonic() >= self._due:
-                self.write()
+            if time.monotonic() >= self._due and self.write():
+                self._due = time.monotonic() + PAUSE_SECONDS
                 return
         self._wake()
 
@@ -38,8 +38,8 @@ class JsonFile:
         with self._lock:
             if not self._dirty:
                 return None
-            if now >= self._due:
-                self.write()
+            if now >= self._due and self.write():
+                self._due = now + PAUSE_SECONDS
             return max(0.0, self._due - now) if self._dirty else None
 
     def write(self):
@@ -55,5 +55,4 @@ class JsonFile:
                 self._due = time.monotonic() + RETRY_SECONDS
                 say(f"{self.path} can't be written ({error.strerror or error}); training goes on", once=("replace", str(self.path)))
                 return False
-            self._due = time.monotonic() + PAUSE_SECONDS
             return True

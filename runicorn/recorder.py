@@ -20,7 +20,7 @@ TICK_SECONDS = 0.5              # of the log's unfinished lines
 LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
 METRICS_LIMIT = 10_000          # metrics whose last value summary.json holds; events.jsonl holds all
 SAMPLE_SECONDS = 10.0           # between two samples of the system
-FIRST_SAMPLE_SECONDS = 1.0      # CPU use needs two looks at the clock
+FIRST_SAMPLE_SECONDS = 1.0      # a script of seconds need not load a GPU driver
 SYNC_SECONDS = 2.0              # how old a row may be on the server of a network file system
 CHECK_SECONDS = 10.0            # how soon it is noticed that a file was removed
 FACTS_SECONDS = 2.0             # `finish` waits this long for git's answer
@@ -46,7 +46,7 @@ class Run:
         self._root, self._meta, self._last, self._best = place.root, meta, dict(kept.get("summary", {})), {}
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
         self._off = None                        # why nothing is recorded (any more)
-        self._media = self._sampler = self._samples = self._network = None      # made when first needed
+        self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
         self._last_rows, self._check_at = 0, 0.0
         self._events = self._own("events", _gap)
         self._open_small_files(kept.get("status", {}), launch)
@@ -278,12 +278,16 @@ class Run:
         return NEVER
 
     def _sample(self, now):
+        if self._samples_from is None:
+            self._samples_from = now + FIRST_SAMPLE_SECONDS
+        if now < self._samples_from:
+            return self._samples_from - now
         if self._sampler is None:               # made here, off the main thread: a GPU driver may take seconds to wake
             self._sampler = Sampler(self._root)
             if self._sampler.gpus.facts():
                 self._meta["gpus"] = self._sampler.gpus.facts()
                 self._meta_file.changed()
-            return FIRST_SAMPLE_SECONDS
+            return FIRST_SAMPLE_SECONDS         # CPU use needs two looks at the clock
         if self._samples is None:
             self._samples = self._own("system")
         self._samples.write((to_json(self._sampler.sample()) + "\n").encode())
@@ -309,7 +313,7 @@ class Run:
         """End the run: status.json says how, the output is no longer captured. exit_code: int; 0 is finished, others failed;
         default: interrupted if a signal is ending the process, else finished. Further calls do nothing."""
         try:
-            self.conclude(ends.verdict(exit_code))
+            self.conclude(ends.verdict_now(exit_code))
         except Exception as error:      # the training's own ending must go on
             say(f"finish(): {type(error).__name__}: {error}")
 
