@@ -9,12 +9,15 @@ import {fmt, t} from "./words.js";
 
 const IMAGE = /\.(png|jpe?g|gif|webp)$/i;
 
+/** Moments as dates, everything else as it was given. */
+const shown = (name, value) => (/_at$/.test(name) && value > 1e9 ? fmt.full(value) : fmt.given(value));
+
 function table(title, rows, more = null) {
   if (!rows.length) {
     return null;
   }
   return h("section", {}, h("h2", {}, title, h("span.m3", {}, fmt.int(rows.length)), h("span.grow"), more),
-    h("table.facts-table", {}, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", {scope: "row"}, own(name)), h("td", {class: value === "NaN" ? "bad" : ""}, own(fmt.given(value))))))));
+    h("table.facts-table", {}, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", {scope: "row"}, own(name)), h("td", {class: value === "NaN" ? "bad" : ""}, own(shown(name, value))))))));
 }
 
 function copyJson(values) {

@@ -168,6 +168,20 @@ export const fmt = {
     return `${then.getFullYear()}-${pad(then.getMonth() + 1)}-${pad(then.getDate())}`;
   },
 
+  /** A day: Jan 22. */
+  day: (at) => formatter("date", {month: "short", day: "numeric"}).format(at * 1000),
+
+  /** Whole seconds on an axis, in their two largest units: 30s, 5m, 1h 30m, 2d. */
+  span(seconds) {
+    let rest = Math.abs(seconds);
+    const found = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]].map(([unit, size]) => {
+      const count = Math.floor(rest / size);
+      rest -= count * size;
+      return count ? t(`time.span.${unit}`, {n: String(count)}) : "";
+    });
+    return (seconds < 0 ? "−" : "") + found.filter(Boolean).slice(0, 2).join(" ");
+  },
+
   /** The whole date, for a title. */
   full: (at) => (at == null ? "" : formatter("date", {dateStyle: "medium", timeStyle: "long"}).format(at * 1000)),
 };
