@@ -41,6 +41,12 @@ class Fetcher:
         else:
             self._queue.extend(fetches)
 
+    def prefer(self, path):
+        """Put what waits of the run `path` first."""
+        chosen = [fetch for fetch in self._queue if fetch.path == path]
+        if chosen:
+            self._queue = collections.deque(chosen + [fetch for fetch in self._queue if fetch.path != path])
+
     def waiting_bytes(self):
         """Return the bytes of the fetches that wait (int)."""
         return sum(fetch.size - fetch.offset for fetch in self._queue)

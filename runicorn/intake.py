@@ -85,6 +85,12 @@ class Intake:
     def _urgency(self, one):
         return one.path in self.asked, one.path in self.beats.runs, plan.order(one)
 
+    def ask_for(self, path, now):
+        """Somebody opened a run: its files come before everything else."""
+        self.asked.add(path)
+        self.plan([path], now)
+        self.fetcher.prefer(path)
+
     def is_queued(self, key):
         """Whether the file (path, name) is being fetched, or must be fetched whole."""
         return key in self._queued or key in self.rewrite
@@ -100,14 +106,21 @@ class Intake:
         """How many files are not here yet (int)."""
         return self.fetcher.left + self.second.held
 
-    def work(self, until, urgent=()):
-        """Fetch until the monotonic clock says `until`, or `urgent` holds something. Raises LineError, ProtocolError, SyncError."""
+    def work(self, until, urgent=(), allowance=None):
+        """Fetch until the monotonic clock says `until`, `urgent` holds something, or `allowance` bytes were fetched.
+
+        Raises LineError, ProtocolError and SyncError.
+        """
         if self.left and time.monotonic() > self._space_due:
             self._space_due = time.monotonic() + SPACE_SECONDS
             if self.mirror.free() < 0:
                 raise SyncError(f"the disk of {self.mirror.folder} is full")
-        while self.left and not urgent and time.monotonic() < until:
-            self.second.share(self.fetcher)
+        enough = self.fetcher.bytes + (1 << 60 if allowance is None else allowance)
+        while self.left and not urgent and time.monotonic() < until and self.fetcher.bytes < enough:
+            if allowance is None:
+                self.second.share(self.fetcher)
+            else:
+                self.fetcher.ceiling = max(fetch.SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
             for ended in self.second.collect():
                 self.ended(*ended)
             if self.fetcher.left:

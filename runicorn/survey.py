@@ -183,7 +183,7 @@ class Skeleton:
 
     def __init__(self, session, root):
         self.session, self.root = session, root
-        self._seen = {}             # folder -> (mtime, when first observed so); "" is the root
+        self._seen = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
         self._children = {}         # folder -> {name: mtime}
 
     def absolute(self, folder):
@@ -196,13 +196,13 @@ class Skeleton:
     def note(self, folder, attrs, now):
         """Take the answer to an LSTAT of a known folder: forget what moved, or vanished."""
         mtime = None if isinstance(attrs, SftpError) else attrs.mtime
-        old, observed = self._seen[folder]
+        old, observed, listed = self._seen[folder]
         if mtime is None and isinstance(attrs, MissingFileError):
             self._forget(folder)
         elif mtime != old:
-            self._seen[folder] = mtime, now
+            self._seen[folder] = mtime, now, now
             self._children.pop(folder, None)
-        elif not plan.settled(mtime, observed, now):
+        elif not plan.settled(mtime, observed, listed):
             self._children.pop(folder, None)
 
     def _forget(self, folder):
@@ -233,7 +233,8 @@ class Skeleton:
                     raise listing
                 listing = []            # no `runs` in it, or not ours to read
             self._children[folder] = {name: attrs.mtime for name, attrs in listing if sftp.is_dir(attrs) and name != "."}
-            self._seen.setdefault(folder, (next((attrs.mtime for name, attrs in listing if name == "."), None), now))
+            mtime, observed, _ = self._seen.get(folder, (next((attrs.mtime for name, attrs in listing if name == "."), None), now, now))
+            self._seen[folder] = mtime, observed, now
 
 
 def list_runs(session, root, paths):

@@ -89,26 +89,31 @@ class Sync:
             return WAIT
         if now < self._retry_at <= now + WAIT:
             return self._retry_at - now
+        if not (self._session or self._automatic() or self._now_asked or self._wanted or self._asked):
+            self._say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
+            return WAIT
         session = self._session or self._call(now)
         if self._is_due(now):
             self._survey(session, now)
         elif self._automatic() and (now >= self._look_due or self._look_due > now + IDLE):
             session.look(self._looked_at(session, now), now)
         self._serve(session, now)
-        if self._may_fetch(now):
-            session.intake.work(time.monotonic() + SLICE, self._asked)
+        allowance = self._allowance(now)
+        if allowance != 0:
+            session.intake.work(time.monotonic() + SLICE, self._asked, allowance)
         self._publish(session, now)
         self._failures = 0
         if session.intake.left:
-            return 0.0 if self._may_fetch(now) else 1.0
+            return 1.0 if allowance == 0 else 0.0
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
 
     def _automatic(self):
         return self.options.get("mode", "auto") == "auto"
 
-    def _may_fetch(self, now):
-        """Whether the politeness budget (bytes a minute, or None) leaves anything for this minute."""
-        return not self.options.get("budget") or self._meter.this_minute(now) < self.options["budget"]
+    def _allowance(self, now):
+        """Return how many bytes the politeness budget (bytes a minute) leaves for this minute, None without one."""
+        budget = self.options.get("budget")
+        return max(0, budget - self._meter.this_minute(now)) if budget else None
 
     def _is_due(self, now):
         if self._now_asked:
@@ -214,8 +219,7 @@ class Sync:
         while self._wanted:
             path = self._wanted.popleft()
             self.mirror.take_back(path)
-            session.intake.asked.add(path)
-            session.intake.plan([path], now)
+            session.intake.ask_for(path, now)
         while self._asked:
             question, answer = self._asked.popleft()
             try:
@@ -229,9 +233,11 @@ class Sync:
     def _ask(self, question, timeout):
         """Let the sync's thread answer `question(session, now)`; wait `timeout` s. Raises RemoteError."""
         answer = queue.Queue(1)
-        self._asked.append((question, answer))
-        self._waking.set()
         try:
+            if self._state in ("offline", "refused") or self._paused or self._owner and not self._owner["ours"]:
+                raise queue.Empty       # nobody would answer soon
+            self._asked.append((question, answer))
+            self._waking.set()
             found = answer.get(timeout=timeout)
         except queue.Empty:
             raise LineError(f"{self.options['name']} is {self._state}: {self._reason['text']}") from None

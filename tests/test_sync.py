@@ -134,3 +134,320 @@ def test_a_replaced_file_is_replaced_by_rename(root, pair):
     one.same()
     assert (one.mirror / run.relative_to(root) / "summary.json").stat().st_ino != inode
     assert manifest.load(one.mirror / ".index" / "full.json").entry(str(run.relative_to(root)))["summary"] == {"loss": 0.25}
+
+
+RUN = "vision/resnet50/runs/20250123_180000_abc123"
+
+
+def here(one, path=RUN):
+    return sorted(str(file.relative_to(one.mirror / path)) for file in (one.mirror / path).rglob("*") if file.is_file())
+
+
+OWN = ["events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]
+
+
+@pytest.mark.parametrize("options, extra", [
+    ({"small_only": True, "large": False}, ["media/a.png"]), ({"small_only": False, "large": False}, []),
+    ({"small_only": True, "large": True}, ["checkpoints/last.pt", "media/a.png"]), ({"small_limit": 50}, []),
+    ({"small_limit": 3 << 20}, ["checkpoints/last.pt", "media/a.png"])])
+def test_which_files_come_is_the_users_choice(root, pair, options, extra):
+    run = make_run(root)
+    write(run / "media" / "a.png", b"p" * 100)
+    write(run / "checkpoints" / "last.pt", b"w" * (2 << 20))
+    one = pair(**options)
+    one.passes()
+    assert here(one) == sorted(OWN + extra)
+
+
+def test_only_recent_runs_are_fetched_when_a_window_is_set_but_all_are_listed(root, pair):
+    make_run(root)
+    make_run(root, "p/n/runs/20250124_180000_abc124", old=False)
+    one = pair(window="24h")
+    one.passes()
+    assert one.sync.state()["runs"] == 2
+    assert here(one) == [] and here(one, "p/n/runs/20250124_180000_abc124") == OWN
+    one.sync.want(RUN)
+    one.passes()
+    assert here(one) == OWN, "a run somebody opens is fetched all the same"
+
+
+def test_manual_mode_fetches_on_demand_only(root, pair):
+    run = make_run(root, status="running")
+    one = pair(mode="manual")
+    one.passes()
+    assert one.far.sessions == [] and one.sync.state()["reason"]["code"] == "manual"
+    one.sync.sync_now()
+    one.passes()
+    one.same()
+    write(run / "summary.json", {"loss": 7})
+    one.passes(1000)
+    assert json.loads((one.mirror / RUN / "summary.json").read_text()) == {"loss": 0.5}
+    one.sync.sync_now()
+    one.passes()
+    one.same()
+
+
+def test_pause_hangs_up_and_resume_goes_on(root, pair):
+    run = make_run(root, status="running")
+    one = pair()
+    one.passes()
+    one.sync.pause()
+    one.passes(1)
+    assert not one.far.alive and one.sync.state()["state"] == "paused" and one.sync.state()["reason"]["code"] == "paused"
+    write(run / "summary.json", {"loss": 7})
+    one.far = Far()
+    one.passes(100)
+    assert one.far.sessions == []
+    one.sync.resume()
+    one.passes()
+    one.same()
+
+
+def test_the_interval_is_kept(root, pair):
+    run = make_run(root, status="running")
+    one = pair(interval=30)
+    assert one.passes() <= 30
+    (run / "new.txt").write_text("new")
+    one.passes(29)
+    assert "new.txt" not in here(one)
+    one.passes(2)
+    assert "new.txt" in here(one)
+
+
+def live(root, path=RUN):
+    """The heart of a run beats; returns its live file."""
+    file = root / ".runicorn" / "live" / f"{path.rsplit('/', 1)[1]}.json"
+    write(file, {"path": path, "host": "gpu"})
+    return file
+
+
+def grow(file, text=b'{"ts":1,"step":99,"data":{"loss":1}}\n'):
+    with open(file, "ab") as out:
+        out.write(text)
+
+
+def test_a_watched_run_is_read_every_second(root, pair):
+    run = make_run(root, status="running", old=False)
+    live(root)
+    one = pair()
+    one.bell.look({"runs", "run:gpu-server-1:vision/resnet50/20250123_180000_abc123"})
+    one.passes()
+    one.passes(5)
+    before = one.bell.now()
+    for _ in range(3):
+        grow(run / "events.jsonl")
+        assert one.passes(1) <= 1
+        assert tree(one.mirror)[f"{RUN}/events.jsonl"] == (run / "events.jsonl").read_bytes()
+    assert "run:gpu-server-1:vision/resnet50/20250123_180000_abc123" in one.bell.wait(before, {"run:gpu-server-1:vision/resnet50/20250123_180000_abc123"}, 0)["topics"]
+
+
+def test_nothing_new_costs_one_round_trip(root, pair):
+    make_run(root)
+    make_run(root, "p/n/runs/20250124_180000_abc124", status="running")
+    for folder in (root, *root.rglob("*")):
+        if folder.is_dir():
+            os.utime(folder, (OLD, OLD))
+    one = pair()
+    one.passes()
+    one.passes(31)
+    session, turns = one.far.sessions[0], []
+    flush = session._send
+    session._send = lambda sent: (turns.append(len(sent)), flush(sent))
+    one.passes(31)
+    assert len(turns) == 1 and turns[0] < 4000
+
+
+def test_a_new_run_appears_by_its_live_file_without_a_survey(root, pair):
+    make_run(root)
+    os.utime(live(root).parent, (OLD, OLD))
+    one = pair()
+    one.bell.look({"runs"})
+    one.passes()
+    one.passes(3)
+    since = one.bell.now()
+    path = "vision/resnet50/runs/20250125_180000_abc125"
+    make_run(root, path, status="running", old=False)
+    live(root, path)
+    one.passes(1)
+    assert here(one, path) == OWN
+    assert manifest.load(one.mirror / ".index" / "full.json").entry(path)["status"] == {"status": "running"}
+    assert "runs" in one.bell.wait(since, {"runs"}, 0)["topics"]
+
+
+def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
+    make_run(root, status="running")
+    heart = live(root)
+    os.utime(heart, (5000, 5000))           # a clock that is wrong by decades
+    one = pair()
+    one.passes()
+    assert told(one)["runs"][RUN] == {"beat": 5000, "seen": None, "first": pytest.approx(one.now)}
+    os.utime(heart, (5010, 5010))
+    one.passes(10)
+    assert told(one)["runs"][RUN]["beat"] == 5010 and told(one)["runs"][RUN]["seen"] == pytest.approx(one.now)
+    write(root / RUN / "status.json", {"status": "finished"})
+    heart.unlink()
+    one.passes(40)
+    assert RUN not in told(one)["runs"]
+
+
+def told(one):
+    return json.loads((one.mirror / ".index" / "live.json").read_text())
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_manifest_gives_the_list_before_any_walk(root, pair, compress):
+    for n in range(5):
+        make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
+    manifest.generate(str(root), compress=compress)
+    one = pair()
+    one.sync._call(one.now)
+    assert len(manifest.load(one.mirror / ".index" / "full.json")) == 5 and here(one, "p/n/runs/20250123_180000_abc120") == []
+    assert one.sync.state()["source"] == "manifest"
+    one.passes()
+    one.same()
+    make_run(root, "p/n/runs/20250123_180009_abc129")
+    manifest.generate(str(root), compress=compress)
+    one.passes(31)
+    one.same()
+
+
+def test_exec_gives_the_list_and_then_only_what_is_new(root, mirror, pair):
+    for n in range(5):
+        make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
+    one = pair(far=Far(python="python3"))
+    one.sync._call(one.now)
+    assert len(manifest.load(mirror / ".index" / "full.json")) == 5 and one.sync.state()["source"] == "exec"
+    one.passes()
+    one.same()
+    from runicorn import survey
+    index = manifest.load(mirror / ".index" / "full.json")
+    assert survey.ask_exec(one.far, str(root), index.lines) is None
+    make_run(root, "p/n/runs/20250123_180009_abc129")
+    assert survey.ask_exec(one.far, str(root), index.lines).paths() == ["p/n/runs/20250123_180009_abc129"]
+
+
+def test_with_the_manifest_switched_off_neither_exec_nor_file_is_used(root, pair):
+    make_run(root)
+    manifest.generate(str(root))
+    one = pair(far=Far(python="python3"), manifest=False)
+    one.passes()
+    one.same()
+    assert one.sync.state()["source"] == "walk"
+
+
+def test_a_second_line_carries_bulk(root, pair):
+    for n in range(90):
+        make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)
+    one = pair()
+    one.passes()
+    one.same()
+    assert one.sync._session.intake.second.requests or one.sync._session.intake.second._thread
+
+
+def test_one_line_is_enough(root, pair):
+    from runicorn.errors import LoginError
+
+    class Lonely(Far):
+        def second(self, compress=False):
+            raise LoginError("one line only")
+    for n in range(90):
+        make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)
+    one = pair(far=Lonely())
+    one.passes()
+    one.same()
+    assert one.sync._session.intake.second.refused
+
+
+def test_a_run_somebody_opens_jumps_the_queue(root, pair, monkeypatch):
+    for n in range(50):
+        make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=2000)
+    one = pair()
+    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    one.sync.one_pass(one.now)
+    one.sync.want("p/n/runs/20250123_180000_abc123")
+    one.sync.one_pass(one.now)
+    queued = [fetch.path for fetch in one.sync._session.intake.fetcher._queue][:5]
+    assert set(queued) == {"p/n/runs/20250123_180000_abc123"}
+    monkeypatch.undo()
+    one.passes()
+    one.same()
+
+
+def test_peek_reads_the_servers_bytes_and_keeps_nothing(root, pair):
+    run = make_run(root, rows=5000)
+    one = pair(window="24h")
+    one.passes()
+    text = (run / "logs.txt").read_bytes()
+    session = one.sync._session
+    assert session.peek(RUN, "logs.txt", [(-100, 100), (0, 10), (len(text) - 5, 10)]) == [text[-100:], text[:10], text[-5:]]
+    assert here(one) == []
+
+
+def test_verify_finds_what_size_and_mtime_hide(root, pair):
+    run = make_run(root, rows=3000)
+    for python in (None, "python3"):
+        one = pair(far=Far(python=python))
+        one.passes()
+        text = bytearray((run / "events.jsonl").read_bytes())
+        text[1000:1001] = b"9" if text[1000:1001] != b"9" else b"8"
+        before = (run / "events.jsonl").stat()
+        (run / "events.jsonl").write_bytes(text)
+        os.utime(run / "events.jsonl", (before.st_mtime, before.st_mtime))
+        one.passes(31)
+        assert tree(one.mirror) != tree(root), "planted where SFTP can't show it"
+        assert one.sync._session.verify(one.now) == {"files": 5, "refetched": 1}
+        one.passes()
+        one.same()
+        one.close()
+
+
+def test_evicted_files_stay_away_until_the_run_is_opened(root, pair):
+    make_run(root)
+    one = pair()
+    one.passes()
+    for name in ("events.jsonl", "logs.txt"):
+        (one.mirror / RUN / name).unlink()
+    (one.mirror / ".index" / "evicted").write_text(json.dumps({RUN: True}))
+    one.passes(1000)
+    assert here(one) == ["meta.json", "status.json", "summary.json"]
+    one.sync.want(RUN)
+    one.passes()
+    assert here(one) == OWN and json.loads((one.mirror / ".index" / "evicted").read_text()) == {}
+
+
+def test_a_budget_spreads_fetching_over_minutes(root, pair):
+    for n in range(20):
+        make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=5000)
+    one = pair(budget=100_000)
+    for _ in range(10):
+        one.sync.one_pass(one.now)
+    assert one.sync._session.intake.left and one.sync.one_pass(one.now) == 1.0
+    one.options["budget"] = None
+    one.passes(60)
+    one.same()
+
+
+def test_the_root_may_start_with_a_tilde_or_be_missing(root, pair, tmp_path):
+    make_run(root)
+    one = pair(far=Far(cwd=str(tmp_path)), remote_root="~/far")
+    one.passes()
+    one.same()
+    two = Pair(root, tmp_path / "other", remote_root=str(tmp_path / "absent"))
+    two.passes()
+    assert two.sync.state()["state"] == "refused" and "has no folder" in two.sync.state()["reason"]["text"]
+    two.close()
+
+
+def test_progress_and_traffic_are_told(root, pair, monkeypatch):
+    make_run(root, rows=30_000)
+    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    one = pair()
+    one.sync.one_pass(one.now)
+    progress = one.sync.state()["progress"]
+    assert progress["files_total"] == 5 and progress["bytes_total"] == sum(map(len, tree(root).values()))
+    assert one.sync.state()["reason"] == {"code": "fetching", "text": "0 of 5 files", "done": 0, "total": 5}
+    monkeypatch.undo()
+    one.passes()
+    one.passes(2)
+    state = one.sync.state()
+    assert state["progress"] is None and state["traffic"]["hour"] > progress["bytes_total"] and state["traffic"]["requests"] > 10 and state["rtt_ms"] is not None
