@@ -24,7 +24,7 @@ SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache fi
 HEAD_LIMIT = 64 << 20       # of a cache file's first line: names, and the images of a run that logs many
 SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
 ENDS = 64 << 10             # of its beginning and its end, read whole
-MAGIC = b"runicorn columns 1\n"
+MAGIC = b"runicorn columns 2\n"
 
 
 class Column:
@@ -87,8 +87,8 @@ def ascending(values, before=()):
 
 
 class Table:
-    """Everything parsed from one file so far: `where` is {metric: Group}; of all rows their number, the first and last
-    time, the largest step, and the last times."""
+    """Everything parsed from one file so far: `where` is {metric: Group} in the order first logged; of all rows their
+    number, the first and last time, the largest step, and the last times."""
 
     def __init__(self):
         self.where = {}
@@ -104,9 +104,10 @@ class Table:
     def add(self, parts):
         """Append the rows of `parts` (list of events.Part, all of later lines than before)."""
         presence = {}                                       # metric -> the parts that name it
-        for part in parts:
+        for part in sorted(parts, key=lambda part: part.rows[0]):
             for name in part.names:
                 presence.setdefault(name, []).append(part)
+                self.where.setdefault(name)                 # in the order first logged, whatever their groups
         self._note(parts)
         alike = {}                                          # (present group, parts) -> metrics
         for name, mine in presence.items():
@@ -254,7 +255,7 @@ class File:
         return {"path": os.path.abspath(self.path), "identity": list(self._identity), "length": self.position, "order": sys.byteorder,
                 "check": sha256(self._guard).hexdigest(), "lines": self.parser.lines, "skipped": self.skipped, "rows": table.rows,
                 "first_ts": table.first_ts, "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
-                "others": list(table.others), "groups": [_describe(group) for group in table.groups()]}
+                "others": list(table.others), "names": list(table.where), "groups": [_describe(group) for group in table.groups()]}
 
     def _load(self, found):
         """Take the parse over from the cache if it is one of the first bytes of just this file."""
@@ -268,7 +269,8 @@ class File:
         except (OSError, EOFError, ValueError):
             return                          # absent or damaged: parse
         table = self.table
-        table.where = {name: group for group in groups for name in group.columns}
+        where = {name: group for group in groups for name in group.columns}
+        table.where = {name: where[name] for name in head["names"]}
         table.rows, table.first_ts, table.last_ts, table.top_step = (head[key] for key in ("rows", "first_ts", "last_ts", "top_step"))
         table.recent.extend(head["recent"])
         table.others.extend(head["others"])

@@ -5,13 +5,14 @@ import math
 import os
 import threading
 import time
+from array import array
 from bisect import bisect_left, bisect_right
 from statistics import median
 
 from runicorn import layout
 from runicorn.buckets import extremes, picture
 from runicorn.columns import File, sample
-from runicorn.curves import curve, grow, in_order
+from runicorn.curves import curve, grow, in_order, joined, windows
 from runicorn.errors import DataError, UsageError
 from runicorn.events import event_row, sample_row
 
@@ -260,6 +261,35 @@ class Series:
         while len(self._curves) > 1 and sum(len(kept.xs) for _, kept, _ in self._curves.values()) > POINTS_KEPT:
             del self._curves[next(iter(self._curves))]
         return known
+
+    def points(self, metric, rank=0):
+        """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not superseded; all
+        empty if the rank never logged the metric. Reads what is new first. Raises DataError if part of the run is not here."""
+        with self._lock:
+            tables = [table for table in self._whole(rank) if metric in table.where]
+            if not tables:
+                return array("q"), array("d"), array("d")
+            steps, values = joined(tables, metric, "step")[0]
+            return steps, joined(tables, metric, "wall")[0][0], values
+
+    def each_row(self, rank=0):
+        """Yield (step, ts, names, values) of every row in the order logged (see `curves.windows`). Reads what is new first.
+        Raises DataError if part of the run is not here."""
+        with self._lock:
+            windows_left = windows(self._whole(rank))
+        while True:
+            with self._lock:
+                rows = next(windows_left, None)
+            if rows is None:
+                return
+            yield from rows
+
+    def _whole(self, rank):
+        self.refresh()
+        tables, approximate = self._tables(rank)
+        if approximate:
+            raise DataError(f"{self.folder} is not all here yet; wait until it is synced, then try again")
+        return [table for _, table in tables]
 
     def spark(self, metric, n=24, rank=0):
         """Return `n` values (or fewer) evenly spaced over the metric's points, None for NaN and infinities; [] without any."""

@@ -190,18 +190,19 @@ def test_the_cache_gives_what_was_parsed_and_goes_on_from_there(tmp_path):
     path, cache = tmp_path / "events.jsonl", str(tmp_path / "columns")
     grown(path)
     with open(path, "ab") as out:
-        out.write(b"broken\n" + line(1.0, 1, {}, type="image"))
+        out.write(b"broken\n" + line(1.0, 1, {}, type="image") + line(5000.0, 2000, {"loss": 1, "rare": 2, "bad": 3}))
     first = parsed(path, cache)
     assert len(os.listdir(cache)) == 1
     again = File(str(path), cache)
     assert not again.look() and again.position == path.stat().st_size           # nothing left to parse
     assert same(held(again.table), held(first.table)) and again.skipped == first.skipped == 1
+    assert list(again.table.where) == list(first.table.where) == ["loss", "bad", "rare"]
     assert list(again.table.others) == list(first.table.others) and list(again.table.recent) == list(first.table.recent)
-    grown(path, 2000, 100)
+    grown(path, 2001, 100)
     while again.look() and again.step():
         pass
     assert same(held(again.table), held(parsed(path).table))
-    assert again.table.rows == 2100 and again.table.groups()[0].steps_sorted
+    assert again.table.rows == 2101 and again.table.groups()[0].steps_sorted
     for column in again.table.groups()[0].columns.values():
         check_blocks(column)
 

@@ -1,0 +1,157 @@
+"""Write TensorBoard event files: TFRecord framing around Event messages, by hand, so that no package is needed. Reads none.
+
+Formats: tensorflow/core/lib/io/record_writer.h (framing, masked CRC), tensorflow/core/util/event.proto and
+tensorflow/core/framework/summary.proto (messages), tensorboard/plugins/hparams/plugin_data.proto (hyperparameters).
+"""
+
+import math
+import struct
+from functools import reduce
+from operator import getitem, xor
+
+CASTAGNOLI = 0x82F63B78         # CRC-32C's polynomial, bits reversed (RFC 3720, appendix B.4)
+CHUNK = 256                     # bytes summed at once: one table of 256 numbers for each
+FLOAT32_MAX = 3.4028235677973366e38         # from here on a value rounds to infinity
+STATUS = {"finished": 1, "failed": 2, "interrupted": 2, "running": 3}       # hparams' Status: success, failure, running
+
+
+# -- framing ----------------------------------------------------------------------------------------------------------
+
+def _tables(count):
+    """Return, for each place in a chunk, the effect of every byte value there on the sum at the chunk's end."""
+    last = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (CASTAGNOLI if byte & 1 else 0)
+        last.append(byte)
+    tables = [last]
+    for _ in range(count - 1):
+        tables.append([value >> 8 ^ last[value & 255] for value in tables[-1]])
+    return tables[::-1]
+
+
+_BY_PLACE = []                  # made at the first use
+
+
+def crc32c(data):
+    """Return the CRC-32C (Castagnoli) of `data` (bytes; int).
+
+    The sum is linear over GF(2), so each byte's share is looked up by its value and place and all are xored, without a
+    Python loop: some 40 ns a byte.
+    """
+    if not _BY_PLACE:
+        _BY_PLACE.extend(_tables(CHUNK))
+    state = 0xFFFFFFFF
+    for begin in range(0, len(data), CHUNK):
+        chunk = data[begin:begin + CHUNK]
+        if len(chunk) < 4:      # shorter than the state: byte by byte
+            for byte in chunk:
+                state = state >> 8 ^ _BY_PLACE[-1][(state ^ byte) & 255]
+            continue
+        head = (int.from_bytes(chunk[:4], "little") ^ state).to_bytes(4, "little")
+        state = reduce(xor, map(getitem, _BY_PLACE[-len(chunk):], head + chunk[4:]))
+    return state ^ 0xFFFFFFFF
+
+
+def masked(crc):
+    """Return a CRC as TFRecord stores it: rotated and shifted, so that a record of records does not confuse (bytes)."""
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+_LENGTHS = {}                   # length -> its 12 bytes; records of one file have few different ones
+
+
+def record(data):
+    """Return `data` (bytes) framed as one record."""
+    if len(data) not in _LENGTHS:
+        length = struct.pack("<Q", len(data))
+        _LENGTHS[len(data)] = length + masked(crc32c(length))
+    return _LENGTHS[len(data)] + data + masked(crc32c(data))
+
+
+# -- protocol buffers: only what these messages need (protobuf.dev, "Encoding") ----------------------------------------
+
+def varint(value):
+    """Return a 64-bit integer as a protobuf varint (bytes); a negative one as its two's complement."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def message(field, data):
+    """Return field number `field` holding `data` (bytes, or str as UTF-8) with its length."""
+    data = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    return varint(field << 3 | 2) + varint(len(data)) + data
+
+
+def double(field, value):
+    """Return field number `field` holding a float64."""
+    return varint(field << 3 | 1) + struct.pack("<d", value)
+
+
+def integer(field, value):
+    """Return field number `field` holding an integer."""
+    return varint(field << 3) + varint(value)
+
+
+# -- events -----------------------------------------------------------------------------------------------------------
+
+def opening(ts):
+    """Return the record every event file begins with (bytes)."""
+    return record(double(1, ts) + message(3, "brain.Event:2"))
+
+
+class Scalars:
+    """Makes records of scalars; remembers what is the same in all of them."""
+
+    def __init__(self):
+        self._tags = {}
+
+    def record(self, ts, step, tags, values):
+        """Return one record (bytes) of the values (floats; TensorBoard keeps them as float32) of `tags` (tuple of str)."""
+        parts = self._tags.get(tags) or self._tags.setdefault(tags, [_around(tag) for tag in tags])
+        body = b"".join([part + struct.pack("<f", _single(value)) for part, value in zip(parts, values)])
+        return record(double(1, ts) + integer(2, int(step)) + b"\x2a" + varint(len(body)) + body)      # 5: Event.summary
+
+
+def _around(tag):
+    """Return the bytes of a Summary with one value, up to its four bytes of float32."""
+    value = message(1, tag) + b"\x15"               # 2, fixed32: Summary.Value.simple_value
+    return b"\x0a" + varint(len(value) + 4) + value
+
+
+def _single(value):
+    return math.copysign(math.inf, value) if abs(value) >= FLOAT32_MAX else value
+
+
+def hparams(config, metrics, started, ended, state):
+    """Return the records (bytes) that TensorBoard's HPARAMS page reads.
+
+    config: {name: bool, number or str}; metrics: tags to show beside them; started, ended: Unix seconds or None; state: as in
+    STATUS, anything else is unknown.
+    """
+    infos = b"".join(message(4, message(1, name) + integer(4, _kind(value))) for name, value in config.items())
+    shown = b"".join(message(5, message(1, message(2, tag))) for tag in metrics)
+    values = b"".join(message(1, message(1, name) + message(2, _value(value))) for name, value in config.items())
+    content = {"_hparams_/experiment": message(2, infos + shown),
+               "_hparams_/session_start_info": message(3, values + double(5, started or 0.0)),
+               "_hparams_/session_end_info": message(4, integer(1, STATUS.get(state, 0)) + double(2, ended or 0.0))}
+    for tag, data in content.items():
+        metadata = message(9, message(1, message(1, "hparams") + message(2, data)))
+        yield record(double(1, started or 0.0) + message(5, message(1, message(1, tag) + metadata)))
+
+
+def _kind(value):
+    """Return the DataType of hparams' api.proto: 1 text, 2 bool, 3 float64."""
+    return 2 if isinstance(value, bool) else 3 if isinstance(value, (int, float)) else 1
+
+
+def _value(value):
+    """Return a google.protobuf.Value."""
+    if isinstance(value, bool):
+        return integer(4, value)
+    return double(2, value) if isinstance(value, (int, float)) else message(3, str(value))

@@ -1,0 +1,284 @@
+"""Exports read back by those they are for: csv.reader, TensorBoard's EventAccumulator, a browser with no network."""
+
+import csv
+import io
+import json
+import math
+import struct
+import zipfile
+
+import pytest
+from playwright.sync_api import sync_playwright
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import plugin_data_pb2
+
+from runicorn import export, layout, report, tfevents
+from runicorn.errors import DataError, UsageError
+from runicorn.reader import Reader
+from runicorn.series import Series
+
+STEPS = 3000
+HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror="document.title=1"><!--'
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync"]
+
+
+def write(folder, name, rows, start=1700000000.125):
+    with open(folder / name, "a", encoding="utf-8") as file:
+        for place, (step, data) in enumerate(rows):
+            file.write(layout.to_json({"ts": start + place, "step": step, "data": data}) + "\n")
+
+
+def make_run(root, name="resnet50", run_id="20250123_180000_abc123", lr=0.001, **meta):
+    folder = layout.make_folders(root, layout.run_path("vision", name, run_id))
+    config = {"lr": lr, "model": {"name": "resnet", "layers": [3, 4, 6, 3]}, "amp": True, "note": None, **meta.pop("config", {})}
+    layout.replace_file(folder / "meta.json", layout.to_json({"id": run_id, "project": "vision", "name": name, "created_at": 1700000000.0,
+                                                              "config": config, "format": 1, **meta}).encode())
+    layout.replace_file(folder / "status.json", b'{"status":"finished","started_at":1700000000.0,"ended_at":1700003000.0}')
+    layout.replace_file(folder / "summary.json", b'{"best_val_accuracy":85.6}')
+    return folder
+
+
+def events():
+    for step in range(STEPS):
+        yield step, {"train/loss": math.exp(-step / 700) + 0.1 / (step + 1), "lr": 0.001 / (1 + step)}
+        if step % 500 == 499:
+            yield step // 500, {"val/loss": "NaN" if step > 2000 else 1 / step, "val/acc": step / 40}
+
+
+@pytest.fixture
+def root(tmp_path):
+    write(make_run(tmp_path / "root"), "events.jsonl", events())
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def reader(root, tmp_path):
+    found = Reader([("local", root)], home=tmp_path / "home")
+    found.refresh()
+    return found
+
+
+def all_of(pieces):
+    return b"".join(pieces)
+
+
+def table(pieces):
+    return list(csv.reader(io.StringIO(all_of(pieces).decode())))
+
+
+def plain(value):
+    return {"NaN": "NaN", "Infinity": "Infinity", "-Infinity": "-Infinity"}.get(value) or repr(float(value))
+
+
+# -- CSV --------------------------------------------------------------------------------------------------------------
+
+def test_wide_csv_holds_every_row_exactly(reader):
+    head, *rows = table(export.stream(reader, reader.find("abc123"), "csv"))
+    assert head == ["step", "ts", "train/loss", "lr", "val/loss", "val/acc"]
+    wanted = [[str(step), repr(1700000000.125 + place), *(plain(data[name]) if name in data else "" for name in head[2:])]
+              for place, (step, data) in enumerate(events())]
+    assert rows == wanted
+    assert float(rows[7][2]) == math.exp(-7 / 700) + 0.1 / 8                    # bit by bit
+
+
+def test_long_csv_holds_every_value_exactly(reader):
+    head, *rows = table(export.stream(reader, reader.find("abc123"), "csv", long=True))
+    assert head == ["metric", "rank", "step", "ts", "value"]
+    assert rows == [[name, "0", str(step), repr(1700000000.125 + place), plain(value)]
+                    for place, (step, data) in enumerate(events()) for name, value in data.items()]
+
+
+def test_csv_of_strange_names_ranks_and_infinities(tmp_path):
+    write(tmp_path, "events.jsonl", [(0, {'a,"b"': 1, "nan": "Infinity", "损失": -0.0}), (1.5, {"nan": "-Infinity"})])
+    write(tmp_path, "events.rank2.jsonl", [(0, {"nan": 5e-324})])
+    head, *rows = table(export.csv(Series(tmp_path)))
+    assert head == ["step", "ts", "rank", 'a,"b"', "nan", "损失"]
+    assert [",".join(row[:1] + row[2:]) for row in rows] == ["0,0,1.0,Infinity,-0.0", "1.5,0,,-Infinity,", "0,2,,5e-324,"]
+    assert [row[:3] for row in table(export.csv(Series(tmp_path), long=True))[1:3]] == [['a,"b"', "0", "0"], ["损失", "0", "0"]]
+    assert table(export.csv(Series(tmp_path / "absent"))) == [["step", "ts"]]
+
+
+def test_csv_leaves_out_what_was_superseded(tmp_path):
+    write(tmp_path, "events.jsonl", [(step, {"loss": 1.0, "only": 2.0}) for step in range(10)])
+    write(tmp_path, "events.2.jsonl", [(step, {"loss": 3.0}) for step in range(6, 8)], start=1800000000.0)
+    head, *rows = table(export.csv(Series(tmp_path)))
+    assert [(row[0], *row[2:]) for row in rows] == [*[(str(step), "1.0", "2.0") for step in range(6)],
+                                                    *[(str(step), "", "2.0") for step in range(6, 10)], ("6", "3.0", ""), ("7", "3.0", "")]
+    steps, ts, values = Series(tmp_path).points("loss")
+    assert (list(steps), list(values), ts[-1]) == (list(range(8)), [1.0] * 6 + [3.0] * 2, 1800000001.0)
+    assert [list(column) for column in Series(tmp_path).points("nothing")] == [[], [], []]
+
+
+def test_rows_with_metrics_of_many_groups_stay_one_row(tmp_path):
+    def logged(step):
+        return {"loss": float(step), **({"grad": step / 2} if step % 3 == 0 else {}), **({"lr": 0.1} if step % 5 else {})}
+    rows = [(step, logged(step)) for step in range(10_000)]
+    write(tmp_path, "events.jsonl", rows)
+    found = [(step, dict(zip(names, values))) for step, _, names, values in Series(tmp_path).each_row()]
+    assert found == [(step, data) for step, data in rows]
+
+
+def test_a_run_that_is_not_all_here_is_not_exported(tmp_path):
+    series = Series(tmp_path)
+    series.prime("events.jsonl", 40, lambda spans: [b'{"ts":1,"step":1,"data":{"loss":1}}\n' for _ in spans])
+    for call in (lambda: all_of(export.csv(series)), lambda: all_of(export.html([({}, series)])), lambda: series.points("loss")):
+        with pytest.raises(DataError, match="not all here"):
+            call()
+
+
+def test_an_unknown_format_is_refused(reader):
+    with pytest.raises(UsageError, match="csv, tensorboard, html"):
+        export.stream(reader, reader.find("abc123"), "xlsx")
+
+
+# -- TensorBoard ------------------------------------------------------------------------------------------------------
+
+def float32(value):
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def test_crc32c_is_the_published_one():
+    assert tfevents.crc32c(b"123456789") == 0xE3069283                  # RFC 3720's check value, and its examples
+    assert tfevents.crc32c(bytes(32)) == 0x8A9136AA and tfevents.crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert tfevents.crc32c(bytes(range(32))) == 0x46DD794E
+    for length in (0, 1, 3, 4, 5, 255, 256, 257, 259, 700):
+        data = bytes(place * 7 & 255 for place in range(length))
+        state = 0xFFFFFFFF
+        for byte in data:
+            state ^= byte
+            for _ in range(8):
+                state = state >> 1 ^ (tfevents.CASTAGNOLI if state & 1 else 0)
+        assert tfevents.crc32c(data) == state ^ 0xFFFFFFFF
+
+
+def test_tensorboard_reads_every_step_time_value_and_tag(reader, tmp_path):
+    archive = zipfile.ZipFile(io.BytesIO(all_of(export.stream(reader, reader.find("abc123"), "tensorboard"))))
+    assert archive.namelist() == ["20250123_180000_abc123/events.out.tfevents.1700000000.runicorn"] and archive.testzip() is None
+    archive.extractall(tmp_path / "tb")
+    found = EventAccumulator(str(tmp_path / "tb" / "20250123_180000_abc123"), size_guidance={"scalars": 0})
+    found.Reload()
+    assert sorted(found.Tags()["scalars"]) == ["lr", "train/loss", "val/acc", "val/loss"]
+    for tag in found.Tags()["scalars"]:
+        wanted = [(1700000000.125 + place, step, repr(float32(float(data[tag]))))
+                  for place, (step, data) in enumerate(events()) if tag in data]
+        assert [(event.wall_time, event.step, repr(event.value)) for event in found.Scalars(tag)] == wanted
+
+
+def test_tensorboard_reads_the_hyperparameters(reader, tmp_path):
+    run = reader.run(reader.find("abc123"))
+    (tmp_path / export.tensorboard_name(run)).write_bytes(all_of(export.tensorboard(reader.series(run["key"]), run)))
+    found = EventAccumulator(str(tmp_path))
+    found.Reload()
+    content = found.PluginTagToContent("hparams")
+    start = plugin_data_pb2.HParamsPluginData.FromString(content["_hparams_/session_start_info"]).session_start_info
+    told = {name: getattr(value, value.WhichOneof("kind")) for name, value in start.hparams.items()}
+    assert told == {"lr": 0.001, "model.name": "resnet", "model.layers": "[3,4,6,3]", "amp": True}
+    assert start.start_time_secs == 1700000000.0
+    end = plugin_data_pb2.HParamsPluginData.FromString(content["_hparams_/session_end_info"]).session_end_info
+    assert (end.status, end.end_time_secs) == (1, 1700003000.0)
+    experiment = plugin_data_pb2.HParamsPluginData.FromString(content["_hparams_/experiment"]).experiment
+    assert sorted(info.name for info in experiment.hparam_infos) == sorted(told)
+    assert [info.name.tag for info in experiment.metric_infos] == ["train/loss", "lr", "val/loss", "val/acc"]
+
+
+def test_tensorboard_with_values_float32_cannot_hold_negative_steps_and_ranks(tmp_path):
+    write(tmp_path, "events.jsonl", [(step, {"损失": value}) for step, value in enumerate([1e300, -1e39, "NaN", 1e-320, "Infinity"], -3)])
+    write(tmp_path, "events.rank1.jsonl", [(7, {"损失": 0.5})])
+    (tmp_path / "events.out.tfevents.1.runicorn").write_bytes(all_of(export.tensorboard(Series(tmp_path), {})))
+    found = EventAccumulator(str(tmp_path))
+    found.Reload()
+    assert [(event.step, repr(event.value)) for event in found.Scalars("损失")] == list(enumerate(["inf", "-inf", "nan", "0.0", "inf"], -3))
+    assert [(event.step, event.value) for event in found.Scalars("rank1/损失")] == [(7, 0.5)]
+
+
+# -- the report -------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as play:
+        found = play.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """Open a report from disk; anything it asks for beyond itself, and any error, fails the test."""
+    pages = []
+
+    def open_report(pieces, **options):
+        (tmp_path / "report.html").write_bytes(all_of(pieces))
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, **options)
+        page.asked, page.errors = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda message: page.errors.append(message.text))
+        page.goto((tmp_path / "report.html").as_uri())
+        pages.append(page)
+        return page
+    yield open_report
+    for page in pages:
+        assert page.errors == [] and len(page.asked) == 1
+        page.close()
+
+
+def drawn(page):
+    """How many pixels of each chart are coloured: neither white, nor grey like axes and grid."""
+    return page.evaluate("""() => [...document.querySelectorAll("canvas")].map((canvas) => {
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        let coloured = 0;
+        for (let i = 0; i < data.length; i += 4) {
+            coloured += data[i + 3] > 60 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60;
+        }
+        return coloured;
+    })""")
+
+
+def test_a_report_of_one_run_opens_from_disk(reader, opened):
+    page = opened(export.stream(reader, reader.find("abc123"), "html"), locale="en-GB")
+    assert page.inner_text("h1") == "vision / resnet50"
+    assert page.locator(".chart h3").all_inner_texts() == ["loss", "lr", "acc"]            # train/loss and val/loss share one
+    assert min(drawn(page)) > 100
+    text = page.inner_text("body")
+    assert "85.6" in text and "model.layers" in text and "[3,4,6,3]" in text and "finished" in text and "best (min)" in text
+    page.click("#language")
+    assert "已完成" in page.inner_text("body") and page.inner_text("#log") == "对数纵轴"
+    page.click("#log")
+    assert page.get_attribute("#log", "aria-pressed") == "true" and min(drawn(page)) > 100
+
+
+def test_a_report_that_compares(root, tmp_path, opened):
+    other = make_run(root, "resnet18", "20250123_190000_def456", lr=0.01)
+    write(other, "events.jsonl", [(step, {"train/loss": 0.5}) for step in range(10)])
+    reader = Reader([("local", root)], home=tmp_path / "home")
+    reader.refresh()
+    keys = [reader.find("abc123"), reader.find("def456")]
+    page = opened(export.html([(reader.run(key), reader.series(key)) for key in keys]), locale="zh-CN", color_scheme="dark")
+    assert page.inner_text("h1") == "对比 2 个运行"
+    assert page.locator(".chart h3").all_inner_texts() == ["train/loss", "lr", "val/loss", "val/acc"]
+    assert page.locator(".chart").first.locator(".legend > span").count() == 2
+    assert page.locator("tr.differs td").all_inner_texts()[:3] == ["lr", "0.001", "0.01"]
+    assert page.locator("td.best").count() == 1 and min(drawn(page)) > 50
+
+
+def test_a_hostile_run_is_only_text(tmp_path, opened):
+    folder = make_run(tmp_path / "root", HOSTILE, config={HOSTILE: HOSTILE, "__proto__": {"x": 1}, "constructor": 2}, tags=[HOSTILE])
+    write(folder, "events.jsonl", [(step, {HOSTILE: float(step), "constructor": 1.0, "nan": "NaN"}) for step in range(5)])
+    reader = Reader([("local", tmp_path / "root")], home=tmp_path / "home")
+    reader.refresh()
+    pieces = all_of(export.stream(reader, reader.find("abc123"), "html"))
+    assert b"</script><script>document" not in pieces and b"<img" not in pieces and b"<!--" not in pieces
+    page = opened([pieces], locale="en-GB")
+    assert page.locator("img").count() == 0 and HOSTILE in page.inner_text("h1") and page.title().endswith("· Runicorn")
+    assert page.locator("script").count() == 3 and HOSTILE in page.inner_text("table >> nth=1")
+
+
+def test_a_report_keeps_every_spike(tmp_path):
+    write(tmp_path, "events.jsonl", [(step, {"loss": {777: 99.0, 41_000: -99.0}.get(step, 0.5)}) for step in range(50_000)])
+    text = all_of(report.page([({}, Series(tmp_path))])).decode()
+    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    curve, = data["curves"]
+    points = list(zip(curve["x"], curve["y"]))
+    assert (777, 99.0) in points and (41_000, -99.0) in points and curve["m"] == 50_000 and len(points) < 1600
+    assert curve["x"] == sorted(curve["x"])
