@@ -1,6 +1,6 @@
 // Choosing columns and grouping of the run list.
 
-import {columnTitle, offeredColumns} from "./columns.js";
+import {offeredColumns} from "./columns.js";
 import {fill, h} from "./dom.js";
 import {menu, popover} from "./widgets.js";
 import {known, t} from "./words.js";
@@ -21,7 +21,7 @@ export function chooseColumns(anchor, {chosen, offered, pick}) {
     }
     pick(ids);
   };
-  const name = (id) => columnTitle(id).filter(Boolean).join("/").replace(`${t("runs.config")}/`, "");
+  const name = (id) => (id.includes(".") ? id.slice(id.indexOf(".") + 1) : known(`runs.col.${id}`));
   const box = (id) => h("label", {}, h("input.tick", {type: "checkbox", checked: ids.includes(id), disabled: id === "name", onchange: (event) => change(id, event.target.checked)}), h("span.cut", {title: name(id)}, name(id)));
   const part = (title, members) => (members.length ? [h("h3", {}, title), members.map(box)] : null);
   const draw = () => {

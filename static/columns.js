@@ -16,12 +16,14 @@ const GOOD = [/acc(uracy)?$/i, /(f1|auc|map|bleu|reward|score)$/i];
 const NOT_FINITE = new Set(["NaN", "Infinity", "-Infinity"]);
 const LIVE = new Set(["running", "stalled", "checking"]);
 
-/** Columns shown when the reader chose none: the basics, one more summary value, two config keys worth comparing. */
-export function defaultColumns(offered, mainMetric) {
+/** Columns shown when the reader chose none: the basics (a connection only where there are several), one more summary value, two config keys worth comparing. */
+export function defaultColumns(offered, mainMetric, connections = 2) {
   const summaries = (offered?.summary || []).filter((name) => name !== mainMetric);
-  const good = GOOD.map((form) => summaries.find((name) => form.test(name))).find(Boolean);
+  const logged = [...summaries.filter((name) => name.includes("/")), ...summaries];      // before what was only summed up at the end
+  const good = GOOD.map((form) => logged.find((name) => form.test(name))).find(Boolean);
   const keys = OFTEN.map((form) => (offered?.config || []).find((name) => form.test(name))).filter(Boolean).slice(0, 2);
-  return [...DEFAULTS, ...(good ? [`summary.${good}`] : []), ...keys.map((name) => `config.${name}`)];
+  const basics = connections > 1 ? DEFAULTS : DEFAULTS.filter((id) => id !== "connection");
+  return [...basics, ...(good ? [`summary.${good}`] : []), ...keys.map((name) => `config.${name}`)];
 }
 
 /** All columns there are: {basics, summary, config} lists of ids. */
@@ -34,8 +36,8 @@ export function columnTitle(id, mainMetric) {
   if (id === "spark") {
     return ["", ""];
   }
-  if (id === "main" && mainMetric) {
-    return splitName(mainMetric);
+  if (id === "main") {
+    return mainMetric ? splitName(mainMetric) : [t("runs.mainSmall"), t("runs.mainName")];
   }
   if (id.startsWith("summary.")) {
     return splitName(id.slice(8));
@@ -52,7 +54,7 @@ function splitName(name) {
 }
 
 export function columnWidth(id, widths) {
-  return widths[id] || WIDTHS[id] || (id.startsWith("config.") ? Math.max(50, Math.min(96, 12 + 6 * columnTitle(id)[1].length)) : 68);
+  return widths[id] || WIDTHS[id] || (id.startsWith("config.") ? Math.max(50, Math.min(90, 12 + 6 * columnTitle(id)[1].length)) : 68);
 }
 
 /** Leave out columns, the least needed first, until `room` px suffice. */

@@ -57,7 +57,7 @@ export class Curves {
     }
     const more = h("button.btn.bare.sq", {type: "button", "aria-label": t("common.more"), title: t("common.more"), "aria-haspopup": "menu", onclick: () => this.menu(more)}, icon("more"));
     fill(this.head, h("b", {}, t("runs.ticked", {n: state.ticked.length})), h("a.btn.pri", {href: compareHref(state.ticked)}, t("top.compare")), h("span.grow"),
-      h("button.btn.bare", {type: "button", onclick: () => setTicked([])}, t("runs.clear")), more, shut);
+      h("button.btn.bare", {type: "button", onclick: () => setTicked([])}, t("runs.clear")), more);
   }
 
   menu(anchor) {
@@ -66,7 +66,8 @@ export class Curves {
       setTicked([]);
     };
     const exports = this.rows.length === 1 ? [{label: t("runs.exportCsv"), href: `/api/export${api.parameters({run: this.rows[0].key, format: "csv"})}`, download: ""}] : [];
-    menu(anchor, [{label: t("runs.hideTicked"), icon: "eyeoff", run: () => hide(true)}, {label: t("runs.unhideTicked"), icon: "eye", run: () => hide(false)}, ...exports], {right: true});
+    menu(anchor, [{label: t("runs.hideTicked"), icon: "eyeoff", run: () => hide(true)}, {label: t("runs.unhideTicked"), icon: "eye", run: () => hide(false)}, ...exports,
+      null, {label: t("runs.hideCurves"), icon: "x", run: this.close}], {right: true});
   }
 
   drawLegend() {
@@ -103,7 +104,8 @@ export class Curves {
   }
 
   async feed() {
-    const {Chart} = await import("./charts.js");
+    const [{Chart}, {Link}] = await Promise.all([import("./charts.js"), import("./link.js")]);
+    this.link ??= new Link();    // one crosshair for all
     const wanted = this.metrics.filter((metric) => this.series.some((one) => one.metric === metric && one.m));
     this.drop((metric) => !wanted.includes(metric));
     for (const metric of wanted) {
@@ -119,7 +121,8 @@ export class Curves {
     }
     for (const metric of wanted) {
       const held = this.charts.get(metric);
-      held.chart ||= new Chart(held.figure, {title: metric, compact: true});
+      const at = metric.lastIndexOf("/");
+      held.chart ||= new Chart(held.figure, {title: metric.slice(at + 1), sub: metric.slice(0, Math.max(at, 0)), legend: false, link: this.link});
       held.chart.setData(this.dressed(metric));
     }
   }

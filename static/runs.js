@@ -149,7 +149,7 @@ class RunsPage {
     this.table.node.scrollTop = 0;
     this.mainMetric = sharedMetric(answer.runs);
     if (!this.query.cols) {
-      const ids = defaultColumns(answer.columns, this.mainMetric);
+      const ids = defaultColumns(answer.columns, this.mainMetric, answer.tree?.connections?.length);
       const more = ids.some((id) => id.includes(".") && !this.columnIds.includes(id));
       this.columnIds = ids;
       remember("lastColumns", ids);
@@ -308,7 +308,7 @@ class RunsPage {
 
   pickColumns(anchor) {
     const pick = (ids) => {
-      this.columnIds = ids || defaultColumns(this.list.answer?.columns, this.mainMetric);
+      this.columnIds = ids || defaultColumns(this.list.answer?.columns, this.mainMetric, this.list.answer?.tree?.connections?.length);
       changeAddress({cols: ids});
       this.query = query();
       this.setColumns();

@@ -164,6 +164,7 @@ export class Table {
       this.paintRow(tr, row);
     } else if (tr.key !== null) {
       tr.key = null;
+      delete tr.dataset.key;
       tr.classList.remove("on");
       tr.parts.forEach((cell, i) => { cell.sign = null; cell.title = ""; fill(cell, bones(1, [["62%", "78%", "46%", "70%"][(line + i) % 4]])); });
     }
@@ -191,6 +192,7 @@ export class Table {
     if (tr.group !== sign) {
       tr.group = sign;
       tr.key = undefined;
+      delete tr.dataset.key;
       tr.className = "grp";
       fill(tr, h("td", {colSpan: this.columns.length + 1}, h("button.gb", {type: "button", "aria-expanded": String(!group.folded), onclick: () => this.hooks.fold(group.value)},
         icon(group.folded ? "rt" : "dn"), h("b.cut", {}, this.hooks.group(group)), h("span.m3", {}, fmt.int(group.count)))));

@@ -1,0 +1,68 @@
+"""A real Chromium on the real viewer, for the tests of the pages: pytest_plugins = ["chromium"].
+
+Uncaught errors and console.error on a page fail its test, and so does a request to anywhere but the viewer.
+"""
+
+import contextlib
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from runicorn import viewer
+from runicorn.bell import Bell
+from runicorn.mirrors import Mirrors
+
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+            "--disable-sync"]
+QUIET = ("Failed to load resource",)        # the browser's own remark on an answer that is no 200; the pages say the rest
+PATIENCE = 15000                            # ms; far more than anything takes on a machine that is not overloaded
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One Chromium for the tests of a module."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def serve(home):
+    """serve(offline=False, port=0, bell=…) starts a viewer on `home`; returns its Server (.url, .mirrors added). All are stopped at the end."""
+    with contextlib.ExitStack() as stack:
+        def start(**options):
+            mirrors = Mirrors(home, bell := Bell(), offline=options.get("offline", False))
+            server = viewer.start(home, [("local", home / "experiments")], mirrors, bell, **{"port": 0, **options})
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            mirrors.start_all()
+            server.mirrors, server.end = mirrors, stack.enter_context(contextlib.ExitStack())
+            server.end.callback(mirrors.stop)
+            server.end.callback(server.stop)
+            return server
+        yield start
+
+
+@pytest.fixture
+def open_page(browser):
+    """open_page(url, width=1440, height=900, locale="en-US", theme="light", quiet=()) -> Page whose errors fail the test."""
+    contexts, faults = [], []
+
+    def opened(url, width=1440, height=900, locale="en-US", theme="light", quiet=()):
+        context = browser.new_context(viewport={"width": width, "height": height}, locale=locale, color_scheme=theme, timezone_id="Asia/Shanghai")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: faults.append(f"uncaught: {error.stack or error}"))
+        page.on("console", lambda said: said.type == "error" and not said.text.startswith((*QUIET, *quiet)) and faults.append(f"console: {said.text}"))
+        page.on("dialog", lambda dialog: faults.append(f"a dialog opened: {dialog.message}"))
+        origin = urlsplit(url).netloc
+        page.on("request", lambda request: urlsplit(request.url).netloc not in (origin, "") and faults.append(f"asked for {request.url}"))
+        page.goto(url)
+        return page
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not faults, "\n".join(faults)
