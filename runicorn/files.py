@@ -2,7 +2,6 @@
 
 import os
 import stat
-from typing import NamedTuple
 
 from runicorn import layout
 from runicorn.errors import NotFoundError
@@ -14,22 +13,25 @@ IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gi
 BLOCK = 256 << 10
 
 
-class Opened(NamedTuple):
-    """A regular file opened for reading: its descriptor and size in bytes."""
+class Opened:
+    """A regular file opened for reading: iterate over its bytes, at most `size` as it was when opened."""
 
-    descriptor: int
-    size: int
+    def __init__(self, descriptor, size):
+        self.size, self._left = size, size
+        self._file = os.fdopen(descriptor, "rb", buffering=0)
 
-    def blocks(self):
-        """Yield its bytes as they are now, at most `size`, and close it."""
-        left = self.size
-        with os.fdopen(self.descriptor, "rb", buffering=0) as file:
-            while left > 0:
-                block = file.read(min(BLOCK, left))
-                if not block:
-                    return
-                left -= len(block)
-                yield block
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        block = self._file.read(min(BLOCK, self._left)) if self._left else b""
+        if not block:
+            raise StopIteration
+        self._left -= len(block)
+        return block
+
+    def close(self):
+        self._file.close()
 
 
 def listed(folder, entry=None):

@@ -139,16 +139,20 @@ def system(site, ask):
 def logs(site, ask):
     mark = site.bell.now()
     log, entry, chosen, own = opened_log(site, ask)
+    head = {"news": mark, "file": chosen, "files": own, "approximate": False}
+    if log is None:
+        return {**head, "size": 0, "start": 0, "end": 0, "lines": [], "more_before": False, "more_after": False}
     page = log.page(ask.number("from", None, 0, 1 << 60, whole=True), ask.number("before", None, 0, 1 << 60, whole=True),
                     ask.number("limit", 65536, 1, LOG_LIMIT, whole=True))
     one = site.reader.series(entry.key)
     for line in page["lines"]:
         line["step"] = one.step_at(line["ts"]) if line["ts"] is not None else None
-    return {"news": mark, **page, "file": chosen, "files": own, "approximate": False}
+    return {**head, **page}
 
 
 def opened_log(site, ask):
-    """Return (Log, Entry, name, [{"name", "size", "attempt", "rank"}]) of the log file the request names; the newest attempt's by default."""
+    """Return (Log or None, Entry, name, [{"name", "size", "attempt", "rank"}]) of the log file the request names; the newest
+    attempt's by default. Only plain files are opened, never a link that has the name of one."""
     from runicorn.layout import parse_own
     from runicorn.logs import Log
     entry = site.reader.entry(ask.text("run"))
@@ -159,7 +163,7 @@ def opened_log(site, ask):
     name = ask.text("file") or (max(fitting, key=lambda item: item["attempt"])["name"] if fitting else "logs.txt")
     if not name.startswith("logs") or parse_own(name) is None:
         raise UsageError(f"{name[:100]!r} is no log file of a run")
-    return Log(entry.folder / name), entry, name, own
+    return Log(entry.folder / name) if name in {item["name"] for item in own} else None, entry, name, own
 
 
 @route("GET", "/api/logs/search", "search the log, streamed as one JSON object a line: ?run=KEY&q=TEXT&regex=1&from=BYTE&limit=100")
@@ -167,7 +171,7 @@ def search(site, ask):
     log, _, _, _ = opened_log(site, ask)
     if not ask.text("q"):
         raise UsageError("name what to search for: ?q=TEXT")
-    found = log.find(ask.text("q"), ask.flag("regex"), ask.number("from", 0, 0, 1 << 60, whole=True), ask.flag("backwards"),
+    found = () if log is None else log.find(ask.text("q"), ask.flag("regex"), ask.number("from", 0, 0, 1 << 60, whole=True), ask.flag("backwards"),
                      not ask.flag("case"))
     return Answer(begun(hits(found, ask.number("limit", 100, 1, 100_000, whole=True))), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
 
@@ -192,7 +196,7 @@ def log_at(site, ask):
         if step is None:
             raise UsageError("name the step or the time: ?step=N or ?ts=S")
         ts = site.reader.series(entry.key).time_of(step)
-    return {"at": log.at_time(ts) if ts is not None else None}
+    return {"at": log.at_time(ts) if log and ts is not None else None}
 
 
 # -- files --------------------------------------------------------------------------------------------------------
@@ -212,7 +216,7 @@ def run_file(site, ask):
     kind = files.IMAGES.get(os.path.splitext(name)[1].lower())
     headers = {"Content-Length": str(file.size), "Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "no-cache",
                "Content-Disposition": f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"}
-    return Answer(file.blocks(), kind or "application/octet-stream", 200, headers)
+    return Answer(file, kind or "application/octet-stream", 200, headers)
 
 
 @route("GET", "/api/export", "a run as a download: ?run=KEY&format=csv|tensorboard|html&long=1")

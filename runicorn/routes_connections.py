@@ -2,6 +2,7 @@
 
 from runicorn import settings
 from runicorn.errors import UsageError
+from runicorn.exchange import Refused
 from runicorn.routes import route
 from runicorn.version import VERSION
 
@@ -25,6 +26,7 @@ def save(site, ask):
 
 @route("POST", "/api/connections/test", "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
 def test(site, ask):
+    _online(site)
     return {"news": site.bell.now(), "test": site.mirrors.test(*_meant(ask))}
 
 
@@ -35,13 +37,15 @@ def test_state(site, ask, test):
 
 @route("POST", "/api/connections/browse", "the folders at a place on the server: {…connection…, \"path\"}")
 def browse(site, ask):
+    _online(site)
     given = ask.json()
     path, secrets = given.pop("path", None) or "~", {name: given.pop(name, None) for name in SECRETS}
-    return site.mirrors.browse(given, path, password=secrets["password"] or secrets["passphrase"])
+    return site.mirrors.browse(given, path, **secrets)
 
 
 @route("POST", "/api/connections/plan", "what the present choice would fetch: {…connection…}; answers {\"files\", \"bytes\"}")
 def plan(site, ask):
+    _online(site)
     given = ask.json()
     for name in SECRETS:
         given.pop(name, None)
@@ -71,8 +75,16 @@ def remove(site, ask, name):
 
 @route("POST", "/api/connections/<name:path>/<order:re:start|pause|sync|reconnect>", "start, pause, sync now or reconnect a connection")
 def command(site, ask, name, order):
+    if order != "pause":
+        _online(site)
     getattr(site.mirrors, ORDERS[order])(name)
     return _told(site, site.mirrors.row(name))
+
+
+def _online(site):
+    """Raise Refused if the viewer runs offline: then nothing may open a connection."""
+    if site.offline:
+        raise Refused(409, "offline", "this viewer runs with --offline and opens no connection; start it without")
 
 
 def _told(site, row):
