@@ -1,10 +1,9 @@
 """The connection test: goes the whole way to the runs and says at each step what is so, or what to do. Writes nothing there."""
 
-import functools
 import statistics
 import time
 
-from runicorn import remote, sftp
+from runicorn import remote, sftp, survey
 from runicorn.errors import DeniedError, RunicornError, SftpError
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "root", "runs", "manifest", "clock", "rtt", "throughput")
@@ -128,7 +127,8 @@ class _Examination:
 
     def runs(self, count, root):
         if count or not self.offer:
-            self.say("runs", bool(count) or None, f"{count} run{'' if count == 1 else 's'} in {root}", "" if count else "they appear seconds after init()")
+            advice = "" if count else "they appear seconds after init()"
+            self.say("runs", bool(count) or None, f"{count} run{'' if count == 1 else 's'} in {root}", advice)
         else:
             found = "; ".join(f"{one['runs']} in {one['root']}" for one in self.offer)
             self.say("runs", None, f"0 runs in {root}; {found}: use it?", "choose the folder that holds the runs")
@@ -186,45 +186,34 @@ def offers(client, root, start):
 
 def count_runs(client, root):
     """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed or is too wide for one."""
-    projects = list_folders(client, [root])[root]
+    projects = _folders(client, [root])[root]
     if projects is None or len(projects) > WIDEST:
         return None
-    names = list_folders(client, [f"{root}/{project}" for project in projects if project != ".runicorn"])
+    names = _folders(client, [f"{root}/{project}" for project in projects if project != ".runicorn"])
     folders = [f"{folder}/{name}/runs" for folder, listed in names.items() for name in listed or ()]
     if len(folders) > WIDEST:
         return None
-    return sum(len(listed or ()) for listed in list_folders(client, folders).values())
+    return sum(len(listed or ()) for listed in _folders(client, folders).values())
 
 
-def list_folders(client, paths):
+def _folders(client, paths):
     """List many folders at once. Returns {path: [names of the folders in it]}, None for one that can't be listed."""
-    found = {}
+    return {path: None if isinstance(listed, SftpError) else [name for name, attrs in listed if sftp.is_dir(attrs) and name != "."]
+            for path, listed in survey.list_folders(client, paths).items()}
 
-    def opened(path, handle):
-        if isinstance(handle, SftpError):
-            found[path] = None
-        else:
-            found[path] = []
-            client.ask(sftp.readdir(handle), functools.partial(listed, path, handle))
 
-    def listed(path, handle, entries):
-        if isinstance(entries, SftpError) or not entries or len(found[path]) > sftp.MAX_NAMES:
-            client.ask(sftp.close(handle), lambda _: None)
-            return
-        found[path] += [name for name, attrs in entries if name not in (None, ".", "..") and sftp.is_dir(attrs)]
-        client.ask(sftp.readdir(handle), functools.partial(listed, path, handle))
-    for at in range(0, len(paths), client.max_handles):         # no more folders open at once than the server allows
-        for path in paths[at:at + client.max_handles]:
-            client.ask(sftp.opendir(path), functools.partial(opened, path))
-        client.settle()
-    return found
+def holdings(client, root):
+    """Return what a root on the server holds, by listing it: entries {"files", "mtime", "beat"} as a manifest's. Raises SftpError."""
+    runs = survey.Skeleton(client, root).refresh(time.time())
+    return [{"files": {name: file for name, file in files.items() if name != "."}, "mtime": runs[path], "beat": None}
+            for path, files in survey.list_runs(client, root, list(runs)).items() if not isinstance(files, SftpError)]
 
 
 def browse(client, path):
     """Return {"path", "parent", "folders": [{"name", "runs": count or None}]} for choosing a remote root. Raises SftpError."""
     start = client.realpath(".")
     here = client.realpath(expanded(path or "~", start))
-    names = list_folders(client, [here])[here]
+    names = _folders(client, [here])[here]
     if names is None:
         raise DeniedError(f"{here} can't be listed", sftp.PERMISSION_DENIED)
     prefix = here.rstrip("/")

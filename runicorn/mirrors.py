@@ -7,7 +7,7 @@ from pathlib import Path
 
 from runicorn import doctor, layout, quota, remote, settings
 from runicorn.connection import Connection, sync_log
-from runicorn.errors import BusyError, NotFoundError, RunicornError, SftpError, UsageError
+from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, UsageError
 from runicorn.questions import Questions
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
@@ -28,6 +28,7 @@ class Mirrors:
         self._connections = {}          # name -> Connection
         self._trials = {}               # id -> Trial
         self._browsing, self._browse_lock = None, threading.Lock()
+        self._refusals = {}             # identity -> what refused it while browsing: never tried again without a new test
         self._only = None               # start_all's choice: a viewer for one connection leaves the others alone
         self._kept_answers = {}         # what is asked often and changes slowly: name -> (when, answer)
         self._stopping = threading.Event()
@@ -211,6 +212,7 @@ class Mirrors:
         wanted = self._wanted(connection, password, passphrase)
         if self.offline:
             raise UsageError("offline: connections are not tested; start the viewer without --offline")
+        self._refusals.pop(_identity(wanted), None)
         trial = Trial(wanted, self)
         with self._lock:
             for old in list(self._trials)[:-TRIALS_KEPT]:
@@ -234,9 +236,9 @@ class Mirrors:
         """Trust the host key that a question shows, for good. Raises NotFoundError."""
         self.answer(question_id, "yes")
 
-    def browse(self, connection, path, password=None):
+    def browse(self, connection, path, password=None, passphrase=None):
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
-        wanted = self._wanted(connection, password)
+        wanted = self._wanted(connection, password, passphrase)
         with self._browse_lock:
             line = self._line_for(wanted)
             try:
@@ -256,10 +258,17 @@ class Mirrors:
         if kept and kept["identity"] == _identity(wanted) and kept["remote"].alive:
             return kept
         self._hang_up()
-        line = remote.connect(wanted, None, self._secrets_of(wanted), self.home)
+        identity = _identity(wanted)
+        if identity in self._refusals:
+            raise self._refusals[identity]
+        try:
+            line = remote.connect(wanted, None, self._secrets_of(wanted), self.home)
+        except (LoginError, HostKeyError) as error:
+            self._refusals[identity] = error
+            raise
         timer = threading.Timer(BROWSE_SECONDS, self._hang_up)
         timer.daemon = True
-        self._browsing = {"identity": _identity(wanted), "remote": line, "sftp": line.open_sftp(), "timer": timer}
+        self._browsing = {"identity": identity, "remote": line, "sftp": line.open_sftp(), "timer": timer}
         timer.start()
         return self._browsing
 
@@ -282,6 +291,8 @@ class Mirrors:
 
     def _remember(self, connection, password, passphrase):
         given = {"password": password, "passphrase": passphrase}
+        if password or passphrase:
+            self._refusals.pop(_identity(connection), None)
         self._secrets_of(connection).update({kind: text for kind, text in given.items() if text})
 
     def _secret_texts(self):
@@ -318,9 +329,20 @@ class Mirrors:
         return one, "/".join((project, name, layout.RUNS, run_id))
 
     def plan(self, connection):
-        """Return what a connection's choice would fetch of the runs known so far: {"files", "bytes"}, None where none are."""
+        """Return what a connection's choice of files comes to: {"files", "bytes"}. Looks there if nothing is mirrored yet.
+
+        Raises RemoteError; a login that was refused once is not tried again for this.
+        """
         wanted = self._wanted(connection)
-        return quota.outlook(self.home / "cache" / layout.connection_slug(wanted["name"]), wanted)
+        entries = quota.known_entries(self.home / "cache" / layout.connection_slug(wanted["name"]))
+        if entries is None:
+            entries = self._remembered(("holdings", _identity(wanted), wanted["remote_root"]), 60, lambda: self._holdings(wanted))
+        return quota.outlook(entries, wanted)
+
+    def _holdings(self, wanted):
+        with self._browse_lock:
+            client = self._line_for(wanted)["sftp"]
+            return doctor.holdings(client, doctor.expanded(wanted["remote_root"], client.realpath(".")))
 
     # -- the cache
 

@@ -157,16 +157,20 @@ def drop_mirror(mirror):
         held.unlock()
 
 
-def outlook(mirror, options):
-    """Return {"files", "bytes"} that a connection's choice would bring here in all, of the runs known; None if none are known."""
+def known_entries(mirror):
+    """Return the entries of all runs in a mirror's index (list of dicts), or None if it was never synced."""
     try:
         index = manifest.load(mirror / cache.INDEX / "full.json")
+        return [index.entry(path) for path in index.paths()]
     except manifest.ManifestError:
-        return None             # never synced: nothing is known yet
+        return None
+
+
+def outlook(entries, options, now=None):
+    """Return {"files", "bytes"} that a connection's choice brings here in all, of runs with these entries."""
+    now = time.time() if now is None else now
     files = total = 0
-    now = time.time()
-    for path in index.paths():
-        entry = index.entry(path)
+    for entry in entries:
         if plan.within(entry, options["window"], now):
             sizes = [file["size"] for name, file in entry["files"].items() if plan.wanted(name, file["size"], options)]
             files, total = files + len(sizes), total + sum(sizes)

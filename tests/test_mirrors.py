@@ -11,7 +11,7 @@ from asking import AskingServer
 from sshd import make_key
 
 from runicorn.bell import Bell
-from runicorn.errors import NotFoundError, UsageError
+from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
 from runicorn.mirrors import Mirrors
 
 PATIENCE = 15               # s; how long a test waits for what should take a moment
@@ -292,6 +292,20 @@ def test_browsing_counts_runs(mirrors, sshd, root):
     assert len(sshd.sessions()) <= 2        # one line serves the next folder too
 
 
+def test_a_refused_login_is_not_tried_again_by_browsing(mirrors, home):
+    with AskingServer() as server:
+        server.trusted_in(home)
+        for _ in range(3):
+            with pytest.raises(LoginError):
+                mirrors.browse(server.connection(), "~", password=None)
+            with pytest.raises(LoginError):
+                mirrors.plan(server.connection())
+        assert server.connections == 1
+        with pytest.raises(DeniedError):        # this server lists nothing, but it let us in
+            mirrors.browse(server.connection(), "/", password="open sesame")
+        assert server.logins == 1
+
+
 def test_an_empty_root_offers_where_the_runs_are(mirrors, bell, sshd, root):
     (sshd.home / "experiments").mkdir()
     saved(mirrors, sshd, remote_root="~/experiments")
@@ -304,9 +318,11 @@ def test_an_empty_root_offers_where_the_runs_are(mirrors, bell, sshd, root):
 # -- cache
 
 def test_the_plan_counts_what_a_choice_would_fetch(mirrors, bell, sshd, root):
-    assert mirrors.plan(sshd.connection()) is None
+    sshd.trusted_in(mirrors.home)
+    before = mirrors.plan(sshd.connection())        # looked up there: nothing is mirrored yet
     saved(mirrors, sshd)
     synced(mirrors, bell)
+    assert mirrors.plan("test") == before
     own = mirrors.plan({**sshd.connection(), "small_only": False})
     small = mirrors.plan("test")
     assert small["files"] == own["files"] + 2 and small["bytes"] == own["bytes"] + 10000

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import pytest
 
@@ -106,9 +107,11 @@ def test_a_mirror_in_use_is_not_deleted(mirror):
 
 def test_what_a_choice_would_fetch(mirror):
     every = {"window": None, "large": True, "small_only": True, "small_limit": 500}
-    assert quota.outlook(mirror, every)["bytes"] == quota.outlook(mirror, {**every, "large": False})["bytes"] + 3000
-    assert quota.outlook(mirror, {**every, "small_limit": 2000, "large": False}) == quota.outlook(mirror, every)
-    assert quota.outlook(mirror.parent / "none", every) is None
+    entries = quota.known_entries(mirror)
+    assert quota.outlook(entries, every)["bytes"] == quota.outlook(entries, {**every, "large": False})["bytes"] + 3000
+    assert quota.outlook(entries, {**every, "small_limit": 2000, "large": False}) == quota.outlook(entries, every)
+    assert quota.outlook(entries, {**every, "window": "7d"}, now=time.time() + 8 * 86400) == {"files": 0, "bytes": 0}
+    assert quota.known_entries(mirror.parent / "none") is None
 
 
 def test_the_limit_nobody_chose_is_a_tenth_of_the_free_disk(tmp_path):
