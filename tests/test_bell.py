@@ -1,0 +1,81 @@
+"""The bell: who waits hears what changed, nothing is missed, and old or foreign numbers say that everything may have."""
+
+import threading
+import time
+
+from runicorn import bell as module
+from runicorn.bell import Bell
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_ring_between_reading_and_waiting_is_not_missed():
+    bell = Bell()
+    mark = bell.now()
+    bell.ring("runs")
+    bell.ring("other")
+    assert bell.wait(mark, ["runs"], 0)["topics"] == ["runs"]
+    assert bell.wait(bell.now(), ["runs"], 0)["topics"] == []
+
+
+def test_who_waits_is_woken_by_its_own_topic_only():
+    bell, heard = Bell(), []
+    mark = bell.now()
+    waiting = threading.Thread(target=lambda: heard.append(bell.wait(mark, ["run:a", "run:b"], 10)))
+    waiting.start()
+    bell.ring("runs")
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    bell.ring("run:b")
+    waiting.join(5)
+    assert heard[0]["topics"] == ["run:b"] and heard[0]["news"] == bell.now()
+
+
+def test_foreign_broken_and_forgotten_numbers_reset(monkeypatch):
+    bell, other = Bell(), Bell()
+    for since in ("", "x", f"{bell.boot}.x", f"{bell.boot}.", other.now(), f"{bell.boot}.-1"):
+        assert bell.wait(since, ["runs"], 10)["reset"] is True
+    monkeypatch.setattr(module, "TOPICS_KEPT", 3)
+    old = bell.now()
+    for n in range(10):
+        bell.ring(f"run:{n}")
+    assert bell.wait(old, ["runs"], 10)["reset"] is True
+    assert bell.wait(bell.now(), ["runs"], 0) == {"news": bell.now(), "topics": []}
+
+
+def test_a_timeout_answers_with_nothing():
+    bell = Bell()
+    started = time.monotonic()
+    assert bell.wait(bell.now(), ["runs"], 0.05)["topics"] == []
+    assert time.monotonic() - started >= 0.05
+
+
+def test_watched_is_what_was_waited_for_within_half_a_minute():
+    clock = Clock()
+    bell = Bell(clock)
+    bell.wait(bell.now(), ["run:a"], 0)
+    bell.look(["run:b"])
+    assert bell.watched() == {"run:a", "run:b"}
+    clock.now = 29.0
+    bell.look(["run:b"])
+    clock.now = 31.0
+    assert bell.watched() == {"run:b"}
+    clock.now = 61.0
+    assert bell.watched() == set()
+
+
+def test_many_threads_ring_and_none_is_lost():
+    bell = Bell()
+    mark = bell.now()
+    threads = [threading.Thread(target=lambda n=n: [bell.ring(f"t{n}") for _ in range(200)]) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert bell.wait(mark, [f"t{n}" for n in range(9)], 0) == {"news": f"{bell.boot}.1600", "topics": [f"t{n}" for n in range(8)]}
