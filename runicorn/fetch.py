@@ -60,9 +60,12 @@ class Fetcher:
         """How many fetches wait or are under way (int)."""
         return len(self._queue) + len(self._jobs)
 
-    def step(self, until):
-        """Work until all is fetched or the monotonic clock says `until`. Raises LineError, ProtocolError and SyncError."""
-        while self.left and time.monotonic() < until:
+    def step(self, until, enough=1 << 60):
+        """Work until all is fetched, the monotonic clock says `until`, or `bytes` reached `enough`.
+
+        Raises LineError, ProtocolError and SyncError.
+        """
+        while self.left and self.bytes < enough and time.monotonic() < until:
             self._pace()
             while self._queue and len(self._jobs) < min(FILES, max(8, self.session.max_handles - SPARE_HANDLES)) and self.asked < self.ceiling:
                 self._start(self._queue.popleft())

@@ -124,7 +124,7 @@ class Intake:
             for ended in self.second.collect():
                 self.ended(*ended)
             if self.fetcher.left:
-                self.fetcher.step(min(until, time.monotonic() + 0.1))
+                self.fetcher.step(min(until, time.monotonic() + 0.1), enough)
             elif self.second.held:
                 time.sleep(0.02)
 

@@ -53,6 +53,11 @@ class Session:
         self._audited = None
         self._replan = set()            # runs whose entries came from a manifest since the last plan
 
+    @property
+    def surveyed(self):
+        """Whether the server was surveyed at least once over this line (bool)."""
+        return self._audited is not None
+
     # -- the list, before any walk
 
     def learn(self):

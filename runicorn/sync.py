@@ -47,6 +47,7 @@ class Sync:
         self._wanted, self._asked = collections.deque(), collections.deque()
         self._meter = meter.Meter()
         self._published = 0.0
+        self._no_root = False
 
     # -- the thread
 
@@ -124,8 +125,9 @@ class Sync:
         thorough, self._now_asked = self._now_asked, False
         try:
             session.survey(now, self._looked_at(session, now) if session.source else (), thorough)
-        except MissingFileError as error:
-            raise RemoteError(f"{self.options['host']} has no folder {session.root}; choose another remote root") from error
+            self._no_root = False
+        except MissingFileError:
+            self._no_root = True        # it appears with the first run there
         self._due = now + self.options["interval"]
 
     def _looked_at(self, session, now):
@@ -262,7 +264,9 @@ class Sync:
         intake.grown.clear()
         if intake.left:
             self._say("syncing", "fetching", f"{intake.files_done} of {intake.files_total} files", done=intake.files_done, total=intake.files_total)
-        elif session.source:
+        elif self._no_root:
+            self._say("live", "no_root", f"{self.options['host']} has no folder {session.root} yet", root=session.root)
+        elif session.surveyed:
             self._say("live", "live", "up to date")
         self._last_news = now
         self._meter.note(now, *session.traffic())

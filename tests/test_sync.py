@@ -434,7 +434,11 @@ def test_the_root_may_start_with_a_tilde_or_be_missing(root, pair, tmp_path):
     one.same()
     two = Pair(root, tmp_path / "other", remote_root=str(tmp_path / "absent"))
     two.passes()
-    assert two.sync.state()["state"] == "refused" and "has no folder" in two.sync.state()["reason"]["text"]
+    assert two.sync.state()["state"] == "live" and two.sync.state()["reason"]["code"] == "no_root"
+    two.root = tmp_path / "absent"
+    make_run(two.root)
+    two.passes(31)
+    two.same()
     two.close()
 
 
