@@ -178,7 +178,8 @@ def settled_text(row):
 def offers(row):
     """Return a line for each other folder of the server that holds runs, with the command that takes it."""
     return [f"  {one['runs']} in {terminal.clean(one['root'])}: use it with "
-            f'runicorn config ssh add --name "{row["name"]}" --remote-root "{terminal.clean(one["root"])}"' for one in row.get("offer") or ()]
+            f'runicorn config ssh add --name "{row["name"]}" --remote-root "{terminal.clean(one["root"])}"'
+            for one in row.get("offer") or ()]
 
 
 def moving_text(row):

@@ -23,7 +23,8 @@ def far(tmp_path):
     for n in range(3):
         folder = root / "vision" / "resnet50" / "runs" / f"20250123_18000{n}_abc123"
         folder.mkdir(parents=True)
-        (folder / "meta.json").write_text(json.dumps({"id": folder.name, "project": "vision", "name": "resnet50", "format": 1, "created_at": n}))
+        meta = {"id": folder.name, "project": "vision", "name": "resnet50", "format": 1, "created_at": n}
+        (folder / "meta.json").write_text(json.dumps(meta))
         (folder / "status.json").write_text('{"status": "finished", "started_at": 1, "ended_at": 2}')
         (folder / "events.jsonl").write_text('{"ts":1.0,"step":0,"data":{"loss":0.5}}\n' * (n + 1))
     return root
@@ -106,12 +107,12 @@ def test_the_offer_when_the_folder_holds_no_runs(added, home, capsys):
 
 def test_an_unknown_host_key_is_asked_about_once(sshd, home, far):
     settings.save_connection(home, sshd.connection(name="lab", remote_root="~/experiments"))
-    done = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    once = [sys.executable, "-m", "runicorn", "sync", "once"]
+    done = subprocess.run(once, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode == 2 and "Nobody is at the terminal" in done.stderr
     screen = answered(["sync", "once"], [(b"[y/N]", b"y\n")])
     assert "SHA256:" in screen and "live, 3 runs" in screen
-    assert subprocess.run([sys.executable, "-m", "runicorn", "sync", "once"], stdin=subprocess.DEVNULL, timeout=60,
-                          stdout=subprocess.DEVNULL).returncode == 0
+    assert subprocess.run(once, stdin=subprocess.DEVNULL, timeout=60, stdout=subprocess.DEVNULL).returncode == 0
 
 
 def answered(argv, exchanges):

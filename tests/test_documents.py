@@ -50,7 +50,7 @@ def commands(path):
     found = []
     for code in blocks(path, "bash", "sh", "bat"):
         for line in code.replace("\\\n", " ").splitlines():
-            found += [words for words in command_lines(line)]
+            found += command_lines(line)
     return found
 
 
@@ -157,7 +157,8 @@ def made(home):
     """A home with one finished run and the guide's connection."""
     folder = home / "experiments" / "vision" / "resnet50" / "runs" / RUN_ID
     folder.mkdir(parents=True)
-    (folder / "meta.json").write_text(json.dumps({"format": 1, "id": RUN_ID, "project": "vision", "name": "resnet50", "created_at": 1737653400.0}))
+    meta = {"format": 1, "id": RUN_ID, "project": "vision", "name": "resnet50", "created_at": 1737653400.0}
+    (folder / "meta.json").write_text(json.dumps(meta))
     (folder / "status.json").write_text('{"status":"finished","started_at":1737653400.0,"ended_at":1737653460.0}')
     (folder / "events.jsonl").write_text('{"ts":1737653401.0,"step":0,"data":{"loss":0.5}}\n')
     settings.save_connection(home, {"name": "GPU Server 1", "host": "gpu-server.invalid", "user": "alice"})
@@ -203,6 +204,12 @@ def test_export_writes_into_the_current_folder_and_never_over_it(made, tmp_path,
     assert b"uPlot" in (tmp_path / f"{RUN_ID}.html").read_bytes()
 
 
+def shell(code):
+    """Run shell code in which `runicorn` is this tree's."""
+    code = f'runicorn() {{ {sys.executable} -m runicorn "$@"; }}\n{code}'
+    return subprocess.run(["bash", "-e", "-c", code], capture_output=True, text=True, timeout=60)
+
+
 @pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
 def test_the_readmes_first_script_runs(name, tmp_path):
     script = next(code for code in blocks(TREE / name, "python") if "runicorn.init" in code)
@@ -212,10 +219,9 @@ def test_the_readmes_first_script_runs(name, tmp_path):
     assert cli.main(["check", str(tmp_path / "root")]) == 0
 
 
-def test_the_formats_least_example_keeps_the_format(home, tmp_path):
+def test_the_formats_least_example_keeps_the_format():
     code, = [code for code in blocks(TREE / "docs/format.md", "bash") if "printf" in code]
-    done = subprocess.run(["bash", "-e", "-c", f'runicorn() {{ {sys.executable} -m runicorn "$@"; }}\n{code}'], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=60)
+    done = shell(code)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 wrong" in done.stdout
 
@@ -229,7 +235,6 @@ def test_what_the_manifest_document_shows_runs(made, tmp_path, monkeypatch):
 
 
 def test_cron_line_of_the_guide_writes_a_manifest(made):
-    line = "cd {0} && runicorn generate-manifest".format(shlex.quote(str(made / "experiments")))
-    done = subprocess.run(["sh", "-c", f'runicorn() {{ {sys.executable} -m runicorn "$@"; }}; {line}'], capture_output=True, text=True, timeout=60)
+    done = shell(f"cd {shlex.quote(str(made / 'experiments'))} && runicorn generate-manifest")
     assert done.returncode == 0, done.stderr
     assert (made / "experiments" / ".runicorn" / "full_manifest.json").is_file()

@@ -23,7 +23,7 @@ from runicorn.version import VERSION
 TREE = Path(__file__).parent.parent
 BARE = [sys.executable, "-S", "-I"]         # no site-packages, no environment: what a bare Python has
 # Runs a command of a copy at argv[1] as `python3 -m runicorn …` inside it would, with nothing else to import from.
-IN_COPY = [*BARE, "-c", "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('runicorn', run_name='__main__', alter_sys=True)"]
+IN_COPY = [*BARE, "-c", "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('runicorn', None, '__main__', True)"]
 TRAIN = """
 import sys; sys.path.insert(0, sys.argv[1])
 import runicorn
@@ -157,7 +157,8 @@ def test_copies_say_how_they_are_used(built):
         lines = (built / name / "README").read_text().splitlines()
         assert len(lines) <= 12 and any("python3 -m runicorn" in line for line in lines)
         with tarfile.open(built / f"{name}.tar.gz") as archive:
-            assert sorted(archive.getnames()) == sorted(path.relative_to(built).as_posix() for path in [built / name, *(built / name).rglob("*")])
+            files = [built / name, *(built / name).rglob("*")]
+            assert sorted(archive.getnames()) == sorted(path.relative_to(built).as_posix() for path in files)
 
 
 # -- used from an empty folder ------------------------------------------------------------------------------------

@@ -1,0 +1,155 @@
+"""`runs`, `show` and `viewer` as a person meets them, on the golden folders."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from runicorn import cli, terminal
+from runicorn.commands_viewer import has_desktop, local_roots
+from runicorn.version import VERSION
+
+GOLDEN = str(Path(__file__).parent / "golden" / "root")
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+
+
+def printed(capsys, *argv, code=0):
+    assert cli.main(list(argv)) == code
+    return capsys.readouterr()
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------
+
+def test_runs_lists_every_run_of_root_with_state_and_main_metric(capsys):
+    lines = printed(capsys, "runs", "--root", GOLDEN).out.splitlines()
+    assert len(lines) == 8 and lines[0].startswith("STATE")
+    line, = [line for line in lines if line.endswith("20250123_180000_abc123")]
+    words = line.split()
+    assert words[:4] + words[6:] == ["✓", "finished", "resnet50", "vision", "59s", "50", "val/loss", "1.5", "20250123_180000_abc123"]
+
+
+def test_runs_takes_the_filter_language_columns_and_sort(capsys):
+    said = printed(capsys, "runs", "tag:baseline", "--root", GOLDEN, "--columns", "config.optimizer.lr,summary.best_val_accuracy")
+    assert "CONFIG.OPTIMIZER.LR" in said.out and len(said.out.splitlines()) == 2 and "61.5" in said.out
+    lines = printed(capsys, "runs", "project:vision", "--sort", "name", "--json", "--root", GOLDEN).out.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["ddp", "numbers", "resnet50", "resnet50"]
+
+
+def test_runs_says_so_when_nothing_fits_and_where_a_filter_is_wrong(capsys, tmp_path):
+    assert printed(capsys, "runs", "tag:nowhere", "--root", GOLDEN).err == "no runs fit this filter\n"
+    assert printed(capsys, "runs", "--root", str(tmp_path)).err == "no runs yet\n"
+    assert "runicorn: " in printed(capsys, "runs", "loss<", "--root", GOLDEN, code=2).err
+
+
+def test_runs_fits_a_narrow_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert all(terminal.cells(line) <= 80 for line in printed(capsys, "runs", "--root", GOLDEN).out.splitlines())
+
+
+def test_runs_says_when_it_shows_a_part(capsys):
+    said = printed(capsys, "runs", "--limit", "2", "--root", GOLDEN)
+    assert len(said.out.splitlines()) == 3 and "2 of 7 runs" in said.err
+
+
+# -- show ---------------------------------------------------------------------------------------------------------
+
+def test_show_tells_config_summary_state_and_metrics(capsys):
+    said = printed(capsys, "show", "20250123_180000_abc123", "--root", GOLDEN).out
+    for words in ("vision / resnet50", "✓ finished", "on gpu-01 by alice", "tags: baseline, v2.0", "optimizer.lr", "best_val_accuracy"):
+        assert words in said
+    assert "█" in said
+    loss, = [line.split() for line in said.splitlines() if line.startswith("  train/loss") and "step" in line]
+    assert loss[:7] == ["train/loss", "1.25", "1.25", "at", "step", "50", "3"]
+
+
+def test_show_as_json_is_the_api_answer(capsys):
+    run = json.loads(printed(capsys, "show", "20250127_120000_cccccc", "--json", "--root", GOLDEN).out)
+    assert run["state"] == "interrupted" and run["skipped"] == 2
+    assert run["metrics"][0]["name"] and "NaN" in json.dumps(run)
+
+
+def test_an_unknown_run_is_refused_and_an_ambiguous_one_with_the_candidates(capsys, tmp_path):
+    assert "there is no run" in printed(capsys, "show", "20990101", "--root", GOLDEN, code=2).err
+    for second in ("20250101_000000_abc123", "20250102_000000_abc123"):
+        folder = tmp_path / "vision" / "resnet50" / "runs" / second
+        folder.mkdir(parents=True)
+        meta = {"format": 1, "id": second, "project": "vision", "name": "resnet50", "created_at": 1.0}
+        (folder / "meta.json").write_text(json.dumps(meta))
+    said = printed(capsys, "show", "abc123", "--root", str(tmp_path), code=2).err
+    assert "local:vision/resnet50/20250101_000000_abc123" in said and "local:vision/resnet50/20250102_000000_abc123" in said
+    assert printed(capsys, "show", "20250102_000000_abc123", "--root", str(tmp_path)).out
+
+
+# -- viewer -------------------------------------------------------------------------------------------------------
+
+def start(*argv):
+    return subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--no-browser", *argv], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+
+
+def test_viewer_prints_the_guides_banner_serves_and_ends_on_ctrl_c(home):
+    process = start("--port", "0", "--root", GOLDEN)
+    try:
+        box = [process.stdout.readline().rstrip("\n") for _ in range(7)]
+        assert box[0] == "╭" + "─" * 58 + "╮" and box[6] == "╰" + "─" * 58 + "╯"
+        title, version, url, empty, stop = [line[2:-1].strip() for line in box[1:6]]
+        assert (title, version, empty, stop) == ("Runicorn Viewer", f"Version: {VERSION}", "", "Press Ctrl+C to stop")
+        url = url.removeprefix("URL: ")
+        with urllib.request.urlopen(f"{url}/api/runs", timeout=30) as answer:
+            assert json.load(answer)["total"] == 7
+        kept, = (home / "run").glob("*.json")
+        assert kept.stat().st_mode & 0o777 == 0o600
+        process.send_signal(signal.SIGINT)
+        _, complaint = process.communicate(timeout=30)
+        assert (process.returncode, complaint) == (0, "") and not kept.exists()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_an_ascii_terminal_gets_an_ascii_box():
+    process = subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--no-browser", "--port", "0"], stdout=subprocess.PIPE,
+                               env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    try:
+        assert process.stdout.readline().isascii() and b"Runicorn Viewer" in process.stdout.readline()
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def test_a_taken_port_is_said_with_a_way_out():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start("--port", str(port))
+        _, complaint = process.communicate(timeout=30)
+    assert process.returncode == 1 and complaint.count("\n") == 1
+    assert str(port) in complaint and "--port" in complaint
+
+
+def test_an_unknown_connection_is_refused_before_anything_is_served(home, capsys):
+    assert "nowhere" in printed(capsys, "viewer", "--port", "0", "--connection", "nowhere", "--no-browser", code=2).err
+
+
+def test_several_local_roots_have_names(tmp_path):
+    (tmp_path / "b").mkdir()
+    assert local_roots([str(tmp_path), str(tmp_path / "b")]) == [("local", tmp_path), ("local2", tmp_path / "b")]
+
+
+def test_no_browser_without_a_terminal_or_desktop(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert not has_desktop({"DISPLAY": ":0"})                   # the output is captured: no terminal
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert has_desktop({"DISPLAY": ":0"}) and has_desktop({"WAYLAND_DISPLAY": "w"})
+    assert not has_desktop({}) and not has_desktop({"DISPLAY": ":0", "SSH_CONNECTION": "1"})
