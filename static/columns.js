@@ -8,18 +8,19 @@ import {fmt, known, t} from "./words.js";
 
 const BASICS = ["state", "name", "project", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
 const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
-const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 62, step: 57, spark: 57, main: 54};
+const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 72, step: 57, spark: 57, main: 54};
 const FIGURES = new Set(["started", "duration", "step", "main"]);
 const DROPPED = ["user", "config", "tags", "note", "project", "summary", "connection"];   // first to go where it is narrow
 const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i, /(^|[./_])(model|arch|optimizer|seed)$/i];
 const GOOD = [/acc(uracy)?$/i, /(f1|auc|map|bleu|reward|score)$/i];
+const SPARE = 40;                // px of the room left over that go to the names first
 const NOT_FINITE = new Set(["NaN", "Infinity", "-Infinity"]);
 const LIVE = new Set(["running", "stalled", "checking"]);
 
 /** Columns shown when the reader chose none: the basics (a connection only where there are several), one more summary value, two config keys worth comparing. */
 export function defaultColumns(offered, mainMetric, connections = 2) {
   const summaries = (offered?.summary || []).filter((name) => name !== mainMetric);
-  const logged = [...summaries.filter((name) => name.includes("/")), ...summaries];      // before what was only summed up at the end
+  const logged = [/^(val|eval|test|dev)/i, /\//, /^/].flatMap((form) => summaries.filter((name) => form.test(name)));     // validation first
   const good = GOOD.map((form) => logged.find((name) => form.test(name))).find(Boolean);
   const keys = OFTEN.map((form) => (offered?.config || []).find((name) => form.test(name))).filter(Boolean).slice(0, 2);
   const basics = connections > 1 ? DEFAULTS : DEFAULTS.filter((id) => id !== "connection");
@@ -55,6 +56,20 @@ function splitName(name) {
 
 export function columnWidth(id, widths) {
   return widths[id] || WIDTHS[id] || (id.startsWith("config.") ? Math.max(50, Math.min(90, 12 + 6 * columnTitle(id)[1].length)) : 68);
+}
+
+/** Widths with the room that is left over given to what is cut most: the project and the tags. */
+export function roomy(ids, room, widths) {
+  let left = room - ids.reduce((sum, id) => sum + columnWidth(id, widths), 28) - SPARE;
+  const wider = {};
+  for (const [id, most] of [["project", 40], ["tags", 24], ["connection", 30]]) {
+    const more = Math.max(0, Math.min(most, left));
+    if (ids.includes(id) && !widths[id] && more) {
+      wider[id] = columnWidth(id, widths) + more;
+      left -= more;
+    }
+  }
+  return {...widths, ...wider};
 }
 
 /** Leave out columns, the least needed first, until `room` px suffice. */
@@ -131,8 +146,9 @@ function plain(value) {
 }
 
 const CELLS = {
-  state: (cell, row) => once(cell, `${row.state}|${reasonText(row.reason)}`, () => {
+  state: (cell, row) => once(cell, `${row.state}|${row.stale}|${reasonText(row.reason)}`, () => {
     const node = runState(row.state);
+    node.classList.toggle("stale", Boolean(row.stale) && LIVE.has(row.state));
     node.append(h("span.vh", {}, `: ${reasonText(row.reason)}`));
     return node;
   }),

@@ -83,7 +83,7 @@ export class ConnectionList {
       return more;
     }
     if (row.state === "paused") {
-      return [this.button(row, "start", t("settings.resume")), this.button(row, "sync", t("settings.syncNow")), more];
+      return [row.reason?.code === "manual" ? null : this.button(row, "start", t("settings.resume")), this.button(row, "sync", t("settings.syncNow")), more];
     }
     return broken ? [this.button(row, "reconnect", t("top.reconnect")), this.button(row, "test", t("settings.test")), more]
       : [this.button(row, "pause", t("settings.pause")), this.button(row, "sync", t("settings.syncNow")), more];

@@ -2,7 +2,7 @@
 
 import {change as changeAddress, query, queryText, splitList} from "./address.js";
 import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
-import {column, columnTitle, defaultColumns, fitting, runtime} from "./columns.js";
+import {column, columnTitle, defaultColumns, fitting, roomy, runtime} from "./columns.js";
 import {Curves} from "./curves.js";
 import {announce, fill, h, icon, text} from "./dom.js";
 import {editRun} from "./edit.js";
@@ -214,8 +214,10 @@ class RunsPage {
   }
 
   setColumns() {
-    const widths = recall("widths", {});
-    const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, this.table.node.clientWidth || 1000, widths);
+    const room = this.table.node.clientWidth || 1000;
+    const kept = recall("widths", {});
+    const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, room, kept);
+    const widths = roomy(ids, room, kept);
     const rows = [...this.list.slices.rows.values()].slice(0, 50);
     const columns = ids.map((id) => column(id, {mainMetric: this.mainMetric, widths, rows}));
     const sign = JSON.stringify([columns, this.parameters().sort, state.language]);
@@ -277,7 +279,7 @@ class RunsPage {
     const tr = cell.closest("tr");
     const row = this.list.row(tr.index);
     return row && !tr.group ? [h("div.hd", {}, [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, row.step == null ? null : t("runs.atStep", {n: row.step})].filter(Boolean).join(" · ")),
-      h("div", {}, reasonText(row.reason)), row.error ? h("div.bad", {}, row.error) : null] : null;
+      h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null, row.error ? h("div.bad", {}, row.error) : null] : null;
   }
 
   /** A short remark in the foot. */

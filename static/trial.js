@@ -19,7 +19,7 @@ export function report(lines) {
 export class Trial {
   /** title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen. */
   constructor(title, {finished = () => null, offered = null} = {}) {
-    Object.assign(this, {title, finished, offered, id: null, state: null, told: 0});
+    Object.assign(this, {title, finished, offered, id: null, state: null, told: 0, turn: 0, seen: 0});
     this.head = h("div.hd");
     this.list = h("ul", {"aria-live": "off"});
     this.node = h("div.doc", {role: "group", "aria-label": title}, this.head, this.list);
@@ -52,11 +52,12 @@ export class Trial {
   }
 
   async look() {
-    const id = this.id;
+    const [id, turn] = [this.id, ++this.turn];
     const found = await api.get(`/api/connections/test/${encodeURIComponent(id)}`);
-    if (id !== this.id || this.state?.done) {
-      return;
+    if (id !== this.id || this.state?.done || turn < this.seen) {
+      return;                    // of another test, or overtaken by a later look
     }
+    this.seen = turn;
     this.state = found;
     this.tell();
     this.draw();

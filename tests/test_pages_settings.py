@@ -1,0 +1,275 @@
+"""The settings in a real browser against real SSH servers: the guide's section 2.2 step by step, prompts, a lost server, offline."""
+
+import json
+import re
+import subprocess
+import time
+
+import pytest
+from asking import AskingServer
+from playwright.sync_api import expect
+from small_runs import write_run
+
+pytest_plugins = ["chromium"]
+
+ROOT = ".runicorn/experiments"
+NAME = "GPU Server 1"
+
+
+@pytest.fixture
+def far(tmp_path):
+    """The server's root with two runs, in the folder where its SFTP sessions begin."""
+    root = tmp_path / "far" / ROOT
+    write_run(root, "vision", "resnet50", "20250123_180000_abc123")
+    write_run(root, "vision", "resnet18", "20250122_180000_abc124")
+    return root
+
+
+def fill_in(page, sshd, **more):
+    """Type a server into the form as the guide says."""
+    for field, value in {"name": NAME, "host": sshd.host, "port": sshd.port, "user": sshd.user, "key": sshd.key, **more}.items():
+        page.locator(f"#f-{field}").fill(str(value))
+
+
+def connection(page, name=NAME):
+    return page.locator(f'.conn[data-connection="{name}"]')
+
+
+def added(server, sshd, **more):
+    server.mirrors.save(sshd.connection(name=NAME, remote_root=f"~/{ROOT}", **more))
+
+
+def test_the_guide_from_the_gear_to_the_first_runs_in_chinese(sshd, far, serve, open_page):
+    page = open_page(serve().url, locale="zh-CN")
+    page.locator("#gear").click()
+    expect(page.get_by_role("heading", name="远程同步")).to_be_visible()
+    for label in ("连接名称", "服务器地址", "端口", "用户名", "密钥路径", "远程实验根目录", "同步间隔", "启用 Manifest-based sync（高性能）", "仅同步元数据和小文件", "同步大文件（模型检查点等）"):
+        expect(page.get_by_label(label, exact=True)).to_be_visible()
+    for choice in ("SSH 密钥（推荐）", "密码", "自动同步（推荐）", "最近 24 小时", "最近 7 天"):
+        expect(page.get_by_role("radio", name=choice, exact=True)).to_be_visible()
+    assert page.locator("#f-manifest").is_checked() and page.locator("#f-small_only").is_checked() and not page.locator("#f-large").is_checked()
+    fill_in(page, sshd)
+    said = []
+    page.on("console", lambda message: message.type == "info" and said.append(message.text))
+    page.get_by_role("button", name="测试连接").click()
+    question = page.locator("[data-question]")
+    expect(question).to_contain_text("ssh-ed25519")
+    hash_of_key = re.search(r"SHA256:(\S+)", shown_fingerprint(sshd)).group(1)
+    expect(question).to_contain_text(hash_of_key)
+    assert question.locator(".pri").count() == 0
+    question.get_by_role("button", name="信任并继续").click()
+    expect(page.locator(".verdict")).to_contain_text("✓ 连接成功")
+    expect(page.locator("li[data-line=runs]")).to_contain_text("2 runs")
+    assert any("login" in line for line in said)
+    expect(page.locator(".plan")).to_contain_text("个文件")
+    page.get_by_role("button", name="保存并启动同步").click()
+    expect(connection(page)).to_contain_text("已连接")
+    row = page.locator("tr[data-name]")
+    expect(row).to_contain_text(NAME)
+    expect(row.get_by_role("button", name="暂停同步")).to_be_visible()
+    expect(row.get_by_role("button", name="立即同步")).to_be_visible()
+    page.locator(".brand").click()
+    expect(page.locator("tr[data-key]")).to_have_count(2)
+
+
+def shown_fingerprint(sshd):
+    """What the guide's reader sees on the server."""
+    return subprocess.run(["ssh-keygen", "-lf", str(sshd.host_key)], capture_output=True, text=True, check=True).stdout
+
+
+def test_refusing_the_key_ends_the_test_and_nothing_is_kept(sshd, far, serve, open_page, home):
+    page = open_page(f"{serve().url}/settings")
+    fill_in(page, sshd)
+    page.locator("#test-connection").click()
+    page.locator("[data-question]").get_by_role("button", name="Stop").click()
+    expect(page.locator("li[data-line=host_key]")).to_contain_text("not known")
+    expect(page.locator(".verdict")).to_contain_text("Not connected")
+    assert not (home / "known_hosts").exists()
+
+
+def test_a_changed_key_shows_both_and_offers_no_trust(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    before = re.search(r"SHA256:(\S+)", shown_fingerprint(sshd)).group(1)
+    sshd.new_host_key()
+    after = re.search(r"SHA256:(\S+)", shown_fingerprint(sshd)).group(1)
+    page = open_page(f"{serve().url}/settings")
+    fill_in(page, sshd)
+    page.locator("#test-connection").click()
+    line = page.locator("li[data-line=host_key]")
+    expect(line).to_contain_text(before)
+    expect(line).to_contain_text(after)
+    assert page.get_by_role("button", name=re.compile("Trust")).count() == 0
+
+
+def test_pause_start_and_sync_now(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    server = serve()
+    added(server, sshd)
+    page = open_page(f"{server.url}/settings?tab=sync")
+    expect(connection(page)).to_have_attribute("data-state", "live")
+    page.get_by_role("button", name="Pause sync").click()
+    expect(connection(page)).to_contain_text("Paused")
+    write_run(far, "vision", "later", "20250124_180000_abc125")
+    page.get_by_role("button", name="Sync now").click()
+    expect(connection(page)).to_contain_text("Connected")
+    page.locator(".brand").click()
+    expect(page.locator("tr[data-key]")).to_have_count(3)
+
+
+def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    server = serve()
+    added(server, sshd)
+    page = open_page(server.url)
+    expect(page.locator("tr[data-key]")).to_have_count(2)
+    sshd.stop()
+    expect(connection(page)).to_contain_text("Disconnected", timeout=20_000)
+    expect(page.locator("tr[data-key]")).to_have_count(2)
+    sshd.start()
+    connection(page).get_by_role("button", name="Reconnect").click()
+    expect(connection(page)).to_contain_text("Connected", timeout=20_000)
+
+
+def test_a_wrong_form_is_told_before_anybody_is_asked(serve, open_page):
+    page = open_page(f"{serve().url}/settings")
+    asked = []
+    page.on("request", lambda request: "/test" in request.url and asked.append(request.url))
+    page.locator("#test-connection").click()
+    expect(page.locator("#f-host")).to_be_focused()
+    expect(page.get_by_role("alert").first).to_contain_text("server address")
+    page.locator("#f-host").fill("gpu; rm -rf /")
+    page.locator("#save-start").click()
+    expect(page.get_by_role("alert").first).to_contain_text("no spaces")
+    page.locator("#f-host").fill("gpu")
+    page.locator("#f-port").fill("99999")
+    page.locator("#save-start").click()
+    expect(page.get_by_role("alert").first).to_contain_text("65535")
+    assert asked == []
+
+
+def test_hosts_come_from_the_ssh_config(serve, open_page, home):
+    ssh = home.parent / ".ssh"
+    ssh.mkdir(mode=0o700)
+    (ssh / "config").write_text("Host lab\n  HostName 10.1.2.3\n  User alice\n  Port 2222\n")
+    page = open_page(f"{serve().url}/settings")
+    page.get_by_role("button", name="1 host in ~/.ssh/config").click()
+    page.get_by_role("menuitem", name=re.compile("lab")).click()
+    assert [page.locator(f"#f-{field}").input_value() for field in ("name", "host", "port", "user")] == ["lab", "lab", "2222", "alice"]
+
+
+def test_browsing_to_the_folder(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    page = open_page(f"{serve().url}/settings")
+    fill_in(page, sshd, root="~")
+    page.locator("#browse").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name=".runicorn").click()
+    expect(dialog.get_by_role("button", name="experiments")).to_contain_text("2 runs")
+    dialog.get_by_role("button", name="experiments").click()
+    dialog.get_by_role("button", name="Choose this folder").click()
+    expect(page.locator("#f-root")).to_have_value(str(far))
+
+
+def test_a_folder_without_runs_offers_the_one_that_has_them(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    page = open_page(f"{serve().url}/settings")
+    fill_in(page, sshd, root="~/elsewhere")
+    page.locator("#test-connection").click()
+    page.get_by_role("button", name="Use it").click()
+    expect(page.locator("#f-root")).to_have_value(str(far))
+
+
+def test_a_one_time_code_is_asked_and_the_password_is_kept_nowhere(serve, open_page, home):
+    with AskingServer(["password", "keyboard-interactive"], password="open sesame", prompts=[("Verification code: ", False, "424242")]) as asking:
+        asking.trusted_in(home)
+        page = open_page(f"{serve().url}/settings")
+        for field, value in {"name": "asking", "host": "127.0.0.1", "port": asking.port, "user": "alice"}.items():
+            page.locator(f"#f-{field}").fill(str(value))
+        page.get_by_role("radio", name="Password").click()
+        page.locator("#f-password").fill("open sesame")
+        page.locator("#test-connection").click()
+        question = page.locator("[data-question]")
+        expect(question).to_contain_text("Verification code:")
+        expect(question.locator("input")).to_be_focused()
+        assert question.locator("input").get_attribute("type") == "password"
+        page.keyboard.type("424242")
+        page.keyboard.press("Enter")
+        expect(page.locator("li[data-line=login] .ic.ok")).to_be_visible()
+        page.locator("#save-only").click()
+        expect(page.locator("tr[data-name=asking]")).to_be_visible()
+    kept = "".join(path.read_text(errors="replace") for path in home.rglob("*") if path.is_file())
+    assert "open sesame" not in kept and "424242" not in kept
+
+
+def test_changing_and_removing_a_connection(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    server = serve()
+    added(server, sshd)
+    page = open_page(f"{server.url}/settings?tab=sync")
+    expect(connection(page)).to_have_attribute("data-state", "live")
+    page.get_by_role("button", name=f"More for {NAME}").click()
+    page.get_by_role("menuitem", name="Edit…").click()
+    expect(page.locator("#f-host")).to_have_value(sshd.host)
+    page.get_by_role("radio", name="Last 7 days").click()
+    page.locator("#f-interval").fill("60")
+    page.locator("#save-start").click()
+    expect(page.locator("tr[data-name]").first).to_contain_text("every 60 s")
+    saved = json.loads((home / "config.json").read_text())["connections"][0]
+    assert (saved["window"], saved["interval"], saved["name"]) == ("7d", 60, NAME)
+    page.get_by_role("button", name=f"More for {NAME}").click()
+    page.get_by_role("menuitem", name="Remove…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    expect(page.locator("tr[data-name]")).to_have_count(0)
+    assert json.loads((home / "config.json").read_text())["connections"] == []
+    page.locator(".brand").click()
+    expect(page.locator("tr[data-key]")).to_have_count(2)
+
+
+def test_offline_shows_what_is_here_and_asks_nobody(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    online = serve()
+    added(online, sshd)
+    until(lambda: online.mirrors.row(NAME)["state"] == "live")
+    online.end.close()
+    sshd.stop()
+    page = open_page(serve(offline=True).url)
+    expect(page.locator("tr[data-key]")).to_have_count(2)
+    expect(page.locator("#notices")).to_contain_text("Offline: no server is asked")
+    expect(connection(page)).to_contain_text("Offline")
+    page.locator("#gear").click()
+    expect(page.locator("tr[data-name]")).to_be_visible()
+    assert page.get_by_role("button", name="Sync now").count() == 0
+
+
+def until(true, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_cache_is_shown_and_cleaned(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    server = serve()
+    added(server, sshd)
+    until(lambda: server.mirrors.row(NAME)["state"] == "live")
+    page = open_page(f"{server.url}/settings?tab=storage")
+    expect(page.locator("tbody tr")).to_contain_text(NAME)
+    page.get_by_role("button", name="Clean…").click()
+    expect(page.get_by_role("dialog").get_by_role("status")).to_contain_text(re.compile("Nothing is that old|This frees"))
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+
+
+def test_the_other_tabs(serve, open_page, home):
+    page = open_page(f"{serve().url}/settings")
+    page.get_by_role("link", name="Appearance, language").click()
+    page.get_by_role("radio", name="中文").click()
+    expect(page.get_by_role("heading", name="外观与语言")).to_be_visible()
+    page.get_by_role("link", name="快捷键").click()
+    expect(page.locator(".keys")).to_contain_text("移动")
+    page.get_by_role("link", name="关于").click()
+    expect(page.locator(".main")).to_contain_text(str(home))
+    page.set_viewport_size({"width": 900, "height": 700})
+    page.get_by_role("link", name="远程同步").click()
+    expect(page.locator("#f-host")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
