@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -278,3 +279,19 @@ def test_folders_of_older_runicorns_come_in_as_they_are(tmp_path, place, meta, t
 def test_a_folder_with_nothing_known_in_it_is_said_to_be_so(tmp_path):
     with pytest.raises(NotFoundError, match="neither"):
         foreign.take_in(tmp_path, tmp_path / "root")
+
+
+def test_what_we_export_to_tensorboard_comes_back_the_same(tmp_path):
+    from runicorn import export
+    from runicorn.series import Series
+    golden = Path(__file__).parent / "golden" / "root" / PATH
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    run = {"config": {"lr": 0.1}, "started": 1737653400.5, "ended": 1737653460.0, "state": "finished"}
+    (logs / export.tensorboard_name(run)).write_bytes(b"".join(export.tensorboard(Series(golden), run)))
+    rows = [json.loads(line) for line in (golden / "events.jsonl").read_text().splitlines()]
+    logged = [(row["ts"], row["step"], tag, value) for row in rows if "type" not in row for tag, value in row["data"].items()]
+    back = [row for file in logs.iterdir() for row in foreign.scalars(file) if row[2] is not None]
+    assert sorted(row[:3] for row in back) == sorted(row[:3] for row in logged)
+    single = {row[:3]: struct.unpack("<f", struct.pack("<f", row[3]))[0] for row in logged}
+    assert all(value == single[ts, step, tag] for ts, step, tag, value in back)
