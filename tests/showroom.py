@@ -143,6 +143,9 @@ def make_run(root, index, spec, now):
             row = {key: "NaN" if key.endswith("loss") else value for key, value in row.items()}
         if resume and step > resume * 1.12:
             break
+        if resume and step > resume and "train/loss" in row:        # what made somebody stop it and go back
+            worse = (step - resume) / (0.12 * resume)
+            row.update({"train/loss": row["train/loss"] * (1 + 1.5 * worse), "train/accuracy": row["train/accuracy"] * (1 - 0.25 * worse)})
         lines.append(event(ts, step, row))
         summary.update(row)
         if len(lines) % 8 == 1 or "val/loss" in row:
