@@ -5,6 +5,7 @@ import operator
 import time
 
 from runicorn import filters, layout
+from runicorn.entries import total_steps
 from runicorn.errors import UsageError
 
 STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled", "checking", "lost", "failed", "interrupted", "finished"))}
@@ -200,15 +201,6 @@ def names_of(runs):
         if len(metrics) < len(summary):
             metrics.update(name for name, value in run.record.summary.items() if name not in metrics and layout.number(value) is not None)
     return {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
-
-
-def total_steps(record):
-    """Return how many steps the run is to take (float), if its config says so, else None."""
-    for name in ("max_steps", "total_steps"):
-        value = record.config.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
 
 
 def _by_slug(item):

@@ -11,104 +11,32 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import glance, layout
-from runicorn.errors import AmbiguousError, NotFoundError
+from runicorn import layout
+from runicorn.columns import trim
+from runicorn.entries import Entry, Member, attempts, freshness, progress
+from runicorn.errors import AmbiguousError, MissingPackageError, NotFoundError
 from runicorn.index import LocalRoot, Mirror
-from runicorn.listing import View, names_of, total_steps
+from runicorn.listing import View, names_of
 from runicorn.series import Series, best_rule
-from runicorn.states import judge
 
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
+COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
+TRIM_SECONDS = 60.0         # between two looks at what it takes
 READ_SECONDS = 0.12         # an answer waits no longer for parsing; the rest is parsed behind it
 CANDIDATES = 20             # named in an ambiguous answer
-
-
-class Entry:
-    """One run as the list shows it: the member read, and all members (the same run through several connections)."""
-
-    __slots__ = ("key", "source", "record", "members", "words", "owes", "_sizes", "_end", "_sparks")
-
-    def __init__(self, key, members):
-        self.key, self.members = key, members
-        self.source, self.record = members[0].source, members[0].record
-        self.words, self.owes, self._sizes, self._end, self._sparks = None, False, None, None, {}
-
-    @property
-    def folder(self):
-        return self.source.run_folder(self.record.path)
-
-    @property
-    def gone(self):
-        """Whether the server no longer has it."""
-        return self.record.path in getattr(self.source, "gone", ())
-
-    def state(self):
-        """Return the derived state's name, without its reason."""
-        return self.record.ended or self.verdict().state
-
-    def verdict(self):
-        """Return the states.Verdict on the run."""
-        return self.source.verdict(self.record)
-
-    def sizes(self):
-        """Return {name: bytes} of the run's append-only files here; those of an ended local run are looked up once."""
-        if self._sizes is None or not (self.record.ended and self.source.local):
-            self._sizes = glance.own_sizes(self.folder)
-        return self._sizes
-
-    def end(self, sizes=None):
-        """Return the glance.End of the run's events, read again only when they grew."""
-        sizes = sizes or self.sizes()
-        if self._end is None or self._end[0] != sizes:
-            self._end = sizes, glance.end(self.folder, sizes)
-        return self._end[1]
-
-    def glanced(self, metric, sizes):
-        """Whether `spark` of the metric would read nothing."""
-        return metric in self._sparks and self._sparks[metric][0] == sizes
-
-    def spark(self, metric, sizes):
-        """Return the glance.Spark of a metric, or None."""
-        if not self.glanced(metric, sizes):
-            self._sparks = {metric: (sizes, glance.spark(self.folder, sizes, metric))}
-        return self._sparks[metric][1]
-
-    def duration(self, end=None):
-        """Return the seconds the run took or has been running, by its own clock (float), or None."""
-        record = self.record
-        if record.started is None:
-            return None
-        if record.ended and record.finished is not None:
-            return max(0.0, record.finished - record.started)
-        last, pulse = (end or self.end()).ts, self.source.pulses.get(record.path)
-        if last is None:
-            return None
-        waited = pulse.since_row(pulse.looked) if pulse and pulse.looked and self.state() == "running" else 0.0
-        return max(0.0, last - record.started + (waited or 0.0))
-
-    def here(self):
-        """Whether all own files of the run are on this machine."""
-        return self.source.local or self.source.complete(self.record.path)
-
-
-class Member:
-    """One place a run was found in."""
-
-    __slots__ = ("source", "record")
-
-    def __init__(self, source, record):
-        self.source, self.record = source, record
 
 
 class Reader:
     """The index of all roots, in memory. `refresh` and `look` are called by one thread; everything else by any."""
 
-    def __init__(self, roots, mirrors=(), home=None, overlay=None, clock=time.monotonic, preferences=dict, ring=None):
+    def __init__(self, roots, mirrors=(), home=None, overlay=None, clock=time.monotonic, preferences=dict, ring=None, columns=COLUMNS):
         """roots: [(slug, folder)]; mirrors: [(slug, folder[, name])] or a function that returns it; overlay: settings.Overlay or None;
         clock: monotonic seconds; preferences: function returning {"main_metric", "best_rule", …};
-        ring: function(topic), called when something was parsed in the background; None parses before answering."""
+        ring: function(topic), called when something was parsed in the background; None parses before answering; columns: bytes
+        that the column cache on disk may take."""
         self.home = Path(home) if home else layout.home_dir()
         self.overlay, self.preferences, self._clock, self._ring = overlay, preferences, clock, ring
+        self._columns, self._trimmed = columns, float("-inf")
         self._mirrors = mirrors if callable(mirrors) else lambda: mirrors
         self.sources = {slug: LocalRoot(slug, folder, self._kept(folder)) for slug, folder in roots}
         self._begun = set()                 # slugs of sources that took what was kept
@@ -204,7 +132,7 @@ class Reader:
             if old is None:
                 continue
             members = [Member(member.source, member.source.records.get(member.record.path, member.record)) for member in old.members]
-            fresh = self._by_key[key] = Entry(key, sorted(members, key=_freshness, reverse=True))
+            fresh = self._by_key[key] = Entry(key, sorted(members, key=freshness, reverse=True))
             if fresh.record.tags != old.record.tags:
                 self._facts.pop("trees", None)
             if not (fresh.record.config.keys() <= old.record.config.keys() and fresh.record.summary.keys() <= old.record.summary.keys()):
@@ -220,7 +148,7 @@ class Reader:
         entries = []
         for group in groups:
             keys = [f"{member.source.slug}:{_short(member.record.path)}" for member in group]
-            group.sort(key=_freshness, reverse=True)
+            group.sort(key=freshness, reverse=True)
             aliases.update((key, keys[0]) for key in keys[1:])
             old = self._by_key.get(keys[0])
             same = old is not None and [(m.source, m.record) for m in old.members] == [(m.source, m.record) for m in group]
@@ -305,7 +233,7 @@ class Reader:
         entry.source.reread(entry.record.path)
         self._merge()
         entry = self.entry(key)
-        small, series = self._small(entry), self.series(entry.key)
+        small, series = self.small(entry.key), self.series(entry.key)
         view, metrics = self.view(), series.metrics()
         end = entry.end()
         return {**view.row(entry, spark=True, deadline=float("inf")), "meta": small[layout.META], "config": small[layout.META].get("config") or {},
@@ -315,8 +243,9 @@ class Reader:
                 "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
                 "behind": series.behind, "verified": None}
 
-    def _small(self, entry):
+    def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""
+        entry = self.entry(key)
         found = {name: layout.read_json(entry.folder / name) for name in layout.SMALL}
         if None in found.values():
             index = entry.source.entry(entry.record.path) or {}
@@ -336,7 +265,13 @@ class Reader:
         if self._ring and series.behind:
             self._parse_on(entry.key, series)
         self._drop_series()
+        self._trim()
         return series
+
+    def _trim(self):
+        if self._clock() - self._trimmed >= TRIM_SECONDS:
+            self._trimmed = self._clock()
+            trim(self.home / "columns", self._columns)
 
     def _parse_on(self, key, series):
         with self._lock:
@@ -360,6 +295,93 @@ class Reader:
                 del sizes[oldest], self._series[oldest]
 
 
+# -- for scripts --------------------------------------------------------------------------------------------------
+
+def runs(filter="", sort="-started", limit=None, root=None):
+    """Return the runs on this machine that fit `filter` (list of OpenedRun), local ones and those mirrored from servers.
+
+    filter, sort: as in the run list, such as "loss<0.3 tag:baseline" and "summary.val/loss"; root: folder of runs instead of the
+    default one. Opens no connection. Raises FilterError, UsageError.
+    """
+    reader = _script_reader(root)
+    return [OpenedRun(reader, row) for row in reader.runs(filter, sort, limit=limit)["runs"]]
+
+
+def open_run(run_id, root=None):
+    """Return the OpenedRun that `run_id` names: an id, or any unambiguous end of connection:project/name/id.
+
+    Raises NotFoundError, AmbiguousError.
+    """
+    reader = _script_reader(root)
+    return OpenedRun(reader, reader.row(run_id))
+
+
+def _script_reader(root):
+    cache = layout.home_dir() / "cache"
+    mirrors = [(folder.name, folder) for folder in sorted(cache.iterdir()) if folder.is_dir()] if root is None and cache.is_dir() else []
+    reader = Reader([("local", layout.default_root(root))], mirrors)
+    reader.refresh()
+    reader.look()
+    return reader
+
+
+class OpenedRun:
+    """One run, for scripts. `key`, `id`, `project`, `name`, `user`, `host` (str); `tags` (list); `state` (str; "checking" on a
+    first look at a run that has not ended); `started` (Unix s), `duration` (s), `step` (last one); `folder` (Path)."""
+
+    def __init__(self, reader, row):
+        self._reader, self._row = reader, row
+        for name in ("key", "id", "project", "name", "user", "host", "tags", "state", "started", "duration", "step"):
+            setattr(self, name, row[name])
+        self.folder = reader.folder(self.key)
+
+    def __repr__(self):
+        return f"<run {self.key} {self.state}>"
+
+    @property
+    def config(self):
+        """The run's config as it was given (nested dict)."""
+        return self._small(layout.META).get("config") or {}
+
+    @property
+    def summary(self):
+        """The run's summary (dict)."""
+        return self._small(layout.SUMMARY)
+
+    def _small(self, name):
+        return self._reader.small(self.key)[name]
+
+    def metric_names(self):
+        """Return the names of the metrics it logged (list of str)."""
+        return list(self._reader.series(self.key).metrics())
+
+    def metrics(self, names=None, rank=0):
+        """Return {name: (steps, times, values)}, arrays of one length in the order logged, for `names` (default: all).
+
+        times are Unix seconds; superseded points are left out. Raises NotFoundError for a metric that was never logged.
+        """
+        series = self._reader.series(self.key)
+        known = series.metrics()
+        for name in names or ():
+            if name not in known:
+                raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(known) or 'nothing'}")
+        return {name: series.points(name, rank) for name in names or known}
+
+    def to_pandas(self, names=None):
+        """Return a DataFrame with a column for each metric, by step. Raises MissingPackageError without pandas."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingPackageError("to_pandas needs the Python package pandas: pip install pandas") from error
+        columns = {}
+        for name, (steps, _, values) in self.metrics(names).items():
+            column = pandas.Series(values, index=pandas.Index(steps, name="step"), dtype="float64")
+            columns[name] = column[~column.index.duplicated(keep="last")]
+        return pandas.DataFrame(columns).sort_index()
+
+
+# -- details ------------------------------------------------------------------------------------------------------
+
 def _taken(dirty):
     """Return the paths in `dirty` and empty it; another thread may add to it meanwhile."""
     return {dirty.pop() for _ in range(len(dirty))}
@@ -371,42 +393,7 @@ def _short(path):
     return f"{project}/{name}/{run_id}"
 
 
-def _freshness(member):
-    """Local files first, then a source whose line is up, then the one that saw the run change last."""
-    pulse = member.source.pulses.get(member.record.path)
-    return member.source.local, member.source.up, (pulse.changed or 0.0) if pulse else 0.0
-
-
 def _metric(name, facts, rule):
     best = facts["best"] and facts["best"][rule]
     return {"name": name, **{key: facts[key] for key in ("points", "first_step", "last_step", "last", "last_ts", "ranks")},
             "best": {"value": best[0], "step": best[1], "rule": rule} if best else None}
-
-
-def attempts(status, entry):
-    """Return [{"n", "started_at", "from_step"}] of the run's attempts, from its status or else its files."""
-    said = status.get("attempts") if isinstance(status.get("attempts"), list) else []
-    told = {item.get("n", place): item for place, item in enumerate(said, 1) if isinstance(item, dict)}
-    events = {layout.parse_own(name)[1]: name for name in glance.events_of(entry.sizes())}
-    numbers = sorted({n for n in told if isinstance(n, int)} | set(events) | {1})
-    return [{"n": n, "started_at": layout.number(told.get(n, {}).get("started_at", status.get("started_at") if n == 1 else None)),
-             "from_step": told.get(n, {}).get("from_step", glance.first_step(entry.folder, events[n]) if n in events else None)} for n in numbers]
-
-
-def progress(entry, series, end):
-    """Return {"step", "total", "speed" (steps/s), "eta" (s)} of the run; None where it can't be known."""
-    total, speed = total_steps(entry.record), series.speed()
-    share = _epoch_share(entry.record)
-    if total is None and share and end.step:
-        total = end.step / share
-    left = max(0.0, total - end.step) if total is not None and end.step is not None else None
-    eta = left / speed if left is not None and speed and not entry.record.ended else None
-    return {"step": end.step, "total": round(total) if total is not None else None, "speed": speed, "eta": eta}
-
-
-def _epoch_share(record):
-    """Return the share done by epochs (0 to 1), if the config tells `epochs` and the run logs `epoch` beyond the first."""
-    epochs, epoch = record.config.get("epochs"), layout.number(record.summary.get("epoch"))
-    if not isinstance(epochs, (int, float)) or isinstance(epochs, bool) or not epoch or not 0 < epoch < epochs:
-        return None
-    return min(1.0, (epoch + 0.5) / epochs)     # somewhere within the epoch it logged

@@ -8,12 +8,14 @@ from urllib.parse import quote
 from runicorn import files
 from runicorn.errors import FilterError, UsageError
 from runicorn.exchange import Answer, Refused, begun, to_error, to_json
+from runicorn.layout import parse_own
 from runicorn.version import VERSION
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
 FIRST_SECONDS = 3.0         # a first page waits so long for the first look at the roots; after that it comes empty, and news follow
 MOST_CURVES = 4000          # runs x metrics in one answer
 LOG_LIMIT = 1 << 20         # bytes of log in one answer
+EMPTY = {"size": 0, "start": 0, "end": 0, "lines": [], "more_before": False, "more_after": False}
 ROUTES = []                 # every route of the API, in the order they are listed
 
 
@@ -76,10 +78,20 @@ def runs(site, ask):
 @route("GET", "/api/runs/<key:path>", "one run: config, summary, state, metrics, progress")
 def run(site, ask, key):
     mark = site.bell.now()
-    found = site.reader.run(key)
-    if site.mirrors and not found["here"]:
-        site.mirrors.want(found["key"])
-    return {"news": mark, **found}
+    entry = site.reader.entry(key)
+    if not entry.source.local:
+        site.mirrors.want(entry.key)
+    curves(site, entry)
+    return {"news": mark, **site.reader.run(entry.key)}
+
+
+def curves(site, entry):
+    """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server."""
+    series = site.reader.series(entry.key)
+    if not entry.source.local and not entry.here():
+        from runicorn import far
+        far.prime(site.mirrors, entry, series)
+    return series
 
 
 @route("PATCH", "/api/runs/<key:path>", "change your own view of a run: {\"tags\": [...], \"note\": \"...\", \"hidden\": true}")
@@ -118,10 +130,10 @@ def series(site, ask):
                "buckets": ask.number("buckets", 600, 1, 20_000, whole=True), "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
     found = []
     for key in dict.fromkeys(keys):
-        key = site.reader.find(key)
-        one = site.reader.series(key)
+        entry = site.reader.entry(key)
+        one = curves(site, entry)
         pictures = [one.picture(metric, rank=rank, **options) for metric in metrics for rank in ranks]
-        found += [{"run": key, **picture} for picture in pictures if picture]
+        found += [{"run": entry.key, **picture} for picture in pictures if picture]
     return {"news": mark, "series": found}
 
 
@@ -138,37 +150,36 @@ def system(site, ask):
 @route("GET", "/api/logs", "a page of the log: ?run=KEY&from=BYTE or &before=BYTE or neither (the end); &limit=65536&rank=0&attempt=2&file=logs.txt")
 def logs(site, ask):
     mark = site.bell.now()
-    log, entry, chosen, own = opened_log(site, ask)
-    head = {"news": mark, "file": chosen, "files": own, "approximate": False}
-    if log is None:
-        return {**head, "size": 0, "start": 0, "end": 0, "lines": [], "more_before": False, "more_after": False}
-    page = log.page(ask.number("from", None, 0, 1 << 60, whole=True), ask.number("before", None, 0, 1 << 60, whole=True),
-                    ask.number("limit", 65536, 1, LOG_LIMIT, whole=True))
-    one = site.reader.series(entry.key)
-    for line in page["lines"]:
-        line["step"] = one.step_at(line["ts"]) if line["ts"] is not None else None
-    return {**head, **page}
+    limit = ask.number("limit", 65536, 1, LOG_LIMIT, whole=True)
+    log, entry, own = opened_log(site, ask)
+    page = EMPTY if log is None else log.page(ask.number("from", None, 0, 1 << 60, whole=True), ask.number("before", None, 0, 1 << 60, whole=True), limit)
+    far_end = None
+    if log is None and not entry.source.local:
+        from runicorn import far
+        far_end = far.log_end(site.mirrors, entry, limit)
+    page = far_end or page
+    one = curves(site, entry)
+    lines = [{**line, "step": one.step_at(line["ts"]) if line["ts"] is not None else None} for line in page["lines"]]
+    return {"news": mark, **page, "lines": lines, "files": own, "approximate": far_end is not None}
 
 
 def opened_log(site, ask):
-    """Return (Log or None, Entry, name, [{"name", "size", "attempt", "rank"}]) of the log file the request names; the newest
-    attempt's by default. Only plain files are opened, never a link that has the name of one."""
-    from runicorn.layout import parse_own
+    """Return (Log or None, Entry, [{"name", "size", "attempt", "rank"}]) of the log the request names: all attempts of a rank joined
+    (rank 0 unless it says), one attempt, or one file. Only plain files are opened, never a link that has the name of one."""
     from runicorn.logs import Log
     entry = site.reader.entry(ask.text("run"))
-    own = [{"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]}
-           for name, size in sorted(entry.sizes().items()) if name.startswith("logs")]
-    rank, attempt = ask.number("rank", 0, 0, 1 << 20, whole=True), ask.text("attempt", "all")
-    fitting = [item for item in own if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
-    name = ask.text("file") or (max(fitting, key=lambda item: item["attempt"])["name"] if fitting else "logs.txt")
-    if not name.startswith("logs") or parse_own(name) is None:
+    own = sorted(({"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]}
+                  for name, size in entry.sizes().items() if name.startswith("logs")), key=lambda item: (item["rank"], item["attempt"]))
+    rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, whole=True), ask.text("attempt", "all"), ask.text("file")
+    if name and (parse_own(name) or [""])[0] != "logs":
         raise UsageError(f"{name[:100]!r} is no log file of a run")
-    return Log(entry.folder / name) if name in {item["name"] for item in own} else None, entry, name, own
+    chosen = [item["name"] for item in own if (item["name"] == name if name else item["rank"] == rank and attempt in ("all", str(item["attempt"])))]
+    return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
 
 
 @route("GET", "/api/logs/search", "search the log, streamed as one JSON object a line: ?run=KEY&q=TEXT&regex=1&from=BYTE&limit=100")
 def search(site, ask):
-    log, _, _, _ = opened_log(site, ask)
+    log, _, _ = opened_log(site, ask)
     if not ask.text("q"):
         raise UsageError("name what to search for: ?q=TEXT")
     found = () if log is None else log.find(ask.text("q"), ask.flag("regex"), ask.number("from", 0, 0, 1 << 60, whole=True), ask.flag("backwards"),
@@ -189,7 +200,7 @@ def hits(found, limit):
 
 @route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S")
 def log_at(site, ask):
-    log, entry, _, _ = opened_log(site, ask)
+    log, entry, _ = opened_log(site, ask)
     ts = ask.number("ts")
     if ts is None:
         step = ask.number("step")

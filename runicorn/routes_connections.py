@@ -3,9 +3,10 @@
 from runicorn import settings
 from runicorn.errors import UsageError
 from runicorn.exchange import Refused
-from runicorn.routes import route
+from runicorn.routes import ROUTES, route
 from runicorn.version import VERSION
 
+__all__ = ["ROUTES"]        # with those of `routes`, and now ours
 SECRETS = ("password", "passphrase")
 ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "reconnect"}
 

@@ -8,13 +8,13 @@ from urllib.parse import parse_qsl, quote
 
 import bottle
 
-from runicorn import assets, layout, routes_connections, settings
+from runicorn import assets, layout, settings
 from runicorn.exchange import Answer, Ask, BODY_LIMIT, GZIP_FROM, Refused, to_error, to_json, zipped
 from runicorn.errors import RunicornError
 from runicorn.guard import Guard, told_by_kernel
 from runicorn.poll import Poll
-from runicorn.reader import Reader
-from runicorn.routes import ROUTES
+from runicorn.reader import COLUMNS, Reader
+from runicorn.routes_connections import ROUTES
 from runicorn.server import Server as Listener, listen
 from runicorn.version import VERSION
 
@@ -25,6 +25,7 @@ TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "
          "map": "application/json", "txt": "text/plain; charset=utf-8"}
 TEXTUAL = ("text/", "application/json", "image/svg")
 PRIVATE = 0o600
+DRAINED = 8 << 20           # bytes of a refused body that are read before the answer
 
 
 class Site:
@@ -73,11 +74,22 @@ def _ask():
 def _body():
     length = bottle.request.content_length
     if bottle.request.chunked or length > BODY_LIMIT:
+        _drain(length)
         raise Refused(413, "too_large", f"a body has at most {BODY_LIMIT >> 20} MB and says its length")
     try:
         return bottle.request.environ["wsgi.input"].read(max(0, length))
     except OSError as error:
         raise Refused(408, "slow", "the body took too long") from error
+
+
+def _drain(length):
+    """Read some of a body that is refused: a client that is still sending would miss the answer."""
+    source, left = bottle.request.environ["wsgi.input"], min(length, DRAINED)
+    try:
+        while left > 0 and source.read(min(left, 65536)):
+            left -= 65536
+    except OSError:
+        pass                # slow as well: it has had its chance
 
 
 def _sent(site, answer, cookie=False):
@@ -187,7 +199,8 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
     """
     home, overlay = Path(home), settings.Overlay(home)
     listeners = listen(host, port)
-    reader = Reader(roots, lambda: mirror_names(mirrors), home, overlay, preferences=lambda: settings.preferences(home), ring=bell.ring)
+    reader = Reader(roots, lambda: mirror_names(mirrors), home, overlay, preferences=lambda: settings.preferences(home), ring=bell.ring,
+                    columns=COLUMNS if cache_size is None else min(COLUMNS, cache_size // 5))
     site = Site(home, reader, mirrors, bell, overlay, Guard(host), offline)
     listener = Listener(make_app(site), listeners)
     site.port = listener.port

@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+import sys
 import time
 
 import pytest
 
+import runicorn
 from runicorn import layout, manifest
-from runicorn.errors import AmbiguousError, FilterError, NotFoundError, UsageError
+from runicorn.errors import AmbiguousError, FilterError, MissingPackageError, NotFoundError, UsageError
 from runicorn.reader import Reader
 from runicorn.settings import Overlay
 
@@ -365,3 +367,30 @@ def test_a_big_file_is_glanced_at_in_places(tmp_path):
     row, = reader_of(tmp_path).runs(spark=True)["runs"]
     assert len(row["spark"]) == 24 and row["spark"] == sorted(row["spark"], reverse=True)
     assert row["spark"][0] > 0.99 and row["spark"][-1] < 0.01 and row["step"] == 119_999 and row["main"]["best"] is None     # best would be a guess
+
+
+# -- for scripts --------------------------------------------------------------------------------------------------
+
+def test_scripts_open_runs(home, monkeypatch):
+    make_run(home / "experiments", events=[{"loss": 1.0}, {"loss": "NaN", "acc": 0.5}, {"loss": 0.25}], config={"lr": 0.1, "opt": {"name": "sgd"}})
+    make_run(home / "far", name="vgg", run_id="20250124_180000_000001")
+    mirror_of(home / "far", home / "cache/gpu1")
+    assert {run.key.partition(":")[0] for run in runicorn.runs()} == {"local", "gpu1"}
+    run, = runicorn.runs("lr=0.1 resnet")
+    assert (run.name, run.state, run.config["opt"]["name"], run.summary["val/loss"], run.step) == ("resnet50", "finished", "sgd", 0.25, 2)
+    steps, times, values = run.metrics(["loss"])["loss"]
+    assert list(steps) == [0, 1, 2] and list(times) == [1737655200.0, 1737655201.0, 1737655202.0] and values[0] == 1.0 and values[1] != values[1]
+    assert run.metric_names() == ["loss", "acc"] and list(run.metrics()["acc"][0]) == [1] and run.folder.is_dir() and "resnet50" in repr(run)
+    with pytest.raises(NotFoundError, match="never logged 'accuracy'; it logged loss, acc"):
+        run.metrics(["accuracy"])
+    assert runicorn.open_run("abc123").key == run.key
+    with pytest.raises(NotFoundError):
+        runicorn.open_run("nothing")
+    assert runicorn.runs(root=home / "far")[0].name == "vgg"
+
+
+def test_to_pandas_without_pandas_says_what_to_install(home, monkeypatch):
+    make_run(home / "experiments")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingPackageError, match="pip install pandas"):
+        runicorn.open_run("abc123").to_pandas()
