@@ -201,11 +201,14 @@ class _Clean(logging.Formatter):
 
 def sync_log(home, secrets):
     """Return the logger of HOME/logs/sync.log, rotated; `secrets()` gives the texts that must never be in it."""
-    folder = Path(home) / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(folder / "sync.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES,
-                                                   encoding="utf-8", delay=True)
-    handler.setFormatter(_Clean(secrets))
     logger = logging.Logger("sync", logging.INFO)
+    folder = Path(home) / "logs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(folder / "sync.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+    except OSError as error:
+        logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", folder / "sync.log", error.strerror)
+        handler = logging.NullHandler()
+    handler.setFormatter(_Clean(secrets))
     logger.addHandler(handler)
     return logger

@@ -79,7 +79,7 @@ class Login:
 
     def _candidates(self):
         target = self.target
-        agent = self._agent_keys() if target.auth != "key" else []
+        agent = self._agent_keys() if target.auth != "key" else self._quiet_agent() if not self._key_files() else []
         if target.identities_only and target.keys:
             wanted = {_public_blob(path) for path in target.keys}
             agent = [key for key in agent if key.asbytes() in wanted]
@@ -127,7 +127,7 @@ class Login:
                 raise coded(LoginError(f"the key file {missing[0]} is not there"), "key_missing", key=missing[0])
             return [path for path in self.target.keys if path not in missing]
         found = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS) if path.is_file()]
-        if not found and self.target.auth == "key":
+        if not found and self.target.auth == "key" and not self._quiet_agent():
             raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing")
         return found
 
@@ -153,7 +153,7 @@ class Login:
         try:
             return self._asked_agent()
         except (self.ssh.SSHException, OSError):
-            return ()           # the agent is only a convenience here; the passphrase is asked for instead
+            return []           # the agent is only a convenience here; the passphrase is asked for instead
 
     def _read(self, path, passphrase):
         error = None

@@ -11,7 +11,7 @@ from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, 
 from runicorn.questions import Questions
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
-TRIM_SECONDS = 60
+TRIM_SECONDS = 300
 TRIALS_KEPT = 20
 BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
@@ -154,11 +154,10 @@ class Mirrors:
         self._seen = seen
         saved = {one["name"]: one for one in settings.connections(self.home)}
         for name in [name for name in self._connections if name not in saved]:
-            self._connections.pop(name).stop()
-        kept, self._connections = self._connections, {}
-        for name, one in saved.items():
-            old = kept.get(name)
-            self._connections[name] = old if old and old.settings == one else self._made(one, old)
+            self._connections[name].stop()
+        kept = self._connections
+        self._connections = {name: kept[name] if name in kept and kept[name].settings == one else self._made(one, kept.get(name))
+                             for name, one in saved.items()}        # replaced whole: others read it without the lock
 
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
@@ -251,7 +250,11 @@ class Mirrors:
 
     def hosts(self):
         """Return what ~/.ssh/config offers: [{"host", "hostname", "user", "port", "key", "jump"}]."""
-        return self._remembered("hosts", 10, remote.hosts)
+        try:
+            return self._remembered("hosts", 10, remote.hosts)
+        except UsageError as error:
+            self._log.warning("no hosts are offered: %s", error, extra={"connection": "~/.ssh/config"})
+            return []
 
     def _line_for(self, wanted):
         kept = self._browsing
@@ -297,7 +300,9 @@ class Mirrors:
 
     def _secret_texts(self):
         # no lock: the log calls this from the sync threads, which somebody holding the lock may be waiting for
-        return [text for held in list(self._secrets.values()) for text in list(held.values()) if len(text) > 2]
+        kept = list(self._secrets.values())
+        kept += [value for held in kept for value in list(held.values()) if isinstance(value, dict)]        # of jump hosts
+        return [text for held in kept for text in list(held.values()) if isinstance(text, str) and len(text) > 2]
 
     # -- runs
 

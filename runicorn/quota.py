@@ -43,13 +43,16 @@ def clean(folders, older_than=None, size=None, dry_run=False, now=None):
     longest not viewed first, files that are not the run's own before those that are.
     """
     now = time.time() if now is None else now
+    over = 0 if size is None else sum(map(size_of, folders)) - size
+    if older_than is None and over <= 0:
+        return {"files": 0, "bytes": 0}         # the usual case, without opening a file
     runs = [run for folder in folders for run in _finished(folder, now)]
     runs.sort(key=lambda run: run["used"])
     gone = {}
     if older_than is not None:
         _take(gone, [(run, file) for run in runs if run["used"] < now - older_than * DAY for file in run["files"]])
     if size is not None:
-        over = sum(map(size_of, folders)) - size - sum(file[1] for _, file in gone.values())
+        over -= sum(file[1] for _, file in gone.values())
         ordered = [(run, file) for own in (False, True) for run in runs for file in run["files"] if layout.is_own(file[0]) == own]
         _take(gone, ordered, over)
     return _delete(list(gone.values()), dry_run)

@@ -29,7 +29,7 @@ def connect(connection, ask=None, secrets=None, home=None, log=None, compress=Tr
     """Log in and return a Remote. Tries once.
 
     connection: a dict as in config.json. ask(question: dict) -> str or None relays host key questions and prompts.
-    secrets: {"password", "passphrase"}, read, and filled with what the user types; memory only. home: Runicorn's folder (Path).
+    secrets: {"password", "passphrase"}, read, and filled with what the user types, also for jump hosts; memory only. home: Runicorn's folder (Path).
     log(stage, text): told as each of name, port, jump, banner, host_key, login is passed. compress: zlib on the line.
     Raises LineError, LoginError, HostKeyError, MissingPackageError, RemoteError.
     """
@@ -75,16 +75,17 @@ class _Dialer:
     def __init__(self, ssh, connection, ask, secrets, home, log):
         self.ssh, self.connection, self.ask, self.secrets, self.home, self.log = ssh, connection, ask, secrets, home, log
         self.opened = []            # transports and sockets of the way there, nearest first
+        self.asked = False          # somebody on the way asked what only the user could answer
 
     def dial(self, compress):
         try:
             target = self._target()
             line = self._line(target)
-            transport, asked = self._logged_in(target, line, self.secrets, compress)
+            transport = self._logged_in(target, line, self.secrets, compress)
         except BaseException:
             self.hang_up()
             raise
-        return Remote(self, transport, target, line, asked)
+        return Remote(self, transport, target, line)
 
     def hang_up(self):
         while self.opened:
@@ -130,11 +131,18 @@ class _Dialer:
             via = self._hop(*hop)
             if line is None:
                 line = self._line(via, depth + 1)
-            transport, _ = self._logged_in(via, line, {} if via.auth == "hop" else self.secrets, compress=False)
+            transport = self._logged_in(via, line, self._hop_secrets(via), compress=False)
             self.log("jump", f"{via.user}@{via.name}:{via.port}")
             after = self._hop(*hops[number + 1]) if number + 1 < len(hops) else target
             line = self._kept(self._through(transport, via, after))
         return line
+
+    def _hop_secrets(self, via):
+        """Return the secrets of a jump host, kept in memory with the connection's; a key of both has one passphrase."""
+        held = self.secrets.setdefault(f"{via.user}@{via.hostname}:{via.port}", {})
+        if self.secrets.get("passphrase"):
+            held.setdefault("passphrase", self.secrets["passphrase"])
+        return held
 
     def _through(self, transport, via, after):
         with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}"):
@@ -185,9 +193,10 @@ class _Dialer:
         self._check_host_key(transport, target, known[1])
         login = Login(self.ssh, transport, target, self.ask, secrets)
         login.run()
+        self.asked = self.asked or login.asked
         self.log("login", f"{target.user}, {transport.auth_handler.auth_method}")
         transport.set_keepalive(KEEPALIVE_SECONDS)
-        return transport, login.asked
+        return transport
 
     def _known(self, target):
         """Return (the name under which known_hosts keeps the target, the lines of all known_hosts files)."""
@@ -322,10 +331,10 @@ class _told:
 class Remote:
     """A server we are logged in at. One thread at a time may use a stream; any may close."""
 
-    def __init__(self, dialer, transport, target, line, asked):
+    def __init__(self, dialer, transport, target, line):
         self._dialer, self._transport, self._target, self._line = dialer, transport, target, line
         self._ssh = dialer.ssh
-        self.interactive = asked            # the login needed an answer that can't be given twice
+        self.interactive = dialer.asked     # the login needed an answer that can't be given twice
         self.exec_allowed = None            # None: not tried yet
         self.banner = transport.remote_version
         key = transport.get_remote_server_key()
@@ -365,21 +374,27 @@ class Remote:
 
     def run(self, command, stdin=b"", timeout=60):
         """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, DeniedError when it may not."""
-        channel = self._channel(min(timeout, 30))
-        try:
-            with _told(self._ssh, f"a command at {self._target.name}"):
-                channel.exec_command(command)
-        except LineError as error:
-            channel.close()
-            if not self.alive:
-                raise
-            self.exec_allowed = False
-            raise coded(DeniedError(f"{self._target.name} runs no commands", 3), "exec") from error
+        channel = self._exec(command, min(timeout, 30))
         try:
             with _told(self._ssh, f"a command at {self._target.name}"):
                 return _talk(channel, stdin, time.monotonic() + timeout)
         finally:
             channel.close()
+
+    def _exec(self, command, timeout):
+        channel = None
+        try:
+            channel = self._channel(timeout)
+            with _told(self._ssh, f"a command at {self._target.name}"):
+                channel.exec_command(command)
+            return channel
+        except RemoteError as error:
+            if channel:
+                channel.close()
+            if not self.alive:
+                raise
+            self.exec_allowed = False       # no commands at all, or none beside SFTP (MaxSessions 1)
+            raise coded(DeniedError(f"{self._target.name} runs no commands", 3), "exec") from error
 
     def probe_exec(self):
         """Return whether the server runs commands (bool); some accept them and start SFTP in their place."""

@@ -4,6 +4,8 @@ import base64
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sshd import make_key
 
 from runicorn import hostkeys
@@ -118,6 +120,15 @@ def test_what_a_certificate_vouches_for(tmp_path, options, host, reason):
 def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
     lines = written(tmp_path, line("*", keys[0], "@cert-authority"), line("*", keys[0], "@revoked"))
     assert hostkeys.authorities(lines, "gpu") == []
+
+
+@given(st.text(max_size=200), st.binary(max_size=300))
+def test_no_line_and_no_certificate_breaks_the_reader(text, blob):
+    made = hostkeys.parse(text) or hostkeys.parse(f"{text.replace(' ', '')} ssh-ed25519 AAAA")
+    if made:
+        assert hostkeys.matches(made, "gpu") in (True, False)
+    with pytest.raises(HostKeyError):
+        hostkeys.certificate(blob)
 
 
 @pytest.mark.parametrize("size", [0, 3, 40, 100, 200])

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from asking import AskingServer
-from sshd import make_key
+from sshd import Sshd, make_key
 
 from runicorn.bell import Bell
 from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
@@ -154,6 +154,62 @@ def test_unknown_names_and_nonsense(mirrors):
     with pytest.raises(NotFoundError):
         mirrors.test_state("nonsense")
     assert mirrors.list() == []
+
+
+@pytest.mark.parametrize("options, here", [
+    ({}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
+    ({"small_only": False}, {"old/events.jsonl", "new/events.jsonl"}),
+    ({"small_limit": 10}, {"old/events.jsonl", "new/events.jsonl"}),
+    ({"large": True}, {"old/events.jsonl", "old/notes.md", "old/model.pt", "new/events.jsonl", "new/notes.md", "new/model.pt"}),
+    ({"window": "24h"}, {"new/events.jsonl", "new/notes.md"}),
+    ({"window": "7d"}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
+    ({"manifest": False}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
+])
+def test_each_choice_of_the_form_decides_what_is_fetched(mirrors, bell, sshd, options, here):
+    root = sshd.home / ".runicorn" / "experiments"
+    runs = {"old": add_run(root, "p", "20250123_180000_aaaaaa", "finished"), "new": add_run(root, "p", "20250124_180000_bbbbbb", "finished")}
+    for name, run in runs.items():
+        (run / "notes.md").write_text("small enough")
+        (run / "model.pt").write_bytes(bytes(2 << 20))
+        when = time.time() - (3 * 86400 if name == "old" else 3600)
+        for path in (*run.iterdir(), run):
+            os.utime(path, (when, when))
+    saved(mirrors, sshd, **options)
+    state(mirrors, bell, "live")
+    copy = mirrors.home / "cache" / "test" / "p" / "resnet" / "runs"
+    found = {f"{name}/{path.name}" for name, run in runs.items() for path in (copy / run.name).glob("*")}
+    assert found - {f"{name}/{small}.json" for name in runs for small in ("meta", "status")} == here
+    assert mirrors.row("test")["runs"] == 2         # the list is whole whatever is fetched
+
+
+def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors, bell, sshd, root):
+    saved(mirrors, sshd, small_only=False)
+    state(mirrors, bell, "live")
+    key = "test:vision/resnet/20250123_180000_abc123"
+    data = (root / "vision/resnet/runs/20250123_180000_abc123/model.pt").read_bytes()
+    assert mirrors.peek(key, "model.pt", [(0, 10), (1000, 20), (-5, 5)]) == [data[:10], data[1000:1020], data[-5:]]
+    assert not (mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/model.pt").exists()
+    assert mirrors.verify("test") == {"files": 6, "refetched": 0}
+    with pytest.raises(UsageError, match="never deleted"):
+        mirrors.drop("local:vision/resnet/20250123_180000_abc123")
+    mirrors.drop(key)
+    assert not (mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/events.jsonl").exists()
+
+
+@pytest.mark.parametrize("config, extra", [
+    ({"MaxSessions": 1}, []),
+    ({}, ["Match User *", "  ForceCommand internal-sftp -d {start}"]),
+    ({"MaxSessions": 1, "AllowTcpForwarding": "no"}, ["Match User *", "  ForceCommand internal-sftp -d {start}", "  PermitTTY no"]),
+    ({"Compression": "no"}, []),
+])
+def test_servers_that_allow_little_are_mirrored_all_the_same(mirrors, bell, tmp_path, config, extra):
+    start = tmp_path / "far"
+    add_run(start / ".runicorn" / "experiments", "vision", "20250123_180000_abc123", "finished")
+    with Sshd(tmp_path / "sshd", start=start, extra=[line.format(start=start) for line in extra], **config) as server:
+        saved(mirrors, server)
+        row = state(mirrors, bell, "live", "refused", "offline")
+        assert (row["state"], row["runs"]) == ("live", 1), row["reason"]
+        assert len(list((mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123").iterdir())) == 4
 
 
 # -- questions

@@ -200,6 +200,14 @@ def test_something_that_is_no_ssh_server(home, greeting):
     listener.close()
 
 
+def test_a_server_that_accepts_and_says_nothing(home, monkeypatch):
+    monkeypatch.setattr(remote, "HANDSHAKE_SECONDS", 0.3)
+    listener = socket.create_server(("127.0.0.1", 0))
+    with pytest.raises(LineError, match="did not answer as an SSH server"):
+        remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
+    listener.close()
+
+
 def test_old_servers_that_speak_only_sha1_are_explained(tmp_path, home):
     with Sshd(tmp_path / "sshd", KexAlgorithms="diffie-hellman-group14-sha1") as server, pytest.raises(RemoteError, match="paramiko<5"):
         connect(server, home)

@@ -1,5 +1,6 @@
 """Every way of getting in: passphrases, agent, password, the server's questions, several methods in a row. Each refused way once."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,26 @@ def test_an_agent(sshd, home, agent):
         connect(sshd, home, auth="agent", key=None)
     agent(sshd.key)
     connect(sshd, home, auth="agent", key=None).close()
+
+
+def test_no_key_file_at_all_but_an_agent(sshd, home, agent):
+    agent(sshd.key)
+    connect(sshd, home, key=None).close()
+
+
+def test_an_agent_that_the_ssh_config_names(sshd, home, agent, monkeypatch):
+    agent(sshd.key)
+    socket = os.environ["SSH_AUTH_SOCK"]
+    monkeypatch.delenv("SSH_AUTH_SOCK")
+    (home.parent / ".ssh").mkdir()
+    for named in (socket, "$OWN_AGENT", "~/agent.sock"):
+        monkeypatch.setenv("OWN_AGENT", socket)
+        (home.parent / "agent.sock").is_symlink() or (home.parent / "agent.sock").symlink_to(socket)
+        (home.parent / ".ssh" / "config").write_text(f"Host *\n  IdentityAgent {named}\n")
+        connect(sshd, home, auth="agent", key=None).close()
+    (home.parent / ".ssh" / "config").write_text("Host *\n  IdentityAgent none\n")
+    with pytest.raises(LoginError, match="no SSH agent"):
+        connect(sshd, home, auth="agent", key=None)
 
 
 def test_without_an_agent_it_says_how_to_start_one(sshd, home):

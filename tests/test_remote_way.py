@@ -91,6 +91,25 @@ def test_a_jump_host_may_ask_for_a_code(sshd, home, config):
         assert gate.logins == 1
 
 
+def test_what_is_typed_for_a_jump_host_is_kept_for_the_next_line(sshd, gate, home, config, tmp_path):
+    locked = make_key(tmp_path / "locked", "correct horse")
+    with (gate.folder / "authorized_keys").open("a") as file:
+        file.write((tmp_path / "locked.pub").read_text())
+    gate.trusted_in(home)
+    sshd.trusted_in(home)
+    config(block("gpu", sshd, "ProxyJump gate") + block("gate", gate).replace(str(gate.key), str(locked)))
+    asked, secrets = [], {}
+
+    def answer(question):
+        asked.append(question["kind"])
+        return "correct horse"
+    line = connect(home, ask=answer, secrets=secrets)
+    line.second().close()
+    line.close()
+    connect(home, secrets=secrets).close()
+    assert asked == ["passphrase"]
+
+
 def test_a_jump_host_that_forwards_nothing(sshd, home, config, tmp_path):
     with Sshd(tmp_path / "gate", AllowTcpForwarding="no") as gate:
         config(block("gpu", sshd, "ProxyJump gate") + block("gate", gate))
