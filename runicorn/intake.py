@@ -4,7 +4,7 @@ import json
 import time
 
 from runicorn import bulk, fetch, layout, manifest, plan
-from runicorn.errors import DeniedError, SyncError
+from runicorn.errors import DeniedError, LayoutError, SyncError
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
@@ -53,34 +53,39 @@ class Intake:
 
     def _missing(self, path, entry, now):
         """Return the fetches that complete our copy of a run (list of Fetch)."""
-        found, evicted = [], self.mirror.evicted(path)
-        for name, file in entry["files"].items():
-            key = path, name
-            if key in self._queued or key in self._refused or self._trouble.get(key, 0) > TROUBLE or not plan.believable(path, name):
-                continue
-            if not plan.wanted(name, file["size"], self.options) or evicted is True and name not in layout.SMALL or evicted and name in evicted:
-                continue
-            one = self._compare(key, file)
-            if one:
-                found.append(one)
-                if self._observed.get(key, (None,))[0] != file["mtime"]:
-                    self._observed[key] = file["mtime"], now
+        evicted = self.mirror.evicted(path)
+        there = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
+        found = plan.diff(path, {name: self._here((path, name), there[name]) for name in there}, there)
+        for one in found:
+            if self._observed.get((path, one.name), (None,))[0] != one.mtime:
+                self._observed[path, one.name] = one.mtime, now
         return found
 
-    def _compare(self, key, file):
-        here = self.mirror.stat(*key)
-        if key in self.rewrite:
-            return plan.compare(*key, None, file)
-        if not here or not plan.is_appended(key[1]) or not 0 < file["size"] <= here["size"]:
-            return plan.compare(*key, here, file)
-        if here["size"] > file["size"]:         # shrunk, or attributes from before our last look: compare our end
-            return plan.Fetch(*key, here["size"], here["size"], None, None, False)
-        if file["mtime"] is None or int(file["mtime"]) == int(here["mtime"]):
-            return plan.compare(*key, here, file)
-        if self.grown_to.pop(key, None) == here["size"]:
+    def _may_come(self, key, file, evicted):
+        """Whether a file is wanted, and not on its way, refused, or failing for now."""
+        name = key[1]
+        if key in self._queued or key in self._refused or self._trouble.get(key, 0) > TROUBLE:
+            return False
+        if not plan.wanted(name, file["size"], self.options) or evicted and name not in layout.SMALL and (evicted is True or name in evicted):
+            return False
+        return plan.believable(*key) and self._has_place(key)
+
+    def _has_place(self, key):
+        try:
+            return bool(self.mirror.place(*key))
+        except LayoutError as error:
+            self._refused.add(key)
+            self.log.warning("%s/%s is not mirrored: %s", *key, error)
+            return False
+
+    def _here(self, key, file):
+        """Return what we hold of a file, None when it must come whole."""
+        here = None if key in self.rewrite else self.mirror.stat(*key)
+        if here and self.grown_to.get(key) == here["size"] == file["size"]:        # read by a tail, every seam compared
             self.mirror.touch(*key, file["mtime"])
-            return None
-        return plan.Fetch(*key, here["size"], here["size"], file["mtime"], file["tail"], False)        # touched, or read by a tail: compare
+            here["mtime"] = file["mtime"]
+            del self.grown_to[key]
+        return here
 
     def _urgency(self, one):
         return one.path in self.asked, one.path in self.beats.runs, plan.order(one)

@@ -16,24 +16,20 @@ Fetch.__doc__ = """One file to bring here: bytes offset..size of file `name` of 
 mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, or None when unknown."""
 
 
-def diff(here, there):
-    """Return what brings `here` to `there`, a list of Fetch in the order of `order`.
+def diff(path, here, there):
+    """Return what brings our copy of the run `path` to what the server has (list of Fetch).
 
-    here, there: anything with paths(), `path in`, and entry(path) as a Manifest has. A file only `here` is left alone.
+    here, there: {file name: {"size", "mtime", "tail"}}. A file only `here` is left alone.
     """
-    fetches = []
-    for path in there.paths():
-        new = there.entry(path)["files"]
-        old = here.entry(path)["files"] if path in here else {}
-        fetches += [fetch for name in new for fetch in [compare(path, name, old.get(name), new[name])] if fetch]
-    return sorted(fetches, key=order, reverse=True)
+    return [fetch for name, file in there.items() for fetch in [compare(path, name, here.get(name), file)] if fetch]
 
 
 def compare(path, name, here, there):
     """Return the Fetch that brings one file to `there` ({"size", "mtime", "tail"}), or None if it is the same.
 
-    The same means: size and tail agree, or size and mtime (whole s) where a tail is unknown. A log that grew is fetched
-    from where ours ends; who carries that out must compare the bytes around the seam.
+    The same means: size and tail agree, or size and mtime (whole s) where a tail is unknown. A log is fetched from where
+    ours ends; who carries that out must compare the bytes before the seam, and fetch whole what does not fit, or is
+    shorter there: a listing may be older than what we read, so a smaller size alone proves nothing.
     """
     size, mtime, tail = there["size"], there["mtime"], there["tail"]
     if here and here["size"] == size:
@@ -43,8 +39,11 @@ def compare(path, name, here, there):
             same = mtime is not None and here["mtime"] is not None and int(mtime) == int(here["mtime"])
         if same:
             return None
-    grew = bool(here) and 0 < here["size"] < size and is_appended(name)
-    return Fetch(path, name, here["size"] if grew else 0, size, mtime, tail, not grew)
+    if not here or not is_appended(name) or not here["size"] or not size:
+        return Fetch(path, name, 0, size, mtime, tail, True)
+    if size < here["size"]:
+        return Fetch(path, name, here["size"], here["size"], None, None, False)
+    return Fetch(path, name, here["size"], size, mtime, tail, False)
 
 
 def order(fetch):
