@@ -61,13 +61,13 @@ export function smoothing(value, changed) {
   return h("label.lab.smoothing", {title: t("charts.smoothingTitle")}, h("span.no-m", {}, t("charts.smoothing")), slider, number);
 }
 
-/** Choose what x is: "step", "relative", "wall" or "metric:NAME". */
+/** Choose what x is: "step", "relative", "wall" or "metric:NAME"; metrics(): the names there are. */
 export function axisChoice(value, metrics, picked) {
   const metric = value.startsWith("metric:") ? value.slice(7) : null;
   const more = h("button", {type: "button", role: "radio", "aria-checked": String(Boolean(metric)), "aria-haspopup": "menu", title: t("charts.xMetricTitle"),
     onclick: (event) => {
       event.stopPropagation();
-      menu(more, metrics.slice(0, 300).map((name) => ({label: name, checked: name === metric, run: () => picked(`metric:${name}`)})), {right: true, label: t("charts.xMetric")});
+      menu(more, metrics().slice(0, 300).map((name) => ({label: name, checked: name === metric, run: () => picked(`metric:${name}`)})), {right: true, label: t("charts.xMetric")});
     }}, metric ? h("bdi.cut.w-m", {}, splitName(metric).last) : t("charts.xMetric"));
   const group = segmented(t("charts.xAxis"), [["step", t("charts.xStep")], ["relative", t("charts.xRelative")], ["wall", t("charts.xWall")]], value, picked);
   group.append(more);

@@ -237,7 +237,7 @@ class ComparePage {
   // -- tools -----------------------------------------------------------------------------------------------------
 
   drawTools() {
-    const metrics = [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
+    const metrics = () => [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
     const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => this.openAdder(adder)}, t("compare.add"));
     const link = h("button.btn.no-s", {type: "button", onclick: async () => fill(link, icon("copy"), t(await copy(location.href) ? "common.copied" : "common.notCopied"))}, icon("copy"), t("compare.copyLink"));
     const more = h("button.btn", {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, [{label: t("compare.exportTable"), icon: "save", run: () => this.exportTable()}], {right: true})}, t("run.export"), icon("dn", "dn"));

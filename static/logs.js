@@ -58,7 +58,11 @@ export class LogPanel {
     while (this.busy) {
       await this.busy;
     }
-    this.busy = work().catch(quiet).finally(() => { this.busy = null; });
+    this.scroll.setAttribute("aria-busy", "true");
+    this.busy = work().catch(quiet).finally(() => {
+      this.busy = null;
+      this.scroll.removeAttribute("aria-busy");
+    });
     return this.busy;
   }
 

@@ -61,7 +61,9 @@ export class RunCharts {
     const names = row.metrics.map(({name}) => name);
     if (first || names.join("\n") !== this.metrics.join("\n")) {
       this.metrics = names;
-      this.drawTools();
+      if (first) {
+        this.drawTools();
+      }
       this.arrange();
     }
   }
@@ -178,7 +180,7 @@ export class RunCharts {
     this.zoomPlace = h("span.rowf");
     this.hiddenPlace = h("span.rowf");
     fill(this.tools, this.hiddenPlace, this.zoomPlace, h("span.find.w-f", {}, icon("find"), filter),
-      smoothing(this.smooth, (smooth) => this.setSmooth(smooth)), axisChoice(this.chosen.x, this.metrics, (x) => this.setAxis(x)),
+      smoothing(this.smooth, (smooth) => this.setSmooth(smooth)), axisChoice(this.chosen.x, () => this.metrics, (x) => this.setAxis(x)),
       groupChoice(this.grouping, (group) => this.setGrouping(group)), this.rankChoice());
     this.drawHidden();
     this.drawZoom();

@@ -25,8 +25,9 @@ function chartRank({title, metrics}) {
   if (/^(global_?)?(step|epoch|iter|iteration)s?$/.test(name)) {
     return 9;
   }
+  const known = [/loss/, /acc|f1|map|auc|bleu|score/, /learning_?rate|^lr/].findIndex((form) => form.test(name));
   const main = metrics.length > 1 || metrics.some((metric) => memberRank(metric) < ORDER.length);
-  return (/loss/.test(name) ? 0 : /acc|f1|map|auc|bleu|score/.test(name) ? 1 : /learning_?rate|^lr/.test(name) ? 2 : 3) + (main ? 0 : 4);
+  return known >= 0 ? known : main ? 3 : 4;
 }
 
 /**

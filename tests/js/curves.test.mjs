@@ -1,0 +1,189 @@
+// The pure parts of charts: axes, ranges, groups, joining of tails, smoothing weights, the crosshair's link, the feed.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/axis.js";
+import {moved, toggled} from "../../static/charttools.js";
+import {Feed} from "../../static/feed.js";
+import {Link} from "../../static/link.js";
+import {arrange, extent, groupMetrics, joinTail, lowerBound, matcher, nearest, noisy, overgrown, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/series.js";
+
+function curve(x, last, more = {}) {
+  return {run: "r", metric: "loss", x, last, min: last, max: last, min_x: x, max_x: x, smooth: null, nan: [], superseded: null,
+    n: x.length, m: x.length, total: x.length, exact: true, approximate: false, x_min: x[0], x_max: x.at(-1), ...more};
+}
+
+test("lines of a linear axis are round, inside, and about as many as asked", () => {
+  for (const [lo, hi] of [[0, 41200], [-3, 7], [0.1, 0.12], [1e-9, 3e-9], [-5e8, 5e8]]) {
+    const ticks = linearTicks(lo, hi, 4);
+    assert.ok(ticks.length >= 2 && ticks.length <= 8, `${lo} ${hi}: ${ticks}`);
+    assert.ok(ticks.every((v) => v >= lo - 1e-12 && v <= hi + Math.abs(hi) * 1e-9));
+  }
+  assert.deepEqual(linearTicks(5, 5, 4), [5]);
+});
+
+test("labels of one axis share one notation", () => {
+  assert.deepEqual(tickLabels([0, 20000, 40000]), ["0", "20k", "40k"]);
+  assert.deepEqual(tickLabels([0, 0.25, 0.5]), ["0", "0.25", "0.50"]);
+  assert.deepEqual(tickLabels([1e-6, 1e-4, 1e-2]), ["1e−6", "1e−4", "1e−2"]);
+  assert.deepEqual(tickLabels([0.1, 1, 10, 100]), ["0.1", "1", "10", "100"]);
+  assert.deepEqual(tickLabels([-2, 0, 2]), ["−2", "0", "2"]);
+  assert.deepEqual(tickLabels([1e6, 2e6]), ["1M", "2M"]);
+});
+
+test("a logarithmic axis takes zeros, negatives and flat curves", () => {
+  for (const values of [[0, 0], [0, 5], [-4, 4], [-9, -1], [3, 3], [1e-30, 1e30]]) {
+    const limits = {...extent([curve(values.map((_, i) => i), values)])};
+    const unit = logUnit(limits);
+    const [lo, hi] = valueRange(limits, true, unit);
+    const {fwd, bwd} = transform(true, unit);
+    assert.ok(lo < hi, `${values}: ${lo} ${hi}`);
+    for (const value of values) {
+      const place = (fwd(value) - fwd(lo)) / (fwd(hi) - fwd(lo));
+      assert.ok(place >= -1e-9 && place <= 1 + 1e-9, `${values}: ${value} at ${place}`);
+      assert.ok(Math.abs(bwd(fwd(value)) - value) <= Math.abs(value) * 1e-9 + 1e-12);
+    }
+    const ticks = logTicks(lo, hi, 4, unit);
+    assert.ok(ticks.length >= 1 && ticks.every(Number.isFinite));
+  }
+});
+
+test("a flat curve gets a range around it, no curve gets one too", () => {
+  assert.deepEqual(valueRange({lo: 2, hi: 2}), [1.9, 2.1]);
+  assert.deepEqual(valueRange({lo: Infinity, hi: -Infinity}), [0, 1]);
+  assert.deepEqual(spanRange(0, 0), [-0.5, 0.5]);
+  assert.equal(valueRange({lo: 0.1, hi: 2})[0], 0);
+});
+
+test("times and durations stand at round moments", () => {
+  assert.deepEqual(durationTicks(0, 7200, 4), [0, 1800, 3600, 5400, 7200]);
+  assert.ok(timeTicks(1737653445, 1737660000, 4, 8 * 3600).every((at) => (at + 8 * 3600) % 600 === 0));
+});
+
+test("metrics with the same last name part share a chart; losses first, bare counters last", () => {
+  const names = ["data/ms", "epoch", "step/ms", "train/accuracy", "train/loss", "val/accuracy", "val/loss", "lr"];
+  const groups = groupMetrics(names);
+  assert.deepEqual(groups.map(({title}) => title), ["loss", "accuracy", "lr", "ms", "epoch"]);
+  assert.deepEqual(groups[0].metrics, ["train/loss", "val/loss"]);
+  assert.deepEqual(groupMetrics(names, "prefix").find(({title}) => title === "train").metrics, ["train/accuracy", "train/loss"]);
+  assert.equal(groupMetrics(names, "one").length, names.length);
+  assert.equal(shortLabel("train/loss", "loss"), "train");
+  assert.equal(shortLabel("a/b/loss", "a/b", "prefix"), "loss");
+});
+
+test("pinned charts come first, hidden ones not at all, the reader's order is kept", () => {
+  const groups = ["a", "b", "c", "d"].map((id) => ({id}));
+  assert.deepEqual(arrange(groups, {pinned: ["d"], hidden: ["b"], order: ["c", "a"]}).map(({id}) => id), ["d", "c", "a"]);
+  assert.deepEqual(moved(["a", "b", "c"], "c", -1), ["a", "c", "b"]);
+  assert.deepEqual(moved(["a", "b"], "a", -1), ["a", "b"]);
+  assert.deepEqual(toggled(toggled([], "a"), "a"), []);
+});
+
+test("the filter is an expression, or plain text while it is half typed", () => {
+  assert.ok(matcher("^val/")("val/loss") && !matcher("^val/")("train/loss"));
+  assert.ok(matcher("loss(")("a loss( b"));
+  assert.equal(matcher(""), null);
+});
+
+test("a tail replaces what was held from its beginning on", () => {
+  const held = curve([1, 2, 3, 4], [4, 3, 2, 1], {nan: [[2, "NaN"], [4, "NaN"]], smooth: [4, 3, 2, 1]});
+  const joined = joinTail(held, curve([4, 5, 6], [9, 8, 7], {total: 6, nan: [[5, "NaN"]], smooth: [9, 8, 7]}), 4, true);
+  assert.deepEqual(joined.x, [1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(joined.last, [4, 3, 2, 9, 8, 7]);
+  assert.deepEqual(joined.smooth, [4, 3, 2, 9, 8, 7]);
+  assert.deepEqual(joined.nan, [[2, "NaN"], [5, "NaN"]]);
+  assert.deepEqual([joined.n, joined.m, joined.total, joined.x_max], [6, 6, 6, 6]);
+  assert.ok(overgrown({x: Array(1000)}, 600) && !overgrown({x: Array(600)}, 600));
+});
+
+test("an extent has every extreme of the shown stretch, superseded points too", () => {
+  const one = curve([1, 2, 3], [1, 1, 1], {exact: false, min: [0, 1, 1], max: [1, 50, 1], superseded: {x: [3], last: [-7]}});
+  assert.deepEqual(extent([one]), {lo: -7, hi: 50, tiny: 1});
+  assert.deepEqual(extent([one], 0, 1.5), {lo: 0, hi: 1, tiny: 1});
+  assert.deepEqual(span([one]), {lo: 1, hi: 3});
+  assert.deepEqual(span([curve([], [], {x_min: null, x_max: null, nan: [[5, "NaN"]]})]), {lo: 5, hi: 5});
+});
+
+test("only noise is smoothed, with a weight that looks the same for any number of points", () => {
+  const waves = Array.from({length: 300}, (_, i) => Math.cos(i / 40));
+  const noise = waves.map((v, i) => v + ((i * 7919) % 13) / 13);
+  assert.equal(noisy(curve(waves.map((_, i) => i), waves)), false);
+  assert.equal(noisy(curve(noise.map((_, i) => i), noise)), true);
+  assert.equal(noisy(curve([1, 2, 3], [1, 5, 1])), false);
+  assert.equal(pointWeight(0.8, 500), 0.8);
+  assert.equal(pointWeight(0.8, 5000), pointWeight(0.8, 8000));
+  assert.ok(Math.abs(pointWeight(0.8, 600 * 1024) ** 1024 - 0.8) < 1e-3);
+  assert.equal(pointWeight(0, 1e6), 0);
+});
+
+test("the tooltip is sorted by value and leaves out curves that ended", () => {
+  const list = [curve([1, 2, 3], [1, 2, 3], {metric: "a"}), curve([1, 2, 3], [9, 8, 7], {metric: "b"}), curve([0, 0.5], [5, 5], {metric: "gone"})];
+  assert.deepEqual(valuesAt(list, 2, 0.1).map(({series, value}) => [series.metric, value]), [["b", 8], ["a", 2]]);
+  assert.equal(nearest([1, 4, 9], 6), 1);
+  assert.equal(nearest([], 6), -1);
+  assert.equal(lowerBound([1, 2, 2, 3], 2), 1);
+});
+
+test("CSV quotes what needs it and keeps NaN", () => {
+  const text = toCsv([curve([1], [0.5], {metric: 'a,"b"', nan: [[2, "NaN"]]})]);
+  assert.equal(text, 'run,metric,x,value,min,max,smooth\nr,"a,""b""",1,0.5,0.5,0.5,\nr,"a,""b""",2,NaN,,,\n');
+});
+
+test("a zoom whose right edge was in view slides with the news, another one stays", () => {
+  const link = new Link();
+  const heard = [];
+  link.on((what) => heard.push(what));
+  link.zoom(50, 100);
+  assert.equal(link.follow(100, 120), true);
+  assert.deepEqual(link.shown, {lo: 70, hi: 120});
+  link.zoom(10, 20);
+  assert.equal(link.follow(120, 130), false);
+  link.reset();
+  link.reset();
+  link.hover(5);
+  link.hover(5);
+  link.pin(5);
+  assert.deepEqual(heard, ["zoom", "zoom", "zoom", "hover", "pin"]);
+});
+
+test("charts share their range of x, but one that would be lost in it keeps its own", () => {
+  const link = new Link();
+  link.widen({lo: 0, hi: 100});
+  assert.deepEqual(link.widen({lo: 10, hi: 90}), {lo: 0, hi: 100});
+  assert.deepEqual(link.widen({lo: 0, hi: 5}), {lo: 0, hi: 5});
+});
+
+test("the feed fetches whole once, then only tails, and whole again when the past changed", async () => {
+  const asked = [];
+  const feed = new Feed(async (values) => {
+    asked.push(values);
+    const from = values.from ?? 0;
+    return {series: values.metric.map((metric) => curve([from, from + 1], [1, 1], {run: values.run[0], metric, total: from + 2}))};
+  });
+  feed.set({x: "step", smooth: 0});
+  await feed.want([["r", "loss"]]);
+  await feed.want([["r", "loss"]]);
+  assert.equal(asked.length, 1);
+  await feed.renew([["r", "loss"]]);
+  assert.equal(asked[1].from, 1);
+  assert.deepEqual(feed.get("r", "loss").x, [0, 1, 2]);
+  feed.forget();
+  await feed.renew([["r", "loss"]]);
+  assert.equal(asked[2].from, undefined);
+});
+
+test("the feed asks for each smoothing apart and drops an answer that was overtaken", async () => {
+  const asked = [];
+  const feed = new Feed(async (values, signal) => {
+    asked.push(values);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    return {series: values.metric.map((metric) => curve([0], [signal.aborted ? 0 : 1], {run: "r", metric}))};
+  });
+  feed.count("r", [{name: "a", points: 100}, {name: "b", points: 1e6}]);
+  feed.set({x: "step", smooth: 0.8});
+  const late = feed.want([["r", "a"]]);
+  feed.set({x: "relative"});
+  await Promise.all([late, feed.want([["r", "a"], ["r", "b"]])]);
+  assert.deepEqual(asked.slice(1).map(({smooth}) => smooth), [0.8, pointWeight(0.8, 1e6)]);
+  assert.equal(asked[1].x, "relative");
+});
