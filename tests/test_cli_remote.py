@@ -93,6 +93,28 @@ def test_sync_start_follows_until_it_is_stopped(added, home, far):
         process.communicate()
 
 
+def test_a_second_process_follows_the_first_and_says_whom(added, home):
+    first = subprocess.Popen([sys.executable, "-m", "runicorn", "sync", "start"], stdout=subprocess.PIPE, text=True)
+    try:
+        while "live, 3 runs" not in first.stdout.readline():
+            pass
+        second = subprocess.run([sys.executable, "-m", "runicorn", "sync", "once"], capture_output=True, text=True,
+                                stdin=subprocess.DEVNULL, timeout=60)
+        assert (second.returncode, second.stderr) == (0, "")
+        assert f"synchronised by process {first.pid}" in second.stdout
+    finally:
+        first.terminate()
+        first.communicate(timeout=30)
+
+
+def test_on_a_terminal_the_progress_moves_in_one_line(added, home, far):
+    big = far / "vision" / "resnet50" / "runs" / "20250123_180000_abc123" / "logs.txt"
+    big.write_bytes(b"[2025-01-23 18:30:45+0800] line\n" * 400_000)
+    screen = answered(["sync", "once"], [])
+    assert "\r\x1b[K" in screen and "live, 3 runs, 0 running" in screen
+    assert re.search(r"[█░]{24} \d+/\d+ files", screen)
+
+
 def test_the_offer_when_the_folder_holds_no_runs(added, home, capsys):
     settings.save_connection(home, {"name": "GPU Server 1", "remote_root": "~/elsewhere"})
     assert cli.main(["config", "ssh", "test", "GPU Server 1"]) == 0

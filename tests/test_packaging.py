@@ -82,6 +82,12 @@ def run(*command, cwd, ok=True, **environ):
     return done
 
 
+def bare_python(version):
+    """Return the command of a bare Python of this version where one is installed beside the present one, else of the present one."""
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))
+    return [str(beside[0]), "-S", "-I", "-W", "error"] if beside else [*BARE, "-W", "error"]
+
+
 @contextlib.contextmanager
 def viewer(*command, cwd):
     """Start a viewer of an artefact on a free port; gives a function that fetches an address (bytes)."""
@@ -178,14 +184,23 @@ def test_an_absent_package_is_one_sentence(installed, tmp_path):
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install bottle" in done.stderr
 
 
-def test_the_single_file_on_a_bare_python(built, tmp_path):
-    single = tmp_path / "runicorn.pyz"
+@pytest.mark.parametrize("version", ["3.9", "3.13"])
+def test_the_single_file_on_a_bare_python(built, tmp_path, version):
+    single, bare = tmp_path / "runicorn.pyz", bare_python(version)
     shutil.copy(built / "runicorn.pyz", single)
-    run(*BARE, "-c", TRAIN, single, cwd=tmp_path)
-    assert run(*BARE, single, "--version", cwd=tmp_path).stdout == f"runicorn {VERSION}\n"
-    run(*BARE, single, "manifest", cwd=tmp_path)
-    with viewer(*BARE, single, cwd=tmp_path) as fetch:
+    run(*bare, "-c", TRAIN, single, cwd=tmp_path)
+    assert run(*bare, single, "--version", cwd=tmp_path).stdout == f"runicorn {VERSION}\n"
+    run(*bare, single, "manifest", cwd=tmp_path)
+    with viewer(*bare, single, cwd=tmp_path) as fetch:
         shows_the_run(fetch)
+
+
+def test_the_manifest_alone_from_a_pipe_on_python_3_6(tmp_path):
+    shutil.copytree(TREE / "tests" / "golden" / "root", tmp_path / "root")
+    with open(TREE / "runicorn" / "manifest.py", "rb") as source:
+        done = subprocess.run([*bare_python("3.6"), "-", str(tmp_path / "root")], stdin=source, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "root" / ".runicorn" / "full_manifest.json").read_text(encoding="utf-8"))["statistics"]["runs"] == 7
 
 
 def test_the_copy_on_a_bare_python(built, tmp_path):
@@ -217,15 +232,14 @@ def test_the_copy_synchronises_over_the_systems_ssh_on_a_bare_python(built, tmp_
     assert len(list((home / "cache" / "lab").glob("vision/resnet50/runs/*/events.jsonl"))) == 1
 
 
-@pytest.mark.parametrize("version", ["", "3.8"])
+@pytest.mark.parametrize("version", ["3.8", "3.13"])
 def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
-    found = sorted(Path("~root/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python")) if version else []
-    bare = [str(found[0]), "-S", "-I"] if found else BARE
+    bare = bare_python(version)
     with tarfile.open(built / "runicorn-server-copy.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     copy = tmp_path / "runicorn-server-copy"
-    folder = run(*bare, "-W", "error", "-c", TRAIN, copy, cwd=tmp_path).stdout.splitlines()[-1]
-    in_copy = [*bare, *IN_COPY[3:]]
+    folder = run(*bare, "-c", TRAIN, copy, cwd=tmp_path).stdout.splitlines()[-1]
+    in_copy = [*bare, *IN_COPY[len(BARE):]]
     assert "hello" in run(*in_copy, copy, "tail", os.path.basename(folder), cwd=tmp_path).stdout
     assert "runs        1" in run(*in_copy, copy, "manifest", "--verbose", cwd=tmp_path).stdout
     refused = run(*in_copy, copy, "viewer", cwd=tmp_path, ok=False)
