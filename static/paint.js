@@ -3,8 +3,9 @@
 import {colour} from "./dom.js";
 
 const RAW = 0.3;                 // opacity of the raw curve behind its smooth one; fainter where many runs overlap
-const RAW_CROWDED = 0.18;
+const RAW_CROWDED = 0.09;
 const BAND = 0.13;
+const BAND_CROWDED = 0.06;
 const SUPERSEDED = 0.45;
 const DOT_SPACE = 7;             // px a point must have to itself to get a dot
 const NAMES = ["ink", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"];
@@ -47,7 +48,7 @@ function rawPath(g, s, place) {
   }
 }
 
-function band(g, s, place) {
+function band(g, s, place, crowded) {
   g.beginPath();
   for (let i = 0; i < s.x.length; i += 1) {
     g.lineTo(place.x(s.x[i]), place.y(s.max[i]));
@@ -55,7 +56,7 @@ function band(g, s, place) {
   for (let i = s.x.length - 1; i >= 0; i -= 1) {
     g.lineTo(place.x(s.x[i]), place.y(s.min[i]));
   }
-  g.globalAlpha = BAND;
+  g.globalAlpha = crowded ? BAND_CROWDED : BAND;
   g.fill();
 }
 
@@ -109,7 +110,7 @@ function series(g, s, place, crowded) {
   }
   const dash = (s.dash || []).map((length) => length * place.scale);
   if (!s.exact && s.min) {
-    band(g, s, place);
+    band(g, s, place, crowded);
   }
   if (s.smoothed) {
     g.globalAlpha = crowded ? RAW_CROWDED : RAW;
