@@ -29,7 +29,8 @@ def connect(connection, ask=None, secrets=None, home=None, log=None, compress=Tr
     """Log in and return a Remote. Tries once.
 
     connection: a dict as in config.json. ask(question: dict) -> str or None relays host key questions and prompts.
-    secrets: {"password", "passphrase"}, read, and filled with what the user types, also for jump hosts; memory only. home: Runicorn's folder (Path).
+    secrets: {"password", "passphrase"}, read, and filled with what the user types, also for jump hosts; memory only.
+    home: Runicorn's folder (Path).
     log(stage, text): told as each of name, port, jump, banner, host_key, login is passed. compress: zlib on the line.
     Raises LineError, LoginError, HostKeyError, MissingPackageError, RemoteError.
     """

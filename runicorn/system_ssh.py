@@ -1,5 +1,6 @@
 """The system's own ssh as the line: for Kerberos, FIDO keys, ControlMaster, and where paramiko is absent. Also runs ProxyCommands."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -20,6 +21,8 @@ class Pipe:
     """A process's standard input and output as one byte stream with timeouts: send, recv, settimeout, close."""
 
     def __init__(self, command, shell=False):
+        if os.name == "nt":         # a socket can't be a process's standard input there
+            raise coded(MissingPackageError("system ssh and ProxyCommand work on Linux and macOS only; use a key, agent or password"), "missing")
         ours, theirs = socket.socketpair()
         self.errors = tempfile.TemporaryFile()
         self.socket = ours

@@ -167,7 +167,8 @@ def test_unknown_names_and_nonsense(mirrors):
 ])
 def test_each_choice_of_the_form_decides_what_is_fetched(mirrors, bell, sshd, options, here):
     root = sshd.home / ".runicorn" / "experiments"
-    runs = {"old": add_run(root, "p", "20250123_180000_aaaaaa", "finished"), "new": add_run(root, "p", "20250124_180000_bbbbbb", "finished")}
+    runs = {"old": add_run(root, "p", "20250123_180000_aaaaaa", "finished"),
+            "new": add_run(root, "p", "20250124_180000_bbbbbb", "finished")}
     for name, run in runs.items():
         (run / "notes.md").write_text("small enough")
         (run / "model.pt").write_bytes(bytes(2 << 20))
