@@ -13,6 +13,7 @@ from runicorn.states import ENDED, Pulse, judge
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
 PACE = 20                   # a look that took t seconds is not repeated before PACE * t
+LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
@@ -145,12 +146,12 @@ class Source:
 
     def reread(self, path):
         """Read the run's small JSON files again if one changed; returns whether one did."""
-        record, folder = self.records.get(path), self.run_folder(path)
-        marks = tuple(_mark(folder / name) for name in layout.SMALL)
+        record, folder = self.records.get(path), str(self.run_folder(path))
+        marks = tuple([_mark(f"{folder}/{name}") for name in layout.SMALL])
         if record is None or marks == record.small or not any(marks):
             return False
         first = record.small is None
-        small = {stem: layout.read_json(folder / f"{stem}.json") for stem in ("meta", "status", "summary")}
+        small = {stem: layout.read_json(f"{folder}/{stem}.json") for stem in ("meta", "status", "summary")}
         if None in small.values():          # not fetched yet, or broken: what the index has is the next best
             small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
         fresh = record_of(path, small, record.line)
@@ -176,23 +177,32 @@ class Source:
         with self.lock:
             self._round += 1
             grown, changed = set(), set()
-            for path in list(self.pulses) if paths is None else [path for path in paths if path in self.pulses]:
-                pulse = self.pulses[path]
-                if paths is None and self._rests(path, pulse, now):
+            for path in list(self.pulses) if paths is None else paths:
+                pulse = self.pulses.get(path)
+                if pulse is None or (paths is None and self._rests(path, pulse)):
                     continue
-                changed |= {path} if self.reread(path) else set()
-                sizes = glance.own_sizes(self.run_folder(path))
-                rows = tuple(size for name, size in sorted(sizes.items()) if name.startswith("events"))
                 before = self.verdict(self.records[path]).state
-                if pulse.look(now, (self.beat(path), tuple(sorted(sizes.items()))), rows, self.looked):
+                if self.reread(path):
+                    changed.add(path)
+                if self._feel(path, pulse, now):
                     grown.add(path)
                 if self.verdict(self.records[path]).state != before:
                     changed.add(path)
             return grown, changed
 
-    def _rests(self, path, pulse, now):
-        dead = pulse.judge().state == "lost" and self.beats.get(path.rpartition("/")[2]) is None
-        return dead and (hash(path) + self._round) % LOST_TURN
+    def _feel(self, path, pulse, now):
+        """Look at one run's heart and files; return whether they moved."""
+        folder = str(self.run_folder(path))
+        sizes = glance.own_sizes(folder)
+        rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
+        beat = self.beats.get(path.rpartition("/")[2]) or _mark(f"{folder}/.beat")
+        return pulse.look(now, (beat, sizes), rows, self.looked)
+
+    def _rests(self, path, pulse):
+        """Whether a lost run, whose heart did not move since, is left out of this round."""
+        if pulse.sign is None or pulse.judge().state != "lost":
+            return False
+        return self.beats.get(path.rpartition("/")[2]) in (None, pulse.sign[0]) and (hash(path) + self._round) % LOST_TURN != 0
 
     def verdict(self, record):
         """Return the states.Verdict on the run of a record."""
@@ -214,11 +224,6 @@ class Source:
         """Return where the server keeps the run (str), or None."""
         return None
 
-    def beat(self, path):
-        """Return what moves with the run's heart: the mtime of its live file, else of its `.beat`, else None."""
-        run_id = path.rpartition("/")[2]
-        return self.beats.get(run_id) or _mark(self.run_folder(path) / ".beat")
-
 
 def _mark(path):
     try:
@@ -234,6 +239,9 @@ class LocalRoot(Source):
     def __init__(self, slug, folder, kept=None):
         super().__init__(slug, folder, kept=kept)
         self._tree, self._built, self._again, self._cost = None, None, None, 0.0
+        self._listed = None, []     # version of the records, the folders that hold them
+        self._mtimes, self._stat_at = [], float("-inf")
+        self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
 
     def begin(self):
         """Take what the last viewer knew: enough to answer at once."""
@@ -250,8 +258,9 @@ class LocalRoot(Source):
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
         with self.lock:
             self.beats = _beats(self.folder)
-            tree = self._folders()
-            due = self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
+            tree = self._folders(now)
+            due = (self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
+                   or not self.beats.keys() <= self._ids)
             if due and (self._built is None or now - self._built >= PACE * self._cost):
                 self._again = now + SETTLE if tree != self._tree else None
                 self._tree, self._built = tree, now
@@ -270,14 +279,22 @@ class LocalRoot(Source):
             self.take(manifest.build(self.folder, self._manifest))
         except manifest.ManifestError:
             self._replace({})                   # absent or not readable: shown as empty
+        self._ids = self.beats.keys() | {path.rpartition("/")[2] for path in self.records}
         self._cost = time.perf_counter() - started
 
-    def _folders(self):
-        """Return the mtimes of all folders whose content is runs or folders of runs."""
-        runs = {path.rpartition("/")[0] for path in self.records}
-        names = {path.rpartition("/")[0] for path in runs}
-        projects = {path.rpartition("/")[0] for path in names}
-        return [_mtime(f"{self.folder}/{folder}") for folder in sorted({"", *projects, *names, *runs})]
+    def _folders(self, now):
+        """Return the mtimes of all folders whose content is runs or folders of runs, not older than LOOK times what it takes."""
+        if self._listed[0] != self.version:
+            runs = {path.rpartition("/")[0] for path in self.records}
+            names = {path.rpartition("/")[0] for path in runs}
+            projects = {path.rpartition("/")[0] for path in names}
+            self._listed = self.version, sorted({"", *projects, *names, *runs})
+            self._stat_at = float("-inf")
+        if now >= self._stat_at:
+            started = time.perf_counter()
+            self._mtimes = [_mtime(f"{self.folder}/{folder}") for folder in self._listed[1]]
+            self._stat_at = now + LOOK * (time.perf_counter() - started)
+        return self._mtimes
 
 
 def _mtime(folder):

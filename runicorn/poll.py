@@ -6,6 +6,7 @@ import time
 
 WATCHED = 0.1               # s between looks at the runs of open pages
 REST = 2.0                  # s between looks at everything
+STEP = 0.25                 # s between looks whether somebody began to watch
 LIST = 1.0                  # s between two rings of `runs` for mere growth: a list need not move faster
 MOST = 50                   # running runs of an open list that are looked at ten times a second
 
@@ -59,7 +60,7 @@ class Poll:
     def _pause(self, wait):
         """Wait, but wake early when somebody begins to watch."""
         until = self._clock() + wait
-        while not self._stopping.wait(WATCHED) and self._clock() < until and not self._bell.watched():
+        while not self._stopping.wait(min(wait, STEP)) and self._clock() < until and not self._bell.watched():
             pass
 
     def stop(self):
