@@ -1,6 +1,5 @@
 """`runicorn config`: show and set preferences, and keep the SSH connections. Passwords are never asked here: they live in memory only."""
 
-import getpass
 import json
 import sys
 from argparse import ArgumentTypeError
@@ -112,7 +111,8 @@ def asked(given):
     """Return `given` with an answer for each field it lacks, in the order of the settings page. Raises UsageError without a terminal."""
     if not sys.stdin.isatty():
         raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
-    given = dict(given)
+    from runicorn import sshconfig
+    given, known = dict(given), sshconfig.hosts()
 
     def field(key, prompt, default=None, check=str):
         while key not in given:
@@ -121,13 +121,16 @@ def asked(given):
                 given.update({key: check(answer)} if answer else {})
             except ArgumentTypeError as error:
                 print(f"  {error}")
+    if known and "host" not in given:
+        print(f"Hosts of ~/.ssh/config: {', '.join(known[:12])}")
     field("host", "Host (name, address, or a Host of ~/.ssh/config)")
+    told = sshconfig.lookup(given["host"], commands=False)
     field("name", "Name of the connection", given["host"])
-    field("port", "Port", "22", port)
-    field("user", "User", getpass.getuser())
+    field("port", "Port", str(told["port"]), port)
+    field("user", "User", told["user"])
     field("auth", f"Login by ({', '.join(AUTH)})", "key", auth)
     if given["auth"] == "key":
-        field("key", "Key file", "~/.ssh/id_rsa")
+        field("key", "Key file", (told.get("identityfile") or ["~/.ssh/id_rsa"])[0])
     field("remote_root", "Folder of runs on the server", "~/.runicorn/experiments")
     return given
 

@@ -140,6 +140,16 @@ def test_a_connection_is_asked_for_on_a_terminal(home):
     assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"]) == ("lab", "lab", 2222, "alice", "agent")
 
 
+def test_what_the_ssh_config_knows_is_offered(home):
+    folder = Path(os.environ["HOME"]) / ".ssh"
+    folder.mkdir()
+    (folder / "config").write_text("Host lab\n  HostName gpu.example.com\n  User carol\n  Port 2200\n  IdentityFile ~/.ssh/lab\n")
+    screen = at_a_terminal(["config", "ssh", "add"], ["lab", "", "", "", "", "", ""])
+    assert "Hosts of ~/.ssh/config: lab" in screen
+    saved, = json.loads((home / "config.json").read_text())["connections"]
+    assert (saved["host"], saved["port"], saved["user"]) == ("lab", 2200, "carol") and saved["key"].endswith(".ssh/lab")
+
+
 def at_a_terminal(argv, answers):
     """Run the command on a pseudo terminal, type each answer when it waits, and return what the screen showed."""
     child, terminal_end = pty.fork()
