@@ -1,7 +1,6 @@
 """One connection at work: its settings, its secrets in memory, its sync in a thread, and the row that tells all of it."""
 
 import logging
-import logging.handlers
 import threading
 import time
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 from runicorn import cache, doctor, layout, remote, settings, sync
 from runicorn.errors import BusyError, LineError, NotFoundError, RemoteError, RunicornError, SftpError
 
-LOG_BYTES, LOG_FILES = 1 << 20, 3
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
 ROW = {"state": "paused", "reason": {"code": "not_started", "text": "not started"}, "since": None, "last_news": None, "retry_at": None,
@@ -183,32 +181,3 @@ class Connection:
             return None         # a mirror we may not write: nobody's, as far as we can tell
         mirror.unlock()
         return None
-
-
-class _Clean(logging.Formatter):
-    """One line an event, no control characters from a server, no secret even if somebody wrote one into a message."""
-
-    def __init__(self, secrets):
-        super().__init__("%(asctime)s [%(connection)s] %(message)s")
-        self._secrets = secrets
-
-    def format(self, record):
-        text = super().format(record)
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
-        return "".join(c if c.isprintable() else ("\n    " if c == "\n" else " ") for c in text)
-
-
-def sync_log(home, secrets):
-    """Return the logger of HOME/logs/sync.log, rotated; `secrets()` gives the texts that must never be in it."""
-    logger = logging.Logger("sync", logging.INFO)
-    folder = Path(home) / "logs"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(folder / "sync.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
-    except OSError as error:
-        logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", folder / "sync.log", error.strerror)
-        handler = logging.NullHandler()
-    handler.setFormatter(_Clean(secrets))
-    logger.addHandler(handler)
-    return logger

@@ -5,8 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import doctor, layout, quota, remote, settings
-from runicorn.connection import Connection, sync_log
+from runicorn import layout, quota, settings, synclog
 from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, UsageError
 from runicorn.questions import Questions
 
@@ -32,7 +31,7 @@ class Mirrors:
         self._only = None               # start_all's choice: a viewer for one connection leaves the others alone
         self._kept_answers = {}         # what is asked often and changes slowly: name -> (when, answer)
         self._stopping = threading.Event()
-        self._log = sync_log(self.home, self._secret_texts)
+        self._log = synclog.opened(self.home, self._secret_texts)
         self._keeper = None
         self._seen = None
         self._reload()
@@ -78,15 +77,15 @@ class Mirrors:
 
     def start(self, name):
         """Start a connection or let it go on; returns its row."""
-        return self._act(name, Connection.start, enabled=True)
+        return self._act(name, lambda one: one.start(), enabled=True)
 
     def pause(self, name):
         """Stop fetching until `start`; what is here stays viewable. Returns the row."""
-        return self._act(name, Connection.pause, enabled=False)
+        return self._act(name, lambda one: one.pause(), enabled=False)
 
     def reconnect(self, name):
         """Try to connect now, also after a refused login. Returns the row."""
-        return self._act(name, Connection.start, enabled=True)
+        return self._act(name, lambda one: one.start(), enabled=True)
 
     def sync_now(self, name):
         """Bring the mirror up to date now, also where the mode is manual. Returns the row."""
@@ -108,7 +107,7 @@ class Mirrors:
         for name in only or [row["name"] for row in self.list()]:
             one = self._get(name)
             if not self.offline and (only or one.settings["enabled"]):
-                self._act(name, Connection.start, enabled=True)
+                self.start(name)
         if not self._keeper:
             self._keeper = threading.Thread(target=self._keep, name="mirrors", daemon=True)
             self._keeper.start()
@@ -161,6 +160,7 @@ class Mirrors:
 
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
+        from runicorn.connection import Connection  # here: a viewer without connections need not load SSH and sync
         made = Connection(saved, self.home, self.bell, self.questions, self._log, self._secrets.setdefault(_identity(saved), {}))
         if old and old.sync:
             if {**old.settings, "enabled": None} == {**saved, "enabled": None}:
@@ -237,6 +237,7 @@ class Mirrors:
 
     def browse(self, connection, path, password=None, passphrase=None):
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
+        from runicorn import doctor
         wanted = self._wanted(connection, password, passphrase)
         with self._browse_lock:
             line = self._line_for(wanted)
@@ -250,6 +251,7 @@ class Mirrors:
 
     def hosts(self):
         """Return what ~/.ssh/config offers: [{"host", "hostname", "user", "port", "key", "jump"}]."""
+        from runicorn import remote
         try:
             return self._remembered("hosts", 10, remote.hosts)
         except UsageError as error:
@@ -260,6 +262,7 @@ class Mirrors:
         kept = self._browsing
         if kept and kept["identity"] == _identity(wanted) and kept["remote"].alive:
             return kept
+        from runicorn import remote
         self._hang_up()
         identity = _identity(wanted)
         if identity in self._refusals:
@@ -345,6 +348,7 @@ class Mirrors:
         return quota.outlook(entries, wanted)
 
     def _holdings(self, wanted):
+        from runicorn import doctor
         with self._browse_lock:
             client = self._line_for(wanted)["sftp"]
             return doctor.holdings(client, doctor.expanded(wanted["remote_root"], client.realpath(".")))
@@ -392,6 +396,7 @@ class Trial:
         threading.Thread(target=self._run, name="connection test", daemon=True).start()
 
     def _run(self):
+        from runicorn import doctor
         name, topic = self._connection["name"], f"test:{self.id}"
         held = self._mirrors._secrets_of(self._connection)
         self._result = doctor.examine(self._connection, self._say, lambda question: self._mirrors.questions.ask(name, question, topic),

@@ -10,6 +10,7 @@ import pytest
 from asking import AskingServer
 from sshd import Sshd, make_key
 
+from runicorn import synclog
 from runicorn.bell import Bell
 from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
 from runicorn.mirrors import Mirrors
@@ -298,9 +299,8 @@ def test_three_viewers_in_one_home_each_with_its_own_connection(home, bell, sshd
 # -- what is logged
 
 def test_the_log_tells_the_story_without_secrets_and_is_rotated(home, monkeypatch):
-    from runicorn import connection
-    monkeypatch.setattr(connection, "LOG_BYTES", 2000)
-    log = connection.sync_log(home, lambda: ["open sesame"])
+    monkeypatch.setattr(synclog, "LOG_BYTES", 2000)
+    log = synclog.opened(home, lambda: ["open sesame"])
     for number in range(100):
         log.info("login %d with open sesame\r\x1b[31mred\nsecond line", number, extra={"connection": "GPU Server 1"})
     for handler in log.handlers:
