@@ -98,12 +98,12 @@ class Fetcher:
     def _start(self, fetch):
         job = _Job(self, fetch)
         self._jobs.add(job)
-        self.asked += job.end - job.start
+        self.asked += job.cost
         self.session.ask(sftp.open_file(f"{self.root}/{fetch.path}/{fetch.name}"), job.opened)
 
     def finish(self, job, outcome, data=None):
         self._jobs.discard(job)
-        self.asked -= job.end - job.start
+        self.asked -= job.cost
         job.shut()
         self.report(job.fetch, outcome, data)
 
@@ -123,6 +123,7 @@ class _Job:
             self.seam = self.mirror.read(fetch.path, fetch.name, fetch.offset - held, held)
         self.start = self.next = self.written = fetch.offset - len(self.seam)
         self.end = fetch.size
+        self.cost = self.end - self.start
         self.outstanding, self.arrived = 0, {}
 
     def opened(self, handle):

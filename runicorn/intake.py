@@ -25,7 +25,7 @@ class Intake:
         self.news = False               # a small file changed since last told
         self._queued, self._refused, self._trouble = set(), set(), {}
         self._observed = {}             # (path, name) -> (mtime, when first seen so)
-        self._space_due = 0.0
+        self._space_due = self.now = 0.0
         self.reset_progress()
 
     def reset_progress(self):
@@ -111,11 +111,12 @@ class Intake:
         """How many files are not here yet (int)."""
         return self.fetcher.left + self.second.held
 
-    def work(self, until, urgent=(), allowance=None):
+    def work(self, now, until, urgent=(), allowance=None):
         """Fetch until the monotonic clock says `until`, `urgent` holds something, or `allowance` bytes were fetched.
 
-        Raises LineError, ProtocolError and SyncError.
+        now: wall clock, s, which files that arrive are seen at. Raises LineError, ProtocolError and SyncError.
         """
+        self.now = now
         if self.left and time.monotonic() > self._space_due:
             self._space_due = time.monotonic() + SPACE_SECONDS
             if self.mirror.free() < 0:
@@ -135,7 +136,7 @@ class Intake:
 
     def ended(self, one, outcome, data):
         """A fetch ended: believe what it showed."""
-        key, now = (one.path, one.name), time.time()
+        key, now = (one.path, one.name), self.now
         self._queued.discard(key)
         self.files_done += 1
         self.bytes_done += one.size - one.offset

@@ -8,6 +8,8 @@ from runicorn.errors import LineError, MissingFileError, SftpError
 from runicorn.intake import Intake
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
+DAYS_AUDITS = 144               # audits in a day: each lists its share of the ended runs, so that a day lists all
+LISTED = 250                    # runs listed in one go when there is nothing else to do
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
@@ -51,6 +53,8 @@ class Session:
         self._next_look = {}            # run path -> when, for quiet runs
         self._changed = {}              # run path -> when its files were last seen to change
         self._audited = None
+        self._unlisted = []             # ended runs known by hearsay: from the index on this disk, a manifest, or exec
+        self._turn = 0
         self._replan = set()            # runs whose entries came from a manifest since the last plan
 
     @property
@@ -128,11 +132,28 @@ class Session:
             self.skeleton.forget_listings()
         changed |= self._list(now, audit)
         if audit:
+            self._hear_again(first)
             self._audited = now
         self.source = self.source or "walk"
         self.intake.forgive()
         self.intake.plan(self.index.paths() if first else changed | self._replan, now)
         self._replan.clear()
+
+    def _hear_again(self, first):
+        """Choose the ended runs that `check_hearsay` lists: all of them once, then in turn, over a day."""
+        ended = sorted(path for path in self.index.paths() if path not in self.gone and self.index.ended(path))
+        if first:
+            self._unlisted = [path for path in ended if path not in self._folder_mtime]
+        elif ended:
+            share = len(ended) // DAYS_AUDITS + 1
+            self._unlisted += [ended[(self._turn + place) % len(ended)] for place in range(share)]
+            self._turn += share
+
+    def check_hearsay(self, now):
+        """List some runs that we know by hearsay only, and plan what that shows; returns whether more are left."""
+        some, self._unlisted = self._unlisted[-LISTED:], self._unlisted[:-LISTED]
+        self.intake.plan(self._relist(set(some), {}, now), now)
+        return bool(self._unlisted)
 
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
@@ -236,6 +257,7 @@ class Session:
         if beat:
             self.beats.beat(path, beat["mtime"], now)
         mtime = files.pop(".", {"mtime": self._folder_mtime.get(path, mtime)})["mtime"]
+        self._folder_mtime[path] = mtime
         self._settle(path, mtime, now)
         self.news = self.news or path in self.gone
         self.gone.discard(path)

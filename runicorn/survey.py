@@ -195,6 +195,8 @@ class Skeleton:
 
     def note(self, folder, attrs, now):
         """Take the answer to an LSTAT of a known folder: forget what moved, or vanished."""
+        if folder not in self._seen:
+            return              # went with a folder above it
         mtime = None if isinstance(attrs, SftpError) else attrs.mtime
         old, observed, listed = self._seen[folder]
         if mtime is None and isinstance(attrs, MissingFileError):
@@ -206,8 +208,8 @@ class Skeleton:
             self._children.pop(folder, None)
 
     def _forget(self, folder):
-        for known in [known for known in self._seen if known == folder or known.startswith(folder + "/")] if folder else []:
-            self._seen.pop(known)
+        for known in [known for known in self._seen if not folder or known == folder or known.startswith(folder + "/")]:
+            del self._seen[known]
             self._children.pop(known, None)
 
     def forget_listings(self):

@@ -101,10 +101,11 @@ class Sync:
         self._serve(session, now)
         allowance = self._allowance(now)
         if allowance != 0:
-            session.intake.work(time.monotonic() + SLICE, self._asked, allowance)
+            session.intake.work(now, time.monotonic() + SLICE, self._asked, allowance)
+        more = session.surveyed and not session.intake.left and not self._no_root and session.check_hearsay(now)
         self._publish(session, now)
         self._failures = 0
-        if session.intake.left:
+        if session.intake.left or more:
             return 1.0 if allowance == 0 else 0.0
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
 
