@@ -25,14 +25,13 @@ def picture(curve, lo=None, hi=None, buckets=600, smooth=0.0):
     bad = curve.column.bad
     exact = end - first <= buckets
     bounds = range(first, end + 1) if exact else _bounds(curve.xs, first, end, buckets)
-    found = [bucket for bucket in (_bucket(curve.column, a, b) for a, b in zip(bounds, bounds[1:])) if bucket]
-    values, x = curve.column.values, curve.x
-    return {"n": len(found), "m": end - first, "total": len(curve.xs), "exact": exact,
-            "x": [x(last) for _, _, last in found], "last": [values[last] for _, _, last in found],
-            "min": [values[low] for low, _, _ in found], "max": [values[high] for _, high, _ in found],
-            "min_x": [x(low) for low, _, _ in found], "max_x": [x(high) for _, high, _ in found],
-            "smooth": smoothed(curve.column, [last for _, _, last in found], smooth) if smooth else None,
-            "nan": _marks(curve, bad[bisect_left(bad, first):bisect_left(bad, end)], bounds) if bad else [],
+    marks = _marks(curve, bad[bisect_left(bad, first):bisect_left(bad, end)], bounds) if bad else []
+    low, high, last = _places(curve.column, bounds, clean=not marks)
+    x, value = curve.x if curve.shift else curve.xs.__getitem__, curve.column.values.__getitem__
+    return {"n": len(last), "m": end - first, "total": len(curve.xs), "exact": exact,
+            "x": list(map(x, last)), "last": list(map(value, last)),
+            "min_x": list(map(x, low)), "min": list(map(value, low)), "max_x": list(map(x, high)), "max": list(map(value, high)),
+            "smooth": smoothed(curve.column, last, smooth) if smooth else None, "nan": marks,
             "x_min": x(first) if end > first else None, "x_max": x(end - 1) if end > first else None}
 
 
@@ -61,15 +60,29 @@ def _bounds(xs, first, end, buckets):
     return [first, *sorted(cut for cut in cuts if first < cut < end), end]
 
 
-def _bucket(column, a, b):
+def _places(column, bounds, clean):
+    """Return the places of the minimum, maximum and last finite value of each bucket that has one (three lists).
+
+    clean: whether all values in the range are finite.
+    """
+    first, end, count = bounds[0], bounds[-1], len(bounds) - 1
+    if clean and count == end - first:
+        return (list(bounds[:-1]),) * 3
+    if clean and end - first < count * BLOCK:       # too few in a bucket for blocks to help
+        values = column.values[first:end].tolist()
+        parts = [values[a - first:b - first] for a, b in zip(bounds, bounds[1:])]
+        low, high = ([a + part.index(best) for a, part, best in zip(bounds, parts, map(pick, parts))] for pick in (min, max))
+        return low, high, [b - 1 for b in bounds[1:]]
+    found = [bucket for bucket in (_bucket(column, a, b, clean) for a, b in zip(bounds, bounds[1:])) if bucket]
+    return tuple(map(list, zip(*found))) if found else ([], [], [])
+
+
+def _bucket(column, a, b, clean):
     """Return the places of the minimum, maximum and last of the finite values in [a, b), or None if there are none."""
-    if b - a == 1:
-        return (a, a, a) if math.isfinite(column.values[a]) else None
-    low = _extreme(column, a, b, min, column.lows)
+    low, last = _extreme(column, a, b, min, column.lows), b - 1
     if low is None:
         return None
-    last = b - 1
-    while not math.isfinite(column.values[last]):
+    while not clean and not math.isfinite(column.values[last]):
         last -= 1
     return low, _extreme(column, a, b, max, column.highs), last
 

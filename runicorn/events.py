@@ -133,6 +133,8 @@ class Parser:
         """Return the list of Parts in `block` (bytes): complete lines, each ended by a newline."""
         first, count = self.lines, block.count(b"\n")
         self.lines += count
+        if self._last is None and self.row is event_row:
+            self._last = self._template(b"", block[:block.find(b"\n")])        # as a rule all lines look like the first
         whole = self._last.read(block) if self._last else None
         if whole:
             return [Part(self._last.names, range(first, first + count), *whole)]

@@ -7,7 +7,6 @@ import threading
 import time
 from array import array
 from bisect import bisect_left, bisect_right
-from statistics import median
 
 from runicorn import layout
 from runicorn.buckets import extremes, picture
@@ -181,7 +180,7 @@ class Series:
         """Median time between the last rows (seconds), or None if there are fewer than two."""
         tables = self._logged(self._first_rank())
         times = list(tables[-1].recent) if tables else []
-        return median(later - earlier for earlier, later in zip(times, times[1:])) if len(times) > 1 else None
+        return _median(later - earlier for earlier, later in zip(times, times[1:])) if len(times) > 1 else None
 
     @property
     def others(self):
@@ -334,7 +333,7 @@ class Series:
             places = range(first, len(group.ts), max(1, (len(group.ts) - first) // 50))
             points = [(group.ts[place], group.steps[place]) for place in places]
         speeds = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(points, points[1:]) if b[0] > a[0] and b[1] > a[1]]
-        return median(speeds) if speeds else None
+        return _median(speeds) if speeds else None
 
     # -- system ----------------------------------------------------------------------------------------------------
 
@@ -348,6 +347,12 @@ class Series:
             series = [{"metric": name, "rank": rank, **picture(curve, lo, hi, buckets)} for name, curve in curves.items()]
             files = [file for key, file in sorted(self._files.items()) if key[:2] == ("system", rank)]
         return {"now": _last_object(files[-1].path) if files else None, "series": series}
+
+
+def _median(values):
+    """Return the median of numbers, the lower of the middle two; `statistics` would cost the viewer's start 15 ms."""
+    ordered = sorted(values)
+    return ordered[(len(ordered) - 1) // 2]
 
 
 def _quietly(call):

@@ -106,16 +106,52 @@ def opening(ts):
 
 
 class Scalars:
-    """Makes records of scalars; remembers what is the same in all of them."""
+    """Makes records of scalars. Records of the same tags differ in a few bytes only, so only those are packed and summed."""
 
     def __init__(self):
-        self._tags = {}
+        self._forms = {}
 
     def record(self, ts, step, tags, values):
         """Return one record (bytes) of the values (floats; TensorBoard keeps them as float32) of `tags` (tuple of str)."""
-        parts = self._tags.get(tags) or self._tags.setdefault(tags, [_around(tag) for tag in tags])
-        body = b"".join([part + struct.pack("<f", _single(value)) for part, value in zip(parts, values)])
-        return record(double(1, ts) + integer(2, int(step)) + b"\x2a" + varint(len(body)) + body)      # 5: Event.summary
+        step = varint(int(step))
+        form = self._forms.get((tags, len(step)))
+        if form is None:
+            form = self._forms[tags, len(step)] = _Form(tags, len(step))
+        try:
+            return form.record(struct.pack(form.changing, ts, step, *values))
+        except OverflowError:           # beyond float32
+            return form.record(struct.pack(form.changing, ts, step, *map(_single, values)))
+
+
+class _Form:
+    """An Event message with scalars: its fixed bytes, and where the time, the step and the values go."""
+
+    def __init__(self, tags, step_bytes):
+        around = [_around(tag) for tag in tags]
+        length = sum(len(part) + 4 for part in around)
+        self.changing = f"<d{step_bytes}s{len(tags)}f"
+        pieces = [b"\x09", 8, b"\x10", step_bytes, b"\x2a" + varint(length)]         # Event.wall_time, step, summary
+        for part in around:
+            pieces += [part, 4]
+        self.fixed = b"".join(bytes(piece) for piece in pieces)                     # bytes(8) are eight zeros
+        places, at = [], 0
+        for piece in pieces:
+            size = piece if isinstance(piece, int) else len(piece)
+            places += range(at, at + size) if isinstance(piece, int) else ()
+            at += size
+        self.places = places
+        self.head = record(self.fixed)[:12]
+        self.base = crc32c(self.fixed) if at <= CHUNK else None
+        self.tables = [_BY_PLACE[place - at] for place in places] if at <= CHUNK else ()
+
+    def record(self, data):
+        """Return the record whose changing bytes are `data`. The sum is linear: theirs is xored onto that of the fixed ones."""
+        body = bytearray(self.fixed)
+        for place, byte in zip(self.places, data):
+            body[place] = byte
+        if self.base is None:
+            return record(bytes(body))
+        return b"%b%b%b" % (self.head, body, masked(reduce(xor, map(getitem, self.tables, data), self.base)))
 
 
 def _around(tag):
