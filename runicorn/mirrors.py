@@ -127,10 +127,11 @@ class Mirrors:
             handler.close()
 
     def _act(self, name, action, enabled):
-        one = self._get(name)
-        if one.settings["enabled"] != enabled:
-            settings.save_connection(self.home, {"name": one.name, "enabled": enabled})
-            one.settings = {**one.settings, "enabled": enabled}
+        with self._lock:            # else a reload between the file and the object would make a second one
+            one = self._get(name)
+            if one.settings["enabled"] != enabled:
+                settings.save_connection(self.home, {"name": one.name, "enabled": enabled})
+                one.settings = {**one.settings, "enabled": enabled}
         if not self.offline:
             action(one)
         self.bell.ring("connections")
@@ -198,7 +199,9 @@ class Mirrors:
     def _trim(self):
         """Bring the mirrors we sync below the limit, finished runs' large files first."""
         ours = [one.folder for one in self._connections.values() if one.holds_mirror()]
-        others = sum(quota.size_of(folder) for _, folder in self.roots() if folder not in ours)
+        if not ours:
+            return
+        others = sum(quota.size_of(folder) for _, folder in self.roots() if folder not in ours) + quota.size_of(self.home / "columns")
         went = quota.clean(ours, size=max(0, quota.limit(self.home, self.cache_size) - others))
         if went["files"]:
             self._log.info("made room: %d files, %d bytes", went["files"], went["bytes"], extra={"connection": "mirrors"})
@@ -212,7 +215,7 @@ class Mirrors:
         if self.offline:
             raise UsageError("offline: connections are not tested; start the viewer without --offline")
         self._refusals.pop(_identity(wanted), None)
-        trial = Trial(wanted, self)
+        trial = Trial(wanted, self._secrets_of(wanted), self.home, self.questions, self.bell)
         with self._lock:
             for old in list(self._trials)[:-TRIALS_KEPT]:
                 del self._trials[old]
@@ -387,9 +390,10 @@ class Mirrors:
 class Trial:
     """One test of a connection, in a thread of its own."""
 
-    def __init__(self, connection, mirrors):
+    def __init__(self, connection, held, home, questions, bell):
         self.id = secrets.token_hex(8)
-        self._connection, self._mirrors = connection, mirrors
+        self.topic = f"test:{self.id}"
+        self._connection, self._held, self._home, self._questions, self._bell = connection, held, home, questions, bell
         self._lines, self._result = [], None
 
     def begin(self):
@@ -397,20 +401,20 @@ class Trial:
 
     def _run(self):
         from runicorn import doctor
-        name, topic = self._connection["name"], f"test:{self.id}"
-        held = self._mirrors._secrets_of(self._connection)
-        self._result = doctor.examine(self._connection, self._say, lambda question: self._mirrors.questions.ask(name, question, topic),
-                                      held, self._mirrors.home)
-        self._mirrors.bell.ring(topic)
+        self._result = doctor.examine(self._connection, self._say, self._ask, self._held, self._home)
+        self._bell.ring(self.topic)
+
+    def _ask(self, question):
+        return self._questions.ask(self._connection["name"], question, self.topic)
 
     def _say(self, line):
         self._lines.append(line)
-        self._mirrors.bell.ring(f"test:{self.id}")
+        self._bell.ring(self.topic)
 
     def state(self):
         result = self._result or {"ok": False, "offer": [], "browse": False}
         return {"id": self.id, "done": self._result is not None, "lines": list(self._lines), **result,
-                "question": self._mirrors.questions.waiting(topic=f"test:{self.id}")}
+                "question": self._questions.waiting(topic=self.topic)}
 
 
 def _identity(connection):
