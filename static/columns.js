@@ -4,11 +4,12 @@ import {runHref} from "./address.js";
 import {fill, h, own, text} from "./dom.js";
 import {draw, sparkline} from "./spark.js";
 import {middle, reasonText, runState} from "./widgets.js";
-import {fmt, known, t} from "./words.js";
+import {current, fmt, known, t} from "./words.js";
 
 const BASICS = ["state", "name", "project", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
 const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
-const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 72, step: 57, spark: 57, main: 54};
+const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 64, step: 57, spark: 57, main: 54};
+const WIDER_IN_CHINESE = {duration: 76, started: 74};
 const FIGURES = new Set(["started", "duration", "step", "main"]);
 const DROPPED = ["user", "config", "tags", "note", "project", "summary", "connection"];   // first to go where it is narrow
 const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i, /(^|[./_])(model|arch|optimizer|seed)$/i];
@@ -55,7 +56,7 @@ function splitName(name) {
 }
 
 export function columnWidth(id, widths) {
-  return widths[id] || WIDTHS[id] || (id.startsWith("config.") ? Math.max(50, Math.min(90, 12 + 6 * columnTitle(id)[1].length)) : 68);
+  return widths[id] || (current() === "zh" && WIDER_IN_CHINESE[id]) || WIDTHS[id] || (id.startsWith("config.") ? Math.max(50, Math.min(90, 12 + 6 * columnTitle(id)[1].length)) : 68);
 }
 
 /** Widths with the room that is left over given to what is cut most: the project and the tags. */
@@ -134,7 +135,7 @@ function sparkCell(cell, row) {
 }
 
 function nameCell(cell, row) {
-  once(cell, `${row.key}|${row.name}`, () => h("a", {href: runHref(row.key), tabIndex: -1, title: `${row.project}/${row.name}\n${row.id}`}, middle(row.name)));
+  once(cell, `${row.key}|${row.name}`, () => h("a", {href: runHref(row.key), tabIndex: -1, "aria-label": row.name, title: `${row.project}/${row.name}\n${row.id}`}, middle(row.name)));
 }
 
 function plain(value) {

@@ -60,11 +60,12 @@ export class ConnectionList {
 
   row(row, offline) {
     const through = row.auth === "system" ? t("settings.auth.system") : "";
-    return [h("tr", {data: {name: row.name, state: row.state}},
+    const below = this.below(row);
+    return [h("tr", {class: below ? "opened" : null, data: {name: row.name, state: row.state}},
       h("td", {}, h("b", {}, own(row.name)), h("div.sub", {}, join(`${row.user ? `${row.user}@` : ""}${row.host}${row.port === 22 ? "" : `:${row.port}`}`, through))),
       stateCell(row, offline), folderCell(row), h("td.num", {}, fmt.int(row.runs)),
       h("td.num", {}, bytes(row.traffic?.hour ?? 0), h("div.sub", {}, t("settings.now"), " ", this.rate(row))), h("td.acts", {}, this.acts(row, offline))),
-      this.below(row)];
+      below];
   }
 
   rate(row) {

@@ -10,12 +10,12 @@ import {t} from "./words.js";
 const MOST_CHARTS = 3;
 const MOST_RUNS = 24;            // more curves than colours and dashes say nothing
 const BUCKETS = 240;
-const FAVOURITES = [/^val(id(ation)?)?\/.*acc/i, /acc(uracy)?$/i, /^val(id(ation)?)?\/loss$/i, /(^|[/_])(lr|learning_rate)$/i];
+const FAVOURITES = [[/^val(id(ation)?)?\/.*acc/i, /acc(uracy)?$/i], [/^val(id(ation)?)?\/loss$/i], [/(^|[/_])(lr|learning_rate)$/i]];
 
 /** Which metrics are drawn: the main ones of the runs, then what people look at, then any. Pure. */
 export function pickMetrics(rows, offered, most = MOST_CHARTS) {
   const main = rows.map((row) => row.main?.metric).filter(Boolean);
-  const liked = FAVOURITES.map((form) => offered.find((name) => form.test(name))).filter(Boolean);
+  const liked = FAVOURITES.map((forms) => forms.map((form) => offered.find((name) => form.test(name))).find(Boolean)).filter(Boolean);
   return [...new Set([...main, ...liked, ...offered])].slice(0, most);
 }
 
@@ -76,7 +76,7 @@ export class Curves {
       const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: row.name});
       const eye = h("button.btn.bare.eye", {type: "button", "aria-label": label, title: label, "aria-pressed": String(off), onclick: () => this.toggle(row.key)}, icon(off ? "eyeoff" : "eye"));
       const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: row.name}), title: t("runs.untick", {name: row.name}), onclick: () => tick(row.key, false)}, icon("x"));
-      return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off), h("a.nm.cut", {href: runHref(row.key), title: `${row.name}\n${row.id}`}, middle(row.name)), h("span.grow"),
+      return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off), h("a.nm.cut", {href: runHref(row.key), "aria-label": row.name, title: `${row.name}\n${row.id}`}, middle(row.name, 12)), h("span.grow"),
         this.preview ? null : [eye, drop]);
     }));
   }

@@ -5,6 +5,7 @@ import {stroke} from "./store.js";
 import {bones} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
+const TICK = 28;                 // px of the column of tick boxes
 const ROW = 26;                  // px, --row in style.css
 const OVERSCAN = 10;             // rows drawn beyond both edges, so that a fast wheel shows no gap
 const HEAD = 36;                 // px, the sticky head covers this much of the scroller
@@ -27,12 +28,9 @@ export class Table {
   }
 
   build() {
-    this.columnGroup = h("colgroup");
-    this.head = h("thead");
-    this.above = h("tbody", {"aria-hidden": "true"}, h("tr.gap", {}, h("td")));
-    this.body = h("tbody");
-    this.below = h("tbody", {"aria-hidden": "true"}, h("tr.gap", {}, h("td")));
-    this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"}, this.columnGroup, this.head, this.above, this.body, this.below);
+    this.head = h("thead", {role: "rowgroup"});
+    this.body = h("tbody", {role: "rowgroup"});
+    this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"}, this.head, this.body);
     this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.paint()}, this.table);
     this.body.addEventListener("click", (event) => this.clicked(event));
     this.watch = new ResizeObserver(() => this.paint());
@@ -42,12 +40,12 @@ export class Table {
   /** columns as columns.js makes them; sort: "-started" and the like. */
   setColumns(columns, sort) {
     this.columns = columns;
-    this.flexible = columns.find((column) => column.id === "name");
-    const wide = columns.reduce((sum, column) => sum + column.width, 28);
+    const wide = columns.reduce((sum, column) => sum + column.width, TICK);
+    const tracks = columns.map((column) => (column.id === "name" ? `minmax(${column.width}px, 1fr)` : `${column.width}px`));
     this.table.style.minWidth = `${wide}px`;
-    const col = (width) => { const node = h("col"); node.style.width = width; return node; };
-    fill(this.columnGroup, col("28px"), columns.map((column) => col(column === this.flexible ? "auto" : `${column.width}px`)));
-    fill(this.head, h("tr", {}, this.headTick(), columns.map((column, i) => this.headCell(column, columns[i - 1], sort))));
+    this.table.style.setProperty("--cols", [`${TICK}px`, ...tracks].join(" "));
+    this.table.classList.toggle("wide", wide > this.node.clientWidth);
+    fill(this.head, h("tr", {role: "row"}, this.headTick(), columns.map((column, i) => this.headCell(column, columns[i - 1], sort))));
     this.spare = [];
     this.drawn.clear();
     fill(this.body);
@@ -56,7 +54,7 @@ export class Table {
 
   headTick() {
     this.all = h("input.tick", {type: "checkbox", "aria-label": t("runs.tickAll"), title: t("runs.tickAll"), onchange: () => this.hooks.allTicked(this.all.checked)});
-    return h("th.tk", {scope: "col"}, this.all);
+    return h("th.tk", {scope: "col", role: "columnheader"}, this.all);
   }
 
   headCell(column, before, sort) {
@@ -64,7 +62,7 @@ export class Table {
     const down = on && sort.startsWith("-");
     const edge = edged(column, before);
     const label = [column.small ? h("small.cut", {}, column.small) : null, h("span.hn.cut", {}, on ? icon(down ? "down" : "up") : null, column.title)];
-    return h("th", {scope: "col", class: [column.numeric ? "num" : "", edge ? "b" : "", `c-${kind(column.id)}`].join(" "), title: [column.small, column.title].filter(Boolean).join("/") || null,
+    return h("th", {scope: "col", role: "columnheader", class: [column.numeric ? "num" : "", edge ? "b" : "", `c-${kind(column.id)}`].join(" "), title: [column.small, column.title].filter(Boolean).join("/") || null,
       "aria-sort": on ? (down ? "descending" : "ascending") : null},
       column.sort ? h("button.hb", {type: "button", onclick: () => this.hooks.sort(column.sort)}, label) : label, this.handle(column));
   }
@@ -110,32 +108,31 @@ export class Table {
       if (line < first || line > last) {
         this.drawn.delete(line);
         this.spare.push(tr);
+        tr.remove();
       }
     }
     let at = this.body.firstChild;
     for (let line = first; line <= last; line += 1) {
       const tr = this.drawn.get(line) || this.take(line);
+      this.paintLine(tr, line);
       if (tr === at) {
         at = at.nextSibling;
       } else {
         this.body.insertBefore(tr, at);
       }
-      this.paintLine(tr, line);
     }
-    while (at) {
-      const next = at.nextSibling;
-      at.remove();
-      at = next;
-    }
-    this.above.firstChild.style.height = `${first * ROW}px`;
-    this.below.firstChild.style.height = `${Math.max(0, this.lines.count - 1 - last) * ROW}px`;
+    this.body.style.height = `${this.lines.count * ROW}px`;
     this.table.setAttribute("aria-rowcount", this.lines.count + 1);
     this.hooks.seen(first, last);
   }
 
+  /** A row element for a line: one that is no longer in sight, else a new one. Rows stand by transform, so none moves another. */
   take(line) {
     const tr = this.spare.pop() || this.makeRow();
     this.drawn.set(line, tr);
+    tr.style.transform = `translateY(${line * ROW}px)`;
+    tr.id = `line-${line}`;
+    tr.setAttribute("aria-rowindex", line + 2);
     return tr;
   }
 
@@ -148,8 +145,6 @@ export class Table {
 
   paintLine(tr, line) {
     const at = this.lines.at(line);
-    tr.id = `line-${line}`;
-    tr.setAttribute("aria-rowindex", line + 2);
     tr.classList.toggle("cur", line === this.cursor);
     if (at.group) {
       this.paintGroup(tr, at.group);
@@ -172,6 +167,11 @@ export class Table {
 
   paintRow(tr, row) {
     const ticked = this.hooks.ticked(row.key);
+    const slot = ticked ? this.hooks.colour(row.key) : -1;
+    if (tr.row === row && tr.slot === slot && tr.key === row.key) {
+      return;
+    }
+    Object.assign(tr, {row, slot});
     if (tr.key !== row.key) {
       if (tr.key === null) {
         tr.parts.forEach((cell) => fill(cell));
@@ -183,7 +183,7 @@ export class Table {
     tr.classList.toggle("on", ticked);
     tr.setAttribute("aria-selected", String(ticked));
     tr.box.checked = ticked;
-    tr.box.className = ticked ? `tick k${stroke(this.hooks.colour(row.key)).colour}` : "tick";
+    tr.box.className = ticked ? `tick k${stroke(slot).colour}` : "tick";
     this.columns.forEach((column, i) => column.paint(tr.parts[i], row));
   }
 
@@ -192,9 +192,10 @@ export class Table {
     if (tr.group !== sign) {
       tr.group = sign;
       tr.key = undefined;
+      tr.row = null;
       delete tr.dataset.key;
       tr.className = "grp";
-      fill(tr, h("td", {colSpan: this.columns.length + 1}, h("button.gb", {type: "button", "aria-expanded": String(!group.folded), onclick: () => this.hooks.fold(group.value)},
+      fill(tr, h("td", {role: "gridcell"}, h("button.gb", {type: "button", "aria-expanded": String(!group.folded), onclick: () => this.hooks.fold(group.value)},
         icon(group.folded ? "rt" : "dn"), h("b.cut", {}, this.hooks.group(group)), h("span.m3", {}, fmt.int(group.count)))));
     }
   }

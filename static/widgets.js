@@ -4,6 +4,7 @@ import {h, icon} from "./dom.js";
 import {fmt, known, t} from "./words.js";
 
 const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
+const TAIL = 8;                  // characters of a name that stay at its end
 const EDGE = 8;                  // px kept free at the window's edges
 
 /** Put a fixed element below (or, without room, above) its anchor, inside the window. */
@@ -209,12 +210,25 @@ export function bones(count, widths = ["62%", "78%", "46%", "70%"]) {
   });
 }
 
-/** Cut a long plain name in its middle: sweeps differ at the end. Other scripts are cut at their end by CSS. */
-export function middle(name, tail = 8) {
-  const plain = /^[\x20-\x7e]*$/.test(name);
-  if (!plain || name.length < 2 * tail) {
-    return h("bdi.cut", {dir: "auto", translate: "no"}, name);
-  }
-  return h("bdi.midcut", {translate: "no"}, h("span.cut", {}, name.slice(0, -tail)), h("span", {}, name.slice(-tail)));
+let pen = null;                  // measures text without asking the document for a layout
+
+function widthOf(words, size) {
+  pen ??= document.createElement("canvas").getContext("2d");
+  pen.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+  return pen.measureText(words).width;
 }
 
+/**
+ * A name that is cut in its middle where it has no room: sweeps differ at the end. The text stays whole for search, copy and readers;
+ * style.css lays its tail over the cut. size: px of the font. Other scripts than Latin are cut at their end.
+ */
+export function middle(name, size = 13) {
+  const tail = name.slice(-TAIL);
+  if (!/^[\x20-\x7e]*$/.test(name) || name.length < 2 * TAIL) {
+    return h("bdi.cut.name", {dir: "auto", translate: "no"}, name);
+  }
+  const node = h("bdi.midcut.name", {translate: "no", data: {tail: `…${tail}`}}, name);
+  node.style.setProperty("--w", `${Math.floor(widthOf(name, size)) - 1}px`);
+  node.style.setProperty("--tail", `${Math.ceil(widthOf(`…${tail}`, size)) + 1}px`);
+  return node;
+}

@@ -116,6 +116,9 @@ export const fmt = {
     if (value == null) {
       return value === null ? "null" : "–";
     }
+    if (typeof value === "number" && value !== 0 && Math.abs(value) < 1e-4) {
+      return value.toExponential();
+    }
     return typeof value === "object" ? JSON.stringify(value) : String(value);
   },
 

@@ -107,6 +107,7 @@ def test_cursor_opens_a_run_and_question_mark_lists_the_keys(serve, open_page, t
     page.keyboard.press("?")
     expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Keys")).to_have_count(0)
     for key in ("j", "j", "k", "j", "Enter"):
         page.keyboard.press(key)
     expect(page).to_have_url(re.compile("/runs/local:vision/resnet18/"))

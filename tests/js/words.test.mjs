@@ -58,7 +58,7 @@ test("values keep what a reader needs", () => {
   for (const [value, words] of expected) {
     assert.equal(fmt.value(value), words);
   }
-  assert.equal(fmt.given(1e-5), "0.00001");
+  assert.equal(fmt.given(1e-5), "1e-5");
   assert.equal(fmt.given({a: [1]}), '{"a":[1]}');
 });
 
