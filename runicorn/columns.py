@@ -10,7 +10,9 @@ import os
 import sys
 from array import array
 from collections import deque
+from contextlib import suppress
 from hashlib import sha256
+from threading import get_ident
 
 from runicorn.events import Parser, event_row
 
@@ -161,7 +163,7 @@ def _merged(parts, names):
 
 
 class File:
-    """One growing file of events or samples. `table` holds what is parsed, `behind` how many bytes are not yet."""
+    """One growing file of events or samples. `table` holds what is parsed, `behind` how many bytes could be parsed now."""
 
     def __init__(self, path, cache=None, row=event_row):
         """path: str; cache: folder for the column cache (str) or None; row: events.event_row or sample_row."""
@@ -171,7 +173,7 @@ class File:
 
     def _begin(self):
         self.table, self.parser = Table(), Parser(self.row)
-        self.position = self.behind = self._saved = 0
+        self.position = self.behind = self._saved = self._torn = 0
         self._identity, self._guard = None, b""
 
     @property
@@ -192,7 +194,7 @@ class File:
         elif identity != self._identity or found.st_size < self.position:
             self._begin()
             self._identity = identity
-        self.behind = found.st_size - self.position
+        self.behind = found.st_size - self.position if found.st_size != self._torn else 0
         return self.behind > 0
 
     def step(self):
@@ -209,6 +211,7 @@ class File:
                 end = end and len(block) + end
                 block += more
         if not end and not self._whole(block):
+            self.behind, self._torn = 0, self.position + len(block)     # half a line: nothing to do until the file grows
             return False
         self._take(block[:end] if end else block)
         return self.behind > 0
@@ -321,7 +324,8 @@ def trim(folder, limit):
     for _, size, path in sorted(found):
         if used <= limit:
             return
-        os.unlink(path)
+        with suppress(FileNotFoundError):       # another viewer trims too
+            os.unlink(path)
         used -= size
 
 
@@ -353,7 +357,7 @@ def _read_group(file, shape):
 def _write(path, head, arrays):
     """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not exist twice."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{os.getpid()}.tmp"
+    beside = f"{path}.{os.getpid()}-{get_ident()}.tmp"
     try:
         with open(beside, "wb") as file:
             file.write(MAGIC + json.dumps(head).encode() + b"\n")

@@ -22,6 +22,7 @@ WORTH = 8                   # lines of one shape in a block; fewer are as quick 
 SHAPES = 256                # templates remembered; a file with more shapes than that is read as JSON
 OLD_EXTRAS = ("global_step", "time", "stage")           # what Runicorn 0.4 to 0.7 put beside the metrics
 PLAIN = {int, float}
+STEP_LIMIT = 1 << 62        # an integer step beyond it is read as a float64
 
 
 class Part(NamedTuple):
@@ -94,8 +95,11 @@ class Template:
         try:
             flat = json.loads(b"[" + body.translate(COMMAS) + b"]")
             width = len(between) + 1
-            return flat[self.ts::width], flat[self.step::width], [array("d", flat[place::width]) for place in self.places]
-        except (ValueError, OverflowError):         # 1.2.3, or an integer beyond float64: the JSON way knows what to do
+            ts, steps = flat[self.ts::width], flat[self.step::width]
+            if not (math.isfinite(sum(ts)) and math.isfinite(sum(steps))):
+                return None
+            return ts, steps, [array("d", flat[place::width]) for place in self.places]
+        except (ValueError, OverflowError):         # 1.2.3, or a number beyond float64: the JSON way knows what to do
             return None
 
 
@@ -210,7 +214,7 @@ class Parser:
         """Fill in a missing or impossible time or step; leave only numbers in `data`."""
         ts = number(ts)
         self._ts = ts if ts is not None and math.isfinite(ts) else self._ts
-        if type(step) is not int:
+        if type(step) is not int or not -STEP_LIMIT < step < STEP_LIMIT:
             step = number(step)
             step = line_number if step is None or not math.isfinite(step) else int(step) if step == int(step) else step
         if not set(map(type, data.values())) <= PLAIN:

@@ -6,6 +6,7 @@ What a later attempt logged again is left out; a row is what one call of `log` w
 import io
 import math
 import zipfile
+from itertools import chain
 
 from runicorn import report, tfevents
 from runicorn.errors import UsageError
@@ -21,10 +22,12 @@ def stream(reader, key, format, long=False):
         raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
     run, series = reader.run(key), reader.series(key)
     if format == "csv":
-        return csv(series, long)
-    if format == "html":
-        return html([(run, series)])
-    return _zipped(f"{run['id']}/{tensorboard_name(run)}", tensorboard(series, run))
+        pieces = csv(series, long)
+    elif format == "html":
+        pieces = html([(run, series)])
+    else:
+        pieces = _zipped(f"{run['id']}/{tensorboard_name(run)}", tensorboard(series, run))
+    return chain([next(pieces)], pieces)        # what can't be exported is told here, not in the middle of a download
 
 
 def html(runs):

@@ -90,9 +90,9 @@ class Series:
 
     @property
     def behind(self):
-        """Bytes of events not parsed yet (int); a torn last line counts."""
+        """Bytes that could be parsed now and are not yet (int); half a line at the end does not count."""
         with self._lock:
-            return sum(file.behind for (stem, _, _), file in self._files.items() if stem == "events")
+            return sum(file.behind for file in self._files.values())
 
     @property
     def skipped(self):
@@ -234,8 +234,10 @@ class Series:
         {"x", "last", "min", "max"} of points that a later attempt logged again.
         Raises UsageError for an x, a number of buckets or a smoothing that can't be.
         """
-        if buckets < 1 or not 0 <= smooth < 1 or x not in ("step", "relative", "wall") and not x.startswith("metric:"):
-            raise UsageError(f"x={x}, buckets={buckets}, smooth={smooth}: x is step, relative, wall or metric:NAME; smooth is below 1")
+        if x not in ("step", "relative", "wall") and not x.startswith("metric:"):
+            raise UsageError(f"x can't be {x!r}; it is step, relative, wall or metric:NAME")
+        if buckets < 1 or not 0 <= smooth < 1 or lo != lo or hi != hi:
+            raise UsageError(f"a picture from {lo} to {hi} in {buckets} buckets, smoothed by {smooth}, can't be; smoothing is below 1")
         with self._lock:
             found, superseded = self._curve(metric, rank, x)
             if found is None:

@@ -130,7 +130,7 @@ def test_torn_nul_and_broken_lines_are_skipped_and_counted(tmp_path):
     file = parsed(path)
     assert [step for _, step, _ in held(file.table)["loss"]] == list(range(40))
     assert file.skipped == 4                        # the torn, the NULs, the list, the bytes that are no UTF-8
-    assert file.behind == 25                        # half a line: it may still grow
+    assert file.position == path.stat().st_size - 25 and not file.look()       # half a line: nothing to do until it grows
     with open(path, "ab") as out:
         out.write(last[25:])
     file.look()
@@ -158,6 +158,16 @@ def test_lines_without_time_or_step_and_other_types(tmp_path):
     file = parsed(path)
     assert held(file.table)["a"] == [(5.0, 0.0, 1.0), (5.0, 1.0, 2.0), (5.0, 7.5, 3.0), (8.0, 1.0, 4.0)]
     assert [other["type"] for other in file.table.others] == ["image", "from the future"] and file.skipped == 0
+
+
+def test_numbers_beyond_float64(tmp_path):
+    path = tmp_path / "events.jsonl"
+    rows = [b'{"ts":1e999,"step":1,"data":{"a":1}}\n', b'{"ts":5,"step":1e999,"data":{"a":1e999}}\n',
+            b'{"ts":6,"step":1%s,"data":{"a":-1%s}}\n' % (b"0" * 400, b"0" * 400),
+            b'{"ts":7,"step":9007199254740993,"data":{"a":-1e999}}\n']
+    path.write_bytes(b"".join(row * 10 for row in rows))
+    assert [held(parsed(path).table)["a"][place] for place in (0, 10, 20, 30)] == [
+        (0.0, 1, 1.0), (5.0, 10, math.inf), (6.0, 20, -math.inf), (7.0, 9007199254740993, -math.inf)]
 
 
 def test_the_older_shape(tmp_path):

@@ -75,7 +75,7 @@ def test_every_x(tmp_path):
     assert series.picture("loss", x="metric:absent")["x"] == []
     assert series.picture("loss", lo=30, hi=50)["last"] == [3.0, 4.0, 5.0]
     assert series.picture("loss", x="relative", lo=3, hi=5)["last"] == [3.0, 4.0, 5.0]
-    for wrong in ({"x": "metric"}, {"x": "time"}, {"buckets": 0}, {"smooth": 1.0}, {"smooth": -0.1}):
+    for wrong in ({"lo": math.nan}, {"x": "metric"}, {"x": "time"}, {"buckets": 0}, {"smooth": 1.0}, {"smooth": -0.1}):
         with pytest.raises(UsageError):
             series.picture("loss", **wrong)
 
@@ -168,7 +168,10 @@ def test_growth_is_seen_and_nothing_new_is_told(tmp_path):
     assert series.refresh() and not series.refresh()
     with open(tmp_path / "events.jsonl", "a") as file:
         file.write('{"ts":1,"st')
-    assert not series.refresh() and series.behind == 11                         # half a line is no news
+    assert not series.refresh() and series.behind == 0                          # half a line is no news and nothing to do
+    with open(tmp_path / "events.jsonl", "a") as file:
+        file.write('ep":2,"data":{"loss":2}}\n')
+    assert series.refresh() and series.metrics()["loss"]["points"] == 2
     shutil.rmtree(tmp_path)
     assert series.refresh() and series.metrics() == {}
 
