@@ -46,7 +46,7 @@ def bundle(root, there, here, output):
     """
     if os.path.exists(output):
         raise UsageError(f"{output} is there already; choose another name with -o")
-    fetches = plan.diff(here or manifest.Manifest({}, {}), there)
+    fetches = changed(here or manifest.Manifest({}, {}), there)
     beside = f"{output}.{os.getpid()}.tmp"
     report = {"files": 0, "bytes": 0, "runs": len({fetch.path for fetch in fetches})}
     try:
@@ -61,6 +61,20 @@ def bundle(root, there, here, output):
         with contextlib.suppress(FileNotFoundError):        # there only when something went wrong
             os.unlink(beside)
     return report
+
+
+def changed(here, there):
+    """Return what brings one Manifest to another: list of plan.Fetch, small JSON first, then the newest runs."""
+    fetches = []
+    for path in there.paths():
+        new = there.entry(path)["files"]
+        old = here.entry(path)["files"] if path in here else {}
+        for fetch in plan.diff(path, old, new):
+            file = new[fetch.name]
+            if file["size"] < old.get(fetch.name, file)["size"]:        # a log that shrank was replaced
+                fetch = plan.Fetch(path, fetch.name, 0, file["size"], file["mtime"], file["tail"], True)
+            fetches.append(fetch)
+    return sorted(fetches, key=plan.order, reverse=True)
 
 
 def _pack(archive, root, fetch, report):
