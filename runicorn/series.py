@@ -60,15 +60,15 @@ class Series:
         return changed
 
     def _find(self):
-        try:
-            names = os.listdir(self.folder)
-        except OSError:                 # not here yet, or taken away: as if empty
-            names = []
         found = {}
-        for name in names:
-            own = layout.parse_own(name)
-            if own and own[0] != "logs":
-                found[own[0], own[2], own[1]] = os.path.join(self.folder, name)
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    own = layout.parse_own(entry.name)
+                    if own and own[0] != "logs" and entry.is_file(follow_symlinks=False):      # a link may point at anybody's file
+                        found[own[0], own[2], own[1]] = entry.path
+        except OSError:                 # not here yet, or taken away: as if empty
+            found.clear()
         with self._lock:
             gone, new = self._files.keys() - found.keys(), sorted(found.keys() - self._files.keys())
             for key in gone:

@@ -230,6 +230,14 @@ def test_memory_is_told_and_copies_are_bounded(tmp_path):
     assert 1000 * (8 * 8 + 20) <= alone < series.nbytes <= 2 * alone + 8 * 1000 * 16
 
 
+def test_links_and_pipes_are_not_read(tmp_path):
+    write(tmp_path, "secret.jsonl", *losses(1))
+    os.symlink(tmp_path / "secret.jsonl", tmp_path / "events.jsonl")
+    os.mkfifo(tmp_path / "events.2.jsonl")
+    os.mkdir(tmp_path / "events.3.jsonl")
+    assert opened(tmp_path).metrics() == {}
+
+
 # -- small answers ----------------------------------------------------------------------------------------------------
 
 def test_spark(tmp_path):
