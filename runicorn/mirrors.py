@@ -401,7 +401,12 @@ class Trial:
 
     def _run(self):
         from runicorn import doctor
-        self._result = doctor.examine(self._connection, self._say, self._ask, self._held, self._home)
+        try:
+            self._result = doctor.examine(self._connection, self._say, self._ask, self._held, self._home)
+        except Exception as error:      # a bug of ours must end the test on the page, too, and show there
+            text = f"the test itself failed: {type(error).__name__}: {error}"
+            self._say({"name": "login", "ok": False, "text": text, "advice": "please report this", "ms": None})
+            self._result = {"ok": False, "offer": [], "browse": False}
         self._bell.ring(self.topic)
 
     def _ask(self, question):

@@ -4,7 +4,7 @@ import base64
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sshd import make_key
 
@@ -122,6 +122,7 @@ def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
     assert hostkeys.authorities(lines, "gpu") == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.binary(max_size=300))
 def test_no_line_and_no_certificate_breaks_the_reader(text, blob):
     made = hostkeys.parse(text) or hostkeys.parse(f"{text.replace(' ', '')} ssh-ed25519 AAAA")

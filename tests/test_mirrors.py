@@ -403,6 +403,18 @@ def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors,
     until(bell, lambda: (done / "model.pt").exists(), bool)
 
 
+def test_mirrors_are_kept_below_their_size(home, bell, sshd, root):
+    mirrors = Mirrors(home, bell, cache_size=15_000)
+    saved(mirrors, sshd)
+    synced(mirrors, bell)
+    until(bell, lambda: mirrors.row("test"), lambda row: row["owner"])
+    mirrors._trim()
+    runs = home / "cache" / "test" / "vision" / "resnet" / "runs"
+    assert not (runs / "20250123_180000_abc123" / "model.pt").exists() and (runs / "20250123_190000_abc124" / "model.pt").exists()
+    assert mirrors.cache_info()["limit"] == 15_000 and "made room" in (home / "logs" / "sync.log").read_text()
+    mirrors.stop()
+
+
 def test_removing_keeps_the_mirror_unless_asked(mirrors, bell, sshd, root, home):
     saved(mirrors, sshd)
     synced(mirrors, bell)

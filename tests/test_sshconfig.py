@@ -1,8 +1,12 @@
 """~/.ssh/config as ssh itself reads it: our answers are compared with `ssh -G`."""
 
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runicorn import sshconfig
 from runicorn.errors import UsageError
@@ -106,6 +110,20 @@ def test_a_circle_of_includes_and_a_lone_quote_are_told(folder):
     (folder / "config").write_text('Host "x\n')
     with pytest.raises(UsageError, match="config:1"):
         look("x", folder)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=st.sampled_from('HostMachuser=*?!"# \n\t%\\gpux,'), max_size=200))
+def test_no_config_breaks_the_reader(text):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config"
+        path.write_text(text)
+        try:
+            found, names = sshconfig.lookup("gpu", paths=[path], folder=folder, commands=False), sshconfig.hosts([path], folder)
+        except UsageError as error:
+            assert "config" in str(error)
+        else:
+            assert isinstance(found["hostname"], str) and isinstance(found["port"], int) and "*" not in "".join(names)
 
 
 def test_names_offered_to_the_form(folder):
