@@ -101,8 +101,13 @@ def attempts(status, entry):
     told = {item.get("n", place): item for place, item in enumerate(said, 1) if isinstance(item, dict)}
     events = {layout.parse_own(name)[1]: name for name in glance.events_of(entry.sizes())}
     numbers = sorted({n for n in told if isinstance(n, int)} | set(events) | {1})
-    return [{"n": n, "started_at": layout.number(told.get(n, {}).get("started_at", status.get("started_at") if n == 1 else None)),
-             "from_step": told.get(n, {}).get("from_step", glance.first_step(entry.folder, events[n]) if n in events else None)} for n in numbers]
+    return [_attempt(n, told.get(n, {}), status, entry.folder, events.get(n)) for n in numbers]
+
+
+def _attempt(n, told, status, folder, name):
+    started = told.get("started_at", status.get("started_at") if n == 1 else None)
+    first = told.get("from_step", glance.first_step(folder, name) if name else None)
+    return {"n": n, "started_at": layout.number(started), "from_step": first}
 
 
 def progress(entry, series, end):

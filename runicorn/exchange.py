@@ -87,7 +87,8 @@ class Ask:
 def _deeper(value, limit):
     level = [value]
     for _ in range(limit):
-        level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer) if isinstance(item, (dict, list))]
+        inner = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [item for item in inner if isinstance(item, (dict, list))]
         if not level:
             return False
     return True

@@ -95,7 +95,9 @@ def opened(folder, name):
 
 def _descend(folder, parts):
     """Open the file step by step, each relative to the last folder's descriptor, so that no link can be slipped in between."""
-    flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDONLY
+    for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):         # not every system has each
+        flags |= getattr(os, name, 0)
     if os.open not in os.supports_dir_fd:
         path = layout.local_path(folder, "/".join(parts))       # Windows: refuses links by looking at each part
         return os.open(path, flags)

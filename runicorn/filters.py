@@ -111,9 +111,14 @@ def _checked(term):
             if "*" not in value and value.lower() not in STATES:
                 raise FilterError(f"there is no state {value!r}; there are {', '.join(STATES)}", term.at)
     if term.operator in COMPARE and _amount(term) is None:
-        wanted = "a time such as 2025-01-31" if term.field in TIMES else "a span such as 30m, 2h or 7d" if term.field in SPANS else "a number"
-        raise FilterError(f"{term.field}{term.operator} needs {wanted}, not {term.values[0]!r}", term.at)
+        raise FilterError(f"{term.field}{term.operator} needs {_wanted(term.field)}, not {term.values[0]!r}", term.at)
     return term
+
+
+def _wanted(field):
+    if field in TIMES:
+        return "a time such as 2025-01-31"
+    return "a span such as 30m, 2h or 7d" if field in SPANS else "a number"
 
 
 def _amount(term):
@@ -134,7 +139,8 @@ def _time(text):
     found = DATE.match(text)
     if not found:
         return None
-    from datetime import datetime       # here: most filters name no time
+    from datetime import datetime  # here: most filters name no time
+
     try:
         return datetime(*(int(part or default) for part, default in zip(found.groups(), (0, 1, 1, 0, 0, 0)))).timestamp()
     except (ValueError, OverflowError):

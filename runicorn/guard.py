@@ -64,7 +64,7 @@ class Guard:
 
     def _has_token(self, environ, cookie):
         query = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[-1]
-        return any([self._is_token(given) for given in (environ.get("HTTP_X_RUNICORN_TOKEN"), cookie, query)])
+        return any(self._is_token(given) for given in (environ.get("HTTP_X_RUNICORN_TOKEN"), cookie, query))
 
     def _is_token(self, given):
         return bool(given) and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token.encode())
@@ -129,8 +129,9 @@ def by_diag(peer, here):
     """
     family = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
     ends = [socket.inet_pton(family, end[0]).ljust(16, b"\0") for end in (peer, here)]
-    wanted = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + struct.pack("!HH", peer[1], here[1]) + b"".join(ends) + struct.pack(
-        "=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)      # inet_diag_req_v2: any state, any interface, no cookie
+    ports, nobody = struct.pack("!HH", peer[1], here[1]), struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+    # inet_diag_req_v2: in any state, on any interface, without a cookie
+    wanted = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + ports + b"".join(ends) + nobody
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as asked:
         asked.settimeout(1.0)
         asked.send(struct.pack("=IHHII", 16 + len(wanted), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + wanted)

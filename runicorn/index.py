@@ -40,7 +40,8 @@ def record_of(path, entry, line=None):
     record.name = _text(meta.get("name")) or layout.unslug(name)
     record.id = run_id
     record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
-    record.tags = tuple(_intern(tag) for tag in meta.get("tags") or () if isinstance(tag, str)) if isinstance(meta.get("tags"), list) else ()
+    tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()
+    record.tags = tuple(_intern(tag) for tag in tags if isinstance(tag, str))
     record.note = _text(meta.get("notes")) or ""
     record.created = layout.number(meta.get("created_at")) or _id_time(run_id)
     record.status = status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
@@ -359,7 +360,8 @@ class Mirror(Source):
         line, runs = live.get("line"), live.get("runs")
         line = line if isinstance(line, dict) else {}
         self.live = runs if isinstance(runs, dict) else {}
-        self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen")) for path, run in self.live.items() if isinstance(run, dict)}
+        self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen"))
+                      for path, run in self.live.items() if isinstance(run, dict)}
         self.gone = frozenset(path for path in live.get("gone") or () if isinstance(path, str))
         self.up, self.looked = bool(line.get("up")), line.get("looked")
         if not self.up:

@@ -13,7 +13,8 @@ MOST = 10_000               # rows in one answer
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
 ALIVE = ("running", "stalled", "checking")
 FIRST = operator.itemgetter(0)
-PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id", "note")
+PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
+         "note")            # what one can sort by besides config.X and summary.X
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
 
 
@@ -146,8 +147,8 @@ class View:
     def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):
         """Return the answer of GET /api/runs without its news (dict). limit None: all. Raises FilterError, UsageError."""
         chosen = self.sorted(self.chosen(text, hidden, **sides), sort or "-started")
-        answer = {"total": len(self.runs), "matched": len(chosen), "running": sum(run.state() in ALIVE for run in chosen if not run.record.ended),
-                  "offset": offset}
+        answer = {"total": len(self.runs), "matched": len(chosen), "offset": offset,
+                  "running": sum(run.state() in ALIVE for run in chosen if not run.record.ended)}
         if group:
             chosen, answer["groups"] = self._grouped(chosen, group)
         deadline = time.monotonic() + SPARK_SECONDS
@@ -183,7 +184,9 @@ class View:
                 connections.setdefault(source.slug, {"slug": source.slug, "name": source.name, "count": 0})["count"] += 1
             for tag in self.tags(run):
                 tags[tag] = tags.get(tag, 0) + 1
-        return {"projects": [{**held, "names": sorted(held["names"].values(), key=_by_slug)} for held in sorted(projects.values(), key=_by_slug)],
+        for held in projects.values():
+            held["names"] = sorted(held["names"].values(), key=_by_slug)
+        return {"projects": sorted(projects.values(), key=_by_slug),
                 "connections": sorted(connections.values(), key=_by_slug),
                 "tags": [{"tag": tag, "count": count} for tag, count in sorted(tags.items(), key=lambda item: (-item[1], item[0]))]}
 

@@ -179,8 +179,8 @@ class Reader:
         if not found:
             raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
         if len(found) > 1:
-            raise AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {', '.join(found[:3])}{' …' if found[3:] else ''}; give more of the key",
-                                 found[:CANDIDATES])
+            some = ", ".join(found[:3]) + (" …" if found[3:] else "")
+            raise AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {some}; give more of the key", found[:CANDIDATES])
         return found[0]
 
     def entry(self, tail):
@@ -199,7 +199,8 @@ class Reader:
         rules = preferences.get("best_rule") or {}
         runs = tuple(self._by_key.values())
         return View(runs, self._fact("names", lambda: names_of(runs)), self.overlay.all() if self.overlay else {},
-                    preferences.get("main_metric") or {}, lambda metric: rules.get(metric) if rules.get(metric) in ("min", "max") else best_rule(metric))
+                    preferences.get("main_metric") or {},
+                    lambda metric: rules[metric] if rules.get(metric) in ("min", "max") else best_rule(metric))
 
     def _fact(self, what, count):
         found = self._facts.get(what)
@@ -234,12 +235,12 @@ class Reader:
         self._merge()
         entry = self.entry(key)
         small, series = self.small(entry.key), self.series(entry.key)
-        view, metrics = self.view(), series.metrics()
-        end = entry.end()
-        return {**view.row(entry, spark=True, deadline=float("inf")), "meta": small[layout.META], "config": small[layout.META].get("config") or {},
-                "summary": small[layout.SUMMARY], "status": small[layout.STATUS], "attempts": attempts(small[layout.STATUS], entry),
-                "metrics": [_metric(name, facts, view.rule(name)) for name, facts in metrics.items()],
-                "progress": progress(entry, series, end), "ranks": list(series.ranks), "files_here": entry.here(),
+        meta, status, summary = (small[name] for name in layout.SMALL)
+        view = self.view()
+        return {**view.row(entry, spark=True, deadline=float("inf")), "meta": meta, "config": meta.get("config") or {}, "summary": summary,
+                "status": status, "attempts": attempts(status, entry),
+                "metrics": [_metric(name, facts, view.rule(name)) for name, facts in series.metrics().items()],
+                "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
                 "behind": series.behind, "verified": None}
 

@@ -1,4 +1,4 @@
-"""The HTTP API but for connections and settings: runs, curves, logs, system, files, news. Plain functions of (site, ask); each names itself in ROUTES."""
+"""The HTTP API but for connections and settings: runs, curves, logs, system, files, news. Plain functions of (site, ask)."""
 
 import json
 import os
@@ -58,7 +58,8 @@ def news(site, ask):
 
 # -- runs ---------------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&project=&name=&connection=&tag=&hidden=1&spark=1&group=")
+@route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&spark=1&group=tag&hidden=1"
+       "&project=&name=&connection=&tag=")
 def runs(site, ask):
     site.reader.ready.wait(FIRST_SECONDS)
     mark, view = site.bell.now(), site.reader.view()
@@ -117,7 +118,8 @@ def drop_run(site, ask, key):
 
 # -- curves -------------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/series", "curves: ?run=KEY&metric=NAME (both may repeat) &x=step|relative|wall|metric:NAME&from=&to=&buckets=600&smooth=0&rank=0")
+@route("GET", "/api/series", "curves: ?run=KEY&metric=NAME (both may repeat) &x=step|relative|wall|metric:NAME&from=&to=&buckets=600"
+       "&smooth=0&rank=0")
 def series(site, ask):
     mark = site.bell.now()
     keys, metrics = ask.all("run", "runs"), ask.all("metric", "metrics")
@@ -147,20 +149,27 @@ def system(site, ask):
 
 # -- logs ---------------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/logs", "a page of the log: ?run=KEY&from=BYTE or &before=BYTE or neither (the end); &limit=65536&rank=0&attempt=2&file=logs.txt")
+@route("GET", "/api/logs", "a page of the log: ?run=KEY&from=BYTE or &before=BYTE or neither (the end); &limit=65536&rank=0&attempt=2"
+       "&file=logs.txt")
 def logs(site, ask):
     mark = site.bell.now()
     limit = ask.number("limit", 65536, 1, LOG_LIMIT, whole=True)
     log, entry, own = opened_log(site, ask)
-    page = EMPTY if log is None else log.page(ask.number("from", None, 0, 1 << 60, whole=True), ask.number("before", None, 0, 1 << 60, whole=True), limit)
     far_end = None
-    if log is None and not entry.source.local:
+    if log is not None:
+        page = log.page(byte_of(ask, "from"), byte_of(ask, "before"), limit)
+    else:
         from runicorn import far
-        far_end = far.log_end(site.mirrors, entry, limit)
-    page = far_end or page
+        far_end = None if entry.source.local else far.log_end(site.mirrors, entry, limit)
+        page = far_end or EMPTY
     one = curves(site, entry)
     lines = [{**line, "step": one.step_at(line["ts"]) if line["ts"] is not None else None} for line in page["lines"]]
     return {"news": mark, **page, "lines": lines, "files": own, "approximate": far_end is not None}
+
+
+def byte_of(ask, name):
+    """Return a parameter that is a place in a file (bytes), or None."""
+    return ask.number(name, None, 0, 1 << 60, whole=True)
 
 
 def opened_log(site, ask):
@@ -173,7 +182,10 @@ def opened_log(site, ask):
     rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, whole=True), ask.text("attempt", "all"), ask.text("file")
     if name and (parse_own(name) or [""])[0] != "logs":
         raise UsageError(f"{name[:100]!r} is no log file of a run")
-    chosen = [item["name"] for item in own if (item["name"] == name if name else item["rank"] == rank and attempt in ("all", str(item["attempt"])))]
+    if name:
+        chosen = [item["name"] for item in own if item["name"] == name]
+    else:
+        chosen = [item["name"] for item in own if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
     return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
 
 
@@ -182,9 +194,10 @@ def search(site, ask):
     log, _, _ = opened_log(site, ask)
     if not ask.text("q"):
         raise UsageError("name what to search for: ?q=TEXT")
-    found = () if log is None else log.find(ask.text("q"), ask.flag("regex"), ask.number("from", 0, 0, 1 << 60, whole=True), ask.flag("backwards"),
-                     not ask.flag("case"))
-    return Answer(begun(hits(found, ask.number("limit", 100, 1, 100_000, whole=True))), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
+    start = byte_of(ask, "from")
+    found = log.find(ask.text("q"), ask.flag("regex"), start, ask.flag("backwards"), not ask.flag("case")) if log else ()
+    lines = hits(found, ask.number("limit", 100, 1, 100_000, whole=True))
+    return Answer(begun(lines), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
 
 
 def hits(found, limit):
@@ -241,4 +254,6 @@ def export(site, ask):
                   {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
 
 
-EXPORTS = {"csv": ("csv", "text/csv; charset=utf-8"), "tensorboard": ("tfevents.zip", "application/zip"), "html": ("html", "text/html; charset=utf-8")}
+# format: (ending, media type)
+EXPORTS = {"csv": ("csv", "text/csv; charset=utf-8"), "tensorboard": ("tfevents.zip", "application/zip"),
+           "html": ("html", "text/html; charset=utf-8")}

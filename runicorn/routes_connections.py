@@ -21,14 +21,16 @@ def connections(site, ask):
 @route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
 def save(site, ask):
     given = ask.json()
+    start = bool(given.pop("start", True))
     secrets = {name: given.pop(name, None) for name in SECRETS}
-    return _told(site, site.mirrors.save(given, start=bool(given.pop("start", True)), **secrets))
+    return _told(site, site.mirrors.save(given, start=start, **secrets))
 
 
 @route("POST", "/api/connections/test", "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
 def test(site, ask):
     _online(site)
-    return {"news": site.bell.now(), "test": site.mirrors.test(*_meant(ask))}
+    connection, secrets = _meant(ask.json())
+    return {"news": site.bell.now(), "test": site.mirrors.test(connection, **secrets)}
 
 
 @route("GET", "/api/connections/test/<test>", "how far a test is")
@@ -40,17 +42,16 @@ def test_state(site, ask, test):
 def browse(site, ask):
     _online(site)
     given = ask.json()
-    path, secrets = given.pop("path", None) or "~", {name: given.pop(name, None) for name in SECRETS}
-    return site.mirrors.browse(given, path, **secrets)
+    path = given.pop("path", None) or "~"
+    connection, secrets = _meant(given)
+    return site.mirrors.browse(connection, path, **secrets)
 
 
 @route("POST", "/api/connections/plan", "what the present choice would fetch: {…connection…}; answers {\"files\", \"bytes\"}")
 def plan(site, ask):
     _online(site)
-    given = ask.json()
-    for name in SECRETS:
-        given.pop(name, None)
-    return site.mirrors.plan(given)
+    connection, _ = _meant(ask.json())
+    return site.mirrors.plan(connection)
 
 
 @route("POST", "/api/connections/answer", "answer a server's question: {\"question\", \"answer\"}")
@@ -93,12 +94,10 @@ def _told(site, row):
     return {"news": site.bell.now(), **row}
 
 
-def _meant(ask):
-    """Return (connection, or the name of a saved one; password; passphrase) as a page sends them."""
-    given = ask.json()
-    password, passphrase = (given.pop(name, None) for name in SECRETS)
-    connection = given["name"] if set(given) == {"name"} else given
-    return connection, password, passphrase
+def _meant(given):
+    """Return (connection, or the name of a saved one; {"password", "passphrase"}) of what a page sent."""
+    secrets = {name: given.pop(name, None) for name in SECRETS}
+    return given["name"] if set(given) == {"name"} else given, secrets
 
 
 def _needed(given, name):

@@ -78,14 +78,15 @@ class Pulse:
         rowless = self.looked - self.grew
         if self.rows and rowless > max(NO_ROWS, GAPS * (gap or 0)):
             return Verdict("stalled", "no_rows", f"alive, but no new row for {_span(rowless)}", {"seconds": round(rowless)})
-        return Verdict("running", "beating", "it was seen to change within the last minute" if silent <= ALIVE else
-                       f"last sign of life {_span(silent)} ago", {"seconds": round(silent)})
+        seen = "it was seen to change within the last minute" if silent <= ALIVE else f"last sign of life {_span(silent)} ago"
+        return Verdict("running", "beating", seen, {"seconds": round(silent)})
 
     def _unproven(self):
         looked = self.looked - self.first
         if looked < CHECKING:
             return Verdict("checking", "first_look", "waiting for a sign of life", {"seconds": round(looked), "limit": round(CHECKING)})
-        return Verdict("lost", "never_seen", f"status says running, but no sign of life in {_span(looked)} of looking", {"seconds": round(looked)})
+        return Verdict("lost", "never_seen", f"its status says running, but {_span(looked)} of looking saw no sign of life",
+                       {"seconds": round(looked)})
 
 
 def judge(status, pulse, gap=None):
@@ -98,7 +99,9 @@ def judge(status, pulse, gap=None):
         return _failed(status)
     if said == "interrupted":
         signal = _text(status.get("signal"))
-        return Verdict("interrupted", "signal" if signal else "interrupted", f"ended by {signal}" if signal else "interrupted", {"signal": signal})
+        if signal:
+            return Verdict("interrupted", "signal", f"ended by {signal}", {"signal": signal})
+        return Verdict("interrupted", "interrupted", "interrupted")
     return (pulse or Pulse()).judge(gap)
 
 

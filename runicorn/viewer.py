@@ -1,4 +1,4 @@
-"""The viewer: pages, static files and the API on one port. The only door to bottle; routes and rules are in `routes*`, `guard`, `server`."""
+"""The viewer: pages, static files and the API on one port. The only door to bottle; what is answered is in `routes` and its kin."""
 
 import hashlib
 import json
@@ -9,13 +9,14 @@ from urllib.parse import parse_qsl, quote
 import bottle
 
 from runicorn import assets, layout, settings
-from runicorn.exchange import Answer, Ask, BODY_LIMIT, GZIP_FROM, Refused, to_error, to_json, zipped
 from runicorn.errors import RunicornError
+from runicorn.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
 from runicorn.guard import Guard, told_by_kernel
 from runicorn.poll import Poll
 from runicorn.reader import COLUMNS, Reader
 from runicorn.routes_connections import ROUTES
-from runicorn.server import Server as Listener, listen
+from runicorn.server import Server as Listener
+from runicorn.server import listen
 from runicorn.version import VERSION
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
@@ -107,15 +108,17 @@ def _sent(site, answer, cookie=False):
 
 
 def _common(kind):
-    return {"Content-Type": kind, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
-            "Cross-Origin-Resource-Policy": "same-origin", "Content-Security-Policy": POLICY, "Cache-Control": "no-store", "Vary": "Accept-Encoding"}
+    return {"Content-Type": kind, "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+            "Referrer-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store",
+            "Vary": "Accept-Encoding"}
 
 
 def _unrouted(error):
     """What bottle answers by itself: no such route, a wrong method, a bug of ours."""
     code = {404: "not_found", 405: "method", 400: "request"}.get(error.status_code, "bug" if error.status_code >= 500 else "request")
-    message = {"not_found": "there is nothing at this address; GET /api lists the routes", "method": "this address does not take that method",
-               "bug": "a bug in Runicorn: please report what the viewer's terminal shows"}.get(code, str(error.body))
+    message = {"not_found": "there is nothing at this address; GET /api lists the routes",
+               "method": "this address does not take that method", "request": str(error.body),
+               "bug": "a bug in Runicorn: please report what the viewer's terminal shows"}[code]
     for name, value in _common("application/json").items():
         error.set_header(name, value)
     return json.dumps({"error": code, "message": message})
@@ -137,7 +140,8 @@ class Pages:
         if ask.text("token"):
             rest = [(name, value) for name, value in ask.query if name != "token"]
             query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in rest)
-            return Answer(b"", "text/plain", 303, {"Location": quote(bottle.request.path.encode("utf-8", "surrogateescape")) + (f"?{query}" if query else "")})
+            here = quote(bottle.request.path.encode("utf-8", "surrogateescape"))
+            return Answer(b"", "text/plain", 303, {"Location": here + (f"?{query}" if query else "")})
         text = self._read("index.html")[0].decode("utf-8")
         return Answer(text.replace("{{token}}", site.guard.token).replace("{{version}}", VERSION).encode(), TYPES["html"])
 
@@ -208,7 +212,8 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
     server.url = f"http://{_shown(host)}:{listener.port}"
     server.address = server.url if told_by_kernel() and not site.guard.open else f"{server.url}/?token={site.guard.token}"
     layout.make_folders(home, "run")
-    layout.replace_file(server.note, layout.to_json({"pid": os.getpid(), "url": server.url, "token": site.guard.token}).encode(), mode=PRIVATE)
+    note = {"pid": os.getpid(), "url": server.url, "token": site.guard.token}
+    layout.replace_file(server.note, layout.to_json(note).encode(), mode=PRIVATE)
     server.poll.start()
     return server
 

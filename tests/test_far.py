@@ -3,11 +3,11 @@
 import shutil
 
 import pytest
+from test_reader import make_run, mirror_of
 
 from runicorn import far, layout
 from runicorn.errors import LineError
 from runicorn.reader import Reader
-from test_reader import make_run, mirror_of
 
 KEY = "gpu1:vision/resnet50/20250123_180000_abc123"
 
@@ -24,7 +24,7 @@ class FolderMirrors:
             raise LineError("the line is down")
         project, experiment, run_id = key.partition(":")[2].split("/")
         data = (self.root / project / experiment / "runs" / run_id / name).read_bytes()
-        return [data[offset:offset + length] for offset, length in ranges]
+        return [data[offset : offset + length] for offset, length in ranges]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_end_of_the_log_is_shown(tmp_path, entry):
     whole = (tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123/logs.txt").read_bytes()
     assert page["lines"][-1]["text"] == "line 19999" and page["end"] == page["size"] == len(whole) and page["more_before"]
     first = page["lines"][0]
-    assert whole[first["at"]:].split(b"\n")[0].endswith(first["text"].encode()) and first["n"] is None
+    assert whole[first["at"] :].split(b"\n")[0].endswith(first["text"].encode()) and first["n"] is None
 
 
 def test_without_a_line_there_is_nothing_and_no_error(tmp_path, entry, caplog):

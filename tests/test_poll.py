@@ -4,12 +4,12 @@ import os
 import time
 
 import pytest
+from test_reader import make_run
 
 from runicorn import poll as module
 from runicorn.bell import Bell
 from runicorn.poll import Poll
 from runicorn.reader import Reader
-from test_reader import make_run
 
 KEY = "local:vision/resnet50/20250123_180000_abc123"
 
@@ -73,7 +73,7 @@ def test_unwatched_everything_is_looked_at_each_two_seconds(tmp_path, clock, fol
     mark = bell.now()
     clock.now += 1.0
     poll.one_pass(clock.now)
-    assert bell.now() == mark                               # too early, and nobody looks
+    assert bell.now() == mark  # too early, and nobody looks
     clock.now += 1.0
     poll.one_pass(clock.now)
     assert bell.now() != mark
@@ -82,7 +82,7 @@ def test_unwatched_everything_is_looked_at_each_two_seconds(tmp_path, clock, fol
 def test_the_run_list_hears_of_growth_at_most_once_a_second(poll, bell, clock, folder):
     bell.look(["runs"])
     grow(folder)
-    assert "runs" in heard(poll, bell, clock, 0.1)[0]       # checking became running
+    assert "runs" in heard(poll, bell, clock, 0.1)[0]  # checking became running
     rung = 0
     for _ in range(20):
         grow(folder)
@@ -124,6 +124,7 @@ def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, fold
         if keys and next(broken, False):
             raise RuntimeError("one bad moment")
         return look(keys)
+
     monkeypatch.setattr(poll._reader, "look", look)
     monkeypatch.setattr(module, "REST", 0.3)
     poll.start()

@@ -1,6 +1,5 @@
 """The index of all roots: scanned, merged, kept, sorted, found; corrupt runs shown as what they are."""
 
-import json
 import os
 import shutil
 import sys
@@ -10,9 +9,8 @@ import pytest
 
 import runicorn
 from runicorn import layout, manifest
-from runicorn.errors import AmbiguousError, FilterError, MissingPackageError, NotFoundError, UsageError
+from runicorn.errors import AmbiguousError, MissingPackageError, NotFoundError
 from runicorn.reader import Reader
-from runicorn.settings import Overlay
 
 
 class Clock:
@@ -23,16 +21,46 @@ class Clock:
         return self.now
 
 
-def make_run(root, project="vision", name="resnet50", run_id="20250123_180000_abc123", status="finished", config=None, summary=None, events=(), **meta):
+def make_run(
+    root,
+    project="vision",
+    name="resnet50",
+    run_id="20250123_180000_abc123",
+    status="finished",
+    config=None,
+    summary=None,
+    events=(),
+    **meta,
+):
     """Write a run by the format alone; return its folder."""
     folder = layout.make_folders(root, layout.run_path(project, name, run_id))
-    meta = {"format": 1, "id": run_id, "project": project, "name": name, "created_at": 1737655200.0, "user": "alice", "hostname": "gpu-01",
-            "tags": ["baseline"], "notes": "", "config": config or {"lr": 0.001, "optimizer": {"name": "Adam"}}, **meta}
+    meta = {
+        "format": 1,
+        "id": run_id,
+        "project": project,
+        "name": name,
+        "created_at": 1737655200.0,
+        "user": "alice",
+        "hostname": "gpu-01",
+        "tags": ["baseline"],
+        "notes": "",
+        "config": config or {"lr": 0.001, "optimizer": {"name": "Adam"}},
+        **meta,
+    }
     status = {"status": status, "started_at": meta["created_at"], **({"ended_at": meta["created_at"] + 60} if status != "running" else {})}
-    for file, value in ((layout.META, meta), (layout.STATUS, status), (layout.SUMMARY, {"train/loss": 0.5, "val/loss": 0.25} if summary is None else summary)):
+    for file, value in (
+        (layout.META, meta),
+        (layout.STATUS, status),
+        (layout.SUMMARY, {"train/loss": 0.5, "val/loss": 0.25} if summary is None else summary),
+    ):
         (folder / file).write_text(layout.to_json(value), encoding="utf-8")
-    (folder / "events.jsonl").write_text("".join(layout.to_json({"ts": meta["created_at"] + step, "step": step, "data": data}) + "\n"
-                                                 for step, data in enumerate(events or [{"train/loss": 1.0, "val/loss": 0.5}])), encoding="utf-8")
+    (folder / "events.jsonl").write_text(
+        "".join(
+            layout.to_json({"ts": meta["created_at"] + step, "step": step, "data": data}) + "\n"
+            for step, data in enumerate(events or [{"train/loss": 1.0, "val/loss": 0.5}])
+        ),
+        encoding="utf-8",
+    )
     return folder
 
 
@@ -45,79 +73,6 @@ def reader_of(*roots, clock=None, **more):
 
 def ids(answer):
     return [row["id"] for row in answer["runs"]]
-
-
-def test_a_row_says_what_the_run_is(tmp_path):
-    make_run(tmp_path, "图像 分类", "学习率", events=[{"val/loss": 0.9}, {"val/loss": 0.2}, {"val/loss": 0.25}], config={"lr": 1e-3, "max_steps": 100})
-    row, = reader_of(tmp_path).runs(spark=True)["runs"]
-    assert {key: row[key] for key in ("key", "project", "name", "connection", "state", "started", "ended", "duration", "step", "total", "sources", "here")} == {
-        "key": "local:图像 分类/学习率/20250123_180000_abc123", "project": "图像 分类", "name": "学习率", "connection": "local", "state": "finished",
-        "started": 1737655200.0, "ended": 1737655260.0, "duration": 60.0, "step": 2, "total": 100, "sources": 1, "here": True}
-    assert row["main"] == {"metric": "val/loss", "value": 0.25, "rule": "min", "best": {"value": 0.2, "step": 1}}
-    assert row["spark"] == [0.9, 0.2, 0.25]
-
-
-@pytest.fixture
-def sweep(tmp_path):
-    for n, (lr, loss) in enumerate([(0.1, "NaN"), (0.01, 0.4), (0.001, 0.2), (1e-4, "Infinity"), (1e-5, None)]):
-        make_run(tmp_path, name=f"run{n}", run_id=f"20250123_18000{n}_00000{n}", created_at=1737655200.0 + n, config={"lr": lr, "deep": {"er": {"x": n}}},
-                 summary={} if loss is None else {"val/loss": loss, "acc": 10 * n}, tags=["even"] if n % 2 == 0 else ["odd", "lr"], status="failed" if n == 4 else "finished")
-    return reader_of(tmp_path)
-
-
-@pytest.mark.parametrize("sort, order", [
-    ("-started", "43210"), ("started", "01234"), ("summary.val/loss", "213 04"), ("-summary.val/loss", "312 04"), ("config.lr", "43210"),
-    ("-config.deep.er.x", "43210"), ("name", "01234"), ("state", "4 0123"), ("main", "213 04"), ("tags", "024 13"), ("-duration", ""), ("key", "01234"),
-])
-def test_sorting_puts_what_has_no_value_last(sweep, sort, order):
-    found = [run_id[-1] for run_id in ids(sweep.runs(sort=sort))]
-    for group in [found] if not order else order.split():
-        assert sorted(found[:len(group)]) == sorted(group) and (" " in order or found[:len(group)] == list(group))
-        found = found[len(group):]
-
-
-def test_sorting_by_nothing_we_know_is_refused(sweep):
-    with pytest.raises(UsageError, match="can't be sorted by 'colour'"):
-        sweep.runs(sort="colour")
-
-
-def test_filters_see_config_summary_tags_and_states(sweep):
-    assert [run_id[-1] for run_id in ids(sweep.runs("loss<0.3"))] == ["2"]
-    assert [run_id[-1] for run_id in ids(sweep.runs("lr<=0.001 -tag:odd", sort="started"))] == ["2", "4"]
-    assert [run_id[-1] for run_id in ids(sweep.runs("deep.er.x=3"))] == ["3"]
-    assert [run_id[-1] for run_id in ids(sweep.runs("x=3"))] == ["3"]
-    assert [run_id[-1] for run_id in ids(sweep.runs("state:failed"))] == ["4"]
-    assert sweep.runs("acc>0 connection:local user:alice host:gpu-01 project:vision started>2020-01-01")["matched"] == 3
-    with pytest.raises(FilterError):
-        sweep.runs("loss<")
-
-
-def test_slices_columns_groups_and_what_the_sidebar_counts(sweep):
-    answer = sweep.runs(sort="started", offset=1, limit=2, columns=["config.lr", "summary.val/loss", "config.absent"])
-    assert (answer["total"], answer["matched"], answer["offset"], len(answer["runs"])) == (5, 5, 1, 2)
-    assert [row["values"] for row in answer["runs"]] == [{"config.lr": 0.01, "summary.val/loss": 0.4}, {"config.lr": 0.001, "summary.val/loss": 0.2}]
-    assert sweep.view().names == {"config": ["deep.er.x", "lr"], "summary": ["acc", "val/loss"], "metrics": ["acc", "val/loss"]}
-    grouped = sweep.runs(sort="started", group="tag")
-    assert grouped["groups"] == [{"value": "even", "count": 3}, {"value": "odd", "count": 2}]
-    assert [run_id[-1] for run_id in ids(grouped)] == list("02413")
-    tree = sweep.tree(sweep.view())
-    assert tree["projects"][0]["count"] == 5 and len(tree["projects"][0]["names"]) == 5
-    assert tree["tags"] == [{"tag": "even", "count": 3}, {"tag": "lr", "count": 2}, {"tag": "odd", "count": 2}]
-    assert tree["states"] == {"finished": 4, "failed": 1} and tree["connections"] == [{"slug": "local", "name": "local", "count": 5}]
-    assert sweep.runs(tag="even")["matched"] == 3 and sweep.runs(name="run1")["matched"] == 1 and sweep.runs(connection="gpu1")["matched"] == 0
-
-
-def test_the_overlay_is_the_readers_own_view(tmp_path, home):
-    make_run(tmp_path)
-    overlay = Overlay(home, clock=Clock())
-    reader = reader_of(tmp_path, overlay=overlay)
-    key = reader.find("abc123")
-    overlay.set(key, tags=["mine"], note="look again", hidden=True)
-    assert reader.runs()["runs"] == []
-    row, = reader.runs("tag:mine again", hidden=True)["runs"]
-    assert (row["tags"], row["note"], row["hidden"]) == (["mine"], "look again", True)
-    assert reader.tree(reader.view())["tags"] == [] and reader.tree(reader.view(), hidden=True)["tags"] == [{"tag": "mine", "count": 1}]
-    assert json.loads((tmp_path / "vision/resnet50/runs/20250123_180000_abc123/meta.json").read_text())["tags"] == ["baseline"]
 
 
 def test_finding_by_any_unambiguous_tail(tmp_path):
@@ -137,9 +92,10 @@ def test_finding_by_any_unambiguous_tail(tmp_path):
 
 # -- keeping up ---------------------------------------------------------------------------------------------------
 
+
 def test_new_changed_and_vanished_runs_are_noticed(tmp_path):
     clock, root = Clock(), tmp_path / "root"
-    reader = reader_of(root, clock=clock)                       # the root is not there yet
+    reader = reader_of(root, clock=clock)  # the root is not there yet
     assert reader.runs()["total"] == 0
     folder = make_run(root, status="running")
     clock.now += 2
@@ -166,8 +122,8 @@ def test_growth_is_told_by_run(tmp_path):
     with open(folder / "events.jsonl", "a") as file:
         file.write('{"ts": 1737655300.0, "step": 7, "data": {"val/loss": 0.1}}\n')
     grown, changed = reader.look(["local:vision/resnet50/20250123_180000_abc123", "local:no/such/run"])
-    assert grown == {"local:vision/resnet50/20250123_180000_abc123"} and changed       # it lives: checking became running
-    row, = reader.runs(spark=True)["runs"]
+    assert grown == {"local:vision/resnet50/20250123_180000_abc123"} and changed  # it lives: checking became running
+    (row,) = reader.runs(spark=True)["runs"]
     assert (row["step"], row["spark"]) == (7, [0.5, 0.1])
 
 
@@ -178,7 +134,7 @@ def test_what_was_read_is_kept_for_the_next_start_and_only_what_fits_is_used(tmp
     rows = reader.runs(columns=["config.lr"])["runs"]
     reader.save()
     again = Reader([("local", tmp_path)])
-    assert again._begin() and again.ready.is_set() and again.runs(columns=["config.lr"])["runs"] == rows      # before anything was scanned
+    assert again._begin() and again.ready.is_set() and again.runs(columns=["config.lr"])["runs"] == rows  # before anything was scanned
     time.sleep(0.01)
     summary = tmp_path / "vision/n3/runs/20250123_180000_000003/summary.json"
     layout.replace_file(summary, b'{"val/loss": 9.0}')
@@ -197,19 +153,30 @@ def test_a_kept_index_of_another_root_is_not_believed(tmp_path, home):
     make_run(tmp_path / "a", name="other", run_id="20250125_180000_000009")
     assert ids(reader_of(tmp_path / "a").runs()) == ["20250125_180000_000009"]
     shutil.copytree(tmp_path / "b/vision", tmp_path / "c/vision")
-    shutil.copytree(home / "index", tmp_path / "c/.runicorn")       # an index that names another root
+    shutil.copytree(home / "index", tmp_path / "c/.runicorn")  # an index that names another root
     os.rename(next((tmp_path / "c/.runicorn").glob("*.json")), tmp_path / "c/.runicorn/full_manifest.json")
     assert ids(reader_of(tmp_path / "c").runs()) == ["20250123_180000_abc123"]
 
 
 # -- what is broken -----------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("file, content, shown", [
-    ("meta.json", b"", "meta.json"), ("meta.json", b"{", "meta.json"), ("meta.json", b"[]", "meta.json"), ("meta.json", b"\xff\xfe", "meta.json"),
-    ("meta.json", b'{"config": [1], "tags": {"a": 1}, "created_at": "x", "user": 5, "project": 7}', None), ("status.json", b"nonsense", None),
-    ("summary.json", b'{"a": {"b": [1, 2, {"c": NaN}]}}', None), ("meta.json", b'{"format": 99, "config": {"x": 1}}', None),
-    ("meta.json", b"[" * 100000, "meta.json"), ("summary.json", b'{"val/loss": 1e999, "b": true}', None), ("meta.json", None, "meta.json"),
-])
+
+@pytest.mark.parametrize(
+    "file, content, shown",
+    [
+        ("meta.json", b"", "meta.json"),
+        ("meta.json", b"{", "meta.json"),
+        ("meta.json", b"[]", "meta.json"),
+        ("meta.json", b"\xff\xfe", "meta.json"),
+        ("meta.json", b'{"config": [1], "tags": {"a": 1}, "created_at": "x", "user": 5, "project": 7}', None),
+        ("status.json", b"nonsense", None),
+        ("summary.json", b'{"a": {"b": [1, 2, {"c": NaN}]}}', None),
+        ("meta.json", b'{"format": 99, "config": {"x": 1}}', None),
+        ("meta.json", b"[" * 100000, "meta.json"),
+        ("summary.json", b'{"val/loss": 1e999, "b": true}', None),
+        ("meta.json", None, "meta.json"),
+    ],
+)
 def test_a_corrupt_run_never_breaks_the_list(tmp_path, file, content, shown):
     make_run(tmp_path, name="good", run_id="20250124_180000_000001")
     folder = make_run(tmp_path)
@@ -229,23 +196,28 @@ def test_a_corrupt_run_never_breaks_the_list(tmp_path, file, content, shown):
 def test_a_newer_format_is_named_and_never_parsed_half(tmp_path):
     make_run(tmp_path, format=2)
     reader = reader_of(tmp_path)
-    row, = reader.runs(columns=["config.lr"])["runs"]
+    (row,) = reader.runs(columns=["config.lr"])["runs"]
     assert row["newer"] and row["values"] == {} and row["name"] == "resnet50"
     assert reader.run(row["key"])["config"] == {}
 
 
 def test_folders_of_runicorn_0_4_are_read(tmp_path):
     folder = layout.make_folders(tmp_path, "p/n/runs/20240101_000000_abcdef")
-    (folder / "meta.json").write_text('{"id": "20240101_000000_abcdef", "project": "p", "name": "n", "created_at": 1704067200.0, "python": "3.10"}')
+    (folder / "meta.json").write_text(
+        '{"id": "20240101_000000_abcdef", "project": "p", "name": "n", "created_at": 1704067200.0, "python": "3.10"}'
+    )
     (folder / "status.json").write_text('{"status": "finished", "started_at": 1704067200.0, "ended_at": 1704067260.0}')
-    (folder / "events.jsonl").write_text('{"ts": 1704067201.0, "type": "metrics", "data": {"loss": 0.5, "global_step": 3, "time": 1704067201.0}}\n')
+    (folder / "events.jsonl").write_text(
+        '{"ts": 1704067201.0, "type": "metrics", "data": {"loss": 0.5, "global_step": 3, "time": 1704067201.0}}\n'
+    )
     (folder / "summary.json").write_text('{"loss": 0.5}')
     reader = reader_of(tmp_path)
-    row, = reader.runs(spark=True)["runs"]
+    (row,) = reader.runs(spark=True)["runs"]
     assert (row["state"], row["step"], row["main"]["value"], row["spark"]) == ("finished", 3, 0.5, [0.5])
 
 
 # -- several roots and mirrors ------------------------------------------------------------------------------------
+
 
 def mirror_of(root, folder, live=None, up=True):
     """Make a mirror's folder as sync leaves it: the index of `root`, and its files."""
@@ -262,8 +234,11 @@ def test_local_roots_and_mirrors_are_one_list(tmp_path):
     mirror_of(tmp_path / "far", tmp_path / "mirror")
     reader = reader_of(tmp_path / "here", tmp_path / "second", mirrors=[("gpu-server-1", tmp_path / "mirror", "GPU Server 1")])
     assert sorted(row["key"] for row in reader.runs()["runs"]) == [
-        "gpu-server-1:vision/third/20250126_180000_00000a", "local2:vision/other/20250125_180000_000009", "local:vision/resnet50/20250123_180000_abc123"]
-    row, = reader.runs('connection:"GPU Server 1"')["runs"]
+        "gpu-server-1:vision/third/20250126_180000_00000a",
+        "local2:vision/other/20250125_180000_000009",
+        "local:vision/resnet50/20250123_180000_abc123",
+    ]
+    (row,) = reader.runs('connection:"GPU Server 1"')["runs"]
     assert (row["connection"], row["connection_name"], row["here"]) == ("gpu-server-1", "GPU Server 1", True)
     assert reader.run(row["key"])["remote_path"] == f"{tmp_path}/far/vision/third/runs/20250126_180000_00000a"
 
@@ -281,12 +256,16 @@ def test_one_run_through_two_connections_is_one_run_and_the_freshest_is_read(tmp
     rows = {row["id"]: row for row in reader.runs()["runs"]}
     row = rows["20250123_180000_abc123"]
     assert (row["sources"], row["connection"], row["step"]) == (2, "two", 7) and rows["20250127_180000_00000b"]["sources"] == 1
-    assert reader.find("one:vision/resnet50/20250123_180000_abc123") == reader.find("two:vision/resnet50/20250123_180000_abc123") == row["key"]
+    assert (
+        reader.find("one:vision/resnet50/20250123_180000_abc123") == reader.find("two:vision/resnet50/20250123_180000_abc123") == row["key"]
+    )
     assert reader.runs(connection="one")["matched"] == 1 and reader.runs(connection="two")["matched"] == 2
     twin = make_run(tmp_path / "elsewhere", status="running", hostname="gpu-99")
     assert twin.is_dir()
     mirror_of(tmp_path / "elsewhere", tmp_path / "three")
-    assert reader_of(mirrors=[("one", tmp_path / "one"), ("three", tmp_path / "three")]).runs()["total"] == 2     # the same id on another host is another run
+    assert (
+        reader_of(mirrors=[("one", tmp_path / "one"), ("three", tmp_path / "three")]).runs()["total"] == 2
+    )  # the same id on another host is another run
 
 
 def test_a_mirrored_run_whose_files_are_not_here_is_listed_from_the_index(tmp_path):
@@ -294,10 +273,12 @@ def test_a_mirrored_run_whose_files_are_not_here_is_listed_from_the_index(tmp_pa
     mirror_of(tmp_path / "far", tmp_path / "mirror")
     shutil.rmtree(tmp_path / "mirror/vision")
     reader = reader_of(mirrors=[("gpu1", tmp_path / "mirror")])
-    row, = reader.runs(columns=["config.lr"])["runs"]
+    (row,) = reader.runs(columns=["config.lr"])["runs"]
     assert (row["here"], row["values"], row["step"], row["name"]) == (False, {"config.lr": 0.001}, None, "resnet50")
     run = reader.run(row["key"])
-    assert run["summary"] == {"train/loss": 0.5, "val/loss": 0.25} and run["config"]["optimizer"] == {"name": "Adam"} and not run["files_here"]
+    assert (
+        run["summary"] == {"train/loss": 0.5, "val/loss": 0.25} and run["config"]["optimizer"] == {"name": "Adam"} and not run["files_here"]
+    )
 
 
 def test_what_vanished_on_the_server_stays_here_marked(tmp_path):
@@ -308,7 +289,15 @@ def test_what_vanished_on_the_server_stays_here_marked(tmp_path):
     assert reader_of(mirrors=[("gpu1", tmp_path / "mirror")]).runs()["runs"][0]["gone"] is True
 
 
-@pytest.mark.parametrize("index", [b"", b"{", b'{"runs": {"../../etc": {}}}', b'{"format": 1, "digest": "x", "runs": {"../../../etc/x": {}, "a/b/runs/c": 5, "a/b/runs/d": {}}}'])
+@pytest.mark.parametrize(
+    "index",
+    [
+        b"",
+        b"{",
+        b'{"runs": {"../../etc": {}}}',
+        b'{"format": 1, "digest": "x", "runs": {"../../../etc/x": {}, "a/b/runs/c": 5, "a/b/runs/d": {}}}',
+    ],
+)
 def test_a_hostile_index_is_not_followed(tmp_path, index):
     (tmp_path / "mirror/.index").mkdir(parents=True)
     (tmp_path / "mirror/.index/full.json").write_bytes(index)
@@ -332,14 +321,32 @@ def test_a_mirror_comes_and_goes(tmp_path):
 
 # -- one run ------------------------------------------------------------------------------------------------------
 
+
 def test_one_run_in_full(tmp_path):
-    folder = make_run(tmp_path, status="running", config={"max_steps": 1000, "model": {"depth": 3}}, events=[{"loss": 1 / (n + 1)} for n in range(100)], summary={"loss": 0.01})
+    folder = make_run(
+        tmp_path,
+        status="running",
+        config={"max_steps": 1000, "model": {"depth": 3}},
+        events=[{"loss": 1 / (n + 1)} for n in range(100)],
+        summary={"loss": 0.01},
+    )
     (folder / "events.2.jsonl").write_text('{"ts": 1737656000.0, "step": 90, "data": {"loss": 0.001}}\n')
     run = reader_of(tmp_path).run("abc123")
-    assert run["config"] == {"max_steps": 1000, "model": {"depth": 3}} and run["status"]["status"] == "running" and run["path"] == str(folder)
-    metric, = run["metrics"]
-    assert (metric["name"], metric["points"], metric["last_step"], metric["best"]) == ("loss", 91, 90, {"value": 0.001, "step": 90, "rule": "min"})
-    assert [(attempt["n"], attempt["from_step"]) for attempt in run["attempts"]] == [(1, 0), (2, 90)] and run["progress"]["total"] == 1000 and run["ranks"] == [0]
+    assert (
+        run["config"] == {"max_steps": 1000, "model": {"depth": 3}} and run["status"]["status"] == "running" and run["path"] == str(folder)
+    )
+    (metric,) = run["metrics"]
+    assert (metric["name"], metric["points"], metric["last_step"], metric["best"]) == (
+        "loss",
+        91,
+        90,
+        {"value": 0.001, "step": 90, "rule": "min"},
+    )
+    assert (
+        [(attempt["n"], attempt["from_step"]) for attempt in run["attempts"]] == [(1, 0), (2, 90)]
+        and run["progress"]["total"] == 1000
+        and run["ranks"] == [0]
+    )
 
 
 def test_the_best_rule_can_be_flipped_by_the_reader(tmp_path):
@@ -353,7 +360,7 @@ def test_a_run_without_any_metric_and_an_empty_one(tmp_path):
     folder = make_run(tmp_path, summary={"note": "text"})
     (folder / "events.jsonl").write_bytes(b"")
     reader = reader_of(tmp_path)
-    row, = reader.runs(spark=True)["runs"]
+    (row,) = reader.runs(spark=True)["runs"]
     assert row["main"] is None and row["spark"] is None and row["step"] is None
     assert reader.run(row["key"])["metrics"] == []
 
@@ -362,25 +369,39 @@ def test_a_big_file_is_glanced_at_in_places(tmp_path):
     folder = make_run(tmp_path)
     with open(folder / "events.jsonl", "w") as file:
         for step in range(120_000):
-            file.write('{"ts":%d,"step":%d,"data":{"val/loss":%f}}\n' % (1737655200 + step, step, 1 - step / 120_000))
+            file.write(f'{{"ts":{1737655200 + step},"step":{step},"data":{{"val/loss":{1 - step / 120_000:f}}}}}\n')
     assert (folder / "events.jsonl").stat().st_size > 4 << 20
-    row, = reader_of(tmp_path).runs(spark=True)["runs"]
+    (row,) = reader_of(tmp_path).runs(spark=True)["runs"]
     assert len(row["spark"]) == 24 and row["spark"] == sorted(row["spark"], reverse=True)
-    assert row["spark"][0] > 0.99 and row["spark"][-1] < 0.01 and row["step"] == 119_999 and row["main"]["best"] is None     # best would be a guess
+    assert (
+        row["spark"][0] > 0.99 and row["spark"][-1] < 0.01 and row["step"] == 119_999 and row["main"]["best"] is None
+    )  # best would be a guess
 
 
 # -- for scripts --------------------------------------------------------------------------------------------------
 
+
 def test_scripts_open_runs(home, monkeypatch):
-    make_run(home / "experiments", events=[{"loss": 1.0}, {"loss": "NaN", "acc": 0.5}, {"loss": 0.25}], config={"lr": 0.1, "opt": {"name": "sgd"}})
+    make_run(
+        home / "experiments",
+        events=[{"loss": 1.0}, {"loss": "NaN", "acc": 0.5}, {"loss": 0.25}],
+        config={"lr": 0.1, "opt": {"name": "sgd"}},
+    )
     make_run(home / "far", name="vgg", run_id="20250124_180000_000001")
     mirror_of(home / "far", home / "cache/gpu1")
     assert {run.key.partition(":")[0] for run in runicorn.runs()} == {"local", "gpu1"}
-    run, = runicorn.runs("lr=0.1 resnet")
+    (run,) = runicorn.runs("lr=0.1 resnet")
     assert (run.name, run.state, run.config["opt"]["name"], run.summary["val/loss"], run.step) == ("resnet50", "finished", "sgd", 0.25, 2)
     steps, times, values = run.metrics(["loss"])["loss"]
-    assert list(steps) == [0, 1, 2] and list(times) == [1737655200.0, 1737655201.0, 1737655202.0] and values[0] == 1.0 and values[1] != values[1]
-    assert run.metric_names() == ["loss", "acc"] and list(run.metrics()["acc"][0]) == [1] and run.folder.is_dir() and "resnet50" in repr(run)
+    assert (
+        list(steps) == [0, 1, 2]
+        and list(times) == [1737655200.0, 1737655201.0, 1737655202.0]
+        and values[0] == 1.0
+        and values[1] != values[1]
+    )
+    assert (
+        run.metric_names() == ["loss", "acc"] and list(run.metrics()["acc"][0]) == [1] and run.folder.is_dir() and "resnet50" in repr(run)
+    )
     with pytest.raises(NotFoundError, match="never logged 'accuracy'; it logged loss, acc"):
         run.metrics(["accuracy"])
     assert runicorn.open_run("abc123").key == run.key

@@ -1,4 +1,4 @@
-"""Derived states: by what is seen to change on our own clock, with processes really killed and stopped, clocks an hour off and old attributes."""
+"""Derived states, by what is seen to change on our own clock: processes really killed and stopped, clocks that are off, old attributes."""
 
 import json
 import os
@@ -43,8 +43,9 @@ def clock():
 @pytest.fixture
 def training(tmp_path):
     """A real process that logs 50 rows a second into tmp_path/root."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "root")], stdout=subprocess.PIPE, text=True,
-                               cwd=Path(__file__).parent.parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path / "root")], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+    )
     process.run_id = process.stdout.readline().strip()
     yield process
     process.kill()
@@ -57,7 +58,7 @@ def looked(reader, clock, seconds=0.0, key=None):
     clock.now += seconds
     reader.refresh()
     reader.look()
-    row, = reader.runs()["runs"]
+    (row,) = reader.runs()["runs"]
     return row["state"], row["reason"]["code"]
 
 
@@ -78,7 +79,7 @@ def test_a_killed_process_is_lost_and_a_stopped_one_too_until_it_goes_on(tmp_pat
     assert until(reader, clock, "running")
     os.kill(training.pid, signal.SIGSTOP)
     time.sleep(0.1)
-    looked(reader, clock)                               # what came before it stopped
+    looked(reader, clock)  # what came before it stopped
     assert looked(reader, clock, 59) == ("running", "beating")
     assert looked(reader, clock, 60) == ("stalled", "quiet")
     assert looked(reader, clock, 70) == ("lost", "no_sign")
@@ -146,11 +147,12 @@ def test_beats_without_rows_are_stalled_by_the_runs_own_rhythm(tmp_path, clock):
             beat(tmp_path, now)
             state = looked(reader, clock, 10)
         return state
+
     looked(reader, clock)
     assert beats(60) == ("running", "beating")
     assert beats(20) == ("stalled", "no_rows")
     with open(folder / "events.jsonl", "a") as file:
-        file.write(row(3, 1737650500.0) + row(4, 1737651000.0) + row(5, 1737651500.0) + row(6, 1737652000.0))      # now it logs every 500 s
+        file.write(row(3, 1737650500.0) + row(4, 1737651000.0) + row(5, 1737651500.0) + row(6, 1737652000.0))  # now it logs every 500 s
     assert beats(20) == ("running", "beating")
     assert beats(4900) == ("running", "beating")
     assert beats(200) == ("stalled", "no_rows")
@@ -177,12 +179,19 @@ def test_a_run_without_a_live_file_beats_on_its_own_folder(tmp_path, clock):
         assert looked(reader, clock, 10)[0] == "running"
 
 
-@pytest.mark.parametrize("status, state, code, text", [
-    ({"status": "finished"}, "finished", "finished", "finished"), ({"status": "failed", "exit_code": 3}, "failed", "exit_code", "exit code 3"),
-    ({"status": "failed", "error": "ValueError: no"}, "failed", "error", "ValueError: no"), ({"status": "failed"}, "failed", "failed", "failed"),
-    ({"status": "interrupted", "signal": "SIGTERM"}, "interrupted", "signal", "ended by SIGTERM"), ({"status": "interrupted"}, "interrupted", "interrupted", "interrupted"),
-    ({"status": "something new"}, "checking", "first_look", "not looked at yet"), ({}, "checking", "first_look", "not looked at yet"),
-])
+@pytest.mark.parametrize(
+    "status, state, code, text",
+    [
+        ({"status": "finished"}, "finished", "finished", "finished"),
+        ({"status": "failed", "exit_code": 3}, "failed", "exit_code", "exit code 3"),
+        ({"status": "failed", "error": "ValueError: no"}, "failed", "error", "ValueError: no"),
+        ({"status": "failed"}, "failed", "failed", "failed"),
+        ({"status": "interrupted", "signal": "SIGTERM"}, "interrupted", "signal", "ended by SIGTERM"),
+        ({"status": "interrupted"}, "interrupted", "interrupted", "interrupted"),
+        ({"status": "something new"}, "checking", "first_look", "not looked at yet"),
+        ({}, "checking", "first_look", "not looked at yet"),
+    ],
+)
 def test_what_the_run_said_itself(status, state, code, text):
     verdict = judge(status, None)
     assert (verdict.state, verdict.code, verdict.text) == (state, code, text)
@@ -202,6 +211,7 @@ def test_a_finished_run_that_goes_on_is_seen(tmp_path, clock):
 
 
 # -- through a mirror ---------------------------------------------------------------------------------------------
+
 
 class Server:
     """A mirror's index as sync leaves it, with the beat that the server showed."""
@@ -231,7 +241,7 @@ def test_attributes_that_are_60_seconds_old_never_make_a_live_run_look_dead(tmp_
     assert looked(reader, clock)[0] == "checking"
     states = set()
     for second in range(1, 600):
-        server.show(second // 60 * 60)                  # the listing is refreshed once a minute
+        server.show(second // 60 * 60)  # the listing is refreshed once a minute
         states.add(looked(reader, clock, 1)[0] if second >= 60 else looked(reader, clock, 1) and "running")
     assert states == {"running"}
 
@@ -246,7 +256,7 @@ def test_our_own_line_being_down_greys_a_state_and_never_changes_it(tmp_path, cl
     assert looked(reader, clock, 7200)[0] == "running"
     assert reader.runs()["runs"][0]["stale"]
     server.show(500)
-    assert looked(reader, clock, 1) == ("checking", "first_look")      # it beat while nobody looked: does it now?
+    assert looked(reader, clock, 1) == ("checking", "first_look")  # it beat while nobody looked: does it now?
     server.show(501)
     assert looked(reader, clock, 1)[0] == "running"
     server.show(501, up=False)
@@ -264,7 +274,7 @@ def test_silence_counts_only_between_looks_at_the_server(tmp_path, clock, server
     looked(reader, clock)
     server.show(2)
     assert looked(reader, clock, 30)[0] == "running"
-    assert looked(reader, clock, 3600)[0] == "running"      # nobody asked the server since
+    assert looked(reader, clock, 3600)[0] == "running"  # nobody asked the server since
     server.show(3)
     assert looked(reader, clock, 1)[0] == "running"
     server.show(3)

@@ -9,12 +9,12 @@ from urllib.parse import quote, urlencode
 from wsgiref.validate import validator
 
 import pytest
+from test_reader import make_run
 
 from runicorn import layout, viewer
 from runicorn.bell import Bell
 from runicorn.mirrors import Mirrors
 from runicorn.routes import ROUTES
-from test_reader import make_run
 
 KEY = "local:vision/resnet50/20250123_180000_abc123"
 
@@ -40,12 +40,28 @@ class Client:
 
     def __call__(self, method, path, body=None, headers=None, gzipped=False, **query):
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        environ = {"REQUEST_METHOD": method, "SCRIPT_NAME": "", "PATH_INFO": path.encode().decode("latin1"), "QUERY_STRING": urlencode(query, doseq=True),
-                   "SERVER_NAME": "127.0.0.1", "SERVER_PORT": str(self.server.port), "SERVER_PROTOCOL": "HTTP/1.0", "HTTP_HOST": f"127.0.0.1:{self.server.port}",
-                   "wsgi.version": (1, 0), "wsgi.url_scheme": "http", "wsgi.input": BytesIO(raw), "wsgi.errors": BytesIOText(), "wsgi.multithread": True,
-                   "wsgi.multiprocess": False, "wsgi.run_once": False, "HTTP_COOKIE": f"{viewer.cookie_name(self.server.port)}={self.server.token}"}
+        environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": path.encode().decode("latin1"),
+            "QUERY_STRING": urlencode(query, doseq=True),
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": str(self.server.port),
+            "SERVER_PROTOCOL": "HTTP/1.0",
+            "HTTP_HOST": f"127.0.0.1:{self.server.port}",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": BytesIO(raw),
+            "wsgi.errors": BytesIOText(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "HTTP_COOKIE": f"{viewer.cookie_name(self.server.port)}={self.server.token}",
+        }
         if method not in ("GET", "HEAD"):
-            environ.update({"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(raw)), "HTTP_X_RUNICORN_TOKEN": self.server.token})
+            environ.update(
+                {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(raw)), "HTTP_X_RUNICORN_TOKEN": self.server.token}
+            )
         if gzipped:
             environ["HTTP_ACCEPT_ENCODING"] = "gzip, br"
         environ.update(headers or {})
@@ -103,17 +119,27 @@ def call(server):
 
 # -- runs ---------------------------------------------------------------------------------------------------------
 
+
 def test_the_run_list(call):
     answer = call.get("/api/runs", spark=1, column=["config.lr", "summary.val/loss"], filter="loss<0.3 resnet", limit=10)
-    row, = answer["runs"]
+    (row,) = answer["runs"]
     assert row["key"] == KEY and row["values"] == {"config.lr": 0.001, "summary.val/loss": 0.25} and len(row["spark"]) == 24
-    assert answer["columns"]["metrics"] == ["train/loss", "val/loss"] and answer["tree"]["states"] == {"finished": 1} and "." in answer["news"]
+    assert (
+        answer["columns"]["metrics"] == ["train/loss", "val/loss"] and answer["tree"]["states"] == {"finished": 1} and "." in answer["news"]
+    )
     assert call.get("/api/runs", columns="config.lr,summary.val/loss")["runs"][0]["values"] == row["values"]
     assert call.get("/api/runs", project="nothing")["matched"] == 0
 
 
-@pytest.mark.parametrize("query, code, at", [({"filter": 'resnet tag:"x'}, "filter", 11), ({"filter": "loss<x"}, "filter", 0), ({"sort": "colour"}, "usage", None),
-                                             ({"offset": "minus"}, "usage", None)])
+@pytest.mark.parametrize(
+    "query, code, at",
+    [
+        ({"filter": 'resnet tag:"x'}, "filter", 11),
+        ({"filter": "loss<x"}, "filter", 0),
+        ({"sort": "colour"}, "usage", None),
+        ({"offset": "minus"}, "usage", None),
+    ],
+)
 def test_a_bad_question_is_told_so(call, query, code, at):
     reply = call("GET", "/api/runs", **query)
     assert reply.status == 400 and reply.json["error"] == code and reply.json["message"] and reply.json.get("at") == at
@@ -145,13 +171,17 @@ def test_a_local_run_is_never_deleted(call, root):
 
 # -- curves, logs, system -----------------------------------------------------------------------------------------
 
+
 def test_curves_of_several_metrics(call):
     found = call.get("/api/series", run=KEY, metric=["train/loss", "val/loss", "absent"], buckets=100)["series"]
-    assert [(one["metric"], one["exact"], one["n"], one["m"]) for one in found] == [("train/loss", True, 50, 50), ("val/loss", True, 50, 50)]
+    assert [(one["metric"], one["exact"], one["n"], one["m"]) for one in found] == [
+        ("train/loss", True, 50, 50),
+        ("val/loss", True, 50, 50),
+    ]
     assert found[0]["x"] == list(range(50)) and found[0]["last"][:2] == [1.0, 0.5]
-    zoomed, = call.get("/api/series", runs=KEY, metrics="train/loss", **{"from": 10, "to": 20})["series"]
+    (zoomed,) = call.get("/api/series", runs=KEY, metrics="train/loss", **{"from": 10, "to": 20})["series"]
     assert zoomed["x"] == list(range(10, 21))
-    bucketed, = call.get("/api/series", run="abc123", metric="train/loss", buckets=5, smooth=0.9)["series"]
+    (bucketed,) = call.get("/api/series", run="abc123", metric="train/loss", buckets=5, smooth=0.9)["series"]
     assert not bucketed["exact"] and max(bucketed["max"]) == 1.0 and len(bucketed["smooth"]) == bucketed["n"]
     assert call("GET", "/api/series", run=KEY).status == 400 and call("GET", "/api/series", run="none", metric="x").status == 404
     assert call("GET", "/api/series", run=KEY, metric="train/loss", x="sideways").status == 400
@@ -159,8 +189,10 @@ def test_curves_of_several_metrics(call):
 
 def test_numbers_that_json_lacks_are_marked(call, root):
     with open(root / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl", "a") as file:
-        file.write('{"ts":1737655300.0,"step":60,"data":{"train/loss":"NaN"}}\n{"ts":1737655301.0,"step":61,"data":{"train/loss":"-Infinity"}}\n')
-    one, = call.get("/api/series", run=KEY, metric="train/loss")["series"]
+        file.write(
+            '{"ts":1737655300.0,"step":60,"data":{"train/loss":"NaN"}}\n{"ts":1737655301.0,"step":61,"data":{"train/loss":"-Infinity"}}\n'
+        )
+    (one,) = call.get("/api/series", run=KEY, metric="train/loss")["series"]
     assert one["nan"] == [[60, "NaN"], [61, "-Infinity"]]
 
 
@@ -187,12 +219,18 @@ def test_the_log_by_pages_search_and_step(call, root):
 def test_the_machine_under_a_run(call, root):
     with open(root / "vision/resnet50/runs/20250123_180000_abc123/system.jsonl", "w") as file:
         for n in range(10):
-            file.write(layout.to_json({"ts": 1737655200.0 + n, "cpu": n, "mem": [1e9, 8e9], "gpu": [{"i": 0, "name": "RTX", "util": 90, "mem": [1e9, 2e9]}]}) + "\n")
+            file.write(
+                layout.to_json(
+                    {"ts": 1737655200.0 + n, "cpu": n, "mem": [1e9, 8e9], "gpu": [{"i": 0, "name": "RTX", "util": 90, "mem": [1e9, 2e9]}]}
+                )
+                + "\n"
+            )
     found = call.get("/api/system", run=KEY)
     assert found["now"]["cpu"] == 9 and {one["metric"] for one in found["series"]} >= {"cpu", "mem", "gpu0.util"}
 
 
 # -- files --------------------------------------------------------------------------------------------------------
+
 
 def test_files_are_listed_and_served(call, root):
     folder = root / "vision/resnet50/runs/20250123_180000_abc123"
@@ -201,16 +239,41 @@ def test_files_are_listed_and_served(call, root):
     (folder / "模型.pt").write_bytes(b"x" * (2 << 20))
     (folder / "page.html").write_text("<script>alert(1)</script>")
     kinds = {file["name"]: file["kind"] for file in call.get("/api/files", run=KEY)["files"]}
-    assert kinds["media/1.png"] == "media" and kinds["模型.pt"] == "large" and kinds["events.jsonl"] == "own" and kinds["page.html"] == "small"
+    assert (
+        kinds["media/1.png"] == "media" and kinds["模型.pt"] == "large" and kinds["events.jsonl"] == "own" and kinds["page.html"] == "small"
+    )
     image = call("GET", "/api/file", run=KEY, name="media/1.png")
-    assert image.headers["content-type"] == "image/png" and image.headers["content-disposition"].startswith("inline") and "sandbox" in image.headers["content-security-policy"]
+    assert (
+        image.headers["content-type"] == "image/png"
+        and image.headers["content-disposition"].startswith("inline")
+        and "sandbox" in image.headers["content-security-policy"]
+    )
     model = call("GET", "/api/file", run=KEY, name="模型.pt")
     assert len(model.body) == 2 << 20 and quote("模型.pt") in model.headers["content-disposition"]
     page = call("GET", "/api/file", run=KEY, name="page.html")
     assert page.headers["content-type"] == "application/octet-stream" and page.headers["content-disposition"].startswith("attachment")
 
 
+@pytest.mark.parametrize(
+    "form, kind, start",
+    [("csv", "text/csv", b"step,ts,train/loss,val/loss\r\n0,"), ("html", "text/html", b"<!"), ("tensorboard", "application/zip", b"PK")],
+)
+def test_a_run_is_exported(call, form, kind, start):
+    reply = call("GET", "/api/export", run=KEY, format=form)
+    assert (
+        reply.status == 200
+        and reply.headers["content-type"].startswith(kind)
+        and reply.body.lower().replace(b"\r", b"").startswith(start.lower().replace(b"\r", b""))
+    )
+    assert "20250123_180000_abc123." in reply.headers["content-disposition"]
+    assert (
+        call("GET", "/api/export", run=KEY, format="docx").json["error"] == "format"
+        and call("GET", "/api/export", run="none").status == 404
+    )
+
+
 # -- news ---------------------------------------------------------------------------------------------------------
+
 
 def test_news_waits_and_wakes(call):
     bell, first = call.server.site.bell, call.get("/api/news", since="other.1", topic="runs")
@@ -234,24 +297,51 @@ def test_every_changing_answer_carries_news_taken_before_its_data(call, root):
     mark = call.get("/api/runs")["news"]
     call("PATCH", f"/api/runs/{KEY}", {"note": "x"})
     assert call.get("/api/news", since=mark, topic=["runs", f"run:{KEY}"], timeout=0)["topics"] == [f"run:{KEY}", "runs"]
-    for path, query in (("/api/runs", {}), (f"/api/runs/{KEY}", {}), ("/api/series", {"run": KEY, "metric": "train/loss"}), ("/api/connections", {}),
-                        ("/api/settings", {}), ("/api/files", {"run": KEY}), ("/api/system", {"run": KEY})):
+    for path, query in (
+        ("/api/runs", {}),
+        (f"/api/runs/{KEY}", {}),
+        ("/api/series", {"run": KEY, "metric": "train/loss"}),
+        ("/api/connections", {}),
+        ("/api/settings", {}),
+        ("/api/files", {"run": KEY}),
+        ("/api/system", {"run": KEY}),
+    ):
         assert call.get(path, **query)["news"].startswith(mark.partition(".")[0])
 
 
 # -- settings and connections -------------------------------------------------------------------------------------
 
+
 def test_settings_are_merged_and_kept(call):
     assert call.get("/api/settings")["preferences"]["language"] == "auto"
     call("PATCH", "/api/settings", {"preferences": {"language": "zh", "main_metric": {"vision": "val/loss"}}})
-    kept = call("PATCH", "/api/settings", {"preferences": {"main_metric": {"nlp": "ppl"}, "views": [{"name": "a", "query": "b"}], "runs": {"width": 3}}}).json["preferences"]
-    assert kept["main_metric"] == {"vision": "val/loss", "nlp": "ppl"} and kept["language"] == "zh" and kept["views"] == [{"name": "a", "query": "b"}]
+    kept = call(
+        "PATCH",
+        "/api/settings",
+        {"preferences": {"main_metric": {"nlp": "ppl"}, "views": [{"name": "a", "query": "b"}], "runs": {"width": 3}}},
+    ).json["preferences"]
+    assert (
+        kept["main_metric"] == {"vision": "val/loss", "nlp": "ppl"}
+        and kept["language"] == "zh"
+        and kept["views"] == [{"name": "a", "query": "b"}]
+    )
     assert call.get("/api/settings")["preferences"] == kept
     assert call("PATCH", "/api/settings", {}).status == 400
 
 
 def test_connections_are_saved_listed_and_removed_without_their_secrets(call, home):
-    reply = call("POST", "/api/connections", {"name": "GPU Server 1", "host": "gpu-server.example.com", "user": "alice", "auth": "password", "password": "hunter2", "start": False})
+    reply = call(
+        "POST",
+        "/api/connections",
+        {
+            "name": "GPU Server 1",
+            "host": "gpu-server.example.com",
+            "user": "alice",
+            "auth": "password",
+            "password": "hunter2",
+            "start": False,
+        },
+    )
     assert reply.status == 200 and reply.json["slug"] == "gpu-server-1" and "hunter2" not in reply.plain.decode()
     rows = call.get("/api/connections")
     assert rows["offline"] and [row["name"] for row in rows["connections"]] == ["GPU Server 1"] and "hunter2" not in json.dumps(rows)
@@ -273,6 +363,7 @@ def test_unknown_tests_and_questions(call):
 
 # -- pages --------------------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("path", ["/", f"/runs/{KEY}", "/compare", "/settings"])
 def test_every_page_is_the_index_with_the_token_and_the_cookie(call, path):
     page = call("GET", path)
@@ -284,7 +375,11 @@ def test_every_page_is_the_index_with_the_token_and_the_cookie(call, path):
 
 def test_static_files_are_zipped_and_not_sent_twice(call):
     plain, packed = call("GET", "/static/app.js"), call("GET", "/static/app.js", gzipped=True)
-    assert plain.headers["content-type"].startswith("text/javascript") and packed.headers["content-encoding"] == "gzip" and packed.plain == plain.body
+    assert (
+        plain.headers["content-type"].startswith("text/javascript")
+        and packed.headers["content-encoding"] == "gzip"
+        and packed.plain == plain.body
+    )
     assert call("GET", "/static/app.js", headers={"HTTP_IF_NONE_MATCH": packed.headers["etag"]}).status == 304
     for name in ("nothing.js", "../runicorn/viewer.py", "..%2fsetup.cfg", "/etc/passwd"):
         assert call("GET", f"/static/{name}").status == 404
@@ -297,8 +392,12 @@ def test_json_is_zipped_when_that_pays(call):
 
 def test_all_routes_are_listed(call):
     routes = call.get("/api")["routes"]
-    assert len(routes) == len(ROUTES) and all(one["about"] for one in routes) and {"GET /api/runs", "PATCH /api/runs/{key}", "POST /api/connections/{name}/{order}"} <= {
-        f"{one['method']} {one['path']}" for one in routes}
+    assert (
+        len(routes) == len(ROUTES)
+        and all(one["about"] for one in routes)
+        and {"GET /api/runs", "PATCH /api/runs/{key}", "POST /api/connections/{name}/{order}"}
+        <= {f"{one['method']} {one['path']}" for one in routes}
+    )
 
 
 def test_what_is_not_there(call):
@@ -309,8 +408,12 @@ def test_what_is_not_there(call):
 
 def test_the_banner_is_the_guides_box():
     assert viewer.banner("http://127.0.0.1:23300", "0.4.0").splitlines() == [
-        "╭──────────────────────────────────────────────────────────╮", "│ Runicorn Viewer                                          │",
-        "│ Version: 0.4.0                                           │", "│ URL: http://127.0.0.1:23300                              │",
-        "│                                                          │", "│ Press Ctrl+C to stop                                     │",
-        "╰──────────────────────────────────────────────────────────╯"]
+        "╭──────────────────────────────────────────────────────────╮",
+        "│ Runicorn Viewer                                          │",
+        "│ Version: 0.4.0                                           │",
+        "│ URL: http://127.0.0.1:23300                              │",
+        "│                                                          │",
+        "│ Press Ctrl+C to stop                                     │",
+        "╰──────────────────────────────────────────────────────────╯",
+    ]
     assert viewer.banner("http://127.0.0.1:23300", unicode=False).isascii()

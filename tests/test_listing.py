@@ -1,0 +1,128 @@
+"""The run list: rows, sorting, filters, slices, groups, and what the sidebar counts."""
+
+import json
+
+import pytest
+from test_reader import Clock, ids, make_run, reader_of
+
+from runicorn.errors import FilterError, UsageError
+from runicorn.settings import Overlay
+
+
+def test_a_row_says_what_the_run_is(tmp_path):
+    make_run(
+        tmp_path,
+        "图像 分类",
+        "学习率",
+        events=[{"val/loss": 0.9}, {"val/loss": 0.2}, {"val/loss": 0.25}],
+        config={"lr": 1e-3, "max_steps": 100},
+    )
+    (row,) = reader_of(tmp_path).runs(spark=True)["runs"]
+    assert {
+        key: row[key]
+        for key in ("key", "project", "name", "connection", "state", "started", "ended", "duration", "step", "total", "sources", "here")
+    } == {
+        "key": "local:图像 分类/学习率/20250123_180000_abc123",
+        "project": "图像 分类",
+        "name": "学习率",
+        "connection": "local",
+        "state": "finished",
+        "started": 1737655200.0,
+        "ended": 1737655260.0,
+        "duration": 60.0,
+        "step": 2,
+        "total": 100,
+        "sources": 1,
+        "here": True,
+    }
+    assert row["main"] == {"metric": "val/loss", "value": 0.25, "rule": "min", "best": {"value": 0.2, "step": 1}}
+    assert row["spark"] == [0.9, 0.2, 0.25]
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    for n, (lr, loss) in enumerate([(0.1, "NaN"), (0.01, 0.4), (0.001, 0.2), (1e-4, "Infinity"), (1e-5, None)]):
+        make_run(
+            tmp_path,
+            name=f"run{n}",
+            run_id=f"20250123_18000{n}_00000{n}",
+            created_at=1737655200.0 + n,
+            config={"lr": lr, "deep": {"er": {"x": n}}},
+            summary={} if loss is None else {"val/loss": loss, "acc": 10 * n},
+            tags=["even"] if n % 2 == 0 else ["odd", "lr"],
+            status="failed" if n == 4 else "finished",
+        )
+    return reader_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "sort, order",
+    [
+        ("-started", "43210"),
+        ("started", "01234"),
+        ("summary.val/loss", "213 04"),
+        ("-summary.val/loss", "312 04"),
+        ("config.lr", "43210"),
+        ("-config.deep.er.x", "43210"),
+        ("name", "01234"),
+        ("state", "4 0123"),
+        ("main", "213 04"),
+        ("tags", "024 13"),
+        ("-duration", ""),
+        ("key", "01234"),
+    ],
+)
+def test_sorting_puts_what_has_no_value_last(sweep, sort, order):
+    found = [run_id[-1] for run_id in ids(sweep.runs(sort=sort))]
+    for group in [found] if not order else order.split():
+        assert sorted(found[: len(group)]) == sorted(group) and (" " in order or found[: len(group)] == list(group))
+        found = found[len(group) :]
+
+
+def test_sorting_by_nothing_we_know_is_refused(sweep):
+    with pytest.raises(UsageError, match="can't be sorted by 'colour'"):
+        sweep.runs(sort="colour")
+
+
+def test_filters_see_config_summary_tags_and_states(sweep):
+    assert [run_id[-1] for run_id in ids(sweep.runs("loss<0.3"))] == ["2"]
+    assert [run_id[-1] for run_id in ids(sweep.runs("lr<=0.001 -tag:odd", sort="started"))] == ["2", "4"]
+    assert [run_id[-1] for run_id in ids(sweep.runs("deep.er.x=3"))] == ["3"]
+    assert [run_id[-1] for run_id in ids(sweep.runs("x=3"))] == ["3"]
+    assert [run_id[-1] for run_id in ids(sweep.runs("state:failed"))] == ["4"]
+    assert sweep.runs("acc>0 connection:local user:alice host:gpu-01 project:vision started>2020-01-01")["matched"] == 3
+    with pytest.raises(FilterError):
+        sweep.runs("loss<")
+
+
+def test_slices_columns_groups_and_what_the_sidebar_counts(sweep):
+    answer = sweep.runs(sort="started", offset=1, limit=2, columns=["config.lr", "summary.val/loss", "config.absent"])
+    assert (answer["total"], answer["matched"], answer["offset"], len(answer["runs"])) == (5, 5, 1, 2)
+    assert [row["values"] for row in answer["runs"]] == [
+        {"config.lr": 0.01, "summary.val/loss": 0.4},
+        {"config.lr": 0.001, "summary.val/loss": 0.2},
+    ]
+    assert sweep.view().names == {"config": ["deep.er.x", "lr"], "summary": ["acc", "val/loss"], "metrics": ["acc", "val/loss"]}
+    grouped = sweep.runs(sort="started", group="tag")
+    assert grouped["groups"] == [{"value": "even", "count": 3}, {"value": "odd", "count": 2}]
+    assert [run_id[-1] for run_id in ids(grouped)] == list("02413")
+    tree = sweep.tree(sweep.view())
+    assert tree["projects"][0]["count"] == 5 and len(tree["projects"][0]["names"]) == 5
+    assert tree["tags"] == [{"tag": "even", "count": 3}, {"tag": "lr", "count": 2}, {"tag": "odd", "count": 2}]
+    assert tree["states"] == {"finished": 4, "failed": 1} and tree["connections"] == [{"slug": "local", "name": "local", "count": 5}]
+    assert (
+        sweep.runs(tag="even")["matched"] == 3 and sweep.runs(name="run1")["matched"] == 1 and sweep.runs(connection="gpu1")["matched"] == 0
+    )
+
+
+def test_the_overlay_is_the_readers_own_view(tmp_path, home):
+    make_run(tmp_path)
+    overlay = Overlay(home, clock=Clock())
+    reader = reader_of(tmp_path, overlay=overlay)
+    key = reader.find("abc123")
+    overlay.set(key, tags=["mine"], note="look again", hidden=True)
+    assert reader.runs()["runs"] == []
+    (row,) = reader.runs("tag:mine again", hidden=True)["runs"]
+    assert (row["tags"], row["note"], row["hidden"]) == (["mine"], "look again", True)
+    assert reader.tree(reader.view())["tags"] == [] and reader.tree(reader.view(), hidden=True)["tags"] == [{"tag": "mine", "count": 1}]
+    assert json.loads((tmp_path / "vision/resnet50/runs/20250123_180000_abc123/meta.json").read_text())["tags"] == ["baseline"]

@@ -1,0 +1,317 @@
+"""Attacks from this machine: other users' processes, slow, idle and many sockets; and secrets looked for in every answer."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from test_reader import make_run
+from test_security import Viewer, code
+
+from runicorn import guard, layout
+from runicorn import server as serving
+from runicorn.errors import BusyError
+
+SECRET = "correct-horse-battery-staple"
+NOBODY = 65534
+
+
+@pytest.fixture
+def root(tmp_path):
+    make_run(tmp_path / "root")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def site(home, root):
+    made = Viewer(home, root)
+    yield made
+    made.stop()
+
+
+# -- other users of this machine ----------------------------------------------------------------------------------
+
+ASK = """
+import http.client, sys
+line = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
+line.request("GET", sys.argv[2], headers=dict(item.split("=", 1) for item in sys.argv[3:]))
+answer = line.getresponse()
+print(answer.status, answer.getheader("set-cookie"), answer.read().decode())
+"""
+
+
+def as_nobody(*words):
+    """Run Python code as another user, really: setpriv changes the uid before the interpreter starts."""
+    python = shutil.which("python3", path="/usr/bin:/bin") or "/usr/bin/python3"
+    done = subprocess.run(
+        ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", python, "-I", "-c", ASK, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd="/",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+@pytest.mark.parametrize("path", ["/", "/api/runs", "/static/app.js", "/api/settings"])
+def test_another_users_process_gets_nothing_with_or_without_the_token(site, path):
+    for words in ((), (f"X-Runicorn-Token={site.token}",), (f"Cookie=runicorn-{site.port}={site.token}",)):
+        out = as_nobody(site.port, path, *words)
+        assert out.startswith("403 None") and "foreign_user" in out and site.token not in out
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+def test_under_sudo_the_one_who_called_is_let_in(site, monkeypatch):
+    monkeypatch.setenv("SUDO_UID", str(NOBODY))
+    assert as_nobody(site.port, "/api/runs").startswith("200")
+
+
+def test_a_peer_that_closed_its_end_is_not_believed(site):
+    """Its line then shows uid 0 or no owner; the answer would go nowhere but into whoever takes the port next."""
+    with socket.create_connection(("127.0.0.1", site.port)) as line:
+        line.sendall(f"GET /api/runs HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
+        line.shutdown(socket.SHUT_WR)
+        assert b" 200 " not in line.recv(100)
+
+
+@pytest.mark.parametrize("state, uid, found", [("01", 1000, 1000), ("06", 0, -1), ("08", 0, -1), ("05", 1000, -1)])
+def test_only_an_established_end_has_an_owner(monkeypatch, state, uid, found):
+    ends = (("127.0.0.1", 4000), ("127.0.0.1", 5000))
+    path = table(state, uid)
+    monkeypatch.setattr(guard, "by_diag", lambda peer, here: guard.by_table(peer, here, [path]))
+    assert guard.peer_uid(*ends) == found
+    assert guard.peer_uid(("127.0.0.1", 4001), ends[1]) is None and guard.peer_uid(None, None) is None
+    assert guard.by_table(*ends, tables=["/nothing"]) is None
+
+
+@pytest.mark.parametrize("host, client", [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])
+def test_both_ways_of_asking_the_kernel_agree(host, client):
+    families = [socket.AF_INET6 if ":" in end else socket.AF_INET for end in (host, client)]
+    with socket.create_server((host, 0), family=families[0]) as listener, socket.socket(families[1]) as line:
+        line.connect((client, listener.getsockname()[1]))
+        served, peer = listener.accept()
+        with served:
+            ends = peer[:2], served.getsockname()[:2]
+            assert guard.by_diag(*ends) == guard.by_table(*ends) == (guard.ESTABLISHED, os.getuid())
+            line.shutdown(socket.SHUT_RDWR)
+        assert guard.peer_uid(*ends) in (-1, None)
+    assert guard.by_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
+
+
+def table(state, uid):
+    """Write a /proc/net/tcp with one line; return its path."""
+    path = Path(os.environ["HOME"]) / f"tcp-{state}-{uid}"
+    path.write_text(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        f"   0: 0100007F:0FA0 0100007F:1388 {state} 00000000:00000000 00:00000000 00000000 {uid:5}        0 12345 1 0000\n"
+        "   1: 0100007F:1388 0100007F:0FA0 01 00000000:00000000 00:00000000 00000000  4242        0 12346 1 0000\n"
+    )
+    return str(path)
+
+
+def test_where_the_kernel_cannot_tell_the_token_decides(site):
+    site.server.site.guard.peer_uid = lambda peer, here: None
+    assert code(site.ask("GET", "/api/runs")) == (401, "token") and site.ask("GET", "/")[0] == 401
+    assert site.ask("GET", "/api/runs", headers=[("X-Runicorn-Token", site.token)])[0] == 200
+    status, headers, _ = site.ask("GET", f"/?token={site.token}&filter=a%20b")
+    assert (
+        status == 303
+        and headers["location"].endswith("/?filter=a%20b")
+        and site.token in headers["set-cookie"]
+        and site.token not in headers["location"]
+    )
+    assert site.ask("GET", "/api/runs", headers=[("Cookie", headers["set-cookie"].split(";")[0])])[0] == 200
+
+
+def test_beyond_loopback_every_request_needs_the_token(home, root):
+    site = Viewer(home, root, host="0.0.0.0")
+    try:
+        assert site.server.address.endswith(f"/?token={site.token}")
+        for path in ("/", "/api/runs", "/static/app.js"):
+            assert code(site.ask("GET", path)) == (401, "token")
+            assert site.ask("GET", path, headers=[("X-Runicorn-Token", site.token), ("Host", "gpu-server.example.com:23300")])[0] == 200
+            assert code(site.ask("GET", path, headers=[("X-Runicorn-Token", site.token), ("Origin", "http://evil.example")])) == (
+                403,
+                "foreign_origin",
+            )
+    finally:
+        site.stop()
+
+
+def test_the_tokens_file_is_ours_alone_and_goes_with_the_viewer(home, root):
+    site = Viewer(home, root)
+    note = home / "run" / f"{site.port}.json"
+    assert stat.S_IMODE(note.stat().st_mode) == 0o600 and json.loads(note.read_text())["pid"] == os.getpid()
+    site.stop()
+    assert not note.exists()
+
+
+# -- sockets ------------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_idle_and_dripping_sockets_hold_no_thread(site):
+    serving.more_files()
+    before, lines = threading.active_count(), []
+    try:
+        for n in range(1000):
+            lines.append(socket.create_connection(("127.0.0.1", site.port)))
+            lines[-1].sendall(b"GET / HT" if n % 2 else b"")
+        assert site.ask("GET", "/api/runs")[0] == 200
+        assert threading.active_count() <= before + 3
+    finally:
+        for line in lines:
+            line.close()
+
+
+def test_slow_heads_and_bodies_are_given_up(site, monkeypatch):
+    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(serving, "BODY_SECONDS", 0.3)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+        line.sendall(b"GET /api")
+        assert line.recv(100) == b""
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+        line.sendall(
+            (
+                f"PATCH /api/settings HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\nContent-Type: application/json\r\n"
+                f"X-Runicorn-Token: {site.token}\r\nContent-Length: 100\r\n\r\n{{"
+            ).encode()
+        )
+        assert b"408" in line.recv(1000)
+    assert site.ask("GET", "/api/runs")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost\r\n\r\n",
+        b"GET / HTTP/1.0\r\n" + b"A: b\r\n" * 5000 + b"\r\n",
+        b"GET /" + b"x" * 100_000 + b" HTTP/1.0\r\n\r\n",
+        b"G" * 200_000,
+        b"GET http://evil.example/ HTTP/1.0\r\nHost: evil.example\r\n\r\n",
+    ],
+)
+def test_garbage_is_refused_and_the_viewer_goes_on(site, head):
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+        try:
+            line.sendall(head)
+            line.shutdown(socket.SHUT_WR)
+            answer = line.recv(65536)
+        except OSError:
+            answer = b""  # closed on us: that is an answer too
+    assert b" 200 " not in answer.split(b"\r\n")[0] and b"Traceback" not in answer
+    assert site.ask("GET", "/api/runs")[0] == 200
+
+
+def test_two_hundred_waiting_clients_leave_room(site):
+    mark = json.loads(site.ask("GET", "/api/runs")[2])["news"]
+    waiting = []
+    try:
+        for _ in range(200):
+            line = http.client.HTTPConnection("127.0.0.1", site.port, timeout=20)
+            line.request("GET", f"/api/news?since={mark}&topic=test:1&timeout=15")
+            waiting.append(line)
+        assert site.ask("GET", "/api/runs")[0] == 200
+        time.sleep(0.2)
+        site.server.site.bell.ring("test:1")
+        assert all(json.load(line.getresponse())["topics"] == ["test:1"] for line in waiting)
+    finally:
+        for line in waiting:
+            line.close()
+
+
+def test_a_busy_port_says_who_holds_it_and_offers_the_next(home, root, site):
+    with pytest.raises(BusyError, match=rf"port {site.port} is held by process {os.getpid()} .*take another: runicorn viewer --port \d+"):
+        serving.listen("127.0.0.1", site.port)
+
+
+def test_both_loopback_addresses_are_served(site):
+    assert site.ask("GET", "/api/runs", host="::1")[0] == 200
+
+
+# -- secrets ------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_appear_in_no_answer_and_no_file(site, home, caplog):
+    caplog.set_level(0)
+    body = {
+        "name": "GPU Server 1",
+        "host": "127.0.0.1",
+        "port": 1,
+        "user": "alice",
+        "auth": "password",
+        "password": SECRET,
+        "passphrase": SECRET,
+        "start": False,
+    }
+    answers = [site.change("/api/connections", json.dumps(body).encode(), "POST")[2]]
+    answers.append(site.change("/api/connections", json.dumps({**body, "port": "x"}).encode(), "POST")[2])
+    answers.append(site.change("/api/connections/test", json.dumps(body).encode(), "POST")[2])
+    answers.append(site.change("/api/connections/browse", json.dumps({**body, "path": "~"}).encode(), "POST")[2])
+    for path in ("/api/connections", "/api/settings", "/api", "/api/runs", "/api/connections/test/1"):
+        answers.append(site.ask("GET", path)[2])
+    assert all(SECRET.encode() not in answer for answer in answers)
+    assert SECRET not in caplog.text
+    assert all(SECRET.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
+
+
+OFFLINE = textwrap.dedent("""
+    import json, sys, threading, urllib.request
+    from pathlib import Path
+    connected = []
+    outward = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen")
+    sys.addaudithook(lambda event, words: connected.append(words[1]) if event in outward else None)
+    from runicorn import viewer
+    from runicorn.bell import Bell
+    from runicorn.mirrors import Mirrors
+    home, bell = Path(sys.argv[1]), Bell()
+    mirrors = Mirrors(home, bell, offline=True)
+    mirrors.save({"name": "gpu1", "host": "192.0.2.1", "user": "alice"}, start=True)
+    server = viewer.start(home, [("local", home / "experiments")], mirrors, bell, port=0, offline=True)
+    mirrors.start_all()
+    threading.Thread(target=server.serve_forever).start()
+    del connected[:]                        # what binding the port looked up
+    def ask(path, body=None):
+        headers = {"Content-Type": "application/json", "X-Runicorn-Token": server.token}
+        request = urllib.request.Request(server.url + path, data=body and json.dumps(body).encode(), headers=headers)
+        try:
+            return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10).read()
+        except urllib.error.HTTPError as error:
+            return error.read()
+    for path in ("/", "/api/runs", "/api/connections", "/api/settings"):
+        ask(path)
+    for order in ("start", "sync", "reconnect"):
+        ask("/api/connections/gpu1/" + order, {})
+    for what in ("browse", "plan", "test"):
+        assert b'"offline"' in ask("/api/connections/" + what, {"name": "gpu1", "host": "192.0.2.1", "user": "alice", "path": "~"})
+    server.stop(); mirrors.stop()
+    print(json.dumps([str(where) for where in connected if str(server.port) not in str(where)]))
+""")
+
+
+def test_offline_opens_no_socket_outwards(home):
+    done = subprocess.run(
+        [sys.executable, "-c", OFFLINE, str(home)], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent.parent
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+def test_layout_refuses_what_the_pages_could_be_made_to_ask():
+    for name in ("..", "a/../b", "/a", "a//b", "", "a\0"):
+        with pytest.raises(layout.LayoutError):
+            layout.safe_relative(name)
