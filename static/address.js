@@ -25,7 +25,8 @@ export function queryText(values) {
   for (const [name, value] of Object.entries(values)) {
     if (value !== "" && value != null && value !== false) {
       const text = value === true ? "1" : Array.isArray(value) ? joinList(value) : String(value);
-      const safe = encodeURIComponent(text).replace(/%2C|%2F|%3A|%3C|%3E|%20/g, (code) => (code === "%20" ? "+" : decodeURIComponent(code)));
+      const safe = encodeURIComponent(text).replace(/%2C|%2F|%3A|%3C|%3E|%20/g,
+        (code) => (code === "%20" ? "+" : decodeURIComponent(code)));
       if (text) {
         parts.push(`${encodeURIComponent(name)}=${safe}`);
       }

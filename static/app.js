@@ -9,7 +9,8 @@ import {applyPreferences, drawBar, startBar} from "./topbar.js";
 import {ask, closePopover, empty} from "./widgets.js";
 import {setLanguage, t} from "./words.js";
 
-const PAGES = {runs: () => import("./runs.js"), run: () => import("./run.js"), compare: () => import("./compare.js"), settings: () => import("./settings.js")};
+const PAGES = {runs: () => import("./runs.js"), run: () => import("./run.js"), compare: () => import("./compare.js"),
+  settings: () => import("./settings.js")};
 const PATIENCE = 1;              // seconds a page may take to update before the next poll starts all the same
 const REST = 0.1;                // seconds between two polls: a training at 1,000 rows a second must not make 1,000 requests
 

@@ -17,9 +17,12 @@ class Browser {
     this.path = h("div.crumbs.mono");
     this.list = h("ul.folders", {tabIndex: -1});
     this.choose = h("button.btn.pri", {type: "submit", value: "choose", disabled: true}, t("settings.browse.choose"));
-    const form = h("form", {method: "dialog"}, h("h2", {}, t("settings.browse.title", {name: connection.name || connection.host})), this.path, this.list,
-      h("div.rowf.end", {}, h("span.grow.m3.tiny", {}, t("settings.browse.note")), h("button.btn", {type: "submit", value: ""}, t("common.cancel")), this.choose));
-    this.box = h("dialog.ask-box.wide", {"aria-label": t("settings.browse.title", {name: connection.name || connection.host}), onclose: () => { this.box.remove(); this.turn += 1; resolve(this.box.returnValue === "choose" ? this.here : null); }}, form);
+    const form = h("form", {method: "dialog"}, h("h2", {}, t("settings.browse.title", {name: connection.name || connection.host})),
+      this.path, this.list,
+      h("div.rowf.end", {}, h("span.grow.m3.tiny", {}, t("settings.browse.note")),
+        h("button.btn", {type: "submit", value: ""}, t("common.cancel")), this.choose));
+    this.box = h("dialog.ask-box.wide", {"aria-label": t("settings.browse.title", {name: connection.name || connection.host}),
+      onclose: () => { this.box.remove(); this.turn += 1; resolve(this.box.returnValue === "choose" ? this.here : null); }}, form);
     document.body.append(this.box);
     this.box.showModal();
     this.open(connection.remote_root || "~", true);
@@ -46,7 +49,9 @@ class Browser {
       this.open("~");             // the folder chosen before may not exist: begin at home
       return;
     }
-    fill(this.list, h("li.bad", {role: "alert"}, icon("failed"), own(error.message)), this.here ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(this.here)}, icon("reset"), t("settings.browse.back"))) : null);
+    fill(this.list, h("li.bad", {role: "alert"}, icon("failed"), own(error.message)),
+      this.here ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(this.here)}, icon("reset"),
+      t("settings.browse.back"))) : null);
   }
 
   show(found) {
@@ -56,7 +61,8 @@ class Browser {
     const into = (name) => `${found.path.replace(/\/$/, "")}/${name}`;
     fill(this.list,
       found.parent ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(found.parent)}, icon("up"), "..")) : null,
-      found.folders.map((one) => h("li", {}, h("button.item", {type: "button", onclick: () => this.open(into(one.name))}, icon("folder"), own(one.name, {class: "cut grow"}),
+      found.folders.map((one) => h("li", {}, h("button.item", {type: "button", onclick: () => this.open(into(one.name))}, icon("folder"),
+        own(one.name, {class: "cut grow"}),
         one.runs ? h("b.small", {}, t("settings.offerRuns", {n: one.runs})) : null))),
       found.folders.length ? null : h("li.m3.none", {}, t("settings.browse.empty")));
     this.list.querySelector("button")?.focus();
@@ -65,6 +71,7 @@ class Browser {
   crumbs(path) {
     const parts = path.split("/").filter(Boolean);
     fill(this.path, h("button.link", {type: "button", onclick: () => this.open("/")}, "/"),
-      parts.map((part, i) => [h("button.link", {type: "button", onclick: () => this.open(`/${parts.slice(0, i + 1).join("/")}`)}, own(part)), i < parts.length - 1 ? "/" : null]));
+      parts.map((part, i) => [h("button.link", {type: "button", onclick: () => this.open(`/${parts.slice(0, i + 1).join("/")}`)},
+        own(part)), i < parts.length - 1 ? "/" : null]));
   }
 }

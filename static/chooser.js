@@ -13,7 +13,8 @@ export function chooseColumns(anchor, {chosen, offered, pick}) {
   let ids = [...chosen];
   const all = offeredColumns(offered);
   const list = h("div.cols");
-  const search = h("input.inp", {type: "search", placeholder: t("runs.findColumn"), "aria-label": t("runs.findColumn"), oninput: () => draw()});
+  const search = h("input.inp", {type: "search", placeholder: t("runs.findColumn"), "aria-label": t("runs.findColumn"),
+    oninput: () => draw()});
   const change = (id, on) => {
     ids = on ? [...ids, id] : ids.filter((other) => other !== id && !(id === "main" && other === "spark"));
     if (on && id === "main" && !ids.includes("spark")) {
@@ -22,15 +23,20 @@ export function chooseColumns(anchor, {chosen, offered, pick}) {
     pick(ids);
   };
   const name = (id) => (id.includes(".") ? id.slice(id.indexOf(".") + 1) : known(`runs.col.${id}`));
-  const box = (id) => h("label", {}, h("input.tick", {type: "checkbox", checked: ids.includes(id), disabled: id === "name", onchange: (event) => change(id, event.target.checked)}), h("span.cut", {title: name(id)}, name(id)));
+  const box = (id) => h("label", {},
+    h("input.tick", {type: "checkbox", checked: ids.includes(id), disabled: id === "name",
+    onchange: (event) => change(id, event.target.checked)}), h("span.cut", {title: name(id)}, name(id)));
   const part = (title, members) => (members.length ? [h("h3", {}, title), members.map(box)] : null);
   const draw = () => {
     const fits = (id) => name(id).toLowerCase().includes(search.value.toLowerCase());
-    fill(list, part(t("runs.colsBasic"), all.basics.filter(fits)), part(t("runs.colsSummary"), all.summary.filter(fits).slice(0, MOST)), part(t("runs.colsConfig"), all.config.filter(fits).slice(0, MOST)));
+    fill(list, part(t("runs.colsBasic"), all.basics.filter(fits)), part(t("runs.colsSummary"), all.summary.filter(fits).slice(0, MOST)),
+      part(t("runs.colsConfig"), all.config.filter(fits).slice(0, MOST)));
   };
   draw();
   let close = () => null;
-  close = popover(anchor, h("div.chooser", {}, search, list, h("div.rowf", {}, h("button.link", {type: "button", onclick: () => { close(); pick(null); }}, t("runs.colsReset")), h("span.grow"),
+  close = popover(anchor,
+    h("div.chooser", {}, search, list,
+    h("div.rowf", {}, h("button.link", {type: "button", onclick: () => { close(); pick(null); }}, t("runs.colsReset")), h("span.grow"),
     h("button.btn", {type: "button", onclick: () => close()}, t("common.done")))), {right: true, label: t("runs.columns")});
 }
 

@@ -8,7 +8,8 @@ import {current, fmt, known, t} from "./words.js";
 
 const BASICS = ["state", "name", "project", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
 const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
-const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 64, step: 57, spark: 57, main: 54};
+const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 64, step: 57,
+  spark: 57, main: 54};
 const WIDER_IN_CHINESE = {duration: 76, started: 74};
 const FIGURES = new Set(["started", "duration", "step", "main"]);
 const DROPPED = ["user", "config", "tags", "note", "project", "summary", "connection"];   // first to go where it is narrow
@@ -18,10 +19,12 @@ const SPARE = 40;                // px of the room left over that go to the name
 const NOT_FINITE = new Set(["NaN", "Infinity", "-Infinity"]);
 const LIVE = new Set(["running", "stalled", "checking"]);
 
-/** Columns shown when the reader chose none: the basics (a connection only where there are several), one more summary value, two config keys worth comparing. */
+/** Columns shown when the reader chose none: the basics (a connection only where there are several), one more summary value, two config
+keys worth comparing. */
 export function defaultColumns(offered, mainMetric, connections = 2) {
   const summaries = (offered?.summary || []).filter((name) => name !== mainMetric);
-  const logged = [/^(val|eval|test|dev)/i, /\//, /^/].flatMap((form) => summaries.filter((name) => form.test(name)));     // validation first
+  const logged = [/^(val|eval|test|dev)/i, /\//,
+    /^/].flatMap((form) => summaries.filter((name) => form.test(name)));     // validation first
   const good = GOOD.map((form) => logged.find((name) => form.test(name))).find(Boolean);
   const keys = OFTEN.map((form) => (offered?.config || []).find((name) => form.test(name))).filter(Boolean).slice(0, 2);
   const basics = connections > 1 ? DEFAULTS : DEFAULTS.filter((id) => id !== "connection");
@@ -30,7 +33,8 @@ export function defaultColumns(offered, mainMetric, connections = 2) {
 
 /** All columns there are: {basics, summary, config} lists of ids. */
 export function offeredColumns(offered) {
-  return {basics: BASICS.filter((id) => id !== "spark"), summary: (offered?.summary || []).map((name) => `summary.${name}`), config: (offered?.config || []).map((name) => `config.${name}`)};
+  return {basics: BASICS.filter((id) => id !== "spark"), summary: (offered?.summary || []).map((name) => `summary.${name}`),
+    config: (offered?.config || []).map((name) => `config.${name}`)};
 }
 
 /** [small upper line, name] of a column's head. */
@@ -56,7 +60,8 @@ function splitName(name) {
 }
 
 export function columnWidth(id, widths) {
-  return widths[id] || (current() === "zh" && WIDER_IN_CHINESE[id]) || WIDTHS[id] || (id.startsWith("config.") ? Math.max(50, Math.min(90, 12 + 6 * columnTitle(id)[1].length)) : 68);
+  return widths[id] || (current() === "zh" && WIDER_IN_CHINESE[id]) || WIDTHS[id]
+    || (id.startsWith("config.") ? Math.max(50, Math.min(90, 12 + 6 * columnTitle(id)[1].length)) : 68);
 }
 
 /** Widths with the room that is left over given to what is cut most: the project and the tags. */
@@ -104,7 +109,8 @@ function once(cell, sign, build) {
 function tagsCell(cell, row) {
   once(cell, JSON.stringify(row.tags), () => {
     const rest = row.tags.length - 1;
-    return h("div.chips", {title: row.tags.join("\n")}, row.tags.slice(0, 1).map((tag) => h("span.chip", {}, own(tag))), rest > 0 ? h("span.plus", {}, `+${rest}`) : null);
+    return h("div.chips", {title: row.tags.join("\n")}, row.tags.slice(0, 1).map((tag) => h("span.chip", {}, own(tag))),
+      rest > 0 ? h("span.plus", {}, `+${rest}`) : null);
   });
 }
 
@@ -135,7 +141,9 @@ function sparkCell(cell, row) {
 }
 
 function nameCell(cell, row) {
-  once(cell, `${row.key}|${row.name}`, () => h("a", {href: runHref(row.key), tabIndex: -1, "aria-label": row.name, title: `${row.project}/${row.name}\n${row.id}`}, middle(row.name)));
+  once(cell, `${row.key}|${row.name}`,
+    () => h("a", {href: runHref(row.key), tabIndex: -1, "aria-label": row.name, title: `${row.project}/${row.name}\n${row.id}`},
+    middle(row.name)));
 }
 
 function plain(value) {
@@ -173,7 +181,8 @@ export function column(id, {mainMetric, widths, rows = []}) {
   const format = id.startsWith("config.") ? fmt.given : fmt.value;
   const words = given && rows.some((row) => typeof row.values?.[id] === "string" && !NOT_FINITE.has(row.values[id]));
   return {
-    id, small, title, width: columnWidth(id, widths), numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note" ? null : id,
+    id, small, title, width: columnWidth(id, widths), numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note"
+      ? null : id,
     paint: CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
   };
 }

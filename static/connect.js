@@ -8,7 +8,8 @@ import {menu, segmented} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
 const PAUSE = 400;               // ms after the last change before the plan is asked for
-const FRESH = {name: "", host: "", port: 22, user: "", auth: "key", key: "", remote_root: "~/.runicorn/experiments", mode: "auto", interval: 30,
+const FRESH = {name: "", host: "", port: 22, user: "", auth: "key", key: "", remote_root: "~/.runicorn/experiments", mode: "auto",
+  interval: 30,
                manifest: true, small_only: true, large: false, window: null};
 
 /** What is wrong with a connection before anybody is asked: {field: word key}. Pure. */
@@ -47,7 +48,8 @@ export class ConnectForm {
 
   build() {
     const title = this.row ? t("settings.change", {name: this.row.name}) : t("top.add");
-    this.form = h("form.form", {onsubmit: (event) => { event.preventDefault(); this.save(true); }, autocomplete: "off"}, this.server(), this.folder(), this.content(), this.buttons());
+    this.form = h("form.form", {onsubmit: (event) => { event.preventDefault(); this.save(true); }, autocomplete: "off"}, this.server(),
+      this.folder(), this.content(), this.buttons());
     this.node = h("section.sec2", {}, h("h2", {}, title), h("div.two", {}, this.form, this.trial.node));
     this.showAuth();
   }
@@ -59,7 +61,8 @@ export class ConnectForm {
       event.target.removeAttribute("aria-invalid");
       this.askPlan();
     };
-    return h("input.inp", {id: `f-${name}`, value: this.values[name] ?? "", oninput: read, spellcheck: "false", autocomplete: "off", maxlength: 500, ...attributes,
+    return h("input.inp", {id: `f-${name}`, value: this.values[name] ?? "", oninput: read, spellcheck: "false", autocomplete: "off",
+      maxlength: 500, ...attributes,
       ...(numeric ? {inputmode: "numeric", class: "num w1"} : {})});
   }
 
@@ -72,21 +75,27 @@ export class ConnectForm {
   server() {
     this.hostsButton = h("button.link.small", {type: "button", "aria-haspopup": "menu", onclick: () => this.pickHost()});
     this.offerHosts(this.page.hosts);
-    this.name = this.input("name", {oninput: (event) => { this.values.name = event.target.value.trim(); this.named = true; }, placeholder: "GPU Server 1", disabled: Boolean(this.row)});
+    this.name = this.input("name", {oninput: (event) => { this.values.name = event.target.value.trim(); this.named = true; },
+      placeholder: "GPU Server 1", disabled: Boolean(this.row)});
     this.host = this.input("host", {placeholder: "gpu-server.example.com", list: "hosts", onchange: () => this.hostTyped()});
-    const kinds = ["key", "password", "agent", "system"].map((auth) => [auth, recommended(auth === "key", t(`settings.auth.${auth}`)), t(`settings.auth.${auth}Title`)]);
-    this.hostList = h("datalist", {id: "hosts"}, this.page.hosts.map((one) => h("option", {value: one.host}, `${one.user || ""}@${one.hostname || one.host}`)));
+    const kinds = ["key", "password", "agent", "system"].map((auth) => [auth, recommended(auth === "key", t(`settings.auth.${auth}`)),
+      t(`settings.auth.${auth}Title`)]);
+    this.hostList = h("datalist", {id: "hosts"},
+      this.page.hosts.map((one) => h("option", {value: one.host}, `${one.user || ""}@${one.hostname || one.host}`)));
     return [h("div.step", {}, h("h3", {}, t("settings.step1")), this.hostsButton), this.hostList,
       this.label("name"), this.name,
       this.label("host"), h("div.rowf", {}, this.host, h("label.m2", {for: "f-port"}, t("settings.f.port")), this.input("port", {}, true)),
       this.label("user"), this.input("user", {placeholder: t("settings.userHint")}),
-      h("span.l", {}, t("settings.f.auth")), segmented(t("settings.f.auth"), kinds, this.values.auth, (auth) => { this.values.auth = auth; this.showAuth(); }),
+      h("span.l", {}, t("settings.f.auth")), segmented(t("settings.f.auth"), kinds, this.values.auth,
+        (auth) => { this.values.auth = auth; this.showAuth(); }),
       this.authRow(), h("span"), this.testRow()];
   }
 
   authRow() {
-    this.passphrase = h("input.inp.w2", {id: "f-passphrase", type: "password", autocomplete: "off", placeholder: t("settings.passphrase"), "aria-label": t("settings.passphrase")});
-    this.password = h("input.inp", {id: "f-password", type: "password", autocomplete: "off", placeholder: this.row?.has_password ? t("settings.passwordKept") : ""});
+    this.passphrase = h("input.inp.w2", {id: "f-passphrase", type: "password", autocomplete: "off", placeholder: t("settings.passphrase"),
+      "aria-label": t("settings.passphrase")});
+    this.password = h("input.inp", {id: "f-password", type: "password", autocomplete: "off", placeholder: this.row?.has_password
+      ? t("settings.passwordKept") : ""});
     this.authLabel = h("label");
     this.authPlace = h("div.rowf");
     return [this.authLabel, this.authPlace];
@@ -97,7 +106,8 @@ export class ConnectForm {
     const field = {key: "key", password: "password"}[auth];
     this.authLabel.htmlFor = field ? `f-${field}` : "";
     fill(this.authLabel, field ? t(`settings.f.${field}`) : "");
-    fill(this.authPlace, auth === "key" ? [this.input("key", {class: "mono", placeholder: t("settings.keyHint")}), this.passphrase] : auth === "password" ? [this.password, h("span.m3.tiny.keep", {}, t("settings.memoryOnly"))]
+    fill(this.authPlace, auth === "key" ? [this.input("key", {class: "mono", placeholder: t("settings.keyHint")}), this.passphrase]
+      : auth === "password" ? [this.password, h("span.m3.tiny.keep", {}, t("settings.memoryOnly"))]
       : h("span.m3.small", {}, t(`settings.auth.${auth}Title`)));
   }
 
@@ -117,7 +127,10 @@ export class ConnectForm {
   }
 
   pickHost() {
-    menu(this.hostsButton, this.page.hosts.map((one) => ({label: [h("b", {}, own(one.host)), h("span.m3", {}, [one.user ? `${one.user}@` : "", one.hostname || one.host, one.port && one.port !== 22 ? `:${one.port}` : "", one.jump ? ` ${t("settings.through", {jump: one.jump})}` : ""])],
+    menu(this.hostsButton,
+      this.page.hosts.map((one) => ({label: [h("b", {}, own(one.host)),
+      h("span.m3", {}, [one.user ? `${one.user}@` : "", one.hostname || one.host, one.port && one.port !== 22 ? `:${one.port}` : "",
+      one.jump ? ` ${t("settings.through", {jump: one.jump})}` : ""])],
       run: () => this.takeHost(one)})));
   }
 
@@ -156,7 +169,8 @@ export class ConnectForm {
   folder() {
     this.root = this.input("remote_root", {id: "f-root", class: "mono"});
     return [h("div.step", {}, h("h3", {}, t("settings.step2"))), h("label", {for: "f-root"}, t("settings.f.root")),
-      h("div.rowf", {}, this.root, h("button.btn", {type: "button", id: "browse", onclick: () => this.browse()}, icon("folder"), t("settings.browse")))];
+      h("div.rowf", {}, this.root, h("button.btn", {type: "button", id: "browse", onclick: () => this.browse()}, icon("folder"),
+        t("settings.browse")))];
   }
 
   async browse() {
@@ -175,16 +189,24 @@ export class ConnectForm {
   // ------------------------------------------------------------ 3. what to sync
 
   content() {
-    const box = (name, label) => h("label", {}, h("input.tick", {type: "checkbox", id: `f-${name}`, checked: this.values[name], onchange: (event) => { this.values[name] = event.target.checked; this.linked(name); this.askPlan(); }}), t(label));
-    const modes = [["auto", recommended(true, t("settings.mode.auto"))], ["manual", t("settings.mode.manual"), t("settings.mode.manualTitle")]];
+    const box = (name, label) => h("label", {},
+      h("input.tick", {type: "checkbox", id: `f-${name}`, checked: this.values[name],
+      onchange: (event) => { this.values[name] = event.target.checked; this.linked(name); this.askPlan(); }}), t(label));
+    const modes = [["auto", recommended(true, t("settings.mode.auto"))],
+      ["manual", t("settings.mode.manual"), t("settings.mode.manualTitle")]];
     const windows = [["", t("settings.window.all")], ["7d", t("settings.window.7d")], ["24h", t("settings.window.24h")]];
-    this.every = h("span.rowf", {}, h("label.m2", {for: "f-interval"}, t("settings.f.interval")), this.input("interval", {}, true), h("span.m2", {}, t("settings.seconds")));
+    this.every = h("span.rowf", {}, h("label.m2", {for: "f-interval"}, t("settings.f.interval")), this.input("interval", {}, true),
+      h("span.m2", {}, t("settings.seconds")));
     this.every.hidden = this.values.mode !== "auto";
     this.plan = h("div.small.m2.plan", {role: "status"});
     return [h("div.step", {}, h("h3", {}, t("settings.step3"))),
-      h("span.l", {}, t("settings.f.mode")), h("div.rowf", {}, segmented(t("settings.f.mode"), modes, this.values.mode, (mode) => { this.values.mode = mode; this.every.hidden = mode !== "auto"; }), this.every),
-      h("span.l.top-l", {}, t("settings.f.content")), h("div.stack", {}, box("manifest", "settings.manifest"), box("small_only", "settings.smallOnly"), box("large", "settings.large")),
-      h("span.l", {}, t("settings.f.window")), segmented(t("settings.f.window"), windows, this.values.window || "", (window) => { this.values.window = window || null; this.askPlan(); }),
+      h("span.l", {}, t("settings.f.mode")),
+        h("div.rowf", {}, segmented(t("settings.f.mode"), modes, this.values.mode,
+        (mode) => { this.values.mode = mode; this.every.hidden = mode !== "auto"; }), this.every),
+      h("span.l.top-l", {}, t("settings.f.content")), h("div.stack", {}, box("manifest", "settings.manifest"),
+        box("small_only", "settings.smallOnly"), box("large", "settings.large")),
+      h("span.l", {}, t("settings.f.window")), segmented(t("settings.f.window"), windows, this.values.window || "",
+        (window) => { this.values.window = window || null; this.askPlan(); }),
       h("span"), this.plan];
   }
 
@@ -215,7 +237,8 @@ export class ConnectForm {
 
   buttons() {
     this.problem = h("p.bad.small.wide", {role: "alert", hidden: true});
-    return [h("span"), h("div.rowf.endf", {}, h("button.btn.pri", {type: "submit", id: "save-start"}, t("settings.saveStart")), h("button.btn", {type: "button", id: "save-only", onclick: () => this.save(false)}, t("settings.saveOnly")),
+    return [h("span"), h("div.rowf.endf", {}, h("button.btn.pri", {type: "submit", id: "save-start"}, t("settings.saveStart")),
+      h("button.btn", {type: "button", id: "save-only", onclick: () => this.save(false)}, t("settings.saveOnly")),
       h("button.btn.bare", {type: "button", onclick: () => this.page.close()}, t("common.cancel"))), h("span"), this.problem];
   }
 
@@ -223,7 +246,8 @@ export class ConnectForm {
   filled() {
     const {auth, key, host, name} = this.values;
     const secret = auth === "password" ? {password: this.password.value} : auth === "key" ? {passphrase: this.passphrase.value} : {};
-    return {...this.values, name: name || host, key: auth === "key" ? key || null : null, remote_root: this.values.remote_root || FRESH.remote_root,
+    return {...this.values, name: name || host, key: auth === "key" ? key || null : null, remote_root: this.values.remote_root
+      || FRESH.remote_root,
       ...Object.fromEntries(Object.entries(secret).filter(([, value]) => value))};
   }
 

@@ -21,7 +21,8 @@ export function pickMetrics(rows, offered, most = MOST_CHARTS) {
 
 function swatch(slot, off) {
   const {colour, dash} = stroke(slot);
-  return h("i.sw", {class: `k${colour} ${off ? "off" : ["", "dash", "dots"][dash.length ? (dash[0] > 2 ? 1 : 2) : 0]}`, "aria-hidden": "true"});
+  return h("i.sw", {class: `k${colour} ${off ? "off" : ["", "dash", "dots"][dash.length ? (dash[0] > 2 ? 1 : 2) : 0]}`,
+    "aria-hidden": "true"});
 }
 
 export class Curves {
@@ -50,13 +51,16 @@ export class Curves {
   }
 
   drawHead(count) {
-    const shut = h("button.btn.bare.sq", {type: "button", title: t("runs.hideCurves"), "aria-label": t("runs.hideCurves"), onclick: this.close}, icon("x"));
+    const shut = h("button.btn.bare.sq", {type: "button", title: t("runs.hideCurves"), "aria-label": t("runs.hideCurves"),
+      onclick: this.close}, icon("x"));
     if (!count || this.preview) {
       fill(this.head, h("b.cut", {}, t(count ? "runs.underCursor" : "runs.noneTicked")), h("span.grow"), shut);
       return;
     }
-    const more = h("button.btn.bare.sq", {type: "button", "aria-label": t("common.more"), title: t("common.more"), "aria-haspopup": "menu", onclick: () => this.menu(more)}, icon("more"));
-    fill(this.head, h("b", {}, t("runs.ticked", {n: state.ticked.length})), h("a.btn.pri", {href: compareHref(state.ticked)}, t("top.compare")), h("span.grow"),
+    const more = h("button.btn.bare.sq", {type: "button", "aria-label": t("common.more"), title: t("common.more"), "aria-haspopup": "menu",
+      onclick: () => this.menu(more)}, icon("more"));
+    fill(this.head, h("b", {}, t("runs.ticked", {n: state.ticked.length})),
+      h("a.btn.pri", {href: compareHref(state.ticked)}, t("top.compare")), h("span.grow"),
       h("button.btn.bare", {type: "button", onclick: () => setTicked([])}, t("runs.clear")), more);
   }
 
@@ -65,8 +69,10 @@ export class Curves {
       await Promise.all(state.ticked.map((key) => api.patch(api.runPath(key), {hidden})));
       setTicked([]);
     };
-    const exports = this.rows.length === 1 ? [{label: t("runs.exportCsv"), href: `/api/export${api.parameters({run: this.rows[0].key, format: "csv"})}`, download: ""}] : [];
-    menu(anchor, [{label: t("runs.hideTicked"), icon: "eyeoff", run: () => hide(true)}, {label: t("runs.unhideTicked"), icon: "eye", run: () => hide(false)}, ...exports,
+    const exports = this.rows.length === 1
+      ? [{label: t("runs.exportCsv"), href: `/api/export${api.parameters({run: this.rows[0].key, format: "csv"})}`, download: ""}] : [];
+    menu(anchor, [{label: t("runs.hideTicked"), icon: "eyeoff", run: () => hide(true)},
+      {label: t("runs.unhideTicked"), icon: "eye", run: () => hide(false)}, ...exports,
       null, {label: t("runs.hideCurves"), icon: "x", run: this.close}], {right: true});
   }
 
@@ -74,9 +80,13 @@ export class Curves {
     fill(this.legend, this.rows.map((row) => {
       const off = this.hidden.has(row.key);
       const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: row.name});
-      const eye = h("button.btn.bare.eye", {type: "button", "aria-label": label, title: label, "aria-pressed": String(off), onclick: () => this.toggle(row.key)}, icon(off ? "eyeoff" : "eye"));
-      const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: row.name}), title: t("runs.untick", {name: row.name}), onclick: () => tick(row.key, false)}, icon("x"));
-      return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off), h("a.nm.cut", {href: runHref(row.key), "aria-label": row.name, title: `${row.name}\n${row.id}`}, middle(row.name, 12)), h("span.grow"),
+      const eye = h("button.btn.bare.eye", {type: "button", "aria-label": label, title: label, "aria-pressed": String(off),
+        onclick: () => this.toggle(row.key)}, icon(off ? "eyeoff" : "eye"));
+      const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: row.name}),
+        title: t("runs.untick", {name: row.name}), onclick: () => tick(row.key, false)}, icon("x"));
+      return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off),
+        h("a.nm.cut", {href: runHref(row.key), "aria-label": row.name, title: `${row.name}\n${row.id}`}, middle(row.name, 12)),
+        h("span.grow"),
         this.preview ? null : [eye, drop]);
     }));
   }
@@ -96,7 +106,8 @@ export class Curves {
       fill(this.place, h("p.hint", {}, this.rows.length ? t("runs.nothingLogged") : t("runs.tickHint")));
       return;
     }
-    const answer = await api.get("/api/series", {run: this.rows.map((row) => row.key), metric: this.metrics, buckets: BUCKETS, smooth: 0.6});
+    const answer = await api.get("/api/series", {run: this.rows.map((row) => row.key), metric: this.metrics, buckets: BUCKETS,
+      smooth: 0.6});
     if (turn === this.turn) {
       this.series = answer.series;
       await this.feed();
@@ -122,7 +133,8 @@ export class Curves {
     for (const metric of wanted) {
       const held = this.charts.get(metric);
       const at = metric.lastIndexOf("/");
-      held.chart ||= new Chart(held.figure, {title: metric.slice(at + 1), sub: metric.slice(0, Math.max(at, 0)), legend: false, link: this.link});
+      held.chart ||= new Chart(held.figure, {title: metric.slice(at + 1), sub: metric.slice(0, Math.max(at, 0)), legend: false,
+        link: this.link});
       held.chart.setData(this.dressed(metric));
     }
   }

@@ -1,6 +1,7 @@
 // Builds nodes. Text only ever becomes a text node, so nothing that came from another machine can be markup.
 
 const SVG = "http://www.w3.org/2000/svg";
+const FIELDS = "input:not([type=checkbox], [type=radio], [type=range]), textarea, select, dialog, [role=menu], [contenteditable]";
 const PROPERTIES = new Set(["value", "checked", "disabled", "indeterminate", "hidden", "open", "tabIndex", "className"]);
 
 function setAttribute(node, name, value) {
@@ -101,7 +102,7 @@ export function typing(event) {
     return true;
   }
   const at = event.target;
-  return at.closest?.("input:not([type=checkbox]):not([type=radio]):not([type=range]), textarea, select, dialog, [role=menu], [contenteditable]") != null;
+  return at.closest?.(FIELDS) != null;
 }
 
 /** Copy to the clipboard; true when the browser let us. */

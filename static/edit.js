@@ -13,7 +13,8 @@ export function parseTags(text) {
 /** Open the editor at `anchor`. saved(row) is called with the row the viewer answered. */
 export function editRun(anchor, row, saved, first = "tags") {
   const tags = h("input.inp", {value: row.tags.join(", "), placeholder: t("runs.tagsHint"), maxlength: 2000, autofocus: first === "tags"});
-  const note = h("textarea.inp", {value: row.note || "", placeholder: t("runs.noteHint"), maxlength: 20000, rows: 3, autofocus: first === "note"});
+  const note = h("textarea.inp", {value: row.note || "", placeholder: t("runs.noteHint"), maxlength: 20000, rows: 3,
+    autofocus: first === "note"});
   const problem = h("p.bad.small", {role: "alert", hidden: true});
   let close = () => null;
   const save = async () => {
@@ -36,5 +37,6 @@ export function editRun(anchor, row, saved, first = "tags") {
   close = popover(anchor, h("form.editor", {onkeydown: keys, onsubmit: (event) => { event.preventDefault(); save(); }},
     h("label", {}, h("span.tiny.m3", {}, t("runs.tags")), tags), h("label", {}, h("span.tiny.m3", {}, t("runs.note")), note), problem,
     h("div.rowf", {}, h("span.tiny.m3.grow", {}, t("runs.editHow")),
-      h("button.btn.bare", {type: "button", onclick: () => close()}, t("common.cancel")), h("button.btn.pri", {type: "submit"}, t("common.save")))), {label: t("runs.edit")});
+      h("button.btn.bare", {type: "button", onclick: () => close()}, t("common.cancel")),
+        h("button.btn.pri", {type: "submit"}, t("common.save")))), {label: t("runs.edit")});
 }

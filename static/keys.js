@@ -5,7 +5,8 @@ import {t} from "./words.js";
 
 const KEYS = [
   ["keys.everywhere", [["?", "keys.all"], ["g", "keys.home"], [",", "keys.settings"], ["Esc", "keys.back"]]],
-  ["keys.list", [["j k ↓ ↑", "keys.move"], ["Home End", "keys.ends"], ["x", "keys.tick"], ["Shift+x", "keys.range"], ["c", "keys.compare"], ["Enter", "keys.open"], ["/", "keys.filter"], ["e", "keys.edit"]]],
+  ["keys.list", [["j k ↓ ↑", "keys.move"], ["Home End", "keys.ends"], ["x", "keys.tick"], ["Shift+x", "keys.range"], ["c", "keys.compare"],
+    ["Enter", "keys.open"], ["/", "keys.filter"], ["e", "keys.edit"]]],
   ["keys.run", [["[ ]", "keys.neighbours"], ["s", "keys.smooth"], ["l", "keys.log"], ["f", "keys.full"]]],
 ];
 

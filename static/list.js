@@ -11,7 +11,8 @@ const now = () => performance.now() / 1000;
 export class RunList {
   /**
    * page: {parameters() of GET /api/runs, range() -> [first, last] row in sight, held() -> is the pointer holding the order,
-   *        scrolled() -> is the list scrolled down, byTime() -> newest first, ungrouped, first(answer), arrived(answer, anew), failed(error)}.
+   *        scrolled() -> is the list scrolled down, byTime() -> newest first, ungrouped, first(answer), arrived(answer, anew),
+   * failed(error)}.
    */
   constructor(page) {
     this.page = page;

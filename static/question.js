@@ -16,28 +16,34 @@ export function keyFile(type) {
 
 function hostKey(question, answer) {
   const hash = (question.fingerprint || "").replace(/^SHA256:/, "");
-  return [h("b", {}, t("settings.key.unknown", {host: question.host || ""})), fingerprint([[t("settings.key.type"), question.key_type], ["SHA256", hash]]),
-    h("div.m2", {}, t("settings.key.compare")), h("div.mono.cut", {title: keyFile(question.key_type || "")}, keyFile(question.key_type || "")),
+  return [h("b", {}, t("settings.key.unknown", {host: question.host || ""})),
+    fingerprint([[t("settings.key.type"), question.key_type], ["SHA256", hash]]),
+    h("div.m2", {}, t("settings.key.compare")), h("div.mono.cut", {title: keyFile(question.key_type || "")},
+      keyFile(question.key_type || "")),
     h("div.rowf.ans", {}, h("button.btn", {type: "button", onclick: () => answer("trust")}, t("settings.key.trust")),
-      h("button.btn", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")), h("span.m3.tiny", {}, t("settings.key.kept")))];
+      h("button.btn", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")),
+        h("span.m3.tiny", {}, t("settings.key.kept")))];
 }
 
 /** A changed key: both fingerprints, and how to settle it; there is no button that trusts it. */
 export function changedKey({known, offered, host}) {
   const plain = (key) => (key || "").replace(/^SHA256:/, "");
-  return [h("b", {}, t("settings.key.changed", {host: host || ""})), fingerprint([[t("settings.key.before"), plain(known)], [t("settings.key.now"), plain(offered)]]),
+  return [h("b", {}, t("settings.key.changed", {host: host || ""})),
+    fingerprint([[t("settings.key.before"), plain(known)], [t("settings.key.now"), plain(offered)]]),
     h("div.m2", {}, t("settings.key.changedHow")), h("div.mono.cut", {}, `ssh-keygen -R ${host || "HOST"}`)];
 }
 
 function prompt(question, answer) {
-  const field = h("input.inp", {type: question.echo ? "text" : "password", autocomplete: question.kind === "code" ? "one-time-code" : "off", "aria-label": t(`settings.ask.${question.kind}`), maxlength: 1000});
+  const field = h("input.inp", {type: question.echo ? "text" : "password", autocomplete: question.kind === "code" ? "one-time-code" : "off",
+    "aria-label": t(`settings.ask.${question.kind}`), maxlength: 1000});
   const send = (event) => {
     event.preventDefault();
     answer("answer", field.value);
   };
   queueMicrotask(() => field.isConnected && field.focus());
   return [h("b", {}, t(`settings.ask.${question.kind}`)), h("div.m2.prompt", {}, own(question.prompt || "")),
-    h("form.rowf.ans", {onsubmit: send}, field, h("button.btn", {type: "submit"}, t("settings.ask.send")), h("button.btn.bare", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")))];
+    h("form.rowf.ans", {onsubmit: send}, field, h("button.btn", {type: "submit"}, t("settings.ask.send")),
+      h("button.btn.bare", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")))];
 }
 
 /** The question as a yellow box. failed(error) when its answer was not taken. */

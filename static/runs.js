@@ -1,10 +1,10 @@
 // The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the address.
 
-import {change as changeAddress, query, queryText, splitList} from "./address.js";
+import {change as changeAddress, query, splitList} from "./address.js";
 import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
 import {column, columnTitle, defaultColumns, fitting, roomy, runtime} from "./columns.js";
 import {Curves} from "./curves.js";
-import {announce, fill, h, icon, text} from "./dom.js";
+import {fill, h, icon, text} from "./dom.js";
 import {editRun} from "./edit.js";
 import {filterBox} from "./filterbox.js";
 import {RunList} from "./list.js";
@@ -13,7 +13,7 @@ import {drawSide} from "./side.js";
 import {arrange} from "./slices.js";
 import {colourOf, recall, remember, setTicked, state, watch} from "./store.js";
 import {Table} from "./table.js";
-import {prefer} from "./topbar.js";
+import {forgetView, savedViews, saveView} from "./views.js";
 import {empty, popover, reasonText, tooltip} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
@@ -60,23 +60,26 @@ class RunsPage {
   }
 
   buildTools() {
-    const button = (kind, run, ...content) => h(`button.btn${kind}`, {type: "button", "aria-haspopup": "dialog", onclick: (event) => run(event.currentTarget)}, content);
+    const button = (kind, run, ...content) => h(`button.btn${kind}`,
+      {type: "button", "aria-haspopup": "dialog", onclick: (event) => run(event.currentTarget)}, content);
     this.filter = filterBox(this.query.filter || "", (filter) => this.choose({filter}));
     this.counts = h("span.counts.cut");
     this.groupButton = button(".no-s", (at) => this.pickGroup(at));
     this.curvesButton = button(".sq.show-curves", () => this.showCurves(true), icon("panel"));
     this.curvesButton.title = t("runs.showCurves");
     this.curvesButton.setAttribute("aria-label", t("runs.showCurves"));
-    return h("div.tools", {}, button(".only-s", (at) => this.openSide(at), icon("side"), t("runs.projects")), this.filter.node, this.counts, this.groupButton,
+    return h("div.tools", {}, button(".only-s", (at) => this.openSide(at), icon("side"), t("runs.projects")), this.filter.node, this.counts,
+      this.groupButton,
       button("", (at) => this.pickColumns(at), icon("cols"), h("span.no-s", {}, t("runs.columns")), icon("dn")),
-      button(".no-s", (at) => this.saveView(at), t("runs.saveView")), this.curvesButton);
+      button(".no-s", (at) => saveView(at, () => this.drawSide(this.list.answer)), t("runs.saveView")), this.curvesButton);
   }
 
   buildFoot() {
     this.updated = h("span");
     this.remark = h("span.warn");
     const keys = [["j k", "move"], ["x", "tick"], ["c", "compare"], ["Enter", "open"], ["/", "filter"], ["?", "all"]];
-    return h("div.foot", {}, keys.map(([names, what]) => h("span.no-s", {}, names.split(" ").map((key) => h("kbd.kbd", {}, key)), t(`keys.${what}`))),
+    return h("div.foot", {},
+      keys.map(([names, what]) => h("span.no-s", {}, names.split(" ").map((key) => h("kbd.kbd", {}, key)), t(`keys.${what}`))),
       this.remark, h("span.grow"), this.updated);
   }
 
@@ -114,7 +117,8 @@ class RunsPage {
 
   parameters() {
     const {filter, sort, project, name, connection, tag, group, hidden} = this.query;
-    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : 0, spark: 1, column: this.columnIds.filter((id) => id.includes("."))};
+    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : 0, spark: 1,
+      column: this.columnIds.filter((id) => id.includes("."))};
   }
 
   byTime() {
@@ -168,7 +172,8 @@ class RunsPage {
       this.filter.fail({message: error.message, at: error.body?.at ?? error.body?.error?.at});
       return;
     }
-    fill(this.notice, h("div.banner.bad", {role: "alert"}, icon("failed", "bad"), h("span.grow", {}, t("runs.failedToRead", {message: error.message})),
+    fill(this.notice, h("div.banner.bad", {role: "alert"}, icon("failed", "bad"),
+      h("span.grow", {}, t("runs.failedToRead", {message: error.message})),
       h("button.btn", {type: "button", onclick: () => this.list.restart()}, t("common.retry"))));
   }
 
@@ -190,13 +195,15 @@ class RunsPage {
 
   drawCounts(answer) {
     const some = answer.matched !== answer.total;
-    fill(this.counts, h("b", {}, fmt.int(answer.matched)), " ", some ? t("runs.ofTotal", {n: answer.total}) : t("runs.count", {n: answer.matched}),
+    fill(this.counts, h("b", {}, fmt.int(answer.matched)), " ", some ? t("runs.ofTotal", {n: answer.total})
+      : t("runs.count", {n: answer.matched}),
       answer.running ? t("runs.countRunning", {n: answer.running}) : null);
     fill(this.groupButton, t("runs.group", {what: groupLabel(this.query.group)}), icon("dn"));
   }
 
   drawSide(answer) {
-    const parts = {query: this.query, answer, store: state, saved: this.saved(), forget: (view) => this.forget(view), again: () => this.drawSide(answer)};
+    const parts = {query: this.query, answer, store: state, saved: savedViews(),
+      forget: (view) => { forgetView(view); this.drawSide(answer); }, again: () => this.drawSide(answer)};
     drawSide(this.side, parts);
     if (this.opened?.isConnected) {
       drawSide(this.opened, parts);
@@ -244,7 +251,8 @@ class RunsPage {
     const ticked = state.ticked.map((key) => this.known.get(key) || strange(key));
     const under = this.selection.row;
     const rows = ticked.length ? ticked : under ? [under] : [];
-    await this.curves.show(rows, this.list.answer.columns?.metrics || [], !ticked.length).catch((error) => console.info(`runicorn: curves: ${error.message}`));
+    await this.curves.show(rows, this.list.answer.columns?.metrics || [],
+      !ticked.length).catch((error) => console.info(`runicorn: curves: ${error.message}`));
   }
 
   storeChanged() {
@@ -278,8 +286,11 @@ class RunsPage {
   tip(cell) {
     const tr = cell.closest("tr");
     const row = this.list.row(tr.index);
-    return row && !tr.group ? [h("div.hd", {}, [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, row.step == null ? null : t("runs.atStep", {n: row.step})].filter(Boolean).join(" · ")),
-      h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null, row.error ? h("div.bad", {}, row.error) : null] : null;
+    return row && !tr.group
+      ? [h("div.hd", {}, [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, row.step == null ? null
+      : t("runs.atStep", {n: row.step})].filter(Boolean).join(" · ")),
+      h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null, row.error ? h("div.bad", {}, row.error)
+        : null] : null;
   }
 
   /** A short remark in the foot. */
@@ -305,7 +316,8 @@ class RunsPage {
   }
 
   pickGroup(anchor) {
-    chooseGroup(anchor, {group: this.query.group || "", offered: this.list.answer?.columns, pick: (group) => { this.folded.clear(); this.choose({group}); }});
+    chooseGroup(anchor, {group: this.query.group || "", offered: this.list.answer?.columns,
+      pick: (group) => { this.folded.clear(); this.choose({group}); }});
   }
 
   pickColumns(anchor) {
@@ -339,7 +351,8 @@ class RunsPage {
 
   groupWords(value) {
     const {group} = this.query;
-    const words = group === "state" ? known(`state.${value}`, {}, value) : group === "connection" && value === "local" ? t("runs.local") : value;
+    const words = group === "state" ? known(`state.${value}`, {}, value) : group === "connection" && value === "local" ? t("runs.local")
+      : value;
     return [group.includes(".") ? `${columnTitle(group)[1]} ` : "", words === "" || words == null ? t("runs.groupEmpty") : String(words)];
   }
 
@@ -347,31 +360,6 @@ class RunsPage {
     this.opened = h("nav.side.popped", {"aria-label": t("runs.projects")});
     popover(anchor, this.opened, {label: t("runs.projects")});
     this.drawSide(this.list.answer || {});
-  }
-
-  saved() {
-    return state.settings?.preferences?.views || [];
-  }
-
-  saveView(anchor) {
-    const name = h("input.inp", {placeholder: t("runs.viewName"), "aria-label": t("runs.viewName"), maxlength: 80, value: this.query.filter || this.query.project || "", autofocus: true});
-    let close = () => null;
-    const save = (event) => {
-      event.preventDefault();
-      if (name.value.trim()) {
-        const {ticked, ...rest} = query();
-        prefer({views: [...this.saved().filter((view) => view.name !== name.value.trim()), {name: name.value.trim(), query: queryText(rest)}]});
-        close();
-        announce(t("runs.viewSaved"));
-        this.drawSide(this.list.answer);
-      }
-    };
-    close = popover(anchor, h("form.editor", {onsubmit: save}, h("span.tiny.m3", {}, t("runs.saveViewHow")), name, h("div.rowf.end", {}, h("button.btn.pri", {type: "submit"}, t("common.save")))), {right: true, label: t("runs.saveView")});
-  }
-
-  forget(view) {
-    prefer({views: this.saved().filter((other) => other.name !== view.name)});
-    this.drawSide(this.list.answer);
   }
 
   // ------------------------------------------------------------ acts
@@ -476,9 +464,11 @@ function strange(key) {
 }
 
 function welcome() {
-  return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")), h("pre", {}, "pip install runicorn\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
+  return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
+    h("pre", {}, "pip install runicorn\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
     h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
-    h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "), h("span.mono", {}, "runicorn demo")));
+    h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "),
+      h("span.mono", {}, "runicorn demo")));
 }
 
 function noMatch(filtered) {

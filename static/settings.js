@@ -26,7 +26,9 @@ class SettingsPage {
   addressed() {
     const wanted = query();
     this.tab = TABS.includes(wanted.tab) ? wanted.tab : "sync";
-    fill(this.nav, h("h2", {}, t("top.settings")), TABS.map((tab) => h("a", {href: `/settings?tab=${tab}`, "aria-current": tab === this.tab ? "page" : null}, t(`settings.tab.${tab}`))));
+    fill(this.nav, h("h2", {}, t("top.settings")),
+      TABS.map((tab) => h("a", {href: `/settings?tab=${tab}`, "aria-current": tab === this.tab ? "page" : null},
+      t(`settings.tab.${tab}`))));
     this.form?.destroy();
     this.form = null;
     this.list?.destroy();
@@ -44,7 +46,8 @@ class SettingsPage {
     const add = h("button.btn", {type: "button", onclick: () => this.openForm(null)}, t("top.add"));
     this.list = new ConnectionList({edit: (row) => this.openForm(row)});
     this.formPlace = h("div");
-    fill(this.main, h("section", {}, h("h1", {}, t("settings.tab.sync"), h("span.grow.m2.small", {}, t("settings.readOnly")), this.pauseAll, add), this.list.node), this.formPlace);
+    fill(this.main, h("section", {}, h("h1", {}, t("settings.tab.sync"), h("span.grow.m2.small", {}, t("settings.readOnly")), this.pauseAll,
+      add), this.list.node), this.formPlace);
     this.changed();
   }
 
@@ -76,8 +79,10 @@ class SettingsPage {
     const themes = [["auto", t("top.themeAuto")], ["light", t("top.themeLight")], ["dark", t("top.themeDark")]];
     const languages = [["auto", t("settings.languageAuto")], ["en", "English"], ["zh", "中文"]];
     fill(this.main, h("section", {}, h("h1", {}, t("settings.tab.appearance")),
-      h("div.form", {}, h("span.l", {}, t("top.theme")), segmented(t("top.theme"), themes, chosen.theme || "auto", (theme) => prefer({theme})),
-        h("span.l", {}, t("settings.language")), segmented(t("settings.language"), languages, chosen.language || "auto", (language) => prefer({language})),
+      h("div.form", {}, h("span.l", {}, t("top.theme")), segmented(t("top.theme"), themes, chosen.theme || "auto",
+        (theme) => prefer({theme})),
+        h("span.l", {}, t("settings.language")), segmented(t("settings.language"), languages, chosen.language || "auto",
+          (language) => prefer({language})),
         h("span"), h("p.m3.small", {}, t("settings.languageNote")))));
   }
 

@@ -12,7 +12,8 @@ const wide = new Set();          // projects whose experiments are all shown
 const FACETS = ["project", "name", "connection", "tag", "hidden", "filter", "ticked"];
 
 function link(href, here, content, count, extra) {
-  return h("a", {href, "aria-current": here ? "page" : null, class: extra}, content, count == null ? null : h("span.n", {}, fmt.int(count)));
+  return h("a", {href, "aria-current": here ? "page" : null, class: extra}, content,
+    count == null ? null : h("span.n", {}, fmt.int(count)));
 }
 
 /** The address of the list with some of its facets changed; sort, columns and grouping stay. */
@@ -27,28 +28,35 @@ function address(query, values, {clean = false} = {}) {
 function views(query, answer, saved, forget) {
   const states = answer.tree?.states || {};
   const plain = !query.filter && !query.project && !query.connection && !query.tag && !query.hidden;
-  const view = (key, filter, count) => link(address(query, {filter}, {clean: true}), query.filter === filter && !query.project, t(key), count);
+  const view = (key, filter, count) => link(address(query, {filter}, {clean: true}), query.filter === filter && !query.project, t(key),
+    count);
   return [
     h("h2", {}, t("runs.views")),
     link(address(query, {}, {clean: true}), plain, t("runs.allRuns"), answer.total),
     view("runs.runningNow", "state:running", states.running ?? answer.running),
     view("runs.failed", "state:failed", states.failed),
-    query.hidden ? link(address(query, {hidden: 1}, {clean: true}), true, t("runs.hidden"), answer.total) : link(address(query, {hidden: 1}, {clean: true}), false, t("runs.hidden")),
+    query.hidden ? link(address(query, {hidden: 1}, {clean: true}), true, t("runs.hidden"), answer.total)
+      : link(address(query, {hidden: 1}, {clean: true}), false, t("runs.hidden")),
     saved.map((one) => h("div.saved", {}, link(`/${one.query}`, location.search === one.query, own(one.name, {class: "cut"})),
-      h("button.btn.bare.sq", {type: "button", title: t("runs.forgetView"), "aria-label": t("runs.forgetViewOf", {name: one.name}), onclick: () => forget(one)}, icon("x")))),
+      h("button.btn.bare.sq", {type: "button", title: t("runs.forgetView"), "aria-label": t("runs.forgetViewOf", {name: one.name}),
+        onclick: () => forget(one)}, icon("x")))),
   ];
 }
 
 function project(query, one, open, toggle, all) {
   const here = query.project === one.slug;
   const shown = all ? one.names : one.names.slice(0, NAMES);
-  const inside = (child) => link(address(query, {project: one.slug, name: child.slug}), here && query.name === child.slug, own(child.name, {class: "cut"}), child.count, "in");
+  const inside = (child) => link(address(query, {project: one.slug, name: child.slug}), here && query.name === child.slug,
+    own(child.name, {class: "cut"}), child.count, "in");
   return [
     h("div.node", {},
-      h("button.btn.bare.tw", {type: "button", "aria-expanded": String(open), "aria-label": t("runs.experimentsOf", {name: one.project}), onclick: () => toggle(one.slug)}, icon(open ? "dn" : "rt")),
-      link(address(query, {project: here && !query.name ? null : one.slug, name: null}), here && !query.name, own(one.project, {class: "cut", title: one.project}), one.count)),
+      h("button.btn.bare.tw", {type: "button", "aria-expanded": String(open), "aria-label": t("runs.experimentsOf", {name: one.project}),
+        onclick: () => toggle(one.slug)}, icon(open ? "dn" : "rt")),
+      link(address(query, {project: here && !query.name ? null : one.slug, name: null}), here && !query.name,
+        own(one.project, {class: "cut", title: one.project}), one.count)),
     open ? shown.map(inside) : null,
-    open && one.names.length > shown.length ? h("button.link.in", {type: "button", onclick: () => toggle(one.slug, true)}, t("runs.moreNames", {n: one.names.length - shown.length})) : null,
+    open && one.names.length > shown.length ? h("button.link.in", {type: "button", onclick: () => toggle(one.slug, true)},
+      t("runs.moreNames", {n: one.names.length - shown.length})) : null,
   ];
 }
 
@@ -59,7 +67,8 @@ function connections(query, list, store) {
     const [shape, colour] = row ? linkLook(row, store.connections.offline) : ["", ""];
     const here = query.connection === one.slug;
     const name = one.slug === "local" ? t("runs.local") : one.name;
-    return link(address(query, {connection: here ? null : one.slug}), here, [shape ? icon(shape, `st-ic ${colour}`) : h("span.no-ic"), own(name, {class: "cut", title: name})], one.count);
+    return link(address(query, {connection: here ? null : one.slug}), here, [shape ? icon(shape, `st-ic ${colour}`) : h("span.no-ic"),
+      own(name, {class: "cut", title: name})], one.count);
   });
 }
 
@@ -82,7 +91,8 @@ export function drawSide(node, {query, answer, store, saved, forget, again}) {
     tree.projects.map((one) => project(query, one, open.has(one.slug) || query.project === one.slug, toggle, wide.has(one.slug))),
     tree.connections.length ? [h("h2", {}, t("runs.connections")), connections(query, tree.connections, store)] : null,
     tree.tags.length ? [h("h2", {}, t("runs.tags")), tree.tags.slice(0, TAGS).map((one) =>
-      link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag, own(one.tag, {class: "cut", title: one.tag}), one.count))] : null);
+      link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag,
+        own(one.tag, {class: "cut", title: one.tag}), one.count))] : null);
   if (focused) {
     [...node.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
   }

@@ -10,7 +10,9 @@ const AGES = [["90", 90], ["30", 30], ["7", 7]];
 
 function bar(cache) {
   const share = cache.limit ? Math.min(1, cache.used / cache.limit) : 0;
-  return svg("svg.use", {viewBox: "0 0 1000 8", preserveAspectRatio: "none", role: "img", "aria-label": t("settings.cacheUse", {used: fmt.bytes(cache.used), limit: fmt.bytes(cache.limit)})}, svg("rect", {width: Math.round(share * 1000), height: 8}));
+  return svg("svg.use", {viewBox: "0 0 1000 8", preserveAspectRatio: "none", role: "img",
+    "aria-label": t("settings.cacheUse", {used: fmt.bytes(cache.used), limit: fmt.bytes(cache.limit)})},
+    svg("rect", {width: Math.round(share * 1000), height: 8}));
 }
 
 /** Cache use in one line, with its cleaning. answer: the last GET /api/connections. */
@@ -21,7 +23,8 @@ export function cacheLine(answer) {
   }
   const names = new Map(answer.connections.map((row) => [row.slug, row.name]));
   const parts = Object.entries(cache.by || {}).sort((a, b) => b[1] - a[1]).slice(0, 4);
-  return h("div.cache", {}, h("b", {}, t("settings.cache")), bar(cache), h("span", {}, h("b", {}, bytes(cache.used)), cache.limit ? [t("settings.cacheOf"), bytes(cache.limit)] : null),
+  return h("div.cache", {}, h("b", {}, t("settings.cache")), bar(cache),
+    h("span", {}, h("b", {}, bytes(cache.used)), cache.limit ? [t("settings.cacheOf"), bytes(cache.limit)] : null),
     parts.map(([slug, size]) => h("span.no-s", {}, own(names.get(slug) || slug), " ", bytes(size))), h("span.grow"),
     h("button.btn", {type: "button", data: {act: "clean"}, onclick: () => clean(answer)}, t("settings.clean")));
 }
@@ -31,15 +34,20 @@ export async function clean(answer) {
   let days = 30;
   const said = h("p.m2", {role: "status"});
   const look = async () => {
-    const found = await api.post("/api/cache/clean", {older_than: days, connection: null, dry_run: true}).catch((error) => ({message: error.message}));
-    fill(said, found.message ? t("common.failed", {message: found.message}) : found.files ? t("settings.wouldFree", {n: found.files, size: fmt.bytes(found.bytes)}) : t("settings.nothingToFree"));
+    const found = await api.post("/api/cache/clean",
+      {older_than: days, connection: null, dry_run: true}).catch((error) => ({message: error.message}));
+    fill(said, found.message ? t("common.failed", {message: found.message}) : found.files
+      ? t("settings.wouldFree", {n: found.files, size: fmt.bytes(found.bytes)}) : t("settings.nothingToFree"));
   };
   const choices = AGES.map(([value, n]) => [value, t("settings.days", {n})]);
   look();
-  const chosen = await ask(t("settings.cleanTitle"), [h("p", {}, t("settings.cleanText")), h("div.rowf", {}, h("span.m2", {}, t("settings.olderThan")), segmented(t("settings.olderThan"), choices, "30", (value) => { days = Number(value); look(); })), said],
+  const chosen = await ask(t("settings.cleanTitle"),
+    [h("p", {}, t("settings.cleanText")), h("div.rowf", {}, h("span.m2", {}, t("settings.olderThan")),
+    segmented(t("settings.olderThan"), choices, "30", (value) => { days = Number(value); look(); })), said],
     [{label: t("common.cancel"), value: ""}, {label: t("settings.cleanDo"), value: "clean", primary: true}]);
   if (chosen) {
-    await api.post("/api/cache/clean", {older_than: days, connection: null, dry_run: false}).catch((error) => ask(t("settings.cleanTitle"), t("common.failed", {message: error.message}), [{label: t("common.close"), value: "", primary: true}]));
+    await api.post("/api/cache/clean", {older_than: days, connection: null, dry_run: false}).catch((error) => ask(t("settings.cleanTitle"),
+      t("common.failed", {message: error.message}), [{label: t("common.close"), value: "", primary: true}]));
   }
 }
 
@@ -50,9 +58,15 @@ export function storage() {
   const rows = Object.entries(cache.by || {}).sort((a, b) => b[1] - a[1]);
   const of = new Map(answer.connections.map((row) => [row.slug, row]));
   return h("section", {}, h("h1", {}, t("settings.tab.storage")),
-    h("table.list", {}, h("thead", {}, h("tr", {}, h("th", {scope: "col"}, t("settings.th.connection")), h("th", {scope: "col"}, t("settings.th.mirror")), h("th.num", {scope: "col"}, t("settings.th.runs")), h("th.num", {scope: "col"}, t("settings.th.size")))),
-      h("tbody", {}, rows.length ? rows.map(([slug, size]) => h("tr", {}, h("td", {}, h("b", {}, own(of.get(slug)?.name || slug)), of.has(slug) ? null : h("div.sub", {}, t("settings.removed"))),
-        h("td.mono", {}, own(of.get(slug)?.folder || `${state.settings?.home || "~/.runicorn"}/cache/${slug}`)), h("td.num", {}, fmt.int(of.get(slug)?.runs)), h("td.num", {}, bytes(size)))) : h("tr", {}, h("td.m2", {colSpan: 4}, t("settings.nothingCached")))),
+    h("table.list", {}, h("thead", {}, h("tr", {}, h("th", {scope: "col"}, t("settings.th.connection")),
+      h("th", {scope: "col"}, t("settings.th.mirror")), h("th.num", {scope: "col"}, t("settings.th.runs")),
+      h("th.num", {scope: "col"}, t("settings.th.size")))),
+      h("tbody", {}, rows.length
+        ? rows.map(([slug, size]) => h("tr", {}, h("td", {}, h("b", {}, own(of.get(slug)?.name || slug)),
+        of.has(slug) ? null : h("div.sub", {}, t("settings.removed"))),
+        h("td.mono", {}, own(of.get(slug)?.folder || `${state.settings?.home || "~/.runicorn"}/cache/${slug}`)),
+          h("td.num", {}, fmt.int(of.get(slug)?.runs)), h("td.num", {}, bytes(size))))
+          : h("tr", {}, h("td.m2", {colSpan: 4}, t("settings.nothingCached")))),
       h("tfoot", {}, h("tr", {}, h("td", {colSpan: 4}, cacheLine(answer))))),
     h("p.m2.small.lead", {}, t("settings.cacheHow"), " ", h("span.mono", {}, "runicorn viewer --cache-size 1GB")));
 }

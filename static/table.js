@@ -12,7 +12,8 @@ const HEAD = 36;                 // px, the sticky head covers this much of the 
 const NARROWEST = 36;            // px a column can be dragged to
 
 /**
- * hooks: {row(index), group(head) -> text, ticked(key), colour(key), sort(id, other way), tick(index, on), range(index), open(index), point(index),
+ * hooks: {row(index), group(head) -> text, ticked(key), colour(key), sort(id, other way), tick(index, on), range(index), open(index),
+ * point(index),
  *         fold(group), allTicked(on), resize(id, px), seen(first, last), tip(cell, row)}.
  */
 export class Table {
@@ -53,7 +54,8 @@ export class Table {
   }
 
   headTick() {
-    this.all = h("input.tick", {type: "checkbox", "aria-label": t("runs.tickAll"), title: t("runs.tickAll"), onchange: () => this.hooks.allTicked(this.all.checked)});
+    this.all = h("input.tick", {type: "checkbox", "aria-label": t("runs.tickAll"), title: t("runs.tickAll"),
+      onchange: () => this.hooks.allTicked(this.all.checked)});
     return h("th.tk", {scope: "col", role: "columnheader"}, this.all);
   }
 
@@ -61,8 +63,11 @@ export class Table {
     const on = column.sort && sort.replace(/^-/, "") === column.sort;
     const down = on && sort.startsWith("-");
     const edge = edged(column, before);
-    const label = [column.small ? h("small.cut", {}, column.small) : null, h("span.hn.cut", {}, on ? icon(down ? "down" : "up") : null, column.title)];
-    return h("th", {scope: "col", role: "columnheader", class: [column.numeric ? "num" : "", edge ? "b" : "", `c-${kind(column.id)}`].join(" "), title: [column.small, column.title].filter(Boolean).join("/") || null,
+    const label = [column.small ? h("small.cut", {}, column.small) : null, h("span.hn.cut", {}, on ? icon(down ? "down" : "up") : null,
+      column.title)];
+    return h("th", {scope: "col", role: "columnheader",
+      class: [column.numeric ? "num" : "", edge ? "b" : "", `c-${kind(column.id)}`].join(" "),
+      title: [column.small, column.title].filter(Boolean).join("/") || null,
       "aria-sort": on ? (down ? "descending" : "ascending") : null},
       column.sort ? h("button.hb", {type: "button", onclick: () => this.hooks.sort(column.sort)}, label) : label, this.handle(column));
   }
@@ -138,7 +143,9 @@ export class Table {
 
   makeRow() {
     const box = h("input.tick", {type: "checkbox", tabIndex: -1, onchange: () => this.hooks.tick(tr.index, box.checked)});
-    const cells = this.columns.map((column, i) => h("td", {role: "gridcell", class: [column.numeric ? "num" : "", edged(column, this.columns[i - 1]) ? "b" : "", `c-${kind(column.id)}`].join(" ")}));
+    const cells = this.columns.map((column, i) => h("td",
+      {role: "gridcell", class: [column.numeric ? "num" : "", edged(column, this.columns[i - 1]) ? "b" : "",
+      `c-${kind(column.id)}`].join(" ")}));
     const tr = h("tr", {role: "row"}, h("td.tk", {role: "gridcell"}, box), cells);
     return Object.assign(tr, {box, parts: cells, index: -1});
   }
@@ -161,7 +168,8 @@ export class Table {
       tr.key = null;
       delete tr.dataset.key;
       tr.classList.remove("on");
-      tr.parts.forEach((cell, i) => { cell.sign = null; cell.title = ""; fill(cell, bones(1, [["62%", "78%", "46%", "70%"][(line + i) % 4]])); });
+      tr.parts.forEach((cell,
+        i) => { cell.sign = null; cell.title = ""; fill(cell, bones(1, [["62%", "78%", "46%", "70%"][(line + i) % 4]])); });
     }
   }
 
@@ -195,7 +203,8 @@ export class Table {
       tr.row = null;
       delete tr.dataset.key;
       tr.className = "grp";
-      fill(tr, h("td", {role: "gridcell"}, h("button.gb", {type: "button", "aria-expanded": String(!group.folded), onclick: () => this.hooks.fold(group.value)},
+      fill(tr, h("td", {role: "gridcell"},
+        h("button.gb", {type: "button", "aria-expanded": String(!group.folded), onclick: () => this.hooks.fold(group.value)},
         icon(group.folded ? "rt" : "dn"), h("b.cut", {}, this.hooks.group(group)), h("span.m3", {}, fmt.int(group.count)))));
     }
   }
@@ -256,6 +265,7 @@ function kind(id) {
 
 /** A hairline stands only between identity, metrics and config. */
 function edged(column, before) {
-  const part = (id) => (id === "spark" || id === "main" || id.startsWith("summary.") ? "metrics" : id.startsWith("config.") ? "config" : "identity");
+  const part = (id) => (id === "spark" || id === "main" || id.startsWith("summary.") ? "metrics" : id.startsWith("config.") ? "config"
+    : "identity");
   return before !== undefined && part(column.id) !== part(before.id);
 }

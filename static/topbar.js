@@ -81,7 +81,8 @@ function titleOf(row) {
 async function reconnect(event, row) {
   event.preventDefault();
   event.currentTarget.disabled = true;
-  await api.post(api.connectionPath(row.name, "reconnect")).catch((error) => console.info(`runicorn: reconnect ${row.name}: ${error.message}`));
+  await api.post(api.connectionPath(row.name,
+    "reconnect")).catch((error) => console.info(`runicorn: reconnect ${row.name}: ${error.message}`));
 }
 
 /** What follows the word: age of the news, progress, or the reason and the way out. */
@@ -105,7 +106,8 @@ function connection(row, offline) {
     return h("span.conn", {title: t("top.unknown")}, icon("ring"), own(row.name), h("span.word.no-s", {}, "?"));
   }
   return h("span.conn", {class: colour, title: titleOf(row), data: {connection: row.name, state: row.state}},
-    icon(shape), h("a.cname", {href: "/settings?tab=sync"}, h("b", {}, own(row.name))), h("span.word", {}, t(`link.${word}`)), detail(row, word, offline));
+    icon(shape), h("a.cname", {href: "/settings?tab=sync"}, h("b", {}, own(row.name))), h("span.word", {}, t(`link.${word}`)),
+      detail(row, word, offline));
 }
 
 const TROUBLE = {waiting: 0, refused: 1, offline: 2, syncing: 3, connecting: 4, live: 5, paused: 6};
@@ -136,12 +138,14 @@ export function drawBar() {
   fill(document.getElementById("top"),
     h("a.brand", {href: "/"}, icon("brand"), "Runicorn"),
     h("nav.nav", {"aria-label": t("top.pages")},
-      link("/", "runs", t("top.runs")), link(compareHref(state.ticked), "compare", t("top.compare"), count), link("/settings", "settings", t("top.settings"))),
+      link("/", "runs", t("top.runs")), link(compareHref(state.ticked), "compare", t("top.compare"), count),
+        link("/settings", "settings", t("top.settings"))),
     h("span.grow"),
     h("div.conns", {"aria-label": t("top.connections"), role: "group"}, connections()),
     h("button.btn.bare", {type: "button", id: "language", title: t("top.languageTitle"), lang: current() === "zh" ? "en" : "zh-CN",
       onclick: () => prefer({language: current() === "zh" ? "en" : "zh"})}, t("top.language")),
-    h("button.btn.bare.sq", {type: "button", id: "theme", title: t("top.theme"), "aria-label": t("top.theme"), "aria-haspopup": "menu", onclick: themeMenu}, icon("theme")),
+    h("button.btn.bare.sq", {type: "button", id: "theme", title: t("top.theme"), "aria-label": t("top.theme"), "aria-haspopup": "menu",
+      onclick: themeMenu}, icon("theme")),
     h("a.btn.bare.sq", {href: "/settings", id: "gear", title: t("top.settings"), "aria-label": t("top.settings")}, icon("gear")));
   drawNotices();
 }
@@ -151,18 +155,21 @@ function downNotice(tryNow) {
   const renew = () => text(wait, t("notice.nextTry", {age: fmt.age(Math.max(0, state.down.retryAt - now()))}));
   ages.push(() => state.down && renew());
   renew();
-  return banner("bad", [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time: fmt.seconds(state.heard || now())}), " ", h("span.mono", {}, "runicorn viewer")],
+  return banner("bad", [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time: fmt.seconds(state.heard || now())}), " ",
+    h("span.mono", {}, "runicorn viewer")],
     wait, h("button.btn", {type: "button", onclick: tryNow}, t("notice.tryNow")));
 }
 
 let tryNow = () => null;
 
 function drawNotices() {
-  const waiting = document.body.dataset.page === "settings" ? [] : (state.connections?.connections || []).filter((row) => row.state === "waiting" && row.question);
+  const waiting = document.body.dataset.page === "settings" ? []
+    : (state.connections?.connections || []).filter((row) => row.state === "waiting" && row.question);
   fill(document.getElementById("notices"),
     state.down ? downNotice(() => tryNow()) : null,
     !state.down && state.connections?.offline
-      ? banner("warn", [t("notice.offline"), " ", h("span.m2", {}, t("notice.offlineHow")), " ", h("span.mono", {}, "runicorn viewer")]) : null,
+      ? banner("warn", [t("notice.offline"), " ", h("span.m2", {}, t("notice.offlineHow")), " ", h("span.mono", {}, "runicorn viewer")])
+        : null,
     state.down ? null : waiting.map((row) => banner("warn", t("notice.question", {name: row.name, what: reasonText(row.reason)}),
       h("a.btn", {href: "/settings?tab=sync"}, t("notice.toAnswer")))));
 }

@@ -10,10 +10,14 @@ const LOOK = {true: ["finished", "ok"], false: ["failed", "bad"], null: ["wait",
 
 const lineName = (name) => known(`settings.line.${name}`, {}, name);
 
+function plainLine({ok, name, text, advice, ms}) {
+  const mark = {true: "ok  ", false: "FAIL"}[ok] || "-   ";
+  return `${mark} ${name}: ${text}${advice ? ` (${advice})` : ""}${ms == null ? "" : `  ${Math.round(ms)} ms`}`;
+}
+
 /** A test as text, for a bug report. */
 export function report(lines) {
-  const mark = (ok) => ({true: "ok  ", false: "FAIL"}[ok] || "-   ");
-  return lines.map((line) => `${mark(line.ok)} ${line.name}: ${line.text}${line.advice ? ` (${line.advice})` : ""}${line.ms == null ? "" : `  ${Math.round(line.ms)} ms`}`).join("\n");
+  return lines.map(plainLine).join("\n");
 }
 
 export class Trial {
@@ -79,10 +83,13 @@ export class Trial {
     const lines = this.state?.lines || [];
     const ahead = this.state?.done && this.state.ok ? [] : LINES.filter((name) => !lines.some((line) => line.name === name));
     fill(this.head, h("b.cut", {}, this.title), this.verdict(lines, ahead), h("span.grow"),
-      lines.length ? h("button.btn.bare", {type: "button", onclick: (event) => this.copy(event.currentTarget, lines)}, t("settings.test.copy")) : null);
+      lines.length ? h("button.btn.bare", {type: "button", onclick: (event) => this.copy(event.currentTarget, lines)},
+        t("settings.test.copy")) : null);
     const kept = this.state?.question && this.asked?.dataset.question === this.state.question.id ? this.asked : null;
-    this.asked = this.state?.question ? kept || questionBox(this.state.question, (error) => { this.problem = error.message; this.draw(); }) : null;
-    const rows = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null, lines.map((line) => this.line(line)),
+    this.asked = this.state?.question ? kept || questionBox(this.state.question, (error) => { this.problem = error.message; this.draw(); })
+      : null;
+    const rows = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null,
+      lines.map((line) => this.line(line)),
       this.asked ? h("li.asking", {}, this.asked) : null, this.offers(), ahead.map((name) => this.waiting(name))];
     if (kept) {
       this.drawAround(rows);
@@ -117,18 +124,22 @@ export class Trial {
     const [shape, colour] = LOOK[line.ok] || LOOK.null;
     const changed = line.ok === false && line.known && line.offered;
     return h("li", {class: changed ? "changed" : colour, data: {line: line.name}}, icon(shape, colour), h("span", {}, lineName(line.name)),
-      h("span.said", {}, changed ? changedKey({...line, host: this.host}) : [h("span", {class: line.ok === false ? "bad" : "m2"}, own(line.text)), line.advice ? h("div.m2", {}, own(line.advice)) : null]),
-      h("span.num", {}, line.ms == null ? "" : line.ms >= 10000 ? t("time.age.s", {n: (line.ms / 1000).toFixed(1)}) : t("settings.ms", {n: fmt.int(line.ms < 1 ? 1 : Math.round(line.ms))})));
+      h("span.said", {}, changed ? changedKey({...line, host: this.host})
+        : [h("span", {class: line.ok === false ? "bad" : "m2"}, own(line.text)), line.advice ? h("div.m2", {}, own(line.advice)) : null]),
+      h("span.num", {}, line.ms == null ? "" : line.ms >= 10000 ? t("time.age.s", {n: (line.ms / 1000).toFixed(1)})
+        : t("settings.ms", {n: fmt.int(line.ms < 1 ? 1 : Math.round(line.ms))})));
   }
 
   waiting(name) {
-    return h("li.wait", {}, icon("wait"), h("span", {}, lineName(name)), h("span", {}, this.state?.done ? t("settings.test.notReached") : known(`settings.hint.${name}`, {}, "")), h("span.num"));
+    return h("li.wait", {}, icon("wait"), h("span", {}, lineName(name)),
+      h("span", {}, this.state?.done ? t("settings.test.notReached") : known(`settings.hint.${name}`, {}, "")), h("span.num"));
   }
 
   /** Folders that do hold runs, when the chosen one holds none: one click takes them. */
   offers() {
     const found = this.offered && this.state?.offer;
-    return found?.length ? found.map((one) => h("li.offer", {}, icon("folder", "m2"), h("span", {}, t("settings.offer")), h("span.said", {}, own(one.root, {class: "mono"}), " ", t("settings.offerRuns", {n: one.runs})),
+    return found?.length ? found.map((one) => h("li.offer", {}, icon("folder", "m2"), h("span", {}, t("settings.offer")),
+      h("span.said", {}, own(one.root, {class: "mono"}), " ", t("settings.offerRuns", {n: one.runs})),
       h("button.link", {type: "button", onclick: () => this.offered(one.root)}, t("settings.useIt")))) : null;
   }
 

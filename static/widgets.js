@@ -70,11 +70,13 @@ export function menu(anchor, items, options = {}) {
     }
     const role = item.checked === undefined ? "menuitem" : "menuitemradio";
     const attributes = {role, class: item.danger ? "bad" : "", "aria-checked": item.checked === undefined ? null : String(item.checked)};
-    const mark = item.checked === undefined ? (item.icon ? icon(item.icon) : null) : h("span.mark", {}, item.checked ? icon("finished") : null);
+    const mark = item.checked === undefined ? (item.icon ? icon(item.icon) : null)
+      : h("span.mark", {}, item.checked ? icon("finished") : null);
     if (item.href) {
       return h("a.item", {...attributes, href: item.href, download: item.download, onclick: () => close()}, mark, item.label);
     }
-    return h("button.item", {...attributes, type: "button", disabled: Boolean(item.disabled), onclick: () => { close(); item.run(); }}, mark, item.label);
+    return h("button.item", {...attributes, type: "button", disabled: Boolean(item.disabled), onclick: () => { close(); item.run(); }},
+      mark, item.label);
   };
   close = popover(anchor, h("div.menu", {onkeydown: moveFocus}, items.map(entry)), {role: "menu", ...options});
   return close;
@@ -187,7 +189,8 @@ function readable(reason) {
   return out;
 }
 
-const LINKS = {live: ["running", "ok", "live"], syncing: ["ring", "ok", "syncing"], connecting: ["ring", "", "connecting"], waiting: ["ask", "warn", "waiting"],
+const LINKS = {live: ["running", "ok", "live"], syncing: ["ring", "ok", "syncing"], connecting: ["ring", "", "connecting"],
+  waiting: ["ask", "warn", "waiting"],
                paused: ["paused", "", "paused"], offline: ["cut", "bad", "offline"], refused: ["cut", "bad", "refused"]};
 
 /** [icon, class, word key] of a connection; offline: this viewer was started with --offline. */

@@ -61,7 +61,8 @@ export function known(key, values, otherwise) {
 
 function formatter(kind, options) {
   const name = kind + JSON.stringify(options);
-  cache[name] ??= kind === "number" ? new Intl.NumberFormat(LOCALES[language], options) : new Intl.DateTimeFormat(LOCALES[language], options);
+  cache[name] ??= kind === "number" ? new Intl.NumberFormat(LOCALES[language], options) : new Intl.DateTimeFormat(LOCALES[language],
+    options);
   return cache[name];
 }
 
@@ -135,7 +136,8 @@ export const fmt = {
 
   bytes: (bytes) => (bytes == null ? "–" : fmt.size(bytes).join(" ")),
 
-  percent: (share, digits = 0) => formatter("number", {style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits}).format(share),
+  percent: (share, digits = 0) => formatter("number",
+    {style: "percent", minimumFractionDigits: digits, maximumFractionDigits: digits}).format(share),
 
   /** Seconds as two figures: 42s, 4m 12s, 2h 28m, 1d 02h. */
   duration: (seconds) => (seconds == null ? "–" : durationText(seconds)),
