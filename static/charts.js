@@ -10,7 +10,7 @@ import {fmt, t} from "./words.js";
 
 const PLOT = "/static/uplot/uPlot.iife.min.js";
 const PLOT_CSS = "/static/uplot/uPlot.min.css";
-const REPAINT_MS = 250;          // new data is painted at most four times a second
+const REPAINT_MS = 230;          // new data is painted about four times a second at most; its pages ask every 250 ms, less what an answer may take longer
 const NEAR_ZERO = 0.05;          // steps that begin within this share of the last one are shown from zero
 const REACH = 14;                // px from the crosshair within which a curve's end still has a value
 
@@ -40,7 +40,7 @@ function watchTheme() {
 /**
  * A chart in `host`. options, all may change later by set():
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
- *   x: "step" | "relative" | "wall" | "metric"; logY, logX: bool; marks: [{x, label}]; baseline: run key;
+ *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
  *   include: [lo, hi], values always in view; actions: nodes at the right of the head; legend: false leaves the curves' names out; onPick(x): a click.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
@@ -320,7 +320,8 @@ export class Chart {
   }
 
   tipTitle(kind, x) {
-    return kind === "step" ? t("charts.atStep", {x: this.axes.x.exact(x)}) : this.axes.x.exact(x);
+    const {xName} = this.options;
+    return kind === "step" ? t("charts.atStep", {x: this.axes.x.exact(x)}) : [kind === "metric" && xName ? [own(xName), " "] : null, this.axes.x.exact(x)];
   }
 
   drawSpots(values) {

@@ -4,13 +4,14 @@ import * as api from "./api.js";
 import {change, compareHref, query, splitList} from "./address.js";
 import {axisChoice, chartChoices, chooseCharts, download, savePng, saveCsv, smoothing, toggled, zoomChip} from "./charttools.js";
 import {COLUMNS, CompareTable} from "./comparetable.js";
-import {copy, fill, h, icon, own} from "./dom.js";
+import {copy, fill, h, icon} from "./dom.js";
 import {Feed} from "./feed.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
 import {arrange, groupMetrics, splitName} from "./series.js";
+import {chooseRun} from "./runadder.js";
 import {colourOf, setTicked, spreadColours, state, stroke} from "./store.js";
-import {banner, bones, empty, menu, popover, runState, segmented} from "./widgets.js";
+import {banner, bones, empty, menu, segmented} from "./widgets.js";
 import {t} from "./words.js";
 
 const MOST = 50;
@@ -190,7 +191,7 @@ class ComparePage {
     const {prefix, last} = splitName(group.title);
     const {logY = [], linearY = []} = chartChoices(PROJECT);
     const log = logY.includes(group.id) || (!linearY.includes(group.id) && /(grad_?norm|learning_?rate|(^|[/_])lr|perplexity|ppl)$/i.test(group.title));
-    return {title: last, sub: prefix, link: this.link, x: this.x.startsWith("metric:") ? "metric" : this.x, logY: log, baseline: this.base, legend: false, marks: []};
+    return {title: last, sub: prefix, link: this.link, x: this.x.startsWith("metric:") ? "metric" : this.x, xName: this.x.slice(7), logY: log, baseline: this.base, legend: false, marks: []};
   }
 
   items(group, chart) {
@@ -238,7 +239,7 @@ class ComparePage {
 
   drawTools() {
     const metrics = () => [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
-    const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => this.openAdder(adder)}, t("compare.add"));
+    const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => chooseRun(adder, this.keys, (key) => this.add(key))}, t("compare.add"));
     const link = h("button.btn.no-s", {type: "button", onclick: async () => fill(link, icon("copy"), t(await copy(location.href) ? "common.copied" : "common.notCopied"))}, icon("copy"), t("compare.copyLink"));
     const more = h("button.btn", {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, [{label: t("compare.exportTable"), icon: "save", run: () => this.exportTable()}], {right: true})}, t("run.export"), icon("dn", "dn"));
     fill(this.tools, h("h1", {}, h("b", {}, t("compare.runs", {n: this.keys.length}))), adder,
@@ -267,24 +268,6 @@ class ComparePage {
   exportTable() {
     const cell = (value) => (/[",\n\r]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
     download("compare.csv", new Blob([this.table.rows().map((row) => row.map(cell).join(",")).join("\n") + "\n"], {type: "text/csv"}));
-  }
-
-  openAdder(anchor) {
-    const list = h("ul");
-    let close = () => null;
-    let turn = 0;
-    const entry = (run) => h("li", {}, h("button.item", {type: "button", onclick: () => { close(); this.add(run.key); }}, runState(run.state), own(run.name, {class: "cut grow"}), own(run.project, {class: "m3 cut"})));
-    const look = async () => {
-      const mine = ++turn;
-      const {runs} = await api.get("/api/runs", {filter: field.value, limit: 60, sort: "-started"}).catch(() => ({runs: []}));      // half a filter finds nothing
-      if (mine === turn) {
-        const others = runs.filter(({key}) => !this.keys.includes(key));
-        fill(list, others.length ? others.map(entry) : h("li.m2", {}, t("compare.noOthers")));
-      }
-    };
-    const field = h("input.inp", {placeholder: t("compare.addHint"), "aria-label": t("compare.addHint"), oninput: look, spellcheck: "false"});
-    close = popover(anchor, h("div.adder", {}, field, list), {label: t("compare.add")});
-    look();
   }
 
   // -- news ------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ function differenceText({kind, amount}) {
   if (kind === "share" && share < 0.0005) {
     return "0.0%";
   }
-  return kind === "share" ? signed(amount, share >= 10 ? `${fmt.int(share)}×` : fmt.percent(share, share < 1 ? 1 : 0)) : "";
+  return kind === "share" ? signed(amount, share >= 10 ? `${fmt.int(share)}×` : fmt.percent(share, share < 0.9995 ? 1 : 0)) : "";
 }
 
 /** Widths of the column of names and of a run's, px; the style sheet says the same. */

@@ -27,6 +27,7 @@ export class Feed {
     this.how = {x: "step", smooth: 0, rank: 0};
     this.shown = null;           // {lo, hi} of a zoom
     this.slowAt = 0;
+    this.asking = new Set();     // run and metric, while an answer is on its way
     this.points = new Map();     // run and metric -> how many were logged
   }
 
@@ -44,6 +45,7 @@ export class Feed {
     this.how = {...this.how, ...how};
     this.shown = shown;
     this.wholeAt.clear();
+    this.asking.clear();
     this.round?.abort();
     this.round = new AbortController();
   }
@@ -58,6 +60,9 @@ export class Feed {
     const tails = [];
     for (const [run, metric] of wanted) {
       const name = nameOf(run, metric);
+      if (this.asking.has(name)) {
+        continue;
+      }
       const held = this.held.get(name);
       const old = !(now - this.wholeAt.get(name) < WHOLE_MS);
       const joins = held && held.x_max != null && !this.shown && !held.approximate && held.weight === this.weight(run, metric) && !this.how.x.startsWith("metric:") && !overgrown(held, BUCKETS);
@@ -68,7 +73,7 @@ export class Feed {
 
   /** Fetch whole what is not held as it should be; nothing else is asked for. */
   async want(wanted) {
-    const missing = wanted.filter(([run, metric]) => !this.wholeAt.has(nameOf(run, metric)));
+    const missing = wanted.map((pair) => nameOf(...pair)).flatMap((name, at) => (this.wholeAt.has(name) || this.asking.has(name) ? [] : [wanted[at]]));
     await this.fetch(missing);
   }
 
@@ -97,14 +102,25 @@ export class Feed {
     const weights = new Map();
     wanted.forEach((pair) => weights.set(this.weight(...pair), [...(weights.get(this.weight(...pair)) || []), pair]));
     this.round ??= new AbortController();
+    await Promise.all([...weights].flatMap(([weight, pairs]) => parts(pairs).map((part) => this.request(part, pairs, {from, tail, weight}))));
+  }
+
+  async request({run, metric}, pairs, {from, tail, weight}) {
     const {signal} = this.round;
-    await Promise.all([...weights].flatMap(([weight, pairs]) => parts(pairs).map(async ({run, metric}) => {
-      const asked = performance.now();
-      const answer = await this.ask({run, metric, x: this.how.x, from, to: tail ? null : this.shown?.hi, buckets: BUCKETS, smooth: weight || null, rank: this.how.rank || null}, signal);
+    const names = pairs.map((pair) => nameOf(...pair));
+    const asked = performance.now();
+    names.forEach((name) => this.asking.add(name));
+    try {
+      const answer = await this.ask({run, metric, x: this.how.x, from, to: tail ? null : this.shown?.hi, buckets: BUCKETS,
+        smooth: weight || null, rank: this.how.rank || null}, signal);
       if (!signal.aborted) {
         this.take(answer, pairs, {from: tail ? from : null, asked, weight});
       }
-    })));
+    } finally {
+      if (!signal.aborted) {
+        names.forEach((name) => this.asking.delete(name));
+      }
+    }
   }
 
   take(answer, wanted, {from, asked, weight}) {

@@ -41,7 +41,7 @@ export class LogPanel {
     this.follow = h("button.btn", {type: "button", onclick: () => this.toEnd()});
     this.fileChoice = h("span");
     const fold = this.options.fold ? h("button.btn.bare.sq", {type: "button", title: t("logs.fold"), "aria-label": t("logs.fold"), onclick: () => this.options.toggled()}, icon("dn")) : null;
-    this.node = h("section.log", {"aria-label": t("run.logs"), data: {log: ""}},
+    this.node = h("section.log", {data: {log: ""}},
       h("div.hd", {}, fold, h("b", {}, t("run.logs")), this.fileChoice, this.where, h("span.grow"), this.search.node, this.wrap, this.follow), this.scroll);
     this.setWrap(recall("wrap", false));
     this.drawHead();

@@ -93,10 +93,10 @@ function badMarks(g, s, place) {
   }
 }
 
-function superseded(g, s, place) {
+function superseded(g, s, place, crowded) {
   const old = s.superseded;
   if (old?.x.length) {
-    g.globalAlpha = s.smoothed ? SUPERSEDED / 2 : SUPERSEDED;
+    g.globalAlpha = !s.smoothed ? SUPERSEDED : crowded ? RAW_CROWDED : RAW;
     g.lineWidth = place.scale;
     g.setLineDash([]);
     line(g, old.x.length, (i) => place.x(old.x[i]), (i) => place.y(old.last[i]));
@@ -175,7 +175,7 @@ export function paint(g, list, marks, place) {
   for (const s of list) {
     g.strokeStyle = strokeOf(s);
     g.fillStyle = strokeOf(s);
-    superseded(g, s, place);
+    superseded(g, s, place, crowded);
     series(g, s, place, crowded);
   }
   for (const s of list) {

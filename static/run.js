@@ -66,10 +66,11 @@ class RunPage {
     this.line = h("div.gaugeline");
     this.work = h("div.work");
     this.left = h("div.left");
-    this.grip = h("div.grip", {role: "separator", tabindex: "0", "aria-orientation": "horizontal", "aria-label": t("logs.grip"), onpointerdown: (event) => this.drag(event), onkeydown: (event) => this.nudge(event)});
+    this.grip = h("div.grip", {role: "separator", tabindex: "0", "aria-orientation": "horizontal", "aria-label": t("logs.grip"), "aria-valuemin": DRAWER.least, onpointerdown: (event) => this.drag(event), onkeydown: (event) => this.nudge(event)});
     fill(this.root, this.head.node, this.line, this.tools, this.work);
     this.show(row);
     this.drawTab();
+    ["head", "system", "curves"].forEach((part) => this.due(part, 0));       // the first news come at once and bring nothing new
     this.renewSystem().catch(quiet);
   }
 
@@ -156,6 +157,8 @@ class RunPage {
   setDrawer(height = recall("drawer", DRAWER.usual)) {
     const most = Math.max(DRAWER.least, (this.left.clientHeight || 600) - 160);
     const tall = Math.max(DRAWER.least, Math.min(height, most));
+    this.grip.setAttribute("aria-valuemax", most);
+    this.grip.setAttribute("aria-valuenow", tall);
     this.left.className = this.folded ? "left folded" : "left";
     this.left.style.gridTemplateRows = this.folded ? "" : `minmax(0, 1fr) 5px ${tall}px`;
     return tall;

@@ -100,7 +100,7 @@ export class RunCharts {
     const kind = this.chosen.x.startsWith("metric:") ? "metric" : this.chosen.x;
     const {prefix, last} = splitName(group.title);
     const alone = this.grouping === "one";
-    return {title: alone ? last : group.title, sub: alone ? prefix : "", link: this.link, x: kind, logY: this.logged(group), logX: Boolean(this.choices.logX),
+    return {title: alone ? last : group.title, sub: alone ? prefix : "", link: this.link, x: kind, xName: this.chosen.x.slice(7), logY: this.logged(group), logX: Boolean(this.choices.logX),
       marks: this.marks(), pinned: this.choices.pinned.includes(group.id), onPick: this.picked};
   }
 

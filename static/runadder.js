@@ -1,0 +1,28 @@
+// The box that finds one more run to compare.
+
+import * as api from "./api.js";
+import {fill, h, own} from "./dom.js";
+import {popover, runState} from "./widgets.js";
+import {t} from "./words.js";
+
+const OFFERED = 60;
+
+/** Open it at `anchor`; runs with a key in `taken` are left out; picked(key) is called once. */
+export function chooseRun(anchor, taken, picked) {
+  const list = h("ul");
+  let close = () => null;
+  let turn = 0;
+  const entry = (run) => h("li", {}, h("button.item", {type: "button", onclick: () => { close(); picked(run.key); }},
+    runState(run.state), own(run.name, {class: "cut grow"}), own(run.project, {class: "m3 cut"})));
+  const look = async () => {
+    const mine = ++turn;
+    const {runs} = await api.get("/api/runs", {filter: field.value, limit: OFFERED, sort: "-started"}).catch(() => ({runs: []}));      // half a filter finds nothing
+    if (mine === turn) {
+      const others = runs.filter(({key}) => !taken.includes(key));
+      fill(list, others.length ? others.map(entry) : h("li.m2", {}, t("compare.noOthers")));
+    }
+  };
+  const field = h("input.inp", {placeholder: t("compare.addHint"), "aria-label": t("compare.addHint"), oninput: look, spellcheck: "false"});
+  close = popover(anchor, h("div.adder", {}, field, list), {label: t("compare.add")});
+  look();
+}
