@@ -8,9 +8,11 @@ import calendar
 import os
 import re
 import time
+from array import array
 from bisect import bisect_right
 from functools import lru_cache
 from itertools import accumulate
+from threading import Lock
 
 from runicorn.errors import UsageError
 
@@ -19,7 +21,8 @@ BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, whic
 TEXT_LIMIT = 20_000             # characters of a line shown
 REACH = 4 << 20                 # how far the ends of one line are looked for; beyond, it is cut there
 PROGRESS_BYTES = 16 << 20       # a search says how far it is each time it read as much
-INDEX_SECONDS = 0.05            # of counting lines for one page: about 100 MB
+INDEX_SECONDS = 0.05            # of counting lines for one page: about 100 MB; the next page goes on
+LOGS_COUNTED = 64               # logs whose counts are remembered: 32 KB for a gigabyte
 STAMP = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)([+-]\d{4})\] ")
 STAMP_LENGTH = 27
 STAMPED = re.compile(rb"\n(\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\]) ")
@@ -32,21 +35,18 @@ class Log:
 
     def __init__(self, paths):
         self.paths = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
-        self._counts = []           # lines before the end of each BLOCK_BYTES of the log
-        self._files = []
         self._look()
 
     def _look(self):
         """Take in the present sizes. A file that ends in the middle of a line gets a newline if another follows it."""
-        files, base = [], 0
+        files, identity, base = [], [], 0
         for path in self.paths:
-            size = os.path.getsize(path)
-            torn = size and path != self.paths[-1] and _read(path, size - 1, 1) != b"\n"
-            files.append((base, size, path))
-            base += size + bool(torn)
-        if base < getattr(self, "size", 0) or [file[:1] + file[2:] for file in files] != [file[:1] + file[2:] for file in self._files]:
-            self._counts.clear()    # cut or replaced: count again
-        self._files, self.size = files, base
+            found = os.stat(path)
+            torn = found.st_size and path != self.paths[-1] and _read(path, found.st_size - 1, 1) != b"\n"
+            files.append((base, found.st_size, path))
+            identity.append((base, path, found.st_dev, found.st_ino))
+            base += found.st_size + bool(torn)
+        self._files, self.size, self._counts = files, base, _counts(tuple(identity), base)
 
     def read(self, offset, length):
         """Return up to `length` bytes from `offset` (bytes)."""
@@ -119,8 +119,11 @@ class Log:
         while len(self._counts) < whole:
             if time.monotonic() > deadline:
                 return None
-            here = len(self._counts) * BLOCK_BYTES
-            self._counts.append(self.lines_known + self.read(here, BLOCK_BYTES).count(b"\n"))
+            place = len(self._counts)
+            lines = self.read(place * BLOCK_BYTES, BLOCK_BYTES).count(b"\n")
+            with _COUNTING:
+                if len(self._counts) == place:              # else another thread counted it
+                    self._counts.append(self.lines_known + lines)
         before = self._counts[whole - 1] if whole else 0
         return before + self.read(whole * BLOCK_BYTES, offset - whole * BLOCK_BYTES).count(b"\n") + 1
 
@@ -207,6 +210,21 @@ class Log:
                     return offset + found.start() + 1, ts
             offset += PAGE_BYTES - STAMP_LENGTH - 1
         return None
+
+
+_COUNTED, _COUNTING = {}, Lock()        # what makes a log the same one -> lines before the end of each BLOCK_BYTES of it
+
+
+def _counts(identity, size):
+    """Return the counts of the log of this identity (array), begun anew if it is shorter than what was counted."""
+    with _COUNTING:
+        counts = _COUNTED.pop(identity, None)
+        if counts is None or len(counts) * BLOCK_BYTES > size:
+            counts = array("Q")
+        _COUNTED[identity] = counts
+        while len(_COUNTED) > LOGS_COUNTED:
+            del _COUNTED[next(iter(_COUNTED))]
+        return counts
 
 
 def _read(path, offset, length):

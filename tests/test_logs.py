@@ -122,6 +122,7 @@ def test_a_long_line_is_cut_and_a_page_stays_small(tmp_path):
 def test_a_file_that_was_cut_or_replaced_is_counted_again(tmp_path):
     log = log_of(tmp_path, b"x\n" * BLOCK_BYTES)
     assert log.page()["lines"][-1]["n"] == BLOCK_BYTES and log.lines_known > 0
+    assert Log(tmp_path / "logs.txt").lines_known == log.lines_known            # whoever opens it next need not count again
     os.truncate(tmp_path / "logs.txt", 4)
     assert [line["n"] for line in log.page()["lines"]] == [1, 2]
     (tmp_path / "logs.txt").unlink()
