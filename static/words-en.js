@@ -63,7 +63,8 @@ export default {
   "runs.none": "No runs here yet", "runs.noneLocal": "Log one from any Python script on this computer:",
   "runs.noneRemote": "Training on a server? Its runs are mirrored over SSH, read-only:", "runs.noneDemo": "or see everything at work:",
   "runs.noMatch": "No run matches", "runs.noMatchHow": "A filter is made of words and comparisons, all of which must hold:",
-  "runs.filterExamples": "resnet                 in the name, project or tags\nstate:running          also failed, stalled, lost …\ntag:baseline\nloss<0.3  val/accuracy>=85\nlr=0.001",
+  "runs.filterExamples": "resnet                 in the name, project or tags\nstate:running          also failed, stalled, lost …\ntag:baseline"
+    + "\nloss<0.3  val/accuracy>=85\nlr=0.001",
   "runs.showAll": "Show all runs",
 
   "reason.finished": "finished", "reason.failed": "failed", "reason.error": "{error}", "reason.exit_code": "exit code {exit_code}",
@@ -138,13 +139,15 @@ export default {
   "settings.key.compare": "Compare it with what the server’s administrator gave you, or run on the server:",
   "settings.key.trust": "Trust and go on", "settings.key.stop": "Stop", "settings.key.kept": "kept in Runicorn’s own known_hosts",
   "settings.key.changed": "The host key of {host} changed", "settings.key.before": "known", "settings.key.now": "offered",
-  "settings.key.changedHow": "Somebody may be listening in, or the server was set up anew: ask its administrator. If the new key is right, forget the old one, then connect again:",
+  "settings.key.changedHow": "Somebody may be listening in, or the server was set up anew: ask its administrator. If the new key is right, forget the old "
+    + "one, then connect again:",
   "settings.ask.password": "Password", "settings.ask.passphrase": "Passphrase of the key", "settings.ask.code": "One-time code",
   "settings.ask.send": "Send", "settings.browse.title": "A folder on {name}", "settings.browse.choose": "Choose this folder",
   "settings.browse.note": "Only read; the number counts the runs in a folder.", "settings.browse.back": "Back",
   "settings.browse.empty": "no folders in here", "settings.cache": "Cache", "settings.cacheOf": " of ",
   "settings.cacheUse": "{used} of {limit}", "settings.clean": "Clean…", "settings.cleanTitle": "Clean the cache",
-  "settings.cleanText": "Runs that were neither looked at nor changed for long are removed from this computer. They stay on the server and come back when they are opened.",
+  "settings.cleanText": "Runs that were neither looked at nor changed for long are removed from this computer. They stay on the server and come back "
+    + "when they are opened.",
   "settings.olderThan": "Not for", "settings.days": "{n} days", "settings.wouldFree": "This frees {size} in {n} {n|file|files}.",
   "settings.nothingToFree": "Nothing is that old.", "settings.cleanDo": "Clean", "settings.removed": "its connection was removed",
   "settings.nothingCached": "Nothing is mirrored yet.", "settings.cacheHow": "The limit is set when the viewer starts:",

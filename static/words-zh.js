@@ -48,7 +48,8 @@ export default {
   "runs.failedToRead": "无法读取列表：{message}", "runs.edit": "编辑标签和备注", "runs.editHow": "Enter 保存，Esc 放弃", "runs.tagsHint": "标签，用逗号分隔",
   "runs.noteHint": "这个实验是做什么的", "runs.none": "还没有实验", "runs.noneLocal": "在本机任意 Python 脚本中记录一个：", "runs.noneRemote": "在服务器上训练？通过 SSH 只读同步：",
   "runs.noneDemo": "或观看完整演示：", "runs.noMatch": "没有符合条件的实验", "runs.noMatchHow": "筛选条件由词和比较组成，须全部满足：",
-  "runs.filterExamples": "resnet                 名称、项目或标签中包含\nstate:running          或 failed、stalled、lost …\ntag:baseline\nloss<0.3  val/accuracy>=85\nlr=0.001",
+  "runs.filterExamples": "resnet                 名称、项目或标签中包含\nstate:running          或 failed、stalled、lost …\ntag:baseline\nloss<0.3  val/accuracy>=85"
+    + "\nlr=0.001",
   "runs.showAll": "显示全部实验",
 
   "reason.finished": "已完成", "reason.failed": "失败", "reason.error": "{error}", "reason.exit_code": "退出码 {exit_code}",
