@@ -250,7 +250,7 @@ class _Dialer:
         if verdict.kind == "changed":
             raise _changed(name, kind, shown, verdict.expected)
         if verdict.kind == "unknown":
-            self._ask_about(name, kind, blob, shown)
+            self._ask_about(name, kind, blob, shown, verdict.expected)
         self.log("host_key", f"{kind} {shown}")
 
     def _certified(self, key, target, name, lines):
@@ -263,8 +263,10 @@ class _Dialer:
         self.log("host_key", f"certificate: {why or 'signed by a trusted authority'}")
         return why is None
 
-    def _ask_about(self, name, kind, blob, shown):
+    def _ask_about(self, name, kind, blob, shown, others):
         prompt = f"The host key of {name} is not known yet: {kind} {shown}. Is it the server's?"
+        if others:
+            prompt += f" So far the server was known by another kind of key: {_listed(others)}."
         question = {"kind": "host_key", "prompt": prompt, "echo": True, "fingerprint": shown, "key_type": kind, "host": name}
         if not self.ask or self.ask(question) not in ("yes", "trust"):
             raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's (there: "
@@ -274,11 +276,15 @@ class _Dialer:
 
 
 def _changed(name, kind, shown, expected):
-    known = ", ".join(f"{line.key_type} {hostkeys.fingerprint(line.blob)} in {line.path}" for line in expected)
+    known = _listed(expected)
     removal = " and ".join(f"`ssh-keygen -R '{name}' -f {path}`" for path in dict.fromkeys(str(line.path) for line in expected))
     return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
                               f"the server was set up anew: ask its administrator, then forget the old key with {removal}"),
                  "host_key_changed", known=known, offered=f"{kind} {shown}")
+
+
+def _listed(lines):
+    return ", ".join(f"{line.key_type} {hostkeys.fingerprint(line.blob)} in {line.path}" for line in lines)
 
 
 def _keep_alive(line):

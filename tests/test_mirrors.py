@@ -8,7 +8,7 @@ import time
 
 import pytest
 from asking import AskingServer
-from sshd import Sshd, make_key
+from sshd import Sshd, free_port, make_key
 
 from runicorn import synclog
 from runicorn.bell import Bell
@@ -294,6 +294,17 @@ def test_three_viewers_in_one_home_each_with_its_own_connection(home, bell, sshd
         until(bell, viewer.list, lambda rows: [row["runs"] for row in rows] == [2, 2, 2])
     for one in (setup, *viewers):
         one.stop()
+
+
+def test_one_server_that_is_down_holds_up_no_other(mirrors, bell, sshd, root, tmp_path):
+    mirrors.save(sshd.connection(name="down", port=free_port()))
+    with AskingServer() as asking:
+        mirrors.save(asking.trusted_in(mirrors.home).connection())         # waits for its password
+        saved(mirrors, sshd)
+        assert state(mirrors, bell, "live")["runs"] == 2
+        assert state(mirrors, bell, "waiting", name="asking")["question"]["kind"] == "password"
+        assert state(mirrors, bell, "offline", name="down")["retry_at"]
+        assert [row["name"] for row in mirrors.list()] == ["down", "asking", "test"]
 
 
 # -- what is logged

@@ -75,16 +75,27 @@ def test_the_users_own_known_hosts_hashed_and_revoked(sshd, home):
         connect(sshd, home)
 
 
-def test_of_two_host_keys_the_known_kind_is_used(tmp_path, home):
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_of_two_host_keys_the_known_kind_is_used(tmp_path, home, kind):
     (tmp_path / "sshd").mkdir()
-    make_key(tmp_path / "sshd" / "ecdsa", kind="ecdsa")
-    with Sshd(tmp_path / "sshd", extra=[f"HostKey {tmp_path / 'sshd' / 'ecdsa'}"]) as server:
+    other = make_key(tmp_path / "sshd" / "other", kind=kind)
+    with Sshd(tmp_path / "sshd", extra=[f"HostKey {other}"]) as server:
         home.mkdir()
-        key = " ".join((tmp_path / "sshd" / "ecdsa.pub").read_text().split()[:2])
+        key = " ".join((tmp_path / "sshd" / "other.pub").read_text().split()[:2])
         (home / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {key}\n")
         line = connect(server, home)
-        assert line.host_key["type"].startswith("ecdsa")
+        assert kind in line.host_key["type"]
         line.close()
+
+
+def test_a_server_known_by_another_kind_of_key_is_a_question_that_says_so(sshd, home, tmp_path):
+    make_key(tmp_path / "old", kind="ecdsa")
+    home.mkdir()
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {' '.join((tmp_path / 'old.pub').read_text().split()[:2])}\n")
+    questions = []
+    with pytest.raises(HostKeyError):
+        connect(sshd, home, questions.append)
+    assert "known by another kind of key: ecdsa-sha2-nistp256 SHA256:" in questions[0]["prompt"]
 
 
 @pytest.mark.parametrize("principal, known", [("127.0.0.1", True), ("elsewhere", False)])
