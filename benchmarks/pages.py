@@ -201,7 +201,7 @@ def measure_mirror(browser, scratch, seconds):
         (home / "config.json").write_text(json.dumps({"connections": [settings]}))
         (home / "config.json").chmod(0o600)
         (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {' '.join(Path(server.known_hosts).read_text().split()[1:3])}\n")
-        with viewer(home, folder / "none") as url:
+        with viewer(home, folder) as url:
             page, _ = open_page(browser, f"{url}/runs/{KEY.rsplit('/', 1)[1]}")
             for _ in range(60):
                 if page.query_selector('figure[data-chart="loss"]'):

@@ -93,7 +93,7 @@ export class Chart {
   /** Show `series` from now on; repaints at once, or when a quarter of a second has passed since the last time. */
   setData(series) {
     this.series = series.map((one) => {
-      const noise = noisy(one);
+      const noise = one.noise ?? noisy(one);
       return {...one, noise, smoothed: Boolean(one.smooth) && noise && one.smoothed !== false};
     });
     clearTimeout(this.timer);

@@ -222,7 +222,7 @@ class ComparePage {
   }
 
   async want(groups) {
-    await this.feed.want(this.pairs(groups)).catch(quiet);
+    await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
     this.show(groups);
   }
 

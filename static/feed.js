@@ -1,11 +1,12 @@
 // Holds the curves a page shows: fetches them whole, then only what is new, and joins the two.
 
-import {joinTail, overgrown, pointWeight} from "./series.js";
+import {joinTail, noisy, overgrown, pointWeight} from "./series.js";
 
 const BUCKETS = 600;
 const SLOW_SHARE = 0.05;         // a curve that ended this far (share of the run) before the newest point is asked for once a second only
 const SLOW_MS = 1000;
 const WHOLE_MS = 30000;          // the newest points come joined; now and then everything is fetched anew
+const MANY = 200_000;            // points from which smoothing is felt
 const AT_ONCE = 40;              // curves in one request
 
 const nameOf = (run, metric) => `${run}\n${metric}`;
@@ -36,8 +37,12 @@ export class Feed {
     metrics.forEach(({name, points}) => this.points.set(nameOf(run, name), points));
   }
 
+  /** A curve without noise is not smoothed; one of very many points is first drawn as it is, because smoothing all of them takes long. */
   weight(run, metric) {
-    return pointWeight(this.how.smooth, this.points.get(nameOf(run, metric)) || 1, BUCKETS);
+    const name = nameOf(run, metric);
+    const points = this.points.get(name) || 1;
+    const held = this.held.get(name);
+    return held?.noise === false || (!held && points > MANY) ? 0 : pointWeight(this.how.smooth, points, BUCKETS);
   }
 
   /** Change x, smooth, rank or the shown stretch: what is held stays on screen until the new comes. */
@@ -48,6 +53,12 @@ export class Feed {
     this.asking.clear();
     this.round?.abort();
     this.round = new AbortController();
+  }
+
+  /** Whether what is held is as smooth as it is meant to be. */
+  smoothed(run, metric) {
+    const weight = this.weight(run, metric);
+    return weight === 0 || this.get(run, metric).weight === weight;
   }
 
   get(run, metric) {
@@ -65,16 +76,21 @@ export class Feed {
       }
       const held = this.held.get(name);
       const old = !(now - this.wholeAt.get(name) < WHOLE_MS);
-      const joins = held && held.x_max != null && !this.shown && !held.approximate && held.weight === this.weight(run, metric) && !this.how.x.startsWith("metric:") && !overgrown(held, BUCKETS);
+      const joins = held && held.x_max != null && !this.shown && !held.approximate && this.smoothed(run, metric) && !this.how.x.startsWith("metric:") && !overgrown(held, BUCKETS);
       (old || !joins ? whole : tails).push([run, metric]);
     }
     return {whole, tails};
   }
 
-  /** Fetch whole what is not held as it should be; nothing else is asked for. */
-  async want(wanted) {
+  /** Fetch whole what is not held as it should be; nothing else is asked for. rough(): it can be drawn, but is not smoothed yet. */
+  async want(wanted, rough = () => null) {
     const missing = wanted.map((pair) => nameOf(...pair)).flatMap((name, at) => (this.wholeAt.has(name) || this.asking.has(name) ? [] : [wanted[at]]));
     await this.fetch(missing);
+    const coarse = missing.filter((pair) => this.get(...pair) && !this.smoothed(...pair) && !this.asking.has(nameOf(...pair)));
+    if (coarse.length) {
+      rough();
+      await this.fetch(coarse);
+    }
   }
 
   /** Fetch what is new of `wanted`. */
@@ -133,7 +149,7 @@ export class Feed {
       if (from === null) {
         this.wholeAt.set(name, asked);
       }
-      this.held.set(name, {...(from === null ? one : joinTail(this.held.get(name), one, from, true)), weight});
+      this.held.set(name, {...(from === null ? {...one, noise: noisy(one)} : joinTail(this.held.get(name), one, from, true)), weight});
     }
   }
 

@@ -126,7 +126,7 @@ export class RunCharts {
   }
 
   async want(groups) {
-    await this.feed.want(this.pairs(groups)).catch(quiet);
+    await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
     this.show(groups);
   }
 

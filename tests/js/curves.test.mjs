@@ -179,11 +179,26 @@ test("the feed asks for each smoothing apart and drops an answer that was overta
     await new Promise((resolve) => setTimeout(resolve, 5));
     return {series: values.metric.map((metric) => curve([0], [signal.aborted ? 0 : 1], {run: "r", metric}))};
   });
-  feed.count("r", [{name: "a", points: 100}, {name: "b", points: 1e6}]);
+  feed.count("r", [{name: "a", points: 100}, {name: "b", points: 1e5}]);
   feed.set({x: "step", smooth: 0.8});
   const late = feed.want([["r", "a"]]);
   feed.set({x: "relative"});
   await Promise.all([late, feed.want([["r", "a"], ["r", "b"]])]);
-  assert.deepEqual(asked.slice(1).map(({smooth}) => smooth), [0.8, pointWeight(0.8, 1e6)]);
+  assert.deepEqual(asked.slice(1).map(({smooth}) => smooth), [0.8, pointWeight(0.8, 1e5)]);
   assert.equal(asked[1].x, "relative");
+});
+
+test("a curve of very many points is drawn before it is smoothed, one without noise never is", async () => {
+  const asked = [];
+  const noise = Array.from({length: 300}, (_, i) => (i * 7919) % 13);
+  const feed = new Feed(async (values) => {
+    asked.push([values.metric.join(), values.smooth]);
+    return {series: values.metric.map((metric) => curve(noise.map((_, i) => i), metric === "noisy" ? noise : noise.map((_, i) => i), {metric}))};
+  });
+  feed.count("r", [{name: "noisy", points: 1e6}, {name: "even", points: 1e6}]);
+  feed.set({x: "step", smooth: 0.8});
+  let drawn = 0;
+  await feed.want([["r", "noisy"], ["r", "even"]], () => { drawn += 1; });
+  assert.deepEqual(asked, [["noisy,even", null], ["noisy", pointWeight(0.8, 1e6)]]);
+  assert.equal(drawn, 1);
 });
