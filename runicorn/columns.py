@@ -26,7 +26,7 @@ SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache fi
 HEAD_LIMIT = 64 << 20       # of a cache file's first line: names, and the images of a run that logs many
 SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
 ENDS = 64 << 10             # of its beginning and its end, read whole
-MAGIC = b"runicorn columns 2\n"
+MAGIC = b"runicorn columns 3\n"
 
 
 class Column:

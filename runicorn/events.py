@@ -50,7 +50,10 @@ def event_row(line):
 
 
 def sample_row(line):
-    """Return (ts, None, {metric: value}) of a system sample (dict): "cpu", "mem" (used), "disk" (free), "gpu0.util", …."""
+    """Return (ts, ts, {metric: value}) of a system sample (dict): "cpu", "mem" (used), "disk" (free), "gpu0.util", ….
+
+    Its step is its time, so that no attempt supersedes another's samples.
+    """
     data = {}
     for name, value in line.items():
         if name == "gpu" and isinstance(value, list):
@@ -59,7 +62,7 @@ def sample_row(line):
                     data.update({f"gpu{gpu.get('i', 0)}.{key}": _first(item) for key, item in gpu.items() if key not in ("i", "name")})
         elif name != "ts":
             data[name] = _first(value)
-    return line.get("ts"), None, data
+    return line.get("ts"), line.get("ts"), data
 
 
 def _first(value):

@@ -3,15 +3,15 @@
 import json
 import math
 import os
+import re
 import threading
 import time
 from array import array
 from bisect import bisect_left, bisect_right
 
-from runicorn import layout
+from runicorn import curves, layout
 from runicorn.buckets import extremes, picture
 from runicorn.columns import File, sample
-from runicorn.curves import curve, grow, in_order, joined, windows
 from runicorn.errors import DataError, UsageError
 from runicorn.events import event_row, sample_row
 
@@ -19,13 +19,16 @@ COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made f
 POINTS_KEPT = 4_000_000     # in joined or sorted copies of curves: 64 MB
 YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
 TAIL_BYTES = 64 << 10       # holds a system sample of any machine
-SMALLER_IS_BETTER = ("loss", "error", "err", "perplexity", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time")
+SMALLER_IS_BETTER = re.compile("loss|error|perplexity")                        # anywhere in the last part of a name
+SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}      # only as a word: power, certainty, confidence
+WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 
 def best_rule(metric):
     """Return "min" or "max": what is better for a metric of this name if nobody said."""
-    last = metric.rsplit("/", 1)[-1].lower()
-    return "min" if any(word in last for word in SMALLER_IS_BETTER) else "max"
+    last = metric.rsplit("/", 1)[-1]
+    words = {word.lower() for word in WORD.findall(last)}
+    return "min" if SMALLER_IS_BETTER.search(last.lower()) or words & SMALLER_WORDS else "max"
 
 
 class Series:
@@ -82,7 +85,8 @@ class Series:
         while more and (deadline is None or time.monotonic() < deadline):
             with self._lock:
                 more = _quietly(file.step)
-            time.sleep(YIELD_SECONDS if more else 0)
+            if more:
+                time.sleep(YIELD_SECONDS)
         with self._lock:
             if not more:
                 file.save()
@@ -214,10 +218,8 @@ class Series:
     def _facts(self, name, places):
         rank = places[0][0]
         curve, _ = self._curve(name, rank, "step")
-        low, high = extremes(curve.column)
-        group = self._tables(rank)[0][-1][1].where.get(name) or next(
-            table.where[name] for _, table in reversed(self._tables(rank)[0]) if name in table.where)
-        values = curve.column.values
+        group = [table.where[name] for _, table in self._tables(rank)[0] if name in table.where][-1]
+        values, (low, high) = curve.column.values, extremes(curve.column)
         return {"points": len(values), "first_step": curve.xs[0], "last_step": curve.xs[-1],
                 "last": group.columns[name].values[-1], "last_ts": group.ts[-1],
                 "best": None if low is None else {"min": (values[low], curve.xs[low]), "max": (values[high], curve.xs[high])},
@@ -252,13 +254,19 @@ class Series:
         if not tables:
             return None, None
         shift = min(table.first_ts for _, table in self._tables(rank, stem)[0] if table.rows) if x == "relative" else 0.0
-        if len(tables) == 1 and in_order(tables[0].where[metric], x):
-            return curve(tables, metric, x, shift)
+        if len(tables) == 1 and curves.in_order(tables[0].where[metric], x):
+            return curves.curve(tables, metric, x, shift)
+        return self._copy((stem, metric, rank, x), tables, shift)
+
+    def _copy(self, key, tables, shift):
+        """Return the two Curves joined or sorted from `tables`; kept, and continued where a newest attempt only grew."""
+        _, metric, _, x = key
         state = [(table, len(table.where[metric].rows)) for table in tables]
-        before, *known = self._curves.pop((stem, metric, rank, x), ([], None, None))
-        if before != state and not (before and before[:-1] == state[:-1] and grow(known[0], before[-1], tables[-1], metric, x)):
-            known = curve(tables, metric, x, shift)
-        self._curves[stem, metric, rank, x] = state, *known
+        before, *known = self._curves.pop(key, ([], None, None))
+        if before != state:
+            grown = before and before[:-1] == state[:-1] and curves.grow(known[0], before[-1], tables[-1], metric, x)
+            known = known if grown else curves.curve(tables, metric, x, shift)
+        self._curves[key] = state, *known
         while len(self._curves) > 1 and sum(len(kept.xs) for _, kept, _ in self._curves.values()) > POINTS_KEPT:
             del self._curves[next(iter(self._curves))]
         return known
@@ -266,28 +274,28 @@ class Series:
     def points(self, metric, rank=0):
         """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not superseded; all
         empty if the rank never logged the metric. Reads what is new first. Raises DataError if part of the run is not here."""
+        tables = [table for table in self._whole(rank) if metric in table.where]
+        if not tables:
+            return array("q"), array("d"), array("d")
         with self._lock:
-            tables = [table for table in self._whole(rank) if metric in table.where]
-            if not tables:
-                return array("q"), array("d"), array("d")
-            steps, values = joined(tables, metric, "step")[0]
-            return steps, joined(tables, metric, "wall")[0][0], values
+            steps, values = curves.joined(tables, metric, "step")[0]
+            return steps, curves.joined(tables, metric, "wall")[0][0], values
 
     def each_row(self, rank=0):
         """Yield (step, ts, names, values) of every row in the order logged (see `curves.windows`). Reads what is new first.
         Raises DataError if part of the run is not here."""
-        with self._lock:
-            windows_left = windows(self._whole(rank))
+        windows = curves.windows(self._whole(rank))
         while True:
             with self._lock:
-                rows = next(windows_left, None)
+                rows = next(windows, None)
             if rows is None:
                 return
             yield from rows
 
     def _whole(self, rank):
         self.refresh()
-        tables, approximate = self._tables(rank)
+        with self._lock:
+            tables, approximate = self._tables(rank)
         if approximate:
             raise DataError(f"{self.folder} is not all here yet; wait until it is synced, then try again")
         return [table for _, table in tables]
@@ -322,15 +330,15 @@ class Series:
                     return min(found)
         return None
 
-    def speed(self, seconds=600, rank=0):
+    def speed(self, seconds=600):
         """Return the median speed of the last `seconds` of logging (steps a second), or None if it can't be told."""
-        tables = self._logged(rank)
-        if not tables:
-            return None
         with self._lock:
-            group = max(tables[-1].groups(), key=lambda group: (group.ts[-1] >= tables[-1].last_ts - seconds, len(group.ts)), default=None)
-            if group is None:
+            tables = self._logged(self._first_rank())
+            groups = tables[-1].groups() if tables else []
+            recent = [group for group in groups if group.ts[-1] >= tables[-1].last_ts - seconds]
+            if not recent:
                 return None
+            group = max(recent, key=lambda group: len(group.ts))        # the one logged most often
             first = bisect_left(group.ts, group.ts[-1] - seconds)
             places = range(first, len(group.ts), max(1, (len(group.ts) - first) // 50))
             points = [(group.ts[place], group.steps[place]) for place in places]
@@ -345,8 +353,8 @@ class Series:
         with self._lock:
             tables, _ = self._tables(rank, "system")
             names = dict.fromkeys(name for _, table in tables for name in table.where)
-            curves = {name: self._curve(name, rank, "wall", "system")[0] for name in names}
-            series = [{"metric": name, "rank": rank, **picture(curve, lo, hi, buckets)} for name, curve in curves.items()]
+            shown = {name: self._curve(name, rank, "wall", "system")[0] for name in names}
+            series = [{"metric": name, "rank": rank, **picture(curve, lo, hi, buckets)} for name, curve in shown.items()]
             files = [file for key, file in sorted(self._files.items()) if key[:2] == ("system", rank)]
         return {"now": _last_object(files[-1].path) if files else None, "series": series}
 

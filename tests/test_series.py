@@ -255,9 +255,9 @@ def test_steps_and_times(tmp_path):
 
 
 def test_best_rule():
-    smaller = ["loss", "val/loss", "train/error_rate", "ppl", "RMSE", "step_time", "a/fid"]
+    smaller = ["loss", "val/loss", "train/error_rate", "ppl", "RMSE", "step_time", "a/fid", "valLoss", "testWER", "stepTime", "mse2"]
     assert [best_rule(name) for name in smaller] == ["min"] * len(smaller)
-    assert [best_rule(name) for name in ("acc", "loss/accuracy", "bleu", "reward")] == ["max"] * 4
+    assert [best_rule(name) for name in ("acc", "loss/accuracy", "bleu", "reward", "power", "confidence")] == ["max"] * 6
 
 
 def test_system(tmp_path):
@@ -268,6 +268,10 @@ def test_system(tmp_path):
     assert told["now"] == lines[-1]
     assert [picture["metric"] for picture in told["series"]] == ["cpu", "mem", "disk", "gpu0.util", "gpu0.mem", "gpu0.temp", "gpu0.power"]
     assert points(told["series"][1]) == [(1000.0 + 10 * k, k * 1e9) for k in range(5)]
+    again = json.dumps({**lines[0], "ts": 2000.5}) + "\n"
+    (tmp_path / "system.2.jsonl").write_text(again)         # another attempt's samples come after, they replace none
+    assert [len(picture["x"]) for picture in opened(tmp_path).system()["series"]] == [6] * 7
+    assert opened(tmp_path).system()["now"]["ts"] == 2000.5
     assert points(opened(tmp_path).system(lo=1015, hi=1030)["series"][0]) == [(1020.0, 42.0), (1030.0, 43.0)]
 
 
