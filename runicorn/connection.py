@@ -61,6 +61,16 @@ class Connection:
         if self.sync:
             self.sync.pause()
 
+    def adjust(self, saved):
+        """Go on with settings that differ in rhythm only: the line stays, nobody types a code again."""
+        switched = saved["enabled"] != self.settings["enabled"]
+        self.settings = saved
+        self.sync.options.update(saved)
+        if switched:
+            (self.start if saved["enabled"] else self.pause)()
+        else:
+            self.sync.wake()
+
     def stop(self):
         """Say that the thread must end; `join` waits for it."""
         self._stopping.set()

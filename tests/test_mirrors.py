@@ -109,6 +109,19 @@ def test_a_manual_connection_syncs_only_when_told(mirrors, bell, sshd, root):
     until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 2)
 
 
+def test_another_rhythm_needs_no_new_login_and_another_choice_of_files_takes_effect(mirrors, bell, sshd, root):
+    saved(mirrors, sshd, small_only=False)
+    state(mirrors, bell, "live")
+    logins = sshd.log.read_text().count("Accepted")
+    mirrors.save({"name": "test", "interval": 600, "budget": 1 << 20})
+    assert mirrors.row("test")["interval"] == 600
+    assert state(mirrors, bell, "live")["budget"] == 1 << 20
+    assert sshd.log.read_text().count("Accepted") == logins
+    mirrors.save({"name": "test", "small_only": True})
+    copy = mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/model.pt"
+    until(bell, copy.exists, bool)
+
+
 def test_a_lost_line_is_taken_up_again(mirrors, bell, sshd, root):
     saved(mirrors, sshd)
     state(mirrors, bell, "live")
