@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from runicorn import cache, doctor, layout, remote, settings, sync
-from runicorn.errors import BusyError, LineError, NotFoundError, RemoteError, RunicornError, SftpError
+from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SftpError
+from runicorn.login import coded
 
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
@@ -54,6 +55,8 @@ class Connection:
         except Exception as error:      # a bug of ours must not end in silence: the row and the log tell it
             self._log.exception("the sync ended by a mistake of its own")
             self._refuse(RemoteError(f"the sync ended by a mistake of its own ({type(error).__name__}: {error}); see logs/sync.log"))
+        finally:
+            self.sync.mirror.unlock()   # whatever ended it: the next one, ours or another process's, must get in
 
     def pause(self):
         """Hang up and rest, still holding the mirror."""
@@ -93,26 +96,22 @@ class Connection:
         """Log in for the sync. A refused login is remembered and never tried again by itself."""
         if self._refusal:
             raise self._refusal
-        self._still_wanted()
         began = time.monotonic()
         try:
+            self._still_wanted()
             line = remote.connect(self.settings, self._ask, self.secrets, self._home, log=self._passed)
         except LineError:
             raise                       # worth another try later
         except RunicornError as error:
-            self._refuse(error)
-            raise
+            self._refuse(error if isinstance(error, RemoteError) else coded(RemoteError(str(error)), getattr(error, "code", "settings")))
+            raise self._refusal from error
         self._log.info("connected in %.1f s", time.monotonic() - began)
         self._look_for_runs(line)
         return line
 
     def _still_wanted(self):
         """Another process may have paused or removed the connection since."""
-        try:
-            saved = settings.connection(self._home, self.name)
-        except NotFoundError as error:
-            self._refuse(error)
-            raise
+        saved = settings.connection(self._home, self.name)
         if not saved["enabled"] and self.sync:
             self.settings = saved
             self.sync.pause()

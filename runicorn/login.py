@@ -79,21 +79,24 @@ class Login:
 
     def _candidates(self):
         target = self.target
-        agent = self._agent_keys() if target.auth != "key" else self._quiet_agent() if not self._key_files() else []
+        if target.auth == "agent":
+            agent = self._agent_keys()
+        else:
+            agent = self._quiet_agent() if target.auth == "hop" or not self._key_files() else []
         if target.identities_only and target.keys:
             wanted = {_public_blob(path) for path in target.keys}
             agent = [key for key in agent if key.asbytes() in wanted]
         yield from ((key, f"agent key {getattr(key, 'comment', '') or key.get_name()}") for key in agent[:AGENT_KEYS])
         if target.auth != "agent":
             for path in self._key_files():
-                yield from ((key, path) for key in self._load(path))
+                yield from ((key, path) for key in self._load_or_skip(path))
 
     def _agent_keys(self):
         try:
             keys = self._asked_agent()
         except (self.ssh.SSHException, OSError) as error:
             raise coded(LoginError(f"the SSH agent does not answer: {error}"), "agent") from error
-        if not keys and self.target.auth == "agent":
+        if not keys:
             raise coded(LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file"), "agent")
         return list(keys)
 
@@ -130,6 +133,15 @@ class Login:
         if not found and self.target.auth == "key" and not self._quiet_agent():
             raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing")
         return found
+
+    def _load_or_skip(self, path):
+        try:
+            return self._load(path)
+        except LoginError as error:
+            if self.target.key_required or error.code != "key_format":
+                raise
+            self.tried.append(("key", f"{path} (of no kind we know)"))      # one of several in ~/.ssh/config: the next may fit
+            return []
 
     def _load(self, path):
         """Return the private key in a file (list: with its certificate first, where there is one)."""

@@ -146,6 +146,17 @@ def test_a_refused_login_is_tried_exactly_once(mirrors, bell, home):
     assert "guess" not in (home / "logs" / "sync.log").read_text() and "sesame" not in (home / "config.json").read_text()
 
 
+def test_a_broken_ssh_config_is_a_refusal_and_mended_it_works(mirrors, bell, sshd, root, home):
+    config = home.parent / ".ssh" / "config"
+    config.parent.mkdir()
+    config.write_text('Host "127.0.0.1\n')
+    saved(mirrors, sshd)
+    assert "config:1" in state(mirrors, bell, "refused")["reason"]["text"] and mirrors.hosts() == []
+    config.write_text("Host gpu\n  HostName 127.0.0.1\n")
+    mirrors.reconnect("test")
+    state(mirrors, bell, "live")
+
+
 def test_settings_changed_by_another_process_are_followed(mirrors, bell, sshd, root, home):
     saved(mirrors, sshd)
     state(mirrors, bell, "live")

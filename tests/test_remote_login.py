@@ -87,6 +87,17 @@ def test_no_key_named_means_the_usual_ones(sshd, home):
     connect(sshd, home, key=None).close()
 
 
+def test_of_several_keys_in_the_ssh_config_one_may_be_of_a_strange_kind(sshd, home, tmp_path):
+    (tmp_path / "id_fido").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nnot for us\n-----END OPENSSH PRIVATE KEY-----\n")
+    (home.parent / ".ssh").mkdir()
+    config = home.parent / ".ssh" / "config"
+    config.write_text(f"Host *\n  IdentityFile {tmp_path / 'id_fido'}\n  IdentityFile {sshd.key}\n")
+    connect(sshd, home, key=None).close()
+    config.write_text(f"Host *\n  IdentityFile {tmp_path / 'id_fido'}\n")
+    with pytest.raises(LoginError, match="of no kind we know"):
+        connect(sshd, home, key=None)
+
+
 def test_a_key_with_a_certificate(tmp_path, home):
     authority = make_key(tmp_path / "authority")
     with Sshd(tmp_path / "sshd", TrustedUserCAKeys=f"{authority}.pub") as server:
