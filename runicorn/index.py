@@ -14,6 +14,7 @@ BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
 PACE = 20                   # a look that took t seconds is not repeated before PACE * t
 LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
+SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
@@ -322,6 +323,7 @@ class Mirror(Source):
     def __init__(self, slug, folder, name=None, kept=None):
         super().__init__(slug, folder, name, kept)
         self._full = self._live = None
+        self._said_up = False
         self.live, self.gone = {}, frozenset()
 
     def run_folder(self, path):
@@ -345,6 +347,7 @@ class Mirror(Source):
             if mark != self._live:
                 self._live = mark
                 self._take_live(layout.read_json(index / "live.json") or {})
+            self._judge_line(time.time())
 
     def complete(self, path):
         """Whether every own file of the run that the index lists is here in that size."""
@@ -363,7 +366,11 @@ class Mirror(Source):
         self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen"))
                       for path, run in self.live.items() if isinstance(run, dict)}
         self.gone = frozenset(path for path in live.get("gone") or () if isinstance(path, str))
-        self.up, self.looked = bool(line.get("up")), line.get("looked")
+        self._said_up, self.looked = bool(line.get("up")), layout.number(live.get("written"))
+
+    def _judge_line(self, wall):
+        """Our line is up if sync says so and still writes; one that died in the middle said nothing more."""
+        self.up = self._said_up and (self.looked is None or abs(wall - self.looked) < SILENT)
         if not self.up:
             for pulse in self.pulses.values():
                 pulse.line_down()

@@ -49,7 +49,7 @@ class Reader:
 
     def local(self):
         """Return the local roots (list of index.LocalRoot)."""
-        return [source for source in self.sources.values() if source.local]
+        return [source for source in list(self.sources.values()) if source.local]
 
     def beating(self):
         """Return the keys of the runs that are alive or may be (list of str)."""
@@ -110,12 +110,13 @@ class Reader:
     def _merge(self):
         """Bring the merged runs in line with the sources; returns whether anything changed."""
         with self._lock:
-            versions = [(slug, source.version) for slug, source in self.sources.items()]
-            changed = {f"{slug}:{_short(path)}" for slug, source in self.sources.items() for path in _taken(source.dirty)}
+            sources = list(self.sources.values())
+            versions = [(source.slug, source.version) for source in sources]
+            changed = {f"{source.slug}:{_short(path)}" for source in sources for path in _taken(source.dirty)}
             if versions == self._versions:
                 return self._exchange(changed)
             found = {}
-            for source in self.sources.values():
+            for source in sources:
                 for record in list(source.records.values()):
                     found.setdefault((record.id, record.created, record.host), []).append(Member(source, record))
             entries, aliases = [], {}

@@ -226,7 +226,7 @@ class Server:
 
     def show(self, beat, up=True):
         self.looked += 1
-        live = {"runs": {self.path: {"beat": beat}}, "line": {"up": up, "looked": self.looked}, "gone": []}
+        live = {"runs": {self.path: {"beat": beat}}, "line": {"up": up}, "gone": [], "written": time.time() + self.looked / 1000}
         layout.replace_file(self.index / "live.json", layout.to_json(live).encode())
 
 
@@ -279,6 +279,18 @@ def test_silence_counts_only_between_looks_at_the_server(tmp_path, clock, server
     assert looked(reader, clock, 1)[0] == "running"
     server.show(3)
     assert looked(reader, clock, 3600)[0] == "lost"
+
+
+def test_a_sync_that_died_without_a_word_greys_its_runs(tmp_path, clock, server):
+    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    server.looked = -3600_000  # its last word is an hour old
+    server.show(1)
+    looked(reader, clock)
+    assert reader.runs()["runs"][0]["stale"]
+    server.looked = 0
+    server.show(2)
+    looked(reader, clock)
+    assert not reader.runs()["runs"][0]["stale"]
 
 
 def test_pulse_reports_what_it_saw_change():
