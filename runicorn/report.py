@@ -16,6 +16,8 @@ from runicorn.series import best_rule
 from runicorn.version import VERSION
 
 BUCKETS = 500               # of a curve; at most three points each, one for every pixel of a chart
+SMOOTH = 0.9                # weight of the smoothed curve one may look at instead
+SMOOTHED_FROM = 200         # points; a curve of fewer would only lag behind itself
 DIGITS = 8                  # of a drawn value: finer than a screen, half the size of a float64
 FACTS = ("id", "key", "project", "name", "state", "user", "host", "started", "ended", "duration", "tags", "note", "connection_name")
 SCRIPTS = ("uplot/uPlot.iife.min.js", "report.js")
@@ -83,8 +85,8 @@ def _facts(run, series):
 
 
 def _curve(place, series, metric, rank):
-    """Return one drawn curve, {"run", "metric", "rank", "x", "y", "nan", "n", "m"}, or None; x is the step."""
-    shown = series.picture(metric, buckets=BUCKETS, rank=rank)
+    """Return one drawn curve, {"run", "metric", "rank", "x", "y", "smooth": [x, y] or None, "nan", "n", "m"}, or None; x is the step."""
+    shown = series.picture(metric, buckets=BUCKETS, smooth=SMOOTH, rank=rank)
     if shown is None:
         return None
     if shown["approximate"]:
@@ -92,8 +94,12 @@ def _curve(place, series, metric, rank):
     points = list(zip(shown["x"], shown["last"]))
     if not shown["exact"]:
         points = sorted({*points, *zip(shown["min_x"], shown["min"]), *zip(shown["max_x"], shown["max"])}, key=lambda point: point[0])
-    return {"run": place, "metric": metric, "rank": rank, "x": [x for x, _ in points], "y": [float(f"{y:.{DIGITS}g}") for _, y in points],
-            "nan": shown["nan"], "n": shown["n"], "m": shown["m"]}
+    return {"run": place, "metric": metric, "rank": rank, "x": [x for x, _ in points], "y": _short(y for _, y in points),
+            "smooth": [shown["x"], _short(shown["smooth"])] if shown["m"] >= SMOOTHED_FROM else None, "nan": shown["nan"], "n": shown["n"], "m": shown["m"]}
+
+
+def _short(values):
+    return [float(f"{value:.{DIGITS}g}") for value in values]
 
 
 def flattened(value, prefix=""):

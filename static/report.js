@@ -6,14 +6,14 @@
   const WORDS = {
     en: {
       report: "Report", compared: "{n} runs compared", charts: "Charts", metrics: "Metrics", config: "Configuration", summary: "Summary", runs: "Runs",
-      made: "made {when} by Runicorn {version}", log: "log y", metric: "metric", last: "last", best: "best", at: "at step {step}", none: "no values",
+      made: "made {when} by Runicorn {version}", log: "log y", smooth: "smoothed", metric: "metric", last: "last", best: "best", at: "at step {step}", none: "no values",
       points: "{n} of {m} points", state: "state", started: "started", duration: "duration", user: "user", host: "host", tags: "tags", note: "note",
       commit: "commit", id: "id", differs: "what differs comes first", other: "中文",
       running: "running", finished: "finished", failed: "failed", interrupted: "interrupted", stalled: "stalled", lost: "lost", checking: "checking",
     },
     zh: {
       report: "报告", compared: "对比 {n} 个运行", charts: "图表", metrics: "指标", config: "配置", summary: "汇总", runs: "运行",
-      made: "由 Runicorn {version} 生成于 {when}", log: "对数纵轴", metric: "指标", last: "最新", best: "最佳", at: "第 {step} 步", none: "没有数值",
+      made: "由 Runicorn {version} 生成于 {when}", log: "对数纵轴", smooth: "平滑", metric: "指标", last: "最新", best: "最佳", at: "第 {step} 步", none: "没有数值",
       points: "{n} / {m} 个点", state: "状态", started: "开始时间", duration: "时长", user: "用户", host: "主机", tags: "标签", note: "备注",
       commit: "提交", id: "编号", differs: "不同的项排在前面", other: "English",
       running: "运行中", finished: "已完成", failed: "失败", interrupted: "已中断", stalled: "停滞", lost: "失联", checking: "确认中",
@@ -26,7 +26,7 @@
 
   const data = JSON.parse(document.getElementById("data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const chosen = {language: navigator.language.startsWith("zh") ? "zh" : "en", log: false};
+  const chosen = {language: navigator.language.startsWith("zh") ? "zh" : "en", log: false, smooth: false};
   let plots = [];
 
   const own = (object, name) => (Object.hasOwn(object, name) ? object[name] : undefined);      // a metric may be called "constructor"
@@ -110,13 +110,18 @@
   }
 
   function drawPlot(host, curves, legend) {
-    const drawn = curves.map((curve) => [curve.x, chosen.log ? curve.y.map((y) => (y > 0 ? y : null)) : curve.y]);
+    const lines = curves.flatMap((curve, place) => {
+      const {stroke, dash} = look(curve, place);
+      const smooth = chosen.smooth && curve.smooth;
+      const raw = {stroke: smooth ? `${stroke}40` : stroke, dash, width: 1.5, points: {show: curve.x.length < 2}, xy: [curve.x, curve.y]};
+      return smooth ? [raw, {stroke, dash, width: 2, points: {show: false}, xy: smooth}] : [raw];
+    });
+    const drawn = lines.map(({xy: [x, y]}) => [x, chosen.log ? y.map((value) => (value > 0 ? value : null)) : y]);
     const options = {
       width: Math.max(host.clientWidth, 200), height: HEIGHT, legend: {show: false}, cursor: {drag: {x: true, y: false}, sync: {key: "report"}},
       scales: {x: {time: false}, y: {distr: chosen.log ? 3 : 1}},
       axes: [axis({space: 60}), axis({size: 64})],
-      series: [{}, ...curves.map((curve, place) => ({
-        ...look(curve, place), label: labelOf(curve), width: 1.5, spanGaps: false, points: {show: curve.x.length < 2}}))],
+      series: [{}, ...lines.map(({xy, ...line}) => line)],
       hooks: {draw: [(plot) => drawMarks(plot, curves)], setCursor: [(plot) => legend(plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, "x") : null)]},
     };
     plots.push(new uPlot(options, uPlot.join(drawn), host));
@@ -205,6 +210,7 @@
       h("header", {},
         h("h1", {}, one ? `${data.runs[0].project ?? ""} / ${runName(data.runs[0])}` : t("compared", {n: data.runs.length})),
         h("span", {class: "faint"}, t("made", {when: when(data.made), version: data.version})), h("span", {class: "space"}),
+        h("button", {id: "smooth", "aria-pressed": String(chosen.smooth), onclick: () => update({smooth: !chosen.smooth})}, t("smooth")),
         h("button", {id: "log", "aria-pressed": String(chosen.log), onclick: () => update({log: !chosen.log})}, t("log")),
         h("button", {id: "language", onclick: () => update({language: chosen.language === "zh" ? "en" : "zh"})}, t("other"))),
       h("h2", {}, t("charts")), h("div", {class: "charts"}, ...charts.map((each) => each.node)),

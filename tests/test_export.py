@@ -8,7 +8,6 @@ import struct
 import zipfile
 
 import pytest
-from playwright.sync_api import sync_playwright
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -17,10 +16,9 @@ from runicorn.errors import DataError, UsageError
 from runicorn.reader import Reader
 from runicorn.series import Series
 
+pytest_plugins = ["chromium"]       # for its browser
 STEPS = 3000
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror="document.title=1"><!--'
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync"]
 
 
 def write(folder, name, rows, start=1700000000.125):
@@ -194,14 +192,6 @@ def test_tensorboard_with_values_float32_cannot_hold_negative_steps_and_ranks(tm
 
 # -- the report -------------------------------------------------------------------------------------------------------
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as play:
-        found = play.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def opened(browser, tmp_path):
     """Open a report from disk; anything it asks for beyond itself, and any error, fails the test."""
@@ -244,6 +234,8 @@ def test_a_report_of_one_run_opens_from_disk(reader, opened):
     assert "85.6" in text and "model.layers" in text and "[3,4,6,3]" in text and "finished" in text and "best (min)" in text
     page.click("#language")
     assert "已完成" in page.inner_text("body") and page.inner_text("#log") == "对数纵轴"
+    page.click("#smooth")
+    assert page.get_attribute("#smooth", "aria-pressed") == "true" and min(drawn(page)) > 100
     page.click("#log")
     assert page.get_attribute("#log", "aria-pressed") == "true" and min(drawn(page)) > 100
 
