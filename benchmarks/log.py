@@ -25,7 +25,8 @@ INIT_RUNS = 10_000          # runs that are there already when init is timed
 
 def row(step):
     """The guide's four metrics, with values as a training gives them."""
-    return {"train/loss": 2.3025 / (1 + step * 1e-5), "train/accuracy": 100 * (step % 1563) / 1563, "train/learning_rate": 0.001, "epoch": step // 1563}
+    return {"train/loss": 2.3025 / (1 + step * 1e-5), "train/accuracy": 100 * (step % 1563) / 1563, "train/learning_rate": 0.001,
+            "epoch": step // 1563}
 
 
 def timed(call, first, count):
@@ -53,6 +54,10 @@ def joined(blocks):
 
 def at(values, share):
     return sorted(values)[min(len(values) - 1, int(len(values) * share))] / 1000
+
+
+def mean(values):
+    return statistics.fmean(values) / 1000
 
 
 def log_calls(folder, calls):
@@ -83,9 +88,10 @@ def memory():
 
 def child(code, times=7):
     """Return the medians of the numbers that `code` prints, each time in a fresh interpreter."""
-    printed = [[float(word) for word in subprocess.run([sys.executable, "-S", "-c", code], cwd=HERE.parent, capture_output=True, text=True, check=True)
-                .stdout.split()] for _ in range(times)]
-    return [statistics.median(column) for column in zip(*printed)]
+    command, printed = [sys.executable, "-S", "-c", code], []
+    for _ in range(times):
+        printed.append(subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=True).stdout.split())
+    return [statistics.median(map(float, column)) for column in zip(*printed)]
 
 
 IMPORT = """
@@ -128,9 +134,9 @@ def ours(folder, calls):
     imported, loaded = child(IMPORT)
     begun, finished = child(INIT.format(root=str(many_runs(folder, INIT_RUNS))))
     return [
-        ("raw floor p50 / mean / p99", f"{at(floor, .5):.2f} / {statistics.fmean(floor) / 1000:.2f} / {at(floor, .99):.2f} µs", ""),
+        ("raw floor p50 / mean / p99", f"{at(floor, .5):.2f} / {mean(floor):.2f} / {at(floor, .99):.2f} µs", ""),
         ("log() p50", f"{at(paired, .5):.2f} µs", f"{at(paired, .5) / at(floor, .5):.2f} x floor (target 1.25)"),
-        ("log() mean", f"{statistics.fmean(paired) / 1000:.2f} µs", f"{statistics.fmean(paired) / statistics.fmean(floor):.2f} x floor (target 1.5)"),
+        ("log() mean", f"{mean(paired):.2f} µs", f"{mean(paired) / mean(floor):.2f} x floor (target 1.5)"),
         ("log() p99", f"{at(paired, .99):.2f} µs", f"{at(paired, .99) / at(floor, .99):.2f} x floor (target 4)"),
         (f"last tenth of {len(every):,} calls", f"{at(last, .5):.2f} µs", f"{at(last, .5) / at(first, .5):.2f} x first tenth (target 1.2)"),
         ("memory grown over all calls", f"{more['grown']:.2f} MB", "flat"),

@@ -3,6 +3,7 @@
 import os
 import time
 
+from runicorn.ends import from_handler
 from runicorn.notice import say
 
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -50,6 +51,8 @@ class AppendFile:
 
     def _failed(self, data, error):
         self._torn = True
+        if from_handler(error):
+            raise error
         self.lost += max(1, data.count(b"\n"))
         say(f"{self.path} can't be written ({error.strerror or error}); training goes on, and logging when it can",
             once=("append", self.path))

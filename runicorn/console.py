@@ -1,17 +1,21 @@
 """What the terminal shows, copied into a log file: stdout and stderr as Python writes them. The terminal always comes first."""
 
 import codecs
+import os
 import re
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 
+from runicorn.ends import from_handler
 from runicorn.notice import say
 
 QUIET_SECONDS = 0.3         # an unfinished line this old goes to the log; with a tick of 0.5 s it is there within 1 s
 FIRST_MINUTE = 60.0         # a moving line leaves one state a second this long, then one every SLOW_SECONDS
 SLOW_SECONDS = 10.0
+FORK_SECONDS = 1.0          # a fork waits this long at most for a terminal that somebody is writing to
 ROWS = 50                   # lines that move together (nested progress bars)
 LONGEST_OPEN = 1 << 18      # characters of a line without end, kept in memory; then it is ended
 MOVES = re.compile("(\n|\x1b\\[[0-9]*A)")
@@ -142,6 +146,8 @@ class LogFile:
                 finally:
                     self._busy = False
         except Exception as error:          # whatever it is, the training must not see it
+            if from_handler(error):
+                raise
             say(f"a line of output was not logged: {type(error).__name__}: {error}")
 
     def _take(self, key, text):
@@ -200,20 +206,28 @@ class Capture:
         """file: where to, an AppendFile."""
         self.log = LogFile(file)
         self.files = [self.log.file]
-        self._wrapped = []          # (object, method name, our function)
+        self.lock = threading.RLock()   # held while the terminal is written to, and by who forks: see `_hold`
+        self._wrapped = []              # (object, method name, our function)
+        self._through = []              # (text stream, its write_through before)
+        _captures.add(self)
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
             if stream is not None and not any(stream is taken for taken, _, _ in self._wrapped):
                 self._wrap_stream(stream, name)
 
     def _wrap_stream(self, stream, key):
-        inside = threading.local()          # set while the text layer hands its bytes down, which are no writes of the user
-        inside.text = False
+        inside = threading.local()          # "text": this thread's text layer is handing bytes down, which are no writes of the user
+        if not self._wrap(stream, "write", _text_write(stream.write, self, key, inside)):
+            return
+        if hasattr(stream, "flush"):
+            self._wrap(stream, "flush", _flush(stream.flush, self))
         buffer = getattr(stream, "buffer", None)
-        done = self._wrap(stream, "write", _text_write(stream.write, self.log, key, inside))
-        if done and buffer is not None and hasattr(stream, "flush") and hasattr(buffer, "write"):
-            self._wrap(stream, "flush", _text_flush(stream.flush, inside))
-            self._wrap(buffer, "write", _bytes_write(buffer.write, self.log, key, inside))
+        if hasattr(buffer, "write") and hasattr(stream, "reconfigure"):
+            # Bytes held back in the text layer while a `write` in Python runs get lost or doubled when somebody else prints
+            # (CPython issue 119506). Handed down at once there are none; the buffer below still gathers them for the terminal.
+            self._through.append((stream, stream.write_through))
+            stream.reconfigure(write_through=True)
+            self._wrap(buffer, "write", _bytes_write(buffer.write, self, key, inside))
 
     def _wrap(self, target, name, function):
         try:
@@ -231,6 +245,7 @@ class Capture:
 
     def abandon(self):
         """In a forked child: write straight through."""
+        self.lock = threading.RLock()
         self.log.abandon()
 
     def stop(self):
@@ -238,41 +253,71 @@ class Capture:
         for target, name, function in self._wrapped:
             if getattr(target, "__dict__", {}).get(name) is function:
                 delattr(target, name)
-        self._wrapped = []
+        for stream, before in self._through:
+            if not stream.closed:
+                stream.reconfigure(write_through=before)
+        self._wrapped, self._through = [], []
         self.log.close()
+        _captures.discard(self)
 
 
-def _text_write(original, log, key, inside):
+def _text_write(original, capture, key, inside):
     def write(text):
-        outer = getattr(inside, "text", False)
-        inside.text = True
-        try:
-            result = original(text)
-        finally:
-            inside.text = outer
-        if not log.closed and isinstance(text, str):
-            log.feed(key, text)
+        with capture.lock:
+            outer = getattr(inside, "text", False)
+            inside.text = True
+            try:
+                result = original(text)
+            finally:
+                inside.text = outer
+            if not capture.log.closed and isinstance(text, str):
+                capture.log.feed(key, text)
         return result
     return write
 
 
-def _text_flush(original, inside):
+def _flush(original, capture):
     def flush():
-        outer = getattr(inside, "text", False)
-        inside.text = True
-        try:
+        with capture.lock:
             return original()
-        finally:
-            inside.text = outer
     return flush
 
 
-def _bytes_write(original, log, key, inside):
+def _bytes_write(original, capture, key, inside):
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def write(data):
-        result = original(data)
-        if not log.closed and not getattr(inside, "text", False):
-            log.feed(key, decoder.decode(bytes(data)))
+        with capture.lock:
+            result = original(data)
+            if not capture.log.closed and not getattr(inside, "text", False):
+                capture.log.feed(key, decoder.decode(bytes(data)))
         return result
     return write
+
+
+# -- forks --------------------------------------------------------------------------------------------------------
+
+_captures = weakref.WeakSet()       # what watches streams of this process
+_held = threading.local()           # "captures": whose locks the thread that forks holds
+
+
+def _hold():
+    """Before a fork: wait until nobody is within a write to the terminal. A child made meanwhile would find the stream's own
+    lock taken by a thread that it does not have, and hang on its first print."""
+    _held.captures = [capture for capture in list(_captures) if capture.lock.acquire(timeout=FORK_SECONDS)]
+
+
+def _let_go():
+    for capture in _held.__dict__.pop("captures", ()):
+        capture.lock.release()
+
+
+def _in_child():
+    _held.__dict__.clear()
+    for capture in list(_captures):
+        capture.abandon()
+    _captures.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_in_child)

@@ -16,25 +16,28 @@ class Heart(threading.Thread):
     def __init__(self, chores):
         super().__init__(name="runicorn", daemon=True)
         self._chores = [[0.0, chore] for chore in chores]
-        self._news = threading.Event()
+        # A bare lock as a bell: a signal handler that strikes within an Event's Python code may leave it locked for ever.
+        self._news = threading.Lock()
+        self._news.acquire()
         self._stopping = False
 
     def wake(self):
         """Have the chores that sleep until woken looked at now."""
-        self._news.set()
+        try:
+            self._news.release()
+        except RuntimeError:
+            pass            # rung already
 
     def stop(self, timeout=1.0):
         """End the thread; waits at most `timeout` seconds for a chore in the middle of its work."""
         self._stopping = True
-        self._news.set()
+        self.wake()
         if self.is_alive() and threading.current_thread() is not self:
             self.join(timeout)
 
     def run(self):
         while not self._stopping:
-            woken = self._news.wait(self.one_pass(time.monotonic()))
-            self._news.clear()
-            if woken:
+            if self._news.acquire(timeout=self.one_pass(time.monotonic())):
                 for chore in self._chores:
                     if chore[0] is None:
                         chore[0] = 0.0

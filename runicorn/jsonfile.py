@@ -3,6 +3,7 @@
 import threading
 import time
 
+from runicorn.ends import from_handler
 from runicorn.layout import replace_file, to_json
 from runicorn.notice import say
 
@@ -52,6 +53,8 @@ class JsonFile:
                 replace_file(self.path, to_json(self._content()).encode("utf-8", "replace"))
             except OSError as error:
                 self._dirty = True
+                if from_handler(error):
+                    raise
                 self._due = time.monotonic() + RETRY_SECONDS
                 say(f"{self.path} can't be written ({error.strerror or error}); training goes on", once=("replace", str(self.path)))
                 return False

@@ -133,6 +133,8 @@ class Run:
             if unknown:
                 name_unknown("log", unknown)
         except Exception as error:      # the one promise: whatever goes wrong in here, the training goes on
+            if ends.from_handler(error):
+                raise
             say(f"log(): {type(error).__name__}: {error}; this call was not recorded", once=("log", type(error).__name__))
 
     def _clean(self, data, step):

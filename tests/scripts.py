@@ -19,13 +19,16 @@ def start(folder, code, python=(), name="train.py", **more):
     script = Path(folder) / name
     script.write_text(code, encoding="utf-8")
     return subprocess.Popen([sys.executable, *python, str(script)], cwd=folder, env=environment(folder, **more), stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
 
 
 def train(folder, code, expect=0, timeout=60, **more):
     """Run the script `code` to its end, which must be the exit status `expect`; returns (stdout, stderr)."""
     process = start(folder, code, **more)
-    out, err = process.communicate(timeout=timeout)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
     assert process.returncode == expect, f"{process.returncode}\n{out}\n{err}"
     return out, err
 

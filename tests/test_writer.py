@@ -81,7 +81,8 @@ def test_nan_and_infinities_are_strict_json(begin):
 
 
 @pytest.mark.parametrize("value, kept", [
-    (True, True), (3, 3), (2**200, 2**200), ("text", "text"), ("\ud800", "\ud800"), ([1, 2.5, True], [1, 2.5, True]), ((1, 2), [1, 2]), ([], []),
+    (True, True), (3, 3), (2**200, 2**200), ("text", "text"), ("\ud800", "\ud800"), ([1, 2.5, True], [1, 2.5, True]), ((1, 2), [1, 2]),
+    ([], []),
     (np.float64(0.1), 0.1), (np.float32(0.1), float(np.float32(0.1))), (np.int64(-7), -7), (np.bool_(True), True), (np.array(1.5), 1.5),
     (np.array([1.5]), 1.5), ([np.float32(2), 1], [2.0, 1]), (torch.tensor(0.1), float(np.float32(0.1))), (torch.tensor([[4]]), 4),
     (torch.tensor(1.0, requires_grad=True), 1.0), (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
@@ -93,8 +94,8 @@ def test_what_can_be_logged(begin, value, kept):
     assert data(run) == [{"loss": 1.0, "x": kept}]
 
 
-@pytest.mark.parametrize("value", [None, object(), {1, 2}, torch.zeros(3), np.zeros((2, 2)), ["a", "b"], [None], b"bytes", 1j, 10**5000, len,
-                                   np.datetime64("2025-01-01")], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", [None, object(), {1, 2}, torch.zeros(3), np.zeros((2, 2)), ["a", "b"], [None], b"bytes", 1j, 10**5000,
+                                   len, np.datetime64("2025-01-01")], ids=lambda value: type(value).__name__)
 def test_what_can_not_be_logged_is_named_once_and_left_out(begin, capsys, value):
     run = begin()
     run.log({"odd/thing": value, "loss": 1.0})
@@ -155,8 +156,8 @@ def test_steps_are_counted_from_the_largest_so_far(begin):
     assert run.step == 12
 
 
-@pytest.mark.parametrize("given_step, written", [(np.int64(5), 5), (torch.tensor(6), 6), (7.0, 7), ("8", 8), (2.5, 2), (math.nan, 0), ("?", 0),
-                                                 (object(), 0), (-3, -3), (True, 1)])
+@pytest.mark.parametrize("given_step, written", [
+    (np.int64(5), 5), (torch.tensor(6), 6), (7.0, 7), ("8", 8), (2.5, 2), (math.nan, 0), ("?", 0), (object(), 0), (-3, -3), (True, 1)])
 def test_a_step_of_any_kind(begin, given_step, written):
     run = begin()
     run.log({"x": 1}, step=given_step)

@@ -12,7 +12,8 @@ from scripts import environment, only, rows, runs, shown, small, start, train
 
 # subprocess is imported first, as torch does: CPython forgets an uncaught KeyboardInterrupt (and exits with 1, not by SIGINT) when a thread
 # still imports a module that calls eval() on text, which resets the flag (run_eval_code_obj in Python/pythonrun.c).
-BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', name='n', config={'lr': 0.1})\nrun.log({'loss': 1.0})\n"
+BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\n"
+BEGIN += "run = runicorn.init(project='p', name='n', config={'lr': 0.1})\nrun.log({'loss': 1.0})\n"
 LIVE = "root/.runicorn/live"
 
 

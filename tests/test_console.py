@@ -1,0 +1,354 @@
+"""What the terminal shows is in the log, and the terminal shows what it would have shown without us."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from scripts import environment, only, rows, runs, shown, start, train
+
+from runicorn.append import AppendFile
+from runicorn.console import LONGEST_OPEN, Lines, LogFile
+
+BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', name='n')\n"
+BEGIN_FD = BEGIN.replace("name='n'", "name='n', capture='fd'")
+STAMP = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\] ")
+
+
+# -- lines --------------------------------------------------------------------------------------------------------
+
+def fed(*chunks):
+    lines = Lines()
+    return [line for chunk in chunks for line in lines.feed(chunk, 0.0)], lines.end()
+
+
+@pytest.mark.parametrize("chunks, ended, rest", [
+    (["a\nb\n"], ["a", "b"], []),
+    (["a", "b", "\n"], ["ab"], []),
+    (["a\n", "b"], ["a"], ["b"]),
+    (["\n\n"], ["", ""], []),
+    (["windows\r\n", "too\r", "\n"], ["windows", "too"], []),
+    (["\r10%", "\r20%", "\r30%\n"], ["30%"], []),
+    (["10%\r", "20%\r", "\n"], ["20%"], []),
+    (["10%\r20%"], [], ["20%"]),
+    (["\x1b[31mred\x1b[0m\n"], ["\x1b[31mred\x1b[0m"], []),
+    (["Epoch 1\n", "text then", " more\r", "over\n"], ["Epoch 1", "over"], []),
+])
+def test_lines_are_what_a_terminal_shows(chunks, ended, rest):
+    assert fed(*chunks) == (ended, rest)
+
+
+def test_bars_below_each_other_end_once():
+    """tqdm's nested bars: down with \\n, redraw with \\r, up with ESC [ A."""
+    chunks = ["\router 0%"]
+    for number in range(100):
+        chunks += ["\n", f"\rinner {number}%", "\x1b[A", f"\router {number}%"]
+    ended, rest = fed(*chunks, "\n", "\n", "done\n")
+    assert ended == ["outer 0%", "outer 99%", "inner 99%", "done"] and rest == []
+
+
+def test_a_line_without_end_is_ended_before_it_fills_the_memory():
+    ended, rest = fed(*["." * 1000] * 1000)
+    assert sum(map(len, ended + rest)) == 1_000_000 and max(map(len, ended)) <= LONGEST_OPEN + 1000
+
+
+def states(lines, until, step=0.5):
+    return sum(len(lines.states(tick * step)) for tick in range(int(until / step)))
+
+
+def test_a_moving_line_leaves_one_state_a_second_then_one_in_ten():
+    lines, count = Lines(), 0
+    for tick in range(0, 240):
+        lines.feed(f"\r{tick}", tick * 0.5)
+        count += len(lines.states(tick * 0.5))
+    assert 58 <= count - 6 <= 62                # 60 in the first minute, 6 in the second
+
+
+# -- in a script --------------------------------------------------------------------------------------------------
+
+def test_prints_of_all_kinds(tmp_path):
+    out, err = train(tmp_path, "import logging\nlogging.basicConfig(format='%(message)s')\nprint('before')\n" + BEGIN + textwrap.dedent("""
+        print("中文 ✓ 💥", "\\x1b[31mred\\x1b[0m")
+        print("err", file=sys.stderr)
+        logging.warning("from a handler made before init")
+        sys.stdout.flush()
+        sys.stdout.buffer.write("bytes ü\\n".encode())
+        sys.stdout.buffer.write(b"bad \\xff\\n")
+        sys.stdout.writelines(["one\\n", "two\\n"])
+        print("no end", end="")
+        run.finish()
+        print("after")
+        """).replace("\n        ", "\n"))
+    assert out.splitlines() == ["before", "中文 ✓ 💥 \x1b[31mred\x1b[0m", "bytes ü", "bad \ufffd", "one", "two", "no endafter"]
+    assert err == "err\nfrom a handler made before init\n"
+    assert shown(only(tmp_path)) == ["中文 ✓ 💥 \x1b[31mred\x1b[0m", "err", "from a handler made before init", "bytes ü", "bad \ufffd", "one",
+                                     "two", "no end"]
+
+
+def test_every_line_carries_a_stamp_and_the_file_only_grows(tmp_path):
+    train(tmp_path, BEGIN + textwrap.dedent("""
+        for number in range(25):
+            print(f"\\r{number}%", end="", file=sys.stderr, flush=True)
+            time.sleep(0.1)
+        print(file=sys.stderr)
+        print("done")
+        """))
+    raw = (only(tmp_path) / "logs.txt").read_bytes()
+    lines = raw.split(b"\n")
+    assert [STAMP.sub(b"", line.rpartition(b"\r")[2]) for line in lines] == [b"24%", b"done", b""]
+    moving = lines[0].split(b"\r")
+    assert all(STAMP.match(state) for state in moving) and 2 <= len(moving) <= 5
+
+
+def test_a_partial_line_is_on_disk_within_a_second(tmp_path):
+    process = start(tmp_path, BEGIN + "print('waiting', end='', flush=True)\ntime.sleep(30)")
+    deadline = time.monotonic() + 20
+    while not (runs(tmp_path) and (only(tmp_path) / "logs.txt").exists()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    while b"waiting\r" not in (only(tmp_path) / "logs.txt").read_bytes() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    assert re.fullmatch(STAMP.pattern + rb"waiting\r", (only(tmp_path) / "logs.txt").read_bytes())
+
+
+def test_threads_print_whole_lines(tmp_path):
+    train(tmp_path, BEGIN + textwrap.dedent("""
+        def work(name):
+            for number in range(300):
+                sys.stdout.write(f"{name} {number}\\n")
+        threads = [threading.Thread(target=work, args=(name,)) for name in range(6)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        """))
+    lines = shown(only(tmp_path))
+    assert sorted(lines) == sorted(f"{name} {number}" for name in range(6) for number in range(300))
+    for name in range(6):
+        assert [line for line in lines if line.startswith(f"{name} ")] == [f"{name} {number}" for number in range(300)]
+
+
+def test_a_hundred_forks_while_a_thread_prints(tmp_path):
+    out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
+        stop = threading.Event()
+        def work():
+            number = 0
+            while not stop.is_set():
+                print("thread", number, flush=True)
+                number += 1
+        thread = threading.Thread(target=work)
+        thread.start()
+        for number in range(100):
+            child = os.fork()
+            if not child:
+                print("child", number, flush=True)
+                os._exit(0)
+            os.waitpid(child, 0)
+        stop.set()
+        thread.join()
+        """))
+    lines = shown(only(tmp_path))
+    assert sorted(map(int, re.findall(r"child (\d+)", out))) == list(range(100))
+    assert lines == [f"thread {number}" for number in range(len(lines))] and len(lines) > 0
+
+
+def test_a_signal_handler_prints_while_the_script_prints(tmp_path):
+    train(tmp_path, BEGIN + textwrap.dedent("""
+        calm = True
+        def tick(number, frame):        # within itself it stays quiet: that Python's own streams refuse
+            global calm
+            if calm:
+                calm = False
+                sys.stderr.write("tick\\n")
+                calm = True
+        signal.signal(signal.SIGALRM, tick)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for number in range(3000):
+            print(number)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        """))
+    lines = shown(only(tmp_path))
+    assert [line for line in lines if line != "tick"] == [str(number) for number in range(3000)] and "tick" in lines
+
+
+def test_an_exception_of_a_signal_handler_reaches_the_script(tmp_path):
+    """A time limit by SIGALRM may strike within our code: it is the script's, even as an OSError."""
+    out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
+        def late(number, frame):
+            raise TimeoutError("too late")
+        signal.signal(signal.SIGALRM, late)
+        caught = 0
+        for attempt in range(100):
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            try:
+                while True:
+                    run.log({"loss": 1})
+                    print("x", file=sys.stderr)
+                    run.summary["x"] = 1
+            except TimeoutError:
+                caught += 1
+        print(caught)
+        """))
+    assert out == "100\n"
+    assert all(row["data"] == {"loss": 1} for row in rows(only(tmp_path)))
+
+
+def test_streams_that_are_closed_replaced_or_absent(tmp_path):
+    out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
+        import contextlib, io
+        with contextlib.redirect_stdout(io.StringIO()) as elsewhere:
+            print("not on the terminal")
+        assert elsewhere.getvalue() == "not on the terminal\\n"
+        before = sys.stdout
+        class Shout:
+            def write(self, text): before.write(text.upper())
+            def flush(self): before.flush()
+        sys.stdout = Shout()
+        print("loud")
+        sys.stdout = before
+        sys.stderr.close()
+        sys.stderr = None
+        run.log({"x": object()})
+        print("end")
+        sys.stdout = None
+        """))
+    assert out == "LOUD\nend\n" and shown(only(tmp_path)) == ["LOUD", "end"]
+
+
+def test_a_broken_pipe_is_the_scripts_own_affair(tmp_path):
+    """`python train.py | head -1`: the error is raised as without us."""
+    (tmp_path / "train.py").write_text(BEGIN + "for number in range(100000):\n    print(number, flush=True)")
+    shell = subprocess.run(f"{sys.executable} train.py | head -1", shell=True, cwd=tmp_path, env=environment(tmp_path),
+                           capture_output=True, text=True, timeout=60)
+    assert shell.stdout == "0\n" and "BrokenPipeError" in shell.stderr
+
+
+def test_a_notebooks_stream_is_captured(tmp_path):
+    """ipykernel's OutStream is a Python object without a buffer; its cell code prints through write()."""
+    out, _ = train(tmp_path, textwrap.dedent("""
+        import io, sys
+        import runicorn
+        class OutStream(io.TextIOBase):
+            def write(self, text):
+                sys.__stdout__.write(text)
+                return len(text)
+        sys.stdout = OutStream()
+        run = runicorn.init(project="p", name="n", capture="fd")
+        print("cell")
+        run.finish()
+        """))
+    assert out == "cell\n" and "cell" in shown(only(tmp_path))
+
+
+def test_capture_false_takes_nothing(tmp_path):
+    out, _ = train(tmp_path, BEGIN.replace("name='n'", "name='n', capture=False") + "print('x')\nassert 'write' not in sys.stdout.__dict__")
+    assert out == "x\n" and not (only(tmp_path) / "logs.txt").exists()
+
+
+def test_tqdm_like_output_on_a_real_terminal(tmp_path):
+    """Through a pty: what arrives there is byte for byte what the script wrote."""
+    code = BEGIN + "for number in range(3):\n    sys.stderr.write(f'\\r{number}%')\n    sys.stderr.flush()\nsys.stderr.write('\\n')\nprint('end')\n"
+    (tmp_path / "train.py").write_text(code)
+    master, slave = pty.openpty()
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    seen = b""
+    try:
+        while True:
+            block = os.read(master, 1024)
+            if not block:
+                break
+            seen += block
+    except OSError:         # Linux's way of saying that the last writer closed the terminal
+        pass
+    os.close(master)
+    assert process.wait(30) == 0 and seen == b"\r0%\r1%\r2%\r\nend\r\n"
+    assert shown(only(tmp_path)) == ["2%", "end"]
+
+
+# -- capture="fd" -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_fd_takes_children_and_c_code_in_order(tmp_path, merged):
+    code = "print('before')\n" + BEGIN_FD + textwrap.dedent("""
+        import ctypes
+        print("python")
+        subprocess.run(["echo", "a child"])
+        ctypes.PyDLL(None).write(1, b"C code\\n", 7)
+        print("unfinished", end="")
+        run.finish()
+        print(" after")
+        """)
+    (tmp_path / "train.py").write_text(code)
+    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT if merged else subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == "before\npython\na child\nC code\nunfinished after\n" and not done.stderr
+    assert shown(only(tmp_path)) == ["python", "a child", "C code", "unfinished"]
+
+
+def test_fd_survives_c_code_that_fills_the_pipe_holding_the_gil(tmp_path):
+    out, _ = train(tmp_path, BEGIN_FD + textwrap.dedent("""
+        import ctypes
+        line = b"x" * 99 + b"\\n"
+        for _ in range(3):
+            ctypes.PyDLL(None).write(1, line * 10000, 1000000)      # PyDLL keeps the GIL
+        """))
+    assert out == ("x" * 99 + "\n") * 30000
+    assert shown(only(tmp_path)) == ["x" * 99] * 30000
+
+
+def test_fd_what_was_written_before_sigkill_arrives(tmp_path):
+    process = start(tmp_path, BEGIN_FD + textwrap.dedent("""
+        for number in range(20000):
+            print(number)
+        run.log({"a": 1})
+        os.kill(os.getpid(), signal.SIGKILL)
+        """))
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == -9 and out.splitlines() == [str(number) for number in range(20000)]
+    log, deadline = only(tmp_path) / "logs.txt", time.monotonic() + 10
+    while not log.read_bytes().endswith(b" 19999\n") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert shown(only(tmp_path)) == [str(number) for number in range(20000)] and len(rows(only(tmp_path))) == 1
+
+
+def test_fd_without_its_helper_the_terminal_gets_its_output_back(tmp_path):
+    out, err = train(tmp_path, BEGIN_FD + textwrap.dedent("""
+        print("one")
+        run._output._helper.kill()
+        time.sleep(1.5)
+        print("two")
+        """))
+    assert out == "one\ntwo\n" and "was killed" in err
+
+
+def test_fd_a_child_that_outlives_the_run_still_reaches_the_terminal(tmp_path):
+    out, _ = train(tmp_path, BEGIN_FD + "subprocess.Popen(['sh', '-c', 'sleep 1; echo late'])\nprint('early')\nrun.finish()\nprint('end')")
+    assert out == "early\nend\nlate\n"
+
+
+def test_fd_leaves_nothing_open_and_no_process(tmp_path):
+    out, _ = train(tmp_path, "import os\nbefore = len(os.listdir('/proc/self/fd'))\n" + BEGIN_FD + textwrap.dedent("""
+        helper = run._output._helper
+        run.finish()
+        print(len(os.listdir("/proc/self/fd")) - before, helper.poll())
+        """))
+    assert out == "0 0\n"
+
+
+# -- faults -------------------------------------------------------------------------------------------------------
+
+def test_a_log_that_can_not_be_written_keeps_the_terminal(tmp_path, capsys):
+    log = LogFile(AppendFile(tmp_path / "logs.txt"))
+    log.feed("stdout", "one\n")
+    os.close(log.file._descriptor)
+    threads = [threading.Thread(target=log.feed, args=("stdout", "lost\n")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.file.lost == 4 and "can't be written" in capsys.readouterr().err
