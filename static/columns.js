@@ -39,9 +39,6 @@ export function offeredColumns(offered) {
 
 /** [small upper line, name] of a column's head. */
 export function columnTitle(id, mainMetric) {
-  if (id === "spark") {
-    return ["", ""];
-  }
   if (id === "main") {
     return mainMetric ? splitName(mainMetric) : [t("runs.mainSmall"), t("runs.mainName")];
   }

@@ -13,5 +13,5 @@ const KEYS = [
 /** All keys by page, as nodes. */
 export function keyList() {
   const row = ([key, what]) => h("div", {}, h("dt", {}, key.split(" ").map((one) => h("kbd.kbd", {}, one))), h("dd", {}, t(what)));
-  return h("div.keys", {}, KEYS.map(([title, rows]) => h("section", {}, h("h3", {}, t(title)), h("dl", {}, rows.map(row)))));
+  return h("div.keys", {}, KEYS.map(([title, rows]) => h("section", {}, h("h2", {}, t(title)), h("dl", {}, rows.map(row)))));
 }

@@ -55,7 +55,7 @@ class RunsPage {
     this.fresh = h("button.btn.fresh", {type: "button", hidden: true, onclick: () => this.letIn()});
     const middle = h("div.mid", {}, this.buildTools(), this.notice, h("div.holder", {}, this.fresh, this.table.node), this.buildFoot());
     this.root.classList.add("runs");
-    fill(this.root, this.side, middle, this.curves.node);
+    fill(this.root, h("h1.vh", {}, t("runs.list")), this.side, middle, this.curves.node);
     this.showCurves(recall("curves", true));
   }
 

@@ -126,6 +126,7 @@ export class Table {
         this.body.insertBefore(tr, at);
       }
     }
+    this.pointOut();
     this.body.style.height = `${this.lines.count * ROW}px`;
     this.table.setAttribute("aria-rowcount", this.lines.count + 1);
     this.hooks.seen(first, last);
@@ -230,10 +231,18 @@ export class Table {
     this.hooks.point(tr.index, event);
   }
 
+  /** Tell a screen reader which row the cursor is on, while that row is drawn. */
+  pointOut() {
+    if (this.drawn.has(this.cursor)) {
+      this.node.setAttribute("aria-activedescendant", `line-${this.cursor}`);
+    } else {
+      this.node.removeAttribute("aria-activedescendant");
+    }
+  }
+
   /** Put the cursor on a line and bring it into sight. */
   moveTo(line, {reveal = true} = {}) {
     this.cursor = Math.max(-1, Math.min(line, this.lines.count - 1));
-    this.node.setAttribute("aria-activedescendant", `line-${this.cursor}`);
     if (reveal && this.cursor >= 0) {
       const [top, view] = [this.cursor * ROW, this.node.clientHeight - HEAD];
       if (top < this.node.scrollTop) {

@@ -47,7 +47,7 @@ export default {
   "runs.viewSaved": "The view is saved", "runs.forgetView": "Remove this view", "runs.forgetViewOf": "Remove the view {name}",
   "runs.col.state": "State", "runs.col.name": "Name", "runs.col.project": "Project", "runs.col.connection": "Connection",
   "runs.col.user": "User", "runs.col.tags": "Tags", "runs.col.tag": "First tag", "runs.col.note": "Note", "runs.col.started": "Started",
-  "runs.col.duration": "Duration", "runs.col.step": "Step", "runs.col.main": "Main metric", "runs.mainSmall": "main",
+  "runs.col.duration": "Duration", "runs.col.step": "Step", "runs.col.spark": "Curve", "runs.col.main": "Main metric", "runs.mainSmall": "main",
   "runs.mainName": "metric", "runs.tickAll": "Tick all, or clear the ticks", "runs.tickOne": "Tick {name}",
   "runs.mostTicked": "At most {n} runs can be ticked", "runs.notLogged": "not logged by this run",
   "runs.best": "best {value} at step {step}", "runs.stale": "Its connection is down: this is how it stood when last seen.",
