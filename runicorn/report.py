@@ -95,7 +95,8 @@ def _curve(place, series, metric, rank):
     if not shown["exact"]:
         points = sorted({*points, *zip(shown["min_x"], shown["min"]), *zip(shown["max_x"], shown["max"])}, key=lambda point: point[0])
     return {"run": place, "metric": metric, "rank": rank, "x": [x for x, _ in points], "y": _short(y for _, y in points),
-            "smooth": [shown["x"], _short(shown["smooth"])] if shown["m"] >= SMOOTHED_FROM else None, "nan": shown["nan"], "n": shown["n"], "m": shown["m"]}
+            "smooth": [shown["x"], _short(shown["smooth"])] if shown["m"] >= SMOOTHED_FROM else None,
+            "nan": shown["nan"], "n": shown["n"], "m": shown["m"]}
 
 
 def _short(values):

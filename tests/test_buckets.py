@@ -113,7 +113,7 @@ def test_marks_of_nan_and_infinities_one_of_a_kind_in_each_bucket():
     column.extend(array("d", [1.0] * 100 + [math.nan] * 100_000 + [math.inf, -math.inf]))
     shown = picture(Curve(array("q", range(100_102)), column), buckets=100)
     assert shown["n"] < 10 and shown["last"][-1] == 1.0
-    assert shown["nan"][0] == [100, "NaN"] and len(shown["nan"]) <= 102
+    assert shown["nan"][0] == [100, "NaN"] and len(shown["nan"]) <= 102 and shown["bad"] == 100_002
     assert shown["nan"][-2:] == [[100_100, "Infinity"], [100_101, "-Infinity"]]
 
 
