@@ -19,13 +19,13 @@ def picture(curve, lo=None, hi=None, buckets=600, smooth=0.0):
 
     {"n", "m", "total": points drawn, in range, in all; "x", "last": the last finite point of each bucket; "min", "min_x",
     "max", "max_x": its extremes; "smooth": the smoothed value at `x`, or None; "nan": [[x, "NaN" or "Infinity" or
-    "-Infinity"], …], one of a kind in each bucket; "bad": how many there are; "x_min", "x_max": of the range; "exact": whether every point is shown}
+    "-Infinity"], …], one of a kind in each bucket; "bad": how many there are in all; "x_min", "x_max": of the range;
+    "exact": whether every point is shown}
     """
     first, end = curve.span(lo, hi)
-    bad = curve.column.bad
     exact = end - first <= buckets
     bounds = range(first, end + 1) if exact else _bounds(curve.xs, first, end, buckets)
-    bad = bad[bisect_left(bad, first):bisect_left(bad, end)]
+    bad = curve.column.bad[bisect_left(curve.column.bad, first):bisect_left(curve.column.bad, end)]
     low, high, last = _places(curve.column, bounds, clean=not bad)
     x, value = curve.x if curve.shift else curve.xs.__getitem__, curve.column.values.__getitem__
     return {"n": len(last), "m": end - first, "total": len(curve.xs), "exact": exact,

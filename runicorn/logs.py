@@ -305,12 +305,11 @@ def _expression(pattern, ignore_case):
     joined = not ACROSS.search(pattern)
 
     def match(block):
-        raw = block.split(b"\n")
         lines = _texts(block)
         places = _matching(found, lines) if joined else [place for place, line in enumerate(lines) if found.search(line)]
         if not places:
             return []
-        starts = [0, *accumulate(len(line) + 1 for line in raw)]
+        starts = list(accumulate((len(line) + 1 for line in block.split(b"\n")), initial=0))
         return [starts[place] for place in places if starts[place] < len(block)]
     return match
 
