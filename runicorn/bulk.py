@@ -10,8 +10,8 @@ from runicorn.errors import RunicornError
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
 MANY = 300                      # files waiting that do
 HELD = 800                      # fetches handed over at once: twice what is in flight
-SLOW = 12.5e6                   # bytes/s; below this, 100 Mbit/s, compressing pays (sshd's zlib is CPU-bound above)
-PROBE = 0.7                     # s of fetching after which the bandwidth is known
+SLOW = 8e6                      # bytes/s; below this compressing surely pays (above 12e6, 100 Mbit/s, sshd's zlib is the slower)
+PROBE = 3                       # looks at a full line, five a second, after which its bandwidth is known
 LINGER = 3.0                    # s without work until it hangs up
 LOST = "lost"                   # outcome of a fetch that the second line took down with it
 
@@ -35,7 +35,8 @@ class Bulk:
 
     def share(self, fetcher):
         """Take fetches over from the end of the main queue when there are enough; starts the thread when it is needed."""
-        if self.refused or not self._thread and fetcher.left < MANY and fetcher.waiting_bytes() < ENOUGH:
+        share = 1 if not self._thread else 4            # a line that is up takes smaller work too
+        if self.refused or fetcher.left < MANY // share and fetcher.waiting_bytes() < ENOUGH // share:
             return
         taken = fetcher.take_back(min(HELD - self.held, fetcher.left // 2)) if self.held < HELD // 2 else []
         if not taken:
@@ -81,7 +82,7 @@ class Bulk:
     def _over_one_line(self, compress):
         """Work until there is nothing to do; returns True when the line turned out so slow that a compressed one is better."""
         self._remote = self._dial(compress=compress)
-        began, session = time.monotonic(), None
+        session = None
         try:
             session = self._remote.open_sftp()
             fetcher = fetch.Fetcher(session, self._mirror, self._root, lambda *ended: self._ended.append(ended))
@@ -93,11 +94,10 @@ class Bulk:
                 elif not self._waking.wait(LINGER):
                     return False
                 self._waking.clear()
-                if not compress and session.received > 100_000 and 2 * PROBE > time.monotonic() - began > PROBE:
-                    if session.received / (time.monotonic() - began) < SLOW:
-                        self._given.extendleft(fetcher.take_back(fetcher.left))
-                        fetcher.finish_begun()
-                        return True
+                if not compress and fetcher.full >= PROBE and fetcher.rate < SLOW:
+                    self._given.extendleft(reversed(fetcher.take_back(fetcher.left)))
+                    fetcher.finish_begun()
+                    return True
             return False
         finally:
             if session:

@@ -1,5 +1,6 @@
 """One connection's mirror on this disk: its lock, its index, and writing a file so that no reader ever sees half of it."""
 
+import functools
 import hashlib
 import json
 import os
@@ -140,8 +141,8 @@ class Mirror:
         """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name or a link in the way."""
         folder = self._folders.get(path)
         if folder is None:
-            folder = self._folders[path] = layout.local_path(self.folder, path)
-        return os.fspath(layout.local_path(folder, name) if "/" in name else folder / layout.local_name(layout.safe_relative(name)))
+            folder = self._folders[path] = os.fspath(layout.local_path(self.folder, path))
+        return os.fspath(layout.local_path(folder, name)) if "/" in name else f"{folder}{os.sep}{_local_name(name)}"
 
     def stat(self, path, name):
         """Return {"size", "mtime", "tail": None} of our copy, or None if there is none."""
@@ -207,6 +208,12 @@ class Mirror:
     def free(self):
         """Return how many bytes may still be written (int)."""
         return shutil.disk_usage(self.folder).free - RESERVE
+
+
+@functools.lru_cache(4096)
+def _local_name(name):
+    """Return the local name of a file directly in a run; most runs have the same five."""
+    return layout.local_name(layout.safe_relative(name))
 
 
 def _try_lock(descriptor):

@@ -28,6 +28,8 @@ class Fetcher:
     def __init__(self, session, mirror, root, report):
         self.session, self.mirror, self.root, self.report = session, mirror, root, report
         self.ceiling = FIRST_CEILING
+        self.rate = None                    # bytes/s of the last times the line was full …
+        self.full = 0                       # … and how often in a row it was, looked at five times a second
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
         self.asked = 0                      # bytes on their way
@@ -84,7 +86,9 @@ class Fetcher:
             return
         rate = (self.session.received - received) / passed
         self._mark = time.monotonic(), self.session.received
-        if passed < 1.0 and self.asked >= self.ceiling // 2:        # else it was not the line that set the rate
+        self.full = self.full + 1 if passed < 1.0 and self.asked >= self.ceiling // 2 else 0
+        if self.full:               # else it was not the line that set the rate
+            self.rate = rate
             aim = rate * max(LAG, 4 * self.round_trip)
             self.ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
 

@@ -21,7 +21,7 @@ SLICE = 0.6                     # s of fetching between two looks
 FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
-PACE = 20                       # writing an index that took t s is not repeated before PACE * t
+PACE = 5                        # writing an index that took t s is not repeated before PACE * t
 WAIT = 3600.0                   # s; until somebody wakes us
 
 
