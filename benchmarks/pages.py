@@ -27,8 +27,17 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 from small_runs import beat, event, write_run  # noqa: E402
 from sshd import Sshd, free_port  # noqa: E402
 
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            "--enable-precise-memory-info", "--js-flags=--expose-gc"]
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-precise-memory-info",
+    "--js-flags=--expose-gc",
+]
 KEY = "vision/resnet50/20250123_180000_abc123"
 SPIKES = [123_456, 300_001, 500_000, 777_777, 999_998]
 GUIDE = ("train/loss", "train/accuracy", "train/learning_rate", "epoch")
@@ -63,8 +72,12 @@ def viewer(home, root):
     """A viewer process on `root`; yields its address."""
     port = free_port()
     environment = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent)}
-    process = subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", str(port), "--no-browser"], env=environment,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", str(port), "--no-browser"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         wait_for(url, process)
@@ -76,6 +89,7 @@ def viewer(home, root):
 
 def wait_for(url, process):
     from urllib.request import urlopen
+
     for _ in range(200):
         try:
             with urlopen(f"{url}/api"):
@@ -101,12 +115,20 @@ def open_page(browser, url, ready=None):
 
 # -- parts ------------------------------------------------------------------------------------------------------------
 
+
 def measure_list(browser, scratch):
     for count, target in ((1000, 400), (10_000, 900)):
         root, home = scratch / f"list{count}", scratch / f"home{count}"
         if not root.exists():
             for index in range(count):
-                write_run(root, f"project{index % 20}", f"exp{index % 300}", f"20250123_{index:06}_{index:06x}", config={"lr": index / 1e4}, rows=12)
+                write_run(
+                    root,
+                    f"project{index % 20}",
+                    f"exp{index % 300}",
+                    f"20250123_{index:06}_{index:06x}",
+                    config={"lr": index / 1e4},
+                    rows=12,
+                )
         with viewer(home, root) as url:
             for word, limit in (("cold", target), ("warm", 200 if count > 1000 else target)):
                 page, painted = open_page(browser, url, ROWS)
@@ -166,7 +188,13 @@ def append(folder, seconds, rate, first=1):
             time.sleep(max(0, start + count / rate - time.time()))
             step = first + count
             logged[step] = time.time()
-            file.write(event(logged[step], step, {"train/loss": 2.3 / step, "train/accuracy": step % 100, "train/learning_rate": 0.001, "epoch": step // 100}))
+            file.write(
+                event(
+                    logged[step],
+                    step,
+                    {"train/loss": 2.3 / step, "train/accuracy": step % 100, "train/learning_rate": 0.001, "epoch": step // 100},
+                )
+            )
     return logged
 
 
@@ -192,6 +220,7 @@ def measure_live(browser, scratch, seconds):
 def measure_mirror(browser, scratch, seconds):
     """Over SFTP through a line of 50 ms round trip, from the write on the server to the pixel."""
     from line import Line
+
     folder = Path(tempfile.mkdtemp(dir=scratch))
     run = live_run(folder / "far")
     home = folder / "home"
@@ -247,7 +276,11 @@ def measure_hour(browser, scratch, seconds):
         yield "page's processor time at 10 points a second", f"{(busy(session) - before) / 20:.1%} of a core", "10%"
         early = append_fast(folder, page, 301, 12_000, seconds / 3)
         late = append_fast(folder, page, 12_301, 24_000, seconds * 2 / 3)
-        yield "page memory after a third of an hour, and at its end", f"{early / 1e6:.1f} and {late / 1e6:.1f} MB ({late / early - 1:+.0%})", "+10%"
+        yield (
+            "page memory after a third of an hour, and at its end",
+            f"{early / 1e6:.1f} and {late / 1e6:.1f} MB ({late / early - 1:+.0%})",
+            "+10%",
+        )
         page.context.close()
 
 
@@ -266,14 +299,30 @@ def measure_weight(browser, scratch):
         session.send("Network.enable")
         total, assets = [0], {}
         session.on("Network.responseReceived", lambda said: assets.__setitem__(said["requestId"], said["response"]["url"]))
-        session.on("Network.loadingFinished", lambda said: total.__setitem__(0, total[0] + (said["encodedDataLength"] if "/api/" not in assets.get(said["requestId"], "/api/") else 0)))
+        session.on(
+            "Network.loadingFinished",
+            lambda said: total.__setitem__(
+                0, total[0] + (said["encodedDataLength"] if "/api/" not in assets.get(said["requestId"], "/api/") else 0)
+            ),
+        )
         page.goto(f"{url}/runs/local:{KEY}")
         page.wait_for_selector('figure[data-chart="loss"][data-last-step]')
-        yield "everything a run page loads, data aside", f"{total[0] / 1000:.0f} kB in {sum('/api/' not in one for one in assets.values())} answers", "200 kB"
+        yield (
+            "everything a run page loads, data aside",
+            f"{total[0] / 1000:.0f} kB in {sum('/api/' not in one for one in assets.values())} answers",
+            "200 kB",
+        )
         page.context.close()
 
 
-PARTS = {"list": measure_list, "million": measure_million, "live": measure_live, "mirror": measure_mirror, "hour": measure_hour, "weight": measure_weight}
+PARTS = {
+    "list": measure_list,
+    "million": measure_million,
+    "live": measure_live,
+    "mirror": measure_mirror,
+    "hour": measure_hour,
+    "weight": measure_weight,
+}
 
 
 def main():

@@ -59,7 +59,9 @@ function restyle(style, parameters) {
 }
 
 function classOf({colour, bold, faint, under}) {
-  return [colour === null || colour === undefined ? "" : COLOURS[colour], bold && "a-bold", faint && "m3", under && "a-under"].filter(Boolean).join(" ");
+  return [colour === null || colour === undefined ? "" : COLOURS[colour], bold && "a-bold", faint && "m3", under && "a-under"]
+    .filter(Boolean)
+    .join(" ");
 }
 
 /** [{text, class}] of a line; escape sequences and control characters are gone. */
@@ -114,6 +116,12 @@ export function marked(list, pattern) {
     const [start, end] = [at, at + piece.text.length];
     at = end;
     const inside = [start, ...cuts.filter((cut) => cut > start && cut < end), end];
-    return inside.slice(1).map((stop, i) => ({...piece, text: piece.text.slice(inside[i] - start, stop - start), hit: hits.some(([a, b]) => inside[i] >= a && stop <= b)}));
+    return inside
+      .slice(1)
+      .map((stop, i) => ({
+        ...piece,
+        text: piece.text.slice(inside[i] - start, stop - start),
+        hit: hits.some(([a, b]) => inside[i] >= a && stop <= b),
+      }));
   });
 }

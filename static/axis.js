@@ -3,7 +3,9 @@
 const FLAT = 0.05;               // half the range of a flat curve, as a share of its value
 const PAD = 0.05;                // free above and below the curves, as a share of their height
 const NEAR_ZERO = 0.3;           // a curve that comes this near to zero (share of its height) is shown from zero
-const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000];
+const TIME_STEPS = [
+  1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 1209600, 2592000,
+];
 
 /**
  * The transform of a scale: {fwd, bwd}. Linear; or logarithmic: with `unit` 0 the plain logarithm, else one that passes
@@ -151,11 +153,17 @@ function notation(largest, smallest, values) {
   if (largest >= 1e15 || (largest > 0 && largest < 1e-3) || (smallest < 1e-3 && largest / smallest > 1e3)) {
     return scientific;
   }
-  const [size, letter] = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]].find(([one]) => largest >= one * 10 || (one > 1e3 && largest >= one)) || [1, ""];
+  const [size, letter] = [
+    [1e12, "T"],
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ].find(([one]) => largest >= one * 10 || (one > 1e3 && largest >= one)) || [1, ""];
   if (letter) {
     return (v) => (v === 0 ? "0" : trimmed(v / size, 6) + letter);
   }
   const digits = decimals(values);
   const even = values.length < 2 || largest / smallest < 100;
-  return (v) => (even ? v.toFixed(v === 0 ? 0 : digits) : trimmed(v, 10));
+  const grouped = (text) => text.replace(/^(-?\d+)(\d{3})(?=$|\.)/, "$1,$2");
+  return (v) => grouped(even ? v.toFixed(v === 0 ? 0 : digits) : trimmed(v, 10));
 }

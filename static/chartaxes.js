@@ -5,6 +5,7 @@ import {fmt} from "./words.js";
 
 const X_SPACE = 84;              // px a label on the x axis has to itself
 const Y_SPACE = 54;
+const MOST = 8;                  // lines of an axis, however long it is
 
 const zone = (at) => -new Date(at * 1000).getTimezoneOffset() * 60;
 
@@ -20,7 +21,11 @@ function durationLabels(ticks) {
 
 const WORDS = {
   relative: {ticks: durationTicks, labels: durationLabels, exact: (x) => fmt.duration(x)},
-  wall: {ticks: (lo, hi, count) => timeTicks(lo, hi, count, zone(lo)), labels: clockLabels, exact: (x) => `${fmt.day(x)} ${fmt.seconds(x)}`},
+  wall: {
+    ticks: (lo, hi, count) => timeTicks(lo, hi, count, zone(lo)),
+    labels: clockLabels,
+    exact: (x) => `${fmt.day(x)} ${fmt.seconds(x)}`,
+  },
 };
 
 /**
@@ -38,7 +43,7 @@ export function axisFor(side, limits, log, kind = "value") {
   const ticks = special?.ticks || (log ? (lo, hi, count) => logTicks(lo, hi, count, unit) : linearTicks);
   return {
     range, unit, ...transform(log, unit),
-    ticks: (px) => ticks(...range, Math.max(2, Math.floor(px / (side === "x" ? X_SPACE : Y_SPACE)))),
+    ticks: (px) => ticks(...range, Math.max(2, Math.min(MOST, Math.floor(px / (side === "x" ? X_SPACE : Y_SPACE))))),
     labels: special?.labels || tickLabels,
     exact: WORDS[kind]?.exact || fmt.value,
   };

@@ -10,7 +10,7 @@ import {fmt, t} from "./words.js";
 
 const PLOT = "/static/uplot/uPlot.iife.min.js";
 const PLOT_CSS = "/static/uplot/uPlot.min.css";
-const REPAINT_MS = 230;          // new data is painted about four times a second at most; its pages ask every 250 ms, less what an answer may take longer
+const REPAINT_MS = 230;          // four times a second; less by what an answer may come sooner than the one before
 const NEAR_ZERO = 0.05;          // steps that begin within this share of the last one are shown from zero
 const REACH = 14;                // px from the crosshair within which a curve's end still has a value
 
@@ -41,7 +41,8 @@ function watchTheme() {
  * A chart in `host`. options, all may change later by set():
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
  *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
- *   include: [lo, hi], values always in view; actions: nodes at the right of the head; legend: false leaves the curves' names out; onPick(x): a click.
+ *   include: [lo, hi], values always in view; actions: nodes at the right of the head;
+ *   legend: false leaves the curves' names out; onPick(x): a click.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
 export class Chart {
@@ -131,7 +132,10 @@ export class Chart {
     const {link, logX, logY, x} = this.options;
     const all = link.widen(span(this.series));
     const shown = link.shown || (x === "step" && all.lo > 0 && all.lo < all.hi * NEAR_ZERO ? {lo: 0, hi: all.hi} : all);
-    const axes = {x: axisFor("x", {...shown, tiny: 1}, logX, x), y: axisFor("y", this.widened(extent(this.series, link.shown?.lo, link.shown?.hi)), logY)};
+    const axes = {
+      x: axisFor("x", {...shown, tiny: 1}, logX, x),
+      y: axisFor("y", this.widened(extent(this.series, link.shown?.lo, link.shown?.hi)), logY),
+    };
     const changed = this.axes && (axes.x.unit !== this.axes.x.unit || axes.y.unit !== this.axes.y.unit);
     this.axes = axes;
     return changed;
@@ -140,7 +144,9 @@ export class Chart {
   /** Values that are always in view, such as 0 and 100 of a percentage. */
   widened(limits) {
     const {include} = this.options;
-    return include && limits.lo <= limits.hi ? {...limits, lo: Math.min(limits.lo, include[0]), hi: Math.max(limits.hi, include[1])} : limits;
+    return include && limits.lo <= limits.hi
+      ? {...limits, lo: Math.min(limits.lo, include[0]), hi: Math.max(limits.hi, include[1])}
+      : limits;
   }
 
   corners() {
@@ -164,7 +170,13 @@ export class Chart {
   }
 
   setup(box) {
-    const scale = (name) => ({time: false, distr: 100, fwd: (v) => this.axes[name].fwd(v), bwd: (v) => this.axes[name].bwd(v), range: () => this.axes[name].range});
+    const scale = (name) => ({
+      time: false,
+      distr: 100,
+      fwd: (v) => this.axes[name].fwd(v),
+      bwd: (v) => this.axes[name].bwd(v),
+      range: () => this.axes[name].range,
+    });
     const axis = (name, more) => ({
       scale: name, font: `11px ${getComputedStyle(document.body).fontFamily}`, stroke: () => ink("ink-3"),
       splits: (u) => this.axes[name].ticks((name === "x" ? u.bbox.width : u.bbox.height) / devicePixelRatio || box.width),
@@ -211,11 +223,19 @@ export class Chart {
   drawHead() {
     const {title = "", sub = "", actions, legend = true, logY} = this.options;
     this.place.setAttribute("aria-label", this.spoken());
-    fill(this.head,
+    fill(
+      this.head,
       h("h2.cut", {title}, own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null),
-      legend ? h("span.lgd", {}, this.series.map((s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, fmt.value(s.last.at(-1)))))) : null,
+      legend
+        ? h(
+            "span.lgd",
+            {},
+            this.series.map((s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, fmt.value(s.last.at(-1))))),
+          )
+        : null,
       h("span.n", {title: t("charts.countTitle")}, this.counts()),
-      actions ? h("span.act", {}, actions) : null);
+      actions ? h("span.act", {}, actions) : null,
+    );
   }
 
   counts() {
@@ -321,7 +341,9 @@ export class Chart {
 
   tipTitle(kind, x) {
     const {xName} = this.options;
-    return kind === "step" ? t("charts.atStep", {x: this.axes.x.exact(x)}) : [kind === "metric" && xName ? [own(xName), " "] : null, this.axes.x.exact(x)];
+    return kind === "step"
+      ? t("charts.atStep", {x: this.axes.x.exact(x)})
+      : [kind === "metric" && xName ? [own(xName), " "] : null, this.axes.x.exact(x)];
   }
 
   drawSpots(values) {

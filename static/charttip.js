@@ -25,9 +25,17 @@ function difference(value, base) {
 function rows(values, options) {
   const smooth = values.some((row) => row.smooth != null);
   const base = options.baseline && values.find((row) => row.series.run === options.baseline)?.value;
-  const head = smooth ? h("tr", {}, h("th", {}, h("span.vh", {}, t("charts.series"))), h("th.num", {}, t("charts.smooth")), h("th.num", {}, t("charts.value"))) : null;
+  const head = smooth
+    ? h(
+        "tr",
+        {},
+        h("th", {}, h("span.vh", {}, t("charts.series"))),
+        h("th.num", {}, t("charts.smooth")),
+        h("th.num", {}, t("charts.value")),
+      )
+    : null;
   return h("table", {}, head, values.slice(0, ROWS).map(({series, value, smooth: even}) => h("tr", {},
-    h("td", {}, swatch(series), own(series.label || series.metric, {class: "cut"})),
+    h("td", {}, swatch(series), own(series.label || series.metric)),
     smooth ? h("td.num", {class: even == null ? "m3" : ""}, even == null ? "–" : fmt.value(even)) : null,
     h("td.num", {}, fmt.value(value)),
     base == null ? null : h("td.num.m3", {}, series.run === options.baseline ? t("charts.base") : difference(value, base)))));

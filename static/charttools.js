@@ -53,32 +53,77 @@ export function saveCsv(title, series, names) {
 export function smoothing(value, changed) {
   const number = h("span.num.w-n", {}, value.toFixed(2));
   let timer = 0;
-  const slider = h("input.range", {type: "range", min: 0, max: 99, step: 1, value: Math.round(value * 100), id: "smoothing", oninput: () => {
-    number.textContent = (slider.value / 100).toFixed(2);
-    clearTimeout(timer);
-    timer = setTimeout(() => changed(slider.value / 100), SETTLE_MS);
-  }});
+  const slider = h("input.range", {
+    type: "range",
+    min: 0,
+    max: 99,
+    step: 1,
+    value: Math.round(value * 100),
+    id: "smoothing",
+    oninput: () => {
+      number.textContent = (slider.value / 100).toFixed(2);
+      clearTimeout(timer);
+      timer = setTimeout(() => changed(slider.value / 100), SETTLE_MS);
+    },
+  });
   return h("label.lab.smoothing", {title: t("charts.smoothingTitle")}, h("span.no-m", {}, t("charts.smoothing")), slider, number);
 }
 
 /** Choose what x is: "step", "relative", "wall" or "metric:NAME"; metrics(): the names there are. */
 export function axisChoice(value, metrics, picked) {
   const metric = value.startsWith("metric:") ? value.slice(7) : null;
-  const more = h("button", {type: "button", role: "radio", "aria-checked": String(Boolean(metric)), "aria-haspopup": "menu", title: t("charts.xMetricTitle"),
-    onclick: (event) => {
-      event.stopPropagation();
-      menu(more, metrics().slice(0, 300).map((name) => ({label: name, checked: name === metric, run: () => picked(`metric:${name}`)})), {right: true, label: t("charts.xMetric")});
-    }}, metric ? h("bdi.cut.w-m", {}, splitName(metric).last) : t("charts.xMetric"));
-  const group = segmented(t("charts.xAxis"), [["step", t("charts.xStep")], ["relative", t("charts.xRelative")], ["wall", t("charts.xWall")]], value, picked);
+  const more = h(
+    "button",
+    {
+      type: "button",
+      role: "radio",
+      "aria-checked": String(Boolean(metric)),
+      "aria-haspopup": "menu",
+      title: t("charts.xMetricTitle"),
+      onclick: (event) => {
+        event.stopPropagation();
+        menu(
+          more,
+          metrics()
+            .slice(0, 300)
+            .map((name) => ({label: name, checked: name === metric, run: () => picked(`metric:${name}`)})),
+          {right: true, label: t("charts.xMetric")},
+        );
+      },
+    },
+    metric ? h("bdi.cut.w-m", {}, splitName(metric).last) : t("charts.xMetric"),
+  );
+  const group = segmented(
+    t("charts.xAxis"),
+    [
+      ["step", t("charts.xStep")],
+      ["relative", t("charts.xRelative")],
+      ["wall", t("charts.xWall")],
+    ],
+    value,
+    picked,
+  );
   group.append(more);
   return group;
 }
 
 export function groupChoice(value, picked) {
   const words = {last: t("charts.groupLast"), prefix: t("charts.groupPrefix"), one: t("charts.groupOne")};
-  const button = h("button.btn.no-s", {type: "button", "aria-haspopup": "menu", onclick: () => menu(button,
-    Object.entries(words).map(([how, label]) => ({label, checked: how === value, run: () => picked(how)})), {right: true, label: t("charts.group")})},
-    t("charts.groupBy", {how: words[value]}), icon("dn", "dn"));
+  const button = h(
+    "button.btn.no-s",
+    {
+      type: "button",
+      "aria-haspopup": "menu",
+      onclick: () =>
+        menu(
+          button,
+          Object.entries(words).map(([how, label]) => ({label, checked: how === value, run: () => picked(how)})),
+          {right: true, label: t("charts.group")},
+        ),
+    },
+    t("charts.groupBy", {how: words[value]}),
+    icon("dn", "dn"),
+  );
   return button;
 }
 
@@ -88,9 +133,17 @@ export function zoomChip(link, kind, behind) {
     return null;
   }
   const word = kind === "wall" ? fmt.seconds : kind === "relative" ? fmt.duration : (x) => fmt.value(x > 1000 ? Math.round(x) : x);
-  return h("span.zoomed", {}, behind ? h("button.btn.new", {type: "button", onclick: () => link.reset()}, t("charts.newPoints"), icon("rt")) : null,
-    h("button.btn", {type: "button", title: t("charts.zoomReset"), onclick: () => link.reset()},
-      h("span.num", {}, `${word(link.shown.lo)} – ${word(link.shown.hi)}`), icon("x")));
+  return h(
+    "span.zoomed",
+    {},
+    behind ? h("button.btn.new", {type: "button", onclick: () => link.reset()}, t("charts.newPoints"), icon("rt")) : null,
+    h(
+      "button.btn",
+      {type: "button", title: t("charts.zoomReset"), onclick: () => link.reset()},
+      h("span.num", {}, `${word(link.shown.lo)} – ${word(link.shown.hi)}`),
+      icon("x"),
+    ),
+  );
 }
 
 /** The menu of hidden charts, or nothing. */
@@ -98,10 +151,27 @@ export function hiddenChoice(hidden, show) {
   if (!hidden.length) {
     return null;
   }
-  const button = h("button.btn.bare.m2", {type: "button", "aria-haspopup": "menu", onclick: () => menu(button,
-    hidden.map((id) => ({label: id.slice(id.indexOf(":") + 1), icon: "eye", run: () => show(id)})), {right: true})}, icon("eyeoff"), t("charts.hidden", {n: hidden.length}));
+  const button = h(
+    "button.btn.bare.m2",
+    {
+      type: "button",
+      "aria-haspopup": "menu",
+      onclick: () =>
+        menu(
+          button,
+          hidden.map((id) => ({label: id.slice(id.indexOf(":") + 1), icon: "eye", run: () => show(id)})),
+          {right: true},
+        ),
+    },
+    icon("eyeoff"),
+    t("charts.hidden", {n: hidden.length}),
+  );
   return button;
 }
 
 /** Mark the words that keep a place while curves are on their way. */
-export const waiting = () => fill(h("div.charts", {"aria-hidden": "true"}), Array.from({length: 6}, () => h("figure.chart", {}, h("header", {}, h("span.bone.w3")))));
+export const waiting = () =>
+  fill(
+    h("div.charts", {"aria-hidden": "true"}),
+    Array.from({length: 6}, () => h("figure.chart", {}, h("header", {}, h("span.bone.w3")))),
+  );

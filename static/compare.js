@@ -18,7 +18,7 @@ const MOST = 50;
 const AT_ONCE = 4;               // runs asked for at the same time: a browser holds six connections, one waits for news
 const HEAD_MS = 2000;
 const DRAW_MS = 250;
-const SMOOTH = 0.8;
+const SMOOTH = 0.6;
 const PROJECT = "*compare";      // under this name the choices of this page are remembered
 const ENDED = ["finished", "failed", "interrupted"];
 
@@ -58,8 +58,16 @@ class ComparePage {
   build() {
     this.tools = h("div.tools");
     this.notices = h("div");
-    this.table = new CompareTable({hide: (key) => this.hide(key), base: (key) => this.setBase(key), remove: (key) => this.remove(key), fold: (part) => this.fold(part)});
-    this.grid = new Grid({options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)}, t("compare.charts"));
+    this.table = new CompareTable({
+      hide: (key) => this.hide(key),
+      base: (key) => this.setBase(key),
+      remove: (key) => this.remove(key),
+      fold: (part) => this.fold(part),
+    });
+    this.grid = new Grid(
+      {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)},
+      t("compare.charts"),
+    );
     this.body = h("div.body", {}, this.table.node, this.grid.scroll);
     this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
     this.pressed = (event) => event.key === "Escape" && !event.defaultPrevented && (this.grid.leaveFull() || this.link.reset());
@@ -104,8 +112,11 @@ class ComparePage {
       return;
     }
     const runs = this.runs;
-    fill(this.notices, this.missing.size ? banner("warn", t("compare.missing", {n: this.missing.size, names: [...this.missing.keys()].join(", ")})) : null,
-      this.tooMany ? banner("warn", t("compare.most", {n: MOST})) : null);
+    fill(
+      this.notices,
+      this.missing.size ? banner("warn", t("compare.missing", {n: this.missing.size, names: [...this.missing.keys()].join(", ")})) : null,
+      this.tooMany ? banner("warn", t("compare.most", {n: MOST})) : null,
+    );
     this.drawTools();
     if (!runs.length) {
       this.grid.setGroups([]);
@@ -190,19 +201,51 @@ class ComparePage {
   options(group) {
     const {prefix, last} = splitName(group.title);
     const {logY = [], linearY = []} = chartChoices(PROJECT);
-    const log = logY.includes(group.id) || (!linearY.includes(group.id) && /(grad_?norm|learning_?rate|(^|[/_])lr|perplexity|ppl)$/i.test(group.title));
-    return {title: last, sub: prefix, link: this.link, x: this.x.startsWith("metric:") ? "metric" : this.x, xName: this.x.slice(7), logY: log, baseline: this.base, legend: false, marks: []};
+    const log =
+      logY.includes(group.id) ||
+      (!linearY.includes(group.id) && /(grad_?norm|learning_?rate|(^|[/_])lr|perplexity|ppl)$/i.test(group.title));
+    return {
+      title: last,
+      sub: prefix,
+      link: this.link,
+      x: this.x.startsWith("metric:") ? "metric" : this.x,
+      xName: this.x.slice(7),
+      logY: log,
+      baseline: this.base,
+      legend: false,
+      marks: [],
+    };
   }
 
   items(group, chart) {
     const choices = chartChoices(PROJECT);
     const choose = (values) => { chooseCharts(PROJECT, values); this.arrange(); this.grid.refresh(); };
     const log = this.options(group).logY;
-    return [{label: t("charts.logY"), checked: log, run: () => choose(log ? {logY: choices.logY.filter((id) => id !== group.id), linearY: [...choices.linearY, group.id]}
-      : {logY: [...choices.logY, group.id], linearY: choices.linearY.filter((id) => id !== group.id)})}, null,
-    {label: t(choices.pinned.includes(group.id) ? "charts.unpin" : "charts.pin"), icon: "pin", run: () => choose({pinned: toggled(choices.pinned, group.id)})}, null,
-    {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
-    {label: t("charts.csv"), icon: "save", run: () => saveCsv(group.title, this.dressed(group), (key) => this.rows.get(key)?.name || key)}];
+    return [
+      {
+        label: t("charts.logY"),
+        checked: log,
+        run: () =>
+          choose(
+            log
+              ? {logY: choices.logY.filter((id) => id !== group.id), linearY: [...choices.linearY, group.id]}
+              : {logY: [...choices.logY, group.id], linearY: choices.linearY.filter((id) => id !== group.id)},
+          ),
+      },
+      null,
+      {
+        label: t(choices.pinned.includes(group.id) ? "charts.unpin" : "charts.pin"),
+        icon: "pin",
+        run: () => choose({pinned: toggled(choices.pinned, group.id)}),
+      },
+      null,
+      {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
+      {
+        label: t("charts.csv"),
+        icon: "save",
+        run: () => saveCsv(group.title, this.dressed(group), (key) => this.rows.get(key)?.name || key),
+      },
+    ];
   }
 
   pairs(groups, only = null) {
@@ -239,13 +282,53 @@ class ComparePage {
 
   drawTools() {
     const metrics = () => [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
-    const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => chooseRun(adder, this.keys, (key) => this.add(key))}, t("compare.add"));
-    const link = h("button.btn.no-s", {type: "button", onclick: async () => fill(link, icon("copy"), t(await copy(location.href) ? "common.copied" : "common.notCopied"))}, icon("copy"), t("compare.copyLink"));
-    const more = h("button.btn", {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, [{label: t("compare.exportTable"), icon: "save", run: () => this.exportTable()}], {right: true})}, t("run.export"), icon("dn", "dn"));
-    fill(this.tools, h("h1", {}, h("b", {}, t("compare.runs", {n: this.keys.length}))), adder,
-      segmented(t("compare.show"), [["some", t("compare.differences")], ["all", t("compare.allKeys")]], this.all ? "all" : "some", (value) => { this.all = value === "all"; this.changed(); }),
-      h("span.grow"), zoomChip(this.link, this.x, false), smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
-      axisChoice(this.x, metrics, (x) => this.setAxis(x)), more, link);
+    const adder = h(
+      "button.btn",
+      {type: "button", "aria-haspopup": "dialog", onclick: () => chooseRun(adder, this.keys, (key) => this.add(key))},
+      t("compare.add"),
+    );
+    const link = h(
+      "button.btn.no-s",
+      {
+        type: "button",
+        onclick: async () => fill(link, icon("copy"), t((await copy(location.href)) ? "common.copied" : "common.notCopied")),
+      },
+      icon("copy"),
+      t("compare.copyLink"),
+    );
+    const more = h(
+      "button.btn",
+      {
+        type: "button",
+        "aria-haspopup": "menu",
+        onclick: () => menu(more, [{label: t("compare.exportTable"), icon: "save", run: () => this.exportTable()}], {right: true}),
+      },
+      t("run.export"),
+      icon("dn", "dn"),
+    );
+    fill(
+      this.tools,
+      h("h1", {}, h("b", {}, t("compare.runs", {n: this.keys.length}))),
+      adder,
+      segmented(
+        t("compare.show"),
+        [
+          ["some", t("compare.differences")],
+          ["all", t("compare.allKeys")],
+        ],
+        this.all ? "all" : "some",
+        (value) => {
+          this.all = value === "all";
+          this.changed();
+        },
+      ),
+      h("span.grow"),
+      zoomChip(this.link, this.x, false),
+      smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
+      axisChoice(this.x, metrics, (x) => this.setAxis(x)),
+      more,
+      link,
+    );
   }
 
   setSmooth(smooth) {
@@ -286,7 +369,11 @@ class ComparePage {
   }
 
   async update(changed) {
-    const live = new Set(this.runs.filter(({key, state: how}) => changed === null || changed.has(`run:${key}`) || (changed.has("runs") && !ENDED.includes(how))).map(({key}) => key));
+    const live = new Set(
+      this.runs
+        .filter(({key, state: how}) => changed === null || changed.has(`run:${key}`) || (changed.has("runs") && !ENDED.includes(how)))
+        .map(({key}) => key),
+    );
     if (!live.size) {
       if (changed === null && !this.rows.size) {
         await this.load(this.keys);

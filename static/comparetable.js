@@ -10,7 +10,10 @@ import {fmt, t} from "./words.js";
 function swatch(key, hidden) {
   const {colour, dash} = stroke(colourOf(key));
   const kind = dash.length ? "" : "dot";
-  return h(`i.sw.k${colour}`, {class: `${kind} ${hidden ? "off" : ""} ${dash.length ? (dash[0] > 2 ? "dash" : "dots") : ""}`, "aria-hidden": "true"});
+  return h(`i.sw.k${colour}`, {
+    class: `${kind} ${hidden ? "off" : ""} ${dash.length ? (dash[0] > 2 ? "dash" : "dots") : ""}`,
+    "aria-hidden": "true",
+  });
 }
 
 /** A name that may break after its joints, so that a narrow column cuts no word. */
@@ -47,7 +50,19 @@ export class CompareTable {
     this.choice = choice;
     this.base = Math.max(0, runs.findIndex(({key}) => key === choice.base));
     const [top, left] = [this.node.scrollTop, this.node.scrollLeft];
-    fill(this.node, this.table(h("colgroup", {}, h("col.kcol"), runs.map(() => h("col.rcol"))), this.head(), h("tbody", {}, this.metrics(), this.config(), this.environment())));
+    fill(
+      this.node,
+      this.table(
+        h(
+          "colgroup",
+          {},
+          h("col.kcol"),
+          runs.map(() => h("col.rcol")),
+        ),
+        this.head(),
+        h("tbody", {}, this.metrics(), this.config(), this.environment()),
+      ),
+    );
     [this.node.scrollTop, this.node.scrollLeft] = [top, left];
   }
 
@@ -68,18 +83,67 @@ export class CompareTable {
   column(run, at) {
     const hidden = this.choice.hidden.has(run.key);
     const {name} = run;
-    const eye = h("button.btn.bare", {type: "button", "aria-pressed": String(hidden), title: t(hidden ? "compare.showRun" : "compare.hideRun", {name}), "aria-label": t(hidden ? "compare.showRun" : "compare.hideRun", {name}),
-      onclick: () => this.hooks.hide(run.key)}, icon(hidden ? "eyeoff" : "eye"));
-    const gone = h("button.btn.bare", {type: "button", title: t("compare.remove", {name}), "aria-label": t("compare.remove", {name}), onclick: () => this.hooks.remove(run.key)}, icon("x"));
-    const base = h("label", {title: t("compare.baseline", {name})}, h("input.radio", {type: "radio", name: "base", checked: at === this.base, "aria-label": t("compare.baseline", {name}), onchange: () => this.hooks.base(run.key)}), t("compare.base"));
-    return h("th", {scope: "col", class: `${this.columnClass(at)} ${hidden ? "hiddenrun" : ""}`, data: {run: run.key}},
-      h("div.nm", {}, swatch(run.key, hidden), h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(name)))),
-      h("div.sub", {}, runState(run.state)), h("div.sub.e", {}, eye, gone, base));
+    const eye = h(
+      "button.btn.bare",
+      {
+        type: "button",
+        "aria-pressed": String(hidden),
+        title: t(hidden ? "compare.showRun" : "compare.hideRun", {name}),
+        "aria-label": t(hidden ? "compare.showRun" : "compare.hideRun", {name}),
+        onclick: () => this.hooks.hide(run.key),
+      },
+      icon(hidden ? "eyeoff" : "eye"),
+    );
+    const gone = h(
+      "button.btn.bare",
+      {
+        type: "button",
+        title: t("compare.remove", {name}),
+        "aria-label": t("compare.remove", {name}),
+        onclick: () => this.hooks.remove(run.key),
+      },
+      icon("x"),
+    );
+    const base = h(
+      "label",
+      {title: t("compare.baseline", {name})},
+      h("input.radio", {
+        type: "radio",
+        name: "base",
+        checked: at === this.base,
+        "aria-label": t("compare.baseline", {name}),
+        onchange: () => this.hooks.base(run.key),
+      }),
+      t("compare.base"),
+    );
+    return h(
+      "th",
+      {scope: "col", class: `${this.columnClass(at)} ${hidden ? "hiddenrun" : ""}`, data: {run: run.key}},
+      h(
+        "div.nm",
+        {},
+        swatch(run.key, hidden),
+        h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(name))),
+      ),
+      h("div.sub", {}, runState(run.state)),
+      h("div.sub.e", {}, eye, gone, base),
+    );
   }
 
   group(title, more, part, equal) {
-    const fold = equal ? h("button.link", {type: "button", onclick: () => this.hooks.fold(part)}, this.open.has(part) || this.choice.all ? t("compare.fold") : t("compare.equal", {n: equal})) : null;
-    return h("tr.grp", {}, h("th", {colspan: 1, scope: "rowgroup"}, title, h("span.m3", {}, more), fold), h("th", {colspan: this.runs.length, "aria-hidden": "true"}));
+    const fold = equal
+      ? h(
+          "button.link",
+          {type: "button", onclick: () => this.hooks.fold(part)},
+          this.open.has(part) || this.choice.all ? t("compare.fold") : t("compare.equal", {n: equal}),
+        )
+      : null;
+    return h(
+      "tr.grp",
+      {},
+      h("th", {colspan: 1, scope: "rowgroup"}, title, h("span.m3", {}, more), fold),
+      h("th", {colspan: this.runs.length, "aria-hidden": "true"}),
+    );
   }
 
   // -- metrics ---------------------------------------------------------------------------------------------------
@@ -91,7 +155,9 @@ export class CompareTable {
   }
 
   metricRow(row, values, name, starred, last = false) {
-    const direction = row.neutral ? null : h("span.dir", {title: t(row.rule === "min" ? "compare.down" : "compare.up")}, row.rule === "min" ? "↓" : "↑");
+    const direction = row.neutral
+      ? null
+      : h("span.dir", {title: t(row.rule === "min" ? "compare.down" : "compare.up")}, row.rule === "min" ? "↓" : "↑");
     const head = name ? h("th", {scope: "row", title: name}, own(name), direction) : h("th", {scope: "row"}, t("compare.last"));
     return h("tr", {class: last ? "sec" : ""}, head, values.map((value, at) => this.figure(row, values, value, at, starred.includes(at))));
   }
@@ -99,8 +165,13 @@ export class CompareTable {
   figure(row, values, value, at, best) {
     const found = at === this.base ? {kind: "base"} : against(row.metric, value, values[this.base], row.rule);
     const bad = typeof value === "string";
-    return h("td.num", {class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
-      best ? [icon("best"), h("span.vh", {}, t("compare.best"))] : null, fmt.value(value), h("span.d", {class: found.better && !row.neutral ? "up" : ""}, differenceText(found)));
+    return h(
+      "td.num",
+      {class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
+      best ? [icon("best"), h("span.vh", {}, t("compare.best"))] : null,
+      fmt.value(value),
+      h("span.d", {class: found.better && !row.neutral ? "up" : ""}, differenceText(found)),
+    );
   }
 
   // -- values ----------------------------------------------------------------------------------------------------
@@ -110,10 +181,25 @@ export class CompareTable {
   }
 
   environment() {
-    const words = {state: t("compare.state"), git: t("compare.git"), gpu: t("compare.gpu"), attempts: t("compare.attempts"), tags: t("compare.tags"), duration: t("compare.duration"), host: t("compare.host"), python: t("compare.python")};
-    const gpus = (list) => (list?.length ? `${typeof list[0] === "string" ? list[0] : list[0].name}${list.length > 1 ? ` ×${list.length}` : ""}` : undefined);
-    return this.values(t("compare.environment"), "environment", environmentRows(this.runs, words,
-      {gpus, duration: fmt.duration, state: (run) => t(`state.${run.state}`)}).filter(({values}) => values.some((value) => value !== undefined)));
+    const words = {
+      state: t("compare.state"),
+      git: t("compare.git"),
+      gpu: t("compare.gpu"),
+      attempts: t("compare.attempts"),
+      tags: t("compare.tags"),
+      duration: t("compare.duration"),
+      host: t("compare.host"),
+      python: t("compare.python"),
+    };
+    const gpus = (list) =>
+      list?.length ? `${typeof list[0] === "string" ? list[0] : list[0].name}${list.length > 1 ? ` ×${list.length}` : ""}` : undefined;
+    return this.values(
+      t("compare.environment"),
+      "environment",
+      environmentRows(this.runs, words, {gpus, duration: fmt.duration, state: (run) => t(`state.${run.state}`)}).filter(({values}) =>
+        values.some((value) => value !== undefined),
+      ),
+    );
   }
 
   values(title, part, rows) {
@@ -122,8 +208,17 @@ export class CompareTable {
     }
     const differing = rows.filter(({differs}) => differs);
     const shown = this.choice.all || this.open.has(part) ? rows : differing;
-    return [this.group(title, t("compare.differ", {n: differing.length}), part, rows.length - differing.length),
-      shown.map(({name, values}) => h("tr", {}, h("th", {scope: "row", title: name}, own(name)), values.map((value, at) => this.cell(value, values[this.base], at))))];
+    return [
+      this.group(title, t("compare.differ", {n: differing.length}), part, rows.length - differing.length),
+      shown.map(({name, values}) =>
+        h(
+          "tr",
+          {},
+          h("th", {scope: "row", title: name}, own(name)),
+          values.map((value, at) => this.cell(value, values[this.base], at)),
+        ),
+      ),
+    ];
   }
 
   cell(value, base, at) {

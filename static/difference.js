@@ -1,14 +1,15 @@
 // What differs between runs: metrics with the best marked, config and environment with equal keys apart, differences to a baseline. Pure.
 
 import {flattened} from "./flat.js";
-import {bestRule, groupMetrics} from "./series.js";
+import {groupMetrics} from "./series.js";
 
 const PERCENT = /(acc(uracy)?|percent|pct|top-?[15])$/i;
 
 /** Whether a metric is a share told in percent: its name says so and its value is beyond what a fraction could be. */
 export const inPercent = (name, value) => PERCENT.test(name) && typeof value === "number" && value > 1.5 && value <= 100;
 
-const NEUTRAL = /(^|[/_.])(epochs?|(global_?)?steps?|iter(ation)?s?|lr|learning_?rate|(grad|weight|param)_?norm|ms)$/i;       // settings and counters: none is best
+// Settings and counters: none of their values is best.
+const NEUTRAL = /(^|[/_.])(epochs?|(global_?)?steps?|iter(ation)?s?|lr|learning_?rate|(grad|weight|param)_?norm|ms)$/i;
 
 const finite = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
 
@@ -41,14 +42,22 @@ export function against(metric, value, base, rule) {
 }
 
 /**
- * Metrics of runs (answers of GET /api/runs/<key>) side by side: [{metric, rule, best: [value per run], last: [...], neutral, starred: [indices]}],
+ * Metrics of runs (answers of GET /api/runs/<key>) side by side:
+ * [{metric, rule, best: [value per run], last: [...], neutral, starred: [indices]}],
  * those that most runs logged and that people look at first.
  */
 export function metricRows(runs) {
   const found = new Map();
   runs.forEach((run, at) => {
     for (const {name, best, last} of run.metrics) {
-      const row = found.get(name) || {metric: name, rule: best?.rule || bestRule(name), best: Array(runs.length).fill(null), last: Array(runs.length).fill(null), count: 0};
+      const row = found.get(name) || {
+        metric: name,
+        rule: best?.rule || null,
+        best: Array(runs.length).fill(null),
+        last: Array(runs.length).fill(null),
+        count: 0,
+      };
+      row.rule ||= best?.rule || null;
       row.best[at] = best?.value ?? null;
       row.last[at] = last ?? null;
       row.count += 1;
@@ -59,7 +68,11 @@ export function metricRows(runs) {
   const validation = (name) => (/^(val|valid|validation|dev|eval|test)\b/i.test(name) ? 0 : 1);
   const rows = order.map((name, at) => ({...found.get(name), at}));
   rows.sort((a, b) => Number(b.count > 1) - Number(a.count > 1) || validation(a.metric) - validation(b.metric) || a.at - b.at);
-  return rows.map((row) => ({...row, neutral: NEUTRAL.test(row.metric), starred: NEUTRAL.test(row.metric) ? [] : bestOf(row.best, row.rule)}));
+  return rows.map((row) => ({
+    ...row,
+    neutral: NEUTRAL.test(row.metric),
+    starred: NEUTRAL.test(row.metric) ? [] : bestOf(row.best, row.rule),
+  }));
 }
 
 /** Rows of named values: [{name, values: [per run], differs}], those that differ first. tables: one object of values a run. */
@@ -79,9 +92,14 @@ export function environmentRows(runs, words, format) {
   return valueRows(runs.map((run) => {
     const meta = run.meta || {};
     return {
-      [words.state]: format.state(run), [words.git]: meta.git?.commit ? meta.git.commit.slice(0, 8) + (meta.git.dirty ? " +" : "") : undefined,
-      [words.gpu]: format.gpus(meta.gpus), [words.attempts]: run.attempts?.length || 1, [words.tags]: run.tags.join(", ") || undefined,
-      [words.duration]: format.duration(run.duration), [words.host]: run.host || meta.hostname, [words.python]: meta.python,
+      [words.state]: format.state(run),
+      [words.git]: meta.git?.commit ? meta.git.commit.slice(0, 8) + (meta.git.dirty ? " +" : "") : undefined,
+      [words.gpu]: format.gpus(meta.gpus),
+      [words.attempts]: run.attempts?.length || 1,
+      [words.tags]: run.tags.join(", ") || undefined,
+      [words.duration]: format.duration(run.duration),
+      [words.host]: run.host || meta.hostname,
+      [words.python]: meta.python,
     };
   }));
 }

@@ -76,7 +76,14 @@ export class Feed {
       }
       const held = this.held.get(name);
       const old = !(now - this.wholeAt.get(name) < WHOLE_MS);
-      const joins = held && held.x_max != null && !this.shown && !held.approximate && this.smoothed(run, metric) && !this.how.x.startsWith("metric:") && !overgrown(held, BUCKETS);
+      const joins =
+        held &&
+        held.x_max != null &&
+        !this.shown &&
+        !held.approximate &&
+        this.smoothed(run, metric) &&
+        !this.how.x.startsWith("metric:") &&
+        !overgrown(held, BUCKETS);
       (old || !joins ? whole : tails).push([run, metric]);
     }
     return {whole, tails};
@@ -84,7 +91,9 @@ export class Feed {
 
   /** Fetch whole what is not held as it should be; nothing else is asked for. rough(): it can be drawn, but is not smoothed yet. */
   async want(wanted, rough = () => null) {
-    const missing = wanted.map((pair) => nameOf(...pair)).flatMap((name, at) => (this.wholeAt.has(name) || this.asking.has(name) ? [] : [wanted[at]]));
+    const missing = wanted
+      .map((pair) => nameOf(...pair))
+      .flatMap((name, at) => (this.wholeAt.has(name) || this.asking.has(name) ? [] : [wanted[at]]));
     await this.fetch(missing);
     const coarse = missing.filter((pair) => this.get(...pair) && !this.smoothed(...pair) && !this.asking.has(nameOf(...pair)));
     if (coarse.length) {
@@ -118,7 +127,9 @@ export class Feed {
     const weights = new Map();
     wanted.forEach((pair) => weights.set(this.weight(...pair), [...(weights.get(this.weight(...pair)) || []), pair]));
     this.round ??= new AbortController();
-    await Promise.all([...weights].flatMap(([weight, pairs]) => parts(pairs).map((part) => this.request(part, pairs, {from, tail, weight}))));
+    await Promise.all(
+      [...weights].flatMap(([weight, pairs]) => parts(pairs).map((part) => this.request(part, pairs, {from, tail, weight}))),
+    );
   }
 
   async request({run, metric}, pairs, {from, tail, weight}) {

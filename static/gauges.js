@@ -11,8 +11,13 @@ function course(series, full) {
   const node = svg("svg.course", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true"});
   if (series?.x.length > 1 && full > 0) {
     const [lo, hi] = [series.x[0], series.x.at(-1)];
-    const points = series.x.map((x, i) => `${(((x - lo) / (hi - lo || 1)) * WIDTH).toFixed(1)} ${(HEIGHT - Math.max(0, Math.min(1, series.last[i] / full)) * (HEIGHT - 1)).toFixed(1)}`);
-    node.append(svg("path.area", {d: `M0 ${HEIGHT}L${points.join("L")}L${WIDTH} ${HEIGHT}Z`}), svg("path.edge", {d: `M${points.join("L")}`}));
+    const across = (x) => (((x - lo) / (hi - lo || 1)) * WIDTH).toFixed(1);
+    const up = (value) => (HEIGHT - Math.max(0, Math.min(1, value / full)) * (HEIGHT - 1)).toFixed(1);
+    const points = series.x.map((x, i) => `${across(x)} ${up(series.last[i])}`);
+    node.append(
+      svg("path.area", {d: `M0 ${HEIGHT}L${points.join("L")}L${WIDTH} ${HEIGHT}Z`}),
+      svg("path.edge", {d: `M${points.join("L")}`}),
+    );
   }
   return node;
 }
@@ -26,11 +31,20 @@ const ofTotal = ([used, total]) => [size(used), h("span.m3", {}, " / "), size(to
 
 function gpuRows(gpu, several) {
   const n = several ? ` ${gpu.i}` : "";
-  const heat = [gpu.temp == null ? null : [fmt.int(gpu.temp), h("span.u", {}, "°C")], gpu.power == null ? null : [" ", fmt.int(gpu.power), h("span.u", {}, "W")]];
+  const heat = [
+    gpu.temp == null ? null : [fmt.int(gpu.temp), h("span.u", {}, "°C")],
+    gpu.power == null ? null : [" ", fmt.int(gpu.power), h("span.u", {}, "W")],
+  ];
   return [
-    gpu.util == null ? null : {label: t("sys.gpuUtil", {n}), title: gpu.name, curve: `gpu${gpu.i}.util`, full: 100, value: percent(gpu.util)},
-    gpu.mem == null ? null : {label: t("sys.gpuMem", {n}), title: gpu.name, curve: `gpu${gpu.i}.mem`, full: gpu.mem[1], value: ofTotal(gpu.mem)},
-    gpu.temp == null && gpu.power == null ? null : {label: t("sys.gpuHeat", {n}), title: gpu.name, curve: `gpu${gpu.i}.temp`, full: 100, value: heat},
+    gpu.util == null
+      ? null
+      : {label: t("sys.gpuUtil", {n}), title: gpu.name, curve: `gpu${gpu.i}.util`, full: 100, value: percent(gpu.util)},
+    gpu.mem == null
+      ? null
+      : {label: t("sys.gpuMem", {n}), title: gpu.name, curve: `gpu${gpu.i}.mem`, full: gpu.mem[1], value: ofTotal(gpu.mem)},
+    gpu.temp == null && gpu.power == null
+      ? null
+      : {label: t("sys.gpuHeat", {n}), title: gpu.name, curve: `gpu${gpu.i}.temp`, full: 100, value: heat},
   ];
 }
 
@@ -41,7 +55,9 @@ export function figures(now) {
     ...gpus.flatMap((gpu) => gpuRows(gpu, gpus.length > 1)),
     now?.cpu == null ? null : {label: t("sys.cpu"), curve: "cpu", full: 100, value: percent(now.cpu)},
     now?.mem == null ? null : {label: t("sys.mem"), curve: "mem", full: now.mem[1], value: ofTotal(now.mem)},
-    now?.disk == null ? null : {label: t("sys.disk"), curve: "disk", full: now.disk[1], value: [size(now.disk[0]), h("span.m3", {}, " / "), size(now.disk[1])]},
+    now?.disk == null
+      ? null
+      : {label: t("sys.disk"), curve: "disk", full: now.disk[1], value: [size(now.disk[0]), h("span.m3", {}, " / "), size(now.disk[1])]},
   ].filter(Boolean);
 }
 
@@ -63,10 +79,16 @@ const KINDS = [["util", "sys.chartUtil"], ["mem", "sys.chartGpuMem"], ["temp", "
 
 /** System curves in charts: all GPUs share one for each quantity; then CPU, memory, disk, whatever else there is. */
 export function systemGroups(names) {
-  const groups = KINDS.map(([what, title]) => ({id: `system:gpu.${what}`, title: t(title), metrics: names.filter((name) => name.startsWith("gpu") && name.endsWith(`.${what}`))}));
+  const groups = KINDS.map(([what, title]) => ({
+    id: `system:gpu.${what}`,
+    title: t(title),
+    metrics: names.filter((name) => name.startsWith("gpu") && name.endsWith(`.${what}`)),
+  }));
   const taken = new Set(groups.flatMap(({metrics}) => metrics));
   const words = {cpu: "sys.chartCpu", mem: "sys.chartMem", disk: "sys.chartDisk"};
-  const rest = names.filter((name) => !taken.has(name)).map((name) => ({id: `system:${name}`, title: name in words ? t(words[name]) : name, metrics: [name]}));
+  const rest = names
+    .filter((name) => !taken.has(name))
+    .map((name) => ({id: `system:${name}`, title: name in words ? t(words[name]) : name, metrics: [name]}));
   return [...groups, ...rest].filter(({metrics}) => metrics.length);
 }
 
@@ -84,7 +106,8 @@ export function systemInclude(metric, now) {
   if (metric === "cpu" || metric.endsWith(".util")) {
     return [0, 100];
   }
-  const total = metric === "mem" ? now?.mem?.[1] : metric.endsWith(".mem") ? now?.gpu?.find(({i}) => metric.startsWith(`gpu${i}.`))?.mem?.[1] : null;
+  const total =
+    metric === "mem" ? now?.mem?.[1] : metric.endsWith(".mem") ? now?.gpu?.find(({i}) => metric.startsWith(`gpu${i}.`))?.mem?.[1] : null;
   return [0, total ? total / 1e9 : 0];
 }
 

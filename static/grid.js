@@ -85,7 +85,14 @@ export class Grid {
   actions(cell) {
     const more = h("button.btn.bare", {type: "button", title: t("charts.menu"), "aria-label": t("charts.menu"), "aria-haspopup": "menu",
       onclick: () => menu(more, this.hooks.items(cell.group, cell.chart), {right: true, label: t("charts.menu")})}, icon("more"));
-    return [h("button.btn.bare", {type: "button", title: t("charts.full"), "aria-label": t("charts.full"), onclick: () => this.full(cell)}, icon("full")), more];
+    return [
+      h(
+        "button.btn.bare",
+        {type: "button", title: t("charts.full"), "aria-label": t("charts.full"), onclick: () => this.full(cell)},
+        icon("full"),
+      ),
+      more,
+    ];
   }
 
   keyed(event, cell) {
@@ -104,7 +111,8 @@ export class Grid {
   /** The key "f": the chart under the pointer or with the focus, else the one that is full. */
   toggleFull() {
     const cells = [...this.cells.values()];
-    const cell = cells.find(({figure}) => figure.classList.contains("full")) || cells.find(({figure}) => figure.matches(":hover, :focus-within"));
+    const cell =
+      cells.find(({figure}) => figure.classList.contains("full")) || cells.find(({figure}) => figure.matches(":hover, :focus-within"));
     if (cell) {
       this.full(cell);
     }

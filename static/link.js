@@ -2,7 +2,10 @@
 
 const LEAST_SHARE = 0.25;        // of the common range: a chart whose curves are shorter keeps to its own
 
-/** hovered, pinned: x or null; shown: {lo, hi} after a zoom, null for everything; range: {lo, hi} of all curves. Listeners get (what, value, source). */
+/**
+ * hovered, pinned: x or null; shown: {lo, hi} after a zoom, null for everything; range: {lo, hi} of all curves.
+ * Listeners get (what, value, source).
+ */
 export class Link {
   constructor() {
     this.hovered = null;

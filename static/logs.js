@@ -21,7 +21,12 @@ export class LogPanel {
     this.options = options;
     this.file = {};              // what is read: {} the whole log, {rank}, {attempt} or {file}
     this.clear();
-    this.search = new LogSearch({where: () => ({run: options.key, ...this.file}), jump: (hit) => this.jump(hit.at), marks: () => this.redraw(), from: () => this.firstInView()?.at ?? 0});
+    this.search = new LogSearch({
+      where: () => ({run: options.key, ...this.file}),
+      jump: (hit) => this.jump(hit.at),
+      marks: () => this.redraw(),
+      from: () => this.firstInView()?.at ?? 0,
+    });
     this.following = true;
     this.build();
     this.unlink = options.link?.on((what, x, source) => this.linked(what, x, source));
@@ -35,14 +40,45 @@ export class LogPanel {
     this.above = h("div.pad");
     this.list = h("ol", {onclick: (event) => this.clicked(event)});
     this.below = h("div.pad");
-    this.scroll = h("div.logscroll", {tabindex: "0", role: "region", "aria-label": t("run.logs"), onscroll: () => this.scrolled()}, this.above, this.list, this.below);
+    this.scroll = h(
+      "div.logscroll",
+      {tabindex: "0", role: "region", "aria-label": t("run.logs"), onscroll: () => this.scrolled()},
+      this.above,
+      this.list,
+      this.below,
+    );
     this.where = h("span.m2.num");
-    this.wrap = h("button.btn", {type: "button", "aria-pressed": "false", onclick: () => this.setWrap(!recall("wrap", false))}, t("logs.wrap"));
+    this.wrap = h(
+      "button.btn",
+      {type: "button", "aria-pressed": "false", onclick: () => this.setWrap(!recall("wrap", false))},
+      t("logs.wrap"),
+    );
     this.follow = h("button.btn", {type: "button", onclick: () => this.toEnd()});
     this.fileChoice = h("span");
-    const fold = this.options.fold ? h("button.btn.bare.sq", {type: "button", title: t("logs.fold"), "aria-label": t("logs.fold"), onclick: () => this.options.toggled()}, icon("dn")) : null;
-    this.node = h("section.log", {data: {log: ""}},
-      h("div.hd", {}, fold, h("b", {}, t("run.logs")), this.fileChoice, this.where, h("span.grow"), this.search.node, this.wrap, this.follow), this.scroll);
+    const fold = this.options.fold
+      ? h(
+          "button.btn.bare.sq",
+          {type: "button", title: t("logs.fold"), "aria-label": t("logs.fold"), onclick: () => this.options.toggled()},
+          icon("dn"),
+        )
+      : null;
+    this.node = h(
+      "section.log",
+      {data: {log: ""}},
+      h(
+        "div.hd",
+        {},
+        fold,
+        h("b", {}, t("run.logs")),
+        this.fileChoice,
+        this.where,
+        h("span.grow"),
+        this.search.node,
+        this.wrap,
+        this.follow,
+      ),
+      this.scroll,
+    );
     this.setWrap(recall("wrap", false));
     this.drawHead();
   }
@@ -101,7 +137,10 @@ export class LogPanel {
   /** Take an answer for everything that is shown. */
   replace(answer) {
     Object.assign(this, {start: answer.start, end: answer.end, size: answer.size, lines: answer.lines, fresh: 0});
-    this.rate = Math.min(answer.lines.length ? (ROW * answer.lines.length) / Math.max(1, answer.end - answer.start) : 1, TALLEST / Math.max(1, answer.size));
+    this.rate = Math.min(
+      answer.lines.length ? (ROW * answer.lines.length) / Math.max(1, answer.end - answer.start) : 1,
+      TALLEST / Math.max(1, answer.size),
+    );
     this.holdsEnd = this.reaches(answer);
     this.files = answer.files || this.files;
     fill(this.list, answer.lines.map((line) => this.row(line)));
@@ -263,11 +302,19 @@ export class LogPanel {
   row(line) {
     const long = line.text.length > SHOWN || line.cut;
     const found = marked(pieces(line.text.slice(0, SHOWN)), this.search?.pattern);
-    const words = found.map(({text, class: look, hit}) => (hit ? h("mark", {class: look}, text) : look ? h("span", {class: look}, text) : text));
-    const rest = long ? h("button.link", {type: "button", data: {whole: ""}}, t("logs.rest", {n: line.text.length - SHOWN + (line.cut || 0)})) : null;
-    return h("li.logline", {class: this.chosen?.at === line.at ? "on" : "", data: {at: line.at}},
-      h("span.step", {}, line.step == null ? "" : fmt.int(line.step)), h("time", {title: line.ts == null ? null : fmt.full(line.ts)}, line.ts == null ? "" : fmt.seconds(line.ts)),
-      h("bdi.text", {dir: "auto", translate: "no"}, words, rest));
+    const words = found.map(({text, class: look, hit}) =>
+      hit ? h("mark", {class: look}, text) : look ? h("span", {class: look}, text) : text,
+    );
+    const rest = long
+      ? h("button.link", {type: "button", data: {whole: ""}}, t("logs.rest", {n: line.text.length - SHOWN + (line.cut || 0)}))
+      : null;
+    return h(
+      "li.logline",
+      {class: this.chosen?.at === line.at ? "on" : "", data: {at: line.at}},
+      h("span.step", {}, line.step == null ? "" : fmt.int(line.step)),
+      h("time", {title: line.ts == null ? null : fmt.full(line.ts)}, line.ts == null ? "" : fmt.seconds(line.ts)),
+      h("bdi.text", {dir: "auto", translate: "no"}, words, rest),
+    );
   }
 
   /** Draw the lines anew: other words are marked. */
@@ -331,7 +378,8 @@ export class LogPanel {
       await this.jump(line.at);
       return;
     }
-    const found = await api.get("/api/logs/at", {run: this.options.key, ...this.file, step}).catch(() => null);       // no such line: nothing to show
+    // A step before the first line has none: nothing to show then.
+    const found = await api.get("/api/logs/at", {run: this.options.key, ...this.file, step}).catch(() => null);
     if (found?.at != null) {
       await this.jump(found.at);
     }
@@ -347,11 +395,19 @@ export class LogPanel {
 
   drawHead() {
     const first = this.lines.length ? this.firstInView() : null;
-    const line = first && this.lines[Math.min(this.lines.length - 1, this.lines.indexOf(first) + Math.max(0, Math.floor(this.scroll.clientHeight / ROW) - 1))];
+    const line =
+      first &&
+      this.lines[Math.min(this.lines.length - 1, this.lines.indexOf(first) + Math.max(0, Math.floor(this.scroll.clientHeight / ROW) - 1))];
     const last = this.lines.at(-1)?.n;
     fill(this.where, !line ? "" : this.holdsEnd && line.n && last ? t("logs.lineOf", {n: line.n, m: last})
       : [line.n ? t("logs.line", {n: line.n}) : fmt.percent(line.at / Math.max(1, this.size), 1), " · ", bytes(this.size)]);
-    const waiting = this.following ? null : this.fresh ? h("b.num", {}, fmt.int(this.fresh)) : !this.holdsEnd && this.size > this.end ? h("span.m3", {}, bytes(this.size - this.end)) : null;
+    const waiting = this.following
+      ? null
+      : this.fresh
+        ? h("b.num", {}, fmt.int(this.fresh))
+        : !this.holdsEnd && this.size > this.end
+          ? h("span.m3", {}, bytes(this.size - this.end))
+          : null;
     const shown = `${this.following}${waiting?.textContent}`;
     if (shown !== this.drawn) {
       this.drawn = shown;

@@ -17,7 +17,11 @@ export class LogSearch {
     this.regex = false;
     this.field = h("input.inp", {placeholder: t("logs.search"), "aria-label": t("logs.search"), spellcheck: "false", type: "search",
       oninput: () => this.soon(), onkeydown: (event) => this.keyed(event)});
-    this.expression = h("button.btn.bare.sq.mono", {type: "button", title: t("logs.regex"), "aria-label": t("logs.regex"), "aria-pressed": "false", onclick: () => this.toggle()}, ".*");
+    this.expression = h(
+      "button.btn.bare.sq.mono",
+      {type: "button", title: t("logs.regex"), "aria-label": t("logs.regex"), "aria-pressed": "false", onclick: () => this.toggle()},
+      ".*",
+    );
     this.count = h("span.m2.num", {"aria-live": "polite"});
     this.node = h("span.rowf.logsearch", {}, h("span.find", {}, icon("find"), this.field), this.expression, this.count);
   }
@@ -121,12 +125,27 @@ export class LogSearch {
 
   draw() {
     const many = this.hits.length >= MOST ? `${fmt.int(MOST)}+` : fmt.int(this.hits.length);
-    const button = (name, label, run) => h("button.btn.bare.sq", {type: "button", title: t(label), "aria-label": t(label), onclick: run}, icon(name));
+    const button = (name, label, run) =>
+      h("button.btn.bare.sq", {type: "button", title: t(label), "aria-label": t(label), onclick: run}, icon(name));
     const running = this.round !== null && this.round !== undefined;
-    fill(this.count, !this.field.value ? null : [
-      this.hits.length ? (this.at < 0 ? t("logs.hits", {n: many}) : t("logs.hitOf", {n: fmt.int(this.at + 1), m: many})) : running ? t("logs.searching") : t("logs.noHits"),
-      running && this.progress != null ? h("span.m3", {}, ` ${fmt.percent(this.progress)}`) : null,
-      running ? button("x", "logs.stop", () => this.stop()) : null,
-      this.hits.length > 1 ? [button("up", "logs.previous", () => this.move(-1)), button("down", "logs.next", () => this.move(1))] : null]);
+    fill(
+      this.count,
+      !this.field.value
+        ? null
+        : [
+            this.hits.length
+              ? this.at < 0
+                ? t("logs.hits", {n: many})
+                : t("logs.hitOf", {n: fmt.int(this.at + 1), m: many})
+              : running
+                ? t("logs.searching")
+                : t("logs.noHits"),
+            running && this.progress != null ? h("span.m3", {}, ` ${fmt.percent(this.progress)}`) : null,
+            running ? button("x", "logs.stop", () => this.stop()) : null,
+            this.hits.length > 1
+              ? [button("up", "logs.previous", () => this.move(-1)), button("down", "logs.next", () => this.move(1))]
+              : null,
+          ],
+    );
   }
 }

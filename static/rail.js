@@ -10,7 +10,13 @@ const CONFIG_SHOWN = 12;
 const SUMMARY_SHOWN = 10;
 
 function pairs(rows, show) {
-  return h("dl.kv", {}, rows.map(([name, value]) => h("div", {}, h("dt.cut", {title: name}, own(name)), h("dd.cut", {title: fmt.given(value)}, show(name, value)))));
+  return h(
+    "dl.kv",
+    {},
+    rows.map(([name, value]) =>
+      h("div", {}, h("dt.cut", {title: name}, own(name)), h("dd.cut", {title: fmt.given(value)}, show(name, value))),
+    ),
+  );
 }
 
 function code(meta) {
@@ -23,7 +29,16 @@ function code(meta) {
     meta.user ? [t("run.user"), own(meta.user)] : null,
     meta.pid ? ["pid", String(meta.pid)] : null,
   ].filter(Boolean);
-  return rows.length ? [h("h2", {}, t("run.code")), h("dl.kv", {}, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd.cut", {}, value))))] : null;
+  return rows.length
+    ? [
+        h("h2", {}, t("run.code")),
+        h(
+          "dl.kv",
+          {},
+          rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd.cut", {}, value))),
+        ),
+      ]
+    : null;
 }
 
 export class Rail {
@@ -49,10 +64,23 @@ export class Rail {
     const all = (tab, n) => h("button.link", {type: "button", onclick: () => this.open(tab)}, t("run.all", {n}));
     const first = (name) => (/^best/.test(name) ? 0 : /^val/.test(name) ? 1 : 2);
     summary.sort(([a], [b]) => first(a) - first(b));
-    fill(this.rest,
-      summary.length ? [h("h2", {}, t("run.summary"), summary.length > SUMMARY_SHOWN ? all("config", summary.length) : null),
-        pairs(summary.slice(0, SUMMARY_SHOWN), (name, value) => typeof value === "number" ? metricValue(name, value) : own(fmt.given(value), {class: value === "NaN" ? "bad" : ""}))] : null,
-      config.length ? [h("h2", {}, t("run.config"), all("config", config.length)), pairs(config.slice(0, CONFIG_SHOWN), (_, value) => own(fmt.given(value)))] : null,
-      code(row.meta || {}));
+    fill(
+      this.rest,
+      summary.length
+        ? [
+            h("h2", {}, t("run.summary"), summary.length > SUMMARY_SHOWN ? all("config", summary.length) : null),
+            pairs(summary.slice(0, SUMMARY_SHOWN), (name, value) =>
+              typeof value === "number" ? metricValue(name, value) : own(fmt.given(value), {class: value === "NaN" ? "bad" : ""}),
+            ),
+          ]
+        : null,
+      config.length
+        ? [
+            h("h2", {}, t("run.config"), all("config", config.length)),
+            pairs(config.slice(0, CONFIG_SHOWN), (_, value) => own(fmt.given(value))),
+          ]
+        : null,
+      code(row.meta || {}),
+    );
   }
 }

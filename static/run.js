@@ -36,8 +36,12 @@ class RunPage {
   }
 
   loading() {
-    fill(this.root, h("div.rh.wait", {}, h("div.l1", {}, bones(1, ["220px"])), h("div.facts", {}, bones(5, ["90px", "140px", "80px"]))),
-      h("div.tools", {}, this.tabs()), h("div.work", {}, h("div.left.no-log", {}, h("div.chartpart", {}, h("div.chartscroll", {}, waiting()))), h("aside.rail")));
+    fill(
+      this.root,
+      h("div.rh.wait", {}, h("div.l1", {}, bones(1, ["220px"])), h("div.facts", {}, bones(5, ["90px", "140px", "80px"]))),
+      h("div.tools", {}, this.tabs()),
+      h("div.work", {}, h("div.left.no-log", {}, h("div.chartpart", {}, h("div.chartscroll", {}, waiting()))), h("aside.rail")),
+    );
   }
 
   async load() {
@@ -66,7 +70,15 @@ class RunPage {
     this.line = h("div.gaugeline");
     this.work = h("div.work");
     this.left = h("div.left");
-    this.grip = h("div.grip", {role: "separator", tabindex: "0", "aria-orientation": "horizontal", "aria-label": t("logs.grip"), "aria-valuemin": DRAWER.least, onpointerdown: (event) => this.drag(event), onkeydown: (event) => this.nudge(event)});
+    this.grip = h("div.grip", {
+      role: "separator",
+      tabindex: "0",
+      "aria-orientation": "horizontal",
+      "aria-label": t("logs.grip"),
+      "aria-valuemin": DRAWER.least,
+      onpointerdown: (event) => this.drag(event),
+      onkeydown: (event) => this.nudge(event),
+    });
     fill(this.root, this.head.node, this.line, this.tools, this.work);
     this.show(row);
     this.drawTab();
@@ -93,9 +105,22 @@ class RunPage {
 
   tabs() {
     const count = this.row ? {charts: this.charts.groups?.length, files: null}[this.tab === "charts" ? "charts" : ""] : null;
-    return h("nav.tabs", {"aria-label": t("run.tabs")}, TABS.map((tab) => h("a", {
-      href: runHref(this.key, {...query(), tab: tab === "charts" ? null : tab}), "aria-current": tab === this.tab ? "page" : null,
-      onclick: (event) => this.tabClicked(event, tab)}, t(`run.tab.${tab}`), tab === "charts" && count ? h("span.m3", {}, String(count)) : null)));
+    return h(
+      "nav.tabs",
+      {"aria-label": t("run.tabs")},
+      TABS.map((tab) =>
+        h(
+          "a",
+          {
+            href: runHref(this.key, {...query(), tab: tab === "charts" ? null : tab}),
+            "aria-current": tab === this.tab ? "page" : null,
+            onclick: (event) => this.tabClicked(event, tab),
+          },
+          t(`run.tab.${tab}`),
+          tab === "charts" && count ? h("span.m3", {}, String(count)) : null,
+        ),
+      ),
+    );
   }
 
   tabClicked(event, tab) {
@@ -228,7 +253,10 @@ class RunPage {
   }
 
   async renewGrown() {
-    const wanted = [this.tab === "charts" ? this.charts.renew() : null, ["charts", "logs", "files"].includes(this.tab) ? this.renewTab() : null];
+    const wanted = [
+      this.tab === "charts" ? this.charts.renew() : null,
+      ["charts", "logs", "files"].includes(this.tab) ? this.renewTab() : null,
+    ];
     await Promise.all(wanted);
   }
 

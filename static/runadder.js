@@ -16,7 +16,8 @@ export function chooseRun(anchor, taken, picked) {
     runState(run.state), own(run.name, {class: "cut grow"}), own(run.project, {class: "m3 cut"})));
   const look = async () => {
     const mine = ++turn;
-    const {runs} = await api.get("/api/runs", {filter: field.value, limit: OFFERED, sort: "-started"}).catch(() => ({runs: []}));      // half a filter finds nothing
+    // Half a filter is refused and finds nothing.
+    const {runs} = await api.get("/api/runs", {filter: field.value, limit: OFFERED, sort: "-started"}).catch(() => ({runs: []}));
     if (mine === turn) {
       const others = runs.filter(({key}) => !taken.includes(key));
       fill(list, others.length ? others.map(entry) : h("li.m2", {}, t("compare.noOthers")));

@@ -2,7 +2,19 @@
 
 import * as api from "./api.js";
 import {change} from "./address.js";
-import {axisChoice, chartChoices, chooseCharts, groupChoice, hiddenChoice, moved, saveCsv, savePng, smoothing, toggled, zoomChip} from "./charttools.js";
+import {
+  axisChoice,
+  chartChoices,
+  chooseCharts,
+  groupChoice,
+  hiddenChoice,
+  moved,
+  saveCsv,
+  savePng,
+  smoothing,
+  toggled,
+  zoomChip,
+} from "./charttools.js";
 import {Feed} from "./feed.js";
 import {fill, h, icon} from "./dom.js";
 import {Grid} from "./grid.js";
@@ -13,7 +25,7 @@ import {empty} from "./widgets.js";
 import {t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
-const SMOOTH = 0.8;
+const SMOOTH = 0.6;
 const REFETCH_MS = 120;          // a slider or a drag that goes on is waited for
 
 export class RunCharts {
@@ -23,10 +35,19 @@ export class RunCharts {
     this.picked = picked;
     this.link = new Link();
     this.feed = new Feed((values, signal) => api.get("/api/series", values, signal));
-    this.grid = new Grid({options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)}, t("run.charts"));
+    this.grid = new Grid(
+      {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)},
+      t("run.charts"),
+    );
     this.node = h("div.chartpart", {}, this.grid.scroll);
     this.tools = h("div.rowf.charttools");
-    this.chosen = {x: query.x || "step", filter: query.metrics || "", smooth: Number(query.smooth) || null, group: query.group || null, rank: Number(query.rank) || 0};
+    this.chosen = {
+      x: query.x || "step",
+      filter: query.metrics || "",
+      smooth: Number(query.smooth) || null,
+      group: query.group || null,
+      rank: Number(query.rank) || 0,
+    };
     this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
     this.metrics = [];
   }
@@ -78,13 +99,22 @@ export class RunCharts {
 
   nothing() {
     if (this.metrics.length) {
-      return empty(t("charts.noneMatch"), h("p", {}, h("button.btn", {type: "button", onclick: () => this.setFilter("")}, t("charts.clearFilter"))));
+      return empty(
+        t("charts.noneMatch"),
+        h("p", {}, h("button.btn", {type: "button", onclick: () => this.setFilter("")}, t("charts.clearFilter"))),
+      );
     }
     return empty(t("charts.noMetrics"), h("p", {}, t("charts.noMetricsHow")), h("pre", {}, 'run.log({"loss": loss}, step=step)'));
   }
 
   marks() {
-    return (this.row.attempts || []).filter(({n, from_step: from}) => n > 1 && from != null).map(({n, from_step: from}) => ({x: from, label: t("charts.attempt", {n})}));
+    const attempts = this.row.attempts || [];
+    const first = Math.min(...[...this.feed.held.values()].map(({superseded}) => superseded?.x[0] ?? Infinity));
+    const begun = (n, from) => from ?? (n === 2 && attempts.length === 2 && Number.isFinite(first) ? first : null);
+    return attempts
+      .filter(({n}) => n > 1)
+      .map(({n, from_step: from}) => ({x: begun(n, from), label: t("charts.attempt", {n})}))
+      .filter(({x}) => x !== null);
   }
 
   get how() {
@@ -100,8 +130,18 @@ export class RunCharts {
     const kind = this.chosen.x.startsWith("metric:") ? "metric" : this.chosen.x;
     const {prefix, last} = splitName(group.title);
     const alone = this.grouping === "one";
-    return {title: alone ? last : group.title, sub: alone ? prefix : "", link: this.link, x: kind, xName: this.chosen.x.slice(7), logY: this.logged(group), logX: Boolean(this.choices.logX),
-      marks: this.marks(), pinned: this.choices.pinned.includes(group.id), onPick: this.picked};
+    return {
+      title: alone ? last : group.title,
+      sub: alone ? prefix : "",
+      link: this.link,
+      x: kind,
+      xName: this.chosen.x.slice(7),
+      logY: this.logged(group),
+      logX: Boolean(this.choices.logX),
+      marks: this.marks(),
+      pinned: this.choices.pinned.includes(group.id),
+      onPick: this.picked,
+    };
   }
 
   /** The curves of a group as they are drawn: the first in the run's colour, its companion in ink, further ones in other colours. */
@@ -110,8 +150,14 @@ export class RunCharts {
     const others = [0, ...[1, 2, 3, 4, 5, 6, 7, 8].filter((one) => one !== own)];
     return group.metrics.map((metric, at) => {
       const series = this.feed.get(this.key, metric);
-      return series && {...series, label: shortLabel(metric, group.title, this.grouping), colour: at ? others[(at - 1) % others.length] : own,
-        dash: at > 8 ? [6, 4] : []};
+      return (
+        series && {
+          ...series,
+          label: shortLabel(metric, group.title, this.grouping),
+          colour: at ? others[(at - 1) % others.length] : own,
+          dash: at > 8 ? [6, 4] : [],
+        }
+      );
     }).filter((series) => series && (series.x.length || series.nan?.length));
   }
 
@@ -122,7 +168,12 @@ export class RunCharts {
   }
 
   show(groups) {
+    const marks = JSON.stringify(this.marks());
     groups.forEach((group) => this.grid.set(group.id, this.dressed(group)));
+    if (marks !== this.marked) {
+      this.marked = marks;
+      this.grid.refresh();
+    }
   }
 
   async want(groups) {
@@ -174,8 +225,13 @@ export class RunCharts {
   // -- the reader chooses ----------------------------------------------------------------------------------------
 
   drawTools() {
-    const filter = h("input.inp", {placeholder: t("charts.filter"), value: this.chosen.filter, spellcheck: "false", "aria-label": t("charts.filter"),
-      oninput: () => this.setFilter(filter.value)});
+    const filter = h("input.inp", {
+      placeholder: t("charts.filter"),
+      value: this.chosen.filter,
+      spellcheck: "false",
+      "aria-label": t("charts.filter"),
+      oninput: () => this.setFilter(filter.value),
+    });
     this.filter = filter;
     this.zoomPlace = h("span.rowf");
     this.hiddenPlace = h("span.rowf");
@@ -252,21 +308,39 @@ export class RunCharts {
     const {pinned, hidden, logX, logY, linearY} = this.choices;
     const log = this.logged(group);
     const ids = this.groups.map(({id}) => id);
-    const toggleLog = () => this.choose(log ? {logY: logY.filter((id) => id !== group.id), linearY: [...linearY, group.id]} : {logY: [...logY, group.id], linearY: linearY.filter((id) => id !== group.id)});
+    const toggleLog = () =>
+      this.choose(
+        log
+          ? {logY: logY.filter((id) => id !== group.id), linearY: [...linearY, group.id]}
+          : {logY: [...logY, group.id], linearY: linearY.filter((id) => id !== group.id)},
+      );
     return [
       {label: t("charts.logY"), checked: log, run: toggleLog},
-      {label: t("charts.logX"), checked: Boolean(logX), run: () => this.choose({logX: !logX})}, null,
-      {label: t(pinned.includes(group.id) ? "charts.unpin" : "charts.pin"), icon: "pin", run: () => this.choose({pinned: toggled(pinned, group.id)})},
+      {label: t("charts.logX"), checked: Boolean(logX), run: () => this.choose({logX: !logX})},
+      null,
+      {
+        label: t(pinned.includes(group.id) ? "charts.unpin" : "charts.pin"),
+        icon: "pin",
+        run: () => this.choose({pinned: toggled(pinned, group.id)}),
+      },
       {label: t("charts.earlier"), icon: "up", run: () => this.choose({order: moved(ids, group.id, -1)})},
       {label: t("charts.later"), icon: "down", run: () => this.choose({order: moved(ids, group.id, 1)})},
-      {label: t("charts.hide"), icon: "eyeoff", run: () => this.choose({hidden: [...hidden, group.id]})}, null,
+      {label: t("charts.hide"), icon: "eyeoff", run: () => this.choose({hidden: [...hidden, group.id]})},
+      null,
       {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
       {label: t("charts.csv"), icon: "save", run: () => this.csv(group)},
     ];
   }
 
   async csv(group) {
-    const answer = await api.get("/api/series", {run: this.key, metric: group.metrics, x: this.chosen.x, from: this.link.shown?.lo, to: this.link.shown?.hi, buckets: 100000});
+    const answer = await api.get("/api/series", {
+      run: this.key,
+      metric: group.metrics,
+      x: this.chosen.x,
+      from: this.link.shown?.lo,
+      to: this.link.shown?.hi,
+      buckets: 100000,
+    });
     saveCsv(group.title, answer.series);
   }
 

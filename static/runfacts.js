@@ -16,19 +16,45 @@ function table(title, rows, more = null) {
   if (!rows.length) {
     return null;
   }
-  return h("section", {}, h("h2", {}, title, h("span.m3", {}, fmt.int(rows.length)), h("span.grow"), more),
-    h("table.facts-table", {}, h("tbody", {}, rows.map(([name, value]) => h("tr", {}, h("th", {scope: "row"}, own(name)), h("td", {class: value === "NaN" ? "bad" : ""}, own(shown(name, value))))))));
+  return h(
+    "section",
+    {},
+    h("h2", {}, title, h("span.m3", {}, fmt.int(rows.length)), h("span.grow"), more),
+    h(
+      "table.facts-table",
+      {},
+      h(
+        "tbody",
+        {},
+        rows.map(([name, value]) =>
+          h("tr", {}, h("th", {scope: "row"}, own(name)), h("td", {class: value === "NaN" ? "bad" : ""}, own(shown(name, value)))),
+        ),
+      ),
+    ),
+  );
 }
 
 function copyJson(values) {
-  const button = h("button.link.small", {type: "button", onclick: async () => fill(button, t(await copy(JSON.stringify(values, null, 2)) ? "common.copied" : "common.notCopied"))}, t("run.copyJson"));
+  const button = h(
+    "button.link.small",
+    {
+      type: "button",
+      onclick: async () => fill(button, t((await copy(JSON.stringify(values, null, 2))) ? "common.copied" : "common.notCopied")),
+    },
+    t("run.copyJson"),
+  );
   return button;
 }
 
 export class ConfigPart {
   constructor() {
     this.body = h("div.factsbody");
-    this.filter = h("input.inp", {placeholder: t("run.filterKeys"), "aria-label": t("run.filterKeys"), spellcheck: "false", oninput: () => this.draw()});
+    this.filter = h("input.inp", {
+      placeholder: t("run.filterKeys"),
+      "aria-label": t("run.filterKeys"),
+      spellcheck: "false",
+      oninput: () => this.draw(),
+    });
     this.tools = h("div.rowf", {}, h("span.find.w-f", {}, icon("find"), this.filter));
     this.node = h("div.scroll.factspart", {tabindex: "0"}, this.body);
   }
@@ -88,17 +114,28 @@ export class FilesPart {
   }
 
   table(files) {
-    const head = ["run.fileName", "run.fileKind", "run.fileSize", "run.fileChanged", "run.fileHere"].map((word, at) => h("th", {scope: "col", class: at === 2 ? "num" : ""}, t(word)));
+    const head = ["run.fileName", "run.fileKind", "run.fileSize", "run.fileChanged", "run.fileHere"].map((word, at) =>
+      h("th", {scope: "col", class: at === 2 ? "num" : ""}, t(word)),
+    );
     return h("section", {}, h("h2", {}, t("run.files"), h("span.m3", {}, fmt.int(files.length))),
       h("table.files-table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, files.map((file) => this.row(file)))));
   }
 
   row({name, kind, size, mtime, here}) {
     const label = [icon("file"), " ", own(name)];
-    return h("tr", {},
-      h("td.cut", {title: name}, here ? h("a", {href: address(this.key, name), download: name.split("/").at(-1)}, label) : h("span.m2", {}, label)),
-      h("td.m2", {}, t(`run.kind.${kind}`)), h("td.num", {}, bytes(size)), h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
-      h("td", {class: here ? "m2" : "warn"}, t(here ? "run.isHere" : "run.notHere")));
+    return h(
+      "tr",
+      {},
+      h(
+        "td.cut",
+        {title: name},
+        here ? h("a", {href: address(this.key, name), download: name.split("/").at(-1)}, label) : h("span.m2", {}, label),
+      ),
+      h("td.m2", {}, t(`run.kind.${kind}`)),
+      h("td.num", {}, bytes(size)),
+      h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
+      h("td", {class: here ? "m2" : "warn"}, t(here ? "run.isHere" : "run.notHere")),
+    );
   }
 
   pictures(images) {
@@ -111,10 +148,21 @@ export class FilesPart {
 /** What to say when a run can't be shown: not found, several of that name, or the viewer's own words. */
 export function noRun(error) {
   if (error.code === "ambiguous") {
-    return empty(t("run.ambiguous"), h("ul", {}, (error.body?.candidates || []).map((key) => h("li", {}, h("a", {href: `/runs/${encodeURI(key)}`}, own(key))))));
+    return empty(
+      t("run.ambiguous"),
+      h(
+        "ul",
+        {},
+        (error.body?.candidates || []).map((key) => h("li", {}, h("a", {href: `/runs/${encodeURI(key)}`}, own(key)))),
+      ),
+    );
   }
   if (error.status === 404) {
     return empty(t("run.notFound"), h("p", {}, t("run.notFoundHow")), h("p", {}, h("a.btn", {href: "/"}, t("common.home"))));
   }
-  return empty(t("run.failed"), h("p", {}, error.reason ? reasonText(error.reason) : error.message), h("p", {}, h("button.btn", {type: "button", onclick: () => location.reload()}, t("common.retry"))));
+  return empty(
+    t("run.failed"),
+    h("p", {}, error.reason ? reasonText(error.reason) : error.message),
+    h("p", {}, h("button.btn", {type: "button", onclick: () => location.reload()}, t("common.retry"))),
+  );
 }

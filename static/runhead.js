@@ -38,17 +38,42 @@ export class RunHead {
   title() {
     const {row} = this;
     const look = stroke(colourOf(row.key));
-    const pill = tooltip(h("span.pill", {tabindex: "0", class: row.state, data: {state: row.state}}, runState(row.state)), () => reasonText(row.reason) || null);
-    const edit = h("button.btn.bare.sq", {type: "button", title: t("runs.edit"), "aria-label": t("runs.edit"), id: "edit", onclick: () => this.edit("tags")}, icon("edit"));
-    return h("div.l1", {},
-      h("a.m2.cut.proj", {href: `/?project=${encodeURIComponent(row.project)}`, title: row.project}, own(row.project)), h("span.m3", {}, "/"),
-      h(`i.sw.dot.k${look.colour}`, {title: t("run.colour")}), h("h1.cut", {title: row.name}, own(row.name)), pill,
-      h("span.chips", {}, row.tags.map((tag) => own(tag, {class: "chip", title: tag}))), edit, h("span.grow"), this.buttons());
+    const pill = tooltip(
+      h("span.pill", {tabindex: "0", class: row.state, data: {state: row.state}}, runState(row.state)),
+      () => reasonText(row.reason) || null,
+    );
+    const edit = h(
+      "button.btn.bare.sq",
+      {type: "button", title: t("runs.edit"), "aria-label": t("runs.edit"), id: "edit", onclick: () => this.edit("tags")},
+      icon("edit"),
+    );
+    return h(
+      "div.l1",
+      {},
+      h("a.m2.cut.proj", {href: `/?project=${encodeURIComponent(row.project)}`, title: row.project}, own(row.project)),
+      h("span.m3", {}, "/"),
+      h(`i.sw.dot.k${look.colour}`, {title: t("run.colour")}),
+      h("h1.cut", {title: row.name}, own(row.name)),
+      pill,
+      h(
+        "span.chips",
+        {},
+        row.tags.map((tag) => own(tag, {class: "chip", title: tag})),
+      ),
+      edit,
+      h("span.grow"),
+      this.buttons(),
+    );
   }
 
   buttons() {
     const {row} = this;
-    const more = h("button.btn", {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, this.exports(), {right: true, label: t("run.export")})}, t("run.export"), icon("dn", "dn"));
+    const more = h(
+      "button.btn",
+      {type: "button", "aria-haspopup": "menu", onclick: () => menu(more, this.exports(), {right: true, label: t("run.export")})},
+      t("run.export"),
+      icon("dn", "dn"),
+    );
     const others = state.ticked.filter((key) => key !== row.key);
     const compare = h("a.btn", {href: compareHref([row.key, ...others]), title: t("run.compareTitle"), onclick: () => tick(row.key, true)},
       t("run.compareWith"), others.length ? h("span.m3", {}, fmt.int(others.length)) : null);
@@ -57,10 +82,21 @@ export class RunHead {
 
   exports() {
     const {row} = this;
-    const link = (format, label) => ({label: t(label), icon: "save", href: `/api/export?run=${encodeURIComponent(row.key)}&format=${format}`, download: ""});
+    const link = (format, label) => ({
+      label: t(label),
+      icon: "save",
+      href: `/api/export?run=${encodeURIComponent(row.key)}&format=${format}`,
+      download: "",
+    });
     const drop = row.connection.startsWith("local") ? [] : [null, {label: t("run.drop"), icon: "x", danger: true, run: () => this.drop()}];
-    return [link("csv", "run.exportCsv"), link("tensorboard", "run.exportTensorboard"), link("html", "run.exportHtml"),
-      ...drop, null, {label: t(row.hidden ? "run.unhide" : "run.hide"), icon: row.hidden ? "eye" : "eyeoff", run: () => this.patch({hidden: !row.hidden})}];
+    return [
+      link("csv", "run.exportCsv"),
+      link("tensorboard", "run.exportTensorboard"),
+      link("html", "run.exportHtml"),
+      ...drop,
+      null,
+      {label: t(row.hidden ? "run.unhide" : "run.hide"), icon: row.hidden ? "eye" : "eyeoff", run: () => this.patch({hidden: !row.hidden})},
+    ];
   }
 
   async patch(values) {
@@ -80,8 +116,17 @@ export class RunHead {
     if (!this.row.note) {
       return h("div.note", {}, h("button.link.small", {type: "button", onclick: () => this.edit("note")}, t("run.addNote")));
     }
-    return h("div.note", {}, h("span.m3", {}, t("run.note")), own(this.row.note, {class: "cut", title: this.row.note}),
-      h("button.btn.bare.sq", {type: "button", title: t("run.editNote"), "aria-label": t("run.editNote"), onclick: () => this.edit("note")}, icon("edit")));
+    return h(
+      "div.note",
+      {},
+      h("span.m3", {}, t("run.note")),
+      own(this.row.note, {class: "cut", title: this.row.note}),
+      h(
+        "button.btn.bare.sq",
+        {type: "button", title: t("run.editNote"), "aria-label": t("run.editNote"), onclick: () => this.edit("note")},
+        icon("edit"),
+      ),
+    );
   }
 
   /** Why a run failed or is in doubt, without a hover. */
@@ -100,7 +145,8 @@ export class RunHead {
 
   facts() {
     const {row} = this;
-    const fact = (name, label, ...content) => content[0] == null ? null : h("div", {data: {fact: name}}, h("dt", {}, label), h("dd", {}, content));
+    const fact = (name, label, ...content) =>
+      content[0] == null ? null : h("div", {data: {fact: name}}, h("dt", {}, label), h("dd", {}, content));
     return [
       fact("runtime", t("run.runtime"), ...this.runtime()),
       fact("step", t("run.step"), ...this.step()),
@@ -143,13 +189,31 @@ export class RunHead {
       return [h("span.num", {}, fmt.int(step))];
     }
     const share = Math.min(1, (step + 1) / total);
-    const bar = svg("svg.bar", {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true", class: ALIVE.includes(this.row.state) ? "on" : ""}, svg("rect", {width: share * 64, height: 4}));
-    return [h("span.num", {}, fmt.int(step)), " ", h("span.m2", {}, t("run.of", {total: fmt.int(total)})), bar, h("span.m2", {}, figure(fmt.int(share * 100), "%"))];
+    const bar = svg(
+      "svg.bar",
+      {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true", class: ALIVE.includes(this.row.state) ? "on" : ""},
+      svg("rect", {width: share * 64, height: 4}),
+    );
+    return [
+      h("span.num", {}, fmt.int(step)),
+      " ",
+      h("span.m2", {}, t("run.of", {total: fmt.int(total)})),
+      bar,
+      h("span.m2", {}, figure(fmt.int(share * 100), "%")),
+    ];
   }
 
   speed() {
     const speed = this.row.progress?.speed;
-    return speed ? figure(fmt.value(Number(speed.toPrecision(3))).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, ""), t("run.stepsPerSecond")) : [null];
+    return speed
+      ? figure(
+          fmt
+            .value(Number(speed.toPrecision(3)))
+            .replace(/(\.\d*?)0+$/, "$1")
+            .replace(/\.$/, ""),
+          t("run.stepsPerSecond"),
+        )
+      : [null];
   }
 
   left() {
@@ -157,7 +221,15 @@ export class RunHead {
     if (eta == null || !ALIVE.includes(this.row.state)) {
       return [null];
     }
-    return [this.counting(() => fmt.duration(Math.max(0, eta - (now() - this.at)))), " ", h("span.m2", {title: fmt.full(this.at + eta)}, t("run.until", {time: eta < 86400 ? fmt.clock(this.at + eta) : fmt.when(this.at + eta)}))];
+    return [
+      this.counting(() => fmt.duration(Math.max(0, eta - (now() - this.at)))),
+      " ",
+      h(
+        "span.m2",
+        {title: fmt.full(this.at + eta)},
+        t("run.until", {time: eta < 86400 ? fmt.clock(this.at + eta) : fmt.when(this.at + eta)}),
+      ),
+    ];
   }
 
   best() {
@@ -167,9 +239,17 @@ export class RunHead {
     }
     const best = metrics.find(({name}) => name === main.metric)?.best || main.best;
     const rule = best?.rule;
-    const flip = h("button.link.rule", {type: "button", title: t("run.ruleTitle", {rule: t(`run.${rule || "max"}`)}), onclick: () => this.flip(main.metric, rule)}, t(`run.${rule || "max"}Word`));
-    return [[t("run.best"), " ", own(main.metric), " ", rule ? flip : null],
-      metricValue(main.metric, best ? best.value : main.value), " ", best?.step != null ? h("span.m2", {}, t("run.at", {step: fmt.int(best.step)})) : null];
+    const flip = h(
+      "button.link.rule",
+      {type: "button", title: t("run.ruleTitle", {rule: t(`run.${rule || "max"}`)}), onclick: () => this.flip(main.metric, rule)},
+      t(`run.${rule || "max"}Word`),
+    );
+    return [
+      [t("run.best"), " ", own(main.metric), " ", rule ? flip : null],
+      metricValue(main.metric, best ? best.value : main.value),
+      " ",
+      best?.step != null ? h("span.m2", {}, t("run.at", {step: fmt.int(best.step)})) : null,
+    ];
   }
 
   async flip(metric, rule) {
@@ -189,7 +269,19 @@ export class RunHead {
       return [own(row.connection_name || row.connection)];
     }
     const [shape, kind] = linkLook(link, state.connections.offline);
-    return [h("span", {class: kind}, icon(shape)), " ", own(link.name), " ", link.last_news ? h("span.m2", {}, this.counting(() => t("run.ago", {age: fmt.age(now() - link.last_news)}))) : null];
+    return [
+      h("span", {class: kind}, icon(shape)),
+      " ",
+      own(link.name),
+      " ",
+      link.last_news
+        ? h(
+            "span.m2",
+            {},
+            this.counting(() => t("run.ago", {age: fmt.age(now() - link.last_news)})),
+          )
+        : null,
+    ];
   }
 
   copyButton(value) {

@@ -7,7 +7,6 @@ const PER_BUCKET = ["x", "min", "max", "min_x", "max_x", "last", "smooth"];
 const NOISE = 0.2;               // share of turning points from which a curve counts as noisy (white noise: 0.67)
 const NOISE_POINTS = 100;         // a curve with fewer points is never smoothed
 const ORDER = ["train", "training", "val", "valid", "validation", "dev", "eval", "test"];
-const SMALLER_IS_BETTER = ["loss", "error", "err", "perplexity", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"];
 
 /** A metric's name in two: {prefix: "train", last: "loss"}; prefix is "" where there is none. */
 export function splitName(metric) {
@@ -112,7 +111,13 @@ export function nearest(xs, x) {
  */
 export function joinTail(held, tail, from, whole) {
   const keep = lowerBound(held.x, from);
-  const out = {...held, total: tail.total, exact: held.exact && tail.exact, x_max: tail.x_max ?? held.x_max, approximate: held.approximate || tail.approximate};
+  const out = {
+    ...held,
+    total: tail.total,
+    exact: held.exact && tail.exact,
+    x_max: tail.x_max ?? held.x_max,
+    approximate: held.approximate || tail.approximate,
+  };
   for (const name of PER_BUCKET) {
     out[name] = held[name] && tail[name] ? held[name].slice(0, keep).concat(tail[name]) : tail[name] && !keep ? tail[name] : null;
   }
@@ -174,7 +179,16 @@ export function extent(list, from = -Infinity, to = Infinity) {
 export function span(list) {
   let [lo, hi] = [Infinity, -Infinity];
   for (const {x, x_min: first, x_max: last, nan, superseded} of list) {
-    for (const one of [x.length ? first : null, x.length ? last : null, x[0], x.at(-1), nan?.[0]?.[0], nan?.at(-1)?.[0], superseded?.x[0], superseded?.x.at(-1)]) {
+    for (const one of [
+      x.length ? first : null,
+      x.length ? last : null,
+      x[0],
+      x.at(-1),
+      nan?.[0]?.[0],
+      nan?.at(-1)?.[0],
+      superseded?.x[0],
+      superseded?.x.at(-1),
+    ]) {
       if (one != null) {
         lo = Math.min(lo, one);
         hi = Math.max(hi, one);
@@ -184,7 +198,10 @@ export function span(list) {
   return {lo, hi};
 }
 
-/** What the tooltip says at x: [{series, x, value, smooth}] by value, largest first; curves further away than `reach` (in x) are left out. */
+/**
+ * What the tooltip says at x: [{series, x, value, smooth}] by value, largest first; curves further away than `reach`
+ * (in x) are left out.
+ */
 export function valuesAt(list, x, reach) {
   const rows = [];
   for (const series of list) {
@@ -194,12 +211,6 @@ export function valuesAt(list, x, reach) {
     }
   }
   return rows.sort((a, b) => b.value - a.value);
-}
-
-/** "min" or "max": what is better for a metric of this name if nobody said. */
-export function bestRule(metric) {
-  const {last} = splitName(metric);
-  return SMALLER_IS_BETTER.some((word) => last.toLowerCase().includes(word)) ? "min" : "max";
 }
 
 function cell(value) {

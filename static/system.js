@@ -15,16 +15,24 @@ export class SystemPart {
   constructor(key) {
     this.key = key;
     this.link = new Link();
-    this.grid = new Grid({options: (group) => this.options(group), wanted: (groups) => this.show(groups), items: (group, chart) => this.items(group, chart)}, t("run.system"));
+    this.grid = new Grid(
+      {options: (group) => this.options(group), wanted: (groups) => this.show(groups), items: (group, chart) => this.items(group, chart)},
+      t("run.system"),
+    );
     this.now = h("div.sysnow");
     this.node = h("div.systempart", {}, this.now, this.grid.scroll);
     this.tools = h("div.rowf");
     this.series = new Map();
-    this.link.on((what) => what === "zoom" && (this.drawTools(), this.renew().catch(() => null)));     // refused or away: the old curves stay
+    this.link.on((what) => what === "zoom" && (this.drawTools(), this.renew().catch(() => null))); // refused or away: the old curves stay
   }
 
   options(group) {
-    return {title: group.title, link: this.link, x: "wall", include: /\.temp$/.test(group.metrics[0]) ? null : systemInclude(group.metrics[0], this.sample)};
+    return {
+      title: group.title,
+      link: this.link,
+      x: "wall",
+      include: /\.temp$/.test(group.metrics[0]) ? null : systemInclude(group.metrics[0], this.sample),
+    };
   }
 
   items(group, chart) {
@@ -33,7 +41,13 @@ export class SystemPart {
   }
 
   dressed(group) {
-    return group.metrics.map((metric, at) => ({...readable(this.series.get(metric)), run: this.key, label: systemLabel(metric), colour: 1 + (at % 8), dash: at > 7 ? [6, 4] : []}));
+    return group.metrics.map((metric, at) => ({
+      ...readable(this.series.get(metric)),
+      run: this.key,
+      label: systemLabel(metric),
+      colour: 1 + (at % 8),
+      dash: at > 7 ? [6, 4] : [],
+    }));
   }
 
   show(groups) {

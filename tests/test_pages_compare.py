@@ -10,7 +10,11 @@ from small_runs import beat, event, write_run
 
 pytest_plugins = ["chromium"]
 
-GUIDE = [("experiment_1", "ResNet50", 0.001, 32, 85.6), ("experiment_2", "ResNet18", 0.01, 64, 82.3), ("experiment_3", "VGG16", 0.001, 32, 83.9)]
+GUIDE = [
+    ("experiment_1", "ResNet50", 0.001, 32, 85.6),
+    ("experiment_2", "ResNet18", 0.01, 64, 82.3),
+    ("experiment_3", "VGG16", 0.001, 32, 83.9),
+]
 
 
 @pytest.fixture
@@ -21,9 +25,23 @@ def root(home):
 def make(root, index, name, model, rate, batch, best, steps=40, **options):
     """One run whose val/accuracy ends at `best`; returns (key, folder)."""
     run_id = f"20250123_1800{index:02}_abc{index:03}"
-    folder = write_run(root, "vision", name, run_id, rows=0, started=time.time() - 5000 + index, config={"model": model, "learning_rate": rate, "batch_size": batch, "epochs": 100}, **options)
+    folder = write_run(
+        root,
+        "vision",
+        name,
+        run_id,
+        rows=0,
+        started=time.time() - 5000 + index,
+        config={"model": model, "learning_rate": rate, "batch_size": batch, "epochs": 100},
+        **options,
+    )
     with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
-        file.write("".join(event(1737653445 + step, step, {"val/accuracy": best * step / (steps - 1), "train/loss": 2.3 / (1 + step) + index / 100}) for step in range(steps)))
+        file.write(
+            "".join(
+                event(1737653445 + step, step, {"val/accuracy": best * step / (steps - 1), "train/loss": 2.3 / (1 + step) + index / 100})
+                for step in range(steps)
+            )
+        )
     return f"local:vision/{name}/{run_id}", folder
 
 
@@ -141,7 +159,9 @@ def test_hostile_config_and_a_run_that_is_gone(serve, open_page, root, three):
     hostile = "<img src=x onerror=alert(1)>"
     folder = write_run(root, "vision", "odd", "20250123_190000_abc777", config={hostile: hostile, "long": "x" * 10_000}, rows=3)
     (folder / "summary.json").write_text(json.dumps({"loss": "NaN"}))
-    page = open_page(f"{serve().url}/compare?runs={three[0]},local:vision/odd/20250123_190000_abc777,local:vision/gone/20200101_000000_abcdef")
+    page = open_page(
+        f"{serve().url}/compare?runs={three[0]},local:vision/odd/20250123_190000_abc777,local:vision/gone/20200101_000000_abcdef"
+    )
     expect(page.locator(".ct thead th[data-run]")).to_have_count(2)
     expect(page.get_by_role("rowheader", name=hostile)).to_be_visible()
     expect(page.locator(".banner")).to_contain_text("1 run is not here")

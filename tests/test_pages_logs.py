@@ -15,6 +15,11 @@ pytest_plugins = ["chromium"]
 RUN_ID = "20250123_180000_abc123"
 KEY = f"local:vision/resnet50/{RUN_ID}"
 START = 1737653445.0
+IN_VIEW = """list => {
+    const box = document.querySelector('.logscroll').getBoundingClientRect();
+    return list.filter(one => { const at = one.getBoundingClientRect(); return at.bottom > box.top && at.top < box.bottom; })
+        .map(one => one.innerText);
+}"""
 
 
 @pytest.fixture
@@ -80,7 +85,9 @@ def test_stays_where_one_reads_and_counts_the_lines_below(serve, open_page, live
 
 
 def test_a_moving_line_is_one_line_with_its_last_state(serve, open_page, live):
-    (live / "logs.txt").write_bytes(layout.stamp(START).encode() + b"first\n" + layout.stamp(START).encode() + b" 10%|#    | 1/10\r 20%|##   | 2/10")
+    (live / "logs.txt").write_bytes(
+        layout.stamp(START).encode() + b"first\n" + layout.stamp(START).encode() + b" 10%|#    | 1/10\r 20%|##   | 2/10"
+    )
     page = open_logs(open_page, serve())
     expect(lines(page)).to_have_count(2)
     expect(lines(page).last.locator(".text")).to_have_text(re.compile(r"20%\|##   \| 2/10"))
@@ -104,8 +111,7 @@ def test_the_whole_of_a_big_log_is_reached_with_few_lines_in_the_document(serve,
     assert lines(page).count() <= 1600
     scroll.evaluate("node => { node.scrollTop = node.scrollHeight / 2; }")
     expect(page.locator(".log .hd .num").first).to_have_text(re.compile(r"^(line (9|10)\d,\d{3}|(4|5)\d\.\d%)"))
-    middle = lines(page).evaluate_all("list => { const box = document.querySelector('.logscroll').getBoundingClientRect();"
-                                      " return list.filter(one => { const at = one.getBoundingClientRect(); return at.bottom > box.top && at.top < box.bottom; }).map(one => one.innerText); }")
+    middle = lines(page).evaluate_all(IN_VIEW)
     assert len(middle) > 20 and all(re.search(r"line (09|10)\d{4}", text) for text in middle)
     for _ in range(30):
         scroll.evaluate("node => node.scrollBy(0, -900)")
@@ -137,7 +143,15 @@ def test_search_marks_counts_steps_through_and_takes_expressions(serve, open_pag
 
 
 def test_colours_markup_and_long_lines_are_text(serve, open_page, live):
-    write_log(live, [(START, "\x1b[32m✓ Checkpoint saved\x1b[0m: epoch 10"), (START + 1, "<img src=x onerror=alert(1)>"), (START + 2, "y" * 30_000), (START + 3, "\u202egnihton\x1b]0;title\x07")])
+    write_log(
+        live,
+        [
+            (START, "\x1b[32m✓ Checkpoint saved\x1b[0m: epoch 10"),
+            (START + 1, "<img src=x onerror=alert(1)>"),
+            (START + 2, "y" * 30_000),
+            (START + 3, "\u202egnihton\x1b]0;title\x07"),
+        ],
+    )
     page = open_logs(open_page, serve())
     expect(lines(page).nth(0).locator(".a-green")).to_have_text("✓ Checkpoint saved")
     expect(lines(page).nth(1).locator(".text")).to_have_text("<img src=x onerror=alert(1)>")
@@ -168,7 +182,11 @@ def test_a_line_marks_the_charts_and_a_chart_finds_the_line(serve, open_page, li
 def test_several_attempts_are_one_log_and_can_be_read_apart(serve, open_page, live):
     write_log(live, guide_lines(3))
     (live / "logs.2.txt").write_text(layout.stamp(START + 50) + "second attempt\n")
-    (live / "status.json").write_text(json.dumps({"status": "running", "started_at": START, "attempts": [{"n": 1, "started_at": START}, {"n": 2, "started_at": START + 50}]}))
+    (live / "status.json").write_text(
+        json.dumps(
+            {"status": "running", "started_at": START, "attempts": [{"n": 1, "started_at": START}, {"n": 2, "started_at": START + 50}]}
+        )
+    )
     page = open_logs(open_page, serve())
     expect(lines(page)).to_have_count(4)
     page.get_by_role("combobox", name="Log file").select_option("logs.2.txt")
