@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,9 @@ def commands(path):
 
 
 def command_lines(line):
+    """Yield the arguments of each runicorn command in one shell line."""
+    for inner in re.findall(r"\$\(runicorn ([^)]*)\)", line):
+        yield shlex.split(inner)
     try:
         words = shlex.split(line.replace("$(which runicorn)", "runicorn").replace("D:\\", "D:/"), comments=True)
     except ValueError:                  # a shell construct over several lines: it holds no command of ours
@@ -185,6 +189,31 @@ def test_every_command_of_the_guide_runs(line, made, tmp_path):
         process.communicate()
     assert process.returncode == 0, complaint
     assert "Traceback" not in complaint
+
+
+def test_every_other_command_of_the_readme_runs(made, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    done = []
+    for argv in commands(TREE / "README.md"):
+        if argv[0] not in ("viewer", "sync", "demo") and argv[:3] != ["config", "ssh", "test"]:     # lasting, or they reach a server
+            if argv[0] == "import":
+                bundle, = tmp_path.glob("*.bundle.tar.gz")
+                bundle.rename(argv[1])
+            assert (argv, cli.main(argv)) == (argv, 0), capsys.readouterr().err
+            done.append(argv[0])
+    assert {"runs", "show", "tail", "export", "bundle", "import", "check", "cache", "manifest", "--completion", "config"} <= set(done)
+
+
+def test_a_report_compares_several_runs(made, tmp_path, capsys):
+    second = made / "experiments" / "vision" / "resnet18" / "runs" / "20250124_180000_abc124"
+    shutil.copytree(made / "experiments" / "vision" / "resnet50" / "runs" / RUN_ID, second)
+    (second / "meta.json").write_text((second / "meta.json").read_text().replace(RUN_ID, second.name).replace("resnet50", "resnet18"))
+    both = ["export", "--run-id", RUN_ID, "--run-id", second.name, "-o", str(tmp_path / "both.html")]
+    assert cli.main([*both, "--format", "html"]) == 0
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert "resnet50" in page and "resnet18" in page
+    assert cli.main([*both, "--format", "csv"]) == 2
+    assert "--format html" in capsys.readouterr().err
 
 
 def test_export_writes_into_the_current_folder_and_never_over_it(made, tmp_path, monkeypatch, capsys):
