@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+JAIL = {"ChrootDirectory": "/var"} if os.getuid() == 0 else {}      # only root's sshd can chroot
+JAILED = "" if JAIL else "/var"             # what comes before a path below /var as a jailed session sees it
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"     # sshd wants to be started by its absolute path
 START_SECONDS = 20
 

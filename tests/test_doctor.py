@@ -5,7 +5,7 @@ import time
 
 import pytest
 from asking import AskingServer
-from sshd import Sshd, free_port, make_key
+from sshd import JAIL, JAILED, Sshd, free_port, make_key
 
 from runicorn import doctor, remote, settings
 from runicorn.errors import DeniedError
@@ -71,9 +71,10 @@ def test_sftp_only_is_enough(tmp_path, home):
 
 
 def test_a_chroot_without_devices_has_no_throughput(tmp_path, home):
-    with Sshd(tmp_path / "sshd", extra=["Match User *", "  ForceCommand internal-sftp"], ChrootDirectory="/var/lib") as server:
-        lines, result = examined(server.trusted_in(home), home, remote_root="/dpkg")
-    assert result["ok"] and lines["throughput"]["ok"] is None and lines["sftp"]["text"] == "starts in /"
+    with Sshd(tmp_path / "sshd", extra=["Match User *", "  ForceCommand internal-sftp"], **JAIL) as server:
+        lines, result = examined(server.trusted_in(home), home, remote_root=f"{JAILED}/lib")
+    assert result["ok"] and lines["root"]["text"] == f"{JAILED}/lib"
+    assert lines["throughput"]["ok"] is (None if JAIL else True)
 
 
 def test_a_server_without_sftp(tmp_path, home):

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from asking import AskingServer
-from sshd import Sshd, free_port, make_key
+from sshd import JAIL, JAILED, Sshd, free_port, make_key
 
 from runicorn import hostkeys, remote, settings
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
@@ -130,12 +130,11 @@ def test_commands_run_with_input_both_outputs_and_a_status(sshd, home):
 
 
 def test_sftp_only_with_chroot_denies_commands_and_works(tmp_path, home):
-    (tmp_path / "far" / "experiments").mkdir(parents=True)
-    jail = ["Match User *", "  ForceCommand internal-sftp", "  AllowTcpForwarding no"]
-    with Sshd(tmp_path / "sshd", extra=jail, ChrootDirectory="/var") as server:
+    force = ["Match User *", "  ForceCommand internal-sftp", "  AllowTcpForwarding no"]
+    with Sshd(tmp_path / "sshd", extra=force, **JAIL) as server:
         line = connect(server.trusted_in(home), home)
         assert line.probe_exec() is False and line.exec_allowed is False
-        assert "log" in [name for name, _ in line.open_sftp().listdir("/")]
+        assert "log" in [name for name, _ in line.open_sftp().listdir(f"{JAILED}/")]
         line.close()
 
 
