@@ -280,7 +280,8 @@ class File:
         self.parser = Parser(self.row, head["lines"], head["skipped"])
         self.position = self._saved = head["length"]
         self._guard = guard
-        os.utime(self._cache)               # `trim` drops what was not used for longest
+        with suppress(OSError):             # a cache we may only read serves as well
+            os.utime(self._cache)           # `trim` drops what was not used for longest
 
     def _proof(self, head, found):
         """Return the bytes of the file that end where the cached parse did, or None if the cache is of another file or content."""

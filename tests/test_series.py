@@ -294,3 +294,26 @@ def test_a_folder_of_an_older_runicorn(tmp_path):
     series = opened(tmp_path)
     assert list(series.metrics()) == ["loss"] and points(series.picture("loss")) == [(k + 1, math.exp(-k)) for k in range(30)]
     assert series.others == [image]
+
+
+def test_pictures_while_the_run_grows_in_another_thread(tmp_path):
+    write(tmp_path, "events.jsonl", *losses(*range(1000)))
+    series, stop, seen = opened(tmp_path), threading.Event(), []
+
+    def look():
+        while not stop.is_set():
+            picture = series.picture("loss", buckets=5000, smooth=0.5)
+            assert points(picture) == [(step, step / 10) for step in range(picture["m"])]
+            seen.append(picture["m"])
+
+    def grow():
+        for begin in range(1000, 2000, 50):
+            write(tmp_path, "events.jsonl", *losses(*range(begin, begin + 50)), start=2000.0 + begin)
+            series.refresh()
+        stop.set()
+    threads = [threading.Thread(target=look) for _ in range(2)] + [threading.Thread(target=grow)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen and series.picture("loss")["m"] == 2000        # an assertion that failed in a thread fails the test too
