@@ -273,22 +273,24 @@ def _load(path):
     except OSError as error:
         raise SettingsError(f"{path} can't be read: {error.strerror}") from error
     try:
-        value = json.loads(raw or b"{}")
+        value, trouble = json.loads(raw or b"{}"), " is no JSON object"
+    except json.JSONDecodeError as error:
+        value, trouble = None, f":{error.lineno} is no JSON ({error.msg})"
     except (ValueError, RecursionError):
-        value = None
+        value, trouble = None, " is no text in UTF-8, or nested without end"
     if not isinstance(value, dict):
-        _put_aside(path)
+        _put_aside(path, trouble)
         return {}
     return value
 
 
-def _put_aside(path):
+def _put_aside(path, trouble):
     aside = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         os.replace(path, aside)
     except OSError as error:
-        raise SettingsError(f"{path} is no JSON object and can't be moved aside: {error.strerror}") from error
-    log.warning("%s was no JSON object; it is kept as %s and a fresh one is begun", path, aside.name)
+        raise SettingsError(f"{path}{trouble} and can't be moved aside: {error.strerror}") from error
+    log.warning("%s%s; it is kept as %s and a fresh one is begun", path, trouble, aside.name)
 
 
 def _update(path, change):

@@ -68,12 +68,16 @@ def test_one_bad_connection_does_not_hide_the_others(home, caplog):
     assert "port" in caplog.text
 
 
-def test_a_broken_file_is_kept_aside_and_reported(home, caplog):
+@pytest.mark.parametrize("broken, said", [
+    (b'{"root":\n "/da', "config.json:2 is no JSON (Unterminated string"), (b'{"root":\n "/data"\n"x"', "config.json:3 is no JSON"),
+    (b"[]", "is no JSON object"), (b'{"a": "\xff"}', "no text in UTF-8"),
+])
+def test_a_broken_file_is_kept_aside_and_reported_with_its_line(home, caplog, broken, said):
     home.mkdir()
-    (home / "config.json").write_text('{"root": "/da')
+    (home / "config.json").write_bytes(broken)
     assert settings.load(home) == {}
     aside, = home.glob("config.json.broken-*")
-    assert aside.read_text() == '{"root": "/da' and aside.name in caplog.text
+    assert aside.read_bytes() == broken and aside.name in caplog.text and said in caplog.text
 
 
 def test_an_unreadable_file_is_one_sentence(home):
