@@ -1,7 +1,7 @@
 // The list of connections on the settings page: state, reason, folder, traffic, and what can be done about each.
 
 import * as api from "./api.js";
-import {fill, h, icon, own} from "./dom.js";
+import {fill, h, icon, own, renew} from "./dom.js";
 import {questionBox, changedKey} from "./question.js";
 import {cacheLine} from "./storage.js";
 import {Trial} from "./trial.js";
@@ -40,6 +40,7 @@ export class ConnectionList {
   constructor(page) {
     this.page = page;
     this.trials = new Map();     // connection name -> Trial
+    this.rows = new Map();       // connection name -> {tr, below, sign}
     this.boxes = new Map();      // question id -> its box, kept while somebody types
     this.body = h("tbody", {}, h("tr", {}, h("td", {colSpan: 6}, bones(1))));
     this.foot = h("tfoot");
@@ -49,36 +50,48 @@ export class ConnectionList {
     this.node = h("div", {},
       h("table.list", {}, h("thead", {}, h("tr", {}, head, h("th", {scope: "col"}, h("span.vh", {}, t("settings.th.acts"))))), this.body,
       this.foot), this.problem);
-    this.clock = setInterval(() => !document.hidden && this.answer && !this.node.contains(document.activeElement) && this.show(this.answer),
-      1000);
+    this.clock = setInterval(() => !document.hidden && this.answer && this.show(this.answer), 1000);
   }
 
   show(answer) {
     this.answer = answer;
-    const focused = this.node.contains(document.activeElement) ? [document.activeElement.dataset.act,
-      document.activeElement.closest("tr")?.dataset.name] : null;
-    const typing = this.body.contains(document.activeElement) && document.activeElement.matches("input");
-    if (!typing) {
-      fill(this.body, answer.connections.length ? answer.connections.map((row) => this.row(row, answer.offline))
-        : h("tr", {}, h("td.m2.none", {colSpan: 6}, t("settings.noConnections"))));
-      fill(this.foot, h("tr", {}, h("td", {colSpan: 6}, cacheLine(answer))));
+    const names = new Set(answer.connections.map((row) => row.name));
+    [...this.rows.keys()].filter((name) => !names.has(name)).forEach((name) => this.rows.delete(name));
+    const wanted = answer.connections.flatMap((row) => this.place(row, answer.offline));
+    const rows = wanted.length ? wanted : [h("tr", {}, h("td.m2.none", {colSpan: 6}, t("settings.noConnections")))];
+    if (rows.length !== this.body.children.length || rows.some((tr, i) => this.body.children[i] !== tr)) {
+      fill(this.body, rows);
     }
-    if (focused && !typing) {
-      [...this.body.querySelectorAll("[data-act]")].find((one) => one.dataset.act === focused[0]
-        && one.closest("tr").dataset.name === focused[1])?.focus();
-    }
+    renew(this.foot, h("tr", {}, h("td", {colSpan: 6}, cacheLine(answer))));
   }
 
-  row(row, offline) {
+  /** The row elements of a connection: its own, and one below for what stands under it. Both stay while the connection does. */
+  place(row, offline) {
+    const held = this.rows.get(row.name) || {tr: h("tr"), below: null, sign: null};
+    this.rows.set(row.name, held);
+    const sign = JSON.stringify([row.question, row.offer, row.runs === 0, row.reason?.code, row.state, this.trials.has(row.name)]);
+    if (sign !== held.sign) {
+      held.sign = sign;
+      held.below = this.below(row);
+    }
+    held.tr.className = held.below ? "opened" : "";
+    Object.assign(held.tr.dataset, {name: row.name, state: row.state});
+    renew(held.tr, this.cells(row, offline));
+    return held.below ? [held.tr, held.below] : [held.tr];
+  }
+
+  cells(row, offline) {
     const through = row.auth === "system" ? t("settings.auth.system") : "";
-    const below = this.below(row);
-    return [h("tr", {class: below ? "opened" : null, data: {name: row.name, state: row.state}},
-      h("td", {}, h("b", {}, own(row.name)),
-        h("div.sub", {}, join(`${row.user ? `${row.user}@` : ""}${row.host}${row.port === 22 ? "" : `:${row.port}`}`, through))),
-      stateCell(row, offline), folderCell(row), h("td.num", {}, fmt.int(row.runs)),
+    const where = `${row.user ? `${row.user}@` : ""}${row.host}${row.port === 22 ? "" : `:${row.port}`}`;
+    return [h("td", {}, h("b", {}, own(row.name)), h("div.sub", {}, join(where, through))), stateCell(row, offline), folderCell(row),
+      h("td.num", {}, fmt.int(row.runs)),
       h("td.num", {}, bytes(row.traffic?.hour ?? 0), h("div.sub", {}, t("settings.now"), " ", this.rate(row))),
-        h("td.acts", {}, this.acts(row, offline))),
-      below];
+      h("td.acts", {}, this.acts(row, offline))];
+  }
+
+  /** The row as it is now, for a listener that was made earlier. */
+  now(name) {
+    return this.answer.connections.find((row) => row.name === name);
   }
 
   rate(row) {
@@ -87,13 +100,15 @@ export class ConnectionList {
   }
 
   button(row, act, label) {
-    return h("button.btn", {type: "button", data: {act}, onclick: () => (act === "test" ? this.test(row) : this.order(row, act))}, label);
+    return h("button.btn", {type: "button", data: {act}, onclick: () => (act === "test" ? this.test(row.name) : this.order(row, act))},
+      label);
   }
 
   acts(row, offline) {
     const broken = row.state === "offline" || row.state === "refused";
     const more = h("button.btn.bare.sq", {type: "button", data: {act: "more"}, "aria-haspopup": "menu",
-      "aria-label": t("settings.moreOf", {name: row.name}), title: t("common.more"), onclick: () => this.menu(more, row)}, icon("more"));
+      "aria-label": t("settings.moreOf", {name: row.name}), title: t("common.more"),
+        onclick: (event) => this.menu(event.currentTarget, this.now(row.name))}, icon("more"));
     if (offline) {
       return more;
     }
@@ -107,7 +122,7 @@ export class ConnectionList {
 
   menu(anchor, row) {
     menu(anchor, [{label: t("settings.edit"), icon: "edit", run: () => this.page.edit(row)},
-      {label: t("settings.testConnection"), icon: "finished", run: () => this.test(row)},
+      {label: t("settings.testConnection"), icon: "finished", run: () => this.test(row.name)},
       {label: t("top.reconnect"), icon: "reset", run: () => this.order(row, "reconnect")}, row.state === "paused"
         ? {label: t("settings.resume"), icon: "running", run: () => this.order(row, "start")} : {label: t("settings.pause"), icon: "paused",
         run: () => this.order(row, "pause")},
@@ -160,9 +175,11 @@ export class ConnectionList {
     return this.guarded(() => api.post(api.connectionPath(row.name, act)));
   }
 
-  test(row) {
+  test(name) {
+    const row = this.now(name);
     const trial = new Trial(t("settings.test.titleOf", {name: row.name}), {offered: (root) => this.useRoot(row, root)});
     this.trials.set(row.name, trial);
+    this.rows.get(row.name).sign = null;
     this.show(this.answer);
     return trial.start(plain(row));
   }

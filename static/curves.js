@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {compareHref, runHref} from "./address.js";
-import {fill, h, icon} from "./dom.js";
+import {fill, h, icon, renew} from "./dom.js";
 import {colourOf, setTicked, state, stroke, tick} from "./store.js";
 import {menu, middle} from "./widgets.js";
 import {t} from "./words.js";
@@ -54,12 +54,12 @@ export class Curves {
     const shut = h("button.btn.bare.sq", {type: "button", title: t("runs.hideCurves"), "aria-label": t("runs.hideCurves"),
       onclick: this.close}, icon("x"));
     if (!count || this.preview) {
-      fill(this.head, h("b.cut", {}, t(count ? "runs.underCursor" : "runs.noneTicked")), h("span.grow"), shut);
+      renew(this.head, h("b.cut", {}, t(count ? "runs.underCursor" : "runs.noneTicked")), h("span.grow"), shut);
       return;
     }
     const more = h("button.btn.bare.sq", {type: "button", "aria-label": t("common.more"), title: t("common.more"), "aria-haspopup": "menu",
-      onclick: () => this.menu(more)}, icon("more"));
-    fill(this.head, h("b", {}, t("runs.ticked", {n: state.ticked.length})),
+      onclick: (event) => this.menu(event.currentTarget)}, icon("more"));
+    renew(this.head, h("b", {}, t("runs.ticked", {n: state.ticked.length})),
       h("a.btn.pri", {href: compareHref(state.ticked)}, t("top.compare")), h("span.grow"),
       h("button.btn.bare", {type: "button", onclick: () => setTicked([])}, t("runs.clear")), more);
   }
@@ -77,13 +77,14 @@ export class Curves {
   }
 
   drawLegend() {
-    fill(this.legend, this.rows.map((row) => {
+    renew(this.legend, this.rows.map((row) => {
       const off = this.hidden.has(row.key);
       const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: row.name});
       const eye = h("button.btn.bare.eye", {type: "button", "aria-label": label, title: label, "aria-pressed": String(off),
-        onclick: () => this.toggle(row.key)}, icon(off ? "eyeoff" : "eye"));
+        data: {key: row.key}, onclick: (event) => this.toggle(event.currentTarget.dataset.key)}, icon(off ? "eyeoff" : "eye"));
       const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: row.name}),
-        title: t("runs.untick", {name: row.name}), onclick: () => tick(row.key, false)}, icon("x"));
+        title: t("runs.untick", {name: row.name}), data: {key: row.key}, onclick: (event) => tick(event.currentTarget.dataset.key, false)},
+          icon("x"));
       return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off),
         h("a.nm.cut", {href: runHref(row.key), "aria-label": row.name, title: `${row.name}\n${row.id}`}, middle(row.name, 12)),
         h("span.grow"),

@@ -65,6 +65,52 @@ export function fill(node, ...children) {
   return node;
 }
 
+const LISTENING = new Set(["BUTTON", "A", "INPUT", "TEXTAREA", "SELECT", "FORM"]);
+
+function mergeable(present, wanted) {
+  return present.nodeName === wanted.nodeName && !LISTENING.has(present.nodeName);
+}
+
+function adopt(node, fresh) {
+  [...fresh.childNodes].forEach((wanted, i) => {
+    const present = node.childNodes[i];
+    if (!present) {
+      node.append(wanted);
+    } else if (!present.isEqualNode(wanted)) {
+      if (mergeable(present, wanted)) {
+        become(present, wanted);
+      } else {
+        present.replaceWith(wanted);
+      }
+    }
+  });
+}
+
+function become(node, fresh) {
+  if (node.nodeType === Node.TEXT_NODE) {
+    node.data = fresh.data;
+    return;
+  }
+  [...node.attributes].filter(({name}) => !fresh.hasAttribute(name)).forEach(({name}) => node.removeAttribute(name));
+  [...fresh.attributes].forEach(({name, value}) => node.getAttribute(name) !== value && node.setAttribute(name, value));
+  const count = fresh.childNodes.length;
+  adopt(node, fresh);
+  while (node.childNodes.length > count) {
+    node.lastChild.remove();
+  }
+}
+
+/**
+ * Like fill(), but what already looks as wanted stays where it is: focus, hover and a click under way survive news.
+ * A control that stays keeps its first listener, so listeners look up what they need when they are called.
+ */
+export function renew(node, ...children) {
+  const fresh = node.cloneNode(false);
+  fresh.append(...nodes(children));
+  become(node, fresh);
+  return node;
+}
+
 /** Set the text only where it differs, so that a selection in unchanged text survives. */
 export function text(node, value) {
   const wanted = String(value);

@@ -203,7 +203,7 @@ class RunsPage {
 
   drawSide(answer) {
     const parts = {query: this.query, answer, store: state, saved: savedViews(),
-      forget: (view) => { forgetView(view); this.drawSide(answer); }, again: () => this.drawSide(answer)};
+      forget: (view) => { forgetView(view); this.drawSide(answer); }, again: () => this.drawSide(this.list.answer)};
     drawSide(this.side, parts);
     if (this.opened?.isConnected) {
       drawSide(this.opened, parts);

@@ -3,7 +3,7 @@
 import {change as changeAddress, query} from "./address.js";
 import {ConnectForm} from "./connect.js";
 import {ConnectionList} from "./connections.js";
-import {fill, h, own} from "./dom.js";
+import {fill, h, own, renew} from "./dom.js";
 import {keyList} from "./keys.js";
 import {state, watch} from "./store.js";
 import {storage} from "./storage.js";
@@ -71,7 +71,7 @@ class SettingsPage {
   // ------------------------------------------------------------ the other tabs
 
   storage() {
-    fill(this.main, storage());
+    renew(this.main, storage());
   }
 
   appearance() {
@@ -113,9 +113,9 @@ class SettingsPage {
       }
       this.form?.offerHosts(state.connections.hosts || []);
     }
-    const about = state.settings && this.tab !== "sync" && !this.drawn;
-    if (about) {
-      this.drawn = true;
+    const first = state.settings && !this.drawn;
+    this.drawn ||= Boolean(state.settings);
+    if (this.tab === "storage" || (first && this.tab !== "sync")) {
       this[this.tab]();
     }
   }

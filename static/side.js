@@ -1,7 +1,7 @@
 // The tree beside the run list: views, projects with their experiments, connections, tags. Links only; the address does the rest.
 
 import {queryText} from "./address.js";
-import {fill, h, icon, own} from "./dom.js";
+import {h, icon, own, renew} from "./dom.js";
 import {recall, remember} from "./store.js";
 import {linkLook} from "./widgets.js";
 import {fmt, t} from "./words.js";
@@ -51,11 +51,11 @@ function project(query, one, open, toggle, all) {
   return [
     h("div.node", {},
       h("button.btn.bare.tw", {type: "button", "aria-expanded": String(open), "aria-label": t("runs.experimentsOf", {name: one.project}),
-        onclick: () => toggle(one.slug)}, icon(open ? "dn" : "rt")),
+        data: {slug: one.slug}, onclick: toggle}, icon(open ? "dn" : "rt")),
       link(address(query, {project: here && !query.name ? null : one.slug, name: null}), here && !query.name,
         own(one.project, {class: "cut", title: one.project}), one.count)),
     open ? shown.map(inside) : null,
-    open && one.names.length > shown.length ? h("button.link.in", {type: "button", onclick: () => toggle(one.slug, true)},
+    open && one.names.length > shown.length ? h("button.link.in", {type: "button", data: {slug: one.slug, all: "1"}, onclick: toggle},
       t("runs.moreNames", {n: one.names.length - shown.length})) : null,
   ];
 }
@@ -75,17 +75,18 @@ function connections(query, list, store) {
 /** Draw the tree into `node`. answer: the last GET /api/runs; forget(view) removes a saved view; again() redraws. */
 export function drawSide(node, {query, answer, store, saved, forget, again}) {
   const open = new Set(recall("openProjects", []));
-  const toggle = (slug, all) => {
+  const toggle = (event) => {
+    const {slug, all} = event.currentTarget.dataset;
+    const before = recall("openProjects", []);
     if (all) {
       wide.add(slug);
     } else {
-      remember("openProjects", [...(open.has(slug) ? [...open].filter((other) => other !== slug) : [...open, slug])]);
+      remember("openProjects", before.includes(slug) ? before.filter((other) => other !== slug) : [...before, slug]);
     }
     again();
   };
   const tree = answer.tree || {projects: [], connections: [], tags: []};
-  const focused = node.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-  fill(node,
+  renew(node,
     views(query, answer, saved, forget),
     h("h2", {}, t("runs.projects")),
     tree.projects.map((one) => project(query, one, open.has(one.slug) || query.project === one.slug, toggle, wide.has(one.slug))),
@@ -93,7 +94,4 @@ export function drawSide(node, {query, answer, store, saved, forget, again}) {
     tree.tags.length ? [h("h2", {}, t("runs.tags")), tree.tags.slice(0, TAGS).map((one) =>
       link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag,
         own(one.tag, {class: "cut", title: one.tag}), one.count))] : null);
-  if (focused) {
-    [...node.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === focused)?.focus();
-  }
 }

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {compareHref} from "./address.js";
-import {fill, h, icon, own, text} from "./dom.js";
+import {h, icon, own, renew} from "./dom.js";
 import {change, remember, state} from "./store.js";
 import {banner, linkLook, menu, reasonText} from "./widgets.js";
 import {current, fmt, setLanguage, t} from "./words.js";
@@ -10,7 +10,6 @@ import {current, fmt, setLanguage, t} from "./words.js";
 const SHOWN = 3;                 // connections in the bar; the rest behind "n more"
 
 let redraw = () => null;         // draws the whole page anew in another language
-let ages = [];                   // functions that renew the figures that count time
 
 const now = () => Date.now() / 1000;
 
@@ -52,23 +51,12 @@ function themeMenu(event) {
 }
 
 function ageOf(row) {
-  const node = h("span.ago.num");
-  const renew = () => text(node, row.last_news ? fmt.age(now() - row.last_news) : "");
-  ages.push(renew);
-  renew();
-  return node;
+  return h("span.ago.num", {}, row.last_news ? fmt.age(now() - row.last_news) : "");
 }
 
 function whyOf(row) {
-  const node = h("span.why.cut");
-  const renew = () => {
-    const reason = reasonText(row.reason);
-    const retry = row.retry_at > now() ? t("top.retryIn", {age: fmt.age(Math.ceil(row.retry_at - now()))}) : "";
-    text(node, [reason, retry].filter(Boolean).join(current() === "zh" ? "，" : ", "));
-  };
-  ages.push(renew);
-  renew();
-  return node;
+  const retry = row.retry_at > now() ? t("top.retryIn", {age: fmt.age(Math.ceil(row.retry_at - now()))}) : "";
+  return h("span.why.cut", {}, [reasonText(row.reason), retry].filter(Boolean).join(current() === "zh" ? "，" : ", "));
 }
 
 function titleOf(row) {
@@ -78,11 +66,10 @@ function titleOf(row) {
   return [row.name, reasonText(row.reason), news, running, owner].filter(Boolean).join(" · ");
 }
 
-async function reconnect(event, row) {
-  event.preventDefault();
-  event.currentTarget.disabled = true;
-  await api.post(api.connectionPath(row.name,
-    "reconnect")).catch((error) => console.info(`runicorn: reconnect ${row.name}: ${error.message}`));
+async function reconnect(event) {
+  const {connection: name} = event.currentTarget.closest("[data-connection]").dataset;
+  await api.post(api.connectionPath(name, "reconnect"))
+    .catch((error) => console.info(`runicorn: reconnect ${name}: ${error.message}`));
 }
 
 /** What follows the word: age of the news, progress, or the reason and the way out. */
@@ -91,7 +78,7 @@ function detail(row, look, offline) {
     return null;
   }
   if (look === "offline" || look === "refused") {
-    return [whyOf(row), h("button.link", {type: "button", onclick: (event) => reconnect(event, row)}, t("top.reconnect"))];
+    return [whyOf(row), h("button.link", {type: "button", onclick: reconnect}, t("top.reconnect"))];
   }
   if (look === "waiting") {
     return h("a.link", {href: "/settings?tab=sync"}, t("top.answer"));
@@ -133,9 +120,8 @@ function link(href, page, label, extra) {
 
 /** Draw the bar; called at every change of the store. */
 export function drawBar() {
-  ages = [];
   const count = state.ticked.length ? h("span.m3.count", {}, fmt.int(state.ticked.length)) : null;
-  fill(document.getElementById("top"),
+  renew(document.getElementById("top"),
     h("a.brand", {href: "/"}, icon("brand"), "Runicorn"),
     h("nav.nav", {"aria-label": t("top.pages")},
       link("/", "runs", t("top.runs")), link(compareHref(state.ticked), "compare", t("top.compare"), count),
@@ -150,14 +136,12 @@ export function drawBar() {
   drawNotices();
 }
 
-function downNotice(tryNow) {
-  const wait = h("span.m2");
-  const renew = () => text(wait, t("notice.nextTry", {age: fmt.age(Math.max(0, state.down.retryAt - now()))}));
-  ages.push(() => state.down && renew());
-  renew();
+function downNotice() {
+  const wait = Math.max(0, Math.ceil(state.down.retryAt - now()));
   return banner("bad", [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time: fmt.seconds(state.heard || now())}), " ",
     h("span.mono", {}, "runicorn viewer")],
-    wait, h("button.btn", {type: "button", onclick: tryNow}, t("notice.tryNow")));
+  h("span.m2", {}, t("notice.nextTry", {age: fmt.age(wait)})), h("button.btn", {type: "button", onclick: () => tryNow()},
+    t("notice.tryNow")));
 }
 
 let tryNow = () => null;
@@ -165,8 +149,8 @@ let tryNow = () => null;
 function drawNotices() {
   const waiting = document.body.dataset.page === "settings" ? []
     : (state.connections?.connections || []).filter((row) => row.state === "waiting" && row.question);
-  fill(document.getElementById("notices"),
-    state.down ? downNotice(() => tryNow()) : null,
+  renew(document.getElementById("notices"),
+    state.down ? downNotice() : null,
     !state.down && state.connections?.offline
       ? banner("warn", [t("notice.offline"), " ", h("span.m2", {}, t("notice.offlineHow")), " ", h("span.mono", {}, "runicorn viewer")])
         : null,
@@ -177,5 +161,5 @@ function drawNotices() {
 /** Start the bar. hooks: {redraw: the language changed, tryNow: ask the viewer again at once}. */
 export function startBar(hooks) {
   ({redraw, tryNow} = hooks);
-  setInterval(() => !document.hidden && ages.forEach((renew) => renew()), 1000);
+  setInterval(() => !document.hidden && drawBar(), 1000);      // ages count on
 }
