@@ -13,10 +13,11 @@ from datetime import datetime
 
 from runicorn import terminal
 from runicorn.errors import AmbiguousError, NotFoundError
-from runicorn.layout import META, RUNS, STATUS, default_root, home_dir, own_file, parse_own, read_json
+from runicorn.layout import HIDDEN, META, RUNS, STATUS, default_root, home_dir, own_file, parse_own, read_json
 
 PASS_SECONDS = 0.3          # between two looks at the files
 METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not bury the log
+SILENT_SECONDS = 180.0      # neither heartbeat nor data for so long: the pages call such a run lost
 BACK_BYTES = 256 << 10      # how far back the last lines are looked for
 STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
 ENDED = ("finished", "failed", "interrupted")
@@ -120,18 +121,18 @@ class Growing:
     def __init__(self, path, back=None):
         size = os.path.getsize(path)
         self._path, self.partial = path, b""
-        self._offset = max(size - back, 0) if back is not None else 0
-        self._cut = self._offset > 0        # the first line we see lost its beginning
+        self.offset = max(size - back, 0) if back is not None else 0
+        self._cut = self.offset > 0        # the first line we see lost its beginning
 
     def read(self):
         """Return the whole lines (list of bytes) that came since the last call."""
         try:
             with open(self._path, "rb") as file:
-                file.seek(self._offset)
+                file.seek(self.offset)
                 data = file.read()
         except OSError:
             return []               # removed under us: nothing more comes
-        self._offset += len(data)
+        self.offset += len(data)
         *lines, self.partial = (self.partial + data).split(b"\n")
         if self._cut and lines:
             self._cut, lines = False, lines[1:]
@@ -145,6 +146,7 @@ class Tail:
         self._folder, self._rank, self._lines = folder, rank, lines
         self._files, self._attempts, self._last = {}, {}, {}
         self._step, self._told, self._fresh = None, float("-inf"), False
+        self._signs, self._alive, self._missed = None, None, False
         self.moving = ""
 
     def ended(self):
@@ -165,7 +167,19 @@ class Tail:
         if self._fresh and now - self._told >= METRICS_SECONDS:
             self._told = now
             lines += self.metrics()
-        return lines
+        return lines + self._silence(now)
+
+    def _silence(self, now):
+        """Return the line that says so when the run gave no sign of life for long, once; judged by change, not by clocks."""
+        live = os.path.join(self._folder, *[os.pardir] * 4, HIDDEN, "live", os.path.basename(self._folder) + ".json")
+        signs = [signature(path) for path in (live, os.path.join(self._folder, ".beat"))]
+        signs += [file.offset for file in self._files.values()]
+        if signs != self._signs:
+            self._signs, self._alive, self._missed = signs, now, False
+        elif now - self._alive >= SILENT_SECONDS and not self._missed and not self.ended():
+            self._missed = True
+            return [f"· no sign of life for {terminal.duration_text(now - self._alive)}: the process may be gone (Ctrl+C ends this)"]
+        return []
 
     def metrics(self):
         """Return the line of the last value of each metric, if any came since the last call."""
@@ -206,6 +220,14 @@ class Tail:
                 continue
             self._last.update(event["data"])
             self._step, self._fresh = event.get("step", event["data"].get("global_step", self._step)), True
+
+
+def signature(path):
+    """Return what changes when a heart beats (mtime in ns), or None."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return None         # this run beats elsewhere, or not at all
 
 
 def shown(line):

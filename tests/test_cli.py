@@ -12,6 +12,7 @@ import pytest
 
 from runicorn import arguments, cli, terminal
 from runicorn.errors import UsageError
+from runicorn.tail import Tail
 from runicorn.version import VERSION
 
 ADD = ["config", "ssh", "add", "--name", "GPU Server 1", "--host", "gpu-server.example.com", "--port", "22", "--user", "your_username",
@@ -276,6 +277,24 @@ def test_tail_shows_the_end_then_what_comes_then_the_end_of_the_run(tmp_path, mo
     (folder / "status.json").write_text('{"status": "finished", "started_at": 100, "ended_at": 160}')
     assert process.communicate(timeout=30)[0] == "· step 8  loss=0.25\n— finished after 1m 0s\n"
     assert process.returncode == 0
+
+
+def test_tail_says_when_a_run_gives_no_sign_of_life(tmp_path):
+    folder = make_run(tmp_path)
+    live = tmp_path / ".runicorn" / "live" / f"{folder.name}.json"
+    live.parent.mkdir(parents=True)
+    live.write_text("{}")
+    following = Tail(str(folder))
+    following.one_pass(0.0)
+    assert following.one_pass(179.0) == []
+    os.utime(live, (1, 1))                                      # a heartbeat
+    assert following.one_pass(181.0) == [] and following.one_pass(360.0) == []
+    silent, = following.one_pass(361.0)
+    assert "no sign of life for 3m 0s" in silent
+    assert following.one_pass(362.0) == []                      # said once
+    with open(folder / "events.jsonl", "ab") as events:
+        events.write(b'ta":{"loss":0.25}}\n')
+    assert following.one_pass(363.0) == ["· step 8  loss=0.25"]
 
 
 def test_tail_names_the_candidates_when_a_name_is_not_enough(tmp_path, capsys):
