@@ -144,6 +144,11 @@ class Mirror:
             folder = self._folders[path] = os.fspath(layout.local_path(self.folder, path))
         return os.fspath(layout.local_path(folder, name)) if "/" in name else f"{folder}{os.sep}{_local_name(name)}"
 
+    @functools.cached_property
+    def ignores_case(self):
+        """Whether this disk takes two names that differ in case only for one (bool)."""
+        return (self.folder / INDEX.upper()).exists()
+
     def stat(self, path, name):
         """Return {"size", "mtime", "tail": None} of our copy, or None if there is none."""
         try:

@@ -55,6 +55,8 @@ class Intake:
         """Return the fetches that complete our copy of a run (list of Fetch)."""
         evicted = self.mirror.evicted(path)
         there = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
+        if self.mirror.ignores_case:
+            there = plan.without_twins(there)
         found = plan.diff(path, {name: self._here((path, name), there[name]) for name in there}, there)
         for one in found:
             if self._observed.get((path, one.name), (None,))[0] != one.mtime:

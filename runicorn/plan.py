@@ -52,6 +52,12 @@ def order(fetch):
     return own, fetch.path.rsplit("/", 1)[-1], fetch.path, -fetch.size, fetch.name
 
 
+def without_twins(files):
+    """Return `files` ({name: …}) without those that differ from another in case only, of which the first by name stays."""
+    first = {name.casefold(): name for name in sorted(files, reverse=True)}
+    return {name: file for name, file in files.items() if first[name.casefold()] == name}
+
+
 def is_appended(name):
     """Whether the file `name` of a run only ever grows."""
     return bool(APPENDED.match(name))

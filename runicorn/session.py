@@ -8,7 +8,8 @@ from runicorn.errors import LineError, MissingFileError, SftpError
 from runicorn.intake import Intake
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
-DAYS_AUDITS = 144               # audits in a day: each lists its share of the ended runs, so that a day lists all
+DAYS_AUDITS = 144               # audits in a day: each lists its share of the ended runs, so that a day lists all …
+MONTHS_AUDITS = 4320            # … and compares its share of their files whole, so that a month compares all
 LISTED = 250                    # runs listed in one go when there is nothing else to do
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
@@ -132,14 +133,14 @@ class Session:
             self.skeleton.forget_listings()
         changed |= self._list(now, audit)
         if audit:
-            self._hear_again(first)
+            self._hear_again(first, now)
             self._audited = now
         self.source = self.source or "walk"
         self.intake.forgive()
         self.intake.plan(self.index.paths() if first else changed | self._replan, now)
         self._replan.clear()
 
-    def _hear_again(self, first):
+    def _hear_again(self, first, now):
         """Choose the ended runs that `check_hearsay` lists: all of them once, then in turn, over a day."""
         ended = sorted(path for path in self.index.paths() if path not in self.gone and self.index.ended(path))
         if first:
@@ -148,6 +149,8 @@ class Session:
             share = len(ended) // DAYS_AUDITS + 1
             self._unlisted += [ended[(self._turn + place) % len(ended)] for place in range(share)]
             self._turn += share
+            start = self._turn * DAYS_AUDITS // MONTHS_AUDITS % len(ended)
+            self._verify_files(ended[start:start + len(ended) // MONTHS_AUDITS + 1], now)
 
     def check_hearsay(self, now):
         """List some runs that we know by hearsay only, and plan what that shows; returns whether more are left."""
@@ -341,9 +344,12 @@ class Session:
     def verify(self, now):
         """Compare every file we hold, byte by byte, and queue what differs; returns {"files": compared, "refetched": n}."""
         self.survey(now, thorough=True)
-        held = [(path, name) for path in self.index.paths() if path not in self.gone for name in self.index.entry(path)["files"]
+        return self._verify_files([path for path in self.index.paths() if path not in self.gone], now)
+
+    def _verify_files(self, paths, now):
+        held = [(path, name) for path in paths for name in self.index.entry(path)["files"]
                 if plan.believable(path, name) and not self.intake.is_queued((path, name)) and self.mirror.stat(path, name)]
-        wrong = audit.differing(self.sftp, self.remote, self.mirror, self.root, held, self.log)
+        wrong = audit.differing(self.sftp, self.remote, self.mirror, self.root, held, self.log) if held else []
         for path, name in wrong:
             self.log.warning("%s/%s was not what the server has; fetched again", path, name)
         self.intake.rewrite.update(wrong)

@@ -144,7 +144,7 @@ def test_a_folder_made_by_other_means_is_mirrored_too(root, pair):
 # -- names and manifests that lie ----------------------------------------------------------------------------------
 
 def test_hostile_names_stay_inside_the_mirror_and_apart(root, pair, tmp_path):
-    names = ["back\\slash", "C:evil", "con", "nul.txt", "tab\there", "new\nline", "trailing.", "trailing ", "quote\"", "star*", "~", "%41", "A", "ⒶUnicode", "..."]
+    names = ["back\\slash", "C:evil", "con", "nul.txt", "tab\there", "new\nline", "trailing.", "trailing ", "quote\"", "star*", "~", "%41", "A", "ⒶUnicode", "...", "twin.pt", "TWIN.pt"]
     run = make_run(root)
     for number, name in enumerate(names):
         (run / name).write_bytes(b"%d" % number)

@@ -89,3 +89,7 @@ def test_windows_count_from_the_newest_sign():
     entry = {"mtime": 1000.0, "beat": None, "files": {"events.jsonl": {"size": 1, "mtime": 500_000, "tail": None}}}
     assert plan.within(entry, "24h", 500_000 + 86_000) and not plan.within(entry, "24h", 500_000 + 87_000)
     assert plan.within(entry, "7d", 500_000 + 87_000) and plan.within(entry, None, 1e12)
+
+
+def test_of_case_twins_the_first_by_name_stays():
+    assert plan.without_twins({"a.pt": 1, "A.PT": 2, "b": 3, "straße": 4, "STRASSE": 5}) == {"A.PT": 2, "b": 3, "STRASSE": 5}

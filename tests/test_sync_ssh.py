@@ -1,0 +1,110 @@
+"""The mirror over a real sshd: SFTP only, one session only, restarts, cuts and stalls on a delayed line."""
+
+import threading
+import time
+
+import pytest
+from line import Line
+from sshd import Sshd
+from test_sync import LOG, RUN, grow, live, make_run, tree, write
+
+from runicorn import remote
+from runicorn.bell import Bell
+from runicorn.sync import Sync
+
+
+@pytest.fixture
+def root(tmp_path):
+    make_run(tmp_path / "far")
+    make_run(tmp_path / "far", "p/n/runs/20250124_180000_abc124", status="running", old=False)
+    live(tmp_path / "far", "p/n/runs/20250124_180000_abc124")
+    return tmp_path / "far"
+
+
+def mirror_of(server, root, home, port=None, **options):
+    """Return a Sync of `root` over `server`, perhaps through a line at `port`."""
+    server.trusted_in(home)
+    if port:
+        key = " ".join(server.host_key.read_text().split()[:2])
+        with open(home / "known_hosts", "a") as known:
+            known.write(f"[127.0.0.1]:{port} {key}\n")
+    connection = {**server.connection(), "name": "gpu", "port": port or server.port, "remote_root": str(root), "mode": "auto", "interval": 1, "manifest": True,
+                  "small_only": True, "large": False, "window": None, "small_limit": 1 << 20, **options}
+    return Sync(connection, home / "cache" / "gpu", lambda: remote.connect(connection, home=home), Bell(), LOG)
+
+
+class Running:
+    """A Sync in its thread, watched, until the block ends."""
+
+    def __init__(self, one):
+        self.one = one
+        self.thread = threading.Thread(target=one.run)
+
+    def __enter__(self):
+        self.one.bell.look({"runs"})
+        self.thread.start()
+        return self.one
+
+    def __exit__(self, *exc):
+        self.one.stop()
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+def soon(true, seconds=40):
+    """Assert that `true()` becomes so."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def same(one, root):
+    return tree(one.mirror.folder) == tree(root)
+
+
+@pytest.mark.parametrize("config, source", [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk")], ids=["exec", "sftp only", "one session"])
+def test_what_a_server_grants_is_enough(root, tmp_path, home, config, source):
+    with Sshd(tmp_path / "sshd", **config) as server, Running(mirror_of(server, root, home)) as one:
+        soon(lambda: one.state()["state"] == "live" and same(one, root))
+        assert one.state()["source"] == source and one.state()["runs"] == 2
+        grow(root / RUN / "events.jsonl")                           # a finished run is resumed
+        write(root / RUN / "status.json", {"status": "running"})
+        live(root, RUN)
+        soon(lambda: same(one, root))
+
+
+def test_a_restarted_server_is_found_again(root, tmp_path, home):
+    with Sshd(tmp_path / "sshd") as server, Running(mirror_of(server, root, home)) as one:
+        soon(lambda: same(one, root))
+        server.stop()
+        soon(lambda: one.state()["state"] == "offline")
+        assert one.state()["retry_at"] is not None and one.state()["reason"]["text"]
+        grow(root / "p/n/runs/20250124_180000_abc124/events.jsonl")
+        server.start()
+        one.wake()
+        soon(lambda: same(one, root) and one.state()["state"] == "live")
+
+
+def test_cuts_on_a_delayed_line_cost_nothing_but_time(root, tmp_path, home):
+    for n in range(60):
+        make_run(root, f"p/m/runs/20250125_{180000 + n}_abc125", rows=400)
+    with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.01) as line, Running(mirror_of(server, root, home, line.port)) as one:
+        for count in (2_000, 40_000, 90_000, 200_000):
+            line.cut_after(count)
+            soon(lambda: one.state()["state"] in ("offline", "live"))
+            grow(root / "p/n/runs/20250124_180000_abc124/events.jsonl")
+            one.wake()
+        line.cut()
+        soon(lambda: same(one, root) and one.state()["state"] == "live")
+
+
+def test_a_stalled_line_delivers_everything_when_it_flows_again(root, tmp_path, home):
+    with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.01) as line, Running(mirror_of(server, root, home, line.port)) as one:
+        soon(lambda: same(one, root))
+        line.stall()
+        grow(root / "p/n/runs/20250124_180000_abc124/events.jsonl")
+        time.sleep(3)
+        assert not same(one, root)
+        line.resume()
+        soon(lambda: same(one, root))
