@@ -22,6 +22,7 @@ class Login:
         self.ssh, self.transport, self.target, self.secrets = ssh, transport, target, secrets
         self._ask = ask
         self.asked = False          # the server asked something that only the user could answer: no silent second login
+        self.offered = []           # methods the server takes
         self.tried = []             # (method, what) refused by the server
         self._password_used = self._unanswered = False
         self._agent = None
@@ -35,7 +36,7 @@ class Login:
                 self._agent.close()
 
     def _all_steps(self):
-        offered = self._offered()
+        offered = self.offered = self._offered()
         allowed = METHODS[self.target.auth]
         for _ in range(STEPS):
             if not offered:

@@ -190,12 +190,12 @@ class _Dialer:
         known = self._known(target)
         self._prefer(transport, known)
         self._shake(transport, target)
-        self.log("banner", transport.remote_version)
+        self.log("banner", f"{transport.remote_version}, {transport.remote_cipher}")
         self._check_host_key(transport, target, known[1])
         login = Login(self.ssh, transport, target, self.ask, secrets)
         login.run()
         self.asked = self.asked or login.asked
-        self.log("login", f"{target.user}, {transport.auth_handler.auth_method}")
+        self.log("login", f"{target.user} by {transport.auth_handler.auth_method} (it takes {', '.join(login.offered) or 'anybody'})")
         transport.set_keepalive(KEEPALIVE_SECONDS)
         return transport
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runicorn import sftp
+from runicorn import sftp, sshconfig
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError
 from runicorn.login import coded
 
@@ -104,8 +104,12 @@ class SystemRemote:
         return [*made, "--", wanted["host"], last]
 
     def _known_hosts(self):
+        """Let ssh also read the host keys that were trusted here."""
         ours = Path(self._home) / "known_hosts"
-        return [f'UserKnownHostsFile=~/.ssh/known_hosts ~/.ssh/known_hosts2 "{ours}"'] if ours.is_file() else []
+        if not ours.is_file():
+            return []
+        usual = sshconfig.lookup(self._connection["host"], commands=False).get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+        return [f'UserKnownHostsFile={usual} "{ours}"']
 
     def open_sftp(self, timeout=30):
         """Return an sftp.Sftp over a new ssh process. Raises LoginError, HostKeyError, LineError, RemoteError."""

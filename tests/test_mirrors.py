@@ -103,6 +103,13 @@ def test_pause_hangs_up_and_start_goes_on(mirrors, bell, sshd, root):
     until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 3)
 
 
+def test_the_interval_is_how_soon_a_run_without_a_live_file_is_seen(mirrors, bell, sshd, root):
+    saved(mirrors, sshd, interval=1)
+    state(mirrors, bell, "live")
+    add_run(root, "text", "20250124_180000_abc125", "running")
+    until(bell, lambda: mirrors.row("test"), lambda row: row["runs"] == 3)
+
+
 def test_a_manual_connection_syncs_only_when_told(mirrors, bell, sshd, root):
     saved(mirrors, sshd, mode="manual")
     mirrors.sync_now("test")
