@@ -13,6 +13,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+import tokenize
 import zipapp
 from importlib import metadata
 from pathlib import Path
@@ -79,7 +80,8 @@ def make_pyz(dist):
         put_package(folder, [path.stem for path in (TREE / "runicorn").glob("*.py")])
         put_pages(folder / "runicorn" / "static")
         put_bottle(folder)
-        lean(folder / "bottle.py")
+        for path in folder.rglob("*.py"):       # a third of its weight; the other artefacts keep theirs, for people to read
+            path.write_text(lean(path.read_text(encoding="utf-8")), encoding="utf-8")
         (folder / "__main__.py").write_text("from runicorn.cli import entry\n\nentry()\n", encoding="utf-8")
         zipapp.create_archive(folder, dist / "runicorn.pyz", interpreter="/usr/bin/env python3", compressed=True)
     return [dist / "runicorn.pyz"]
@@ -132,13 +134,20 @@ def put_bottle(folder):
     shutil.copy(licence.locate(), folder / "LICENSE.bottle")
 
 
-def lean(path):
-    """Leave a module's comments and docstrings out: of bottle they are two fifths, and the single file should stay below 500 kB."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
+def lean(source):
+    """Return Python source without comments and docstrings, every line where it was, so that tracebacks stay true."""
+    lines = source.splitlines(keepends=True)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    path.write_text(ast.unparse(tree) + "\n", encoding="utf-8")
+            text = node.body[0]
+            rest = lines[text.end_lineno - 1].encode()[text.end_col_offset:].decode()       # ast counts bytes
+            kept = " " * text.col_offset if text.col_offset else ""
+            lines[text.lineno - 1:text.end_lineno] = [kept + '""' + rest] + ["\n"] * (text.end_lineno - text.lineno)
+    return "".join(lines)
 
 
 def packed(folder):

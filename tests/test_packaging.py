@@ -1,6 +1,7 @@
 """What travels: wheel, source archive, single file, full copy, server copy. Each is built, then used from an empty folder
 without the registries and without this tree."""
 
+import ast
 import contextlib
 import json
 import os
@@ -147,6 +148,17 @@ def test_everything_holds_the_pages_the_chart_library_and_the_licences(built):
         assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
     assert {"LICENSE", "LICENSE.bottle", "bottle.py"} <= set(single) & set(copy)
+
+
+def test_the_single_file_holds_the_same_code_on_the_same_lines(built, source):
+    def shape(text):
+        return [(type(node).__name__, node.lineno, ast.dump(node) if isinstance(node, ast.Call) else "") for node in ast.walk(ast.parse(text))
+                if isinstance(node, (ast.stmt, ast.Call)) and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))]
+    with zipfile.ZipFile(built / "runicorn.pyz") as single:
+        modules = [name for name in single.namelist() if name.startswith("runicorn/") and name.endswith(".py") and "/static/" not in name]
+        assert len(modules) > 50
+        for name in modules:
+            assert shape(single.read(name).decode()) == shape((source / name).read_text(encoding="utf-8")), name
 
 
 def test_the_source_archive_builds_the_same_wheel(built, tmp_path):
