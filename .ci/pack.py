@@ -144,9 +144,9 @@ def lean(source):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None:
             text = node.body[0]
-            rest = lines[text.end_lineno - 1].encode()[text.end_col_offset:].decode()       # ast counts bytes
-            kept = " " * text.col_offset if text.col_offset else ""
-            lines[text.lineno - 1:text.end_lineno] = [kept + '""' + rest] + ["\n"] * (text.end_lineno - text.lineno)
+            before = lines[text.lineno - 1].encode()[:text.col_offset].decode()             # ast counts bytes
+            after = lines[text.end_lineno - 1].encode()[text.end_col_offset:].decode()
+            lines[text.lineno - 1:text.end_lineno] = [before + '""' + after] + ["\n"] * (text.end_lineno - text.lineno)
     return "".join(lines)
 
 
