@@ -17,7 +17,8 @@ def environment(folder, **more):
 def start(folder, code, python=(), name="train.py", **more):
     """Start the script `code` in `folder` (Path); returns its Popen with text pipes."""
     script = Path(folder) / name
-    script.write_text(code, encoding="utf-8")
+    if not script.exists() or script.read_text(encoding="utf-8") != code:       # others may be starting the same one
+        script.write_text(code, encoding="utf-8")
     return subprocess.Popen([sys.executable, *python, str(script)], cwd=folder, env=environment(folder, **more), stdin=subprocess.DEVNULL,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8", errors="replace")
 

@@ -83,11 +83,11 @@ def test_prints_of_all_kinds(tmp_path):
         print("no end", end="")
         run.finish()
         print("after")
-        """).replace("\n        ", "\n"))
+        """))
     assert out.splitlines() == ["before", "中文 ✓ 💥 \x1b[31mred\x1b[0m", "bytes ü", "bad \ufffd", "one", "two", "no endafter"]
     assert err == "err\nfrom a handler made before init\n"
-    assert shown(only(tmp_path)) == ["中文 ✓ 💥 \x1b[31mred\x1b[0m", "err", "from a handler made before init", "bytes ü", "bad \ufffd", "one",
-                                     "two", "no end"]
+    assert shown(only(tmp_path)) == ["中文 ✓ 💥 \x1b[31mred\x1b[0m", "err", "from a handler made before init", "bytes ü", "bad \ufffd",
+                                     "one", "two", "no end"]
 
 
 def test_every_line_carries_a_stamp_and_the_file_only_grows(tmp_path):
@@ -251,10 +251,11 @@ def test_capture_false_takes_nothing(tmp_path):
 
 def test_tqdm_like_output_on_a_real_terminal(tmp_path):
     """Through a pty: what arrives there is byte for byte what the script wrote."""
-    code = BEGIN + "for number in range(3):\n    sys.stderr.write(f'\\r{number}%')\n    sys.stderr.flush()\nsys.stderr.write('\\n')\nprint('end')\n"
+    code = BEGIN + "for number in range(3):\n    sys.stderr.write(f'\\r{number}%')\nsys.stderr.write('\\n')\nprint('end')\n"
     (tmp_path / "train.py").write_text(code)
     master, slave = pty.openpty()
-    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdin=slave, stdout=slave, stderr=slave)
+    streams = {"stdin": slave, "stdout": slave, "stderr": slave}
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), **streams)
     os.close(slave)
     seen = b""
     try:

@@ -47,8 +47,8 @@ def machine(folder, cgroup, meminfo="MemTotal: 67108864 kB\nMemAvailable: 335544
 def test_the_limits_of_a_version_2_group(tmp_path):
     proc = machine(tmp_path, "0::/slurm/job_1/step_0\n")
     mount = tmp_path / "cgroup"
-    tree(mount / "slurm" / "job_1", **{"memory.max": f"{16 * GIB}\n", "memory.current": f"{6 * GIB}\n", "memory.stat": f"anon 1\ninactive_file {GIB}\n",
-                                       "cpu.max": "400000 100000\n"})
+    tree(mount / "slurm" / "job_1", **{"memory.max": f"{16 * GIB}\n", "memory.current": f"{6 * GIB}\n", "cpu.max": "400000 100000\n",
+                                       "memory.stat": f"anon 1\ninactive_file {GIB}\n"})
     tree(mount / "slurm" / "job_1" / "step_0", **{"memory.max": "max\n", "memory.current": "5\n", "cpu.max": "max 100000\n",
                                                   "cpu.stat": "usage_usec 1000000\nuser_usec 5\n"})
     sampler = Sampler(tmp_path, proc=proc, cgroup=mount)
@@ -76,12 +76,13 @@ def test_the_limits_of_a_version_1_group(tmp_path):
 
 
 def test_without_limits_the_machine_counts(tmp_path):
-    sampler = Sampler(tmp_path, proc=machine(tmp_path, "0::/\n"), cgroup=tree(tmp_path / "cgroup", **{"memory.max": "max\n", "cpu.max": "max 100000\n"}))
-    sample = sampler.sample()
+    mount = tree(tmp_path / "cgroup", **{"memory.max": "max\n", "cpu.max": "max 100000\n"})
+    sample = Sampler(tmp_path, proc=machine(tmp_path, "0::/\n"), cgroup=mount).sample()
     assert sample["mem"] == [32 * GIB, 64 * GIB] and "cpu" not in sample
 
 
-@pytest.mark.parametrize("folder, expected", [("/data/exp", True), ("/database", False), ("/home/a b", True), ("/home", False), ("/data/local", False)])
+@pytest.mark.parametrize("folder, expected", [("/data/exp", True), ("/database", False), ("/home/a b", True), ("/home", False),
+                                              ("/data/local", False)])
 def test_network_file_systems_are_known_by_their_mount(tmp_path, folder, expected):
     mounts = tmp_path / "mountinfo"
     mounts.write_text("21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
@@ -103,9 +104,9 @@ def stub(tmp_path_factory):
 
 def gpus(stub, tmp_path, code="", **environ):
     """Return what a process that finds the stub sees: (facts, sample)."""
-    script = ("import json, sys\nfrom runicorn.system import Gpus\ngpus = Gpus()\n" + code + "\nprint(json.dumps([gpus.facts(), gpus.sample()]))")
-    done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path, LD_LIBRARY_PATH=str(stub), **environ), capture_output=True,
-                          text=True, timeout=60)
+    script = "import json\nfrom runicorn.system import Gpus\ngpus = Gpus()\n" + code + "\nprint(json.dumps([gpus.facts(), gpus.sample()]))"
+    done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path, LD_LIBRARY_PATH=str(stub), **environ),
+                          capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == "", done.stderr
     return json.loads(done.stdout)
 
