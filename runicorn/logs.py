@@ -79,7 +79,8 @@ class Log:
             end = self._line_end(min(start + limit_bytes, self.size))
         else:
             end = self.size if before is None else self._line_start(min(max(0, before), self.size))
-            start = self._line_start(max(0, end - limit_bytes))
+            low = max(0, end - limit_bytes)
+            start = self._line_start(low, low - low % REACH)        # a moving line of days keeps its place while it grows
         raw = self.read(start, end - start)
         at, n, ts, lines = start, self._number(start), None, []
         for line in raw.split(b"\n")[:None if raw and not raw.endswith(b"\n") else -1]:
@@ -89,8 +90,8 @@ class Log:
         last = lines[-1]["at"] if raw and not raw.endswith(b"\n") and end == self.size else end
         return {"start": start, "end": last, "size": self.size, "lines": lines, "more_before": start > 0, "more_after": end < self.size}
 
-    def _line_start(self, offset):
-        """Return where the line that holds `offset` begins; at most REACH before."""
+    def _line_start(self, offset, cut=None):
+        """Return where the line that holds `offset` begins; `cut` (default: `offset`) if that is more than REACH before."""
         low = offset
         while low > 0 and offset - low < REACH:
             step = min(low, PAGE_BYTES)
@@ -98,7 +99,7 @@ class Log:
             if found >= 0:
                 return low - step + found + 1
             low -= step
-        return low
+        return 0 if low == 0 else offset if cut is None else cut
 
     def _line_end(self, offset):
         """Return where the line that holds the byte before `offset` ends, its newline included; at most REACH after."""

@@ -119,6 +119,30 @@ def test_a_long_line_is_cut_and_a_page_stays_small(tmp_path):
     assert len(line["text"]) + line["cut"] == 300_000 and len(line["text"]) == 20_000
 
 
+def test_a_line_longer_than_any_reach_is_cut_and_passed(tmp_path):
+    path, states = tmp_path / "logs.txt", b" 50%|#####     | step of many\r" * 350_000
+    path.write_bytes(b"before\n" + states)
+    log, starts = Log(path), set()
+    for _ in range(3):
+        page = log.page()
+        assert texts(page) == [" 50%|#####     | step of many"]
+        starts.add(page["lines"][0]["at"])
+        with open(path, "ab") as file:
+            file.write(states[:300])
+    assert len(starts) == 1                                     # it grows in its place
+    page = log.page(0)
+    assert texts(page)[0] == "before"
+    while page["more_after"]:
+        after = log.page(page["end"])
+        assert after["start"] >= page["end"] > page["start"]
+        page = after
+    while page["more_before"]:
+        before = log.page(before=page["start"])
+        assert before["start"] < page["start"]
+        page = before
+    assert texts(page)[0] == "before" and hits(log, "50%|")[0]["at"] == 7 and hits(log, "before", backwards=True)[0]["at"] == 0
+
+
 def test_a_file_that_was_cut_or_replaced_is_counted_again(tmp_path):
     log = log_of(tmp_path, b"x\n" * BLOCK_BYTES)
     assert log.page()["lines"][-1]["n"] == BLOCK_BYTES and log.lines_known > 0
