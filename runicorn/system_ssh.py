@@ -22,7 +22,8 @@ class Pipe:
 
     def __init__(self, command, shell=False):
         if os.name == "nt":         # a socket can't be a process's standard input there
-            raise coded(MissingPackageError("system ssh and ProxyCommand work on Linux and macOS only; use a key, agent or password"), "missing")
+            raise coded(MissingPackageError("system ssh and ProxyCommand work on Linux and macOS only: use a key, an agent or a password"),
+                        "missing")
         ours, theirs = socket.socketpair()
         self.errors = tempfile.TemporaryFile()
         self.socket = ours
@@ -108,7 +109,8 @@ class SystemRemote:
         ours = Path(self._home) / "known_hosts"
         if not ours.is_file():
             return []
-        usual = sshconfig.lookup(self._connection["host"], commands=False).get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
+        told = sshconfig.lookup(self._connection["host"], commands=False)
+        usual = told.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
         return [f'UserKnownHostsFile={usual} "{ours}"']
 
     def open_sftp(self, timeout=30):

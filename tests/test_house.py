@@ -35,7 +35,7 @@ FLOORS = {
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
-    "settings": "errors layout", "sshconfig": "errors", "hostkeys": "errors", "login": "errors", "system_ssh": "errors login sftp",
+    "settings": "errors layout", "sshconfig": "errors", "hostkeys": "errors", "login": "errors", "system_ssh": "errors login sftp sshconfig",
     "remote": "errors hostkeys login sftp sshconfig system_ssh", "doctor": "errors remote sftp survey",
     "connection": "cache doctor errors layout login remote settings sync", "questions": "", "quota": "cache errors layout manifest plan",
     "synclog": "", "mirrors": "connection doctor errors layout questions quota remote settings synclog",
