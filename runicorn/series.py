@@ -17,6 +17,7 @@ from runicorn.events import event_row, sample_row
 
 COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
 POINTS_KEPT = 4_000_000     # in joined or sorted copies of curves: 64 MB
+POINT_BYTES = 16            # of such a copy: x and value
 YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
 TAIL_BYTES = 64 << 10       # holds a system sample of any machine
 SMALLER_IS_BETTER = re.compile("loss|error|perplexity")                        # anywhere in the last part of a name
@@ -42,6 +43,7 @@ class Series:
         self._files = {}                # (stem, rank, attempt) -> File
         self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points taken), …], Curve, superseded Curve)
         self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed
+        self._held = 0                  # bytes in the columns of all files
         self._lock = threading.RLock()
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -60,6 +62,8 @@ class Series:
             changed |= self._read(file, deadline)
         with self._lock:
             self._sample()
+            if changed:
+                self._held = sum(file.table.nbytes() for file in self._files.values())
         return changed
 
     def _find(self):
@@ -106,10 +110,9 @@ class Series:
 
     @property
     def nbytes(self):
-        """Bytes of memory the columns take (int)."""
-        with self._lock:
-            copies = [curve.column.values for _, *curves in self._curves.values() for curve in curves if curve]
-            return sum(file.table.nbytes() for file in self._files.values()) + sum(2 * 8 * len(values) for values in copies)
+        """Bytes of memory the columns take (int), as of the last refresh; asked often, so it waits for nobody."""
+        copies = [len(curve.xs) for _, *both in list(self._curves.values()) for curve in both if curve]
+        return self._held + sum(copies) * POINT_BYTES
 
     def prime(self, name, size, read):
         """Sample an events file that is not here: until it is, pictures are approximate and made from the sample.
