@@ -2,8 +2,9 @@
 
 import {axisFor} from "./chartaxes.js";
 import {hideTip, showTip, swatch} from "./charttip.js";
-import {fill, h, own} from "./dom.js";
+import {fill, h, nodes, own} from "./dom.js";
 import {Link} from "./link.js";
+import {morphChildren} from "./morph.js";
 import {forgetColours, ink, paint} from "./paint.js";
 import {extent, nearest, noisy, span, valuesAt} from "./series.js";
 import {fmt, t} from "./words.js";
@@ -60,7 +61,8 @@ export class Chart {
   }
 
   build() {
-    this.head = h("header");
+    [this.name, this.legend, this.count, this.buttons] = [h("h2.cut"), h("span.lgd"), h("span.n", {title: t("charts.countTitle")}), h("span.act", {}, this.options.actions)];
+    this.head = h("header", {}, this.name, this.legend, this.count, this.buttons);
     this.place = h("div.plot", {role: "img", tabindex: "0", onkeydown: (event) => this.keyed(event), onblur: () => this.leave()});
     this.host.classList.add("chart");
     fill(this.host, this.head, this.place);
@@ -221,21 +223,14 @@ export class Chart {
   // -- head ------------------------------------------------------------------------------------------------------
 
   drawHead() {
-    const {title = "", sub = "", actions, legend = true, logY} = this.options;
+    const {title = "", sub = "", legend = true, logY} = this.options;
     this.place.setAttribute("aria-label", this.spoken());
-    fill(
-      this.head,
-      h("h2.cut", {title}, own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null),
-      legend
-        ? h(
-            "span.lgd",
-            {},
-            this.series.map((s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, fmt.value(s.last.at(-1))))),
-          )
-        : null,
-      h("span.n", {title: t("charts.countTitle")}, this.counts()),
-      actions ? h("span.act", {}, actions) : null,
-    );
+    this.name.title = title;
+    const words = [own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null];
+    const entry = (s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, fmt.value(s.last.at(-1))));
+    morphChildren(this.name, nodes(words));
+    morphChildren(this.legend, legend ? this.series.map(entry) : []);
+    morphChildren(this.count, nodes(this.counts()));
   }
 
   counts() {

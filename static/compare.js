@@ -401,7 +401,7 @@ class ComparePage {
   async renewHeads(live) {
     await Promise.all([...live].slice(0, AT_ONCE).map((key) => this.loadOne(key)));
     if (this.alive) {
-      this.table.show(this.runs, {base: this.base, hidden: this.hidden, all: this.all});
+      this.table.show(this.runs, {base: this.base, hidden: this.hidden, all: this.all}, true);
     }
   }
 

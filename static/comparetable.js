@@ -3,6 +3,7 @@
 import {runHref} from "./address.js";
 import {against, configRows, environmentRows, metricRows} from "./difference.js";
 import {fill, h, icon, own} from "./dom.js";
+import {morph} from "./morph.js";
 import {colourOf, stroke} from "./store.js";
 import {runState} from "./widgets.js";
 import {fmt, t} from "./words.js";
@@ -20,6 +21,12 @@ function swatch(key, hidden) {
 const breakable = (name) => name.split(/(?<=[_./-])/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 
 const signed = (amount, words) => `${amount > 0 ? "+" : "−"}${words}`;
+
+/** A value that fits its column: the powers of ten have two figures. */
+function short(value) {
+  const words = fmt.value(value);
+  return words.length > 8 ? words.replace(/(\.\d)\d+e/, "$1e") : words;
+}
 
 /** How a difference is written: +4.0%, −1.2 pp. */
 function differenceText({kind, amount}) {
@@ -44,25 +51,22 @@ export class CompareTable {
     this.open = new Set();       // parts whose equal rows are shown
   }
 
-  /** runs: details in the order of the columns; choice: {base, hidden: Set, all: bool}. */
-  show(runs, choice) {
+  /**
+   * runs: details in the order of the columns; choice: {base, hidden: Set, all: bool}; news: only values changed, so that what
+   * has the focus keeps it.
+   */
+  show(runs, choice, news = false) {
     this.runs = runs;
     this.choice = choice;
     this.base = Math.max(0, runs.findIndex(({key}) => key === choice.base));
+    const columns = h("colgroup", {}, h("col.kcol"), runs.map(() => h("col.rcol")));
+    const table = this.table(columns, this.head(), h("tbody", {}, this.metrics(), this.config(), this.environment()));
+    if (news && this.node.firstChild?.nodeName === "TABLE") {
+      morph(this.node.firstChild, table);
+      return;
+    }
     const [top, left] = [this.node.scrollTop, this.node.scrollLeft];
-    fill(
-      this.node,
-      this.table(
-        h(
-          "colgroup",
-          {},
-          h("col.kcol"),
-          runs.map(() => h("col.rcol")),
-        ),
-        this.head(),
-        h("tbody", {}, this.metrics(), this.config(), this.environment()),
-      ),
-    );
+    fill(this.node, table);
     [this.node.scrollTop, this.node.scrollLeft] = [top, left];
   }
 
@@ -118,7 +122,7 @@ export class CompareTable {
     );
     return h(
       "th",
-      {scope: "col", class: `${this.columnClass(at)} ${hidden ? "hiddenrun" : ""}`, data: {run: run.key}},
+      {scope: "col", class: `${this.columnClass(at)} ${hidden ? "hiddenrun" : ""}`, data: {run: run.key, key: run.key}},
       h(
         "div.nm",
         {},
@@ -140,7 +144,7 @@ export class CompareTable {
       : null;
     return h(
       "tr.grp",
-      {},
+      {data: {key: part}},
       h("th", {colspan: 1, scope: "rowgroup"}, title, h("span.m3", {}, more), fold),
       h("th", {colspan: this.runs.length, "aria-hidden": "true"}),
     );
@@ -169,7 +173,7 @@ export class CompareTable {
       "td.num",
       {class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
       best ? [icon("best"), h("span.vh", {}, t("compare.best"))] : null,
-      fmt.value(value),
+      short(value),
       h("span.d", {class: found.better && !row.neutral ? "up" : ""}, differenceText(found)),
     );
   }

@@ -115,7 +115,9 @@ export class Feed {
     if (slow.length) {
       this.slowAt = now;
     }
-    await Promise.all([this.fetch(whole), this.fetch(quick, true), ...slow.map((one) => this.fetch([one], true))]);
+    const byRun = new Map();
+    quick.forEach((pair) => byRun.set(pair[0], [...(byRun.get(pair[0]) || []), pair]));
+    await Promise.all([this.fetch(whole), ...[...byRun.values(), ...slow.map((one) => [one])].map((tail) => this.fetch(tail, true))]);
   }
 
   /** Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing together. */

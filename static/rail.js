@@ -1,8 +1,9 @@
 // The rail beside a run's charts: the machine now, last values, config, code.
 
-import {fill, h, own} from "./dom.js";
+import {fill, h, nodes, own} from "./dom.js";
 import {flattened} from "./flat.js";
 import {gauges, sampleAge} from "./gauges.js";
+import {morphChildren} from "./morph.js";
 import {metricValue} from "./runhead.js";
 import {fmt, t} from "./words.js";
 
@@ -55,7 +56,7 @@ export class Rail {
       fill(this.machine);
       return;
     }
-    fill(this.machine, h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer.now))), h("div.sys", {}, gauges(answer)));
+    morphChildren(this.machine, [h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer.now))), h("div.sys", {}, gauges(answer))]);
   }
 
   show(row) {
@@ -64,8 +65,7 @@ export class Rail {
     const all = (tab, n) => h("button.link", {type: "button", onclick: () => this.open(tab)}, t("run.all", {n}));
     const first = (name) => (/^best/.test(name) ? 0 : /^val/.test(name) ? 1 : 2);
     summary.sort(([a], [b]) => first(a) - first(b));
-    fill(
-      this.rest,
+    const parts = [
       summary.length
         ? [
             h("h2", {}, t("run.summary"), summary.length > SUMMARY_SHOWN ? all("config", summary.length) : null),
@@ -81,6 +81,7 @@ export class Rail {
           ]
         : null,
       code(row.meta || {}),
-    );
+    ];
+    morphChildren(this.rest, nodes(parts));
   }
 }

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import {change, go, query, runHref} from "./address.js";
 import {fill, h, typing} from "./dom.js";
 import {LogPanel} from "./logs.js";
+import {morphChildren} from "./morph.js";
 import {Rail} from "./rail.js";
 import {RunCharts} from "./runcharts.js";
 import {ConfigPart, FilesPart, noRun} from "./runfacts.js";
@@ -273,7 +274,7 @@ class RunPage {
       return;
     }
     this.rail.showSystem(answer);
-    fill(this.line, gaugeLine(answer.now));
+    morphChildren(this.line, gaugeLine(answer.now));
     if (this.tab === "system") {
       await this.system.renew();
     }

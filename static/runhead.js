@@ -3,8 +3,9 @@
 import * as api from "./api.js";
 import {compareHref} from "./address.js";
 import {inPercent} from "./difference.js";
-import {copy, fill, h, icon, own, svg, text} from "./dom.js";
+import {copy, fill, h, icon, nodes, own, svg, text} from "./dom.js";
 import {editRun} from "./edit.js";
+import {morphChildren} from "./morph.js";
 import {colourOf, state, stroke, tick} from "./store.js";
 import {prefer} from "./topbar.js";
 import {figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
@@ -13,6 +14,9 @@ import {fmt, t} from "./words.js";
 const ALIVE = ["running", "stalled", "checking"];
 
 const now = () => Date.now() / 1000;
+
+/** A moment less than a day away as its time, others as their day. */
+const recent = (at) => (Math.abs(at - now()) < 86400 ? fmt.clock(at) : fmt.when(at));
 
 /** A metric's value as it is written, with % where its name says that it is one. */
 export function metricValue(name, value) {
@@ -25,14 +29,13 @@ export class RunHead {
     this.saved = saved;
     this.node = h("div.rh");
     this.timer = setInterval(() => this.tickTimes(), 1000);
-    this.times = [];
+    this.times = {};             // name -> what it says now
   }
 
   show(row) {
     this.row = row;
     this.at = now();
-    this.times = [];
-    fill(this.node, this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble());
+    morphChildren(this.node, nodes([this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble()]));
   }
 
   title() {
@@ -40,7 +43,7 @@ export class RunHead {
     const look = stroke(colourOf(row.key));
     const pill = tooltip(
       h("span.pill", {tabindex: "0", class: row.state, data: {state: row.state}}, runState(row.state)),
-      () => reasonText(row.reason) || null,
+      () => reasonText(this.row.reason) || null,
     );
     const edit = h(
       "button.btn.bare.sq",
@@ -146,7 +149,7 @@ export class RunHead {
   facts() {
     const {row} = this;
     const fact = (name, label, ...content) =>
-      content[0] == null ? null : h("div", {data: {fact: name}}, h("dt", {}, label), h("dd", {}, content));
+      content[0] == null ? null : h("div", {data: {fact: name, key: name}}, h("dt", {}, label), h("dd", {}, content));
     return [
       fact("runtime", t("run.runtime"), ...this.runtime()),
       fact("step", t("run.step"), ...this.step()),
@@ -159,25 +162,23 @@ export class RunHead {
     ];
   }
 
-  counting(render) {
-    const node = h("span.num");
-    const renew = () => text(node, render());
-    this.times.push(renew);
-    renew();
-    return node;
+  /** A figure that goes on between two answers of the viewer. */
+  counting(name, render) {
+    this.times[name] = render;
+    return h("span.num", {data: {time: name}}, render());
   }
 
   tickTimes() {
     if (!document.hidden) {
-      this.times.forEach((renew) => renew());
+      this.node.querySelectorAll("[data-time]").forEach((node) => text(node, this.times[node.dataset.time]()));
     }
   }
 
   runtime() {
     const {row} = this;
     const alive = ALIVE.includes(row.state);
-    const since = h("span.m2", {title: fmt.full(row.started)}, t("run.since", {time: fmt.when(row.started)}));
-    return [alive ? this.counting(() => fmt.duration(row.duration + now() - this.at)) : fmt.duration(row.duration ?? 0), " ", since];
+    const since = h("span.m2", {title: fmt.full(row.started)}, t("run.since", {time: recent(row.started)}));
+    return [alive ? this.counting("runtime", () => fmt.duration(row.duration + now() - this.at)) : fmt.duration(row.duration ?? 0), " ", since];
   }
 
   step() {
@@ -222,12 +223,12 @@ export class RunHead {
       return [null];
     }
     return [
-      this.counting(() => fmt.duration(Math.max(0, eta - (now() - this.at)))),
+      this.counting("left", () => fmt.duration(Math.max(0, eta - (now() - this.at)))),
       " ",
       h(
         "span.m2",
         {title: fmt.full(this.at + eta)},
-        t("run.until", {time: eta < 86400 ? fmt.clock(this.at + eta) : fmt.when(this.at + eta)}),
+        t("run.until", {time: recent(this.at + eta)}),
       ),
     ];
   }
@@ -241,7 +242,7 @@ export class RunHead {
     const rule = best?.rule;
     const flip = h(
       "button.link.rule",
-      {type: "button", title: t("run.ruleTitle", {rule: t(`run.${rule || "max"}`)}), onclick: () => this.flip(main.metric, rule)},
+      {type: "button", title: t("run.ruleTitle", {rule: t(`run.${rule || "max"}`)}), onclick: () => this.flip()},
       t(`run.${rule || "max"}Word`),
     );
     return [
@@ -252,7 +253,9 @@ export class RunHead {
     ];
   }
 
-  async flip(metric, rule) {
+  async flip() {
+    const {metric} = this.row.main;
+    const rule = this.row.metrics.find(({name}) => name === metric)?.best?.rule;
     await prefer({best_rule: {...state.settings?.preferences?.best_rule, [metric]: rule === "min" ? "max" : "min"}});
     this.saved(null);
   }
@@ -278,7 +281,7 @@ export class RunHead {
         ? h(
             "span.m2",
             {},
-            this.counting(() => t("run.ago", {age: fmt.age(now() - link.last_news)})),
+            this.counting("news", () => t("run.ago", {age: fmt.age(now() - link.last_news)})),
           )
         : null,
     ];

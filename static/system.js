@@ -5,6 +5,7 @@ import {fill, h} from "./dom.js";
 import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel} from "./gauges.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
+import {morphChildren} from "./morph.js";
 import {saveCsv, savePng, zoomChip} from "./charttools.js";
 import {empty} from "./widgets.js";
 import {t} from "./words.js";
@@ -71,8 +72,10 @@ export class SystemPart {
       fill(this.node, empty(t("sys.none"), h("p", {}, t("sys.noneHow")), h("pre", {}, "pip install nvidia-ml-py")));
       return;
     }
-    fill(this.now, h("span.m3", {}, sampleAge(answer.now)), h("div.sys.wide", {}, gauges(answer)));
-    fill(this.node, this.now, this.grid.scroll);
+    morphChildren(this.now, [h("span.m3", {}, sampleAge(answer.now)), h("div.sys.wide", {}, gauges(answer))]);
+    if (this.node.firstChild !== this.now) {
+      fill(this.node, this.now, this.grid.scroll);
+    }
     this.grid.setGroups(groups);
     this.show(this.grid.near());
   }

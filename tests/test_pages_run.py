@@ -360,3 +360,19 @@ def test_a_chart_is_saved_as_csv_and_as_png(serve, open_page, live):
         assert content.startswith(b"run,metric,x," if ending == "csv" else b"\x89PNG") and (
             ending == "png" or content.count(b"\n") == 1 + 200 + 4
         )
+
+
+def test_focus_selection_and_an_open_menu_survive_the_news(serve, open_page, live):
+    page = open_run(open_page, serve())
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
+    page.get_by_role("button", name="Copy the id").focus()
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('[data-fact=id] .mono'))")
+    write_rows(live, [(time.time(), 2000, {"train/loss": 0.5})], mode="a")
+    expect(page.locator("[data-fact=step]")).to_contain_text("2,000")
+    expect(page.get_by_role("button", name="Copy the id")).to_be_focused()
+    assert page.evaluate("String(getSelection())") == "20250123_180000_abc123"
+    chart(page, "loss").hover()
+    chart(page, "loss").get_by_role("button", name="Chart menu").click()
+    write_rows(live, [(time.time(), 2010, {"train/loss": 0.25})], mode="a")
+    expect(chart(page, "loss").locator(".lgd")).to_contain_text("0.2500")
+    expect(page.get_by_role("menuitem", name="Save as CSV")).to_be_visible()
