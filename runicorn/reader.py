@@ -17,12 +17,13 @@ from runicorn.entries import Entry, Member, attempts, freshness, progress
 from runicorn.errors import AmbiguousError, MissingPackageError, NotFoundError
 from runicorn.index import LocalRoot, Mirror
 from runicorn.listing import View, names_of
-from runicorn.series import Series, best_rule
+from runicorn.series import COARSE_BYTES, Series, best_rule
 
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
 TRIM_SECONDS = 60.0         # between two looks at what it takes
-READ_SECONDS = 0.12         # an answer waits no longer for parsing; the rest is parsed behind it
+READ_SECONDS = 0.6          # an answer waits no longer for parsing; the rest is parsed behind it
+LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be drawn meanwhile
 CANDIDATES = 20             # named in an ambiguous answer
 
 
@@ -43,7 +44,8 @@ class Reader:
         self._by_key, self._aliases, self._versions = {}, {}, None
         self._facts = {}                    # what was counted over all runs, until something changes
         self.ready = threading.Event()      # set once there is something to show, or nothing to wait for
-        self._series, self._parsing = {}, set()
+        self._series, self._parsing = {}, set()         # key -> Series, asked for longest ago first; keys being parsed
+        self._sizes, self._held = {}, 0     # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
         self.owes = False                   # sparklines that an answer left out for lack of time
 
@@ -263,10 +265,11 @@ class Reader:
             if series is None or series.folder != os.fspath(entry.folder):
                 series = Series(entry.folder, self.home / "columns")
             self._series[entry.key] = series
-        series.refresh(None if self._ring is None else READ_SECONDS)
-        if self._ring and series.behind:
-            self._parse_on(entry.key, series)
-        self._drop_series()
+        if self._ring is None:
+            series.refresh()
+        elif entry.key not in self._parsing:
+            self._read_some(entry.key, series)
+        self._drop_series(entry.key, series)
         self._trim()
         return series
 
@@ -274,6 +277,14 @@ class Reader:
         if self._clock() - self._trimmed >= TRIM_SECONDS:
             self._trimmed = self._clock()
             trim(self.home / "columns", self._columns)
+
+    def _read_some(self, key, series):
+        """Parse what an answer can wait for: all of it where that is soon done, else a little; the rest goes on behind it."""
+        series.refresh(LITTLE_SECONDS)
+        if 0 < series.behind <= COARSE_BYTES:
+            series.refresh(READ_SECONDS)
+        if series.behind:
+            self._parse_on(key, series)
 
     def _parse_on(self, key, series):
         with self._lock:
@@ -289,12 +300,15 @@ class Reader:
                 self._ring(f"run:{key}")
         threading.Thread(target=parse, name=f"parse {key}", daemon=True).start()
 
-    def _drop_series(self):
+    def _drop_series(self, key, series):
+        """Keep what the columns in memory take below SERIES_BYTES: those asked for longest ago go first."""
         with self._lock:
-            sizes = {key: series.nbytes for key, series in self._series.items()}
-            while sum(sizes.values()) > SERIES_BYTES and len(sizes) > 1:
-                oldest = next(iter(sizes))
-                del sizes[oldest], self._series[oldest]
+            self._held += series.nbytes - self._sizes.get(key, 0)
+            self._sizes[key] = series.nbytes
+            while self._held > SERIES_BYTES and len(self._series) > 1:
+                oldest = next(iter(self._series))
+                del self._series[oldest]
+                self._held -= self._sizes.pop(oldest, 0)
 
 
 # -- for scripts --------------------------------------------------------------------------------------------------
