@@ -50,11 +50,11 @@ def _bounds(xs, first, end, buckets):
     """
     half, count = buckets // 2, end - first
     low, width = xs[first], xs[end - 1] - xs[first]
-    cuts = {first + count * (2 * k + 1) // (2 * half) for k in range(half)} if half else set()
+    cuts = {first + count * (2 * k + 1) // (2 * half) for k in range(half)}
     if width > 0 and math.isfinite(width):
-        place, even = first, buckets - len(cuts)
-        for k in range(1, even):
-            place = bisect_left(xs, low + width * k / even, place, end)
+        place = first
+        for k in range(1, half):
+            place = bisect_left(xs, low + width * k / half, place, end)
             cuts.add(place)
     if count >= buckets * BLOCK * SNAP:
         cuts = {(cut + BLOCK // 2) // BLOCK * BLOCK for cut in cuts}

@@ -99,6 +99,16 @@ def test_five_spikes_of_one_step_in_a_million():
     assert 1900 < shown["n"] <= 2000 and not shown["exact"] and shown["m"] == 1_000_000
 
 
+def test_buckets_of_an_even_curve_are_even():
+    column = Column()
+    column.extend(array("d", range(10_000)))
+    for buckets, unevenness in ((2, BLOCK), (7, BLOCK), (100, 1), (101, 1)):        # wide ones end where a block does
+        x = picture(Curve(array("q", range(10_000)), column), buckets=buckets)["x"]
+        assert len(x) == buckets // 2 * 2
+        widths = [later - earlier for earlier, later in zip([-1, *x], x)]
+        assert max(widths) - min(widths) <= unevenness
+
+
 def test_buckets_serve_dense_and_sparse_stretches():
     dense, sparse = range(100_000), range(1_000_000, 100_000_000, 1_000_000)
     column = Column()
