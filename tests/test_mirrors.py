@@ -15,7 +15,7 @@ from runicorn.bell import Bell
 from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
 from runicorn.mirrors import Mirrors
 
-PATIENCE = 15               # s; how long a test waits for what should take a moment
+PATIENCE = 60               # s; how long a test waits, on a slow machine, for what takes a moment
 
 
 @pytest.fixture
@@ -280,7 +280,7 @@ def test_stopping_does_not_wait_for_answers(home, bell, sshd):
     state(mirrors, bell, "waiting")
     began = time.monotonic()
     mirrors.stop()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENCE      # not the five minutes a question stays open
 
 
 # -- two at the same mirror
@@ -296,9 +296,9 @@ def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home)
             "    time.sleep(0.2)\n")
     second = subprocess.Popen([sys.executable, "-c", code, str(home)], stdout=subprocess.PIPE, text=True)
     try:
-        assert any(line.split()[1:] == [str(os.getpid()), "False"] for _, line in zip(range(50), second.stdout))
+        assert any(line.split()[1:] == [str(os.getpid()), "False"] for _, line in zip(range(200), second.stdout))
         mirrors.stop()
-        assert any(line.split() == ["live", str(second.pid), "True"] for _, line in zip(range(100), second.stdout))
+        assert any(line.split() == ["live", str(second.pid), "True"] for _, line in zip(range(300), second.stdout))
         third = Mirrors(home, Bell(), offline=True)
         assert third.row("test")["owner"] == {"pid": second.pid, "ours": False}
         third.stop()
