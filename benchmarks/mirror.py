@@ -43,7 +43,7 @@ def section(function):
 # -- the tree ------------------------------------------------------------------------------------------------------
 
 def run_path(number):
-    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(1_740_000_000 + 7200 * number))
+    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(1_740_000_000 + 600 * number))
     return f"project{number % 5}/exp{number % 20:02d}/runs/{stamp}_{number:06x}"
 
 
@@ -62,14 +62,14 @@ def log_rows(number, first, count):
 def make_run(root, number, status="finished", events=1000, logs=760, path=None):
     folder = root / (path or run_path(number))
     folder.mkdir(parents=True)
-    meta = {"id": folder.name, "project": folder.parts[-4], "name": folder.parts[-3], "created_at": 1.74e9 + 7200 * number,
+    meta = {"id": folder.name, "project": folder.parts[-4], "name": folder.parts[-3], "created_at": 1.74e9 + 600 * number,
             "argv": ["train.py", "--lr", "0.0003"], "hostname": "gpu-box", "pid": 1000 + number, "config": {f"key{n}": n / 7 for n in range(40)},
             "git": {"commit": f"{number:040x}", "branch": "main"}}
     for name, value in (("meta", meta), ("status", {"status": status, "started_at": 1.74e9}), ("summary", {"loss": number / 999, "best": {"acc": 1 / (1 + number)}})):
         (folder / f"{name}.json").write_text(json.dumps(value, indent=1))
     (folder / "events.jsonl").write_text(rows(number, 0, events))
     (folder / "logs.txt").write_text(log_rows(number, 0, logs))
-    when = 1.74e9 + 7200 * number + 6000
+    when = 1.74e9 + 600 * number + 6000
     for path in [*folder.iterdir(), folder]:
         os.utime(path, (when, when))
     return folder

@@ -33,6 +33,7 @@ WINDOW = 3600.0                 # s; what the active manifest covers
 STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
 LIMIT, RUNS = 256 << 20, 500000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
+READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 GZIP = b"\x1f\x8b"
 ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": ([0-9.e+-]+), "ended": (true|false), "count": (\d+), "bytes": (\d+), ')
@@ -224,8 +225,7 @@ def _header(kind, root, lines, previous, now):
     heads = [(path, HEAD.match(lines[path])) for path in sorted(lines)]
     found = digest((path, head.group(1)) for path, head in heads)
     revision = previous.header.get("revision", 0) if previous else 0
-    changed = not previous or previous.header["digest"] != found
-    return {"format": FORMAT, "kind": kind, "revision": revision + changed, "digest": found, "generated_at": round(now, 3),
+    return {"format": FORMAT, "kind": kind, "revision": revision + (not previous or previous.header["digest"] != found), "digest": found, "generated_at": round(now, 3),
             "host": socket.gethostname(), "root": os.path.abspath(root),
             "statistics": {"runs": len(lines), "files": sum(int(head.group(4)) for _, head in heads),
                            "bytes": sum(int(head.group(5)) for _, head in heads)}}
@@ -247,12 +247,10 @@ def _folders(path, skipped):
         return []
     kept = []
     for item in found:
-        if UNDECODABLE.search(item.name):
-            skipped["undecodable"] += 1
-        elif item.is_dir(follow_symlinks=False):
+        if item.is_dir(follow_symlinks=False) and not UNDECODABLE.search(item.name):
             kept.append(item)
         else:
-            skipped["symlinks" if item.is_symlink() else "outside"] += 1
+            skipped["undecodable" if UNDECODABLE.search(item.name) else "symlinks" if item.is_symlink() else "outside"] += 1
     return kept
 
 
@@ -343,13 +341,16 @@ def _files(folder, prefix, depth, skipped, into):
 
 def _read(path, size, whole):
     """Return (size, SHA-256 of the last 4 KiB, the bytes if `whole` and at most 64 KiB, else None)."""
-    with open(path, "rb", buffering=0) as file:
-        raw = file.read(INLINE + 1) if whole else b""
+    descriptor = os.open(path, READING)
+    try:
+        raw = os.read(descriptor, INLINE + 1) if whole else b""
         if whole and len(raw) <= INLINE:
             return len(raw), sha256(raw[-TAIL:]).hexdigest(), raw
         if whole or size > TAIL:
-            file.seek(max(0, size - TAIL))
-        return size, sha256(file.read(min(size, TAIL))).hexdigest(), None
+            os.lseek(descriptor, max(0, size - TAIL), os.SEEK_SET)
+        return size, sha256(os.read(descriptor, min(size, TAIL))).hexdigest(), None
+    finally:
+        os.close(descriptor)
 
 
 STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or infinity, which strict JSON has not, is a KeyError
@@ -408,8 +409,7 @@ def _put(manifest, path, compress, changed):
 
 def active(manifest, window=WINDOW):
     """Return the Manifest of what changed within `window` s, with the digest of the whole root: apply, then compare."""
-    since = manifest.header["generated_at"] - window
-    lines = {path: line for path, line in manifest.lines.items() if _newest(line) >= since}
+    lines = {path: line for path, line in manifest.lines.items() if _newest(line) >= manifest.header["generated_at"] - window}
     return Manifest(dict(manifest.header, kind="active", window=window), lines)
 
 

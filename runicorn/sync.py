@@ -15,7 +15,7 @@ from runicorn import cache, layout, meter, survey
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.session import Session
 
-TICK = 1.0                      # s between looks at what somebody watches
+TICK = 0.9                      # s between looks at what somebody watches: with a round trip and the writing, a second
 IDLE = 5.0                      # s between looks while nobody does
 SLICE = 0.6                     # s of fetching between two looks
 FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
