@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+import time
 
 ANSWER_SECONDS = 300        # as long as a login waits (see login); afterwards the question is withdrawn
 
@@ -21,11 +22,10 @@ class Questions:
         with self._lock:
             self._open[question["id"]] = question
         self._ring(question)
+        deadline = time.monotonic() + ANSWER_SECONDS
         with self._lock:
-            waited = 0
-            while question["id"] in self._open and waited < ANSWER_SECONDS and not stopping():
-                self._lock.wait(1)
-                waited += 1
+            while question["id"] in self._open and time.monotonic() < deadline and not stopping():
+                self._lock.wait(1)          # wakes for an answer; a second bounds how late `stopping` is seen
             self._open.pop(question["id"], None)
             answer = self._answers.pop(question["id"], None)
         self._ring(question)

@@ -127,7 +127,7 @@ def make_key(path, passphrase="", kind="ed25519"):
     """Make a key pair at `path` and `path`.pub with ssh-keygen unless it exists. Returns `path`."""
     if not Path(path).exists():
         size = ["-b", "2048"] if kind == "rsa" else []      # the smallest OpenSSH takes without a word: quick to make
-        subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-N", passphrase, "-C", "test", "-f", str(path)], check=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-a", "1", "-N", passphrase, "-C", "test", "-f", str(path)], check=True)
     return path
 
 
