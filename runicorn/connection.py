@@ -106,7 +106,11 @@ class Connection:
             self._refuse(error if isinstance(error, RemoteError) else coded(RemoteError(str(error)), getattr(error, "code", "settings")))
             raise self._refusal from error
         self._log.info("connected in %.1f s", time.monotonic() - began)
-        self._look_for_runs(line)
+        try:
+            self._look_for_runs(line)
+        except BaseException:
+            line.close()
+            raise
         return line
 
     def _still_wanted(self):

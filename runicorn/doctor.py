@@ -180,18 +180,21 @@ def expanded(root, start):
 def offers(client, root, start):
     """Return the usual places that do hold runs, when `root` holds none: [{"root", "runs"}], most runs first."""
     places = [expanded(one, start) for one in USUAL_ROOTS] + [root.rstrip("/").rpartition("/")[0] or "/", f"{root.rstrip('/')}/experiments"]
-    found = [{"root": place, "runs": count_runs(client, place) or 0} for place in dict.fromkeys(places) if place != root]
+    found = [{"root": place, "runs": count_runs(client, place, WIDEST) or 0} for place in dict.fromkeys(places) if place != root]
     return sorted((one for one in found if one["runs"]), key=lambda one: -one["runs"])
 
 
-def count_runs(client, root):
-    """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed or is too wide for one."""
+def count_runs(client, root, widest=None):
+    """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed.
+
+    widest: the same for a folder with more folders than this at one level, which is some other tree.
+    """
     projects = _folders(client, [root])[root]
-    if projects is None or len(projects) > WIDEST:
+    if projects is None or widest and len(projects) > widest:
         return None
     names = _folders(client, [f"{root}/{project}" for project in projects if project != ".runicorn"])
     folders = [f"{folder}/{name}/runs" for folder, listed in names.items() for name in listed or ()]
-    if len(folders) > WIDEST:
+    if widest and len(folders) > widest:
         return None
     return sum(len(listed or ()) for listed in _folders(client, folders).values())
 
@@ -217,6 +220,6 @@ def browse(client, path):
     if names is None:
         raise DeniedError(f"{here} can't be listed", sftp.PERMISSION_DENIED)
     prefix = here.rstrip("/")
-    count = count_runs if len(names) <= COUNTED_FOLDERS else lambda client, path: None
-    folders = [{"name": name, "runs": count(client, f"{prefix}/{name}")} for name in sorted(names)]
+    few = len(names) <= COUNTED_FOLDERS
+    folders = [{"name": name, "runs": count_runs(client, f"{prefix}/{name}", WIDEST) if few else None} for name in sorted(names)]
     return {"path": here, "parent": None if here == "/" else (prefix.rpartition("/")[0] or "/"), "folders": folders}
