@@ -44,7 +44,7 @@ async function show({anew = false} = {}) {
   closePopover();
   shown?.view.unmount?.();
   document.body.dataset.page = page;
-  document.title = "Runicorn";
+  document.title = page in PAGES ? `${t(`top.${page === "run" ? "runs" : page}`)} · Runicorn` : "Runicorn";
   const root = fill(document.getElementById("page"));
   root.className = "";
   try {

@@ -19,6 +19,7 @@ import {fmt, known, t} from "./words.js";
 
 const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
 const PREVIEW = 150;             // ms the cursor must rest before its run's curves are fetched
+const BONES = 20;                // lines that keep the place of what comes
 const MOST_WATCHED = 30;         // running runs whose news this page asks for
 const LIVE = ["running", "stalled", "checking"];
 const SAID = 5000;               // ms a remark stays in the foot
@@ -40,7 +41,7 @@ class RunsPage {
     this.selection = new Selection(this);
     this.build();
     this.listen();
-    this.table.setLines(arrange(20, null));
+    this.table.setLines(arrange(BONES, null));
     this.setColumns();
     this.list.restart();
   }
@@ -180,7 +181,9 @@ class RunsPage {
   /** An answer is here: lines, counts, tree, empty states, curves. */
   arrived(answer) {
     fill(this.notice);
-    this.table.setLines(arrange(this.list.total, this.query.group ? answer.groups || null : null, this.folded));
+    const reading = answer.loading && !this.list.total;      // the first look at big roots: bones until it is done
+    const groups = (this.query.group && answer.groups) || null;
+    this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.folded));
     this.drawCounts(answer);
     this.drawSide(answer);
     this.drawEmpty(answer);
@@ -195,10 +198,14 @@ class RunsPage {
 
   drawCounts(answer) {
     const some = answer.matched !== answer.total;
+    fill(this.groupButton, t("runs.group", {what: groupLabel(this.query.group)}), icon("dn"));
+    if (answer.loading) {
+      fill(this.counts, t("runs.reading", {n: answer.matched}));
+      return;
+    }
     fill(this.counts, h("b", {}, fmt.int(answer.matched)), " ", some ? t("runs.ofTotal", {n: answer.total})
       : t("runs.count", {n: answer.matched}),
       answer.running ? t("runs.countRunning", {n: answer.running}) : null);
-    fill(this.groupButton, t("runs.group", {what: groupLabel(this.query.group)}), icon("dn"));
   }
 
   drawSide(answer) {
@@ -212,12 +219,12 @@ class RunsPage {
 
   drawEmpty(answer) {
     const {filter, project, connection, tag, hidden} = this.query;
-    const nothing = answer.total === 0 && !filter && !project && !connection && !tag && !hidden;
+    const nothing = answer.total === 0 && !answer.loading && !filter && !project && !connection && !tag && !hidden;
     this.root.classList.toggle("bare", nothing);
     this.welcome?.remove();
     this.welcome = nothing ? this.root.appendChild(welcome()) : null;
     this.nobody?.remove();
-    this.nobody = !nothing && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
+    this.nobody = !nothing && !answer.loading && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
   }
 
   setColumns() {

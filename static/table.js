@@ -63,8 +63,8 @@ export class Table {
     const on = column.sort && sort.replace(/^-/, "") === column.sort;
     const down = on && sort.startsWith("-");
     const edge = edged(column, before);
-    const label = [column.small ? h("small.cut", {}, column.small) : null, h("span.hn.cut", {}, on ? icon(down ? "down" : "up") : null,
-      column.title)];
+    const name = h("span.hn.cut", {}, on ? icon(down ? "down" : "up") : null, column.title);
+    const label = column.id === "spark" ? h("span.vh", {}, column.title) : [column.small ? h("small.cut", {}, column.small) : null, name];
     return h("th", {scope: "col", role: "columnheader",
       class: [column.numeric ? "num" : "", edge ? "b" : "", `c-${kind(column.id)}`].join(" "),
       title: [column.small, column.title].filter(Boolean).join("/") || null,

@@ -5,6 +5,7 @@ import {fmt, known, t} from "./words.js";
 
 const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
 const TAIL = 8;                  // characters of a name that stay at its end
+const SLACK = 0.6;               // px a measured name may be wider than its own box by rounding
 const EDGE = 8;                  // px kept free at the window's edges
 
 /** Put a fixed element below (or, without room, above) its anchor, inside the window. */
@@ -231,7 +232,7 @@ export function middle(name, size = 13) {
     return h("bdi.cut.name", {dir: "auto", translate: "no"}, name);
   }
   const node = h("bdi.midcut.name", {translate: "no", data: {tail: `…${tail}`}}, name);
-  node.style.setProperty("--w", `${Math.floor(widthOf(name, size)) - 1}px`);
+  node.style.setProperty("--w", `${widthOf(name, size) - SLACK}px`);
   node.style.setProperty("--tail", `${Math.ceil(widthOf(`…${tail}`, size)) + 1}px`);
   return node;
 }

@@ -8,7 +8,7 @@ import threading
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from runicorn import viewer
 from runicorn.bell import Bell
@@ -18,6 +18,8 @@ CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
             "--disable-sync"]
 QUIET = ("Failed to load resource",)        # the browser's own remark on an answer that is no 200; the pages say the rest
 PATIENCE = 15000                            # ms; far more than anything takes on a machine that is not overloaded
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

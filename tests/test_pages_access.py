@@ -1,4 +1,4 @@
-"""Every page, light and dark, in both languages, passes axe's rules without a serious violation."""
+"""Every page passes axe's rules without a serious violation: some light and in English, the others dark and in Chinese, the two busiest both ways."""
 
 import time
 
@@ -35,12 +35,15 @@ def root(home):
         (folder / "logs.txt").write_text("[2025-01-23 18:30:45+0800] Epoch 0 [0/1563] Loss: 2.3025 Acc: 10.00%\n" * 30)
 
 
-@pytest.mark.parametrize(("locale", "theme"), [("en-US", "light"), ("zh-CN", "dark")])
-def test_no_page_has_a_serious_violation(serve, open_page, root, locale, theme):
+@pytest.mark.parametrize(("locale", "theme", "names"), [
+    ("en-US", "light", ["list", "charts", "compare", "sync", "storage", "nowhere"]),
+    ("zh-CN", "dark", ["list", "charts", "logs", "config", "files", "appearance", "keys", "about"])])
+def test_no_page_has_a_serious_violation(serve, open_page, root, locale, theme, names):
     server = serve()
     found = {}
     page = open_page(server.url, locale=locale, theme=theme)
-    for name, (address, sign) in PAGES.items():
+    for name in names:
+        address, sign = PAGES[name]
         page.goto(server.url.rstrip("/") + address)
         expect(page.locator(sign).first).to_be_visible()
         found[name] = violations(page)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from sshd import free_port, listening
 
 pytest_plugins = ["chromium"]
 
+SLOW = 30_000                   # ms, where a machine under load has much to do
 STATIC = Path(__file__).parents[1] / "static"
 HOSTILE = ["<img src=x onerror=alert(1)><script>alert(2)</script>", "\u202egnihton si siht\u202c", "👩‍👩‍👧‍👦 عربى 中文", "n" * 10_000, "'\"`${alert(3)}&lt;", "%2F..%00"]
 
@@ -195,10 +195,10 @@ def test_new_runs_rows_and_states_appear_by_themselves(serve, open_page, three, 
 
 
 def test_the_view_does_not_move_while_somebody_reads_further_down(serve, open_page, root):
-    for i in range(120):
+    for i in range(100):
         write_run(root, "p", f"run{i:03}", f"20250101_000000_{i:06x}", started=time.time() - 1000 - i, rows=1)
     page = open_page(serve().url)
-    expect(page.locator(".counts")).to_contain_text("120")
+    expect(page.locator(".counts")).to_contain_text("100")
     page.locator(".rows").evaluate("node => { node.scrollTop = 26 * 60; }")
     expect(page.locator("tr[data-key]", has_text="run070")).to_be_visible()
     before = page.locator("tr[data-key]", has_text="run070").bounding_box()["y"]
@@ -210,29 +210,42 @@ def test_the_view_does_not_move_while_somebody_reads_further_down(serve, open_pa
     expect(page.locator(".fresh")).to_be_hidden()
 
 
-def test_ten_thousand_runs_are_a_window(serve, open_page, root):
-    template = write_run(root, "p0", "exp0", "20250101_000000_000000", rows=1)
-    for i in range(1, 10_000):
-        folder = root / f"p{i % 7}" / f"exp{i % 50}" / "runs" / f"20250101_000000_{i:06x}"
-        folder.mkdir(parents=True)
-        (folder / "meta.json").write_text('{"format":1,"id":"20250101_000000_%06x","project":"p%d","name":"exp%d","created_at":%d}' % (i, i % 7, i % 50, 1_700_000_000 + i))
-        (folder / "status.json").write_text('{"status":"finished"}')
-    shutil.copy(template / "events.jsonl", folder / "events.jsonl")
-    page = open_page(serve().url)
-    expect(page.locator(".counts")).to_contain_text("10,000", timeout=30_000)
+@pytest.fixture
+def mirrored(home):
+    """The mirror of a connection that lists 10,000 runs; their files are not here."""
+    lines = []
+    for i in range(10_000):
+        run_id = f"20250101_000000_{i:06x}"
+        meta = {"format": 1, "id": run_id, "project": f"p{i % 7}", "name": f"exp{i % 50}", "created_at": 1_700_000_000 + i,
+                "config": {"lr": i / 1e4}}
+        entry = {"digest": run_id, "meta": meta, "status": {"status": "finished"}, "summary": {"loss": i}, "beat": None, "files": {}}
+        lines.append(f'"p{i % 7}/exp{i % 50}/runs/{run_id}": {json.dumps(entry)}')
+    head = '{"format": 1, "kind": "full", "revision": 1, "digest": "d", "generated_at": 1.0, "host": "gpu-01", "root": "/data", "runs": {'
+    index = home / "cache" / "gpu-server-1" / ".index" / "full.json"
+    index.parent.mkdir(parents=True)
+    index.write_text(head + "\n" + ",\n".join(sorted(lines)) + '\n},\n"statistics": {"runs": 10000, "files": 0, "bytes": 0}}\n')
+
+
+def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
+    page = open_page(serve(offline=True).url)
+    expect(page.locator(".counts")).to_contain_text("10,000", timeout=SLOW)
     assert 20 < rows(page).count() < 80
     page.locator(".rows").focus()
     page.keyboard.press("End")
     expect(page.locator("tr.cur")).to_have_attribute("aria-rowindex", "10001")
-    expect(page.locator("tr.cur[data-key]")).to_be_visible()
+    expect(page.locator("tr.cur[data-key]")).to_contain_text("exp0")
     assert rows(page).count() < 80
     page.keyboard.press("Home")
     expect(page.locator("tr.cur")).to_have_attribute("aria-rowindex", "2")
+    expect(page.locator("tr.cur")).to_contain_text("exp49")
+    page.locator("input[type=search]").fill("lr<0.0003")
+    expect(rows(page)).to_have_count(3)
 
 
 def test_hostile_text_is_text(serve, open_page, root):
     for i, words in enumerate(HOSTILE):
-        write_run(root, words[:100], words, f"20250101_000000_{i:06x}", "failed", tags=[words, words + "2"], config={words[:200]: words}, metric=words[:300], user=words)
+        write_run(root, words[:100], words, f"20250101_000000_{i:06x}", "failed", tags=[words, words + "2"], config={words[:200]: words},
+                  metric=words[:300], user=words)
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(len(HOSTILE))
     page.get_by_role("button", name="Columns").click()
@@ -314,7 +327,7 @@ def test_a_viewer_that_ends_is_said_and_found_again(viewer_process, open_page, t
     expect(page.get_by_role("alert")).to_contain_text("runicorn viewer")
     expect(rows(page)).to_have_count(3)
     viewer_process(port)
-    expect(page.get_by_role("alert")).to_have_count(0, timeout=15_000)
+    expect(page.get_by_role("alert")).to_have_count(0, timeout=SLOW)
     page.keyboard.press("j")
     page.keyboard.press("e")
     page.locator(".editor input").fill("after")
@@ -334,7 +347,8 @@ def test_nine_hundred_pixels_are_enough(serve, open_page, three):
 def test_modules_ask_nobody_but_home():
     for path in STATIC.glob("*.*"):
         if path.suffix in (".js", ".css", ".html"):
-            found = set(re.findall(r"""(?:https?:|wss?:)?//[\w.-]+\.\w+[^\s"'`]*""", re.sub(r"http://www\.w3\.org/\S+", "", path.read_text(encoding="utf-8"))))
+            text = re.sub(r"http://www\.w3\.org/\S+", "", path.read_text(encoding="utf-8"))      # the name of SVG, not an address
+            found = set(re.findall(r"""(?:https?:|wss?:)?//[\w.-]+\.\w+[^\s"'`]*""", text))
             assert not found, f"{path.name}: {found}"
 
 

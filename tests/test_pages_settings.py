@@ -12,8 +12,11 @@ from small_runs import write_run
 
 pytest_plugins = ["chromium"]
 
+SLOW = 30_000                   # ms, for a line that must time out or come back
 ROOT = ".runicorn/experiments"
 NAME = "GPU Server 1"
+LABELS = ["连接名称", "服务器地址", "端口", "用户名", "密钥路径", "远程实验根目录", "同步间隔", "启用 Manifest-based sync（高性能）",
+          "仅同步元数据和小文件", "同步大文件（模型检查点等）"]
 
 
 @pytest.fixture
@@ -43,11 +46,11 @@ def test_the_guide_from_the_gear_to_the_first_runs_in_chinese(sshd, far, serve, 
     page = open_page(serve().url, locale="zh-CN")
     page.locator("#gear").click()
     expect(page.get_by_role("heading", name="远程同步")).to_be_visible()
-    for label in ("连接名称", "服务器地址", "端口", "用户名", "密钥路径", "远程实验根目录", "同步间隔", "启用 Manifest-based sync（高性能）", "仅同步元数据和小文件", "同步大文件（模型检查点等）"):
+    for label in LABELS:
         expect(page.get_by_label(label, exact=True)).to_be_visible()
     for choice in ("SSH 密钥（推荐）", "密码", "自动同步（推荐）", "最近 24 小时", "最近 7 天"):
         expect(page.get_by_role("radio", name=choice, exact=True)).to_be_visible()
-    assert page.locator("#f-manifest").is_checked() and page.locator("#f-small_only").is_checked() and not page.locator("#f-large").is_checked()
+    assert [page.locator(f"#f-{field}").is_checked() for field in ("manifest", "small_only", "large")] == [True, True, False]
     fill_in(page, sshd)
     said = []
     page.on("console", lambda message: message.type == "info" and said.append(message.text))
@@ -123,11 +126,11 @@ def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open
     page = open_page(server.url)
     expect(page.locator("tr[data-key]")).to_have_count(2)
     sshd.stop()
-    expect(connection(page)).to_contain_text("Disconnected", timeout=20_000)
+    expect(connection(page)).to_contain_text("Disconnected", timeout=SLOW)
     expect(page.locator("tr[data-key]")).to_have_count(2)
     sshd.start()
     connection(page).get_by_role("button", name="Reconnect").click()
-    expect(connection(page)).to_contain_text("Connected", timeout=20_000)
+    expect(connection(page)).to_contain_text("Connected", timeout=SLOW)
 
 
 def test_a_wrong_form_is_told_before_anybody_is_asked(serve, open_page):
@@ -180,7 +183,8 @@ def test_a_folder_without_runs_offers_the_one_that_has_them(sshd, far, serve, op
 
 
 def test_a_one_time_code_is_asked_and_the_password_is_kept_nowhere(serve, open_page, home):
-    with AskingServer(["password", "keyboard-interactive"], password="open sesame", prompts=[("Verification code: ", False, "424242")]) as asking:
+    prompts = [("Verification code: ", False, "424242")]
+    with AskingServer(["password", "keyboard-interactive"], password="open sesame", prompts=prompts) as asking:
         asking.trusted_in(home)
         page = open_page(f"{serve().url}/settings")
         for field, value in {"name": "asking", "host": "127.0.0.1", "port": asking.port, "user": "alice"}.items():
@@ -241,7 +245,7 @@ def test_offline_shows_what_is_here_and_asks_nobody(sshd, far, serve, open_page,
     assert page.get_by_role("button", name="Sync now").count() == 0
 
 
-def until(true, seconds=20):
+def until(true, seconds=30):
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
