@@ -5,6 +5,7 @@ import socket
 import subprocess
 import threading
 
+import paramiko
 import pytest
 from asking import AskingServer
 from sshd import JAIL, JAILED, Sshd, free_port, make_key
@@ -116,6 +117,22 @@ def test_a_host_certificate_of_a_trusted_authority_needs_no_question(tmp_path, h
         else:
             with pytest.raises(HostKeyError, match="not known"):
                 connect(server, home)
+
+
+def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
+    """The authority's own certificate for gpu1, with the name changed: the signature no longer fits."""
+    authority, host = make_key(tmp_path / "authority"), make_key(tmp_path / "host")
+    sign = ["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "gpu", "-n", "gpu1", f"{host}.pub"]
+    subprocess.run(sign, check=True, capture_output=True)
+    blob = base64.b64decode((tmp_path / "host-cert.pub").read_text().split()[1])
+    public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
+    lines = [hostkeys.parse(f"@cert-authority * {public}")]
+    dialer = remote._Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text: None)
+    for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False), ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
+        key = paramiko.Ed25519Key(data=data)
+        key.public_blob = paramiko.pkey.PublicBlob("ssh-ed25519-cert-v01@openssh.com", data)
+        target = dialer._hop(name, "alice", 22)
+        assert dialer._certified(key, target, name, lines) is good
 
 
 def test_commands_run_with_input_both_outputs_and_a_status(sshd, home):
