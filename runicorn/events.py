@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 from runicorn.layout import number
 
-NUMERIC = b"0123456789.+-eE"                                    # all that a JSON number is made of
+NUMERIC = b"0123456789.+-eE" + b"NaInfity"                      # all that a number, NaN or Infinity is made of
 SEPARATORS = bytes((1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 14, 15))    # control characters: never raw inside JSON
 COMMAS = bytes.maketrans(SEPARATORS + b"\n", b"," * (len(SEPARATORS) + 1))
 STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*")')
-NUMBER = re.compile(rb"-?\d[\d.eE+-]*")
+NUMBER = re.compile(rb"-?(?:\d[\d.eE+-]*|NaN|Infinity)")
+QUOTED = [(b':"%s"' % name, b":%s" % name) for name in (b"NaN", b"Infinity", b"-Infinity")]     # as values: to what json.loads takes
 WORTH = 8                   # lines of one shape in a block; fewer are as quick as JSON
 SHAPES = 256                # templates remembered; a file with more shapes than that is read as JSON
 OLD_EXTRAS = ("global_step", "time", "stage")           # what Runicorn 0.4 to 0.7 put beside the metrics
@@ -70,7 +71,8 @@ def _first(value):
 
 
 class Template:
-    """The one way in which all lines of a shape are written: fixed text, number, fixed text, number, … fixed text."""
+    """The one way in which all lines of a shape are written: fixed text, number, fixed text, number, … fixed text. NaN and the
+    infinities are numbers if bare."""
 
     def __init__(self, line):
         """Take `line` (bytes) as the pattern. Raises ValueError if lines like it can't be read this way."""
@@ -149,12 +151,16 @@ class Parser:
         lines.pop()
         if self.row is not event_row:
             return self._by_json(lines, range(count), first)
-        parts, rest = self._by_template(lines, block.translate(None, NUMERIC).split(b"\n"), first)
+        parts, rest = self._by_template(block, first)
         return parts + self._by_json(lines, rest, first)
 
-    def _by_template(self, lines, signatures, first):
+    def _by_template(self, block, first):
+        """Return the Parts of the lines of `block` that repeat a shape, and the places of the others."""
+        for quoted, bare in QUOTED:
+            block = block.replace(quoted, bare)
+        lines, signatures = block.split(b"\n"), block.translate(None, NUMERIC).split(b"\n")
         places, parts, rest = {}, [], []
-        for place in range(len(lines)):
+        for place in range(len(lines) - 1):
             places.setdefault(signatures[place], []).append(place)
         for signature, mine in places.items():
             template = self._template(signature, lines[mine[0]]) if len(mine) >= WORTH else None

@@ -54,7 +54,7 @@ def parsed(path, cache=None):
 
 
 values = st.one_of(st.floats(), st.integers(-10**6, 10**6), st.booleans(), st.none(), st.just("text"), st.just([1, 2]), st.just(10**400))
-names = st.sampled_from(["loss", "lr", "layer1", "layer2", "验证/准确率", 'a"b', "step", "e-5", "x\\y", ',"loss":1'])
+names = st.sampled_from(["loss", "lr", "layer1", "layer2", "验证/准确率", 'a"b', "step", "e-5", "x\\y", "NaN", "Infinity", ',"loss":1'])
 rows = st.lists(st.tuples(st.dictionaries(names, values, max_size=4), st.integers(1, 30)), max_size=12)
 
 
