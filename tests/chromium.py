@@ -14,8 +14,8 @@ from runicorn import viewer
 from runicorn.bell import Bell
 from runicorn.mirrors import Mirrors
 
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync"]
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync"]
 QUIET = ("Failed to load resource",)        # the browser's own remark on an answer that is no 200; the pages say the rest
 PATIENCE = 15000                            # ms; far more than anything takes on a machine that is not overloaded
 
@@ -33,7 +33,7 @@ def browser():
 
 @pytest.fixture
 def serve(home):
-    """serve(offline=False, port=0, bell=…) starts a viewer on `home`; returns its Server (.url, .mirrors added). All are stopped at the end."""
+    """serve(offline=False, port=0, bell=…) starts a viewer on `home`: its Server, with .mirrors and .end.close() added."""
     with contextlib.ExitStack() as stack:
         def start(**options):
             mirrors = Mirrors(home, bell := Bell(), offline=options.get("offline", False))
@@ -53,12 +53,13 @@ def open_page(browser):
     contexts, faults = [], []
 
     def opened(url, width=1440, height=900, locale="en-US", theme="light", quiet=()):
-        context = browser.new_context(viewport={"width": width, "height": height}, locale=locale, color_scheme=theme, timezone_id="Asia/Shanghai")
+        context = browser.new_context(viewport={"width": width, "height": height}, locale=locale, color_scheme=theme,
+                                      timezone_id="Asia/Shanghai")
         contexts.append(context)
-        page = context.new_page()
+        page, known = context.new_page(), (*QUIET, *quiet)
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: faults.append(f"uncaught: {error.stack or error}"))
-        page.on("console", lambda said: said.type == "error" and not said.text.startswith((*QUIET, *quiet)) and faults.append(f"console: {said.text}"))
+        page.on("console", lambda said: said.type == "error" and not said.text.startswith(known) and faults.append(f"console: {said.text}"))
         page.on("dialog", lambda dialog: faults.append(f"a dialog opened: {dialog.message}"))
         origin = urlsplit(url).netloc
         page.on("request", lambda request: urlsplit(request.url).netloc not in (origin, "") and faults.append(f"asked for {request.url}"))

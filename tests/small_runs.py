@@ -30,4 +30,5 @@ def beat(root, folder, run_id):
     """Let a running run's heart beat once."""
     live = Path(root) / ".runicorn" / "live"
     live.mkdir(parents=True, exist_ok=True)
-    (live / f"{run_id}.json").write_text(json.dumps({"id": run_id, "path": Path(folder).relative_to(root).as_posix(), "interval": 10.0, "host": "gpu-01", "pid": 1}))
+    path = Path(folder).relative_to(root).as_posix()
+    (live / f"{run_id}.json").write_text(json.dumps({"id": run_id, "path": path, "interval": 10.0, "host": "gpu-01", "pid": 1}))

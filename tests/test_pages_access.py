@@ -1,4 +1,4 @@
-"""Every page passes axe's rules without a serious violation: some light and in English, the others dark and in Chinese, the two busiest both ways."""
+"""Every page passes axe's rules without a serious violation; light in English or dark in Chinese, the two busiest both ways."""
 
 import time
 

@@ -16,7 +16,8 @@ pytest_plugins = ["chromium"]
 
 SLOW = 30_000                   # ms, where a machine under load has much to do
 STATIC = Path(__file__).parents[1] / "static"
-HOSTILE = ["<img src=x onerror=alert(1)><script>alert(2)</script>", "\u202egnihton si siht\u202c", "👩‍👩‍👧‍👦 عربى 中文", "n" * 10_000, "'\"`${alert(3)}&lt;", "%2F..%00"]
+HOSTILE = ["<img src=x onerror=alert(1)><script>alert(2)</script>", "\u202egnihton si siht\u202c", "👩‍👩‍👧‍👦 عربى 中文", "n" * 10_000,
+           "'\"`${alert(3)}&lt;", "%2F..%00"]
 
 
 @pytest.fixture
@@ -28,9 +29,11 @@ def root(home):
 def three(root):
     """Three experiments as in the guide."""
     now = time.time()
-    write_run(root, "vision", "resnet50", "20250123_180000_abc123", started=now - 300, tags=["baseline", "resnet"], config={"lr": 0.001, "batch_size": 32})
+    write_run(root, "vision", "resnet50", "20250123_180000_abc123", started=now - 300, tags=["baseline", "resnet"],
+              config={"lr": 0.001, "batch_size": 32})
     write_run(root, "vision", "resnet18", "20250122_180000_abc124", "failed", started=now - 4000, config={"lr": 0.01, "batch_size": 64})
-    write_run(root, "language", "transformer", "20250121_180000_abc125", started=now - 90000, tags=["baseline"], config={"lr": 0.0007, "batch_size": 256})
+    write_run(root, "language", "transformer", "20250121_180000_abc125", started=now - 90000, tags=["baseline"],
+              config={"lr": 0.0007, "batch_size": 256})
 
 
 def rows(page):
@@ -54,7 +57,8 @@ def test_lists_runs_with_their_states_newest_first(serve, open_page, three):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
     assert names(page) == ["resnet50", "resnet18", "transformer"]
-    assert [state.split(":")[0].strip() for state in rows(page).locator("td.c-state").all_inner_texts()] == ["Finished", "Failed", "Finished"]
+    states = rows(page).locator("td.c-state").all_inner_texts()
+    assert [state.split(":")[0].strip() for state in states] == ["Finished", "Failed", "Finished"]
     expect(page.locator(".counts")).to_have_text("3 runs")
     expect(rows(page).nth(0)).to_contain_text("0.001")
     assert rows(page).nth(0).locator(".spark path").get_attribute("d").startswith("M")

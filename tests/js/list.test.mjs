@@ -97,7 +97,8 @@ test("addresses keep any name", () => {
   assert.deepEqual(route("/runs/%E0%A4%A"), {page: "missing"});
   assert.deepEqual(route("/settings"), {page: "settings"});
   assert.deepEqual(splitList(joinList(["a,b", "c%2C", "d"])), ["a,b", "c%2C", "d"]);
-  assert.equal(queryText({filter: "loss<0.3 tag:x", sort: "", cols: ["name", "config.a,b"]}), "?filter=loss<0.3+tag:x&cols=name,config.a%252Cb");
+  assert.equal(queryText({filter: "loss<0.3 tag:x", sort: "", cols: ["name", "config.a,b"]}),
+    "?filter=loss<0.3+tag:x&cols=name,config.a%252Cb");
   assert.deepEqual(Object.fromEntries(new URLSearchParams(queryText({filter: "a+b&c=d #é"}))), {filter: "a+b&c=d #é"});
 });
 

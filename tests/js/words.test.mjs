@@ -54,7 +54,8 @@ test("the browser's languages choose at first", () => {
 
 test("values keep what a reader needs", () => {
   setLanguage("en");
-  const expected = [[0.38712, "0.3871"], [85.6249, "85.62"], [41200, "41,200"], [0.00014, "1.4e−4"], [-1.5e-7, "−1.5e−7"], [0, "0"], [null, "–"], ["NaN", "NaN"], ["-Infinity", "−∞"], [12345.678, "12,345.7"], [1e21, "1e21"]];
+  const expected = [[0.38712, "0.3871"], [85.6249, "85.62"], [41200, "41,200"], [0.00014, "1.4e−4"], [-1.5e-7, "−1.5e−7"], [0, "0"],
+    [null, "–"], ["NaN", "NaN"], ["-Infinity", "−∞"], [12345.678, "12,345.7"], [1e21, "1e21"]];
   for (const [value, words] of expected) {
     assert.equal(fmt.value(value), words);
   }
