@@ -73,7 +73,8 @@ def runs(site, ask):
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
     site.reader.owes |= answer.pop("owes")
-    return {"news": mark, "loading": not site.reader.ready.is_set(), **answer, "columns": view.names, "tree": site.reader.tree(view, hidden)}
+    return {"news": mark, "loading": not site.reader.ready.is_set(), **answer, "columns": view.names,
+            "tree": site.reader.tree(view, hidden)}
 
 
 @route("GET", "/api/runs/<key:path>", "one run: config, summary, state, metrics, progress")
