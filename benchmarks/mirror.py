@@ -1,8 +1,8 @@
 """The mirror against rsync, on the same tree through the same delayed line. Prints one table; ratios count, seconds drift.
 
-    python benchmarks/mirror.py                       # everything, medians of 3, about 15 minutes
-    python benchmarks/mirror.py --only initial idle   # some sections
-    python benchmarks/mirror.py --runs 100 --repeat 1 # a quick look
+python benchmarks/mirror.py                       # everything, medians of 3, about 15 minutes
+python benchmarks/mirror.py --only initial idle   # some sections
+python benchmarks/mirror.py --runs 100 --repeat 1 # a quick look
 """
 
 import argparse
@@ -24,12 +24,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
-from line import Line           # noqa: E402
-from sshd import Sshd           # noqa: E402
+from line import Line  # noqa: E402
+from sshd import Sshd  # noqa: E402
+from tree import append, log_rows, make_run, make_tree, rows, run_path  # noqa: E402
 
-from runicorn import manifest, remote          # noqa: E402
-from runicorn.bell import Bell                 # noqa: E402
-from runicorn.sync import Sync                 # noqa: E402
+from runicorn import manifest, remote  # noqa: E402
+from runicorn.bell import Bell  # noqa: E402
+from runicorn.sync import Sync  # noqa: E402
 
 SECTIONS = {}
 LOG = logging.getLogger("mirror")
@@ -40,61 +41,8 @@ def section(function):
     return function
 
 
-# -- the tree ------------------------------------------------------------------------------------------------------
-
-def run_path(number):
-    stamp = time.strftime("%Y%m%d_%H%M%S", time.gmtime(1_740_000_000 + 600 * number))
-    return f"project{number % 5}/exp{number % 20:02d}/runs/{stamp}_{number:06x}"
-
-
-def rows(number, first, count):
-    chance, loss = random.Random(number * 7919 + first), 2.5
-    return "".join('{"ts":%.3f,"step":%d,"data":{"loss":%.5f,"acc":%.4f,"lr":%.3e,"grad_norm":%.3f}}\n' % (
-        1.74e9 + k, k, loss / (1 + k / 250) + chance.random() / 20, chance.random(), 3e-4 / (1 + k / 1000), chance.random()) for k in range(first, first + count))
-
-
-def log_rows(number, first, count):
-    chance = random.Random(number * 104729 + first)
-    return "".join("[2025-02-19 21:20:%02d+0000] step %d: loss %.4f, %.1f samples/s, gpu mem %.2f GiB\n" % (
-        k % 60, k, chance.random(), 900 * chance.random(), 40 * chance.random()) for k in range(first, first + count))
-
-
-def make_run(root, number, status="finished", events=1000, logs=760, path=None):
-    folder = root / (path or run_path(number))
-    folder.mkdir(parents=True)
-    meta = {"id": folder.name, "project": folder.parts[-4], "name": folder.parts[-3], "created_at": 1.74e9 + 600 * number,
-            "argv": ["train.py", "--lr", "0.0003"], "hostname": "gpu-box", "pid": 1000 + number, "config": {f"key{n}": n / 7 for n in range(40)},
-            "git": {"commit": f"{number:040x}", "branch": "main"}}
-    for name, value in (("meta", meta), ("status", {"status": status, "started_at": 1.74e9}), ("summary", {"loss": number / 999, "best": {"acc": 1 / (1 + number)}})):
-        (folder / f"{name}.json").write_text(json.dumps(value, indent=1))
-    (folder / "events.jsonl").write_text(rows(number, 0, events))
-    (folder / "logs.txt").write_text(log_rows(number, 0, logs))
-    when = 1.74e9 + 600 * number + 6000
-    for path in [*folder.iterdir(), folder]:
-        os.utime(path, (when, when))
-    return folder
-
-
-def make_tree(root, runs, running=4, long=10):
-    """1,000 runs of five files, ten of them long: 5,000 files, 256 MB."""
-    every = max(1, runs // long)
-    for number in range(runs):
-        make_run(root, number, "running" if number >= runs - running else "finished", events=50_000 if number % every == every // 2 else 1000)
-    for folder in [root, *(path for path in root.rglob("*") if path.is_dir())]:
-        os.utime(folder, (1.75e9, 1.75e9))
-    return root
-
-
-def append(root, runs, running=4, turn=[0]):        # noqa: B006 (the turn is meant to be kept)
-    turn[0] += 1
-    for number in range(runs - running, runs):
-        with open(root / run_path(number) / "events.jsonl", "a") as file:
-            file.write(rows(number, 50 * turn[0] + 100_000, 50))
-        with open(root / run_path(number) / "logs.txt", "a") as file:
-            file.write(log_rows(number, 50 * turn[0] + 100_000, 50))
-
-
 # -- both sides ----------------------------------------------------------------------------------------------------
+
 
 class Bench:
     """One server, one line, one tree, and a table that grows."""
@@ -124,21 +72,47 @@ class Bench:
         home.mkdir()
         host_key = " ".join(line.server.host_key.read_text().split()[:2])
         (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {host_key}\n")
-        connection = {**line.server.connection(), "name": "bench", "port": line.port, "remote_root": str(root or self.root), "mode": "auto", "interval": 30,
-                      "manifest": True, "small_only": True, "large": False, "window": None, "small_limit": 1 << 20, **options}
+        connection = {
+            **line.server.connection(),
+            "name": "bench",
+            "port": line.port,
+            "remote_root": str(root or self.root),
+            "mode": "auto",
+            "interval": 30,
+            "manifest": True,
+            "small_only": True,
+            "large": False,
+            "window": None,
+            "small_limit": 1 << 20,
+            **options,
+        }
         one = Sync(connection, home / "cache" / "bench", lambda: remote.connect(connection, home=home), Bell(), LOG)
         one.connection = connection
         return one
 
     def ssh(self, line, extra=""):
-        return (f"ssh -F none -i {line.server.key} -p {line.port} -o IdentitiesOnly=yes -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no "
-                f"-o LogLevel=ERROR -o BatchMode=yes {extra}")
+        return (
+            f"ssh -F none -i {line.server.key} -p {line.port} -o IdentitiesOnly=yes -o UserKnownHostsFile=/dev/null "
+            f"-o StrictHostKeyChecking=no "
+            f"-o LogLevel=ERROR -o BatchMode=yes {extra}"
+        )
 
     def rsync(self, line, into, flags="-a", extra=""):
-        return ["rsync", flags, "--exclude", ".runicorn", "-e", self.ssh(line, extra), f"{line.server.user}@127.0.0.1:{self.root}/", f"{into}/"]
+        return [
+            "rsync",
+            flags,
+            "--exclude",
+            ".runicorn",
+            "-e",
+            self.ssh(line, extra),
+            f"{line.server.user}@127.0.0.1:{self.root}/",
+            f"{into}/",
+        ]
 
     def same(self, one):
-        done = subprocess.run(["diff", "-rq", "-x", ".index", "-x", ".runicorn", self.root, one.mirror.folder], capture_output=True, text=True)
+        done = subprocess.run(
+            ["diff", "-rq", "-x", ".index", "-x", ".runicorn", self.root, one.mirror.folder], capture_output=True, text=True
+        )
         assert not done.stdout, f"the mirror differs: {done.stdout[:500]}"
 
 
@@ -177,6 +151,7 @@ def closed(one):
 
 # -- the sections --------------------------------------------------------------------------------------------------
 
+
 def from_nothing(bench, line, **options):
     one = bench.mirror(line, **options)
     (_, listed), took, count, _ = cost(line, lambda: passes(one))
@@ -202,8 +177,13 @@ def initial(bench):
         with bench.line(mbit=mbit) as line:
             ours, our_bytes, _ = median(bench, lambda: from_nothing(bench, line))
         speed = f"{mbit} Mbit/s" if mbit else "no cap"
-        bench.row(f"everything from nothing, 50 ms, {speed}", f"rsync {flags} {peer:.2f} s, {peer_bytes / 1e6:.1f} MB",
-                  f"SFTP only {ours:.2f} s, {our_bytes / 1e6:.1f} MB", f"<= {factor} x: {ours / peer:.2f}", ours <= factor * peer)
+        bench.row(
+            f"everything from nothing, 50 ms, {speed}",
+            f"rsync {flags} {peer:.2f} s, {peer_bytes / 1e6:.1f} MB",
+            f"SFTP only {ours:.2f} s, {our_bytes / 1e6:.1f} MB",
+            f"<= {factor} x: {ours / peer:.2f}",
+            ours <= factor * peer,
+        )
 
 
 def first_list(bench, line, **options):
@@ -237,7 +217,13 @@ def listing(bench):
     with bench.line(ssh=True) as line:
         by_exec, _ = median(bench, lambda: first_list(bench, line))
     for name, took, most in (("by walk", walk, 2), ("by manifest file", by_file, 1), ("by exec", by_exec, 1)):
-        bench.row(f"list of {bench.options.runs} runs after login, {name}", "rsync: when all is done", f"{took:.2f} s", f"<= {most} s", took <= most)
+        bench.row(
+            f"list of {bench.options.runs} runs after login, {name}",
+            "rsync: when all is done",
+            f"{took:.2f} s",
+            f"<= {most} s",
+            took <= most,
+        )
 
 
 @section
@@ -250,17 +236,27 @@ def cycles(bench):
             one = bench.mirror(line)
             passes(one)
             for _ in range(2):
-                time.sleep(2.1)         # past the second in which a change could hide
+                time.sleep(2.1)  # past the second in which a change could hide
                 passes(one)
             idle = median(bench, lambda: cost(line, lambda: passes(one))[1:])
             active = median(bench, lambda: (append(bench.root, bench.options.runs), cost(line, lambda: passes(one)))[1][1:])
             bench.same(one)
             closed(one)
-        bench.row(f"nothing changed, {rtt * 1000:.0f} ms", f"rsync {peer_idle:.2f} s", f"{idle[0]:.3f} s, {idle[1]:.0f} B, {idle[2] + 1:.0f} round trips",
-                  f"<= {most} s, 2 KB", idle[0] <= most and idle[1] <= 2048)
+        bench.row(
+            f"nothing changed, {rtt * 1000:.0f} ms",
+            f"rsync {peer_idle:.2f} s",
+            f"{idle[0]:.3f} s, {idle[1]:.0f} B, {idle[2] + 1:.0f} round trips",
+            f"<= {most} s, 2 KB",
+            idle[0] <= most and idle[1] <= 2048,
+        )
         if rtt == 0.05:
-            bench.row("4 runs appended, 43 KB new", f"rsync {peer_active:.2f} s", f"{active[0]:.3f} s, {active[1] / 1000:.1f} KB", "<= 0.2 s, 12 KB",
-                      active[0] <= 0.2 and active[1] <= 12_000)
+            bench.row(
+                "4 runs appended, 43 KB new",
+                f"rsync {peer_active:.2f} s",
+                f"{active[0]:.3f} s, {active[1] / 1000:.1f} KB",
+                "<= 0.2 s, 12 KB",
+                active[0] <= 0.2 and active[1] <= 12_000,
+            )
 
 
 def rsync_cycles(bench, line):
@@ -309,8 +305,13 @@ def rhythm(bench):
             cpu, after = time.process_time() - cpu, line.stats()
             rate = (after["up"] + after["down"] - before["up"] - before["down"]) / seconds
             closed(one)
-        bench.row(f"{count} running runs in {experiments} experiments, watched, idle", "-", f"{rate / 1000:.1f} KB/s, {100 * cpu / seconds:.0f} % of a core",
-                  "<= 5 KB/s, 15 %", rate <= 5000 and cpu <= 0.15 * seconds)
+        bench.row(
+            f"{count} running runs in {experiments} experiments, watched, idle",
+            "-",
+            f"{rate / 1000:.1f} KB/s, {100 * cpu / seconds:.0f} % of a core",
+            "<= 5 KB/s, 15 %",
+            rate <= 5000 and cpu <= 0.15 * seconds,
+        )
         shutil.rmtree(root)
 
 
@@ -318,6 +319,7 @@ def rhythm(bench):
 def latency(bench):
     """log() on the server to the bytes on the laptop; a new run to the list."""
     import runicorn
+
     root = bench.folder / "live"
     run = runicorn.init(project="p", name="n", storage=str(root), capture=False, system=False)
     with bench.line() as line:
@@ -330,6 +332,7 @@ def latency(bench):
         def watch():
             while not stop.wait(5):
                 one.bell.look({"runs", f"run:bench:p/n/{run.id}"})
+
         one.bell.look({"runs", f"run:bench:p/n/{run.id}"})
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -354,8 +357,13 @@ def latency(bench):
         thread.join()
     taken = sorted(taken[3:])
     worst = taken[int(0.99 * (len(taken) - 1))]
-    bench.row("log() to the laptop's disk, 50 ms, SFTP only", "-", f"median {statistics.median(taken):.2f} s, worst {worst:.2f} s", "<= 0.7 s, 1.5 s",
-              statistics.median(taken) <= 0.7 and worst <= 1.5)
+    bench.row(
+        "log() to the laptop's disk, 50 ms, SFTP only",
+        "-",
+        f"median {statistics.median(taken):.2f} s, worst {worst:.2f} s",
+        "<= 0.7 s, 1.5 s",
+        statistics.median(taken) <= 0.7 and worst <= 1.5,
+    )
     bench.row("a new run, no manifest", "-", f"{appeared:.2f} s", "<= 2 s", appeared <= 2)
 
 
@@ -383,6 +391,7 @@ def manifest_times(root):
     def took(work):
         began = time.monotonic()
         return work(), time.monotonic() - began
+
     _, find = took(lambda: subprocess.run(["find", root, "-printf", "%p %s %T@\\n"], stdout=subprocess.DEVNULL, check=True))
     built, full = took(lambda: manifest.build(str(root)))
     _, nothing = took(lambda: manifest.build(str(root), built))
@@ -411,8 +420,13 @@ def promise(bench):
         walk = (time.monotonic() - began) * share, client.requests * share
         ready.close()
     shutil.rmtree(bench.root / ".runicorn")
-    bench.row("first list: manifest on, off, file by file", f"{walk[0]:.0f} s, {walk[1]:.0f} requests", f"on {on[0]:.2f} s, {on[1]:.0f}; off {off[0]:.2f} s, {off[1]:.0f}",
-              f"1 %, 5 %: {100 * on[1] / walk[1]:.2f} % of requests, {100 * on[0] / walk[0]:.1f} % of time", on[1] <= 0.01 * walk[1] and on[0] <= 0.05 * walk[0])
+    bench.row(
+        "first list: manifest on, off, file by file",
+        f"{walk[0]:.0f} s, {walk[1]:.0f} requests",
+        f"on {on[0]:.2f} s, {on[1]:.0f}; off {off[0]:.2f} s, {off[1]:.0f}",
+        f"1 %, 5 %: {100 * on[1] / walk[1]:.2f} % of requests, {100 * on[0] / walk[0]:.1f} % of time",
+        on[1] <= 0.01 * walk[1] and on[0] <= 0.05 * walk[0],
+    )
 
 
 @section
@@ -443,7 +457,13 @@ def opening(bench):
         curve = time.monotonic() - began
         one.stop()
         thread.join()
-    bench.row("a foreign 500 MB run at 10 Mbit/s", "400 s to fetch", f"end of the log {end_of_log:.2f} s, coarse curve {curve:.2f} s", "<= 1 s, 3 s", end_of_log <= 1 and curve <= 3)
+    bench.row(
+        "a foreign 500 MB run at 10 Mbit/s",
+        "400 s to fetch",
+        f"end of the log {end_of_log:.2f} s, coarse curve {curve:.2f} s",
+        "<= 1 s, 3 s",
+        end_of_log <= 1 and curve <= 3,
+    )
 
 
 def main():

@@ -10,7 +10,11 @@ PLACES = 50                     # live files LSTATed per look, in turn
 
 
 class Beats:
-    """The running runs of one server. `runs`: {run path: {"beat": mtime s or None, "seen": our s of the last change or None, "first": our s}}."""
+    """The running runs of one server: `runs` is {run path: {"beat", "seen", "first"}}.
+
+    beat: the live file's mtime on the server's clock, s, or None; seen: when a change was last seen, first: when the run
+    was, both on our wall clock, s.
+    """
 
     def __init__(self, session, root):
         self.session = session

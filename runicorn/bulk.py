@@ -105,4 +105,6 @@ class Bulk:
             self._remote.close()
 
     def _count(self, session):
-        self.sent, self.received, self.requests = self.sent + session.sent, self.received + session.received, self.requests + session.requests
+        self.sent += session.sent
+        self.received += session.received
+        self.requests += session.requests

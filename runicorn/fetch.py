@@ -69,7 +69,8 @@ class Fetcher:
         """
         while self.left and self.bytes < enough and time.monotonic() < until:
             self._pace()
-            while self._queue and len(self._jobs) < min(FILES, max(8, self.session.max_handles - SPARE_HANDLES)) and self.asked < self.ceiling:
+            files = min(FILES, max(8, self.session.max_handles - SPARE_HANDLES))
+            while self._queue and len(self._jobs) < files and self.asked < self.ceiling:
                 self._start(self._queue.popleft())
             self.session.pump()
 

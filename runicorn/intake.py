@@ -14,7 +14,8 @@ class Intake:
     """The fetches of one session: planned, carried out, taken into the index. `doubtful` holds run paths to list again."""
 
     def __init__(self, options, mirror, index, beats, fetcher, second, log):
-        self.options, self.mirror, self.index, self.beats, self.fetcher, self.second, self.log = options, mirror, index, beats, fetcher, second, log
+        self.options, self.mirror, self.index, self.beats, self.log = options, mirror, index, beats, log
+        self.fetcher, self.second = fetcher, second
         fetcher.report = self.ended
         self.doubtful = set()           # run paths to list again
         self.again = {}                 # run path -> when to list and plan it again: it changed within its mtime's second
@@ -68,7 +69,9 @@ class Intake:
         name = key[1]
         if key in self._queued or key in self._refused or self._trouble.get(key, 0) > TROUBLE:
             return False
-        if not plan.wanted(name, file["size"], self.options) or evicted and name not in layout.SMALL and (evicted is True or name in evicted):
+        if evicted and name not in layout.SMALL and (evicted is True or name in evicted):
+            return False
+        if not plan.wanted(name, file["size"], self.options):
             return False
         return plan.believable(*key) and self._has_place(key)
 

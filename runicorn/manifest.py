@@ -35,6 +35,7 @@ LIMIT, RUNS = 256 << 20, 500000     # bytes of a manifest, unpacked, and runs in
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 GZIP = b"\x1f\x8b"
+EXAMPLE = "example: runicorn manifest --root /data/experiments --verbose"
 ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": ([0-9.e+-]+), "ended": (true|false), "count": (\d+), "bytes": (\d+), ')
 
@@ -67,7 +68,7 @@ class Manifest:
         return self.lines[path]
 
     def entry(self, path):
-        """Return a fresh dict {"digest", "mtime", "ended", "meta", "status", "summary", "beat", "files": {name: {"size", "mtime", "tail"}}}.
+        """Return a fresh dict {digest, mtime, ended, meta, status, summary, beat, files: {name: {size, mtime, tail}}}.
 
         Raises ManifestError if the entry is no JSON or has not these shapes.
         """
@@ -180,7 +181,7 @@ def text(manifest):
     yield json.dumps(header)[:-1].encode() + b',\n"runs": {'
     for number, path in enumerate(manifest.paths()):
         yield (b",\n" if number else b"\n") + quote(path).encode() + b": " + manifest.lines[path]
-    yield ("\n},\n" if manifest.lines else "\n\n},\n").encode() + b'"statistics": ' + json.dumps(manifest.header.get("statistics") or {}).encode() + b"}\n"
+    yield ('%s\n},\n"statistics": %s}\n' % ("" if manifest.lines else "\n", json.dumps(manifest.header.get("statistics") or {}))).encode()
 
 
 def save(manifest, path, compress=False):
@@ -224,9 +225,8 @@ def build(root, previous=None, rescan=False):
 def _header(kind, root, lines, previous, now):
     heads = [(path, HEAD.match(lines[path])) for path in sorted(lines)]
     found = digest((path, head.group(1)) for path, head in heads)
-    revision = previous.header.get("revision", 0) if previous else 0
-    return {"format": FORMAT, "kind": kind, "revision": revision + (not previous or previous.header["digest"] != found), "digest": found, "generated_at": round(now, 3),
-            "host": socket.gethostname(), "root": os.path.abspath(root),
+    revision = previous.header.get("revision", 0) + (previous.header["digest"] != found) if previous else 1
+    return {"format": FORMAT, "kind": kind, "revision": revision, "digest": found, "generated_at": round(now, 3), "host": socket.gethostname(), "root": os.path.abspath(root),
             "statistics": {"runs": len(lines), "files": sum(int(head.group(4)) for _, head in heads),
                            "bytes": sum(int(head.group(5)) for _, head in heads)}}
 
@@ -375,7 +375,7 @@ def splice(raw, skipped=None):
 
 # -- the command ---------------------------------------------------------------------------------------------------
 def generate(root, active_window=WINDOW, incremental=True, output=None, compress=False, active_only=False):
-    """Bring the root's manifests up to date; return a report (dict: kind, output, compressed, revision, changed, runs, files, bytes, skipped).
+    """Bring the root's manifests up to date; return a report (dict), which --verbose prints.
 
     output: another place for the full manifest. active_only: leave the full manifest as it is. Raises ManifestError.
     """
@@ -451,7 +451,7 @@ def _root(given):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="runicorn manifest", description=ABOUT, epilog="example: runicorn manifest --root /data/experiments --verbose")
+    parser = argparse.ArgumentParser(prog="runicorn manifest", description=ABOUT, epilog=EXAMPLE)
     add = parser.add_argument
     add("place", nargs="?", metavar="ROOT", help="the same as --root")
     add("--root", help="folder of runs (default: this folder if it holds runs, else the default root)")

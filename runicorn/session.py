@@ -47,7 +47,8 @@ class Session:
         self.beats = Beats(self.sftp, self.root)
         self.tails = tails.Tails(self.sftp, self.mirror, self.root)
         second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.log)
-        self.intake = Intake(self.options, self.mirror, index, self.beats, fetch.Fetcher(self.sftp, self.mirror, self.root, None), second, self.log)
+        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, None)
+        self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.log)
         self._manifests = {}            # path of a manifest -> its mtime when we read it
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
@@ -132,9 +133,9 @@ class Session:
         if audit:
             self.skeleton.forget_listings()
         changed |= self._list(now, audit)
-        if audit:
+        if audit and (first or not thorough):
             self._hear_again(first, now)
-            self._audited = now
+        self._audited = now if audit else self._audited
         self.source = self.source or "walk"
         self.intake.forgive()
         self.intake.plan(self.index.paths() if first else changed | self._replan, now)
@@ -162,7 +163,8 @@ class Session:
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
         and manifests; returns run paths that changed (set)."""
         folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known()}
-        running = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone and now >= self._next_look.get(path, 0)]
+        running = [path for path in self.index.paths()
+                   if not self.index.ended(path) and path not in self.gone and now >= self._next_look.get(path, 0)]
         files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
         beats = self.beats.ask()
         manifests = [path for _, path in survey.manifest_files(self.root)] if self.options.get("manifest", True) else []
@@ -220,7 +222,9 @@ class Session:
         there = self.skeleton.refresh(now)
         doubtful = self.intake.doubtful
         for path, mtime in there.items():
-            if path not in self.index or path in self.gone or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
+            if path not in self.index or path in self.gone:
+                doubtful.add(path)
+            elif audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
         doubtful.update(path for path in self.index.paths() if path not in there and path not in self.gone)
         return self._relist(doubtful, there, now)

@@ -67,7 +67,8 @@ def open_file(path):
 
 def read(handle, offset, length):
     """Ask for at most `length` bytes at `offset`; fewer may come before the end of the file, b"" only at it."""
-    return Request(READ, _string(handle) + struct.pack(">QI", offset, length), "an open file", length, functools.partial(_parse_data, length))
+    body = _string(handle) + struct.pack(">QI", offset, length)
+    return Request(READ, body, "an open file", length, functools.partial(_parse_data, length))
 
 
 def close(handle):

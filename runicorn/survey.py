@@ -91,9 +91,9 @@ class Index:
                 del self._parsed[path]
         self._dirty.clear()
         if now is not None:
-            heads = [manifest.HEAD.match(line) for line in self.lines.values()]
+            heads = [head for head in map(manifest.HEAD.match, self.lines.values()) if head]
             self.manifest.header.update(kind="full", digest=index_digest(self.lines), generated_at=now, statistics={
-                "runs": len(heads), "files": sum(int(head[4]) for head in heads if head), "bytes": sum(int(head[5]) for head in heads if head)})
+                "runs": len(self.lines), "files": sum(int(head[4]) for head in heads), "bytes": sum(int(head[5]) for head in heads)})
         return self.manifest
 
 
@@ -112,7 +112,8 @@ def _line(entry):
     texts = [json.dumps(entry[name[:-5]]).encode() for name in layout.SMALL]
     pieces = [f"{json.dumps(name)}: {json.dumps(file)}" for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
-    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["beat"], texts, pieces, sum(file["size"] for file in entry["files"].values()))
+    total = sum(file["size"] for file in entry["files"].values())
+    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["beat"], texts, pieces, total)
 
 
 # -- listing many folders ------------------------------------------------------------------------------------------

@@ -120,7 +120,8 @@ class Sync:
     def _is_due(self, now):
         if self._now_asked:
             return True
-        return self._automatic() and (now >= self._due or self._due > now + self.options["interval"])      # the second: the clock was set back
+        set_back = self._due > now + self.options["interval"]       # the clock was
+        return self._automatic() and (now >= self._due or set_back)
 
     def _survey(self, session, now):
         thorough, self._now_asked = self._now_asked, False
@@ -264,7 +265,8 @@ class Sync:
             self.bell.ring(f"run:{self._slug}:{project}/{name}/{run}")
         intake.grown.clear()
         if intake.left:
-            self._say("syncing", "fetching", f"{intake.files_done} of {intake.files_total} files", done=intake.files_done, total=intake.files_total)
+            done, total = intake.files_done, intake.files_total
+            self._say("syncing", "fetching", f"{done} of {total} files", done=done, total=total)
         elif self._no_root:
             self._say("live", "no_root", f"{self.options['host']} has no folder {session.root} yet", root=session.root)
         elif session.surveyed:
@@ -303,8 +305,9 @@ class Sync:
         if not intake.left:
             return None
         rate = intake.bytes_done / max(0.1, time.monotonic() - intake.began)
+        left = round((intake.bytes_total - intake.bytes_done) / rate) if rate else None
         return {"files_done": intake.files_done, "files_total": intake.files_total, "bytes_done": intake.bytes_done,
-                "bytes_total": intake.bytes_total, "rate": round(rate), "left": round((intake.bytes_total - intake.bytes_done) / rate) if rate else None}
+                "bytes_total": intake.bytes_total, "rate": round(rate), "left": left}
 
     # -- what others ask of us, from any thread
 

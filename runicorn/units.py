@@ -23,7 +23,8 @@ def install(kind, root, yes):
         return _install_cron("*/5 * * * * " + " ".join(_shell(word) for word in words).replace("%", "\\%"), yes)
     if kind == "systemd":
         return _install_systemd(" ".join('"%s"' % word.replace("%", "%%").replace('"', '\\"') for word in words), root, yes)
-    task = ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN", "Runicorn manifest", "/TR", " ".join('"%s"' % word for word in words)]
+    command = " ".join('"%s"' % word for word in words)
+    task = ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN", "Runicorn manifest", "/TR", command]
     print(" ".join(word if re.match(r"^[\w/]+$", word) else '"%s"' % word.replace('"', '\\"') for word in task))
     return _call(task) if yes else 0
 

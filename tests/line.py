@@ -1,7 +1,8 @@
 """A slow, thin, breaking line to a port of this machine: `with Line(port, rtt=0.05, mbit=10) as line: connect to line.port`.
 
-Runs as a process of its own so that neither side's work delays it. Each chunk is held for half the round trip, queued behind
-what a bandwidth cap lets through, and delivered in order; the TCP handshake takes its round trips too. Loss and slow start are not modelled.
+Runs as a process of its own so that neither side's work delays it. Each chunk is held for half the round trip, queued
+behind what a bandwidth cap lets through, and delivered in order; the TCP handshake takes its round trips too. Loss and slow
+start are not modelled.
 """
 
 import asyncio

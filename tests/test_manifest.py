@@ -40,6 +40,7 @@ def test_a_manifest_is_json_with_one_run_per_line_and_the_small_files_inlined(ro
     assert entry["status"] == {"status": "finished"} and entry["ended"] is True and entry["beat"] is None
     events = (root / RUN / "events.jsonl").read_bytes()
     from hashlib import sha256
+
     assert entry["files"]["events.jsonl"]["size"] == len(events)
     assert entry["files"]["events.jsonl"]["tail"] == sha256(events[-4096:]).hexdigest()
     assert whole["statistics"] == {"runs": 2, "files": 10, "bytes": report["bytes"]}
@@ -65,7 +66,7 @@ def test_an_ended_run_is_taken_over_without_opening_a_file(root):
     run = make_run(root)
     manifest.generate(str(root))
     for file in run.iterdir():
-        file.write_bytes(b"x" * file.stat().st_size)       # the folder's mtime stays
+        file.write_bytes(b"x" * file.stat().st_size)  # the folder's mtime stays
     known = manifest.load(root / ".runicorn" / "full_manifest.json")
     assert manifest.build(str(root), known).line(RUN) == known.line(RUN)
     assert manifest.build(str(root), known, rescan=True).line(RUN) != known.line(RUN)
@@ -90,6 +91,7 @@ def test_the_active_manifest_applied_to_an_old_full_one_gives_the_new_one(root):
     active = manifest.load(root / ".runicorn" / "active_manifest.json")
     assert active.header["kind"] == "active" and active.paths() == ["p/n/runs/20250123_180009_abc129"]
     from runicorn.survey import index_digest
+
     assert index_digest({**old.lines, **active.lines}) == active.header["digest"]
     assert index_digest(old.lines) != active.header["digest"]
 
@@ -108,13 +110,30 @@ def test_what_is_no_run_is_counted_and_left_out(root):
         file.write(b"x")
     built = manifest.build(str(root))
     assert built.paths() == [RUN]
-    assert sorted(built.entry(RUN)["files"]) == ["deep/er/weights.pt", "events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]
+    assert sorted(built.entry(RUN)["files"]) == [
+        "deep/er/weights.pt",
+        "events.jsonl",
+        "logs.txt",
+        "meta.json",
+        "status.json",
+        "summary.json",
+    ]
     assert built.skipped == {"symlinks": 2, "outside": 3, "undecodable": 1}
 
 
-@pytest.mark.parametrize("text, kept", [
-    (b'{"a":\n 1}', {"a": 1}), (b'{"a": NaN, "b": -Infinity}', {"a": "NaN", "b": "-Infinity"}), (b'{"a": 1', None), (b"[1]", None), (b"\xff", None),
-    (b"[" * 60_000, None), (b'{"a": "' + b"x" * 70_000 + b'"}', {"truncated": 70_009}), (b"", None)])
+@pytest.mark.parametrize(
+    "text, kept",
+    [
+        (b'{"a":\n 1}', {"a": 1}),
+        (b'{"a": NaN, "b": -Infinity}', {"a": "NaN", "b": "-Infinity"}),
+        (b'{"a": 1', None),
+        (b"[1]", None),
+        (b"\xff", None),
+        (b"[" * 60_000, None),
+        (b'{"a": "' + b"x" * 70_000 + b'"}', {"truncated": 70_009}),
+        (b"", None),
+    ],
+)
 def test_small_files_are_spliced_in_only_when_they_are_json(root, text, kept):
     run = make_run(root)
     write(run / "summary.json", text)
@@ -137,9 +156,23 @@ def bomb():
     return packer.compress(b"{" * (manifest.LIMIT + 10)) + packer.flush()
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"{}", b"[]", b"null", b'{"format":1', b'{"format":1,"digest":"x","runs":[]}', b'{"format":2,"digest":"x","runs":{}}', b"\x1f\x8bgarbage",
-    b"\xff\xfe", gzip.compress(b'{"format":1,"digest":"x","runs":{}}')[:-12], b"[" * 1_000_000], ids=lambda data: repr(data[:20]))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"format":1',
+        b'{"format":1,"digest":"x","runs":[]}',
+        b'{"format":2,"digest":"x","runs":{}}',
+        b"\x1f\x8bgarbage",
+        b"\xff\xfe",
+        gzip.compress(b'{"format":1,"digest":"x","runs":{}}')[:-12],
+        b"[" * 1_000_000,
+    ],
+    ids=lambda data: repr(data[:20]),
+)
 def test_a_broken_manifest_is_one_clear_error(data):
     with pytest.raises(manifest.ManifestError):
         manifest.parse(data)
@@ -151,9 +184,23 @@ def test_a_gzip_bomb_is_not_unpacked(monkeypatch):
         manifest.parse(bomb())
 
 
-@pytest.mark.parametrize("entry", [
-    "[]", "{", '{"files": []}', '{"files": {"a": 1}}', '{"files": {"a": {"size": -1}}}', '{"files": {"a": {"size": 1e3}}}', '{"files": {"a": {"size": true}}}',
-    '{"files": {"a": {"size": 1, "mtime": NaN}}}', '{"meta": []}', '{"beat": "x"}', '{"digest": 7}', '{"files": {"a": {"size": 99999999999999999999}}}'])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "[]",
+        "{",
+        '{"files": []}',
+        '{"files": {"a": 1}}',
+        '{"files": {"a": {"size": -1}}}',
+        '{"files": {"a": {"size": 1e3}}}',
+        '{"files": {"a": {"size": true}}}',
+        '{"files": {"a": {"size": 1, "mtime": NaN}}}',
+        '{"meta": []}',
+        '{"beat": "x"}',
+        '{"digest": 7}',
+        '{"files": {"a": {"size": 99999999999999999999}}}',
+    ],
+)
 def test_an_entry_of_the_wrong_shape_is_refused_when_it_is_looked_at(entry):
     whole = manifest.Manifest({"format": 1, "digest": ""}, {"p/n/runs/i": entry.encode()})
     with pytest.raises(manifest.ManifestError):
@@ -193,7 +240,11 @@ def test_the_answer_to_a_mirror_is_what_it_has_not(root):
     make_run(root, "p/n/runs/20250123_180009_abc129")
     told = manifest.answer(str(root), known)
     delta = manifest.parse(zlib.decompress(told[5:]))
-    assert told[:5] == b"delta" and delta.paths() == ["p/n/runs/20250123_180009_abc129"] and delta.header["digest"] == manifest.build(str(root)).header["digest"]
+    assert (
+        told[:5] == b"delta"
+        and delta.paths() == ["p/n/runs/20250123_180009_abc129"]
+        and delta.header["digest"] == manifest.build(str(root)).header["digest"]
+    )
 
 
 def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys):
@@ -201,7 +252,9 @@ def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys
     monkeypatch.chdir(root)
     assert manifest.main(["--verbose"]) == 0
     said = capsys.readouterr().out
-    assert f"{root} (this folder)" in said and all(word in said for word in ("kind", "output", "compressed", "revision", "runs        1", "files       5", "bytes"))
+    assert f"{root} (this folder)" in said and all(
+        word in said for word in ("kind", "output", "compressed", "revision", "runs        1", "files       5", "bytes")
+    )
     assert manifest.main(["--root", str(root / "absent")]) == 1
     assert "is not a folder" in capsys.readouterr().err
     assert manifest.main(["--root", str(root), "--output", str(root.parent / "out.json")]) == 0
@@ -220,13 +273,17 @@ def test_without_runs_here_the_default_root_is_taken(root, tmp_path, monkeypatch
 def test_it_runs_alone_from_a_pipe(root, version):
     make_run(root)
     old = sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python"))
-    python = str(old[-1]) if old else sys.executable       # without an old Python here, at least without ours
+    python = str(old[-1]) if old else sys.executable  # without an old Python here, at least without ours
     done = subprocess.run([python, "-S", "-I", "-", str(root), "--verbose"], input=FILE.read_bytes(), capture_output=True, timeout=60)
     assert done.returncode == 0 and b"runs        1" in done.stdout, done.stderr
 
 
 def test_units_name_this_interpreter_and_root(root, capsys):
-    for kind, words in (("cron", ["*/5 * * * *"]), ("systemd", ["runicorn-manifest.timer", "OnCalendar=*:0/5", "ExecStart="]), ("schtasks", ["/SC", "MINUTE"])):
+    for kind, words in (
+        ("cron", ["*/5 * * * *"]),
+        ("systemd", ["runicorn-manifest.timer", "OnCalendar=*:0/5", "ExecStart="]),
+        ("schtasks", ["/SC", "MINUTE"]),
+    ):
         assert manifest.main(["--root", str(root), "--install", kind]) == 0
         said = capsys.readouterr().out
         assert all(word in said for word in [*words, sys.executable, str(FILE), str(root)])
@@ -244,7 +301,7 @@ def test_cron_is_installed_once_and_keeps_what_was_there(root, tmp_path, monkeyp
         assert units.install("cron", str(root), yes=True) == 0
     lines = table.read_text().splitlines()
     assert lines[0] == "0 * * * * other" and len(lines) == 2 and lines[1].startswith("*/5 * * * * ")
-    assert subprocess.run(["sh", "-c", lines[1][len("*/5 * * * * "):]], timeout=60).returncode == 0
+    assert subprocess.run(["sh", "-c", lines[1][len("*/5 * * * * ") :]], timeout=60).returncode == 0
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="not on this machine"):
         units.install("schtasks", str(root), yes=True)

@@ -8,14 +8,16 @@ from hypothesis import given, strategies
 from runicorn import plan
 
 NAMES = ["meta.json", "status.json", "events.jsonl", "events.2.jsonl", "logs.txt", "system.rank3.jsonl", "media/a.png", "last.pt"]
-contents = strategies.binary(max_size=12).map(lambda raw: raw * 700)        # below and beyond the 4 KiB a tail covers
+contents = strategies.binary(max_size=12).map(lambda raw: raw * 700)  # below and beyond the 4 KiB a tail covers
 runs = strategies.dictionaries(strategies.sampled_from(NAMES), strategies.tuples(contents, strategies.integers(0, 5)))
 
 
 def shown(run, tails=True):
     """Return a run's {name: (content, mtime)} as a listing shows it."""
-    return {name: {"size": len(content), "mtime": mtime, "tail": sha256(content[-4096:]).hexdigest() if tails else None}
-            for name, (content, mtime) in run.items()}
+    return {
+        name: {"size": len(content), "mtime": mtime, "tail": sha256(content[-4096:]).hexdigest() if tails else None}
+        for name, (content, mtime) in run.items()
+    }
 
 
 def carry_out(fetches, here, there):
@@ -23,11 +25,11 @@ def carry_out(fetches, here, there):
     for fetch in fetches:
         content, mtime = there[fetch.name]
         held = here.get(fetch.name, (b"", 0))[0]
-        if fetch.whole or content[:fetch.offset] != held:
+        if fetch.whole or content[: fetch.offset] != held:
             here[fetch.name] = content, mtime
         else:
             assert fetch.offset == len(held) and fetch.size == len(content) and plan.is_appended(fetch.name)
-            here[fetch.name] = held + content[fetch.offset:], mtime
+            here[fetch.name] = held + content[fetch.offset :], mtime
 
 
 @given(runs, runs, strategies.booleans())
@@ -48,8 +50,16 @@ def test_nothing_is_fetched_of_what_is_here(there):
     assert plan.diff("p", shown(there, tails=False), shown(there)) == []
 
 
-@given(strategies.lists(strategies.tuples(strategies.sampled_from(["p/n/runs/20250121_180000_abc123", "a/n/runs/20250122_180000_abc123"]),
-                                          strategies.sampled_from(NAMES), strategies.integers(0, 9)), unique=True))
+@given(
+    strategies.lists(
+        strategies.tuples(
+            strategies.sampled_from(["p/n/runs/20250121_180000_abc123", "a/n/runs/20250122_180000_abc123"]),
+            strategies.sampled_from(NAMES),
+            strategies.integers(0, 9),
+        ),
+        unique=True,
+    )
+)
 def test_small_json_comes_first_then_the_newest_run(files):
     fetches = sorted((plan.Fetch(path, name, 0, size, 0, None, True) for path, name, size in files), key=plan.order, reverse=True)
     kinds = [2 if fetch.name in ("meta.json", "status.json") else 1 if plan.is_appended(fetch.name) else 0 for fetch in fetches]
@@ -59,15 +69,41 @@ def test_small_json_comes_first_then_the_newest_run(files):
         assert ids == sorted(ids, reverse=True)
 
 
-@pytest.mark.parametrize("path, fine", [
-    ("p/n/runs/i", True), ("模型/n/runs/i", True), ("../n/runs/i", False), ("/etc/n/runs/i", False), ("p/n/runs/..", False), ("p/n/runs", False),
-    ("p/n/runs/i/j", False), ("p//runs/i", False), ("p/n/other/i", False), (".runicorn/n/runs/i", False), ("p/n/runs/\0", False), ("p/n/runs/\ud800", False)])
+@pytest.mark.parametrize(
+    "path, fine",
+    [
+        ("p/n/runs/i", True),
+        ("模型/n/runs/i", True),
+        ("../n/runs/i", False),
+        ("/etc/n/runs/i", False),
+        ("p/n/runs/..", False),
+        ("p/n/runs", False),
+        ("p/n/runs/i/j", False),
+        ("p//runs/i", False),
+        ("p/n/other/i", False),
+        (".runicorn/n/runs/i", False),
+        ("p/n/runs/\0", False),
+        ("p/n/runs/\ud800", False),
+    ],
+)
 def test_only_run_paths_are_believed(path, fine):
     assert plan.believable(path) is fine
 
 
-@pytest.mark.parametrize("name, fine", [
-    ("a.pt", True), ("deep/er/a.pt", True), ("../a", False), ("/a", False), ("a/../../b", False), ("a//b", False), ("", False), ("a\0b", False), ("/".join("a" * 40), False)])
+@pytest.mark.parametrize(
+    "name, fine",
+    [
+        ("a.pt", True),
+        ("deep/er/a.pt", True),
+        ("../a", False),
+        ("/a", False),
+        ("a/../../b", False),
+        ("a//b", False),
+        ("", False),
+        ("a\0b", False),
+        ("/".join("a" * 40), False),
+    ],
+)
 def test_only_plain_relative_names_are_believed(name, fine):
     assert plan.believable("p/n/runs/i", name) is fine
 

@@ -13,7 +13,7 @@ from runicorn.bell import Bell
 from runicorn.sync import Sync
 
 LOG = logging.getLogger("sync")
-OLD = time.time() - 200_000         # before any clock's doubt
+OLD = time.time() - 200_000  # before any clock's doubt
 
 
 def write(path, data, mtime=None):
@@ -58,8 +58,21 @@ class Pair:
     def __init__(self, root, mirror, far=None, **options):
         self.root, self.mirror, self.bell = root, mirror, Bell()
         self.far = far or Far()
-        self.options = {"name": "GPU Server 1", "host": "gpu", "port": 22, "user": "alice", "remote_root": str(root), "mode": "auto", "interval": 30,
-                        "manifest": True, "small_only": True, "large": False, "window": None, "small_limit": 1 << 20, **options}
+        self.options = {
+            "name": "GPU Server 1",
+            "host": "gpu",
+            "port": 22,
+            "user": "alice",
+            "remote_root": str(root),
+            "mode": "auto",
+            "interval": 30,
+            "manifest": True,
+            "small_only": True,
+            "large": False,
+            "window": None,
+            "small_limit": 1 << 20,
+            **options,
+        }
         self.sync = Sync(self.options, mirror, lambda: self.far, self.bell, LOG)
         self.now = time.time()
 
@@ -83,8 +96,11 @@ class Pair:
 
 
 def tree(root):
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*")
-            if path.is_file() and path.relative_to(root).parts[0] not in (".index", ".runicorn")}
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and path.relative_to(root).parts[0] not in (".index", ".runicorn")
+    }
 
 
 @pytest.fixture
@@ -94,6 +110,7 @@ def pair(root, mirror):
     def make(**options):
         pairs.append(Pair(root, mirror, **options))
         return pairs[-1]
+
     yield make
     for one in pairs:
         one.close()
@@ -146,10 +163,16 @@ def here(one, path=RUN):
 OWN = ["events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]
 
 
-@pytest.mark.parametrize("options, extra", [
-    ({"small_only": True, "large": False}, ["media/a.png"]), ({"small_only": False, "large": False}, []),
-    ({"small_only": True, "large": True}, ["checkpoints/last.pt", "media/a.png"]), ({"small_limit": 50}, []),
-    ({"small_limit": 3 << 20}, ["checkpoints/last.pt", "media/a.png"])])
+@pytest.mark.parametrize(
+    "options, extra",
+    [
+        ({"small_only": True, "large": False}, ["media/a.png"]),
+        ({"small_only": False, "large": False}, []),
+        ({"small_only": True, "large": True}, ["checkpoints/last.pt", "media/a.png"]),
+        ({"small_limit": 50}, []),
+        ({"small_limit": 3 << 20}, ["checkpoints/last.pt", "media/a.png"]),
+    ],
+)
 def test_which_files_come_is_the_users_choice(root, pair, options, extra):
     run = make_run(root)
     write(run / "media" / "a.png", b"p" * 100)
@@ -238,7 +261,10 @@ def test_a_watched_run_is_read_every_second(root, pair):
         grow(run / "events.jsonl")
         assert one.passes(1) <= 1
         assert tree(one.mirror)[f"{RUN}/events.jsonl"] == (run / "events.jsonl").read_bytes()
-    assert "run:gpu-server-1:vision/resnet50/20250123_180000_abc123" in one.bell.wait(before, {"run:gpu-server-1:vision/resnet50/20250123_180000_abc123"}, 0)["topics"]
+    assert (
+        "run:gpu-server-1:vision/resnet50/20250123_180000_abc123"
+        in one.bell.wait(before, {"run:gpu-server-1:vision/resnet50/20250123_180000_abc123"}, 0)["topics"]
+    )
 
 
 def test_nothing_new_costs_one_round_trip(root, pair):
@@ -277,7 +303,7 @@ def test_a_new_run_appears_by_its_live_file_without_a_survey(root, pair):
 def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
     make_run(root, status="running")
     heart = live(root)
-    os.utime(heart, (5000, 5000))           # a clock that is wrong by decades
+    os.utime(heart, (5000, 5000))  # a clock that is wrong by decades
     one = pair()
     one.passes()
     assert told(one)["runs"][RUN] == {"beat": 5000, "seen": None, "first": pytest.approx(one.now)}
@@ -320,6 +346,7 @@ def test_exec_gives_the_list_and_then_only_what_is_new(root, mirror, pair):
     one.passes()
     one.same()
     from runicorn import survey
+
     index = manifest.load(mirror / ".index" / "full.json")
     assert survey.ask_exec(one.far, str(root), index.lines) is None
     make_run(root, "p/n/runs/20250123_180009_abc129")
@@ -350,6 +377,7 @@ def test_one_line_is_enough(root, pair):
     class Lonely(Far):
         def second(self, compress=False):
             raise LoginError("one line only")
+
     for n in range(90):
         make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)
     one = pair(far=Lonely())
@@ -454,4 +482,9 @@ def test_progress_and_traffic_are_told(root, pair, monkeypatch):
     one.passes()
     one.passes(2)
     state = one.sync.state()
-    assert state["progress"] is None and state["traffic"]["hour"] > progress["bytes_total"] and state["traffic"]["requests"] > 10 and state["rtt_ms"] is not None
+    assert (
+        state["progress"] is None
+        and state["traffic"]["hour"] > progress["bytes_total"]
+        and state["traffic"]["requests"] > 10
+        and state["rtt_ms"] is not None
+    )

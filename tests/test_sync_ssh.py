@@ -28,8 +28,20 @@ def mirror_of(server, root, home, port=None, **options):
         key = " ".join(server.host_key.read_text().split()[:2])
         with open(home / "known_hosts", "a") as known:
             known.write(f"[127.0.0.1]:{port} {key}\n")
-    connection = {**server.connection(), "name": "gpu", "port": port or server.port, "remote_root": str(root), "mode": "auto", "interval": 1, "manifest": True,
-                  "small_only": True, "large": False, "window": None, "small_limit": 1 << 20, **options}
+    connection = {
+        **server.connection(),
+        "name": "gpu",
+        "port": port or server.port,
+        "remote_root": str(root),
+        "mode": "auto",
+        "interval": 1,
+        "manifest": True,
+        "small_only": True,
+        "large": False,
+        "window": None,
+        "small_limit": 1 << 20,
+        **options,
+    }
     return Sync(connection, home / "cache" / "gpu", lambda: remote.connect(connection, home=home), Bell(), LOG)
 
 
@@ -63,12 +75,16 @@ def same(one, root):
     return tree(one.mirror.folder) == tree(root)
 
 
-@pytest.mark.parametrize("config, source", [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk")], ids=["exec", "sftp only", "one session"])
+@pytest.mark.parametrize(
+    "config, source",
+    [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk")],
+    ids=["exec", "sftp only", "one session"],
+)
 def test_what_a_server_grants_is_enough(root, tmp_path, home, config, source):
     with Sshd(tmp_path / "sshd", **config) as server, Running(mirror_of(server, root, home)) as one:
         soon(lambda: one.state()["state"] == "live" and same(one, root))
         assert one.state()["source"] == source and one.state()["runs"] == 2
-        grow(root / RUN / "events.jsonl")                           # a finished run is resumed
+        grow(root / RUN / "events.jsonl")  # a finished run is resumed
         write(root / RUN / "status.json", {"status": "running"})
         live(root, RUN)
         soon(lambda: same(one, root))
