@@ -226,9 +226,9 @@ def _header(kind, root, lines, previous, now):
     heads = [(path, HEAD.match(lines[path])) for path in sorted(lines)]
     found = digest((path, head.group(1)) for path, head in heads)
     revision = previous.header.get("revision", 0) + (previous.header["digest"] != found) if previous else 1
-    return {"format": FORMAT, "kind": kind, "revision": revision, "digest": found, "generated_at": round(now, 3), "host": socket.gethostname(), "root": os.path.abspath(root),
-            "statistics": {"runs": len(lines), "files": sum(int(head.group(4)) for _, head in heads),
-                           "bytes": sum(int(head.group(5)) for _, head in heads)}}
+    files, size = (sum(int(head.group(place)) for _, head in heads) for place in (4, 5))
+    return {"format": FORMAT, "kind": kind, "revision": revision, "digest": found, "generated_at": round(now, 3),
+            "host": socket.gethostname(), "root": os.path.abspath(root), "statistics": {"runs": len(lines), "files": files, "bytes": size}}
 
 
 def digest(pairs):
