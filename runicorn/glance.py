@@ -101,18 +101,22 @@ def _row(line):
 
 def spark(folder, sizes, metric, n=24):
     """Return the Spark of `metric` in the run in `folder`, at most `n` values, or None if it was not found."""
-    points, exact = [], True
+    points, exact, cut = [], True, None
     pattern = re.compile(rb'"' + re.escape(json.dumps(metric, ensure_ascii=False)[1:-1].encode()) + rb'":\s*("?[-+.\w]+"?)')
-    for name in events_of(sizes):
+    for name in reversed(events_of(sizes)):
         blocks, whole = _blocks(os.path.join(folder, name), sizes[name])
         exact = exact and whole
-        for block in blocks:
-            points += [(_value(found[1]), block, found.start()) for found in pattern.finditer(block)]
+        older = [(_value(found[1]), block, found.start()) for block in blocks for found in pattern.finditer(block)]
+        while cut is not None and older and (_step(older[-1]) or 0) >= cut:
+            older.pop()                 # superseded: a newer attempt logged this step again
+        cut = _step(older[0]) if older else cut
+        points = older + points
     if not points:
         return None
     finite = [point for point in points if point[0] is not None and math.isfinite(point[0])]
-    low, high = (_with_step(choose(finite, key=lambda point: point[0])) for choose in (min, max)) if finite else (None, None)
-    return Spark(_thin([value if value is not None and math.isfinite(value) else None for value, _, _ in points], n), low, high, exact)
+    low, high = (choose(finite, key=lambda point: point[0]) if finite else None for choose in (min, max))
+    shown = _thin([value if value is not None and math.isfinite(value) else None for value, _, _ in points], n)
+    return Spark(shown, low and (low[0], _step(low)), high and (high[0], _step(high)), exact)
 
 
 def _blocks(path, size):
@@ -136,11 +140,12 @@ def _value(text):
         return None
 
 
-def _with_step(point):
-    value, block, at = point
+def _step(point):
+    """Return the step of the row that a point (value, block, place in it) was found in (int), or None."""
+    _, block, at = point
     line = block[block.rfind(b"\n", 0, at) + 1:(block.find(b"\n", at) + 1 or len(block) + 1) - 1]
     found = STEP.search(line)
-    return value, int(found[1]) if found else None
+    return int(found[1]) if found else None
 
 
 def _thin(values, n):

@@ -349,6 +349,15 @@ def test_one_run_in_full(tmp_path):
     )
 
 
+def test_points_that_a_later_attempt_logged_again_do_not_count_in_the_list(tmp_path):
+    folder = make_run(tmp_path, events=[{"val/loss": loss} for loss in (1.0, 0.5, 0.1, 0.05)])
+    (folder / "events.2.jsonl").write_text(
+        "".join(f'{{"ts": 1737656000.0, "step": {step}, "data": {{"val/loss": {loss}}}}}\n' for step, loss in ((2, 0.4), (3, 0.3)))
+    )
+    (row,) = reader_of(tmp_path).runs(spark=True)["runs"]
+    assert row["spark"] == [1.0, 0.5, 0.4, 0.3] and row["main"]["best"] == {"value": 0.3, "step": 3}
+
+
 def test_the_best_rule_can_be_flipped_by_the_reader(tmp_path):
     make_run(tmp_path, events=[{"val/loss": 1.0}, {"val/loss": 3.0}])
     reader = reader_of(tmp_path, preferences=lambda: {"best_rule": {"val/loss": "max"}, "main_metric": {"vision": "train/loss"}})
