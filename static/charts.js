@@ -61,8 +61,10 @@ export class Chart {
   }
 
   build() {
-    [this.name, this.legend, this.count, this.buttons] = [h("h2.cut"), h("span.lgd"), h("span.n", {title: t("charts.countTitle")}), h("span.act", {}, this.options.actions)];
-    this.head = h("header", {}, this.name, this.legend, this.count, this.buttons);
+    this.name = h("h2.cut");
+    this.legend = h("span.lgd");
+    this.count = h("span.n", {title: t("charts.countTitle")});
+    this.head = h("header", {}, this.name, this.legend, this.count, h("span.act", {}, this.options.actions));
     this.place = h("div.plot", {role: "img", tabindex: "0", onkeydown: (event) => this.keyed(event), onblur: () => this.leave()});
     this.host.classList.add("chart");
     fill(this.host, this.head, this.place);

@@ -9,6 +9,7 @@ import {Feed} from "./feed.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
 import {arrange, groupMetrics, splitName} from "./series.js";
+import {Rhythm} from "./rhythm.js";
 import {chooseRun} from "./runadder.js";
 import {colourOf, setTicked, spreadColours, state, stroke} from "./store.js";
 import {banner, bones, empty, menu, segmented} from "./widgets.js";
@@ -28,7 +29,9 @@ class ComparePage {
     this.alive = true;
     this.rows = new Map();
     this.missing = new Map();
-    this.asked = {};
+    this.rhythm = new Rhythm(quiet);
+    this.grown = new Set();      // runs with news whose curves are not drawn yet
+    this.stale = new Set();      // … that are not in the table yet
     this.link = new Link();
     this.feed = new Feed((values, signal) => api.get("/api/series", values, signal));
     root.className = "cmp";
@@ -82,6 +85,14 @@ class ComparePage {
   // -- runs ------------------------------------------------------------------------------------------------------
 
   async load(keys) {
+    this.loading = true;
+    await this.loadAll(keys);
+    this.loading = false;
+    this.draw();
+  }
+
+  /** Ask for some at the same time, for all in the end. */
+  async loadAll(keys) {
     const waiting = [...keys];
     const worker = async () => {
       while (waiting.length && this.alive) {
@@ -89,7 +100,6 @@ class ComparePage {
       }
     };
     await Promise.all(Array.from({length: AT_ONCE}, worker));
-    this.draw();
   }
 
   async loadOne(key) {
@@ -359,47 +369,36 @@ class ComparePage {
     return ["runs", ...this.runs.filter((run) => !ENDED.includes(run.state)).map(({key}) => `run:${key}`)];
   }
 
-  due(what, every) {
-    const now = performance.now();
-    const is = now - (this.asked[what] ?? -Infinity) >= every;
-    if (is) {
-      this.asked[what] = now;
-    }
-    return is;
-  }
-
   async update(changed) {
-    const live = new Set(
-      this.runs
-        .filter(({key, state: how}) => changed === null || changed.has(`run:${key}`) || (changed.has("runs") && !ENDED.includes(how)))
-        .map(({key}) => key),
-    );
-    if (!live.size) {
-      if (changed === null && !this.rows.size) {
-        await this.load(this.keys);
-      }
+    if (this.loading) {
       return;
     }
-    if (this.due("head", HEAD_MS)) {
-      this.renewHeads(live).catch(quiet);
+    if (changed === null && this.missing.size) {
+      await this.load([...this.missing.keys()]);
     }
-    if (this.due("curves", DRAW_MS)) {
-      await this.renewCurves(live).catch(quiet);
-    } else {
-      this.waiting ??= setTimeout(() => { this.waiting = null; this.renewCurves(live).catch(quiet); }, DRAW_MS);
+    const grew = ({key, state: how}) => changed === null || changed.has(`run:${key}`) || (changed.has("runs") && !ENDED.includes(how));
+    const grown = this.runs.filter(grew).map(({key}) => key);
+    if (grown.length) {
+      grown.forEach((key) => [this.grown, this.stale].forEach((set) => set.add(key)));
+      this.rhythm.ask("heads", HEAD_MS, () => this.renewHeads());
+      await this.rhythm.ask("curves", DRAW_MS, () => this.renewCurves());
     }
   }
 
-  async renewCurves(live) {
+  async renewCurves() {
+    const live = new Set(this.grown);
+    this.grown.clear();
     const groups = this.grid.near();
-    await this.feed.renew(this.pairs(groups, live));
+    await this.feed.renew(this.pairs(groups, live)).catch(quiet);
     if (this.alive) {
       this.show(groups);
     }
   }
 
-  async renewHeads(live) {
-    await Promise.all([...live].slice(0, AT_ONCE).map((key) => this.loadOne(key)));
+  async renewHeads() {
+    const keys = [...this.stale];
+    this.stale.clear();
+    await this.loadAll(keys);
     if (this.alive) {
       this.table.show(this.runs, {base: this.base, hidden: this.hidden, all: this.all}, true);
     }
@@ -416,7 +415,7 @@ class ComparePage {
   unmount() {
     this.alive = false;
     clearTimeout(this.timer);
-    clearTimeout(this.waiting);
+    this.rhythm.stop();
     document.removeEventListener("keydown", this.pressed);
     this.unlink();
     this.feed.stop();

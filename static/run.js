@@ -10,6 +10,7 @@ import {RunCharts} from "./runcharts.js";
 import {ConfigPart, FilesPart, noRun} from "./runfacts.js";
 import {RunHead} from "./runhead.js";
 import {gaugeLine} from "./gauges.js";
+import {Rhythm} from "./rhythm.js";
 import {recall, remember, state} from "./store.js";
 import {SystemPart} from "./system.js";
 import {waiting} from "./charttools.js";
@@ -27,7 +28,7 @@ class RunPage {
     this.root = root;
     this.key = key;
     this.alive = true;
-    this.asked = {};             // when each part last asked, ms
+    this.rhythm = new Rhythm(quiet);
     this.tab = TABS.includes(query().tab) ? query().tab : "charts";
     this.root.className = "run";
     this.loading();
@@ -45,7 +46,13 @@ class RunPage {
     );
   }
 
-  async load() {
+  /** Read the run and show it; asked again while it could not be read. */
+  load() {
+    this.reading ??= this.read().finally(() => { this.reading = null; });
+    return this.reading;
+  }
+
+  async read() {
     try {
       const row = await api.get(api.runPath(this.key));
       if (this.alive) {
@@ -83,7 +90,7 @@ class RunPage {
     fill(this.root, this.head.node, this.line, this.tools, this.work);
     this.show(row);
     this.drawTab();
-    ["head", "system", "curves"].forEach((part) => this.due(part, 0));       // the first news come at once and bring nothing new
+    ["head", "system", "curves"].forEach((part) => this.rhythm.begin(part));       // the first news come at once and bring nothing new
     this.renewSystem().catch(quiet);
   }
 
@@ -212,44 +219,18 @@ class RunPage {
     return ["runs", `run:${this.key}`];
   }
 
-  due(what, every) {
-    const now = performance.now();
-    if (now - (this.asked[what] ?? -Infinity) < every) {
-      return false;
-    }
-    this.asked[what] = now;
-    return true;
-  }
-
-  /** What is not due now is asked for when it is, so that the last news is never left out. */
-  later(what, every, work) {
-    if (this.due(what, every)) {
-      return work();
-    }
-    this.timers ??= {};
-    this.timers[what] ??= setTimeout(() => {
-      this.timers[what] = null;
-      if (this.alive && this.due(what, 0)) {
-        work().catch(quiet);
-      }
-    }, every - (performance.now() - this.asked[what]));
-    return null;
-  }
-
   async update(changed) {
     if (!this.row) {
-      if (changed === null && !this.head) {
-        await this.load();
-      }
+      await (changed === null ? this.load() : null);
       return;
     }
     const grown = changed === null || changed.has(`run:${this.key}`);
     if (grown || changed.has("runs")) {
-      this.later("head", HEAD_MS, () => this.renewHead());
+      this.rhythm.ask("head", HEAD_MS, () => this.renewHead());
     }
     if (grown) {
-      this.later("system", SYSTEM_MS, () => this.renewSystem());
-      await this.later("curves", DRAW_MS, () => this.renewGrown());
+      this.rhythm.ask("system", SYSTEM_MS, () => this.renewSystem());
+      await this.rhythm.ask("curves", DRAW_MS, () => this.renewGrown());
     }
   }
 
@@ -339,7 +320,7 @@ class RunPage {
   unmount() {
     this.alive = false;
     document.removeEventListener("keydown", this.keyed);
-    Object.values(this.timers || {}).forEach(clearTimeout);
+    this.rhythm.stop();
     for (const part of [this.head, this.charts, this.logs, this.system]) {
       part?.destroy();
     }

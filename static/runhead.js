@@ -178,7 +178,8 @@ export class RunHead {
     const {row} = this;
     const alive = ALIVE.includes(row.state);
     const since = h("span.m2", {title: fmt.full(row.started)}, t("run.since", {time: recent(row.started)}));
-    return [alive ? this.counting("runtime", () => fmt.duration(row.duration + now() - this.at)) : fmt.duration(row.duration ?? 0), " ", since];
+    const duration = alive ? this.counting("runtime", () => fmt.duration(row.duration + now() - this.at)) : fmt.duration(row.duration ?? 0);
+    return [duration, " ", since];
   }
 
   step() {

@@ -5,6 +5,7 @@ import test from "node:test";
 import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/axis.js";
 import {moved, toggled} from "../../static/charttools.js";
 import {Feed} from "../../static/feed.js";
+import {Rhythm} from "../../static/rhythm.js";
 import {Link} from "../../static/link.js";
 import {arrange, extent, groupMetrics, joinTail, lowerBound, matcher, nearest, noisy, overgrown, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/series.js";
 
@@ -201,4 +202,18 @@ test("a curve of very many points is drawn before it is smoothed, one without no
   await feed.want([["r", "noisy"], ["r", "even"]], () => { drawn += 1; });
   assert.deepEqual(asked, [["noisy,even", null], ["noisy", pointWeight(0.8, 1e6)]]);
   assert.equal(drawn, 1);
+});
+
+test("work asked for too often is done in its rhythm, and the last of it is never left out", async () => {
+  const done = [];
+  const rhythm = new Rhythm((error) => { throw error; });
+  const work = (what) => async () => { done.push(what); };
+  await rhythm.ask("head", 30, work(1));
+  assert.equal(rhythm.ask("head", 30, work(2)), null);
+  assert.equal(rhythm.ask("head", 30, work(3)), null);
+  await rhythm.ask("other", 30, work("other"));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.deepEqual(done, [1, "other", 2]);
+  rhythm.ask("head", 1e6, work(4));
+  rhythm.stop();
 });
