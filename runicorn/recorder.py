@@ -117,6 +117,9 @@ class Run:
                     step = self._whole(step)
                 if type(data) is not dict or not PLAIN.issuperset(map(type, data.values())):
                     data = self._clean(data, step)
+                    if not data:                        # images, which have rows of their own, or nothing that can be logged
+                        self.step = max(self.step, step if commit else step - 1)
+                        return
                 try:
                     line = f'{{"ts":{time.time():.3f},"step":{step},"data":{encode(data)}}}\n'.encode()
                 except (ValueError, TypeError):         # NaN, an odd key, half a character
