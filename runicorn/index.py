@@ -356,7 +356,7 @@ class Mirror(Source):
         return all(sizes.get(name, -1) >= file["size"] for name, file in files.items() if layout.parse_own(name))
 
     def remote_path(self, path):
-        root = self._manifest.header.get("root") if self._manifest else None
+        root = (layout.read_json(self.folder / ".index" / "source.json") or {}).get("root")
         return f"{root}/{path}" if isinstance(root, str) else None
 
     def _take_live(self, live):

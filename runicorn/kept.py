@@ -7,6 +7,7 @@ import json
 import marshal
 import os
 import sys
+from zlib import crc32
 
 from runicorn import layout, manifest
 from runicorn.errors import SettingsError
@@ -20,9 +21,9 @@ def save(path, index, records, whole):
     Raises SettingsError if they can't be written.
     """
     slots = _slots(next(iter(records.values()))) if records else ()
-    rows = [tuple(getattr(record, slot) for slot in slots) for record in records.values()
+    rows = [(crc32(record.line), *(getattr(record, slot) for slot in slots)) for record in records.values()
             if record.small is None and record.path in index and record.line == index.line(record.path)]
-    head = [MARK, index.header["digest"], len(rows)]
+    head = [MARK, len(rows), sum(row[0] for row in rows)]
     if _head(path) == head:
         return
     try:
@@ -46,7 +47,7 @@ def load(path, index, make):
     """Return {path: Record} of what was kept for the Manifest `index`; `make()` gives an empty Record. Empty if nothing fits
     or `path` is None."""
     head = _head(path) if path is not None else None
-    if not isinstance(head, list) or head[:2] != [MARK, index.header["digest"]]:
+    if not isinstance(head, list) or head[:1] != [MARK]:
         return {}
     try:
         with open(f"{path}.rows", "rb") as file:
@@ -58,12 +59,12 @@ def load(path, index, make):
 
 def _records(rows, index, make):
     slots = _slots(make())
-    for row in rows:
+    for check, *row in rows:
         record = make()
         for slot, value in zip(slots, row):
             setattr(record, slot, value)
-        if record.path in index:
-            record.line = index.line(record.path)
+        record.line = index.line(record.path) if record.path in index else None
+        if record.line is not None and crc32(record.line) == check:     # the index may be of another time than the rows
             yield record.path, record
 
 

@@ -145,6 +145,21 @@ def test_what_was_read_is_kept_for_the_next_start_and_only_what_fits_is_used(tmp
     assert reader_of(tmp_path).runs("n3")["runs"][0]["main"]["value"] == 9.0
 
 
+def test_rows_kept_of_a_walked_mirror_are_not_mistaken_for_its_later_lines(tmp_path):
+    """Where a server was walked, its runs have no digests: the index of two days may differ in nothing but its lines."""
+    folder = make_run(tmp_path / "far")
+    mirror_of(tmp_path / "far", tmp_path / "mirror")
+    mirrors = [("gpu1", tmp_path / "mirror")]
+    reader = reader_of(mirrors=mirrors)
+    reader.save()
+    digest = manifest.load(tmp_path / "mirror/.index/full.json").header["digest"]
+    (folder / "summary.json").write_text('{"val/loss": 7.0}')
+    later = manifest.build(tmp_path / "far")
+    later.header["digest"] = digest
+    manifest.save(later, tmp_path / "mirror/.index/full.json")
+    assert reader_of(mirrors=mirrors).runs()["runs"][0]["main"]["value"] == 7.0
+
+
 def test_a_kept_index_of_another_root_is_not_believed(tmp_path, home):
     make_run(tmp_path / "a")
     reader = reader_of(tmp_path / "a")
@@ -223,6 +238,7 @@ def mirror_of(root, folder, live=None, up=True):
     """Make a mirror's folder as sync leaves it: the index of `root`, and its files."""
     shutil.copytree(root, folder, dirs_exist_ok=True)
     (folder / ".index").mkdir(exist_ok=True)
+    (folder / ".index/source.json").write_text(layout.to_json({"host": "gpu-01", "root": str(root)}))
     manifest.save(manifest.build(root), folder / ".index/full.json")
     layout.replace_file(folder / ".index/live.json", layout.to_json({"runs": live or {}, "line": {"up": up}, "gone": []}).encode())
 
