@@ -43,6 +43,11 @@ class DescriptorCapture:
         self._control, theirs = socket.socketpair()
         try:
             self._helper = self._start(path, theirs)
+        except BaseException:
+            self._control.close()
+            for descriptor in {*self._saved.values(), *self._pipes[1], *self._pipes[2]}:
+                os.close(descriptor)
+            raise
         finally:
             theirs.close()
         self._lines = [_by_line(sys.stdout), _by_line(sys.stderr)]
@@ -175,8 +180,8 @@ class Pump:
             os.set_blocking(end, False)
 
     def run(self):
-        """Copy until every writer has closed its end."""
-        while self._ends:
+        """Copy until every writer has closed its end, and the training its socket."""
+        while self._ends or self._control:
             waiting = list(self._ends) + ([self._control] if self._control else [])
             ready, _, _ = select.select(waiting, [], [], None if self._log.closed else TICK_SECONDS)
             for end in list(self._ends):
@@ -193,7 +198,8 @@ class Pump:
 
     def _take(self, end, data):
         write_all(self._ends[end], data)
-        self._log.feed(self._ends[end], self._decoders[end].decode(data))
+        if not self._log.closed:
+            self._log.feed(self._ends[end], self._decoders[end].decode(data))
 
     def _answer(self):
         if self._control.recv(1) == b"e":
