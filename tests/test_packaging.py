@@ -295,7 +295,7 @@ def server_side():
         import pack
     finally:
         sys.path.pop(0)
-    return [TREE / "runicorn" / f"{name}.py" for name in pack.reached(pack.SERVER)]
+    return [TREE / "runicorn" / f"{name}.py" for name in pack.reached(pack.SERVER)] + sorted(TREE.glob("runicorn/integrations/*.py"))
 
 
 @pytest.mark.parametrize("version, files", [
