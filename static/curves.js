@@ -25,6 +25,18 @@ function swatch(slot, off) {
     "aria-hidden": "true"});
 }
 
+/** A metric's name as a chart's head: the last part bold, what stands before it faint. */
+function titled(metric) {
+  const at = metric.lastIndexOf("/");
+  return {title: metric.slice(at + 1), sub: metric.slice(0, Math.max(at, 0))};
+}
+
+/** The place of a chart whose points are on their way. */
+function waiting(metric) {
+  const {title, sub} = titled(metric);
+  return h("figure.chart", {}, h("header", {}, h("h2.cut", {}, title, " ", h("span.m3", {}, sub))));
+}
+
 export class Curves {
   /** close(): the reader shut the panel. */
   constructor(close) {
@@ -107,6 +119,9 @@ export class Curves {
       fill(this.place, h("p.hint", {}, this.rows.length ? t("runs.nothingLogged") : t("runs.tickHint")));
       return;
     }
+    if (!this.charts.size) {
+      fill(this.place, this.metrics.map(waiting));
+    }
     const answer = await api.get("/api/series", {run: this.rows.map((row) => row.key), metric: this.metrics, buckets: BUCKETS,
       smooth: 0.6});
     if (turn === this.turn) {
@@ -116,7 +131,11 @@ export class Curves {
   }
 
   async feed() {
+    const {turn} = this;
     const [{Chart}, {Link}] = await Promise.all([import("./charts.js"), import("./link.js")]);
+    if (turn !== this.turn) {
+      return;                    // the panel was closed, or other runs are wanted by now
+    }
     this.link ??= new Link();    // one crosshair for all
     const wanted = this.metrics.filter((metric) => this.series.some((one) => one.metric === metric && one.m));
     this.drop((metric) => !wanted.includes(metric));
@@ -133,9 +152,7 @@ export class Curves {
     }
     for (const metric of wanted) {
       const held = this.charts.get(metric);
-      const at = metric.lastIndexOf("/");
-      held.chart ||= new Chart(held.figure, {title: metric.slice(at + 1), sub: metric.slice(0, Math.max(at, 0)), legend: false,
-        link: this.link});
+      held.chart ||= new Chart(held.figure, {...titled(metric), legend: false, link: this.link});
       held.chart.setData(this.dressed(metric));
     }
   }

@@ -212,11 +212,11 @@ export default {
   "logs.allAttempts": "All attempts", "logs.rest": "… {n} more characters: copy the line", "logs.empty": "The log is empty",
   "logs.emptyHow": "What the run prints appears here by itself.",
 
-  "compare.title": "Compare", "compare.runs": "{n} {n|run|runs}", "compare.add": "Add a run…", "compare.addHint": "Name, project or filter",
+  "compare.runs": "{n} {n|run|runs}", "compare.add": "Add a run…", "compare.addHint": "Name, project or filter",
   "compare.remove": "Remove {name}", "compare.differences": "Differences", "compare.allKeys": "All keys", "compare.show": "Show",
   "compare.against": "± against the baseline", "compare.base": "base", "compare.baseline": "Take {name} as the baseline",
   "compare.hideRun": "Hide the curves of {name}", "compare.showRun": "Show the curves of {name}", "compare.metrics": "Metrics",
-  "compare.metricsHow": "best of each, last below", "compare.config": "Config", "compare.environment": "Environment",
+  "compare.metricsHow": "best of each, last below", "compare.environment": "Environment",
   "compare.differ": "{n} {n|key differs|keys differ}", "compare.equal": "show {n} equal", "compare.fold": "fold the equal ones",
   "compare.last": "last", "compare.best": "best of all", "compare.up": "larger is better", "compare.down": "smaller is better",
   "compare.copyLink": "Copy link", "compare.exportTable": "Save the table as CSV", "compare.none": "Nothing to compare yet",

@@ -158,10 +158,10 @@ export default {
   "logs.file": "日志文件", "logs.allAttempts": "全部运行", "logs.rest": "… 还有 {n} 个字符：复制整行", "logs.empty": "日志为空",
   "logs.emptyHow": "实验的输出会自动显示在这里。",
 
-  "compare.title": "对比", "compare.runs": "{n} 个实验", "compare.add": "添加实验…", "compare.addHint": "名称、项目或筛选条件", "compare.remove": "移除 {name}",
+  "compare.runs": "{n} 个实验", "compare.add": "添加实验…", "compare.addHint": "名称、项目或筛选条件", "compare.remove": "移除 {name}",
   "compare.differences": "差异", "compare.allKeys": "全部", "compare.show": "显示", "compare.against": "± 相对基准", "compare.base": "基准",
   "compare.baseline": "以 {name} 为基准", "compare.hideRun": "隐藏 {name} 的曲线", "compare.showRun": "显示 {name} 的曲线", "compare.metrics": "指标",
-  "compare.metricsHow": "最佳值，下行为最新值", "compare.config": "配置", "compare.environment": "环境", "compare.differ": "{n} 项不同",
+  "compare.metricsHow": "最佳值，下行为最新值", "compare.environment": "环境", "compare.differ": "{n} 项不同",
   "compare.equal": "显示 {n} 项相同", "compare.fold": "收起相同项", "compare.last": "最新", "compare.best": "所有实验中最佳", "compare.up": "越大越好",
   "compare.down": "越小越好", "compare.copyLink": "复制链接", "compare.exportTable": "将表格保存为 CSV", "compare.none": "尚无可对比的实验",
   "compare.noneHow": "在实验列表中勾选两个或更多实验，再点击“对比”；也可以在此添加。", "compare.toRuns": "前往实验列表", "compare.missing": "{n} 个实验不在这里：{names}",

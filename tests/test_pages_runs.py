@@ -293,10 +293,10 @@ def test_a_hidden_tab_stops_asking_and_catches_up(serve, open_page, three, root)
     page.on("request", lambda request: "/api/" in request.url and asked.append(request.url))
     page.evaluate("""() => { Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.away});
                            window.away = true; document.dispatchEvent(new Event('visibilitychange')); }""")
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(2000)             # what was under way may end
     asked.clear()
     write_run(root, "vision", "meanwhile", "20250125_000000_abc127", started=time.time())
-    page.wait_for_timeout(2500)
+    page.wait_for_timeout(2000)
     assert asked == []
     page.evaluate("() => { window.away = false; document.dispatchEvent(new Event('visibilitychange')); }")
     expect(rows(page)).to_have_count(4)
