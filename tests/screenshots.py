@@ -73,7 +73,7 @@ def addresses(page):
     compared = [keys[name] for name in ("resnet50_experiment", "resnet18_experiment", "vgg16_experiment", "resnet50_lr5e-4_b64")]
     listed = urllib.parse.quote(",".join(compared), safe=":/,")
     return {"runs": f"/?ticked={listed}", "run": "/runs/" + urllib.parse.quote(compared[0], safe=":/"),
-            "compare": f"/compare?runs={listed}", "settings": "/settings"}
+            "compare": f"/compare?runs={listed}", "settings": "/settings?tab=sync&add=1"}
 
 
 def shoot(page, out, width, only):
@@ -89,7 +89,7 @@ def shoot(page, out, width, only):
                         continue
                     tab = context.new_page()
                     tab.goto(page.url.rstrip("/") + address)
-                    tab.wait_for_timeout(2500)          # curves, logs and the first live news
+                    tab.wait_for_timeout(4000)          # curves, logs, sparklines and the first live news
                     save(tab.screenshot(), out / f"{name}.png")
                     tab.close()
                 context.close()
