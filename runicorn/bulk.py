@@ -26,7 +26,7 @@ class Bulk:
         self._waking, self._stopping = threading.Event(), threading.Event()
         self._thread = self._remote = None
         self.refused = False            # the server grants one line only
-        self.bytes = self.sent = self.received = self.requests = 0
+        self.sent = self.received = self.requests = 0
 
     @property
     def held(self):

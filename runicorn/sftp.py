@@ -248,11 +248,6 @@ class Sftp:
         while self._complete():
             self._answer(self._packet())
 
-    def settle(self):
-        """Pump until everything asked is answered."""
-        while self.pending:
-            self.pump()
-
     def batch(self, requests):
         """Send all requests at once and return their results in order; a refused one's place holds its SftpError."""
         results = {}

@@ -68,7 +68,7 @@ class Sync:
         except BusyError as error:
             self._follow(error)
             return FOLLOW
-        except (LineError, ProtocolError) as error:
+        except (LineError, ProtocolError, SftpError) as error:
             return self._lost(error, now)
         except RemoteError as error:
             self._hang_up("refused", getattr(error, "code", None) or "refused", str(error), getattr(error, "values", {}))
