@@ -21,6 +21,7 @@ STAGE = {"name": "name", "port": "port", "banner": "banner", "algorithms": "bann
 
 def examine(connection, report, ask=None, secrets=None, home=None):
     """Test `connection` (dict), calling report({"name", "ok", "text", "advice", "ms"}) for each line as it is known.
+    A line that failed to connect also carries the error's "code" and values, such as "known" and "offered" of a changed host key.
 
     ok: True, False, or None (cannot be told, or does not matter). The arguments ask, secrets and home are remote.connect's.
     Returns {"ok": bool, "offer": [{"root", "runs"}], "browse": bool}; every failure becomes a line.
@@ -48,12 +49,12 @@ class _Examination:
         self.at, self.since = "name", time.monotonic()
         self.bad, self.offer, self.browse = False, [], False
 
-    def say(self, name, ok, text, advice="", ms=None):
+    def say(self, name, ok, text, advice="", ms=None, **values):
         now = time.monotonic()
         took = (now - self.since) * 1000 if ms is None else ms
         self.since = now
         self.bad = self.bad or ok is False
-        self.report({"name": name, "ok": ok, "text": text, "advice": advice, "ms": round(took, 1)})
+        self.report({"name": name, "ok": ok, "text": text, "advice": advice, "ms": round(took, 1), **values})
 
     def result(self):
         return {"ok": not self.bad, "offer": self.offer, "browse": self.browse}
@@ -66,7 +67,8 @@ class _Examination:
 
     def failed(self, error):
         code = getattr(error, "code", None)
-        self.say(STAGE.get(code) or ("login" if code and self.at not in ("name", "port", "banner") else self.at), False, str(error))
+        line = STAGE.get(code) or ("login" if code and self.at not in ("name", "port", "banner") else self.at)
+        self.say(line, False, str(error), **{**getattr(error, "values", {}), "code": code})
 
     def look_around(self, line):
         self.at = "sftp"

@@ -101,6 +101,7 @@ def test_where_it_fails_is_the_line_that_says_so(sshd, home, tmp_path):
     sshd.new_host_key()
     lines, _ = examined(sshd, home)
     assert list(lines)[-1] == "host_key" and "CHANGED" in lines["host_key"]["text"]
+    assert lines["host_key"]["code"] == "host_key_changed" and "SHA256:" in lines["host_key"]["known"] + lines["host_key"]["offered"]
 
 
 def test_questions_are_relayed(home):
