@@ -78,11 +78,14 @@ def test_under_sudo_the_one_who_called_is_let_in(site, monkeypatch):
 
 
 def test_a_peer_that_closed_its_end_is_not_believed(site):
-    """Its line then shows uid 0 or no owner; the answer would go nowhere but into whoever takes the port next."""
-    with socket.create_connection(("127.0.0.1", site.port)) as line:
+    """Its line then shows no owner; the answer would go nowhere but into whoever takes the port next."""
+    closed, asked = threading.Event(), site.server.site.guard.peer_uid
+    site.server.site.guard.peer_uid = lambda peer, here: closed.wait(10) and asked(peer, here)
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
         line.sendall(f"GET /api/runs HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
         line.shutdown(socket.SHUT_WR)
-        assert b" 200 " not in line.recv(100)
+        closed.set()
+        assert line.recv(100).startswith(b"HTTP/1.0 403")
 
 
 @pytest.mark.parametrize("state, uid, found", [("01", 1000, 1000), ("06", 0, -1), ("08", 0, -1), ("05", 1000, -1)])
