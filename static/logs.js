@@ -393,11 +393,16 @@ export class LogPanel {
     this.hold(() => this.node.classList.toggle("wrapped", on));
   }
 
+  lastInView() {
+    if (this.following || !this.lines.length) {
+      return this.lines.at(-1);
+    }
+    const rows = Math.max(0, Math.floor(this.scroll.clientHeight / ROW) - 1);
+    return this.lines[Math.min(this.lines.length - 1, this.lines.indexOf(this.firstInView()) + rows)];
+  }
+
   drawHead() {
-    const first = this.lines.length ? this.firstInView() : null;
-    const line =
-      first &&
-      this.lines[Math.min(this.lines.length - 1, this.lines.indexOf(first) + Math.max(0, Math.floor(this.scroll.clientHeight / ROW) - 1))];
+    const line = this.lastInView();
     const last = this.lines.at(-1)?.n;
     fill(this.where, !line ? "" : this.holdsEnd && line.n && last ? t("logs.lineOf", {n: line.n, m: last})
       : [line.n ? t("logs.line", {n: line.n}) : fmt.percent(line.at / Math.max(1, this.size), 1), " · ", bytes(this.size)]);

@@ -220,7 +220,7 @@ export class RunHead {
 
   left() {
     const {eta} = this.row.progress || {};
-    if (eta == null || !ALIVE.includes(this.row.state)) {
+    if (!(eta > 0) || !ALIVE.includes(this.row.state)) {
       return [null];
     }
     return [
