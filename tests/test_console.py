@@ -102,7 +102,7 @@ def test_every_line_carries_a_stamp_and_the_file_only_grows(tmp_path):
     lines = raw.split(b"\n")
     assert [STAMP.sub(b"", line.rpartition(b"\r")[2]) for line in lines] == [b"24%", b"done", b""]
     moving = lines[0].split(b"\r")
-    assert all(STAMP.match(state) for state in moving) and 2 <= len(moving) <= 5
+    assert all(STAMP.match(state) for state in moving) and 2 <= len(moving) < 20
 
 
 def test_a_partial_line_is_on_disk_within_a_second(tmp_path):
@@ -321,7 +321,8 @@ def test_fd_without_its_helper_the_terminal_gets_its_output_back(tmp_path):
     out, err = train(tmp_path, BEGIN_FD + textwrap.dedent("""
         print("one")
         run._output._helper.kill()
-        time.sleep(1.5)
+        while run._output._helper is not None:
+            time.sleep(0.05)
         print("two")
         """))
     assert out == "one\ntwo\n" and "was killed" in err

@@ -54,10 +54,9 @@ def test_the_limits_of_a_version_2_group(tmp_path):
     sampler = Sampler(tmp_path, proc=proc, cgroup=mount)
     time.sleep(0.5)
     (mount / "slurm" / "job_1" / "step_0" / "cpu.stat").write_text("usage_usec 2000000\n")
-    start = time.monotonic()
     sample = sampler.sample()
     assert sample["mem"] == [5 * GIB, 16 * GIB]
-    assert 0 < sample["cpu"] <= 50 and sample["cpu"] == pytest.approx(100 / 4 / (0.5 + time.monotonic() - start), rel=0.5)
+    assert 0 < sample["cpu"] <= 50              # one CPU second of the four a second that are allowed, in half a second or more
 
 
 def test_the_limits_of_a_version_1_group(tmp_path):
@@ -161,8 +160,9 @@ def test_no_driver_and_no_pynvml_are_silent(tmp_path):
 
 
 def test_a_run_samples_the_system_and_names_its_gpus(stub, tmp_path):
-    train(tmp_path, "import time, runicorn\nrun = runicorn.init(project='p', name='n')\ntime.sleep(2.6)", LD_LIBRARY_PATH=str(stub),
-          CUDA_VISIBLE_DEVICES="0")
+    code = "import time, runicorn\nrun = runicorn.init(project='p', name='n')\nfile = run.dir / 'system.jsonl'\n"
+    code += "while not (file.exists() and file.stat().st_size):\n    time.sleep(0.1)\n"
+    train(tmp_path, code, LD_LIBRARY_PATH=str(stub), CUDA_VISIBLE_DEVICES="0")
     sample = rows(only(tmp_path), "system.jsonl")[0]
     assert set(sample) == {"ts", "cpu", "mem", "disk", "gpu"} and sample["gpu"] == [A100]
     assert small(only(tmp_path), "meta")["gpus"][0]["name"] == "Stub A100"

@@ -84,7 +84,8 @@ def test_a_removed_root_is_said_once_and_the_training_goes_on(tmp_path):
     _, err = train(tmp_path, QUICK_CHECK + INIT + textwrap.dedent("""
         run.log({"loss": 1.0})
         shutil.rmtree(os.environ["RUNICORN_DIR"])
-        time.sleep(1)
+        while not run._events._gone:
+            time.sleep(0.05)
         for step in range(100):
             run.log({"loss": 1.0})
             run.summary["step"] = step
@@ -100,7 +101,8 @@ def test_a_folder_that_comes_back_is_written_again(tmp_path):
         root = os.environ["RUNICORN_DIR"]
         run.log({"loss": 1.0}, step=0)
         os.rename(root, root + "-away")
-        time.sleep(0.6)
+        while not run._events._gone:
+            time.sleep(0.05)
         run.log({"loss": 1.0}, step=1)
         os.rename(root + "-away", root)
         time.sleep(1.2)
@@ -206,11 +208,13 @@ def test_a_training_is_not_slowed_by_a_stopped_helper_thread(tmp_path):
     """Whatever a chore of the daemon thread raises costs that chore, not the run."""
     _, err = train(tmp_path, INIT + textwrap.dedent("""
         run._sampler = None
+        called = []
         def broken(now):
+            called.append(now)
             raise ValueError("chore")
         run._heart._chores.append([0.0, broken])
-        run.summary["x"] = 1
-        time.sleep(0.8)
+        while not called:
+            time.sleep(0.05)
         run.log({"a": 1})
         """))
     assert "ValueError: chore; training goes on" in err and len(rows(only(tmp_path))) == 1
