@@ -88,7 +88,7 @@ def test_equal_keys_are_folded_and_shown_on_demand(serve, open_page, three):
 
 def test_curves_lie_over_each_other_in_different_colours(serve, open_page, three):
     page = open_compare(open_page, serve(), three)
-    expect(chart(page, "train/loss").locator("canvas")).to_be_visible()
+    expect(chart(page, "train/loss")).to_have_attribute("data-last-step", "39")
     over = chart(page, "train/loss").locator(".u-over")
     box = over.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 30)

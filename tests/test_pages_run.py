@@ -143,7 +143,7 @@ def test_new_points_appear_by_themselves_and_nothing_jumps(serve, open_page, liv
 def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, open_page, live):
     page = open_run(open_page, serve())
     over = chart(page, "loss").locator(".u-over")
-    expect(over).to_be_visible()
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
     box = over.bounding_box()
     with page.expect_request(lambda request: "/api/series" in request.url and "from=" in request.url and "to=" in request.url):
         page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
@@ -163,7 +163,7 @@ def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, 
 def test_the_crosshair_is_shared_and_its_box_is_sorted_by_value(serve, open_page, live):
     page = open_run(open_page, serve())
     over = chart(page, "loss").locator(".u-over")
-    expect(over).to_be_visible()
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
     box = over.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 60)
     tip = page.locator(".chart-tip")
