@@ -245,7 +245,7 @@ def cycles(bench):
         bench.row(
             f"nothing changed, {rtt * 1000:.0f} ms",
             f"rsync {peer_idle:.2f} s",
-            f"{idle[0]:.3f} s, {idle[1]:.0f} B, {idle[2] + 1:.0f} round trips",
+            f"{idle[0]:.3f} s, {idle[1]:.0f} B, {idle[2]:.0f} round trip",
             f"<= {most} s, 2 KB",
             idle[0] <= most and idle[1] <= 2048,
         )

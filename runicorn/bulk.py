@@ -10,7 +10,7 @@ from runicorn.errors import RunicornError
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
 MANY = 300                      # files waiting that do
 HELD = 800                      # fetches handed over at once: twice what is in flight
-SLOW = 8e6                      # bytes/s; below this compressing surely pays (above 12e6, 100 Mbit/s, sshd's zlib is the slower)
+SLOW = 4e6                      # bytes/s; below this, 32 Mbit/s, compressing pays even on a busy machine, where zlib is the slower
 PROBE = 3                       # looks at a full line, five a second, after which its bandwidth is known
 LINGER = 3.0                    # s without work until it hangs up
 LOST = "lost"                   # outcome of a fetch that the second line took down with it
