@@ -117,7 +117,8 @@ def _begin():
 
 
 def _exit(status=None, /):
-    """sys.exit, noted: at exit Python no longer knows the code."""
+    """sys.exit, noted: at exit Python no longer knows the code. (`raise SystemExit(3)` outside a `with` block is seen by nobody
+    and counts as finished.)"""
     if threading.current_thread() is threading.main_thread() and _owner == os.getpid():
         _noted["exit"] = (_code(status), _rows())
     raise SystemExit(status)
