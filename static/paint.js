@@ -96,7 +96,7 @@ function badMarks(g, s, place) {
 function superseded(g, s, place, crowded) {
   const old = s.superseded;
   if (old?.x.length) {
-    g.globalAlpha = !s.smoothed ? SUPERSEDED : crowded ? RAW_CROWDED : RAW;
+    g.globalAlpha = s.smoothed ? (crowded ? RAW_CROWDED : RAW) * SUPERSEDED : SUPERSEDED;
     g.lineWidth = place.scale;
     g.setLineDash([]);
     line(g, old.x.length, (i) => place.x(old.x[i]), (i) => place.y(old.last[i]));

@@ -42,8 +42,8 @@ export class RunHead {
     const {row} = this;
     const look = stroke(colourOf(row.key));
     const pill = tooltip(
-      h("span.pill", {tabindex: "0", class: row.state, data: {state: row.state}}, runState(row.state)),
-      () => reasonText(this.row.reason) || null,
+      h("span.pill", {tabindex: "0", class: `${row.state} ${row.stale || row.gone ? "stale" : ""}`, data: {state: row.state}}, runState(row.state)),
+      () => this.doubts(),
     );
     const edit = h(
       "button.btn.bare.sq",
@@ -67,6 +67,13 @@ export class RunHead {
       h("span.grow"),
       this.buttons(),
     );
+  }
+
+  /** Why the run is in its state, and whether that may have changed since. */
+  doubts() {
+    const {reason, stale, gone} = this.row;
+    const lines = [reasonText(reason), stale ? t("run.stale") : "", gone ? t("run.gone") : ""].filter(Boolean);
+    return lines.length ? lines.map((line) => h("div", {}, line)) : null;
   }
 
   buttons() {
