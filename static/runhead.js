@@ -42,7 +42,8 @@ export class RunHead {
     const {row} = this;
     const look = stroke(colourOf(row.key));
     const pill = tooltip(
-      h("span.pill", {tabindex: "0", class: `${row.state} ${row.stale || row.gone ? "stale" : ""}`, data: {state: row.state}}, runState(row.state)),
+      h("span.pill", {tabindex: "0", class: `${row.state} ${row.stale || row.gone ? "stale" : ""}`, data: {state: row.state}},
+        runState(row.state)),
       () => this.doubts(),
     );
     const edit = h(
