@@ -418,5 +418,5 @@ class Sftp:
         """Close the stream. Never raises."""
         try:
             self._stream.close()
-        except OSError:
-            pass        # it is gone either way
+        except (OSError, EOFError):
+            pass        # it is gone either way; paramiko's channels say EOFError
