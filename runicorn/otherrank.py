@@ -128,14 +128,21 @@ class RankRun(Run):
         return is_fresh(file) and (near or self._beats.setdefault(file, beat) != beat)
 
     def _ended(self):
-        """Return (path, id, attempt) of a run of this launch whose rank 0 has ended already, or None."""
-        above = self._root / slug(self.project) / slug(self.name) / RUNS
+        """Return (path, id, attempt) of the run of this launch whose rank 0 has ended already, or None.
+
+        A rank 0 that said how it ended goes before one that was killed, which may be a leftover; then the nearest in time.
+        """
+        above, found = self._root / slug(self.project) / slug(self.name) / RUNS, []
         for name in sorted(os.listdir(above) if above.is_dir() else [], reverse=True)[:NEWEST]:
-            attempts = (read_json(above / name / STATUS) or {}).get("attempts") or [{}]
-            last = attempts[-1]
-            if self._launch.key and last.get("launch") == self._launch.key and abs(last.get("started_at", 0) - self._begun) < NEAR_SECONDS:
-                return str((above / name).relative_to(self._root).as_posix()), None, last.get("n")
-        return None
+            status = read_json(above / name / STATUS) or {}
+            last = (status.get("attempts") or [{}])[-1]
+            away = abs(last.get("started_at", 0) - self._begun)
+            if self._launch.key and last.get("launch") == self._launch.key and away < NEAR_SECONDS:
+                found.append((status.get("status") == "running", away, name, last.get("n")))
+        if not found:
+            return None
+        _, _, name, attempt = min(found, key=lambda one: one[:2])
+        return (above / name).relative_to(self._root).as_posix(), None, attempt
 
     def _join(self, path, run_id, attempt):
         self.path, self.attempt = path, int(attempt or 1)
