@@ -50,7 +50,10 @@ server-copy: $(VENV)/run  ## dist/runicorn-server-copy: the writer and the manif
 screenshots: $(VENV)/test $(PAGES)  ## the pictures in docs/images
 	$(RUN) tests/screenshots.py $(ARGS)
 
+# Debian keeps the module venv apart from Python.
 $(VENV)/run: setup.cfg
+	@$(PYTHON) -c "import ensurepip" 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } || \
+		{ echo "$(PYTHON) has no venv module: install it (Debian: apt install python3-venv), then run make again" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .
 	@touch $@

@@ -5,8 +5,10 @@ missing=""
 command -v ssh >/dev/null || missing="$missing openssh-client"
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v rsync >/dev/null || missing="$missing rsync"
-command -v gcc >/dev/null || missing="$missing gcc"
-fc-list 2>/dev/null | grep -qi "noto.*cjk" || missing="$missing fonts-noto-cjk"
+command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+command -v curl >/dev/null || missing="$missing curl"
+command -v setpriv >/dev/null || missing="$missing util-linux"
+fc-list 2>/dev/null | grep -qi "noto.*cjk" || missing="$missing fontconfig fonts-noto-cjk"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null && exit 0

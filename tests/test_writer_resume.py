@@ -29,6 +29,7 @@ def test_resume_goes_on_in_files_of_its_own(tmp_path):
         run.summary({"best": 7})
         run.config.update({"seed": 1})
         print("first")
+        time.sleep(0.3)     # a second write of one small file within 0.1 s is the daemon thread's
         os.kill(os.getpid(), signal.SIGKILL)
         """, -signal.SIGKILL, ", id='abc', resume='allow'")
     before = (only(tmp_path) / "events.jsonl").read_bytes()
