@@ -272,7 +272,8 @@ def workflow(port=0):
 
 def main(argv):
     """`runicorn demo [--check] [--port N] [--no-browser]`; return the exit code."""
-    parser = argparse.ArgumentParser(prog="runicorn demo", description="The whole workflow on this machine: a real training, SSH, a mirror, pages.",
+    parser = argparse.ArgumentParser(prog="runicorn demo",
+                                     description="The whole workflow on this machine: a real training, SSH, a mirror, pages.",
                                      epilog="example:\n  runicorn demo --check", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="headless: wait until points arrived over SSH, say how long they took, exit")
     parser.add_argument("--port", type=int, default=23300, help="port of the pages (default 23300; 0 takes a free one)")

@@ -137,7 +137,7 @@ def _escaped(name, normal, keep, limit, hidden=False):
     text = "".join(out)
     if text == name and len(text.encode("utf-8", "surrogateescape")) <= limit:
         return text
-    from hashlib import sha256      # here: most names need no hash, and `import runicorn` must stay light
+    from hashlib import sha256  # here: most names need no hash, and `import runicorn` must stay light
     suffix = "~" + sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:6]
     return _cut(out, limit - len(suffix)) + suffix
 

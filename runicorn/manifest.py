@@ -483,7 +483,7 @@ def _run(options, root, how):
     if options.answer is not None:
         return 0 if sys.stdout.buffer.write(answer(root, options.answer)) else 1
     if options.install:
-        from runicorn.units import install      # only here: this file must also run alone
+        from runicorn.units import install  # only here: this file must also run alone
         return install(options.install, os.path.abspath(root), options.yes)
     if how != "as given":
         print("%s (%s)" % (root, how))

@@ -222,9 +222,8 @@ class Session:
         there = self.skeleton.refresh(now)
         doubtful = self.intake.doubtful
         for path, mtime in there.items():
-            if path not in self.index or path in self.gone:
-                doubtful.add(path)
-            elif audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
+            new = path not in self.index or path in self.gone
+            if new or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
         doubtful.update(path for path in self.index.paths() if path not in there and path not in self.gone)
         return self._relist(doubtful, there, now)

@@ -23,8 +23,8 @@ from runicorn.bell import Bell
 from runicorn.demo import ask
 from runicorn.mirrors import Mirrors
 
-CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-            "--disable-sync", "--font-render-hinting=none"]
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--font-render-hinting=none"]
 ROOT = ".runicorn/experiments"
 
 
@@ -82,7 +82,8 @@ def shoot(page, out, width, only):
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
         for language, ending in (("en-US", ""), ("zh-CN", "-zh")):
             for theme in ("light", "dark"):
-                context = browser.new_context(viewport={"width": width, "height": 900}, locale=language, color_scheme=theme, timezone_id="Europe/Berlin")
+                context = browser.new_context(viewport={"width": width, "height": 900}, locale=language, color_scheme=theme,
+                                              timezone_id="Europe/Berlin")
                 for screen, address in addresses(page).items():
                     name = f"{screen}-{theme}{ending}"
                     if only and name not in only:

@@ -60,11 +60,13 @@ RUNS = [
     ("diffusion_cifar10", "unet_ema_cosine", ["ema"], 43.5, "finished", 0.7, "unet"),
     ("diffusion_cifar10", "unet_v_prediction", ["v-pred"], 50.2, "finished", 1, "unet"),
     ("中文实验", "学习率扫描_余弦", ["基线"], 52.0, "finished", 1, "resnet18"),
-    *[("image_classification", f"resnet18_lr{lr}", ["lr-sweep"], 54 + 5 * i, "finished" if lr != "1" else "failed", 1 if lr != "1" else 0.01, "resnet18")
-      for i, lr in enumerate(["1e-1", "3e-2", "1e-2", "3e-3", "1"])],
+    *[("image_classification", f"resnet18_lr{lr}", ["lr-sweep"], 54 + 5 * i, "finished", 1, "resnet18")
+      for i, lr in enumerate(["1e-1", "3e-2", "1e-2", "3e-3"])],
+    ("image_classification", "resnet18_lr1", ["lr-sweep"], 74, "failed", 0.01, "resnet18"),
     *[("paper_reproduction", f"transformer_small_{variant}", ["attention"], 80 + 9 * i, "finished", 1, "lm")
       for i, variant in enumerate(["baseline", "rope", "alibi", "swiglu", "rmsnorm"])],
-    *[("llm_finetune", f"lora_r{rank}_alpha{2 * rank}", ["lora"], 130 + 7 * i, "finished", 1, "lm") for i, rank in enumerate([4, 8, 16, 32, 64])],
+    *[("llm_finetune", f"lora_r{rank}_alpha{2 * rank}", ["lora"], 130 + 7 * i, "finished", 1, "lm")
+      for i, rank in enumerate([4, 8, 16, 32, 64])],
 ]
 
 
@@ -99,7 +101,8 @@ class Curve:
 
     def validate(self, step):
         left = math.exp(-self.kind.rate * 1.15 * step / self.kind.total)
-        row = {"val/loss": round(self.kind.last * 1.25 * self.quality + (self.kind.first - self.kind.last) * left + self.rng.gauss(0, 0.012), 6)}
+        loss = self.kind.last * 1.25 * self.quality + (self.kind.first - self.kind.last) * left
+        row = {"val/loss": round(loss + self.rng.gauss(0, 0.012), 6)}
         if self.kind.accuracy:
             row["val/accuracy"] = round(self.kind.accuracy * (1 - left) + 10 * left + self.rng.gauss(0, 0.4), 4)
             row["val/f1"] = round(row["val/accuracy"] / 100 - 0.006, 4)
@@ -111,8 +114,10 @@ def event(ts, step, data):
 
 
 def log_line(ts, step, row, every):
-    text = f"Epoch {row.get('epoch', 0)} [{step % EPOCH}/{EPOCH}] Loss: {float(row['train/loss']):.4f}" if "train/loss" in row else (
-        f"\x1b[32m✓ Epoch {step // EPOCH} done\x1b[0m  val/loss {row['val/loss']:.4f}" + (f"  val/accuracy {row['val/accuracy']:.2f}%" if "val/accuracy" in row else ""))
+    if "train/loss" in row:
+        text = f"Epoch {row['epoch']} [{step % EPOCH}/{EPOCH}] Loss: {float(row['train/loss']):.4f}"
+    else:
+        text = f"\x1b[32m✓ Epoch {step // EPOCH} done\x1b[0m  val/loss {row['val/loss']:.4f}"
     return layout.stamp(ts) + text + "\n"
 
 
@@ -160,7 +165,8 @@ def make_run(root, index, spec, now):
     ended = start + steps / kind.speed
     if state == "failed":
         status.update(exit_code=1, error=f"FloatingPointError: loss is NaN at step {steps - 1:,}",
-                      traceback="Traceback (most recent call last):\n  File \"train.py\", line 214, in <module>\nFloatingPointError: loss is NaN\n")
+                      traceback="Traceback (most recent call last):\n  File \"train.py\", line 214, in <module>\n"
+                                "FloatingPointError: loss is NaN\n")
         logs.append(layout.stamp(ended) + "FloatingPointError: loss is NaN\n")
     if state == "interrupted":
         status.update(signal="SIGTERM")
@@ -174,10 +180,10 @@ def make_run(root, index, spec, now):
     config = {"model": kind.model, "dataset": "CIFAR-10" if kind.accuracy else "WMT14 en-de", "optimizer": "Adam", "learning_rate": kind.lr,
               "batch_size": kind.batch, "epochs": kind.total // EPOCH, "max_steps": kind.total, "scheduler": "cosine, 1 epoch warm-up",
               "weight_decay": 0.0005, "amp": index % 2 == 0, "seed": 42 + index}
-    meta = {"format": 1, "id": run_id, "project": project, "name": name, "created_at": start, "tz": time.strftime("%Z"), "utc_offset": 0, "user": "alice",
-            "tags": tags, "notes": "", "config": config, "argv": ["train.py", "--model", kind.model], "cwd": "/home/alice/projects/vision",
-            "git": {"commit": "a41f9c2e77d05b1c", "dirty": index % 3 == 0}, "hostname": "gpu-01", "pid": 28114 + index, "python": "3.11.7",
-            "platform": "Linux-6.1", "gpus": ["RTX 2080 Ti", "RTX 2080 Ti"]}
+    meta = {"format": 1, "id": run_id, "project": project, "name": name, "created_at": start, "tz": time.strftime("%Z"), "utc_offset": 0,
+            "user": "alice", "tags": tags, "notes": "", "config": config, "argv": ["train.py", "--model", kind.model],
+            "cwd": "/home/alice/projects/vision", "git": {"commit": "a41f9c2e77d05b1c", "dirty": index % 3 == 0}, "hostname": "gpu-01",
+            "pid": 28114 + index, "python": "3.11.7", "platform": "Linux-6.1", "gpus": ["RTX 2080 Ti", "RTX 2080 Ti"]}
     for file, value in ((layout.META, meta), (layout.STATUS, status), (layout.SUMMARY, summary)):
         (folder / file).write_text(layout.to_json(value), encoding="utf-8")
     for file in folder.iterdir():
@@ -209,7 +215,8 @@ def go_on(root, alive, stop=None, pause=0.5):
             if count % 20 == 0:
                 with open(folder / "system.jsonl", "a", encoding="utf-8") as file:
                     file.write(sample(time.time(), rng))
-                layout.replace_file(live / f"{run_id}.json", layout.to_json({"path": path, "host": "gpu-01", "pid": os.getpid(), "beat": 10}).encode())
+                beat = {"path": path, "id": run_id, "host": "gpu-01", "pid": os.getpid(), "interval": 10.0}
+                layout.replace_file(live / f"{run_id}.json", layout.to_json(beat).encode())
         count += 1
         if stop:
             stop.wait(pause)

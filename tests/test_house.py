@@ -35,7 +35,8 @@ FLOORS = {
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
-    "settings": "errors layout", "sshconfig": "errors", "hostkeys": "errors", "login": "errors", "system_ssh": "errors login sftp sshconfig",
+    "settings": "errors layout", "sshconfig": "errors", "hostkeys": "errors", "login": "errors",
+    "system_ssh": "errors login sftp sshconfig",
     "remote": "errors hostkeys login sftp sshconfig system_ssh", "doctor": "errors remote sftp survey",
     "connection": "cache doctor errors layout login remote settings sync", "questions": "", "quota": "cache errors layout manifest plan",
     "synclog": "", "mirrors": "connection doctor errors layout questions quota remote settings synclog",
@@ -48,7 +49,8 @@ FLOORS = {
     "viewer": "assets errors exchange guard layout poll reader routes_connections server settings version",
     # the command line
     "arguments": "errors", "terminal": "errors", "tail": "errors layout terminal", "completion": "errors", "demo": "*",
-    "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*", "commands_files": "*", "commands_cache": "*",
+    "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",
+    "commands_files": "*", "commands_cache": "*",
     "cli": "arguments completion errors version",
     "__init__": "errors images reader recorder version writer", "__main__": "cli",
 }
@@ -108,7 +110,8 @@ def test_the_server_side_imports_the_standard_library_only(name):
     assert others - {"pynvml"} <= set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")) + sorted((PACKAGE.parent / "static").glob("*.js")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*sorted(PACKAGE.rglob("*.py")), *sorted((PACKAGE.parent / "static").glob("*.js"))],
+                         ids=lambda path: path.name)
 def test_no_module_passes_500_lines(path):
     assert path.read_text(encoding="utf-8").count("\n") <= 500
 
@@ -131,7 +134,8 @@ def test_the_server_side_works_without_site_packages(tmp_path):
         assert not foreign, foreign
         sys.exit(code)
     """)
-    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(PACKAGE.parent), str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(PACKAGE.parent), str(tmp_path)], capture_output=True,
+                          text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     run, = tmp_path.glob("p/n/runs/*")
     assert len((run / "events.jsonl").read_text().splitlines()) == 3

@@ -12,7 +12,6 @@ from test_sync import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, p
 
 from runicorn import manifest, sftp
 
-
 # -- files change in every way -------------------------------------------------------------------------------------
 
 CHANGES = {
