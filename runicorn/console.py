@@ -1,5 +1,6 @@
 """What the terminal shows, copied into a log file: stdout and stderr as Python writes them. The terminal always comes first."""
 
+import builtins
 import codecs
 import os
 import re
@@ -209,15 +210,32 @@ class Capture:
         self.lock = threading.RLock()   # held while the terminal is written to, and by who forks: see `_hold`
         self._wrapped = []              # (object, method name, our function)
         self._through = []              # (text stream, its write_through before)
+        self.writers = {}               # "stdout", "stderr" -> the one of our functions that logs; older ones only pass on
+        self._cells = _cell_events()
         _captures.add(self)
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
             if stream is not None and not any(stream is taken for taken, _, _ in self._wrapped):
                 self._wrap_stream(stream, name)
+        if self._cells is not None:
+            self._cells.register("pre_run_cell", self._wrap_again)
+
+    def _wrap_again(self, *_):
+        """Before a cell of a notebook: IPython put `write` back to what it was when the cell with `init` began."""
+        for stream, name, function in list(self._wrapped):
+            if name == "write" and function in self.writers.values() and stream.write is not function:
+                self._wrapped.remove((stream, name, function))
+                key = next(key for key, writer in self.writers.items() if writer is function)
+                self._wrap_text(stream, key, threading.local())
+
+    def _wrap_text(self, stream, key, inside):
+        function = _text_write(stream.write, self, key, inside)
+        self.writers[key] = function
+        return self._wrap(stream, "write", function)
 
     def _wrap_stream(self, stream, key):
         inside = threading.local()          # "text": this thread's text layer is handing bytes down, which are no writes of the user
-        if not self._wrap(stream, "write", _text_write(stream.write, self, key, inside)):
+        if not self._wrap_text(stream, key, inside):
             return
         if hasattr(stream, "flush"):
             self._wrap(stream, "flush", _flush(stream.flush, self))
@@ -250,6 +268,9 @@ class Capture:
 
     def stop(self):
         """Put the streams back and close the log. Whoever still holds one of our functions writes straight through it."""
+        if self._cells is not None:
+            self._cells.unregister("pre_run_cell", self._wrap_again)
+            self._cells = None
         for target, name, function in self._wrapped:
             if getattr(target, "__dict__", {}).get(name) is function:
                 delattr(target, name)
@@ -270,10 +291,16 @@ def _text_write(original, capture, key, inside):
                 result = original(text)
             finally:
                 inside.text = outer
-            if not capture.log.closed and isinstance(text, str):
+            if capture.writers.get(key) is write and not capture.log.closed and isinstance(text, str):
                 capture.log.feed(key, text)
         return result
     return write
+
+
+def _cell_events():
+    """Return what tells when a cell begins (IPython's event manager), or None outside of IPython."""
+    shell = getattr(builtins, "get_ipython", lambda: None)()
+    return getattr(shell, "events", None)
 
 
 def _flush(original, capture):

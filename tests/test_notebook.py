@@ -1,0 +1,91 @@
+"""The writer inside a real Jupyter kernel: cells show what they print, runs record it, errors and ends are what they are."""
+
+import json
+import signal
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+BEGIN = "import runicorn\nrun = runicorn.init(project='p', name='n')\nprint('first cell')"
+
+
+class Kernel:
+    """A kernel; `cell(code)` returns (status, text its streams showed, names of errors). Its runs go below `root`."""
+
+    def __init__(self, root):
+        self.root = root
+        self.manager, self.client = start_new_kernel(extra_arguments=["--log-level=ERROR"])
+
+    def cell(self, code):
+        shown, errors = [], []
+
+        def heard(message):
+            if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
+                shown.append(message["content"]["text"])
+            if message["msg_type"] == "error":
+                errors.append(message["content"]["ename"])
+
+        reply = self.client.execute_interactive(code, timeout=60, output_hook=heard)
+        return reply["content"]["status"], "".join(shown), errors
+
+    def close(self, kill=False):
+        if kill:
+            self.manager.signal_kernel(signal.SIGKILL)
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=kill)
+        self.manager.cleanup_resources()
+
+    def runs(self, name):
+        return sorted(self.root.glob(f"p/{name}/runs/*"))
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNICORN_DIR", str(tmp_path / "root"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    kernel = Kernel(tmp_path / "root")
+    yield kernel
+    if kernel.manager.has_kernel:
+        kernel.close(kill=True)
+
+
+def status_of(folder):
+    return json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"]
+
+
+def logged(folder):
+    return [json.loads(line)["data"] for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def printed(folder):
+    return [line.split("] ", 1)[1] for line in (folder / "logs.txt").read_text(encoding="utf-8").splitlines()]
+
+
+def test_cells_log_and_print_into_one_run_until_the_next_init(kernel):
+    assert kernel.cell(BEGIN) == ("ok", "first cell\n", [])
+    assert kernel.cell("for i in range(3):\n    run.log({'loss': i})\n    print('step', i)")[1] == "step 0\nstep 1\nstep 2\n"
+    assert kernel.cell("1 / 0")[::2] == ("error", ["ZeroDivisionError"])
+    assert kernel.cell("run.log({'loss': 9}); print('still here')") == ("ok", "still here\n", [])
+    first, = kernel.runs("n")
+    assert status_of(first) == "running"            # an error in a cell is not the end of a notebook's run
+    assert kernel.cell("other = runicorn.init(project='p', name='m'); other.log({'a': 1}); print('second run')")[0] == "ok"
+    kernel.close()
+    second, = kernel.runs("m")
+    assert status_of(first) == status_of(second) == "finished"
+    assert logged(first) == [{"loss": 0}, {"loss": 1}, {"loss": 2}, {"loss": 9}] and logged(second) == [{"a": 1}]
+    assert printed(first)[:5] == ["first cell", "step 0", "step 1", "step 2", "still here"] and printed(second) == ["second run"]
+
+
+def test_descriptor_capture_falls_back_in_a_kernel(kernel):
+    kernel.cell(BEGIN.replace("name='n'", "name='n', capture='fd'"))
+    kernel.close()
+    run, = kernel.runs("n")
+    assert printed(run)[-1] == "first cell" and status_of(run) == "finished"
+
+
+def test_a_killed_kernel_loses_no_row(kernel):
+    kernel.cell(BEGIN)
+    kernel.cell("for i in range(500):\n    run.log({'loss': i})")
+    kernel.close(kill=True)
+    run, = kernel.runs("n")
+    assert [row["loss"] for row in logged(run)] == list(range(500)) and status_of(run) == "running"
