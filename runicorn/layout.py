@@ -20,6 +20,7 @@ SLUG_BYTES = 120                    # project + name + id + a file stay far belo
 NAME_BYTES = 240                    # what any disk takes in one component, with room for our ".tmp" endings
 KEPT = frozenset(" ._-=+,@()")
 DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")      # names Windows keeps for itself
+ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")
 RUN_ID = re.compile(r"^\d{8}_\d{6}_[0-9a-f]{6}$")
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d+))?(?:\.(\d+))?\.(jsonl|txt)$")
@@ -122,6 +123,8 @@ def local_name(component, hidden=True):
 
     hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours).
     """
+    if ORDINARY.match(component) and not DEVICES.match(component):
+        return component
     tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
     return _escaped(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden)
 
@@ -177,12 +180,12 @@ def safe_relative(path, depth=32):
 def local_path(folder, path):
     """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile path
     and for one that would pass through a symbolic link."""
-    here = Path(folder)
+    here = os.fspath(folder)
     for level, part in enumerate(safe_relative(path).split("/")):
-        here = here / local_name(part, hidden=level > 0)
-        if here.is_symlink():
+        here = os.path.join(here, local_name(part, hidden=level > 0))
+        if os.path.islink(here):
             raise LayoutError(f"{here} is a symbolic link; the mirror never follows one")
-    return here
+    return Path(here)
 
 
 # -- files --------------------------------------------------------------------------------------------------------

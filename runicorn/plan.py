@@ -1,6 +1,7 @@
 """Decide what to fetch: pure functions from what is here and what is there to an ordered list of fetches. Touches no file and no line."""
 
 import collections
+import functools
 import re
 
 from runicorn import layout, manifest
@@ -93,12 +94,24 @@ def settled(mtime, observed, now):
 
 def believable(path, name=None):
     """Whether a run path (and a file name in it) from the server may be used at all."""
+    return _is_run_path(path) and (name is None or _is_file_name(name))
+
+
+@functools.lru_cache(1 << 15)
+def _is_run_path(path):
     try:
         path.encode("utf-8")
         layout.split_run_path(path)
-        if name is not None:
-            name.encode("utf-8")
-            layout.safe_relative(name, depth=manifest.DEPTH + 2)
+    except (LayoutError, UnicodeEncodeError):
+        return False
+    return True
+
+
+@functools.lru_cache(1 << 12)       # most runs have the same five
+def _is_file_name(name):
+    try:
+        name.encode("utf-8")
+        layout.safe_relative(name, depth=manifest.DEPTH + 2)
     except (LayoutError, UnicodeEncodeError):
         return False
     return True

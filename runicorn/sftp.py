@@ -101,74 +101,79 @@ def _string(text):
 
 
 # -- answers -------------------------------------------------------------------------------------------------------
+#
+# Each parser takes (type, packet) and reads from BODY on; what would run past the packet's end is a struct.error or a
+# ProtocolError. Thousands come a second, so they read by offset instead of through an object.
 
-class _Reader:
-    """A packet read from left to right; running past its end is a ProtocolError."""
-
-    def __init__(self, raw):
-        self.raw, self.at = raw, 0
-
-    def take(self, form):
-        try:
-            values = struct.unpack_from(form, self.raw, self.at)
-        except struct.error as error:
-            raise ProtocolError("the server sent an SFTP packet that ends in the middle") from error
-        self.at += struct.calcsize(form)
-        return values if len(values) > 1 else values[0]
-
-    def string(self, limit=MAX_PACKET):
-        size = self.take(">I")
-        if size > limit or self.at + size > len(self.raw):
-            raise ProtocolError(f"the server sent an SFTP string of {size} bytes where at most {min(limit, len(self.raw) - self.at)} fit")
-        self.at += size
-        return bytes(self.raw[self.at - size:self.at])
-
-    def attrs(self):
-        flags = self.take(">I")
-        if flags == 0x0F:                       # what OpenSSH sends
-            size, uid, gid, mode, _, mtime = self.take(">QIIIII")
-            return Attrs(size, mtime, mode, uid, gid)
-        size = self.take(">Q") if flags & 1 else None
-        uid, gid = self.take(">II") if flags & 2 else (None, None)
-        mode = self.take(">I") if flags & 4 else None
-        _, mtime = self.take(">II") if flags & 8 else (None, None)
-        for _ in range(self.take(">I") if flags & 0x80000000 else 0):
-            self.string()
-            self.string()
-        return Attrs(size, mtime, mode, uid, gid)
+BODY = 5                        # of a packet without its length: a byte of type, four of number
+_U32, _COUNTS, _ATTRS = struct.Struct(">I"), struct.Struct(">QQQQ"), struct.Struct(">IQIIIII")
+_PLAIN = 0x0F                   # the flags of attributes as OpenSSH sends them: size, owners, mode, times
 
 
-def _parse_attrs(kind, reader):
-    return _expect(ATTRS, kind) or reader.attrs()
+def _string_at(raw, at, limit=MAX_PACKET):
+    """Return (the string at `at` (bytes), where it ends)."""
+    size, = _U32.unpack_from(raw, at)
+    end = at + 4 + size
+    if size > limit or end > len(raw):
+        raise ProtocolError(f"the server sent an SFTP string of {size} bytes where at most {min(limit, len(raw) - at - 4)} fit")
+    return raw[at + 4:end], end
 
 
-def _parse_handle(kind, reader):
-    return _expect(HANDLE, kind) or reader.string(MAX_HANDLE)
+def _attrs_at(raw, at):
+    """Return (the Attrs at `at`, where they end)."""
+    flags, = _U32.unpack_from(raw, at)
+    if flags == _PLAIN:
+        _, size, uid, gid, mode, _, mtime = _ATTRS.unpack_from(raw, at)
+        return Attrs(size, mtime, mode, uid, gid), at + _ATTRS.size
+    at += 4
+    size = uid = gid = mode = mtime = None
+    if flags & 1:
+        size, at = *struct.unpack_from(">Q", raw, at), at + 8
+    if flags & 2:
+        (uid, gid), at = struct.unpack_from(">II", raw, at), at + 8
+    if flags & 4:
+        mode, at = *_U32.unpack_from(raw, at), at + 4
+    if flags & 8:
+        (_, mtime), at = struct.unpack_from(">II", raw, at), at + 8
+    if flags & 0x80000000:
+        pairs, at = *_U32.unpack_from(raw, at), at + 4
+        for _ in range(2 * pairs):
+            _, at = _string_at(raw, at)
+    return Attrs(size, mtime, mode, uid, gid), at
 
 
-def _parse_data(length, kind, reader):
-    return _expect(DATA, kind) or reader.string(length)
+def _parse_attrs(kind, raw):
+    return _expect(ATTRS, kind) or _attrs_at(raw, BODY)[0]
 
 
-def _parse_names(kind, reader):
+def _parse_handle(kind, raw):
+    return _expect(HANDLE, kind) or _string_at(raw, BODY, MAX_HANDLE)[0]
+
+
+def _parse_data(length, kind, raw):
+    return _expect(DATA, kind) or _string_at(raw, BODY, length)[0]
+
+
+def _parse_names(kind, raw):
     _expect(NAME, kind)
-    entries = []
-    for _ in range(reader.take(">I")):
-        name = reader.string()
-        reader.string()                         # the long name, as `ls -l` would print it
-        entries.append((_decoded(name), reader.attrs()))
+    entries, at = [], BODY + 4
+    for _ in range(*_U32.unpack_from(raw, BODY)):
+        name, at = _string_at(raw, at)
+        _, at = _string_at(raw, at)             # the long name, as `ls -l` would print it
+        attrs, at = _attrs_at(raw, at)
+        entries.append((_decoded(name), attrs))
     return entries
 
 
-def _parse_realpath(kind, reader):
-    names = _parse_names(kind, reader)
+def _parse_realpath(kind, raw):
+    names = _parse_names(kind, raw)
     if len(names) != 1 or not names[0][0]:
         raise ProtocolError("the server did not answer with one path when asked for the real path")
     return names[0][0]
 
 
-def _parse_limits(kind, reader):
-    return _expect(EXTENDED_REPLY, kind) or reader.take(">QQQQ")
+def _parse_limits(kind, raw):
+    return _expect(EXTENDED_REPLY, kind) or _COUNTS.unpack_from(raw, BODY)
 
 
 def _expect(wanted, kind):
@@ -183,16 +188,16 @@ def _decoded(raw):
         return None
 
 
-def _status(request, reader):
+def _status(request, raw):
     """Return what a STATUS answer means: None for OK, b"" or [] at an end, else an SftpError (returned, not raised)."""
-    code = reader.take(">I")
-    said = reader.string().decode("utf-8", "replace") if reader.at < len(reader.raw) else ""
+    code, = _U32.unpack_from(raw, BODY)
     if code == OK and request.parse is None:
         return None
     if code == EOF and request.kind in (READ, READDIR):
         return b"" if request.kind == READ else []
     if code == OK:
         raise ProtocolError("the server answered OK where data was due")
+    said = _string_at(raw, BODY + 4)[0].decode("utf-8", "replace") if len(raw) > BODY + 4 else ""
     said = "".join(c for c in said if c.isprintable())[:200] or f"status {code}"
     error = {NO_SUCH_FILE: MissingFileError, PERMISSION_DENIED: DeniedError}.get(code, SftpError)
     return error(f"{request.about}: {said}", code)
@@ -215,7 +220,7 @@ class Sftp:
         self.sent = self.received = self.requests = 0
         self.max_read, self.max_handles = SAFE_READ, 100
         self._send(struct.pack(">IBI", 5, INIT, 3))
-        packet = self._packet(first=True)
+        packet = self._packet()
         if packet[0] != VERSION or len(packet) < 5 or struct.unpack_from(">I", packet, 1)[0] < 3:
             raise ProtocolError("the server does not speak SFTP version 3")
         if b"limits@openssh.com" in packet:
@@ -244,9 +249,10 @@ class Sftp:
         self._flush()
         if not self._in_flight:
             return
-        self._answer(self._packet())
-        while self._complete():
-            self._answer(self._packet())
+        packet = self._packet()
+        while packet is not None:
+            self._answer(packet)
+            packet = self._whole()
 
     def batch(self, requests):
         """Send all requests at once and return their results in order; a refused one's place holds its SftpError."""
@@ -270,19 +276,21 @@ class Sftp:
             self._send(b"".join(out))
 
     def _answer(self, packet):
-        if len(packet) < 5:
+        if len(packet) < BODY:
             raise ProtocolError("the server sent an SFTP packet without a number")
-        kind, number = struct.unpack_from(">BI", packet)
+        kind, number = packet[0], *_U32.unpack_from(packet, 1)
         request, done = self._in_flight.pop(number, (None, None))
         if request is None:
             raise ProtocolError(f"the server answered request {number}, which nobody asked")
         self._cost -= request.cost
-        reader = _Reader(packet)
-        reader.at = 5
-        if kind == STATUS:
-            done(_status(request, reader))
-        else:
-            done(request.parse(kind, reader) if request.parse else _expect(STATUS, kind))
+        try:
+            if kind == STATUS:
+                result = _status(request, packet)
+            else:
+                result = request.parse(kind, packet) if request.parse else _expect(STATUS, kind)
+        except struct.error as error:
+            raise ProtocolError("the server sent an SFTP packet that ends in the middle") from error
+        done(result)
 
     # the stream
 
@@ -301,21 +309,16 @@ class Sftp:
         except (OSError, EOFError) as error:
             raise LineError(f"the line to the server broke: {error}") from error
 
-    def _complete(self):
+    def _whole(self):
+        """Return the next packet (bytes) without its length if all of it is here, else None."""
         have = len(self._buffer) - self._at
-        return have >= 4 and have - 4 >= struct.unpack_from(">I", self._buffer, self._at)[0]
-
-    def _packet(self, first=False):
-        """Return the next packet (bytes) without its length."""
-        deadline, mark = time.monotonic() + self._timeout, self.received
-        while not self._complete():
-            if len(self._buffer) - self._at >= 4:
-                self._check_size(first)
-            self._receive(deadline)
-            if self.received - mark >= PROGRESS:
-                deadline, mark = time.monotonic() + self._timeout, self.received
-        self._check_size(first)
-        size, = struct.unpack_from(">I", self._buffer, self._at)
+        if have < 4:
+            return None
+        size, = _U32.unpack_from(self._buffer, self._at)
+        if not 0 < size <= MAX_PACKET:
+            raise ProtocolError(self._no_packet(size))
+        if have - 4 < size:
+            return None
         start = self._at + 4
         packet = bytes(memoryview(self._buffer)[start:start + size])
         self._at = start + size
@@ -324,15 +327,24 @@ class Sftp:
             self._at = 0
         return packet
 
-    def _check_size(self, first):
-        size, = struct.unpack_from(">I", self._buffer, self._at)
-        if 0 < size <= MAX_PACKET:
-            return
-        if first:
-            said = bytes(self._buffer[:80]).decode("utf-8", "replace")
-            said = "".join(c if c.isprintable() else " " for c in said).strip()
-            raise ProtocolError(f'the server answered "{said}" instead of SFTP; does its shell print something at login?')
-        raise ProtocolError(f"the server sent an SFTP packet of {size} bytes")
+    def _packet(self):
+        """Wait for the next packet and return it."""
+        deadline, mark = time.monotonic() + self._timeout, self.received
+        packet = self._whole()
+        while packet is None:
+            self._receive(deadline)
+            if self.received - mark >= PROGRESS:
+                deadline, mark = time.monotonic() + self._timeout, self.received
+            packet = self._whole()
+        return packet
+
+    def _no_packet(self, size):
+        """Return what to say of a length that can't be one; before the first packet it is text, of a shell most often."""
+        if self.requests or self._at:
+            return f"the server sent an SFTP packet of {size} bytes"
+        said = bytes(self._buffer[:80]).decode("utf-8", "replace")
+        said = "".join(c if c.isprintable() else " " for c in said).strip()
+        return f'the server answered "{said}" instead of SFTP; does its shell print something at login?'
 
     def _receive(self, deadline):
         left = deadline - time.monotonic()

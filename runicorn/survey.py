@@ -12,6 +12,8 @@ from runicorn.errors import MissingFileError, SftpError
 
 WALKED = "0" * 64               # digest of an entry nobody hashed
 ANSWER_LIMIT = 12_000           # runs whose digests fit into one command line
+SPARE_HANDLES = 60              # of what the server grants, for tails and files
+MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 
 
 class Index:
@@ -110,7 +112,7 @@ def empty():
 
 def _line(entry):
     texts = [json.dumps(entry[name[:-5]]).encode() for name in layout.SMALL]
-    pieces = [f"{json.dumps(name)}: {json.dumps(file)}" for name, file in entry["files"].items()]
+    pieces = [manifest.file_piece(name, **file) for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())
     return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["beat"], texts, pieces, total)
@@ -138,43 +140,55 @@ class _Lister:
         self.found = {}
 
     def start(self):
-        while self.queue and self.open < self.session.max_handles // 2:
-            path = self.queue.popleft()
+        while self.queue and self.open < max(4, self.session.max_handles - SPARE_HANDLES):
             self.open += 1
-            self.found[path] = []
-            self.session.ask(sftp.opendir(path), lambda handle, path=path: self._opened(path, handle))
+            folder = _Folder(self, self.queue.popleft())
+            self.session.ask(sftp.opendir(folder.path), folder.opened)
 
-    def _opened(self, path, handle):
-        if isinstance(handle, SftpError):
-            return self._end(path, handle)
-        state = {"handle": handle, "asked": 0, "done": False}
-        self._ask(path, state)
-        self._ask(path, state)
-
-    def _ask(self, path, state):
-        state["asked"] += 1
-        self.session.ask(sftp.readdir(state["handle"]), lambda names: self._names(path, state, names))
-
-    def _names(self, path, state, names):
-        state["asked"] -= 1
-        if isinstance(names, SftpError):
-            self.found[path], state["done"] = names, True
-        elif not names:
-            state["done"] = True
-        elif isinstance(self.found[path], list):
-            self.found[path] += [(name, attrs) for name, attrs in names if name not in (None, "..")]
-            if len(self.found[path]) > sftp.MAX_NAMES // 10:
-                self.found[path], state["done"] = SftpError(f"{path} has too many entries", 4), True
-        if not state["done"]:
-            self._ask(path, state)
-        elif not state["asked"]:
-            self.session.ask(sftp.close(state["handle"]), lambda answer: None)
-            self._end(path, self.found[path])
-
-    def _end(self, path, result):
-        self.found[path] = result
+    def end(self, folder, result):
+        self.found[folder.path] = result
         self.open -= 1
         self.left -= 1
+
+
+class _Folder:
+    """One folder being listed."""
+
+    __slots__ = ("lister", "path", "handle", "asked", "entries", "ended")
+
+    def __init__(self, lister, path):
+        self.lister, self.path, self.asked, self.entries, self.ended = lister, path, 0, [], False
+
+    def opened(self, handle):
+        if isinstance(handle, SftpError):
+            return self.lister.end(self, handle)
+        self.handle = handle
+        self.ask()
+        self.ask()
+
+    def ask(self):
+        self.asked += 1
+        self.lister.session.ask(sftp.readdir(self.handle), self.names)
+
+    def names(self, names):
+        self.asked -= 1
+        if isinstance(names, SftpError):
+            self.entries, self.ended = names, True
+        elif not names:
+            self.ended = True
+        elif isinstance(self.entries, list):
+            self.entries += [(name, attrs) for name, attrs in names if name not in (None, "..")]
+            if len(self.entries) > sftp.MAX_NAMES // 10:
+                self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
+        if self.ended and not self.asked:
+            self.lister.session.ask(sftp.close(self.handle), _ignored)
+            self.lister.end(self, self.entries)
+        elif not self.ended and (len(names) >= MANY_NAMES or not self.asked):
+            self.ask()          # after a short answer the one on its way is most often the end
+
+
+def _ignored(answer):
+    """A CLOSE has nothing to tell."""
 
 
 # -- the folders above the runs ------------------------------------------------------------------------------------
