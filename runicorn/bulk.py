@@ -8,16 +8,19 @@ from runicorn import fetch
 from runicorn.errors import RunicornError
 
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
-MANY = 300                      # files waiting that do
 HELD = 800                      # fetches handed over at once: twice what is in flight
-SLOW = 4e6                      # bytes/s; below this, 32 Mbit/s, compressing pays even on a busy machine, where zlib is the slower
-PROBE = 3                       # looks at a full line, five a second, after which its bandwidth is known
+PROBE = 2                       # looks at the first line while it is full, ten a second, after which its bandwidth is known
+FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 LINGER = 3.0                    # s without work until it hangs up
 LOST = "lost"                   # outcome of a fetch that the second line took down with it
 
 
 class Bulk:
-    """Fetches over a line of its own. `dial(compress=…)` returns a Remote or raises a RunicornError: one line only, then."""
+    """Fetches over a line of its own. `dial()` returns a Remote or raises a RunicornError: one line only, then.
+
+    The first line is compressed, which a thin line needs, and which holds a fast one up: so the second is not, and gets
+    work only where the line is fast. It is dialled before that is known, for a login takes as long as finding out.
+    """
 
     def __init__(self, dial, mirror, root, log):
         self._dial, self._mirror, self._root, self._log = dial, mirror, root, log
@@ -34,20 +37,20 @@ class Bulk:
         return len(self._held)
 
     def share(self, fetcher):
-        """Take fetches over from the end of the main queue when there are enough; starts the thread when it is needed."""
-        share = 1 if not self._thread else 4            # a line that is up takes smaller work too
-        if self.refused or fetcher.left < MANY // share and fetcher.waiting_bytes() < ENOUGH // share:
+        """Take fetches over from the end of the main queue when there are enough and the line is fast; dials when it is needed."""
+        known = fetcher.full >= PROBE or bool(self._held)
+        thin = fetcher.full >= PROBE and fetcher.wire_rate < FAST
+        if self.refused or thin or self.held >= HELD // 2 or fetcher.waiting_bytes() < (ENOUGH // 4 if self._held else ENOUGH):
             return
-        taken = fetcher.take_back(min(HELD - self.held, fetcher.left // 2)) if self.held < HELD // 2 else []
-        if not taken:
-            return
-        self._held.update(((one.path, one.name), one) for one in taken)
-        self._given.extend(taken)
-        self._waking.set()
         if not self._thread or not self._thread.is_alive():
             self._stopping.clear()
             self._thread = threading.Thread(target=self._run, name="bulk", daemon=True)
             self._thread.start()
+        if known:
+            taken = fetcher.take_back(min(HELD - self.held, fetcher.left // 2))
+            self._held.update(((one.path, one.name), one) for one in taken)
+            self._given.extend(taken)
+            self._waking.set()
 
     def collect(self):
         """Return [(Fetch, outcome, data), …] that ended since last asked."""
@@ -71,20 +74,18 @@ class Bulk:
             self._thread.join(10)
 
     def _run(self):
-        compress = False
         try:
-            while self._over_one_line(compress):
-                compress = True
+            self._remote = self._dial()
+            self._carry(self._remote)
         except RunicornError as error:
             self._log.info("no second line: %s", error)
             self.refused = True         # asked for once: a refused login is never repeated
 
-    def _over_one_line(self, compress):
-        """Work until there is nothing to do; returns True when the line turned out so slow that a compressed one is better."""
-        self._remote = self._dial(compress=compress)
+    def _carry(self, remote):
+        """Work until there is nothing to do."""
         session = None
         try:
-            session = self._remote.open_sftp()
+            session = remote.open_sftp()
             fetcher = fetch.Fetcher(session, self._mirror, self._root, lambda *ended: self._ended.append(ended))
             while not self._stopping.is_set():
                 while self._given:
@@ -92,17 +93,12 @@ class Bulk:
                 if fetcher.left:
                     fetcher.step(time.monotonic() + 0.1)
                 elif not self._waking.wait(LINGER):
-                    return False
+                    return
                 self._waking.clear()
-                if not compress and fetcher.full >= PROBE and fetcher.rate < SLOW:
-                    self._given.extendleft(reversed(fetcher.take_back(fetcher.left)))
-                    fetcher.finish_begun()
-                    return True
-            return False
         finally:
             if session:
                 self._count(session)
-            self._remote.close()
+            remote.close()
 
     def _count(self, session):
         self.sent += session.sent

@@ -12,6 +12,7 @@ SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: 
 ROOM = 4 << 10                  # bytes more than its size it is asked for, as it may have grown
 FILES = 400                     # in flight; a small one takes two round trips, so this many at 50 ms are 4,000 a second
 SPARE_HANDLES = 60              # of what the server grants, for tails and listings
+PACE = 0.1                      # s between looks at how fast it comes
 LAG = 0.5                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
 SMALLEST, FIRST_CEILING = 512 << 10, 4 << 20
 DONE, CHANGED, SHORT = "done", "changed", "short"
@@ -22,19 +23,21 @@ class Fetcher:
 
     outcome: DONE; CHANGED, when what we hold or were told is not what the server has; SHORT, when the server's file
     ends before the size we were told; or the SftpError. data: the bytes of a small JSON file, else None.
-    `ceiling` is how many bytes may be asked for at once (int).
+    `ceiling` is how many bytes may be asked for at once (int). `wire()` returns the bytes that came over the line so far,
+    fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, report):
+    def __init__(self, session, mirror, root, report, wire=None):
         self.session, self.mirror, self.root, self.report = session, mirror, root, report
+        self._wire = wire or (lambda: session.received)
         self.ceiling = FIRST_CEILING
-        self.rate = None                    # bytes/s of the last times the line was full …
-        self.full = 0                       # … and how often in a row it was, looked at five times a second
+        self.wire_rate = float("inf")       # bytes/s on the wire when the line was full last …
+        self.full = 0                       # … and how often in a row it was, looked at ten times a second
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
         self.asked = 0                      # bytes on their way
         self._queue, self._jobs = collections.deque(), set()
-        self._mark = time.monotonic(), session.received
+        self._mark = time.monotonic(), session.received, self._wire()
 
     def add(self, fetches, first=False):
         """Queue fetches (list of Fetch, most urgent first) behind those that wait, or before them."""
@@ -74,24 +77,20 @@ class Fetcher:
                 self._start(self._queue.popleft())
             self.session.pump()
 
-    def finish_begun(self):
-        """Work until no file is half done; what waits, waits."""
-        while self._jobs:
-            self.session.pump()
-
     def _pace(self):
         """Ask for about as much as comes in LAG."""
-        since, received = self._mark
+        since, received, wire = self._mark
         passed = time.monotonic() - since
-        if passed < 0.2:
+        if passed < PACE:
             return
-        rate = (self.session.received - received) / passed
-        self._mark = time.monotonic(), self.session.received
-        self.full = self.full + 1 if passed < 1.0 and self.asked >= self.ceiling // 2 else 0
-        if self.full:               # else it was not the line that set the rate
-            self.rate = rate
-            aim = rate * max(LAG, 4 * self.round_trip)
-            self.ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
+        self._mark = time.monotonic(), self.session.received, self._wire()
+        if passed > 5 * PACE or self.asked < self.ceiling // 2:
+            self.full = 0               # it was not the line that set the rate
+            return
+        self.full += 1
+        self.wire_rate = (self._mark[2] - wire) / passed
+        aim = (self._mark[1] - received) / passed * max(LAG, 4 * self.round_trip)
+        self.ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
 
     def drop(self):
         """Forget everything; what is written stays for the next try."""

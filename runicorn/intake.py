@@ -25,6 +25,8 @@ class Intake:
         self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
         self.news = False               # a small file changed since last told
         self._queued, self._refused, self._trouble = set(), set(), {}
+        self._small = set()             # of the queued ones those the list shows
+        self.listed = False             # the last of them just came
         self._observed = {}             # (path, name) -> (mtime, when first seen so)
         self._space_due = self.now = 0.0
         self.reset_progress()
@@ -48,6 +50,7 @@ class Intake:
         if not self.left:
             self.reset_progress()
         self._queued.update((one.path, one.name) for one in fetches)
+        self._small.update((one.path, one.name) for one in fetches if one.name in layout.SMALL)
         self.files_total += len(fetches)
         self.bytes_total += sum(one.size - one.offset for one in fetches)
         self.fetcher.add(fetches, first=len(fetches) < 100)
@@ -117,17 +120,17 @@ class Intake:
         return self.fetcher.left + self.second.held
 
     def work(self, now, until, urgent=(), allowance=None):
-        """Fetch until the monotonic clock says `until`, `urgent` holds something, or `allowance` bytes were fetched.
+        """Fetch until the monotonic clock says `until`, `urgent` holds something, `allowance` bytes were fetched, or the list is whole.
 
         now: wall clock, s, which files that arrive are seen at. Raises LineError, ProtocolError and SyncError.
         """
-        self.now = now
+        self.now, self.listed = now, False
         if self.left and time.monotonic() > self._space_due:
             self._space_due = time.monotonic() + SPACE_SECONDS
             if self.mirror.free() < 0:
                 raise SyncError(f"the disk of {self.mirror.folder} is full")
         enough = self.fetcher.bytes + (1 << 60 if allowance is None else allowance)
-        while self.left and not urgent and time.monotonic() < until and self.fetcher.bytes < enough:
+        while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < enough:
             if allowance is None:
                 self.second.share(self.fetcher)
             else:
@@ -143,6 +146,9 @@ class Intake:
         """A fetch ended: believe what it showed."""
         key, now = (one.path, one.name), self.now
         self._queued.discard(key)
+        if key in self._small:
+            self._small.discard(key)
+            self.listed = not self._small
         self.files_done += 1
         self.bytes_done += one.size - one.offset
         if outcome is fetch.DONE:

@@ -305,16 +305,10 @@ def _scan(folder, folder_stat, beat, skipped):
         if name in SMALL:
             texts[name] = b'{"truncated": %d}' % size if raw is None else splice(raw, skipped)
         total += size
-        pieces.append(file_piece(name, size, status.st_mtime, tail))
+        pieces.append('%s: {"size": %d, "mtime": %r, "tail": "%s"}' % (quote(name), size, status.st_mtime, tail))
     if len(found) > FILES:
         skipped["runs of more than %d files" % FILES] += 1
     return entry_line(hashed.hexdigest(), folder_stat.st_mtime, beat, [texts.get(name) or b"null" for name in SMALL], pieces, total)
-
-
-def file_piece(name, size, mtime, tail):
-    """Return one file of a run as JSON text (str), its name included. mtime: s or None; tail: SHA-256 or None."""
-    return '%s: {"size": %d, "mtime": %s, "tail": %s}' % (
-        quote(name), size, "null" if mtime is None else repr(mtime), quote(tail) if tail else "null")
 
 
 def entry_line(digest, mtime, beat, texts, pieces, total):

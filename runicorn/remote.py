@@ -411,11 +411,11 @@ class Remote:
             self.exec_allowed = False
         return self.exec_allowed
 
-    def second(self, compress=False):
+    def second(self):
         """Return another Remote with the same login, for bulk. Asks nobody: raises LoginError where that can't be."""
         if self.interactive:
             raise coded(LoginError(f"{self._target.name} asks a question at each login, so there is one line only"), "no_answer")
-        return self._dialer.again().dial(compress)
+        return self._dialer.again().dial(compress=False)
 
     @property
     def alive(self):

@@ -31,14 +31,12 @@ class Session:
         self.news = False               # the index changed since last told
 
     def _resolve(self, root):
-        start = self.sftp.realpath(".").rstrip("/")
-        if root == "~" or root.startswith("~/"):
-            root = start + root[1:]
-        root = root if root.startswith("/") else f"{start}/{root}"
+        """Return the absolute path of the remote root; what is relative, or begins with "~", starts where the session does."""
+        below = "." if root == "~" else root[2:] or "." if root.startswith("~/") else root
         try:
-            return self.sftp.realpath(root).rstrip("/")
-        except SftpError:
-            return root.rstrip("/")     # not there yet: the survey says so
+            return self.sftp.realpath(below).rstrip("/")
+        except SftpError:               # not there yet: the survey says so
+            return below.rstrip("/") if below.startswith("/") else f"{self.sftp.realpath('.').rstrip('/')}/{below.rstrip('/')}"
 
     def begin(self, index):
         """Take up the index (survey.Index) of the mirror."""
@@ -47,7 +45,7 @@ class Session:
         self.beats = Beats(self.sftp, self.root)
         self.tails = tails.Tails(self.sftp, self.mirror, self.root)
         second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.log)
-        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, None)
+        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, None, wire=lambda: self.remote.bytes_received)
         self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.log)
         self._manifests = {}            # path of a manifest -> its mtime when we read it
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)

@@ -196,9 +196,9 @@ class SystemRemote:
             self.exec_allowed = False
         return self.exec_allowed
 
-    def second(self, compress=False):
+    def second(self):
         """Return another SystemRemote with the same login."""
-        return SystemRemote(self._connection, self._home, compress)
+        return SystemRemote(self._connection, self._home, compress=False)
 
     @property
     def alive(self):

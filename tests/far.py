@@ -42,7 +42,7 @@ class Far:
         done = subprocess.run(["sh", "-c", command.replace("python3", self.python)], input=stdin, capture_output=True, timeout=timeout)
         return done.returncode, done.stdout, done.stderr
 
-    def second(self, compress=False):
+    def second(self):
         return Far(self.words, self.python, self.cwd)
 
     def close(self):

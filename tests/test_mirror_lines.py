@@ -56,7 +56,7 @@ class CutFar(Far):
         stream = super().stream()
         return Cut(stream, self.cuts.pop()) if self.cuts else stream
 
-    def second(self, compress=False):
+    def second(self):
         raise LineError("one line only")
 
 

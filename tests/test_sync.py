@@ -362,24 +362,40 @@ def test_with_the_manifest_switched_off_neither_exec_nor_file_is_used(root, pair
     assert one.sync.state()["source"] == "walk"
 
 
-def test_a_second_line_carries_bulk(root, pair):
-    for n in range(90):
-        make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)
+@pytest.fixture
+def bulk(root, monkeypatch):
+    """A tree worth a second line, on a line whose bandwidth is known at once."""
+    for n in range(8):
+        make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=20_000)
+    monkeypatch.setattr("runicorn.bulk.PROBE", 0)
+
+
+def test_a_second_line_carries_bulk(root, pair, bulk):
     one = pair()
     one.passes()
     one.same()
-    assert one.sync._session.intake.second.requests or one.sync._session.intake.second._thread
+    second = one.sync._session.intake.second
+    second.close()
+    assert second.requests > 2
 
 
-def test_one_line_is_enough(root, pair):
+def test_a_thin_line_is_left_to_the_first_connection(root, pair, bulk, monkeypatch):
+    monkeypatch.setattr("runicorn.bulk.FAST", float("inf"))
+    one = pair()
+    one.sync.one_pass(one.now)
+    one.sync._session.intake.fetcher.wire_rate = 1e6
+    one.passes()
+    one.same()
+    assert one.sync._session.intake.second.requests == 0
+
+
+def test_one_line_is_enough(root, pair, bulk):
     from runicorn.errors import LoginError
 
     class Lonely(Far):
-        def second(self, compress=False):
+        def second(self):
             raise LoginError("one line only")
 
-    for n in range(90):
-        make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)
     one = pair(far=Lonely())
     one.passes()
     one.same()
