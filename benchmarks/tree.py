@@ -14,7 +14,7 @@ def run_path(number):
 def rows(number, first, count):
     chance, loss = random.Random(number * 7919 + first), 2.5
     return "".join(
-        '{"ts":%.3f,"step":%d,"data":{"loss":%.5f,"acc":%.4f,"lr":%.3e,"grad_norm":%.3f}}\n'
+        '{"ts":%.3f,"step":%d,"data":{"train/loss":%.5f,"train/accuracy":%.4f,"train/lr":%.3e,"grad_norm":%.3f}}\n'
         % (1.74e9 + k, k, loss / (1 + k / 250) + chance.random() / 20, chance.random(), 3e-4 / (1 + k / 1000), chance.random())
         for k in range(first, first + count)
     )
