@@ -28,6 +28,7 @@ export class LogPanel {
       from: () => this.firstInView()?.at ?? 0,
     });
     this.following = true;
+    this.placed = null;              // px; where we scrolled to ourselves, until the reader does
     this.build();
     this.unlink = options.link?.on((what, x, source) => this.linked(what, x, source));
   }
@@ -226,10 +227,15 @@ export class LogPanel {
   }
 
   bottom() {
-    this.quietly = performance.now();
-    this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.place(this.scroll.scrollHeight);
     this.following = true;
     this.drawHead();
+  }
+
+  /** Scroll there ourselves: the event that follows is not the reader's. */
+  place(top) {
+    this.scroll.scrollTop = top;
+    this.placed = this.scroll.scrollTop;
   }
 
   toEnd() {
@@ -239,8 +245,9 @@ export class LogPanel {
   scrolled() {
     const {scrollTop, scrollHeight, clientHeight} = this.scroll;
     const atEnd = this.holdsEnd && scrollTop + clientHeight >= scrollHeight - 8;
-    if (performance.now() - (this.quietly || 0) > 80) {
+    if (this.placed === null || Math.abs(scrollTop - this.placed) > 1) {
       this.following = atEnd;
+      this.placed = null;
     }
     this.fresh = atEnd ? 0 : this.fresh;
     this.drawHead();
@@ -291,8 +298,7 @@ export class LogPanel {
       this.choose(this.lines[index]);
       const row = this.list.children[index];
       if (row) {
-        this.quietly = performance.now();
-        this.scroll.scrollTop = row.offsetTop - (this.scroll.clientHeight - row.offsetHeight) / 2;
+        this.place(row.offsetTop - (this.scroll.clientHeight - row.offsetHeight) / 2);
       }
     });
   }
