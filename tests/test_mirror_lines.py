@@ -61,11 +61,15 @@ class CutFar(Far):
 
 
 class Writer(threading.Thread):
-    """A training run that goes on meanwhile: appends rows, replaces its summary, appends half lines too."""
+    """A training run that goes on meanwhile: appends rows, replaces its summary, appends half lines too.
 
-    def __init__(self, run):
+    clock: returns the time of the sync under test, which runs ahead of ours: two summaries of one of our seconds may lie
+    minutes apart on it, so their mtimes must.
+    """
+
+    def __init__(self, run, clock):
         super().__init__(daemon=True)
-        self.run_folder, self.stopping = run, threading.Event()
+        self.run_folder, self.clock, self.stopping = run, clock, threading.Event()
 
     def run(self):
         chance, step = random.Random(3), 0
@@ -76,7 +80,7 @@ class Writer(threading.Thread):
                 events.write(row[:9])
                 events.write(row[9:])
                 if step % 20 == 0:
-                    write(self.run_folder / "summary.json", {"loss": step})
+                    write(self.run_folder / "summary.json", {"loss": step}, self.clock())
 
     def __enter__(self):
         self.start()
@@ -98,7 +102,7 @@ def through_cuts(root, mirror, count):
     far = CutFar([chance.choice((20, 200, 5_000, 60_000, 400_000)) + chance.randrange(100) for _ in range(count)])
     one = Pair(root, mirror, far=far)
     one.bell.look({"runs"})
-    with Writer(run):
+    with Writer(run, lambda: one.now):
         for _ in range(40 * count):
             pause = one.sync.one_pass(one.now)
             assert one.sync.state()["state"] in ("syncing", "live", "offline", "connecting")

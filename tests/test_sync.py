@@ -20,9 +20,9 @@ def write(path, data, mtime=None):
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".new.tmp")
     beside.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
-    os.replace(beside, path)
     if mtime:
-        os.utime(path, (mtime, mtime))
+        os.utime(beside, (mtime, mtime))
+    os.replace(beside, path)
 
 
 def make_run(root, path="vision/resnet50/runs/20250123_180000_abc123", status="finished", rows=10, old=True):
