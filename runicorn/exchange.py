@@ -29,7 +29,7 @@ class Refused(errors.RunicornError):
 
 
 class Answer(NamedTuple):
-    """What goes back. body: bytes, or an iterable of bytes that is sent as it comes."""
+    """What goes back. body: bytes, pieces.Pieces, or an iterable of bytes that is sent as it comes."""
 
     body: object
     type: str = "application/json"

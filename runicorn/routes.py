@@ -9,6 +9,7 @@ from runicorn import files
 from runicorn.errors import FilterError, UsageError
 from runicorn.exchange import Answer, Refused, begun, to_error, to_json
 from runicorn.layout import parse_own
+from runicorn.pieces import Pieces
 from runicorn.version import VERSION
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
@@ -135,9 +136,8 @@ def series(site, ask):
     for key in dict.fromkeys(keys):
         entry = site.reader.entry(key)
         one = curves(site, entry)
-        pictures = [one.picture(metric, rank=rank, **options) for metric in metrics for rank in ranks]
-        found += [{"run": entry.key, **picture} for picture in pictures if picture]
-    return {"news": mark, "series": found}
+        found += [one.told(entry.key, metric, rank=rank, **options) for metric in metrics for rank in ranks]
+    return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, found))))
 
 
 @route("GET", "/api/system", "the machine under a run: ?run=KEY&from=&to=&buckets=300")
