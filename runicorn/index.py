@@ -7,11 +7,12 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import glance, kept, layout, manifest
+from runicorn import firstlook, glance, kept, layout, manifest
 from runicorn.states import ENDED, Pulse, judge
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
+FRESH = 60.0                # s; at the first scan, folders changed so recently may be changing still (clocks of file servers differ a little)
 PACE = 20                   # a look that took t seconds is not repeated before PACE * t
 LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
@@ -26,6 +27,20 @@ class Record:
 
     __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
                  "config", "summary", "error", "newer", "line", "small")
+
+    def kept(self):
+        """Return what is kept of it for the next start: a tuple of plain values."""
+        return (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
+                self.finished, self.ended, self.status, self.config, self.summary, self.error, self.newer)
+
+    @classmethod
+    def again(cls, kept, line):
+        """Return the Record that `kept` was made of, with its line in the index."""
+        self = cls()
+        (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
+         self.finished, self.ended, self.status, self.config, self.summary, self.error, self.newer) = kept
+        self.line, self.small = line, None
+        return self
 
 
 def record_of(path, entry, line=None):
@@ -112,11 +127,14 @@ class Source:
 
     def take(self, index):
         """Bring the records in line with a Manifest; unchanged lines keep their records."""
-        known = self.records or kept.load(self.kept, index, Record)
+        known = self.records or kept.load(self.kept, index, Record.again)
         records = {}
         for path in index.paths():
             line, old = index.line(path), known.get(path)
-            record = old if old is not None and old.line == line else self._parsed(index, path, line)
+            if old is not None and old.line is not None and old.line in line:       # the same, or from a first look the part that says all
+                old.line, record = line, old
+            else:
+                record = self._parsed(index, path, line)
             if record is not None:
                 records[path] = record
         self._manifest = index
@@ -245,16 +263,24 @@ class LocalRoot(Source):
         self._mtimes, self._stat_at = [], float("-inf")
         self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
 
-    def begin(self):
-        """Take what the last viewer knew: enough to answer at once."""
+    def begin(self, look=False):
+        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files."""
         with self.lock:
-            for path in ([f"{self.kept}.json"] if self.kept else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
-                try:
-                    index = manifest.load(path)
-                except manifest.ManifestError:
-                    continue                    # none yet: everything is read
-                if os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder):
-                    return self.take(index)
+            self.beats = _beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
+            if not self._begun() and look:
+                self._replace({path: record_of(path, entry, part) for path, entry, part in firstlook.entries(os.fspath(self.folder))})
+
+    def _begun(self):
+        """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
+        for path in ([f"{self.kept}.json"] if self.kept else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
+            try:
+                index = manifest.load(path)
+            except manifest.ManifestError:
+                continue                    # none yet
+            if os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder):
+                self.take(index)
+                return True
+        return False
 
     def refresh(self, now):
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
@@ -264,7 +290,8 @@ class LocalRoot(Source):
             due = (self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
                    or not self.beats.keys() <= self._ids)
             if due and (self._built is None or now - self._built >= PACE * self._cost):
-                self._again = now + SETTLE if tree != self._tree else None
+                changing = tree != self._tree if self._tree else max(filter(None, tree), default=0) / 1e9 > time.time() - FRESH
+                self._again = now + SETTLE if changing else None
                 self._tree, self._built = tree, now
                 self._build()
             self._go_on()
@@ -329,8 +356,9 @@ class Mirror(Source):
     def run_folder(self, path):
         return layout.local_path(self.folder, path)
 
-    def begin(self):
-        """Nothing to do before the first refresh: sync left the index."""
+    def begin(self, look=False):
+        """Take the index that sync left."""
+        self.refresh(0.0)
 
     def refresh(self, now):
         """Read the index again where it changed. now: as for a LocalRoot."""

@@ -31,7 +31,8 @@ FLOORS = {
     # reading
     "events": "layout", "columns": "events", "curves": "columns", "buckets": "columns",
     "pieces": "", "series": "buckets columns curves errors events layout pieces", "logs": "errors", "states": "", "glance": "layout",
-    "kept": "errors layout manifest", "index": "glance kept layout manifest states", "entries": "glance layout",
+    "kept": "errors layout manifest", "firstlook": "layout manifest",
+    "index": "firstlook glance kept layout manifest states", "entries": "glance layout",
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
