@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import firstlook, glance, kept, layout, manifest
+from runicorn import firstlook, glance, kept, layout, manifest, verified
 from runicorn.states import ENDED, Pulse, judge
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
@@ -240,6 +240,14 @@ class Source:
         except manifest.ManifestError:
             return None         # the list says so
 
+    def verified(self, path):
+        """Whether our copy of the run is known to be what the server has; None where there is no server."""
+        return None
+
+    def verified(self, path):
+        """Whether our copy of the run is known to be what the server has; None where there is no server."""
+        return None
+
     def remote_path(self, path):
         """Return where the server keeps the run (str), or None."""
         return None
@@ -382,6 +390,9 @@ class Mirror(Source):
         files = (self.entry(path) or {}).get("files", {})
         sizes = glance.own_sizes(self.run_folder(path))
         return all(sizes.get(name, -1) >= file["size"] for name, file in files.items() if layout.parse_own(name))
+
+    def verified(self, path):
+        return verified.verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))
 
     def remote_path(self, path):
         root = (layout.read_json(self.folder / ".index" / "source.json") or {}).get("root")

@@ -254,7 +254,7 @@ class Reader:
                 "metrics": [_metric(name, facts, view.rule(name)) for name, facts in series.metrics().items()],
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
-                "behind": series.behind, "verified": None}
+                "behind": series.behind, "verified": entry.source.verified(entry.record.path)}
 
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""

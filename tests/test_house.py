@@ -31,8 +31,8 @@ FLOORS = {
     # reading
     "events": "layout", "columns": "events", "curves": "columns", "buckets": "columns",
     "pieces": "", "series": "buckets columns curves errors events layout pieces", "logs": "errors", "states": "", "glance": "layout",
-    "kept": "errors layout manifest", "firstlook": "layout manifest",
-    "index": "firstlook glance kept layout manifest states", "entries": "glance layout",
+    "kept": "errors layout manifest", "firstlook": "layout manifest", "verified": "errors layout manifest plan",
+    "index": "firstlook glance kept layout manifest states verified", "entries": "glance layout",
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
