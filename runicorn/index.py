@@ -12,7 +12,7 @@ from runicorn.states import ENDED, Pulse, judge
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
-FRESH = 60.0                # s; at the first scan, folders changed so recently may be changing still (clocks of file servers differ a little)
+FRESH = 60.0                # s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
 PACE = 20                   # a look that took t seconds is not repeated before PACE * t
 LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up

@@ -30,7 +30,8 @@ FLOORS = {
     "sync": "cache errors layout meter session survey",
     # reading
     "events": "layout", "columns": "events", "curves": "columns", "buckets": "columns",
-    "pieces": "", "series": "buckets columns curves errors events layout pieces", "logs": "errors", "states": "", "glance": "layout",
+    "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
+    "expression": "errors lines", "logs": "errors expression lines", "states": "", "glance": "layout",
     "kept": "errors layout manifest", "firstlook": "layout manifest", "verified": "errors layout manifest plan",
     "index": "firstlook glance kept layout manifest states verified", "entries": "glance layout",
     "filters": "errors layout", "listing": "entries errors filters layout",

@@ -72,8 +72,9 @@ def test_with_a_manifest_the_tail_decides(root, pair, verified):
     make_run(root)
     manifest.generate(str(root))
     pair.passes()
-    copy = pair.mirror / "vision/resnet50/runs/20250123_180000_abc123/logs.txt"
-    assert manifest.load(pair.mirror / ".index/full.json").entry(copy.parent.relative_to(pair.mirror).as_posix())["files"]["logs.txt"]["tail"]
+    path = "vision/resnet50/runs/20250123_180000_abc123"
+    copy = pair.mirror / path / "logs.txt"
+    assert manifest.load(pair.mirror / ".index/full.json").entry(path)["files"]["logs.txt"]["tail"]
     assert verified() is True
     stat, text = copy.stat(), copy.read_bytes()
     copy.write_bytes(text[:-2] + b"?\n")

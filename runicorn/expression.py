@@ -1,0 +1,78 @@
+"""A regular expression searched for in a process of its own, so that one that takes for ever holds nobody up and can be stopped."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+
+from runicorn import lines
+from runicorn.errors import BusyError, UsageError
+
+WAIT = 0.5              # s between two signs that it is still looking; writing one shows whether the client is still there
+BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milliseconds
+MOST = 8                # searches at once
+
+_places = threading.BoundedSemaphore(MOST)
+
+
+class Expression:
+    """`with Expression(pattern, ignore_case) as expression:` starts the process and ends it, whatever it is doing.
+
+    Raises UsageError if the pattern is no regular expression, BusyError while MOST searches are under way.
+    """
+
+    def __init__(self, pattern, ignore_case):
+        try:
+            lines.matcher(pattern, ignore_case)
+        except (lines.re.error, OverflowError, RecursionError) as error:
+            raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
+        self.pattern, self._asked = pattern, [pattern, ignore_case, 2 * BLOCK_SECONDS]
+        self._answers = queue.SimpleQueue()
+
+    def __enter__(self):
+        if not _places.acquire(blocking=False):
+            raise BusyError(f"{MOST} searches by expression are under way; stop one of them")
+        source = lines.__loader__.get_source(lines.__name__)        # works from a zip, too
+        self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        threading.Thread(target=self._listen, name="expression", daemon=True).start()
+        self._say(json.dumps(self._asked).encode() + b"\n")
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        _places.release()
+
+    def places(self, block):
+        """Yield the places where lines of `block` (bytes) begin that fit (a list of int), before it None every WAIT seconds.
+
+        Raises UsageError if that takes more than BLOCK_SECONDS.
+        """
+        self._say(len(block).to_bytes(8, "big") + block)
+        for _ in range(int(BLOCK_SECONDS / WAIT)):
+            try:
+                answer = self._answers.get(timeout=WAIT)
+            except queue.Empty:
+                yield None
+                continue
+            if answer:
+                yield json.loads(answer)
+                return
+            break
+        raise UsageError(f"the expression {self.pattern[:200]!r} takes too long; make it simpler: repeats within repeats, such as (a+)+, "
+                         "can try more ways than there is time")
+
+    def _say(self, data):
+        try:
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+        except OSError:
+            self._answers.put(b"")      # it ended: `places` says so
+
+    def _listen(self):
+        with self.process.stdout as answers:
+            for answer in answers:
+                self._answers.put(answer)
+        self._answers.put(b"")
