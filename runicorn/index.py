@@ -7,8 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import firstlook, glance, kept, layout, manifest, verified
+from runicorn import firstlook, glance, kept, layout, manifest
 from runicorn.states import ENDED, Pulse, judge
+from runicorn.verified import verified
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
@@ -18,6 +19,7 @@ LOOK = 500                  # so many times what it takes lie between two looks 
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
+PLAIN = frozenset((bool, int, float, type(None)))
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 
 
@@ -76,13 +78,15 @@ def flat(value, joint="."):
     while ahead:
         prefix, value = ahead.pop()
         for key, item in value.items():
-            name = sys.intern(prefix + key)
-            if isinstance(item, dict) and item and prefix.count(joint) < 8:
-                ahead.append((name + joint, item))
-            elif isinstance(item, (bool, int, float)) or item is None:
+            name, kind = sys.intern(prefix + key), type(item)
+            if kind in PLAIN:
                 found[name] = item
+            elif kind is str:
+                found[name] = sys.intern(item[:KEPT_TEXT])
+            elif kind is dict and item and prefix.count(joint) < 8:
+                ahead.append((name + joint, item))
             else:
-                found[name] = _intern(item if isinstance(item, str) else layout.to_json(item))
+                found[name] = _intern(layout.to_json(item))
     return found
 
 
@@ -244,10 +248,6 @@ class Source:
         """Whether our copy of the run is known to be what the server has; None where there is no server."""
         return None
 
-    def verified(self, path):
-        """Whether our copy of the run is known to be what the server has; None where there is no server."""
-        return None
-
     def remote_path(self, path):
         """Return where the server keeps the run (str), or None."""
         return None
@@ -392,7 +392,7 @@ class Mirror(Source):
         return all(sizes.get(name, -1) >= file["size"] for name, file in files.items() if layout.parse_own(name))
 
     def verified(self, path):
-        return verified.verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))
+        return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))
 
     def remote_path(self, path):
         root = (layout.read_json(self.folder / ".index" / "source.json") or {}).get("root")
