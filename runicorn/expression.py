@@ -1,5 +1,6 @@
 """A regular expression searched for in a process of its own, so that one that takes for ever holds nobody up and can be stopped."""
 
+import atexit
 import json
 import queue
 import subprocess
@@ -14,6 +15,14 @@ BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milli
 MOST = 8                # searches at once
 
 _places = threading.BoundedSemaphore(MOST)
+_at_work = set()        # processes
+
+
+@atexit.register
+def _end_all():
+    """A thread that is searching when the viewer ends has no time to clean up. (After SIGKILL, the alarm in `lines` does it.)"""
+    for process in list(_at_work):
+        process.kill()
 
 
 class Expression:
@@ -35,11 +44,13 @@ class Expression:
             raise BusyError(f"{MOST} searches by expression are under way; stop one of them")
         source = lines.__loader__.get_source(lines.__name__)        # works from a zip, too
         self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        _at_work.add(self.process)
         threading.Thread(target=self._listen, name="expression", daemon=True).start()
         self._say(json.dumps(self._asked).encode() + b"\n")
         return self
 
     def __exit__(self, *_):
+        _at_work.discard(self.process)
         self.process.kill()
         self.process.wait()
         self.process.stdin.close()
