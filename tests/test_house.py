@@ -33,7 +33,7 @@ FLOORS = {
     "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
     "expression": "errors lines", "logs": "errors expression lines", "states": "", "glance": "layout",
     "kept": "errors layout manifest", "firstlook": "layout manifest", "verified": "errors layout manifest plan",
-    "index": "firstlook glance kept layout manifest states verified", "entries": "glance layout",
+    "record": "layout states", "index": "firstlook glance kept layout manifest record states verified", "entries": "glance layout",
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
