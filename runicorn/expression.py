@@ -1,6 +1,7 @@
 """A regular expression searched for in a process of its own, so that one that takes for ever holds nobody up and can be stopped."""
 
 import atexit
+import collections
 import json
 import queue
 import subprocess
@@ -13,6 +14,7 @@ from runicorn.errors import BusyError, UsageError
 WAIT = 0.5              # s between two signs that it is still looking; writing one shows whether the client is still there
 BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milliseconds
 MOST = 8                # searches at once
+PIPE = 1 << 20          # bytes of the pipe to it, where the system lets us: so the next block waits there while one is searched
 
 _places = threading.BoundedSemaphore(MOST)
 _at_work = set()        # processes
@@ -45,6 +47,7 @@ class Expression:
         source = lines.__loader__.get_source(lines.__name__)        # works from a zip, too
         self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _at_work.add(self.process)
+        self._room = _widened(self.process.stdin)
         threading.Thread(target=self._listen, name="expression", daemon=True).start()
         self._say(json.dumps(self._asked).encode() + b"\n")
         return self
@@ -56,20 +59,30 @@ class Expression:
         self.process.stdin.close()
         _places.release()
 
-    def places(self, block):
-        """Yield the places where lines of `block` (bytes) begin that fit (a list of int), before it None every WAIT seconds.
-
-        Raises UsageError if that takes more than BLOCK_SECONDS.
+    def search(self, blocks):
+        """Yield (at, block, places) of each (at, block) in `blocks`: the places where lines of the block (bytes) begin that fit (a
+        list of int); and before that (at, block, None) every WAIT seconds. Raises UsageError if one takes more than BLOCK_SECONDS.
         """
-        self._say(len(block).to_bytes(8, "big") + block)
+        sent = collections.deque()
+        for at, block in blocks:
+            if sent and 8 + len(block) > self._room:
+                yield from self._answer(*sent.popleft())        # a write that has to wait could not be ended
+            self._say(len(block).to_bytes(8, "big") + block)
+            sent.append((at, block))
+            if len(sent) > 1:
+                yield from self._answer(*sent.popleft())
+        while sent:
+            yield from self._answer(*sent.popleft())
+
+    def _answer(self, at, block):
         for _ in range(int(BLOCK_SECONDS / WAIT)):
             try:
                 answer = self._answers.get(timeout=WAIT)
             except queue.Empty:
-                yield None
+                yield at, block, None
                 continue
             if answer:
-                yield json.loads(answer)
+                yield at, block, json.loads(answer)
                 return
             break
         raise UsageError(f"the expression {self.pattern[:200]!r} takes too long; make it simpler: repeats within repeats, such as (a+)+, "
@@ -87,3 +100,12 @@ class Expression:
             for answer in answers:
                 self._answers.put(answer)
         self._answers.put(b"")
+
+
+def _widened(pipe):
+    """Make a pipe hold PIPE bytes; returns how many surely fit into it beside what is read (int)."""
+    try:
+        import fcntl
+        return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+    except (ImportError, AttributeError, OSError):
+        return 0                        # not Linux with Python 3.10, or no more memory for pipes: one block after the other

@@ -135,21 +135,22 @@ class Log:
         self._look()
         blocks = self._backwards(start) if backwards else self._forwards(start or 0)
         if not regex:
-            yield from self._found(blocks, _plain(pattern, ignore_case), backwards)
+            match = _plain(pattern, ignore_case)
+            yield from self._found(((at, block, match(block)) for at, block in blocks), backwards)
             return
         with Expression(pattern, ignore_case) as expression:
-            yield from self._found(blocks, expression.places, backwards)
+            yield from self._found(expression.search(blocks), backwards)
 
-    def _found(self, blocks, match, backwards):
-        """Yield what `find` does. match(block) yields the places of lines, and before that None for each while it takes."""
+    def _found(self, searched_blocks, backwards):
+        """Yield what `find` does, of (offset, block, places of lines in it, or None while they are looked for)."""
         searched = told = 0
-        for at, block in blocks:
-            for places in match(block):
-                if places is None:
-                    yield {"progress": searched, "size": self.size}
-                elif places:
-                    found = _hits(block, at, places, self._number(at))
-                    yield from reversed(list(found)) if backwards else found
+        for at, block, places in searched_blocks:
+            if places is None:
+                yield {"progress": searched, "size": self.size}
+                continue
+            if places:
+                found = _hits(block, at, places, self._number(at))
+                yield from reversed(list(found)) if backwards else found
             searched += len(block)
             if searched - told >= PROGRESS_BYTES:
                 told = searched
@@ -255,7 +256,7 @@ def _limited(text):
 
 
 def _plain(pattern, ignore_case):
-    """Return a function that yields, for a block of lines (bytes), the places where lines begin that show `pattern` (a list)."""
+    """Return a function from a block of lines (bytes) to the places where lines begin that show `pattern`."""
     fold = str.lower if ignore_case else str
     wanted = fold(pattern)
     raw, lower = wanted.encode("utf-8", "surrogateescape"), False
@@ -272,5 +273,5 @@ def _plain(pattern, ignore_case):
             if wanted in fold(COLOUR.sub("", shown(block[begin:end])[1])):
                 hits.append(begin)
             place = end + 1
-        yield hits
+        return hits
     return match
