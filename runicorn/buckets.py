@@ -5,6 +5,7 @@ of them stands.
 """
 
 import math
+import weakref
 from bisect import bisect_left, bisect_right
 from functools import reduce
 
@@ -24,7 +25,7 @@ def picture(curve, lo=None, hi=None, buckets=600, smooth=0.0):
     """
     first, end = curve.span(lo, hi)
     exact = end - first <= buckets
-    bounds = range(first, end + 1) if exact else _bounds(curve.xs, first, end, buckets)
+    bounds = range(first, end + 1) if exact else _shared_bounds(curve.xs, first, end, buckets)
     bad = curve.column.bad[bisect_left(curve.column.bad, first):bisect_left(curve.column.bad, end)]
     low, high, last = _places(curve.column, bounds, clean=not bad)
     x, value = curve.x if curve.shift else curve.xs.__getitem__, curve.column.values.__getitem__
@@ -40,6 +41,18 @@ def extremes(column):
     """Return the places of the smallest and the largest finite value, (None, None) without any."""
     end = len(column.values)
     return _extreme(column, 0, end, min, column.lows), _extreme(column, 0, end, max, column.highs)
+
+
+_LAST = [(lambda: None, (), None)]      # the x, what was asked of them, and their bounds: metrics of one group share all three
+
+
+def _shared_bounds(xs, first, end, buckets):
+    """Return `_bounds`, computed once for metrics that were logged together and are asked for one after the other."""
+    known, asked, bounds = _LAST[0]
+    if known() is not xs or asked != (len(xs), first, end, buckets):
+        bounds = _bounds(xs, first, end, buckets)
+        _LAST[0] = weakref.ref(xs), (len(xs), first, end, buckets), bounds
+    return bounds
 
 
 def _bounds(xs, first, end, buckets):
@@ -74,8 +87,25 @@ def _places(column, bounds, clean):
         parts = [values[a - first:b - first] for a, b in zip(bounds, bounds[1:])]
         low, high = ([a + part.index(best) for a, part, best in zip(bounds, parts, map(pick, parts))] for pick in (min, max))
         return low, high, [b - 1 for b in bounds[1:]]
+    if clean and count > 2 and all(bound % BLOCK == 0 for bound in bounds[1:-1]):
+        ends = [_bucket(column, a, b, clean) for a, b in (bounds[:2], bounds[-2:])]
+        low, high = (_by_blocks(column.values, blocks, bounds[1:-1], pick) for blocks, pick in ((column.lows, min), (column.highs, max)))
+        return [ends[0][0], *low, ends[1][0]], [ends[0][1], *high, ends[1][1]], [b - 1 for b in bounds[1:]]
     found = [bucket for bucket in (_bucket(column, a, b, clean) for a, b in zip(bounds, bounds[1:])) if bucket]
     return tuple(map(list, zip(*found))) if found else ([], [], [])
+
+
+def _by_blocks(values, blocks, bounds, pick):
+    """Return the places of the first smallest (pick: min) or largest (max) value between neighbours of `bounds`, which are
+    whole blocks of finite values. The same as `_extreme` of each, some four times as fast."""
+    blocks, places = blocks[:bounds[-1] // BLOCK].tolist(), []
+    cuts = [bound // BLOCK for bound in bounds]
+    for a, b in zip(cuts, cuts[1:]):
+        part = blocks[a:b]
+        best = pick(part)
+        start = (a + part.index(best)) * BLOCK
+        places.append(start + values[start:start + BLOCK].index(best))
+    return places
 
 
 def _bucket(column, a, b, clean):

@@ -342,17 +342,25 @@ def _describe(group):
 
 def _read_group(file, shape):
     group, rows = Group(), shape["rows"]
-    group.steps = array(shape["steps"])
     group.ts_sorted, group.steps_sorted = shape["sorted"]
-    for held in (group.rows, group.ts, group.steps):
-        held.fromfile(file, rows)
+    group.rows, group.ts = _read_array(file, "I", rows), _read_array(file, "d", rows)
+    group.steps = _read_array(file, shape["steps"], rows)
     for name, blocks, bad in shape["columns"]:
         column = group.columns[name] = Column()
-        column.values.fromfile(file, rows)
-        column.lows.fromfile(file, blocks)
-        column.highs.fromfile(file, blocks)
-        column.bad.fromfile(file, bad)
+        column.values = _read_array(file, "d", rows)
+        column.lows, column.highs = _read_array(file, "d", blocks), _read_array(file, "d", blocks)
+        column.bad = _read_array(file, "I", bad)
     return group
+
+
+def _read_array(file, kind, count):
+    """Return the next `count` items (array). Raises EOFError. Straight into place: `fromfile` would copy each byte twice."""
+    if count * array(kind).itemsize > os.fstat(file.fileno()).st_size:
+        raise EOFError("the cache file's head is wrong")
+    held = array(kind, [0]) * count
+    if file.readinto(memoryview(held).cast("B")) < len(held) * held.itemsize:
+        raise EOFError("the cache file ends early")
+    return held
 
 
 def _write(path, head, arrays):

@@ -29,7 +29,7 @@ class Refused(errors.RunicornError):
 
 
 class Answer(NamedTuple):
-    """What goes back. body: bytes, or an iterable of bytes that is sent as it comes."""
+    """What goes back. body: bytes, pieces.Pieces, or an iterable of bytes that is sent as it comes."""
 
     body: object
     type: str = "application/json"
@@ -112,7 +112,20 @@ def to_error(error):
 def begun(blocks):
     """Return `blocks` (iterator of bytes) with the first already made, so that what is wrong from the start is answered as an error."""
     blocks = iter(blocks)
-    return itertools.chain([next(blocks, b"")], blocks)
+    return _Begun(next(blocks, b""), blocks)
+
+
+class _Begun:
+    """An iterator whose first item is known. Closed when the client left, it closes what it iterates over."""
+
+    def __init__(self, first, rest):
+        self._rest, self._items = rest, itertools.chain([first], rest)
+
+    def __iter__(self):
+        return self._items
+
+    def close(self):
+        getattr(self._rest, "close", bool)()
 
 
 def zipped(body):

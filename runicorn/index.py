@@ -1,90 +1,22 @@
 """The runs of one root in memory: a local root is scanned, a mirror's index is read. One record a run, nothing of its events."""
 
 import os
-import re
-import sys
 import threading
 import time
 from pathlib import Path
 
-from runicorn import glance, kept, layout, manifest
-from runicorn.states import ENDED, Pulse, judge
+from runicorn import firstlook, glance, kept, layout, manifest
+from runicorn.record import Record, record_of
+from runicorn.states import Pulse, judge
+from runicorn.verified import verified
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
+FRESH = 60.0                # s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
 PACE = 20                   # a look that took t seconds is not repeated before PACE * t
 LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
-KEPT_TEXT = 400             # characters kept of a long value in config or summary
-ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
-
-
-class Record:
-    """What the list knows of one run in one root. ended: "finished", "failed", "interrupted" or "" while it is open;
-    created, started, finished: Unix s or None; line: its line in the index; small: marks of its small files when reread."""
-
-    __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
-                 "config", "summary", "error", "newer", "line", "small")
-
-
-def record_of(path, entry, line=None):
-    """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None) and or None if it is unreadable."""
-    record = Record()
-    project, name, run_id = layout.split_run_path(path)
-    entry = entry or {}
-    meta = entry.get("meta") or {}
-    record.path, record.line, record.small = path, line, None
-    record.newer = isinstance(meta.get("format"), (int, float)) and meta["format"] > layout.FORMAT
-    record.error = None if meta else "meta.json is missing or is no JSON object"
-    record.project = _text(meta.get("project")) or layout.unslug(project)
-    record.name = _text(meta.get("name")) or layout.unslug(name)
-    record.id = run_id
-    record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
-    tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()
-    record.tags = tuple(_intern(tag) for tag in tags if isinstance(tag, str))
-    record.note = _text(meta.get("notes")) or ""
-    record.created = layout.number(meta.get("created_at")) or _id_time(run_id)
-    record.status = status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
-    record.ended = sys.intern(status["status"]) if status.get("status") in ENDED else ""
-    started = layout.number(status.get("started_at"))
-    record.started = started if started is not None else record.created
-    record.finished = layout.number(status.get("ended_at"))
-    record.config = {} if record.newer else flat(meta.get("config"))
-    record.summary = {} if record.newer else flat(entry.get("summary"), "/")
-    return record
-
-
-def flat(value, joint="."):
-    """Return nested dicts as one dict with joined names; lists and long texts become short texts."""
-    found, ahead = {}, [("", value)] if isinstance(value, dict) else []
-    while ahead:
-        prefix, value = ahead.pop()
-        for key, item in value.items():
-            name = sys.intern(prefix + key)
-            if isinstance(item, dict) and item and prefix.count(joint) < 8:
-                ahead.append((name + joint, item))
-            elif isinstance(item, (bool, int, float)) or item is None:
-                found[name] = item
-            else:
-                found[name] = _intern(item if isinstance(item, str) else layout.to_json(item))
-    return found
-
-
-def _intern(value):
-    return sys.intern(value[:KEPT_TEXT]) if isinstance(value, str) else None
-
-
-def _text(value):
-    return value if isinstance(value, str) and value else None
-
-
-def _id_time(run_id):
-    found = ID_TIME.match(run_id)
-    try:
-        return time.mktime((*map(int, found.groups()), 0, 0, -1)) if found else None
-    except (ValueError, OverflowError):
-        return None
 
 
 class Source:
@@ -112,11 +44,14 @@ class Source:
 
     def take(self, index):
         """Bring the records in line with a Manifest; unchanged lines keep their records."""
-        known = self.records or kept.load(self.kept, index, Record)
+        known = self.records or kept.load(self.kept, index, Record.again)
         records = {}
         for path in index.paths():
             line, old = index.line(path), known.get(path)
-            record = old if old is not None and old.line == line else self._parsed(index, path, line)
+            if old is not None and old.line is not None and old.line in line:       # the same, or from a first look the part that says all
+                old.line, record = line, old
+            else:
+                record = self._parsed(index, path, line)
             if record is not None:
                 records[path] = record
         self._manifest = index
@@ -222,6 +157,10 @@ class Source:
         except manifest.ManifestError:
             return None         # the list says so
 
+    def verified(self, path):
+        """Whether our copy of the run is known to be what the server has; None where there is no server."""
+        return None
+
     def remote_path(self, path):
         """Return where the server keeps the run (str), or None."""
         return None
@@ -245,16 +184,24 @@ class LocalRoot(Source):
         self._mtimes, self._stat_at = [], float("-inf")
         self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
 
-    def begin(self):
-        """Take what the last viewer knew: enough to answer at once."""
+    def begin(self, look=False):
+        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files."""
         with self.lock:
-            for path in ([f"{self.kept}.json"] if self.kept else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
-                try:
-                    index = manifest.load(path)
-                except manifest.ManifestError:
-                    continue                    # none yet: everything is read
-                if os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder):
-                    return self.take(index)
+            self.beats = _beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
+            if not self._begun() and look:
+                self._replace({path: record_of(path, entry, part) for path, entry, part in firstlook.entries(os.fspath(self.folder))})
+
+    def _begun(self):
+        """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
+        for path in ([f"{self.kept}.json"] if self.kept else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
+            try:
+                index = manifest.load(path)
+            except manifest.ManifestError:
+                continue                    # none yet
+            if os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder):
+                self.take(index)
+                return True
+        return False
 
     def refresh(self, now):
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
@@ -264,7 +211,8 @@ class LocalRoot(Source):
             due = (self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
                    or not self.beats.keys() <= self._ids)
             if due and (self._built is None or now - self._built >= PACE * self._cost):
-                self._again = now + SETTLE if tree != self._tree else None
+                changing = tree != self._tree if self._tree else max(filter(None, tree), default=0) / 1e9 > time.time() - FRESH
+                self._again = now + SETTLE if changing else None
                 self._tree, self._built = tree, now
                 self._build()
             self._go_on()
@@ -329,8 +277,9 @@ class Mirror(Source):
     def run_folder(self, path):
         return layout.local_path(self.folder, path)
 
-    def begin(self):
-        """Nothing to do before the first refresh: sync left the index."""
+    def begin(self, look=False):
+        """Take the index that sync left."""
+        self.refresh(0.0)
 
     def refresh(self, now):
         """Read the index again where it changed. now: as for a LocalRoot."""
@@ -354,6 +303,9 @@ class Mirror(Source):
         files = (self.entry(path) or {}).get("files", {})
         sizes = glance.own_sizes(self.run_folder(path))
         return all(sizes.get(name, -1) >= file["size"] for name, file in files.items() if layout.parse_own(name))
+
+    def verified(self, path):
+        return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))
 
     def remote_path(self, path):
         root = (layout.read_json(self.folder / ".index" / "source.json") or {}).get("root")

@@ -12,7 +12,7 @@ from zlib import crc32
 from runicorn import layout, manifest
 from runicorn.errors import SettingsError
 
-MARK = f"runicorn rows 1 {sys.version}"     # marshal's format belongs to one Python
+MARK = f"runicorn rows 2 {sys.version}"     # marshal's format belongs to one Python
 
 
 def save(path, index, records, whole):
@@ -20,8 +20,7 @@ def save(path, index, records, whole):
 
     Raises SettingsError if they can't be written.
     """
-    slots = _slots(next(iter(records.values()))) if records else ()
-    rows = [(crc32(record.line), *(getattr(record, slot) for slot in slots)) for record in records.values()
+    rows = [(crc32(record.line), record.kept()) for record in records.values()
             if record.small is None and record.path in index and record.line == index.line(record.path)]
     head = [MARK, len(rows), sum(row[0] for row in rows)]
     if _head(path) == head:
@@ -43,8 +42,8 @@ def _head(path):
         return None             # none yet
 
 
-def load(path, index, make):
-    """Return {path: Record} of what was kept for the Manifest `index`; `make()` gives an empty Record. Empty if nothing fits
+def load(path, index, again):
+    """Return {path: Record} of what was kept for the Manifest `index`; again(kept, line) makes a Record. Empty if nothing fits
     or `path` is None."""
     head = _head(path) if path is not None else None
     if not isinstance(head, list) or head[:1] != [MARK]:
@@ -52,21 +51,13 @@ def load(path, index, make):
     try:
         with open(f"{path}.rows", "rb") as file:
             file.readline()
-            return dict(_records(marshal.loads(file.read()), index, make))
+            return dict(_records(marshal.loads(file.read()), index, again))
     except (OSError, ValueError, EOFError, TypeError):
         return {}               # cut short: read anew
 
 
-def _records(rows, index, make):
-    slots = _slots(make())
-    for check, *row in rows:
-        record = make()
-        for slot, value in zip(slots, row):
-            setattr(record, slot, value)
-        record.line = index.line(record.path) if record.path in index else None
-        if record.line is not None and crc32(record.line) == check:     # the index may be of another time than the rows
-            yield record.path, record
-
-
-def _slots(record):
-    return [slot for slot in record.__slots__ if slot != "line"]
+def _records(rows, index, again):
+    for check, row in rows:
+        line = index.line(row[0]) if row[0] in index else None
+        if line is not None and crc32(line) == check:       # the index may be of another time than the rows
+            yield row[0], again(row, line)

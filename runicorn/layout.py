@@ -193,9 +193,12 @@ def local_path(folder, path):
 def to_json(value):
     """Return strict JSON text (str): NaN and infinities as "NaN", "Infinity", "-Infinity", everything exact."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _ENCODE(value)
     except ValueError:
-        return json.dumps(strict(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _ENCODE(strict(value))
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode      # json.dumps makes one for each call
 
 
 def strict(value):

@@ -4,17 +4,15 @@ A log is one file, or the files of several attempts read as one; offsets count b
 would show of a line is what follows its last carriage return; the stamp before it is told apart.
 """
 
-import calendar
 import os
 import re
 import time
 from array import array
-from bisect import bisect_right
-from functools import lru_cache
-from itertools import accumulate
 from threading import Lock
 
 from runicorn.errors import UsageError
+from runicorn.expression import Expression
+from runicorn.lines import COLOUR, STAMP_LENGTH, seconds, shown
 
 PAGE_BYTES = 64 << 10
 BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, which doubles the speed of a search
@@ -23,11 +21,7 @@ REACH = 4 << 20                 # how far the ends of one line are looked for; b
 PROGRESS_BYTES = 16 << 20       # a search says how far it is each time it read as much
 INDEX_SECONDS = 0.05            # of counting lines for one page: about 100 MB; the next page goes on
 LOGS_COUNTED = 64               # logs whose counts are remembered: 32 KB for a gigabyte
-STAMP = re.compile(r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)([+-]\d{4})\] ")
-STAMP_LENGTH = 27
 STAMPED = re.compile(rb"\n(\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\]) ")
-COLOUR = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")      # ECMA-48 CSI, and OSC as terminals end it
-ACROSS = re.compile(r"\(\?|\\[AZB]")       # what may mean another thing when lines are searched joined
 
 
 class Log:
@@ -131,25 +125,36 @@ class Log:
     # -- search ----------------------------------------------------------------------------------------------------
 
     def find(self, pattern, regex=False, start=None, backwards=False, ignore_case=True):
-        """Yield the lines that show `pattern`, as {"at", "n", "ts", "text"}, and now and then {"progress": bytes searched}.
+        """Yield the lines that show `pattern`, as {"at", "n", "ts", "text"}, and now and then {"progress": bytes searched, "size"}.
 
         start: where to begin, None: at the beginning, or for `backwards` at the end. Colours and stamps are not searched.
-        Raises UsageError for an empty pattern and for an expression that is none.
+        Raises UsageError for an empty pattern, for an expression that is none, and for one that takes too long; BusyError.
         """
         if not pattern:
             raise UsageError("there is nothing to search for: the pattern is empty")
         self._look()
-        match = _plain(pattern, ignore_case) if not regex else _expression(pattern, ignore_case)
+        blocks = self._backwards(start) if backwards else self._forwards(start or 0)
+        if not regex:
+            match = _plain(pattern, ignore_case)
+            yield from self._found(((at, block, match(block)) for at, block in blocks), backwards)
+            return
+        with Expression(pattern, ignore_case) as expression:
+            yield from self._found(expression.search(blocks), backwards)
+
+    def _found(self, searched_blocks, backwards):
+        """Yield what `find` does, of (offset, block, places of lines in it, or None while they are looked for)."""
         searched = told = 0
-        for at, block in self._backwards(start) if backwards else self._forwards(start or 0):
-            places = match(block)
+        for at, block, places in searched_blocks:
+            if places is None:
+                yield {"progress": searched, "size": self.size}
+                continue
             if places:
                 found = _hits(block, at, places, self._number(at))
                 yield from reversed(list(found)) if backwards else found
             searched += len(block)
             if searched - told >= PROGRESS_BYTES:
                 told = searched
-                yield {"progress": searched}
+                yield {"progress": searched, "size": self.size}
 
     def _forwards(self, start):
         """Yield (offset, block of whole lines) to the end."""
@@ -236,31 +241,6 @@ def _read(path, offset, length):
 
 # -- lines -----------------------------------------------------------------------------------------------------------
 
-@lru_cache(maxsize=4096)
-def seconds(stamp):
-    """Return the Unix seconds of a stamp such as "[2025-01-23 18:30:45+0800] " (int), or None if it is none."""
-    found = STAMP.fullmatch(stamp)
-    if not found:
-        return None
-    try:
-        local = calendar.timegm(time.strptime(found[1], "%Y-%m-%d %H:%M:%S"))
-    except ValueError:          # the 99th of a month
-        return None
-    offset = int(found[2][1:3]) * 3600 + int(found[2][3:]) * 60
-    return local - offset if found[2][0] == "+" else local + offset
-
-
-def shown(line, before=None):
-    """Return (ts, text) of a line (bytes, no newline): its time, `before` if it has no stamp, and what a terminal would show."""
-    states = line.rstrip(b"\r").split(b"\r")
-    text = states[-1].decode("utf-8", "replace")
-    stamp = text[:STAMP_LENGTH]
-    ts = seconds(stamp) if stamp[:1] == "[" and stamp[-2:] == "] " else None
-    if ts is not None:
-        return ts, text[STAMP_LENGTH:]
-    return (shown(states[0], before)[0] if len(states) > 1 else before), text
-
-
 def _hits(block, at, places, n):
     """Yield the lines of a block that begin at `places`; `at` is its offset, `n` the number of its first line or None."""
     before = 0
@@ -295,45 +275,3 @@ def _plain(pattern, ignore_case):
             place = end + 1
         return hits
     return match
-
-
-def _expression(pattern, ignore_case):
-    """Return a function like `_plain`'s for a regular expression. Raises UsageError."""
-    try:
-        found = re.compile(pattern, re.MULTILINE | (re.IGNORECASE if ignore_case else 0))
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
-    joined = not ACROSS.search(pattern)
-
-    def match(block):
-        lines = _texts(block)
-        places = _matching(found, lines) if joined else [place for place, line in enumerate(lines) if found.search(line)]
-        if not places:
-            return []
-        starts = list(accumulate((len(line) + 1 for line in block.split(b"\n")), initial=0))
-        return [starts[place] for place in places if starts[place] < len(block)]
-    return match
-
-
-def _texts(block):
-    """Return what each line of a block shows, without colours (list of str)."""
-    lines = block.decode("utf-8", "replace").split("\n")
-    if b"\r" in block:
-        return [COLOUR.sub("", shown(line)[1]) for line in block.split(b"\n")]
-    lines = [line[STAMP_LENGTH:] if line[25:27] == "] " and line[:1] == "[" else line for line in lines]
-    return [COLOUR.sub("", line) if "\x1b" in line else line for line in lines] if b"\x1b" in block else lines
-
-
-def _matching(found, lines):
-    """Return the places of the lines that match, by searching all of them as one text; several times as fast as one by one."""
-    text, hits, at = "\n".join(lines), [], 0
-    starts = None
-    while hit := found.search(text, at):
-        starts = starts or list(accumulate((len(line) + 1 for line in lines), initial=0))
-        place = bisect_right(starts, hit.start()) - 1
-        if place < len(lines) and found.search(lines[place]):       # a match may have run on into the next line
-            hits.append(place)
-        at = starts[place + 1]
-        if at > len(text):
-            break
-    return hits

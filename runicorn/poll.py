@@ -6,6 +6,7 @@ import time
 
 WATCHED = 0.1               # s between looks at the runs of open pages
 REST = 2.0                  # s between looks at everything
+GRACE = 1.0                 # s in which the first answers are given before the first look at everything
 STEP = 0.25                 # s between looks whether somebody began to watch
 LIST = 1.0                  # s between two rings of `runs` for mere growth: a list need not move faster
 MOST = 50                   # running runs of an open list that are looked at ten times a second
@@ -22,6 +23,14 @@ class Poll:
         self._grew = False                          # growth that `runs` was not rung for yet
         self._stopping = threading.Event()
         self._thread = None
+
+    def first_pass(self, now):
+        """Have the reader know enough for a list; the pages that ask for it first are not kept waiting by the rest."""
+        self._reader.begin()
+        if self._reader.ready.is_set():
+            self._rest = now - REST + GRACE
+            self._bell.ring("runs")
+        return 0.0 if not self._reader.ready.is_set() else GRACE
 
     def one_pass(self, now):
         """Look at what is due at `now` (monotonic s), ring, and return the seconds until the next pass."""
@@ -49,12 +58,14 @@ class Poll:
         self._thread.start()
 
     def run(self):
+        turn = self.first_pass
         while not self._stopping.is_set():
             try:
-                wait = self.one_pass(self._clock())
+                wait = turn(self._clock())
             except Exception:       # one broken root must not stop the news of all others
                 log.exception("looking for changes failed; trying again in %.0f s", REST)
                 wait = REST
+            turn = self.one_pass
             self._pause(wait)
 
     def _pause(self, wait):

@@ -65,6 +65,21 @@ class Reader:
     def refresh(self):
         """Look for new, changed and vanished runs; returns whether the list changed."""
         now = self._clock()
+        self._follow()
+        changed = self._begin()
+        for source in list(self.sources.values()):
+            source.refresh(now)
+        changed |= self._merge()
+        self.ready.set()
+        return changed
+
+    def begin(self):
+        """Take what the last start kept, or where there is nothing, what a first look tells: enough for a list. `refresh` tells all."""
+        self._follow()
+        self._begin(look=True)
+
+    def _follow(self):
+        """Bring the sources in line with the mirrors there are."""
         wanted = {slug: (folder, *name) for slug, folder, *name in self._mirrors()}
         for slug in [slug for slug, source in self.sources.items() if not source.local and slug not in wanted]:
             del self.sources[slug]
@@ -73,18 +88,12 @@ class Reader:
             if slug not in self.sources:
                 self.sources[slug] = Mirror(slug, folder, kept=self._kept(folder))
             self.sources[slug].name = name[0] if name else slug
-        changed = self._begin()
-        for source in list(self.sources.values()):
-            source.refresh(now)
-        changed |= self._merge()
-        self.ready.set()
-        return changed
 
-    def _begin(self):
-        """Take what the last start kept, so that there is an answer before anything is scanned."""
+    def _begin(self, look=False):
+        """Take what is known of new sources, so that there is an answer before anything is scanned; returns whether the list changed."""
         new = [source for slug, source in self.sources.items() if slug not in self._begun]
         for source in new:
-            source.begin()
+            source.begin(look)
             self._begun.add(source.slug)
         changed = bool(new) and self._merge()
         if self._by_key:
@@ -245,7 +254,7 @@ class Reader:
                 "metrics": [_metric(name, facts, view.rule(name)) for name, facts in series.metrics().items()],
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
-                "behind": series.behind, "verified": None}
+                "behind": series.behind, "verified": entry.source.verified(entry.record.path)}
 
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""

@@ -1,5 +1,6 @@
 """The HTTP API but for connections and settings: runs, curves, logs, system, files, news. Plain functions of (site, ask)."""
 
+import contextlib
 import json
 import os
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from runicorn import files
 from runicorn.errors import FilterError, UsageError
 from runicorn.exchange import Answer, Refused, begun, to_error, to_json
 from runicorn.layout import parse_own
+from runicorn.pieces import Pieces
 from runicorn.version import VERSION
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
@@ -135,9 +137,8 @@ def series(site, ask):
     for key in dict.fromkeys(keys):
         entry = site.reader.entry(key)
         one = curves(site, entry)
-        pictures = [one.picture(metric, rank=rank, **options) for metric in metrics for rank in ranks]
-        found += [{"run": entry.key, **picture} for picture in pictures if picture]
-    return {"news": mark, "series": found}
+        found += [one.told(entry.key, metric, rank=rank, **options) for metric in metrics for rank in ranks]
+    return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, found))))
 
 
 @route("GET", "/api/system", "the machine under a run: ?run=KEY&from=&to=&buckets=300")
@@ -196,19 +197,25 @@ def search(site, ask):
     if not ask.text("q"):
         raise UsageError("name what to search for: ?q=TEXT")
     start = byte_of(ask, "from")
-    found = log.find(ask.text("q"), ask.flag("regex"), start, ask.flag("backwards"), not ask.flag("case")) if log else ()
+    found = log.find(ask.text("q"), ask.flag("regex"), start, ask.flag("backwards"), not ask.flag("case")) if log else (hit for hit in ())
     lines = hits(found, ask.number("limit", 100, 1, 100_000, whole=True))
     return Answer(begun(lines), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
 
 
 def hits(found, limit):
-    """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true}."""
-    count = 0
-    for item in found:
-        yield to_json(item).body
-        count += "at" in item
-        if count >= limit:
-            break
+    """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true}; an error where it could not go on."""
+    count, sent = 0, False
+    with contextlib.closing(found):
+        try:
+            for item in found:
+                yield to_json(item).body
+                count, sent = count + ("at" in item), True
+                if count >= limit:
+                    break
+        except UsageError as error:
+            if not sent:
+                raise                   # answered as an error, with its status
+            yield to_error(error).body
     yield to_json({"done": True, "hits": count}).body
 
 

@@ -14,10 +14,12 @@ from runicorn.buckets import extremes, picture
 from runicorn.columns import File, sample
 from runicorn.errors import DataError, UsageError
 from runicorn.events import event_row, sample_row
+from runicorn.pieces import piece
 
 COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
 POINTS_KEPT = 4_000_000     # in joined or sorted copies of curves: 64 MB
 POINT_BYTES = 16            # of such a copy: x and value
+PICTURES_KEPT = 64          # encoded pictures of a run, until it grows: about 8 KB each at 300 buckets
 YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
 TAIL_BYTES = 64 << 10       # holds a system sample of any machine
 SMALLER_IS_BETTER = re.compile("loss|error|perplexity")                        # anywhere in the last part of a name
@@ -43,6 +45,7 @@ class Series:
         self._files = {}                # (stem, rank, attempt) -> File
         self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points taken), …], Curve, superseded Curve)
         self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed
+        self._told = (None, {})         # what the files were like, and the pictures encoded since: asked -> pieces.Piece
         self._held = 0                  # bytes in the columns of all files
         self._lock = threading.RLock()
 
@@ -112,7 +115,7 @@ class Series:
     def nbytes(self):
         """Bytes of memory the columns take (int), as of the last refresh; asked often, so it waits for nobody."""
         copies = [len(curve.xs) for _, *both in list(self._curves.values()) for curve in both if curve]
-        return self._held + sum(copies) * POINT_BYTES
+        return self._held + sum(copies) * POINT_BYTES + sum(len(told.deflated) for told in list(self._told[1].values()) if told)
 
     def prime(self, name, size, read):
         """Sample an events file that is not here: until it is, pictures are approximate and made from the sample.
@@ -250,6 +253,25 @@ class Series:
             old = superseded and picture(superseded, lo, hi, buckets)
             return {"metric": metric, "rank": rank, **picture(found, lo, hi, buckets, smooth), "approximate": self._tables(rank)[1],
                     "superseded": old and {key: old[key] for key in ("x", "last", "min", "max")}}
+
+    def told(self, run, metric, **options):
+        """Return the pieces.Piece of the JSON of {"run": run, **picture}, or None without a picture; encoded once, until
+        something is read. options: as for `picture`."""
+        with self._lock:
+            if self._told[0] != (state := self._state()):
+                self._told = state, {}
+            kept, asked = self._told[1], (run, metric, *sorted(options.items()))
+            if asked not in kept:
+                found = self.picture(metric, **options)
+                kept[asked] = piece(layout.to_json({"run": run, **found}).encode("utf-8", "surrogatepass")) if found else None
+                while len(kept) > PICTURES_KEPT:
+                    del kept[next(iter(kept))]
+            return kept[asked]
+
+    def _state(self):
+        """Return what every picture is made from: while this stays equal, so do they."""
+        files = [(file.table, file.position, file.behind > COARSE_BYTES) for file in self._files.values()]
+        return files, list(self._samples.items())
 
     def _curve(self, metric, rank, x, stem="events"):
         """Return the Curve of a metric and that of its superseded points; None where there are none."""

@@ -12,6 +12,7 @@ from runicorn import assets, layout, settings
 from runicorn.errors import RunicornError
 from runicorn.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
 from runicorn.guard import Guard, told_by_kernel
+from runicorn.pieces import Pieces
 from runicorn.poll import Poll
 from runicorn.reader import COLUMNS, Reader
 from runicorn.routes_connections import ROUTES
@@ -94,16 +95,20 @@ def _drain(length):
 
 
 def _sent(site, answer, cookie=False):
-    response = bottle.HTTPResponse(answer.body, answer.status)
+    accepted, body, coding = bottle.request.get_header("Accept-Encoding", ""), answer.body, None
+    if isinstance(body, Pieces):
+        body, coding = (body.deflated(), "deflate") if "deflate" in accepted else (body.plain(), None)
+    if isinstance(body, bytes) and not coding and len(body) >= GZIP_FROM and answer.type.startswith(TEXTUAL) and "gzip" in accepted:
+        body, coding = zipped(body), "gzip"
+    response = bottle.HTTPResponse(body, answer.status)
     for name, value in {**_common(answer.type), **answer.headers}.items():
         response.set_header(name, value)
     if cookie:
         response.set_cookie(cookie_name(site.port), site.guard.token, path="/", samesite="strict", httponly=True)
-    if isinstance(answer.body, bytes):
-        if len(answer.body) >= GZIP_FROM and answer.type.startswith(TEXTUAL) and "gzip" in bottle.request.get_header("Accept-Encoding", ""):
-            response.body = zipped(answer.body)
-            response.set_header("Content-Encoding", "gzip")
-        response.set_header("Content-Length", str(len(response.body)))
+    if coding:
+        response.set_header("Content-Encoding", coding)
+    if isinstance(body, bytes):
+        response.set_header("Content-Length", str(len(body)))
     return response
 
 

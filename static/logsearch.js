@@ -88,6 +88,9 @@ export class LogSearch {
     const values = {...this.hooks.where(), q: this.field.value, regex: this.regex ? 1 : null, from: 0, limit: MOST};
     let drawn = 0;
     for await (const found of api.lines("/api/logs/search", values, mine.signal)) {
+      if (found.error) {
+        throw new Error(found.message);         // an expression that takes too long
+      }
       if (found.at !== undefined) {
         this.hits.push(found);
         this.first();

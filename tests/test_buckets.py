@@ -1,6 +1,7 @@
 """Pictures: whatever the points and the number of buckets, every extreme is there, and a zoom that fits is exact."""
 
 import math
+import random
 from array import array
 
 from hypothesis import example, given, settings
@@ -87,6 +88,22 @@ def test_smoothing_is_that_of_all_points_before(pairs, repeats, weight, buckets)
         want[x] = state / (1 - weight ** count) if count else None
     assert all(math.isclose(value, want[x], rel_tol=1e-9, abs_tol=1e-9) for x, value in zip(shown["x"], shown["smooth"]))
     assert len(shown["smooth"]) == len(shown["x"])
+
+
+@FAIR
+@given(st.integers(0, 1 << 32), st.integers(1500, 6000), st.integers(3, 12), st.integers(0, 400), st.booleans())
+def test_wide_buckets_of_whole_blocks_tell_the_same_extremes(seed, count, buckets, lo, even):
+    rng = random.Random(seed)
+    xs = array("q", range(count) if even else sorted(rng.sample(range(100 * count), count)))
+    columns = Column(), Column()                    # two metrics of one group: they share where buckets end
+    for column in columns:
+        column.extend(array("d", [rng.choice([rng.random(), rng.gauss(0, 1e6)]) for _ in range(count)]))
+    for column in columns:
+        shown = picture(Curve(xs, column), lo=lo, buckets=buckets)
+        inside = [(x, value) for x, value in zip(xs, column.values) if x >= lo]
+        assert shown["m"] == len(inside) and shown["n"] <= buckets and list(zip(shown["x"], shown["last"]))[-1] == inside[-1]
+        assert set(zip(shown["min_x"], shown["min"])) | set(zip(shown["max_x"], shown["max"])) <= set(inside)
+        check_stretches(shown, inside)
 
 
 def test_five_spikes_of_one_step_in_a_million():

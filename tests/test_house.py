@@ -30,8 +30,10 @@ FLOORS = {
     "sync": "cache errors layout meter session survey",
     # reading
     "events": "layout", "columns": "events", "curves": "columns", "buckets": "columns",
-    "series": "buckets columns curves errors events layout", "logs": "errors", "states": "", "glance": "layout",
-    "kept": "errors layout manifest", "index": "glance kept layout manifest states", "entries": "glance layout",
+    "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
+    "expression": "errors lines", "logs": "errors expression lines", "states": "", "glance": "layout",
+    "kept": "errors layout manifest", "firstlook": "layout manifest", "verified": "errors layout manifest plan",
+    "record": "layout states", "index": "firstlook glance kept layout manifest record states verified", "entries": "glance layout",
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
@@ -45,8 +47,9 @@ FLOORS = {
     "courier": "errors layout manifest plan", "foreign": "errors layout", "check": "errors layout",
     # the viewer
     "server": "errors", "exchange": "errors layout", "guard": "exchange", "files": "errors layout", "far": "errors layout logs",
-    "routes": "errors exchange export far files layout logs version", "routes_connections": "errors exchange routes settings version",
-    "viewer": "assets errors exchange guard layout poll reader routes_connections server settings version",
+    "routes": "errors exchange export far files layout logs pieces version",
+    "routes_connections": "errors exchange routes settings version",
+    "viewer": "assets errors exchange guard layout pieces poll reader routes_connections server settings version",
     # the command line
     "arguments": "errors", "terminal": "errors", "tail": "errors layout terminal", "completion": "errors", "demo": "*",
     "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",

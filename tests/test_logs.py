@@ -3,13 +3,14 @@
 import os
 import resource
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runicorn import layout
-from runicorn.errors import UsageError
+from runicorn import expression, layout
+from runicorn.errors import BusyError, UsageError
 from runicorn.logs import BLOCK_BYTES, Log, seconds, shown
 
 
@@ -212,10 +213,47 @@ def test_an_expression_that_is_none_is_refused(tmp_path):
         next(log_of(tmp_path, "x\n").find("(", regex=True))
 
 
+PATHOLOGICAL = r"(a+)+$"
+
+
+def test_an_expression_that_takes_for_ever_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(expression, "BLOCK_SECONDS", 1)
+    search = log_of(tmp_path, "a" * 100 + "b\n").find(PATHOLOGICAL, regex=True)
+    assert next(search) == {"progress": 0, "size": 102}
+    with pytest.raises(UsageError, match="takes too long"):
+        list(search)
+    assert not children()
+
+
+def test_a_search_that_is_left_ends_its_process(tmp_path):
+    search = log_of(tmp_path, "a" * 100 + "b\n").find(PATHOLOGICAL, regex=True)
+    next(search)
+    assert len(children()) == 1
+    search.close()
+    assert not children()
+
+
+def test_only_so_many_expressions_at_once(tmp_path):
+    log = log_of(tmp_path, "x\n" * 10)
+    searches = [log.find("x", regex=True) for _ in range(expression.MOST)]
+    assert all(next(search)["n"] == 1 for search in searches)
+    with pytest.raises(BusyError):
+        next(log.find("x", regex=True))
+    searches.pop().close()
+    assert next(log.find("x", regex=True))["n"] == 1
+
+
+def children():
+    """Return the ids of this process's children that search (list of str)."""
+    tasks = Path("/proc/self/task").iterdir()
+    pids = [pid for task in tasks for pid in (task / "children").read_text().split()]
+    return [pid for pid in pids if b"def matcher(" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
 def test_progress_is_told_and_a_search_can_be_left(tmp_path):
     log = log_of(tmp_path, b"nothing of interest\n" * 2_000_000)
     told = list(log.find("needle"))
-    assert [set(item) for item in told] == [{"progress"}] * 2 and told[0]["progress"] < told[1]["progress"] <= log.size
+    assert len(told) == 2 and told[0]["progress"] < told[1]["progress"] <= log.size == told[0]["size"]
     search = log.find("nothing")
     assert next(search)["n"] == 1
     search.close()

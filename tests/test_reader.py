@@ -435,6 +435,21 @@ def test_scripts_open_runs(home, monkeypatch):
     assert runicorn.runs(root=home / "far")[0].name == "vgg"
 
 
+def test_to_pandas_is_one_row_for_each_step_and_one_column_for_each_metric(home):
+    make_run(home / "experiments", events=[{"loss": 1.0, "acc": 0.1}, {"loss": 0.5}, {"loss": "NaN", "acc": 0.3}])
+    folder = home / "experiments/vision/resnet50/runs/20250123_180000_abc123"
+    with open(folder / "events.jsonl", "a") as file:        # the same step once more: what was logged last counts
+        file.write('{"ts":1737655300.0,"step":1,"data":{"loss":0.25}}\n')
+    frame = runicorn.open_run("abc123").to_pandas()
+    assert list(frame.columns) == ["loss", "acc"] and frame.index.name == "step" and list(frame.index) == [0, 1, 2]
+    assert frame.loc[0].tolist() == [1.0, 0.1] and frame["loss"][1] == 0.25 and str(frame["loss"].dtype) == "float64"
+    assert frame.isna().to_dict("list") == {"loss": [False, False, True], "acc": [False, True, False]}
+    assert frame["acc"].dropna().tolist() == [0.1, 0.3]
+    assert list(runicorn.open_run("abc123").to_pandas(["acc"]).columns) == ["acc"]
+    with pytest.raises(NotFoundError):
+        runicorn.open_run("abc123").to_pandas(["nothing"])
+
+
 def test_to_pandas_without_pandas_says_what_to_install(home, monkeypatch):
     make_run(home / "experiments")
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -21,9 +21,9 @@ NOBODY = 65534
 class Viewer:
     """A viewer in a thread of its own."""
 
-    def __init__(self, home, root, host="127.0.0.1"):
-        self.mirrors = Mirrors(home, Bell(), offline=True)
-        self.server = viewer.start(home, [("local", root)], self.mirrors, Bell(), host=host, port=0, offline=True)
+    def __init__(self, home, root, host="127.0.0.1", offline=True):
+        self.mirrors = Mirrors(home, Bell(), offline=offline)
+        self.server = viewer.start(home, [("local", root)], self.mirrors, Bell(), host=host, port=0, offline=offline)
         self.port, self.token = self.server.port, self.server.token
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import stat
@@ -14,12 +15,14 @@ import time
 from pathlib import Path
 
 import pytest
+from asking import AskingServer
 from test_reader import make_run
 from test_security import Viewer, code
 
 from runicorn import guard, layout
 from runicorn import server as serving
 from runicorn.errors import BusyError
+from runicorn.routes_connections import ROUTES
 
 SECRET = "correct-horse-battery-staple"
 NOBODY = 65534
@@ -194,6 +197,22 @@ def test_slow_heads_and_bodies_are_given_up(site, monkeypatch):
     assert site.ask("GET", "/api/runs")[0] == 200
 
 
+def test_a_client_that_takes_nothing_is_given_up(site, root, monkeypatch):
+    monkeypatch.setattr(serving, "SEND_SECONDS", 0.3)
+    big = root / "vision/resnet50/runs/20250123_180000_abc123/weights.bin"
+    with open(big, "wb") as file:
+        file.truncate(64 << 20)                 # more than all buffers between us
+    before = threading.active_count()
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+        line.sendall(f"GET /api/file?run=abc123&name=weights.bin HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
+        assert line.recv(12) == b"HTTP/1.0 200"
+        until = time.monotonic() + 10
+        while threading.active_count() > before and time.monotonic() < until:
+            time.sleep(0.05)
+        assert threading.active_count() <= before
+    assert site.ask("GET", "/api/runs")[0] == 200
+
+
 @pytest.mark.parametrize(
     "head",
     [
@@ -249,27 +268,40 @@ def test_both_loopback_addresses_are_served(site):
 # -- secrets ------------------------------------------------------------------------------------------------------
 
 
-def test_secrets_appear_in_no_answer_and_no_file(site, home, caplog):
+def test_secrets_appear_in_no_answer_and_no_file(home, root, caplog):
+    """A connection at work with a password that a real SSH server refuses; then every route there is is asked."""
     caplog.set_level(0)
-    body = {
-        "name": "GPU Server 1",
-        "host": "127.0.0.1",
-        "port": 1,
-        "user": "alice",
-        "auth": "password",
-        "password": SECRET,
-        "passphrase": SECRET,
-        "start": False,
-    }
-    answers = [site.change("/api/connections", json.dumps(body).encode(), "POST")[2]]
-    answers.append(site.change("/api/connections", json.dumps({**body, "port": "x"}).encode(), "POST")[2])
-    answers.append(site.change("/api/connections/test", json.dumps(body).encode(), "POST")[2])
-    answers.append(site.change("/api/connections/browse", json.dumps({**body, "path": "~"}).encode(), "POST")[2])
-    for path in ("/api/connections", "/api/settings", "/api", "/api/runs", "/api/connections/test/1"):
-        answers.append(site.ask("GET", path)[2])
-    assert all(SECRET.encode() not in answer for answer in answers)
-    assert SECRET not in caplog.text
+    with AskingServer(password="another one").trusted_in(home) as server:
+        site = Viewer(home, root, offline=False)
+        try:
+            given = {**server.connection(name="GPU Server 1"), "password": SECRET, "passphrase": SECRET}
+            answers = [site.change("/api/connections", json.dumps(body).encode(), "POST")[2] for body in (given, {**given, "port": "x"})]
+            for what in ("test", "browse", "plan"):
+                body = {**given, "path": "~"} if what == "browse" else given
+                answers.append(site.change(f"/api/connections/{what}", json.dumps(body).encode(), "POST")[2])
+            assert wait_for(lambda: "password" in server.attempts and site.mirrors.list()[0]["state"] != "connecting")
+            answers += [answer for route in ROUTES for answer in asked(site, route, json.loads(answers[2]).get("test", "t"))]
+        finally:
+            site.stop()
+    assert len(answers) > len(ROUTES) and all(SECRET.encode() not in answer for answer in answers)
+    assert SECRET not in caplog.text and (home / "logs/sync.log").stat().st_size
     assert all(SECRET.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
+
+
+def wait_for(sure, seconds=20):
+    until = time.monotonic() + seconds
+    while not sure() and time.monotonic() < until:
+        time.sleep(0.05)
+    return sure()
+
+
+def asked(site, route, test):
+    """Yield the bodies that a route answers, asked as the page would ask it, and with nothing useful."""
+    path = re.sub(r"<name[^>]*>", "GPU%20Server%201", re.sub(r"<key[^>]*>", "abc123", route.rule)).replace("<test>", test)
+    path = re.sub(r"<order:re:[^>]*>", "sync", path)
+    for query in ("", "?run=abc123&metric=val/loss&q=x&name=meta.json&step=0&timeout=0"):
+        body = None if route.method == "GET" else b"{}"
+        yield site.change(path + query, body, route.method)[2] if body else site.ask("GET", path + query)[2]
 
 
 OFFLINE = textwrap.dedent("""

@@ -4,6 +4,7 @@ import gzip
 import json
 import threading
 import time
+import zlib
 from io import BytesIO
 from urllib.parse import quote, urlencode
 from wsgiref.validate import validator
@@ -24,6 +25,8 @@ class Reply:
         self.status, self.headers, self.body = int(status.split()[0]), {name.lower(): value for name, value in headers}, body
         if self.headers.get("content-encoding") == "gzip":
             self.plain = gzip.decompress(body)
+        elif self.headers.get("content-encoding") == "deflate":
+            self.plain = zlib.decompress(body)
         else:
             self.plain = body
 
@@ -63,7 +66,7 @@ class Client:
                 {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(raw)), "HTTP_X_RUNICORN_TOKEN": self.server.token}
             )
         if gzipped:
-            environ["HTTP_ACCEPT_ENCODING"] = "gzip, br"
+            environ["HTTP_ACCEPT_ENCODING"] = gzipped if isinstance(gzipped, str) else "gzip, br"
         environ.update(headers or {})
         heard = []
         answer = self.app(environ, lambda status, found, exc_info=None: heard.append((status, found)))
@@ -185,6 +188,22 @@ def test_curves_of_several_metrics(call):
     assert not bucketed["exact"] and max(bucketed["max"]) == 1.0 and len(bucketed["smooth"]) == bucketed["n"]
     assert call("GET", "/api/series", run=KEY).status == 400 and call("GET", "/api/series", run="none", metric="x").status == 404
     assert call("GET", "/api/series", run=KEY, metric="train/loss", x="sideways").status == 400
+
+
+def test_curves_are_encoded_once_and_again_when_the_run_grew(call, root):
+    def ask(coding="gzip, deflate, br", **query):
+        return call("GET", "/api/series", gzipped=coding, run=KEY, metric=["train/loss", "val/loss"], **query)
+
+    packed, plain, gzipped = ask(), ask("identity"), ask("gzip")
+    assert [one.headers.get("content-encoding") for one in (packed, plain)] == ["deflate", None]
+    assert packed.json["series"] == plain.json["series"] == gzipped.json["series"] and len(packed.json["series"]) == 2
+    kept = call.server.reader.series(KEY)._told[1]
+    before = dict(kept)
+    assert ask().json["series"] == packed.json["series"] and all(kept[asked] is before[asked] for asked in before)
+    assert ask(buckets=5).json["series"][0]["n"] <= 5 and ask(x="wall").json["series"] != packed.json["series"]
+    with open(root / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl", "a") as file:
+        file.write('{"ts":1737655300.0,"step":60,"data":{"train/loss":7.5}}\n')
+    assert ask().json["series"][0]["last"][-1] == 7.5 and ask(coding="identity").json["series"][0]["m"] == 51
 
 
 def test_numbers_that_json_lacks_are_marked(call, root):

@@ -1,0 +1,111 @@
+"""A regular expression searched for in a process of its own, so that one that takes for ever holds nobody up and can be stopped."""
+
+import atexit
+import collections
+import json
+import queue
+import subprocess
+import sys
+import threading
+
+from runicorn import lines
+from runicorn.errors import BusyError, UsageError
+
+WAIT = 0.5              # s between two signs that it is still looking; writing one shows whether the client is still there
+BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milliseconds
+MOST = 8                # searches at once
+PIPE = 1 << 20          # bytes of the pipe to it, where the system lets us: so the next block waits there while one is searched
+
+_places = threading.BoundedSemaphore(MOST)
+_at_work = set()        # processes
+
+
+@atexit.register
+def _end_all():
+    """A thread that is searching when the viewer ends has no time to clean up. (After SIGKILL, the alarm in `lines` does it.)"""
+    for process in list(_at_work):
+        process.kill()
+
+
+class Expression:
+    """`with Expression(pattern, ignore_case) as expression:` starts the process and ends it, whatever it is doing.
+
+    Raises UsageError if the pattern is no regular expression, BusyError while MOST searches are under way.
+    """
+
+    def __init__(self, pattern, ignore_case):
+        try:
+            lines.matcher(pattern, ignore_case)
+        except (lines.re.error, OverflowError, RecursionError) as error:
+            raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
+        self.pattern, self._asked = pattern, [pattern, ignore_case, 2 * BLOCK_SECONDS]
+        self._answers = queue.SimpleQueue()
+
+    def __enter__(self):
+        if not _places.acquire(blocking=False):
+            raise BusyError(f"{MOST} searches by expression are under way; stop one of them")
+        source = lines.__loader__.get_source(lines.__name__)        # works from a zip, too
+        self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        _at_work.add(self.process)
+        self._room = _widened(self.process.stdin)
+        threading.Thread(target=self._listen, name="expression", daemon=True).start()
+        self._say(json.dumps(self._asked).encode() + b"\n")
+        return self
+
+    def __exit__(self, *_):
+        _at_work.discard(self.process)
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        _places.release()
+
+    def search(self, blocks):
+        """Yield (at, block, places) of each (at, block) in `blocks`: the places where lines of the block (bytes) begin that fit (a
+        list of int); and before that (at, block, None) every WAIT seconds. Raises UsageError if one takes more than BLOCK_SECONDS.
+        """
+        sent = collections.deque()
+        for at, block in blocks:
+            if sent and 8 + len(block) > self._room:
+                yield from self._answer(*sent.popleft())        # a write that has to wait could not be ended
+            self._say(len(block).to_bytes(8, "big") + block)
+            sent.append((at, block))
+            if len(sent) > 1:
+                yield from self._answer(*sent.popleft())
+        while sent:
+            yield from self._answer(*sent.popleft())
+
+    def _answer(self, at, block):
+        for _ in range(int(BLOCK_SECONDS / WAIT)):
+            try:
+                answer = self._answers.get(timeout=WAIT)
+            except queue.Empty:
+                yield at, block, None
+                continue
+            if answer:
+                yield at, block, json.loads(answer)
+                return
+            break
+        raise UsageError(f"the expression {self.pattern[:200]!r} takes too long; make it simpler: repeats within repeats, such as (a+)+, "
+                         "can try more ways than there is time")
+
+    def _say(self, data):
+        try:
+            self.process.stdin.write(data)
+            self.process.stdin.flush()
+        except OSError:
+            self._answers.put(b"")      # it ended: `places` says so
+
+    def _listen(self):
+        with self.process.stdout as answers:
+            for answer in answers:
+                self._answers.put(answer)
+        self._answers.put(b"")
+
+
+def _widened(pipe):
+    """Make a pipe hold PIPE bytes; returns how many surely fit into it beside what is read (int)."""
+    try:
+        import fcntl
+        return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+    except (ImportError, AttributeError, OSError):
+        return 0                        # not Linux with Python 3.10, or no more memory for pipes: one block after the other

@@ -1,0 +1,62 @@
+"""The first look at a local root of which nothing is known yet: only the small JSON of each run, so that the list is there
+before the manifest is. Hashes nothing, lists no run's files."""
+
+import json
+import os
+
+from runicorn import layout, manifest
+
+STEMS = ("meta", "status", "summary")
+DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
+
+
+def entries(root):
+    """Yield (path, entry, part) of every run below `root`: its small files as dicts or None, and the part of its line in a manifest
+    that these make (bytes), or None where only a parse of that line can tell. Nothing for an absent root."""
+    for project in _folders(root):
+        for name in _folders(f"{root}/{project}") if project != layout.HIDDEN else ():
+            for run_id in _folders(f"{root}/{project}/{name}/{layout.RUNS}"):
+                path = f"{project}/{name}/{layout.RUNS}/{run_id}"
+                try:
+                    raws = [_raw(f"{root}/{path}/{small}") for small in layout.SMALL]
+                except PermissionError:
+                    continue            # another user's: the manifest counts it
+                values = list(map(_parsed, raws))
+                part = _part(raws) if None not in values else None
+                yield path, dict(zip(STEMS, values)), part
+
+
+def _folders(path):
+    try:
+        with os.scandir(path) as items:
+            names = [item.name for item in items if item.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []                       # absent, or not ours to read
+    return sorted(name for name in names if not manifest.UNDECODABLE.search(name))
+
+
+def _raw(path):
+    """Return the bytes of a small file, None if it is absent. Raises PermissionError. A huge one is cut, and then no JSON."""
+    try:
+        descriptor = os.open(path, manifest.READING)
+    except PermissionError:
+        raise
+    except OSError:
+        return None                     # absent, or a link
+    try:
+        return os.read(descriptor, manifest.INLINE + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(raw):
+    try:
+        value = DECODE(raw.decode("utf-8")) if raw else None
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _part(raws):
+    meta, status, summary = (raw.strip().replace(b"\n", b" ").replace(b"\r", b" ") for raw in raws)
+    return b'"meta": %b, "status": %b, "summary": %b, "files": {' % (meta, status, summary)

@@ -1,0 +1,95 @@
+"""What the list knows of one run in one root, made from its small JSON files. Pure: opens none of them."""
+
+import re
+import sys
+import time
+
+from runicorn import layout
+from runicorn.states import ENDED
+
+KEPT_TEXT = 400             # characters kept of a long value in config or summary
+PLAIN = frozenset((bool, int, float, type(None)))
+ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
+
+
+class Record:
+    """What the list knows of one run in one root. ended: "finished", "failed", "interrupted" or "" while it is open;
+    created, started, finished: Unix s or None; line: its line in the index; small: marks of its small files when reread."""
+
+    __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
+                 "config", "summary", "error", "newer", "line", "small")
+
+    def kept(self):
+        """Return what is kept of it for the next start: a tuple of plain values."""
+        return (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
+                self.finished, self.ended, self.status, self.config, self.summary, self.error, self.newer)
+
+    @classmethod
+    def again(cls, kept, line):
+        """Return the Record that `kept` was made of, with its line in the index."""
+        self = cls()
+        (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
+         self.finished, self.ended, self.status, self.config, self.summary, self.error, self.newer) = kept
+        self.line, self.small = line, None
+        return self
+
+
+def record_of(path, entry, line=None):
+    """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None) and or None if it is unreadable."""
+    record = Record()
+    project, name, run_id = layout.split_run_path(path)
+    entry = entry or {}
+    meta = entry.get("meta") or {}
+    record.path, record.line, record.small = path, line, None
+    record.newer = isinstance(meta.get("format"), (int, float)) and meta["format"] > layout.FORMAT
+    record.error = None if meta else "meta.json is missing or is no JSON object"
+    record.project = _text(meta.get("project")) or layout.unslug(project)
+    record.name = _text(meta.get("name")) or layout.unslug(name)
+    record.id = run_id
+    record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
+    tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()
+    record.tags = tuple(_intern(tag) for tag in tags if isinstance(tag, str))
+    record.note = _text(meta.get("notes")) or ""
+    record.created = layout.number(meta.get("created_at")) or _id_time(run_id)
+    record.status = status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
+    record.ended = sys.intern(status["status"]) if status.get("status") in ENDED else ""
+    started = layout.number(status.get("started_at"))
+    record.started = started if started is not None else record.created
+    record.finished = layout.number(status.get("ended_at"))
+    record.config = {} if record.newer else flat(meta.get("config"))
+    record.summary = {} if record.newer else flat(entry.get("summary"), "/")
+    return record
+
+
+def flat(value, joint="."):
+    """Return nested dicts as one dict with joined names; lists and long texts become short texts."""
+    found, ahead = {}, [("", value)] if isinstance(value, dict) else []
+    while ahead:
+        prefix, value = ahead.pop()
+        for key, item in value.items():
+            name, kind = sys.intern(prefix + key), type(item)
+            if kind in PLAIN:
+                found[name] = item
+            elif kind is str:
+                found[name] = sys.intern(item[:KEPT_TEXT])
+            elif kind is dict and item and prefix.count(joint) < 8:
+                ahead.append((name + joint, item))
+            else:
+                found[name] = _intern(layout.to_json(item))
+    return found
+
+
+def _intern(value):
+    return sys.intern(value[:KEPT_TEXT]) if isinstance(value, str) else None
+
+
+def _text(value):
+    return value if isinstance(value, str) and value else None
+
+
+def _id_time(run_id):
+    found = ID_TIME.match(run_id)
+    try:
+        return time.mktime((*map(int, found.groups()), 0, 0, -1)) if found else None
+    except (ValueError, OverflowError):
+        return None

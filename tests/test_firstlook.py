@@ -1,0 +1,106 @@
+"""The first look at a root: the same runs as the manifest tells, from their small files alone."""
+
+import json
+import os
+
+import pytest
+from test_reader import Clock, make_run
+
+from runicorn import firstlook, layout
+from runicorn.bell import Bell
+from runicorn.poll import GRACE, Poll
+from runicorn.reader import Reader
+
+
+@pytest.fixture
+def root(tmp_path):
+    for number in range(30):
+        make_run(tmp_path, run_id=f"20250123_1800{number:02d}_abc123", project=f"p{number % 3}", config={"lr": number, "deep": {"er": [1]}})
+    return tmp_path
+
+
+@pytest.fixture
+def reader(root):
+    return Reader([("local", root)], clock=Clock())
+
+
+def rows(reader):
+    listed = reader.runs(limit=None)
+    return [{**row, "reason": None} for row in listed["runs"]]
+
+
+def test_the_list_is_there_before_the_manifest_and_the_same_after_it(reader):
+    reader.begin()
+    assert reader.ready.is_set() and len(rows(reader)) == 30
+    before, records = rows(reader), dict(reader.sources["local"].records)
+    assert reader.refresh() is False
+    assert rows(reader) == before
+    after = reader.sources["local"].records
+    assert all(after[path] is records[path] for path in records), "no run is parsed a second time"
+    assert all(record.line.startswith(b'{"digest": ') for record in after.values())
+
+
+def test_what_changes_between_the_two_is_taken(reader, root):
+    reader.begin()
+    folder = root / "p0/resnet50/runs/20250123_180000_abc123"
+    (folder / "summary.json").write_text('{"val/loss": 0.125}')
+    reader.refresh()
+    assert reader.sources["local"].records["p0/resnet50/runs/20250123_180000_abc123"].summary == {"val/loss": 0.125}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1} x', "[" * 100_000, '{"created_at": NaN}', "\ufeff{}",
+                                  '{"id": "x",\n "created_at": 5}\n', json.dumps({"config": {"long": "x" * 100_000}})])
+def test_small_files_that_are_odd_end_up_as_the_manifest_has_them(root, text):
+    (root / "p1/resnet50/runs/20250123_180001_abc123/meta.json").write_text(text)
+    quick, slow = (Reader([("local", root)], clock=Clock()) for _ in range(2))
+    quick.begin()
+    assert len(rows(quick)) == 30
+    quick.refresh()
+    slow.refresh()
+    assert rows(quick) == rows(slow)
+
+
+def test_links_and_foreign_folders_are_no_runs(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    make_run(elsewhere)
+    os.symlink(elsewhere / "vision", root / "linked")
+    (root / "p0/resnet50/runs/file").write_text("x")
+    (root / layout.HIDDEN / "x/runs/y").mkdir(parents=True)
+    folder = root / "p0/resnet50/runs/20250123_180000_abc123"
+    (folder / "meta.json").rename(elsewhere / "meta.json")
+    os.symlink(elsewhere / "meta.json", folder / "meta.json")
+    found = {path: entry for path, entry, _ in firstlook.entries(str(root))}
+    assert len(found) == 30 and found["p0/resnet50/runs/20250123_180000_abc123"]["meta"] is None
+    assert list(firstlook.entries(str(root / "absent"))) == []
+
+
+def test_a_viewer_answers_from_the_first_look_and_scans_a_moment_later(reader, root):
+    clock, bell = Clock(), Bell()
+    poll = Poll(reader, bell, clock)
+    assert poll.first_pass(clock.now) == GRACE
+    assert len(rows(reader)) == 30 and reader.sources["local"]._manifest is None
+    poll.one_pass(clock.now + GRACE / 2)                # somebody began to watch: no reason to scan yet
+    assert reader.sources["local"]._manifest is None
+    poll.one_pass(clock.now + GRACE)
+    assert len(reader.sources["local"]._manifest) == 30
+
+
+def test_of_an_empty_root_there_is_nothing_to_wait_for(tmp_path):
+    reader = Reader([("local", tmp_path / "none")], clock=Clock())
+    poll = Poll(reader, Bell(), Clock())
+    assert poll.first_pass(0.0) == 0.0
+    poll.one_pass(0.0)
+    assert reader.ready.is_set() and reader.runs()["total"] == 0
+
+
+def test_a_beat_seen_first_is_no_sign_of_life(reader, root):
+    """Only a change is: what was learnt between the first look and the scan must not look like one."""
+    folder = make_run(root, run_id="20250124_000000_abc123", status="running")
+    live = root / layout.HIDDEN / "live"
+    live.mkdir(parents=True)
+    (live / "20250124_000000_abc123.json").write_text(json.dumps({"path": folder.relative_to(root).as_posix()}))
+    reader.begin()
+    reader.look(["local:vision/resnet50/20250124_000000_abc123"])
+    reader.refresh()
+    reader.look()
+    assert reader.row("20250124_000000_abc123")["state"] == "checking"

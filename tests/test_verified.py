@@ -1,0 +1,89 @@
+"""A mirrored run is called verified when all it has here is known to be what the server has. Over OpenSSH's sftp-server."""
+
+import os
+import time
+
+import pytest
+from test_sync import OLD, Pair, make_run, write
+
+from runicorn import manifest
+from runicorn.reader import Reader
+
+KEY = "gpu:vision/resnet50/20250123_180000_abc123"
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "far").mkdir()
+    return tmp_path / "far"
+
+
+@pytest.fixture
+def pair(root, tmp_path):
+    made = Pair(root, tmp_path / "near")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def verified(pair, tmp_path):
+    """A function that returns what the reader says of the one run now."""
+    reader = Reader([("local", tmp_path / "local")], [("gpu", pair.mirror)])
+
+    def say():
+        reader.refresh()
+        return reader.run(KEY)["verified"]
+    return say
+
+
+def test_a_finished_run_is_verified_once_it_is_here(root, pair, verified):
+    make_run(root)
+    pair.passes()
+    assert verified() is True
+
+
+def test_small_json_read_within_two_seconds_of_its_change_is_not_yet(root, pair, verified):
+    folder = make_run(root)
+    write(folder / "summary.json", {"loss": 0.25}, mtime=time.time())
+    pair.passes()
+    assert verified() is False
+    pair.passes(3)
+    pair.passes(31)
+    assert verified() is True
+
+
+@pytest.mark.parametrize("harm", ["cut", "grown", "removed", "older"])
+def test_a_copy_that_differs_is_not(root, pair, verified, harm):
+    make_run(root)
+    pair.passes()
+    copy = pair.mirror / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl"
+    if harm == "cut":
+        copy.write_bytes(copy.read_bytes()[:-5])
+    elif harm == "grown":
+        copy.write_bytes(copy.read_bytes() + b"x\n")
+    elif harm == "removed":
+        copy.unlink()
+    else:
+        os.utime(copy, (OLD - 10, OLD - 10))
+    assert verified() is False
+
+
+def test_with_a_manifest_the_tail_decides(root, pair, verified):
+    make_run(root)
+    manifest.generate(str(root))
+    pair.passes()
+    path = "vision/resnet50/runs/20250123_180000_abc123"
+    copy = pair.mirror / path / "logs.txt"
+    assert manifest.load(pair.mirror / ".index/full.json").entry(path)["files"]["logs.txt"]["tail"]
+    assert verified() is True
+    stat, text = copy.stat(), copy.read_bytes()
+    copy.write_bytes(text[:-2] + b"?\n")
+    os.utime(copy, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert verified() is False
+
+
+def test_a_local_run_has_nothing_to_be_verified_against(tmp_path):
+    make_run(tmp_path / "here")
+    reader = Reader([("local", tmp_path / "here")])
+    reader.refresh()
+    assert reader.run("20250123_180000_abc123")["verified"] is None
