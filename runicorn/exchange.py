@@ -115,6 +115,6 @@ def begun(blocks):
     return itertools.chain([next(blocks, b"")], blocks)
 
 
-def zipped(body):
-    """Return `body` (bytes) as gzip, at the level that costs least."""
-    return gzip.compress(body, 1)
+def zipped(body, level=1):
+    """Return `body` (bytes) as gzip, at the level that costs least unless it is sent more than once."""
+    return gzip.compress(body, level)

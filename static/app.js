@@ -142,7 +142,7 @@ function start() {
   addEventListener("popstate", () => show());
   addEventListener("runicorn:go", () => show());
   show();
-  refresh(null).catch(complain).finally(listen);
+  refresh(new Set(["settings", "connections"])).catch(complain).finally(listen);      // the page reads the rest itself
 }
 
 start();

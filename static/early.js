@@ -1,9 +1,29 @@
-// Before the first paint: the theme the reader chose, so that a dark page never flashes white; and the modules of this page
-// are asked for at once, not one level of imports after the other.
+// Before the first paint: the theme the reader chose, so that a dark page never flashes white; the first answer of this page and
+// its modules are asked for at once, not one level of imports after the other.
 (() => {
-  const theme = localStorage.getItem("runicorn.theme");
+  const recall = (name) => {
+    try {
+      return localStorage.getItem(`runicorn.${name}`);
+    } catch {                    // storage is forbidden
+      return null;
+    }
+  };
+  const theme = recall("theme");
   if (theme === "light" || theme === "dark") {
     document.documentElement.dataset.theme = theme;
+  }
+
+  const first = location.pathname.split("/")[1];
+  const page = {"": "runs", runs: "run"}[first] ?? first;
+  globalThis.early = {};         // address -> the answer on its way, for api.js to take
+  const fetchEarly = (path) => {
+    globalThis.early[path] = fetch(path);
+    globalThis.early[path].catch(() => null);          // whoever takes it is told
+  };
+  if (page === "run") {
+    fetchEarly(`/api${location.pathname}`);
+  } else if (page === "runs" && !location.search) {
+    fetchEarly(recall("listAsked") || "/api/runs?sort=-started&spark=1&offset=0&limit=50");
   }
 
   const plots = "axis chartaxes charts charttip charttools difference feed grid link morph paint rhythm series";
@@ -14,13 +34,12 @@
     compare: `compare ${plots} comparetable flat runadder`,
     settings: "settings browse connect connections question storage trial",
   };
-  const first = location.pathname.split("/")[1];
-  const page = {"": "runs", runs: "run"}[first] ?? first;
+  const here = document.currentScript.src.replace(/early\.js$/, "");
   const ask = (values) => document.head.append(Object.assign(document.createElement("link"), values));
   for (const name of `${modules.all} ${modules[page] ?? ""}`.trim().split(" ")) {
-    ask({rel: "modulepreload", href: `/static/${name}.js`});
+    ask({rel: "modulepreload", href: `${here}${name}.js`});
   }
   if (page === "run" || page === "compare") {
-    ask({rel: "preload", as: "script", href: "/static/uplot/uPlot.iife.min.js"});
+    ask({rel: "preload", as: "script", href: `${here}uplot/uPlot.iife.min.js`});
   }
 })();
