@@ -27,7 +27,7 @@ from playwright.sync_api import sync_playwright
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 
-from chromium import Chromium  # noqa: E402
+from browser import Chromium  # noqa: E402
 from small_runs import beat, event, write_run  # noqa: E402
 from sshd import Sshd, free_port  # noqa: E402
 
