@@ -3,7 +3,6 @@
 import * as api from "./api.js";
 import {go, query, route} from "./address.js";
 import {fill, h, typing} from "./dom.js";
-import {keyList} from "./keys.js";
 import {change, recall, recallTicked, setTicked, state, watch} from "./store.js";
 import {applyPreferences, drawBar, startBar} from "./topbar.js";
 import {ask, closePopover, empty} from "./widgets.js";
@@ -121,7 +120,7 @@ function globalKeys(event) {
     return;
   }
   const does = {
-    "?": () => ask(t("keys.title"), keyList(), [{label: t("common.close"), value: "close", primary: true}]),
+    "?": async () => ask(t("keys.title"), (await import("./keys.js")).keyList(), [{label: t("common.close"), value: "close", primary: true}]),
     g: () => go("/"),
     ",": () => go("/settings"),
   }[event.key];

@@ -28,11 +28,11 @@
 
   const plots = "axis chartaxes charts charttip charttools difference feed grid link morph paint rhythm series";
   const modules = {
-    all: "address api dom keys store topbar widgets words words-en words-zh",
-    runs: "runs chooser columns curves edit filterbox list selection side slices spark table views",
+    all: "address api dom store topbar widgets words words-en words-zh",
+    runs: "runs chooser columns curves filterbox list selection side slices spark table views",
     run: `run ${plots} ansi edit flat gauges logs logsearch rail runcharts runfacts runhead system`,
     compare: `compare ${plots} comparetable flat runadder`,
-    settings: "settings browse connect connections question storage trial",
+    settings: "settings browse connect connections keys question storage trial",
   };
   const here = document.currentScript.src.replace(/early\.js$/, "");
   const ask = (values) => document.head.append(Object.assign(document.createElement("link"), values));

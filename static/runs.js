@@ -5,7 +5,6 @@ import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
 import {column, columnTitle, defaultColumns, fitting, roomy, runtime, sharedMetric} from "./columns.js";
 import {Curves} from "./curves.js";
 import {fill, h, icon, text} from "./dom.js";
-import {editRun} from "./edit.js";
 import {filterBox} from "./filterbox.js";
 import {RunList} from "./list.js";
 import {Selection} from "./selection.js";
@@ -383,7 +382,8 @@ class RunsPage {
     this.filter.focus();
   }
 
-  edit(line, first) {
+  async edit(line, first) {
+    const {editRun} = await import("./edit.js");
     const cell = this.table.cellOf(line, first === "note" ? "note" : "tags") || this.table.cellOf(line, "name");
     const row = this.list.row(this.table.lines.at(line).row);
     if (cell && row) {

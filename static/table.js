@@ -156,7 +156,7 @@ export class Table {
       } else if (tr.key !== null) {
         tr.key = null;
         delete tr.dataset.key;
-        tr.style.transform = "translateY(-9999px)";
+        tr.style.top = "-9999px";
       }
     }
     if (!this.scrolling) {
@@ -173,11 +173,11 @@ export class Table {
     }
   }
 
-  /** A row element for a line: one that is no longer in sight, else a new one. Rows stand by transform, so none moves another. */
+  /** A row element for a line: one that is no longer in sight, else a new one. Rows are laid out each for itself, so none moves another. */
   take(line) {
     const tr = this.spare.pop() || this.makeRow();
     this.drawn.set(line, tr);
-    tr.style.transform = `translateY(${line * ROW}px)`;
+    tr.style.top = `${line * ROW}px`;
     tr.id = `line-${line}`;
     tr.setAttribute("aria-rowindex", line + 2);
     if (!tr.isConnected) {
