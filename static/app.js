@@ -14,6 +14,7 @@ const PATIENCE = 1;              // seconds a page may take to update before the
 const REST = 0.1;                // seconds between two polls: a training at 1,000 rows a second must not make 1,000 requests
 
 let shown = null;                // the page on screen: {path, view}
+let settled = null;              // the first answer of the settings: pages are drawn as the reader chose
 let turn = 0;                    // counts navigations; a page that arrives late is dropped
 
 function missing(root) {
@@ -36,7 +37,8 @@ async function show({anew = false} = {}) {
     return;
   }
   const mine = ++turn;
-  const code = page in PAGES ? await PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)})) : {mount: missing};
+  const coming = page in PAGES ? PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)})) : {mount: missing};
+  const [code] = await Promise.all([coming, settled]);
   if (mine !== turn) {
     return;
   }
@@ -140,8 +142,9 @@ function start() {
   document.addEventListener("keydown", globalKeys);
   addEventListener("popstate", () => show());
   addEventListener("runicorn:go", () => show());
+  settled = readSettings().catch(complain);
   show();
-  refresh(new Set(["settings", "connections"])).catch(complain).finally(listen);      // the page reads the rest itself
+  settled.then(() => refresh(new Set(["connections"]))).catch(complain).finally(listen);      // the page reads the rest itself
 }
 
 start();

@@ -26,6 +26,8 @@
     fetchEarly(recall("listAsked") || "/api/runs?sort=-started&spark=1&offset=0&limit=50");
   }
 
+  fetchEarly("/api/settings");
+
   const plots = "axis chartaxes charts charttip charttools difference feed grid link morph paint rhythm series";
   const modules = {
     all: "address api dom store topbar widgets words words-en words-zh",
