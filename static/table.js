@@ -155,6 +155,7 @@ export class Table {
         tr.remove();
       } else if (tr.key !== null) {
         tr.key = null;
+        tr.removeAttribute("id");
         delete tr.dataset.key;
         tr.style.top = "-9999px";
       }
