@@ -1,6 +1,7 @@
 """Read a page from `static/`: in a copy, a wheel, an editable install and a zip. Knows names, not types."""
 
 import os
+import zlib
 
 from . import __file__ as _package_file
 from . import __loader__ as _loader
@@ -23,3 +24,19 @@ def read(name):
         except OSError:
             continue
     raise FileNotFoundError(name)
+
+
+def stamp():
+    """Return a short word (str) that another state of `static/` does not have: names, sizes and times of its files, or of the zip."""
+    found = []
+    for place in _PLACES:
+        for folder, _, names in os.walk(place):
+            found += [(name, *_state(os.path.join(folder, name))) for name in names]
+    if not found:
+        found = _state(_loader.archive)
+    return f"{zlib.crc32(repr(sorted(found)).encode()):08x}"
+
+
+def _state(path):
+    stat = os.stat(path)
+    return stat.st_size, stat.st_mtime_ns

@@ -128,6 +128,6 @@ class _Begun:
         getattr(self._rest, "close", bool)()
 
 
-def zipped(body):
-    """Return `body` (bytes) as gzip, at the level that costs least."""
-    return gzip.compress(body, 1)
+def zipped(body, level=1):
+    """Return `body` (bytes) as gzip, at the level that costs least unless it is sent more than once."""
+    return gzip.compress(body, level)

@@ -1,9 +1,10 @@
 """A WSGI server for one person's pages: many waiting requests, slow and idle sockets that cost nothing. Knows no route.
 
-One thread accepts and gathers request heads; a request whose head is whole gets a thread. So a thousand idle or dripping
-sockets hold no thread, and each is closed at its deadline.
+One thread accepts and gathers request heads; a request whose head is whole gets a thread, and after its answer the connection
+goes back to wait for the next head. So a thousand idle or dripping sockets hold no thread, and each is closed at its deadline.
 """
 
+import collections
 import errno
 import io
 import logging
@@ -17,13 +18,14 @@ from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
 
 from runicorn.errors import BusyError
 
-HEAD_SECONDS = 10.0         # a request's head must have come by then
+HEAD_SECONDS = 10.0         # a request's head must have come by then, the next one on a kept connection too
 BODY_SECONDS = 20.0         # … and its body
 SEND_SECONDS = 30.0         # a client that takes nothing for so long is given up
 HEAD_LIMIT = 64 << 10       # bytes of a request's head
 MOST_WAITING = 2000         # sockets without a whole head; beyond, the oldest is closed
 MOST_AT_WORK = 600          # requests being answered, long polls included
 FILES_WANTED = 8192         # open files; many systems start a process with 1,024
+SEND_BUFFER = 64 << 10      # bytes of head and body that leave in one piece
 
 log = logging.getLogger("runicorn")
 
@@ -36,6 +38,7 @@ class Server:
         self.base_environ = {"SERVER_NAME": "runicorn", "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PORT": str(self.port),
                              "REMOTE_HOST": "", "CONTENT_LENGTH": "", "SCRIPT_NAME": ""}
         self._waiting = {}                  # socket -> _Head, oldest first
+        self._answered = collections.deque()        # sockets that may bring another request
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._stopping = threading.Event()
         self._loop = None                   # the thread in serve_forever
@@ -53,15 +56,15 @@ class Server:
             for listener in self.listeners:
                 listener.setblocking(False)
                 selector.register(listener, selectors.EVENT_READ, self._accept)
-            selector.register(self._woken, selectors.EVENT_READ, None)
+            selector.register(self._woken, selectors.EVENT_READ, self._take_back)
             try:
                 while not self._stopping.is_set():
                     for key, _ in selector.select(1.0):
-                        if key.data and key.fileobj.fileno() >= 0:      # not closed by what was handled just before
+                        if key.fileobj.fileno() >= 0:       # not closed by what was handled just before
                             key.data(selector, key.fileobj)
                     self._close_late(selector, time.monotonic())
             finally:
-                for connection in self._waiting:
+                for connection in (*self._waiting, *self._answered):
                     connection.close()
                 self._loop = None
 
@@ -87,11 +90,21 @@ class Server:
                 self._drop(selector, next(iter(self._waiting)))
                 return
             raise
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)    # an answer never waits for the peer's acknowledgement
+        self._await(selector, connection)
+
+    def _await(self, selector, connection):
+        """Gather the next head of a connection."""
         connection.setblocking(False)
         self._waiting[connection] = _Head(time.monotonic() + HEAD_SECONDS)
         selector.register(connection, selectors.EVENT_READ, self._gather)
         if len(self._waiting) > MOST_WAITING:
             self._drop(selector, next(iter(self._waiting)))
+
+    def _take_back(self, selector, woken):
+        woken.recv(4096)
+        while self._answered and not self._stopping.is_set():
+            self._await(selector, self._answered.popleft())
 
     def _gather(self, selector, connection):
         head = self._waiting[connection]
@@ -128,18 +141,35 @@ class Server:
         threading.Thread(target=self._answer, args=(connection, head), name="request", daemon=True).start()
 
     def _answer(self, connection, head):
+        kept = False
         try:
             connection.settimeout(SEND_SECONDS)
-            _Request(connection, head, self)
+            kept = _Request(connection, head, self).kept
         except OSError:
             pass                            # the client went away: nobody is left to tell
         finally:
-            try:
-                connection.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass                        # it was gone already
-            connection.close()
             self._at_work.release()
+            if not kept or not self._give_back(connection):
+                _hang_up(connection)
+
+    def _give_back(self, connection):
+        """Hand a connection to the loop for its next request; returns False if the loop is ending."""
+        if self._stopping.is_set():
+            return False
+        self._answered.append(connection)
+        try:
+            self._wake.send(b"x")
+        except OSError:
+            pass                            # stopped just now; serve_forever closes what is in the queue
+        return True
+
+
+def _hang_up(connection):
+    try:
+        connection.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass                                # it was gone already
+    connection.close()
 
 
 class _Head:
@@ -176,24 +206,40 @@ class _Rest(io.RawIOBase):
 
 
 class _Request(WSGIRequestHandler):
-    """Parses one request and runs the application; closes after it."""
+    """Parses one request and runs the application. `kept`: whether the connection may bring another one."""
+
+    protocol_version = "HTTP/1.1"
 
     def __init__(self, connection, head, server):
-        self._head = head
+        self._head, self.kept = head, False
         super().__init__(connection, connection.getpeername(), server)
 
     def setup(self):
         self.connection = self.request
         self.rfile = io.BufferedReader(_Rest(self._head, self.request))
-        self.wfile = self.request.makefile("wb", 0)
+        self.wfile = self.request.makefile("wb", SEND_BUFFER)
 
     def handle(self):
         self.raw_requestline = self.rfile.readline(HEAD_LIMIT)
         if not self.parse_request():
             return
+        if self.request_version < "HTTP/1.1" or not self._ends_with_its_head():
+            self.close_connection = True
         handler = _Handler(self.rfile, self.wfile, sys.stderr, self.get_environ(), multithread=True)
         handler.request_handler = self
         handler.run(self.server.app)
+        self.wfile.flush()
+        self.kept = handler.whole and not self.close_connection
+
+    def _ends_with_its_head(self):
+        """Whether nothing follows the head: what an answer leaves unread would be taken for the next request."""
+        body = self.headers.get("Content-Length", "0").strip() != "0" or "Transfer-Encoding" in self.headers
+        return not body and any(self._head.partition(blank)[1:] == (blank, b"") for blank in (b"\r\n\r\n", b"\n\n"))
+
+    def handle_expect_100(self):
+        super().handle_expect_100()
+        self.wfile.flush()
+        return True
 
     def get_environ(self):
         environ = super().get_environ()
@@ -209,7 +255,22 @@ class _Request(WSGIRequestHandler):
 
 
 class _Handler(ServerHandler):
+    """Sends one answer. `whole`: it was sent to its end, and the client can tell where that is."""
+
     server_software = "Runicorn"
+    http_version = "1.1"
+    whole = False
+
+    def cleanup_headers(self):
+        super().cleanup_headers()
+        if "Content-Length" not in self.headers:
+            self.request_handler.close_connection = True        # a stream ends where the connection does
+        if self.request_handler.close_connection:
+            self.headers["Connection"] = "close"
+
+    def finish_response(self):
+        super().finish_response()
+        self.whole = True
 
     def close(self):
         result, self.result = self.result, None

@@ -25,6 +25,7 @@ PAGES = ("/", "/runs/<key:path>", "/compare", "/settings")
 TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
          "svg": "image/svg+xml", "png": "image/png", "ico": "image/x-icon", "woff2": "font/woff2", "json": "application/json",
          "map": "application/json", "txt": "text/plain; charset=utf-8"}
+LASTING = "private, max-age=31536000, immutable"      # a browser does not ask for it again
 TEXTUAL = ("text/", "application/json", "image/svg")
 PRIVATE = 0o600
 DRAINED = 8 << 20           # bytes of a refused body that are read before the answer
@@ -48,7 +49,8 @@ def make_app(site):
         app.route(one.rule, one.method, _answering(site, one.function))
     for rule in PAGES:
         app.route(rule, "GET", _answering(site, pages.page, api=False))
-    app.route("/static/<name:path>", "GET", _answering(site, pages.static, api=False))
+    for rule in ("/static/<stamp:re:[0-9a-f]{8}>/<name:path>", "/static/<name:path>"):
+        app.route(rule, "GET", _answering(site, pages.static, api=False))
     app.default_error_handler = _unrouted
     return app
 
@@ -138,7 +140,8 @@ class Pages:
 
     def __init__(self, site):
         self._site = site
-        self._kept = {}             # name -> (bytes, zipped or None, ETag)
+        self._stamp = assets.stamp()
+        self._kept = {}             # name -> (bytes, zipped or None, ETag), as they were at that stamp
 
     def page(self, site, ask, key=None):
         """Answer a page; an address that carries the token leads to the one without it, where the cookie does its work."""
@@ -147,26 +150,38 @@ class Pages:
             query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in rest)
             here = quote(bottle.request.path.encode("utf-8", "surrogateescape"))
             return Answer(b"", "text/plain", 303, {"Location": here + (f"?{query}" if query else "")})
-        text = self._read("index.html")[0].decode("utf-8")
-        return Answer(text.replace("{{token}}", site.guard.token).replace("{{version}}", VERSION).encode(), TYPES["html"])
+        self._renew()
+        text = self._file("index.html")[0].decode("utf-8")
+        for word, value in (("token", site.guard.token), ("version", VERSION), ("static", f"/static/{self._stamp}")):
+            text = text.replace("{{" + word + "}}", value)
+        return Answer(text.encode(), TYPES["html"])
 
-    def static(self, site, ask, name):
-        body, packed, tag = self._read(name)
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
+    def static(self, site, ask, name, stamp=None):
+        """Answer a file; at an address with the present stamp it is kept by the browser, and by us, until the stamp changes."""
+        if stamp is None:
+            self._renew()
+        body, packed, tag = self._file(name)
+        headers = {"ETag": tag, "Cache-Control": LASTING if stamp == self._stamp else "no-cache"}
         if bottle.request.get_header("If-None-Match") == tag:
             return Answer(b"", _type(name), 304, headers)
         if packed and "gzip" in bottle.request.get_header("Accept-Encoding", ""):
             return Answer(iter([packed]), _type(name), 200, {**headers, "Content-Encoding": "gzip", "Content-Length": str(len(packed))})
         return Answer(body, _type(name), 200, headers)
 
-    def _read(self, name):
-        try:
-            body = assets.read(name)
-        except FileNotFoundError as error:
-            raise Refused(404, "not_found", f"there is no file static/{name[:200]}") from error
-        tag = '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
-        if self._kept.get(name, (None, None, None))[2] != tag:
-            self._kept[name] = body, zipped(body) if _type(name).startswith(TEXTUAL) and len(body) >= GZIP_FROM else None, tag
+    def _renew(self):
+        """Forget what is kept if a file below static/ has changed."""
+        stamp = assets.stamp()
+        if stamp != self._stamp:
+            self._stamp, self._kept = stamp, {}
+
+    def _file(self, name):
+        if name not in self._kept:
+            try:
+                body = assets.read(name)
+            except FileNotFoundError as error:
+                raise Refused(404, "not_found", f"there is no file static/{name[:200]}") from error
+            packed = zipped(body, 6) if _type(name).startswith(TEXTUAL) and len(body) >= GZIP_FROM else None
+            self._kept[name] = body, packed, '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
         return self._kept[name]
 
 

@@ -62,11 +62,19 @@ async function failure(answer) {
   return new ApiError(typeof body?.error === "string" ? body.error : "refused", message, answer.status, body);
 }
 
+/** What early.js asked for already, once. */
+function early(path) {
+  const answer = globalThis.early?.[path];
+  delete globalThis.early?.[path];
+  return answer;
+}
+
 async function send(method, path, body, signal) {
   token ??= readToken(document);
   const headers = method === "GET" ? {} : {"Content-Type": "application/json", "X-Runicorn-Token": token};
   try {
-    return await fetch(path, {method, headers, signal, body: method === "GET" ? undefined : JSON.stringify(body ?? {})});
+    return await (method === "GET" && early(path)
+      || fetch(path, {method, headers, signal, body: method === "GET" ? undefined : JSON.stringify(body ?? {})}));
   } catch (error) {
     if (error.name === "AbortError" || error.name === "TimeoutError") {
       throw error;
@@ -161,6 +169,7 @@ export function pollAnew() {
  * Only a visible page asks; a hidden one that returns catches up from where it stopped.
  */
 export async function* news(topics, signal) {
+  delete globalThis.early;       // from now on an answer from before could be old
   let failures = 0;
   while (!signal.aborted) {
     await visible(signal);

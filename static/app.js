@@ -3,7 +3,6 @@
 import * as api from "./api.js";
 import {go, query, route} from "./address.js";
 import {fill, h, typing} from "./dom.js";
-import {keyList} from "./keys.js";
 import {change, recall, recallTicked, setTicked, state, watch} from "./store.js";
 import {applyPreferences, drawBar, startBar} from "./topbar.js";
 import {ask, closePopover, empty} from "./widgets.js";
@@ -15,6 +14,7 @@ const PATIENCE = 1;              // seconds a page may take to update before the
 const REST = 0.1;                // seconds between two polls: a training at 1,000 rows a second must not make 1,000 requests
 
 let shown = null;                // the page on screen: {path, view}
+let settled = null;              // the first answer of the settings: pages are drawn as the reader chose
 let turn = 0;                    // counts navigations; a page that arrives late is dropped
 
 function missing(root) {
@@ -37,7 +37,8 @@ async function show({anew = false} = {}) {
     return;
   }
   const mine = ++turn;
-  const code = page in PAGES ? await PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)})) : {mount: missing};
+  const coming = page in PAGES ? PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)})) : {mount: missing};
+  const [code] = await Promise.all([coming, settled]);
   if (mine !== turn) {
     return;
   }
@@ -121,7 +122,7 @@ function globalKeys(event) {
     return;
   }
   const does = {
-    "?": () => ask(t("keys.title"), keyList(), [{label: t("common.close"), value: "close", primary: true}]),
+    "?": async () => ask(t("keys.title"), (await import("./keys.js")).keyList(), [{label: t("common.close"), value: "close", primary: true}]),
     g: () => go("/"),
     ",": () => go("/settings"),
   }[event.key];
@@ -141,8 +142,9 @@ function start() {
   document.addEventListener("keydown", globalKeys);
   addEventListener("popstate", () => show());
   addEventListener("runicorn:go", () => show());
+  settled = readSettings().catch(complain);
   show();
-  refresh(null).catch(complain).finally(listen);
+  settled.then(() => refresh(new Set(["connections"]))).catch(complain).finally(listen);      // the page reads the rest itself
 }
 
 start();

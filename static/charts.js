@@ -2,15 +2,15 @@
 
 import {axisFor} from "./chartaxes.js";
 import {hideTip, showTip, swatch} from "./charttip.js";
-import {fill, h, nodes, own} from "./dom.js";
+import {fill, fontFamily, h, nodes, own} from "./dom.js";
 import {Link} from "./link.js";
 import {morphChildren} from "./morph.js";
 import {forgetColours, ink, paint} from "./paint.js";
 import {extent, nearest, noisy, span, valuesAt} from "./series.js";
 import {fmt, t} from "./words.js";
 
-const PLOT = "/static/uplot/uPlot.iife.min.js";
-const PLOT_CSS = "/static/uplot/uPlot.min.css";
+const PLOT = new URL("uplot/uPlot.iife.min.js", import.meta.url).href;
+const PLOT_CSS = new URL("uplot/uPlot.min.css", import.meta.url).href;
 const REPAINT_MS = 230;          // four times a second; less by what an answer may come sooner than the one before
 const NEAR_ZERO = 0.05;          // steps that begin within this share of the last one are shown from zero
 const REACH = 14;                // px from the crosshair within which a curve's end still has a value
@@ -54,7 +54,7 @@ export class Chart {
     this.paintedAt = 0;
     this.build();
     this.unlink = this.options.link.on((what, value, source) => this.linked(what, value, source));
-    this.resized = new ResizeObserver(() => this.fit());
+    this.resized = new ResizeObserver(([{contentRect}]) => this.fit(contentRect));
     this.resized.observe(this.place);
     alive.add(this);
     loadPlot().then((Plot) => this.ready(Plot));
@@ -158,8 +158,8 @@ export class Chart {
   }
 
   make() {
-    const box = this.place.getBoundingClientRect();
-    if (!this.Plot || !box.width || !box.height) {
+    const {box} = this;
+    if (!this.Plot || !box?.width || !box.height) {
       return;
     }
     this.plot?.destroy();
@@ -182,7 +182,7 @@ export class Chart {
       range: () => this.axes[name].range,
     });
     const axis = (name, more) => ({
-      scale: name, font: `11px ${getComputedStyle(document.body).fontFamily}`, stroke: () => ink("ink-3"),
+      scale: name, font: `11px ${fontFamily()}`, stroke: () => ink("ink-3"),
       splits: (u) => this.axes[name].ticks((name === "x" ? u.bbox.width : u.bbox.height) / devicePixelRatio || box.width),
       values: (u, ticks) => this.axes[name].labels(ticks), filter: (u, ticks) => ticks,
       grid: {show: name === "y", stroke: () => ink("line"), width: 1}, ticks: {show: false}, ...more});
@@ -209,11 +209,12 @@ export class Chart {
     paint(ctx, this.series, this.options.x === "step" ? this.options.marks : [], {
       x: along(this.axes.x, bbox.left, bbox.width), y: along(this.axes.y, bbox.top + bbox.height, -bbox.height),
       left: bbox.left, right: bbox.left + bbox.width, top: bbox.top, bottom: bbox.top + bbox.height,
-      scale: devicePixelRatio, font: getComputedStyle(document.body).fontFamily});
+      scale: devicePixelRatio, font: fontFamily()});
   }
 
-  fit() {
-    const box = this.place.getBoundingClientRect();
+  /** The browser has laid the plot's place out; asked for at any other time, its size would cost a layout. */
+  fit(box) {
+    this.box = box;
     if (!this.plot) {
       this.make();
     } else if (box.width && box.height && (Math.floor(box.width) !== this.plot.width || Math.floor(box.height) !== this.plot.height)) {
@@ -382,7 +383,7 @@ export class Chart {
     g.fillRect(0, 0, canvas.width, canvas.height);
     g.drawImage(source, 0, 26 * scale);
     g.scale(scale, scale);
-    g.font = `600 13px ${getComputedStyle(document.body).fontFamily}`;
+    g.font = `600 13px ${fontFamily()}`;
     g.fillStyle = ink("ink");
     g.fillText(this.options.title, 10, 18);
     let left = 24 + g.measureText(this.options.title).width;

@@ -31,6 +31,12 @@ export function defaultColumns(offered, mainMetric, connections = 2) {
   return [...basics, ...(good ? [`summary.${good}`] : []), ...keys.map((name) => `config.${name}`)];
 }
 
+/** The metric all rows have as their main one, else null. */
+export function sharedMetric(rows) {
+  const names = new Set(rows.map((row) => row.main?.metric).filter(Boolean));
+  return names.size === 1 ? [...names][0] : null;
+}
+
 /** All columns there are: {basics, summary, config} lists of ids. */
 export function offeredColumns(offered) {
   return {basics: BASICS.filter((id) => id !== "spark"), summary: (offered?.summary || []).map((name) => `summary.${name}`),
@@ -164,7 +170,7 @@ const CELLS = {
   user: plain((row) => row.user),
   note: plain((row) => row.note),
   tags: tagsCell,
-  started: (cell, row) => { text(cell, fmt.when(row.started)); cell.title = fmt.full(row.started); },
+  started: (cell, row) => { text(cell, fmt.when(row.started)); cell.late = () => fmt.full(row.started); },
   duration: (cell, row) => { text(cell, fmt.duration(runtime(row))); },
   step: (cell, row) => { text(cell, fmt.int(row.step)); },
   spark: sparkCell,

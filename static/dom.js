@@ -56,7 +56,9 @@ export function svg(tag, attributes, ...children) {
 
 /** One of the drawings in index.html, by name ("running", "x", "gear" …), as decoration: give its control a label. */
 export function icon(name, extra) {
-  return svg(`svg.ic.i-${name}`, {class: extra, "aria-hidden": "true"}, svg("use", {href: `#i-${name}`}));
+  const drawing = document.getElementById(`i-${name}`);          // copied: what <use> builds costs several times as much
+  return svg(`svg.ic.i-${name}`, {class: extra, viewBox: drawing.getAttribute("viewBox"), "aria-hidden": "true"},
+    [...drawing.children].map((part) => part.cloneNode()));
 }
 
 /** Replace all children of `node`; returns the node. */
@@ -114,7 +116,12 @@ export function renew(node, ...children) {
 /** Set the text only where it differs, so that a selection in unchanged text survives. */
 export function text(node, value) {
   const wanted = String(value);
-  if (node.textContent !== wanted) {
+  const only = node.firstChild;
+  if (only?.nodeType === Node.TEXT_NODE && !only.nextSibling) {
+    if (only.data !== wanted) {
+      only.data = wanted;
+    }
+  } else if (node.textContent !== wanted) {
     node.textContent = wanted;
   }
   return node;
@@ -133,12 +140,21 @@ export function announce(message) {
   }
 }
 
-/** The present colour of a custom property ("c1", "ink", "line"), resolved for a canvas: "rgb(…)". Changes with the theme. */
-export function colour(name) {
-  const probe = document.body.appendChild(h("i", {hidden: true}));
-  probe.style.color = `var(--${name})`;
-  const found = getComputedStyle(probe).color;
-  probe.remove();
+let family = "";
+
+/** The page's fonts, for a canvas. They never change: asking for them again would make the browser work out all styles. */
+export function fontFamily() {
+  family ||= getComputedStyle(document.body).fontFamily;
+  return family;
+}
+
+/** The present colours of custom properties ("c1", "ink", "line"), resolved for a canvas: {name: "rgb(…)"}. They change with the theme. */
+export function colours(names) {
+  const probes = names.map(() => h("i"));
+  probes.forEach((probe, at) => { probe.style.color = `var(--${names[at]})`; });
+  const place = document.body.appendChild(h("div", {hidden: true}, probes));
+  const found = Object.fromEntries(names.map((name, at) => [name, getComputedStyle(probes[at]).color]));
+  place.remove();
   return found;
 }
 

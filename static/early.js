@@ -1,26 +1,47 @@
-// Before the first paint: the theme the reader chose, so that a dark page never flashes white; and the modules of this page
-// are asked for at once, not one level of imports after the other.
+// Before the first paint: the theme the reader chose, so that a dark page never flashes white; the first answer of this page and
+// its modules are asked for at once, not one level of imports after the other.
 (() => {
-  const theme = localStorage.getItem("runicorn.theme");
+  const recall = (name) => {
+    try {
+      return localStorage.getItem(`runicorn.${name}`);
+    } catch {                    // storage is forbidden
+      return null;
+    }
+  };
+  const theme = recall("theme");
   if (theme === "light" || theme === "dark") {
     document.documentElement.dataset.theme = theme;
   }
 
-  const plots = "axis chartaxes charts charttip charttools difference feed grid link morph paint rhythm series";
-  const modules = {
-    all: "address api dom keys store topbar widgets words words-en words-zh",
-    runs: "runs chooser columns curves edit filterbox list selection side slices spark table views",
-    run: `run ${plots} ansi edit flat gauges logs logsearch rail runcharts runfacts runhead system`,
-    compare: `compare ${plots} comparetable flat runadder`,
-    settings: "settings browse connect connections question storage trial",
-  };
   const first = location.pathname.split("/")[1];
   const page = {"": "runs", runs: "run"}[first] ?? first;
+  globalThis.early = {};         // address -> the answer on its way, for api.js to take
+  const fetchEarly = (path) => {
+    globalThis.early[path] = fetch(path);
+    globalThis.early[path].catch(() => null);          // whoever takes it is told
+  };
+  if (page === "run") {
+    fetchEarly(`/api${location.pathname}`);
+  } else if (page === "runs" && !location.search) {
+    fetchEarly(recall("listAsked") || "/api/runs?sort=-started&spark=1&offset=0&limit=50");
+  }
+
+  fetchEarly("/api/settings");
+
+  const plots = "axis chartaxes charts charttip charttools difference feed grid link morph paint rhythm series";
+  const modules = {
+    all: "address api dom store topbar widgets words words-en words-zh",
+    runs: "runs chooser columns curves filterbox list selection side slices spark table views",
+    run: `run ${plots} ansi edit flat gauges logs logsearch rail runcharts runfacts runhead system`,
+    compare: `compare ${plots} comparetable flat runadder`,
+    settings: "settings browse connect connections keys question storage trial",
+  };
+  const here = document.currentScript.src.replace(/early\.js$/, "");
   const ask = (values) => document.head.append(Object.assign(document.createElement("link"), values));
   for (const name of `${modules.all} ${modules[page] ?? ""}`.trim().split(" ")) {
-    ask({rel: "modulepreload", href: `/static/${name}.js`});
+    ask({rel: "modulepreload", href: `${here}${name}.js`});
   }
   if (page === "run" || page === "compare") {
-    ask({rel: "preload", as: "script", href: "/static/uplot/uPlot.iife.min.js"});
+    ask({rel: "preload", as: "script", href: `${here}uplot/uPlot.iife.min.js`});
   }
 })();

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import {Slices} from "./slices.js";
+import {keepText} from "./store.js";
 
 const CALM = 1;                  // seconds between two refreshes, however often it rings
 const STILL = 2;                 // seconds after which a pointer that rests no longer holds the order
@@ -24,7 +25,11 @@ export class RunList {
 
   make() {
     return new Slices(async (offset, limit) => {
-      const answer = await api.get("/api/runs", {...this.page.parameters(), offset, limit}, this.abort.signal);
+      const values = {...this.page.parameters(), offset, limit};
+      if (!location.search && offset === 0) {
+        keepText("listAsked", `/api/runs${api.parameters(values)}`);      // early.js asks for the same the next time
+      }
+      const answer = await api.get("/api/runs", values, this.abort.signal);
       const readAt = Date.now() / 1000;
       answer.runs.forEach((row) => { row.readAt = readAt; });
       this.heard = readAt;

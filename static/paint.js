@@ -1,6 +1,6 @@
 // Draws the curves of one chart on its canvas: bands, raw behind smooth, superseded points, marks for what is no number.
 
-import {colour} from "./dom.js";
+import {colours} from "./dom.js";
 
 const RAW = 0.3;                 // opacity of the raw curve behind its smooth one; fainter where many runs overlap
 const RAW_CROWDED = 0.09;
@@ -9,17 +9,18 @@ const BAND_CROWDED = 0.06;
 const SUPERSEDED = 0.45;
 const DOT_SPACE = 7;             // px a point must have to itself to get a dot
 const NAMES = ["ink", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"];
+const OTHERS = ["ink-3", "line", "line-2", "bad", "bg"];
 
-let colours = {};
+let known = null;
 
 /** The colours as they are now; forgets them when the theme changes. */
 export function ink(name) {
-  colours[name] ??= colour(name);
-  return colours[name];
+  known ??= colours([...NAMES, ...OTHERS]);
+  return known[name];
 }
 
 export function forgetColours() {
-  colours = {};
+  known = null;
 }
 
 /** The colour of a series: 1 to 8 is a colour of the palette, 0 or nothing is ink. */

@@ -26,6 +26,7 @@ import {t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
 const SMOOTH = 0.6;
+const AT_FIRST = 6;              // charts that are in view on a usual screen
 const REFETCH_MS = 120;          // a slider or a drag that goes on is waited for
 
 export class RunCharts {
@@ -86,6 +87,9 @@ export class RunCharts {
         this.drawTools();
       }
       this.arrange();
+    }
+    if (first) {
+      this.want(this.groups.slice(0, AT_FIRST));       // asked for before the page is laid out and tells which are in view
     }
   }
 

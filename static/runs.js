@@ -2,10 +2,9 @@
 
 import {change as changeAddress, query, splitList} from "./address.js";
 import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
-import {column, columnTitle, defaultColumns, fitting, roomy, runtime} from "./columns.js";
+import {column, columnTitle, defaultColumns, fitting, roomy, runtime, sharedMetric} from "./columns.js";
 import {Curves} from "./curves.js";
 import {fill, h, icon, text} from "./dom.js";
-import {editRun} from "./edit.js";
 import {filterBox} from "./filterbox.js";
 import {RunList} from "./list.js";
 import {Selection} from "./selection.js";
@@ -20,6 +19,8 @@ import {fmt, known, t} from "./words.js";
 const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
 const PREVIEW = 150;             // ms the cursor must rest before its run's curves are fetched
 const BONES = 20;                // lines that keep the place of what comes
+const PATIENCE = 150;            // ms without an answer before they are drawn
+const AHEAD = 150;               // rows fetched beyond the sight of a list that moves
 const MOST_WATCHED = 30;         // running runs whose news this page asks for
 const LIVE = ["running", "stalled", "checking"];
 const SAID = 5000;               // ms a remark stays in the foot
@@ -41,8 +42,7 @@ class RunsPage {
     this.selection = new Selection(this);
     this.build();
     this.listen();
-    this.table.setLines(arrange(BONES, null));
-    this.setColumns();
+    this.patience = setTimeout(() => this.table.setLines(arrange(BONES, null)), PATIENCE);
     this.list.restart();
   }
 
@@ -97,7 +97,7 @@ class RunsPage {
       point: (index) => this.selection.moveTo(this.table.lines.lineOf(index), {reveal: false}),
       fold: (value) => this.fold(value),
       resize: (id, px) => this.resize(id, px),
-      seen: () => this.seen(),
+      seen: (first, last) => this.seen(first, last),
     };
   }
 
@@ -109,7 +109,7 @@ class RunsPage {
     this.table.body.addEventListener("dblclick", (event) => this.doubleClicked(event), {signal});
     this.unwatch = watch(() => this.storeChanged());
     this.clock = setInterval(() => this.everySecond(), 1000);
-    this.resized = new ResizeObserver(() => this.setColumns());
+    this.resized = new ResizeObserver(([{contentRect}]) => { this.room = contentRect.width; this.setColumns(); });
     this.resized.observe(this.table.node);
     tooltip(this.table.body, (target) => this.tip(target), "td.c-state");
   }
@@ -118,7 +118,7 @@ class RunsPage {
 
   parameters() {
     const {filter, sort, project, name, connection, tag, group, hidden} = this.query;
-    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : 0, spark: 1,
+    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : null, spark: 1,
       column: this.columnIds.filter((id) => id.includes("."))};
   }
 
@@ -134,8 +134,7 @@ class RunsPage {
     return this.table.node.scrollTop > 0;
   }
 
-  range() {
-    const [first, last] = this.table.sight();
+  range([first, last] = this.table.sight()) {
     const rows = [];
     for (let line = first; line <= last; line += 1) {
       const at = this.table.lines.at(line);
@@ -180,18 +179,26 @@ class RunsPage {
 
   /** An answer is here: lines, counts, tree, empty states, curves. */
   arrived(answer) {
+    clearTimeout(this.patience);
     fill(this.notice);
     const reading = answer.loading && !this.list.total;      // the first look at big roots: bones until it is done
     const groups = (this.query.group && answer.groups) || null;
     this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.folded));
     this.drawCounts(answer);
-    this.drawSide(answer);
     this.drawEmpty(answer);
     this.selection.follow();
     this.fresh.hidden = !this.list.waiting;
     fill(this.fresh, icon("up"), t("runs.new", {n: this.list.waiting}));
-    this.drawCurves();
-    this.everySecond();
+    requestAnimationFrame(() => setTimeout(() => this.drawBeside(answer)));
+  }
+
+  /** What stands around the rows, when they have been painted. */
+  drawBeside(answer) {
+    if (answer === this.list.answer && !this.abort.signal.aborted) {
+      this.drawSide(answer);
+      this.drawCurves();
+      this.everySecond();
+    }
   }
 
   // ------------------------------------------------------------ drawing
@@ -228,7 +235,7 @@ class RunsPage {
   }
 
   setColumns() {
-    const room = this.table.node.clientWidth || 1000;
+    const room = this.room ??= this.table.node.clientWidth || 1000;
     const kept = recall("widths", {});
     const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, room, kept);
     const widths = roomy(ids, room, kept);
@@ -237,7 +244,7 @@ class RunsPage {
     const sign = JSON.stringify([columns, this.parameters().sort, state.language]);
     if (sign !== this.columnSign) {
       this.columnSign = sign;
-      this.table.setColumns(columns, this.parameters().sort);
+      this.table.setColumns(columns, this.parameters().sort, room);
     }
     this.storeChanged();
   }
@@ -375,7 +382,8 @@ class RunsPage {
     this.filter.focus();
   }
 
-  edit(line, first) {
+  async edit(line, first) {
+    const {editRun} = await import("./edit.js");
     const cell = this.table.cellOf(line, first === "note" ? "note" : "tags") || this.table.cellOf(line, "name");
     const row = this.list.row(this.table.lines.at(line).row);
     if (cell && row) {
@@ -404,10 +412,16 @@ class RunsPage {
     this.list.letIn();
   }
 
-  seen() {
-    if (this.list.answer && this.list.total) {
-      this.list.seen(...this.range()).then((came) => came && this.table.paint());
+  /** Lines first … last are in sight: fetch their rows, and some beyond in the direction in which the list moves. */
+  seen(first, last) {
+    if (!this.list.answer || !this.list.total) {
+      return;
     }
+    const [top, bottom] = this.range([first, last]);
+    const by = top - (this.top ?? top);
+    this.top = top;
+    const wanted = by > 0 ? [top, bottom + AHEAD] : by < 0 ? [Math.max(0, top - AHEAD), bottom] : [top, bottom];
+    this.list.seen(...wanted).then((came) => came && this.table.paint());
   }
 
   // ------------------------------------------------------------ what app.js calls
@@ -449,6 +463,7 @@ class RunsPage {
     this.abort.abort();
     this.unwatch();
     clearInterval(this.clock);
+    clearTimeout(this.patience);
     clearTimeout(this.previewing);
     clearTimeout(this.saying);
     this.resized.disconnect();
@@ -456,12 +471,6 @@ class RunsPage {
     this.curves.destroy();
     this.list.destroy();
   }
-}
-
-/** The metric all rows have as their main one, else null. */
-function sharedMetric(rows) {
-  const names = new Set(rows.map((row) => row.main?.metric).filter(Boolean));
-  return names.size === 1 ? [...names][0] : null;
 }
 
 /** A ticked run that is not among the listed ones: its key says its name. */

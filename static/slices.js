@@ -36,34 +36,52 @@ export class Slices {
   /** Fetch the blocks of rows first … last that are missing or old. Resolves to true when something new came. */
   async want(first, last) {
     const end = Math.max(first, this.total === null ? last : Math.min(last, this.total - 1));
-    const asked = [];
+    const asked = new Set();
+    const missing = [];
     for (let block = Math.floor(first / BLOCK); block <= Math.floor(end / BLOCK); block += 1) {
       if (this.fresh.get(block) !== this.generation) {
-        asked.push(this.flying.get(block) || this.load(block));
+        (this.flying.has(block) ? asked.add(this.flying.get(block)) : missing.push(block));
       }
     }
+    stretches(missing).forEach(([from, count]) => asked.add(this.load(from, count)));
     await Promise.all(asked);
-    return asked.length > 0;
+    return asked.size > 0;
   }
 
-  load(block) {
+  /** Fetch `count` blocks from `block` on in one request. */
+  load(block, count) {
     const generation = this.generation;
-    const promise = this.fetchBlock(block * BLOCK + this.skew, BLOCK).then((answer) => {
-      this.keep(block, answer);
-      this.fresh.set(block, generation);
-    }).finally(() => this.flying.delete(block));
-    this.flying.set(block, promise);
+    const blocks = Array.from({length: count}, (_, i) => block + i);
+    const promise = this.fetchBlock(block * BLOCK + this.skew, count * BLOCK).then((answer) => {
+      this.keep(block * BLOCK, (block + count) * BLOCK, answer);
+      blocks.forEach((one) => this.fresh.set(one, generation));
+    }).finally(() => blocks.forEach((one) => this.flying.delete(one)));
+    blocks.forEach((one) => this.flying.set(one, promise));
     return promise;
   }
 
-  keep(block, answer) {
+  keep(from, end, answer) {
     this.last = answer;
     this.total = Math.max(0, answer.matched - this.skew);
-    answer.runs.forEach((row, i) => this.rows.set(block * BLOCK + i, row));
-    for (let index = block * BLOCK + answer.runs.length; index < (block + 1) * BLOCK; index += 1) {
+    answer.runs.forEach((row, i) => this.rows.set(from + i, row));
+    for (let index = from + answer.runs.length; index < end; index += 1) {
       this.rows.delete(index);
     }
   }
+}
+
+/** Numbers in rising order as [first, how many] of each unbroken stretch. */
+function stretches(numbers) {
+  const found = [];
+  for (const one of numbers) {
+    const last = found.at(-1);
+    if (last && last[0] + last[1] === one) {
+      last[1] += 1;
+    } else {
+      found.push([one, 1]);
+    }
+  }
+  return found;
 }
 
 /**

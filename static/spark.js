@@ -36,7 +36,7 @@ export function sparkPath(values, share = 1) {
 
 /** An empty sparkline. */
 export function sparkline() {
-  return svg("svg.spark", {viewBox: `0 0 ${WIDTH} ${HEIGHT}`, "aria-hidden": "true"}, svg("path"), svg("circle", {r: 2}));
+  return svg("svg.spark", {"aria-hidden": "true"}, svg("path"), svg("circle", {r: 2}));
 }
 
 /** Draw values into a sparkline; live: with a green dot at its end. */

@@ -57,6 +57,14 @@ export function recall(name, otherwise) {
   }
 }
 
+/** Words that early.js reads before any module is here; without storage it goes without them. */
+export function keepText(name, words) {
+  try {
+    localStorage.setItem(`runicorn.${name}`, words);
+  } catch {                      // forbidden or full
+  }
+}
+
 let slots = null;
 
 function free(taken) {

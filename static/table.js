@@ -2,7 +2,6 @@
 
 import {fill, h, icon} from "./dom.js";
 import {stroke} from "./store.js";
-import {bones} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
 const TICK = 28;                 // px of the column of tick boxes
@@ -10,6 +9,7 @@ const ROW = 26;                  // px, --row in style.css
 const OVERSCAN = 10;             // rows drawn beyond both edges, so that a fast wheel shows no gap
 const HEAD = 36;                 // px, the sticky head covers this much of the scroller
 const NARROWEST = 36;            // px a column can be dragged to
+const AT_REST = 100;             // ms after the last scroll event until the rows are put into their order in the document
 
 /**
  * hooks: {row(index), group(head) -> text, ticked(key), colour(key), sort(id, other way), tick(index, on), range(index), open(index),
@@ -24,6 +24,8 @@ export class Table {
     this.cursor = -1;            // a line
     this.drawn = new Map();      // line -> tr
     this.spare = [];
+    this.moved = new Set();      // rows that were taken for another line and stand at their old place in the document
+    this.scrolling = 0;          // a timer while the list moves
     this.asked = false;
     this.build();
   }
@@ -32,23 +34,26 @@ export class Table {
     this.head = h("thead", {role: "rowgroup"});
     this.body = h("tbody", {role: "rowgroup"});
     this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"}, this.head, this.body);
-    this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.paint()}, this.table);
+    this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.scrolled()}, this.table);
     this.body.addEventListener("click", (event) => this.clicked(event));
+    this.body.addEventListener("pointerover", ({target}) => titled(target.closest("td")));
     this.watch = new ResizeObserver(() => this.paint());
     this.watch.observe(this.node);
   }
 
-  /** columns as columns.js makes them; sort: "-started" and the like. */
-  setColumns(columns, sort) {
+  /** columns as columns.js makes them; sort: "-started" and the like; room: px there are for them. */
+  setColumns(columns, sort, room) {
     this.columns = columns;
     const wide = columns.reduce((sum, column) => sum + column.width, TICK);
     const tracks = columns.map((column) => (column.id === "name" ? `minmax(${column.width}px, 1fr)` : `${column.width}px`));
     this.table.style.minWidth = `${wide}px`;
     this.table.style.setProperty("--cols", [`${TICK}px`, ...tracks].join(" "));
-    this.table.classList.toggle("wide", wide > this.node.clientWidth);
+    this.table.classList.toggle("wide", wide > room);
     fill(this.head, h("tr", {role: "row"}, this.headTick(), columns.map((column, i) => this.headCell(column, columns[i - 1], sort))));
     this.spare = [];
     this.drawn.clear();
+    this.moved.clear();
+    this.anew = true;
     fill(this.body);
     this.paint();
   }
@@ -99,9 +104,16 @@ export class Table {
   }
 
   sight() {
-    const first = Math.max(0, Math.floor(this.node.scrollTop / ROW) - OVERSCAN);
-    const last = Math.min(this.lines.count, Math.ceil((this.node.scrollTop + this.node.clientHeight - HEAD) / ROW) + OVERSCAN) - 1;
+    const more = this.anew ? 0 : OVERSCAN;
+    const first = Math.max(0, Math.floor(this.node.scrollTop / ROW) - more);
+    const last = Math.min(this.lines.count, Math.ceil((this.node.scrollTop + this.node.clientHeight - HEAD) / ROW) + more) - 1;
     return [Math.min(first, Math.max(0, this.lines.count - 1)), last];
+  }
+
+  scrolled() {
+    clearTimeout(this.scrolling);
+    this.scrolling = setTimeout(() => { this.scrolling = 0; this.park(); }, AT_REST);
+    this.paint();
   }
 
   paintNow() {
@@ -110,36 +122,90 @@ export class Table {
     }
     const [first, last] = this.sight();
     for (const [line, tr] of this.drawn) {
-      if (line < first || line > last) {
+      if (line < first || line > last || !this.known(line)) {
         this.drawn.delete(line);
         this.spare.push(tr);
-        tr.remove();
       }
     }
-    let at = this.body.firstChild;
     for (let line = first; line <= last; line += 1) {
-      const tr = this.drawn.get(line) || this.take(line);
-      this.paintLine(tr, line);
+      if (this.known(line)) {
+        this.paintLine(this.drawn.get(line) || this.take(line), line);
+      }
+    }
+    this.park();
+    this.pointOut();
+    this.stretch();
+    this.hooks.seen(first, last);
+    if (this.anew && this.drawn.size) {
+      this.anew = false;         // what is in sight was painted first; now what is near
+      this.paint();
+    }
+  }
+
+  /** Whether a line can be drawn: a group's head, or a row that is here. The bars behind the rows keep the place of others. */
+  known(line) {
+    const at = this.lines.at(line);
+    return at.group !== undefined || this.hooks.row(at.row) !== undefined;
+  }
+
+  /** Take rows without a line out of sight. While the list moves they stay in the document: they are wanted again at once. */
+  park() {
+    for (const tr of this.spare) {
+      if (!this.scrolling) {
+        tr.remove();
+      } else if (tr.key !== null) {
+        tr.key = null;
+        tr.removeAttribute("id");
+        delete tr.dataset.key;
+        tr.style.top = "-9999px";
+      }
+    }
+    if (!this.scrolling) {
+      this.putInOrder();
+    }
+  }
+
+  stretch() {
+    const {count} = this.lines;
+    if (count !== this.tall) {
+      this.tall = count;
+      this.body.style.height = `${count * ROW}px`;
+      this.table.setAttribute("aria-rowcount", count + 1);
+    }
+  }
+
+  /** A row element for a line: one that is no longer in sight, else a new one. Rows are laid out each for itself, so none moves another. */
+  take(line) {
+    const tr = this.spare.pop() || this.makeRow();
+    this.drawn.set(line, tr);
+    tr.style.top = `${line * ROW}px`;
+    tr.id = `line-${line}`;
+    tr.setAttribute("aria-rowindex", line + 2);
+    if (!tr.isConnected) {
+      this.body.append(tr);
+    }
+    if (tr.previousSibling !== (this.drawn.get(line - 1) ?? null)) {
+      this.moved.add(tr);
+    }
+    return tr;
+  }
+
+  /** Let the rows follow each other in the document as they do on the screen. Too dear for every frame of a scroll. */
+  putInOrder() {
+    if (!this.moved.size) {
+      return;
+    }
+    this.moved.forEach((tr) => tr.remove());
+    this.moved.clear();
+    let at = this.body.firstChild;
+    for (const line of [...this.drawn.keys()].sort((a, b) => a - b)) {
+      const tr = this.drawn.get(line);
       if (tr === at) {
         at = at.nextSibling;
       } else {
         this.body.insertBefore(tr, at);
       }
     }
-    this.pointOut();
-    this.body.style.height = `${this.lines.count * ROW}px`;
-    this.table.setAttribute("aria-rowcount", this.lines.count + 1);
-    this.hooks.seen(first, last);
-  }
-
-  /** A row element for a line: one that is no longer in sight, else a new one. Rows stand by transform, so none moves another. */
-  take(line) {
-    const tr = this.spare.pop() || this.makeRow();
-    this.drawn.set(line, tr);
-    tr.style.transform = `translateY(${line * ROW}px)`;
-    tr.id = `line-${line}`;
-    tr.setAttribute("aria-rowindex", line + 2);
-    return tr;
   }
 
   makeRow() {
@@ -161,17 +227,8 @@ export class Table {
     if (tr.group) {
       this.ungroup(tr);
     }
-    const row = this.hooks.row(at.row);
     tr.index = at.row;
-    if (row) {
-      this.paintRow(tr, row);
-    } else if (tr.key !== null) {
-      tr.key = null;
-      delete tr.dataset.key;
-      tr.classList.remove("on");
-      tr.parts.forEach((cell,
-        i) => { cell.sign = null; cell.title = ""; fill(cell, bones(1, [["62%", "78%", "46%", "70%"][(line + i) % 4]])); });
-    }
+    this.paintRow(tr, this.hooks.row(at.row));
   }
 
   paintRow(tr, row) {
@@ -182,9 +239,6 @@ export class Table {
     }
     Object.assign(tr, {row, slot});
     if (tr.key !== row.key) {
-      if (tr.key === null) {
-        tr.parts.forEach((cell) => fill(cell));
-      }
       tr.key = row.key;
       tr.dataset.key = row.key;
       tr.box.setAttribute("aria-label", t("runs.tickOne", {name: row.name}));
@@ -264,7 +318,16 @@ export class Table {
   }
 
   destroy() {
+    clearTimeout(this.scrolling);
     this.watch.disconnect();
+  }
+}
+
+/** Write a title that is dear to make only when somebody points at its cell. */
+function titled(cell) {
+  if (cell?.late) {
+    cell.title = cell.late();
+    cell.late = null;
   }
 }
 

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import {compareHref} from "./address.js";
 import {h, icon, own, renew} from "./dom.js";
-import {change, remember, state} from "./store.js";
+import {change, keepText, remember, state} from "./store.js";
 import {banner, linkLook, menu, reasonText} from "./widgets.js";
 import {current, fmt, setLanguage, t} from "./words.js";
 
@@ -28,10 +28,7 @@ export async function prefer(values) {
 export function applyPreferences({theme, language} = {}) {
   if (theme) {
     document.documentElement.dataset.theme = theme;
-    try {
-      localStorage.setItem("runicorn.theme", theme);    // early.js reads it before the first paint
-    } catch {                    // storage is forbidden: the theme then comes with the settings
-    }
+    keepText("theme", theme);    // early.js reads it before the first paint
   }
   const before = current();
   if (language) {

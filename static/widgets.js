@@ -1,6 +1,6 @@
 // Small parts every page uses: menu, dialog, tooltip, segmented control, empty state, banner, states of runs and connections.
 
-import {h, icon} from "./dom.js";
+import {fontFamily, h, icon} from "./dom.js";
 import {fmt, known, t} from "./words.js";
 
 const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
@@ -218,7 +218,7 @@ let pen = null;                  // measures text without asking the document fo
 
 function widthOf(words, size) {
   pen ??= document.createElement("canvas").getContext("2d");
-  pen.font = `${size}px ${getComputedStyle(document.body).fontFamily}`;
+  pen.font = `${size}px ${fontFamily()}`;
   return pen.measureText(words).width;
 }
 

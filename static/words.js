@@ -5,6 +5,7 @@ import zh from "./words-zh.js";
 
 const LANGUAGES = {en, zh};
 const LOCALES = {en: "en-US", zh: "zh-CN"};
+const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 let language = "en";
@@ -66,6 +67,12 @@ function formatter(kind, options) {
   return cache[name];
 }
 
+/** Both languages write 1,234.5, and the first Intl object of a page costs as much as the first rows of the list. */
+function decimal(value, digits = 0) {
+  const [whole, part] = Math.abs(value).toFixed(digits).split(".");
+  return `${value < 0 ? "−" : ""}${whole.replace(/\B(?=(\d{3})+$)/g, ",")}${part ? `.${part}` : ""}`;
+}
+
 function exponent(value, digits) {
   const [mantissa, power] = value.toExponential(digits).split("e");
   return `${mantissa.replace(/\.?0+$/, "")}e${power.replace("+", "").replace("-", "−")}`;
@@ -73,6 +80,15 @@ function exponent(value, digits) {
 
 function pad(value) {
   return String(value).padStart(2, "0");
+}
+
+function clockParts(at) {
+  const then = new Date(at * 1000);
+  return [then.getHours(), then.getMinutes(), then.getSeconds()].map(pad);
+}
+
+function dayText(date) {
+  return language === "zh" ? `${date.getMonth() + 1}月${date.getDate()}日` : `${MONTHS[date.getMonth()]} ${date.getDate()}`;
 }
 
 function durationText(seconds) {
@@ -91,7 +107,7 @@ const sameDay = (a, b) => a.getFullYear() === b.getFullYear() && a.getMonth() ==
 
 export const fmt = {
   /** A whole number with its thousands apart. */
-  int: (value) => (value == null ? "–" : formatter("number", {maximumFractionDigits: 0}).format(value)),
+  int: (value) => (value == null ? "–" : decimal(value)),
 
   /** A metric's value, five figures at most, of one width within a column: 0.3871, 85.62, 41,200, 1.4e−4. */
   value(value) {
@@ -103,13 +119,13 @@ export const fmt = {
     }
     const size = Math.abs(value);
     if (Number.isInteger(value) && size < 1e9) {
-      return formatter("number", {}).format(value).replace("-", "−");
+      return decimal(value);
     }
     if (size !== 0 && (size < 1e-3 || size >= 1e9)) {
       return exponent(value, 3).replace(/^-/, "−");
     }
     const digits = size >= 1000 ? 1 : size >= 10 ? 2 : 4;
-    return formatter("number", {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value).replace("-", "−");
+    return decimal(value, digits);
   },
 
   /** A config or summary value as the user wrote it: nothing rounded, nested values as JSON. */
@@ -131,7 +147,7 @@ export const fmt = {
       unit += 1;
     }
     const digits = unit && value < 9.95 ? 1 : 0;
-    return [formatter("number", {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value), UNITS[unit]];
+    return [decimal(value, digits), UNITS[unit]];
   },
 
   bytes: (bytes) => (bytes == null ? "–" : fmt.size(bytes).join(" ")),
@@ -146,17 +162,17 @@ export const fmt = {
   age(seconds) {
     const value = Math.max(0, seconds);
     if (value < 9.95) {
-      return t("time.age.s", {n: formatter("number", {minimumFractionDigits: 1, maximumFractionDigits: 1}).format(value)});
+      return t("time.age.s", {n: decimal(value, 1)});
     }
     const [unit, size] = value < 99.5 ? ["s", 1] : value < 5970 ? ["m", 60] : value < 172800 ? ["h", 3600] : ["d", 86400];
     return t(`time.age.${unit}`, {n: fmt.int(Math.round(value / size))});
   },
 
   /** 18:41 */
-  clock: (at) => formatter("time", {hour: "2-digit", minute: "2-digit", hourCycle: "h23"}).format(at * 1000),
+  clock: (at) => clockParts(at).slice(0, 2).join(":"),
 
   /** 18:41:07 */
-  seconds: (at) => formatter("time", {hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23"}).format(at * 1000),
+  seconds: (at) => clockParts(at).join(":"),
 
   /** Today's times as 18:41, this year's days as Jan 22, others as 2024-11-05. now: for tests. */
   when(at, now = Date.now() / 1000) {
@@ -168,13 +184,13 @@ export const fmt = {
       return fmt.clock(at);
     }
     if (then.getFullYear() === today.getFullYear()) {
-      return formatter("date", {month: "short", day: "numeric"}).format(then);
+      return dayText(then);
     }
     return `${then.getFullYear()}-${pad(then.getMonth() + 1)}-${pad(then.getDate())}`;
   },
 
   /** A day: Jan 22. */
-  day: (at) => formatter("date", {month: "short", day: "numeric"}).format(at * 1000),
+  day: (at) => dayText(new Date(at * 1000)),
 
   /** Whole seconds on an axis, in their two largest units: 30s, 5m, 1h 30m, 2d. */
   span(seconds) {

@@ -1,5 +1,6 @@
 """Attacks from this machine: other users' processes, slow, idle and many sockets; and secrets looked for in every answer."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -88,7 +89,7 @@ def test_a_peer_that_closed_its_end_is_not_believed(site):
         line.sendall(f"GET /api/runs HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
         line.shutdown(socket.SHUT_WR)
         closed.set()
-        assert line.recv(100).startswith(b"HTTP/1.0 403")
+        assert line.recv(100).startswith(b"HTTP/1.1 403")
 
 
 @pytest.mark.parametrize("state, uid, found", [("01", 1000, 1000), ("06", 0, -1), ("08", 0, -1), ("05", 1000, -1)])
@@ -237,6 +238,37 @@ def test_garbage_is_refused_and_the_viewer_goes_on(site, head):
             answer = b""  # closed on us: that is an answer too
     assert b" 200 " not in answer.split(b"\r\n")[0] and b"Traceback" not in answer
     assert site.ask("GET", "/api/runs")[0] == 200
+
+
+def test_a_connection_is_kept_for_the_next_request_and_closed_at_its_deadline(site, monkeypatch):
+    monkeypatch.setattr(serving, "HEAD_SECONDS", 0.5)
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)) as line:
+        for path in ("/", "/api/runs", "/static/app.js", "/static/nothing.js", "/api/runs"):
+            line.request("GET", path)
+            kept = line.sock
+            answer = line.getresponse()
+            assert answer.status == (404 if "nothing" in path else 200) and answer.read() and line.sock is kept
+        assert line.sock.recv(100) == b""       # closed by the viewer, and no thread was left with it
+        assert [one.name for one in threading.enumerate()].count("request") == 0
+
+
+@pytest.mark.parametrize(
+    "head, ending",
+    [
+        ("GET /api HTTP/1.1\r\n{host}\r\nGET /api/runs HTTP/1.1\r\n{host}\r\n", ""),
+        ("GET /api HTTP/1.1\r\n{host}Content-Length: 40\r\n\r\n", "GET /api/runs HTTP/1.1\r\n{host}\r\n"),
+        ("GET /api HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n", "0\r\n\r\nGET /api/runs HTTP/1.1\r\n{host}\r\n"),
+        ("GET /api HTTP/1.1\r\n{host}Connection: close\r\n\r\n", ""),
+        ("GET /api HTTP/1.0\r\n{host}\r\n", ""),
+        ("GET /api/logs/search?run={run}&q=x HTTP/1.1\r\n{host}\r\n", ""),
+    ],
+)
+def test_what_follows_a_head_is_never_taken_for_a_request(site, head, ending):
+    run = "local:vision/resnet50/20250123_180000_abc123"
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
+        line.sendall((head + ending).format(host=f"Host: 127.0.0.1:{site.port}\r\n", run=run).encode())
+        said = b"".join(iter(lambda: line.recv(65536), b""))
+    assert said.startswith(b"HTTP/1.1 200") and said.count(b"HTTP/1.1 ") == 1 and b"Connection: close" in said
 
 
 def test_two_hundred_waiting_clients_leave_room(site):

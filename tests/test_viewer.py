@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import threading
 import time
 import zlib
@@ -12,7 +13,7 @@ from wsgiref.validate import validator
 import pytest
 from test_reader import make_run
 
-from runicorn import layout, viewer
+from runicorn import assets, layout, viewer
 from runicorn.bell import Bell
 from runicorn.mirrors import Mirrors
 from runicorn.routes import ROUTES
@@ -402,6 +403,20 @@ def test_static_files_are_zipped_and_not_sent_twice(call):
     assert call("GET", "/static/app.js", headers={"HTTP_IF_NONE_MATCH": packed.headers["etag"]}).status == 304
     for name in ("nothing.js", "../runicorn/viewer.py", "..%2fsetup.cfg", "/etc/passwd"):
         assert call("GET", f"/static/{name}").status == 404
+
+
+def test_a_page_names_files_that_a_browser_may_keep_until_one_changes(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(assets, "_PLACES", (str(tmp_path), *assets._PLACES))
+    def named():
+        return re.search(r'"(/static/[0-9a-f]{8}/)app.js"', call("GET", "/").plain.decode())[1]
+    before = named()
+    assert "immutable" in call("GET", f"{before}words.js").headers["cache-control"]
+    (tmp_path / "words.js").write_text("// another")
+    after = named()
+    assert after != before
+    assert call("GET", f"{after}words.js").body == call("GET", f"{before}words.js").body == b"// another"
+    assert "immutable" in call("GET", f"{after}words.js").headers["cache-control"]
+    assert all(call("GET", f"{path}words.js").headers["cache-control"] == "no-cache" for path in (before, "/static/"))
 
 
 def test_json_is_zipped_when_that_pays(call):

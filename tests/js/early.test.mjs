@@ -19,16 +19,27 @@ function imported(name, seen = new Set()) {
 
 function preloaded(pathname) {
   const links = [];
-  const document = {documentElement: {dataset: {}}, head: {append: (link) => links.push(link)}, createElement: () => ({})};
-  vm.runInNewContext(fs.readFileSync(new URL("early.js", STATIC), "utf8"), {document, location: {pathname}, localStorage: {getItem: () => "dark"}});
+  const asked = [];
+  const document = {documentElement: {dataset: {}}, head: {append: (link) => links.push(link)}, createElement: () => ({}),
+    currentScript: {src: "http://127.0.0.1/static/12345678/early.js"}};
+  const storage = {"runicorn.theme": "dark"};
+  vm.runInNewContext(fs.readFileSync(new URL("early.js", STATIC), "utf8"), {document, location: {pathname, search: ""},
+    localStorage: {getItem: (name) => storage[name] ?? null}, fetch: async (path) => asked.push(path)});
   assert.equal(document.documentElement.dataset.theme, "dark");
-  return links.filter(({rel}) => rel === "modulepreload").map(({href}) => href.slice("/static/".length, -".js".length));
+  const modules = links.filter(({rel}) => rel === "modulepreload").map(({href}) => href.slice("http://127.0.0.1/static/12345678/".length, -".js".length));
+  return {modules, asked};
 }
 
 for (const [path, page] of [["/", "runs"], ["/runs/local:a/b/c", "run"], ["/compare", "compare"], ["/settings", "settings"]]) {
   test(`all modules of ${page} and no others are asked for at once`, () => {
     const wanted = new Set([...imported("app"), ...imported(page)]);
     wanted.delete("app");        // index.html asks for it
-    assert.deepEqual(preloaded(path).sort(), [...wanted].sort());
+    assert.deepEqual(preloaded(path).modules.sort(), [...wanted].sort());
   });
 }
+
+test("the first answer of the list and of a run is asked for before their modules are here", () => {
+  assert.deepEqual(preloaded("/").asked, ["/api/runs?sort=-started&spark=1&offset=0&limit=50", "/api/settings"]);
+  assert.deepEqual(preloaded("/runs/local:a/b/c").asked, ["/api/runs/local:a/b/c", "/api/settings"]);
+  assert.deepEqual(preloaded("/settings").asked, ["/api/settings"]);
+});
