@@ -1,9 +1,10 @@
 // One chart: axes, curves, crosshair, zoom. The only door to uPlot, which gives axes, scales, the cursor and its selection.
 
 import {axisFor} from "./chartaxes.js";
-import {hideTip, showTip, swatch} from "./charttip.js";
+import {hideTip, showTip, swatch, tipRows} from "./charttip.js";
 import {fill, h, nodes, own} from "./dom.js";
 import {Link} from "./link.js";
+import {learnMoments} from "./moments.js";
 import {morphChildren} from "./morph.js";
 import {forgetColours, ink, paint} from "./paint.js";
 import {extent, nearest, noisy, span, valuesAt} from "./series.js";
@@ -43,7 +44,7 @@ function watchTheme() {
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
  *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
  *   include: [lo, hi], values always in view; actions: nodes at the right of the head;
- *   legend: false leaves the curves' names out; onPick(x): a click.
+ *   legend: false leaves the curves' names out; onPick(x): a click; timed: false when its points belong to no step of the run.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
 export class Chart {
@@ -312,7 +313,7 @@ export class Chart {
     if (!this.plot) {
       return;
     }
-    const {link, x: kind} = this.options;
+    const {link} = this.options;
     const x = link.hovered ?? link.pinned;
     const left = x === null ? -1 : this.plot.valToPos(x, "x");
     const inside = left >= -1 && left <= this.plot.over.clientWidth + 1 && x !== null;
@@ -327,7 +328,18 @@ export class Chart {
     this.drawSpots(values);
     if (source === this && link.hovered !== null) {
       const box = this.plot.over.getBoundingClientRect();
-      showTip(this.tipTitle(kind, x), values, box.left + left, this.pointer ?? box.top, this.options);
+      this.tip(x, values, box.left + left, this.pointer ?? box.top);
+    }
+  }
+
+  /** The box beside the crosshair at x; when its points were logged follows as soon as the viewer has said so. */
+  tip(x, values, left, top) {
+    const {x: kind, link, timed = true} = this.options;
+    const first = this.series.map((series) => values.find((row) => row.series === series)).find((row) => row?.x === x);
+    const show = () => showTip(this.tipTitle(kind, x), values, left, top, {...this.options, first, timed});
+    show();
+    if (timed) {
+      learnMoments(tipRows(values, first), kind, () => link.hovered === x && this.plot && show());
     }
   }
 

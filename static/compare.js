@@ -2,13 +2,26 @@
 
 import * as api from "./api.js";
 import {change, compareHref, query, splitList} from "./address.js";
-import {axisChoice, chartChoices, chooseCharts, download, savePng, saveCsv, smoothing, toggled, zoomChip} from "./charttools.js";
+import {
+  axisChoice,
+  chartChoices,
+  chooseCharts,
+  download,
+  hiddenChoice,
+  placeItems,
+  savePng,
+  saveCsv,
+  smoothing,
+  toggled,
+  zoomChip,
+} from "./charttools.js";
 import {COLUMNS, CompareTable} from "./comparetable.js";
 import {copy, fill, h, icon} from "./dom.js";
 import {Feed} from "./feed.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
-import {arrange, groupMetrics, splitName} from "./series.js";
+import {arrange, groupMetrics, placed, splitName} from "./series.js";
+import {reorderable} from "./reorder.js";
 import {Rhythm} from "./rhythm.js";
 import {chooseRun} from "./runadder.js";
 import {colourOf, setTicked, spreadColours, state, stroke} from "./store.js";
@@ -71,6 +84,7 @@ class ComparePage {
       {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)},
       t("compare.charts"),
     );
+    reorderable(this.grid.scroll, (id, before) => this.choose(placed(this.ids(), id, before, chartChoices(PROJECT))));
     this.body = h("div.body", {}, this.table.node, this.grid.scroll);
     this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
     this.pressed = (event) => event.key === "Escape" && !event.defaultPrevented && (this.grid.leaveFull() || this.link.reset());
@@ -202,15 +216,14 @@ class ComparePage {
     this.runs.forEach(({metrics}) => metrics.forEach(({name}) => count.set(name, (count.get(name) || 0) + 1)));
     const names = [...count.keys()].sort((a, b) => Number(count.get(b) > 1) - Number(count.get(a) > 1));
     const order = groupMetrics(names, "last").flatMap(({metrics}) => [...metrics].reverse());
-    const groups = order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
-    this.groups = arrange(groups, chartChoices(PROJECT));
-    this.grid.setGroups(this.groups);
+    this.every = order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
+    this.grid.setGroups(arrange(this.every, chartChoices(PROJECT)));
     this.want(this.grid.near());
   }
 
   options(group) {
     const {prefix, last} = splitName(group.title);
-    const {logY = [], linearY = []} = chartChoices(PROJECT);
+    const {logY, linearY, logX} = chartChoices(PROJECT);
     const log =
       logY.includes(group.id) ||
       (!linearY.includes(group.id) && /(grad_?norm|learning_?rate|(^|[/_])lr|perplexity|ppl)$/i.test(group.title));
@@ -221,33 +234,28 @@ class ComparePage {
       x: this.x.startsWith("metric:") ? "metric" : this.x,
       xName: this.x.slice(7),
       logY: log,
+      logX: Boolean(logX),
       baseline: this.base,
       legend: false,
       marks: [],
     };
   }
 
+  choose(values) {
+    chooseCharts(PROJECT, values);
+    this.drawTools();
+    this.arrange();
+    this.grid.refresh();
+  }
+
+  /** All charts in the reader's order, hidden ones too. */
+  ids() {
+    return arrange(this.every, {...chartChoices(PROJECT), hidden: []}).map(({id}) => id);
+  }
+
   items(group, chart) {
-    const choices = chartChoices(PROJECT);
-    const choose = (values) => { chooseCharts(PROJECT, values); this.arrange(); this.grid.refresh(); };
-    const log = this.options(group).logY;
     return [
-      {
-        label: t("charts.logY"),
-        checked: log,
-        run: () =>
-          choose(
-            log
-              ? {logY: choices.logY.filter((id) => id !== group.id), linearY: [...choices.linearY, group.id]}
-              : {logY: [...choices.logY, group.id], linearY: choices.linearY.filter((id) => id !== group.id)},
-          ),
-      },
-      null,
-      {
-        label: t(choices.pinned.includes(group.id) ? "charts.unpin" : "charts.pin"),
-        icon: "pin",
-        run: () => choose({pinned: toggled(choices.pinned, group.id)}),
-      },
+      ...placeItems(group.id, this.ids(), chartChoices(PROJECT), (values) => this.choose(values), this.options(group).logY),
       null,
       {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
       {
@@ -291,6 +299,7 @@ class ComparePage {
   // -- tools -----------------------------------------------------------------------------------------------------
 
   drawTools() {
+    const {hidden} = chartChoices(PROJECT);
     const metrics = () => [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
     const adder = h(
       "button.btn",
@@ -333,6 +342,7 @@ class ComparePage {
         },
       ),
       h("span.grow"),
+      hiddenChoice(hidden, (id) => this.choose({hidden: toggled(hidden, id)})),
       zoomChip(this.link, this.x, false),
       smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
       axisChoice(this.x, metrics, (x) => this.setAxis(x)),

@@ -32,6 +32,7 @@ export class SystemPart {
       title: group.title,
       link: this.link,
       x: "wall",
+      timed: false,
       include: /\.temp$/.test(group.metrics[0]) ? null : systemInclude(group.metrics[0], this.sample),
     };
   }

@@ -162,7 +162,7 @@ export default {
   "time.span.s": "{n}s", "time.span.m": "{n}m", "time.span.h": "{n}h", "time.span.d": "{n}d",
 
   "charts.log": "log", "charts.series": "curve", "charts.smooth": "smooth", "charts.value": "value", "charts.base": "base",
-  "charts.moreCurves": "{n} more", "charts.atStep": "step {x}", "charts.count": "{n} of {m}",
+  "charts.moreCurves": "{n} more", "charts.atStep": "step {x}", "charts.epoch": "epoch {n}", "charts.epochHead": "epoch", "charts.count": "{n} of {m}",
   "charts.countTitle": "points drawn of points logged here; minima and maxima are always among them", "charts.bad": "{n} NaN or ∞",
   "charts.nan": "{n} NaN", "charts.approximate": "approximate", "charts.attempt": "attempt {n}",
   "charts.noPlot": "The plotting library is not in this source tree: run `make` once where there is a network.",

@@ -120,7 +120,7 @@ export default {
   "time.span.s": "{n}秒", "time.span.m": "{n}分", "time.span.h": "{n}时", "time.span.d": "{n}天",
 
   "charts.log": "对数", "charts.series": "曲线", "charts.smooth": "平滑", "charts.value": "原值", "charts.base": "基准",
-  "charts.moreCurves": "另有 {n} 条", "charts.atStep": "第 {x} 步", "charts.count": "{n} / {m} 点",
+  "charts.moreCurves": "另有 {n} 条", "charts.atStep": "第 {x} 步", "charts.epoch": "第 {n} 轮（epoch）", "charts.epochHead": "epoch", "charts.count": "{n} / {m} 点",
   "charts.countTitle": "已绘制的点数 / 此处记录的点数；最小值和最大值必定包含在内", "charts.bad": "{n} 个 NaN 或 ∞", "charts.nan": "{n} 个 NaN",
   "charts.approximate": "近似", "charts.attempt": "第 {n} 次", "charts.noPlot": "此源码目录缺少绘图库：请在有网络的地方运行一次 `make`。", "charts.menu": "图表菜单",
   "charts.full": "全屏 (f)", "charts.logY": "纵轴取对数", "charts.logX": "横轴取对数（所有图表）", "charts.pin": "置顶", "charts.unpin": "取消置顶",

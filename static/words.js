@@ -173,6 +173,10 @@ export const fmt = {
     return `${then.getFullYear()}-${pad(then.getMonth() + 1)}-${pad(then.getDate())}`;
   },
 
+  /** A moment to the second: 18:41:07 today, else with its day. now: for tests. */
+  moment: (at, now = Date.now() / 1000) =>
+    (sameDay(new Date(at * 1000), new Date(now * 1000)) ? "" : `${fmt.when(at, now)} `) + fmt.seconds(at),
+
   /** A day: Jan 22. */
   day: (at) => formatter("date", {month: "short", day: "numeric"}).format(at * 1000),
 
