@@ -44,13 +44,14 @@ function watchTheme() {
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
  *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
  *   include: [lo, hi], values always in view; actions: nodes at the right of the head;
- *   legend: false leaves the curves' names out; onPick(x): a click; timed: false when its points belong to no step of the run.
+ *   legend: false leaves the curves' names out; onPick(x): a click; timed: false when its points belong to no step of the run;
+ *   figure(value): how a value is written, fmt.value by default.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
 export class Chart {
   constructor(host, options = {}) {
     this.host = host;
-    this.options = {x: "step", marks: [], link: new Link(), ...options};
+    this.options = {x: "step", marks: [], link: new Link(), figure: fmt.value, ...options};
     this.series = [];
     this.paintedAt = 0;
     this.build();
@@ -230,7 +231,7 @@ export class Chart {
     this.place.setAttribute("aria-label", this.spoken());
     this.name.title = title;
     const words = [own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null];
-    const entry = (s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, fmt.value(s.last.at(-1))));
+    const entry = (s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, this.options.figure(s.last.at(-1))));
     morphChildren(this.name, nodes(words));
     morphChildren(this.legend, legend ? this.series.map(entry) : []);
     morphChildren(this.count, nodes(this.counts()));

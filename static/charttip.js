@@ -42,12 +42,12 @@ function whenLine(row, kind) {
 }
 
 /** The columns behind a curve's name: {head, cell(row) -> text, faint}. */
-function columns(values, {baseline, x, timed}, several) {
+function columns(values, {baseline, x, timed, figure}, several) {
   const found = [];
   if (values.some((row) => row.smooth != null)) {
-    found.push({head: t("charts.smooth"), cell: (row) => (row.smooth == null ? "–" : fmt.value(row.smooth))});
+    found.push({head: t("charts.smooth"), cell: (row) => (row.smooth == null ? "–" : figure(row.smooth))});
   }
-  found.push({head: t("charts.value"), cell: (row) => fmt.value(row.value)});
+  found.push({head: t("charts.value"), cell: (row) => figure(row.value)});
   const base = baseline && values.find((row) => row.series.run === baseline)?.value;
   if (base != null) {
     found.push({head: "±", faint: true, cell: (row) => (row.series.run === baseline ? t("charts.base") : difference(row.value, base))});
@@ -85,7 +85,8 @@ function place(at, right) {
 
 /**
  * Show `values` (of series.valuesAt) under `title` beside the window's point (left, top).
- * options: {x: what it is, baseline: run key, first: the row under the crosshair, timed: whether rows were logged at a step}.
+ * options: {x: what it is, figure(value) -> text, baseline: run key, first: the row under the crosshair,
+ * timed: whether its rows were logged at a step}.
  */
 export function showTip(title, values, left, top, options = {}) {
   if (!box?.isConnected) {
@@ -94,8 +95,10 @@ export function showTip(title, values, left, top, options = {}) {
   }
   const more = values.length - ROWS;
   const several = tipRows(values).length > 1;
-  const when = options.timed && options.x !== "metric" && !several && values.length ? whenLine(options.first ?? values[0], options.x) : null;
-  fill(box, h("div.hd", {}, title), when, table(values, options, several), more > 0 ? h("div.hd", {}, t("charts.moreCurves", {n: more})) : null);
+  const timed = options.timed && options.x !== "metric" && !several && values.length;
+  const when = timed ? whenLine(options.first ?? values[0], options.x) : null;
+  fill(box, h("div.hd", {}, title), when, table(values, options, several),
+    more > 0 ? h("div.hd", {}, t("charts.moreCurves", {n: more})) : null);
   place(left, top);
 }
 

@@ -112,6 +112,10 @@ export const fmt = {
     return formatter("number", {minimumFractionDigits: digits, maximumFractionDigits: digits}).format(value).replace("-", "−");
   },
 
+  /** A measured quantity in three figures: 8.2, 95, 240; nobody needs more of a percentage or of gigabytes. */
+  short: (value) => (Number.isFinite(value) ? formatter("number", {maximumSignificantDigits: Math.abs(value) >= 100 ? 4 : 3}).format(value)
+    : fmt.value(value)),
+
   /** A config or summary value as the user wrote it: nothing rounded, nested values as JSON. */
   given(value) {
     if (value == null) {

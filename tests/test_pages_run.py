@@ -172,8 +172,59 @@ def test_the_crosshair_is_shared_and_its_box_is_sorted_by_value(serve, open_page
     assert len(values) == 2 and values == sorted(values, reverse=True)
     label = chart(page, "loss").locator(".xlab").inner_text()
     expect(chart(page, "accuracy").locator(".xlab")).to_have_text(label)
+    expect(tip.locator(".when")).to_have_text(re.compile(r"^epoch \d · (\w+ \d+ )?\d\d:\d\d:\d\d$"))
     page.mouse.move(5, 5)
     expect(tip).to_have_count(0)
+
+
+def test_the_box_tells_step_epoch_and_time_of_day_on_every_axis(serve, open_page, live):
+    page = open_run(open_page, serve())
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
+    moments = {}
+    for axis in ("Step", "Relative", "Wall"):
+        page.get_by_role("radio", name=axis).click()
+        plot = chart(page, "learning_rate").locator(".plot")
+        expect(plot.locator("canvas")).to_be_visible()
+        plot.focus()
+        page.keyboard.press("ArrowLeft")        # the last point but one: step 1,980, epoch 3
+        tip = page.locator(".chart-tip")
+        expect(tip).to_contain_text("epoch 3")
+        expect(tip).to_contain_text("step 1,980")
+        moments[axis] = re.search(r"\d\d:\d\d:\d\d", tip.inner_text())
+        page.get_by_placeholder("Metrics, regex").focus()
+    assert moments["Step"][0] == moments["Wall"][0] == moments["Relative"][0]
+
+
+def test_a_chart_is_dragged_by_its_title_and_stays_there(serve, open_page, live):
+    server = serve()
+    page = open_run(open_page, server)
+    titles = page.locator("figure.chart h2")
+    expect(titles).to_have_text(["loss", "accuracy", "learning_rate", "epoch"])
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
+    box, onto = chart(page, "learning_rate").locator("h2").bounding_box(), chart(page, "loss").bounding_box()
+    before = chart(page, "accuracy").bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(onto["x"] + 20, onto["y"] + 80, steps=6)
+    expect(page.locator(".dropbar")).to_be_visible()
+    assert chart(page, "accuracy").bounding_box() == before, "charts moved before the drop"
+    page.keyboard.press("Escape")
+    expect(page.locator(".dropbar")).to_have_count(0)
+    page.mouse.up()
+    expect(titles).to_have_text(["loss", "accuracy", "learning_rate", "epoch"])
+    page.mouse.move(box["x"] + 10, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(onto["x"] + 20, onto["y"] + 80, steps=6)
+    page.mouse.up()
+    expect(titles).to_have_text(["learning_rate", "loss", "accuracy", "epoch"])
+    expect(page.locator(".zoomed")).to_have_count(0)
+    again = open_run(open_page, server)
+    expect(again.locator("figure.chart h2")).to_have_text(["learning_rate", "loss", "accuracy", "epoch"])
+    chart(again, "learning_rate").get_by_role("button", name="Chart menu").focus()
+    again.keyboard.press("Enter")
+    again.get_by_role("menuitem", name="Move down").focus()
+    again.keyboard.press("Enter")
+    expect(again.locator("figure.chart h2")).to_have_text(["loss", "learning_rate", "accuracy", "epoch"])
 
 
 def test_choices_are_kept_in_the_address_and_per_project(serve, open_page, live):

@@ -22,7 +22,7 @@ def test_a_key_file_opens_sftp_and_everything_is_counted(sshd, home, tmp_path):
     sshd.trusted_in(home)
     (tmp_path / "far" / "hello.txt").write_text("hello")
     stages = []
-    line = remote.connect(settings.checked(sshd.connection()), home=home, log=lambda stage, text: stages.append(stage))
+    line = remote.connect(settings.checked(sshd.connection()), home=home, log=lambda stage, text, **_: stages.append(stage))
     client = line.open_sftp()
     assert client.realpath(".") == str(tmp_path / "far") and client.read_file("hello.txt") == b"hello"
     assert stages == ["name", "port", "banner", "host_key", "login"] and "OpenSSH" in line.banner
