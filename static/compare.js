@@ -73,6 +73,7 @@ class ComparePage {
 
   build() {
     this.tools = h("div.tools");
+    this.zoomPlace = h("span.rowf");
     this.notices = h("div");
     this.table = new CompareTable({
       hide: (key) => this.hide(key),
@@ -150,7 +151,7 @@ class ComparePage {
     fill(this.body, this.table.node, this.grid.scroll);
     this.body.style.setProperty("--table", `${COLUMNS[0] + COLUMNS[1] * runs.length}px`);
     this.table.show(runs, {base: this.base, hidden: this.hidden, all: this.all});
-    this.feed.set(this.how, this.link.shown);
+    this.feed.set(this.how, this.stretch());
     this.arrange();
   }
 
@@ -287,13 +288,32 @@ class ComparePage {
     this.show(groups);
   }
 
+  newest() {
+    return Math.max(-Infinity, ...this.pairs(this.grid.near()).map(([run, metric]) => this.feed.get(run, metric)?.x_max ?? -Infinity));
+  }
+
+  /** What to fetch of a zoom: open to the right where the newest points are in view, so that it slides with the news. */
+  stretch() {
+    return this.link.shown && {lo: this.link.shown.lo, hi: this.edge ? null : this.link.shown.hi};
+  }
+
   zoomed() {
-    this.drawTools();
+    this.behind = false;
+    this.edge = Boolean(this.link.shown) && this.link.shown.hi >= this.newest();
+    this.drawZoom();
+    this.refetch();
+  }
+
+  refetch() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      this.feed.set(this.how, this.link.shown);
+      this.feed.set(this.how, this.stretch());
       this.want(this.grid.near());
     }, 120);
+  }
+
+  drawZoom() {
+    fill(this.zoomPlace, zoomChip(this.link, this.x, this.behind));
   }
 
   // -- tools -----------------------------------------------------------------------------------------------------
@@ -343,19 +363,20 @@ class ComparePage {
       ),
       h("span.grow"),
       hiddenChoice(hidden, (id) => this.choose({hidden: toggled(hidden, id)})),
-      zoomChip(this.link, this.x, false),
+      this.zoomPlace,
       smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
       axisChoice(this.x, metrics, (x) => this.setAxis(x)),
       more,
       link,
     );
+    this.drawZoom();
   }
 
   setSmooth(smooth) {
     this.smooth = smooth;
     change({smooth});
     chooseCharts(PROJECT, {smooth});
-    this.zoomed();
+    this.refetch();
   }
 
   setAxis(x) {
@@ -398,11 +419,22 @@ class ComparePage {
   async renewCurves() {
     const live = new Set(this.grown);
     this.grown.clear();
-    const groups = this.grid.near();
-    await this.feed.renew(this.pairs(groups, live)).catch(quiet);
-    if (this.alive) {
-      this.show(groups);
+    if (this.link.shown && !this.edge) {
+      this.behind = true;
+      this.drawZoom();
+      return;
     }
+    const groups = this.grid.near();
+    const before = this.newest();
+    await this.feed.renew(this.pairs(groups, live)).catch(quiet);
+    if (!this.alive) {
+      return;
+    }
+    if (this.link.follow(before, this.newest())) {
+      this.feed.shown = this.stretch();
+      this.drawZoom();
+    }
+    this.show(groups);
   }
 
   async renewHeads() {

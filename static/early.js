@@ -6,7 +6,7 @@
     document.documentElement.dataset.theme = theme;
   }
 
-  const plots = "axis chartaxes charts charttip charttools difference feed grid link morph paint rhythm series";
+  const plots = "axis chartaxes charts charttip charttools difference feed grid link moments morph paint reorder rhythm series";
   const modules = {
     all: "address api dom keys store topbar widgets words words-en words-zh",
     runs: "runs chooser columns curves edit filterbox list selection side slices spark table views",

@@ -127,7 +127,7 @@ def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
     blob = base64.b64decode((tmp_path / "host-cert.pub").read_text().split()[1])
     public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
     lines = [hostkeys.parse(f"@cert-authority * {public}")]
-    dialer = remote._Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text: None)
+    dialer = remote._Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text, **_: None)
     for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False), ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
         key = paramiko.Ed25519Key(data=data)
         key.public_blob = paramiko.pkey.PublicBlob("ssh-ed25519-cert-v01@openssh.com", data)
