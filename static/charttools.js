@@ -102,9 +102,10 @@ export function axisChoice(value, metrics, picked) {
 export function groupChoice(value, picked) {
   const words = {last: t("charts.groupLast"), prefix: t("charts.groupPrefix"), one: t("charts.groupOne")};
   const button = h(
-    "button.btn.no-s",
+    "button.btn",
     {
       type: "button",
+      title: t("charts.group"),
       "aria-haspopup": "menu",
       onclick: () =>
         menu(
@@ -113,7 +114,8 @@ export function groupChoice(value, picked) {
           {right: true, label: t("charts.group")},
         ),
     },
-    t("charts.groupBy", {how: words[value]}),
+    h("span.no-s", {}, t("charts.groupBy", {how: words[value]})),
+    h("span.only-s", {}, words[value]),
     icon("dn", "dn"),
   );
   return button;

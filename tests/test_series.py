@@ -85,8 +85,9 @@ def test_the_moment_of_a_point_on_every_axis_of_time(tmp_path):
     write(tmp_path, "events.jsonl", *rows, (110, {"val": 0.5}))
     series = opened(tmp_path)
     assert series.moment("loss", "step", 50) == {"step": 50, "ts": 1005.0, "epoch": 1.0}
-    assert series.moment("val", "step", 110) == {"step": 110, "ts": 1012.0, "epoch": 2.0}           # logged later than the loss of that step
-    assert series.moment("loss", "relative", 5.000001) == series.moment("loss", "wall", 1005.0) == series.moment("loss", "step", 50)
+    assert series.moment("val", "step", 110) == {"step": 110, "ts": 1012.0, "epoch": 2.0}        # later than the loss of that step
+    same = [series.moment("loss", x, at) for x, at in (("step", 50), ("relative", 5.000001), ("wall", 1005.0))]
+    assert same[0] == same[1] == same[2]
     assert series.moment("loss", "step", 55) is series.moment("absent", "step", 50) is series.moment("loss", "step", 50, rank=1) is None
     with pytest.raises(UsageError):
         series.moment("loss", "metric:val", 1)
