@@ -141,7 +141,7 @@ export class Trial {
   offers() {
     const found = this.offered && this.state?.offer;
     return found?.length ? found.map((one) => h("li.offer", {}, icon("folder", "m2"), h("span", {}, t("settings.offer")),
-      h("span.said", {}, own(one.root, {class: "mono"}), " ", t("settings.offerRuns", {n: one.runs})),
+      h("span.said", {}, own(one.root, {class: "mono"}), " ", h("span.keep", {}, t("settings.offerRuns", {n: one.runs}))),
       h("button.link", {type: "button", onclick: () => this.offered(one.root)}, t("settings.useIt")))) : null;
   }
 

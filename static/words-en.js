@@ -132,7 +132,7 @@ export default {
   "said.clock_ahead": "the server’s clock is {skew_seconds} ahead", "said.clock_behind": "the server’s clock is {skew_seconds} behind",
   "said.root_absent": "{root} is not there", "said.root_denied": "{root}: {detail}", "said.root_file": "{root} is not a folder",
   "said.root_closed": "{root} can’t be listed", "said.runs_found": "{count} {count|run|runs} in {root}",
-  "said.runs_none": "no runs in {root} yet", "said.runs_elsewhere": "no runs in {root}, but in other folders:",
+  "said.runs_none": "no runs in {root} yet", "said.runs_elsewhere": "no runs in {root}, but in other folders (below)",
   "said.manifest_none": "none", "said.manifest_fresh": "made {age} ago", "said.manifest_old": "made {age} ago",
   "said.throughput_none": "not measured: nothing there to read", "said.test_broken": "the test itself failed: {detail}",
   "said.test_gone": "This test is over; begin another.",

@@ -95,7 +95,7 @@ export default {
   "said.clock_same": "与本机一致", "said.clock_ahead": "服务器时钟快 {skew_seconds}", "said.clock_behind": "服务器时钟慢 {skew_seconds}",
   "said.root_absent": "{root} 不存在", "said.root_denied": "{root}：{detail}", "said.root_file": "{root} 不是目录",
   "said.root_closed": "无法列出 {root}", "said.runs_found": "{root} 中有 {count} 个实验", "said.runs_none": "{root} 中还没有实验",
-  "said.runs_elsewhere": "{root} 中没有实验，但在其他目录中找到了：", "said.manifest_none": "没有", "said.manifest_fresh": "{age}前生成",
+  "said.runs_elsewhere": "{root} 中没有实验，但在其他目录中找到了（见下方）", "said.manifest_none": "没有", "said.manifest_fresh": "{age}前生成",
   "said.manifest_old": "{age}前生成", "said.throughput_none": "未测量：没有可供读取的内容", "said.test_broken": "测试程序自身出错：{detail}",
   "said.test_gone": "这次测试已结束，请重新测试。", "said.question_gone": "该问题已失效，请重新连接后再回答。", "said.offline": "查看器以 --offline 运行，不打开任何连接；请去掉该选项重新启动。",
   "said.unreachable": "查看器没有应答", "said.name_taken": "与连接 {taken} 使用同一个本地目录，请换一个名称。", "said.filter_long": "筛选条件超过 {count} 个字符",
