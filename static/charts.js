@@ -296,7 +296,8 @@ export class Chart {
     if (width < 4) {
       return;
     }
-    const [lo, hi] = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    const lo = plot.posToVal(left, "x");
+    const hi = left + width >= plot.over.clientWidth - 1 ? this.axes.x.range[1] : plot.posToVal(left + width, "x");    // to the very end
     plot.setSelect({left: 0, top: 0, width: 0, height: 0}, false);
     this.dragged = true;
     setTimeout(() => { this.dragged = false; }, 0);

@@ -285,7 +285,17 @@ class ComparePage {
 
   async want(groups) {
     await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
+    this.slide();
     this.show(groups);
+  }
+
+  /** A stretch whose right edge was in view goes along with the newest points, whichever answer brought them. */
+  slide() {
+    const {shown} = this.link;
+    if (this.edge && shown && this.link.follow(shown.hi, this.newest())) {
+      this.feed.shown = this.stretch();
+      this.drawZoom();
+    }
   }
 
   newest() {
@@ -425,15 +435,11 @@ class ComparePage {
       return;
     }
     const groups = this.grid.near();
-    const before = this.newest();
     await this.feed.renew(this.pairs(groups, live)).catch(quiet);
     if (!this.alive) {
       return;
     }
-    if (this.link.follow(before, this.newest())) {
-      this.feed.shown = this.stretch();
-      this.drawZoom();
-    }
+    this.slide();
     this.show(groups);
   }
 

@@ -180,6 +180,7 @@ export class RunCharts {
 
   async want(groups) {
     await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
+    this.slide();
     this.show(groups);
   }
 
@@ -191,13 +192,18 @@ export class RunCharts {
       return;
     }
     const groups = this.grid.near();
-    const before = this.newest();
     await this.feed.renew(this.pairs(groups)).catch(quiet);
-    if (this.link.follow(before, this.newest())) {
+    this.slide();
+    this.show(groups);
+  }
+
+  /** A stretch whose right edge was in view goes along with the newest points, whichever answer brought them. */
+  slide() {
+    const {shown} = this.link;
+    if (this.edge && shown && this.link.follow(shown.hi, this.newest())) {
       this.feed.shown = this.stretch();
       this.drawZoom();
     }
-    this.show(groups);
   }
 
   newest() {

@@ -69,9 +69,11 @@ class RunsPage {
     this.curvesButton = button(".sq.show-curves", () => this.showCurves(true), icon("panel"));
     this.curvesButton.title = t("runs.showCurves");
     this.curvesButton.setAttribute("aria-label", t("runs.showCurves"));
+    const columns = button("", (at) => this.pickColumns(at), icon("cols"), h("span.no-s", {}, t("runs.columns")), icon("dn"));
+    columns.title = t("runs.columns");          // its name where it is narrow
     return h("div.tools", {}, button(".only-s", (at) => this.openSide(at), icon("side"), t("runs.projects")), this.filter.node, this.counts,
       this.groupButton,
-      button("", (at) => this.pickColumns(at), icon("cols"), h("span.no-s", {}, t("runs.columns")), icon("dn")),
+      columns,
       button("", (at) => saveView(at, () => this.drawSide(this.list.answer)), t("runs.saveView")), this.curvesButton);
   }
 
