@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 from runicorn import cache, doctor, layout, remote, settings, sync
-from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SftpError
-from runicorn.login import coded
+from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SftpError, coded
 
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
@@ -103,7 +102,8 @@ class Connection:
         except LineError:
             raise                       # worth another try later
         except RunicornError as error:
-            self._refuse(error if isinstance(error, RemoteError) else coded(RemoteError(str(error)), getattr(error, "code", "settings")))
+            self._refuse(error if isinstance(error, RemoteError) else coded(RemoteError(str(error)), getattr(error, "code", "settings"),
+                                                                            **getattr(error, "values", {})))
             raise self._refusal from error
         self._log.info("connected in %.1f s", time.monotonic() - began)
         try:
@@ -121,7 +121,7 @@ class Connection:
             self.sync.pause()
             raise LineError("paused by the user in another window")
 
-    def _passed(self, stage, text):
+    def _passed(self, stage, text, **values):
         self._log.info("%s: %s", stage, text)
 
     def _ask(self, question):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from runicorn.columns import Column, ascending
 
 WINDOW = 4096               # lines whose rows are put together at once
+SAME = 1e-5                 # x told to a page is rounded to the microsecond
 
 
 class Curve(NamedTuple):
@@ -62,6 +63,26 @@ def grow(known, before, table, metric, x):
 def in_order(group, x):
     """Whether the rows of a columns.Group stand in the order of `x`."""
     return group.steps_sorted if x == "step" else group.ts_sorted and x in ("relative", "wall")
+
+
+def place_of(group, x, at):
+    """Return the place of the last row of a columns.Group that stands at `at` on "step" or a time axis, or None."""
+    xs = group.steps if x == "step" else group.ts
+    if in_order(group, x):
+        place = bisect_right(xs, at + SAME) - 1
+    else:
+        place = min(range(len(xs)), key=lambda place: abs(xs[place] - at), default=-1)
+    return place if place >= 0 and abs(xs[place] - at) <= SAME else None
+
+
+def epoch_at(table, row):
+    """Return the epoch (number) that was logged last at or before line `row` of a columns.Table, None without one."""
+    for name, group in table.where.items():
+        place = bisect_right(group.rows, row) - 1
+        if place >= 0 and name.rsplit("/", 1)[-1].lower() == "epoch":
+            epoch = group.columns[name].values[place]
+            return epoch if math.isfinite(epoch) else None
+    return None
 
 
 def joined(tables, metric, x):

@@ -7,6 +7,7 @@ from runicorn import remote, sftp, survey
 from runicorn.errors import DeniedError, RunicornError, SftpError
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "root", "runs", "manifest", "clock", "rtt", "throughput")
+LOGIN_CODES = ("login", "key_missing", "key_format", "passphrase", "agent", "no_answer", "missing", "refused")
 USUAL_ROOTS = ("~/.runicorn/experiments", "~/experiments")
 MANIFESTS = ("full_manifest.json", "full_manifest.json.gz")
 OLD_MANIFEST = 900          # s, as DESIGN's mirror has it: an older one only counts where folders still agree
@@ -20,8 +21,9 @@ STAGE = {"name": "name", "port": "port", "banner": "banner", "algorithms": "bann
 
 
 def examine(connection, report, ask=None, secrets=None, home=None):
-    """Test `connection` (dict), calling report({"name", "ok", "text", "advice", "ms"}) for each line as it is known.
-    A line that failed to connect also carries the error's "code" and values, such as "known" and "offered" of a changed host key.
+    """Test `connection` (dict), calling report({"name", "ok", "text", "advice", "ms", …}) for each line as it is known.
+    A line with words in it also carries "said", the name of its sentence, and the values in it, for the pages' translation;
+    one that failed to connect the error's "code" and values too, such as "known" and "offered" of a changed host key.
 
     ok: True, False, or None (cannot be told, or does not matter). The arguments ask, secrets and home are remote.connect's.
     Returns {"ok": bool, "offer": [{"root", "runs"}], "browse": bool}; every failure becomes a line.
@@ -35,7 +37,7 @@ def examine(connection, report, ask=None, secrets=None, home=None):
     try:
         examination.look_around(line)
     except RunicornError as error:
-        examination.say(examination.at, False, str(error))
+        examination.failed(error)
     finally:
         line.close()
     return examination.result()
@@ -60,22 +62,22 @@ class _Examination:
         return {"ok": not self.bad, "offer": self.offer, "browse": self.browse}
 
     def connect(self, ask, secrets, home):
-        def passed(stage, text):
-            self.say(stage, True, text)
+        def passed(stage, text, **values):
+            self.say(stage, True, text, **values)
             self.at = LINES[LINES.index(stage) + 1] if stage != "port" else "banner"
         return remote.connect(self.connection, ask, secrets, home, log=passed, compress=False)      # zlib would bound the throughput
 
     def failed(self, error):
-        code = getattr(error, "code", None)
-        line = STAGE.get(code) or ("login" if code and self.at not in ("name", "port", "banner") else self.at)
-        self.say(line, False, str(error), **{**getattr(error, "values", {}), "code": code})
+        code, values = getattr(error, "code", None), getattr(error, "values", {"said": "failed", "detail": str(error)})
+        line = STAGE.get(code) or ("login" if code in LOGIN_CODES and self.at not in ("name", "port", "banner") else self.at)
+        self.say(line, False, str(error), **{"said": code, **values, "code": code})
 
     def look_around(self, line):
         self.at = "sftp"
         client = line.open_sftp()
         self.browse = True
         start = client.realpath(".")
-        self.say("sftp", True, f"starts in {start}")
+        self.say("sftp", True, f"starts in {start}", said="sftp_open", start=start)
         self.at = "root"
         self.root(client, expanded(self.connection["remote_root"], start), start)
         self.at = "rtt"
@@ -87,40 +89,45 @@ class _Examination:
     def exec(self, line):
         """Tell whether commands run; after SFTP was closed, for servers that allow one session at a time."""
         if not line.probe_exec():
-            self.say("exec", None, "no commands, SFTP only: complete all the same")
-            self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter")
+            self.say("exec", None, "no commands, SFTP only: complete all the same", said="exec_none")
+            self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter", said="clock_none")
             return
         began = time.time()
         _, out, _ = line.run("date +%s; python3 -V 2>&1", timeout=20)
         seconds, _, python = out.decode("utf-8", "replace").strip().partition("\n")
         has_python = python.startswith("Python 3")
         self.say("exec", True if has_python else None, f"runs commands, {python}" if has_python else "runs commands, but has no python3",
-                 "" if has_python else "the index is read by SFTP in its place")
+                 "" if has_python else "the index is read by SFTP in its place", said="exec_python" if has_python else "exec_bare",
+                 python=python)
         self.clock(seconds, (began + time.time()) / 2)
 
     def clock(self, seconds, now):
         skew = int(seconds) - now if seconds.isdecimal() else None
         if skew is None:
-            self.say("clock", None, "the server does not tell its time")
+            self.say("clock", None, "the server does not tell its time", said="clock_silent")
         elif abs(skew) <= SKEW_SECONDS:
-            self.say("clock", True, "agrees with ours")
+            self.say("clock", True, "agrees with ours", said="clock_same")
         else:
             self.say("clock", None, f"the server's clock is {abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}",
-                     "times of runs are shown by the server's clock; liveness does not depend on it")
+                     "times of runs are shown by the server's clock; liveness does not depend on it",
+                     said="clock_ahead" if skew > 0 else "clock_behind", skew_seconds=abs(skew))
 
     def root(self, client, root, start):
         try:
             attrs = client.lstat(root)
         except SftpError as error:
-            self.say("root", None if error.status == sftp.NO_SUCH_FILE else False, f"{root}: {error}",
-                     "nothing was logged there yet, or the folder of runs is another one: browse for it")
+            absent = error.status == sftp.NO_SUCH_FILE
+            self.say("root", None if absent else False, f"{root}: {error}",
+                     "nothing was logged there yet, or the folder of runs is another one: browse for it",
+                     said="root_absent" if absent else "root_denied", root=root, detail=str(error))
             self.offer = offers(client, root, start)
             return self.runs(0, root)
         if not (sftp.is_dir(attrs) or sftp.is_link(attrs)):
-            return self.say("root", False, f"{root} is not a folder", "browse for the folder of runs")
+            return self.say("root", False, f"{root} is not a folder", "browse for the folder of runs", said="root_file", root=root)
         count = count_runs(client, root)
         if count is None:
-            return self.say("root", False, f"{root} can't be listed", f"ask for the right to read it (there: `ls -la {root}`)")
+            return self.say("root", False, f"{root} can't be listed", f"ask for the right to read it (there: `ls -la {root}`)",
+                            said="root_closed", root=root)
         self.say("root", True, root)
         if not count:
             self.offer = offers(client, root, start)
@@ -130,20 +137,23 @@ class _Examination:
     def runs(self, count, root):
         if count or not self.offer:
             advice = "" if count else "they appear seconds after init()"
-            self.say("runs", bool(count) or None, f"{count} run{'' if count == 1 else 's'} in {root}", advice)
+            self.say("runs", bool(count) or None, f"{count} run{'' if count == 1 else 's'} in {root}", advice,
+                     said="runs_found" if count else "runs_none", count=count, root=root)
         else:
             found = "; ".join(f"{one['runs']} in {one['root']}" for one in self.offer)
-            self.say("runs", None, f"0 runs in {root}; {found}: use it?", "choose the folder that holds the runs")
+            self.say("runs", None, f"0 runs in {root}; {found}: use it?", "choose the folder that holds the runs", said="runs_elsewhere",
+                     root=root)
 
     def manifest(self, client, root):
         answers = client.batch([sftp.lstat(f"{root}/.runicorn/{name}") for name in MANIFESTS])
         found = [one for one in answers if not isinstance(one, SftpError)]
         if not found:
             advice = "on the server, `runicorn generate-manifest` every 5 minutes makes the first list faster"
-            return self.say("manifest", None, "none", advice)
+            return self.say("manifest", None, "none", advice, said="manifest_none")
         age = time.time() - max(one.mtime or 0 for one in found)
         return self.say("manifest", age < OLD_MANIFEST or None, f"made {age:.0f} s ago",
-                        "" if age < OLD_MANIFEST else "it is old; is the server's timer or cron entry still running?")
+                        "" if age < OLD_MANIFEST else "it is old; is the server's timer or cron entry still running?",
+                        said="manifest_fresh" if age < OLD_MANIFEST else "manifest_old", age=max(0, age))
 
     def speed(self, client):
         times = []
@@ -153,7 +163,8 @@ class _Examination:
             times.append((time.monotonic() - began) * 1000)
         self.say("rtt", True, f"{statistics.median(times):.1f} ms", ms=statistics.median(times))
         rate = throughput(client)
-        self.say("throughput", True if rate else None, f"{rate / 1e6:.1f} MB/s" if rate else "not measured: nothing there to read")
+        self.say("throughput", True if rate else None, f"{rate / 1e6:.1f} MB/s" if rate else "not measured: nothing there to read",
+                 **{} if rate else {"said": "throughput_none"})
 
 
 def throughput(client):

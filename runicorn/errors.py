@@ -7,6 +7,15 @@ class RunicornError(Exception):
     exit_code = 1
 
 
+def coded(error, code, **values):
+    """Return `error` with a stable word for what happened (`code`) and its values (dict), for the pages' translation.
+
+    values["said"], where given, names the sentence; else `code` does.
+    """
+    error.code, error.values = code, values
+    return error
+
+
 class UsageError(RunicornError):
     """The command or call can't mean anything: a wrong value, an unknown or ambiguous name."""
 

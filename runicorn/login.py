@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from runicorn.errors import LineError, LoginError
+from runicorn.errors import LineError, LoginError, coded
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
 AGENT_KEYS = 5              # sshd gives up after MaxAuthTries (6) keys
@@ -96,7 +96,7 @@ class Login:
         try:
             keys = self._asked_agent()
         except (self.ssh.SSHException, OSError) as error:
-            raise coded(LoginError(f"the SSH agent does not answer: {error}"), "agent") from error
+            raise coded(LoginError(f"the SSH agent does not answer: {error}"), "agent", said="agent_silent", detail=str(error)) from error
         if not keys:
             raise coded(LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file"), "agent")
         return list(keys)
@@ -132,7 +132,8 @@ class Login:
             return [path for path in self.target.keys if path not in missing]
         found = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS) if path.is_file()]
         if not found and self.target.auth == "key" and not self._quiet_agent():
-            raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing")
+            raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing",
+                        said="no_key")
         return found
 
     def _load_or_skip(self, path):
@@ -147,7 +148,8 @@ class Login:
     def _load(self, path):
         """Return the private key in a file (list: with its certificate first, where there is one)."""
         if path.endswith(".pub"):
-            raise coded(LoginError(f"{path} is the public half; the connection needs {path[:-4]}"), "key_format")
+            raise coded(LoginError(f"{path} is the public half; the connection needs {path[:-4]}"), "key_format", said="key_public",
+                        key=path)
         try:
             key = self._read(path, None)
         except self.ssh.PasswordRequiredException:
@@ -176,7 +178,8 @@ class Login:
             except self.ssh.PasswordRequiredException:
                 raise
             except OSError as problem:
-                raise coded(LoginError(f"the key file {path} can't be read: {problem.strerror}"), "key_missing", key=path) from problem
+                raise coded(LoginError(f"the key file {path} can't be read: {problem.strerror}"), "key_missing", said="key_unreadable",
+                            key=path, detail=problem.strerror) from problem
             except (self.ssh.SSHException, ValueError, IndexError, UnicodeDecodeError) as problem:
                 error = problem     # another kind of key
         if passphrase is not None:
@@ -228,7 +231,7 @@ class Login:
         answer = self._ask(question) if self._ask else None
         if answer is None:
             self._unanswered = True
-            raise coded(LoginError(f"{self.target.name} wants an answer and nobody gave one: {prompt}"), "no_answer")
+            raise coded(LoginError(f"{self.target.name} wants an answer and nobody gave one: {prompt}"), "no_answer", host=self.target.name)
         return answer
 
     def _try(self, method, what, attempt):
@@ -238,7 +241,8 @@ class Login:
             pass                    # the server changed its mind about this method: the same as refusing
         except self.ssh.AuthenticationException as error:
             if "timeout" in str(error).lower():
-                raise LineError(f"{self.target.name} did not answer the login in time") from error
+                raise coded(LineError(f"{self.target.name} did not answer the login in time"), "line", said="login_slow",
+                            host=self.target.name) from error
         self.tried.append((method, what))
         return None
 
@@ -251,29 +255,25 @@ class Login:
             raise self._dropped() from None
         except (self.ssh.SSHException, EOFError, OSError) as error:
             if self.transport.is_active():
-                raise coded(LoginError(f"the login at {self.target.name} failed: {error}"), "login") from error
+                raise coded(LoginError(f"the login at {self.target.name} failed: {error}"), "login", said="login_failed",
+                            host=self.target.name, detail=str(error)) from error
             raise self._dropped() from error
 
     def _dropped(self):
         """The server hung up: because it refused enough, because nobody answered, or because the line is gone."""
         if self._unanswered:
-            return coded(LoginError(f"{self.target.name} asked something that nobody answered"), "no_answer")
+            return coded(LoginError(f"{self.target.name} asked something that nobody answered"), "no_answer", host=self.target.name)
         if self.tried:
             return self._refused("refused the login and hung up", [])
-        return LineError(f"the line to {self.target.name} was cut during the login")
+        return coded(LineError(f"the line to {self.target.name} was cut during the login"), "line", said="login_cut", host=self.target.name)
 
     def _refused(self, did, offered):
         tried = ", ".join(f"{method} {what}".strip() for method, what in self.tried) or "nothing"
         takes = f"; it takes {', '.join(offered)}" if offered else ""
         error = LoginError(f"{self.target.user}@{self.target.name} {did} (tried: {tried}{takes}). It is not tried again by itself: "
                            "check user, key or password, then test the connection")
-        return coded(error, "login", tried=tried, offered=list(offered))
-
-
-def coded(error, code, **values):
-    """Return `error` with a stable word for what happened (`code`) and its values (dict), for the pages' translation."""
-    error.code, error.values = code, values
-    return error
+        return coded(error, "login", said="login_refused" if offered else "login_over", user=self.target.user, host=self.target.name,
+                     tried=", ".join(f"{method} {what}".strip() for method, what in self.tried), offered=list(offered))
 
 
 def _public_blob(path):

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from runicorn import layout, quota, settings, synclog
-from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, UsageError
+from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, UsageError, coded
 from runicorn.questions import Questions
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
@@ -226,13 +226,13 @@ class Mirrors:
     def test_state(self, test_id):
         """Return how a test is going: {"id", "done", "ok", "lines", "question", "offer", "browse"}. Raises NotFoundError."""
         if test_id not in self._trials:
-            raise NotFoundError(f"there is no test {test_id!r}; begin another")
+            raise coded(NotFoundError(f"there is no test {test_id!r}; begin another"), "not_found", said="test_gone")
         return self._trials[test_id].state()
 
     def answer(self, question_id, text):
         """Answer a prompt; an empty or absent text refuses a host key. Raises NotFoundError when nobody waits for it any more."""
         if not self.questions.answer(question_id, text):
-            raise NotFoundError("that question is no longer open; reconnect to be asked again")
+            raise coded(NotFoundError("that question is no longer open; reconnect to be asked again"), "not_found", said="question_gone")
 
     def trust(self, question_id):
         """Trust the host key that a question shows, for good. Raises NotFoundError."""
@@ -405,7 +405,8 @@ class Trial:
             self._result = doctor.examine(self._connection, self._say, self._ask, self._held, self._home)
         except Exception as error:      # a bug of ours must end the test on the page, too, and show there
             text = f"the test itself failed: {type(error).__name__}: {error}"
-            self._say({"name": "login", "ok": False, "text": text, "advice": "please report this", "ms": None})
+            self._say({"name": "login", "ok": False, "text": text, "advice": "please report this", "ms": None, "said": "test_broken",
+                       "detail": f"{type(error).__name__}: {error}"})
             self._result = {"ok": False, "offer": [], "browse": False}
         self._bell.ring(self.topic)
 

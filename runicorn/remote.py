@@ -1,5 +1,6 @@
 """The only door to paramiko: connect, check the host key, log in, open a stream, run a command; or let the system's ssh do it."""
 
+import errno
 import logging
 import socket
 import threading
@@ -8,8 +9,8 @@ from collections import namedtuple
 from pathlib import Path
 
 from runicorn import hostkeys, sftp, sshconfig, system_ssh
-from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError
-from runicorn.login import Login, coded
+from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, coded
+from runicorn.login import Login
 
 TCP_SECONDS = 10            # per address
 HANDSHAKE_SECONDS = 20
@@ -31,7 +32,8 @@ def connect(connection, ask=None, secrets=None, home=None, log=None, compress=Tr
     connection: a dict as in config.json. ask(question: dict) -> str or None relays host key questions and prompts.
     secrets: {"password", "passphrase"}, read, and filled with what the user types, also for jump hosts; memory only.
     home: Runicorn's folder (Path).
-    log(stage, text): told as each of name, port, jump, banner, host_key, login is passed. compress: zlib on the line.
+    log(stage, text, **values): told as each of name, port, jump, banner, host_key, login is passed; values: what `text` is
+    made of, for a translation (`said` names the sentence; a text without any holds no words). compress: zlib on the line.
     Raises LineError, LoginError, HostKeyError, MissingPackageError, RemoteError.
     """
     secrets = {} if secrets is None else secrets
@@ -58,7 +60,8 @@ def _paramiko(connection):
         import paramiko
     except ImportError as error:
         if connection["auth"] == "password":
-            raise coded(MissingPackageError("logging in with a password needs paramiko: pip install paramiko"), "missing") from error
+            raise coded(MissingPackageError("logging in with a password needs paramiko: pip install paramiko"), "missing",
+                        said="missing_paramiko") from error
         return None
     logger = logging.getLogger("paramiko")
     if not logger.handlers:
@@ -66,7 +69,7 @@ def _paramiko(connection):
     return paramiko
 
 
-def _silent(stage, text):
+def _silent(stage, text, **values):
     """Nobody listens."""
 
 
@@ -117,12 +120,13 @@ class _Dialer:
     def _line(self, target, depth=0):
         """Return a byte stream to the target's SSH port: over jump hosts, through a ProxyCommand, or by TCP."""
         if depth > JUMPS:
-            raise RemoteError(f"ProxyJump leads in a circle at {target.name}; mend ~/.ssh/config")
+            raise coded(RemoteError(f"ProxyJump leads in a circle at {target.name}; mend ~/.ssh/config"), "channel", said="jump_circle",
+                        host=target.name)
         jump, command = target.options.get("proxyjump", "none"), target.options.get("proxycommand", "none")
         if jump.lower() != "none":
             return self._jumped(target, sshconfig.jumps(jump), depth)
         if command.lower() != "none":
-            self.log("name", f"by ProxyCommand {command}")
+            self.log("name", f"by ProxyCommand {command}", said="proxy", command=command)
             return self._kept(system_ssh.Pipe(f"exec {command}", shell=True))
         return self._kept(self._dialled(target))
 
@@ -146,7 +150,7 @@ class _Dialer:
         return held
 
     def _through(self, transport, via, after):
-        with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}"):
+        with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name):
             return transport.open_channel("direct-tcpip", (after.hostname, after.port), ("127.0.0.1", 0), window_size=WINDOW_BYTES,
                                           timeout=HANDSHAKE_SECONDS)
 
@@ -157,22 +161,25 @@ class _Dialer:
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", error)
             raise coded(LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN"),
-                        "name") from error
+                        "name", host=target.hostname) from error
         self.log("name", ", ".join(dict.fromkeys(address[4][0] for address in addresses)))
-        errors = []
+        errors, causes = [], []
         for family, kind, protocol, _, address in addresses:
             line = socket.socket(family, kind, protocol)
             try:
                 line.settimeout(TCP_SECONDS)
                 line.connect(address)
                 _keep_alive(line)
-                self.log("port", f"{address[0]}:{address[1]} in {(time.monotonic() - began) * 1000:.0f} ms")
+                where, took = f"{address[0]}:{address[1]}", f"{(time.monotonic() - began) * 1000:.0f}"
+                self.log("port", f"{where} in {took} ms", said="port_open", where=where, took=took)
                 return line
             except OSError as error:
                 line.close()
                 errors.append(error.strerror or str(error))
+                causes.append(errno.errorcode.get(error.errno, "ETIMEDOUT" if isinstance(error, TimeoutError) else errors[-1]))
         raise coded(LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): is the port right, "
-                              "sshd running, a firewall or VPN in between?"), "port")
+                              "sshd running, a firewall or VPN in between?"),
+                    "port", host=target.hostname, port=str(target.port), causes=list(dict.fromkeys(causes)))
 
     def _kept(self, line):
         counted = _Counted(line)
@@ -195,7 +202,9 @@ class _Dialer:
         login = Login(self.ssh, transport, target, self.ask, secrets)
         login.run()
         self.asked = self.asked or login.asked
-        self.log("login", f"{target.user} by {transport.auth_handler.auth_method} (it takes {', '.join(login.offered) or 'anybody'})")
+        method, takes = transport.auth_handler.auth_method, ", ".join(login.offered)
+        self.log("login", f"{target.user} by {method} (it takes {takes or 'anybody'})", said="login_done" if takes else "login_open",
+                 user=target.user, method=method, takes=takes)
         transport.set_keepalive(KEEPALIVE_SECONDS)
         return transport
 
@@ -227,14 +236,16 @@ class _Dialer:
         try:
             transport.start_client(timeout=HANDSHAKE_SECONDS * 2)
             if not transport.initial_kex_done:
-                raise LineError(f"{target.name} did not finish the SSH handshake in time")
+                raise coded(LineError(f"{target.name} did not finish the SSH handshake in time"), "banner", said="handshake_slow",
+                            host=target.name)
         except self.ssh.ssh_exception.IncompatiblePeer as error:
             raise coded(RemoteError(f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that "
                                     "speaks only SHA-1 needs `pip install 'paramiko<5'`, or the connection set to system ssh"),
-                        "algorithms") from error
+                        "algorithms", host=target.name, detail=str(error)) from error
         except (self.ssh.SSHException, EOFError, OSError) as error:
             why = error or "it hung up"
-            raise coded(LineError(f"{target.name}:{target.port} did not answer as an SSH server ({why})"), "banner") from error
+            raise coded(LineError(f"{target.name}:{target.port} did not answer as an SSH server ({why})"), "banner", host=target.name,
+                        port=str(target.port), detail=str(why)) from error
 
     def _check_host_key(self, transport, target, lines):
         key = transport.get_remote_server_key()
@@ -246,7 +257,7 @@ class _Dialer:
         shown = hostkeys.fingerprint(blob)
         if verdict.kind == "revoked":
             raise coded(HostKeyError(f"the host key of {name} ({shown}) is marked as revoked in known_hosts: do not connect; ask the "
-                                     "server's administrator"), "host_key_revoked", offered=shown)
+                                     "server's administrator"), "host_key_revoked", host=name, offered=shown)
         if verdict.kind == "changed":
             raise _changed(name, kind, shown, verdict.expected)
         if verdict.kind == "unknown":
@@ -260,7 +271,8 @@ class _Dialer:
             message = self.ssh.Message(made.authority)
             authority = self.ssh.PKey.from_type_string(message.get_text(), made.authority)
             why = None if authority.verify_ssh_sig(made.signed, self.ssh.Message(made.signature)) else "its signature is wrong"
-        self.log("host_key", f"certificate: {why or 'signed by a trusted authority'}")
+        self.log("host_key", f"certificate: {why or 'signed by a trusted authority'}", said="certificate_bad" if why else "certificate",
+                 detail=why)
         return why is None
 
     def _ask_about(self, name, kind, blob, shown, others):
@@ -271,7 +283,7 @@ class _Dialer:
         if not self.ask or self.ask(question) not in ("yes", "trust"):
             raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's (there: "
                                      "`ssh-keygen -lf /etc/ssh/ssh_host_*.pub`), then trust it when asked"),
-                        "host_key_unknown", offered=shown, key_type=kind)
+                        "host_key_unknown", host=name, offered=shown, key_type=kind)
         hostkeys.add(self.home / "known_hosts", name, kind, blob)
 
 
@@ -280,7 +292,7 @@ def _changed(name, kind, shown, expected):
     removal = " and ".join(f"`ssh-keygen -R '{name}' -f {path}`" for path in dict.fromkeys(str(line.path) for line in expected))
     return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
                               f"the server was set up anew: ask its administrator, then forget the old key with {removal}"),
-                 "host_key_changed", known=known, offered=f"{kind} {shown}")
+                 "host_key_changed", host=name, known=known, offered=f"{kind} {shown}")
 
 
 def _listed(lines):
@@ -320,19 +332,20 @@ class _Counted:
 
 
 class _told:
-    """Turn paramiko's and the socket's errors into a LineError that names `what`."""
+    """Turn paramiko's and the socket's errors into a LineError that names `what`, which `host` was to do."""
 
-    def __init__(self, ssh, what):
-        self.ssh, self.what = ssh, what
+    def __init__(self, ssh, what, host):
+        self.ssh, self.what, self.host = ssh, what, host
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, _):
         if isinstance(error, self.ssh.ChannelException):
-            raise coded(RemoteError(f"{self.what}: the server said no ({error})"), "channel") from error
+            raise coded(RemoteError(f"{self.what}: the server said no ({error})"), "channel", host=self.host, detail=str(error)) from error
         if isinstance(error, (self.ssh.SSHException, EOFError, OSError)):
-            raise LineError(f"{self.what} was cut or did not answer ({error or 'end of stream'})") from error
+            raise coded(LineError(f"{self.what} was cut or did not answer ({error or 'end of stream'})"), "line", host=self.host,
+                        detail=str(error) or "end of stream") from error
 
 
 class Remote:
@@ -352,13 +365,13 @@ class Remote:
         """Return a channel that speaks SFTP: send, recv, settimeout, close. Raises LineError, RemoteError."""
         channel = self._channel(timeout)
         try:
-            with _told(self._ssh, f"SFTP at {self._target.name}"):
+            with _told(self._ssh, f"SFTP at {self._target.name}", self._target.name):
                 channel.invoke_subsystem("sftp")
         except LineError as error:
             channel.close()
             if self.alive:
                 raise coded(RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config"),
-                            "sftp") from error
+                            "sftp", host=self._target.name) from error
             raise
         return channel
 
@@ -367,7 +380,7 @@ class Remote:
         return sftp.Sftp(self.open_stream(timeout), timeout=timeout)
 
     def _channel(self, timeout):
-        with _told(self._ssh, f"a channel at {self._target.name}"):
+        with _told(self._ssh, f"a channel at {self._target.name}", self._target.name):
             for patience in CHANNEL_PAUSES:
                 try:
                     channel = self._transport.open_session(window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout)
@@ -383,7 +396,7 @@ class Remote:
         """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, DeniedError when it may not."""
         channel = self._exec(command, min(timeout, 30))
         try:
-            with _told(self._ssh, f"a command at {self._target.name}"):
+            with _told(self._ssh, f"a command at {self._target.name}", self._target.name):
                 return _talk(channel, stdin, time.monotonic() + timeout)
         finally:
             channel.close()
@@ -392,7 +405,7 @@ class Remote:
         channel = None
         try:
             channel = self._channel(timeout)
-            with _told(self._ssh, f"a command at {self._target.name}"):
+            with _told(self._ssh, f"a command at {self._target.name}", self._target.name):
                 channel.exec_command(command)
             return channel
         except RemoteError as error:
@@ -414,7 +427,8 @@ class Remote:
     def second(self):
         """Return another Remote with the same login, for bulk. Asks nobody: raises LoginError where that can't be."""
         if self.interactive:
-            raise coded(LoginError(f"{self._target.name} asks a question at each login, so there is one line only"), "no_answer")
+            raise coded(LoginError(f"{self._target.name} asks a question at each login, so there is one line only"), "no_answer",
+                        host=self._target.name)
         return self._dialer.again().dial(compress=False)
 
     @property

@@ -141,6 +141,15 @@ def series(site, ask):
     return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, found))))
 
 
+@route("GET", "/api/moment", "when a point was logged: ?run=KEY&metric=NAME&x=step|relative|wall&at=120&rank=0")
+def moment(site, ask):
+    entry, at = site.reader.entry(ask.text("run")), ask.number("at")
+    if at is None:
+        raise UsageError("name the place on the x axis: ?at=120")
+    found = curves(site, entry).moment(ask.text("metric"), ask.text("x", "step"), at, ask.number("rank", 0, 0, 1 << 20, whole=True))
+    return found or {"step": None, "ts": None, "epoch": None}
+
+
 @route("GET", "/api/system", "the machine under a run: ?run=KEY&from=&to=&buckets=300")
 def system(site, ask):
     mark = site.bell.now()

@@ -355,6 +355,24 @@ class Series:
                     return min(found)
         return None
 
+    def moment(self, metric, x, at, rank=0):
+        """Return {"step", "ts", "epoch"} of the metric's newest point that stands at `at` on the axis `x`, or None without one.
+
+        x: "step", "relative" or "wall", at: as a picture tells it; ts: Unix seconds; epoch: the last value, at or before that
+        row, of the metric whose last name part is "epoch", or None. Raises UsageError for another x.
+        """
+        if x not in ("step", "relative", "wall"):
+            raise UsageError(f"x can't be {x!r}; a moment is found by step, relative or wall")
+        with self._lock:
+            tables = [table for _, table in self._tables(rank)[0] if table.rows]
+            at += min(table.first_ts for table in tables) if x == "relative" and tables else 0.0
+            for table in reversed(tables):
+                group = table.where.get(metric)
+                place = None if group is None else curves.place_of(group, x, at)
+                if place is not None:
+                    return {"step": group.steps[place], "ts": group.ts[place], "epoch": curves.epoch_at(table, group.rows[place])}
+        return None
+
     def speed(self, seconds=600):
         """Return the median speed of the last `seconds` of logging (steps a second), or None if it can't be told."""
         with self._lock:

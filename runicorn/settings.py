@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from runicorn import layout
-from runicorn.errors import NotFoundError, SettingsError, UsageError
+from runicorn.errors import NotFoundError, SettingsError, UsageError, coded
 
 CONFIG, OVERLAY = "config.json", "overlay.json"
 PRIVATE = 0o600
@@ -187,7 +187,8 @@ def _refuse_twin(saved, known):
     folder = layout.connection_slug(saved["name"])
     for other in known:
         if other.get("name") != saved["name"] and layout.connection_slug(str(other.get("name") or other.get("host"))) == folder:
-            raise UsageError(f"{saved['name']!r} would share the folder {folder} with {other['name']!r}; choose another name")
+            raise coded(UsageError(f"{saved['name']!r} would share the folder {folder} with {other['name']!r}; choose another name"),
+                        "usage", said="name_taken", taken=other["name"])
 
 
 def _saved(config):

@@ -75,7 +75,8 @@ class Sync:
             self._retry_at = now + WAIT
             return WAIT
         except (SyncError, OSError) as error:
-            self._hang_up("paused", "disk", f"the mirror can't be written: {getattr(error, 'strerror', None) or error}")
+            detail = getattr(error, "strerror", None) or str(error)
+            self._hang_up("paused", "disk", f"the mirror can't be written: {detail}", {"detail": detail})
             self._retry_at = now + LONGEST_RETRY
             return LONGEST_RETRY
 

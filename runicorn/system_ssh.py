@@ -9,8 +9,17 @@ import time
 from pathlib import Path
 
 from runicorn import sftp, sshconfig
-from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError
-from runicorn.login import coded
+from runicorn.errors import (
+    DeniedError,
+    HostKeyError,
+    LineError,
+    LoginError,
+    MissingPackageError,
+    ProtocolError,
+    RemoteError,
+    SftpError,
+    coded,
+)
 
 CONNECT_SECONDS = 15
 OUTPUT_LIMIT = 256 << 20    # what a command may print before we stop believing it
@@ -23,7 +32,7 @@ class Pipe:
     def __init__(self, command, shell=False):
         if os.name == "nt":         # a socket can't be a process's standard input there
             raise coded(MissingPackageError("system ssh and ProxyCommand work on Linux and macOS only: use a key, an agent or a password"),
-                        "missing")
+                        "missing", said="missing_system")
         ours, theirs = socket.socketpair()
         self.errors = tempfile.TemporaryFile()
         self.socket = ours
@@ -33,7 +42,9 @@ class Pipe:
         except OSError as error:
             self.errors.close()
             ours.close()
-            raise LineError(f"{command if shell else command[0]} can't be started: {error.strerror}") from error
+            name = command if shell else command[0]
+            raise coded(LineError(f"{name} can't be started: {error.strerror}"), "line", said="not_started", command=name,
+                        detail=error.strerror) from error
         finally:
             theirs.close()
 
@@ -85,7 +96,8 @@ class SystemRemote:
 
     def __init__(self, connection, home, compress=True):
         if not shutil.which("ssh"):
-            raise coded(MissingPackageError("the system has no ssh: install OpenSSH's client, or `pip install paramiko`"), "missing")
+            raise coded(MissingPackageError("the system has no ssh: install OpenSSH's client, or `pip install paramiko`"), "missing",
+                        said="missing_ssh")
         self._connection, self._home, self._compress = connection, home, compress
         self._pipes = []
         self._past = [0, 0]
@@ -144,15 +156,16 @@ class SystemRemote:
         last = said.splitlines()[-1] if said else str(error)
         host = self._connection["host"]
         if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
-            return coded(HostKeyError(f"the host key of {host} changed: {said}"), "host_key_changed")
+            return coded(HostKeyError(f"the host key of {host} changed: {said}"), "host_key_changed", host=host)
         if "Host key verification failed" in said:
-            return coded(HostKeyError(f"ssh does not know the host key of {host}: run `ssh {host}` once in a terminal"), "host_key_unknown")
+            return coded(HostKeyError(f"ssh does not know the host key of {host}: run `ssh {host}` once in a terminal"), "host_key_unknown",
+                         said="system_key_unknown", host=host)
         if "Permission denied" in said:
             advice = f"Make `ssh -o BatchMode=yes {host}` work, then test again"
-            return coded(LoginError(f"ssh did not get into {host}: {last}. {advice}"), "login")
+            return coded(LoginError(f"ssh did not get into {host}: {last}. {advice}"), "login", said="system_login", host=host, detail=last)
         if "subsystem request failed" in said:
-            return coded(RemoteError(f"{host} offers no SFTP: {last}"), "sftp")
-        return coded(LineError(f"{host}: {last}"), "line") if said else error
+            return coded(RemoteError(f"{host} offers no SFTP: {last}"), "sftp", host=host)
+        return coded(LineError(f"{host}: {last}"), "line", host=host, detail=last) if said else error
 
     def run(self, command, stdin=b"", timeout=60):
         """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, SftpError."""
@@ -162,11 +175,13 @@ class SystemRemote:
             status = pipe.process.wait(5)
             said = pipe.said()
         except (TimeoutError, socket.timeout, subprocess.TimeoutExpired) as error:
-            raise LineError(f"{self._connection['host']} did not finish a command within {timeout} s") from error
+            raise coded(LineError(f"{self._connection['host']} did not finish a command within {timeout} s"), "line", said="command_slow",
+                        host=self._connection["host"]) from error
         finally:
             pipe.close()
         if status == LOST:
-            raise LineError(f"{self._connection['host']}: {said or 'ssh failed'}")
+            raise coded(LineError(f"{self._connection['host']}: {said or 'ssh failed'}"), "line", host=self._connection["host"],
+                        detail=said)
         self.exec_allowed = True
         return status, out, said.encode()
 

@@ -21,6 +21,9 @@ from runicorn.server import listen
 from runicorn.version import VERSION
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
+NO_PAGE = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>Runicorn</title><link rel="stylesheet" href="/static/style.css">'
+           '<main class="empty"><h1>There is no such page</h1><p lang="zh-CN">没有这个页面</p>'
+           '<p><a href="/">Runicorn</a></p></main></html>')
 PAGES = ("/", "/runs/<key:path>", "/compare", "/settings")
 TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
          "svg": "image/svg+xml", "png": "image/png", "ico": "image/x-icon", "woff2": "font/woff2", "json": "application/json",
@@ -126,6 +129,11 @@ def _unrouted(error):
     message = {"not_found": "there is nothing at this address; GET /api lists the routes",
                "method": "this address does not take that method", "request": str(error.body),
                "bug": "a bug in Runicorn: please report what the viewer's terminal shows"}[code]
+    typed = "text/html" in bottle.request.get_header("Accept", "") and not bottle.request.path.startswith("/api")
+    if code == "not_found" and typed:
+        for name, value in _common(TYPES["html"]).items():
+            error.set_header(name, value)
+        return NO_PAGE
     for name, value in _common("application/json").items():
         error.set_header(name, value)
     return json.dumps({"error": code, "message": message})

@@ -1,6 +1,7 @@
 // Talks to the viewer: JSON in and out, one long poll for what changed. Knows no page.
 
 import {encodeKey} from "./address.js";
+import {known, t} from "./words.js";
 
 const WAIT_SECONDS = 25;         // the viewer answers a long poll at the latest after this
 const BACKOFF = [0.5, 1, 2, 4, 8];   // seconds between tries while the viewer does not answer
@@ -58,8 +59,11 @@ export function parameters(values = {}) {
 
 async function failure(answer) {
   const body = await answer.json().catch(() => null);
-  const message = body?.message || (typeof body?.error === "object" && body.error?.message) || answer.statusText || `HTTP ${answer.status}`;
-  return new ApiError(typeof body?.error === "string" ? body.error : "refused", message, answer.status, body);
+  const told = body?.message || (typeof body?.error === "object" && body.error?.message) || answer.statusText || `HTTP ${answer.status}`;
+  const code = typeof body?.error === "string" ? body.error : "refused";
+  const values = body?.values && Object.fromEntries(Object.entries(body.values).map(([name, value]) => [name, [value].flat().join(", ")]));
+  const message = values || code === "offline" ? known(`said.${values?.said ?? code}`, values, told) : told;
+  return new ApiError(code, message, answer.status, body);
 }
 
 /** What early.js asked for already, once. */
@@ -79,7 +83,7 @@ async function send(method, path, body, signal) {
     if (error.name === "AbortError" || error.name === "TimeoutError") {
       throw error;
     }
-    throw new ApiError("unreachable", "the viewer does not answer");
+    throw new ApiError("unreachable", t("said.unreachable"));
   }
 }
 

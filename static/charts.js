@@ -1,9 +1,10 @@
 // One chart: axes, curves, crosshair, zoom. The only door to uPlot, which gives axes, scales, the cursor and its selection.
 
 import {axisFor} from "./chartaxes.js";
-import {hideTip, showTip, swatch} from "./charttip.js";
+import {hideTip, showTip, swatch, tipRows} from "./charttip.js";
 import {fill, fontFamily, h, nodes, own} from "./dom.js";
 import {Link} from "./link.js";
+import {learnMoments} from "./moments.js";
 import {morphChildren} from "./morph.js";
 import {forgetColours, ink, paint} from "./paint.js";
 import {extent, nearest, noisy, span, valuesAt} from "./series.js";
@@ -43,13 +44,14 @@ function watchTheme() {
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
  *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
  *   include: [lo, hi], values always in view; actions: nodes at the right of the head;
- *   legend: false leaves the curves' names out; onPick(x): a click.
+ *   legend: false leaves the curves' names out; onPick(x): a click; timed: false when its points belong to no step of the run;
+ *   figure(value): how a value is written, fmt.value by default.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
 export class Chart {
   constructor(host, options = {}) {
     this.host = host;
-    this.options = {x: "step", marks: [], link: new Link(), ...options};
+    this.options = {x: "step", marks: [], link: new Link(), figure: fmt.value, ...options};
     this.series = [];
     this.paintedAt = 0;
     this.build();
@@ -230,7 +232,7 @@ export class Chart {
     this.place.setAttribute("aria-label", this.spoken());
     this.name.title = title;
     const words = [own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null];
-    const entry = (s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, fmt.value(s.last.at(-1))));
+    const entry = (s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, this.options.figure(s.last.at(-1))));
     morphChildren(this.name, nodes(words));
     morphChildren(this.legend, legend ? this.series.map(entry) : []);
     morphChildren(this.count, nodes(this.counts()));
@@ -295,7 +297,8 @@ export class Chart {
     if (width < 4) {
       return;
     }
-    const [lo, hi] = [plot.posToVal(left, "x"), plot.posToVal(left + width, "x")];
+    const lo = plot.posToVal(left, "x");
+    const hi = left + width >= plot.over.clientWidth - 1 ? this.axes.x.range[1] : plot.posToVal(left + width, "x");    // to the very end
     plot.setSelect({left: 0, top: 0, width: 0, height: 0}, false);
     this.dragged = true;
     setTimeout(() => { this.dragged = false; }, 0);
@@ -313,7 +316,7 @@ export class Chart {
     if (!this.plot) {
       return;
     }
-    const {link, x: kind} = this.options;
+    const {link} = this.options;
     const x = link.hovered ?? link.pinned;
     const left = x === null ? -1 : this.plot.valToPos(x, "x");
     const inside = left >= -1 && left <= this.plot.over.clientWidth + 1 && x !== null;
@@ -328,7 +331,18 @@ export class Chart {
     this.drawSpots(values);
     if (source === this && link.hovered !== null) {
       const box = this.plot.over.getBoundingClientRect();
-      showTip(this.tipTitle(kind, x), values, box.left + left, this.pointer ?? box.top, this.options);
+      this.tip(x, values, box.left + left, this.pointer ?? box.top);
+    }
+  }
+
+  /** The box beside the crosshair at x; when its points were logged follows as soon as the viewer has said so. */
+  tip(x, values, left, top) {
+    const {x: kind, link, timed = true} = this.options;
+    const first = this.series.map((series) => values.find((row) => row.series === series)).find((row) => row?.x === x);
+    const show = () => showTip(this.tipTitle(kind, x), values, left, top, {...this.options, first, timed});
+    show();
+    if (timed) {
+      learnMoments(tipRows(values, first), kind, () => link.hovered === x && this.plot && show());
     }
   }
 

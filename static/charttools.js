@@ -1,7 +1,7 @@
 // What stands above charts and in their menus: filter, smoothing, x axis, grouping; what is remembered of them per project.
 
 import {fill, h, icon} from "./dom.js";
-import {splitName, toCsv} from "./series.js";
+import {placed, splitName, toCsv} from "./series.js";
 import {state} from "./store.js";
 import {prefer} from "./topbar.js";
 import {menu, segmented} from "./widgets.js";
@@ -23,14 +23,6 @@ export function chooseCharts(project, values) {
 
 /** Add or remove an id of a list. */
 export const toggled = (list, id) => (list.includes(id) ? list.filter((one) => one !== id) : [...list, id]);
-
-/** Move an id one place on in an order; ids: as they stand now. */
-export function moved(ids, id, by) {
-  const at = ids.indexOf(id);
-  const to = Math.max(0, Math.min(ids.length - 1, at + by));
-  const rest = ids.filter((one) => one !== id);
-  return [...rest.slice(0, to), id, ...rest.slice(to)];
-}
 
 /** Hand `content` to the reader as a file. */
 export function download(name, content) {
@@ -110,9 +102,10 @@ export function axisChoice(value, metrics, picked) {
 export function groupChoice(value, picked) {
   const words = {last: t("charts.groupLast"), prefix: t("charts.groupPrefix"), one: t("charts.groupOne")};
   const button = h(
-    "button.btn.no-s",
+    "button.btn",
     {
       type: "button",
+      title: t("charts.group"),
       "aria-haspopup": "menu",
       onclick: () =>
         menu(
@@ -121,7 +114,8 @@ export function groupChoice(value, picked) {
           {right: true, label: t("charts.group")},
         ),
     },
-    t("charts.groupBy", {how: words[value]}),
+    h("span.no-s", {}, t("charts.groupBy", {how: words[value]})),
+    h("span.only-s", {}, words[value]),
     icon("dn", "dn"),
   );
   return button;
@@ -167,6 +161,27 @@ export function hiddenChoice(hidden, show) {
     t("charts.hidden", {n: hidden.length}),
   );
   return button;
+}
+
+/**
+ * What the menu of a chart offers of its place and axes. ids: all charts as they stand; choices: of this project;
+ * choose(values) keeps changed ones; log: whether its y is logarithmic now.
+ */
+export function placeItems(id, ids, choices, choose, log) {
+  const {pinned, hidden, logX, logY, linearY} = choices;
+  const without = (list) => list.filter((one) => one !== id);
+  const at = ids.indexOf(id);
+  const move = (before) => choose(placed(ids, id, before, choices));
+  return [
+    {label: t("charts.logY"), checked: log, run: () =>
+      choose(log ? {logY: without(logY), linearY: [...without(linearY), id]} : {logY: [...without(logY), id], linearY: without(linearY)})},
+    {label: t("charts.logX"), checked: Boolean(logX), run: () => choose({logX: !logX})},
+    null,
+    {label: t(pinned.includes(id) ? "charts.unpin" : "charts.pin"), icon: "pin", run: () => choose({pinned: toggled(pinned, id)})},
+    {label: t("charts.earlier"), icon: "up", disabled: at <= 0, run: () => move(ids[at - 1])},
+    {label: t("charts.later"), icon: "down", disabled: at === ids.length - 1, run: () => move(ids[at + 2] ?? null)},
+    {label: t("charts.hide"), icon: "eyeoff", run: () => choose({hidden: [...hidden, id]})},
+  ];
 }
 
 /** Mark the words that keep a place while curves are on their way. */

@@ -2,13 +2,26 @@
 
 import * as api from "./api.js";
 import {change, compareHref, query, splitList} from "./address.js";
-import {axisChoice, chartChoices, chooseCharts, download, savePng, saveCsv, smoothing, toggled, zoomChip} from "./charttools.js";
+import {
+  axisChoice,
+  chartChoices,
+  chooseCharts,
+  download,
+  hiddenChoice,
+  placeItems,
+  savePng,
+  saveCsv,
+  smoothing,
+  toggled,
+  zoomChip,
+} from "./charttools.js";
 import {COLUMNS, CompareTable} from "./comparetable.js";
 import {copy, fill, h, icon} from "./dom.js";
 import {Feed} from "./feed.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
-import {arrange, groupMetrics, splitName} from "./series.js";
+import {arrange, groupMetrics, placed, splitName} from "./series.js";
+import {reorderable} from "./reorder.js";
 import {Rhythm} from "./rhythm.js";
 import {chooseRun} from "./runadder.js";
 import {colourOf, setTicked, spreadColours, state, stroke} from "./store.js";
@@ -60,6 +73,7 @@ class ComparePage {
 
   build() {
     this.tools = h("div.tools");
+    this.zoomPlace = h("span.rowf");
     this.notices = h("div");
     this.table = new CompareTable({
       hide: (key) => this.hide(key),
@@ -71,6 +85,7 @@ class ComparePage {
       {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)},
       t("compare.charts"),
     );
+    reorderable(this.grid.scroll, (id, before) => this.choose(placed(this.ids(), id, before, chartChoices(PROJECT))));
     this.body = h("div.body", {}, this.table.node, this.grid.scroll);
     this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
     this.pressed = (event) => event.key === "Escape" && !event.defaultPrevented && (this.grid.leaveFull() || this.link.reset());
@@ -136,7 +151,7 @@ class ComparePage {
     fill(this.body, this.table.node, this.grid.scroll);
     this.body.style.setProperty("--table", `${COLUMNS[0] + COLUMNS[1] * runs.length}px`);
     this.table.show(runs, {base: this.base, hidden: this.hidden, all: this.all});
-    this.feed.set(this.how, this.link.shown);
+    this.feed.set(this.how, this.stretch());
     this.arrange();
   }
 
@@ -202,15 +217,14 @@ class ComparePage {
     this.runs.forEach(({metrics}) => metrics.forEach(({name}) => count.set(name, (count.get(name) || 0) + 1)));
     const names = [...count.keys()].sort((a, b) => Number(count.get(b) > 1) - Number(count.get(a) > 1));
     const order = groupMetrics(names, "last").flatMap(({metrics}) => [...metrics].reverse());
-    const groups = order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
-    this.groups = arrange(groups, chartChoices(PROJECT));
-    this.grid.setGroups(this.groups);
+    this.every = order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
+    this.grid.setGroups(arrange(this.every, chartChoices(PROJECT)));
     this.want(this.grid.near());
   }
 
   options(group) {
     const {prefix, last} = splitName(group.title);
-    const {logY = [], linearY = []} = chartChoices(PROJECT);
+    const {logY, linearY, logX} = chartChoices(PROJECT);
     const log =
       logY.includes(group.id) ||
       (!linearY.includes(group.id) && /(grad_?norm|learning_?rate|(^|[/_])lr|perplexity|ppl)$/i.test(group.title));
@@ -221,33 +235,28 @@ class ComparePage {
       x: this.x.startsWith("metric:") ? "metric" : this.x,
       xName: this.x.slice(7),
       logY: log,
+      logX: Boolean(logX),
       baseline: this.base,
       legend: false,
       marks: [],
     };
   }
 
+  choose(values) {
+    chooseCharts(PROJECT, values);
+    this.drawTools();
+    this.arrange();
+    this.grid.refresh();
+  }
+
+  /** All charts in the reader's order, hidden ones too. */
+  ids() {
+    return arrange(this.every, {...chartChoices(PROJECT), hidden: []}).map(({id}) => id);
+  }
+
   items(group, chart) {
-    const choices = chartChoices(PROJECT);
-    const choose = (values) => { chooseCharts(PROJECT, values); this.arrange(); this.grid.refresh(); };
-    const log = this.options(group).logY;
     return [
-      {
-        label: t("charts.logY"),
-        checked: log,
-        run: () =>
-          choose(
-            log
-              ? {logY: choices.logY.filter((id) => id !== group.id), linearY: [...choices.linearY, group.id]}
-              : {logY: [...choices.logY, group.id], linearY: choices.linearY.filter((id) => id !== group.id)},
-          ),
-      },
-      null,
-      {
-        label: t(choices.pinned.includes(group.id) ? "charts.unpin" : "charts.pin"),
-        icon: "pin",
-        run: () => choose({pinned: toggled(choices.pinned, group.id)}),
-      },
+      ...placeItems(group.id, this.ids(), chartChoices(PROJECT), (values) => this.choose(values), this.options(group).logY),
       null,
       {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
       {
@@ -276,21 +285,51 @@ class ComparePage {
 
   async want(groups) {
     await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
+    this.slide();
     this.show(groups);
   }
 
+  /** A stretch whose right edge was in view goes along with the newest points, whichever answer brought them. */
+  slide() {
+    const {shown} = this.link;
+    if (this.edge && shown && this.link.follow(shown.hi, this.newest())) {
+      this.feed.shown = this.stretch();
+      this.drawZoom();
+    }
+  }
+
+  newest() {
+    return Math.max(-Infinity, ...this.pairs(this.grid.near()).map(([run, metric]) => this.feed.get(run, metric)?.x_max ?? -Infinity));
+  }
+
+  /** What to fetch of a zoom: open to the right where the newest points are in view, so that it slides with the news. */
+  stretch() {
+    return this.link.shown && {lo: this.link.shown.lo, hi: this.edge ? null : this.link.shown.hi};
+  }
+
   zoomed() {
-    this.drawTools();
+    this.behind = false;
+    this.edge = Boolean(this.link.shown) && this.link.shown.hi >= this.newest();
+    this.drawZoom();
+    this.refetch();
+  }
+
+  refetch() {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
-      this.feed.set(this.how, this.link.shown);
+      this.feed.set(this.how, this.stretch());
       this.want(this.grid.near());
     }, 120);
+  }
+
+  drawZoom() {
+    fill(this.zoomPlace, zoomChip(this.link, this.x, this.behind));
   }
 
   // -- tools -----------------------------------------------------------------------------------------------------
 
   drawTools() {
+    const {hidden} = chartChoices(PROJECT);
     const metrics = () => [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
     const adder = h(
       "button.btn",
@@ -333,19 +372,21 @@ class ComparePage {
         },
       ),
       h("span.grow"),
-      zoomChip(this.link, this.x, false),
+      hiddenChoice(hidden, (id) => this.choose({hidden: toggled(hidden, id)})),
+      this.zoomPlace,
       smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
       axisChoice(this.x, metrics, (x) => this.setAxis(x)),
       more,
       link,
     );
+    this.drawZoom();
   }
 
   setSmooth(smooth) {
     this.smooth = smooth;
     change({smooth});
     chooseCharts(PROJECT, {smooth});
-    this.zoomed();
+    this.refetch();
   }
 
   setAxis(x) {
@@ -388,11 +429,18 @@ class ComparePage {
   async renewCurves() {
     const live = new Set(this.grown);
     this.grown.clear();
+    if (this.link.shown && !this.edge) {
+      this.behind = true;
+      this.drawZoom();
+      return;
+    }
     const groups = this.grid.near();
     await this.feed.renew(this.pairs(groups, live)).catch(quiet);
-    if (this.alive) {
-      this.show(groups);
+    if (!this.alive) {
+      return;
     }
+    this.slide();
+    this.show(groups);
   }
 
   async renewHeads() {

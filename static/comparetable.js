@@ -174,7 +174,7 @@ export class CompareTable {
       {class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
       best ? [icon("best"), h("span.vh", {}, t("compare.best"))] : null,
       short(value),
-      h("span.d", {class: found.better && !row.neutral ? "up" : ""}, differenceText(found)),
+      h("span.d", {class: found.better && !row.neutral && /[1-9]/.test(differenceText(found)) ? "up" : ""}, differenceText(found)),
     );
   }
 

@@ -29,9 +29,9 @@ export function problems(values) {
   return found;
 }
 
-/** The recommended choice says so, where there is room. */
+/** The recommended choice says so. */
 function recommended(so, words) {
-  return so ? [words, h("span.no-s", {}, t("settings.recommended"))] : words;
+  return so ? [words, h("span", {}, t("settings.recommended"))] : words;
 }
 
 export class ConnectForm {

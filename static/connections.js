@@ -5,7 +5,7 @@ import {fill, h, icon, own, renew} from "./dom.js";
 import {questionBox, changedKey} from "./question.js";
 import {cacheLine} from "./storage.js";
 import {Trial} from "./trial.js";
-import {ask, bones, bytes, linkLook, menu, reasonText} from "./widgets.js";
+import {ask, bones, bytes, linkLook, menu, reasonText, said} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
 const now = () => Date.now() / 1000;
@@ -23,7 +23,7 @@ function stateCell(row, offline) {
   const more = join(calm ? doing || news : reasonText(row.reason), calm && row.running ? t("top.running", {n: row.running}) : "", retry,
     owner);
   return h("td", {}, h("span.st", {class: colour}, icon(shape), t(`link.${word}`)),
-    h("div.sub", {title: row.reason?.text || null}, more || "\u00a0"));
+    h("div.sub", {title: said(row.reason) || null}, more || "\u00a0"));
 }
 
 function folderCell(row) {
@@ -141,7 +141,7 @@ export class ConnectionList {
         h("div.q", {}, changedKey({host: row.host, known: row.reason.known, offered: row.reason.offered}))));
     }
     if (row.state === "refused" && row.reason?.code !== "host_key_changed") {
-      parts.push(h("p.told", {}, own(row.reason?.text || "")));
+      parts.push(h("p.told", {}, own(said(row.reason))));
     }
     if (row.offer?.length && !row.runs) {
       parts.push(h("div.offers", {},

@@ -29,6 +29,7 @@ const size = (bytes) => {
 };
 const ofTotal = ([used, total]) => [size(used), h("span.m3", {}, " / "), size(total)];
 
+/** The rows of one GPU. */
 function gpuRows(gpu, several) {
   const n = several ? ` ${gpu.i}` : "";
   const heat = [
@@ -48,30 +49,31 @@ function gpuRows(gpu, several) {
   ];
 }
 
-/** Rows of figures for the last sample: [{label, title, curve: metric name, full, value: nodes}]. */
-export function figures(now) {
+/** Rows of figures for the last sample, those of a device together: [[{label, title, curve: metric name, full, value: nodes}]]. */
+export function devices(now) {
   const gpus = now?.gpu || [];
-  return [
-    ...gpus.flatMap((gpu) => gpuRows(gpu, gpus.length > 1)),
+  const machine = [
     now?.cpu == null ? null : {label: t("sys.cpu"), curve: "cpu", full: 100, value: percent(now.cpu)},
     now?.mem == null ? null : {label: t("sys.mem"), curve: "mem", full: now.mem[1], value: ofTotal(now.mem)},
     now?.disk == null
       ? null
       : {label: t("sys.disk"), curve: "disk", full: now.disk[1], value: [size(now.disk[0]), h("span.m3", {}, " / "), size(now.disk[1])]},
-  ].filter(Boolean);
+  ];
+  return [...gpus.map((gpu) => gpuRows(gpu, gpus.length > 1)), machine].map((rows) => rows.filter(Boolean));
 }
 
-/** The figures as rows with their course; series: of GET /api/system. */
+/** The figures as rows with their course, those of a device in a box of their own; series: of GET /api/system. */
 export function gauges({now, series}) {
   const curves = new Map(series.map((one) => [one.metric, one]));
-  return figures(now).map(({label, title, curve, full, value}) =>
-    h("div", {title: title || null}, h("span.g.cut", {}, label), course(curves.get(curve), full), h("span.num", {}, value)));
+  const row = ({label, title, curve, full, value}) =>
+    h("div", {title: title || null}, h("span.g.cut", {}, label), course(curves.get(curve), full), h("span.num", {}, value));
+  return devices(now).map((rows) => h("section", {}, rows.map(row)));
 }
 
 /** The figures in one line, for narrow windows. */
 export function gaugeLine(now) {
   const gpus = now?.gpu || [];
-  const wanted = figures(now).filter(({curve}) => /^(gpu\d+\.(util|mem)|cpu|mem)$/.test(curve)).slice(0, gpus.length > 2 ? 4 : 6);
+  const wanted = devices(now).flat().filter(({curve}) => /^(gpu\d+\.(util|mem)|cpu|mem)$/.test(curve)).slice(0, gpus.length > 2 ? 4 : 6);
   return wanted.map(({label, value}) => h("span.rowf.one", {}, h("span.m3", {}, label), h("span", {}, value)));
 }
 
@@ -111,7 +113,13 @@ export function systemInclude(metric, now) {
   return [0, total ? total / 1e9 : 0];
 }
 
-export const systemLabel = (metric) => (metric.startsWith("gpu") ? `GPU ${metric.slice(3).split(".")[0]}` : metric);
+const LABELS = {cpu: "sys.cpu", mem: "sys.mem", disk: "sys.disk"};
+
+export const systemLabel = (metric) =>
+  metric.startsWith("gpu") ? `GPU ${metric.slice(3).split(".")[0]}` : metric in LABELS ? t(LABELS[metric]) : metric;
+
+/** A value of a system chart as people say it: 95, 8.2, 240. */
+export const systemValue = (value) => fmt.short(value);
 
 /** Age of the sample, in words. */
 export const sampleAge = (now) => (now?.ts ? own(t("run.ago", {age: fmt.age(Math.max(0, Date.now() / 1000 - now.ts))})) : "");

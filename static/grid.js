@@ -87,11 +87,16 @@ export class Grid {
       onclick: () => menu(more, this.hooks.items(cell.group, cell.chart), {right: true, label: t("charts.menu")})}, icon("more"));
     return [
       h(
-        "button.btn.bare",
+        "button.btn.bare.enter",
         {type: "button", title: t("charts.full"), "aria-label": t("charts.full"), onclick: () => this.full(cell)},
         icon("full"),
       ),
       more,
+      h(
+        "button.btn.bare.leave",
+        {type: "button", title: t("charts.leaveFull"), "aria-label": t("charts.leaveFull"), onclick: () => this.full(cell, false)},
+        icon("x"),
+      ),
     ];
   }
 

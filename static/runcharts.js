@@ -8,7 +8,7 @@ import {
   chooseCharts,
   groupChoice,
   hiddenChoice,
-  moved,
+  placeItems,
   saveCsv,
   savePng,
   smoothing,
@@ -19,7 +19,8 @@ import {Feed} from "./feed.js";
 import {fill, h, icon} from "./dom.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
-import {arrange, groupMetrics, matcher, shortLabel, splitName} from "./series.js";
+import {reorderable} from "./reorder.js";
+import {arrange, groupMetrics, matcher, placed, shortLabel, splitName} from "./series.js";
 import {colourOf, stroke} from "./store.js";
 import {empty} from "./widgets.js";
 import {t} from "./words.js";
@@ -40,6 +41,7 @@ export class RunCharts {
       {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)},
       t("run.charts"),
     );
+    reorderable(this.grid.scroll, (id, before) => this.choose(placed(this.ids(), id, before, this.choices)));
     this.node = h("div.chartpart", {}, this.grid.scroll);
     this.tools = h("div.rowf.charttools");
     this.chosen = {
@@ -182,6 +184,7 @@ export class RunCharts {
 
   async want(groups) {
     await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
+    this.slide();
     this.show(groups);
   }
 
@@ -193,13 +196,18 @@ export class RunCharts {
       return;
     }
     const groups = this.grid.near();
-    const before = this.newest();
     await this.feed.renew(this.pairs(groups)).catch(quiet);
-    if (this.link.follow(before, this.newest())) {
+    this.slide();
+    this.show(groups);
+  }
+
+  /** A stretch whose right edge was in view goes along with the newest points, whichever answer brought them. */
+  slide() {
+    const {shown} = this.link;
+    if (this.edge && shown && this.link.follow(shown.hi, this.newest())) {
       this.feed.shown = this.stretch();
       this.drawZoom();
     }
-    this.show(groups);
   }
 
   newest() {
@@ -307,29 +315,15 @@ export class RunCharts {
     this.grid.refresh();
   }
 
+  /** All charts of this grouping in the reader's order: those a filter or their menu hides keep their place among them. */
+  ids() {
+    return arrange(groupMetrics(this.metrics, this.grouping), {...this.choices, hidden: []}).map(({id}) => id);
+  }
+
   /** The menu of one chart. */
   items(group, chart) {
-    const {pinned, hidden, logX, logY, linearY} = this.choices;
-    const log = this.logged(group);
-    const ids = this.groups.map(({id}) => id);
-    const toggleLog = () =>
-      this.choose(
-        log
-          ? {logY: logY.filter((id) => id !== group.id), linearY: [...linearY, group.id]}
-          : {logY: [...logY, group.id], linearY: linearY.filter((id) => id !== group.id)},
-      );
     return [
-      {label: t("charts.logY"), checked: log, run: toggleLog},
-      {label: t("charts.logX"), checked: Boolean(logX), run: () => this.choose({logX: !logX})},
-      null,
-      {
-        label: t(pinned.includes(group.id) ? "charts.unpin" : "charts.pin"),
-        icon: "pin",
-        run: () => this.choose({pinned: toggled(pinned, group.id)}),
-      },
-      {label: t("charts.earlier"), icon: "up", run: () => this.choose({order: moved(ids, group.id, -1)})},
-      {label: t("charts.later"), icon: "down", run: () => this.choose({order: moved(ids, group.id, 1)})},
-      {label: t("charts.hide"), icon: "eyeoff", run: () => this.choose({hidden: [...hidden, group.id]})},
+      ...placeItems(group.id, this.ids(), this.choices, (values) => this.choose(values), this.logged(group)),
       null,
       {label: t("charts.png"), icon: "save", disabled: !chart.plot, run: () => savePng(chart)},
       {label: t("charts.csv"), icon: "save", run: () => this.csv(group)},

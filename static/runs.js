@@ -65,14 +65,16 @@ class RunsPage {
       {type: "button", "aria-haspopup": "dialog", onclick: (event) => run(event.currentTarget)}, content);
     this.filter = filterBox(this.query.filter || "", (filter) => this.choose({filter}));
     this.counts = h("span.counts.cut");
-    this.groupButton = button(".no-s", (at) => this.pickGroup(at));
+    this.groupButton = button("", (at) => this.pickGroup(at));
     this.curvesButton = button(".sq.show-curves", () => this.showCurves(true), icon("panel"));
     this.curvesButton.title = t("runs.showCurves");
     this.curvesButton.setAttribute("aria-label", t("runs.showCurves"));
+    const columns = button("", (at) => this.pickColumns(at), icon("cols"), h("span.no-s", {}, t("runs.columns")), icon("dn"));
+    columns.title = t("runs.columns");          // its name where it is narrow
     return h("div.tools", {}, button(".only-s", (at) => this.openSide(at), icon("side"), t("runs.projects")), this.filter.node, this.counts,
       this.groupButton,
-      button("", (at) => this.pickColumns(at), icon("cols"), h("span.no-s", {}, t("runs.columns")), icon("dn")),
-      button(".no-s", (at) => saveView(at, () => this.drawSide(this.list.answer)), t("runs.saveView")), this.curvesButton);
+      columns,
+      button("", (at) => saveView(at, () => this.drawSide(this.list.answer)), t("runs.saveView")), this.curvesButton);
   }
 
   buildFoot() {

@@ -69,6 +69,21 @@ export function arrange(groups, {pinned = [], hidden = [], order = []} = {}) {
     .sort((a, b) => place(a.group.id) - place(b.group.id) || a.at - b.at).map(({group}) => group);
 }
 
+/**
+ * The choices after the chart `id` was put before `before` (null: last). ids: all charts in their present order, hidden ones too.
+ * Among pinned charts it is pinned, behind the last of them it no longer is; ids of other groupings keep their order.
+ * -> {order, pinned}
+ */
+export function placed(ids, id, before, {pinned = [], order = []} = {}) {
+  const rest = ids.filter((one) => one !== id);
+  const at = before === null ? rest.length : rest.indexOf(before);
+  const now = [...rest.slice(0, at), id, ...rest.slice(at)];
+  const isPinned = (one) => pinned.includes(one);
+  const stays = at === 0 ? isPinned(id) || isPinned(rest[0]) : isPinned(rest[at]) || (isPinned(id) && isPinned(rest[at - 1]));
+  const others = (list) => list.filter((one) => !ids.includes(one));
+  return {order: [...now, ...others(order)], pinned: [...now.filter((one) => (one === id ? stays : isPinned(one))), ...others(pinned)]};
+}
+
 /** A matcher for the filter box: a regular expression where it is one, else plain text; null accepts everything. */
 export function matcher(filter) {
   if (!filter) {

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {fill, h} from "./dom.js";
-import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel} from "./gauges.js";
+import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel, systemValue} from "./gauges.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
 import {morphChildren} from "./morph.js";
@@ -32,6 +32,8 @@ export class SystemPart {
       title: group.title,
       link: this.link,
       x: "wall",
+      timed: false,
+      figure: systemValue,
       include: /\.temp$/.test(group.metrics[0]) ? null : systemInclude(group.metrics[0], this.sample),
     };
   }
@@ -72,7 +74,7 @@ export class SystemPart {
       fill(this.node, empty(t("sys.none"), h("p", {}, t("sys.noneHow")), h("pre", {}, "pip install nvidia-ml-py")));
       return;
     }
-    morphChildren(this.now, [h("span.m3", {}, sampleAge(answer.now)), h("div.sys.wide", {}, gauges(answer))]);
+    morphChildren(this.now, [h("div.sys.wide.grow", {}, gauges(answer)), h("span.m3.keep", {}, sampleAge(answer.now))]);
     if (this.node.firstChild !== this.now) {
       fill(this.node, this.now, this.grid.scroll);
     }

@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import {announce, copy, fill, h, icon, own} from "./dom.js";
 import {changedKey, questionBox} from "./question.js";
+import {advised, said} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
 const LINES = ["name", "port", "banner", "host_key", "login", "sftp", "root", "runs", "manifest", "rtt", "throughput", "exec", "clock"];
@@ -125,7 +126,8 @@ export class Trial {
     const changed = line.ok === false && line.known && line.offered;
     return h("li", {class: changed ? "changed" : colour, data: {line: line.name}}, icon(shape, colour), h("span", {}, lineName(line.name)),
       h("span.said", {}, changed ? changedKey({...line, host: this.host})
-        : [h("span", {class: line.ok === false ? "bad" : "m2"}, own(line.text)), line.advice ? h("div.m2", {}, own(line.advice)) : null]),
+        : [h("span", {class: line.ok === false ? "bad" : "m2"}, own(said(line))),
+          line.advice ? h("div.m2", {}, own(advised(line))) : null]),
       h("span.num", {}, line.ms == null ? "" : line.ms >= 10000 ? t("time.age.s", {n: (line.ms / 1000).toFixed(1)})
         : t("settings.ms", {n: fmt.int(line.ms < 1 ? 1 : Math.round(line.ms))})));
   }
@@ -139,7 +141,7 @@ export class Trial {
   offers() {
     const found = this.offered && this.state?.offer;
     return found?.length ? found.map((one) => h("li.offer", {}, icon("folder", "m2"), h("span", {}, t("settings.offer")),
-      h("span.said", {}, own(one.root, {class: "mono"}), " ", t("settings.offerRuns", {n: one.runs})),
+      h("span.said", {}, own(one.root, {class: "mono"}), " ", h("span.keep", {}, t("settings.offerRuns", {n: one.runs}))),
       h("button.link", {type: "button", onclick: () => this.offered(one.root)}, t("settings.useIt")))) : null;
   }
 

@@ -177,11 +177,27 @@ export function reasonText(reason) {
   return reason ? known(`reason.${reason.code}`, readable(reason), reason.text) : "";
 }
 
-/** Values of a reason ready for a sentence: times and durations written out. */
+/** What a line of a test, a refusal or an error says, whole, in the reader's language; the server's own text without a translation. */
+export function said(told) {
+  if (!told) {
+    return "";
+  }
+  const otherwise = told.code === "refused" ? told.text : known(`reason.${told.code}`, readable(told), told.text);
+  return known(`said.${told.said ?? told.code}`, readable(told), otherwise);
+}
+
+/** What to do about a line of a test. */
+export function advised(line) {
+  return line.advice ? known(`advice.${line.said}`, readable(line), line.advice) : "";
+}
+
+/** Values of a reason ready for a sentence: times and durations written out, several in a row. */
 function readable(reason) {
   const out = {...reason};
   for (const [name, value] of Object.entries(reason)) {
-    if (typeof value === "number" && /(^|_)(at|since|until)$/.test(name)) {
+    if (Array.isArray(value)) {
+      out[name] = value.map((one) => known(`cause.${one}`, {}, String(one))).join(", ");
+    } else if (typeof value === "number" && /(^|_)(at|since|until)$/.test(name)) {
       out[name] = fmt.when(value);
     } else if (typeof value === "number" && /(seconds|age|silent|ago)$/.test(name)) {
       out[name] = fmt.duration(value);

@@ -128,6 +128,10 @@ export const fmt = {
     return decimal(value, digits);
   },
 
+  /** A measured quantity in three figures: 8.2, 95, 240; nobody needs more of a percentage or of gigabytes. */
+  short: (value) => (Number.isFinite(value) ? formatter("number", {maximumSignificantDigits: Math.abs(value) >= 100 ? 4 : 3}).format(value)
+    : fmt.value(value)),
+
   /** A config or summary value as the user wrote it: nothing rounded, nested values as JSON. */
   given(value) {
     if (value == null) {
@@ -188,6 +192,10 @@ export const fmt = {
     }
     return `${then.getFullYear()}-${pad(then.getMonth() + 1)}-${pad(then.getDate())}`;
   },
+
+  /** A moment to the second: 18:41:07 today, else with its day. now: for tests. */
+  moment: (at, now = Date.now() / 1000) =>
+    (sameDay(new Date(at * 1000), new Date(now * 1000)) ? "" : `${fmt.when(at, now)} `) + fmt.seconds(at),
 
   /** A day: Jan 22. */
   day: (at) => dayText(new Date(at * 1000)),

@@ -92,7 +92,8 @@ def test_curves_lie_over_each_other_in_different_colours(serve, open_page, three
     over = chart(page, "train/loss").locator(".u-over")
     box = over.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 30)
-    expect(page.locator(".chart-tip tr")).to_have_count(3)
+    expect(page.locator(".chart-tip tr:has(td)")).to_have_count(3)
+    expect(page.locator(".chart-tip td.wide")).to_have_text([re.compile(r"\d\d:\d\d:\d\d$")] * 3)
     swatches = page.locator(".chart-tip i").evaluate_all("list => list.map(one => getComputedStyle(one).color)")
     assert len(set(swatches)) == 3
     heads = page.locator(".ct thead .nm i").evaluate_all("list => list.map(one => getComputedStyle(one).color)")

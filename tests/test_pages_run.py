@@ -160,6 +160,23 @@ def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, 
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "2000")
 
 
+def test_a_stretch_whose_right_edge_is_in_view_slides_with_the_news(serve, open_page, live):
+    page = open_run(open_page, serve())
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
+    box = chart(page, "loss").locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] + 20, box["y"] + 40, steps=4)
+    page.mouse.up()
+    shown = page.locator(".zoomed .num")
+    expect(shown).to_have_text(re.compile("– 1,990$"))
+    first = shown.inner_text().split(" – ")[0]
+    write_rows(live, [(time.time(), 2000 + 10 * i, {"train/loss": 0.1}) for i in range(11)], mode="a")
+    expect(shown).to_have_text(re.compile("– 2,100$"))
+    assert shown.inner_text().split(" – ")[0] != first, "it grew instead of sliding"
+    expect(page.get_by_role("button", name="New points")).to_have_count(0)
+
+
 def test_the_crosshair_is_shared_and_its_box_is_sorted_by_value(serve, open_page, live):
     page = open_run(open_page, serve())
     over = chart(page, "loss").locator(".u-over")
@@ -172,8 +189,62 @@ def test_the_crosshair_is_shared_and_its_box_is_sorted_by_value(serve, open_page
     assert len(values) == 2 and values == sorted(values, reverse=True)
     label = chart(page, "loss").locator(".xlab").inner_text()
     expect(chart(page, "accuracy").locator(".xlab")).to_have_text(label)
+    expect(tip.locator(".when")).to_have_text(re.compile(r"^epoch \d · (\w+ \d+ )?\d\d:\d\d:\d\d$"))
     page.mouse.move(5, 5)
     expect(tip).to_have_count(0)
+
+
+def test_the_box_tells_step_epoch_and_time_of_day_on_every_axis(serve, open_page, live):
+    page = open_run(open_page, serve())
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
+    starts = []
+    for axis in ("Step", "Relative", "Wall"):
+        page.get_by_role("radio", name=axis).click()
+        chart(page, "learning_rate").locator(".plot").focus()
+        tip = page.locator(".chart-tip")
+        while not tip.count():                  # a key before the curves of this axis are drawn shows nothing
+            page.keyboard.press("ArrowLeft")
+            page.wait_for_timeout(50)
+        expect(tip).to_contain_text(re.compile(r"epoch \d.*\d\d:\d\d:\d\d" if axis != "Wall" else r"\d\d:\d\d:\d\d.*epoch \d"))
+        said = tip.inner_text().replace(",", "")
+        hours, minutes, seconds = map(int, re.search(r"(\d\d):(\d\d):(\d\d)", said).groups())
+        step, epoch = int(re.search(r"step (\d+)", said)[1]), int(re.search(r"epoch (\d+)", said)[1])
+        assert epoch == step // 500
+        starts.append((3600 * hours + 60 * minutes + seconds - step) % 86400)
+        page.get_by_placeholder("Metrics, regex").focus()
+    assert len(set(starts)) == 1, "a step a second was logged, so all say the same start"
+
+
+def test_a_chart_is_dragged_by_its_title_and_stays_there(serve, open_page, live):
+    server = serve()
+    page = open_run(open_page, server)
+    titles = page.locator("figure.chart h2")
+    expect(titles).to_have_text(["loss", "accuracy", "learning_rate", "epoch"])
+    expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
+    box, onto = chart(page, "learning_rate").locator("h2").bounding_box(), chart(page, "loss").bounding_box()
+    before = chart(page, "accuracy").bounding_box()
+    page.mouse.move(box["x"] + 10, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(onto["x"] + 20, onto["y"] + 80, steps=6)
+    expect(page.locator(".dropbar")).to_be_visible()
+    assert chart(page, "accuracy").bounding_box() == before, "charts moved before the drop"
+    page.keyboard.press("Escape")
+    expect(page.locator(".dropbar")).to_have_count(0)
+    page.mouse.up()
+    expect(titles).to_have_text(["loss", "accuracy", "learning_rate", "epoch"])
+    page.mouse.move(box["x"] + 10, box["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(onto["x"] + 20, onto["y"] + 80, steps=6)
+    page.mouse.up()
+    expect(titles).to_have_text(["learning_rate", "loss", "accuracy", "epoch"])
+    expect(page.locator(".zoomed")).to_have_count(0)
+    again = open_run(open_page, server)
+    expect(again.locator("figure.chart h2")).to_have_text(["learning_rate", "loss", "accuracy", "epoch"])
+    chart(again, "learning_rate").get_by_role("button", name="Chart menu").focus()
+    again.keyboard.press("Enter")
+    again.get_by_role("menuitem", name="Move down").focus()
+    again.keyboard.press("Enter")
+    expect(again.locator("figure.chart h2")).to_have_text(["loss", "learning_rate", "accuracy", "epoch"])
 
 
 def test_choices_are_kept_in_the_address_and_per_project(serve, open_page, live):

@@ -339,6 +339,13 @@ def test_a_viewer_that_ends_is_said_and_found_again(viewer_process, open_page, t
     expect(rows(page).nth(0).locator(".chip").first).to_have_text("after")
 
 
+def test_an_address_that_is_no_page_leads_home(serve, open_page):
+    page = open_page(f"{serve().url}/nowhere")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    page.get_by_role("link", name="Runicorn").click()
+    expect(page.locator("#gear")).to_be_visible()
+
+
 def test_nine_hundred_pixels_are_enough(serve, open_page, three):
     page = open_page(serve().url, width=900, height=700)
     expect(rows(page)).to_have_count(3)

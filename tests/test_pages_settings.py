@@ -9,6 +9,7 @@ import pytest
 from asking import AskingServer
 from playwright.sync_api import expect
 from small_runs import write_run
+from sshd import free_port
 
 pytest_plugins = ["chromium"]
 
@@ -62,8 +63,13 @@ def test_the_guide_from_the_gear_to_the_first_runs_in_chinese(sshd, far, serve, 
     assert question.locator(".pri").count() == 0
     question.get_by_role("button", name="信任并继续").click()
     expect(page.locator(".verdict")).to_contain_text("✓ 连接成功")
-    expect(page.locator("li[data-line=runs]")).to_contain_text("2 runs")
-    assert any("login" in line for line in said)
+    expect(page.locator("li[data-line=runs]")).to_contain_text("中有 2 个实验")
+    expect(page.locator("li[data-line=manifest]")).to_contain_text("在服务器上每 5 分钟运行一次")
+    words = [re.sub(r"SSH-2.0-.*|Python [\d.]+|publickey|MB/s|ms|SHA256:\S+|ssh-ed25519|SFTP|python3|" + re.escape(sshd.user), "", line)
+             for line in page.locator(".doc .said").all_inner_texts()]
+    english = [line for line in words if re.search(r"(?<![/\w.~`-])[a-z]{3,} [a-z]{2,}", line)]
+    assert not english, english
+    assert any("login" in line and "2 runs in" in line or "publickey (it takes" in line for line in said), "the console stays English"
     expect(page.locator(".plan")).to_contain_text("个文件")
     page.get_by_role("button", name="保存并启动同步").click()
     expect(connection(page)).to_contain_text("已连接")
@@ -88,6 +94,26 @@ def test_refusing_the_key_ends_the_test_and_nothing_is_kept(sshd, far, serve, op
     expect(page.locator("li[data-line=host_key]")).to_contain_text("not known")
     expect(page.locator(".verdict")).to_contain_text("Not connected")
     assert not (home / "known_hosts").exists()
+
+
+def test_failures_are_told_in_chinese_with_what_to_do(sshd, far, serve, open_page, home, tmp_path):
+    sshd.trusted_in(home)
+    server = serve()
+    page = open_page(f"{server.url}/settings", locale="zh-CN")
+    fill_in(page, sshd, key=tmp_path / "absent")
+    page.locator("#test-connection").click()
+    expect(page.locator("li[data-line=login]")).to_contain_text(f"密钥文件 {tmp_path / 'absent'} 不存在")
+    fill_in(page, sshd, port=free_port())
+    page.locator("#test-connection").click()
+    expect(page.locator("li[data-line=port]")).to_contain_text("无应答（连接被拒绝）")
+    fill_in(page, sshd, root="~/elsewhere")
+    page.locator("#test-connection").click()
+    expect(page.locator("li[data-line=root]")).to_contain_text("请浏览选择")
+    expect(page.locator("li[data-line=runs]")).to_contain_text("在其他目录中找到了")
+    added(server, sshd, key=str(tmp_path / "absent"))
+    expect(page.locator(".told")).to_contain_text("不存在")
+    page.goto(f"{server.url}/?filter=loss%3E")
+    expect(page.locator("body")).to_contain_text("后缺少值")
 
 
 def test_a_changed_key_shows_both_and_offers_no_trust(sshd, far, serve, open_page, home):

@@ -22,7 +22,7 @@ def test_a_key_file_opens_sftp_and_everything_is_counted(sshd, home, tmp_path):
     sshd.trusted_in(home)
     (tmp_path / "far" / "hello.txt").write_text("hello")
     stages = []
-    line = remote.connect(settings.checked(sshd.connection()), home=home, log=lambda stage, text: stages.append(stage))
+    line = remote.connect(settings.checked(sshd.connection()), home=home, log=lambda stage, text, **_: stages.append(stage))
     client = line.open_sftp()
     assert client.realpath(".") == str(tmp_path / "far") and client.read_file("hello.txt") == b"hello"
     assert stages == ["name", "port", "banner", "host_key", "login"] and "OpenSSH" in line.banner
@@ -127,7 +127,7 @@ def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
     blob = base64.b64decode((tmp_path / "host-cert.pub").read_text().split()[1])
     public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
     lines = [hostkeys.parse(f"@cert-authority * {public}")]
-    dialer = remote._Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text: None)
+    dialer = remote._Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text, **_: None)
     for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False), ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
         key = paramiko.Ed25519Key(data=data)
         key.public_blob = paramiko.pkey.PublicBlob("ssh-ed25519-cert-v01@openssh.com", data)

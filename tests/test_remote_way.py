@@ -62,7 +62,7 @@ def test_a_jump_host_is_checked_and_logged_in_for_itself(sshd, gate, home, confi
     def trust(question):
         asked.append(question["host"])
         return "yes"
-    assert works(connect(home, ask=trust, log=lambda stage, text: passed.append(stage)))
+    assert works(connect(home, ask=trust, log=lambda stage, text, **_: passed.append(stage)))
     assert asked == [f"[127.0.0.1]:{gate.port}", f"[127.0.0.1]:{sshd.port}"]
     assert passed.count("login") == 2 and passed.count("jump") == 1
     gate.new_host_key()

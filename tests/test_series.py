@@ -80,6 +80,23 @@ def test_every_x(tmp_path):
             series.picture("loss", **wrong)
 
 
+def test_the_moment_of_a_point_on_every_axis_of_time(tmp_path):
+    rows = [(step * 10, {"loss": float(step), "train/epoch": step // 4}) for step in range(12)]
+    write(tmp_path, "events.jsonl", *rows, (110, {"val": 0.5}))
+    series = opened(tmp_path)
+    assert series.moment("loss", "step", 50) == {"step": 50, "ts": 1005.0, "epoch": 1.0}
+    assert series.moment("val", "step", 110) == {"step": 110, "ts": 1012.0, "epoch": 2.0}        # later than the loss of that step
+    same = [series.moment("loss", x, at) for x, at in (("step", 50), ("relative", 5.000001), ("wall", 1005.0))]
+    assert same[0] == same[1] == same[2]
+    assert series.moment("loss", "step", 55) is series.moment("absent", "step", 50) is series.moment("loss", "step", 50, rank=1) is None
+    with pytest.raises(UsageError):
+        series.moment("loss", "metric:val", 1)
+    write(tmp_path, "events.2.jsonl", *losses(60, 40, 20), start=2000.0)
+    series.refresh()
+    assert series.moment("loss", "step", 40) == {"step": 40, "ts": 2001.0, "epoch": None}           # out of order, in the newer attempt
+    assert series.moment("loss", "step", 50)["ts"] == 1005.0
+
+
 def test_x_in_any_order_is_sorted(tmp_path):
     order = random.Random(3).sample(range(500), 500)
     write(tmp_path, "events.jsonl", *[(step, {"loss": float(step), "lr": 500.0 - step}) for step in order])

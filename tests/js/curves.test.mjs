@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/axis.js";
-import {moved, toggled} from "../../static/charttools.js";
+import {toggled} from "../../static/charttools.js";
 import {Feed} from "../../static/feed.js";
 import {Rhythm} from "../../static/rhythm.js";
 import {Link} from "../../static/link.js";
-import {arrange, extent, groupMetrics, joinTail, lowerBound, matcher, nearest, noisy, overgrown, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/series.js";
+import {arrange, extent, groupMetrics, joinTail, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/series.js";
 
 function curve(x, last, more = {}) {
   return {run: "r", metric: "loss", x, last, min: last, max: last, min_x: x, max_x: x, smooth: null, nan: [], superseded: null,
@@ -75,9 +75,23 @@ test("metrics with the same last name part share a chart; losses first, bare cou
 test("pinned charts come first, hidden ones not at all, the reader's order is kept", () => {
   const groups = ["a", "b", "c", "d"].map((id) => ({id}));
   assert.deepEqual(arrange(groups, {pinned: ["d"], hidden: ["b"], order: ["c", "a"]}).map(({id}) => id), ["d", "c", "a"]);
-  assert.deepEqual(moved(["a", "b", "c"], "c", -1), ["a", "c", "b"]);
-  assert.deepEqual(moved(["a", "b"], "a", -1), ["a", "b"]);
   assert.deepEqual(toggled(toggled([], "a"), "a"), []);
+});
+
+test("a chart that is put elsewhere is pinned among pinned ones only, and other groupings keep their order", () => {
+  const ids = ["a", "b", "c", "d"];
+  const kept = (id, before, pinned) => {
+    const after = placed(ids, id, before, {pinned, order: ["other"]});
+    assert.equal(after.order.at(-1), "other");
+    assert.deepEqual(arrange(ids.map((one) => ({id: one})), after).map((one) => one.id), after.order.slice(0, -1));
+    return [after.order.slice(0, -1).join(""), after.pinned.join("")];
+  };
+  assert.deepEqual(kept("c", "a", []), ["cabd", ""]);
+  assert.deepEqual(kept("a", null, []), ["bcda", ""]);
+  assert.deepEqual(kept("b", "d", []), ["acbd", ""]);
+  assert.deepEqual(kept("d", "b", ["a", "b"]), ["adbc", "adb"]);
+  assert.deepEqual(kept("a", "d", ["a", "b"]), ["bcad", "b"]);
+  assert.deepEqual(kept("a", "c", ["a", "b"]), ["bacd", "ba"]);
 });
 
 test("the filter is an expression, or plain text while it is half typed", () => {
