@@ -24,6 +24,7 @@ class Bulk:
         self._given, self._ended = collections.deque(), collections.deque()
         self._held = {}                 # (path, name) -> Fetch, handed over and not collected
         self._waking, self._stopping = threading.Event(), threading.Event()
+        self._wanted = None             # what `keep_only` was told, until the thread has seen to it
         self._thread = self._remote = None
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
@@ -49,6 +50,11 @@ class Bulk:
             self._thread = threading.Thread(target=self._run, name="bulk", daemon=True)
             self._thread.start()
 
+    def keep_only(self, wanted):
+        """Give up the fetches of which `wanted(fetch)` is false; they are collected as UNWANTED."""
+        self._wanted = wanted
+        self._waking.set()
+
     def collect(self):
         """Return [(Fetch, outcome, data), …] that ended since last asked."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
@@ -62,7 +68,7 @@ class Bulk:
         return ended
 
     def close(self):
-        """Hang up. Never raises."""
+        """Hang up; what was handed over is collected as LOST. Never raises."""
         self._stopping.set()
         self._waking.set()
         if self._remote:
@@ -76,19 +82,23 @@ class Bulk:
             while self._over_one_line(compress):
                 compress = True
         except RunicornError as error:
-            self._log.info("no second line: %s", error)
-            self.refused = True         # asked for once: a refused login is never repeated
+            if not self._stopping.is_set():
+                self._log.info("no second line: %s", error)
+                self.refused = True     # asked for once: a refused login is never repeated
 
     def _over_one_line(self, compress):
         """Work until there is nothing to do; returns True when the line turned out so slow that a compressed one is better."""
         self._remote = self._dial(compress=compress)
-        session = None
+        session = fetcher = None
         try:
             session = self._remote.open_sftp()
             fetcher = fetch.Fetcher(session, self._mirror, self._root, lambda *ended: self._ended.append(ended))
             while not self._stopping.is_set():
                 while self._given:
                     fetcher.add([self._given.popleft()])
+                wanted, self._wanted = self._wanted, None
+                if wanted:
+                    fetcher.keep_only(wanted)
                 if fetcher.left:
                     fetcher.step(time.monotonic() + 0.1)
                 elif not self._waking.wait(LINGER):
@@ -100,6 +110,8 @@ class Bulk:
                     return True
             return False
         finally:
+            if fetcher:
+                fetcher.drop()
             if session:
                 self._count(session)
             self._remote.close()

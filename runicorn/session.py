@@ -15,6 +15,7 @@ QUIET = 600.0                   # s; a run without an end that shows no change i
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 TROUBLED = 50                   # doubtful runs listed between two surveys
+CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
 
 
 class Session:
@@ -29,6 +30,7 @@ class Session:
         self.gone = set()               # runs that vanished from the server
         self.round_trip = None          # s, the shortest lately
         self.news = False               # the index changed since last told
+        self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, our wall clock, s
 
     def _resolve(self, root):
         start = self.sftp.realpath(".").rstrip("/")
@@ -54,6 +56,7 @@ class Session:
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
         self._next_look = {}            # run path -> when, for quiet runs
         self._changed = {}              # run path -> when its files were last seen to change
+        self._looked_at = {}            # run path -> when its files were last looked at
         self._audited = None
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, a manifest, or exec
         self._turn = 0
@@ -141,6 +144,17 @@ class Session:
         self.intake.plan(self.index.paths() if first else changed | self._replan, now)
         self._replan.clear()
 
+    def adjust(self, before, now):
+        """The settings changed from `before` (dict) to what `options` says now: plan anew, and give up what is not wanted any more."""
+        if all(self.options.get(field) == before.get(field) for field in CHOICE):
+            return
+        if self.options.get("manifest", True) != before.get("manifest", True):
+            self.source = None
+            self._manifests.clear()
+            self.learn()
+            self.source = self.source or "walk"
+        self.intake.replan(now)
+
     def _hear_again(self, first, now):
         """Choose the ended runs that `check_hearsay` lists: all of them once, then in turn, over a day."""
         ended = sorted(path for path in self.index.paths() if path not in self.gone and self.index.ended(path))
@@ -163,8 +177,8 @@ class Session:
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
         and manifests; returns run paths that changed (set)."""
         folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known()}
-        running = [path for path in self.index.paths()
-                   if not self.index.ended(path) and path not in self.gone and now >= self._next_look.get(path, 0)]
+        alive = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone]
+        running = [path for path in alive if now >= self._next_look.get(path, 0)]
         files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
         beats = self.beats.ask()
         manifests = [path for _, path in survey.manifest_files(self.root)] if self.options.get("manifest", True) else []
@@ -176,10 +190,18 @@ class Session:
         self.intake.doubtful.update(self.beats.take({path: stats[path] for path in beats}, now))
         if self._audited is not None:
             self._read_manifests(stats)
+        self._note_looks(running, now)
+        self.looked = min((self._looked_at[path] for path in alive if path not in self.beats.runs), default=now)
         for path in running if len(running) > CROWD else ():
             quiet = now - max(self._changed.get(path, 0), plan.newest(self.index.entry(path)))
             self._next_look[path] = now + min(max(0, quiet / 10), QUIET)
         return changed
+
+    def _note_looks(self, paths, now):
+        """A silence is counted between two looks at a run, however seldom its turn comes."""
+        for path in paths:
+            self._looked_at[path] = now
+            self.beats.read(path, now)
 
     def _absolute(self, path, name):
         return f"{self.root}/{path}/{name}" if name else f"{self.root}/{path}"
@@ -261,7 +283,7 @@ class Session:
         entry = self.index.entry(path) if known else survey.empty()
         beat = files.pop(".beat", None)
         if beat:
-            self.beats.beat(path, beat["mtime"], now)
+            self.beats.own_heart(path, self._absolute(path, ".beat"), beat["mtime"], now)
         mtime = files.pop(".", {"mtime": self._folder_mtime.get(path, mtime)})["mtime"]
         self._folder_mtime[path] = mtime
         self._settle(path, mtime, now)
@@ -295,6 +317,7 @@ class Session:
         stats = self._read_tails(paths, [self._absolute(*one) for one in small] + beats, now)
         changed = {path for path, name in small if self._note(path, name, stats[self._absolute(path, name)], now)}
         new = self.beats.take({path: stats[path] for path in beats}, now)
+        self._note_looks(paths, now)
         doubtful = set(new) | self.intake.doubtful if len(self.intake.doubtful) <= TROUBLED else set(new)
         self.intake.plan(changed | self._relist(doubtful, {}, now), now)
 
