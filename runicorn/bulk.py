@@ -24,7 +24,7 @@ class Bulk:
         self._given, self._ended = collections.deque(), collections.deque()
         self._held = {}                 # (path, name) -> Fetch, handed over and not collected
         self._waking, self._stopping = threading.Event(), threading.Event()
-        self._wanted = None             # what `keep_only` was told, until the thread has seen to it
+        self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
         self._thread = self._remote = None
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
@@ -52,7 +52,7 @@ class Bulk:
 
     def keep_only(self, wanted):
         """Give up the fetches of which `wanted(fetch)` is false; they are collected as UNWANTED."""
-        self._wanted = wanted
+        self._unwanted = {key for key, one in self._held.items() if not wanted(one)}
         self._waking.set()
 
     def collect(self):
@@ -96,9 +96,9 @@ class Bulk:
             while not self._stopping.is_set():
                 while self._given:
                     fetcher.add([self._given.popleft()])
-                wanted, self._wanted = self._wanted, None
-                if wanted:
-                    fetcher.keep_only(wanted)
+                unwanted, self._unwanted = self._unwanted, None
+                if unwanted:
+                    fetcher.keep_only(lambda one, unwanted=unwanted: (one.path, one.name) not in unwanted)
                 if fetcher.left:
                     fetcher.step(time.monotonic() + 0.1)
                 elif not self._waking.wait(LINGER):

@@ -167,7 +167,8 @@ class Mirror:
             return {}
         local = self._apart[path] = plan.apart(names)
         absent = {name for name in local if not self.stat(path, name)}
-        return {name: {twin for twin in absent if layout.folded(twin) == layout.folded(name)} for name in names if absent and name not in local}
+        stay = set(names).difference(local) if absent else ()
+        return {name: {twin for twin in absent if layout.folded(twin) == layout.folded(name)} for name in stay}
 
     def local_name(self, path, name):
         """Return where file `name` lives, relative to its run's folder here, with "/" between the parts (str)."""
@@ -213,6 +214,12 @@ class Mirror:
         """Return where a large file is gathered before it replaces our copy (Path); the same again after a cut."""
         key = f"{fetch.path}\0{fetch.name}\0{fetch.size}\0{fetch.mtime}"
         return self.index / "parts" / hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def clear_parts(self):
+        """Remove what is left of transfers that were cut and never taken up again: the server has other files now."""
+        if (self.index / "parts").exists():
+            for part in (self.index / "parts").iterdir():
+                part.unlink()
 
     def take_part(self, part, path, name):
         """Put a gathered file in the place of our copy. Raises OSError."""

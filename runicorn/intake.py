@@ -114,9 +114,9 @@ class Intake:
         self.plan([path], now)
         self.fetcher.prefer(path)
 
-    def is_queued(self, key):
-        """Whether the file (path, name) is being fetched, or must be fetched whole."""
-        return key in self._queued or key in self.rewrite
+    def is_settled(self, key):
+        """Whether our copy of the file (path, name) may be compared and added to: it is not being fetched, wrong, or refused."""
+        return key not in self._queued and key not in self.rewrite and key not in self._refused
 
     def forgive(self):
         """Try again what failed: a survey just looked."""
@@ -136,7 +136,7 @@ class Intake:
         Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
         """
         self.now = now
-        if not self._has_room():
+        if not self.left or not self._has_room():
             return
         enough = self.fetcher.bytes + (1 << 60 if allowance is None else allowance)
         while self.left and not urgent and time.monotonic() < until and self.fetcher.bytes < enough:
@@ -150,10 +150,12 @@ class Intake:
                 self.fetcher.step(min(until, time.monotonic() + 0.1), enough)
             elif self.second.held:
                 time.sleep(0.02)
+        if not self.left:
+            self.mirror.clear_parts()
 
     def _has_room(self):
         """Look at the free disk now and then; where it is full, everything waits, and the second line hangs up."""
-        if self.left and not 0 <= self.now - self._space_seen < SPACE_SECONDS:
+        if not 0 <= self.now - self._space_seen < SPACE_SECONDS:
             self._space_seen = self.now
             full, self.full = self.full, self.mirror.free() < 0
             if self.full and not full:

@@ -15,6 +15,7 @@ QUIET = 600.0                   # s; a run without an end that shows no change i
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 TROUBLED = 50                   # doubtful runs listed between two surveys
+GHOSTS = 1000                   # runs that only a manifest knows are looked for one by one up to here; more is a lie
 CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
 
 
@@ -61,6 +62,7 @@ class Session:
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, a manifest, or exec
         self._turn = 0
         self._replan = set()            # runs whose entries came from a manifest since the last plan
+        self._told = set()              # runs that a manifest spoke of first, since the last listing
 
     @property
     def surveyed(self):
@@ -119,6 +121,7 @@ class Session:
     def _adopt(self, found):
         new = survey.adopt(self.index, found, self.intake.doubtful) if found else ()
         self._replan.update(new)
+        self._told.update(new)
         self.news = self.news or bool(new)
 
     # -- what the server holds
@@ -177,7 +180,7 @@ class Session:
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
         and manifests; returns run paths that changed (set)."""
         folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known()}
-        alive = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone]
+        alive = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone and path not in self._told]
         running = [path for path in alive if now >= self._next_look.get(path, 0)]
         files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
         beats = self.beats.ask()
@@ -191,7 +194,7 @@ class Session:
         if self._audited is not None:
             self._read_manifests(stats)
         self._note_looks(running, now)
-        self.looked = min((self._looked_at[path] for path in alive if path not in self.beats.runs), default=now)
+        self.looked = min((self._looked_at.get(path, 0.0) for path in alive if path not in self.beats.runs), default=now)
         for path in running if len(running) > CROWD else ():
             quiet = now - max(self._changed.get(path, 0), plan.newest(self.index.entry(path)))
             self._next_look[path] = now + min(max(0, quiet / 10), QUIET)
@@ -243,12 +246,27 @@ class Session:
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
         there = self.skeleton.refresh(now)
         doubtful = self.intake.doubtful
+        self._believe(there)
         for path, mtime in there.items():
             new = path not in self.index or path in self.gone
             if new or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
         doubtful.update(path for path in self.index.paths() if path not in there and path not in self.gone)
         return self._relist(doubtful, there, now)
+
+    def _believe(self, there):
+        """Look at the runs that a manifest spoke of: list those that go on, and forget those the server does not show where
+        they are too many to be asked for one by one; we hold nothing of them."""
+        ghosts, real = self._told - there.keys(), self._told & there.keys()
+        self._told.clear()
+        self.intake.doubtful.update(path for path in real if not self.index.ended(path))
+        if len(ghosts) > GHOSTS:
+            self.log.warning("the server's manifest speaks of %d runs that are not there", len(ghosts))
+            for path in ghosts:
+                self.index.drop(path)
+            self._replan -= ghosts
+            self.intake.doubtful -= ghosts
+            self.news = True
 
     def _relist(self, paths, there, now):
         """List runs anew. there: {run path: its folder's mtime}, as far as known. Returns those that changed (set)."""
@@ -258,7 +276,10 @@ class Session:
         changed = due & paths
         for path in due:
             del self.intake.again[path]
-        for path, files in (survey.list_runs(self.sftp, self.root, paths) if paths else {}).items():
+        listings = survey.list_runs(self.sftp, self.root, paths) if paths else {}
+        if any(isinstance(files, MissingFileError) for files in listings.values()):
+            self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
+        for path, files in listings.items():
             if isinstance(files, SftpError):
                 self._missing(path, files)
             elif self._listed(path, files, there.get(path), now):
@@ -266,10 +287,9 @@ class Session:
         return changed
 
     def _missing(self, path, error):
-        """A run can't be listed: it is gone when the server says so and still shows the root."""
+        """A run can't be listed: it is gone when the server says so and, asked after that, still shows the root."""
         if not isinstance(error, MissingFileError) or path not in self.index:
             return
-        self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
         self.news = True
         self.beats.over(path)
         if any(self.mirror.stat(path, name) for name in self.index.entry(path)["files"]):
@@ -284,6 +304,7 @@ class Session:
         beat = files.pop(".beat", None)
         if beat:
             self.beats.own_heart(path, self._absolute(path, ".beat"), beat["mtime"], now)
+        self._note_looks([path], now)
         mtime = files.pop(".", {"mtime": self._folder_mtime.get(path, mtime)})["mtime"]
         self._folder_mtime[path] = mtime
         self._settle(path, mtime, now)
@@ -334,7 +355,7 @@ class Session:
     def _tails_of(self, path):
         """The append-only files of a run that are nearly all here."""
         for name, file in self.index.entry(path)["files"].items():
-            if plan.is_appended(name) and not self.intake.is_queued((path, name)):
+            if plan.is_appended(name) and self.intake.is_settled((path, name)):
                 here = self.mirror.stat(path, name)
                 if file["size"] - (here["size"] if here else 0) < tails.CHUNK * tails.ROUNDS:
                     yield name
@@ -374,7 +395,7 @@ class Session:
 
     def _verify_files(self, paths, now):
         held = [(path, name) for path in paths for name in self.index.entry(path)["files"]
-                if plan.believable(path, name) and not self.intake.is_queued((path, name)) and self.mirror.stat(path, name)]
+                if plan.believable(path, name) and self.intake.is_settled((path, name)) and self.mirror.stat(path, name)]
         wrong = audit.differing(self.sftp, self.remote, self.mirror, self.root, held, self.log) if held else []
         for path, name in wrong:
             self.log.warning("%s/%s was not what the server has; fetched again", path, name)
