@@ -340,6 +340,34 @@ def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
     assert RUN not in told(one)["runs"]
 
 
+def test_hearts_are_looked_at_in_turn_and_each_says_when(root, pair, monkeypatch):
+    monkeypatch.setattr("runicorn.beats.PLACES", 2)
+    paths = [f"p/n/runs/2025012{n}_180000_abc12{n}" for n in range(6)]
+    for path in paths:
+        make_run(root, path, status="running")
+        live(root, path)
+    one = pair(interval=3600)
+    one.passes()
+    one.passes(5)
+    for _ in range(3):
+        one.passes(5)
+        assert sum(run["looked"] == one.now for run in told(one)["runs"].values()) == 2
+    assert all(run["looked"] > one.now - 15 for run in told(one)["runs"].values())
+
+
+def test_a_run_that_beats_in_its_own_folder_is_looked_at_there(root, pair):
+    run = make_run(root, status="running")
+    (run / ".beat").touch()
+    os.utime(run / ".beat", (OLD, OLD))
+    one = pair(interval=3600)
+    one.passes()
+    one.passes(5)
+    os.utime(run / ".beat", (OLD + 10, OLD + 10))  # moves no folder
+    one.passes(5)
+    assert told(one)["runs"][RUN]["beat"] == int(OLD + 10) and told(one)["runs"][RUN]["seen"] == one.now
+    assert ".beat" not in here(one)
+
+
 def told(one):
     return json.loads((one.mirror / ".index" / "live.json").read_text())
 
