@@ -10,10 +10,11 @@ PLACES = 50                     # live files LSTATed per look, in turn
 
 
 class Beats:
-    """The running runs of one server: `runs` is {run path: {"beat", "seen", "first"}}.
+    """The running runs of one server: `runs` is {run path: {"beat", "seen", "first", "looked", "read"}}.
 
-    beat: the live file's mtime on the server's clock, s, or None; seen: when a change was last seen, first: when the run
-    was, both on our wall clock, s.
+    beat: its heart's mtime on the server's clock, s, or None; seen: when a change was last seen, first: when the run was,
+    looked: when its heart was last looked at (its files where it has none), read: when its files were; all on our wall clock, s.
+    A heart is the run's live file, or .beat in its own folder.
     """
 
     def __init__(self, session, root):
@@ -21,12 +22,15 @@ class Beats:
         self.folder = f"{root}/{layout.HIDDEN}/live"
         self.runs = {}
         self._files = {}                # absolute path of a live file -> run path
+        self._own = {}                  # absolute path of a .beat -> run path
+        self._beating = set()           # run paths that have either
         self._mtime, self._observed = None, 0.0
         self._turn = 0
 
     def ask(self):
-        """Return the absolute paths to LSTAT now: the live folder, and live files in turn."""
-        files = sorted(self._files)
+        """Return the absolute paths to LSTAT now: the live folder, and hearts in turn."""
+        self._beating = {*self._files.values(), *self._own.values()}
+        files = sorted([*self._files, *self._own])
         if len(files) > PLACES:
             start = self._turn = (self._turn + PLACES) % len(files)
             files = (files + files)[start:start + PLACES]
@@ -35,8 +39,11 @@ class Beats:
     def take(self, stats, now):
         """Take the answers ({absolute path: Attrs or SftpError}); lists the folder when it moved. Returns new run paths (list)."""
         for path, attrs in stats.items():
-            if path in self._files and not isinstance(attrs, SftpError):
-                self.beat(self._files[path], attrs.mtime, now)
+            run = self._files.get(path) or self._own.get(path)
+            if run and not isinstance(attrs, SftpError):
+                self.beat(run, attrs.mtime, now)
+            elif run:
+                self._own.pop(path, None)       # of the live files, the listing of their folder tells
         folder = stats.get(self.folder)
         if folder is None or isinstance(folder, SftpError):
             return self._none() if isinstance(folder, MissingFileError) else []
@@ -82,18 +89,31 @@ class Beats:
                 found[path] = run
         return found
 
+    def own_heart(self, run, path, mtime, now):
+        """Note the beat of a run that beats in its own folder: on the file `path` (absolute)."""
+        self._own[path] = run
+        self.beat(run, mtime, now)
+
     def beat(self, run, mtime, now):
-        """Note the beat of a run."""
-        known = self.runs.get(run)
-        if known is None:
-            self.runs[run] = {"beat": mtime, "seen": None, "first": now}
-        elif known["beat"] != mtime:
+        """Note the beat of a run, as its heart shows it now."""
+        known = self.runs.setdefault(run, {"beat": mtime, "seen": None, "first": now, "looked": now, "read": now})
+        known["looked"] = now
+        if known["beat"] != mtime:
             known.update(beat=mtime, seen=now)
 
     def grew(self, run, now):
         """Note that a run's files changed."""
-        self.runs.setdefault(run, {"beat": None, "seen": now, "first": now})["seen"] = now
+        self.runs.setdefault(run, {"beat": None, "seen": now, "first": now, "looked": now, "read": now})["seen"] = now
+
+    def read(self, run, now):
+        """Note that a run's files were looked at."""
+        known = self.runs.get(run)
+        if known:
+            known["read"] = now
+            if run not in self._beating:
+                known["looked"] = now
 
     def over(self, run):
         """The run ended or is gone."""
         self.runs.pop(run, None)
+        self._own = {path: owner for path, owner in self._own.items() if owner != run}

@@ -27,6 +27,7 @@ class Bulk:
         self._given, self._ended = collections.deque(), collections.deque()
         self._held = {}                 # (path, name) -> Fetch, handed over and not collected
         self._waking, self._stopping = threading.Event(), threading.Event()
+        self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
         self._thread = self._remote = None
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
@@ -52,6 +53,11 @@ class Bulk:
             self._given.extend(taken)
             self._waking.set()
 
+    def keep_only(self, wanted):
+        """Give up the fetches of which `wanted(fetch)` is false; they are collected as UNWANTED."""
+        self._unwanted = {key for key, one in self._held.items() if not wanted(one)}
+        self._waking.set()
+
     def collect(self):
         """Return [(Fetch, outcome, data), …] that ended since last asked."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
@@ -65,7 +71,7 @@ class Bulk:
         return ended
 
     def close(self):
-        """Hang up. Never raises."""
+        """Hang up; what was handed over is collected as LOST. Never raises."""
         self._stopping.set()
         self._waking.set()
         if self._remote:
@@ -78,24 +84,30 @@ class Bulk:
             self._remote = self._dial()
             self._carry(self._remote)
         except RunicornError as error:
-            self._log.info("no second line: %s", error)
-            self.refused = True         # asked for once: a refused login is never repeated
+            if not self._stopping.is_set():
+                self._log.info("no second line: %s", error)
+                self.refused = True     # asked for once: a refused login is never repeated
 
     def _carry(self, remote):
         """Work until there is nothing to do."""
-        session = None
+        session = fetcher = None
         try:
             session = remote.open_sftp()
             fetcher = fetch.Fetcher(session, self._mirror, self._root, lambda *ended: self._ended.append(ended))
             while not self._stopping.is_set():
                 while self._given:
                     fetcher.add([self._given.popleft()])
+                unwanted, self._unwanted = self._unwanted, None
+                if unwanted:
+                    fetcher.keep_only(lambda one, unwanted=unwanted: (one.path, one.name) not in unwanted)
                 if fetcher.left:
                     fetcher.step(time.monotonic() + 0.1)
                 elif not self._waking.wait(LINGER):
                     return
                 self._waking.clear()
         finally:
+            if fetcher:
+                fetcher.drop()
             if session:
                 self._count(session)
             remote.close()

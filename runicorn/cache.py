@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from runicorn import layout, manifest
+from runicorn import layout, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
@@ -22,6 +22,8 @@ class Mirror:
         self.index = self.folder / INDEX
         self._lock = None
         self._folders = {}              # run path -> its folder here, once checked
+        self._runs = {}                 # what a disk that ignores case sees of a run path -> the run path that has it
+        self._apart = {}                # run path -> {name: local name} where the usual one would be another file's
         self._evicted = (None, {})      # (mtime of .index/evicted, what it says)
 
     # the lock
@@ -61,6 +63,10 @@ class Mirror:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def check(self):
+        """Raise SyncError if this disk takes not even a small file."""
+        self.write(self.index / "probe", b"1")
 
     def owner(self):
         """Return the process id written in the lock (int), or None."""
@@ -138,11 +144,35 @@ class Mirror:
     # files of runs
 
     def place(self, path, name):
-        """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name or a link in the way."""
+        """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name, a link in the way, and
+        a run that this disk can't tell from another."""
         folder = self._folders.get(path)
         if folder is None:
-            folder = self._folders[path] = os.fspath(layout.local_path(self.folder, path))
-        return os.fspath(layout.local_path(folder, name)) if "/" in name else f"{folder}{os.sep}{_local_name(name)}"
+            folder = self._folders[path] = self._folder(path)
+        local = self._apart[path].get(name, name) if path in self._apart else name
+        return os.fspath(layout.local_path(folder, local)) if "/" in local else f"{folder}{os.sep}{_local_name(local)}"
+
+    def _folder(self, path):
+        folder = os.fspath(layout.local_path(self.folder, path))
+        if self.ignores_case and self._runs.setdefault(layout.folded(path), path) != path:
+            raise LayoutError(f"this disk ignores case and has {self._runs[layout.folded(path)]} there")
+        return folder
+
+    def tell_apart(self, path, names):
+        """Where this disk ignores case, give twins among the files `names` of a run places of their own.
+
+        Returns {name: its twins that are not at theirs yet}: what is at `name` may be one of those.
+        """
+        if not self.ignores_case:
+            return {}
+        local = self._apart[path] = plan.apart(names)
+        absent = {name for name in local if not self.stat(path, name)}
+        stay = set(names).difference(local) if absent else ()
+        return {name: {twin for twin in absent if layout.folded(twin) == layout.folded(name)} for name in stay}
+
+    def local_name(self, path, name):
+        """Return where file `name` lives, relative to its run's folder here, with "/" between the parts (str)."""
+        return os.path.relpath(self.place(path, name), self._folders[path]).replace(os.sep, "/")
 
     @functools.cached_property
     def ignores_case(self):
@@ -185,6 +215,12 @@ class Mirror:
         key = f"{fetch.path}\0{fetch.name}\0{fetch.size}\0{fetch.mtime}"
         return self.index / "parts" / hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
+    def clear_parts(self):
+        """Remove what is left of transfers that were cut and never taken up again: the server has other files now."""
+        if (self.index / "parts").exists():
+            for part in (self.index / "parts").iterdir():
+                part.unlink()
+
     def take_part(self, part, path, name):
         """Put a gathered file in the place of our copy. Raises OSError."""
         place = self.place(path, name)
@@ -193,8 +229,12 @@ class Mirror:
 
     def touch(self, path, name, mtime):
         """Give our copy the server's mtime (s): it says up to which change we have it. Raises OSError."""
-        if mtime is not None:
+        if mtime is None:
+            return
+        try:
             os.utime(self.place(path, name), (mtime, mtime))
+        except FileNotFoundError:
+            pass            # deleted in this moment: the next comparison misses it
 
     def read(self, path, name, offset, size):
         """Return at most `size` bytes of our copy from `offset` on; b"" when there is none."""

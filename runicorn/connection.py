@@ -64,14 +64,12 @@ class Connection:
             self.sync.pause()
 
     def adjust(self, saved):
-        """Go on with settings that differ in rhythm only: the line stays, nobody types a code again."""
+        """Go on with settings that need no other line: the present one stays, nobody types a code again."""
         switched = saved["enabled"] != self.settings["enabled"]
         self.settings = saved
-        self.sync.options.update(saved)
+        self.sync.adjust(saved)
         if switched:
             (self.start if saved["enabled"] else self.pause)()
-        else:
-            self.sync.wake()
 
     def stop(self):
         """Say that the thread must end; `join` waits for it."""

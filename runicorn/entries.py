@@ -63,7 +63,7 @@ class Entry:
         last, pulse = (end or self.end()).ts, self.source.pulses.get(record.path)
         if last is None:
             return None
-        waited = pulse.since_row(pulse.looked) if pulse and pulse.looked and self.state() == "running" else 0.0
+        waited = pulse.since_row(pulse.read) if pulse and pulse.read and self.state() == "running" else 0.0
         return max(0.0, last - record.started + (waited or 0.0))
 
     def here(self):

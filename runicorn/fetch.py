@@ -15,14 +15,15 @@ SPARE_HANDLES = 60              # of what the server grants, for tails and listi
 PACE = 0.1                      # s between looks at how fast it comes
 LAG = 0.5                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
 SMALLEST, FIRST_CEILING = 512 << 10, 4 << 20
-DONE, CHANGED, SHORT = "done", "changed", "short"
+DONE, CHANGED, SHORT, UNWANTED, DISK = "done", "changed", "short", "unwanted", "disk"
 
 
 class Fetcher:
     """Fetches over one session. `report(fetch, outcome, data)` is called for each when it ends:
 
     outcome: DONE; CHANGED, when what we hold or were told is not what the server has; SHORT, when the server's file
-    ends before the size we were told; or the SftpError. data: the bytes of a small JSON file, else None.
+    ends before the size we were told; UNWANTED, when it was given up; DISK, when this disk refused it; or the SftpError.
+    data: the bytes of a small JSON file, else None.
     `ceiling` is how many bytes may be asked for at once (int). `wire()` returns the bytes that came over the line so far,
     fewer than the session's where it is compressed.
     """
@@ -36,6 +37,7 @@ class Fetcher:
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
         self.asked = 0                      # bytes on their way
+        self.refusal = None                 # the OSError with which this disk refused a file; `step` raises it
         self._queue, self._jobs = collections.deque(), set()
         self._mark = time.monotonic(), session.received, self._wire()
 
@@ -60,6 +62,17 @@ class Fetcher:
         """Give up to `count` waiting fetches, the last of the queue, to somebody else (list of Fetch)."""
         return [self._queue.pop() for _ in range(min(count, len(self._queue)))]
 
+    def keep_only(self, wanted):
+        """Give up the fetches, waiting or under way, of which `wanted(fetch)` is false; each is reported as UNWANTED."""
+        waiting, self._queue = self._queue, collections.deque()
+        for fetch in waiting:
+            if wanted(fetch):
+                self._queue.append(fetch)
+            else:
+                self.report(fetch, UNWANTED, None)
+        for job in [job for job in self._jobs if not wanted(job.fetch)]:
+            self.finish(job, UNWANTED)
+
     @property
     def left(self):
         """How many fetches wait or are under way (int)."""
@@ -76,6 +89,9 @@ class Fetcher:
             while self._queue and len(self._jobs) < files and self.asked < self.ceiling:
                 self._start(self._queue.popleft())
             self.session.pump()
+            if self.refusal:
+                error, self.refusal = self.refusal, None
+                raise SyncError(f"the mirror can't be written: {error.strerror}") from error
 
     def _pace(self):
         """Ask for about as much as comes in LAG."""
@@ -106,10 +122,15 @@ class Fetcher:
         self.session.ask(sftp.open_file(f"{self.root}/{fetch.path}/{fetch.name}"), job.opened)
 
     def finish(self, job, outcome, data=None):
+        """End a job and report it; what still comes for it is dropped."""
         self._jobs.discard(job)
         self.asked -= job.cost
         job.shut()
         self.report(job.fetch, outcome, data)
+
+    def at_work(self, job):
+        """Whether the job has not ended (bool)."""
+        return job in self._jobs
 
 
 class _Job:
@@ -131,9 +152,12 @@ class _Job:
         self.outstanding, self.arrived = 0, {}
 
     def opened(self, handle):
-        if isinstance(handle, SftpError):
+        refused = isinstance(handle, SftpError)
+        self.handle = None if refused else handle
+        if not self.fetcher.at_work(self):
+            return self._close()            # given up meanwhile
+        if refused:
             return self.fetcher.finish(self, handle)
-        self.handle = handle
         try:
             if self.whole:
                 size = self.fetch.size + ROOM if self.small else max(1, self.fetch.size)
@@ -147,6 +171,8 @@ class _Job:
 
     def _all(self, data):
         """Take a file that came in one answer."""
+        if not self.fetcher.at_work(self):
+            return
         if isinstance(data, SftpError):
             return self.fetcher.finish(self, data)
         if not self.small and len(data) < self.fetch.size:
@@ -156,7 +182,7 @@ class _Job:
         try:
             self.mirror.replace(self.fetch.path, self.fetch.name, data)
         except OSError as error:
-            self._disk(error)
+            return self._disk(error)
         self.fetcher.bytes += len(data)
         self.fetcher.finish(self, DONE, data if self.small else None)
 
@@ -189,6 +215,8 @@ class _Job:
         self.fetcher.session.ask(sftp.read(self.handle, at, size), lambda data: self._came(at, size, data))
 
     def _came(self, at, size, data):
+        if not self.fetcher.at_work(self):
+            return
         self.outstanding -= 1
         if isinstance(data, SftpError):
             self.end = min(self.end, at)
@@ -252,9 +280,12 @@ class _Job:
             self.handle = None
 
     def _disk(self, error):
-        raise SyncError(f"the mirror can't be written: {error.strerror}") from error
+        """This disk refused. Raised by the next step, not here: other answers of the same packet have their own takers."""
+        self.fetcher.refusal = error
+        self.fetcher.finish(self, DISK)
 
     def shut(self):
+        self._close()
         if self.file is not None:
             self.file.close()
             self.file = None

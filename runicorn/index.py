@@ -33,7 +33,6 @@ class Source:
         self.beats = {}             # run id -> a number that moves when the heart beats
         self.version = 0            # grows when runs came or went
         self.up = True              # whether our line to it is up
-        self.looked = None          # number of the server's last answer about its live runs; None: every look is one
         self.lock = threading.Lock()
         self._manifest = None
         self._round = 0
@@ -133,7 +132,11 @@ class Source:
         sizes = glance.own_sizes(folder)
         rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
         beat = self.beats.get(path.rpartition("/")[2]) or _mark(f"{folder}/.beat")
-        return pulse.look(now, (beat, sizes), rows, self.looked)
+        return pulse.look(now, (beat, sizes), rows, self._answers(path))
+
+    def _answers(self, path):
+        """Return the numbers of the last answers about the run's heart and its files; None: every look is a new one."""
+        return None, None
 
     def _rests(self, path, pulse):
         """Whether a lost run, whose heart did not move since, is left out of this round."""
@@ -272,6 +275,7 @@ class Mirror(Source):
         super().__init__(slug, folder, name, kept)
         self._full = self._live = None
         self._said_up = False
+        self._written = self._looked = None     # when sync wrote last; since when it has looked at every run that does not beat
         self.live, self.gone = {}, frozenset()
 
     def run_folder(self, path):
@@ -318,11 +322,16 @@ class Mirror(Source):
         self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen"))
                       for path, run in self.live.items() if isinstance(run, dict)}
         self.gone = frozenset(path for path in live.get("gone") or () if isinstance(path, str))
-        self._said_up, self.looked = bool(line.get("up")), layout.number(live.get("written"))
+        self._said_up, self._written = bool(line.get("up")), layout.number(live.get("written"))
+        self._looked = live.get("looked", self._written)
+
+    def _answers(self, path):
+        run = self.live.get(path)
+        return (run.get("looked", self._looked), run.get("read", self._looked)) if isinstance(run, dict) else (self._looked, self._looked)
 
     def _judge_line(self, wall):
         """Our line is up if sync says so and still writes; one that died in the middle said nothing more."""
-        self.up = self._said_up and (self.looked is None or abs(wall - self.looked) < SILENT)
+        self.up = self._said_up and (self._written is None or abs(wall - self._written) < SILENT)
         if not self.up:
             for pulse in self.pulses.values():
                 pulse.line_down()

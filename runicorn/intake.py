@@ -4,7 +4,7 @@ import json
 import time
 
 from runicorn import bulk, fetch, layout, manifest, plan
-from runicorn.errors import DeniedError, LayoutError, SyncError
+from runicorn.errors import DeniedError, LayoutError
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
@@ -28,7 +28,8 @@ class Intake:
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them just came
         self._observed = {}             # (path, name) -> (mtime, when first seen so)
-        self._space_due = self.now = 0.0
+        self._space_seen = self.now = 0.0
+        self.full = False               # this disk has no room for more
         self.reset_progress()
 
     def reset_progress(self):
@@ -44,7 +45,7 @@ class Intake:
             if path not in self.index:
                 continue
             entry = self.index.entry(path)
-            if path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), now):
+            if self._is_chosen(path, entry, now):
                 fetches += self._missing(path, entry, now)
         fetches.sort(key=self._urgency, reverse=True)
         if not self.left:
@@ -55,12 +56,26 @@ class Intake:
         self.bytes_total += sum(one.size - one.offset for one in fetches)
         self.fetcher.add(fetches, first=len(fetches) < 100)
 
+    def replan(self, now):
+        """The settings changed: give up what they no longer ask for, and queue what they ask for now."""
+        entries = {path: self.index.entry(path) for path in {path for path, _ in self._queued} if path in self.index}
+        chosen = {path: entry["files"] for path, entry in entries.items() if self._is_chosen(path, entry, now)}
+        kept = {(path, name) for path, name in self._queued
+                if name in chosen.get(path, ()) and plan.wanted(name, chosen[path][name]["size"], self.options)}
+        for line in (self.fetcher, self.second):
+            line.keep_only(lambda one: (one.path, one.name) in kept)
+        self.plan(self.index.paths(), now)
+
+    def _is_chosen(self, path, entry, now):
+        """Whether the settings ask for a run: somebody opened it, it runs, or it is recent enough."""
+        return path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), now)
+
     def _missing(self, path, entry, now):
         """Return the fetches that complete our copy of a run (list of Fetch)."""
         evicted = self.mirror.evicted(path)
+        twins = self.mirror.tell_apart(path, entry["files"])
         there = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
-        if self.mirror.ignores_case:
-            there = plan.without_twins(there)
+        self.rewrite.update((path, name) for name in twins if name in there and twins[name] & there.keys())
         found = plan.diff(path, {name: self._here((path, name), there[name]) for name in there}, there)
         for one in found:
             if self._observed.get((path, one.name), (None,))[0] != one.mtime:
@@ -72,11 +87,9 @@ class Intake:
         name = key[1]
         if key in self._queued or key in self._refused or self._trouble.get(key, 0) > TROUBLE:
             return False
-        if evicted and name not in layout.SMALL and (evicted is True or name in evicted):
+        if not plan.wanted(name, file["size"], self.options) or not plan.believable(*key) or not self._has_place(key):
             return False
-        if not plan.wanted(name, file["size"], self.options):
-            return False
-        return plan.believable(*key) and self._has_place(key)
+        return not evicted or name in layout.SMALL or evicted is not True and self.mirror.local_name(*key) not in evicted
 
     def _has_place(self, key):
         try:
@@ -104,9 +117,9 @@ class Intake:
         self.plan([path], now)
         self.fetcher.prefer(path)
 
-    def is_queued(self, key):
-        """Whether the file (path, name) is being fetched, or must be fetched whole."""
-        return key in self._queued or key in self.rewrite
+    def is_settled(self, key):
+        """Whether our copy of the file (path, name) may be compared and added to: it is not being fetched, wrong, or refused."""
+        return key not in self._queued and key not in self.rewrite and key not in self._refused
 
     def forgive(self):
         """Try again what failed: a survey just looked."""
@@ -122,13 +135,12 @@ class Intake:
     def work(self, now, until, urgent=(), allowance=None):
         """Fetch until the monotonic clock says `until`, `urgent` holds something, `allowance` bytes were fetched, or the list is whole.
 
-        now: wall clock, s, which files that arrive are seen at. Raises LineError, ProtocolError and SyncError.
+        now: wall clock, s, which files that arrive are seen at. On a full disk nothing is fetched, and `full` says so.
+        Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
         """
         self.now, self.listed = now, False
-        if self.left and time.monotonic() > self._space_due:
-            self._space_due = time.monotonic() + SPACE_SECONDS
-            if self.mirror.free() < 0:
-                raise SyncError(f"the disk of {self.mirror.folder} is full")
+        if not self.left or not self._has_room():
+            return
         enough = self.fetcher.bytes + (1 << 60 if allowance is None else allowance)
         while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < enough:
             if allowance is None:
@@ -141,6 +153,19 @@ class Intake:
                 self.fetcher.step(min(until, time.monotonic() + 0.1), enough)
             elif self.second.held:
                 time.sleep(0.02)
+        if not self.left:
+            self.mirror.clear_parts()
+
+    def _has_room(self):
+        """Look at the free disk now and then; where it is full, everything waits, and the second line hangs up."""
+        if not 0 <= self.now - self._space_seen < SPACE_SECONDS:
+            self._space_seen = self.now
+            full, self.full = self.full, self.mirror.free() < 0
+            if self.full and not full:
+                self.second.close()
+                for ended in self.second.collect():
+                    self.ended(*ended)
+        return not self.full
 
     def ended(self, one, outcome, data):
         """A fetch ended: believe what it showed."""
@@ -149,13 +174,16 @@ class Intake:
         if key in self._small:
             self._small.discard(key)
             self.listed = not self._small
+        if outcome in (bulk.LOST, fetch.DISK, fetch.UNWANTED):
+            self.files_total -= 1
+            self.bytes_total -= one.size - one.offset
+            if outcome is not fetch.UNWANTED:
+                self.plan([one.path], now)
+            return
         self.files_done += 1
         self.bytes_done += one.size - one.offset
         if outcome is fetch.DONE:
             self._arrived(one, key, data, now)
-        elif outcome is bulk.LOST:
-            self.files_total -= 1
-            self.plan([one.path], now)
         elif isinstance(outcome, DeniedError):
             self._refused.add(key)
             self.log.info("%s/%s can't be read", *key)
@@ -166,12 +194,15 @@ class Intake:
         """What we hold, or were told, is not what the server has: list the run again, fetch whole what does not fit."""
         key = one.path, one.name
         if outcome is fetch.CHANGED or outcome is fetch.SHORT and not one.whole:
+            self.log.info("%s/%s is not what we hold of it any more; it is fetched whole", *key)
             self.rewrite.add(key)
         self._trouble[key] = self._trouble.get(key, 0) + 1
         self.doubtful.add(one.path)
 
     def _arrived(self, one, key, data, now):
         here = self.mirror.stat(*key)
+        if here is None:                # somebody deleted it in this moment
+            return self._wrong(one, fetch.CHANGED)
         if one.tail and here["size"] == one.size and self.mirror.tail(*key, one.size) != one.tail:
             self._wrong(one, fetch.DONE if one.whole else fetch.CHANGED)
             if not one.whole:

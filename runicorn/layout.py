@@ -118,19 +118,30 @@ def connection_slug(name):
     return slug(re.sub(r"[\s/\\]+", "-", name.strip().lower()) or name)
 
 
-def local_name(component, hidden=True):
+def local_name(component, hidden=True, escaped=None):
     """Return a component of a server's path as it may stand on any disk; safe ones stay as they are.
 
-    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours).
+    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours). escaped: the place of a
+    character that must not stay.
     """
     if ORDINARY.match(component) and not DEVICES.match(component):
         return component
     tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
-    return _escaped(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden)
+    return _escaped(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden, escaped)
 
 
-def _escaped(name, normal, keep, limit, hidden=False):
-    out = [c if keep(c) else _escape(c) for c in normal]
+def twin_name(component):
+    """Return another local name for a component that this disk would take for one beside it, as reversible as the first."""
+    return local_name(component, escaped=next((place for place, c in enumerate(component) if c.isalpha()), 0))
+
+
+def folded(name):
+    """Return what names have in common that a disk which ignores case, and how an accent is written, takes for one (str)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _escaped(name, normal, keep, limit, hidden=False, escaped=None):
+    out = [c if keep(c) and place != escaped else _escape(c) for place, c in enumerate(normal)]
     if out[0] == "." and not hidden:
         out[0] = "%2E"
     if out[-1] in (".", " "):

@@ -31,14 +31,13 @@ DEPTH, FILES = 8, 10000         # a run with more below it is listed to here
 SETTLED = 2.0                   # s; younger than this a folder can change again under the same mtime (1 s on NFS)
 WINDOW = 3600.0                 # s; what the active manifest covers
 STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
-LIMIT, RUNS = 256 << 20, 500000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
+LIMIT, RUNS = 256 << 20, 100000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
+LINE, PLAIN = 8 << 20, 32 << 20     # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-GZIP = b"\x1f\x8b"
 EXAMPLE = "example: runicorn manifest --root /data/experiments --verbose"
 ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": ([0-9.e+-]+), "ended": (true|false), "count": (\d+), "bytes": (\d+), ')
-
 
 
 class ManifestError(Exception):
@@ -88,9 +87,8 @@ def _sound(entry):
     for key in ("meta", "status", "summary"):
         if not isinstance(entry.setdefault(key, None), (dict, type(None))):
             return False
-    entry.setdefault("digest", "")
-    entry.setdefault("beat", None)
-    entry.setdefault("mtime", None)
+    for key, value in (("digest", ""), ("beat", None), ("mtime", None)):
+        entry.setdefault(key, value)
     entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)
     return all(_sound_file(file) for file in entry["files"].values()) and isinstance(entry["digest"], str) and (
         _number(entry["beat"]) and _number(entry["mtime"]))
@@ -118,12 +116,10 @@ def load(path):
 
 def parse(data, name="the manifest"):
     """Return the Manifest in `data` (bytes, plain or gzip). Raises ManifestError. `name` is for the message."""
-    if data[:2] == GZIP:
+    if data[:2] == b"\x1f\x8b":
         data = _unzip(data, name)
-    if len(data) > LIMIT:
-        raise ManifestError("%s is larger than %d MB" % (name, LIMIT >> 20))
     start, end = data.find(b'\n"runs": {\n'), data.rfind(b'\n},\n"statistics": ')
-    if data[:1] == b"{" and 0 < start < end + 10:
+    if data[:1] == b"{" and 0 < start < end + 10 and len(data) - (end - start) < PLAIN:
         try:
             header = json.loads((data[:start].rstrip(b",") + b"," + data[end + 4:]).decode("utf-8"))
             return Manifest(_checked(header, name), _lines(data, start + 11, end))
@@ -133,31 +129,35 @@ def parse(data, name="the manifest"):
 
 
 def _unzip(data, name):
-    unpacker = zlib.decompressobj(31)
+    unpacker, size = zlib.decompressobj(31), int.from_bytes(data[-4:], "little")        # as its last bytes say, modulo 4 GiB
+    if size > LIMIT:
+        raise ManifestError("%s unpacks to more than %d MB" % (name, LIMIT >> 20))
     try:
-        plain = unpacker.decompress(data, LIMIT + 1)
+        plain = unpacker.decompress(data, size + 1)
     except zlib.error as error:
         raise ManifestError("%s is not gzip: %s" % (name, error)) from error
-    if not unpacker.eof and len(plain) <= LIMIT:
-        raise ManifestError("%s ends in the middle; remake it with `runicorn manifest`" % name)
+    if not unpacker.eof or len(plain) != size:
+        raise ManifestError("%s ends in the middle, or says a wrong size; remake it with `runicorn manifest`" % name)
     return plain
 
 
 def _lines(data, at, end):
     lines = {}
-    while at < end and len(lines) <= RUNS:
-        stop = data.find(b"\n", at, end)
-        stop = end if stop < 0 else stop
+    while at < end:
+        stop = data.index(b"\n", at)
+        if len(lines) == RUNS or stop - at > LINE:
+            raise ManifestError("a manifest of more than %d runs, or a run of more than %d MB" % (RUNS, LINE >> 20))
         cut = data.index(b'": {', at, stop)
         path = data[at + 1:cut].decode("utf-8")
-        if "\\" in path:
-            path = json.loads('"%s"' % path)
+        path = json.loads('"%s"' % path) if "\\" in path else path
         lines[path] = data[cut + 3:stop - (data[stop - 1:stop] == b",")]
         at = stop + 1
     return lines
 
 
 def _parse_plain(data, name):
+    if len(data) > PLAIN:
+        raise ManifestError("%s is larger than %d MB and has not one run a line" % (name, PLAIN >> 20))
     try:
         whole = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

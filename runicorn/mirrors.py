@@ -12,7 +12,7 @@ from runicorn.questions import Questions
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
 TRIM_SECONDS = 300
 TRIALS_KEPT = 20
-RHYTHM = ("enabled", "mode", "interval", "budget")     # what a connection at work can change without a new login
+LINE = ("host", "port", "user", "auth", "key", "remote_root")       # what a connection can't change without a new login
 BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
 
@@ -165,7 +165,7 @@ class Mirrors:
         from runicorn.connection import Connection  # here: a viewer without connections need not load SSH and sync
         made = Connection(saved, self.home, self.bell, self.questions, self._log, self._secrets.setdefault(_identity(saved), {}))
         if old and old.sync:
-            if all(old.settings.get(field) == saved.get(field) for field in {**old.settings, **saved} if field not in RHYTHM):
+            if all(old.settings.get(field) == saved.get(field) for field in LINE):
                 old.adjust(saved)
                 return old
             old.stop()

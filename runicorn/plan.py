@@ -53,10 +53,29 @@ def order(fetch):
     return own, fetch.path.rsplit("/", 1)[-1], fetch.path, -fetch.size, fetch.name
 
 
-def without_twins(files):
-    """Return `files` ({name: …}) without those that differ from another in case only, of which the first by name stays."""
-    first = {name.casefold(): name for name in sorted(files, reverse=True)}
-    return {name: file for name, file in files.items() if first[name.casefold()] == name}
+def apart(names):
+    """Return {name: local name} of the files of a run (iterable of str) that a disk which ignores case would mix up with another.
+
+    Of twins a run's own file keeps its name, else the first by name; the others are escaped where they differ.
+    """
+    beside = {}                     # folder -> {what this disk sees of a component: the components}
+    for name in names:
+        for folder, part in _levels(name):
+            beside.setdefault(folder, {}).setdefault(layout.folded(part), set()).add(part)
+    if all(len(twins) == 1 for folder in beside.values() for twins in folder.values()):
+        return {}
+    first = {folder: {min(twins, key=lambda part: (not layout.is_own(part), part)) for twins in seen.values()}
+             for folder, seen in beside.items()}
+    local = {name: "/".join([layout.local_name(part) if part in first[folder] else layout.twin_name(part)
+                             for folder, part in _levels(name)]) for name in names}
+    return {name: to for name, to in local.items() if any(part not in first[folder] for folder, part in _levels(name))}
+
+
+def _levels(name):
+    """Yield (folder, component) of each level of a relative path."""
+    parts = name.split("/")
+    for depth, part in enumerate(parts):
+        yield "/".join(parts[:depth]), part
 
 
 def is_appended(name):

@@ -15,6 +15,8 @@ QUIET = 600.0                   # s; a run without an end that shows no change i
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 TROUBLED = 50                   # doubtful runs listed between two surveys
+GHOSTS = 1000                   # runs that only a manifest knows are looked for one by one up to here; more is a lie
+CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
 
 
 class Session:
@@ -29,6 +31,7 @@ class Session:
         self.gone = set()               # runs that vanished from the server
         self.round_trip = None          # s, the shortest lately
         self.news = False               # the index changed since last told
+        self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, our wall clock, s
 
     def _resolve(self, root):
         """Return the absolute path of the remote root; what is relative, or begins with "~", starts where the session does."""
@@ -52,10 +55,12 @@ class Session:
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
         self._next_look = {}            # run path -> when, for quiet runs
         self._changed = {}              # run path -> when its files were last seen to change
+        self._looked_at = {}            # run path -> when its files were last looked at
         self._audited = None
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, a manifest, or exec
         self._turn = 0
         self._replan = set()            # runs whose entries came from a manifest since the last plan
+        self._told = set()              # runs that a manifest spoke of first, since the last listing
 
     @property
     def surveyed(self):
@@ -114,6 +119,7 @@ class Session:
     def _adopt(self, found):
         new = survey.adopt(self.index, found, self.intake.doubtful) if found else ()
         self._replan.update(new)
+        self._told.update(new)
         self.news = self.news or bool(new)
 
     # -- what the server holds
@@ -139,6 +145,17 @@ class Session:
         self.intake.plan(self.index.paths() if first else changed | self._replan, now)
         self._replan.clear()
 
+    def adjust(self, before, now):
+        """The settings changed from `before` (dict) to what `options` says now: plan anew, and give up what is not wanted any more."""
+        if all(self.options.get(field) == before.get(field) for field in CHOICE):
+            return
+        if self.options.get("manifest", True) != before.get("manifest", True):
+            self.source = None
+            self._manifests.clear()
+            self.learn()
+            self.source = self.source or "walk"
+        self.intake.replan(now)
+
     def _hear_again(self, first, now):
         """Choose the ended runs that `check_hearsay` lists: all of them once, then in turn, over a day."""
         ended = sorted(path for path in self.index.paths() if path not in self.gone and self.index.ended(path))
@@ -161,8 +178,8 @@ class Session:
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
         and manifests; returns run paths that changed (set)."""
         folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known()}
-        running = [path for path in self.index.paths()
-                   if not self.index.ended(path) and path not in self.gone and now >= self._next_look.get(path, 0)]
+        alive = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone and path not in self._told]
+        running = [path for path in alive if now >= self._next_look.get(path, 0)]
         files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
         beats = self.beats.ask()
         manifests = [path for _, path in survey.manifest_files(self.root)] if self.options.get("manifest", True) else []
@@ -174,10 +191,18 @@ class Session:
         self.intake.doubtful.update(self.beats.take({path: stats[path] for path in beats}, now))
         if self._audited is not None:
             self._read_manifests(stats)
+        self._note_looks(running, now)
+        self.looked = min((self._looked_at.get(path, 0.0) for path in alive if path not in self.beats.runs), default=now)
         for path in running if len(running) > CROWD else ():
             quiet = now - max(self._changed.get(path, 0), plan.newest(self.index.entry(path)))
             self._next_look[path] = now + min(max(0, quiet / 10), QUIET)
         return changed
+
+    def _note_looks(self, paths, now):
+        """A silence is counted between two looks at a run, however seldom its turn comes."""
+        for path in paths:
+            self._looked_at[path] = now
+            self.beats.read(path, now)
 
     def _absolute(self, path, name):
         return f"{self.root}/{path}/{name}" if name else f"{self.root}/{path}"
@@ -219,12 +244,27 @@ class Session:
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
         there = self.skeleton.refresh(now)
         doubtful = self.intake.doubtful
+        self._believe(there)
         for path, mtime in there.items():
             new = path not in self.index or path in self.gone
             if new or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
         doubtful.update(path for path in self.index.paths() if path not in there and path not in self.gone)
         return self._relist(doubtful, there, now)
+
+    def _believe(self, there):
+        """Look at the runs that a manifest spoke of: list those that go on, and forget those the server does not show where
+        they are too many to be asked for one by one; we hold nothing of them."""
+        ghosts, real = self._told - there.keys(), self._told & there.keys()
+        self._told.clear()
+        self.intake.doubtful.update(path for path in real if not self.index.ended(path))
+        if len(ghosts) > GHOSTS:
+            self.log.warning("the server's manifest speaks of %d runs that are not there", len(ghosts))
+            for path in ghosts:
+                self.index.drop(path)
+            self._replan -= ghosts
+            self.intake.doubtful -= ghosts
+            self.news = True
 
     def _relist(self, paths, there, now):
         """List runs anew. there: {run path: its folder's mtime}, as far as known. Returns those that changed (set)."""
@@ -234,7 +274,10 @@ class Session:
         changed = due & paths
         for path in due:
             del self.intake.again[path]
-        for path, files in (survey.list_runs(self.sftp, self.root, paths) if paths else {}).items():
+        listings = survey.list_runs(self.sftp, self.root, paths) if paths else {}
+        if any(isinstance(files, MissingFileError) for files in listings.values()):
+            self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
+        for path, files in listings.items():
             if isinstance(files, SftpError):
                 self._missing(path, files)
             elif self._listed(path, files, there.get(path), now):
@@ -242,10 +285,9 @@ class Session:
         return changed
 
     def _missing(self, path, error):
-        """A run can't be listed: it is gone when the server says so and still shows the root."""
+        """A run can't be listed: it is gone when the server says so and, asked after that, still shows the root."""
         if not isinstance(error, MissingFileError) or path not in self.index:
             return
-        self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
         self.news = True
         self.beats.over(path)
         if any(self.mirror.stat(path, name) for name in self.index.entry(path)["files"]):
@@ -259,7 +301,8 @@ class Session:
         entry = self.index.entry(path) if known else survey.empty()
         beat = files.pop(".beat", None)
         if beat:
-            self.beats.beat(path, beat["mtime"], now)
+            self.beats.own_heart(path, self._absolute(path, ".beat"), beat["mtime"], now)
+        self._note_looks([path], now)
         mtime = files.pop(".", {"mtime": self._folder_mtime.get(path, mtime)})["mtime"]
         self._folder_mtime[path] = mtime
         self._settle(path, mtime, now)
@@ -293,6 +336,7 @@ class Session:
         stats = self._read_tails(paths, [self._absolute(*one) for one in small] + beats, now)
         changed = {path for path, name in small if self._note(path, name, stats[self._absolute(path, name)], now)}
         new = self.beats.take({path: stats[path] for path in beats}, now)
+        self._note_looks(paths, now)
         doubtful = set(new) | self.intake.doubtful if len(self.intake.doubtful) <= TROUBLED else set(new)
         self.intake.plan(changed | self._relist(doubtful, {}, now), now)
 
@@ -309,7 +353,7 @@ class Session:
     def _tails_of(self, path):
         """The append-only files of a run that are nearly all here."""
         for name, file in self.index.entry(path)["files"].items():
-            if plan.is_appended(name) and not self.intake.is_queued((path, name)):
+            if plan.is_appended(name) and self.intake.is_settled((path, name)):
                 here = self.mirror.stat(path, name)
                 if file["size"] - (here["size"] if here else 0) < tails.CHUNK * tails.ROUNDS:
                     yield name
@@ -349,7 +393,7 @@ class Session:
 
     def _verify_files(self, paths, now):
         held = [(path, name) for path in paths for name in self.index.entry(path)["files"]
-                if plan.believable(path, name) and not self.intake.is_queued((path, name)) and self.mirror.stat(path, name)]
+                if plan.believable(path, name) and self.intake.is_settled((path, name)) and self.mirror.stat(path, name)]
         wrong = audit.differing(self.sftp, self.remote, self.mirror, self.root, held, self.log) if held else []
         for path, name in wrong:
             self.log.warning("%s/%s was not what the server has; fetched again", path, name)

@@ -28,23 +28,25 @@ class Verdict(NamedTuple):
 class Pulse:
     """What was seen of one run that has not ended. All times are seconds of the caller's monotonic clock."""
 
-    __slots__ = ("first", "looked", "changed", "grew", "sign", "rows", "cut", "asked")
+    __slots__ = ("first", "looked", "read", "changed", "grew", "sign", "rows", "cut", "asked")
 
     def __init__(self):
         self.first = self.looked = None     # the first look since our line came up, the last look
+        self.read = None                    # the last look at the rows
         self.changed = self.grew = None     # when a look saw a change, and one in the rows
         self.sign = self.rows = None        # what the last look saw
         self.cut = False                    # our line went down after the last look
-        self.asked = None                   # which answer of the server the last look was at
+        self.asked = (None, None)           # which answers of the server the last look was at
 
-    def look(self, now, sign, rows, asked=None):
+    def look(self, now, sign, rows, asked=(None, None)):
         """Take a look while our line is up. sign: anything that changes when the run lives (beats, sizes); rows: what
-        changes when a row is logged; asked: number of the server's answer that this is (None: every look is a new one).
+        changes when a row is logged; asked: numbers of the server's answers that these two are (None: every look is a new one).
         Returns whether either changed."""
         fresh = self.first is None or self.cut
         seen = (sign, rows) != (self.sign, self.rows)
-        if asked is not None and asked == self.asked and not seen and not fresh:
-            return False                    # the same answer once more says nothing about silence
+        new = [fresh or number is None or number != old for number, old in zip(asked, self.asked)]
+        if not seen and not any(new):
+            return False                    # the same answers once more say nothing about silence
         self.asked = asked
         if fresh:
             self.first, self.cut, self.changed = now, False, None
@@ -53,7 +55,9 @@ class Pulse:
             if rows != self.rows or now - (self.changed or self.first) > CHECKING:
                 self.grew = now             # a run that comes back gets time for its next row
             self.changed = now
-        self.sign, self.rows, self.looked = sign, rows, now
+        self.looked = now if seen or new[0] else self.looked
+        self.read = now if rows != self.rows or new[1] else self.read
+        self.sign, self.rows = sign, rows
         return seen
 
     def line_down(self):
@@ -75,7 +79,7 @@ class Pulse:
             return Verdict("lost", "no_sign", f"no sign of life for {_span(silent)}", {"seconds": round(silent)})
         if silent > CHECKING:
             return Verdict("stalled", "quiet", f"no sign of life for {_span(silent)}", {"seconds": round(silent)})
-        rowless = self.looked - self.grew
+        rowless = self.read - self.grew
         if self.rows and rowless > max(NO_ROWS, GAPS * (gap or 0)):
             return Verdict("stalled", "no_rows", f"alive, but no new row for {_span(rowless)}", {"seconds": round(rowless)})
         seen = "it was seen to change within the last minute" if silent <= ALIVE else f"last sign of life {_span(silent)} ago"

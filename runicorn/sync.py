@@ -21,6 +21,7 @@ SLICE = 0.6                     # s of fetching between two looks
 FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
+DISK_RETRY = 10.0               # s between tries to write where this disk refused
 PACE = 5                        # writing an index that took t s is not repeated before PACE * t
 WAIT = 3600.0                   # s; until somebody wakes us
 
@@ -44,7 +45,7 @@ class Sync:
         self._state, self._reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
         self._line = {"up": False, "since": time.time()}
         self._owner, self._last_news, self._turn = None, None, 0
-        self._wanted, self._asked = collections.deque(), collections.deque()
+        self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
         self._meter = meter.Meter()
         self._published = 0.0
         self._no_root = False
@@ -74,11 +75,11 @@ class Sync:
             self._hang_up("refused", getattr(error, "code", None) or "refused", str(error), getattr(error, "values", {}))
             self._retry_at = now + WAIT
             return WAIT
-        except (SyncError, OSError) as error:
+        except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
             detail = getattr(error, "strerror", None) or str(error)
-            self._hang_up("paused", "disk", f"the mirror can't be written: {detail}", {"detail": detail})
-            self._retry_at = now + LONGEST_RETRY
-            return LONGEST_RETRY
+            self._say("paused", "disk", f"the mirror can't be written: {detail}", detail=detail)
+            self._retry_at = now + DISK_RETRY
+            return DISK_RETRY
 
     def _pass(self, now):
         """One pass from top to bottom."""
@@ -86,10 +87,11 @@ class Sync:
             self._hang_up("connecting", "deleted", "the mirror was deleted here; it is made anew")
             self._index = None
         self._owner = {"pid": os.getpid(), "ours": True}
+        self._take_settings(now)
         if self._paused:
             self._hang_up("paused", "paused", "paused by you")
             return WAIT
-        if now < self._retry_at <= now + WAIT:
+        if not self._session and now < self._retry_at <= now + WAIT:
             return self._retry_at - now
         if not (self._session or self._automatic() or self._now_asked or self._wanted or self._asked):
             self._say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
@@ -107,8 +109,16 @@ class Sync:
         self._publish(session, now)
         self._failures = 0
         if session.intake.left or more:
-            return 1.0 if allowance == 0 else 0.0
+            return 1.0 if allowance == 0 or session.intake.full else 0.0
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
+
+    def _take_settings(self, now):
+        """Take up what `adjust` was told: on the line that is up, only what is fetched is planned anew."""
+        while self._adjusted:
+            before = dict(self.options)
+            self.options.update(self._adjusted.popleft())       # the session's, too: they are one dict
+            if self._session:
+                self._session.adjust(before, now)
 
     def _automatic(self):
         return self.options.get("mode", "auto") == "auto"
@@ -145,6 +155,7 @@ class Sync:
 
     def _call(self, now):
         """Get a line, take up the mirror, and learn the list at once where a manifest or exec tells it."""
+        self.mirror.check()                 # before a login that would lead to nothing
         self._say("connecting", "connecting", f"connecting to {self.options['host']}")
         remote = self._connect()
         session = None
@@ -182,11 +193,17 @@ class Sync:
             self._line = {"up": False, "since": time.time()}
         self._say(state, code, text, **(values or {}))
         if session:
-            self._tell(session)
+            try:
+                self._tell(session)
+            except SyncError as error:      # this disk is full, too; one trouble at a time
+                self.log.warning("%s", error)
 
     def _follow(self, error):
         """Another process syncs this mirror: show what it says, and wait for its end."""
         self._owner = {"pid": self.mirror.owner(), "ours": False}
+        session, self._session = self._session, None
+        if session:
+            session.close()             # the cache was deleted under us, and they were first to make it anew
         self._say("paused", "held", str(error), pid=self._owner["pid"])
 
     def _say(self, state, code, text, **values):
@@ -265,7 +282,9 @@ class Sync:
             project, name, run = layout.split_run_path(path)
             self.bell.ring(f"run:{self._slug}:{project}/{name}/{run}")
         intake.grown.clear()
-        if intake.left:
+        if intake.left and intake.full:
+            self._say("paused", "disk", f"the disk of {self.mirror.folder} is full: {intake.left} files wait", left=intake.left)
+        elif intake.left:
             done, total = intake.files_done, intake.files_total
             self._say("syncing", "fetching", f"{done} of {total} files", done=done, total=total)
         elif self._no_root:
@@ -278,8 +297,8 @@ class Sync:
 
     def _tell(self, session):
         """Write .index/live.json."""
-        self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "written": time.time(),
-                               "state": self.state()})
+        self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
+                               "written": time.time(), "state": self.state()})
 
     def state(self):
         """Return what the connection's row shows of us (dict; see README, "Connections")."""
@@ -315,6 +334,11 @@ class Sync:
     def wake(self):
         """Make the next pass now; a refused login is tried once more."""
         self._retry_at = 0.0
+        self._waking.set()
+
+    def adjust(self, options):
+        """Go on with other settings (dict), on the same line: host, port, user, auth, key and remote_root must be the same."""
+        self._adjusted.append(options)
         self._waking.set()
 
     def sync_now(self):

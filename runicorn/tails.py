@@ -16,6 +16,7 @@ class Tails:
     def __init__(self, session, mirror, root):
         self.session, self.mirror, self.root = session, mirror, root
         self._handles = {}              # (path, name) -> handle
+        self._ends = {}                 # (path, name) -> our size when its end was asked for
         self._turn = 0
 
     def look(self, files, others):
@@ -59,7 +60,8 @@ class Tails:
             self._handles[key] = handle
 
     def _reads(self, keys):
-        return [sftp.read(self._handles[key], max(0, self._size(key) - SEAM), CHUNK) for key in keys]
+        self._ends.update((key, self._size(key)) for key in keys)
+        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM), CHUNK) for key in keys]
 
     def _size(self, key):
         here = self.mirror.stat(*key)
@@ -81,6 +83,8 @@ class Tails:
 
     def _append(self, key, data):
         size = self._size(key)
+        if size != self._ends[key]:
+            return CHANGED, 0           # somebody deleted our copy meanwhile: these bytes belong elsewhere
         held = self.mirror.read(*key, max(0, size - SEAM), SEAM)
         if data[:len(held)] != held:
             return CHANGED, 0
@@ -101,6 +105,7 @@ class Tails:
         """Close a file; the next look opens it again."""
         if key in self._handles:
             self._close(self._handles.pop(key))
+            self._ends.pop(key, None)
 
     def _close(self, handle):
         self.session.ask(sftp.close(handle), lambda answer: None)

@@ -1,7 +1,13 @@
 """What all tests share: a home of their own, so that no test sees or touches the files of whoever runs it."""
 
 import pytest
+import tally
 from sshd import Sshd
+
+
+def pytest_terminal_summary(terminalreporter):
+    if tally.summary():
+        terminalreporter.write_line(tally.summary())
 
 
 @pytest.fixture(autouse=True)

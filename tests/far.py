@@ -9,12 +9,12 @@ SERVER = "/usr/lib/openssh/sftp-server"
 
 
 class Far:
-    """A Remote as `sync` wants it, whose server is this machine."""
+    """A Remote as `sync` wants it, whose server is this machine: one that would let us write."""
 
     exec_allowed = False
     host_key = "SHA256:of-this-machine"
 
-    def __init__(self, words=(SERVER, "-R"), python=None, cwd=None):
+    def __init__(self, words=(SERVER,), python=None, cwd=None):
         self.words, self.python, self.cwd = words, python, cwd
         self.exec_allowed = bool(python)
         self.processes, self.streams, self.sessions, self.alive = [], [], [], True

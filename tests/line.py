@@ -131,6 +131,8 @@ class _Proxy:
             queue.popleft()
             queue.bytes -= len(data)
             try:
+                if writer.transport.is_closing():
+                    return          # cut meanwhile: asyncio would complain of each write
                 if not data:
                     writer.write_eof()
                     return

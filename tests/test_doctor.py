@@ -71,6 +71,16 @@ def test_sftp_only_is_enough(tmp_path, home):
     assert lines["clock"]["ok"] is None
 
 
+@pytest.mark.parametrize("off, said", [(3600, "ahead"), (-3600, "behind")])
+def test_a_clock_that_is_off_is_told_and_does_no_harm(tmp_path, home, off, said):
+    (tmp_path / "date").write_text(f"#!/bin/sh\necho $(( $(/bin/date +%s) + {off} ))\n")
+    (tmp_path / "date").chmod(0o755)
+    with Sshd(tmp_path / "sshd", SetEnv=f"PATH={tmp_path}:/usr/bin:/bin") as server:
+        lines, result = examined(server.trusted_in(home), home, remote_root="/tmp")
+    assert result["ok"] and lines["clock"]["ok"] is None and "liveness does not depend on it" in lines["clock"]["advice"]
+    assert lines["clock"]["text"].split()[:4] == ["the", "server's", "clock", "is"] and lines["clock"]["text"].endswith(said)
+
+
 def test_a_chroot_without_devices_has_no_throughput(tmp_path, home):
     with Sshd(tmp_path / "sshd", extra=["Match User *", "  ForceCommand internal-sftp"], **JAIL) as server:
         lines, result = examined(server.trusted_in(home), home, remote_root=f"{JAILED}/lib")

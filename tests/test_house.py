@@ -23,7 +23,8 @@ FLOORS = {
     "otherrank": "append facts heart layout live notice place recorder",
     "writer": "ends errors facts layout live notice otherrank place ranks recorder silent values",
     # the mirror
-    "sftp": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest", "survey": "errors layout manifest plan sftp",
+    "sftp": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
+    "survey": "errors layout manifest plan sftp",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch", "intake": "bulk errors fetch layout manifest plan",
     "tails": "errors sftp", "beats": "errors layout plan sftp survey", "audit": "errors sftp", "meter": "",
     "session": "audit beats bulk errors fetch intake layout manifest plan sftp survey tails",

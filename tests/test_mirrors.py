@@ -116,7 +116,7 @@ def test_a_manual_connection_syncs_only_when_told(mirrors, bell, sshd, root):
     until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 2)
 
 
-def test_another_rhythm_needs_no_new_login_and_another_choice_of_files_takes_effect(mirrors, bell, sshd, root):
+def test_another_rhythm_and_another_choice_of_files_need_no_new_login(mirrors, bell, sshd, root):
     saved(mirrors, sshd, small_only=False)
     state(mirrors, bell, "live")
     logins = sshd.log.read_text().count("Accepted")
@@ -127,6 +127,9 @@ def test_another_rhythm_needs_no_new_login_and_another_choice_of_files_takes_eff
     mirrors.save({"name": "test", "small_only": True})
     copy = mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/model.pt"
     until(bell, copy.exists, bool)
+    assert sshd.log.read_text().count("Accepted") == logins
+    mirrors.save({"name": "test", "remote_root": "~/elsewhere"})
+    until(bell, lambda: sshd.log.read_text().count("Accepted"), lambda count: count == logins + 1)
 
 
 def test_a_lost_line_is_taken_up_again(mirrors, bell, sshd, root):

@@ -3,13 +3,14 @@
 from hashlib import sha256
 
 import pytest
-from hypothesis import given, strategies
+from hypothesis import given
+from hypothesis import strategies as st
 
-from runicorn import plan
+from runicorn import layout, plan
 
 NAMES = ["meta.json", "status.json", "events.jsonl", "events.2.jsonl", "logs.txt", "system.rank3.jsonl", "media/a.png", "last.pt"]
-contents = strategies.binary(max_size=12).map(lambda raw: raw * 700)  # below and beyond the 4 KiB a tail covers
-runs = strategies.dictionaries(strategies.sampled_from(NAMES), strategies.tuples(contents, strategies.integers(0, 5)))
+contents = st.binary(max_size=12).map(lambda raw: raw * 700)  # below and beyond the 4 KiB a tail covers
+runs = st.dictionaries(st.sampled_from(NAMES), st.tuples(contents, st.integers(0, 5)))
 
 
 def shown(run, tails=True):
@@ -32,7 +33,7 @@ def carry_out(fetches, here, there):
             here[fetch.name] = held + content[fetch.offset :], mtime
 
 
-@given(runs, runs, strategies.booleans())
+@given(runs, runs, st.booleans())
 def test_carrying_out_the_plan_turns_here_into_there(before, there, tails):
     here = dict(before)
     carry_out(plan.diff("p", shown(here, tails), shown(there)), here, there)
@@ -51,11 +52,11 @@ def test_nothing_is_fetched_of_what_is_here(there):
 
 
 @given(
-    strategies.lists(
-        strategies.tuples(
-            strategies.sampled_from(["p/n/runs/20250121_180000_abc123", "a/n/runs/20250122_180000_abc123"]),
-            strategies.sampled_from(NAMES),
-            strategies.integers(0, 9),
+    st.lists(
+        st.tuples(
+            st.sampled_from(["p/n/runs/20250121_180000_abc123", "a/n/runs/20250122_180000_abc123"]),
+            st.sampled_from(NAMES),
+            st.integers(0, 9),
         ),
         unique=True,
     )
@@ -108,7 +109,7 @@ def test_only_plain_relative_names_are_believed(name, fine):
     assert plan.believable("p/n/runs/i", name) is fine
 
 
-@given(strategies.text(max_size=40))
+@given(st.text(max_size=40))
 def test_no_text_is_believed_that_leads_outside(name):
     if plan.believable("p/n/runs/i", name):
         assert not name.startswith("/") and ".." not in name.split("/") and "\0" not in name
@@ -127,5 +128,31 @@ def test_windows_count_from_the_newest_sign():
     assert plan.within(entry, "7d", 500_000 + 87_000) and plan.within(entry, None, 1e12)
 
 
-def test_of_case_twins_the_first_by_name_stays():
-    assert plan.without_twins({"a.pt": 1, "A.PT": 2, "b": 3, "straße": 4, "STRASSE": 5}) == {"A.PT": 2, "b": 3, "STRASSE": 5}
+@pytest.mark.parametrize(
+    "names, moved",
+    [
+        (["a.pt", "b.pt", "media/a.pt"], []),
+        (["a.pt", "A.PT", "b"], ["a.pt"]),
+        (["straße", "STRASSE"], ["straße"]),
+        (["caf\u00e9", "cafe\u0301"], ["caf\u00e9"]),
+        (["events.jsonl", "EVENTS.jsonl"], ["EVENTS.jsonl"]),  # a run's own file keeps its name
+        (["Media/x/a", "media/x/a", "MEDIA/x/b"], ["Media/x/a", "media/x/a"]),
+    ],
+)
+def test_names_a_disk_would_mix_up_get_places_apart(names, moved):
+    local = plan.apart(names)
+    assert sorted(local) == sorted(moved)
+    places = [layout.folded(local.get(name, name)) for name in names]
+    assert len(set(places)) == len(names)
+    assert all("/".join(map(layout.unslug, local[name].split("/"))) == name for name in local)
+
+
+@given(st.lists(st.text("aAbBß/~%é\u0301", min_size=1, max_size=6), unique=True, max_size=8))
+def test_places_apart_are_apart_whatever_the_names(names):
+    names = [name for name in names if plan.believable("p/n/runs/i", name)]
+    if any(name.startswith(f"{other}/") for name in names for other in names):
+        return  # a file and a folder of one name: no server has that
+    local = plan.apart(names)
+    assert all(plan.believable("p/n/runs/i", place) for place in local.values())
+    places = [layout.folded(local.get(name) or "/".join(map(layout.local_name, name.split("/")))) for name in names]
+    assert len(set(places)) == len(names)

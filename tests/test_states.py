@@ -282,6 +282,44 @@ def test_silence_counts_only_between_looks_at_the_server(tmp_path, clock, server
     assert looked(reader, clock, 3600)[0] == "lost"
 
 
+def test_a_run_whose_turn_has_not_come_is_neither_lost_nor_stalled(tmp_path, clock, server):
+    """Of thousands of running runs each is looked at in turn: until then nothing is known of its silence."""
+    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+
+    def show(beat, looked_at, read_at):
+        server.looked += 1
+        run = {"beat": beat, "seen": None, "looked": looked_at, "read": read_at}
+        live = {"runs": {server.path: run}, "line": {"up": True}, "gone": [], "looked": 1, "written": time.time() + server.looked / 1000}
+        layout.replace_file(server.index / "live.json", layout.to_json(live).encode())
+
+    show(1, 1, 1)
+    looked(reader, clock)
+    show(2, 2, 2)
+    assert looked(reader, clock, 5)[0] == "running"
+    for _ in range(60):
+        show(2, 2, 2)  # sync writes every few seconds, and did not look at this one
+        assert looked(reader, clock, 10) == ("running", "beating")
+    show(3, 3, 2)
+    assert looked(reader, clock, 10) == ("running", "beating")  # its heart was looked at, its rows were not
+    show(3, 4, 2)
+    assert looked(reader, clock, 200) == ("lost", "no_sign")
+
+
+def test_a_run_without_a_heart_is_judged_between_surveys(tmp_path, clock, server):
+    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+
+    def show(surveyed):
+        server.looked += 1
+        live = {"runs": {}, "line": {"up": True}, "gone": [], "looked": surveyed, "written": time.time() + server.looked / 1000}
+        layout.replace_file(server.index / "live.json", layout.to_json(live).encode())
+
+    for _ in range(30):
+        show(1)
+        assert looked(reader, clock, 10) == ("checking", "first_look")
+    show(2)
+    assert looked(reader, clock, 10) == ("lost", "never_seen")
+
+
 def test_a_sync_that_died_without_a_word_greys_its_runs(tmp_path, clock, server):
     reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
     server.looked = -3600_000  # its last word is an hour old

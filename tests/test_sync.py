@@ -52,8 +52,19 @@ def mirror(tmp_path):
     return tmp_path / "near"
 
 
+def facts(folder):
+    """Everything that can be seen of a tree: contents, sizes, modes, mtimes."""
+    return {
+        str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() and not path.is_symlink() else None)
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
 class Pair:
-    """A Sync and the machine it mirrors; `passes` runs it until nothing is left to do."""
+    """A Sync and the machine it mirrors; `passes` runs it until nothing is left to do.
+
+    Whatever a test does between two calls of `passes`, within them nothing changes but the mirror: `passes` says so.
+    """
 
     def __init__(self, root, mirror, far=None, **options):
         self.root, self.mirror, self.bell = root, mirror, Bell()
@@ -73,21 +84,34 @@ class Pair:
             "small_limit": 1 << 20,
             **options,
         }
-        self.sync = Sync(self.options, mirror, lambda: self.far, self.bell, LOG)
+        self.logins = 0
+        self.sync = Sync(self.options, mirror, self.login, self.bell, LOG)
         self.now = time.time()
+
+    def login(self):
+        self.logins += 1
+        return self.far
+
+    def others(self):
+        """All that is neither the mirror, nor an old mirror moved aside."""
+        around = [path for path in self.mirror.parent.iterdir() if path.name.split("~")[0] != self.mirror.name]
+        return {path: facts(path) for path in [*around, self.root] if path.exists()}
 
     def passes(self, seconds=0.0):
         """Let `seconds` go by and pass until the sync would wait."""
         self.now += seconds
+        before = self.others()
         for _ in range(50):
             pause = self.sync.one_pass(self.now)
             if pause > 0:
+                assert self.others() == before, "only the mirror may change"
                 return pause
         raise AssertionError("50 passes and still work left")
 
     def same(self):
-        """Assert that the mirror equals the server, byte by byte."""
+        """Assert that the mirror equals the server, byte by byte, and that the state says so."""
         assert tree(self.mirror) == tree(self.root)
+        assert self.sync.state()["state"] == "live", self.sync.state()
 
     def close(self):
         self.sync.stop()
@@ -306,7 +330,7 @@ def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
     os.utime(heart, (5000, 5000))  # a clock that is wrong by decades
     one = pair()
     one.passes()
-    assert told(one)["runs"][RUN] == {"beat": 5000, "seen": None, "first": pytest.approx(one.now)}
+    assert told(one)["runs"][RUN] == {"beat": 5000, "seen": None, **dict.fromkeys(("first", "looked", "read"), one.now)}
     os.utime(heart, (5010, 5010))
     one.passes(10)
     assert told(one)["runs"][RUN]["beat"] == 5010 and told(one)["runs"][RUN]["seen"] == pytest.approx(one.now)
@@ -314,6 +338,34 @@ def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
     heart.unlink()
     one.passes(40)
     assert RUN not in told(one)["runs"]
+
+
+def test_hearts_are_looked_at_in_turn_and_each_says_when(root, pair, monkeypatch):
+    monkeypatch.setattr("runicorn.beats.PLACES", 2)
+    paths = [f"p/n/runs/2025012{n}_180000_abc12{n}" for n in range(6)]
+    for path in paths:
+        make_run(root, path, status="running")
+        live(root, path)
+    one = pair(interval=3600)
+    one.passes()
+    one.passes(5)
+    for _ in range(3):
+        one.passes(5)
+        assert sum(run["looked"] == one.now for run in told(one)["runs"].values()) == 2
+    assert all(run["looked"] > one.now - 15 for run in told(one)["runs"].values())
+
+
+def test_a_run_that_beats_in_its_own_folder_is_looked_at_there(root, pair):
+    run = make_run(root, status="running")
+    (run / ".beat").touch()
+    os.utime(run / ".beat", (OLD, OLD))
+    one = pair(interval=3600)
+    one.passes()
+    one.passes(5)
+    os.utime(run / ".beat", (OLD + 10, OLD + 10))  # moves no folder
+    one.passes(5)
+    assert told(one)["runs"][RUN]["beat"] == int(OLD + 10) and told(one)["runs"][RUN]["seen"] == one.now
+    assert ".beat" not in here(one)
 
 
 def told(one):

@@ -8,6 +8,7 @@ import textwrap
 import time
 
 import pytest
+import tally
 from scripts import environment, only, rows, runs, shown, small, start, train
 
 # subprocess is imported first, as torch does: CPython forgets an uncaught KeyboardInterrupt (and exits with 1, not by SIGINT) when a thread
@@ -286,4 +287,5 @@ def test_sigkill_loses_no_call_that_returned(tmp_path, pause):
 def test_sigkill_at_a_hundred_moments(tmp_path, pause):
     for attempt in range(100):
         last, found = killed(tmp_path / str(attempt), int.from_bytes(os.urandom(2), "big") / 65536 * (0.3 if not pause else 2), pause)
+        tally.tried()
         assert [row["step"] for row in found] == list(range(len(found))) and len(found) >= last + 1
