@@ -37,8 +37,8 @@ export class Trial {
     console.info(`runicorn: testing ${connection.user ? `${connection.user}@` : ""}${connection.host}`);
     try {
       this.id = (await api.post("/api/connections/test", connection)).test;
+      api.pollAnew();            // for the news of this test: before the first look, so that nothing comes between the two
       await this.look();
-      api.pollAnew();            // for the news of this test
     } catch (error) {
       this.problem = error.message;
       this.state = {lines: [], done: true, ok: false};
