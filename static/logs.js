@@ -226,8 +226,8 @@ export class LogPanel {
   }
 
   bottom() {
-    this.quietly = performance.now();
     this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.placed = this.scroll.scrollTop;
     this.following = true;
     this.drawHead();
   }
@@ -239,8 +239,9 @@ export class LogPanel {
   scrolled() {
     const {scrollTop, scrollHeight, clientHeight} = this.scroll;
     const atEnd = this.holdsEnd && scrollTop + clientHeight >= scrollHeight - 8;
-    if (performance.now() - (this.quietly || 0) > 80) {
+    if (scrollTop !== this.placed) {       // the reader's hand, not where we put it ourselves
       this.following = atEnd;
+      this.placed = null;
     }
     this.fresh = atEnd ? 0 : this.fresh;
     this.drawHead();
@@ -291,8 +292,8 @@ export class LogPanel {
       this.choose(this.lines[index]);
       const row = this.list.children[index];
       if (row) {
-        this.quietly = performance.now();
         this.scroll.scrollTop = row.offsetTop - (this.scroll.clientHeight - row.offsetHeight) / 2;
+        this.placed = this.scroll.scrollTop;
       }
     });
   }

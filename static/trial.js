@@ -90,7 +90,7 @@ export class Trial {
       : null;
     const rows = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null,
       lines.map((line) => this.line(line)),
-      this.asked ? h("li.asking", {}, this.asked) : null, this.offers(), ahead.map((name) => this.waiting(name))];
+      this.asked && !kept ? h("li.asking", {}, this.asked) : null, this.offers(), ahead.map((name) => this.waiting(name))];
     if (kept) {
       this.drawAround(rows);
     } else {
