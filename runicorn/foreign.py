@@ -107,10 +107,10 @@ def _take_tensorboard(folder, source, files, root, project, name, report):
 
 
 def _write_run(root, project, name, place, rows, last):
-    """Write the run's four files; returns whether anything changed."""
+    """Write the run's four files; returns whether anything changed. A log knows no time zone, so its id is in UTC: the same everywhere."""
     first, final = rows[0][0], rows[-1][0]
     suffix = hashlib.sha256(f"{project}/{place}@{first!r}".encode()).hexdigest()[:6]
-    run_id = time.strftime("%Y%m%d_%H%M%S_", time.localtime(first)) + suffix
+    run_id = time.strftime("%Y%m%d_%H%M%S_", time.gmtime(first)) + suffix
     target = layout.make_folders(root, layout.run_path(project, name, run_id))
     meta = {"id": run_id, "project": project, "name": name, "created_at": first, "tags": ["tensorboard"], "config": {},
             "format": layout.FORMAT}
