@@ -173,7 +173,8 @@ def test_a_link_in_the_root_is_not_followed(tmp_path, far):
     assert files(outside) == {}
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", gzip.compress(b"hello" * 1000), gzip.compress(b"\0" * 1024)])
+@pytest.mark.parametrize("data", [b"", b"hello", gzip.compress(b"hello" * 1000), gzip.compress(b"\0" * 1024)],
+                         ids=["nothing", "text", "text packed", "zeros packed"])
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path, data):
     (tmp_path / "x").write_bytes(data)
     assert not courier.is_bundle(tmp_path / "x")
