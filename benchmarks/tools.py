@@ -114,7 +114,8 @@ def export(home):
 def curve(home, name, count):
     """Write a finished run of one metric; returns its id."""
     chance = random.Random(count)
-    folder = make_run(home / ".runicorn" / "experiments", count, events=0, logs=0, path=f"curves/{name}/runs/{RUN_ID[:-6]}{count % 999983:06x}")
+    path = f"curves/{name}/runs/{RUN_ID[:-6]}{count:06x}"
+    folder = make_run(home / ".runicorn" / "experiments", count, events=0, logs=0, path=path)
     with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
         for step in range(count):
             file.write('{"ts":%.3f,"step":%d,"data":{"loss":%r}}\n' % (1.74e9 + step / 64, step, chance.random()))
