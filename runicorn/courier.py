@@ -144,15 +144,6 @@ def take_in(archive, root, limit=LIMIT):
     return report
 
 
-def is_bundle(path):
-    """Whether a file begins as a bundle does."""
-    try:
-        with gzip.open(path) as unpacked:
-            return tarfile.TarInfo.frombuf(unpacked.read(tarfile.BLOCKSIZE), "ascii", "strict").name == "bundle.json"
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError):
-        return False
-
-
 class _Members:
     """The members of a tar in order, each refused unless it is a plain file of the expected name and a sane size.
 
