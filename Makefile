@@ -21,7 +21,7 @@ demo: $(VENV)/run $(PAGES)  ## the whole workflow on this machine, in a browser 
 
 test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorch
 	@sh tests/need.sh
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 chaos: $(VENV)/test $(PAGES)  ## the long fault runs
 	@sh tests/need.sh

@@ -4,6 +4,7 @@ Each command's module is imported when it is asked for, so `runicorn --version` 
 and the server copy, which has few of the modules, still answers. What runs here before that keeps to Python 3.8.
 """
 
+import errno
 import os
 import sys
 
@@ -28,6 +29,7 @@ COMMANDS = {
     "demo": ("demo", "the whole workflow on this machine", "runicorn demo"),
 }
 SAME = {"generate-manifest": "manifest"}
+FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))       # Python names no file with these
 OWN_ARGUMENTS = {"manifest", "demo"}        # their modules parse for themselves: main(argv) -> exit code
 
 
@@ -55,9 +57,9 @@ def main(argv):
             raise
         return refuse(f"this needs the Python package {error.name}, which is not installed: pip install {error.name}", 1)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in FULL:
             raise
-        return refuse(f"{error.filename}: {error.strerror}", 1)
+        return refuse(f"{error.filename or 'a disk is full'}: {error.strerror}", 1)
 
 
 def refuse(sentence, code):

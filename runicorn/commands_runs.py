@@ -7,8 +7,8 @@ import sys
 import time
 
 from runicorn import terminal
-from runicorn.errors import UsageError
-from runicorn.layout import home_dir, strict
+from runicorn.errors import UsageError, about
+from runicorn.layout import default_root, home_dir, strict
 
 MARKS = {"running": "●", "stalled": "◐", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
 FORMATS = ("csv", "tensorboard", "html")
@@ -54,7 +54,9 @@ def runs(options):
             print(json.dumps(strict(row), ensure_ascii=False))
         return
     if not found["runs"]:
-        return print(f"no runs{' fit this filter' if options.filter else ' yet'}", file=sys.stderr)
+        places = ", ".join(options.root or [str(default_root())])
+        return print("no runs fit this filter" if options.filter else f"no runs yet in {places}, nor from a server: a script that "
+                     "calls runicorn.init makes one, `runicorn config ssh add` adds a server", file=sys.stderr)
     headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
     for line in terminal.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
         terminal.say(line)
@@ -193,13 +195,15 @@ def destination(run, options):
 
 
 def write_whole(path, pieces):
-    """Write the pieces (bytes) beside `path` and rename, so that a broken export leaves nothing half."""
+    """Write the pieces (bytes) beside `path` and rename, so that a broken export leaves nothing half. Raises OSError that names `path`."""
     beside = f"{path}.{os.getpid()}.tmp"
     try:
         with open(beside, "wb") as file:
             for piece in pieces:
                 file.write(piece)
         os.replace(beside, path)
+    except OSError as error:
+        raise about(error, path, beside) from error
     finally:
         with contextlib.suppress(FileNotFoundError):        # there only when something went wrong
             os.unlink(beside)

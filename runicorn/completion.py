@@ -1,4 +1,8 @@
-"""Completion scripts for bash and zsh, made from the commands' own parsers. `eval "$(runicorn --completion bash)"` in ~/.bashrc."""
+"""Completion scripts for bash and zsh, made from the commands' own parsers.
+
+`eval "$(runicorn --completion bash)"` in ~/.bashrc, or `eval "$(runicorn --completion zsh)"` in ~/.zshrc. Where no command,
+subcommand or option fits, the shell offers file names as it always does.
+"""
 
 import contextlib
 import io
@@ -7,19 +11,23 @@ import re
 from runicorn.errors import UsageError
 
 SHELLS = ("bash", "zsh")
+# Its variables are named so that none is special in zsh, as `path` and `words` are.
 FUNCTION = """\
 _runicorn() {
-    local words cur="${COMP_WORDS[COMP_CWORD]}" path="" word
-    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-        case " $(_runicorn_words "$path") " in *" $word "*) [[ $word != -* ]] && path="${path:+$path }$word";; esac
+    local offered cur="${COMP_WORDS[COMP_CWORD]}" under="" word
+    for word in "${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}"; do
+        case " $(_runicorn_words "$under") " in *" $word "*) [[ $word != -* ]] && under="${under:+$under }$word";; esac
     done
-    words="$(_runicorn_words "$path")"
-    [[ $cur == -* ]] || words="$(printf '%s\\n' $words | grep -v '^-')"
-    COMPREPLY=($(compgen -W "$words" -- "$cur"))
-    [[ ${#COMPREPLY[@]} == 0 ]] && COMPREPLY=($(compgen -f -- "$cur"))
-    return 0
+    offered="$(_runicorn_words "$under")"
+    [[ $cur == -* ]] || offered="$(printf '%s\\n' $offered | grep -v '^-')"
+    COMPREPLY=($(compgen -W "$offered" -- "$cur"))
 }
-complete -o filenames -F _runicorn runicorn
+complete -o default -F _runicorn runicorn
+"""
+# zsh runs bash's completions once its own are there, which a bare ~/.zshrc has not begun.
+ZSH = """\
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+autoload -Uz bashcompinit && bashcompinit
 """
 
 
@@ -33,9 +41,9 @@ def script(shell, parsers):
     known = {"": [*parsers, "generate-manifest", "--help", "--version", "--completion"]}
     for name, parser in parsers.items():
         known.update(words_of(parser, name))
+    known["generate-manifest"] = known["manifest"]
     cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n' for path, words in known.items())
-    head = "autoload -Uz bashcompinit && bashcompinit\n" if shell == "zsh" else ""
-    return f'{head}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
+    return f'{ZSH if shell == "zsh" else ""}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
 
 
 def words_of(parser, path):

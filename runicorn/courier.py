@@ -20,7 +20,7 @@ import zlib
 from pathlib import Path
 
 from runicorn import layout, manifest, plan
-from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
+from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError, about
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -42,7 +42,8 @@ def snapshot(root):
 def bundle(root, there, here, output):
     """Write what brings the Manifest `here` (None: nothing) to `there`, this root's, into the archive `output`.
 
-    Returns {"files", "bytes", "runs"}. The archive appears whole or not at all. Raises UsageError if `output` exists.
+    Returns {"files", "bytes", "runs"}. The archive appears whole or not at all. Raises UsageError if `output` exists, OSError that
+    names it where it can't be written.
     """
     if os.path.exists(output):
         raise UsageError(f"{output} is there already; choose another name with -o")
@@ -57,6 +58,8 @@ def bundle(root, there, here, output):
                 _pack(archive, root, fetch, report)
             _put_note(archive, "end.json", {"files": report["files"]})
         os.replace(beside, output)
+    except OSError as error:
+        raise about(error, output, beside) from error
     finally:
         with contextlib.suppress(FileNotFoundError):        # there only when something went wrong
             os.unlink(beside)
@@ -141,15 +144,6 @@ def take_in(archive, root, limit=LIMIT):
     return report
 
 
-def is_bundle(path):
-    """Whether a file begins as a bundle does."""
-    try:
-        with gzip.open(path) as unpacked:
-            return tarfile.TarInfo.frombuf(unpacked.read(tarfile.BLOCKSIZE), "ascii", "strict").name == "bundle.json"
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError):
-        return False
-
-
 class _Members:
     """The members of a tar in order, each refused unless it is a plain file of the expected name and a sane size.
 
@@ -220,7 +214,7 @@ def _merge(members, root, report, runs):
 
 def _room(root, size):
     if shutil.disk_usage(root).free < size + RESERVE:
-        raise DataError(f"the disk of {root} has no room for the next {size / 10**6:.0f} MB; what came before is in")
+        raise DataError(f"the disk of {root} has no room for the next {max(size // 1000, 1)} kB; what came before is in")
 
 
 def _spool(blocks, spool):

@@ -102,3 +102,8 @@ class DeniedError(SftpError):
 
 class SyncError(RunicornError):
     """The mirror on this machine can't be written or trusted: disk full, folder taken, index broken."""
+
+
+def about(error, path, beside):
+    """Return an OSError like `error` that names the file a person asked for, `path`, where it names none or the temporary `beside`."""
+    return error if error.filename not in (None, beside) else OSError(error.errno, error.strerror, path)

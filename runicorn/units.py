@@ -22,10 +22,9 @@ def install(kind, root, yes):
     if kind == "cron":
         return _install_cron("*/5 * * * * " + " ".join(_shell(word) for word in words).replace("%", "\\%"), yes)
     if kind == "systemd":
-        return _install_systemd(" ".join('"%s"' % word.replace("%", "%%").replace('"', '\\"') for word in words), root, yes)
-    command = " ".join('"%s"' % word for word in words)
-    task = ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN", "Runicorn manifest", "/TR", command]
-    print(" ".join(word if re.match(r"^[\w/]+$", word) else '"%s"' % word.replace('"', '\\"') for word in task))
+        return _install_systemd(" ".join(_quoted(word) for word in words), root, yes)
+    task = ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN", "Runicorn manifest", "/TR", subprocess.list2cmdline(words)]
+    print(subprocess.list2cmdline(task))
     return _call(task) if yes else 0
 
 
@@ -41,6 +40,11 @@ def _command(root):
 
 def _shell(word):
     return word if re.match(r"^[\w@%+=:,./-]+$", word) else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def _quoted(word):
+    """Return a word as ExecStart takes it literally (systemd.service(5): C escapes in quotes, % and $ are doubled)."""
+    return '"%s"' % word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
 
 
 def _install_cron(line, yes):

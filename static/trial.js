@@ -38,8 +38,8 @@ export class Trial {
     console.info(`runicorn: testing ${connection.user ? `${connection.user}@` : ""}${connection.host}`);
     try {
       this.id = (await api.post("/api/connections/test", connection)).test;
+      api.pollAnew();            // for the news of this test: before the first look, so that nothing comes between the two
       await this.look();
-      api.pollAnew();            // for the news of this test
     } catch (error) {
       this.problem = error.message;
       this.state = {lines: [], done: true, ok: false};
@@ -91,7 +91,7 @@ export class Trial {
       : null;
     const rows = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null,
       lines.map((line) => this.line(line)),
-      this.asked ? h("li.asking", {}, this.asked) : null, this.offers(), ahead.map((name) => this.waiting(name))];
+      this.asked && !kept ? h("li.asking", {}, this.asked) : null, this.offers(), ahead.map((name) => this.waiting(name))];
     if (kept) {
       this.drawAround(rows);
     } else {

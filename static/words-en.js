@@ -4,7 +4,7 @@ export default {
   "time.age.h": "{n} h", "time.age.d": "{n} d",
 
   "common.cancel": "Cancel", "common.close": "Close", "common.save": "Save", "common.remove": "Remove", "common.retry": "Try again",
-  "common.copy": "Copy", "common.copied": "Copied", "common.notCopied": "The browser did not allow copying", "common.loading": "Loading",
+  "common.copied": "Copied", "common.notCopied": "The browser did not allow copying", "common.loading": "Loading",
   "common.more": "More", "common.all": "All", "common.none": "None", "common.on": "On", "common.off": "Off",
   "common.notFound": "There is no such page", "common.home": "Go to the runs", "common.failed": "This could not be done: {message}",
   "common.broken": "This page failed to draw", "common.reload": "Load the page again", "common.done": "Done",

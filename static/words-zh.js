@@ -3,7 +3,7 @@ export default {
   "time.s": "{s}秒", "time.ms": "{m}分{s}秒", "time.hm": "{h}时{m}分", "time.dh": "{d}天{h}时", "time.age.s": "{n} 秒", "time.age.m": "{n} 分钟",
   "time.age.h": "{n} 小时", "time.age.d": "{n} 天",
 
-  "common.cancel": "取消", "common.close": "关闭", "common.save": "保存", "common.remove": "删除", "common.retry": "重试", "common.copy": "复制",
+  "common.cancel": "取消", "common.close": "关闭", "common.save": "保存", "common.remove": "删除", "common.retry": "重试",
   "common.copied": "已复制", "common.notCopied": "浏览器不允许复制", "common.loading": "正在加载", "common.more": "更多", "common.all": "全部",
   "common.none": "无", "common.on": "开", "common.off": "关", "common.notFound": "没有这个页面", "common.home": "返回实验列表",
   "common.failed": "操作未完成：{message}", "common.broken": "页面绘制失败", "common.reload": "重新加载页面", "common.done": "完成",

@@ -1,5 +1,6 @@
 """axe-core, the accessibility rules: fetched once with npm into build/, checked against a pinned checksum, never committed."""
 
+import functools
 import hashlib
 import subprocess
 import tarfile
@@ -10,6 +11,7 @@ NAME = "axe-core-4.10.3"
 SHA256 = "0f2b4d7dcdf7d1219df8d1959ad68e565f51d14c3f0d88bb71cd59abeb956292"
 
 
+@functools.cache
 def source():
     """Return the text of axe.min.js."""
     archive = BUILD / f"{NAME}.tgz"
@@ -24,6 +26,6 @@ def source():
 def violations(page):
     """Return what axe finds serious or critical on a page, as lines."""
     page.evaluate(source())
-    found = page.evaluate("axe.run()")["violations"]
+    found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
     return [f"{one['id']} ({one['impact']}): {node['html'][:200]} {node['failureSummary'][:300]}"
             for one in found if one["impact"] in ("serious", "critical") for node in one["nodes"][:3]]

@@ -17,7 +17,7 @@ from runicorn.mirrors import Mirrors
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]
 QUIET = ("Failed to load resource",)        # the browser's own remark on an answer that is no 200; the pages say the rest
-PATIENCE = 15000                            # ms; far more than anything takes on a machine that is not overloaded
+PATIENCE = 60000                            # ms; nothing takes a tenth of it, but a busy machine must fail no test
 
 expect.set_options(timeout=PATIENCE)
 

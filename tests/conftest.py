@@ -16,7 +16,7 @@ def home(tmp_path_factory, monkeypatch):
     user = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(user))
     monkeypatch.setenv("RUNICORN_HOME", str(user / ".runicorn"))
-    for name in ("SSH_AUTH_SOCK", "RUNICORN_DIR", "RUNICORN_RUN_ID"):
+    for name in ("SSH_AUTH_SOCK", "RUNICORN_DIR", "RUNICORN_RUN_ID", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     return user / ".runicorn"
 

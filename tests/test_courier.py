@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -172,10 +173,10 @@ def test_a_link_in_the_root_is_not_followed(tmp_path, far):
     assert files(outside) == {}
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", gzip.compress(b"hello" * 1000), gzip.compress(b"\0" * 1024)])
+@pytest.mark.parametrize("data", [b"", b"hello", gzip.compress(b"hello" * 1000), gzip.compress(b"\0" * 1024)],
+                         ids=["nothing", "text", "text packed", "zeros packed"])
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path, data):
     (tmp_path / "x").write_bytes(data)
-    assert not courier.is_bundle(tmp_path / "x")
     with pytest.raises(DataError):
         courier.take_in(tmp_path / "x", tmp_path / "near")
 
@@ -248,6 +249,21 @@ def test_tensorboard_scalars_come_in_with_step_time_value_and_tag(tmp_path):
         file.write(event(1737653449.5, 4, simple("loss", 0.25)))
     assert foreign.take_in(tmp_path / "logs", tmp_path / "root")["new"] == 1
     assert len(list((tmp_path / "root").glob("*/*/runs/*"))) == 1
+
+
+def test_a_tensorboard_log_has_the_same_id_in_every_time_zone(tmp_path, monkeypatch):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "events.out.tfevents.1").write_bytes(event(1737653445.25, 0, simple("loss", 0.5)))
+    try:
+        for zone in ("UTC", "Asia/Shanghai", "America/Los_Angeles"):
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            assert foreign.take_in(tmp_path / "logs", tmp_path / "root")["new"] == (zone == "UTC")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    run, = (tmp_path / "root").glob("logs/run/runs/*")
+    assert run.name.startswith("20250123_173045_")
 
 
 @pytest.mark.parametrize("damaged", [b"\xff" * 12, struct.pack("<Q", 1 << 60) + b"\0" * 4,

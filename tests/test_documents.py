@@ -233,6 +233,29 @@ def test_export_writes_into_the_current_folder_and_never_over_it(made, tmp_path,
     assert b"uPlot" in (tmp_path / f"{RUN_ID}.html").read_bytes()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a tmpfs")
+def test_a_full_disk_is_one_sentence_that_names_the_file(made, tmp_path, capsys):
+    full = tmp_path / "full"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(full)], check=True)
+    try:
+        (full / "rest").write_bytes(b"\0" * 8000)
+        for argv in (["export", "--run-id", RUN_ID, "--format", "html", "-o", str(full / "x")], ["bundle", "-o", str(full / "x")]):
+            assert cli.main(argv) == 1
+            assert capsys.readouterr().err == f"runicorn: {full / 'x'}: No space left on device\n"
+        done = subprocess.run([sys.executable, "-m", "runicorn", "viewer", "--port", "0", "--offline"], capture_output=True, text=True,
+                              timeout=60, env={**os.environ, "RUNICORN_HOME": str(full)})
+        assert (done.returncode, done.stderr) == (1, "runicorn: a disk is full: No space left on device\n")
+        assert [path.name for path in full.iterdir() if path.is_file()] == ["rest"]
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
+
+
+def test_a_folder_that_is_not_there_is_named(made, tmp_path, capsys):
+    assert cli.main(["export", "--run-id", RUN_ID, "--format", "csv", "-o", str(tmp_path / "no" / "x.csv")]) == 1
+    assert capsys.readouterr().err == f"runicorn: {tmp_path / 'no' / 'x.csv'}: No such file or directory\n"
+
+
 def shell(code):
     """Run shell code in which `runicorn` is this tree's."""
     code = f'runicorn() {{ {sys.executable} -m runicorn "$@"; }}\n{code}'

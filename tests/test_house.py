@@ -1,6 +1,7 @@
 """The floors of the house: who may import whom, how long a module may be, what the server side may reach."""
 
 import ast
+import functools
 import subprocess
 import sys
 import textwrap
@@ -63,7 +64,9 @@ DOORS = {"paramiko": {"remote", "demo"}, "bottle": {"viewer"}, "pynvml": {"syste
 SERVER_SIDE = [*list(FLOORS)[:list(FLOORS).index("sftp")], "__init__"]
 
 
+@functools.cache
 def modules():
+    """Return {name: syntax tree} of all modules, read once."""
     return {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.glob("*.py")}
 
 

@@ -1,0 +1,131 @@
+"""What `manifest --install` makes, taken by the real thing: systemd's own checker, a real crontab, the rules of a Windows command line."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runicorn import manifest, units
+
+NAMES = ["experiments", 'runs of "Ann", 100% $HOME\\new \'s']
+
+
+@pytest.fixture(params=NAMES, ids=["plain", "awkward"])
+def root(tmp_path, request):
+    """A root with one run, whose name may need every kind of quoting."""
+    run = tmp_path / request.param / "vision" / "resnet50" / "runs" / "20250123_180000_abc123"
+    run.mkdir(parents=True)
+    (run / "meta.json").write_text('{"format":1,"id":"20250123_180000_abc123","project":"vision","name":"resnet50"}')
+    return tmp_path / request.param
+
+
+def indexed(root):
+    return (root / ".runicorn" / "full_manifest.json").is_file()
+
+
+# -- systemd ------------------------------------------------------------------------------------------------------
+
+def unit_files(said, below):
+    """Write the printed units below a folder, each at its path; returns the paths."""
+    paths = []
+    for path, content in re.findall(r"^# (/\S+)\n(.*?)\n(?=\n# |\Z)", said, re.M | re.S):
+        paths.append(below / path.lstrip("/"))
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        paths[-1].write_text(content + "\n")
+    return paths
+
+
+def exec_words(service):
+    """Return the words of ExecStart as systemd.service(5) says: quoted, C escapes, %% and $$ for themselves."""
+    line = re.search(r"^ExecStart=(.*)$", service, re.M)[1]
+    words = [re.sub(r"\\(.)", r"\1", word) for word in re.findall(r'"((?:[^"\\]|\\.)*)"', line)]
+    assert not [word for word in words if re.search(r"(?<!%)%(?:%%)*(?!%)|(?<!\$)\$(?:\$\$)*(?!\$)", word)], line
+    return [word.replace("%%", "%").replace("$$", "$") for word in words]
+
+
+@pytest.mark.parametrize("user", [False, True], ids=["system", "user"])
+def test_systemd_accepts_and_enables_the_timer(root, tmp_path, user, monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000 if user else 0)
+    monkeypatch.setenv("SUDO_USER", "daemon")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))        # as a login gives it
+    assert manifest.main(["--root", str(root), "--install", "systemd"]) == 0
+    service, timer = unit_files(capsys.readouterr().out, tmp_path / "machine")
+    assert [path.name for path in (service, timer)] == ["runicorn-manifest.service", "runicorn-manifest.timer"]
+    assert ("/.config/systemd/user/" in str(service)) == user and ("User=daemon" in service.read_text()) == (not user)
+    scope = ["--user"] if user else []
+    for unit in (service, timer):
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *scope, str(unit)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "runicorn-manifest" not in done.stderr, done.stderr
+    assert subprocess.run(exec_words(service.read_text()), stdout=subprocess.DEVNULL, timeout=60).returncode == 0
+    assert indexed(root)
+    if not user:            # the guide's line; --root stands for the machine
+        subprocess.run(["systemctl", f"--root={tmp_path / 'machine'}", "enable", timer.name], check=True, capture_output=True)
+        link = tmp_path / "machine/etc/systemd/system/timers.target.wants/runicorn-manifest.timer"
+        assert link.is_symlink() and Path(os.readlink(link)).name == timer.name
+
+
+# -- cron ---------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """table() returns the lines of nobody's real crontab, which is what `crontab` reaches; it is put back at the end."""
+    if os.geteuid():
+        pytest.skip("only root may use another user's crontab")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "crontab").write_text(
+        f'#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {shutil.which("crontab")} "$@"\n')
+    (tmp_path / "bin" / "crontab").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+
+    def lines(option="-l", text=None):
+        done = subprocess.run(["crontab", option], input=text, capture_output=True, text=True, cwd="/")
+        return done.stdout.splitlines() if done.returncode == 0 else []
+    before = lines()
+    lines("-", "0 4 1 1 * true\n")
+    yield lines
+    lines("-", "\n".join(before) + "\n") if before else lines("-r")
+
+
+def test_a_real_crontab_takes_the_line_once_and_keeps_what_was_there(root, table, capfd):
+    for _ in range(2):
+        assert units.install("cron", str(root), yes=True) == 0, capfd.readouterr().err
+    first, line = table()
+    assert first == "0 4 1 1 * true" and line.startswith("*/5 * * * * ")
+    command = line.split(" ", 5)[5].replace("\\%", "%")             # crontab(5): a plain % would end the command
+    assert shlex.split(command)[-1] == str(root)
+    assert subprocess.run(["sh", "-c", command], stdout=subprocess.DEVNULL, timeout=60).returncode == 0
+    assert indexed(root)
+
+
+# -- Windows ------------------------------------------------------------------------------------------------------
+
+def windows_words(line):
+    """Split a command line as Windows programs do (Microsoft: "Parsing C command-line arguments")."""
+    words, word, quoted, slashes, begun = [], "", False, 0, False
+    for mark in line + " ":
+        if mark == "\\":
+            slashes, begun = slashes + 1, True
+            continue
+        word += "\\" * (slashes // 2 if mark == '"' else slashes)
+        if mark == '"':
+            word, quoted, begun = (word + '"', quoted, True) if slashes % 2 else (word, not quoted, True)
+        elif mark == " " and not quoted:
+            words, word, begun = words + ([word] if begun else []), "", False
+        else:
+            word, begun = word + mark, True
+        slashes = 0
+    return words
+
+
+@pytest.mark.parametrize("folder", ["D:\\experiments", "D:\\my runs", "D:\\", "E:\\my runs\\"])
+def test_the_windows_task_runs_the_same_words(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "C:\\Program Files\\Python\\python.exe")
+    assert units.install("schtasks", folder, yes=False) == 0
+    task = windows_words(capsys.readouterr().out.rstrip("\n"))
+    assert task[:8] == ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN"] and task[9] == "/TR"
+    assert windows_words(task[10]) == [sys.executable, str(Path(units.__file__).with_name("manifest.py")), "--root", folder]
