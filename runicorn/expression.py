@@ -14,6 +14,7 @@ from runicorn.errors import BusyError, UsageError
 WAIT = 0.5              # s between two signs that it is still looking; writing one shows whether the client is still there
 BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milliseconds
 MOST = 8                # searches at once
+SET_PIPE_SIZE = 1031    # F_SETPIPE_SZ of Linux, which Python's fcntl names from 3.10 on
 PIPE = 1 << 20          # bytes of the pipe to it, where the system lets us: so the next block waits there while one is searched
 
 _places = threading.BoundedSemaphore(MOST)
@@ -106,6 +107,6 @@ def _widened(pipe):
     """Make a pipe hold PIPE bytes; returns how many surely fit into it beside what is read (int)."""
     try:
         import fcntl
-        return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
-    except (ImportError, AttributeError, OSError):
-        return 0                        # not Linux with Python 3.10, or no more memory for pipes: one block after the other
+        return fcntl.fcntl(pipe, SET_PIPE_SIZE, PIPE) if sys.platform == "linux" else 0
+    except (ImportError, OSError):
+        return 0                        # not Linux, or no more memory for pipes: one block after the other

@@ -124,7 +124,7 @@ def local_name(component, hidden=True, escaped=None):
     hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours). escaped: the place of a
     character that must not stay.
     """
-    if ORDINARY.match(component) and not DEVICES.match(component):
+    if escaped is None and ORDINARY.match(component) and not DEVICES.match(component):
         return component
     tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
     return _escaped(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden, escaped)

@@ -25,6 +25,7 @@ TRIM_SECONDS = 60.0         # between two looks at what it takes
 READ_SECONDS = 0.6          # an answer waits no longer for parsing; the rest is parsed behind it
 LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be drawn meanwhile
 CANDIDATES = 20             # named in an ambiguous answer
+FIRST_SECONDS = 3.0         # an answer waits so long for the first look at the roots
 
 
 class Reader:
@@ -172,6 +173,10 @@ class Reader:
         for source in list(self.sources.values()):
             source.save()
 
+    def await_first_look(self):
+        """Wait until there is something to show, a few seconds at most."""
+        self.ready.wait(FIRST_SECONDS)
+
     # -- finding ---------------------------------------------------------------------------------------------------
 
     def aliases(self, key):
@@ -183,6 +188,7 @@ class Reader:
 
         Raises NotFoundError, AmbiguousError.
         """
+        self.await_first_look()         # an address kept from yesterday, opened while the viewer starts
         if tail in self._by_key:
             return tail
         if tail in self._aliases:
@@ -197,7 +203,8 @@ class Reader:
 
     def entry(self, tail):
         """Return the Entry of the run that `tail` names. Raises NotFoundError, AmbiguousError."""
-        return self._by_key[self.find(tail)]
+        key = self.find(tail)           # may wait, and meanwhile the map is another
+        return self._by_key[key]
 
     def folder(self, key):
         """Return the run's folder on this machine (Path; of a mirror it may not exist yet)."""

@@ -14,7 +14,6 @@ from runicorn.pieces import Pieces
 from runicorn.version import VERSION
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
-FIRST_SECONDS = 3.0         # a first page waits so long for the first look at the roots; after that it comes empty, and news follow
 MOST_CURVES = 4000          # runs x metrics in one answer
 LOG_LIMIT = 1 << 20         # bytes of log in one answer
 EMPTY = {"size": 0, "start": 0, "end": 0, "lines": [], "more_before": False, "more_after": False}
@@ -63,7 +62,7 @@ def news(site, ask):
 @route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&spark=1&group=tag&hidden=1"
        "&project=&name=&connection=&tag=")
 def runs(site, ask):
-    site.reader.ready.wait(FIRST_SECONDS)
+    site.reader.await_first_look()      # after its time the list comes empty, and news follow
     mark, view = site.bell.now(), site.reader.view()
     hidden = ask.flag("hidden")
     choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}

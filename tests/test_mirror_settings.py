@@ -50,7 +50,7 @@ def test_what_is_fetched_follows_at_once(pair, run):
 
 def test_what_is_no_longer_wanted_is_given_up_half_way(pair, run, monkeypatch):
     class Lonely(Far):
-        def second(self, compress=False):
+        def second(self):
             raise LoginError("one line only")
 
     monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
@@ -87,9 +87,10 @@ class SlowFar(Far):
 
 def test_the_second_line_gives_up_what_is_no_longer_wanted(root, pair, monkeypatch):
     class Twofold(Far):
-        def second(self, compress=False):
+        def second(self):
             return SlowFar()
 
+    monkeypatch.setattr("runicorn.bulk.PROBE", 0)       # the line's bandwidth is known at once
     monkeypatch.setattr("runicorn.sync.SLICE", 0.01)
     for n in range(60):
         folder = make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)

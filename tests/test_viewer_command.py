@@ -55,7 +55,7 @@ def test_a_busy_port_is_one_sentence_and_the_port_it_offers_is_free(tmp_path):
         second = subprocess.run([sys.executable, "-m", "runicorn", "viewer", "--no-browser", "--port", str(port), "--root", str(tmp_path)],
                                 capture_output=True, text=True, timeout=20)
         assert second.returncode and f"port {port} is held by process {process.pid}" in second.stderr and "Traceback" not in second.stderr
-        offered = re.search(r"--port (\d+)", second.stderr)[1]
+        offered = re.search(r"take another: runicorn viewer --port (\d+)", second.stderr)[1]
         with viewing("--port", offered, "--root", tmp_path) as (_, other):
             assert other == int(offered) and asked(other, "/api/runs")[1]["total"] == 1
 
