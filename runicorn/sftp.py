@@ -25,6 +25,7 @@ MAX_HANDLE = 256                # bytes, by the draft
 MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for ever is cut off there
 IN_FLIGHT = 512                 # requests
 IN_FLIGHT_BYTES = 16 << 20      # answers asked for; the window of our SSH channel
+BURST = 32                      # answers handed out between two sends
 TIMEOUT = 30                    # s without a whole packet, or 64 KiB of one
 PROGRESS = 64 << 10
 
@@ -245,14 +246,19 @@ class Sftp:
         return len(self._waiting) + len(self._in_flight)
 
     def pump(self):
-        """Send what may be in flight, wait for at least one answer, and hand out all that came."""
+        """Send what may be in flight, wait for at least one answer, and hand out what came, BURST at most.
+
+        More stay for the next call, so that the server is asked on while we are at work: else both would wait in turn.
+        """
         self._flush()
         if not self._in_flight:
             return
-        packet = self._packet()
-        while packet is not None:
-            self._answer(packet)
+        self._answer(self._packet())
+        for _ in range(BURST - 1):
             packet = self._whole()
+            if packet is None:
+                break
+            self._answer(packet)
 
     def batch(self, requests):
         """Send all requests at once and return their results in order; a refused one's place holds its SftpError."""
