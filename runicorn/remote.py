@@ -473,5 +473,5 @@ def _feed(channel, stdin, problem):
     try:
         channel.sendall(stdin)
         channel.shutdown_write()
-    except OSError as error:
+    except (OSError, EOFError) as error:
         problem.append(error)       # it ended without wanting its input: its exit status tells

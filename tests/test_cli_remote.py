@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -48,7 +49,10 @@ def test_a_connection_is_tested_line_by_line(added, capsys):
 
 def test_a_test_that_fails_says_where_and_what_to_do(added, capsys):
     added.stop()
-    assert cli.main(["config", "ssh", "test", "gpu-server-1"]) == 3
+    with socket.socket() as taken:          # bound and deaf, so that no other process listens there meanwhile
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", added.port))
+        assert cli.main(["config", "ssh", "test", "gpu-server-1"]) == 3
     said = capsys.readouterr().out
     assert re.search(r"^✗ port", said, re.M) and said.endswith("✗ not connected\n")
 
