@@ -229,6 +229,7 @@ def test_a_manifest_that_lies_is_found_out(root, pair, tmp_path, lie):
         b'{"format": 1, "kind": "full"',
         b"[" * 100_000,
         b'{"format": 1, "digest": "x", "runs": {"a": {}, "a": {}}}',
+        b'{"format": 1, "digest": "x",\n"runs": {\n"p/n/runs/a": {},\n"p/n/runs/a": {"ended": true}\n},\n"statistics": {}}\n',
     ],
 )
 def test_a_manifest_that_is_none_is_left_alone(root, pair, data):
