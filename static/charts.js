@@ -99,13 +99,17 @@ export class Chart {
 
   /** Show `series` from now on; repaints at once, or when a quarter of a second has passed since the last time. */
   setData(series) {
+    if (!series.length && !this.series.length) {
+      return;                    // its points are on their way: an empty picture would hold up the first one
+    }
+    const first = !this.series.length;
     this.series = series.map((one) => {
       const noise = one.noise ?? noisy(one);
       return {...one, noise, smoothed: Boolean(one.smooth) && noise && one.smoothed !== false};
     });
     clearTimeout(this.timer);
     const wait = REPAINT_MS - (performance.now() - this.paintedAt);
-    if (wait > 0) {
+    if (wait > 0 && !first) {
       this.timer = setTimeout(() => this.refresh(), wait);
     } else {
       this.refresh();

@@ -170,7 +170,7 @@ const CELLS = {
   user: plain((row) => row.user),
   note: plain((row) => row.note),
   tags: tagsCell,
-  started: (cell, row) => { text(cell, fmt.when(row.started)); cell.late = () => fmt.full(row.started); },
+  started: (cell, row) => { text(cell, fmt.when(row.started)); cell.title = fmt.full(row.started); },
   duration: (cell, row) => { text(cell, fmt.duration(runtime(row))); },
   step: (cell, row) => { text(cell, fmt.int(row.step)); },
   spark: sparkCell,

@@ -36,7 +36,6 @@ export class Table {
     this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"}, this.head, this.body);
     this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.scrolled()}, this.table);
     this.body.addEventListener("click", (event) => this.clicked(event));
-    this.body.addEventListener("pointerover", ({target}) => titled(target.closest("td")));
     this.watch = new ResizeObserver(() => this.paint());
     this.watch.observe(this.node);
   }
@@ -320,14 +319,6 @@ export class Table {
   destroy() {
     clearTimeout(this.scrolling);
     this.watch.disconnect();
-  }
-}
-
-/** Write a title that is dear to make only when somebody points at its cell. */
-function titled(cell) {
-  if (cell?.late) {
-    cell.title = cell.late();
-    cell.late = null;
   }
 }
 

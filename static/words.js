@@ -91,6 +91,15 @@ function dayText(date) {
   return language === "zh" ? `${date.getMonth() + 1}月${date.getDate()}日` : `${MONTHS[date.getMonth()]} ${date.getDate()}`;
 }
 
+/** Jan 23, 2025, 18:30:45 GMT+8 */
+function dateText(date, time) {
+  const minutes = -date.getTimezoneOffset();
+  const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  const zone = `GMT${minutes ? (minutes < 0 ? "−" : "+") + hours : ""}${rest ? `:${pad(rest)}` : ""}`;
+  const day = dayText(date);
+  return language === "zh" ? `${date.getFullYear()}年${day} ${time} ${zone}` : `${day}, ${date.getFullYear()}, ${time} ${zone}`;
+}
+
 function durationText(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   const [days, hours, minutes] = [Math.floor(whole / 86400), Math.floor(whole / 3600) % 24, Math.floor(whole / 60) % 60];
@@ -212,5 +221,5 @@ export const fmt = {
   },
 
   /** The whole date, for a title. */
-  full: (at) => (at == null ? "" : formatter("date", {dateStyle: "medium", timeStyle: "long"}).format(at * 1000)),
+  full: (at) => (at == null ? "" : dateText(new Date(at * 1000), fmt.seconds(at))),
 };

@@ -78,6 +78,7 @@ test("times: today by the clock, this year by the day, others by the date", () =
   assert.equal(fmt.when(at, at + 60), "18:41");
   assert.equal(fmt.when(at, at + 86400 * 3), "Jan 22");
   assert.equal(fmt.when(at, at + 86400 * 400), "2026-01-22");
+  assert.match(fmt.full(at), /^Jan 22, 2026, 18:41:00 GMT([+−]\d+(:\d\d)?)?$/);
   setLanguage("zh");
   assert.equal(fmt.when(at, at + 86400 * 3), "1月22日");
 });
