@@ -53,6 +53,10 @@ class Entry:
             self._sparks = {metric: (sizes, glance.spark(self.folder, sizes, metric))}
         return self._sparks[metric][1]
 
+    def last_spark(self, metric):
+        """Return the glance.Spark of a metric as it was when last looked at, or None; reads nothing."""
+        return self._sparks[metric][1] if metric in self._sparks else None
+
     def duration(self, end=None):
         """Return the seconds the run took or has been running, by its own clock (float), or None."""
         record = self.record

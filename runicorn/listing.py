@@ -83,7 +83,8 @@ class View:
         sparkline, at most until `deadline` (monotonic s)."""
         record, verdict, sizes = run.record, run.verdict(), run.sizes()
         end, main = run.end(sizes), self.main_name(run)
-        glanced = run.spark(main, sizes) if spark and main and (run.glanced(main, sizes) or time.monotonic() < deadline) else None
+        may_read = run.glanced(main, sizes) or time.monotonic() < deadline
+        glanced = (run.spark(main, sizes) if may_read else run.last_spark(main)) if spark and main else None
         run.owes = bool(spark and main and not run.glanced(main, sizes))
         return {
             "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,

@@ -96,7 +96,9 @@ async function call(method, path, body, signal) {
   if (!answer.ok) {
     throw await failure(answer);
   }
-  const data = await answer.json();
+  const data = await answer.json().catch((error) => {
+    throw error.name === "AbortError" ? error : new ApiError("unreachable", t("said.unreachable"));     // it ended in mid-answer
+  });
   heard(data?.news);
   return data;
 }

@@ -1,7 +1,7 @@
 // The connection test, line by line, each with its time; its questions stand where they arise. Also written to the console.
 
 import * as api from "./api.js";
-import {announce, copy, fill, h, icon, own} from "./dom.js";
+import {announce, copy, fill, h, icon, nodes, own} from "./dom.js";
 import {changedKey, questionBox} from "./question.js";
 import {advised, said} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
@@ -33,7 +33,7 @@ export class Trial {
 
   /** Begin a test of `connection` (a dict; secrets beside it). */
   async start(connection) {
-    Object.assign(this, {id: null, state: {lines: [], done: false}, told: 0, asked: null, problem: null, host: connection.host});
+    Object.assign(this, {id: null, state: {lines: [], done: false}, told: 0, asking: null, problem: null, host: connection.host});
     this.draw();
     console.info(`runicorn: testing ${connection.user ? `${connection.user}@` : ""}${connection.host}`);
     try {
@@ -86,26 +86,26 @@ export class Trial {
     fill(this.head, h("b.cut", {}, this.title), this.verdict(lines, ahead), h("span.grow"),
       lines.length ? h("button.btn.bare", {type: "button", onclick: (event) => this.copy(event.currentTarget, lines)},
         t("settings.test.copy")) : null);
-    const kept = this.state?.question && this.asked?.dataset.question === this.state.question.id ? this.asked : null;
-    this.asked = this.state?.question ? kept || questionBox(this.state.question, (error) => { this.problem = error.message; this.draw(); })
-      : null;
-    const rows = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null,
-      lines.map((line) => this.line(line)),
-      this.asked && !kept ? h("li.asking", {}, this.asked) : null, this.offers(), ahead.map((name) => this.waiting(name))];
-    if (kept) {
-      this.drawAround(rows);
-    } else {
-      fill(this.list, rows);
+    const before = [this.problem ? h("li.bad", {}, icon("failed", "bad"), h("span.wide", {}, this.problem)) : null,
+      lines.map((line) => this.line(line))];
+    const after = [this.offers(), ahead.map((name) => this.waiting(name))];
+    const kept = this.askingFor === this.state?.question?.id && this.asking?.parentNode === this.list;
+    if (!kept) {
+      this.asking = this.ask(this.state?.question);
+      fill(this.list, before, this.asking, after);
+      return;
     }
+    // While somebody types an answer its box must not leave the document.
+    [...this.list.children].filter((one) => one !== this.asking).forEach((one) => one.remove());
+    this.asking.before(...nodes(before));
+    this.asking.after(...nodes(after));
   }
 
-  /** While somebody types an answer its box must not leave the document. */
-  drawAround(rows) {
-    const item = this.asked.closest("li");
-    const [before, after] = [rows.slice(0, 2).flat().filter(Boolean), rows.slice(3).flat(2).filter(Boolean)];
-    [...this.list.children].filter((one) => one !== item).forEach((one) => one.remove());
-    item.before(...before);
-    item.after(...after);
+  /** The item that puts a question; null without one. */
+  ask(question) {
+    this.askingFor = question?.id;
+    const failed = (error) => { this.problem = error.message; this.draw(); };
+    return question ? h("li.asking", {}, questionBox(question, failed)) : null;
   }
 
   verdict(lines, ahead) {

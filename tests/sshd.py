@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,9 @@ JAIL = {"ChrootDirectory": "/var"} if os.getuid() == 0 else {}      # only root'
 JAILED = "" if JAIL else "/var"             # what comes before a path below /var as a jailed session sees it
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"     # sshd wants to be started by its absolute path
 START_SECONDS = 20
+# bash, called by sshd, reads ~/.bashrc unless it takes itself for an inner shell. What stands there is not ours to run, least of
+# all to kill half way: a version manager's lock that is left behind holds up every login of this user.
+NO_BASHRC = "SHLVL=2"
 
 
 class Sshd:
@@ -47,7 +51,8 @@ class Sshd:
             "Port": self.port, "ListenAddress": self.host, "HostKey": self.folder / "host_key", "PidFile": "none",
             "AuthorizedKeysFile": self.folder / "authorized_keys", "StrictModes": "no", "UsePAM": "no", "UseDNS": "no",
             "PasswordAuthentication": "no", "KbdInteractiveAuthentication": "no", "PermitRootLogin": "yes", "PrintMotd": "no",
-            "MaxStartups": "100:30:200", "Subsystem": f"sftp {self._subsystem}", **config,
+            "MaxStartups": "100:30:200", "Subsystem": f"sftp {self._subsystem}",
+            "SetEnv": f"{NO_BASHRC} PATH={Path(sys.executable).resolve().parent}:/usr/bin:/bin", **config,
         }
         return "".join(f"{key} {value}\n" for key, value in ours.items()) + "".join(f"{line}\n" for line in extra)
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from asking import AskingServer
-from sshd import JAIL, JAILED, Sshd, free_port, make_key
+from sshd import JAIL, JAILED, NO_BASHRC, Sshd, free_port, make_key
 
 from runicorn import doctor, remote, settings
 from runicorn.errors import DeniedError
@@ -75,7 +75,7 @@ def test_sftp_only_is_enough(tmp_path, home):
 def test_a_clock_that_is_off_is_told_and_does_no_harm(tmp_path, home, off, said):
     (tmp_path / "date").write_text(f"#!/bin/sh\necho $(( $(/bin/date +%s) + {off} ))\n")
     (tmp_path / "date").chmod(0o755)
-    with Sshd(tmp_path / "sshd", SetEnv=f"PATH={tmp_path}:/usr/bin:/bin") as server:
+    with Sshd(tmp_path / "sshd", SetEnv=f"{NO_BASHRC} PATH={tmp_path}:/usr/bin:/bin") as server:
         lines, result = examined(server.trusted_in(home), home, remote_root="/tmp")
     assert result["ok"] and lines["clock"]["ok"] is None and "liveness does not depend on it" in lines["clock"]["advice"]
     assert lines["clock"]["text"].split()[:4] == ["the", "server's", "clock", "is"] and lines["clock"]["text"].endswith(said)

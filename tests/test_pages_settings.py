@@ -87,10 +87,18 @@ def shown_fingerprint(sshd):
 
 
 def test_refusing_the_key_ends_the_test_and_nothing_is_kept(sshd, far, serve, open_page, home):
-    page = open_page(f"{serve().url}/settings")
+    server = serve()
+    page = open_page(f"{server.url}/settings")
     fill_in(page, sshd)
     page.locator("#test-connection").click()
-    page.locator("[data-question]").get_by_role("button", name="Stop").click()
+    stop = page.locator("[data-question]").get_by_role("button", name="Stop")
+    stop.focus()
+    with page.expect_response(lambda answer: "/api/connections/test/" in answer.url):
+        server.mirrors.bell.ring(f"test:{next(iter(server.mirrors._trials))}")
+    page.wait_for_timeout(100)
+    expect(stop).to_be_focused()                # news leaves the question where it is, and the lines around it
+    expect(page.locator("li[data-line=banner]")).to_be_visible()
+    stop.click()
     expect(page.locator("li[data-line=host_key]")).to_contain_text("not known")
     expect(page.locator(".verdict")).to_contain_text("Not connected")
     assert not (home / "known_hosts").exists()

@@ -125,6 +125,13 @@ def test_growth_is_told_by_run(tmp_path):
     assert grown == {"local:vision/resnet50/20250123_180000_abc123"} and changed  # it lives: checking became running
     (row,) = reader.runs(spark=True)["runs"]
     assert (row["step"], row["spark"]) == (7, [0.5, 0.1])
+    with open(folder / "events.jsonl", "a") as file:
+        file.write('{"ts": 1737655301.0, "step": 8, "data": {"val/loss": 0.05}}\n')
+    view = reader.view()
+    entry = reader.entry(row["key"])
+    late = view.row(entry, spark=True, deadline=0.0)
+    assert late["spark"] == [0.5, 0.1] and entry.owes, "a row without time for its new sparkline shows the one it had"
+    assert view.row(entry, spark=True, deadline=float("inf"))["spark"] == [0.5, 0.1, 0.05]
 
 
 def test_what_was_read_is_kept_for_the_next_start_and_only_what_fits_is_used(tmp_path, home):
