@@ -3,11 +3,11 @@
 import os
 import resource
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from searching import searching
 
 from runicorn import expression, layout
 from runicorn.errors import BusyError, UsageError
@@ -222,15 +222,15 @@ def test_an_expression_that_takes_for_ever_is_ended(tmp_path, monkeypatch):
     assert next(search) == {"progress": 0, "size": 102}
     with pytest.raises(UsageError, match="takes too long"):
         list(search)
-    assert not children()
+    assert not searching()
 
 
 def test_a_search_that_is_left_ends_its_process(tmp_path):
     search = log_of(tmp_path, "a" * 100 + "b\n").find(PATHOLOGICAL, regex=True)
     next(search)
-    assert len(children()) == 1
+    assert len(searching()) == 1
     search.close()
-    assert not children()
+    assert not searching()
 
 
 def test_only_so_many_expressions_at_once(tmp_path):
@@ -241,13 +241,6 @@ def test_only_so_many_expressions_at_once(tmp_path):
         next(log.find("x", regex=True))
     searches.pop().close()
     assert next(log.find("x", regex=True))["n"] == 1
-
-
-def children():
-    """Return the ids of this process's children that search (list of str)."""
-    tasks = Path("/proc/self/task").iterdir()
-    pids = [pid for task in tasks for pid in (task / "children").read_text().split()]
-    return [pid for pid in pids if b"def matcher(" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def test_progress_is_told_and_a_search_can_be_left(tmp_path):

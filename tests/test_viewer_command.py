@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from searching import searching
 from test_reader import make_run
 
 RUN = "20250123_180000_abc123"
@@ -77,12 +78,6 @@ def test_a_search_that_takes_for_ever_holds_nobody_up_and_ends_with_who_asked(tm
             line.close()
             assert gone(pid)
     assert gone(pid)
-
-
-def searching(pid):
-    """Return the ids of the processes that a viewer searches with."""
-    children = [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
-    return [int(child) for child in children if b"def matcher(" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 def gone(pid, seconds=30):
