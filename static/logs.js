@@ -162,7 +162,9 @@ export class LogPanel {
       this.lines.splice(keep);
       [...this.list.children].slice(keep).forEach((row) => row.remove());
     }
-    this.list.querySelector(".none")?.remove();
+    if (answer.lines.length) {
+      this.list.querySelector(".none")?.remove();
+    }
     this.lines.push(...answer.lines);
     this.list.append(...answer.lines.map((line) => this.row(line)));
     Object.assign(this, {end: answer.end, size: answer.size});
