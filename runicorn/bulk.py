@@ -37,11 +37,14 @@ class Bulk:
         """How many fetches are handed over and not collected (int)."""
         return len(self._held)
 
-    def share(self, fetcher):
-        """Take fetches over from the end of the main queue when there are enough and the line is fast; dials when it is needed."""
+    def share(self, fetcher, later):
+        """Take fetches over from the end of the main queue when there are enough and the line is fast; dials when it is needed.
+
+        later: bytes that will be queued soon.
+        """
         known = fetcher.full >= PROBE or bool(self._held)
         thin = fetcher.full >= PROBE and fetcher.wire_rate < FAST
-        if self.refused or thin or self.held >= HELD // 2 or fetcher.waiting_bytes() < (ENOUGH // 4 if self._held else ENOUGH):
+        if self.refused or thin or self.held >= HELD // 2 or fetcher.waiting_bytes() + later < (ENOUGH // 4 if self._held else ENOUGH):
             return
         if not self._thread or not self._thread.is_alive():
             self._stopping.clear()
@@ -59,13 +62,13 @@ class Bulk:
         self._waking.set()
 
     def collect(self):
-        """Return [(Fetch, outcome, data), …] that ended since last asked."""
+        """Return [(Fetch, outcome, held, data), …] that ended since last asked; see fetch.Fetcher."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
-        for one, _, _ in ended:
+        for one, *_ in ended:
             self._held.pop((one.path, one.name), None)
         if self._thread and not self._thread.is_alive() and not self._ended:
             self._thread = None
-            ended += [(one, LOST, None) for one in self._held.values()]
+            ended += [(one, LOST, 0, None) for one in self._held.values()]
             self._held.clear()
             self._given.clear()
         return ended
@@ -94,6 +97,7 @@ class Bulk:
         try:
             session = remote.open_sftp()
             fetcher = fetch.Fetcher(session, self._mirror, self._root, lambda *ended: self._ended.append(ended))
+            fetcher.enough = 1 << 60
             while not self._stopping.is_set():
                 while self._given:
                     fetcher.add([self._given.popleft()])

@@ -22,6 +22,7 @@ class Mirror:
         self.index = self.folder / INDEX
         self._lock = None
         self._folders = {}              # run path -> its folder here, once checked
+        self._above = set()             # the folders above those, no links
         self._runs = {}                 # what a disk that ignores case sees of a run path -> the run path that has it
         self._apart = {}                # run path -> {name: local name} where the usual one would be another file's
         self._evicted = (None, {})      # (mtime of .index/evicted, what it says)
@@ -48,6 +49,7 @@ class Mirror:
         os.write(descriptor, str(os.getpid()).encode())
         self._lock = descriptor
         self._folders.clear()
+        self._above.clear()
         return True
 
     def _still_ours(self):
@@ -97,6 +99,7 @@ class Mirror:
         self.unlock()
         self.folder.rename(aside)
         self._folders.clear()
+        self._above.clear()
         self.lock()
 
     def load_index(self):
@@ -127,19 +130,24 @@ class Mirror:
 
     def evicted(self, path):
         """Return what of a run was removed here to save space: True (all but its small JSON), a list of names, or None."""
+        return self._evicted[1].get(path)
+
+    def look_at_evicted(self):
+        """Take up what was removed here since last asked; it may be another process that tidies."""
         try:
             mtime = os.stat(self.index / "evicted").st_mtime_ns
         except OSError:
-            return None
+            mtime = None
         if mtime != self._evicted[0]:
             self._evicted = mtime, layout.read_json(self.index / "evicted") or {}
-        return self._evicted[1].get(path)
 
     def take_back(self, path):
         """A run is wanted here again: no longer count it as evicted. Raises SyncError."""
+        self.look_at_evicted()
         if self.evicted(path):
             left = {other: what for other, what in self._evicted[1].items() if other != path}
             self.write(self.index / "evicted", json.dumps(left).encode())
+            self.look_at_evicted()
 
     # files of runs
 
@@ -153,7 +161,10 @@ class Mirror:
         return os.fspath(layout.local_path(folder, local)) if "/" in local else f"{folder}{os.sep}{_local_name(local)}"
 
     def _folder(self, path):
-        folder = os.fspath(layout.local_path(self.folder, path))
+        folder = os.fspath(layout.local_path(self.folder, path, self._above))
+        above = os.path.dirname(folder)
+        if above not in self._above:
+            self._above.update((above, os.path.dirname(above), os.path.dirname(os.path.dirname(above))))
         if self.ignores_case and self._runs.setdefault(layout.folded(path), path) != path:
             raise LayoutError(f"this disk ignores case and has {self._runs[layout.folded(path)]} there")
         return folder
@@ -178,6 +189,14 @@ class Mirror:
     def ignores_case(self):
         """Whether this disk takes two names that differ in case only for one (bool)."""
         return (self.folder / INDEX.upper()).exists()
+
+    def holds(self, path):
+        """Whether there is a folder of the run here (bool)."""
+        try:
+            self.place(path, layout.META)
+        except LayoutError:
+            return False
+        return os.path.lexists(self._folders[path])
 
     def stat(self, path, name):
         """Return {"size", "mtime", "tail": None} of our copy, or None if there is none."""
@@ -228,13 +247,13 @@ class Mirror:
         os.replace(part, place)
 
     def touch(self, path, name, mtime):
-        """Give our copy the server's mtime (s): it says up to which change we have it. Raises OSError."""
-        if mtime is None:
-            return
+        """Give our copy the server's mtime (s): it says up to which change we have it; returns whether it is there. Raises OSError."""
         try:
-            os.utime(self.place(path, name), (mtime, mtime))
+            if mtime is not None:
+                os.utime(self.place(path, name), (mtime, mtime))
         except FileNotFoundError:
-            pass            # deleted in this moment: the next comparison misses it
+            return False
+        return True
 
     def read(self, path, name, offset, size):
         """Return at most `size` bytes of our copy from `offset` on; b"" when there is none."""

@@ -220,9 +220,10 @@ def _folders(client, paths):
 
 def holdings(client, root):
     """Return what a root on the server holds, by listing it: entries {"files", "mtime", "beat"} as a manifest's. Raises SftpError."""
-    runs = survey.Skeleton(client, root).refresh(time.time())
+    runs, listed = survey.Skeleton(client, root).refresh(time.time()), {}
+    survey.list_runs(client, root, runs, listed.__setitem__)
     return [{"files": {name: file for name, file in files.items() if name != "."}, "mtime": runs[path], "beat": None}
-            for path, files in survey.list_runs(client, root, list(runs)).items() if not isinstance(files, SftpError)]
+            for path, files in listed.items() if not isinstance(files, SftpError)]
 
 
 def browse(client, path):

@@ -10,20 +10,21 @@ from runicorn.errors import SftpError, SyncError
 SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
 SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: one version, never half of two
 ROOM = 4 << 10                  # bytes more than its size it is asked for, as it may have grown
-FILES = 400                     # in flight; a small one takes two round trips, so this many at 50 ms are 4,000 a second
-SPARE_HANDLES = 60              # of what the server grants, for tails and listings
-PACE = 0.1                      # s between looks at how fast it comes
+FILES = 500                     # in flight; a small one takes two round trips, so this many at 50 ms are 5,000 a second
+PACE = 0.1                      # s between looks at how fast it comes …
+PACES = 5                       # … which are taken together: it comes in gusts
 LAG = 0.5                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
+AT_ONCE = 64                    # answers of one file asked for at once
 SMALLEST, FIRST_CEILING = 512 << 10, 4 << 20
 DONE, CHANGED, SHORT, UNWANTED, DISK = "done", "changed", "short", "unwanted", "disk"
 
 
 class Fetcher:
-    """Fetches over one session. `report(fetch, outcome, data)` is called for each when it ends:
+    """Fetches over one session. `report(fetch, outcome, held, data)` is called for each when it ends:
 
     outcome: DONE; CHANGED, when what we hold or were told is not what the server has; SHORT, when the server's file
     ends before the size we were told; UNWANTED, when it was given up; DISK, when this disk refused it; or the SftpError.
-    data: the bytes of a small JSON file, else None.
+    held: bytes of it that are here now; data: the bytes of a small JSON file, else None.
     `ceiling` is how many bytes may be asked for at once (int). `wire()` returns the bytes that came over the line so far,
     fewer than the session's where it is compressed.
     """
@@ -36,10 +37,13 @@ class Fetcher:
         self.full = 0                       # … and how often in a row it was, looked at ten times a second
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
-        self.asked = 0                      # bytes on their way
+        self.asked = 0                      # bytes on their way …
+        self.promised = 0                   # … and bytes of the files being opened, which are read as soon as the line has room
+        self.enough = 0                     # `bytes` at which no more files are begun
         self.refusal = None                 # the OSError with which this disk refused a file; `step` raises it
-        self._queue, self._jobs = collections.deque(), set()
-        self._mark = time.monotonic(), session.received, self._wire()
+        self._queue, self._opened, self._jobs = collections.deque(), collections.deque(), set()
+        self._marks = collections.deque([self._mark()], PACES)
+        session.refill = self.refill
 
     def add(self, fetches, first=False):
         """Queue fetches (list of Fetch, most urgent first) behind those that wait, or before them."""
@@ -69,7 +73,7 @@ class Fetcher:
             if wanted(fetch):
                 self._queue.append(fetch)
             else:
-                self.report(fetch, UNWANTED, None)
+                self.report(fetch, UNWANTED, 0, None)
         for job in [job for job in self._jobs if not wanted(job.fetch)]:
             self.finish(job, UNWANTED)
 
@@ -78,16 +82,27 @@ class Fetcher:
         """How many fetches wait or are under way (int)."""
         return len(self._queue) + len(self._jobs)
 
-    def step(self, until, enough=1 << 60):
+    def refill(self):
+        """Read as many open files as the line allows, and open as many ahead; the session calls this before it sends.
+
+        The answer to an OPEN comes behind all that was asked before: without files open ahead the line would fall idle.
+        """
+        self._pace()
+        while self._opened and self.asked < self.ceiling:
+            job = self._opened.popleft()
+            if self.at_work(job):
+                job.begin()
+        files = min(FILES, max(4, self.session.room - self.session.folders))
+        while (self._queue and len(self._jobs) < files and self.promised < self.ceiling
+               and self.bytes + self.asked + self.promised < self.enough):
+            self._start(self._queue.popleft())
+
+    def step(self, until):
         """Work until all is fetched, the monotonic clock says `until`, or `bytes` reached `enough`.
 
         Raises LineError, ProtocolError and SyncError.
         """
-        while self.left and self.bytes < enough and time.monotonic() < until:
-            self._pace()
-            files = min(FILES, max(8, self.session.max_handles - SPARE_HANDLES))
-            while self._queue and len(self._jobs) < files and self.asked < self.ceiling:
-                self._start(self._queue.popleft())
+        while self.left and self.bytes < self.enough and time.monotonic() < until:
             self.session.pump()
             if self.refusal:
                 error, self.refusal = self.refusal, None
@@ -95,18 +110,23 @@ class Fetcher:
 
     def _pace(self):
         """Ask for about as much as comes in LAG."""
-        since, received, wire = self._mark
-        passed = time.monotonic() - since
+        passed = time.monotonic() - self._marks[-1][0]
         if passed < PACE:
             return
-        self._mark = time.monotonic(), self.session.received, self._wire()
         if passed > 5 * PACE or self.asked < self.ceiling // 2:
             self.full = 0               # it was not the line that set the rate
+            self._marks = collections.deque([self._mark()], PACES)
             return
         self.full += 1
-        self.wire_rate = (self._mark[2] - wire) / passed
-        aim = (self._mark[1] - received) / passed * max(LAG, 4 * self.round_trip)
+        since, received, wire = self._marks[0]
+        self._marks.append(self._mark())
+        passed = self._marks[-1][0] - since
+        self.wire_rate = (self._marks[-1][2] - wire) / passed
+        aim = (self._marks[-1][1] - received) / passed * max(LAG, 4 * self.round_trip)
         self.ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
+
+    def _mark(self):
+        return time.monotonic(), self.session.received, self._wire()
 
     def drop(self):
         """Forget everything; what is written stays for the next try."""
@@ -118,15 +138,19 @@ class Fetcher:
     def _start(self, fetch):
         job = _Job(self, fetch)
         self._jobs.add(job)
-        self.asked += job.cost
+        self.promised += job.promised
         self.session.ask(sftp.open_file(f"{self.root}/{fetch.path}/{fetch.name}"), job.opened)
 
     def finish(self, job, outcome, data=None):
         """End a job and report it; what still comes for it is dropped."""
         self._jobs.discard(job)
-        self.asked -= job.cost
+        job.promise_kept()
         job.shut()
-        self.report(job.fetch, outcome, data)
+        self.report(job.fetch, outcome, job.written, data)
+
+    def opened(self, job):
+        """A file is open: it's read when its turn comes."""
+        self._opened.append(job)
 
     def at_work(self, job):
         """Whether the job has not ended (bool)."""
@@ -148,7 +172,7 @@ class _Job:
             self.seam = self.mirror.read(fetch.path, fetch.name, fetch.offset - held, held)
         self.start = self.next = self.written = fetch.offset - len(self.seam)
         self.end = fetch.size
-        self.cost = self.end - self.start
+        self.promised = self.end - self.start
         self.outstanding, self.arrived = 0, {}
 
     def opened(self, handle):
@@ -158,10 +182,18 @@ class _Job:
             return self._close()            # given up meanwhile
         if refused:
             return self.fetcher.finish(self, handle)
+        self.fetcher.opened(self)
+
+    def promise_kept(self):
+        self.fetcher.promised -= self.promised
+        self.promised = 0
+
+    def begin(self):
+        """Read the open file."""
+        self.promise_kept()
         try:
             if self.whole:
-                size = self.fetch.size + ROOM if self.small else max(1, self.fetch.size)
-                self.fetcher.session.ask(sftp.read(handle, 0, size), self._all)
+                self._ask(0, self.fetch.size + ROOM if self.small else max(1, self.fetch.size), self._all)
                 return self._close()
             if self.fetch.whole:
                 self._resume_part()
@@ -169,10 +201,8 @@ class _Job:
         except OSError as error:
             self._disk(error)
 
-    def _all(self, data):
+    def _all(self, at, size, data):
         """Take a file that came in one answer."""
-        if not self.fetcher.at_work(self):
-            return
         if isinstance(data, SftpError):
             return self.fetcher.finish(self, data)
         if not self.small and len(data) < self.fetch.size:
@@ -183,6 +213,7 @@ class _Job:
             self.mirror.replace(self.fetch.path, self.fetch.name, data)
         except OSError as error:
             return self._disk(error)
+        self.written = len(data)
         self.fetcher.bytes += len(data)
         self.fetcher.finish(self, DONE, data if self.small else None)
 
@@ -203,21 +234,25 @@ class _Job:
 
     def _more(self):
         """Ask for what fits."""
-        session = self.fetcher.session
-        while self.next < self.end and self.outstanding < max(2, min(64, self.fetcher.ceiling // session.max_read)):
-            self._ask(self.next, min(session.max_read, self.end - self.next))
-            self.next += min(session.max_read, self.end - self.next)
+        longest = self.fetcher.session.max_read
+        while self.next < self.end and (not self.outstanding or self.outstanding < AT_ONCE and self.fetcher.asked < self.fetcher.ceiling):
+            self._ask(self.next, min(longest, self.end - self.next), self._came)
+            self.next += min(longest, self.end - self.next)
         if not self.outstanding:
             self._ended()
 
-    def _ask(self, at, size):
+    def _ask(self, at, size, take):
         self.outstanding += 1
-        self.fetcher.session.ask(sftp.read(self.handle, at, size), lambda data: self._came(at, size, data))
+        self.fetcher.asked += size
+        self.fetcher.session.ask(sftp.read(self.handle, at, size), lambda data: self._answered(at, size, data, take))
+
+    def _answered(self, at, size, data, take):
+        self.outstanding -= 1
+        self.fetcher.asked -= size
+        if self.fetcher.at_work(self):
+            take(at, size, data)
 
     def _came(self, at, size, data):
-        if not self.fetcher.at_work(self):
-            return
-        self.outstanding -= 1
         if isinstance(data, SftpError):
             self.end = min(self.end, at)
             self.error = data
@@ -226,7 +261,7 @@ class _Job:
         else:
             self.arrived[at] = data
             if len(data) < size and at + len(data) < self.end:
-                self._ask(at + len(data), size - len(data))
+                self._ask(at + len(data), size - len(data), self._came)
         try:
             self._write()
         except OSError as error:

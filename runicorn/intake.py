@@ -1,6 +1,5 @@
 """What to fetch, and what came of it: keeps the queue, believes what arrived, and looks again at what showed that we were told wrong."""
 
-import json
 import time
 
 from runicorn import bulk, fetch, layout, manifest, plan
@@ -26,7 +25,9 @@ class Intake:
         self.news = False               # a small file changed since last told
         self._queued, self._refused, self._trouble = set(), set(), {}
         self._small = set()             # of the queued ones those the list shows
-        self.listed = False             # the last of them just came
+        self.listed = False             # the last of them came, and nobody was told yet
+        self._held = []                 # fetches that wait until the run list is whole
+        self._more = False              # more runs are being listed
         self._observed = {}             # (path, name) -> (mtime, when first seen so)
         self._space_seen = self.now = 0.0
         self.full = False               # this disk has no room for more
@@ -38,22 +39,40 @@ class Intake:
 
     # -- planning
 
-    def plan(self, paths, now):
-        """Queue what the settings ask for and is not here yet, of the runs `paths`; everything else keeps its place."""
-        fetches = []
+    def plan(self, paths, now, more=False):
+        """Queue what the settings ask for and is not here yet, of the runs `paths`; everything else keeps its place.
+
+        more: other runs are being listed still; but for what the run list shows, fetching waits until that is whole.
+        """
+        self.now, self._more, fetches = now, more, []
         for path in paths:
             if path not in self.index:
                 continue
             entry = self.index.entry(path)
             if self._is_chosen(path, entry, now):
                 fetches += self._missing(path, entry, now)
-        fetches.sort(key=self._urgency, reverse=True)
         if not self.left:
             self.reset_progress()
+        small = [one for one in fetches if one.name in layout.SMALL]
         self._queued.update((one.path, one.name) for one in fetches)
-        self._small.update((one.path, one.name) for one in fetches if one.name in layout.SMALL)
+        self._small.update((one.path, one.name) for one in small)
+        self.listed = self.listed and not small
         self.files_total += len(fetches)
         self.bytes_total += sum(one.size - one.offset for one in fetches)
+        if more:
+            self._held += [one for one in fetches if one.name not in layout.SMALL]
+        self._queue(small if more else fetches)
+        if self._held and not (more or self._small):
+            self._release()
+
+    def _release(self, path=None):
+        """Queue what waited for the run list, of one run or of all."""
+        freed = [one for one in self._held if path in (None, one.path)]
+        self._held = [one for one in self._held if path not in (None, one.path)]
+        self._queue(freed)
+
+    def _queue(self, fetches):
+        fetches.sort(key=self._urgency, reverse=True)
         self.fetcher.add(fetches, first=len(fetches) < 100)
 
     def replan(self, now):
@@ -62,6 +81,8 @@ class Intake:
         chosen = {path: entry["files"] for path, entry in entries.items() if self._is_chosen(path, entry, now)}
         kept = {(path, name) for path, name in self._queued
                 if name in chosen.get(path, ()) and plan.wanted(name, chosen[path][name]["size"], self.options)}
+        self._queued.difference_update((one.path, one.name) for one in self._held)
+        self._held.clear()
         for line in (self.fetcher, self.second):
             line.keep_only(lambda one: (one.path, one.name) in kept)
         self.plan(self.index.paths(), now)
@@ -76,7 +97,8 @@ class Intake:
         twins = self.mirror.tell_apart(path, entry["files"])
         there = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
         self.rewrite.update((path, name) for name in twins if name in there and twins[name] & there.keys())
-        found = plan.diff(path, {name: self._here((path, name), there[name]) for name in there}, there)
+        bare = not self.mirror.holds(path)
+        found = plan.diff(path, {} if bare else {name: self._here((path, name), there[name]) for name in there}, there)
         for one in found:
             if self._observed.get((path, one.name), (None,))[0] != one.mtime:
                 self._observed[path, one.name] = one.mtime, now
@@ -115,6 +137,7 @@ class Intake:
         """Somebody opened a run: its files come before everything else."""
         self.asked.add(path)
         self.plan([path], now)
+        self._release(path)
         self.fetcher.prefer(path)
 
     def is_settled(self, key):
@@ -130,30 +153,38 @@ class Intake:
     @property
     def left(self):
         """How many files are not here yet (int)."""
-        return self.fetcher.left + self.second.held
+        return self.fetcher.left + self.second.held + len(self._held)
 
-    def work(self, now, until, urgent=(), allowance=None):
-        """Fetch until the monotonic clock says `until`, `urgent` holds something, `allowance` bytes were fetched, or the list is whole.
+    def allow(self, now, allowance):
+        """Say how many bytes may be fetched until told anew (None: any number): whatever the line is used for, they come beside it.
 
         now: wall clock, s, which files that arrive are seen at. On a full disk nothing is fetched, and `full` says so.
-        Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
         """
-        self.now, self.listed = now, False
-        if not self.left or not self._has_room():
-            return
-        enough = self.fetcher.bytes + (1 << 60 if allowance is None else allowance)
-        while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < enough:
-            if allowance is None:
-                self.second.share(self.fetcher)
-            else:
-                self.fetcher.ceiling = max(fetch.SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
+        self.now = now
+        self.mirror.look_at_evicted()
+        room = 0 if not self._has_room() else 1 << 60 if allowance is None else allowance
+        self.fetcher.enough = self.fetcher.bytes + room
+        if allowance is not None:
+            self.fetcher.ceiling = max(fetch.SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
+
+    def work(self, until, urgent=(), share=True):
+        """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.
+
+        share: a second line may be used. Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
+        """
+        idle = not self.left
+        while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < self.fetcher.enough:
+            if share:
+                self.second.share(self.fetcher, sum(one.size - one.offset for one in self._held))
             for ended in self.second.collect():
                 self.ended(*ended)
             if self.fetcher.left:
-                self.fetcher.step(min(until, time.monotonic() + 0.1), enough)
+                self.fetcher.step(min(until, time.monotonic() + 0.1))
             elif self.second.held:
                 time.sleep(0.02)
-        if not self.left:
+        self.fetcher.session.send()     # the line has work while whoever called tells the pages
+        self.listed = False
+        if not self.left and not idle:
             self.mirror.clear_parts()
 
     def _has_room(self):
@@ -167,13 +198,15 @@ class Intake:
                     self.ended(*ended)
         return not self.full
 
-    def ended(self, one, outcome, data):
+    def ended(self, one, outcome, held, data):
         """A fetch ended: believe what it showed."""
         key, now = (one.path, one.name), self.now
         self._queued.discard(key)
         if key in self._small:
             self._small.discard(key)
             self.listed = not self._small
+            if self.listed and self._held and not self._more:
+                self._release()
         if outcome in (bulk.LOST, fetch.DISK, fetch.UNWANTED):
             self.files_total -= 1
             self.bytes_total -= one.size - one.offset
@@ -183,7 +216,7 @@ class Intake:
         self.files_done += 1
         self.bytes_done += one.size - one.offset
         if outcome is fetch.DONE:
-            self._arrived(one, key, data, now)
+            self._arrived(one, key, held, data, now)
         elif isinstance(outcome, DeniedError):
             self._refused.add(key)
             self.log.info("%s/%s can't be read", *key)
@@ -199,20 +232,18 @@ class Intake:
         self._trouble[key] = self._trouble.get(key, 0) + 1
         self.doubtful.add(one.path)
 
-    def _arrived(self, one, key, data, now):
-        here = self.mirror.stat(*key)
-        if here is None:                # somebody deleted it in this moment
-            return self._wrong(one, fetch.CHANGED)
-        if one.tail and here["size"] == one.size and self.mirror.tail(*key, one.size) != one.tail:
+    def _arrived(self, one, key, held, data, now):
+        if one.tail and held == one.size and self.mirror.tail(*key, one.size) != one.tail:
             self._wrong(one, fetch.DONE if one.whole else fetch.CHANGED)
             if not one.whole:
                 return
         if one.whole:
             self.rewrite.discard(key)
         mtime, when = self._observed.get(key, (one.mtime, now))
-        if one.mtime is not None and here["size"] >= one.size:
+        if one.mtime is not None and held >= one.size:
             sure = plan.is_appended(one.name) or plan.settled(mtime, when, now)
-            self.mirror.touch(*key, one.mtime if sure else one.mtime - 1)
+            if not self.mirror.touch(*key, one.mtime if sure else one.mtime - 1):      # somebody deleted it in this moment
+                return self._wrong(one, fetch.CHANGED)
             if sure:
                 self._observed.pop(key, None)
             else:
@@ -224,13 +255,13 @@ class Intake:
     def _take_small(self, one, data):
         """Put a small JSON file into the index."""
         entry = self.index.entry(one.path)
-        value = json.loads(manifest.splice(data))
+        text, value = manifest.splice(data)
         field = one.name[:-5]
         if value is None or value == entry[field]:
             return
         entry[field] = value
         entry["ended"] = (entry["status"] or {}).get("status") in manifest.ENDED
-        self.index.put(one.path, entry)
+        self.index.put(one.path, entry, {field: text})
         if entry["ended"]:
             self.beats.over(one.path)
         self.news = True

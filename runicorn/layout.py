@@ -1,5 +1,6 @@
 """Names and paths of a root and a run, strict JSON, and replacing a file whole. Knows the format (README, "Format"), opens no run."""
 
+import itertools
 import json
 import math
 import os
@@ -188,13 +189,13 @@ def safe_relative(path, depth=32):
     return path
 
 
-def local_path(folder, path):
+def local_path(folder, path, plain=()):
     """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile path
-    and for one that would pass through a symbolic link."""
+    and for one that would pass through a symbolic link. plain: folders known to be no links."""
     here = os.fspath(folder)
     for level, part in enumerate(safe_relative(path).split("/")):
         here = os.path.join(here, local_name(part, hidden=level > 0))
-        if os.path.islink(here):
+        if here not in plain and os.path.islink(here):
             raise LayoutError(f"{here} is a symbolic link; the mirror never follows one")
     return Path(here)
 
@@ -248,13 +249,16 @@ def read_json(path, limit=64 << 20):
     return value if isinstance(value, dict) else None
 
 
+_OURS, _TURNS = os.urandom(3).hex(), itertools.count()       # no other host's process, and none forked from us, makes such a name
+
+
 def replace_file(path, data, mode=None, durable=False):
     """Write `data` (bytes) beside `path` and rename it over `path`. Raises OSError; then the old file is as it was.
 
     mode: permission bits (default: by the umask). durable: fsync before the rename.
     """
     path = os.fspath(path)
-    beside = f"{path}.{os.getpid()}-{os.urandom(3).hex()}.tmp"
+    beside = f"{path}.{os.getpid()}-{_OURS}{next(_TURNS):x}.tmp"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
     try:

@@ -303,7 +303,7 @@ def _scan(folder, folder_stat, beat, skipped):
             continue
         hashed.update(("%s\0%d\0%s\n" % (name, size, tail)).encode() + (raw or b""))
         if name in SMALL:
-            texts[name] = b'{"truncated": %d}' % size if raw is None else splice(raw, skipped)
+            texts[name] = b'{"truncated": %d}' % size if raw is None else splice(raw, skipped)[0]
         total += size
         pieces.append('%s: {"size": %d, "mtime": %r, "tail": "%s"}' % (quote(name), size, status.st_mtime, tail))
     if len(found) > FILES:
@@ -357,7 +357,7 @@ STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or 
 
 
 def splice(raw, skipped=None):
-    """Return the JSON object in `raw` (bytes) as text of one line, as found (bare NaN quoted); b"null" if it is none."""
+    """Return (the JSON object in `raw` (bytes) as text of one line, bare NaN quoted, its value); (b"null", None) if it is none."""
     try:
         value = STRICT.decode(raw.decode("utf-8"))
         line = raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
@@ -367,10 +367,10 @@ def splice(raw, skipped=None):
     except (ValueError, RecursionError):
         value = None
     if isinstance(value, dict):
-        return line
+        return line, value
     if skipped is not None:
         skipped["not JSON"] += 1
-    return b"null"
+    return b"null", None
 
 
 # -- the command ---------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """One line to a server and what is done over it: learn the list, survey, look at tails. Ends with the line; the mirror stays."""
 
+import threading
 import time
 
 from runicorn import audit, bulk, fetch, layout, manifest, plan, sftp, survey, tails
@@ -60,6 +61,7 @@ class Session:
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, a manifest, or exec
         self._turn = 0
         self._replan = set()            # runs whose entries came from a manifest since the last plan
+        self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
         self._told = set()              # runs that a manifest spoke of first, since the last listing
 
     @property
@@ -69,28 +71,42 @@ class Session:
 
     # -- the list, before any walk
 
-    def learn(self):
-        """Get the list from python3 on the server, or from its manifest file. What neither tells, the survey finds."""
+    def learn(self, now):
+        """Get the list from python3 on the server, or from its manifest file. What neither tells, the survey finds.
+
+        While python3 is asked, which many a server refuses, the folders above the runs are listed.
+        """
         if not self.options.get("manifest", True):
             return
-        if self.remote.exec_allowed is not False and self._by_exec():
-            return
-        paths = [path for _, path in survey.manifest_files(self.root)]
-        self._read_manifests(dict(zip(paths, self.sftp.batch([sftp.lstat(path) for path in paths]))))
+        asked = _Asked(self.remote, self.root, self.index.flush().lines) if self.remote.exec_allowed is not False else None
+        paths = [path for _, path in survey.manifest_files(self.root)] + self.beats.ask()
+        began = time.monotonic()
+        self._just_seen = stats = dict(zip(paths, self.sftp.batch([sftp.lstat(path) for path in paths])))
+        self._took(time.monotonic() - began)
+        if asked:
+            self._list_above(now, asked)
+        if not (asked and self._told_by(asked)):
+            self._read_manifests(stats)
 
-    def _by_exec(self):
+    def _list_above(self, now, asked):
+        """List the folders above the runs until the answer is there."""
         try:
-            found = survey.ask_exec(self.remote, self.root, self.index.flush().lines)
-        except (SftpError, manifest.ManifestError) as error:
-            self.log.info("no list by python3 on the server: %s", error)
-            return False
-        except LineError:
-            if not self.remote.alive:
-                raise
-            return False                # this server grants one channel a line
-        self._adopt(found)
-        self.source = "exec"
-        return True
+            self.skeleton.refresh(now, lambda: not asked.is_alive())
+        except SftpError as error:
+            self.log.info("the root can't be listed yet: %s", error)      # the survey, which tries again, says so
+
+    def _told_by(self, asked):
+        """Take what python3 on the server answered; returns whether it did."""
+        asked.join()
+        error = asked.error
+        if error is None:
+            self._adopt(asked.found)
+            self.source = "exec"
+            return True
+        if not isinstance(error, (SftpError, manifest.ManifestError)) and not (isinstance(error, LineError) and self.remote.alive):
+            raise error                 # a line that lives grants one channel only
+        self.log.info("no list by python3 on the server: %s", error)
+        return False
 
     def _read_manifests(self, stats):
         """Read the active manifest if it moved, and the full one where that does not give us the whole root."""
@@ -134,7 +150,7 @@ class Session:
         if audit:
             self._next_look.clear()
         changed = self._stat_all(now, watched)
-        if audit:
+        if audit and not first:
             self.skeleton.forget_listings()
         changed |= self._list(now, audit)
         if audit and (first or not thorough):
@@ -152,7 +168,7 @@ class Session:
         if self.options.get("manifest", True) != before.get("manifest", True):
             self.source = None
             self._manifests.clear()
-            self.learn()
+            self.learn(now)
             self.source = self.source or "walk"
         self.intake.replan(now)
 
@@ -177,14 +193,16 @@ class Session:
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
         and manifests; returns run paths that changed (set)."""
-        folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known()}
+        folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known(now)}
         alive = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone and path not in self._told]
         running = [path for path in alive if now >= self._next_look.get(path, 0)]
         files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
         beats = self.beats.ask()
         manifests = [path for _, path in survey.manifest_files(self.root)] if self.options.get("manifest", True) else []
-        paths = [*folders, *files, *beats, *manifests]
-        stats = self._read_tails(watched, paths, now)
+        stats, self._just_seen = self._just_seen, {}
+        paths = [path for path in (*folders, *files, *beats, *manifests) if path not in stats]
+        if paths or watched:
+            stats.update(self._read_tails(watched, paths, now))
         for absolute, folder in folders.items():
             self.skeleton.note(folder, stats[absolute], now)
         changed = {path for absolute, (path, name) in files.items() if self._note(path, name, stats[absolute], now)}
@@ -274,14 +292,19 @@ class Session:
         changed = due & paths
         for path in due:
             del self.intake.again[path]
-        listings = survey.list_runs(self.sftp, self.root, paths) if paths else {}
-        if any(isinstance(files, MissingFileError) for files in listings.values()):
-            self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
-        for path, files in listings.items():
+        missing = {}
+
+        def took(path, files):
             if isinstance(files, SftpError):
-                self._missing(path, files)
+                missing[path] = files
             elif self._listed(path, files, there.get(path), now):
                 changed.add(path)
+                self.intake.plan([path], now, more=True)
+        survey.list_runs(self.sftp, self.root, paths, took)
+        if any(isinstance(error, MissingFileError) for error in missing.values()):
+            self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
+        for path, error in missing.items():
+            self._missing(path, error)
         return changed
 
     def _missing(self, path, error):
@@ -344,11 +367,15 @@ class Session:
         """Read the tails of the runs `paths` and LSTAT `others` in one round trip; returns {absolute path: Attrs or SftpError}."""
         began = time.monotonic()
         found, stats = self.tails.look([(path, name) for path in paths for name in self._tails_of(path)], others)
-        if not self.intake.left:
-            self.round_trip = self.intake.fetcher.round_trip = min(time.monotonic() - began, 1.1 * (self.round_trip or 60.0))
+        self._took(time.monotonic() - began)
         for (path, name), (outcome, count) in found.items():
             self._take_tail(path, name, outcome, count, now)
         return stats
+
+    def _took(self, seconds):
+        """A round trip took so long; beside fetching it tells little."""
+        if not self.intake.left:
+            self.round_trip = self.intake.fetcher.round_trip = min(seconds, 1.1 * (self.round_trip or 60.0))
 
     def _tails_of(self, path):
         """The append-only files of a run that are nearly all here."""
@@ -413,3 +440,19 @@ class Session:
             self.intake.fetcher.drop()
         self.sftp.close()
         self.remote.close()
+
+
+class _Asked(threading.Thread):
+    """The question for the run list to python3 on the server, under way: `found` (a Manifest; None: nothing changed) or `error`."""
+
+    def __init__(self, remote, root, lines):
+        super().__init__(name="exec", daemon=True)
+        self._question = remote, root, lines
+        self.found = self.error = None
+        self.start()
+
+    def run(self):
+        try:
+            self.found = survey.ask_exec(*self._question)
+        except Exception as error:      # for whoever takes the answer
+            self.error = error

@@ -23,7 +23,9 @@ SAFE_READ = 32 << 10            # what every server must be able to answer
 MAX_PACKET = 1 << 20            # bytes; no server's listing comes near
 MAX_HANDLE = 256                # bytes, by the draft
 MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for ever is cut off there
-IN_FLIGHT = 512                 # requests
+IN_FLIGHT = 512                 # requests whose answers tell something; nobody waits for a CLOSE
+MOST_HANDLES = 1024             # files and folders open at once, whatever the server grants
+SPARE_HANDLES = 60              # of those, for tails and single questions
 IN_FLIGHT_BYTES = 16 << 20      # answers asked for; the window of our SSH channel
 BURST = 32                      # answers handed out between two sends
 TIMEOUT = 30                    # s without a whole packet, or 64 KiB of one
@@ -211,14 +213,18 @@ class Sftp:
 
     timeout: s to wait for the next packet. Raises LineError when the stream ends or stalls and ProtocolError when
     the server breaks the protocol; after either the session is of no more use. `sent` and `received` are bytes,
-    `requests` a count, `max_handles` how many files may be open at once.
+    `requests` a count, `max_handles` how many files may be open at once, `folders` how many of them are folders being
+    listed. `refill()`, when set, is called before each sending: whoever has much to fetch asks on there, so that the line is
+    full while somebody else waits for an answer.
     """
 
     def __init__(self, stream, timeout=TIMEOUT):
         self._stream, self._timeout = stream, timeout
         self._buffer, self._at = bytearray(), 0
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
-        self.sent = self.received = self.requests = 0
+        self._closing = 0               # of those in flight
+        self.refill = None
+        self.sent = self.received = self.requests = self.folders = 0
         self.max_read, self.max_handles = SAFE_READ, 100
         self._send(struct.pack(">IBI", 5, INIT, 3))
         packet = self._packet()
@@ -232,7 +238,7 @@ class Sftp:
             return              # announced and refused: the careful defaults stay
         _, longest, _, handles = limits
         self.max_read = max(1024, min(longest or MAX_READ, MAX_READ))
-        self.max_handles = max(4, min(handles or 100, IN_FLIGHT))
+        self.max_handles = max(4, min(handles or 100, MOST_HANDLES))
 
     # asking
 
@@ -241,16 +247,16 @@ class Sftp:
         self._waiting.append((request, done))
 
     @property
-    def pending(self):
-        """How many requests were asked and not yet answered (int)."""
-        return len(self._waiting) + len(self._in_flight)
+    def room(self):
+        """How many files and folders may be open for fetching and listing (int)."""
+        return max(8, self.max_handles - SPARE_HANDLES)
 
     def pump(self):
         """Send what may be in flight, wait for at least one answer, and hand out what came, BURST at most.
 
         More stay for the next call, so that the server is asked on while we are at work: else both would wait in turn.
         """
-        self._flush()
+        self.send()
         if not self._in_flight:
             return
         self._answer(self._packet())
@@ -269,13 +275,17 @@ class Sftp:
             self.pump()
         return [results[place] for place in range(len(requests))]
 
-    def _flush(self):
+    def send(self):
+        """Send what may be in flight; waits for nothing but the line's taking it."""
+        if self.refill:
+            self.refill()
         out = []
-        while self._waiting and len(self._in_flight) < IN_FLIGHT and (self._cost < IN_FLIGHT_BYTES or not self._in_flight):
+        while self._waiting and len(self._in_flight) - self._closing < IN_FLIGHT and (self._cost < IN_FLIGHT_BYTES or not self._in_flight):
             request, done = self._waiting.popleft()
             self._next = self._next + 1 & 0xFFFFFFFF
             self._in_flight[self._next] = request, done
             self._cost += request.cost
+            self._closing += request.kind == CLOSE
             out.append(struct.pack(">IBI", len(request.body) + 5, request.kind, self._next) + request.body)
         if out:
             self.requests += len(out)
@@ -289,6 +299,7 @@ class Sftp:
         if request is None:
             raise ProtocolError(f"the server answered request {number}, which nobody asked")
         self._cost -= request.cost
+        self._closing -= request.kind == CLOSE
         try:
             if kind == STATUS:
                 result = _status(request, packet)

@@ -11,9 +11,10 @@ from json.encoder import encode_basestring_ascii as quote
 from runicorn import layout, manifest, plan, sftp
 from runicorn.errors import MissingFileError, SftpError
 
+FIELDS = [name[:-5] for name in layout.SMALL]
 WALKED = "0" * 64               # digest of an entry nobody hashed
 ANSWER_LIMIT = 12_000           # runs whose digests fit into one command line
-SPARE_HANDLES = 60              # of what the server grants, for tails and files
+LISTED = 400                    # folders listed at once; each takes two round trips
 MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 
 
@@ -23,7 +24,8 @@ class Index:
     def __init__(self, held):
         self.manifest = held
         self.lines = held.lines
-        self._parsed = {}               # path -> entry, of runs that may still change
+        self._parsed = {}               # path -> entry, of runs that may still change …
+        self._texts = {}                # … -> {field: its JSON text}, of fields that came as text
         self._dirty = set()
         self.changed = False            # since the last save
 
@@ -46,15 +48,18 @@ class Index:
                 self._parsed[path] = entry
         return entry
 
-    def put(self, path, entry):
-        """Set the entry of a run."""
+    def put(self, path, entry, texts=None):
+        """Set the entry of a run. texts: {field: JSON text (bytes)} of those of "meta", "status", "summary" that are new in it."""
         self._parsed[path] = entry
+        if texts:
+            self._texts.setdefault(path, {}).update(texts)
         self.lines.setdefault(path, b"")
         self.touch(path)
 
     def adopt(self, path, line):
         """Take a line of a manifest as it is."""
         self._parsed.pop(path, None)
+        self._texts.pop(path, None)
         self._dirty.discard(path)
         self.lines[path] = line
         self.changed = True
@@ -68,6 +73,7 @@ class Index:
         """Forget a run."""
         self.lines.pop(path, None)
         self._parsed.pop(path, None)
+        self._texts.pop(path, None)
         self._dirty.discard(path)
         self.changed = True
 
@@ -89,9 +95,10 @@ class Index:
         """Write parsed entries back into their lines and return the Manifest, its header made anew if `now` (s) is given."""
         for path in self._dirty:
             entry = self._parsed[path]
-            self.lines[path] = _line(entry)
+            self.lines[path] = _line(entry, self._texts.get(path, {}))
             if entry["ended"]:
                 del self._parsed[path]
+                self._texts.pop(path, None)
         self._dirty.clear()
         if now is not None:
             heads = [head for head in map(manifest.HEAD.match, self.lines.values()) if head]
@@ -111,8 +118,8 @@ def empty():
     return {"digest": WALKED, "mtime": None, "ended": False, "meta": None, "status": None, "summary": None, "beat": None, "files": {}}
 
 
-def _line(entry):
-    texts = [json.dumps(entry[name[:-5]]).encode() for name in layout.SMALL]
+def _line(entry, texts):
+    texts = [texts.get(field) or json.dumps(entry[field]).encode() for field in FIELDS]
     pieces = [_piece(name, file) for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())
@@ -129,33 +136,45 @@ def _piece(name, file):
 
 def list_folders(session, paths):
     """Return {path: [(name, Attrs), …] or SftpError} of many folders (absolute paths), listed at once."""
-    lister = _Lister(session, paths)
-    while lister.left:
-        lister.start()
-        session.pump()
-    return lister.found
+    found = {}
+    walk_folders(session, paths, found.__setitem__)
+    return found
+
+
+def walk_folders(session, paths, took):
+    """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each is done, and may
+    return more folders to list."""
+    lister = _Lister(session, paths, took)
+    try:
+        while lister.left:
+            lister.start()
+            session.pump()
+    finally:
+        session.folders -= lister.open
 
 
 class _Lister:
     """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then CLOSE."""
 
-    def __init__(self, session, paths):
-        self.session = session
+    def __init__(self, session, paths, took):
+        self.session, self.took = session, took
         self.queue = collections.deque(paths)
         self.left = len(self.queue)
         self.open = 0
-        self.found = {}
 
     def start(self):
-        while self.queue and self.open < max(4, self.session.max_handles - SPARE_HANDLES):
+        while self.queue and self.open < min(LISTED, max(4, self.session.room // 2)):
             self.open += 1
+            self.session.folders += 1
             folder = _Folder(self, self.queue.popleft())
             self.session.ask(sftp.opendir(folder.path), folder.opened)
 
     def end(self, folder, result):
-        self.found[folder.path] = result
         self.open -= 1
-        self.left -= 1
+        self.session.folders -= 1
+        more = self.took(folder.path, result) or ()
+        self.queue.extend(more)
+        self.left += len(more) - 1
 
 
 class _Folder:
@@ -211,9 +230,9 @@ class Skeleton:
     def absolute(self, folder):
         return f"{self.root}/{folder}" if folder else self.root
 
-    def known(self):
-        """Return the folders to LSTAT (list of str, relative)."""
-        return list(self._seen)
+    def known(self, now):
+        """Return the folders to LSTAT (list of str, relative): those that were not listed in this very pass."""
+        return [folder for folder, (_, _, listed) in self._seen.items() if listed != now]
 
     def note(self, folder, attrs, now):
         """Take the answer to an LSTAT of a known folder: forget what moved, or vanished."""
@@ -238,15 +257,25 @@ class Skeleton:
         """List everything at the next refresh: the runs' own mtimes are in the listings only."""
         self._children.clear()
 
-    def refresh(self, now):
-        """List what is not known (any more) and return {run path: its folder's mtime}. Raises SftpError when the root can't be listed."""
-        self._list([""], now)
-        projects = [name for name in self._children[""] if name != layout.HIDDEN]
-        self._list(projects, now)
-        names = [f"{project}/{name}/{layout.RUNS}" for project in projects for name in self._children.get(project, ())]
-        self._list(names, now)
-        return {f"{folder}/{run}": mtime for folder in names for run, mtime in self._children.get(folder, {}).items()
+    def refresh(self, now, enough=lambda: False):
+        """List what is not known (any more) and return {run path: its folder's mtime}; {} once `enough()` before a level is listed.
+
+        Raises SftpError when the root can't be listed.
+        """
+        folders = []
+        for level in (lambda _: [""], self._projects, self._experiments):
+            if enough():
+                return {}
+            folders = level(folders)
+            self._list(folders, now)
+        return {f"{folder}/{run}": mtime for folder in folders for run, mtime in self._children.get(folder, {}).items()
                 if plan.believable(f"{folder}/{run}")}
+
+    def _projects(self, _):
+        return [name for name in self._children[""] if name != layout.HIDDEN]
+
+    def _experiments(self, projects):
+        return [f"{project}/{name}/{layout.RUNS}" for project in projects for name in self._children.get(project, ())]
 
     def _list(self, folders, now):
         stale = {self.absolute(folder): folder for folder in folders if folder not in self._children}
@@ -261,29 +290,42 @@ class Skeleton:
             self._seen[folder] = mtime, observed, now
 
 
-def list_runs(session, root, paths):
-    """Return {run path: {file name: {"size", "mtime", "tail": None}} or SftpError}, each run's folders listed to depth 8."""
-    found = {path: {} for path in paths}
-    level = {f"{root}/{path}": (path, "") for path in paths}
-    for _ in range(manifest.DEPTH + 1):
-        deeper = {}
-        for absolute, listing in list_folders(session, level).items():
-            path, prefix = level[absolute]
-            if isinstance(listing, SftpError):
-                if not prefix:
-                    found[path] = listing
-                continue
-            for name, attrs in listing:
-                if name == ".":
-                    prefix or found[path].setdefault(".", {"mtime": attrs.mtime})
-                elif sftp.is_dir(attrs):
-                    deeper[f"{absolute}/{name}"] = path, f"{prefix}{name}/"
-                elif sftp.is_file(attrs) and isinstance(found[path], dict) and len(found[path]) < manifest.FILES:
-                    _add(found[path], path, prefix + name, attrs)
-        level = deeper
-        if not level:
-            break
-    return found
+def list_runs(session, root, paths, took):
+    """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or SftpError)` is called.
+
+    files: {file name: {"size", "mtime", "tail": None}}; "." is the run's folder itself.
+    """
+    folders = {f"{root}/{path}": (path, "") for path in paths}
+    found, open_folders = {path: {} for path in paths}, dict.fromkeys(paths, 1)
+
+    def listed(absolute, listing):
+        path, prefix = folders.pop(absolute)
+        files, deeper = found[path], []
+        if isinstance(listing, SftpError):
+            files = files if prefix else listing
+        else:
+            deeper = _take_folder(files, path, prefix, listing)
+            folders.update((f"{absolute}/{name}", (path, f"{prefix}{name}/")) for name in deeper)
+        open_folders[path] += len(deeper) - 1
+        if not open_folders[path]:
+            del found[path]
+            took(path, files)
+        return [f"{absolute}/{name}" for name in deeper]
+
+    walk_folders(session, list(folders), listed)
+
+
+def _take_folder(files, path, prefix, listing):
+    """Add what a folder of a run shows to `files`; returns the names of the folders in it that are looked into."""
+    deeper = []
+    for name, attrs in listing:
+        if name == ".":
+            prefix or files.setdefault(".", {"mtime": attrs.mtime})
+        elif sftp.is_dir(attrs):
+            deeper.append(name)
+        elif sftp.is_file(attrs) and len(files) < manifest.FILES:
+            _add(files, path, prefix + name, attrs)
+    return deeper if prefix.count("/") < manifest.DEPTH else []
 
 
 def _add(files, path, name, attrs):

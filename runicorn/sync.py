@@ -97,14 +97,14 @@ class Sync:
             self._say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
             return WAIT
         session = self._session or self._call(now)
+        allowance = self._allowance(now)
+        session.intake.allow(now, allowance)
         if self._is_due(now):
             self._survey(session, now)
         elif self._automatic() and (now >= self._look_due or self._look_due > now + IDLE):
             session.look(self._looked_at(session, now), now)
         self._serve(session, now)
-        allowance = self._allowance(now)
-        if allowance != 0:
-            session.intake.work(now, time.monotonic() + SLICE, self._asked, allowance)
+        session.intake.work(time.monotonic() + SLICE, self._asked, share=allowance is None)
         more = session.surveyed and not session.intake.left and not self._no_root and session.check_hearsay(now)
         self._publish(session, now)
         self._failures = 0
@@ -168,7 +168,7 @@ class Sync:
             self._index = self._index or survey.Index(self.mirror.load_index())
             session.begin(self._index)
             self._say("syncing", "looking", "looking what is new")
-            session.learn()
+            session.learn(now)
         except BaseException:
             session.close() if session else remote.close()
             raise

@@ -459,6 +459,7 @@ def test_a_run_somebody_opens_jumps_the_queue(root, pair, monkeypatch):
         make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=2000)
     one = pair()
     monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    monkeypatch.setattr("runicorn.fetch.FILES", 0)          # nothing is begun, so the queue shows the order
     one.sync.one_pass(one.now)
     one.sync.want("p/n/runs/20250123_180000_abc123")
     one.sync.one_pass(one.now)
