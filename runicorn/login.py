@@ -254,7 +254,7 @@ class Login:
                 raise
             raise self._dropped() from None
         except (self.ssh.SSHException, EOFError, OSError) as error:
-            if self.transport.is_active():
+            if self.transport.is_active() and isinstance(error, self.ssh.SSHException):     # a broken line may look active still
                 raise coded(LoginError(f"the login at {self.target.name} failed: {error}"), "login", said="login_failed",
                             host=self.target.name, detail=str(error)) from error
             raise self._dropped() from error

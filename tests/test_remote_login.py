@@ -1,16 +1,20 @@
 """Every way of getting in: passphrases, agent, password, the server's questions, several methods in a row. Each refused way once."""
 
 import os
+import random
 import shutil
+import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from asking import AskingServer
+from line import Line
 from sshd import Sshd, make_key
 
 from runicorn import remote, settings
-from runicorn.errors import LoginError, MissingPackageError
+from runicorn.errors import LineError, LoginError, MissingPackageError
 
 
 def connect(server, home, ask=None, secrets=None, **changes):
@@ -32,11 +36,12 @@ class User:
 @pytest.fixture
 def agent(tmp_path, monkeypatch):
     """A real ssh-agent; returns add(key path)."""
-    socket = tmp_path / "agent.sock"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-    while not socket.exists():
-        pass
+    path = tmp_path / "agent.sock"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+    with socket.socket(socket.AF_UNIX) as probe:
+        while probe.connect_ex(str(path)):      # bound is not yet listening
+            time.sleep(0.01)
     yield lambda path: subprocess.run(["ssh-add", "-q", str(path)], check=True, capture_output=True)
     process.terminate()
     process.wait()
@@ -243,6 +248,21 @@ def test_the_way_chosen_is_not_offered(home, tmp_path):
         with pytest.raises(LoginError, match="takes password") as caught:
             connect(server, home, auth="key", key=str(key))
         assert caught.value.values["offered"] == ["password"] and server.attempts == []
+
+
+def test_a_line_cut_anywhere_on_the_way_in_is_no_refusal(sshd, home):
+    chance, seen = random.Random(1), set()
+    with Line(sshd.port, rtt=0.002) as line:
+        host_key = " ".join(sshd.host_key.read_text().split()[:2])
+        home.mkdir(parents=True)
+        (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {host_key}\n")
+        for _ in range(40):
+            line.cut_after(chance.randrange(1, 3000))
+            try:
+                remote.connect(settings.checked(sshd.connection(port=line.port)), home=home).close()
+            except LineError as error:
+                seen.add(error.code)
+    assert seen <= {"banner", "line"} and "banner" in seen      # "line" where a cut hit the few hundred bytes of the login itself
 
 
 def test_paramiko_missing_is_one_sentence_for_passwords(home, monkeypatch):
