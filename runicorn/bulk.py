@@ -8,8 +8,8 @@ from runicorn import fetch
 from runicorn.errors import RunicornError
 
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
-HELD = 800                      # fetches handed over at once: twice what is in flight
-PROBE = 2                       # looks at the first line while it is full, ten a second, after which its bandwidth is known
+HELD = 1600                     # fetches handed over at once: three times what is in flight
+PROBE = 4                       # looks at the first line while it is full, twenty a second, after which its bandwidth is known
 FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 LINGER = 3.0                    # s without work until it hangs up
 LOST = "lost"                   # outcome of a fetch that the second line took down with it

@@ -1,6 +1,7 @@
 """Carry fetches out: many files in flight over one SFTP session, each seam compared, every replacement by rename. Decides nothing."""
 
 import collections
+import contextlib
 import os
 import time
 
@@ -11,11 +12,11 @@ SEAM = 64                       # bytes before our end that are read again and c
 SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: one version, never half of two
 ROOM = 4 << 10                  # bytes more than its size it is asked for, as it may have grown
 FILES = 500                     # in flight; a small one takes two round trips, so this many at 50 ms are 5,000 a second
-PACE = 0.1                      # s between looks at how fast it comes …
-PACES = 5                       # … which are taken together: it comes in gusts
-LAG = 0.5                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
+PACE = 0.05                     # s between looks at how fast it comes …
+PACES = 10                      # … which are taken together: it comes in gusts
+LAG = 0.3                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
 AT_ONCE = 64                    # answers of one file asked for at once
-SMALLEST, FIRST_CEILING = 512 << 10, 4 << 20
+SMALLEST, FIRST_CEILING = 512 << 10, 2 << 20
 DONE, CHANGED, SHORT, UNWANTED, DISK = "done", "changed", "short", "unwanted", "disk"
 
 
@@ -34,7 +35,7 @@ class Fetcher:
         self._wire = wire or (lambda: session.received)
         self.ceiling = FIRST_CEILING
         self.wire_rate = float("inf")       # bytes/s on the wire when the line was full last …
-        self.full = 0                       # … and how often in a row it was, looked at ten times a second
+        self.full = 0                       # … and how often in a row it was, looked at twenty times a second
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
         self.asked = 0                      # bytes on their way …
@@ -97,6 +98,15 @@ class Fetcher:
                and self.bytes + self.asked + self.promised < self.enough):
             self._start(self._queue.popleft())
 
+    @contextlib.contextmanager
+    def held_back(self):
+        """Ask for next to nothing more while the block runs."""
+        self.session.refill, ceiling, self.ceiling = None, self.ceiling, 0
+        try:
+            yield
+        finally:
+            self.session.refill, self.ceiling = self.refill, ceiling
+
     def step(self, until):
         """Work until all is fetched, the monotonic clock says `until`, or `bytes` reached `enough`.
 
@@ -113,7 +123,7 @@ class Fetcher:
         passed = time.monotonic() - self._marks[-1][0]
         if passed < PACE:
             return
-        if passed > 5 * PACE or self.asked < self.ceiling // 2:
+        if passed > PACES * PACE or self.asked < self.ceiling // 2:
             self.full = 0               # it was not the line that set the rate
             self._marks = collections.deque([self._mark()], PACES)
             return
@@ -193,7 +203,7 @@ class _Job:
         self.promise_kept()
         try:
             if self.whole:
-                self._ask(0, self.fetch.size + ROOM if self.small else max(1, self.fetch.size), self._all)
+                self._ask(0, max(1, self.fetch.size), self._all, ROOM if self.small else 0)
                 return self._close()
             if self.fetch.whole:
                 self._resume_part()
@@ -241,10 +251,10 @@ class _Job:
         if not self.outstanding:
             self._ended()
 
-    def _ask(self, at, size, take):
+    def _ask(self, at, size, take, room=0):
         self.outstanding += 1
         self.fetcher.asked += size
-        self.fetcher.session.ask(sftp.read(self.handle, at, size), lambda data: self._answered(at, size, data, take))
+        self.fetcher.session.ask(sftp.read(self.handle, at, size + room), lambda data: self._answered(at, size, data, take))
 
     def _answered(self, at, size, data, take):
         self.outstanding -= 1

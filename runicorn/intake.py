@@ -167,6 +167,11 @@ class Intake:
         if allowance is not None:
             self.fetcher.ceiling = max(fetch.SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
 
+    @property
+    def whole(self):
+        """Whether all is here that the run list shows (bool)."""
+        return not self._small and not self._more
+
     def work(self, until, urgent=(), share=True):
         """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.
 

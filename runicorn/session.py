@@ -404,6 +404,10 @@ class Session:
     def peek(self, path, name, ranges):
         """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it now; a negative offset
         counts from its end. Raises SftpError."""
+        with self.intake.fetcher.held_back():       # somebody waits: what is on its way already is enough ahead of it
+            return self._peek(path, name, ranges)
+
+    def _peek(self, path, name, ranges):
         handle = self.sftp.open(self._absolute(path, name))
         size = self.sftp.batch([sftp.fstat(handle)])[0].size if any(offset < 0 for offset, _ in ranges) else 0
         places = [(max(0, size + offset) if offset < 0 else offset, min(length, self.sftp.max_read)) for offset, length in ranges]

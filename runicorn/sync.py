@@ -22,6 +22,7 @@ FOLLOW = 3.0                    # s between tries to take over a mirror that ano
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
 DISK_RETRY = 10.0               # s between tries to write where this disk refused
+PARTIAL = 1.0                   # s after which a list that is not whole is shown
 PACE = 5                        # writing an index that took t s is not repeated before PACE * t
 WAIT = 3600.0                   # s; until somebody wakes us
 
@@ -47,7 +48,8 @@ class Sync:
         self._owner, self._last_news, self._turn = None, None, 0
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
         self._meter = meter.Meter()
-        self._published = 0.0
+        self._published = 0.0           # when the index may be written next, wall clock, s
+        self._whole = False             # the run list was, over this line
         self._no_root = False
 
     # -- the thread
@@ -176,6 +178,7 @@ class Sync:
         self._meter.restart()
         self._look_due, self._due = 0.0, 0.0
         self._publish(session, now)
+        self._published, self._whole = now + PARTIAL, False
         return session
 
     def _lost(self, error, now):
@@ -272,7 +275,9 @@ class Sync:
     def _publish(self, session, now):
         """Write the index when it changed, ring what changed, and say where we are."""
         intake = session.intake
-        if (session.news or intake.news) and (now >= self._published or self._published > now + 3600):
+        whole = session.surveyed and intake.whole and not self._whole
+        if (session.news or intake.news) and (whole or now >= self._published or self._published > now + 3600):
+            self._whole = self._whole or whole
             began = time.monotonic()
             self.mirror.save_index(session.index.flush(now))
             self._published = now + PACE * (time.monotonic() - began)
