@@ -1,5 +1,6 @@
 """What to fetch, and what came of it: keeps the queue, believes what arrived, and looks again at what showed that we were told wrong."""
 
+import collections
 import time
 
 from runicorn import bulk, fetch, layout, manifest, plan
@@ -260,7 +261,7 @@ class Intake:
     def _take_small(self, one, data):
         """Put a small JSON file into the index."""
         entry = self.index.entry(one.path)
-        text, value = manifest.splice(data)
+        text, value = manifest.splice(data, collections.Counter())
         field = one.name[:-5]
         if value is None or value == entry[field]:
             return

@@ -3,9 +3,8 @@
     python3 -m runicorn manifest --root /data/experiments --verbose
     python3 - /data/experiments < manifest.py            # where Runicorn is not installed; Python 3.6 is enough
 
-One run per line, sorted by path, its small JSON files spliced in as found; the format is in the README, "Manifest".
+One run per line, sorted by path, its small JSON files spliced in as found; the format is in docs/format.md, "Manifest".
 """
-
 import argparse
 import collections
 import contextlib
@@ -283,7 +282,7 @@ def _beats(root):
 
 def _scan(folder, folder_stat, beat, skipped):
     """Return the line of one run (bytes), or None when its folder can't be read."""
-    texts, pieces, total, hashed = {}, [], 0, sha256()
+    texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
     try:
         found = sorted(_files(folder, "", 0, skipped, []))
     except PermissionError:
@@ -303,19 +302,19 @@ def _scan(folder, folder_stat, beat, skipped):
             continue
         hashed.update(("%s\0%d\0%s\n" % (name, size, tail)).encode() + (raw or b""))
         if name in SMALL:
-            texts[name] = b'{"truncated": %d}' % size if raw is None else splice(raw, skipped)[0]
+            texts[name], value = (b'{"truncated": %d}' % size, {}) if raw is None else splice(raw, skipped)
+            ended = ended or name == SMALL[1] and isinstance(value, dict) and value.get("status") in ENDED
         total += size
         pieces.append('%s: {"size": %d, "mtime": %r, "tail": "%s"}' % (quote(name), size, status.st_mtime, tail))
     if len(found) > FILES:
         skipped["runs of more than %d files" % FILES] += 1
-    return entry_line(hashed.hexdigest(), folder_stat.st_mtime, beat, [texts.get(name) or b"null" for name in SMALL], pieces, total)
+    return entry_line(hashed.hexdigest(), folder_stat.st_mtime, ended, beat, [texts.get(name) or b"null" for name in SMALL], pieces, total)
 
 
-def entry_line(digest, mtime, beat, texts, pieces, total):
+def entry_line(digest, mtime, ended, beat, texts, pieces, total):
     """Return a run's line (bytes). texts: JSON of meta, status and summary; pieces: JSON of each file; total: their bytes."""
-    ended = "true" if (json.loads(texts[1].decode("utf-8")) or {}).get("status") in ENDED else "false"
     head = '{"digest": "%s", "mtime": %s, "ended": %s, "count": %d, "bytes": %d, "beat": %s, "meta": ' % (
-        digest, json.dumps(mtime), ended, len(pieces), total, json.dumps(beat))
+        digest, json.dumps(mtime), json.dumps(ended), len(pieces), total, json.dumps(beat))
     return b"".join([head.encode(), texts[0], b', "status": ', texts[1], b', "summary": ', texts[2],
                      b', "files": {', ", ".join(pieces).encode(), b"}}"])
 
@@ -356,7 +355,7 @@ def _read(path, size, whole):
 STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or infinity, which strict JSON has not, is a KeyError
 
 
-def splice(raw, skipped=None):
+def splice(raw, skipped):
     """Return (the JSON object in `raw` (bytes) as text of one line, bare NaN quoted, its value); (b"null", None) if it is none."""
     try:
         value = STRICT.decode(raw.decode("utf-8"))
@@ -368,8 +367,7 @@ def splice(raw, skipped=None):
         value = None
     if isinstance(value, dict):
         return line, value
-    if skipped is not None:
-        skipped["not JSON"] += 1
+    skipped["not JSON"] += 1
     return b"null", None
 
 
@@ -486,7 +484,9 @@ def _run(options, root, how):
         from runicorn.units import install  # only here: this file must also run alone
         return install(options.install, os.path.abspath(root), options.yes)
     if how != "as given":
-        print("%s (%s)" % (root, how))
+        print("%s (%s%s)" % (root, how, "" if os.path.isdir(root) else "; no runs yet, the first one makes it"))
+        if not os.path.isdir(root):
+            return 0
     report = generate(root, options.active_window, not options.no_incremental, options.output, options.compress, options.active)
     skipped = report.pop("skipped")
     for key, value in report.items() if options.verbose else ():

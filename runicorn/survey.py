@@ -123,7 +123,7 @@ def _line(entry, texts):
     pieces = [_piece(name, file) for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())
-    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["beat"], texts, pieces, total)
+    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces, total)
 
 
 def _piece(name, file):

@@ -255,6 +255,9 @@ def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys
     assert f"{root} (this folder)" in said and all(
         word in said for word in ("kind", "output", "compressed", "revision", "runs        1", "files       5", "bytes")
     )
+    monkeypatch.chdir(root.parent)
+    monkeypatch.setenv("RUNICORN_DIR", str(root / "absent"))
+    assert manifest.main(["--verbose"]) == 0 and "no runs yet" in capsys.readouterr().out      # a server before its first training
     assert manifest.main(["--root", str(root / "absent")]) == 1
     assert "is not a folder" in capsys.readouterr().err
     assert manifest.main(["--root", str(root), "--output", str(root.parent / "out.json")]) == 0
