@@ -255,6 +255,16 @@ def _limited(text):
     return {"text": text} if len(text) <= TEXT_LIMIT else {"text": text[:TEXT_LIMIT], "cut": len(text) - TEXT_LIMIT}
 
 
+def _signs(raw):
+    """Return bytes of which text that holds `raw` (lower-case ASCII) in any case holds at least one: much sooner looked for than
+    all text is folded. Two or more characters that have no case, else the letter that is rarest in English."""
+    caseless, letters = max(re.split(rb"[a-z]+", raw), key=len), re.sub(rb"[^a-z]", b"", raw)
+    if len(caseless) > 1 or not letters:
+        return [caseless]
+    rarest = bytes([min(letters, key=b"zqxjkvbpygfwmucldrhsnioate".index)])
+    return [rarest, rarest.upper()]
+
+
 def _plain(pattern, ignore_case):
     """Return a function from a block of lines (bytes) to the places where lines begin that show `pattern`."""
     fold = str.lower if ignore_case else str
@@ -262,9 +272,12 @@ def _plain(pattern, ignore_case):
     raw, lower = wanted.encode("utf-8", "surrogateescape"), False
     if wanted != wanted.upper() and ignore_case:        # bytes fold ASCII letters only: look for the longest part without others
         raw, lower = max(re.split(r"[^\x00-\x7f]+", wanted), key=len).encode(), True
+    signs = _signs(raw) if lower else [b""]
 
     def match(block):
         hits, place = [], 0
+        if not any(sign in block for sign in signs):
+            return hits
         text = block.lower() if lower else block
         while (place := text.find(raw, place)) >= 0:
             begin = text.rfind(b"\n", 0, place) + 1

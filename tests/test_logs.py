@@ -182,6 +182,18 @@ def test_plain_search(tmp_path):
         next(log.find(""))
 
 
+WORDS = st.text("aAzZéÉß学 .1%", min_size=1, max_size=4)
+
+
+@given(st.lists(st.text("aAzZéÉß学 .1%", max_size=12), min_size=1, max_size=8), WORDS, st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_a_plain_search_finds_what_one_line_after_the_other_shows(tmp_path_factory, lines, pattern, ignore_case):
+    log = log_of(tmp_path_factory.mktemp("log"), "\n".join(lines) + "\n")
+    fold = str.lower if ignore_case else str
+    assert [hit["n"] for hit in hits(log, pattern, ignore_case=ignore_case)] == [
+        n for n, line in enumerate(lines, 1) if fold(pattern) in fold(line)]
+
+
 def test_backwards_search(tmp_path):
     log = many(tmp_path)
     assert [hit["text"][-8:] for hit in hits(log, "nan", backwards=True)] == ["nstamped", "RUNG\x1b[0m"]
