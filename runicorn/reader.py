@@ -23,6 +23,7 @@ SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for sta
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
 TRIM_SECONDS = 60.0         # between two looks at what it takes
 READ_SECONDS = 0.6          # an answer waits no longer for parsing; the rest is parsed behind it
+HEAD_START = 0.1            # s
 LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be drawn meanwhile
 CANDIDATES = 20             # named in an ambiguous answer
 FIRST_SECONDS = 3.0         # an answer waits so long for the first look at the roots
@@ -309,6 +310,7 @@ class Reader:
             self._parsing.add(key)
 
         def parse():
+            time.sleep(HEAD_START)      # the answer that is being made has the processor first
             try:
                 series.refresh()
             finally:
