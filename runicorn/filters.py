@@ -161,7 +161,7 @@ def compile_terms(terms, getter):
     tests = [_test(term, getter(term.field)) for term in terms]
 
     def fits(run):
-        for test in tests:              # a loop: `all` of a generator takes twice as long
+        for test in tests:              # noqa: SIM110 (`all` of a generator takes twice as long)
             if not test(run):
                 return False
         return True
