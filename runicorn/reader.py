@@ -68,10 +68,10 @@ class Reader:
         """Look for new, changed and vanished runs; returns whether the list changed."""
         now = self._clock()
         self._follow()
-        changed = self._begin()
+        self._begin()
         for source in list(self.sources.values()):
             source.refresh(now)
-        changed |= self._merge()
+        changed = self._merge()
         self.ready.set()
         return changed
 
@@ -79,6 +79,9 @@ class Reader:
         """Take what the last start kept, or where there is nothing, what a first look tells: enough for a list. `refresh` tells all."""
         self._follow()
         self._begin(look=True)
+        self._merge()
+        if self._by_key:
+            self.ready.set()
 
     def _follow(self):
         """Bring the sources in line with the mirrors there are."""
@@ -92,15 +95,11 @@ class Reader:
             self.sources[slug].name = name[0] if name else slug
 
     def _begin(self, look=False):
-        """Take what is known of new sources, so that there is an answer before anything is scanned; returns whether the list changed."""
+        """Take what is known of new sources, so that there is an answer before anything is scanned."""
         new = [source for slug, source in self.sources.items() if slug not in self._begun]
         for source in new:
             source.begin(look)
             self._begun.add(source.slug)
-        changed = bool(new) and self._merge()
-        if self._by_key:
-            self.ready.set()
-        return changed
 
     def look(self, keys=None):
         """Look at all open runs, or at those of `keys`; returns (set of keys that grew, whether the list changed)."""

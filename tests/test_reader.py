@@ -141,7 +141,8 @@ def test_what_was_read_is_kept_for_the_next_start_and_only_what_fits_is_used(tmp
     rows = reader.runs(columns=["config.lr"])["runs"]
     reader.save()
     again = Reader([("local", tmp_path)])
-    assert again._begin() and again.ready.is_set() and again.runs(columns=["config.lr"])["runs"] == rows  # before anything was scanned
+    again.begin()
+    assert again.ready.is_set() and again.runs(columns=["config.lr"])["runs"] == rows  # before anything was scanned
     time.sleep(0.01)
     summary = tmp_path / "vision/n3/runs/20250123_180000_000003/summary.json"
     layout.replace_file(summary, b'{"val/loss": 9.0}')
