@@ -144,7 +144,7 @@ def openings(browser, url, ready, count):
     for left in reversed(range(count)):
         page = browser.open(context, url, WATCH + ";" + ready)
         spent.append(painted(page))
-        time.sleep(1)
+        time.sleep(3)               # the viewer has settled, too
         if left:
             page.close()
     return spent, page
