@@ -117,20 +117,18 @@ function tagsCell(cell, row) {
   });
 }
 
-function valueCell(cell, value, format) {
+function valueCell(cell, value, format, title = null) {
   const words = value === undefined || value === null ? "–" : format(value);
   cell.classList.toggle("none", words === "–");
   cell.classList.toggle("bad", value === "NaN");
-  cell.title = words === "–" ? t("runs.notLogged") : typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
+  const whole = words === "–" ? t("runs.notLogged") : typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
+  cell.title = title ?? whole;   // set once: each change costs the cell a new style
   text(cell, words);
 }
 
 function mainCell(cell, row) {
-  valueCell(cell, row.main?.value, fmt.value);
-  if (row.main) {
-    const best = row.main.best ? `\n${t("runs.best", {value: fmt.value(row.main.best.value), step: row.main.best.step})}` : "";
-    cell.title = `${row.main.metric} ${row.main.value}${best}`;
-  }
+  const best = row.main?.best ? `\n${t("runs.best", {value: fmt.value(row.main.best.value), step: row.main.best.step})}` : "";
+  valueCell(cell, row.main?.value, fmt.value, row.main ? `${row.main.metric} ${row.main.value}${best}` : null);
 }
 
 function sparkCell(cell, row) {
