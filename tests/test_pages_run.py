@@ -86,6 +86,14 @@ def live(root):
     return folder
 
 
+def resting_box(page, locator):
+    """The bounding box of what has found its place: the parts of a page arrive one after the other."""
+    box = None
+    while box != (box := locator.bounding_box()):
+        page.wait_for_timeout(300)
+    return box
+
+
 def chart(page, title):
     return page.locator(f'figure[data-chart="{title}"]')
 
@@ -144,7 +152,7 @@ def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, 
     page = open_run(open_page, serve())
     over = chart(page, "loss").locator(".u-over")
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
-    box = over.bounding_box()
+    box = resting_box(page, over)
     with page.expect_request(lambda request: "/api/series" in request.url and "from=" in request.url and "to=" in request.url):
         page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 40)
         page.mouse.down()
@@ -163,7 +171,7 @@ def test_a_drag_zooms_all_charts_and_refetches_and_a_double_click_resets(serve, 
 def test_a_stretch_whose_right_edge_is_in_view_slides_with_the_news(serve, open_page, live):
     page = open_run(open_page, serve())
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
-    box = chart(page, "loss").locator(".u-over").bounding_box()
+    box = resting_box(page, chart(page, "loss").locator(".u-over"))
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] + 20, box["y"] + 40, steps=4)
@@ -181,7 +189,7 @@ def test_the_crosshair_is_shared_and_its_box_is_sorted_by_value(serve, open_page
     page = open_run(open_page, serve())
     over = chart(page, "loss").locator(".u-over")
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
-    box = over.bounding_box()
+    box = resting_box(page, over)
     page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + 60)
     tip = page.locator(".chart-tip")
     expect(tip).to_contain_text("step ")
