@@ -143,6 +143,7 @@ class Fetcher:
         for job in self._jobs:
             job.shut()
         self._queue.clear()
+        self._opened.clear()
         self._jobs.clear()
 
     def _start(self, fetch):

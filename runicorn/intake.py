@@ -83,7 +83,9 @@ class Intake:
         kept = {(path, name) for path, name in self._queued
                 if name in chosen.get(path, ()) and plan.wanted(name, chosen[path][name]["size"], self.options)}
         self._queued.difference_update((one.path, one.name) for one in self._held)
-        self._held.clear()
+        self.files_total -= len(self._held)
+        self.bytes_total -= sum(one.size - one.offset for one in self._held)
+        self._held.clear()              # planned anew below, where they are still wanted
         for line in (self.fetcher, self.second):
             line.keep_only(lambda one: (one.path, one.name) in kept)
         self.plan(self.index.paths(), now)

@@ -300,7 +300,10 @@ class Session:
             elif self._listed(path, files, there.get(path), now):
                 changed.add(path)
                 self.intake.plan([path], now, more=True)
-        survey.list_runs(self.sftp, self.root, paths, took)
+        try:
+            survey.list_runs(self.sftp, self.root, paths, took)
+        finally:
+            self.intake.plan((), now)           # no more are being listed, whatever ended it
         if any(isinstance(error, MissingFileError) for error in missing.values()):
             self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
         for path, error in missing.items():

@@ -1,8 +1,13 @@
 """What all tests share: a home of their own, so that no test sees or touches the files of whoever runs it."""
 
+import signal
+
 import pytest
 import tally
 from sshd import Sshd
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # of a shell's background job; what the tests start is to take Ctrl+C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -30,7 +30,11 @@ def viewing(*words):
             yield process, int(re.search(r":(\d+)", url)[1])
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=20)
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
 def asked(port, path, **query):
