@@ -98,8 +98,6 @@ class Mirror:
             number += 1
         self.unlock()
         self.folder.rename(aside)
-        self._folders.clear()
-        self._above.clear()
         self.lock()
 
     def load_index(self):

@@ -61,7 +61,7 @@ class Fetcher:
 
     def waiting_bytes(self):
         """Return the bytes of the fetches that wait (int)."""
-        return sum(fetch.size - fetch.offset for fetch in self._queue)
+        return plan.total(self._queue)
 
     def take_back(self, count):
         """Give up to `count` waiting fetches, the last of the queue, to somebody else (list of Fetch)."""

@@ -59,7 +59,7 @@ class Intake:
         self._small.update((one.path, one.name) for one in small)
         self.listed = self.listed and not small
         self.files_total += len(fetches)
-        self.bytes_total += sum(one.size - one.offset for one in fetches)
+        self.bytes_total += plan.total(fetches)
         if more:
             self._held += [one for one in fetches if one.name not in layout.SMALL]
         self._queue(small if more else fetches)
@@ -84,7 +84,7 @@ class Intake:
                 if name in chosen.get(path, ()) and plan.wanted(name, chosen[path][name]["size"], self.options)}
         self._queued.difference_update((one.path, one.name) for one in self._held)
         self.files_total -= len(self._held)
-        self.bytes_total -= sum(one.size - one.offset for one in self._held)
+        self.bytes_total -= plan.total(self._held)
         self._held.clear()              # planned anew below, where they are still wanted
         for line in (self.fetcher, self.second):
             line.keep_only(lambda one: (one.path, one.name) in kept)
@@ -183,7 +183,7 @@ class Intake:
         idle = not self.left
         while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < self.fetcher.enough:
             if share:
-                self.second.share(self.fetcher, sum(one.size - one.offset for one in self._held))
+                self.second.share(self.fetcher, plan.total(self._held))
             for ended in self.second.collect():
                 self.ended(*ended)
             if self.fetcher.left:

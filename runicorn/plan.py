@@ -47,6 +47,11 @@ def compare(path, name, here, there):
     return Fetch(path, name, here["size"], size, mtime, tail, False)
 
 
+def total(fetches):
+    """Return how many bytes fetches (iterable of Fetch) bring (int)."""
+    return sum(fetch.size - fetch.offset for fetch in fetches)
+
+
 def order(fetch):
     """Sort key of a Fetch, most urgent largest: small JSON, then the run's own files, newest run first, then the rest."""
     own = 2 if fetch.name in layout.SMALL else 1 if is_appended(fetch.name) else 0
