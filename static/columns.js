@@ -3,7 +3,7 @@
 import {runHref} from "./address.js";
 import {fill, h, own, text} from "./dom.js";
 import {draw, sparkline} from "./spark.js";
-import {middle, reasonText, runState} from "./widgets.js";
+import {middle, reasonText, renameMiddle, runState} from "./widgets.js";
 import {current, fmt, known, t} from "./words.js";
 
 const BASICS = ["state", "name", "project", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
@@ -142,16 +142,25 @@ function sparkCell(cell, row) {
 }
 
 function nameCell(cell, row) {
-  once(cell, `${row.key}|${row.name}`,
-    () => h("a", {href: runHref(row.key), tabIndex: -1, "aria-label": row.name, title: `${row.project}/${row.name}\n${row.id}`},
-    middle(row.name)));
+  const sign = `${row.key}|${row.name}`;
+  if (cell.sign !== sign) {
+    cell.sign = sign;
+    const link = cell.firstElementChild || cell.appendChild(h("a", {tabIndex: -1}, middle(row.name)));
+    link.setAttribute("href", runHref(row.key));
+    link.setAttribute("aria-label", row.name);
+    link.title = `${row.project}/${row.name}\n${row.id}`;
+    renameMiddle(link.firstElementChild, row.name);
+  }
 }
 
 function plain(value) {
   return (cell, row) => {
     const words = value(row) || "";
-    cell.title = words;
-    once(cell, words, () => own(words));
+    if (cell.sign !== words) {
+      cell.sign = words;
+      cell.title = words;
+      text(cell.firstElementChild || cell.appendChild(own("")), words);
+    }
   };
 }
 

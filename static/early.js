@@ -1,5 +1,5 @@
-// Before the first paint: the theme the reader chose, so that a dark page never flashes white; the first answer of this page and
-// its modules are asked for at once, not one level of imports after the other.
+// Before the first paint: the theme the reader chose, so that a dark page never flashes white; the first answers of this page and
+// its modules are asked for at once, not one level of imports after the other, and the answers are read while those load.
 (() => {
   const recall = (name) => {
     try {
@@ -16,9 +16,14 @@
   const first = location.pathname.split("/")[1];
   const page = {"": "runs", runs: "run"}[first] ?? first;
   globalThis.early = {};         // address -> the answer on its way, for api.js to take
+  const read = ({ok, status, statusText}, body) => ({ok, status, statusText, json: () => body});
   const fetchEarly = (path) => {
-    globalThis.early[path] = fetch(path);
-    globalThis.early[path].catch(() => null);          // whoever takes it is told
+    const answer = fetch(path);
+    const body = answer.then((found) => found.json());
+    globalThis.early[path] = answer.then((found) => read(found, body));
+    for (const one of [body, globalThis.early[path]]) {
+      one.catch(() => null);     // whoever takes it is told
+    }
   };
   if (page === "run") {
     fetchEarly(`/api${location.pathname}`);
@@ -31,7 +36,7 @@
   const plots = "axis chartaxes charts charttip charttools difference feed grid link moments morph paint reorder rhythm series";
   const modules = {
     all: "address api dom store topbar widgets words words-en words-zh",
-    runs: "runs chooser columns curves filterbox list selection side slices spark table views",
+    runs: "runs chooser columns curves filterbox list selection side slices spark table views welcome",
     run: `run ${plots} ansi edit flat gauges logs logsearch rail runcharts runfacts runhead system`,
     compare: `compare ${plots} comparetable flat runadder`,
     settings: "settings browse connect connections keys question storage trial",

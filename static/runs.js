@@ -13,7 +13,8 @@ import {arrange} from "./slices.js";
 import {colourOf, recall, remember, setTicked, state, watch} from "./store.js";
 import {Table} from "./table.js";
 import {forgetView, savedViews, saveView} from "./views.js";
-import {empty, popover, reasonText, tooltip} from "./widgets.js";
+import {noMatch, welcome} from "./welcome.js";
+import {popover, reasonText, tooltip} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
 const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
@@ -23,6 +24,7 @@ const PATIENCE = 150;            // ms without an answer before they are drawn
 const AHEAD = 150;               // rows fetched beyond the sight of a list that moves
 const MOST_WATCHED = 30;         // running runs whose news this page asks for
 const LIVE = ["running", "stalled", "checking"];
+const SOON = 50;                 // ms after the rows until what stands around them is drawn: a frame for the rows alone
 const SAID = 5000;               // ms a remark stays in the foot
 
 const now = () => performance.now() / 1000;
@@ -133,7 +135,7 @@ class RunsPage {
   }
 
   scrolled() {
-    return this.table.node.scrollTop > 0;
+    return this.table.from > 0;
   }
 
   range([first, last] = this.table.sight()) {
@@ -152,7 +154,7 @@ class RunsPage {
     this.filter.clear();
     fill(this.notice);
     this.selection.reset();
-    this.table.node.scrollTop = 0;
+    this.table.scrollTo(0);
     this.mainMetric = sharedMetric(answer.runs);
     if (!this.query.cols) {
       const ids = defaultColumns(answer.columns, this.mainMetric, answer.tree?.connections?.length);
@@ -191,7 +193,7 @@ class RunsPage {
     this.selection.follow();
     this.fresh.hidden = !this.list.waiting;
     fill(this.fresh, icon("up"), t("runs.new", {n: this.list.waiting}));
-    requestAnimationFrame(() => setTimeout(() => this.drawBeside(answer)));
+    requestAnimationFrame(() => setTimeout(() => this.drawBeside(answer), SOON));
   }
 
   /** What stands around the rows, when they have been painted. */
@@ -237,7 +239,7 @@ class RunsPage {
   }
 
   setColumns() {
-    const room = this.room ??= this.table.node.clientWidth || 1000;
+    const room = this.room ??= this.table.measure() || 1000;
     const kept = recall("widths", {});
     const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, room, kept);
     const widths = roomy(ids, room, kept);
@@ -278,9 +280,12 @@ class RunsPage {
     }
     const ticks = state.ticked.join("\n");
     if (ticks !== this.ticks) {
+      const before = this.ticks;
       this.ticks = ticks;
       changeAddress({ticked: state.ticked});
-      this.drawCurves();
+      if (before !== undefined) {               // at first the rows are on their way, and the curves come after them
+        this.drawCurves();
+      }
     }
     this.table.paint();
   }
@@ -410,7 +415,7 @@ class RunsPage {
   }
 
   letIn() {
-    this.table.node.scrollTop = 0;
+    this.table.scrollTo(0);
     this.list.letIn();
   }
 
@@ -479,19 +484,6 @@ class RunsPage {
 function strange(key) {
   const parts = key.split("/");
   return {key, name: parts.at(-2) || key, id: parts.at(-1)};
-}
-
-function welcome() {
-  return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
-    h("pre", {}, "pip install runicorn\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
-    h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
-    h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "),
-      h("span.mono", {}, "runicorn demo")));
-}
-
-function noMatch(filtered) {
-  return empty(t("runs.noMatch"), filtered ? [h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples"))] : null,
-    h("p", {}, h("a.btn", {href: "/"}, t("runs.showAll"))));
 }
 
 export function mount(root) {

@@ -10,6 +10,7 @@ const OVERSCAN = 10;             // rows drawn beyond both edges, so that a fast
 const HEAD = 36;                 // px, the sticky head covers this much of the scroller
 const NARROWEST = 36;            // px a column can be dragged to
 const AT_REST = 100;             // ms after the last scroll event until the rows are put into their order in the document
+const SOON = 50;                 // ms after the rows in sight were first painted until those beyond the edges are
 
 /**
  * hooks: {row(index), group(head) -> text, ticked(key), colour(key), sort(id, other way), tick(index, on), range(index), open(index),
@@ -26,6 +27,8 @@ export class Table {
     this.spare = [];
     this.moved = new Set();      // rows that were taken for another line and stand at their old place in the document
     this.scrolling = 0;          // a timer while the list moves
+    this.from = 0;               // px the list is scrolled; kept, because asking makes the browser lay out
+    this.view = 0;               // px of the list in sight
     this.asked = false;
     this.build();
   }
@@ -36,7 +39,8 @@ export class Table {
     this.table = h("table.grid", {role: "grid", "aria-label": t("runs.list"), "aria-multiselectable": "true"}, this.head, this.body);
     this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.scrolled()}, this.table);
     this.body.addEventListener("click", (event) => this.clicked(event));
-    this.watch = new ResizeObserver(() => this.paint());
+    this.body.addEventListener("change", ({target}) => this.hooks.tick(target.closest("tr").index, target.checked));
+    this.watch = new ResizeObserver(([{contentRect}]) => { this.view = contentRect.height; this.paint(); });
     this.watch.observe(this.node);
   }
 
@@ -53,6 +57,7 @@ export class Table {
     this.drawn.clear();
     this.moved.clear();
     this.anew = true;
+    this.model = null;
     fill(this.body);
     this.paint();
   }
@@ -102,14 +107,21 @@ export class Table {
     }
   }
 
+  /** Look how much room there is before the first layout tells; returns its width, px. */
+  measure() {
+    this.view = this.node.clientHeight;
+    return this.node.clientWidth;
+  }
+
   sight() {
     const more = this.anew ? 0 : OVERSCAN;
-    const first = Math.max(0, Math.floor(this.node.scrollTop / ROW) - more);
-    const last = Math.min(this.lines.count, Math.ceil((this.node.scrollTop + this.node.clientHeight - HEAD) / ROW) + more) - 1;
+    const first = Math.max(0, Math.floor(this.from / ROW) - more);
+    const last = Math.min(this.lines.count, Math.ceil((this.from + this.view - HEAD) / ROW) + more) - 1;
     return [Math.min(first, Math.max(0, this.lines.count - 1)), last];
   }
 
   scrolled() {
+    this.from = this.node.scrollTop;
     clearTimeout(this.scrolling);
     this.scrolling = setTimeout(() => { this.scrolling = 0; this.park(); }, AT_REST);
     this.paint();
@@ -137,7 +149,7 @@ export class Table {
     this.hooks.seen(first, last);
     if (this.anew && this.drawn.size) {
       this.anew = false;         // what is in sight was painted first; now what is near
-      this.paint();
+      setTimeout(() => this.paint(), SOON);
     }
   }
 
@@ -207,13 +219,15 @@ export class Table {
     }
   }
 
+  /** A new row: after the first one a copy of it, which is far quicker to make and mostly right already. */
   makeRow() {
-    const box = h("input.tick", {type: "checkbox", tabIndex: -1, onchange: () => this.hooks.tick(tr.index, box.checked)});
+    if (this.model) {
+      return copyOf(this.model);
+    }
     const cells = this.columns.map((column, i) => h("td",
       {role: "gridcell", class: [column.numeric ? "num" : "", edged(column, this.columns[i - 1]) ? "b" : "",
       `c-${kind(column.id)}`].join(" ")}));
-    const tr = h("tr", {role: "row"}, h("td.tk", {role: "gridcell"}, box), cells);
-    return Object.assign(tr, {box, parts: cells, index: -1});
+    return dressed(h("tr", {role: "row"}, h("td.tk", {role: "gridcell"}, h("input.tick", {type: "checkbox", tabIndex: -1})), cells));
   }
 
   paintLine(tr, line) {
@@ -233,10 +247,10 @@ export class Table {
   paintRow(tr, row) {
     const ticked = this.hooks.ticked(row.key);
     const slot = ticked ? this.hooks.colour(row.key) : -1;
-    if (tr.row === row && tr.slot === slot && tr.key === row.key) {
+    if (tr.row === row && tr.stroke === slot && tr.key === row.key) {
       return;
     }
-    Object.assign(tr, {row, slot});
+    Object.assign(tr, {row, stroke: slot});
     if (tr.key !== row.key) {
       tr.key = row.key;
       tr.dataset.key = row.key;
@@ -247,6 +261,7 @@ export class Table {
     tr.box.checked = ticked;
     tr.box.className = ticked ? `tick k${stroke(slot).colour}` : "tick";
     this.columns.forEach((column, i) => column.paint(tr.parts[i], row));
+    this.model ??= copyOf(tr);
   }
 
   paintGroup(tr, group) {
@@ -297,18 +312,25 @@ export class Table {
   moveTo(line, {reveal = true} = {}) {
     this.cursor = Math.max(-1, Math.min(line, this.lines.count - 1));
     if (reveal && this.cursor >= 0) {
-      const [top, view] = [this.cursor * ROW, this.node.clientHeight - HEAD];
-      if (top < this.node.scrollTop) {
-        this.node.scrollTop = top;
-      } else if (top + ROW > this.node.scrollTop + view) {
-        this.node.scrollTop = top + ROW - view + 12;
+      const [top, view] = [this.cursor * ROW, this.view - HEAD];
+      if (top < this.from) {
+        this.scrollTo(top);
+      } else if (top + ROW > this.from + view) {
+        this.scrollTo(top + ROW - view + 12);
       }
     }
     this.paint();
   }
 
+  scrollTo(top) {
+    if (top !== this.from) {
+      this.node.scrollTop = top;
+      this.scrolled();
+    }
+  }
+
   rowsInSight() {
-    return Math.max(1, Math.floor((this.node.clientHeight - HEAD) / ROW));
+    return Math.max(1, Math.floor((this.view - HEAD) / ROW));
   }
 
   /** The cell of a column in the cursor's row, if it is drawn. */
@@ -324,6 +346,19 @@ export class Table {
 
 function kind(id) {
   return id.includes(".") ? id.split(".")[0] : id;
+}
+
+/** A row that knows its box and its cells. */
+function dressed(tr) {
+  const [first, ...parts] = tr.children;
+  return Object.assign(tr, {box: first.firstChild, parts, index: -1});
+}
+
+/** A copy of a painted row; its cells remember what they show. */
+function copyOf(row) {
+  const tr = dressed(row.cloneNode(true));
+  tr.parts.forEach((cell, i) => { cell.sign = row.parts[i].sign; });
+  return tr;
 }
 
 /** A hairline stands only between identity, metrics and config. */

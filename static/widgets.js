@@ -1,6 +1,6 @@
 // Small parts every page uses: menu, dialog, tooltip, segmented control, empty state, banner, states of runs and connections.
 
-import {fontFamily, h, icon} from "./dom.js";
+import {fontFamily, h, icon, text} from "./dom.js";
 import {fmt, known, t} from "./words.js";
 
 const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
@@ -243,12 +243,22 @@ function widthOf(words, size) {
  * style.css lays its tail over the cut. size: px of the font. Other scripts than Latin are cut at their end.
  */
 export function middle(name, size = 13) {
-  const tail = name.slice(-TAIL);
-  if (!/^[\x20-\x7e]*$/.test(name) || name.length < 2 * TAIL) {
-    return h("bdi.cut.name", {dir: "auto", translate: "no"}, name);
+  return renameMiddle(h("bdi", {translate: "no"}), name, size);
+}
+
+/** Give another name to what middle() made; returns it. */
+export function renameMiddle(node, name, size = 13) {
+  const cut = name.length >= 2 * TAIL && /^[\x20-\x7e]*$/.test(name);
+  const tail = `…${name.slice(-TAIL)}`;
+  node.className = cut ? "midcut name" : "cut name";
+  text(node, name);
+  if (cut) {
+    node.removeAttribute("dir");
+    node.dataset.tail = tail;
+    node.style.setProperty("--w", `${widthOf(name, size) - SLACK}px`);
+    node.style.setProperty("--tail", `${Math.ceil(widthOf(tail, size)) + 1}px`);
+  } else {
+    node.dir = "auto";
   }
-  const node = h("bdi.midcut.name", {translate: "no", data: {tail: `…${tail}`}}, name);
-  node.style.setProperty("--w", `${widthOf(name, size) - SLACK}px`);
-  node.style.setProperty("--tail", `${Math.ceil(widthOf(`…${tail}`, size)) + 1}px`);
   return node;
 }

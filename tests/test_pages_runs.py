@@ -246,6 +246,29 @@ def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
     expect(rows(page)).to_have_count(3)
 
 
+TOUCHED = """new Promise((resolve) => {
+    const [box, touched] = [document.querySelector('.rows'), new Set()];
+    const heard = (news) => news.forEach(({target}) => touched.add(target.nodeType === 1 && target.closest('tbody tr')));
+    new MutationObserver(heard).observe(box, {subtree: true, attributes: true, characterData: true, childList: true});
+    box.scrollTop += 2 * 26;
+    box.addEventListener('scroll', () => requestAnimationFrame(() => requestAnimationFrame(() => resolve([...touched].length))));
+})"""
+
+
+def test_a_scrolled_list_works_on_the_rows_that_come_and_no_others(serve, open_page, mirrored):
+    page = open_page(serve(offline=True).url)
+    expect(page.locator(".counts")).to_contain_text("10,000", timeout=SLOW)
+    page.evaluate("document.querySelector('.rows').scrollTop = 2600")
+    expect(page.locator("tr[data-key][aria-rowindex='113']")).to_be_visible()
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(500)           # the list rests, rows ahead are here
+    assert 2 <= page.evaluate(TOUCHED) <= 8          # two come, two go; the text nodes' own is one more
+    # a cell that inherits what does not inherit gets a new style whenever its row moves, and so do hundreds in every frame
+    row = "document.querySelector('tr[data-key]')"
+    page.evaluate(f"{row}.style.verticalAlign = 'super'")
+    assert page.evaluate(f"[...{row}.cells].map((cell) => getComputedStyle(cell).verticalAlign).includes('super')") is False
+
+
 def test_hostile_text_is_text(serve, open_page, root):
     for i, words in enumerate(HOSTILE):
         write_run(root, words[:100], words, f"20250101_000000_{i:06x}", "failed", tags=[words, words + "2"], config={words[:200]: words},

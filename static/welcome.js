@@ -1,0 +1,20 @@
+// What the run list says where it has no rows: how to get the first run, or how to find one again.
+
+import {h} from "./dom.js";
+import {empty} from "./widgets.js";
+import {t} from "./words.js";
+
+/** There is no run anywhere yet. */
+export function welcome() {
+  return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
+    h("pre", {}, "pip install runicorn\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
+    h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
+    h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "),
+      h("span.mono", {}, "runicorn demo")));
+}
+
+/** There are runs, but none of them fits. filtered: by words, so that other words may help. */
+export function noMatch(filtered) {
+  return empty(t("runs.noMatch"), filtered ? [h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples"))] : null,
+    h("p", {}, h("a.btn", {href: "/"}, t("runs.showAll"))));
+}
