@@ -1,6 +1,7 @@
 """The first look at a local root of which nothing is known yet: only the small JSON of each run, so that the list is there
 before the manifest is. Hashes nothing, lists no run's files."""
 
+import heapq
 import json
 import os
 
@@ -10,20 +11,28 @@ STEMS = ("meta", "status", "summary")
 DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
 
 
-def entries(root):
-    """Yield (path, entry, part) of every run below `root`: its small files as dicts or None, and the part of its line in a manifest
-    that these make (bytes), or None where only a parse of that line can tell. Nothing for an absent root."""
-    for project in _folders(root):
-        for name in _folders(f"{root}/{project}") if project != layout.HIDDEN else ():
-            for run_id in _folders(f"{root}/{project}/{name}/{layout.RUNS}"):
-                path = f"{project}/{name}/{layout.RUNS}/{run_id}"
-                try:
-                    raws = [_raw(f"{root}/{path}/{small}") for small in layout.SMALL]
-                except PermissionError:
-                    continue            # another user's: the manifest counts it
-                values = list(map(_parsed, raws))
-                part = _part(raws) if None not in values else None
-                yield path, dict(zip(STEMS, values)), part
+def paths(root):
+    """Return the paths of all runs below `root`, sorted (list of str). None for an absent root."""
+    return [f"{project}/{name}/{layout.RUNS}/{run_id}" for project in _folders(root) if project != layout.HIDDEN
+            for name in _folders(f"{root}/{project}") for run_id in _folders(f"{root}/{project}/{name}/{layout.RUNS}")]
+
+
+def newest(paths, count):
+    """Return the paths of the `count` runs that began last, as their ids tell (list of str)."""
+    return heapq.nlargest(count, paths, key=lambda path: path.rpartition("/")[2])
+
+
+def entries(root, paths):
+    """Yield (path, entry, part) of the runs at `paths` below `root`: their small files as dicts or None, and the part of a run's line
+    in a manifest that these make (bytes), or None where only a parse of that line can tell."""
+    for path in paths:
+        try:
+            raws = [_raw(f"{root}/{path}/{small}") for small in layout.SMALL]
+        except PermissionError:
+            continue                    # another user's: the manifest counts it
+        values = list(map(_parsed, raws))
+        part = _part(raws) if None not in values else None
+        yield path, dict(zip(STEMS, values)), part
 
 
 def _folders(path):

@@ -16,6 +16,8 @@ FRESH = 60.0                # s; at the first scan, folders changed so recently 
 PACE = 20                   # a look that took t seconds is not repeated before PACE * t
 LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
+MANY = 2000                 # runs in a root whose first look takes long enough that …
+NEWEST = 200                # … so many are shown before it has come to all
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
 
 
@@ -187,12 +189,26 @@ class LocalRoot(Source):
         self._mtimes, self._stat_at = [], float("-inf")
         self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
 
-    def begin(self, look=False):
-        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files."""
+    def begin(self, look=False, shown=None):
+        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
+        shown: called when the newest runs of a big root are here and the others are not."""
         with self.lock:
             self.beats = _beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
             if not self._begun() and look:
-                self._replace({path: record_of(path, entry, part) for path, entry, part in firstlook.entries(os.fspath(self.folder))})
+                self._look_first(shown)
+
+    def _look_first(self, shown):
+        paths = firstlook.paths(os.fspath(self.folder))
+        records = {}
+        if len(paths) > MANY:
+            records = self._read(firstlook.newest(paths, NEWEST))
+            self._replace(records)
+            shown()
+        records = {**records, **self._read(path for path in paths if path not in records)}
+        self._replace({path: records[path] for path in paths if path in records})
+
+    def _read(self, paths):
+        return {path: record_of(path, entry, part) for path, entry, part in firstlook.entries(os.fspath(self.folder), paths)}
 
     def _begun(self):
         """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
@@ -281,7 +297,7 @@ class Mirror(Source):
     def run_folder(self, path):
         return layout.local_path(self.folder, path)
 
-    def begin(self, look=False):
+    def begin(self, look=False, shown=None):
         """Take the index that sync left."""
         self.refresh(0.0)
 

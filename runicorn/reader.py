@@ -45,7 +45,8 @@ class Reader:
         self._begun = set()                 # slugs of sources that took what was kept
         self._by_key, self._aliases, self._versions = {}, {}, None
         self._facts = {}                    # what was counted over all runs, until something changes
-        self.ready = threading.Event()      # set once there is something to show, or nothing to wait for
+        self.some = threading.Event()       # set once there is something to show, or nothing to wait for
+        self.ready = threading.Event()      # set once the first look has come to all runs
         self._series, self._parsing = {}, set()         # key -> Series, asked for longest ago first; keys being parsed
         self._sizes, self._held = {}, 0     # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
@@ -72,7 +73,7 @@ class Reader:
         for source in list(self.sources.values()):
             source.refresh(now)
         changed = self._merge()
-        self.ready.set()
+        self._shown()
         return changed
 
     def begin(self):
@@ -81,7 +82,15 @@ class Reader:
         self._begin(look=True)
         self._merge()
         if self._by_key:
-            self.ready.set()
+            self._shown()
+
+    def _shown(self):
+        self.some.set()
+        self.ready.set()
+
+    def _show_newest(self):
+        self._merge()
+        self.some.set()
 
     def _follow(self):
         """Bring the sources in line with the mirrors there are."""
@@ -97,8 +106,8 @@ class Reader:
     def _begin(self, look=False):
         """Take what is known of new sources, so that there is an answer before anything is scanned."""
         new = [source for slug, source in self.sources.items() if slug not in self._begun]
-        for source in new:
-            source.begin(look)
+        for source in sorted(new, key=lambda source: source.local):         # mirrors have an index, which is quick
+            source.begin(look, self._show_newest)
             self._begun.add(source.slug)
 
     def look(self, keys=None):
@@ -173,9 +182,9 @@ class Reader:
         for source in list(self.sources.values()):
             source.save()
 
-    def await_first_look(self):
-        """Wait until there is something to show, a few seconds at most."""
-        self.ready.wait(FIRST_SECONDS)
+    def await_first_look(self, partial=False):
+        """Wait until the first look has come to all runs, or if `partial` to the newest ones; a few seconds at most."""
+        (self.some if partial else self.ready).wait(FIRST_SECONDS)
 
     # -- finding ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +197,9 @@ class Reader:
 
         Raises NotFoundError, AmbiguousError.
         """
-        self.await_first_look()         # an address kept from yesterday, opened while the viewer starts
+        self.await_first_look(partial=True)         # an address kept from yesterday, opened while the viewer starts
+        if tail not in self._by_key:
+            self.await_first_look()
         if tail in self._by_key:
             return tail
         if tail in self._aliases:

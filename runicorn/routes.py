@@ -60,9 +60,10 @@ def news(site, ask):
 # -- runs ---------------------------------------------------------------------------------------------------------
 
 @route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&spark=1&group=tag&hidden=1"
-       "&project=&name=&connection=&tag=")
+       "&project=&name=&connection=&tag=&partial=1")
 def runs(site, ask):
-    site.reader.await_first_look()      # after its time the list comes empty, and news follow
+    site.reader.await_first_look(ask.flag("partial"))       # after its time the list comes empty, and news follow
+    loading = not site.reader.ready.is_set()
     mark, view = site.bell.now(), site.reader.view()
     hidden = ask.flag("hidden")
     choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
@@ -74,7 +75,7 @@ def runs(site, ask):
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
     site.reader.owes |= answer.pop("owes")
-    return {"news": mark, "loading": not site.reader.ready.is_set(), **answer, "columns": view.names,
+    return {"news": mark, "loading": loading, **answer, "columns": view.names,
             "tree": site.reader.tree(view, hidden)}
 
 

@@ -28,7 +28,7 @@
   if (page === "run") {
     fetchEarly(`/api${location.pathname}`);
   } else if (page === "runs" && !location.search) {
-    fetchEarly(recall("listAsked") || "/api/runs?sort=-started&spark=1&offset=0&limit=50");
+    fetchEarly(recall("listAsked") || "/api/runs?sort=-started&spark=1&partial=1&offset=0&limit=50");
   }
 
   fetchEarly("/api/settings");

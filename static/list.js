@@ -79,10 +79,11 @@ export class RunList {
     }
   }
 
-  /** Something changed: refresh, at most once in CALM seconds. */
+  /** Something changed: refresh, at most once in CALM seconds; at once where only the newest runs are here so far. */
   rung() {
     if (!this.timer) {
-      this.timer = setTimeout(() => { this.timer = null; this.refresh(); }, Math.max(0, this.refreshed + CALM - now()) * 1000);
+      const wait = this.answer?.loading ? 0 : Math.max(0, this.refreshed + CALM - now());
+      this.timer = setTimeout(() => { this.timer = null; this.refresh(); }, wait * 1000);
     }
   }
 

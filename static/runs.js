@@ -122,7 +122,7 @@ class RunsPage {
 
   parameters() {
     const {filter, sort, project, name, connection, tag, group, hidden} = this.query;
-    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : null, spark: 1,
+    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : null, spark: 1, partial: 1,
       column: this.columnIds.filter((id) => id.includes("."))};
   }
 

@@ -40,7 +40,7 @@ export class Table {
     this.node = h("div.scroll.rows", {tabIndex: 0, role: "group", "aria-label": t("runs.list"), onscroll: () => this.scrolled()}, this.table);
     this.body.addEventListener("click", (event) => this.clicked(event));
     this.body.addEventListener("change", ({target}) => this.hooks.tick(target.closest("tr").index, target.checked));
-    this.watch = new ResizeObserver(([{contentRect}]) => { this.view = contentRect.height; this.paint(); });
+    this.watch = new ResizeObserver(([{contentRect}]) => this.resized(contentRect.height));
     this.watch.observe(this.node);
   }
 
@@ -118,6 +118,13 @@ export class Table {
     const first = Math.max(0, Math.floor(this.from / ROW) - more);
     const last = Math.min(this.lines.count, Math.ceil((this.from + this.view - HEAD) / ROW) + more) - 1;
     return [Math.min(first, Math.max(0, this.lines.count - 1)), last];
+  }
+
+  resized(height) {
+    if (Math.abs(height - this.view) >= 1) {
+      this.view = height;
+      this.paint();
+    }
   }
 
   scrolled() {

@@ -2,12 +2,14 @@
 
 import json
 import os
+import time
 
 import pytest
 from test_reader import Clock, make_run
 
-from runicorn import firstlook, layout
+from runicorn import firstlook, index, layout
 from runicorn.bell import Bell
+from runicorn.errors import NotFoundError
 from runicorn.poll import GRACE, Poll
 from runicorn.reader import Reader
 
@@ -69,9 +71,40 @@ def test_links_and_foreign_folders_are_no_runs(root, tmp_path_factory):
     folder = root / "p0/resnet50/runs/20250123_180000_abc123"
     (folder / "meta.json").rename(elsewhere / "meta.json")
     os.symlink(elsewhere / "meta.json", folder / "meta.json")
-    found = {path: entry for path, entry, _ in firstlook.entries(str(root))}
+    found = {path: entry for path, entry, _ in firstlook.entries(str(root), firstlook.paths(str(root)))}
     assert len(found) == 30 and found["p0/resnet50/runs/20250123_180000_abc123"]["meta"] is None
-    assert list(firstlook.entries(str(root / "absent"))) == []
+    assert firstlook.paths(str(root / "absent")) == []
+
+
+def test_of_a_big_root_the_newest_runs_are_listed_before_the_others_are_read(reader, monkeypatch):
+    monkeypatch.setattr(index, "MANY", 29)
+    monkeypatch.setattr(index, "NEWEST", 10)
+    read, seen = firstlook.entries, []
+
+    def entries(root, paths):
+        for found in read(root, paths):
+            seen.append((reader.some.is_set(), reader.ready.is_set(), [row["id"] for row in reader.runs(limit=None)["runs"]]))
+            yield found
+    monkeypatch.setattr(firstlook, "entries", entries)
+    reader.begin()
+    assert reader.some.is_set() and reader.ready.is_set() and len(rows(reader)) == 30
+    assert len(seen) == 30, "each run is read once"
+    early, late = seen[:10], seen[10:]
+    assert all(one == (False, False, []) for one in early)
+    newest = [f"20250123_1800{number:02d}_abc123" for number in reversed(range(20, 30))]
+    assert all(one == (True, False, newest) for one in late), "none of the older ones before all of them"
+    assert list(reader.sources["local"].records) == firstlook.paths(str(reader.sources["local"].folder))
+
+
+def test_only_who_asks_for_it_gets_part_of_a_list(reader, monkeypatch):
+    monkeypatch.setattr("runicorn.reader.FIRST_SECONDS", 0.05)
+    reader.some.set()
+    reader.await_first_look(partial=True)
+    waited = time.monotonic()
+    reader.await_first_look()
+    assert time.monotonic() - waited >= 0.05
+    with pytest.raises(NotFoundError):
+        reader.find("abc123")
 
 
 def test_a_viewer_answers_from_the_first_look_and_scans_a_moment_later(reader, root):

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 from playwright.sync_api import expect
 from small_runs import beat, event, write_run
 from sshd import free_port, listening
+
+from runicorn import firstlook, index
 
 pytest_plugins = ["chromium"]
 
@@ -244,6 +247,28 @@ def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
     expect(page.locator("tr.cur")).to_contain_text("exp49")
     page.locator("input[type=search]").fill("lr<0.0003")
     expect(rows(page)).to_have_count(3)
+
+
+def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(serve, open_page, root, monkeypatch):
+    for i in range(30):
+        write_run(root, "vision", f"exp{i}", f"20250101_0000{i:02d}_abc123")
+    monkeypatch.setattr(index, "MANY", 29)
+    monkeypatch.setattr(index, "NEWEST", 3)
+    read, shown = firstlook.entries, threading.Event()
+
+    def entries(root, paths):
+        paths = list(paths)
+        if len(paths) > 3:
+            assert shown.wait(30)
+        return read(root, paths)
+    monkeypatch.setattr(firstlook, "entries", entries)
+    page = open_page(serve().url)
+    expect(rows(page)).to_have_count(3)
+    assert names(page) == ["exp29", "exp28", "exp27"]
+    expect(page.locator(".counts")).to_have_text("reading… 3 runs so far")
+    shown.set()
+    expect(rows(page)).to_have_count(30)
+    expect(page.locator(".counts")).to_contain_text("30 runs")
 
 
 TOUCHED = """new Promise((resolve) => {

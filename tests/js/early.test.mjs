@@ -39,7 +39,7 @@ for (const [path, page] of [["/", "runs"], ["/runs/local:a/b/c", "run"], ["/comp
 }
 
 test("the first answer of the list and of a run is asked for before their modules are here", () => {
-  assert.deepEqual(preloaded("/").asked, ["/api/runs?sort=-started&spark=1&offset=0&limit=50", "/api/settings"]);
+  assert.deepEqual(preloaded("/").asked, ["/api/runs?sort=-started&spark=1&partial=1&offset=0&limit=50", "/api/settings"]);
   assert.deepEqual(preloaded("/runs/local:a/b/c").asked, ["/api/runs/local:a/b/c", "/api/settings"]);
   assert.deepEqual(preloaded("/settings").asked, ["/api/settings"]);
 });
