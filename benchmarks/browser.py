@@ -1,7 +1,8 @@
 """A Chromium driven over its own pipe, with nothing switched on but what is asked for: whatever watches a page also slows it.
 
     with Chromium(flags) as browser:
-        page = browser.open(browser.context(), "http://127.0.0.1:23300/", before="window.seen = 1")
+        page = browser.tab(browser.context(), before="window.seen = 1")
+        page.go("http://127.0.0.1:23300/")
         print(page.value("document.title"))
 """
 
@@ -10,8 +11,10 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 
 PROGRAM = "/usr/bin/chromium"
+SETTLED = 2.0               # s; a new window loads the browser's own pages (its address box is one), which a user's has long done
 COMMANDS, ANSWERS = 3, 4            # the file descriptors that --remote-debugging-pipe reads from and writes to
 
 
@@ -62,14 +65,14 @@ class Chromium:
         """Return the id of a new context: its own cache, storage and cookies."""
         return self.ask("Target.createBrowserContext")["browserContextId"]
 
-    def open(self, context, url, before, width=1440, height=900):
-        """Return a new Page at `url`; `before`: JavaScript that runs before the page's own."""
+    def tab(self, context, before, width=1440, height=900):
+        """Return a new, empty Page that has come to rest; `before`: JavaScript that runs before that of any address it goes to."""
         target = self.ask("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         page = Page(self, target, self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         page.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         page.ask("Page.enable")
         page.ask("Page.addScriptToEvaluateOnNewDocument", source=before)
-        page.ask("Page.navigate", url=url)
+        time.sleep(SETTLED)
         return page
 
 
@@ -78,6 +81,9 @@ class Page:
 
     def __init__(self, browser, target, session):
         self._browser, self._target, self._session = browser, target, session
+
+    def go(self, url):
+        self.ask("Page.navigate", url=url)
 
     def ask(self, method, **parameters):
         return self._browser.ask(method, self._session, **parameters)

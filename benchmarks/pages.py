@@ -132,8 +132,9 @@ def open_page(browser, url, ready=None):
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 
-def painted(page):
-    """Milliseconds from the navigation until the page was painted."""
+def opening(page, url):
+    """Milliseconds from the navigation of an empty tab to `url` until the page was painted."""
+    page.go(url)
     for _ in range(100):
         try:
             at = page.value(PAINTED)
@@ -143,20 +144,6 @@ def painted(page):
             return at
         time.sleep(0.005)
     raise SystemExit("the page is never painted")
-
-
-def openings(browser, url, ready, count):
-    """Milliseconds of `count` openings one after the other in a new context until the page was painted, and until a list said how many
-    runs there are; the last page stays open and comes with them."""
-    context, spent, counted = browser.context(), [], []
-    for left in reversed(range(count)):
-        page = browser.open(context, url, WATCH + ";" + ready)
-        spent.append(painted(page))
-        time.sleep(5)               # the viewer has made and kept its index, too
-        counted.append(page.value(COUNTED))
-        if left:
-            page.close()
-    return spent, counted, page
 
 
 def measure_list(browser, scratch):
@@ -173,14 +160,22 @@ def measure_lists(browser, scratch, count, target):
             write_run(root, f"project{index % 20}", f"exp{index % 300}", run, config={"lr": index / 1e4}, rows=12)
     rounds = []
     for _ in range(ROUNDS):
+        context = browser.context()
+        first = browser.tab(context, f"{WATCH};{ROWS}")
         with viewer(Path(tempfile.mkdtemp(dir=scratch)), root) as url:
-            spent, counted, page = openings(browser, url, ROWS, 2)
-            frames, full = page.value(FRAMES) if count > 1000 else (0, 0)
-            page.close()
-            floor, _, page = openings(browser, f"{url}/static/icon.svg", FLOOR, 1)
-            page.close()
-            rounds.append((*floor, *spent, counted[0], frames, full))
-    floor, cold, warm, whole, frames, full = map(statistics.median, zip(*rounds))
+            cold = opening(first, url)
+            time.sleep(3)               # the viewer makes and keeps its index
+            whole = first.value(COUNTED)
+            first.close()
+            second = browser.tab(context, f"{WATCH};{ROWS}")
+            warm = opening(second, url)
+            time.sleep(1)
+            frames, full = second.value(FRAMES) if count > 1000 else (0, 0)
+            second.close()
+            empty = browser.tab(context, f"{WATCH};{FLOOR}")
+            rounds.append((opening(empty, f"{url}/static/icon.svg"), cold, whole, warm, frames, full))
+            empty.close()
+    floor, cold, whole, warm, frames, full = map(statistics.median, zip(*rounds))
     yield "the floor: one small file painted", f"{floor:.0f} ms", "–"
     yield f"list of {count:,} runs painted, cold", f"{cold:.0f} ms", f"{target} ms"
     yield "… and all of them counted", f"{whole:.0f} ms", "–"
@@ -217,9 +212,9 @@ def measure_million(browser, scratch):
         for word, target in (("no cache, coarse", "600 ms"), ("column cache", "500 ms")):
             rounds = []
             for _ in range(ROUNDS):
+                page = plain.tab(plain.context(), f"{WATCH};{CURVES}")
                 with viewer(home if "column" in word else Path(tempfile.mkdtemp(dir=scratch)), root) as url:
-                    spent, _, page = openings(plain, f"{url}/runs/local:{KEY}", CURVES, 1)
-                    rounds += spent
+                    rounds.append(opening(page, f"{url}/runs/local:{KEY}"))
                     page.close()
             yield f"1,000,000 steps x 4 painted, {word}", f"{statistics.median(rounds):.0f} ms", target
 
