@@ -165,19 +165,19 @@ def export(options):
         raise UsageError(f"one run at a time as {options.format}; a comparison is --format html")
     from runicorn import export as exporter
     index = reader(options.root)
-    runs = [index.run(index.find(run_id)) for run_id in options.run_id]
-    series = [index.series(run["key"]) for run in runs]
+    keys = [index.find(run_id) for run_id in options.run_id]
+    facts = exporter.told(index, keys[0])
     if options.format == "csv":
-        pieces = exporter.csv(series[0], long=options.long)
+        pieces = exporter.csv(exporter.rows(index, keys[0]), long=options.long)
     elif options.format == "tensorboard":
-        pieces = exporter.tensorboard(series[0], runs[0])
+        pieces = exporter.tensorboard(exporter.rows(index, keys[0]), facts)
     else:
-        pieces = exporter.html(list(zip(runs, series)))
+        pieces = exporter.html(index, keys)
     if options.output == "-":
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         return None
-    target = destination(runs[0], options)
+    target = destination(facts, options)
     write_whole(target, pieces)
     return print(target)
 

@@ -1,15 +1,12 @@
-"""One run out of its attempts: a curve on any x, with what a later attempt logged again set apart, or all rows in order. Pure."""
+"""One run out of its attempts: a curve on any x, with what a later attempt logged again set apart. Pure."""
 
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from itertools import groupby
-from operator import itemgetter
 from typing import NamedTuple
 
 from runicorn.columns import Column, ascending
 
-WINDOW = 4096               # lines whose rows are put together at once
 SAME = 1e-5                 # x told to a page is rounded to the microsecond
 
 
@@ -153,50 +150,3 @@ def _sorted(xs, values, shift):
     column = Column()
     column.extend(values)
     return Curve(xs, column, shift)
-
-
-def windows(tables):
-    """Yield lists of the rows that count, in the order logged: (step, ts, names, values), the last two tuples of one length.
-
-    tables: the columns.Table of each attempt, oldest first. Superseded values are left out, and rows of nothing else.
-    """
-    cuts, attempts = {}, []
-    for table in reversed(tables):
-        attempts.append((table, dict(cuts)))
-        for name, group in table.where.items():
-            cuts[name] = min(cuts.get(name, math.inf), _first_step(group))
-    for table, cuts in reversed(attempts):
-        end = max((group.rows[-1] + 1 for group in table.groups()), default=0)
-        for begin in range(0, end, WINDOW):
-            rows = _window(table, begin, begin + WINDOW)
-            yield list(_counting(rows, cuts)) if cuts else rows
-
-
-def _window(table, begin, end):
-    """Return the rows of the lines [begin, end); a line's metrics may be in several groups."""
-    found, groups = [], table.groups()
-    for group in groups:
-        a, b = bisect_left(group.rows, begin), bisect_left(group.rows, end)
-        names = tuple(group.columns)
-        values = zip(*(column.values[a:b] for column in group.columns.values()))
-        found += zip(group.rows[a:b], group.steps[a:b], group.ts[a:b], [names] * (b - a), values)
-    if len(groups) == 1:
-        return [row[1:] for row in found]
-    found.sort(key=itemgetter(0))
-    return [_together(list(same)) for _, same in groupby(found, key=itemgetter(0))]
-
-
-def _together(pieces):
-    _, step, ts, names, values = pieces[0]
-    for _, _, _, more_names, more_values in pieces[1:]:
-        names, values = names + more_names, values + more_values
-    return step, ts, names, values
-
-
-def _counting(rows, cuts):
-    for step, ts, names, values in rows:
-        if any(step >= cuts.get(name, math.inf) for name in names):
-            kept = [(name, value) for name, value in zip(names, values) if step < cuts.get(name, math.inf)]
-            names, values = tuple(name for name, _ in kept), tuple(value for _, value in kept)
-        if names:
-            yield step, ts, names, values

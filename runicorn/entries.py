@@ -74,6 +74,10 @@ class Entry:
         """Whether all own files of the run are on this machine."""
         return self.source.local or self.source.complete(self.record.path)
 
+    def begun(self):
+        """Whether something of each of them is."""
+        return self.source.local or self.source.complete(self.record.path, whole=False)
+
 
 class Member:
     """One place a run was found in."""

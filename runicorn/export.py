@@ -7,11 +7,13 @@ import io
 import math
 import zipfile
 from itertools import chain
+from operator import itemgetter
 
 from runicorn import report, tfevents
-from runicorn.errors import UsageError
+from runicorn.errors import DataError, UsageError
+from runicorn.layout import META
+from runicorn.rows import Rows
 
-PIECE_ROWS = 2000           # rows put together before they are handed on: about 200 KB
 FORMATS = ("csv", "tensorboard", "html")
 
 
@@ -20,77 +22,97 @@ def stream(reader, key, format, long=False):
     wants) or "html". Raises UsageError for another format, NotFoundError, and DataError while the run is not all here."""
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
-    run, series = reader.run(key), reader.series(key)
-    if format == "csv":
-        pieces = csv(series, long)
-    elif format == "html":
-        pieces = html([(run, series)])
+    if format == "tensorboard":
+        facts = told(reader, key)
+        pieces = _zipped(f"{facts['id']}/{tensorboard_name(facts)}", tensorboard(rows(reader, key), facts))
     else:
-        pieces = _zipped(f"{run['id']}/{tensorboard_name(run)}", tensorboard(series, run))
+        pieces = csv(rows(reader, key), long) if format == "csv" else html(reader, [key])
     return chain([next(pieces)], pieces)        # what can't be exported is told here, not in the middle of a download
 
 
-def html(runs):
-    """Yield a report of the runs, [(run as Reader.run tells it, Series), …], as one HTML page that needs no network."""
-    return report.page(runs)
+def rows(reader, key):
+    """Return the rows.Rows of a run. Raises NotFoundError, and DataError while it is not all here; of one that still runs the server
+    may have a little more."""
+    return Rows(_all_here(reader, key).folder)
+
+
+def told(reader, key):
+    """Return what a TensorBoard log says of a run beside its rows (dict): "id", "config", "started", "ended", "state"."""
+    row, config = reader.row(key), reader.small(key)[META].get("config")
+    return {**{name: row[name] for name in ("id", "started", "ended", "state")}, "config": config or {}}
+
+
+def html(reader, keys):
+    """Yield a report of the runs `keys` as one HTML page that needs no network. Raises as `rows` does."""
+    return report.page([(reader.run(key), reader.series(key)) for key in keys if _all_here(reader, key)])
+
+
+def _all_here(reader, key):
+    entry = reader.entry(key)
+    if not entry.here() and (entry.record.ended or not entry.begun()):
+        raise DataError(f"{entry.key} is not all here yet; wait until it is synced, then try again")
+    return entry
 
 
 # -- CSV (RFC 4180, with "\n") ----------------------------------------------------------------------------------------
 
-def csv(series, long=False):
-    """Yield the rows of a Series as CSV in UTF-8: step, ts (Unix seconds), rank if there are several, and a column a metric.
+def csv(rows, long=False):
+    """Yield the rows of a rows.Rows as CSV in UTF-8: step, ts (Unix seconds), rank if there are several, and a column a metric.
 
     long: a line for each value instead: metric, rank, step, ts, value. Every float64 reads back bit by bit; NaN and the
     infinities are NaN, Infinity and -Infinity; what a row does not have is empty. Raises DataError.
     """
-    series.refresh()
-    names, ranks = list(series.metrics()), series.ranks
-    line = _long_line() if long else _wide_line(names, len(ranks) > 1)
-    head = ["metric", "rank", "step", "ts", "value"] if long else ["step", "ts", *(["rank"] if len(ranks) > 1 else []), *names]
-    lines = [",".join(map(_quoted, head)) + "\n"]
-    for rank in ranks:
-        for row in series.each_row(rank):
-            lines.append(line(rank, *row))
-            if len(lines) >= PIECE_ROWS:
-                yield "".join(lines).encode("utf-8", "replace")
-                lines.clear()
-    yield "".join(lines).encode("utf-8", "replace")
+    ranked = len(rows.ranks) > 1
+    head = ["metric", "rank", "step", "ts", "value"] if long else ["step", "ts", *(["rank"] if ranked else []), *rows.names]
+    yield (",".join(map(_quoted, head)) + "\n").encode("utf-8", "replace")
+    for rank in rows.ranks:
+        lines = _long_lines(rank) if long else _wide_lines(rows.names, rank if ranked else None)
+        for parts in rows.blocks(rank):
+            yield "".join(_in_order([(part.rows, lines(part)) for part in parts])).encode("utf-8", "replace")
 
 
-def _wide_line(names, ranked):
-    """Return a function from a row to its line; `names` are the columns, in order."""
-    places, layouts = {name: place for place, name in enumerate(names)}, {tuple(names): None}
-
-    def line(rank, step, ts, have, values):
-        cells = list(map(repr, values))
-        if have not in layouts:         # a metric first logged after the head was written goes into a column that is cut off
-            layouts[have] = [places.get(name, len(names)) for name in have]
-        where = layouts[have]
-        if where is not None:
-            told, cells = cells, [""] * (len(names) + 1)
-            for place, cell in zip(where, told):
-                cells[place] = cell
-            cells.pop()
-        text = ",".join(cells)
-        return f"{step},{ts!r},{f'{rank},' if ranked else ''}{_finite(text) if 'n' in text else text}\n"
-    return line
+def _in_order(told):
+    """Return what is told of the rows of a block in their order. told: [(line numbers, list of as many)]."""
+    if len(told) == 1:
+        return told[0][1]
+    return map(itemgetter(1), sorted(chain.from_iterable(zip(*one) for one in told), key=itemgetter(0)))
 
 
-def _long_line():
-    quoted = {}
+def _wide_lines(names, rank):
+    """Return a function from a Part to its lines (list of str); `names` are the columns, in order; rank: None for no such column."""
+    forms = {}
 
-    def line(rank, step, ts, have, values):
-        for name in have:
-            if name not in quoted:
-                quoted[name] = _quoted(name)
-        return "".join([f"{quoted[name]},{rank},{step},{ts!r},{repr(value) if math.isfinite(value) else _finite(repr(value))}\n"
-                        for name, value in zip(have, values)])
-    return line
+    def lines(part):
+        if part.names not in forms:     # a metric first logged after the head was written has no column
+            place = {name: at for at, name in enumerate(part.names)}
+            cells = ",".join("%s" if name in place else "" for name in names)
+            forms[part.names] = (f"%s,%r,{'' if rank is None else f'{rank},'}{cells}\n", [place[name] for name in names if name in place])
+        form, order = forms[part.names]
+        return list(map(form.__mod__, zip(part.steps, part.ts, *[_cells(part.columns[at]) for at in order])))
+    return lines
 
 
-def _finite(text):
-    """Return cells with Python's nan and inf as JSON and everybody else spell them."""
-    return text.replace("nan", "NaN").replace("inf", "Infinity")
+def _long_lines(rank):
+    """Return a function from a Part to the lines of each of its rows (list of str)."""
+    forms = {}
+
+    def lines(part):
+        if part.names not in forms:
+            forms[part.names] = [_quoted(name).replace("%", "%%") + f",{rank},%s,%r,%s\n" for name in part.names]
+        columns = [list(map(form.__mod__, zip(part.steps, part.ts, _cells(column))))
+                   for form, column in zip(forms[part.names], part.columns)]
+        return columns[0] if len(columns) == 1 else list(map("".join, zip(*columns)))
+    return lines
+
+
+def _cells(column):
+    """Return numbers as cells: the shortest text that reads back the same, NaN and infinities as JSON and everybody else spell them."""
+    cells = map(repr, column)
+    return cells if math.isfinite(sum(column)) else [cell if cell[-1] not in "nf" else _finite(cell) for cell in cells]
+
+
+def _finite(cell):
+    return cell.replace("nan", "NaN").replace("inf", "Infinity")
 
 
 def _quoted(text):
@@ -99,27 +121,24 @@ def _quoted(text):
 
 # -- TensorBoard ------------------------------------------------------------------------------------------------------
 
-def tensorboard(series, run):
-    """Yield the bytes of one TensorBoard event file: every row of a Series, and the run's config as hyperparameters.
+def tensorboard(rows, run):
+    """Yield the bytes of one TensorBoard event file: every row of a rows.Rows, and the run's config as hyperparameters.
 
-    run: as Reader.run tells it ("config", "started", "ended", "state" are read). Values become float32, TensorBoard's own
-    precision; a metric of another rank is tagged "rank3/loss". Raises DataError.
+    run: as `told` tells it. Values become float32, TensorBoard's own precision; a metric of another rank is tagged "rank3/loss".
+    Raises DataError.
     """
-    series.refresh()
-    first = run.get("started") or series.first_ts or 0.0
+    first = run.get("started") or rows.first_ts or 0.0
     config = {name: value for name, value in report.flattened(run.get("config") or {}).items() if value is not None}
-    yield tfevents.opening(first) + b"".join(tfevents.hparams(config, series.metrics(), first, run.get("ended"), run.get("state")))
+    yield tfevents.opening(first) + b"".join(tfevents.hparams(config, rows.names, first, run.get("ended"), run.get("state")))
     scalars = tfevents.Scalars()
-    for rank in series.ranks:
-        records, tags = [], {}
-        for step, ts, names, values in series.each_row(rank):
-            if names not in tags:
-                tags[names] = tuple(f"rank{rank}/{name}" for name in names) if rank else names
-            records.append(scalars.record(ts, step, tags[names], values))
-            if len(records) >= PIECE_ROWS:
-                yield b"".join(records)
-                records.clear()
-        yield b"".join(records)
+    for rank in rows.ranks:
+        for parts in rows.blocks(rank):
+            yield b"".join(_in_order([(part.rows, _records(scalars, part, rank)) for part in parts]))
+
+
+def _records(scalars, part, rank):
+    tags = tuple(f"rank{rank}/{name}" for name in part.names) if rank else part.names
+    return [scalars.record(ts, step, tags, values) for ts, step, values in zip(part.ts, part.steps, zip(*part.columns))]
 
 
 def tensorboard_name(run):

@@ -318,11 +318,11 @@ class Mirror(Source):
                 self._take_live(layout.read_json(index / "live.json") or {})
             self._judge_line(time.time())
 
-    def complete(self, path):
-        """Whether every own file of the run that the index lists is here in that size."""
+    def complete(self, path, whole=True):
+        """Whether every own file of the run that the index lists is here, in that size if `whole`."""
         files = (self.entry(path) or {}).get("files", {})
         sizes = glance.own_sizes(self.run_folder(path))
-        return all(sizes.get(name, -1) >= file["size"] for name, file in files.items() if layout.parse_own(name))
+        return all(sizes.get(name, -1) >= (file["size"] if whole else 0) for name, file in files.items() if layout.parse_own(name))
 
     def verified(self, path):
         return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))

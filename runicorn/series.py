@@ -306,17 +306,6 @@ class Series:
             steps, values = curves.joined(tables, metric, "step")[0]
             return steps, curves.joined(tables, metric, "wall")[0][0], values
 
-    def each_row(self, rank=0):
-        """Yield (step, ts, names, values) of every row in the order logged (see `curves.windows`). Reads what is new first.
-        Raises DataError if part of the run is not here."""
-        windows = curves.windows(self._whole(rank))
-        while True:
-            with self._lock:
-                rows = next(windows, None)
-            if rows is None:
-                return
-            yield from rows
-
     def _whole(self, rank):
         self.refresh()
         with self._lock:

@@ -299,12 +299,12 @@ def test_a_folder_with_nothing_known_in_it_is_said_to_be_so(tmp_path):
 
 def test_what_we_export_to_tensorboard_comes_back_the_same(tmp_path):
     from runicorn import export
-    from runicorn.series import Series
+    from runicorn.rows import Rows
     golden = Path(__file__).parent / "golden" / "root" / PATH
     logs = tmp_path / "logs"
     logs.mkdir()
     run = {"config": {"lr": 0.1}, "started": 1737653400.5, "ended": 1737653460.0, "state": "finished"}
-    (logs / export.tensorboard_name(run)).write_bytes(b"".join(export.tensorboard(Series(golden), run)))
+    (logs / export.tensorboard_name(run)).write_bytes(b"".join(export.tensorboard(Rows(golden), run)))
     rows = [json.loads(line) for line in (golden / "events.jsonl").read_text().splitlines()]
     logged = [(row["ts"], row["step"], tag, value) for row in rows if "type" not in row for tag, value in row["data"].items()]
     back = [row for file in logs.iterdir() for row in foreign.scalars(file) if row[2] is not None]

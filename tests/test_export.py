@@ -5,15 +5,19 @@ import io
 import json
 import math
 import struct
+import tracemalloc
 import zipfile
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
+from test_reader import make_run as mirrored_run
+from test_reader import mirror_of
 
 from runicorn import export, layout, report, tfevents
 from runicorn.errors import DataError, UsageError
 from runicorn.reader import Reader
+from runicorn.rows import Rows
 from runicorn.series import Series
 
 pytest_plugins = ["chromium"]       # for its browser
@@ -90,17 +94,18 @@ def test_long_csv_holds_every_value_exactly(reader):
 def test_csv_of_strange_names_ranks_and_infinities(tmp_path):
     write(tmp_path, "events.jsonl", [(0, {'a,"b"': 1, "nan": "Infinity", "损失": -0.0}), (1.5, {"nan": "-Infinity"})])
     write(tmp_path, "events.rank2.jsonl", [(0, {"nan": 5e-324})])
-    head, *rows = table(export.csv(Series(tmp_path)))
+    head, *rows = table(export.csv(Rows(tmp_path)))
     assert head == ["step", "ts", "rank", 'a,"b"', "nan", "损失"]
     assert [",".join(row[:1] + row[2:]) for row in rows] == ["0,0,1.0,Infinity,-0.0", "1.5,0,,-Infinity,", "0,2,,5e-324,"]
-    assert [row[:3] for row in table(export.csv(Series(tmp_path), long=True))[1:3]] == [['a,"b"', "0", "0"], ["损失", "0", "0"]]
-    assert table(export.csv(Series(tmp_path / "absent"))) == [["step", "ts"]]
+    assert [row[:3] for row in table(export.csv(Rows(tmp_path), long=True))[1:4]] == [['a,"b"', "0", "0"], ["nan", "0", "0"],
+                                                                                           ["损失", "0", "0"]]
+    assert table(export.csv(Rows(tmp_path / "absent"))) == [["step", "ts"]]
 
 
 def test_csv_leaves_out_what_was_superseded(tmp_path):
     write(tmp_path, "events.jsonl", [(step, {"loss": 1.0, "only": 2.0}) for step in range(10)])
     write(tmp_path, "events.2.jsonl", [(step, {"loss": 3.0}) for step in range(6, 8)], start=1800000000.0)
-    head, *rows = table(export.csv(Series(tmp_path)))
+    head, *rows = table(export.csv(Rows(tmp_path)))
     assert [(row[0], *row[2:]) for row in rows] == [*[(str(step), "1.0", "2.0") for step in range(6)],
                                                     *[(str(step), "", "2.0") for step in range(6, 10)], ("6", "3.0", ""), ("7", "3.0", "")]
     steps, ts, values = Series(tmp_path).points("loss")
@@ -113,16 +118,72 @@ def test_rows_with_metrics_of_many_groups_stay_one_row(tmp_path):
         return {"loss": float(step), **({"grad": step / 2} if step % 3 == 0 else {}), **({"lr": 0.1} if step % 5 else {})}
     rows = [(step, logged(step)) for step in range(10_000)]
     write(tmp_path, "events.jsonl", rows)
-    found = [(step, dict(zip(names, values))) for step, _, names, values in Series(tmp_path).each_row()]
-    assert found == [(step, data) for step, data in rows]
+    head, *found = table(export.csv(Rows(tmp_path)))
+    assert head == ["step", "ts", "loss", "grad", "lr"]
+    assert found == [[str(step), repr(1700000000.125 + step), *(repr(data[name]) if name in data else "" for name in head[2:])]
+                     for step, data in rows]
 
 
 def test_a_run_that_is_not_all_here_is_not_exported(tmp_path):
     series = Series(tmp_path)
     series.prime("events.jsonl", 40, lambda spans: [b'{"ts":1,"step":1,"data":{"loss":1}}\n' for _ in spans])
-    for call in (lambda: all_of(export.csv(series)), lambda: all_of(export.html([({}, series)])), lambda: series.points("loss")):
+    for call in (lambda: all_of(report.page([({}, series)])), lambda: series.points("loss")):
         with pytest.raises(DataError, match="not all here"):
             call()
+
+
+def test_a_mirrored_run_is_exported_once_it_is_here_or_while_it_grows(tmp_path):
+    mirror, files = tmp_path / "mirror", {}
+    for name, state in (("whole", "finished"), ("torn", "finished"), ("absent", "running"), ("growing", "running")):
+        folder = mirrored_run(tmp_path / "far", name=name, run_id=f"20250123_180000_{name:>6.6}".replace(" ", "0"), status=state,
+                              events=[{"loss": step} for step in range(3)])
+        files[name] = folder.relative_to(tmp_path / "far") / "events.jsonl"
+    mirror_of(tmp_path / "far", mirror)
+    for name in ("torn", "growing"):
+        (mirror / files[name]).write_bytes((tmp_path / "far" / files[name]).read_bytes().partition(b"\n")[0] + b"\n")
+    (mirror / files["absent"]).unlink()
+    reader = Reader([], [("gpu1", mirror)], home=tmp_path / "home")
+    reader.refresh()
+    found = {name: reader.find(files[name].parts[-2]) for name in files}
+    assert [len(table(export.stream(reader, found[name], "csv"))) for name in ("whole", "growing")] == [4, 2]
+    for name in ("torn", "absent"):
+        for form in export.FORMATS:
+            with pytest.raises(DataError, match="not all here"):
+                export.stream(reader, found[name], form)
+
+
+def test_csv_holds_one_block_of_the_rows_in_memory(tmp_path):
+    peaks = []
+    for count in (60_000, 180_000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        with open(folder / "events.jsonl", "w") as file:
+            file.writelines(f'{{"ts":{1.7e9 + step},"step":{step},"data":{{"loss":{step / 7}}}}}\n' for step in range(count))
+        tracemalloc.start()
+        assert sum(piece.count(b"\n") for piece in export.csv(Rows(folder))) == count + 1
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_a_file_replaced_while_it_is_read_ends_the_export(tmp_path):
+    rows = "".join(f'{{"ts":1.5,"step":{step},"data":{{"loss":1.0}}}}\n' for step in range(60_000))
+    (tmp_path / "events.jsonl").write_text(rows)
+    pieces = export.csv(Rows(tmp_path))
+    next(pieces), next(pieces)
+    (tmp_path / "events.jsonl").write_text(rows.replace("1.5", "2.5"))
+    with pytest.raises(DataError, match="was replaced while it was read; try again"):
+        all_of(pieces)
+
+
+def test_steps_are_whole_where_they_can_be_and_rows_in_disorder_count_by_their_step(tmp_path):
+    write(tmp_path, "events.jsonl", [(9, {"a": 1}), (1.0, {"a": 2, "b": 2}), (7, {"b": 3}), (2**63, {"a": 4}), (5, {"b": 5})])
+    write(tmp_path, "events.2.jsonl", [(8, {"a": 6}), (6, {"b": 7})])
+    write(tmp_path, "events.3.jsonl", [(3, {"a": 8})])
+    _, *rows = table(export.csv(Rows(tmp_path)))
+    assert [[row[0], *row[2:]] for row in rows] == [["1", "2.0", "2.0"], ["5", "", "5.0"], ["6", "", "7.0"], ["3", "8.0", ""]]
+    steps, _, values = Series(tmp_path).points("a")
+    assert (list(steps), list(values)) == ([1, 3], [2.0, 8.0])
 
 
 def test_an_unknown_format_is_refused(reader):
@@ -164,8 +225,9 @@ def test_tensorboard_reads_every_step_time_value_and_tag(reader, tmp_path):
 
 
 def test_tensorboard_reads_the_hyperparameters(reader, tmp_path):
-    run = reader.run(reader.find("abc123"))
-    (tmp_path / export.tensorboard_name(run)).write_bytes(all_of(export.tensorboard(reader.series(run["key"]), run)))
+    key = reader.find("abc123")
+    run = export.told(reader, key)
+    (tmp_path / export.tensorboard_name(run)).write_bytes(all_of(export.tensorboard(export.rows(reader, key), run)))
     found = EventAccumulator(str(tmp_path))
     found.Reload()
     content = found.PluginTagToContent("hparams")
@@ -183,7 +245,7 @@ def test_tensorboard_reads_the_hyperparameters(reader, tmp_path):
 def test_tensorboard_with_values_float32_cannot_hold_negative_steps_and_ranks(tmp_path):
     write(tmp_path, "events.jsonl", [(step, {"损失": value}) for step, value in enumerate([1e300, -1e39, "NaN", 1e-320, "Infinity"], -3)])
     write(tmp_path, "events.rank1.jsonl", [(7, {"损失": 0.5})])
-    (tmp_path / "events.out.tfevents.1.runicorn").write_bytes(all_of(export.tensorboard(Series(tmp_path), {})))
+    (tmp_path / "events.out.tfevents.1.runicorn").write_bytes(all_of(export.tensorboard(Rows(tmp_path), {})))
     found = EventAccumulator(str(tmp_path))
     found.Reload()
     assert [(event.step, repr(event.value)) for event in found.Scalars("损失")] == list(enumerate(["inf", "-inf", "nan", "0.0", "inf"], -3))
@@ -246,7 +308,7 @@ def test_a_report_that_compares(root, tmp_path, opened):
     reader = Reader([("local", root)], home=tmp_path / "home")
     reader.refresh()
     keys = [reader.find("abc123"), reader.find("def456")]
-    page = opened(export.html([(reader.run(key), reader.series(key)) for key in keys]), locale="zh-CN", color_scheme="dark")
+    page = opened(export.html(reader, keys), locale="zh-CN", color_scheme="dark")
     assert page.inner_text("h1") == "对比 2 个运行"
     assert page.locator(".chart h3").all_inner_texts() == ["train/loss", "lr", "val/loss", "val/acc"]
     assert page.locator(".chart").first.locator(".legend > span").count() == 2

@@ -45,7 +45,8 @@ FLOORS = {
     "connection": "cache doctor errors layout login remote settings sync", "questions": "", "quota": "cache errors layout manifest plan",
     "synclog": "", "mirrors": "connection doctor errors layout questions quota remote settings synclog",
     # out and in
-    "tfevents": "", "report": "assets errors layout series version", "export": "errors report tfevents",
+    "tfevents": "", "report": "assets errors layout series version", "rows": "columns errors events layout",
+    "export": "errors layout report rows tfevents",
     "courier": "errors layout manifest plan", "foreign": "errors layout", "check": "errors layout",
     # the viewer
     "server": "errors", "exchange": "errors layout", "guard": "exchange", "files": "errors layout", "far": "errors layout logs",

@@ -1,0 +1,118 @@
+"""Every row of one run, straight from its files, for exports: holds one block of them, so memory stays flat. Formats nothing.
+
+A row is what one call of `log` wrote. Values that a later attempt logged again are left out, as `curves` does: an older attempt's
+are superseded from the first step on at which a newer attempt logged the same metric.
+"""
+
+import math
+import os
+from collections import deque
+
+from runicorn import layout
+from runicorn.columns import File
+from runicorn.errors import DataError
+from runicorn.events import STEP_LIMIT, Part
+
+
+class Rows:
+    """The rows of the run in `folder`, as far as they are here when it is made. `ranks` (list of int); `names`: the metrics, in the
+    order first logged (list of str); `first_ts`: of the first row (Unix seconds), or None. Reads everything once for these, and once
+    more for the rows. Raises DataError."""
+
+    def __init__(self, folder):
+        paths = {}                      # (rank, attempt) -> path
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    own = layout.parse_own(entry.name)
+                    if own and own[0] == "events" and entry.is_file(follow_symlinks=False):
+                        paths[own[2], own[1]] = entry.path
+        except FileNotFoundError:
+            pass                        # a run without a folder logged nothing
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        self.ranks = sorted({rank for rank, _ in paths})
+        self._attempts = {rank: [path for (of, _), path in sorted(paths.items()) if of == rank] for rank in self.ranks}
+        self._cuts, names, times = {}, {}, []           # path -> {metric: the first step at which a newer attempt logged it}
+        for rank in self.ranks:
+            firsts = []
+            for path in self._attempts[rank]:
+                firsts.append(_first_steps(path, times))
+                names.update(dict.fromkeys(firsts[-1]))
+            cuts = {}
+            for path, first in zip(reversed(self._attempts[rank]), reversed(firsts)):
+                self._cuts[path] = dict(cuts)
+                cuts.update((name, min(step, cuts.get(name, math.inf))) for name, step in first.items())
+        self.names, self.first_ts = list(names), min(times, default=None)
+
+    def blocks(self, rank):
+        """Yield the rows of a rank in the order logged, about a megabyte of the file at a time: lists of events.Part, whose `rows`
+        (line numbers) tell the order within a list. Times are floats, steps integers where they are whole. Raises DataError."""
+        for path in self._attempts[rank]:
+            for parts in _blocks(path):
+                yield [kept for part in parts for kept in _counting(part, self._cuts[path])]
+
+
+def _blocks(path):
+    """Yield the rows of one file as lists of Parts, up to its present end."""
+    file = File(path)
+    try:
+        more = file.look()
+        while more:
+            before, file.table = file.position, _Block()
+            more = file.step()
+            if file.position < before:
+                raise DataError(f"{path} was replaced while it was read; try again")
+            yield [part._replace(ts=list(map(float, part.ts)), steps=_steps(part.steps)) for part in file.table.parts]
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+class _Block:
+    """What columns.File fills in place of a Table."""
+
+    def __init__(self):
+        self.parts, self.others = [], deque(maxlen=0)
+
+    def add(self, parts):
+        self.parts += parts
+
+
+def _unreadable(path, error):
+    return DataError(f"{path} can't be read: {error.strerror or error}")
+
+
+def _steps(steps):
+    """Return steps as they are told everywhere: whole ones as int, unless they are beyond what an int64 holds."""
+    if set(map(type, steps)) == {int} and min(steps) > -STEP_LIMIT and max(steps) < STEP_LIMIT:
+        return steps
+    return [float(step) if abs(step) >= STEP_LIMIT or step != int(step) else int(step) for step in steps]
+
+
+def _first_steps(path, times):
+    """Return {metric: the smallest step it was logged at} of one file, in the order first logged; adds its first time to `times`."""
+    first = {}
+    for parts in _blocks(path):
+        parts.sort(key=lambda part: part.rows[0])
+        times += [part.ts[0] for part in parts[:0 if first else 1]]
+        for part in parts:
+            lowest = min(part.steps)
+            for name in part.names:
+                first[name] = min(lowest, first.get(name, math.inf))
+    return first
+
+
+def _counting(part, cuts):
+    """Yield `part` without its superseded values, in pieces that name the same metrics each."""
+    limits = [cuts.get(name, math.inf) for name in part.names]
+    if max(part.steps) < min(limits, default=math.inf):
+        yield part
+        return
+    found = {}                          # places of the names that count -> rows
+    for row, ts, step, *values in zip(part.rows, part.ts, part.steps, *part.columns):
+        places = tuple(place for place, limit in enumerate(limits) if step < limit)
+        found.setdefault(places, []).append((row, ts, step, *(values[place] for place in places)))
+    for places, rows in found.items():
+        if places:
+            numbers, ts, steps, *columns = map(list, zip(*rows))
+            yield Part(tuple(part.names[place] for place in places), numbers, ts, steps, columns)
