@@ -87,7 +87,7 @@ ROUNDS = 3
 def viewer(home, root):
     """A viewer process on `root`; yields its address."""
     port = free_port()
-    environment = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent)}
+    environment = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}
     process = subprocess.Popen(
         [sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", str(port), "--no-browser"],
         env=environment,

@@ -56,7 +56,7 @@ def spent(command, home, output=os.devnull):
         began = time.perf_counter()
         process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=said, cwd=home, stdin=subprocess.DEVNULL,
                                    env={**os.environ, "HOME": str(home), "RUNICORN_HOME": str(home / ".runicorn"),
-                                        "PYTHONPATH": str(HERE.parent)})
+                                        "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""})    # as where it is installed
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -99,7 +99,8 @@ class Viewer:
             self.port = probe.getsockname()[1]
         begin = time.perf_counter()
         command = [sys.executable, "-m", "runicorn", "viewer", "--port", str(self.port), "--root", str(root), "--no-browser"]
-        self.process = subprocess.Popen(command, cwd=HERE.parent, env={**os.environ, "RUNICORN_HOME": str(home)}, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, cwd=HERE.parent, env={**os.environ, "RUNICORN_HOME": str(home), "PYTHONDONTWRITEBYTECODE": ""},
+                                        stdout=subprocess.DEVNULL)
         while True:
             try:
                 self.first = self.get("/api/runs", spark=1)
