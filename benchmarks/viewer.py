@@ -99,8 +99,8 @@ class Viewer:
             self.port = probe.getsockname()[1]
         begin = time.perf_counter()
         command = [sys.executable, "-m", "runicorn", "viewer", "--port", str(self.port), "--root", str(root), "--no-browser"]
-        self.process = subprocess.Popen(command, cwd=HERE.parent, env={**os.environ, "RUNICORN_HOME": str(home), "PYTHONDONTWRITEBYTECODE": ""},
-                                        stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONDONTWRITEBYTECODE": ""}
+        self.process = subprocess.Popen(command, cwd=HERE.parent, env=environment, stdout=subprocess.DEVNULL)
         while True:
             try:
                 self.first = self.get("/api/runs", spark=1)
