@@ -10,7 +10,7 @@ const BASICS = ["state", "name", "project", "connection", "user", "tags", "note"
 const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
 const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 64, step: 57,
   spark: 57, main: 54};
-const WIDER_IN_CHINESE = {duration: 76, started: 74};
+const WIDER_IN_CHINESE = {duration: 84, started: 74};
 const FIGURES = new Set(["started", "duration", "step", "main"]);
 const DROPPED = ["user", "config", "tags", "note", "project", "summary", "connection"];   // first to go where it is narrow
 const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i, /(^|[./_])(model|arch|optimizer|seed)$/i];

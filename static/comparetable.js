@@ -155,7 +155,8 @@ export class CompareTable {
   metrics() {
     const rows = metricRows(this.runs);
     return rows.length ? [this.group(t("compare.metrics"), t("compare.metricsHow"), "metrics", 0),
-      rows.map((row) => [this.metricRow(row, row.best, row.metric, row.starred), this.metricRow(row, row.last, null, [], true)])] : null;
+      rows.map((row) => (row.neutral ? this.metricRow(row, row.last, row.metric, [])
+        : [this.metricRow(row, row.best, row.metric, row.starred), this.metricRow(row, row.last, null, [], true)]))] : null;
   }
 
   metricRow(row, values, name, starred, last = false) {
@@ -241,7 +242,8 @@ export class CompareTable {
   rows() {
     const metrics = metricRows(this.runs);
     return [["", ...this.runs.map(({name}) => name)], ["id", ...this.runs.map(({id}) => id)],
-      ...metrics.flatMap((row) => [[`${row.metric} (best, ${row.rule})`, ...row.best], [`${row.metric} (last)`, ...row.last]]),
+      ...metrics.flatMap((row) => [...(row.neutral ? [] : [[`${row.metric} (best, ${row.rule})`, ...row.best]]),
+        [`${row.metric} (last)`, ...row.last]]),
       ...configRows(this.runs).map(({name, values}) => [name, ...values.map((value) => (value === undefined ? "" : fmt.given(value)))])];
   }
 }

@@ -1,10 +1,10 @@
 // The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the address.
 
-import {change as changeAddress, query, splitList} from "./address.js";
+import {change as changeAddress, compareHref, query, splitList} from "./address.js";
 import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
 import {column, columnTitle, defaultColumns, fitting, roomy, runtime, sharedMetric} from "./columns.js";
 import {Curves} from "./curves.js";
-import {fill, h, icon, text} from "./dom.js";
+import {fill, h, icon, renew, text} from "./dom.js";
 import {filterBox} from "./filterbox.js";
 import {RunList} from "./list.js";
 import {Selection} from "./selection.js";
@@ -82,8 +82,9 @@ class RunsPage {
   buildFoot() {
     this.updated = h("span");
     this.remark = h("span.warn");
+    this.chosen = h("span.chosen");
     const keys = [["j k", "move"], ["x", "tick"], ["c", "compare"], ["Enter", "open"], ["/", "filter"], ["?", "all"]];
-    return h("div.foot", {},
+    return h("div.foot", {}, this.chosen,
       keys.map(([names, what]) => h("span.no-s", {}, names.split(" ").map((key) => h("kbd.kbd", {}, key)), t(`keys.${what}`))),
       this.remark, h("span.grow"), this.updated);
   }
@@ -283,6 +284,9 @@ class RunsPage {
       const before = this.ticks;
       this.ticks = ticks;
       changeAddress({ticked: state.ticked});
+      renew(this.chosen, state.ticked.length ? [h("b", {}, t("runs.ticked", {n: state.ticked.length})),
+        h("a.link", {href: compareHref(state.ticked)}, t("top.compare")),
+        h("button.link", {type: "button", onclick: () => setTicked([])}, t("runs.clear"))] : null);
       if (before !== undefined) {               // at first the rows are on their way, and the curves come after them
         this.drawCurves();
       }

@@ -10,7 +10,7 @@ export default {
   "common.broken": "This page failed to draw", "common.reload": "Load the page again", "common.done": "Done",
 
   "top.pages": "Pages", "top.runs": "Runs", "top.compare": "Compare", "top.settings": "Settings", "top.theme": "Theme",
-  "top.language": "中文", "top.languageTitle": "切换为中文", "top.connections": "Connections", "top.ago": "{age}",
+  "top.language": "中文", "top.languageTitle": "切换为中文", "top.connections": "Connections", "top.ago": "{age} ago",
   "top.lastNews": "last news {age} ago", "top.retryIn": "next try in {age}", "top.reconnect": "Reconnect", "top.none": "No connection yet",
   "top.add": "Add connection", "top.more": "{n} more", "top.unknown": "unknown while the viewer does not answer",
   "top.themeAuto": "Like the system", "top.themeLight": "Light", "top.themeDark": "Dark", "top.answer": "Answer",
@@ -234,7 +234,7 @@ export default {
   "time.span.s": "{n}s", "time.span.m": "{n}m", "time.span.h": "{n}h", "time.span.d": "{n}d",
 
   "charts.log": "log", "charts.series": "curve", "charts.smooth": "smooth", "charts.value": "value", "charts.base": "base",
-  "charts.moreCurves": "{n} more", "charts.atStep": "step {x}", "charts.epoch": "epoch {n}", "charts.epochHead": "epoch", "charts.count": "{n} of {m}",
+  "charts.moreCurves": "{n} more", "charts.atStep": "step {x}", "charts.epoch": "epoch {n}", "charts.epochHead": "epoch", "charts.count": "{n} of {m} pts",
   "charts.countTitle": "points drawn of points logged here; minima and maxima are always among them", "charts.bad": "{n} NaN or ∞",
   "charts.nan": "{n} NaN", "charts.approximate": "approximate", "charts.attempt": "attempt {n}",
   "charts.noPlot": "The plotting library is not in this source tree: run `make` once where there is a network.",

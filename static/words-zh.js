@@ -1,6 +1,6 @@
 // 简体中文。键与 words-en.js 相同。
 export default {
-  "time.s": "{s}秒", "time.ms": "{m}分{s}秒", "time.hm": "{h}时{m}分", "time.dh": "{d}天{h}时", "time.age.s": "{n} 秒", "time.age.m": "{n} 分钟",
+  "time.s": "{s}秒", "time.ms": "{m}分{s}秒", "time.hm": "{h}小时{m}分", "time.dh": "{d}天{h}小时", "time.age.s": "{n} 秒", "time.age.m": "{n} 分钟",
   "time.age.h": "{n} 小时", "time.age.d": "{n} 天",
 
   "common.cancel": "取消", "common.close": "关闭", "common.save": "保存", "common.remove": "删除", "common.retry": "重试",
@@ -9,7 +9,7 @@ export default {
   "common.failed": "操作未完成：{message}", "common.broken": "页面绘制失败", "common.reload": "重新加载页面", "common.done": "完成",
 
   "top.pages": "页面", "top.runs": "实验列表", "top.compare": "对比", "top.settings": "设置", "top.theme": "主题", "top.language": "English",
-  "top.languageTitle": "Switch to English", "top.connections": "连接", "top.ago": "{age}", "top.lastNews": "{age}前有更新",
+  "top.languageTitle": "Switch to English", "top.connections": "连接", "top.ago": "{age}前", "top.lastNews": "{age}前有更新",
   "top.retryIn": "{age}后重试", "top.reconnect": "重新连接", "top.none": "尚无连接", "top.add": "添加连接", "top.more": "另有 {n} 个",
   "top.unknown": "查看器无应答，状态未知", "top.themeAuto": "跟随系统", "top.themeLight": "浅色", "top.themeDark": "深色", "top.answer": "回答",
   "top.owner": "由进程 {pid} 同步", "top.running": "{n} 个实验运行中",
@@ -162,12 +162,12 @@ export default {
   "settings.about.roots": "实验根目录", "settings.about.log": "同步日志", "settings.about.api": "API", "settings.about.apiNote": "全部接口（JSON）",
   "settings.about.never": "绝不", "settings.about.neverText": "没有账号，没有云端，没有遥测；绝不向服务器写入任何内容",
 
-  "time.span.s": "{n}秒", "time.span.m": "{n}分", "time.span.h": "{n}时", "time.span.d": "{n}天",
+  "time.span.s": "{n}秒", "time.span.m": "{n}分", "time.span.h": "{n}小时", "time.span.d": "{n}天",
 
   "charts.log": "对数", "charts.series": "曲线", "charts.smooth": "平滑值", "charts.value": "原始值", "charts.base": "基准",
   "charts.moreCurves": "另有 {n} 条", "charts.atStep": "第 {x} 步", "charts.epoch": "epoch {n}", "charts.epochHead": "epoch", "charts.count": "{n} / {m} 点",
   "charts.countTitle": "已绘制的点数 / 此处记录的点数；最小值和最大值必定包含在内", "charts.bad": "{n} 个 NaN 或 ∞", "charts.nan": "{n} 个 NaN",
-  "charts.approximate": "近似", "charts.attempt": "第 {n} 次运行", "charts.noPlot": "此源码目录缺少绘图库：请在有网络的地方运行一次 `make`。", "charts.menu": "图表菜单",
+  "charts.approximate": "近似", "charts.attempt": "第 {n} 次尝试", "charts.noPlot": "此源码目录缺少绘图库：请在有网络的地方运行一次 `make`。", "charts.menu": "图表菜单",
   "charts.full": "全屏 (f)", "charts.leaveFull": "退出全屏 (f、Esc)", "charts.logY": "纵轴取对数", "charts.logX": "横轴取对数（所有图表）", "charts.pin": "置顶", "charts.unpin": "取消置顶",
   "charts.earlier": "前移", "charts.later": "后移", "charts.hide": "隐藏", "charts.hidden": "{n} 个已隐藏", "charts.png": "保存为 PNG",
   "charts.csv": "保存为 CSV", "charts.smoothing": "平滑", "charts.smoothingTitle": "指数平滑 (s)；原始曲线保留在后面", "charts.xAxis": "横轴",
@@ -180,8 +180,8 @@ export default {
   "run.charts": "图表", "run.logs": "日志", "run.system": "系统", "run.config": "配置", "run.files": "文件", "run.summary": "汇总", "run.code": "代码",
   "run.status": "状态", "run.environment": "环境", "run.stale": "上次看到的状态：与其服务器的连接已断开", "run.gone": "服务器上已不存在，这是本机的副本",
   "run.rail": "系统、汇总和配置", "run.runtime": "运行时间", "run.since": "自 {time} 起", "run.step": "步数",
-  "run.of": "/ {total}", "run.speed": "速度", "run.stepsPerSecond": "步/秒", "run.left": "预计剩余", "run.until": "至 {time}", "run.best": "最佳",
-  "run.at": "第 {step} 步", "run.attempt": "运行次数", "run.resumedAt": "自第 {step} 步恢复", "run.connection": "连接", "run.ago": "{age}前",
+  "run.of": "/ {total}", "run.speed": "速度", "run.stepsPerSecond": "步/秒", "run.left": "预计剩余", "run.until": "约 {time} 完成", "run.best": "最佳",
+  "run.at": "第 {step} 步", "run.attempt": "尝试次数", "run.resumedAt": "自第 {step} 步恢复", "run.connection": "连接", "run.ago": "{age}前",
   "run.id": "编号", "run.copyId": "复制编号", "run.copyJson": "复制为 JSON", "run.note": "备注", "run.addNote": "添加备注", "run.editNote": "编辑备注",
   "run.colour": "此实验在各处的颜色", "run.max": "最大", "run.min": "最小", "run.maxWord": "最大", "run.minWord": "最小",
   "run.ruleTitle": "以{rule}值为最佳；点击改为相反", "run.export": "导出", "run.exportCsv": "CSV", "run.exportTensorboard": "TensorBoard",
@@ -201,7 +201,7 @@ export default {
   "logs.search": "搜索日志", "logs.regex": "正则表达式", "logs.hits": "找到 {n} 处", "logs.hitOf": "第 {n} / {m} 处", "logs.noHits": "没有找到",
   "logs.searching": "正在搜索", "logs.stop": "停止搜索", "logs.previous": "上一处 (Shift+Enter)", "logs.next": "下一处 (Enter)", "logs.wrap": "折行",
   "logs.follow": "跟随", "logs.fold": "收起或展开日志", "logs.grip": "日志高度", "logs.lineOf": "第 {n} / {m} 行", "logs.line": "第 {n} 行",
-  "logs.file": "日志文件", "logs.allAttempts": "各次运行", "logs.rest": "… 还有 {n} 个字符：复制整行", "logs.empty": "日志为空",
+  "logs.file": "日志文件", "logs.allAttempts": "各次尝试", "logs.rest": "… 还有 {n} 个字符：复制整行", "logs.empty": "日志为空",
   "logs.emptyHow": "实验的输出会自动显示在这里。",
 
   "compare.runs": "{n} 个实验", "compare.add": "添加实验…", "compare.addHint": "名称、项目或筛选条件", "compare.remove": "移除 {name}",
@@ -211,7 +211,7 @@ export default {
   "compare.equal": "显示 {n} 项相同", "compare.fold": "收起相同项", "compare.last": "最新", "compare.best": "所有实验中最佳", "compare.up": "越大越好",
   "compare.down": "越小越好", "compare.copyLink": "复制链接", "compare.exportTable": "将表格保存为 CSV", "compare.none": "尚无可对比的实验",
   "compare.noneHow": "在实验列表中勾选两个或更多实验，再点击“对比”；也可以在此添加。", "compare.toRuns": "前往实验列表", "compare.missing": "{n} 个实验不在这里：{names}",
-  "compare.most": "只对比前 {n} 个实验", "compare.points": "{n} pp", "compare.attempts": "运行次数", "compare.duration": "时长", "compare.tags": "标签",
+  "compare.most": "只对比前 {n} 个实验", "compare.points": "{n} pp", "compare.attempts": "尝试次数", "compare.duration": "时长", "compare.tags": "标签",
   "compare.git": "git 提交", "compare.gpu": "GPU", "compare.host": "主机", "compare.state": "状态", "compare.python": "Python",
   "compare.noOthers": "没有其他符合的实验", "compare.table": "数值并排", "compare.charts": "曲线",
 };

@@ -158,7 +158,9 @@ def make_run(root, index, spec, now):
     (folder / "events.jsonl").write_text("".join(lines), encoding="utf-8")
     if resume:
         rows = list(curve.rows(start, steps, every, first=resume))
-        (folder / "events.2.jsonl").write_text("".join(event(*row) for row in rows), encoding="utf-8")
+        again = [event(*row) for row in rows]
+        (folder / "events.2.jsonl").write_text("".join(again), encoding="utf-8")
+        lines = [line for line in lines if json.loads(line)["step"] < resume] + again
         logs += [log_line(ts, step, row, every) for ts, step, row in rows[::8]]
         summary.update({key: value for _, _, row in rows for key, value in row.items()})
         status["attempts"] = [{"n": 1, "started_at": start}, {"n": 2, "started_at": start + resume / kind.speed}]
@@ -173,7 +175,7 @@ def make_run(root, index, spec, now):
     if state != "live":
         status["ended_at"] = ended
     if kind.accuracy:
-        summary["best_val_accuracy"] = kind.accuracy - 0.2
+        summary["best_val_accuracy"] = max(json.loads(line)["data"].get("val/accuracy", 0) for line in lines)
     rng = random.Random(index)
     (folder / "system.jsonl").write_text("".join(sample(start + (ended - start) * i / 400, rng) for i in range(400)), encoding="utf-8")
     (folder / "logs.txt").write_text("".join(logs), encoding="utf-8")
@@ -208,6 +210,8 @@ def go_on(root, alive, stop=None, pause=0.5):
         for folder, path, run_id, curve, _, resume, every in alive:
             step = steps[run_id] = steps[run_id] + every
             row = curve.train(step)
+            summary = json.loads((folder / layout.SUMMARY).read_text(encoding="utf-8"))
+            layout.replace_file(folder / layout.SUMMARY, layout.to_json({**summary, **row}).encode())
             with open(folder / ("events.2.jsonl" if resume else "events.jsonl"), "a", encoding="utf-8") as file:
                 file.write(event(time.time(), step, row))
             with open(folder / "logs.txt", "a", encoding="utf-8") as file:

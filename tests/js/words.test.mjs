@@ -69,7 +69,7 @@ test("durations, ages and sizes", () => {
   assert.deepEqual([0.84, 42, 300, 7300, 200000].map(fmt.age), ["0.8 s", "42 s", "5 min", "2 h", "2 d"]);
   assert.deepEqual([0, 999, 1900000, 642e6, 32e9].map(fmt.bytes), ["0 B", "999 B", "1.9 MB", "642 MB", "32 GB"]);
   setLanguage("zh");
-  assert.deepEqual([42, 185, 8880, 93600].map(fmt.duration), ["42秒", "3分05秒", "2时28分", "1天02时"]);
+  assert.deepEqual([42, 185, 8880, 93600].map(fmt.duration), ["42秒", "3分05秒", "2小时28分", "1天02小时"]);
 });
 
 test("times: today by the clock, this year by the day, others by the date", () => {
