@@ -29,6 +29,7 @@ export class LogPanel {
     });
     this.following = true;
     this.placed = null;              // px; where we scrolled to ourselves, until the reader does
+    this.seen = 0;                   // px; where it was scrolled to when we last knew
     this.build();
     this.unlink = options.link?.on((what, x, source) => this.linked(what, x, source));
   }
@@ -123,6 +124,7 @@ export class LogPanel {
         this.size = size;
       } else {
         const answer = await this.ask({from: this.end});
+        this.following &&= !this.left();
         const before = this.lines.length;
         this.append(answer);
         this.fresh += this.following ? 0 : Math.max(0, this.lines.length - before);
@@ -203,6 +205,7 @@ export class LogPanel {
     work();
     if (row?.isConnected) {
       this.scroll.scrollTop += row.offsetTop - before;
+      this.seen = this.scroll.scrollTop;
     }
   }
 
@@ -237,7 +240,13 @@ export class LogPanel {
   /** Scroll there ourselves: the event that follows is not the reader's. */
   place(top) {
     this.scroll.scrollTop = top;
-    this.placed = this.scroll.scrollTop;
+    this.placed = this.seen = this.scroll.scrollTop;
+  }
+
+  /** Whether the reader has scrolled away from the end just now: the event is yet to come, and news must not undo it. */
+  left() {
+    const {scrollTop, scrollHeight, clientHeight} = this.scroll;
+    return Math.abs(scrollTop - this.seen) > 1 && scrollTop + clientHeight < scrollHeight - 8;
   }
 
   toEnd() {
@@ -247,6 +256,7 @@ export class LogPanel {
   scrolled() {
     const {scrollTop, scrollHeight, clientHeight} = this.scroll;
     const atEnd = this.holdsEnd && scrollTop + clientHeight >= scrollHeight - 8;
+    this.seen = scrollTop;
     if (this.placed === null || Math.abs(scrollTop - this.placed) > 1) {
       this.following = atEnd;
       this.placed = null;

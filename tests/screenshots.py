@@ -83,7 +83,7 @@ def shoot(page, out, width, only):
         for language, ending in (("en-US", ""), ("zh-CN", "-zh")):
             for theme in ("light", "dark"):
                 context = browser.new_context(viewport={"width": width, "height": 900}, locale=language, color_scheme=theme,
-                                              timezone_id="Europe/Berlin")
+                                              timezone_id="UTC")
                 for screen, address in addresses(page).items():
                     name = f"{screen}-{theme}{ending}"
                     if only and name not in only:

@@ -84,6 +84,24 @@ def test_stays_where_one_reads_and_counts_the_lines_below(serve, open_page, live
     expect(lines(page).last.locator(".text")).to_have_text("later 29")
 
 
+def test_news_that_come_in_the_moment_somebody_scrolls_up_do_not_undo_it(serve, open_page, live):
+    write_log(live, guide_lines(400))
+    page = open_logs(open_page, serve())
+    expect(lines(page)).to_have_count(400)
+    page.evaluate("""() => {
+        const json = Response.prototype.json;
+        Response.prototype.json = async function () {
+            const data = await json.call(this);
+            if (/api.logs.*from=/.test(this.url)) document.querySelector('.logscroll').scrollTop = 1000;     // its event comes after
+            return data;
+        };
+    }""")
+    write_log(live, [(START + 500, f"later {i}") for i in range(30)], mode="a")
+    expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
+    expect(lines(page)).to_have_count(430)
+    assert page.locator(".logscroll").evaluate("node => node.scrollTop") == 1000
+
+
 def test_a_moving_line_is_one_line_with_its_last_state(serve, open_page, live):
     (live / "logs.txt").write_bytes(
         layout.stamp(START).encode() + b"first\n" + layout.stamp(START).encode() + b" 10%|#    | 1/10\r 20%|##   | 2/10"

@@ -111,7 +111,7 @@ def test_the_guides_charts_stand_above_the_fold_with_their_last_values(serve, op
     expect(chart(page, "loss").locator(".lgd")).to_contain_text("train")
     expect(chart(page, "loss").locator(".lgd")).to_contain_text("val")
     expect(chart(page, "loss")).to_have_attribute("data-last-step", "1990")
-    expect(chart(page, "loss").locator(".n")).to_have_text("200 of 200")
+    expect(chart(page, "loss").locator(".n")).to_have_text("200 of 200 pts")
     assert page.locator("figure.chart h2").all_inner_texts()[:3] == ["loss", "accuracy", "learning_rate"]
 
 
