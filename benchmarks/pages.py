@@ -63,7 +63,7 @@ ROWS = """window.ready = () => document.querySelectorAll('tr[data-key]').length 
         words ? window.countedAt = performance.now() : requestAnimationFrame(count);
     };
     count()"""
-COUNTED = "window.countedAt"
+COUNTED = "window.countedAt || Infinity"
 CURVES = "window.ready = () => [...document.querySelectorAll('figure[data-chart]')].filter((one) => one.dataset.lastStep > 0).length >= 4"
 FLOOR = "window.ready = () => document.documentElement"
 FRAMES = """new Promise((resolve) => {

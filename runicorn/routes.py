@@ -63,8 +63,8 @@ def news(site, ask):
        "&project=&name=&connection=&tag=&partial=1")
 def runs(site, ask):
     site.reader.await_first_look(ask.flag("partial"))       # after its time the list comes empty, and news follow
-    loading = not site.reader.ready.is_set()
-    mark, view = site.bell.now(), site.reader.view()
+    mark, loading = site.bell.now(), not site.reader.ready.is_set()        # in this order: what ends after them is news
+    view = site.reader.view()
     hidden = ask.flag("hidden")
     choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
     try:

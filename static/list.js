@@ -93,7 +93,8 @@ export class RunList {
       await this.restart();
       return;
     }
-    const before = this.page.scrolled() && this.page.byTime() ? this.answer.matched : null;
+    const {loading, matched} = this.answer;
+    const before = this.page.scrolled() && this.page.byTime() && !loading ? matched : null;      // what a first look adds is older
     await this.guarded(async () => {
       await this.again();
       if (before !== null && this.answer.matched > before) {

@@ -250,25 +250,30 @@ def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
 
 
 def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(serve, open_page, root, monkeypatch):
-    for i in range(30):
-        write_run(root, "vision", f"exp{i}", f"20250101_0000{i:02d}_abc123")
-    monkeypatch.setattr(index, "MANY", 29)
-    monkeypatch.setattr(index, "NEWEST", 3)
+    for i in range(90):
+        write_run(root, "vision", f"exp{i}", f"20250101_0000{i:02d}_abc123", started=1735689600 + i)
+    monkeypatch.setattr(index, "MANY", 89)
+    monkeypatch.setattr(index, "NEWEST", 60)
     read, shown = firstlook.entries, threading.Event()
 
     def entries(root, paths):
         paths = list(paths)
-        if len(paths) > 3:
+        if "exp0/" in paths[0]:
             assert shown.wait(30)
         return read(root, paths)
     monkeypatch.setattr(firstlook, "entries", entries)
     page = open_page(serve().url)
-    expect(rows(page)).to_have_count(3)
-    assert names(page) == ["exp29", "exp28", "exp27"]
-    expect(page.locator(".counts")).to_have_text("reading… 3 runs so far")
+    expect(page.locator(".counts")).to_have_text("reading… 60 runs so far")
+    assert names(page)[:3] == ["exp89", "exp88", "exp87"]
+    page.evaluate("document.querySelector('.rows').scrollTop = 390")
+    expect(page.locator("tr[aria-rowindex='50']")).to_contain_text("exp41")
     shown.set()
-    expect(rows(page)).to_have_count(30)
-    expect(page.locator(".counts")).to_contain_text("30 runs")
+    expect(page.locator(".counts")).to_contain_text("90 runs")
+    expect(page.locator(".fresh")).to_be_hidden()
+    expect(page.locator("tr[aria-rowindex='50']")).to_contain_text("exp41")
+    page.locator(".rows").focus()
+    page.keyboard.press("End")
+    expect(page.locator("tr.cur")).to_contain_text("exp0")
 
 
 TOUCHED = """new Promise((resolve) => {
