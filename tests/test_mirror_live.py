@@ -19,6 +19,7 @@ from test_sync_ssh import Running, mirror_of, soon
 
 from runicorn.reader import Reader
 
+SECOND = 1.1                    # s; our clock is ahead of the writer's here: what it writes last must not bear the second of what we have read
 WRITER = """
 import sys, time, runicorn
 run = runicorn.init(project="p", name="n", storage=sys.argv[1], system=False)
@@ -65,6 +66,7 @@ def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_
     reader = Reader([], [("gpu", mirror)], clock=clock)
     states = [shown(one, reader, clock, 1) for _ in range(5)]
     assert states[0] == "checking" and states[-1] == "running"
+    time.sleep(SECOND)
     training.send_signal(signal.SIGSTOP)
     states = [shown(one, reader, clock, 1) for _ in range(100)]
     assert states[:55] == ["running"] * 55 and set(states[55:]) == {"running", "stalled"} and states[-1] == "stalled"
@@ -72,6 +74,7 @@ def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_
     assert held == tree(root), "what it wrote before is here, whole"
     training.send_signal(signal.SIGCONT)
     soon(lambda: shown(one, reader, clock, 1) == "running")
+    time.sleep(SECOND)
     training.send_signal(signal.SIGTERM)
     training.wait(20)
     one.passes(31)
