@@ -19,7 +19,7 @@ from test_sync_ssh import Running, mirror_of, soon
 
 from runicorn.reader import Reader
 
-SECOND = 1.1                    # s; our clock is ahead of the writer's here: what it writes last must not bear the second of what we have read
+SECOND = 1.1                    # s; our clock runs ahead of the writer's: its last word must not bear the second of what we have read
 WRITER = """
 import sys, time, runicorn
 run = runicorn.init(project="p", name="n", storage=sys.argv[1], system=False)
