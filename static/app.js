@@ -32,11 +32,11 @@ function broken(root, error) {
 /** Show the page of the present address; a page that is already there is only told that its query changed. */
 async function show({anew = false} = {}) {
   const {page, key} = route(location.pathname);
+  const mine = ++turn;
   if (!anew && shown?.path === location.pathname && shown.view.addressed) {
     shown.view.addressed();
     return;
   }
-  const mine = ++turn;
   const coming = page in PAGES ? PAGES[page]().catch((error) => ({mount: (root) => broken(root, error)})) : {mount: missing};
   const [code] = await Promise.all([coming, settled]);
   if (mine !== turn) {

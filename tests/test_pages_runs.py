@@ -122,6 +122,23 @@ def test_cursor_opens_a_run_and_question_mark_lists_the_keys(serve, open_page, t
     expect(rows(page)).to_have_count(3)
 
 
+def test_back_before_the_next_page_has_come_stays_on_the_list(serve, open_page, three):
+    page = open_page(serve().url)
+    expect(rows(page)).to_have_count(3)
+    held = []
+    page.route("**/run.js", lambda route: held.append(route))
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("/runs/local:vision/resnet50/"))
+    page.wait_for_timeout(300)
+    assert held, "the page's code is on its way"
+    page.go_back()
+    with page.expect_response("**/run.js"):
+        held[0].continue_()
+    page.wait_for_timeout(500)
+    expect(rows(page)).to_have_count(3)
+
+
 def test_tags_and_note_are_edited_in_place_and_kept_in_the_overlay(serve, open_page, three, home):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
