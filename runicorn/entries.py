@@ -74,9 +74,9 @@ class Entry:
         """Whether all own files of the run are on this machine."""
         return self.source.local or self.source.complete(self.record.path)
 
-    def begun(self):
-        """Whether something of each of them is."""
-        return self.source.local or self.source.complete(self.record.path, whole=False)
+    def logged(self, whole=True):
+        """Whether the events of all its attempts and ranks are; if not `whole`, the beginning of each is enough."""
+        return self.source.local or self.source.complete(self.record.path, "events", whole)
 
 
 class Member:

@@ -49,7 +49,7 @@ def html(reader, keys):
 
 def _all_here(reader, key):
     entry = reader.entry(key)
-    if not entry.here() and (entry.record.ended or not entry.begun()):
+    if not entry.logged(whole=bool(entry.record.ended)):
         raise DataError(f"{entry.key} is not all here yet; wait until it is synced, then try again")
     return entry
 

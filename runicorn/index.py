@@ -318,11 +318,13 @@ class Mirror(Source):
                 self._take_live(layout.read_json(index / "live.json") or {})
             self._judge_line(time.time())
 
-    def complete(self, path, whole=True):
-        """Whether every own file of the run that the index lists is here, in that size if `whole`."""
+    def complete(self, path, stem=None, whole=True):
+        """Whether every own file of the run that the index lists (of one stem, such as "events", if given) is here, if `whole` to its
+        end."""
         files = (self.entry(path) or {}).get("files", {})
         sizes = glance.own_sizes(self.run_folder(path))
-        return all(sizes.get(name, -1) >= (file["size"] if whole else 0) for name, file in files.items() if layout.parse_own(name))
+        listed = {name: file["size"] for name, file in files.items() if (own := layout.parse_own(name)) and stem in (None, own[0])}
+        return all(sizes.get(name, -1) >= (size if whole else 0) for name, size in listed.items())
 
     def verified(self, path):
         return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))

@@ -137,11 +137,13 @@ def test_a_mirrored_run_is_exported_once_it_is_here_or_while_it_grows(tmp_path):
     for name, state in (("whole", "finished"), ("torn", "finished"), ("absent", "running"), ("growing", "running")):
         folder = mirrored_run(tmp_path / "far", name=name, run_id=f"20250123_180000_{name:>6.6}".replace(" ", "0"), status=state,
                               events=[{"loss": step} for step in range(3)])
+        (folder / "logs.txt").write_text("one line\n")
         files[name] = folder.relative_to(tmp_path / "far") / "events.jsonl"
     mirror_of(tmp_path / "far", mirror)
     for name in ("torn", "growing"):
         (mirror / files[name]).write_bytes((tmp_path / "far" / files[name]).read_bytes().partition(b"\n")[0] + b"\n")
     (mirror / files["absent"]).unlink()
+    (mirror / files["whole"]).with_name("logs.txt").unlink()        # a log that may not be read keeps no metric back
     reader = Reader([], [("gpu1", mirror)], home=tmp_path / "home")
     reader.refresh()
     found = {name: reader.find(files[name].parts[-2]) for name in files}
