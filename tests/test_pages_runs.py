@@ -281,7 +281,8 @@ def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(serve
     monkeypatch.setattr(firstlook, "entries", entries)
     page = open_page(serve().url)
     expect(page.locator(".counts")).to_have_text("reading… 60 runs so far")
-    assert names(page)[:3] == ["exp89", "exp88", "exp87"]
+    for line, name in enumerate(("exp89", "exp88", "exp87"), 2):
+        expect(page.locator(f"tr[aria-rowindex='{line}']")).to_contain_text(name)
     page.evaluate("document.querySelector('.rows').scrollTop = 390")
     expect(page.locator("tr[aria-rowindex='50']")).to_contain_text("exp41")
     shown.set()
@@ -309,7 +310,8 @@ def test_a_scrolled_list_works_on_the_rows_that_come_and_no_others(serve, open_p
     expect(page.locator("tr[data-key][aria-rowindex='113']")).to_be_visible()
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)           # the list rests, rows ahead are here
-    assert 2 <= page.evaluate(TOUCHED) <= 8          # two come, two go; the text nodes' own is one more
+    touched = min(page.evaluate(TOUCHED) for _ in range(4))         # the list's news may come in between, and touch all
+    assert 2 <= touched <= 8             # two come, two go; the text nodes' own is one more
     # a cell that inherits what does not inherit gets a new style whenever its row moves, and so do hundreds in every frame
     row = "document.querySelector('tr[data-key]')"
     page.evaluate(f"{row}.style.verticalAlign = 'super'")
