@@ -38,8 +38,9 @@ def rows(reader, key):
 
 def told(reader, key):
     """Return what a TensorBoard log says of a run beside its rows (dict): "id", "config", "started", "ended", "state"."""
-    row, config = reader.row(key), reader.small(key)[META].get("config")
-    return {**{name: row[name] for name in ("id", "started", "ended", "state")}, "config": config or {}}
+    entry = reader.entry(key)
+    record, config = entry.record, reader.small(key)[META].get("config")
+    return {"id": record.id, "started": record.started, "ended": record.finished, "state": entry.state(), "config": config or {}}
 
 
 def html(reader, keys):

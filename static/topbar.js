@@ -48,7 +48,7 @@ function themeMenu(event) {
 }
 
 function ageOf(row) {
-  return h("span.ago.num", {}, row.last_news ? t("top.ago", {age: fmt.age(now() - row.last_news)}) : "");
+  return h("span.ago.num", {}, row.last_news ? t("run.ago", {age: fmt.age(now() - row.last_news)}) : "");
 }
 
 function whyOf(row) {

@@ -10,7 +10,7 @@ export default {
   "common.broken": "This page failed to draw", "common.reload": "Load the page again", "common.done": "Done",
 
   "top.pages": "Pages", "top.runs": "Runs", "top.compare": "Compare", "top.settings": "Settings", "top.theme": "Theme",
-  "top.language": "中文", "top.languageTitle": "切换为中文", "top.connections": "Connections", "top.ago": "{age} ago",
+  "top.language": "中文", "top.languageTitle": "切换为中文", "top.connections": "Connections",
   "top.lastNews": "last news {age} ago", "top.retryIn": "next try in {age}", "top.reconnect": "Reconnect", "top.none": "No connection yet",
   "top.add": "Add connection", "top.more": "{n} more", "top.unknown": "unknown while the viewer does not answer",
   "top.themeAuto": "Like the system", "top.themeLight": "Light", "top.themeDark": "Dark", "top.answer": "Answer",

@@ -9,7 +9,7 @@ export default {
   "common.failed": "操作未完成：{message}", "common.broken": "页面绘制失败", "common.reload": "重新加载页面", "common.done": "完成",
 
   "top.pages": "页面", "top.runs": "实验列表", "top.compare": "对比", "top.settings": "设置", "top.theme": "主题", "top.language": "English",
-  "top.languageTitle": "Switch to English", "top.connections": "连接", "top.ago": "{age}前", "top.lastNews": "{age}前有更新",
+  "top.languageTitle": "Switch to English", "top.connections": "连接", "top.lastNews": "{age}前有更新",
   "top.retryIn": "{age}后重试", "top.reconnect": "重新连接", "top.none": "尚无连接", "top.add": "添加连接", "top.more": "另有 {n} 个",
   "top.unknown": "查看器无应答，状态未知", "top.themeAuto": "跟随系统", "top.themeLight": "浅色", "top.themeDark": "深色", "top.answer": "回答",
   "top.owner": "由进程 {pid} 同步", "top.running": "{n} 个实验运行中",

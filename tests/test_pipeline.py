@@ -2,7 +2,7 @@
 
 import pytest
 from far import Far
-from test_sync import Pair, make_run
+from test_sync import make_run, mirror, pair, root  # noqa: F401 (fixtures)
 
 from runicorn import sftp
 from runicorn.cache import Mirror
@@ -10,13 +10,6 @@ from runicorn.fetch import Fetcher
 from runicorn.plan import Fetch
 
 MANY, LONG = 60, 3              # files; reads of one
-
-
-@pytest.fixture
-def root(tmp_path):
-    folder = tmp_path / "far"
-    folder.mkdir()
-    return folder
 
 
 @pytest.fixture
@@ -81,10 +74,10 @@ def test_a_question_is_not_kept_waiting_by_bulk(root, line):
     assert fetcher.bytes == 4 * size
 
 
-def test_the_list_is_written_before_bulk_begins(root, tmp_path, monkeypatch):
+def test_the_list_is_written_before_bulk_begins(root, pair, monkeypatch):
     for number in range(20):
         make_run(root, f"p/n/runs/20250123_{180000 + number}_abc123", rows=3000)
-    one, seen = Pair(root, tmp_path / "near"), []
+    one, seen = pair(), []
     publish = type(one.sync)._publish
 
     def noting(sync, session, now):
@@ -96,6 +89,5 @@ def test_the_list_is_written_before_bulk_begins(root, tmp_path, monkeypatch):
     monkeypatch.setattr(Fetcher, "step", lambda fetcher, until: fetcher.session.pump())       # looks up after each handful of answers
     one.passes()
     one.same()
-    one.close()
     assert seen[0][0] == 20 and seen[0][1] < 5, "all that the list shows, and bulk has only just begun"
     assert seen[-1] == (20, 20)
