@@ -2,13 +2,20 @@
 
 import os
 import time
+from collections import namedtuple
 
-from runicorn.facts import hostname
-from runicorn.layout import HIDDEN, make_folders, read_json, replace_file, slug, to_json
+from runicorn.facts import hostname, process, process_start
+from runicorn.layout import HIDDEN, STATUS, make_folders, read_json, replace_file, slug, to_json
 from runicorn.notice import say
 
+BEAT = ".beat"                  # in the run's folder, where the root's live folder can't be written
 BEAT_SECONDS = 10.0
+LATE_SECONDS = 2.5 * BEAT_SECONDS       # a heart of another machine that was silent for so long has stopped
 STALE_SECONDS = 7 * 86400.0     # a live file whose heart stopped so long ago is cleared away
+
+Probe = namedtuple("Probe", "time user")
+
+_beating = set()        # (pid, path of the live file) of the runs that this process writes
 
 
 class Live:
@@ -16,7 +23,7 @@ class Live:
 
     def __init__(self, place, facts):
         """place: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
-        self._facts = dict({"path": place.path, "interval": BEAT_SECONDS}, **facts)
+        self._facts = {"path": place.path, "interval": BEAT_SECONDS, **process(), **facts}
         self._name = slug(place.id) + ".json"
         try:
             folder = make_folders(place.root, f"{HIDDEN}/live")
@@ -26,8 +33,9 @@ class Live:
                 raise FileExistsError(self.path)        # the same id in another experiment, running too
             self._write()
         except OSError:
-            self.path = place.folder / ".beat"
+            self.path = place.folder / BEAT
             self._write()
+        _beating.add((os.getpid(), os.fspath(self.path)))
 
     def _write(self):
         replace_file(self.path, to_json(self._facts).encode("utf-8", "replace"))
@@ -45,6 +53,7 @@ class Live:
 
     def end(self):
         """The run is over: no heartbeat is expected any more."""
+        _beating.discard((os.getpid(), os.fspath(self.path)))
         try:
             os.unlink(self.path)
         except OSError:
@@ -52,28 +61,61 @@ class Live:
 
 
 def is_fresh(path, seconds=6 * BEAT_SECONDS):
-    """Whether the live file `path` was touched within `seconds`."""
+    """Whether the live file `path` was touched within `seconds`, by the clock of the disk it lies on."""
     try:
-        return time.time() - os.stat(path).st_mtime < seconds
+        return probe(os.path.dirname(path)).time - os.stat(path).st_mtime < seconds
     except OSError:
         return False
 
 
-def process_lives(pid):
-    """Whether there is a process of this number on this machine (a zombie counts as none)."""
+def probe(folder):
+    """Return Probe(time, user): what a file written in `folder` now gets as its mtime and owner. On a network file system the
+    server says both, and alike to all hosts, however wrong their clocks are. Where nothing can be written: our clock, None."""
+    path = os.path.join(folder, f"{os.getpid()}-{os.urandom(3).hex()}.tmp")
     try:
-        with open(f"/proc/{int(pid)}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (OSError, TypeError, ValueError):
-        pass            # gone, or a system without /proc
-    if os.name != "posix" or os.path.isdir("/proc/self"):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            file = os.stat(path)
+        finally:
+            os.unlink(path)
+    except OSError:
+        return Probe(time.time(), None)
+    return Probe(file.st_mtime, file.st_uid)
+
+
+def is_alive(path, facts, seconds=LATE_SECONDS):
+    """Whether the process that a live file names is there. Where its number means something here it is looked for; in another
+    container or on another machine its heart must have beaten within `seconds`. This process itself lives for the runs it
+    writes, and for no run that it wrote before it replaced itself (os.execv keeps number and start)."""
+    if not is_of_this_machine(facts):
+        return is_fresh(path, seconds)
+    if facts.get("pid") == os.getpid():
+        return (os.getpid(), os.fspath(path)) in _beating
+    return process_lives(facts.get("pid"), facts.get("start"))
+
+
+def is_of_this_machine(facts):
+    """Whether a live file's process number counts here: same host, boot and process namespace, as far as the file says."""
+    here = dict(process(), host=hostname())
+    return facts.get("host") == here["host"] and all(facts.get(name, here.get(name)) == here.get(name) for name in ("boot", "pid_ns"))
+
+
+def process_lives(pid, start=None):
+    """Whether there is a process of this number on this machine (a zombie counts as none). start: when it has to have begun (int,
+    as in `facts.process`): numbers are used again, in a container always the same."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    began = process_start(pid)
+    if began is not None:
+        return began > 0 and start in (None, began)
+    if os.name != "posix":
         return False
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
         return False
-    except (OSError, TypeError, ValueError):
-        return True     # somebody else's process
+    except OSError:
+        pass            # somebody else's process, which /proc may hide from us
     return True
 
 
@@ -88,13 +130,22 @@ def running(root):
     return [(path, facts) for path, facts in files if facts is not None]
 
 
+def hearts(root, path):
+    """Return [(path of the live file, its dict), …] of the run at `path`; also one that beats in its own folder."""
+    beat = os.path.join(root, path, BEAT)
+    own = read_json(beat, limit=1 << 16)
+    return [(file, facts) for file, facts in running(root) if facts.get("path") == path] + ([(beat, own)] if own else [])
+
+
 def lives(root, path):
-    """Whether the run at `path` is being written by a process: one of this machine that is there, one of another that beats."""
-    for file, facts in running(root):
-        if facts.get("path") == path:
-            here = facts.get("host") == hostname()
-            return process_lives(facts.get("pid")) if here else is_fresh(file, 2.5 * BEAT_SECONDS)
-    return False
+    """Whether the run at `path` is being written by a process. A status that says how the run ended is believed over a live file,
+    which a killed process may leave."""
+    return any(is_alive(file, facts) for file, facts in hearts(root, path)) and not has_ended(root, path)
+
+
+def has_ended(root, path):
+    """Whether the status of the run at `path` says how it ended."""
+    return (read_json(os.path.join(root, path, STATUS)) or {}).get("status") in ("finished", "failed", "interrupted")
 
 
 def clear_stale(root):

@@ -3,20 +3,18 @@
 import os
 import time
 
-from runicorn import facts
 from runicorn.append import AppendFile
 from runicorn.heart import NEVER
-from runicorn.layout import META, RUNS, STATUS, own_file, read_json, slug
-from runicorn.live import is_fresh, process_lives, running
+from runicorn.layout import HIDDEN, META, RUNS, STATUS, make_folders, own_file, read_json, slug
+from runicorn.live import LATE_SECONDS, has_ended, hearts, is_alive, is_of_this_machine, probe, running
 from runicorn.notice import say
-from runicorn.place import Place, fresh
+from runicorn.place import Place, claim_events, fresh
 from runicorn.recorder import Run
 
 MEMORY_BYTES = 8 << 20          # kept of each file until its folder is known
 SEEK_SECONDS = 1.0
 PATIENCE_SECONDS = 600.0        # then the rank makes a run of its own
 NEWEST = 50                     # run folders looked into for one whose rank 0 has ended already
-NEAR_SECONDS = 60.0             # ranks of one launch begin within this time
 
 
 class Deferred:
@@ -64,7 +62,8 @@ class RankRun(Run):
 
     def __init__(self, root, meta, launch, capture=True, system=True):
         """root: Path. meta: dict for meta.json, should it need one. launch: ranks.Launch."""
-        self._launch, self._files, self._begun, self._beats, self._file_rank = launch, {}, time.time(), {}, launch.rank
+        self._launch, self._files, self._file_rank = launch, {}, launch.rank
+        self._begun = probe(make_folders(root, f"{HIDDEN}/live"))       # by the disk's clock, as are all times compared with it
         self._give_up = time.monotonic() + PATIENCE_SECONDS
         super().__init__(Place(root, None, None, meta["id"], 1), meta, {}, launch, bool(capture), system)
         self._facts_known.set()
@@ -110,43 +109,52 @@ class RankRun(Run):
         return SEEK_SECONDS if self._folder is None else NEVER
 
     def _running(self):
-        """Return (path, id, attempt) of the run of this launch's rank 0, or None."""
+        """Return (path, id, attempt) of the run of this launch's rank 0, or None.
+
+        Keys come back: host and port are those of the launch before, too. So rank 0 has to be alive now, and where only its heart
+        can tell, that has to have beaten since this rank began.
+        """
         for file, live in running(self._root):
-            if live.get("launch") == self._launch.key and self._is_ours(live.get("path")) and self._lives(file, live):
-                return live["path"], live.get("id"), live.get("attempt")
+            if live.get("launch") == self._launch.key and self._is_ours(live.get("path")) and not has_ended(self._root, live["path"]):
+                here, beat = is_of_this_machine(live), self._changed(file)
+                if beat and (is_alive(file, live) if here else beat >= self._begun.time):
+                    return live["path"], live.get("id"), live.get("attempt")
         return None
 
     def _is_ours(self, path):
         return isinstance(path, str) and path.startswith(f"{slug(self.project)}/{slug(self.name)}/{RUNS}/")
 
-    def _lives(self, file, live):
-        """Whether a live file with our key is no leftover: keys such as host:port come back with the next launch."""
-        if live.get("host") == facts.hostname():
-            return process_lives(live.get("pid"))
-        near = abs(live.get("started_at", 0) - self._begun) < NEAR_SECONDS
-        beat = os.stat(file).st_mtime
-        return is_fresh(file) and (near or self._beats.setdefault(file, beat) != beat)
-
-    def _ended(self):
-        """Return (path, id, attempt) of the run of this launch whose rank 0 has ended already, or None.
-
-        A rank 0 that said how it ended goes before one that was killed, which may be a leftover; then the nearest in time.
-        """
-        above, found = self._root / slug(self.project) / slug(self.name) / RUNS, []
-        for name in sorted(os.listdir(above) if above.is_dir() else [], reverse=True)[:NEWEST]:
-            status = read_json(above / name / STATUS) or {}
-            last = (status.get("attempts") or [{}])[-1]
-            away = abs(last.get("started_at", 0) - self._begun)
-            if self._launch.key and last.get("launch") == self._launch.key and away < NEAR_SECONDS:
-                found.append((status.get("status") == "running", away, name, last.get("n")))
-        if not found:
+    def _changed(self, file):
+        """Return when `file` was changed last (Unix seconds of the disk); None if it is gone or another user's."""
+        try:
+            stat = os.stat(file)
+        except OSError:
             return None
-        _, _, name, attempt = min(found, key=lambda one: one[:2])
-        return (above / name).relative_to(self._root).as_posix(), None, attempt
+        return stat.st_mtime if self._begun.user in (None, stat.st_uid) else None
+
+    def _over(self):
+        """Return (path, id, attempt) of the run of this launch whose rank 0 is gone already, or None.
+
+        A rank 0 that said how it ended, or was last heard of, before this rank began is one of an earlier launch. On another
+        machine it may have been alive then up to LATE_SECONDS after it was heard of; of several the one begun nearest counts.
+        """
+        above, candidates = self._root / slug(self.project) / slug(self.name) / RUNS, []
+        for name in sorted(os.listdir(above) if above.is_dir() else [], reverse=True)[:NEWEST]:
+            status, said = read_json(above / name / STATUS) or {}, self._changed(above / name / STATUS)
+            last = (status.get("attempts") or [{}])[-1]
+            if said is None or self._launch.key is None or last.get("launch") != self._launch.key:
+                continue
+            path, heard = (above / name).relative_to(self._root).as_posix(), said
+            for file, live in hearts(self._root, path) if status.get("status") == "running" else []:
+                heard = max(heard, (self._changed(file) or 0) + (0 if is_of_this_machine(live) else LATE_SECONDS))
+            if heard >= self._begun.time:
+                candidates.append((abs(said - self._begun.time), path, last.get("n")))
+        return (min(candidates)[1], None, min(candidates)[2]) if candidates else None
 
     def _join(self, path, run_id, attempt):
-        self.path, self.attempt = path, int(attempt or 1)
+        self.path = path
         self.id = run_id or (read_json(self._root / path / META) or {}).get("id", self.id)
+        self.attempt = claim_events(self._root / path, int(attempt or 1), self.rank)
         self._settle(self._root / path, self.rank)
 
     def _settle(self, folder, rank):
@@ -167,7 +175,7 @@ class RankRun(Run):
         """End this rank's files; the run ends with rank 0."""
         if self._folder is None and not self.ended:
             self._heart.stop()
-            found = self._running() or self._ended()
+            found = self._running() or self._over()
             if found:
                 self._join(*found)
             else:

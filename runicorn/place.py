@@ -36,10 +36,18 @@ def again(root, path, run_id):
     if not (folder / META).is_file():
         return None
     attempt = 1 + max([1] + [own[1] for own in map(parse_own, os.listdir(folder)) if own])
+    return Place(root, path, folder, run_id, claim_events(folder, attempt))
+
+
+def claim_events(folder, attempt, rank=0):
+    """Make the events file of the first attempt from `attempt` on that has none; returns that attempt (int). Raises OSError.
+
+    Whoever makes the file has it, so no two processes ever write one: not two requeues at once, nor a rank of an earlier launch.
+    """
     while True:
-        try:                            # whoever makes the file has the attempt: two requeues at once take turns
-            os.close(os.open(folder / own_file("events", attempt), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-            return Place(root, path, folder, run_id, attempt)
+        try:
+            os.close(os.open(folder / own_file("events", attempt, rank), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            return attempt
         except FileExistsError:
             attempt += 1
 

@@ -47,7 +47,7 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
              "notes": None if notes is None else str(notes)}
     given.update({key: str(value) for key, value in (("group", group), ("job_type", job_type)) if value is not None})
     run_id = id or os.environ.get("RUNICORN_RUN_ID")
-    launch = ranks.launch(rank)
+    launch = ranks.numbered(ranks.launch(rank), given["project"], given["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
         _current = _begin(given, storage or dir, run_id and str(run_id), resume, {"capture": capture, "system": system}, launch)

@@ -19,7 +19,7 @@ FLOORS = {
     # the writer
     "notice": "", "ends": "", "append": "ends notice", "console": "ends notice", "system": "", "pump": "append console notice system",
     "values": "layout", "jsonfile": "ends layout notice", "mappings": "notice values", "heart": "notice", "facts": "layout version",
-    "ranks": "", "live": "facts layout notice", "place": "layout", "images": "", "silent": "mappings",
+    "ranks": "facts", "live": "facts layout notice", "place": "layout", "images": "", "silent": "mappings",
     "recorder": "append console ends facts heart images jsonfile layout live mappings notice pump system values",
     "otherrank": "append facts heart layout live notice place recorder",
     "writer": "ends errors facts layout live notice otherrank place ranks recorder silent values",

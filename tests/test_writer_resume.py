@@ -1,4 +1,4 @@
-"""Runs that go on: resume, requeued Slurm jobs, and launches of several ranks, as real processes with the launchers' environment."""
+"""Runs that go on: resume, requeued Slurm jobs, and the heartbeat, as real processes with the launchers' environment."""
 
 import json
 import os
@@ -124,101 +124,6 @@ def test_a_finished_run_is_not_continued(tmp_path):
     assert len(runs(tmp_path)) == 2
 
 
-# -- ranks --------------------------------------------------------------------------------------------------------
-
-RANK = BEGIN + textwrap.dedent("""
-    import pathlib
-    rank = int(os.environ["RANK_HERE"])
-    time.sleep(float(os.environ.get("LATE", "0")))
-    run = runicorn.init(project="p", name="n", **OPTIONS)
-    for step in range(20):
-        run.log({"rank": rank, "loss": 1 / (step + 1)}, step=step)
-    print("rank", rank, "prints")
-    pathlib.Path(f"done{rank}").touch()
-    while len(list(pathlib.Path(".").glob("done*"))) < 4:
-        time.sleep(0.05)
-    time.sleep(float(os.environ.get("LINGER", "0.1")))
-    """)
-
-
-def launch(folder, options="{}", environ=lambda rank: {}):
-    """Run the four ranks at once; returns their stderrs."""
-    code = f"OPTIONS = {options}\n" + RANK
-    processes = [start(folder, code, name="train.py", RANK_HERE=str(rank), **environ(rank)) for rank in range(4)]
-    ended = [process.communicate(timeout=90) for process in processes]
-    assert [process.returncode for process in processes] == [0] * 4, ended
-    return [err for _, err in ended]
-
-
-def torchrun(rank):
-    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511",
-            "TORCHELASTIC_RUN_ID": "none"}
-
-
-def test_only_rank_0_is_recorded_and_the_others_say_so_once(tmp_path):
-    said = launch(tmp_path, environ=torchrun)
-    assert {row["data"]["rank"] for row in rows(only(tmp_path))} == {0} and len(rows(only(tmp_path))) == 20
-    assert said[0] == "" and small(only(tmp_path), "meta")["world_size"] == 4
-    assert said[3] == ("runicorn: rank 3 of 4 is not recorded (rank 0 is). all_ranks=True records it; "
-                       "rank=None if these are separate experiments.\n")
-
-
-@pytest.mark.parametrize("late", [0, 3])
-def test_all_ranks_write_into_one_run_each_its_own_file(tmp_path, late):
-    """Rank `late` begins a second after the others; with 0 the others have to wait for the folder."""
-    launch(tmp_path, "dict(all_ranks=True)", lambda rank: {**torchrun(rank), "LATE": "1.2" if rank == late else "0"})
-    run = only(tmp_path)
-    for rank in range(4):
-        name = f"events.rank{rank}.jsonl" if rank else "events.jsonl"
-        assert [row["step"] for row in rows(run, name)] == list(range(20)) and {row["data"]["rank"] for row in rows(run, name)} == {rank}
-        assert f"rank {rank} prints" in shown(run, f"logs.rank{rank}.txt" if rank else "logs.txt")
-    assert small(run, "status")["status"] == "finished"
-
-
-def test_all_ranks_of_a_resumed_run_write_the_same_attempt(tmp_path):
-    for _ in range(2):
-        launch(tmp_path, "dict(all_ranks=True, id='abc', resume='allow')", torchrun)
-        for done in tmp_path.glob("done*"):
-            done.unlink()
-    names = {name for name in os.listdir(only(tmp_path)) if name.startswith("events")}
-    assert names == {"events.jsonl", "events.2.jsonl"} | {f"events.rank{rank}{middle}.jsonl" for rank in (1, 2, 3) for middle in ("", ".2")}
-
-
-def test_a_leftover_of_an_earlier_launch_is_not_joined(tmp_path):
-    """MASTER_ADDR:MASTER_PORT is the same every time; rank 0 of yesterday was killed and left its live file."""
-    code = BEGIN + "runicorn.init(project='p', name='n', all_ranks=True)\nos.kill(os.getpid(), 9)"
-    dead = start(tmp_path, code, name="dead.py", **torchrun(0))
-    dead.communicate()
-    leftover = only(tmp_path)
-    launch(tmp_path, "dict(all_ranks=True)", torchrun)
-    assert len(runs(tmp_path)) == 2 and os.listdir(leftover).count("events.rank1.jsonl") == 0
-    run, = (run for run in runs(tmp_path) if run != leftover)
-    assert (run / "events.rank3.jsonl").is_file()
-
-
-def test_a_rank_without_rank_0_has_a_run_of_its_own(tmp_path):
-    code = BEGIN + "run = runicorn.init(project='p', name='n', all_ranks=True)\nrun.log({'a': 1})\nrun.summary({'best': 1})"
-    _, said = train(tmp_path, code, **torchrun(2))
-    assert "found no rank 0" in said and rows(only(tmp_path))[0]["data"] == {"a": 1}
-    assert small(only(tmp_path), "summary")["best"] == 1 and small(only(tmp_path), "status")["status"] == "finished"
-
-
-@pytest.mark.parametrize("environ", [
-    lambda rank: {"SLURM_PROCID": str(rank), "SLURM_NTASKS": "4", "SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0"},
-    lambda rank: {},
-], ids=["srun", "shells"])
-def test_independent_scripts_stay_four_runs(tmp_path, environ):
-    """`srun -n4 python sweep.py`, and four shells."""
-    assert launch(tmp_path, environ=environ) == [""] * 4
-    assert all(len(rows(run)) == 20 for run in runs(tmp_path))
-    assert sorted(rows(run)[0]["data"]["rank"] for run in runs(tmp_path)) == [0, 1, 2, 3]
-
-
-def test_rank_none_says_that_they_are_separate(tmp_path):
-    launch(tmp_path, "dict(rank=None)", torchrun)
-    assert len(runs(tmp_path)) == 4
-
-
 def test_twenty_processes_in_the_same_second_get_twenty_folders(tmp_path):
     code = BEGIN + "run = runicorn.init(project='p', name='n')\nrun.log({'pid': os.getpid()})"
     processes = [start(tmp_path, code) for _ in range(20)]
@@ -232,12 +137,13 @@ def test_twenty_processes_in_the_same_second_get_twenty_folders(tmp_path):
 
 def test_the_live_file_names_the_run_and_beats(tmp_path):
     code = BEGIN + "import runicorn.live\nrunicorn.live.BEAT_SECONDS = 0.5\nrun = runicorn.init(project='p', name='n')\n"
-    process = start(tmp_path, code + "print(run.path, flush=True)\ntime.sleep(60)", **torchrun(0))
+    process = start(tmp_path, code + "print(run.path, flush=True)\ntime.sleep(60)", RANK="0", WORLD_SIZE="4", MASTER_ADDR="127.0.0.1",
+                    MASTER_PORT="29511")
     path = process.stdout.readline().strip()
     live, = (tmp_path / "root/.runicorn/live").glob("*.json")
     facts = json.loads(live.read_text())
     assert facts["path"] == path and facts["pid"] == process.pid and facts["interval"] == 0.5
-    assert facts["launch"] == "master:127.0.0.1:29511:4"
+    assert facts["launch"].startswith(f"master:127.0.0.1:29511:4:{os.uname().nodename}")
     os.utime(live, (1, 1))
     deadline = time.monotonic() + 15
     while live.stat().st_mtime < 2 and time.monotonic() < deadline:
