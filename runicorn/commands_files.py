@@ -95,6 +95,7 @@ def take_in(options):
 def add_check(parser):
     parser.set_defaults(run=check)
     parser.add_argument("path", metavar="PATH", help="a root or a run's folder")
+    parser.add_argument("--secrets", action="store_true", help="instead: which values look like secrets? Says where, never what")
     parser.add_argument("--json", action="store_true", help="one JSON object a finding")
 
 
@@ -102,7 +103,10 @@ def check(options):
     """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
     import json
 
-    from runicorn.check import check as examine
+    if options.secrets:
+        from runicorn.secretscan import scan as examine
+    else:
+        from runicorn.check import check as examine
     wrong = notes = 0
     for finding in examine(options.path):
         wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)

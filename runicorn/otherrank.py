@@ -60,12 +60,12 @@ class RankRun(Run):
     """Rank 1, 2, … of a launch with all_ranks=True. Writes events.rankN.jsonl, logs.rankN.txt and system.rankN.jsonl into rank
     0's folder; config, summary and status are rank 0's to write. Without rank 0 within ten minutes it is a run of its own."""
 
-    def __init__(self, root, meta, launch, capture=True, system=True):
+    def __init__(self, root, meta, launch, capture=True, **options):
         """root: Path. meta: dict for meta.json, should it need one. launch: ranks.Launch."""
         self._launch, self._files, self._file_rank = launch, {}, launch.rank
         self._begun = probe(make_folders(root, f"{HIDDEN}/live"))       # by the disk's clock, as are all times compared with it
         self._give_up = time.monotonic() + PATIENCE_SECONDS
-        super().__init__(Place(root, None, None, meta["id"], 1), meta, {}, launch, bool(capture), system)
+        super().__init__(Place(root, None, None, meta["id"], 1), meta, {}, launch, bool(capture), **options)
         self._facts_known.set()
 
     @property

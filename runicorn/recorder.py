@@ -12,9 +12,10 @@ from runicorn.jsonfile import JsonFile
 from runicorn.layout import META, STATUS, SUMMARY, own_file, to_json
 from runicorn.live import Live
 from runicorn.mappings import Config, Summary
+from runicorn.masking import masked
 from runicorn.notice import say
 from runicorn.system import Sampler, on_network
-from runicorn.values import PLAIN, encode, encode_exact, flatten, mapping
+from runicorn.values import encode, encode_exact, flatten, mapping
 
 TICK_SECONDS = 0.5              # of the log's unfinished lines
 LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
@@ -25,6 +26,8 @@ SYNC_SECONDS = 2.0              # how old a row may be on the server of a networ
 CHECK_SECONDS = 10.0            # how soon it is noticed that a file was removed
 FACTS_SECONDS = 2.0             # `finish` waits this long for git's answer
 STEP_LIMIT = 1 << 63
+IDENTITY = ("id", "project", "name", "attempts", "metrics")      # what meta.json and status.json are read by: as it is
+NUMBERS = frozenset((int, float, bool))
 
 
 class Run:
@@ -35,9 +38,9 @@ class Run:
     `finish()`, or neither: a script that ends by itself finishes its run. Of its methods none raises.
     """
 
-    def __init__(self, place, meta, kept, launch, capture=True, system=True):
+    def __init__(self, place, meta, kept, launch, capture=True, system=True, not_secret=frozenset()):
         """place: where the files go. meta: dict for meta.json. kept: of a resumed run its "status", "summary" and largest
-        "step". launch: ranks.Launch. Called by `init`. Raises OSError."""
+        "step". launch: ranks.Launch. not_secret: see masking.masked. Called by `init`. Raises OSError."""
         self.id, self.project, self.name = meta["id"], meta["project"], meta["name"]
         self.dir, self.path, self.attempt, self.rank = place.folder, place.path, place.attempt, launch.rank
         self.resumed = place.attempt > 1
@@ -45,6 +48,7 @@ class Run:
         self.step = kept.get("step", -1)
         self._root, self._meta, self._last, self._best = place.root, meta, dict(kept.get("summary", {})), {}
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
+        self._not_secret = not_secret
         self._off = None                        # why nothing is recorded (any more)
         self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
         self._last_rows, self._check_at = 0, 0.0
@@ -66,10 +70,17 @@ class Run:
                         "attempts": (before.get("attempts") or []) + [attempt]}
         self.config = Config(self._config_changed, self._meta["config"])
         self.summary = Summary(self._summary_changed, self._last)
-        self._meta_file = JsonFile(None, lambda: dict(self._meta, config=self.config.as_dict()), self._wake)
-        self._status_file = JsonFile(None, lambda: self._status)
-        self._summary_file = JsonFile(None, self.summary.as_dict, self._wake)
+        self._meta_file = JsonFile(None, lambda: self._facts_masked(dict(self._meta, config=self.config.as_dict())), self._wake)
+        self._status_file = JsonFile(None, lambda: self._facts_masked(self._status))
+        self._summary_file = JsonFile(None, lambda: self._masked(self.summary.as_dict()), self._wake)
         self._place_small_files()
+
+    def _masked(self, value):
+        """What is written in place of `value`: secrets stay in the process."""
+        return masked(value, self._not_secret)
+
+    def _facts_masked(self, facts):
+        return dict(self._masked(facts), **{key: facts[key] for key in IDENTITY if key in facts})
 
     def _place_small_files(self):
         for file, name in ((self._meta_file, META), (self._status_file, STATUS), (self._summary_file, SUMMARY)):
@@ -115,13 +126,15 @@ class Run:
                     step = self.step + 1
                 elif type(step) is not int:
                     step = self._whole(step)
-                if type(data) is not dict or not PLAIN.issuperset(map(type, data.values())):
+                written = data
+                if type(data) is not dict or not NUMBERS.issuperset(map(type, data.values())):
                     data = self._clean(data, step)
+                    written = self._masked(data)
                     if not data:                        # images, which have rows of their own, or nothing that can be logged
                         self.step = max(self.step, step if commit else step - 1)
                         return
                 try:
-                    line = f'{{"ts":{time.time():.3f},"step":{step},"data":{encode(data)}}}\n'.encode()
+                    line = f'{{"ts":{time.time():.3f},"step":{step},"data":{encode(written)}}}\n'.encode()
                 except (ValueError, TypeError):         # NaN, an odd key, half a character
                     data, line = self._encoded(data, step)
                 if self._events.write(line):
@@ -159,13 +172,13 @@ class Run:
         except (OSError, TypeError, ValueError) as error:
             say(f"the image {key!r} was not logged: {error}", once=("image", key))
             return True
-        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: kept}}
+        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._masked(kept)}}
         self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
         return True
 
     def _encoded(self, data, step):
         data = flatten({str(key): value for key, value in data.items()}, _dropped)
-        return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(data)}}}\n'.encode()
+        return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(self._masked(data))}}}\n'.encode()
 
     def _whole(self, step):
         """Return a step that was given as something else (a tensor, 3.0, "7") as an int; counts where it means none."""

@@ -11,6 +11,7 @@ from runicorn import ends, facts, ranks
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import META, STATUS, SUMMARY, default_root, new_run_id, read_json, run_path
 from runicorn.live import clear_stale, lives
+from runicorn.masking import masked, names, without_masks
 from runicorn.notice import say
 from runicorn.place import again, fresh, largest_step, unfinished
 from runicorn.recorder import Run, name_unknown, texts
@@ -22,7 +23,7 @@ _current = None         # the run that `init` returned last
 
 
 def init(project=None, name=None, config=None, tags=None, notes=None, storage=None, id=None, resume=None, mode=None, capture=True,
-         system=True, all_ranks=False, rank=AUTO, group=None, job_type=None, reinit=None, dir=None, **unknown):
+         system=True, all_ranks=False, rank=AUTO, group=None, job_type=None, reinit=None, dir=None, not_secret=(), **unknown):
     """Begin a run and return it (Run); it is the current run for `runicorn.log` and the others.
 
     project, name: str, what is worked on and the experiment (default "default"). config: dict, Namespace, dataclass.
@@ -34,12 +35,14 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     rank of a distributed launch, not rank 0 alone. rank: int; None if the processes of a launch are separate
     experiments. group, job_type: str, kept in meta.json. reinit: what happens to a run that is going on: True or
     "finish_previous" (default) finishes it, False or "return_previous" returns it, "create_new" leaves it alone.
+    not_secret: list of str, keys whose values are written although they look like secrets, which are written as "[masked]".
 
     Raises UsageError for a value that is none of these, NotFoundError for resume="must" without such a run. A folder
     that can't be written does not raise: the run then records nothing, and one line on stderr says so.
     """
     global _current
     _check(resume, mode, capture, reinit)
+    spared = _spared(not_secret)
     name_unknown("init", unknown)
     if _previous_goes_on(reinit):
         return _current
@@ -50,7 +53,8 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     launch = ranks.numbered(ranks.launch(rank), given["project"], given["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
-        _current = _begin(given, storage or dir, run_id and str(run_id), resume, {"capture": capture, "system": system}, launch)
+        _current = _begin(given, storage or dir, run_id and str(run_id), resume,
+                          {"capture": capture, "system": system, "not_secret": spared}, launch)
     else:
         _current = SilentRun(given, run_id, why)
     return _current
@@ -63,6 +67,12 @@ def _check(resume, mode, capture, reinit):
                                ("reinit", reinit, (None, True, False, "default", "finish_previous", "return_previous", "create_new"))):
         if not any(value is choice or value == choice for choice in known):
             raise UsageError(f"init({name}={value!r}) is not one of {', '.join(map(repr, known))}")
+
+
+def _spared(not_secret):
+    if not isinstance(not_secret, (str, list, tuple, set, frozenset, type(None))):
+        raise UsageError(f"init(not_secret={not_secret!r}) is no list of keys, such as [\"pad_token\"]")
+    return names(not_secret)
 
 
 def _previous_goes_on(reinit):
@@ -123,22 +133,26 @@ def _begin(given, storage, run_id, resume, options, launch):
 
 
 def _rank_0(root, given, run_id, resume, options, launch):
-    before = None if run_id else _requeued(root, given)
+    shown = masked({"argv": list(sys.argv), "config": given["config"]}, options["not_secret"])
+    before = None if run_id else _requeued(root, given, shown)
     place = _place(root, given, before or run_id, "allow" if before else resume)
     kept = {}
     if place.attempt > 1:
         say(f"going on with run {place.id}, attempt {place.attempt}")
         kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {},
                 "step": largest_step(place.folder)}
-    return Run(place, _meta(place, given, launch), kept, launch, **options)
+    return Run(place, _meta(place, given, launch, shown), kept, launch, **options)
 
 
-def _requeued(root, given):
-    """Return the id of the run that this requeued Slurm job began (str), None if it did not begin exactly one."""
+def _requeued(root, given, shown):
+    """Return the id of the run that this requeued Slurm job began (str), None if it did not begin exactly one.
+
+    shown: {"argv", "config"} as they are written, secrets masked, for that is what the run before has.
+    """
     job = facts.slurm()
     if not int(job.get("restart_count", "0") or 0):
         return None
-    mine = (job.get("job_id"), job.get("array_task_id"), list(sys.argv), config_digest(given["config"]))
+    mine = (job.get("job_id"), job.get("array_task_id"), shown["argv"], config_digest(shown["config"]))
 
     def same(meta):
         other = meta.get("slurm") or {}
@@ -174,19 +188,19 @@ def _place(root, given, run_id, resume):
         return place
 
 
-def _meta(place, given, launch):
+def _meta(place, given, launch, shown):
     """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over it."""
     meta = dict(facts.gather(time.time()), id=place.id)
     if launch.size > 1:
         meta["world_size"] = launch.size
     if "slurm" in meta:
-        meta["slurm"]["config"] = config_digest(given["config"])
+        meta["slurm"]["config"] = config_digest(shown["config"])
     if place.attempt == 1:
         return dict(meta, **given)
     before = read_json(place.folder / META) or {}
     kept = {key: before[key] for key in ("created_at", "format", "id", "metrics") if key in before}
     given = {key: value for key, value in given.items() if value not in (None, [], {})}
-    config = dict(before.get("config") or {}, **given.pop("config", {}))
+    config = dict(without_masks(before.get("config") or {}), **given.pop("config", {}))
     return {**before, **meta, **kept, **given, "config": config}
 
 

@@ -19,10 +19,10 @@ FLOORS = {
     # the writer
     "notice": "", "ends": "", "append": "ends notice", "console": "ends notice", "system": "", "pump": "append console notice system",
     "values": "layout", "jsonfile": "ends layout notice", "mappings": "notice values", "heart": "notice", "facts": "layout version",
-    "ranks": "facts", "live": "facts layout notice", "place": "layout", "images": "", "silent": "mappings",
-    "recorder": "append console ends facts heart images jsonfile layout live mappings notice pump system values",
+    "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "images": "", "silent": "mappings",
+    "recorder": "append console ends facts heart images jsonfile layout live mappings masking notice pump system values",
     "otherrank": "append facts heart layout live notice place recorder",
-    "writer": "ends errors facts layout live notice otherrank place ranks recorder silent values",
+    "writer": "ends errors facts layout live masking notice otherrank place ranks recorder silent values",
     # the mirror
     "sftp": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
     "survey": "errors layout manifest plan sftp",
@@ -48,6 +48,7 @@ FLOORS = {
     "tfevents": "", "report": "assets errors layout series version", "rows": "columns errors events layout",
     "export": "errors layout report rows tfevents",
     "courier": "errors layout manifest plan", "foreign": "errors layout", "check": "errors layout",
+    "secretscan": "check errors layout masking",
     # the viewer
     "server": "errors", "exchange": "errors layout", "guard": "exchange", "files": "errors layout", "far": "errors layout logs",
     "routes": "errors exchange export far files layout logs pieces version",
