@@ -46,7 +46,7 @@ def process():
         except OSError:
             pass
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             known["boot"] = file.read(8)        # the beginning is enough, and short to look at
     except (OSError, ValueError):
         pass
