@@ -1,13 +1,16 @@
-"""An append-only file: one unbuffered write a call, never an exception. Remembers a torn write, counts what a full disk cost."""
+"""An append-only file: one unbuffered write a call, never an exception. Remembers a torn write, counts what was lost."""
 
+import errno
 import os
 import time
 
-from runicorn.ends import from_handler
-from runicorn.notice import say
+from runicorn.descriptors import identity, keep, mark, release
+from runicorn.layout import open_regular
+from runicorn.notice import is_interrupt, say, say_gone, say_unwritten
 
-FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 REOPEN_SECONDS = 1.0        # how often a file that went away is looked for
+LOOK_SECONDS = 0.1          # how long lines may go into a file that got our descriptor's number after C code had closed ours
 
 
 class AppendFile:
@@ -21,15 +24,39 @@ class AppendFile:
         self.path = os.fspath(path)
         self.lost = 0                   # lines that could not be written since the last one that could
         self.size = 0                   # bytes written by us
+        self._lines = 0                 # lines written by us
         self._gap = gap
-        self._torn = False              # the last write failed or fell short: the file may end within a line
+        self._torn = False              # the next write has something to mend first: a new line, a gap, another descriptor
+        self._split = False             # the last write failed or fell short: the file may end within a line
         self._gone = False              # what we hold open is no longer the file at `path`
-        self._look_at = 0.0
+        self._reopen_at = 0.0           # monotonic
         self._synced = 0
-        self._descriptor = os.open(self.path, FLAGS, 0o666)
+        self._open()
 
-    def write(self, data):
-        """Append `data` (bytes, whole lines); returns whether all of it was written. Not locked: callers take turns."""
+    def _open(self):
+        self._take(open_regular(self.path, FLAGS))
+
+    def _take(self, descriptor):
+        self._descriptor = keep(descriptor, self._moved)
+        status = os.fstat(self._descriptor)
+        self._identity, self._mark = identity(status), mark(self._descriptor)
+        self._end = status.st_size      # bytes in the file when it was looked at last, and what we had written by then
+        self._size_then, self._lines_then = self.size, self._lines
+        self._looked = time.time()
+        self._look_at = self._looked + LOOK_SECONDS
+
+    def _moved(self, descriptor):
+        self._descriptor = descriptor
+
+    def write(self, data, now=None):
+        """Append `data` (bytes, whole lines); returns whether all of it was written. Not locked: callers take turns.
+
+        now: Unix seconds, from a caller that has asked the clock already.
+        """
+        if now is None:
+            now = time.time()
+        if not self._looked <= now < self._look_at and not self._gone:      # a clock set back is a reason to look, too
+            self._look(now)
         if self._torn:
             return self._mend(data)
         try:
@@ -37,6 +64,7 @@ class AppendFile:
         except OSError as error:
             return self._failed(data, error)
         self.size += written
+        self._lines += data.count(b"\n")
         return written == len(data) or self._rest(data, written)
 
     def _rest(self, data, done):
@@ -46,72 +74,142 @@ class AppendFile:
                 self.size += written
                 done += written
         except OSError as error:
+            self._lines -= max(1, data.count(b"\n"))
             return self._failed(data, error)
         return True
 
     def _failed(self, data, error):
-        self._torn = True
-        if from_handler(error):
+        if is_interrupt(error):
+            self._torn = self._split = True
             raise error
+        if error.errno == errno.EBADF and self.size != self._size_then:
+            self._was_taken()
+            return self._mend(data)
+        self._torn = self._split = True
         self.lost += max(1, data.count(b"\n"))
-        say(f"{self.path} can't be written ({error.strerror or error}); training goes on, and logging when it can",
-            once=("append", self.path))
+        say_unwritten(self.path, error)
         return False
 
     def _mend(self, data):
-        """Write after a failure: first end the torn line, then say what is missing."""
-        lost = self.lost
+        """Write after a failure: open the file again if it must be, end the torn line, say what is missing."""
         if self._gone and not self._reopen():
             self.lost += max(1, data.count(b"\n"))
             return False
-        self._torn, self.lost = False, 0
-        before = b"\n" + (self._gap(lost) if self._gap and lost else b"")
+        lost, split = self.lost, self._split
+        before = self._gap(lost) if self._gap and lost else b""
+        if split or before:
+            before = b"\n" + before
+        self._torn, self._split, self.lost = False, False, 0
         if not self.write(before + data):
             self.lost = lost + max(1, data.count(b"\n"))
             return False
         return True
 
+    # -- the descriptor and the path ------------------------------------------------------------------------------
+
+    def _look(self, now):
+        """See whether the descriptor is still our file; if it is not, C code closed it, and perhaps others have its number now."""
+        try:
+            if self._is_ours():
+                self._end += self.size - self._size_then
+                self._size_then, self._lines_then = self.size, self._lines
+                self._looked, self._look_at = now, now + LOOK_SECONDS
+                return
+        except OSError as error:        # nothing is open there
+            if is_interrupt(error):
+                raise
+        self._was_taken()
+
+    def _is_ours(self):
+        found = mark(self._descriptor)
+        if found == self._mark:
+            return True
+        status = os.fstat(self._descriptor)         # renamed, or numbered anew, as some file systems do
+        if identity(status) != self._identity and identity(status) != identity(os.stat(self.path)):
+            return False
+        self._identity, self._mark = identity(status), found
+        return True
+
+    def _was_taken(self):
+        """The descriptor is somebody else's: leave it alone, and have the next line open the file again."""
+        release(self._descriptor)
+        self._descriptor, self._torn, self._gone, self._reopen_at = -1, True, True, 0.0
+        astray = max(0, self._lines - self._lines_then - self._arrived())
+        self.lost += astray
+        self._size_then, self._lines_then = self.size, self._lines
+        if astray:
+            say(f"something closed the descriptor of {self.path}; {astray} lines are missing in it, and may be in a file opened since",
+                once=("taken", self.path))
+
+    def _arrived(self):
+        """Return how many of the lines written since the last look are in the file (int)."""
+        try:
+            with open(open_regular(self.path, os.O_RDONLY), "rb") as file:
+                file.seek(self._end)
+                return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 16), b""))
+        except OSError as error:        # the file is gone, too
+            if is_interrupt(error):
+                raise
+            return 0
+
     def _reopen(self):
         now = time.monotonic()
-        if now < self._look_at:
+        if now < self._reopen_at:
             return False
-        self._look_at = now + REOPEN_SECONDS
+        self._reopen_at = now + REOPEN_SECONDS
         try:
-            descriptor = os.open(self.path, FLAGS, 0o666)
-        except OSError:
-            return False                # still away; it was reported when it went
-        os.close(self._descriptor)
-        self._descriptor, self._gone = descriptor, False
+            descriptor = open_regular(self.path, FLAGS)
+        except OSError as error:        # still away; it was reported when it went
+            if is_interrupt(error):
+                raise
+            return False
+        self._close()
+        self._take(descriptor)
+        self._gone = False
         return True
+
+    def _close(self):
+        """Close the descriptor, unless it has become somebody else's."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
+        release(descriptor)
+        try:
+            if identity(os.fstat(descriptor)) == self._identity:
+                os.close(descriptor)
+        except OSError as error:        # nothing is buffered here, so nothing can be lost by it
+            if is_interrupt(error):
+                raise
 
     def check(self):
         """Notice that the file was removed or replaced under us; then wait for its folder to come back."""
         if self._gone:
             return
         try:
-            here, ours = os.stat(self.path), os.fstat(self._descriptor)
-            same = (here.st_dev, here.st_ino) == (ours.st_dev, ours.st_ino)
+            there = identity(os.stat(self.path))
+            same = there == self._identity or there == identity(os.fstat(self._descriptor))
         except OSError:
             same = False
         if not same:
-            self._torn = self._gone = True
-            say(f"{self.path} was removed or replaced; training goes on, and logging when its folder is back", once=("gone", self.path))
+            self._torn = self._split = self._gone = True
+            if os.path.isdir(os.path.dirname(self.path)):
+                say(f"{self.path} was removed or replaced; training goes on, and logging in a new file", once=("gone", self.path))
+            else:
+                say_gone(os.path.dirname(self.path))
 
     def sync(self):
         """fsync if anything was written since the last time: on a network file system only this lets others see it."""
-        if self.size == self._synced:
+        if self.size == self._synced or self._gone:
             return
         self._synced = self.size
         try:
-            os.fsync(self._descriptor)
+            if self._is_ours():
+                os.fsync(self._descriptor)
         except OSError as error:
             say(f"{self.path} can't be synced ({error.strerror or error})", once=("sync", self.path))
 
     def close(self):
         """Close the file; whoever still writes to it writes nowhere."""
-        descriptor, self._descriptor = self._descriptor, -1
-        self._torn, self._gone, self._look_at = True, True, float("inf")
-        try:
-            os.close(descriptor)
-        except OSError:
-            pass                        # nothing is buffered here, so nothing can be lost by it
+        self._torn = self._gone = True
+        self._reopen_at = float("inf")
+        self._close()

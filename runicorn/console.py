@@ -10,8 +10,7 @@ import time
 import weakref
 from collections import deque
 
-from runicorn.ends import from_handler
-from runicorn.notice import say
+from runicorn.notice import is_interrupt, say
 
 QUIET_SECONDS = 0.3         # an unfinished line this old goes to the log; with a tick of 0.5 s it is there within 1 s
 FIRST_MINUTE = 60.0         # a moving line leaves one state a second this long, then one every SLOW_SECONDS
@@ -147,7 +146,7 @@ class LogFile:
                 finally:
                     self._busy = False
         except Exception as error:          # whatever it is, the training must not see it
-            if from_handler(error):
+            if is_interrupt(error):
                 raise
             say(f"a line of output was not logged: {type(error).__name__}: {error}")
 

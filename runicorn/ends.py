@@ -89,17 +89,6 @@ def described(error):
     return {"error": "".join(traceback.format_exception_only(type(error), error)).strip()[-2000:], "traceback": "\n".join(lines[-40:])}
 
 
-def from_handler(error):
-    """Whether a signal handler raised `error`: a time limit of the script's, which is not ours to catch."""
-    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
-    trace = error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code in handlers:
-            return True
-        trace = trace.tb_next
-    return False
-
-
 # -- hooks --------------------------------------------------------------------------------------------------------
 
 def _begin():

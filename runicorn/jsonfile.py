@@ -3,9 +3,8 @@
 import threading
 import time
 
-from runicorn.ends import from_handler
 from runicorn.layout import replace_file, to_json
-from runicorn.notice import say
+from runicorn.notice import is_interrupt, say_unwritten
 
 PAUSE_SECONDS = 0.1         # between two replacements of one file
 RETRY_SECONDS = 2.0         # after one that failed
@@ -53,9 +52,9 @@ class JsonFile:
                 replace_file(self.path, to_json(self._content()).encode("utf-8", "replace"))
             except OSError as error:
                 self._dirty = True
-                if from_handler(error):
+                if is_interrupt(error):
                     raise
                 self._due = time.monotonic() + RETRY_SECONDS
-                say(f"{self.path} can't be written ({error.strerror or error}); training goes on", once=("replace", str(self.path)))
+                say_unwritten(self.path, error)
                 return False
             return True

@@ -1,5 +1,6 @@
 """Names and paths of a root and a run, strict JSON, and replacing a file whole. Knows the format (README, "Format"), opens no run."""
 
+import errno
 import itertools
 import json
 import math
@@ -44,11 +45,7 @@ def default_root(storage=None, environ=os.environ):
 
 
 def _configured_root(home):
-    try:
-        config = json.loads((home / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):       # absent or broken: `settings` reports it where a user can mend it
-        return None
-    root = config.get("root") if isinstance(config, dict) else None
+    root = (read_json(home / "config.json") or {}).get("root")      # absent or broken: `settings` reports it where a user can mend it
     return root if isinstance(root, str) else None
 
 
@@ -238,10 +235,35 @@ def number(value):
     return None
 
 
-def read_json(path, limit=64 << 20):
-    """Return the dict in a small JSON file, or None if the file is absent, larger than `limit` bytes, or no JSON object."""
+def open_regular(path, flags=os.O_RDONLY, mode=0o666):
+    """Open a regular file, or a link to one, as os.open does; returns the descriptor. Never waits: a FIFO would, for its other end.
+
+    Raises OSError, also for anything that is no regular file.
+    """
+    if not flags & os.O_CREAT or os.path.lexists(path):
+        _require_regular(os.stat(path), path)           # before it is opened: a device may do anything then
+    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        with open(path, "rb") as file:
+        descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), mode)
+    except BlockingIOError:                             # somebody's lease (Samba's) has to be given back first, which takes a moment
+        descriptor = os.open(path, flags, mode)
+    try:
+        _require_regular(os.fstat(descriptor), path)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(status, path):
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "Is no regular file", os.fspath(path))
+
+
+def read_json(path, limit=64 << 20):
+    """Return the dict in a small JSON file, or None if it is absent, no regular file, larger than `limit` bytes, or no JSON object."""
+    try:
+        with open(open_regular(path), "rb") as file:
             raw = file.read(limit + 1)
         value = json.loads(raw) if len(raw) <= limit else None
     except (OSError, ValueError, RecursionError):

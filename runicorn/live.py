@@ -6,7 +6,7 @@ from collections import namedtuple
 
 from runicorn.facts import hostname, process, process_start
 from runicorn.layout import HIDDEN, STATUS, make_folders, read_json, replace_file, slug, to_json
-from runicorn.notice import say
+from runicorn.notice import say_unwritten
 
 BEAT = ".beat"                  # in the run's folder, where the root's live folder can't be written
 BEAT_SECONDS = 10.0
@@ -24,7 +24,7 @@ class Live:
     def __init__(self, place, facts):
         """place: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
         self._facts = {"path": place.path, "interval": BEAT_SECONDS, **process(), **facts}
-        self._name = slug(place.id) + ".json"
+        self._name, self._run = slug(place.id) + ".json", place.folder
         try:
             folder = make_folders(place.root, f"{HIDDEN}/live")
             self.path = folder / self._name
@@ -48,7 +48,7 @@ class Live:
             try:
                 self._write()
             except OSError as error:
-                say(f"{self.path} can't be written ({error.strerror or error}); the run may look lost", once=("beat", str(self.path)))
+                say_unwritten(self.path, error, self._run)
         return BEAT_SECONDS
 
     def end(self):

@@ -1,8 +1,11 @@
-"""One line to whoever runs the script, on stderr, each said once. Never raises."""
+"""Manners in a stranger's process: one line on stderr for what went wrong, said once, and which exceptions are none of ours."""
 
+import os
+import signal
 import sys
 
 SAID_LIMIT = 1000       # distinct lines a process says at most: a loop of new troubles must not flood a terminal
+OWN_PACKAGES = ("runicorn", "json")     # whose code runs within our calls and calls no code of the user's
 _said = set()
 
 
@@ -12,8 +15,102 @@ def say(message, once=None):
     if key in _said or len(_said) >= SAID_LIMIT:
         return
     _said.add(key)
+    line = f"runicorn: {message}\n"
     try:
-        sys.stderr.write(f"runicorn: {message}\n")
+        try:
+            sys.stderr.write(line)
+        except UnicodeError:        # an ASCII terminal that is strict about it, half a character in a name
+            sys.stderr.write(line.encode("ascii", "backslashreplace").decode())
         sys.stderr.flush()
-    except Exception:       # stderr is None, closed or somebody's broken object: there is nobody left to tell
-        pass
+    except Exception as error:      # stderr is None, closed or somebody's broken object: there is nobody left to tell
+        if is_interrupt(error):
+            raise
+
+
+def say_unwritten(path, error, folder=None):
+    """Say that the file `path` can't be written; of a run whose folder is gone it is said once, whichever file noticed.
+
+    error: the OSError. folder: the run's, if it is not the file's own.
+    """
+    folder = os.fspath(folder or os.path.dirname(path))
+    if os.path.isdir(folder):
+        say(f"{path} can't be written ({error.strerror or error}); training goes on, and logging when it can",
+            once=("unwritten", str(path)))
+    else:
+        say_gone(folder)
+
+
+def say_gone(folder):
+    """Say that the folder of a run is gone."""
+    say(f"{folder} was removed; training goes on, and logging when the folder is back", once=("gone", str(folder)))
+
+
+# -- exceptions that are not ours ---------------------------------------------------------------------------------
+
+def is_interrupt(error, data=False):
+    """Whether `error`, caught around code of ours, was raised into it from outside: by a signal handler (a time limit) or by another
+    thread. Such an error is the training's; whoever catches it must raise it again.
+
+    data: whether what was called works on values of the user's, in which C code finds any fault.
+
+    Ours are: what a `raise` statement of the code that we called raised, and what C code raised that it called, which says why.
+    An exception put into a thread (PyThreadState_SetAsyncExc) is raised by no statement, and has no arguments or a class of its own.
+    A handler is called with the frame it interrupts, and so is known whatever kind of callable it is; one in C leaves no frame.
+    """
+    trace, codes = error.__traceback__, _handlers()
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        if _is_handler(trace.tb_next.tb_frame, trace.tb_frame, codes):
+            return True
+        trace = trace.tb_next
+    if _instruction(trace) == RAISE or isinstance(error, (MemoryError, RecursionError)):
+        return False
+    if not error.args:
+        return True
+    if trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in OWN_PACKAGES:
+        return False
+    if type(error).__module__.partition(".")[0] not in ("builtins", *OWN_PACKAGES):
+        return not data
+    return None in codes and not data and not isinstance(error, OSError)
+
+
+def _handlers():
+    """Return the code objects of the signal handlers there are (set); None stands for one in C."""
+    return {_code(handler) for handler in map(signal.getsignal, signal.valid_signals())
+            if callable(handler) and handler is not signal.default_int_handler}
+
+
+def _code(handler):
+    for _ in range(10):         # a bound method of a partial of a callable object …
+        code = getattr(handler, "__code__", None)
+        if code is not None:
+            return code
+        inner = getattr(handler, "__func__", None) or getattr(handler, "func", None)
+        handler = inner or type(handler).__call__
+    return None
+
+
+def _is_handler(frame, interrupted, codes):
+    code = frame.f_code
+    if code in codes:
+        return True
+    count = code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames[:count + bool(code.co_flags & 4)]          # 4: it takes *args
+    values = [frame.f_locals.get(name) for name in names]
+    return any(value is interrupted or type(value) is tuple and any(item is interrupted for item in value) for value in values)
+
+
+def _instruction(trace):
+    return trace.tb_frame.f_code.co_code[trace.tb_lasti]
+
+
+def _raise_instruction():
+    """Return the opcode of a `raise` statement: another Python, another number."""
+    try:
+        raise LookupError
+    except LookupError as error:
+        return _instruction(error.__traceback__)
+
+
+RAISE = _raise_instruction()

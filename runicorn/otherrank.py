@@ -24,9 +24,9 @@ class Deferred:
         self.path, self.size, self.lost = None, 0, 0
         self._kept, self._gap, self._file = [], gap, None
 
-    def write(self, data):
+    def write(self, data, now=None):
         if self._file is not None:
-            return self._file.write(data)
+            return self._file.write(data, now)
         if self.size + len(data) > MEMORY_BYTES:
             self.lost += max(1, data.count(b"\n"))
             return False

@@ -4,7 +4,7 @@ import os
 import re
 from collections import namedtuple
 
-from runicorn.layout import META, RUNS, STATUS, make_folders, new_folder, new_run_id, own_file, parse_own, read_json, slug
+from runicorn.layout import META, RUNS, STATUS, make_folders, new_folder, new_run_id, open_regular, own_file, parse_own, read_json, slug
 
 TRIES = 100                 # fresh ids tried; two runs of one second share an id once in 16 million
 STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
@@ -73,14 +73,14 @@ def largest_step(folder):
     largest = -1
     for name in os.listdir(folder):
         own = parse_own(name)
-        if own and own[0] == "events":
+        if own and own[0] == "events" and os.path.isfile(folder / name):        # not a FIFO that somebody put there
             largest = max(largest, _largest_step(folder / name))
     return largest
 
 
 def _largest_step(path):
     largest, rest = -1, b""
-    with open(path, "rb") as file:
+    with open(open_regular(path), "rb") as file:
         while True:
             block = file.read(BLOCK)
             if not block:

@@ -13,7 +13,7 @@ from runicorn.layout import META, STATUS, SUMMARY, own_file, to_json
 from runicorn.live import Live
 from runicorn.mappings import Config, Summary
 from runicorn.masking import masked
-from runicorn.notice import say
+from runicorn.notice import is_interrupt, say
 from runicorn.system import Sampler, on_network
 from runicorn.values import encode, encode_exact, flatten, mapping
 
@@ -133,11 +133,12 @@ class Run:
                     if not data:                        # images, which have rows of their own, or nothing that can be logged
                         self.step = max(self.step, step if commit else step - 1)
                         return
+                now = time.time()
                 try:
-                    line = f'{{"ts":{time.time():.3f},"step":{step},"data":{encode(written)}}}\n'.encode()
-                except (ValueError, TypeError):         # NaN, an odd key, half a character
-                    data, line = self._encoded(data, step)
-                if self._events.write(line):
+                    line = f'{{"ts":{now:.3f},"step":{step},"data":{encode(written)}}}\n'.encode()
+                except (ValueError, TypeError) as error:        # NaN, an odd key, half a character
+                    data, line = self._encoded(data, step, error)
+                if self._events.write(line, now):
                     self.rows += 1
                 if step > self.step:
                     self.step = step if commit else step - 1
@@ -149,7 +150,7 @@ class Run:
             if unknown:
                 name_unknown("log", unknown)
         except Exception as error:      # the one promise: whatever goes wrong in here, the training goes on
-            if ends.from_handler(error):
+            if is_interrupt(error):
                 raise
             say(f"log(): {type(error).__name__}: {error}; this call was not recorded", once=("log", type(error).__name__))
 
@@ -170,13 +171,21 @@ class Run:
         try:
             kept = [self._media.keep(image) for image in (value if isinstance(value, (list, tuple)) else [value])]
         except (OSError, TypeError, ValueError) as error:
+            if is_interrupt(error, data=True):
+                raise
             say(f"the image {key!r} was not logged: {error}", once=("image", key))
             return True
         row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._masked(kept)}}
         self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
         return True
 
-    def _encoded(self, data, step):
+    def _encoded(self, data, step, error):
+        try:
+            encode(data).encode()
+        except (ValueError, TypeError):
+            pass                        # the data it is
+        else:
+            raise error                 # a time limit of the script's, of the same kind
         data = flatten({str(key): value for key, value in data.items()}, _dropped)
         return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(self._masked(data))}}}\n'.encode()
 
@@ -189,7 +198,9 @@ class Run:
                 return whole
             say(f"step {step!r} is no whole number; {whole} was written", once="step")
             return whole
-        except (TypeError, ValueError, OverflowError, RuntimeError):
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            if is_interrupt(error, data=True):
+                raise
             say(f"step {step!r} is no whole number; the steps were counted instead", once="step")
             return self.step + 1
 
@@ -333,6 +344,8 @@ class Run:
         try:
             self.conclude(ends.verdict_now(exit_code))
         except Exception as error:      # the training's own ending must go on
+            if is_interrupt(error):
+                raise
             say(f"finish(): {type(error).__name__}: {error}")
 
     def conclude(self, verdict):

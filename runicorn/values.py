@@ -3,6 +3,7 @@
 from json import JSONEncoder
 
 from runicorn.layout import to_json
+from runicorn.notice import is_interrupt
 
 PLAIN = frozenset((int, float, bool, str))
 DEPTH = 32              # of nested dicts; deeper is a cycle
@@ -51,6 +52,8 @@ def _unwrapped(value):
             try:
                 return method()
             except Exception as error:      # any framework's: more than one element, a tensor that needs a graph …
+                if is_interrupt(error, data=True):
+                    raise
                 raise TypeError(type(value).__name__) from error
     raise TypeError(type(value).__name__)
 
@@ -135,4 +138,6 @@ def describe(value):
     try:
         return str(value)[:TEXT]
     except Exception as error:      # a stranger's __str__ must not stop a training
+        if is_interrupt(error, data=True):
+            raise
         return f"<{type(value).__name__}: {type(error).__name__}>"

@@ -1,5 +1,6 @@
 """What the terminal shows is in the log, and the terminal shows what it would have shown without us."""
 
+import errno
 import os
 import pty
 import re
@@ -345,10 +346,12 @@ def test_fd_leaves_nothing_open_and_no_process(tmp_path):
 
 # -- faults -------------------------------------------------------------------------------------------------------
 
-def test_a_log_that_can_not_be_written_keeps_the_terminal(tmp_path, capsys):
+def test_a_log_that_can_not_be_written_keeps_the_terminal(tmp_path, capsys, monkeypatch):
+    def full(descriptor, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     log = LogFile(AppendFile(tmp_path / "logs.txt"))
     log.feed("stdout", "one\n")
-    os.close(log.file._descriptor)
+    monkeypatch.setattr(os, "write", full)
     threads = [threading.Thread(target=log.feed, args=("stdout", "lost\n")) for _ in range(4)]
     for thread in threads:
         thread.start()

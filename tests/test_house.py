@@ -17,8 +17,9 @@ FLOORS = {
     "version": "", "errors": "", "layout": "errors", "bell": "", "assets": "", "units": "errors",
     "manifest": "units",                # for --install only, where it is used: the rest runs alone from a pipe
     # the writer
-    "notice": "", "ends": "", "append": "ends notice", "console": "ends notice", "system": "", "pump": "append console notice system",
-    "values": "layout", "jsonfile": "ends layout notice", "mappings": "notice values", "heart": "notice", "facts": "layout version",
+    "notice": "", "ends": "", "descriptors": "notice", "append": "descriptors layout notice", "console": "notice", "system": "",
+    "pump": "append console notice system",
+    "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice", "facts": "layout version",
     "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "images": "", "silent": "mappings",
     "recorder": "append console ends facts heart images jsonfile layout live mappings masking notice pump system values",
     "otherrank": "append facts heart layout live notice place recorder",
