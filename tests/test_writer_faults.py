@@ -263,7 +263,8 @@ def link_to_nothing(path):
 """
 
 
-@pytest.mark.parametrize("kind", ["fifo", "folder", "unix_socket", "endless", "terminal", "link_to_itself", "link_to_a_fifo", "link_to_nothing"])
+@pytest.mark.parametrize("kind", ["fifo", "folder", "unix_socket", "endless", "terminal", "link_to_itself", "link_to_a_fifo",
+                                  "link_to_nothing"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):
     """In the place of any file that `init` reads or appends to. (Before, a FIFO hung a resuming init for ever.)"""
     out, err = train(tmp_path, "import os, socket, sys\nimport runicorn\n" + ODD_FILES + textwrap.dedent(f"""
