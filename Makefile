@@ -9,7 +9,7 @@ PAGES := static/uplot/uPlot.iife.min.js
 ARGS ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test chaos lint bare wheel pyz copy server-copy screenshots clean
+.PHONY: all help demo test chaos slurm lint bare wheel pyz copy server-copy screenshots clean
 
 all: $(PAGES)  ## the pages' chart library, once, where there is a network
 
@@ -26,6 +26,10 @@ test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorc
 chaos: $(VENV)/test $(PAGES)  ## the long fault runs
 	@sh tests/need.sh
 	$(RUN) -m pytest -m chaos $(ARGS)
+
+slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
+	@sh tests/need.sh slurm
+	$(RUN) -m pytest -m slurm $(ARGS)
 
 lint: $(VENV)/test  ## ruff
 	$(RUN) -m ruff check .

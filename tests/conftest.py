@@ -11,8 +11,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # of a shell's backg
 
 
 def pytest_terminal_summary(terminalreporter):
-    if tally.summary():
-        terminalreporter.write_line(tally.summary())
+    for line in tally.summary():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,28 @@
 #!/bin/sh
 # The real parts the tests run against. Installs what is missing where it can (Debian, root), says so where it can't.
+# `need.sh slurm`: those of `make slurm` alone.
 missing=""
-[ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
-command -v ssh >/dev/null || missing="$missing openssh-client"
-command -v chromium >/dev/null || missing="$missing chromium"
-command -v rsync >/dev/null || missing="$missing rsync"
-command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
-command -v curl >/dev/null || missing="$missing curl"
-command -v zsh >/dev/null || missing="$missing zsh"
-command -v crontab >/dev/null || missing="$missing cron"
-command -v systemd-analyze >/dev/null || missing="$missing systemd"
-command -v setpriv >/dev/null || missing="$missing util-linux"
-fc-list 2>/dev/null | grep -qi "noto.*cjk" || missing="$missing fontconfig fonts-noto-cjk"
+if [ "$1" = slurm ]; then
+    PATH=$PATH:/usr/sbin:/sbin
+    command -v slurmctld >/dev/null || missing="$missing slurmctld"
+    command -v slurmd >/dev/null || missing="$missing slurmd"
+    command -v sbatch >/dev/null || missing="$missing slurm-client"
+    command -v munged >/dev/null || missing="$missing munge"
+    command -v unshare >/dev/null || missing="$missing util-linux"
+    [ -z "$missing" ] || echo "make slurm needs these Debian packages and installs them where it may:$missing" >&2
+else
+    [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+    command -v ssh >/dev/null || missing="$missing openssh-client"
+    command -v chromium >/dev/null || missing="$missing chromium"
+    command -v rsync >/dev/null || missing="$missing rsync"
+    command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+    command -v curl >/dev/null || missing="$missing curl"
+    command -v zsh >/dev/null || missing="$missing zsh"
+    command -v crontab >/dev/null || missing="$missing cron"
+    command -v systemd-analyze >/dev/null || missing="$missing systemd"
+    command -v setpriv >/dev/null || missing="$missing util-linux"
+    fc-list 2>/dev/null | grep -qi "noto.*cjk" || missing="$missing fontconfig fonts-noto-cjk"
+fi
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $missing >/dev/null && exit 0

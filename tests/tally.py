@@ -1,6 +1,15 @@
-"""What the long fault runs come to: cases tried, bytes that were wrong, bytes that were lost. Printed at the end of `make chaos`."""
+"""What the long runs come to: cases tried, bytes that were wrong, bytes that were lost; states that runs ended in. Printed at the end."""
+
+from collections import Counter
 
 cases = wrong = lost = 0
+states = {}                 # how runs were ended -> Counter of the states they ended in
+
+
+def count(way, found):
+    """Count the states (iterable of str) of runs that were ended in the same way; returns the Counter of this way."""
+    states.setdefault(way, Counter()).update(found)
+    return states[way]
 
 
 def tried(count=1):
@@ -22,5 +31,8 @@ def compare(held, true, whole=True):
 
 
 def summary():
-    """Return the line that tells all of it, or None when nothing was tried."""
-    return f"chaos: {cases} cases tried, wrong bytes {wrong}, lost bytes {lost}" if cases else None
+    """Return the lines that tell all of it, empty when nothing was tried."""
+    lines = [f"chaos: {cases} cases tried, wrong bytes {wrong}, lost bytes {lost}"] if cases else []
+    for way, counts in states.items():
+        lines.append(f"{way}: " + ", ".join(f"{number} {state}" for state, number in sorted(counts.items())))
+    return lines
