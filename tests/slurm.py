@@ -9,6 +9,7 @@ import getpass
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -62,6 +63,7 @@ class Slurm:
         self.folder = Path(tempfile.mkdtemp(prefix="slurm"))            # a socket's path is short
         self._own_names = subprocess.run(["unshare", "--uts", "true"], capture_output=True).returncode == 0
         self._daemons = {}
+        self._sweeper = subprocess.Popen([sys.executable, __file__, str(self.folder)], stdin=subprocess.PIPE)   # stops all, should we be killed
 
     def __enter__(self):
         try:
@@ -103,7 +105,7 @@ class Slurm:
         self._daemon("slurmd", "-D", "-N", node, name=node, naming=naming, SLURMD_NODENAME=node)     # as in its jobs, for `processes`
 
     def _daemon(self, program, *arguments, name=None, naming=(), **env):
-        command = ["setpriv", "--pdeathsig", "KILL", *naming, shutil.which(program, path=PATHS), *arguments]      # dies with us
+        command = [*naming, shutil.which(program, path=PATHS), *arguments]
         with open(self.folder / f"{name or program}.out", "ab") as out:
             self._daemons[name or program] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=self.folder,
                                                               env=self.environment(PATH=PATHS, **env))
@@ -118,25 +120,20 @@ class Slurm:
 
     def stop(self):
         """End everything that belongs to this Slurm, jobs included, and remove its folder."""
-        for daemon in self._daemons.values():       # first, so that nothing is started anew
-            daemon.kill()
+        self._sweeper.stdin.close()
+        self._sweeper.wait()
+        for daemon in self._daemons.values():
             daemon.wait()
-        for process in self.processes():
-            kill(process)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def processes(self, node=None):
-        """Return all processes (list of psutil.Process) of this Slurm's jobs, of one node if named, and what watches over them."""
-        return [process for process in psutil.process_iter() if self._is_ours(process, node)]
-
-    def _is_ours(self, process, node):
-        environment = environ(process)
-        ours = environment.get("SLURM_CONF") == str(self.folder / "slurm.conf")
-        return ours and (node is None or environment.get("SLURMD_NODENAME") == node)
+        """Return the processes of this Slurm and its jobs, of one node if named (list of psutil.Process)."""
+        return [process for process in processes_of(self.folder) if node in (None, environ(process).get("SLURMD_NODENAME"))]
 
     def fail_node(self, node):
         """Let a node die at once, with everything on it, and the controller know of it."""
-        self._daemons.pop(node).kill()
+        daemon = self._daemons.pop(node)
+        daemon.kill()
+        daemon.wait()
         for process in self.processes(node):
             kill(process)
         self.call("scontrol", "update", f"nodename={node}", "state=down", "reason=died")
@@ -169,7 +166,7 @@ class Slurm:
         text = self.call("scontrol", "show", "job", "--oneliner", job)
         return dict(re.findall(r"(\w+)=(\S*)", text.splitlines()[0]))
 
-    def processes_of(self, job):
+    def job_processes(self, job):
         """Return the processes of a job ("7", "7_1"): its script and what came of it (list of psutil.Process)."""
         raw = self.job(job)["JobId"]
         return [process for process in self.processes() if environ(process).get("SLURM_JOB_ID") == raw]
@@ -203,6 +200,11 @@ class Slurm:
             time.sleep(0.2)
 
 
+def processes_of(folder):
+    """Return the processes (list of psutil.Process) of the Slurm in `folder`: what came of a job without leaving its environment, too."""
+    return [process for process in psutil.process_iter() if environ(process).get("SLURM_CONF") == f"{folder}/slurm.conf"]
+
+
 def environ(process):
     try:
         return process.environ()
@@ -227,3 +229,21 @@ def free_ports(count):
     finally:
         for one in sockets:
             one.close()
+
+
+def sweep(folder):
+    """End all processes of the Slurm in `folder` and remove it."""
+    while True:
+        left = processes_of(folder)
+        if not left:
+            break
+        for process in sorted(left, key=lambda process: "SLURM_JOB_ID" in environ(process)):    # daemons first: they start what else there is
+            kill(process)
+        time.sleep(0.05)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl+C is for the tests, which close our stdin
+    sys.stdin.read()
+    sweep(sys.argv[1])

@@ -15,7 +15,7 @@ SHARE = 0.9             # of the jobs whose SIGKILL follows SIGTERM by milliseco
 BEGIN = "import os, signal, sys, time\nimport runicorn\n"
 GOES_ON = """
 run = runicorn.init(project="p", name="n", config={"lr": 0.1})
-for step in range(5 if run.resumed else 5000):
+for step in range(5 if os.environ.get('SLURM_RESTART_COUNT') else 5000):
     run.log({"loss": 1.0})
     time.sleep(0.02)
 """
@@ -24,7 +24,7 @@ asked = []
 for name in ("SIGUSR1", "SIGTERM"):
     signal.signal(getattr(signal, name), lambda number, frame: asked.append(number))
 run = runicorn.init(project="p", name="n", config={"lr": 0.1})
-for step in range(5 if run.resumed else 5000):
+for step in range(5 if os.environ.get('SLURM_RESTART_COUNT') else 5000):
     run.log({"loss": 1.0})
     time.sleep(0.02)
     if asked:
@@ -64,7 +64,7 @@ class Work:
     def over(self, job, *states):
         """Wait until a job is over and nothing of it is left; returns what Slurm says of it."""
         facts = self.slurm.wait(job, *states)
-        until(lambda: not self.slurm.processes_of(job), self.output)
+        until(lambda: not self.slurm.job_processes(job), self.output)
         return facts
 
     def states(self):
@@ -127,8 +127,10 @@ FORWARDS = "python train.py &\ntrap 'kill -TERM $!' TERM\nwait\nwait\n"
 SHELL = "exec python train.py\n"       # the batch script becomes the training
 
 
-@pytest.mark.parametrize("end, left", [(cancelled, "CANCELLED"), (out_of_time, "TIMEOUT"), (requeued, "PENDING"), (preempted, "PENDING")])
-@pytest.mark.parametrize("way, script", [("plain", PLAIN), ("exec", SHELL), ("a step", STEP), ("the shell forwards", FORWARDS)])
+@pytest.mark.parametrize("end, left", [(cancelled, "CANCELLED"), (out_of_time, "TIMEOUT"), (requeued, "PENDING"), (preempted, "PENDING")],
+                         ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("way, script", [("plain", PLAIN), ("exec", SHELL), ("a step", STEP), ("the shell forwards", FORWARDS)],
+                         ids=["plain", "exec", "step", "forwards"])
 def test_a_job_that_is_ended_from_outside_is_interrupted(work, end, left, way, script):
     work, times = work(), TIMES if script == PLAIN else 3
     jobs = [work.submit(script, "--nodelist=" + NODES[number % 2]) for number in range(times)]
@@ -246,7 +248,7 @@ def test_each_task_of_an_array_goes_on_with_its_own_run(work):
 SWEEP = BEGIN + """
 run = runicorn.init(project="p", name="n", config={"lr": 0.1}, summary=None)
 run.summary["task"] = os.environ["SLURM_STEP_ID"] + ":" + os.environ["SLURM_PROCID"]
-for step in range(5 if run.resumed else 5000):
+for step in range(5 if os.environ.get('SLURM_RESTART_COUNT') else 5000):
     run.log({"task": int(os.environ["SLURM_PROCID"])})
     time.sleep(0.02)
 """.replace(", summary=None", "")
@@ -301,7 +303,7 @@ sys.exit(os.environ["SLURM_STEP_ID"] == "0")
 
 RANKS = BEGIN + """
 run = runicorn.init(project="p", name="n", config={"lr": 0.1}, all_ranks=True)
-for step in range(20 if run.resumed or os.environ.get("SHORT") else 5000):
+for step in range(20 if {"SHORT", "SLURM_RESTART_COUNT"} & set(os.environ) else 5000):
     run.log({"rank": run.rank})
     time.sleep(0.1)
 """
