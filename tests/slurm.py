@@ -63,7 +63,8 @@ class Slurm:
         self.folder = Path(tempfile.mkdtemp(prefix="slurm"))            # a socket's path is short
         self._own_names = subprocess.run(["unshare", "--uts", "true"], capture_output=True).returncode == 0
         self._daemons = {}
-        self._sweeper = subprocess.Popen([sys.executable, __file__, str(self.folder)], stdin=subprocess.PIPE)   # stops all, should we be killed
+        sweeper = [sys.executable, __file__, str(self.folder)]          # ends all that is ours, even if we are killed
+        self._sweeper = subprocess.Popen(sweeper, stdin=subprocess.PIPE)
 
     def __enter__(self):
         try:
@@ -187,13 +188,15 @@ class Slurm:
             time.sleep(0.1)
 
     def again(self, job, restarts=1, seconds=90):
-        """Wait until a requeued job runs again, for the `restarts`th time; Slurm's delay is skipped. Returns what `job` does."""
+        """Wait until a requeued job runs again, for the `restarts`th time; Slurm's delay of 120 s is cut to 3 s (a node refuses a job
+        that comes back within the second). Returns what `job` does."""
         deadline = time.monotonic() + seconds
+        earliest = time.monotonic() + 3
         while True:
             facts = self.job(job)
             if int(facts["Restarts"]) >= restarts and facts["JobState"] not in ("PENDING", "COMPLETING"):
                 return facts
-            if facts["JobState"] == "PENDING":
+            if facts["JobState"] == "PENDING" and time.monotonic() > earliest:
                 self.call("scontrol", "update", f"jobid={job}", "starttime=now", check=False)
             if time.monotonic() > deadline:
                 raise TimeoutError(f"job {job} is {facts['JobState']} ({facts['Reason']}) and was not started again")
@@ -237,7 +240,7 @@ def sweep(folder):
         left = processes_of(folder)
         if not left:
             break
-        for process in sorted(left, key=lambda process: "SLURM_JOB_ID" in environ(process)):    # daemons first: they start what else there is
+        for process in sorted(left, key=lambda process: "SLURM_JOB_ID" in environ(process)):    # first the daemons, which start others
             kill(process)
         time.sleep(0.05)
     shutil.rmtree(folder, ignore_errors=True)

@@ -313,7 +313,7 @@ def ranks(run, attempt=1):
     """Return the ranks that wrote into a run in one attempt (list of int); no file holds another rank's rows."""
     found = []
     for path in run.glob("events*.jsonl"):
-        number, rank = re.fullmatch(r"events(?:\.(\d+))?(?:\.rank(\d+))?\.jsonl", path.name).groups()
+        rank, number = re.fullmatch(r"events(?:\.rank(\d+))?(?:\.(\d+))?\.jsonl", path.name).groups()
         if int(number or 1) == attempt:
             assert {row["data"]["rank"] for row in rows(run, path.name)} == {int(rank or 0)}, path
             found.append(int(rank or 0))
