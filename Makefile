@@ -29,7 +29,7 @@ chaos: $(VENV)/test $(PAGES)  ## the long fault runs
 
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
 	@sh tests/need.sh slurm
-	$(RUN) -m pytest -m slurm $(ARGS)
+	$(RUN) -m pytest -m slurm -n 2 $(ARGS)
 
 lint: $(VENV)/test  ## ruff
 	$(RUN) -m ruff check .
