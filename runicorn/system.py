@@ -183,7 +183,7 @@ class Gpus:
         """Return [{"i", "name", "uuid", "mem": bytes}, …] of the devices."""
         found = []
         for number, handle, _ in self._devices:
-            memory, name, uuid = (self._ask(f"nvmlDeviceGet{what}", handle) for what in ("MemoryInfo", "Name", "UUID"))
+            memory, name, uuid = self._memory(handle), self._ask("nvmlDeviceGetName", handle), self._ask("nvmlDeviceGetUUID", handle)
             found.append({"i": number, "name": _word(name), "uuid": _word(uuid), "mem": memory.total if memory else None})
         return found
 
@@ -197,7 +197,7 @@ class Gpus:
         if number in self._lost:
             return sample
         utilisation = self._ask("nvmlDeviceGetUtilizationRates", handle, number)
-        memory = self._ask("nvmlDeviceGetMemoryInfo", handle, number)
+        memory = self._memory(handle, number)
         temperature = self._ask("nvmlDeviceGetTemperature", whole, number, self._nvml.NVML_TEMPERATURE_GPU)
         power = self._ask("nvmlDeviceGetPowerUsage", whole, number)
         if utilisation is not None:
@@ -209,6 +209,13 @@ class Gpus:
         if power is not None:
             sample["power"] = power / 1000          # NVML answers in milliwatts
         return sample
+
+    def _memory(self, handle, number=None):
+        """Return NVML's memory answer with "used" as nvidia-smi says it: the first version of the call counts what the driver
+        keeps for itself as used. A driver, a MIG device or a pynvml that does not know the second is asked by the first."""
+        version = getattr(self._nvml, "nvmlMemory_v2", None)
+        second = version and self._ask("nvmlDeviceGetMemoryInfo", handle, number, version)
+        return second or self._ask("nvmlDeviceGetMemoryInfo", handle, number)
 
     def _ask(self, question, handle, number=None, *arguments):
         try:

@@ -1,14 +1,18 @@
 /* A libnvidia-ml.so.1 for machines without a GPU: two GPUs, the second divided into two MIG devices.
-   STUB_LOST names a file; once it exists, GPU 0 has fallen off the bus. STUB_INIT is what nvmlInit answers. */
+   STUB_LOST names a file; once it exists, GPU 0 has fallen off the bus. STUB_INIT is what nvmlInit answers.
+   The driver keeps RESERVED for itself: the first memory call counts it as used, the second tells it apart (STUB_MEMORY: what
+   that answers instead, for whole GPUs or, with a minus before it, for MIG devices alone). With NO_SECOND there is none. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { OK = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, LOST = 15 };
+enum { OK = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, LOST = 15, VERSION_MISMATCH = 25 };
 typedef struct { int number; const char *name, *uuid; unsigned long long total, used; } device;
 typedef struct { unsigned gpu, memory; } utilisation;
 typedef struct { unsigned long long total, free, used; } memory;
+typedef struct { unsigned version; unsigned long long total, reserved, free, used; } memory_2;
+#define RESERVED (512ull << 20)
 static device gpus[] = {{0, "Stub A100", "GPU-aaaa1111-0000", 40ull << 30, 8ull << 30}, {1, "Stub H100", "GPU-bbbb2222-0000", 80ull << 30, 1ull << 30}};
 static device slices[] = {{2, "Stub H100 MIG 1g.10gb", "MIG-cccc3333-0000", 10ull << 30, 2ull << 30},
                           {3, "Stub H100 MIG 2g.20gb", "MIG-dddd4444-0000", 20ull << 30, 3ull << 30}};
@@ -47,9 +51,19 @@ int nvmlDeviceGetUtilizationRates(device *d, utilisation *u) {
 }
 int nvmlDeviceGetMemoryInfo(device *d, memory *m) {
     if (lost(d)) return LOST;
-    m->total = d->total; m->used = d->used; m->free = d->total - d->used;
+    m->total = d->total; m->used = d->used + RESERVED; m->free = d->total - m->used;
     return OK;
 }
+#ifndef NO_SECOND
+int nvmlDeviceGetMemoryInfo_v2(device *d, memory_2 *m) {
+    const char *answer = getenv("STUB_MEMORY");
+    if (m->version != (sizeof *m | 2u << 24)) return VERSION_MISMATCH;
+    if (lost(d)) return LOST;
+    if (answer && (atoi(answer) > 0 || d->number > 1)) return abs(atoi(answer));
+    m->total = d->total; m->used = d->used; m->reserved = RESERVED; m->free = d->total - d->used - RESERVED;
+    return OK;
+}
+#endif
 int nvmlDeviceGetTemperature(device *d, int sensor, unsigned *to) {
     if (lost(d)) return LOST;
     if (sensor != 0 || d->number > 1) return NOT_SUPPORTED;

@@ -96,8 +96,11 @@ def test_network_file_systems_are_known_by_their_mount(tmp_path, folder, expecte
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory):
     """The folder of a libnvidia-ml.so.1 that pynvml loads as it would a driver's."""
-    folder = tmp_path_factory.mktemp("nvml")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(folder / "libnvidia-ml.so.1"), str(STUB)], check=True)
+    return compiled(tmp_path_factory.mktemp("nvml"))
+
+
+def compiled(folder, *options):
+    subprocess.run(["gcc", "-shared", "-fPIC", *options, "-o", str(folder / "libnvidia-ml.so.1"), str(STUB)], check=True)
     return folder
 
 
@@ -120,6 +123,46 @@ def test_all_gpus_where_nothing_is_said(stub, tmp_path):
     assert sample == [A100, SMALL_SLICE, LARGE_SLICE]
     assert facts[0] == {"i": 0, "name": "Stub A100", "uuid": "GPU-aaaa1111-0000", "mem": 40 * GIB}
     assert [fact["name"] for fact in facts] == ["Stub A100", "Stub H100 MIG 1g.10gb", "Stub H100 MIG 2g.20gb"]
+
+
+RESERVED = 512 << 20         # what the stub's driver keeps for itself
+
+
+def memory(sample):
+    """Return the bytes in use of each device (list of int)."""
+    return [device["mem"][0] for device in sample]
+
+
+def test_memory_in_use_is_what_nvidia_smi_says(stub, tmp_path):
+    """The driver's own share is not the training's."""
+    assert memory(gpus(stub, tmp_path)[1]) == [8 * GIB, 2 * GIB, 3 * GIB]
+
+
+@pytest.mark.parametrize("answer, used", [("3", [8 * GIB + RESERVED, 2 * GIB + RESERVED, 3 * GIB + RESERVED]),
+                                          ("25", [8 * GIB + RESERVED, 2 * GIB + RESERVED, 3 * GIB + RESERVED]),
+                                          ("-3", [8 * GIB, 2 * GIB + RESERVED, 3 * GIB + RESERVED])], ids=["unsupported", "version", "MIG"])
+def test_a_driver_that_refuses_the_second_memory_call(stub, tmp_path, answer, used):
+    facts, sample = gpus(stub, tmp_path, STUB_MEMORY=answer)
+    assert memory(sample) == used and [fact["mem"] for fact in facts] == [40 * GIB, 10 * GIB, 20 * GIB]
+
+
+def test_a_driver_without_the_second_memory_call(tmp_path):
+    """Drivers before 510."""
+    (tmp_path / "old").mkdir()
+    assert memory(gpus(compiled(tmp_path / "old", "-DNO_SECOND"), tmp_path)[1])[0] == 8 * GIB + RESERVED
+
+
+def test_a_pynvml_without_the_second_memory_call(stub, tmp_path):
+    """Before 11.510 the function took no version, and there was no constant."""
+    code = "import pynvml\ndel pynvml.nvmlMemory_v2\nreal = pynvml.nvmlDeviceGetMemoryInfo\n"
+    code += "pynvml.nvmlDeviceGetMemoryInfo = lambda handle: real(handle)"
+    assert memory(gpus(stub, tmp_path, code)[1])[0] == 8 * GIB + RESERVED
+
+
+def test_a_device_lost_is_not_asked_again(stub, tmp_path):
+    gone = tmp_path / "gone"
+    gone.touch()
+    assert memory(gpus(stub, tmp_path, STUB_LOST=str(gone))[1]) == [2 * GIB, 3 * GIB]
 
 
 @pytest.mark.parametrize("visible, uuids", [
