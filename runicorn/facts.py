@@ -9,8 +9,10 @@ from runicorn.version import VERSION
 
 GIT_SECONDS = 20            # a huge repository on a slow disk; then there is no dirty flag
 SLURM = {"SLURM_JOB_ID": "job_id", "SLURM_JOB_NAME": "job_name", "SLURM_ARRAY_JOB_ID": "array_job_id",
-         "SLURM_ARRAY_TASK_ID": "array_task_id", "SLURM_STEP_ID": "step_id", "SLURM_RESTART_COUNT": "restart_count",
-         "SLURM_JOB_PARTITION": "partition", "SLURM_JOB_NODELIST": "nodelist", "SLURM_CLUSTER_NAME": "cluster"}
+         "SLURM_ARRAY_TASK_ID": "array_task_id", "SLURM_STEP_ID": "step_id", "SLURM_PROCID": "task",
+         "SLURM_RESTART_COUNT": "restart_count", "SLURM_CLUSTER_NAME": "cluster", "SLURM_JOB_ACCOUNT": "account", "SLURM_JOB_QOS": "qos",
+         "SLURM_JOB_PARTITION": "partition", "SLURM_JOB_NUM_NODES": "nodes", "SLURM_JOB_NODELIST": "nodelist", "SLURM_NTASKS": "tasks",
+         "SLURM_SUBMIT_HOST": "submit_host", "SLURM_SUBMIT_DIR": "submit_dir"}
 
 
 def gather(now, environ=os.environ):
@@ -22,12 +24,36 @@ def gather(now, environ=os.environ):
     jobs = slurm(environ)
     if jobs:
         facts["slurm"] = jobs
+    if environ.get("TORCHELASTIC_RUN_ID"):
+        facts["torchrun"] = {"run_id": environ["TORCHELASTIC_RUN_ID"], "restart_count": environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
+                             "agent": agent()}
     return facts
 
 
 def slurm(environ=os.environ):
-    """Return the Slurm facts of this process (dict of str), empty outside Slurm."""
-    return {name: environ[variable] for variable, name in SLURM.items() if environ.get(variable)}
+    """Return the Slurm facts of this process (dict of str, "time_limit": int, seconds), empty outside Slurm."""
+    found = {name: environ[variable] for variable, name in SLURM.items() if environ.get(variable)}
+    start, end = environ.get("SLURM_JOB_START_TIME", ""), environ.get("SLURM_JOB_END_TIME", "")
+    if "job_id" in found and start.isdecimal() and end.isdecimal() and int(start) < int(end):
+        found["time_limit"] = int(end) - int(start)
+    return found if "job_id" in found else {}
+
+
+def agent():
+    """Return [pid, start] of the torchrun agent of this worker (see `process_start`): its nearest ancestor that has not the
+    environment of a worker itself, as the shell of a wrapper script has."""
+    pid = os.getppid()
+    try:
+        while b"\0TORCHELASTIC_RUN_ID=" in b"\0" + _proc(pid, "environ"):
+            pid = int(_proc(pid, "stat").rpartition(b")")[2].split()[1])
+    except (OSError, IndexError, ValueError):
+        pass                            # not ours to look at, or no /proc: the parent itself
+    return [pid, process_start(pid)]
+
+
+def _proc(pid, name):
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return file.read()
 
 
 def hostname():
@@ -56,8 +82,7 @@ def process():
 def process_start(pid):
     """Return when a process of this machine began (int, clock ticks after the boot), 0 for a zombie, None if nothing says so."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = _proc(pid, "stat").rpartition(b")")[2].split()
         return 0 if fields[0] in (b"Z", b"X", b"x") else int(fields[19])
     except (OSError, IndexError, ValueError):
         return None

@@ -137,10 +137,11 @@ def hearts(root, path):
     return [(file, facts) for file, facts in running(root) if facts.get("path") == path] + ([(beat, own)] if own else [])
 
 
-def lives(root, path):
-    """Whether the run at `path` is being written by a process. A status that says how the run ended is believed over a live file,
-    which a killed process may leave."""
-    return any(is_alive(file, facts) for file, facts in hearts(root, path)) and not has_ended(root, path)
+def lives(root, path, elsewhere=True):
+    """Whether the run at `path` is being written by a process; elsewhere: one of another machine counts, too. A status that says
+    how the run ended is believed over a live file, which a killed process may leave."""
+    known = [(file, facts) for file, facts in hearts(root, path) if elsewhere or is_of_this_machine(facts)]
+    return any(is_alive(file, facts) for file, facts in known) and not has_ended(root, path)
 
 
 def has_ended(root, path):

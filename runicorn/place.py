@@ -4,7 +4,7 @@ import os
 import re
 from collections import namedtuple
 
-from runicorn.layout import META, RUNS, STATUS, make_folders, new_folder, new_run_id, open_regular, own_file, parse_own, read_json, slug
+from runicorn.layout import META, RUNS, make_folders, new_folder, new_run_id, open_regular, own_file, parse_own, slug
 
 TRIES = 100                 # fresh ids tried; two runs of one second share an id once in 16 million
 STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
@@ -50,22 +50,6 @@ def claim_events(folder, attempt, rank=0):
             return attempt
         except FileExistsError:
             attempt += 1
-
-
-def unfinished(root, project, name, same):
-    """Return the ids of the runs of an experiment that did not finish and whose meta.json `same(meta)` accepts."""
-    above = root / slug(project) / slug(name) / RUNS
-    try:
-        names = os.listdir(above)
-    except OSError:
-        return []
-    found = []
-    for entry in names:
-        status = read_json(above / entry / STATUS) or {}
-        meta = status.get("status") not in (None, "finished") and read_json(above / entry / META)
-        if meta and same(meta):
-            found.append(meta.get("id", entry))
-    return found
 
 
 def largest_step(folder):

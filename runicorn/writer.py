@@ -1,19 +1,18 @@
 """What a training script calls: `init`, and `log`, `finish`, … for the run that `init` made last. Only `init` may raise, and only for
 a call that can't mean anything."""
 
-import json
 import os
 import sys
 import time
 from pathlib import Path
 
-from runicorn import ends, facts, ranks
+from runicorn import ends, facts, ranks, restart
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import META, STATUS, SUMMARY, default_root, new_run_id, read_json, run_path
 from runicorn.live import clear_stale, lives
 from runicorn.masking import masked, names, without_masks
 from runicorn.notice import say
-from runicorn.place import again, fresh, largest_step, unfinished
+from runicorn.place import again, fresh, largest_step
 from runicorn.recorder import Run, name_unknown, texts
 from runicorn.silent import SilentRun
 from runicorn.values import mapping, plain
@@ -29,7 +28,8 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     project, name: str, what is worked on and the experiment (default "default"). config: dict, Namespace, dataclass.
     tags: list of str. notes: str. storage (or dir): the root folder; default RUNICORN_DIR, else "root" in config.json,
     else ~/.runicorn/experiments. id: the run's id, default RUNICORN_RUN_ID or a fresh one. resume: "allow" goes on with
-    the run `id` if there is one, "must" requires it, "never" (default) gives a taken id a new one. mode: "disabled"
+    the run `id` if there is one, "must" requires it; by default a taken id gives a new one, and a process that Slurm or
+    torchrun started again goes on with the run it began ("never": not even then). mode: "disabled"
     records nothing, any other records. capture: True copies what Python prints into logs.txt, "fd" also what child
     processes and C code print, False nothing. system: sample CPU, memory and GPUs every 10 s. all_ranks: record every
     rank of a distributed launch, not rank 0 alone. rank: int; None if the processes of a launch are separate
@@ -133,38 +133,19 @@ def _begin(given, storage, run_id, resume, options, launch):
 
 
 def _rank_0(root, given, run_id, resume, options, launch):
-    shown = masked({"argv": list(sys.argv), "config": given["config"]}, options["not_secret"])
-    before = None if run_id else _requeued(root, given, shown)
-    place = _place(root, given, before or run_id, "allow" if before else resume)
+    here = facts.gather(time.time())
+    shown = masked({"argv": here["argv"], "config": given["config"]}, options["not_secret"])     # as the run before has them
+    before = restart.forerunner(root, given, here, shown, run_id) if restart.is_restart(here) and resume != "never" else None
+    place = again(root, run_path(given["project"], given["name"], before["id"]), before["id"]) if before else None
+    place = place or _place(root, given, run_id, resume)
     kept = {}
     if place.attempt > 1:
-        say(f"going on with run {place.id}, attempt {place.attempt}")
+        differing = restart.difference(before, shown) if before else []
+        say(f"going on with run {place.id}, attempt {place.attempt}"
+            + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
         kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {},
                 "step": largest_step(place.folder)}
-    return Run(place, _meta(place, given, launch, shown), kept, launch, **options)
-
-
-def _requeued(root, given, shown):
-    """Return the id of the run that this requeued Slurm job began (str), None if it did not begin exactly one.
-
-    shown: {"argv", "config"} as they are written, secrets masked, for that is what the run before has.
-    """
-    job = facts.slurm()
-    if not int(job.get("restart_count", "0") or 0):
-        return None
-    mine = (job.get("job_id"), job.get("array_task_id"), shown["argv"], config_digest(shown["config"]))
-
-    def same(meta):
-        other = meta.get("slurm") or {}
-        return (other.get("job_id"), other.get("array_task_id"), meta.get("argv"), other.get("config")) == mine
-    found = unfinished(root, given["project"], given["name"], same)
-    return found[0] if len(found) == 1 else None
-
-
-def config_digest(config):
-    """Return the SHA-256 of the config that `init` was given (hex): what a requeued job has to have in common with its run."""
-    from hashlib import sha256
-    return sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
+    return Run(place, _meta(here, place, given, launch, shown), kept, launch, **options)
 
 
 def _place(root, given, run_id, resume):
@@ -188,16 +169,19 @@ def _place(root, given, run_id, resume):
         return place
 
 
-def _meta(place, given, launch, shown):
+def _meta(here, place, given, launch, shown):
     """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over it."""
-    meta = dict(facts.gather(time.time()), id=place.id)
+    meta = dict(here, id=place.id)
     if launch.size > 1:
         meta["world_size"] = launch.size
-    if "slurm" in meta:
-        meta["slurm"]["config"] = config_digest(shown["config"])
+    for scheduler in ("slurm", "torchrun"):
+        if scheduler in meta:
+            meta[scheduler] = dict(meta[scheduler], config=restart.config_digest(shown["config"]))
     if place.attempt == 1:
         return dict(meta, **given)
     before = read_json(place.folder / META) or {}
+    for scheduler in ("slurm", "torchrun"):
+        before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
     kept = {key: before[key] for key in ("created_at", "format", "id", "metrics") if key in before}
     given = {key: value for key, value in given.items() if value not in (None, [], {})}
     config = dict(without_masks(before.get("config") or {}), **given.pop("config", {}))

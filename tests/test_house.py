@@ -20,10 +20,11 @@ FLOORS = {
     "notice": "", "ends": "", "descriptors": "notice", "append": "descriptors layout notice", "console": "notice", "system": "",
     "pump": "append console notice system",
     "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice", "facts": "layout version",
-    "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "images": "", "silent": "mappings",
+    "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "restart": "layout live notice ranks",
+    "images": "", "silent": "mappings",
     "recorder": "append console ends facts heart images jsonfile layout live mappings masking notice pump system values",
     "otherrank": "append facts heart layout live notice place recorder",
-    "writer": "ends errors facts layout live masking notice otherrank place ranks recorder silent values",
+    "writer": "ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
     # the mirror
     "sftp": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
     "survey": "errors layout manifest plan sftp",

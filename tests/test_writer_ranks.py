@@ -302,16 +302,57 @@ TORCHRUN = textwrap.dedent("""
 def torchrun_process(folder, *options, code=TORCHRUN, **environ):
     script = folder / "ddp.py"
     script.write_text(code)
-    command = [sys.executable, "-m", "torch.distributed.run", *options, str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", *options] + ([] if "--no-python" in options else [str(script)])
     return subprocess.Popen(command, cwd=folder, env=environment(folder, OMP_NUM_THREADS="1", **environ), stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True)
+
+
+def torchrun_ends(process, expect=0):
+    """Wait for a torchrun, which must end with `expect`; returns what it said."""
+    try:
+        said = process.communicate(timeout=120)[1]
+    finally:
+        process.terminate()         # it takes its workers along
+        process.wait(timeout=60)
+    assert process.returncode == expect, said
+    return said
 
 
 def test_launches_of_the_real_torchrun_are_kept_apart(tmp_path):
     """Two at once that were given the same id, as the tutorials have it, then one more."""
     options = "--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--rdzv-id=100"
     both = [torchrun_process(tmp_path, *options, LAUNCH=launch) for launch in ("one", "two")]
-    said = [process.communicate(timeout=120)[1] for process in both]
-    said += [torchrun_process(tmp_path, *options, LAUNCH="three").communicate(timeout=120)[1]]
+    said = [torchrun_ends(process) for process in both] + [torchrun_ends(torchrun_process(tmp_path, *options, LAUNCH="three"))]
     assert launches_of(tmp_path) == [["one"], ["three"], ["two"]], said
     assert all(sorted(files) == ["events.jsonl", "events.rank1.jsonl"] for files in written(tmp_path).values())
+
+
+RESTARTED = textwrap.dedent("""
+    import os, pathlib, sys, time
+    import runicorn
+    run = runicorn.init(project="p", name="n", all_ranks=True)
+    count = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+    run.log({"launch": os.environ["LAUNCH"], "count": count, "attempt": run.attempt})
+    here = pathlib.Path(os.environ["LAUNCH"])
+    here.mkdir(exist_ok=True)
+    while not run.path:
+        time.sleep(0.05)
+    (here / f"{count}.{os.environ['RANK']}").touch()
+    while len(list(here.glob(f"{count}.*"))) < 2:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    sys.exit(count < 2 and os.environ["RANK"] == "1")
+    """)
+
+
+@pytest.mark.parametrize("options", [[], ["--standalone"], ["--no-python", "bash", "-c", "\"$0\" -u ddp.py; exit $?", sys.executable]],
+                         ids=["no id", "an id", "a wrapper"])
+def test_workers_that_torchrun_restarts_go_on_with_their_run(tmp_path, options):
+    launches = ["one"] if options else ["one", "two"]       # without an id, the agent alone tells two launches apart
+    for launch in launches:
+        said = torchrun_ends(torchrun_process(tmp_path, "--nproc-per-node=2", "--max-restarts=3", *options, code=RESTARTED, LAUNCH=launch))
+    assert launches_of(tmp_path) == [[launch] for launch in launches], said
+    for run in runs(tmp_path):
+        assert [len(rows(run, f"events{rank}{n}.jsonl")) for rank in ("", ".rank1") for n in ("", ".2", ".3")] == [1] * 6
+        assert [row["data"]["count"] for n in ("", ".2", ".3") for row in rows(run, f"events.rank1{n}.jsonl")] == [0, 1, 2]
+        assert small(run, "status")["status"] == "finished" and len(small(run, "status")["attempts"]) == 3

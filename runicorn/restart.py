@@ -1,0 +1,109 @@
+"""Which run a process goes on with that a scheduler started again: a requeued Slurm job, a worker restarted by torchrun."""
+
+import json
+import os
+
+from runicorn import ranks
+from runicorn.layout import META, RUNS, read_json, run_path, slug
+from runicorn.live import lives, process_lives
+from runicorn.notice import say
+
+NAMED = 6           # differing options and config entries that are named
+
+
+def is_restart(here):
+    """Whether a scheduler started this process again. here: facts of this process, as `facts.gather` returns them."""
+    return ordinal(here) > (0, 0)
+
+
+def ordinal(meta):
+    """Return (how often Slurm, how often torchrun had restarted the process of a meta.json when it began)."""
+    return tuple(_count(meta.get(scheduler)) for scheduler in ("slurm", "torchrun"))
+
+
+def _count(scheduler):
+    count = str((scheduler or {}).get("restart_count", "0"))
+    return int(count) if count.isdecimal() else 0
+
+
+def follows(here, before):
+    """Whether this process is a restart of the one that wrote the meta.json `before`, which then is no more: same job, step and
+    task of Slurm, earlier; or a worker of the same torchrun, earlier."""
+    if _task(here, here) != _task(before, here) or ordinal(before) >= ordinal(here):
+        return False
+    return ordinal(before)[0] < ordinal(here)[0] or _same_torchrun(here, before)
+
+
+def _task(meta, here):
+    """Return what names the Slurm task of a meta.json (tuple); runs of older versions do not know their number in the step."""
+    slurm, number = meta.get("slurm") or {}, (here.get("slurm") or {}).get("task")
+    step = None if ranks.spans_steps() else slurm.get("step_id")
+    return (slurm.get("cluster"), slurm.get("job_id"), slurm.get("array_task_id"), step,
+            None if ranks.spans_tasks() else slurm.get("task", number))
+
+
+def _same_torchrun(here, before):
+    """Its processes are children of one agent; on another host, or of another agent that is there too, the id has to tell."""
+    mine, other = here.get("torchrun") or {}, before.get("torchrun") or {}
+    same_host = here["hostname"] == before.get("hostname")
+    if same_host and mine.get("agent") == other.get("agent"):
+        return True
+    pid, start = other.get("agent") or (None, None)
+    named = mine.get("run_id") not in (None, "none") and mine.get("run_id") == other.get("run_id")
+    return named and (not same_host or process_lives(pid, start))
+
+
+def forerunner(root, given, here, shown, run_id=None):
+    """Return the meta.json (dict) of the one run that this restarted process began and shall go on with, None if there is none;
+    where it could have been another, one line says why a new run begins.
+
+    given: "project" and "name" of `init`. here: facts of this process. shown: its "argv" and "config" as they are written, secrets
+    masked. run_id: the only run that may be meant.
+    """
+    above, found = root / slug(given["project"]) / slug(given["name"]) / RUNS, []
+    try:
+        folders = [slug(run_id)] if run_id else os.listdir(above)
+    except OSError:
+        folders = []
+    for folder in folders:
+        meta = read_json(above / folder / META)
+        if meta and follows(here, meta):
+            found.append(meta)
+    alike = [meta for meta in found if not difference(meta, shown)]
+    if len(found) > 1 and len(alike) != 1:
+        say(f"this job was restarted, but began {len(found)} runs of {given['project']}/{given['name']}, and none or several with this "
+            "command line and config; this is a new run. init(id=…, resume=\"allow\") says which to go on with", once="restart")
+        return None
+    if not found and not run_id:
+        say(f"this job was restarted, but none of its attempts began a run of {given['project']}/{given['name']}; this is a new run",
+            once="restart")
+    chosen = found[0] if len(found) == 1 else alike[0] if alike else None
+    if chosen and lives(root, run_path(given["project"], given["name"], chosen["id"]), elsewhere=False):
+        say(f"this job was restarted, but the process that began run {chosen['id']} is still there; this is a new run")
+        return None
+    return chosen
+
+
+def config_digest(config):
+    """Return the SHA-256 of the config that `init` was given (hex): kept in meta.json, where `config` may change later."""
+    from hashlib import sha256
+    return sha256(json.dumps(config, sort_keys=True, default=str).encode("utf-8", "replace")).hexdigest()
+
+
+def difference(before, shown):
+    """Return what the attempt before was given otherwise (list of str, empty if nothing): options and names of config entries."""
+    differing = []
+    old, new = before.get("argv") or [], shown["argv"]
+    if old != new:
+        words = [word for word in [*old, *new] if isinstance(word, str) and (word not in old or word not in new)]
+        differing.append(_named("the command line", [word.partition("=")[0] for word in words if word.startswith("-")]))
+    digest = (before.get("slurm") or before.get("torchrun") or {}).get("config")
+    if digest != config_digest(shown["config"]):
+        kept = before.get("config") or {}
+        differing.append(_named("the config", [key for key, value in shown["config"].items() if key not in kept or kept[key] != value]))
+    return differing
+
+
+def _named(what, names):
+    names = list(dict.fromkeys(names))
+    return f"{what} ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else what
