@@ -22,13 +22,13 @@ class Bulk:
     work only where the line is fast. It is dialled before that is known, for a login takes as long as finding out.
     """
 
-    def __init__(self, dial, mirror, root, log):
-        self._dial, self._mirror, self._root, self._log = dial, mirror, root, log
+    def __init__(self, dial, mirror, root, room, log):
+        self._dial, self._mirror, self._root, self._room, self._log = dial, mirror, root, room, log
         self._given, self._ended = collections.deque(), collections.deque()
         self._held = {}                 # (path, name) -> Fetch, handed over and not collected
         self._waking, self._stopping = threading.Event(), threading.Event()
         self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
-        self._thread = self._remote = None
+        self._thread = self._remote = self._fetcher = None
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
 
@@ -36,6 +36,17 @@ class Bulk:
     def held(self):
         """How many fetches are handed over and not collected (int)."""
         return len(self._held)
+
+    @property
+    def coming(self):
+        """How many bytes of files that are not done are here (int)."""
+        fetcher = self._fetcher
+        return fetcher.coming if fetcher else 0
+
+    def grown(self):
+        """Return the runs of which bytes came into their place since last asked (set of paths)."""
+        fetcher = self._fetcher
+        return fetcher.grown() if fetcher else set()
 
     def share(self, fetcher, later):
         """Take fetches over from the end of the main queue when there are enough and the line is fast; dials when it is needed.
@@ -96,8 +107,9 @@ class Bulk:
         session = fetcher = None
         try:
             session = remote.open_sftp()
-            fetcher = fetch.Fetcher(session, self._mirror, self._root, lambda *ended: self._ended.append(ended))
+            fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended))
             fetcher.enough = 1 << 60
+            self._fetcher = fetcher
             while not self._stopping.is_set():
                 while self._given:
                     fetcher.add([self._given.popleft()])
@@ -111,6 +123,7 @@ class Bulk:
                 self._waking.clear()
         finally:
             if fetcher:
+                self._fetcher = None
                 fetcher.drop()
             if session:
                 self._count(session)

@@ -4,14 +4,13 @@ import functools
 import hashlib
 import json
 import os
-import shutil
+import stat
 from pathlib import Path
 
 from runicorn import layout, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
-RESERVE = 64 << 20              # bytes that stay free on the disk whatever we fetch
 
 
 class Mirror:
@@ -183,6 +182,17 @@ class Mirror:
         """Return where file `name` lives, relative to its run's folder here, with "/" between the parts (str)."""
         return os.path.relpath(self.place(path, name), self._folders[path]).replace(os.sep, "/")
 
+    def local_names(self, path, names):
+        """Return {name: where it lives in the run's folder here} of all files of a run; what has no place here is not in it."""
+        self.tell_apart(path, names)
+        places = {}
+        for name in names:
+            try:
+                places[name] = self.local_name(path, name)
+            except LayoutError:
+                continue        # a hostile name, or a link stands in its way
+        return places
+
     @functools.cached_property
     def ignores_case(self):
         """Whether this disk takes two names that differ in case only for one (bool)."""
@@ -202,30 +212,46 @@ class Mirror:
             here = os.lstat(self.place(path, name))
         except (OSError, LayoutError):
             return None
-        return {"size": here.st_size, "mtime": here.st_mtime, "tail": None}
+        return {"size": here.st_size, "mtime": here.st_mtime, "tail": None} if stat.S_ISREG(here.st_mode) else None
 
     def appender(self, path, name):
         """Open our copy of an append-only file for appending (a file object, unbuffered), making it if it is absent. Raises OSError."""
         return self._open(path, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def _open(self, path, name, flags):
-        place = self.place(path, name)
         flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        try:
-            descriptor = os.open(place, flags, 0o666)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            descriptor = os.open(place, flags, 0o666)
-        return open(descriptor, "ab", buffering=0)
+        return open(self._put(path, name, lambda place: os.open(place, flags, 0o666)), "ab", buffering=0)
 
     def replace(self, path, name, data):
-        """Replace our copy by `data` (bytes), by rename. Raises OSError."""
+        """Replace our copy by `data` (bytes), by rename. Raises OSError, LayoutError."""
+        self._put(path, name, lambda place: layout.replace_file(place, data))
+
+    def _put(self, path, name, write):
+        """Return `write(where our copy lives)`, once more when the way there could be made free."""
         place = self.place(path, name)
         try:
-            layout.replace_file(place, data)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            layout.replace_file(place, data)
+            return write(place)
+        except OSError:
+            if not self._clear_way(self._folders[path], place):
+                raise
+            return write(place)
+
+    def _clear_way(self, folder, place):
+        """Make the folders above `place`; what stands where the server now has a folder, or has a file, is renamed to `<name>~1`.
+
+        Returns whether anything was changed.
+        """
+        above = os.path.dirname(place)
+        levels = [folder, *(os.path.join(folder, *parts) for parts in _beginnings(os.path.relpath(above, folder).split(os.sep)))]
+        blocked = [level for level in levels if os.path.lexists(level) and not os.path.isdir(level)][:1]
+        blocked += [place] if os.path.isdir(place) and not os.path.islink(place) else []
+        for obstacle in blocked:
+            asides = (f"{obstacle}~{number}" for number in range(1, 1000))
+            os.rename(obstacle, next(aside for aside in asides if not os.path.lexists(aside)))
+        missing = not os.path.isdir(above)
+        if missing:
+            os.makedirs(above, exist_ok=True)
+        return bool(blocked) or missing
 
     def part(self, fetch):
         """Return where a large file is gathered before it replaces our copy (Path); the same again after a cut."""
@@ -239,10 +265,8 @@ class Mirror:
                 part.unlink()
 
     def take_part(self, part, path, name):
-        """Put a gathered file in the place of our copy. Raises OSError."""
-        place = self.place(path, name)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        os.replace(part, place)
+        """Put a gathered file in the place of our copy. Raises OSError, LayoutError."""
+        self._put(path, name, lambda place: os.replace(part, place))
 
     def touch(self, path, name, mtime):
         """Give our copy the server's mtime (s): it says up to which change we have it; returns whether it is there. Raises OSError."""
@@ -267,9 +291,10 @@ class Mirror:
         start = max(0, size - manifest.TAIL)
         return hashlib.sha256(self.read(path, name, start, size - start)).hexdigest()
 
-    def free(self):
-        """Return how many bytes may still be written (int)."""
-        return shutil.disk_usage(self.folder).free - RESERVE
+
+def _beginnings(parts):
+    """Yield the first, the first two … of a list."""
+    return (parts[:count] for count in range(1, len(parts) + 1))
 
 
 @functools.lru_cache(4096)

@@ -5,13 +5,15 @@ import json
 import signal
 import sys
 import time
+from pathlib import Path
 
-from runicorn import terminal
+from runicorn import left_out, terminal
 from runicorn.arguments import Branch, size
-from runicorn.errors import LineError, RemoteError, UsageError
+from runicorn.errors import LineError, RemoteError, SyncError, UsageError
 from runicorn.layout import home_dir
 
 TICK_SECONDS = 0.5      # how often the progress line moves
+SAID = 5                # files named in one sentence
 SETTLED = ("live", "paused", "offline", "refused")
 
 
@@ -83,6 +85,18 @@ def sync_once(options):
             raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
         if options.verify:
             verify(mirrors, names)
+        missing = [text for row in rows for text in not_here(row)]
+        if missing:
+            raise SyncError("; ".join(missing))
+
+
+def not_here(row):
+    """Yield a sentence on the files that could not come; what the limit keeps away stays away because the user said so."""
+    files = [(f"{path}/{name}", why) for path, names in left_out.read(Path(row["folder"])).items() for name, why in names.items()]
+    failed = [f"{terminal.clean(name)} ({terminal.clean(why.get('text', ''))})" for name, why in files if why.get("code") != "no_room"]
+    if failed:
+        more = f" and {len(failed) - SAID} more" if len(failed) > SAID else ""
+        yield f"{row['name']}: all is here but {', '.join(failed[:SAID])}{more}"
 
 
 def begin(mirrors, names):
@@ -169,7 +183,8 @@ def settled_text(row):
     if row["state"] == "live" and not row["runs"]:
         return "\n".join([f"{name}: live, 0 runs in {row['remote_root']}", *offers(row)])
     if row["state"] == "live":
-        return f"✓ {name}: live, {row['runs']} runs, {row['running']} running; mirror {row['folder']}"
+        partly = f"; {text}" if row["reason"]["code"] == "live_partly" else ""
+        return f"✓ {name}: live, {row['runs']} runs, {row['running']} running; mirror {row['folder']}{partly}"
     if row["state"] in SETTLED:
         return f"✗ {name}: {row['state']}: {text}" if row["state"] != "paused" else f"{name}: paused"
     return f"{name}: {row['state']}" if row["state"] == "syncing" else None

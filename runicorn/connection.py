@@ -18,12 +18,12 @@ ROW = {"state": "paused", "reason": {"code": "not_started", "text": "not started
 class Connection:
     """The connection saved under a name. `secrets` is the dict of its password and passphrase, shared with whoever tested it."""
 
-    def __init__(self, saved, home, bell, questions, logger, secrets):
+    def __init__(self, saved, home, bell, questions, logger, secrets, room=None):
         self.settings, self.secrets = saved, secrets
         self.name, self.slug = saved["name"], layout.connection_slug(saved["name"])
         self.folder = Path(home) / "cache" / self.slug
         self.sync = None
-        self._home, self._bell, self._questions = home, bell, questions
+        self._home, self._bell, self._questions, self._room = home, bell, questions, room
         self._log = logging.LoggerAdapter(logger, {"connection": self.name})
         self._thread = None
         self._refusal = None            # the error that ended the last login; nothing is tried until somebody acts
@@ -40,7 +40,7 @@ class Connection:
             self.sync.wake()
             return
         self._stopping.clear()
-        self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log)
+        self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room)
         self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
         self._thread.start()
 

@@ -20,7 +20,7 @@ import zlib
 from pathlib import Path
 
 from runicorn import layout, manifest, plan
-from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError, about
+from runicorn.errors import DISK_ERRORS, DataError, LayoutError, NotFoundError, UsageError, about
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -137,7 +137,7 @@ def take_in(archive, root, limit=LIMIT):
     try:
         with gzip.open(archive) as unpacked:
             _merge(_Members(unpacked, archive, limit), root, report, runs)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
         raise DataError(f"{archive} is cut short, damaged or no bundle after {report['files']} files ({error}); "
                         "copy it again and import it again: what is in stays in") from error
     report["runs"] = len(runs)
@@ -249,11 +249,19 @@ def _apply(root, entry, spool, report):
         report[CLASH] += 1
         report["problems"].append(str(error))
         return
-    done = _replace(target, entry, spool, root) if entry["whole"] else _append(target, entry, spool)
+    try:
+        done = _replace(target, entry, spool, root) if entry["whole"] else _append(target, entry, spool)
+        if done in (PUT, APPEND):
+            os.utime(target, (entry["mtime"], entry["mtime"]))
+    except (OSError, OverflowError) as error:           # a name too long, a folder in the way, a time beyond all clocks …
+        if getattr(error, "errno", None) in DISK_ERRORS:
+            raise DataError(f"the disk of {root} takes nothing more ({error.strerror}); what came before is in") from error
+        report[CLASH] += 1
+        report["problems"].append(f"{relative[:300]} can't be stored here: {getattr(error, 'strerror', None) or error}")
+        return
     report[done] += 1
     if done in (PUT, APPEND):
         report["bytes"] += entry["size"] - entry["offset"]
-        os.utime(target, (entry["mtime"], entry["mtime"]))
     elif done == GAP:
         report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle before this one first")
     elif done == CLASH:

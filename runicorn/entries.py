@@ -36,6 +36,10 @@ class Entry:
             self._sizes = glance.own_sizes(self.folder)
         return self._sizes
 
+    def there(self):
+        """Return {name: bytes} of the run's append-only files as its server has them; empty for a run of this machine."""
+        return self.source.there(self.record.path)
+
     def end(self, sizes=None):
         """Return the glance.End of the run's events, read again only when they grew."""
         sizes = sizes or self.sizes()

@@ -1,5 +1,9 @@
 """The error family. Every error we raise on purpose is here; its message is for the user, its exit code for the shell."""
 
+import errno
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)      # of a whole disk; other errors are one file's own
+
 
 class RunicornError(Exception):
     """Anything we raise on purpose: what happened, to what, and what to do next, in one sentence."""

@@ -1,15 +1,15 @@
-"""What the server shows of a run whose files are not here yet: the end of its log and spaced lines of its events, read through the
+"""What the server shows of a run whose files are not here, or not all of them: its log and spaced lines of its events, read through the
 connection into memory, never into the mirror. The exact picture follows when the files are here."""
 
 import logging
-import tempfile
+import os
 import weakref
 
 from runicorn import layout
 from runicorn.errors import RunicornError
 from runicorn.logs import Log
 
-LOG_END = 256 << 10         # bytes of a log's end that are read
+BLOCK = 128 << 10           # bytes of a log read at once
 
 _primed = weakref.WeakKeyDictionary()       # Series -> {file name: the size its sample was taken at}
 log = logging.getLogger("runicorn")
@@ -28,27 +28,82 @@ def prime(mirrors, entry, series):
             log.info("%s: no first look at %s: %s", entry.key, name, error)     # sync brings the whole file as soon as it can
 
 
-def log_end(mirrors, entry, limit):
-    """Return a page of the end of the newest log on the server (dict as Log.page gives), or None if it can't be had."""
-    missing = [(name, size) for name, size in _missing(entry, "logs", {}) if size]
-    if not missing:
-        return None
-    name, size = max(missing, key=lambda item: layout.parse_own(item[0])[1])
-    start = max(0, size - LOG_END)
+class FarLog(Log):
+    """A run's log of which less is here than on the server: what is missing is read from there, into memory.
+
+    Raises RunicornError when the line is down, OSError.
+    """
+
+    def __init__(self, mirrors, entry, names):
+        """names: the log's files in order, as the server has them (list of str)."""
+        self._mirrors, self._entry, self._blocks = mirrors, entry, {}
+        self._names = {os.fspath(entry.folder / name): name for name in names}
+        self._here = {path: _size(path) for path in self._names}
+        indexed = (entry.source.entry(entry.record.path) or {}).get("files", {})
+        self._there = {path: max(self._here[path], (indexed.get(name) or {"size": 0})["size"]) for path, name in self._names.items()}
+        last = list(self._names)[-1]
+        if self._here[last] < self._there[last]:
+            self._there[last] += self._growth(last)
+        super().__init__(list(self._names))
+
+    def _growth(self, path):
+        """Return how many bytes a file grew by since the index was made; 0 while the line is down."""
+        try:
+            return len(_blocks(self._mirrors, self._entry, self._names[path], [(self._there[path], BLOCK)])[0])
+        except RunicornError:
+            return 0
+
+    @property
+    def covered(self):
+        """How many bytes from its beginning are here (int)."""
+        covered = 0
+        for base, size, path in self._files:
+            covered = base + self._here[path]
+            if self._here[path] < size:
+                break
+        return covered
+
+    def local(self):
+        """Return the Log of those `covered` bytes, None when there are none; its offsets are the same."""
+        whole = 0
+        for path in self.paths:
+            whole += 1
+            if self._here[path] < self._there[path]:
+                break
+        paths = [path for path in self.paths[:whole] if os.path.exists(path)]
+        return Log(paths) if paths else None
+
+    def _stat(self, path):
+        return self._there[path], "far"
+
+    def _piece(self, path, offset, length):
+        end, piece = min(offset + length, self._there[path]), b""
+        if offset < self._here[path]:
+            piece = super()._piece(path, offset, min(end, self._here[path]) - offset)
+        while offset + len(piece) < end:
+            at = offset + len(piece)
+            start = at - at % BLOCK
+            block = self._block(path, start)[at - start:end - start]
+            if not block:
+                break               # cut there meanwhile
+            piece += block
+        return piece
+
+    def _block(self, path, start):
+        """Return up to BLOCK bytes at `start`, read once."""
+        if (path, start) not in self._blocks:
+            self._blocks[path, start] = _blocks(self._mirrors, self._entry, self._names[path], [(start, BLOCK)])[0]
+        return self._blocks[path, start]
+
+    def _number(self, offset):
+        return super()._number(offset) if offset <= self.covered else None      # counting must not fetch the log
+
+
+def _size(path):
     try:
-        block, = _blocks(mirrors, entry, name, [(start, size - start)])
-    except RunicornError as error:
-        log.info("%s: no first look at %s: %s", entry.key, name, error)
-        return None
-    start += block.find(b"\n") + 1 if start else 0
-    with tempfile.NamedTemporaryFile(prefix="runicorn-") as file:
-        file.write(block[block.find(b"\n") + 1:] if len(block) < size else block)
-        file.flush()
-        page = Log(file.name).page(limit_bytes=limit)
-    for line in page["lines"]:
-        line["at"] += start
-        line["n"] = None
-    return {**page, "start": page["start"] + start, "end": size, "size": size, "more_before": page["start"] + start > 0, "file": name}
+        return os.path.getsize(path)
+    except OSError:
+        return 0                    # not here yet
 
 
 def _missing(entry, stem, here):

@@ -6,7 +6,7 @@ import os
 import time
 
 from runicorn import layout, manifest, plan, sftp
-from runicorn.errors import SftpError, SyncError
+from runicorn.errors import DISK_ERRORS, LayoutError, SftpError, SyncError
 
 SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
 SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: one version, never half of two
@@ -17,32 +17,36 @@ PACES = 10                      # … which are taken together: it comes in gust
 LAG = 0.3                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
 AT_ONCE = 64                    # answers of one file asked for at once
 SMALLEST, FIRST_CEILING = 512 << 10, 2 << 20
-DONE, CHANGED, SHORT, UNWANTED, DISK = "done", "changed", "short", "unwanted", "disk"
+DONE, CHANGED, SHORT, UNWANTED, DISK, NO_ROOM = "done", "changed", "short", "unwanted", "disk", "no room"
 
 
 class Fetcher:
     """Fetches over one session. `report(fetch, outcome, held, data)` is called for each when it ends:
 
     outcome: DONE; CHANGED, when what we hold or were told is not what the server has; SHORT, when the server's file
-    ends before the size we were told; UNWANTED, when it was given up; DISK, when this disk refused it; or the SftpError.
+    ends before the size we were told; UNWANTED, when it was given up; NO_ROOM, when there is none for it here; DISK, when
+    this disk takes nothing any more; the OSError or LayoutError with which it refused this file alone; or the SftpError.
     held: bytes of it that are here now; data: the bytes of a small JSON file, else None.
     `ceiling` is how many bytes may be asked for at once (int). `wire()` returns the bytes that came over the line so far,
     fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, report, wire=None):
-        self.session, self.mirror, self.root, self.report = session, mirror, root, report
+    def __init__(self, session, mirror, root, room, report, wire=None):
+        """room: room.Room, asked before each file."""
+        self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)
         self.ceiling = FIRST_CEILING
         self.wire_rate = float("inf")       # bytes/s on the wire when the line was full last …
         self.full = 0                       # … and how often in a row it was, looked at twenty times a second
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
+        self.coming = 0                     # of these, bytes of files that are not done
         self.asked = 0                      # bytes on their way …
         self.promised = 0                   # … and bytes of the files being opened, which are read as soon as the line has room
         self.enough = 0                     # `bytes` at which no more files are begun
         self.refusal = None                 # the OSError with which this disk refused a file; `step` raises it
         self._queue, self._opened, self._jobs = collections.deque(), collections.deque(), set()
+        self._urgent, self._grown = frozenset(), set()
         self._marks = collections.deque([self._mark()], PACES)
         session.refill = self.refill
 
@@ -58,6 +62,15 @@ class Fetcher:
         chosen = [fetch for fetch in self._queue if fetch.path == path]
         if chosen:
             self._queue = collections.deque(chosen + [fetch for fetch in self._queue if fetch.path != path])
+
+    def hurry(self, paths):
+        """Say which runs (set of paths) somebody looks at or are being written: for their files room is made here."""
+        self._urgent = paths
+
+    def grown(self):
+        """Return the runs of which bytes came into their place since last asked (set of paths)."""
+        grown, self._grown = self._grown, set()
+        return grown
 
     def waiting_bytes(self):
         """Return the bytes of the fetches that wait (int)."""
@@ -142,12 +155,18 @@ class Fetcher:
         """Forget everything; what is written stays for the next try."""
         for job in self._jobs:
             job.shut()
+            self.room.release(job.claim, job.put)
+        self.coming = 0
         self._queue.clear()
         self._opened.clear()
         self._jobs.clear()
 
     def _start(self, fetch):
-        job = _Job(self, fetch)
+        claim = fetch.size - fetch.offset
+        here = self.mirror.stat(fetch.path, fetch.name) if fetch.whole else None
+        if not self.room.claim(claim, min(here["size"], claim) if here else 0, fetch.path in self._urgent):
+            return self.report(fetch, NO_ROOM, 0, None)
+        job = _Job(self, fetch, claim, here["size"] if here else 0)
         self._jobs.add(job)
         self.promised += job.promised
         self.session.ask(sftp.open_file(f"{self.root}/{fetch.path}/{fetch.name}"), job.opened)
@@ -157,7 +176,17 @@ class Fetcher:
         self._jobs.discard(job)
         job.promise_kept()
         job.shut()
+        self.coming -= job.put
+        self.room.release(job.claim, job.put - (job.replaced if outcome is DONE else 0))
         self.report(job.fetch, outcome, job.written, data)
+
+    def wrote(self, job, count):
+        """Count bytes of a job that are in the mirror."""
+        job.put += count
+        self.bytes += count
+        self.coming += count
+        if not job.part:
+            self._grown.add(job.fetch.path)
 
     def opened(self, job):
         """A file is open: it's read when its turn comes."""
@@ -171,8 +200,11 @@ class Fetcher:
 class _Job:
     """One file on its way: asked for in order, written in order."""
 
-    def __init__(self, fetcher, fetch):
+    def __init__(self, fetcher, fetch, claim, replaced):
+        """claim: bytes set aside for it; replaced: bytes here whose place it takes."""
         self.fetcher, self.fetch, self.mirror = fetcher, fetch, fetcher.mirror
+        self.claim, self.replaced = claim, replaced
+        self.put = 0                    # bytes of it that were written
         self.handle = self.file = None
         self.small = fetch.name in layout.SMALL and fetch.size <= SNAPSHOT
         self.whole = fetch.whole and (self.small or fetch.size <= fetcher.session.max_read)      # in one request, kept in memory
@@ -209,7 +241,7 @@ class _Job:
             if self.fetch.whole:
                 self._resume_part()
             self._more()
-        except OSError as error:
+        except (OSError, LayoutError) as error:
             self._disk(error)
 
     def _all(self, at, size, data):
@@ -222,10 +254,10 @@ class _Job:
             return self.fetcher.finish(self, CHANGED)
         try:
             self.mirror.replace(self.fetch.path, self.fetch.name, data)
-        except OSError as error:
+        except (OSError, LayoutError) as error:
             return self._disk(error)
         self.written = len(data)
-        self.fetcher.bytes += len(data)
+        self.fetcher.wrote(self, len(data))
         self.fetcher.finish(self, DONE, data if self.small else None)
 
     def _resume_part(self):
@@ -275,7 +307,7 @@ class _Job:
                 self._ask(at + len(data), size - len(data), self._came)
         try:
             self._write()
-        except OSError as error:
+        except (OSError, LayoutError) as error:
             self._disk(error)
 
     def _write(self):
@@ -303,7 +335,7 @@ class _Job:
             count = self.file.write(view)
             view = view[count:]
         self.written += len(data)
-        self.fetcher.bytes += len(data)
+        self.fetcher.wrote(self, len(data))
 
     outcome, error = DONE, None
 
@@ -326,7 +358,10 @@ class _Job:
             self.handle = None
 
     def _disk(self, error):
-        """This disk refused. Raised by the next step, not here: other answers of the same packet have their own takers."""
+        """This disk refused the file, or all. The latter is raised by the next step, not here: other answers of the same packet
+        have their own takers."""
+        if getattr(error, "errno", None) not in DISK_ERRORS:
+            return self.fetcher.finish(self, error)
         self.fetcher.refusal = error
         self.fetcher.finish(self, DISK)
 

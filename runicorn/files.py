@@ -34,19 +34,25 @@ class Opened:
         self._file.close()
 
 
-def listed(folder, entry=None):
-    """Return [{"name", "size", "mtime", "here", "kind"}] of a run's files, sorted by name.
+def listed(folder, indexed=None, places=None, left_out=None):
+    """Return [{"name", "size", "mtime", "here", "kind", "why"?}] of a run's files, sorted by name.
 
-    folder: the run's folder here; entry: its entry in a mirror's index, which also names what is not here.
+    folder: the run's folder here; indexed: {name: {"size", "mtime"}} of what the server has, which need not be here; places:
+    {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it.
     """
-    found = {}
-    for name, item in ((entry or {}).get("files") or {}).items():
-        found[name] = {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
-    for name, status in _walk(os.fspath(folder), "", 0):
-        found[name] = {"name": name, "size": max(status.st_size, found.get(name, {}).get("size", 0)), "mtime": status.st_mtime,
-                       "here": status.st_size >= found.get(name, {}).get("size", 0), "kind": kind(name, status.st_size)}
+    indexed, names, why = indexed or {}, {place: name for name, place in (places or {}).items()}, left_out or {}
+    found = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
+             for name, item in indexed.items()}
+    for place, status in _walk(os.fspath(folder), "", 0):
+        name = names.get(place, place)
+        size = indexed[name]["size"] if name in indexed else 0
+        found[name] = {"name": name, "size": max(status.st_size, size), "mtime": status.st_mtime,
+                       "here": status.st_size >= size, "kind": kind(name, status.st_size)}
         if len(found) > MOST:
             break
+    for name in why.keys() & found.keys():
+        if not found[name]["here"]:
+            found[name]["why"] = why[name]
     return [found[name] for name in sorted(found)]
 
 

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import firstlook, glance, kept, layout, manifest
+from runicorn import cache, firstlook, glance, kept, layout, left_out, manifest
 from runicorn.record import Record, record_of
 from runicorn.states import Pulse, judge
 from runicorn.verified import verified
@@ -170,6 +170,23 @@ class Source:
         """Return where the server keeps the run (str), or None."""
         return None
 
+    def copies(self, path):
+        """Return ({file name: {"size", "mtime"}} of what the server has of the run, {name: its name in our folder},
+        {name: why it is not here}); empty where there is no server."""
+        return {}, {}, {}
+
+    def left_out(self, path):
+        """Return {name: {"code", "text"}} of the run's files that are not fetched though they should be."""
+        return {}
+
+    def there(self, path):
+        """Return {name: bytes} of the run's append-only files as the server has them; empty where there is none."""
+        return {}
+
+    def place(self, path, name):
+        """Return the name that a file of the run has in our folder (str)."""
+        return name
+
 
 def _mark(path):
     try:
@@ -328,6 +345,23 @@ class Mirror(Source):
 
     def verified(self, path):
         return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))
+
+    def copies(self, path):
+        indexed = (self.entry(path) or {}).get("files", {})
+        places = cache.Mirror(self.folder).local_names(path, indexed)
+        return indexed, places, self.left_out(path)
+
+    def left_out(self, path):
+        return left_out.read(self.folder).get(path, {})
+
+    def there(self, path):
+        files = (self.entry(path) or {}).get("files", {})
+        return {name: file["size"] for name, file in files.items() if layout.parse_own(name)}
+
+    def place(self, path, name):
+        copy = cache.Mirror(self.folder)
+        others = (self.entry(path) or {}).get("files", ()) if copy.ignores_case else ()
+        return copy.local_names(path, [*others, name]).get(name, name)
 
     def remote_path(self, path):
         root = (layout.read_json(self.folder / ".index" / "source.json") or {}).get("root")

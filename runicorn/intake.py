@@ -5,6 +5,7 @@ import time
 
 from runicorn import bulk, fetch, layout, manifest, plan
 from runicorn.errors import DeniedError, LayoutError
+from runicorn.left_out import PASSING, LeftOut
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
@@ -13,9 +14,9 @@ TROUBLE = 3                     # times a file may fail before it waits for the 
 class Intake:
     """The fetches of one session: planned, carried out, taken into the index. `doubtful` holds run paths to list again."""
 
-    def __init__(self, options, mirror, index, beats, fetcher, second, log):
+    def __init__(self, options, mirror, index, beats, fetcher, second, room, log):
         self.options, self.mirror, self.index, self.beats, self.log = options, mirror, index, beats, log
-        self.fetcher, self.second = fetcher, second
+        self.fetcher, self.second, self.room = fetcher, second, room
         fetcher.report = self.ended
         self.doubtful = set()           # run paths to list again
         self.again = {}                 # run path -> when to list and plan it again: it changed within its mtime's second
@@ -24,7 +25,8 @@ class Intake:
         self.grown = set()              # run paths whose files grew since last told
         self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
         self.news = False               # a small file changed since last told
-        self._queued, self._refused, self._trouble = set(), set(), {}
+        self.left_out = LeftOut()
+        self._queued, self._trouble, self._forgiven = set(), {}, set()
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet
         self._held = []                 # fetches that wait until the run list is whole
@@ -46,7 +48,8 @@ class Intake:
         more: other runs are being listed still; but for what the run list shows, fetching waits until that is whole.
         """
         self.now, self._more, fetches = now, more, []
-        for path in paths:
+        forgiven, self._forgiven = self._forgiven, set()
+        for path in {*paths, *forgiven}:
             if path not in self.index:
                 continue
             entry = self.index.entry(path)
@@ -86,6 +89,7 @@ class Intake:
         self.files_total -= len(self._held)
         self.bytes_total -= plan.total(self._held)
         self._held.clear()              # planned anew below, where they are still wanted
+        self.left_out.clear()
         for line in (self.fetcher, self.second):
             line.keep_only(lambda one: (one.path, one.name) in kept)
         self.plan(self.index.paths(), now)
@@ -110,19 +114,23 @@ class Intake:
     def _may_come(self, key, file, evicted):
         """Whether a file is wanted, and not on its way, refused, or failing for now."""
         name = key[1]
-        if key in self._queued or key in self._refused or self._trouble.get(key, 0) > TROUBLE:
+        if key in self._queued or self.left_out.still(key, file) or self._trouble.get(key, 0) > TROUBLE:
             return False
-        if not plan.wanted(name, file["size"], self.options) or not plan.believable(*key) or not self._has_place(key):
+        if not plan.wanted(name, file["size"], self.options) or not plan.believable(*key) or not self._has_place(key, file):
             return False
         return not evicted or name in layout.SMALL or evicted is not True and self.mirror.local_name(*key) not in evicted
 
-    def _has_place(self, key):
+    def _has_place(self, key, file):
         try:
             return bool(self.mirror.place(*key))
         except LayoutError as error:
-            self._refused.add(key)
-            self.log.warning("%s/%s is not mirrored: %s", *key, error)
+            self.leave_out(key, file, error)
             return False
+
+    def leave_out(self, key, file, error):
+        """Do without a file ({"size", "mtime"} on the server) until it changes there: `error`, or None for want of room."""
+        if self.left_out.add(key, file, error):
+            self.log.warning("%s/%s is not mirrored: %s", *key, error or "there is no room for it")
 
     def _here(self, key, file):
         """Return what we hold of a file, None when it must come whole."""
@@ -139,17 +147,20 @@ class Intake:
     def ask_for(self, path, now):
         """Somebody opened a run: its files come before everything else."""
         self.asked.add(path)
+        self.fetcher.hurry(self.asked | self.beats.runs.keys())
+        self.left_out.ask_for(path)
         self.plan([path], now)
         self._release(path)
         self.fetcher.prefer(path)
 
     def is_settled(self, key):
         """Whether our copy of the file (path, name) may be compared and added to: it is not being fetched, wrong, or refused."""
-        return key not in self._queued and key not in self.rewrite and key not in self._refused
+        return key not in self._queued and key not in self.rewrite and key not in self.left_out
 
-    def forgive(self):
-        """Try again what failed: a survey just looked."""
+    def forgive(self, thorough=False):
+        """Try again what failed: a survey just looked. thorough: also all that is left out, else some of it in turn."""
         self._trouble.clear()
+        self._forgiven = self.left_out.retry(self.room.fits, thorough)
 
     # -- carrying out
 
@@ -167,6 +178,7 @@ class Intake:
         self.mirror.look_at_evicted()
         room = 0 if not self._has_room() else 1 << 60 if allowance is None else allowance
         self.fetcher.enough = self.fetcher.bytes + room
+        self.fetcher.hurry(self.asked | self.beats.runs.keys())
         if allowance is not None:
             self.fetcher.ceiling = max(fetch.SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
 
@@ -190,6 +202,7 @@ class Intake:
                 self.fetcher.step(min(until, time.monotonic() + 0.1))
             elif self.second.held:
                 time.sleep(0.02)
+        self.grown |= self.fetcher.grown() | self.second.grown()
         self.fetcher.session.send()     # the line has work while whoever called tells the pages
         self.listed = False
         if not self.left and not idle:
@@ -199,7 +212,7 @@ class Intake:
         """Look at the free disk now and then; where it is full, everything waits, and the second line hangs up."""
         if not 0 <= self.now - self._space_seen < SPACE_SECONDS:
             self._space_seen = self.now
-            full, self.full = self.full, self.mirror.free() < 0
+            full, self.full = self.full, self.room.free() < 0
             if self.full and not full:
                 self.second.close()
                 for ended in self.second.collect():
@@ -224,12 +237,23 @@ class Intake:
         self.files_done += 1
         self.bytes_done += one.size - one.offset
         if outcome is fetch.DONE:
+            self.left_out.forget(key)
             self._arrived(one, key, held, data, now)
-        elif isinstance(outcome, DeniedError):
-            self._refused.add(key)
-            self.log.info("%s/%s can't be read", *key)
+        elif outcome is fetch.NO_ROOM:
+            self.leave_out(key, self._listed_as(one), None)
+        elif isinstance(outcome, (DeniedError, LayoutError)) or isinstance(outcome, OSError) and outcome.errno not in PASSING:
+            self.leave_out(key, self._listed_as(one), outcome)
         else:
             self._wrong(one, outcome)
+
+    def _listed_as(self, one):
+        """Return {"size", "mtime"} of a fetch's file as the index has it now."""
+        return self.index.entry(one.path)["files"].get(one.name) or {"size": one.size, "mtime": one.mtime}
+
+    @property
+    def bytes_here(self):
+        """How many bytes of `bytes_total` have come (int)."""
+        return self.bytes_done + self.fetcher.coming + self.second.coming
 
     def _wrong(self, one, outcome):
         """What we hold, or were told, is not what the server has: list the run again, fetch whole what does not fit."""

@@ -19,7 +19,7 @@ SMALL = (META, STATUS, SUMMARY)
 RUNS = "runs"
 HIDDEN = ".runicorn"                # below a root: live files and manifests
 SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
-NAME_BYTES = 240                    # what any disk takes in one component, with room for our ".tmp" endings
+NAME_BYTES = 240                    # what nearly any disk takes in one component; a name of our own for a neighbour fits too
 KEPT = frozenset(" ._-=+,@()")
 DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")      # names Windows keeps for itself
 ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
@@ -279,8 +279,8 @@ def replace_file(path, data, mode=None, durable=False):
 
     mode: permission bits (default: by the umask). durable: fsync before the rename.
     """
-    path = os.fspath(path)
-    beside = f"{path}.{os.getpid()}-{_OURS}{next(_TURNS):x}.tmp"
+    path = os.fspath(path)      # the name beside owes nothing to the file's own, which may be as long as a disk takes
+    beside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{_OURS}{next(_TURNS):x}.tmp")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
     try:

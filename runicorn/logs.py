@@ -35,12 +35,22 @@ class Log:
         """Take in the present sizes. A file that ends in the middle of a line gets a newline if another follows it."""
         files, identity, base = [], [], 0
         for path in self.paths:
-            found = os.stat(path)
-            torn = found.st_size and path != self.paths[-1] and _read(path, found.st_size - 1, 1) != b"\n"
-            files.append((base, found.st_size, path))
-            identity.append((base, path, found.st_dev, found.st_ino))
-            base += found.st_size + bool(torn)
+            size, *which = self._stat(path)
+            torn = size and path != self.paths[-1] and self._piece(path, size - 1, 1) != b"\n"
+            files.append((base, size, path))
+            identity.append((base, path, *which))
+            base += size + bool(torn)
         self._files, self.size, self._counts = files, base, _counts(tuple(identity), base)
+
+    def _stat(self, path):
+        """Return (bytes of a file, what makes it the same one …)."""
+        found = os.stat(path)
+        return found.st_size, found.st_dev, found.st_ino
+
+    def _piece(self, path, offset, length):
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(length) if length > 0 else b""
 
     def read(self, offset, length):
         """Return up to `length` bytes from `offset` (bytes)."""
@@ -48,7 +58,7 @@ class Log:
         for index, (base, size, path) in enumerate(self._files):
             stop = self._files[index + 1][0] if index + 1 < len(self._files) else self.size
             if offset < stop and end > base:
-                part = _read(path, offset - base, min(end, base + size) - offset)
+                part = self._piece(path, offset - base, min(end, base + size) - offset)
                 out += part + b"\n" * (min(end, stop) - offset - len(part) if stop > base + size and end >= stop else 0)
                 offset = min(end, stop)
         return out
@@ -231,12 +241,6 @@ def _counts(identity, size):
         while len(_COUNTED) > LOGS_COUNTED:
             del _COUNTED[next(iter(_COUNTED))]
         return counts
-
-
-def _read(path, offset, length):
-    with open(path, "rb", buffering=0) as file:
-        file.seek(offset)
-        return file.read(length) if length > 0 else b""
 
 
 # -- lines -----------------------------------------------------------------------------------------------------------

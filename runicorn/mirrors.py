@@ -8,6 +8,7 @@ from pathlib import Path
 from runicorn import layout, quota, settings, synclog
 from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, UsageError, coded
 from runicorn.questions import Questions
+from runicorn.room import Room
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
 TRIM_SECONDS = 300
@@ -23,6 +24,7 @@ class Mirrors:
         self.home, self.bell, self.offline = Path(home), bell, offline
         self.cache_size = cache_size
         self.questions = Questions(bell)
+        self._room = Room(self.home / "cache", lambda: quota.limit(self.home, self.cache_size), self._used)
         self._lock = threading.RLock()
         self._secrets = {}              # (host, port, user, auth, key) -> {"password", "passphrase"}; never written anywhere
         self._connections = {}          # name -> Connection
@@ -163,7 +165,8 @@ class Mirrors:
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
         from runicorn.connection import Connection  # here: a viewer without connections need not load SSH and sync
-        made = Connection(saved, self.home, self.bell, self.questions, self._log, self._secrets.setdefault(_identity(saved), {}))
+        known = self._secrets.setdefault(_identity(saved), {})
+        made = Connection(saved, self.home, self.bell, self.questions, self._log, known, self._room)
         if old and old.sync:
             if all(old.settings.get(field) == saved.get(field) for field in LINE):
                 old.adjust(saved)
@@ -179,9 +182,10 @@ class Mirrors:
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self._follow_config()
-                if time.monotonic() - trimmed > TRIM_SECONDS:
+                short = self._room.short()
+                if short or time.monotonic() - trimmed > TRIM_SECONDS:
                     trimmed = time.monotonic()
-                    self._trim()
+                    self._trim(short)
             except (RunicornError, OSError) as error:
                 self._log.warning("%s", error, extra={"connection": "mirrors"})
 
@@ -196,16 +200,24 @@ class Mirrors:
         if added or set(self._connections) != before:
             self.bell.ring("connections")
 
-    def _trim(self):
-        """Bring the mirrors we sync below the limit, finished runs' large files first."""
+    def _used(self):
+        """Return the bytes of all mirrors and of what is kept of their curves."""
+        return sum(quota.size_of(folder) for _, folder in self.roots()) + quota.size_of(self.home / "columns")
+
+    def _trim(self, short=0):
+        """Bring the mirrors we sync so far below the limit that `short` bytes more fit, finished runs' large files first."""
         ours = [one.folder for one in self._connections.values() if one.holds_mirror()]
         if not ours:
             return
-        others = sum(quota.size_of(folder) for _, folder in self.roots() if folder not in ours) + quota.size_of(self.home / "columns")
-        went = quota.clean(ours, size=max(0, quota.limit(self.home, self.cache_size) - others))
+        others = self._used() - sum(map(quota.size_of, ours))
+        went = quota.clean(ours, size=max(0, quota.limit(self.home, self.cache_size) - others - short))
+        self._room.measure()
         if went["files"]:
             self._log.info("made room: %d files, %d bytes", went["files"], went["bytes"], extra={"connection": "mirrors"})
             self.bell.ring("runs")
+            for one in self._connections.values():
+                if short and one.holds_mirror():
+                    one.sync.room_was_made()
 
     # -- tests, prompts, browsing
 

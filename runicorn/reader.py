@@ -272,7 +272,11 @@ class Reader:
                 "metrics": [_metric(name, facts, view.rule(name)) for name, facts in series.metrics().items()],
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
-                "behind": series.behind, "verified": entry.source.verified(entry.record.path)}
+                "behind": series.behind, "verified": entry.source.verified(entry.record.path), "left_out": self._own_left_out(entry)}
+
+    def _own_left_out(self, entry):
+        """Return {name: {"code", "text"}} of the run's own files that its mirror does without."""
+        return {name: why for name, why in entry.source.left_out(entry.record.path).items() if layout.is_own(name)}
 
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""

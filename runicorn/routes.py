@@ -7,7 +7,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from runicorn import files
-from runicorn.errors import FilterError, UsageError
+from runicorn.errors import FilterError, RunicornError, UsageError
 from runicorn.exchange import Answer, Refused, begun, to_error, to_json
 from runicorn.layout import parse_own
 from runicorn.pieces import Pieces
@@ -166,16 +166,25 @@ def logs(site, ask):
     mark = site.bell.now()
     limit = ask.number("limit", 65536, 1, LOG_LIMIT, whole=True)
     log, entry, own = opened_log(site, ask)
-    far_end = None
+    page, covered = EMPTY, None
     if log is not None:
-        page = log.page(byte_of(ask, "from"), byte_of(ask, "before"), limit)
-    else:
-        from runicorn import far
-        far_end = None if entry.source.local else far.log_end(site.mirrors, entry, limit)
-        page = far_end or EMPTY
+        page, covered = log_page(log, byte_of(ask, "from"), byte_of(ask, "before"), limit)
     one = curves(site, entry)
     lines = [{**line, "step": one.step_at(line["ts"]) if line["ts"] is not None else None} for line in page["lines"]]
-    return {"news": mark, **page, "lines": lines, "files": own, "approximate": far_end is not None}
+    return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered}
+
+
+def log_page(log, start, before, limit):
+    """Return (the page, bytes of the log from its beginning that are here; None: all)."""
+    covered = getattr(log, "covered", None)
+    try:
+        return log.page(start, before, limit), covered
+    except RunicornError:
+        if covered is None:
+            raise
+    here = log.local()          # the line is down: what is here is shown, and that it is not all
+    page = here.page(start, before, limit) if here else EMPTY
+    return {**page, "size": log.size, "more_after": page["end"] < log.size}, covered
 
 
 def byte_of(ask, name):
@@ -186,10 +195,13 @@ def byte_of(ask, name):
 def opened_log(site, ask):
     """Return (Log or None, Entry, [{"name", "size", "attempt", "rank"}]) of the log the request names: all attempts of a rank joined
     (rank 0 unless it says), one attempt, or one file. Only plain files are opened, never a link that has the name of one."""
+    from runicorn.far import FarLog
     from runicorn.logs import Log
     entry = site.reader.entry(ask.text("run"))
-    own = sorted(({"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]}
-                  for name, size in entry.sizes().items() if name.startswith("logs")), key=lambda item: (item["rank"], item["attempt"]))
+    here, there = entry.sizes(), entry.there()
+    sizes = {name: max(here.get(name, 0), there.get(name, 0)) for name in {**here, **there} if name.startswith("logs")}
+    own = sorted(({"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]} for name, size in sizes.items()),
+                 key=lambda item: (item["rank"], item["attempt"]))
     rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, whole=True), ask.text("attempt", "all"), ask.text("file")
     if name and (parse_own(name) or [""])[0] != "logs":
         raise UsageError(f"{name[:100]!r} is no log file of a run")
@@ -197,6 +209,8 @@ def opened_log(site, ask):
         chosen = [item["name"] for item in own if item["name"] == name]
     else:
         chosen = [item["name"] for item in own if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
+    if any(here.get(one, 0) < sizes[one] for one in chosen):
+        return FarLog(site.mirrors, entry, chosen), entry, own
     return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
 
 
@@ -205,14 +219,18 @@ def search(site, ask):
     log, _, _ = opened_log(site, ask)
     if not ask.text("q"):
         raise UsageError("name what to search for: ?q=TEXT")
+    size = covered = log.size if log else 0
+    if hasattr(log, "covered"):
+        covered, log = log.covered, log.local()         # a search must not fetch a log
     start = byte_of(ask, "from")
     found = log.find(ask.text("q"), ask.flag("regex"), start, ask.flag("backwards"), not ask.flag("case")) if log else (hit for hit in ())
-    lines = hits(found, ask.number("limit", 100, 1, 100_000, whole=True))
+    lines = hits(found, ask.number("limit", 100, 1, 100_000, whole=True), {"here": covered, "size": size})
     return Answer(begun(lines), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
 
 
-def hits(found, limit):
-    """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true}; an error where it could not go on."""
+def hits(found, limit, extent):
+    """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true} with `extent`, which says how much of the
+    log was here to be searched; an error where it could not go on."""
     count, sent = 0, False
     with contextlib.closing(found):
         try:
@@ -225,12 +243,13 @@ def hits(found, limit):
             if not sent:
                 raise                   # answered as an error, with its status
             yield to_error(error).body
-    yield to_json({"done": True, "hits": count}).body
+    yield to_json({"done": True, "hits": count, **extent}).body
 
 
 @route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S")
 def log_at(site, ask):
     log, entry, _ = opened_log(site, ask)
+    log = log.local() if hasattr(log, "covered") else log
     ts = ask.number("ts")
     if ts is None:
         step = ask.number("step")
@@ -246,14 +265,14 @@ def log_at(site, ask):
 def run_files(site, ask):
     mark = site.bell.now()
     entry = site.reader.entry(ask.text("run"))
-    index = None if entry.source.local else entry.source.entry(entry.record.path)
-    return {"news": mark, "files": files.listed(entry.folder, index)}
+    indexed, places, left_out = entry.source.copies(entry.record.path)
+    return {"news": mark, "files": files.listed(entry.folder, indexed, places, left_out)}
 
 
 @route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")
 def run_file(site, ask):
     entry, name = site.reader.entry(ask.text("run")), ask.text("name")
-    file = files.opened(entry.folder, name)
+    file = files.opened(entry.folder, entry.source.place(entry.record.path, name))
     kind = files.IMAGES.get(os.path.splitext(name)[1].lower())
     headers = {"Content-Length": str(file.size), "Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "no-cache",
                "Content-Disposition": f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name.rpartition('/')[2], safe='')}"}

@@ -5,7 +5,7 @@ import time
 
 from runicorn import audit, bulk, fetch, layout, manifest, plan, sftp, survey, tails
 from runicorn.beats import Beats
-from runicorn.errors import LineError, MissingFileError, SftpError
+from runicorn.errors import LayoutError, LineError, MissingFileError, SftpError
 from runicorn.intake import Intake
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
@@ -23,8 +23,8 @@ CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # th
 class Session:
     """What is known while one line is up. Raises LineError and ProtocolError, after which it is of no more use, and SyncError."""
 
-    def __init__(self, options, mirror, remote, log):
-        self.options, self.mirror, self.remote, self.log = options, mirror, remote, log
+    def __init__(self, options, mirror, remote, room, log):
+        self.options, self.mirror, self.remote, self.room, self.log = options, mirror, remote, room, log
         self.sftp = remote.open_sftp()
         self.root = self._resolve(options["remote_root"])
         self.source = None              # "exec", "manifest" or "walk": where the list came from
@@ -47,10 +47,10 @@ class Session:
         self.index = index
         self.skeleton = survey.Skeleton(self.sftp, self.root)
         self.beats = Beats(self.sftp, self.root)
-        self.tails = tails.Tails(self.sftp, self.mirror, self.root)
-        second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.log)
-        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, None, wire=lambda: self.remote.bytes_received)
-        self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.log)
+        self.tails = tails.Tails(self.sftp, self.mirror, self.root, self.room)
+        second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log)
+        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, None, wire=lambda: self.remote.bytes_received)
+        self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.room, self.log)
         self._manifests = {}            # path of a manifest -> its mtime when we read it
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
@@ -157,7 +157,7 @@ class Session:
             self._hear_again(first, now)
         self._audited = now if audit else self._audited
         self.source = self.source or "walk"
-        self.intake.forgive()
+        self.intake.forgive(thorough)
         self.intake.plan(self.index.paths() if first else changed | self._replan, now)
         self._replan.clear()
 
@@ -392,6 +392,8 @@ class Session:
         if outcome is tails.CHANGED:
             self.intake.rewrite.add((path, name))
             self.intake.doubtful.add(path)
+        elif outcome is tails.NO_ROOM or isinstance(outcome, (OSError, LayoutError)):
+            self.intake.leave_out((path, name), self.index.entry(path)["files"][name], None if outcome is tails.NO_ROOM else outcome)
         elif isinstance(outcome, SftpError):
             self.intake.doubtful.add(path)
         elif count:

@@ -11,8 +11,9 @@ import random
 import threading
 import time
 
-from runicorn import cache, layout, meter, survey
+from runicorn import cache, layout, left_out, meter, survey
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
+from runicorn.room import Room
 from runicorn.session import Session
 
 TICK = 0.9                      # s between looks at what somebody watches: with a round trip and the writing, a second
@@ -31,12 +32,13 @@ class Sync:
     """The mirror of one connection in `folder`. Constructing it opens, locks and writes nothing.
 
     options: the connection's settings (dict); connect: callable that returns a Remote or raises a RemoteError; bell: rung
-    with `runs`, `run:<key>` and `connections`; logger: tells the same story to a file.
+    with `runs`, `run:<key>` and `connections`; logger: tells the same story to a file; room: room.Room of all mirrors,
+    None: as much as the disk takes.
     """
 
-    def __init__(self, options, folder, connect, bell, logger):
+    def __init__(self, options, folder, connect, bell, logger, room=None):
         self.options, self.mirror, self.bell, self.log = options, cache.Mirror(folder), bell, logger
-        self._connect = connect
+        self._connect, self._room = connect, room or Room(self.mirror.folder)
         self._slug = layout.connection_slug(options["name"])
         self._session, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
@@ -50,7 +52,7 @@ class Sync:
         self._meter = meter.Meter()
         self._published = 0.0           # when the index may be written next, wall clock, s
         self._whole = False             # the run list was, over this line
-        self._no_root = False
+        self._no_root = self._room_made = False
 
     # -- the thread
 
@@ -78,8 +80,9 @@ class Sync:
             self._retry_at = now + WAIT
             return WAIT
         except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
-            detail = getattr(error, "strerror", None) or str(error)
-            self._say("paused", "disk", f"the mirror can't be written: {detail}", detail=detail)
+            detail = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None) or str(error)
+            text = str(error) if isinstance(error, SyncError) else f"the mirror can't be written: {detail}"
+            self._say("paused", "disk", text, detail=detail)
             self._retry_at = now + DISK_RETRY
             return DISK_RETRY
 
@@ -101,6 +104,10 @@ class Sync:
         session = self._session or self._call(now)
         allowance = self._allowance(now)
         session.intake.allow(now, allowance)
+        if self._room_made:
+            self._room_made = False
+            session.intake.forgive()
+            session.intake.plan((), now)
         if self._is_due(now):
             self._survey(session, now)
         elif self._automatic() and (now >= self._look_due or self._look_due > now + IDLE):
@@ -162,7 +169,7 @@ class Sync:
         remote = self._connect()
         session = None
         try:
-            session = Session(self.options, self.mirror, remote, self.log)
+            session = Session(self.options, self.mirror, remote, self._room, self.log)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
             if self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
                                   "host_key": key, "root": session.root}):
@@ -283,6 +290,9 @@ class Sync:
             self._published = now + PACE * (time.monotonic() - began)
             session.news = intake.news = False
             self.bell.ring("runs")
+        if intake.left_out.changed:
+            self.mirror.write(self.mirror.index / left_out.FILE, layout.to_json(intake.left_out.told()).encode("utf-8", "replace"))
+            self.bell.ring("runs")
         for path in intake.grown:
             project, name, run = layout.split_run_path(path)
             self.bell.ring(f"run:{self._slug}:{project}/{name}/{run}")
@@ -294,6 +304,10 @@ class Sync:
             self._say("syncing", "fetching", f"{done} of {total} files", done=done, total=total)
         elif self._no_root:
             self._say("live", "no_root", f"{self.options['host']} has no folder {session.root} yet", root=session.root)
+        elif session.surveyed and intake.left_out.count():
+            count = intake.left_out.count()
+            self._say("live", "live_partly", f"up to date but for {count} files that could not come; the Files of their runs say why",
+                      files=count)
         elif session.surveyed:
             self._say("live", "live", "up to date")
         self._last_news = now
@@ -329,9 +343,10 @@ class Sync:
         intake = session.intake
         if not intake.left:
             return None
-        rate = intake.bytes_done / max(0.1, time.monotonic() - intake.began)
-        left = round((intake.bytes_total - intake.bytes_done) / rate) if rate else None
-        return {"files_done": intake.files_done, "files_total": intake.files_total, "bytes_done": intake.bytes_done,
+        done = min(intake.bytes_here, intake.bytes_total)
+        rate = done / max(0.1, time.monotonic() - intake.began)
+        left = round((intake.bytes_total - done) / rate) if rate else None
+        return {"files_done": intake.files_done, "files_total": intake.files_total, "bytes_done": done,
                 "bytes_total": intake.bytes_total, "rate": round(rate), "left": left}
 
     # -- what others ask of us, from any thread
@@ -351,6 +366,11 @@ class Sync:
         self._due = 0.0
         self._now_asked = True
         self.wake()
+
+    def room_was_made(self):
+        """Files went from this disk: what waited for room may come."""
+        self._room_made = True
+        self._waking.set()
 
     def pause(self):
         """Hang up until `resume`; the mirror stays ours."""

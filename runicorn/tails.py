@@ -1,20 +1,21 @@
 """The one-second rhythm: one batch reads what was appended to the files somebody watches. Opens them once, compares every seam."""
 
 from runicorn import sftp
-from runicorn.errors import MissingFileError, SftpError
+from runicorn.errors import DISK_ERRORS, LayoutError, MissingFileError, SftpError
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
 AGAIN = 10                      # files opened anew per batch: on NFS only an open refreshes the size, and a replaced file shows
 ROUNDS = 4                      # batches in one tick at most, so that a flood can't hold the thread
-SAME, GREW, CHANGED = "same", "grew", "changed"
+SAME, GREW, CHANGED, NO_ROOM = "same", "grew", "changed", "no room"
 
 
 class Tails:
-    """Open files and where we are in them. Raises LineError, ProtocolError, and OSError when the mirror can't be written."""
+    """Open files and where we are in them. Raises LineError, ProtocolError, and OSError when the disk takes nothing any more."""
 
-    def __init__(self, session, mirror, root):
-        self.session, self.mirror, self.root = session, mirror, root
+    def __init__(self, session, mirror, root, room):
+        """room: room.Room, asked before anything is appended."""
+        self.session, self.mirror, self.root, self.room = session, mirror, root, room
         self._handles = {}              # (path, name) -> handle
         self._ends = {}                 # (path, name) -> our size when its end was asked for
         self._turn = 0
@@ -22,7 +23,8 @@ class Tails:
     def look(self, files, others):
         """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip.
 
-        Returns ({(path, name): (SAME | GREW | CHANGED | SftpError, bytes added)}, {absolute path: Attrs or SftpError}).
+        Returns ({(path, name): (outcome, bytes added)}, {absolute path: Attrs or SftpError}); the outcome is SAME, GREW, CHANGED,
+        NO_ROOM, or the SftpError, OSError or LayoutError of that file.
         Files seen for the first time take a round trip more.
         """
         self._keep(files)
@@ -91,10 +93,20 @@ class Tails:
         added = data[len(held):]
         if not added:
             return SAME, 0
-        with self.mirror.appender(*key) as file:
-            while added:
-                added = added[file.write(added):]
-        return GREW, len(data) - len(held)
+        if not self.room.claim(len(added), urgent=True):
+            return NO_ROOM, 0
+        written = 0
+        try:
+            with self.mirror.appender(*key) as file:
+                while written < len(added):
+                    written += file.write(added[written:])
+        except (OSError, LayoutError) as error:
+            if getattr(error, "errno", None) in DISK_ERRORS:
+                raise
+            return error, written       # this file's own trouble
+        finally:
+            self.room.release(len(added), written)
+        return GREW, written
 
     def _keep(self, files):
         """Close what nobody watches any more."""

@@ -139,7 +139,7 @@ export class LogPanel {
 
   /** Take an answer for everything that is shown. */
   replace(answer) {
-    Object.assign(this, {start: answer.start, end: answer.end, size: answer.size, lines: answer.lines, fresh: 0});
+    Object.assign(this, {start: answer.start, end: answer.end, size: answer.size, here: answer.here, lines: answer.lines, fresh: 0});
     this.rate = Math.min(
       answer.lines.length ? (ROW * answer.lines.length) / Math.max(1, answer.end - answer.start) : 1,
       TALLEST / Math.max(1, answer.size),
@@ -169,7 +169,7 @@ export class LogPanel {
     }
     this.lines.push(...answer.lines);
     this.list.append(...answer.lines.map((line) => this.row(line)));
-    Object.assign(this, {end: answer.end, size: answer.size});
+    Object.assign(this, {end: answer.end, size: answer.size, here: answer.here});
     if (this.lines.length > KEPT) {
       this.hold(() => {
         const spare = this.lines.length - KEPT;
@@ -423,7 +423,8 @@ export class LogPanel {
     const line = this.lastInView();
     const last = this.lines.at(-1)?.n;
     fill(this.where, !line ? "" : this.holdsEnd && line.n && last ? t("logs.lineOf", {n: line.n, m: last})
-      : [line.n ? t("logs.line", {n: line.n}) : fmt.percent(line.at / Math.max(1, this.size), 1), " · ", bytes(this.size)]);
+      : [line.n ? t("logs.line", {n: line.n}) : fmt.percent(line.at / Math.max(1, this.size), 1), " · ", bytes(this.size)],
+    this.here < this.size ? h("span.warn.cut", {title: this.partly()}, " · ", this.partly()) : null);
     const waiting = this.following
       ? null
       : this.fresh
@@ -438,6 +439,10 @@ export class LogPanel {
       fill(this.follow, icon("down"), t("logs.follow"), waiting);
     }
     this.drawFiles();
+  }
+
+  partly() {
+    return t("logs.partly", {here: fmt.bytes(this.here), size: fmt.bytes(this.size)});
   }
 
   /** Several attempts or ranks have logs of their own. */

@@ -62,7 +62,7 @@ export class LogSearch {
     this.round?.abort();
     this.hits = [];
     this.at = -1;
-    this.progress = null;
+    this.progress = this.part = null;
     this.field.removeAttribute("aria-invalid");
     this.hooks.marks();
     if (!this.field.value) {
@@ -95,6 +95,7 @@ export class LogSearch {
         this.hits.push(found);
         this.first();
       }
+      this.part = found.done && found.here < found.size ? found : this.part;
       this.progress = found.progress !== undefined && found.size ? found.progress / found.size : this.progress;
       if (performance.now() - drawn > 100) {
         drawn = performance.now();
@@ -143,6 +144,7 @@ export class LogSearch {
               : running
                 ? t("logs.searching")
                 : t("logs.noHits"),
+            this.part ? h("span.warn", {}, " ", t("logs.searchedPart", {here: fmt.bytes(this.part.here), size: fmt.bytes(this.part.size)})) : null,
             running && this.progress != null ? h("span.m3", {}, ` ${fmt.percent(this.progress)}`) : null,
             running ? button("x", "logs.stop", () => this.stop()) : null,
             this.hits.length > 1

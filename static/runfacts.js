@@ -5,7 +5,7 @@ import {copy, fill, h, icon, own} from "./dom.js";
 import {flattened} from "./flat.js";
 import {matcher} from "./series.js";
 import {bytes, empty, reasonText} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {fmt, known, t} from "./words.js";
 
 const IMAGE = /\.(png|jpe?g|gif|webp)$/i;
 
@@ -121,7 +121,7 @@ export class FilesPart {
       h("table.files-table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, files.map((file) => this.row(file)))));
   }
 
-  row({name, kind, size, mtime, here}) {
+  row({name, kind, size, mtime, here, why}) {
     const label = [icon("file"), " ", own(name)];
     return h(
       "tr",
@@ -134,7 +134,8 @@ export class FilesPart {
       h("td.m2", {}, t(`run.kind.${kind}`)),
       h("td.num", {}, bytes(size)),
       h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
-      h("td", {class: here ? "m2" : "warn"}, t(here ? "run.isHere" : "run.notHere")),
+      h("td", {class: here ? "m2" : "warn", title: why ? why.text : ""},
+        here ? t("run.isHere") : why ? known(`run.why.${why.code}`, {}, why.text) : t("run.notHere")),
     );
   }
 

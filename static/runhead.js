@@ -9,7 +9,7 @@ import {morphChildren} from "./morph.js";
 import {colourOf, state, stroke, tick} from "./store.js";
 import {prefer} from "./topbar.js";
 import {figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {fmt, known, t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
 
@@ -35,7 +35,7 @@ export class RunHead {
   show(row) {
     this.row = row;
     this.at = now();
-    morphChildren(this.node, nodes([this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble()]));
+    morphChildren(this.node, nodes([this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble(), this.lacks()]));
   }
 
   title() {
@@ -150,6 +150,12 @@ export class RunHead {
     return h("div.whybar", {class: row.state === "failed" ? "bad" : "warn"}, icon(row.state, row.state === "failed" ? "bad" : "warn"),
       h("span.cut", {}, own(reasonText(row.reason) || row.status?.error || t(`state.${row.state}`))),
       trace ? h("details", {}, h("summary.link", {}, t("run.traceback")), h("pre.code", {}, trace)) : null);
+  }
+
+  /** Files of the run's own that can't be shown, for they are not here. */
+  lacks() {
+    const lines = Object.entries(this.row.left_out || {}).map(([name, why]) => t("run.lacks", {name, why: known(`run.why.${why.code}`, {}, why.text)}));
+    return lines.length ? h("div.whybar.warn", {}, icon("lost", "warn"), h("span.cut", {title: lines.join("\n")}, own(lines.join(" · ")))) : null;
   }
 
   // -- facts -----------------------------------------------------------------------------------------------------

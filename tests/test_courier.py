@@ -311,3 +311,29 @@ def test_what_we_export_to_tensorboard_comes_back_the_same(tmp_path):
     assert sorted(row[:3] for row in back) == sorted(row[:3] for row in logged)
     single = {row[:3]: struct.unpack("<f", struct.pack("<f", row[3]))[0] for row in logged}
     assert all(value == single[ts, step, tag] for ts, step, tag, value in back)
+
+
+def test_a_file_that_can_not_be_stored_keeps_no_other_back(far, tmp_path):
+    write(far, "thing/inner.bin", b"inner")
+    write(far, "图" * 80 + ".png", b"a long name")
+    write(far, "z.txt", b"the last one")
+    os.utime(far / PATH / "status.json", (1e9, 1e9))
+    _, _, archive = carried(far, tmp_path)
+    near = tmp_path / "near"
+    write(near, "thing", b"a file stands where the folder belongs")
+    (near / PATH / "events.jsonl").mkdir()
+    report = courier.take_in(archive, near)
+    came = files(near)
+    assert came[f"{PATH}/z.txt"] == b"the last one" and b"a long name" in came.values() and came[f"{PATH}/media/1.png"] == b"\x89PNG"
+    assert report["clash"] == 2 and report["put"] == 5
+    assert [problem.split(" can't be stored here: ")[0] for problem in report["problems"]] == [f"{PATH}/events.jsonl", f"{PATH}/thing/inner.bin"]
+
+
+def test_a_time_beyond_all_clocks_costs_only_that_file(tmp_path):
+    data = b"x"
+    members = []
+    for number, mtime in enumerate((1e19, 1.0)):
+        members += [(str(number), data), (f"{number}.json", described(data, name=f"{number}.bin", mtime=mtime))]
+    members.append(("end.json", b'{"files": 2}'))
+    report = courier.take_in(hostile(tmp_path, members), tmp_path / "near")
+    assert report["put"] == 1 and len(report["problems"]) == 1 and (tmp_path / "near" / PATH / "1.bin").exists()

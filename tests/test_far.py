@@ -50,16 +50,59 @@ def test_a_curve_is_drawn_from_spaced_blocks(tmp_path, entry):
     assert mirrors.asked == asked and not entry.folder.exists()
 
 
-def test_the_end_of_the_log_is_shown(tmp_path, entry):
-    page = far.log_end(FolderMirrors(tmp_path / "far"), entry[0], 65536)
-    whole = (tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123/logs.txt").read_bytes()
+def log_of(tmp_path, entry, mirrors=None):
+    return far.FarLog(mirrors or FolderMirrors(tmp_path / "far"), entry[0], ["logs.txt"])
+
+
+def whole_log(tmp_path):
+    return (tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123/logs.txt").read_bytes()
+
+
+def hold(tmp_path, count):
+    """Let the first `count` bytes of the log be here."""
+    copy = tmp_path / "mirror/vision/resnet50/runs/20250123_180000_abc123/logs.txt"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(whole_log(tmp_path)[:count])
+
+
+@pytest.mark.parametrize("count", [0, 40, 300_000])
+def test_a_log_that_is_not_all_here_is_read_from_the_server(tmp_path, entry, count):
+    if count:
+        hold(tmp_path, count)
+    log, whole = log_of(tmp_path, entry), whole_log(tmp_path)
+    page = log.page()
     assert page["lines"][-1]["text"] == "line 19999" and page["end"] == page["size"] == len(whole) and page["more_before"]
     first = page["lines"][0]
     assert whole[first["at"] :].split(b"\n")[0].endswith(first["text"].encode()) and first["n"] is None
+    assert log.covered == count
+    before = log.page(before=page["start"])
+    assert before["end"] == page["start"] and before["lines"][-1]["text"] == f"line {int(first['text'][5:]) - 1}"
+    seam = log.page(offset=max(0, count - 100))
+    assert seam["lines"][1]["text"] == f"line {whole[: seam['lines'][1]['at']].count(10)}", "across what is here and what is not"
+
+
+def test_the_true_end_is_found_where_the_index_is_older(tmp_path, entry):
+    with open(tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123/logs.txt", "a") as file:
+        file.write(f"{layout.stamp(1737700000)}the newest line\n")
+    assert log_of(tmp_path, entry).page()["lines"][-1]["text"] == "the newest line"
+
+
+def test_what_is_here_can_be_searched_and_no_more_is_fetched_for_it(tmp_path, entry):
+    hold(tmp_path, 300_000)
+    mirrors = FolderMirrors(tmp_path / "far")
+    log = log_of(tmp_path, entry, mirrors)
+    asked = mirrors.asked
+    hits = [hit["at"] for hit in log.local().find("line 100") if "at" in hit]
+    assert hits and max(hits) < 300_000 and mirrors.asked == asked
+    assert log.local().page(offset=0)["lines"] == log.page(offset=0)["lines"]
 
 
 def test_without_a_line_there_is_nothing_and_no_error(tmp_path, entry, caplog):
     entry, series = entry
     mirrors = FolderMirrors(tmp_path / "far", broken=True)
     far.prime(mirrors, entry, series)
-    assert series.picture("loss") is None and far.log_end(mirrors, entry, 65536) is None
+    assert series.picture("loss") is None
+    log = far.FarLog(mirrors, entry, ["logs.txt"])
+    assert log.covered == 0 and log.local() is None and log.size == len(whole_log(tmp_path))
+    with pytest.raises(LineError):
+        log.page()

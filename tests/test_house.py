@@ -28,16 +28,18 @@ FLOORS = {
     # the mirror
     "sftp": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
     "survey": "errors layout manifest plan sftp",
-    "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch", "intake": "bulk errors fetch layout manifest plan",
+    "room": "", "left_out": "errors layout",
+    "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch", "intake": "bulk errors fetch layout left_out manifest plan",
     "tails": "errors sftp", "beats": "errors layout plan sftp survey", "audit": "errors sftp", "meter": "",
     "session": "audit beats bulk errors fetch intake layout manifest plan sftp survey tails",
-    "sync": "cache errors layout meter session survey",
+    "sync": "cache errors layout left_out meter room session survey",
     # reading
     "events": "layout", "columns": "events", "curves": "columns", "buckets": "columns",
     "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
     "expression": "errors lines", "logs": "errors expression lines", "states": "", "glance": "layout",
     "kept": "errors layout manifest", "firstlook": "layout manifest", "verified": "errors layout manifest plan",
-    "record": "layout states", "index": "firstlook glance kept layout manifest record states verified", "entries": "glance layout",
+    "record": "layout states", "index": "cache firstlook glance kept layout left_out manifest record states verified",
+    "entries": "glance layout",
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
@@ -45,7 +47,7 @@ FLOORS = {
     "system_ssh": "errors login sftp sshconfig",
     "remote": "errors hostkeys login sftp sshconfig system_ssh", "doctor": "errors remote sftp survey",
     "connection": "cache doctor errors layout login remote settings sync", "questions": "", "quota": "cache errors layout manifest plan",
-    "synclog": "", "mirrors": "connection doctor errors layout questions quota remote settings synclog",
+    "synclog": "", "mirrors": "connection doctor errors layout questions quota remote room settings synclog",
     # out and in
     "tfevents": "", "report": "assets errors layout series version", "rows": "columns errors events layout",
     "export": "errors layout report rows tfevents",

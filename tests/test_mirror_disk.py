@@ -1,12 +1,15 @@
 """Never wrong on this disk: names it can't tell apart, files that vanish under our hands, what is left of a transfer that was cut."""
 
+import errno
 import os
 import random
+import shutil
 
 import pytest
 from test_sync import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 
-from runicorn import cache, sftp
+from runicorn import cache, files, left_out, room, sftp
+from runicorn.errors import DeniedError
 
 
 @pytest.fixture
@@ -155,3 +158,256 @@ def test_a_part_that_is_of_no_more_use_is_cleared_away(root, pair, monkeypatch):
     one.passes()
     one.same()
     assert list(parts.iterdir()) == []
+
+
+# -- what this disk does not take ----------------------------------------------------------------------------------
+
+WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.EILSEQ, errno.ENOTDIR, errno.EFBIG, errno.ELOOP, errno.EINVAL)
+
+
+class Refusing(cache.Mirror):
+    """A mirror on a disk that refuses files whose name begins with `odd`."""
+
+    number = errno.ENAMETOOLONG
+
+    def place(self, path, name):
+        place = super().place(path, name)
+        return place if not name.startswith("odd") or self.number is None else Refused(place, self.number)
+
+
+class Refused(str):
+    """A path on which every call of the system fails."""
+
+    def __new__(cls, place, number):
+        made = super().__new__(cls, place)
+        made.number = number
+        return made
+
+
+@pytest.fixture
+def refusing(monkeypatch):
+    """Make opens and replacements of `Refused` places fail as their error number says."""
+    def failing(call):
+        def tried(place, *rest, **named):
+            if isinstance(place, Refused):
+                raise OSError(place.number, os.strerror(place.number), str(place))
+            return call(place, *rest, **named)
+        return tried
+    monkeypatch.setattr(cache.layout, "replace_file", failing(cache.layout.replace_file))
+    monkeypatch.setattr(cache.os, "open", failing(os.open))
+
+
+def left_out_of(one, run=RUN):
+    return left_out.read(one.mirror).get(run, {})
+
+
+@pytest.mark.parametrize("number", ONE_FILE, ids=errno.errorcode.get)
+def test_a_file_this_disk_refuses_keeps_nothing_else_back(root, pair, refusing, monkeypatch, number):
+    run = make_run(root)
+    write(run / "odd.png", b"x" * 5000)
+    other = make_run(root, "vision/resnet50/runs/20250124_180000_abc124")
+    one = pair()
+    one.sync.mirror = Refusing(one.mirror)
+    monkeypatch.setattr(Refusing, "number", number)
+    one.passes()
+    one.passes(31)
+    state = one.sync.state()
+    assert (state["state"], state["reason"]["code"], state["reason"]["files"]) == ("live", "live_partly", 1)
+    assert left_out_of(one)["odd.png"]["code"] == "disk" and os.strerror(number) in left_out_of(one)["odd.png"]["text"]
+    assert contents(one.mirror / RUN) == sorted(path.read_bytes() for path in run.iterdir() if path.name != "odd.png")
+    assert contents(one.mirror / "vision/resnet50/runs/20250124_180000_abc124") == contents(other)
+    monkeypatch.setattr(Refusing, "number", None)
+    one.passes(31)
+    one.same()
+    assert left_out_of(one) == {} and one.sync.state()["reason"]["code"] == "live"
+
+
+@pytest.mark.parametrize("number", WHOLE_DISK, ids=errno.errorcode.get)
+def test_a_disk_that_takes_nothing_pauses_the_mirror(root, pair, refusing, monkeypatch, number):
+    run = make_run(root)
+    write(run / "odd.png", b"x" * 5000)
+    one = pair()
+    one.sync.mirror = Refusing(one.mirror)
+    monkeypatch.setattr(Refusing, "number", number)
+    for _ in range(5):
+        one.sync.one_pass(one.now)
+        if one.sync.state()["state"] == "paused":
+            break
+    assert one.sync.state()["reason"]["code"] == "disk" and os.strerror(number) in one.sync.state()["reason"]["text"]
+    monkeypatch.setattr(Refusing, "number", None)
+    one.passes(61)
+    one.same()
+
+
+LONG = ("n" * 255, "图" * 80 + ".png", "图" * 85, "é" * 127, "😀" * 63, "n" * 241 + ".pt", "x" * 236 + ".npy", "." + "h" * 254)
+
+
+@pytest.mark.parametrize("folder", ["", "samples/", "图" * 80 + "/" + "n" * 250 + "/"], ids=["in the run", "below", "in long folders"])
+def test_long_names_come_and_stop_nothing(root, pair, folder):
+    run = make_run(root)
+    for number, name in enumerate(LONG):
+        write_short(run / (folder + name), b"%d" % number * 3000)
+    live(root)
+    one = pair()
+    one.passes()
+    one.passes(31)
+    assert contents(one.mirror / RUN) == contents(run) and one.sync.state()["reason"]["code"] == "live"
+    before = {path: path.stat().st_ino for path in (one.mirror / RUN).rglob("*")}
+    one.passes(700)
+    assert {path: path.stat().st_ino for path in (one.mirror / RUN).rglob("*")} == before, "known to be here"
+    indexed = one.sync._index.entry(RUN)["files"]
+    listed = files.listed(one.mirror / RUN, indexed, one.sync.mirror.local_names(RUN, indexed))
+    assert [file["name"] for file in listed] == sorted(indexed) and [file["name"] for file in listed if not file["here"]] == []
+
+
+def write_short(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+@pytest.mark.parametrize("large", [3000, 3_000_000], ids=["small", "in parts"])
+def test_a_file_that_became_a_folder_and_back(root, pair, large):
+    run = make_run(root)
+    write(run / "thing", b"a" * large, mtime=1_000_000_000)
+    one = pair(large=True)
+    one.passes()
+    one.same()
+    (run / "thing").unlink()
+    write(run / "thing/inner/deep.bin", b"b" * large, mtime=1_000_000_000)
+    one.passes(61)
+    one.passes(31)
+    held = one.mirror / RUN
+    assert (held / "thing/inner/deep.bin").read_bytes() == b"b" * large
+    assert (held / "thing~1").read_bytes() == b"a" * large, "what was here stays here"
+    shutil.rmtree(run / "thing")
+    write(run / "thing", b"c" * large, mtime=1_000_000_001)
+    one.passes(700)
+    one.passes(31)
+    assert (held / "thing").read_bytes() == b"c" * large and (held / "thing~2/inner/deep.bin").read_bytes() == b"b" * large
+    assert one.sync.state()["reason"]["code"] == "live"
+
+
+def test_an_unreadable_file_is_named_and_comes_when_it_may(root, pair):
+    """As root every mode is readable: the server's refusal is played by a session that answers so."""
+    run = make_run(root, status="running", old=False)
+    live(root)
+    one = pair()
+    Denying.denied = {f"{root}/{RUN}/events.jsonl"}
+    one.far.open_sftp = lambda: one.far.sessions.append(Denying(one.far.stream(), timeout=10)) or one.far.sessions[-1]
+    one.passes()
+    one.passes(31)
+    assert left_out_of(one)["events.jsonl"]["code"] == "denied" and one.sync.state()["reason"]["code"] == "live_partly"
+    assert (one.mirror / RUN / "logs.txt").exists()
+    Denying.denied = set()
+    one.passes(31)
+    one.passes(31)
+    one.same()
+    assert (run / "events.jsonl").exists() and left_out_of(one) == {}
+
+
+class Denying(sftp.Sftp):
+    """A server that opens some files for nobody."""
+
+    denied = set()
+
+    def ask(self, request, done):
+        if request.kind == sftp.OPEN and any(path.encode() in request.body for path in self.denied):
+            return super().ask(request, lambda handle: done(DeniedError("permission denied", 3)))
+        return super().ask(request, done)
+
+
+# -- room ----------------------------------------------------------------------------------------------------------
+
+def giant(path, size):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        file.truncate(size)
+
+
+def bytes_in(folder):
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("status", ["finished", "running"])
+def test_a_giant_stays_on_the_server_and_keeps_nothing_else_back(root, pair, status):
+    run = make_run(root, status=status, old=status == "finished")
+    giant(run / "logs.txt", 1 << 40)
+    giant(run / "system.jsonl", 5_000_000)
+    other = make_run(root, "vision/resnet50/runs/20250124_180000_abc124")
+    if status == "running":
+        live(root)
+    one = pair(room=room.Room(root.parent / "near", lambda: 2_000_000, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    one.bell.look({"runs"})
+    one.passes()
+    for _ in range(3 if status == "running" else 0):
+        grow(run / "events.jsonl")
+        one.passes(1)
+    one.passes(31)
+    assert bytes_in(one.mirror) < 2_000_000
+    assert {name: why["code"] for name, why in left_out_of(one).items()} == {"logs.txt": "no_room", "system.jsonl": "no_room"}
+    assert (one.mirror / RUN / "events.jsonl").read_bytes() == (run / "events.jsonl").read_bytes()
+    assert contents(one.mirror / "vision/resnet50/runs/20250124_180000_abc124") == contents(other)
+    assert not (one.mirror / RUN / "logs.txt").exists(), "no file with a hole"
+    assert one.sync.state()["reason"]["code"] == "live_partly"
+
+
+def test_a_log_that_outgrows_the_limit_stops_there_and_the_rest_goes_on(root, pair):
+    run = make_run(root, status="running", old=False)
+    live(root)
+    one = pair(room=room.Room(root.parent / "near", lambda: 300_000, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    one.bell.look({"runs"})
+    one.passes()
+    for _ in range(12):
+        with open(run / "logs.txt", "ab") as file:
+            file.write(b"[2025-01-23 18:30:45+0800] a long line of output\n" * 1000)
+        grow(run / "events.jsonl")
+        one.passes(1)
+    one.passes(31)
+    assert bytes_in(one.mirror) <= 320_000, "the index is small, and not asked for by anybody"
+    held = (one.mirror / RUN / "logs.txt").read_bytes()
+    assert len(held) > 100_000 and (run / "logs.txt").read_bytes().startswith(held)
+    assert (one.mirror / RUN / "events.jsonl").read_bytes() == (run / "events.jsonl").read_bytes()
+    assert left_out_of(one)["logs.txt"]["code"] == "no_room"
+    one.sync._room._limit = lambda: 3_000_000
+    one.passes(31)
+    one.passes(31)
+    one.same()
+
+
+def test_the_reserve_of_the_disk_is_asked_before_every_file(root, pair, monkeypatch):
+    run = make_run(root)
+    for number in range(20):
+        write(run / f"sample{number:02}.bin", b"s" * 100_000)
+    one = pair()
+    free = 1_000_000
+    left = lambda folder: shutil._ntuple_diskusage(0, 0, room.RESERVE + free - bytes_in(one.mirror))  # noqa: E731
+    monkeypatch.setattr(room.shutil, "disk_usage", left)
+    one.passes()
+    one.passes(31)
+    assert 800_000 < bytes_in(one.mirror) < free and len(left_out_of(one)) >= 10
+    free = 10_000_000
+    one.passes(31)
+    one.passes(31)
+    one.same()
+
+
+def test_the_bytes_of_a_file_count_as_they_come(root, pair, monkeypatch):
+    run = make_run(root, status="running", old=False)
+    write(run / "logs.txt", b"[2025-01-23 18:30:45+0800] a long line of output\n" * 200_000)
+    live(root)
+    one = pair()
+    monkeypatch.setattr("runicorn.sync.SLICE", 0.002)
+    told, rung, copy = [], [], one.mirror / RUN / "logs.txt"
+    monkeypatch.setattr(one.bell, "ring", rung.append)
+    for _ in range(2000):
+        one.sync.one_pass(one.now)
+        progress = one.sync.state()["progress"]
+        if not progress:
+            break
+        told.append((progress["bytes_done"], copy.stat().st_size if copy.exists() else 0))
+    growing = [done for done, size in told if 0 < size < 9_000_000]
+    assert len(growing) >= 3 and growing == sorted(growing)
+    assert [done - size for done, size in told if done < size] == []
+    assert rung.count("run:gpu-server-1:vision/resnet50/20250123_180000_abc123") >= 3, "the open page hears of a file that grows"

@@ -14,7 +14,7 @@ import tally
 from far import SERVER, Far
 from test_sync import OWN, RUN, Pair, facts, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 
-from runicorn import cache, manifest, sftp
+from runicorn import manifest, room, sftp
 from runicorn.errors import HostKeyError, LineError, LoginError
 
 # -- lines that break ----------------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def test_a_lost_line_is_tried_again_with_growing_pauses(root, mirror):
 
 def test_a_full_disk_pauses_and_says_so(root, pair, monkeypatch):
     make_run(root)
-    monkeypatch.setattr(cache, "RESERVE", 1 << 60)
+    monkeypatch.setattr(room, "RESERVE", 1 << 60)
     one = pair()
     for _ in range(100):
         one.passes(10)
@@ -218,8 +218,8 @@ def test_a_full_disk_pauses_and_says_so(root, pair, monkeypatch):
     assert one.logins == 1, "the line did nothing wrong"
 
 
-def test_a_disk_that_fills_up_under_our_hands(root, tmp_path):
-    """RLIMIT_FSIZE makes every write beyond 100 kB fail, as a full disk does."""
+def test_files_larger_than_this_disk_takes_keep_nothing_else_back(root, tmp_path):
+    """RLIMIT_FSIZE makes every write beyond 100 kB fail with EFBIG, as a file system with a largest file size does."""
     make_run(root, rows=9000)
     script = textwrap.dedent(f"""
         import resource, signal, sys
@@ -231,7 +231,7 @@ def test_a_disk_that_fills_up_under_our_hands(root, tmp_path):
         for _ in range(20):
             one.passes(61)
         state = one.sync.state()
-        assert (state["state"], state["reason"]["code"]) == ("paused", "disk"), state
+        assert (state["state"], state["reason"]["code"], state["reason"]["files"]) == ("live", "live_partly", 2), state
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         one.passes(61)
         one.same()

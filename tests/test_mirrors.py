@@ -10,7 +10,7 @@ import pytest
 from asking import AskingServer
 from sshd import Sshd, free_port, make_key
 
-from runicorn import synclog
+from runicorn import quota, synclog
 from runicorn.bell import Bell
 from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
 from runicorn.mirrors import Mirrors
@@ -449,14 +449,36 @@ def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors,
 
 
 def test_mirrors_are_kept_below_their_size(home, bell, sshd, root):
-    mirrors = Mirrors(home, bell, cache_size=15_000)
+    mirrors = Mirrors(home, bell, cache_size=30_000)
     saved(mirrors, sshd)
     synced(mirrors, bell)
     until(bell, lambda: mirrors.row("test"), lambda row: row["owner"])
+    mirrors.cache_size = 15_000
     mirrors._trim()
     runs = home / "cache" / "test" / "vision" / "resnet" / "runs"
     assert not (runs / "20250123_180000_abc123" / "model.pt").exists() and (runs / "20250123_190000_abc124" / "model.pt").exists()
     assert mirrors.cache_info()["limit"] == 15_000 and "made room" in (home / "logs" / "sync.log").read_text()
+    mirrors.stop()
+
+
+def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_has_not(home, bell, sshd, root):
+    runs = root / "vision" / "resnet" / "runs"
+    (runs / "20250123_180000_abc123" / "model.pt").write_bytes(bytes(60_000))
+    giant = add_run(root, "vision", "20250124_180000_abc124", "finished")
+    (giant / "weights.pt").write_bytes(os.urandom(70_000))
+    with open(giant / "logs.txt", "ab") as file:
+        file.truncate(1 << 40)
+    mirrors = Mirrors(home, bell, cache_size=110_000)
+    saved(mirrors, sshd, large=True)
+    synced(mirrors, bell)
+    here = home / "cache" / "test" / "vision" / "resnet" / "runs"
+    assert (here / "20250124_180000_abc124" / "weights.pt").exists(), "the newest run comes first"
+    assert not (here / "20250123_180000_abc123" / "model.pt").exists() and quota.size_of(home / "cache") <= 110_000
+    mirrors.want("test:vision/resnet/20250123_180000_abc123")
+    mirrors.start_all()
+    until(bell, lambda: (here / "20250123_180000_abc123" / "model.pt").exists(), bool)
+    assert not (here / "20250124_180000_abc124" / "weights.pt").exists() and quota.size_of(home / "cache") <= 110_000
+    assert not (here / "20250124_180000_abc124" / "logs.txt").exists()
     mirrors.stop()
 
 

@@ -8,6 +8,7 @@ from runicorn import sftp
 from runicorn.cache import Mirror
 from runicorn.fetch import Fetcher
 from runicorn.plan import Fetch
+from runicorn.room import Room
 
 MANY, LONG = 60, 3              # files; reads of one
 
@@ -28,7 +29,7 @@ def line(root, tmp_path):
             seen.append(("asked", request.kind))
             ask(request, noted)
         session.ask = noting
-        fetcher = Fetcher(session, Mirror(tmp_path / "near"), str(root), lambda *said: ended.append(said))
+        fetcher = Fetcher(session, Mirror(tmp_path / "near"), str(root), Room(tmp_path / "near"), lambda *said: ended.append(said))
         fetcher.enough = 1 << 60
         yield fetcher, seen, ended
 

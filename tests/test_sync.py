@@ -53,11 +53,13 @@ def mirror(tmp_path):
 
 
 def facts(folder):
-    """Everything that can be seen of a tree: contents, sizes, modes, mtimes."""
-    return {
-        str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() and not path.is_symlink() else None)
-        for path in [folder, *folder.rglob("*")]
-    }
+    """Everything that can be seen of a tree: contents (but of giants), sizes, modes, mtimes."""
+    return {str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns, path.lstat().st_size, content(path))
+            for path in [folder, *folder.rglob("*")]}
+
+
+def content(path):
+    return path.read_bytes() if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 28 else None
 
 
 class Pair:
@@ -66,7 +68,7 @@ class Pair:
     Whatever a test does between two calls of `passes`, within them nothing changes but the mirror: `passes` says so.
     """
 
-    def __init__(self, root, mirror, far=None, **options):
+    def __init__(self, root, mirror, far=None, room=None, **options):
         self.root, self.mirror, self.bell = root, mirror, Bell()
         self.far = far or Far()
         self.options = {
@@ -85,7 +87,7 @@ class Pair:
             **options,
         }
         self.logins = 0
-        self.sync = Sync(self.options, mirror, self.login, self.bell, LOG)
+        self.sync = Sync(self.options, mirror, self.login, self.bell, LOG, room)
         self.now = time.time()
 
     def login(self):

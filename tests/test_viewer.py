@@ -226,7 +226,8 @@ def test_the_log_by_pages_search_and_step(call, root):
     assert call.get("/api/logs", run=KEY, limit=4096, before=page["start"])["end"] == page["start"]
     assert page["lines"][-1]["step"] == 49
     found = [json.loads(line) for line in call("GET", "/api/logs/search", run=KEY, q="line 19").plain.splitlines()]
-    assert found[-1] == {"done": True, "hits": 100} and sum("at" in item for item in found) == 100
+    assert found[-1] == {"done": True, "hits": 100, "here": page["size"], "size": page["size"]}
+    assert sum("at" in item for item in found) == 100
     regex = [json.loads(line) for line in call("GET", "/api/logs/search", run=KEY, q="line 1[0-3]$|line 1234 ", regex=1).plain.splitlines()]
     assert regex[-1]["hits"] >= 1
     at = call.get("/api/logs/at", run=KEY, step=20)["at"]

@@ -1,0 +1,91 @@
+"""The files of a mirror that are not fetched, each with its reason, kept in the mirror's index for the pages and commands."""
+
+import errno
+
+from runicorn import layout
+from runicorn.errors import DeniedError, LayoutError, RunicornError
+
+FILE = "left_out.json"          # in a mirror's .index: {"runs": {run path: {file name: {"code", "text"}}}, "files": how many in all}
+MOST = 10_000                   # files named in it; `files` counts all
+RETRIES = 20                    # files that could not be read or stored, tried again in turn with each survey
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE)        # troubles of the moment, not of the file
+
+
+class LeftOut:
+    """What is not fetched though the settings ask for it. A file is tried again when its size or mtime on the server moved,
+    and in turn: a changed mode moves neither."""
+
+    def __init__(self):
+        self._files = {}            # (path, name) -> (size and mtime on the server then, {"code", "text"})
+        self._trying = set()        # of these, what may be fetched once more
+        self.changed = False        # since `told`
+
+    def __contains__(self, key):
+        return key in self._files
+
+    def add(self, key, file, error):
+        """Leave out the file `key`, (run path, name), that the server has as `file` ({"size", "mtime"}), because of `error`:
+        an exception, or None where this disk has no room for it. Returns whether that is news."""
+        why = reason(error)
+        news = self._files.pop(key, (None, None))[1] != why
+        self._files[key] = (file["size"], file["mtime"]), why       # at the end: the others have their turn first
+        self._trying.discard(key)
+        self.changed = self.changed or news
+        return news
+
+    def still(self, key, file):
+        """Whether the file is left out as it is now on the server."""
+        return key in self._files and key not in self._trying and self._files[key][0] == (file["size"], file["mtime"])
+
+    def forget(self, key):
+        """A file is here, or not asked for any more."""
+        self._trying.discard(key)
+        self.changed = self._files.pop(key, None) is not None or self.changed
+
+    def clear(self):
+        """Try all again."""
+        self.changed = self.changed or bool(self._files)
+        self._files.clear()
+        self._trying.clear()
+
+    def ask_for(self, path):
+        """Somebody opened a run: have its files tried again."""
+        self._trying.update(key for key in self._files if key[0] == path)
+
+    def retry(self, fits, everything=False):
+        """Have some files tried again, or `everything`; `fits(bytes)` says whether there is room. Returns their run paths (set)."""
+        chosen = [key for key, ((size, _), why) in self._files.items() if why["code"] != "no_room" or fits(size)]
+        self._trying.update(chosen if everything else chosen[:RETRIES])
+        return {path for path, _ in self._trying}
+
+    def count(self):
+        """Return how many files are left out (int)."""
+        return len(self._files)
+
+    def told(self):
+        """Return what FILE holds (dict)."""
+        runs = {}
+        for (path, name), (_, why) in list(self._files.items())[:MOST]:
+            runs.setdefault(path, {})[name] = why
+        self.changed = False
+        return {"runs": runs, "files": len(self._files)}
+
+
+def reason(error):
+    """Return {"code", "text"}: why a file is not here."""
+    if error is None:
+        return {"code": "no_room", "text": "the mirrors have no room for it; raise --cache-size or free the disk"}
+    if isinstance(error, DeniedError):
+        return {"code": "denied", "text": "the server does not let us read it"}
+    if isinstance(error, LayoutError):
+        return {"code": "place", "text": str(error)}
+    if isinstance(error, RunicornError):
+        return {"code": "server", "text": str(error)}
+    return {"code": "disk", "text": f"this disk does not take it: {error.strerror or error}"}
+
+
+def read(folder):
+    """Return {file name: {"code", "text"}} by run path, as the mirror in `folder` (Path) has it (dict of dicts)."""
+    runs = (layout.read_json(folder / ".index" / FILE) or {}).get("runs")
+    runs = {path: files for path, files in runs.items() if isinstance(files, dict)} if isinstance(runs, dict) else {}
+    return {path: {name: why for name, why in files.items() if isinstance(why, dict)} for path, files in runs.items()}

@@ -1,0 +1,73 @@
+"""How many bytes may still come onto this disk: asked before each fetch, so that neither the limit nor the reserve is ever passed."""
+
+import shutil
+import threading
+
+RESERVE = 64 << 20              # bytes that stay free on the disk whatever we fetch
+
+
+class Room:
+    """What the mirrors of one home may take. Any thread may call any method.
+
+    folder: on the disk in question (Path; a folder above it will do while it is not there). limit: returns the bytes all
+    mirrors may take, or None; used: returns the bytes they take, found by looking at every file.
+    """
+
+    def __init__(self, folder, limit=lambda: None, used=lambda: 0):
+        self._folder, self._limit, self._measure = folder, limit, used
+        self._lock = threading.Lock()
+        self._used = None               # bytes, as measured last plus what came since
+        self._claimed = 0               # bytes asked for and not written yet
+        self._short = 0                 # the most bytes that somebody waits for and that removing others would make room for
+
+    def free(self):
+        """Return how many bytes the disk takes until only the reserve is left (int, negative when it is gone already)."""
+        here = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
+        return shutil.disk_usage(here).free - RESERVE
+
+    def fits(self, count, replaced=0):
+        """Whether `count` bytes may come, of which `replaced` take the place of bytes that are here (bool)."""
+        with self._lock:
+            return self._fits(count, replaced)
+
+    def _fits(self, count, replaced=0):
+        if count > self.free() - self._claimed:
+            return False
+        limit = self._limit()
+        if limit is None:
+            return True
+        if self._used is None:
+            self._used = self._measure()
+        return self._used + self._claimed + count - replaced <= limit
+
+    def claim(self, count, replaced=0, urgent=False):
+        """Set `count` bytes aside before they are asked for; returns whether they fit. What was claimed must be released.
+
+        urgent: somebody looks at this file, or it grows: where they don't fit, others should go (see `short`).
+        """
+        with self._lock:
+            fits = self._fits(count, replaced)
+            if fits:
+                self._claimed += count
+            elif urgent and count <= (self._limit() or 0):
+                self._short = max(self._short, count)
+            return fits
+
+    def release(self, claimed, written=0):
+        """Give up a claim of `claimed` bytes, `written` of which are on the disk now."""
+        with self._lock:
+            self._claimed -= claimed
+            if self._used is not None:
+                self._used += written
+
+    def short(self):
+        """Return how many bytes somebody waits for since last asked (int), 0 for none."""
+        with self._lock:
+            short, self._short = self._short, 0
+            return short
+
+    def measure(self):
+        """Look at the disk again: files went, or others wrote."""
+        used = self._measure()
+        with self._lock:
+            self._used = used
