@@ -306,8 +306,8 @@ class Sync:
             self._say("live", "no_root", f"{self.options['host']} has no folder {session.root} yet", root=session.root)
         elif session.surveyed and intake.left_out.count():
             count = intake.left_out.count()
-            self._say("live", "live_partly", f"up to date but for {count} file{'s' * (count > 1)} that could not come; the Files of their runs say why",
-                      files=count)
+            files = "1 file" if count == 1 else f"{count} files"
+            self._say("live", "live_partly", f"up to date but for {files} that could not come; the Files of their runs say why", files=count)
         elif session.surveyed:
             self._say("live", "live", "up to date")
         self._last_news = now
