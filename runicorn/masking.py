@@ -36,6 +36,7 @@ SOLID = ("ghp_ gho_ ghu_ ghs_ ghr_ hf_ api_org_ sk- sk_live_ sk_test_ rk_live_ r
          "lin_api_ ntn_ sbp_ dckr_pat_ whsec_ KGAT_ tvly- SEC").split()
 JOINED = ("github_pat_ glpat- gldt- glrt- glcbt- glptt- glsoat- sk-proj- sk-ant- sk-or- sk-svcacct- sk-admin- nvapi- pypi-AgE xoxb- xoxp- "
           "xoxa- xoxe- xoxs- xoxr- xapp- AIza GOCSPX- ya29. SG. hvs. wandb_v1_ lsv2_ pcsk_ ATATT3 tskey- AGE-SECRET-KEY-").split()
+LONG = r"[A-Za-z0-9-]{16}|://"       # what a text needs for one of these, and a key for any shape
 SOLID_TAIL = r"(?:[A-Za-z0-9]{30,}|(?=[a-z0-9]*[A-Z])(?=[A-Z0-9]*[a-z])(?=[A-Za-z]*\d)[A-Za-z0-9]{16,})"
 # (texts of which one must be there, pattern; its group, else all of it, is the secret)
 SHAPES = (
@@ -94,7 +95,7 @@ def _masked(value, allowed, key, inherited):
         return MASK if _is_secret(inherited, value) else _text(value, allowed)
     if isinstance(value, dict):
         named = value.get("name", value.get("key")) if isinstance(value.get("value"), str) else None    # {"name": "HF_TOKEN", "value": …}
-        return {_text(name, allowed) if len(name) > 24 else name:
+        return {_text(name, allowed) if len(name) > 24 and re.search(LONG, name) else name:
                 _field(item, allowed, named if name == "value" and isinstance(named, str) else key, name, inherited)
                 for name, item in value.items()}
     return _list(value, allowed, key, inherited) if isinstance(value, (list, tuple)) else value
@@ -172,7 +173,7 @@ def _is_secret(kind, value):
 
 
 def _text(text, allowed):
-    for prefixes, tail in ((JOINED, r"[\w-]{16,}(?:\.[\w-]{8,})?"), (SOLID, SOLID_TAIL)):
+    for prefixes, tail in ((JOINED, r"[\w-]{16,}(?:\.[\w-]{8,})?"), (SOLID, SOLID_TAIL)) if re.search(LONG, text) else ():
         for prefix in prefixes:
             if prefix in text:
                 text = re.sub(f"(?<![A-Za-z0-9]){re.escape(prefix)}{tail}", MASK, text)
