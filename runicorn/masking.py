@@ -18,11 +18,12 @@ SERVICES = ("hf huggingface hub wandb openai ai anthropic claude gemini google g
             "account deploy sas").split()
 ACCOUNTS = {*SERVICES, *"oauth oauth2 auth2 refresh bearer bot personal session jwt csrf security service login app client webhook "
                         "registry write admin my git repo".split()}
-KEYS = {*SERVICES, *"encryption signing subscription ssh fernet hmac shared".split()}
-STORES = {*SERVICES, *"db database smtp mail email mysql postgres pg redis mongo ftp ssh root admin user login proxy sudo".split()}
+KEYS = {*SERVICES, *"app encryption signing subscription ssh fernet hmac shared".split()}
+PASSES = set("forward backward first second third last next final single multi one two high low band all each "
+             "full num n max min per by".split())
 SUFFIXES = set("value prod dev test staging ro rw read write old new backup hash plain plaintext raw b64 base64 encoded pem".split())
 PASSWORDS = ("password", "passwd", "passphrase", "passcode", "密码", "口令", "パスワード", "비밀번호")
-SECRETS = ("secret", "credential", "cred", "apikey", "accesskey", "secretkey", "privatekey", "密钥", "秘钥", "凭证", "凭据", "授权码")
+SECRETS = ("secret", "credential", "apikey", "accesskey", "secretkey", "privatekey", "密钥", "秘钥", "凭证", "凭据", "授权码")
 STEM = "pass|pwd|pw|psw|secret|token|key|auth|cred|cookie|sig|sk|ak"
 
 PLACEHOLDER = (r"(?i)\W*|none|null|nil|true|false|yes|no|on|off|auto|default|required|optional|unset|empty|n/?a|redacted|hidden|todo|dummy|"
@@ -56,7 +57,7 @@ SHAPES = (
     (("Basic ",), r"\bBasic ([A-Za-z0-9+/]{6,}={1,2}|(?=[A-Za-z0-9+/]{0,99}\d)[A-Za-z0-9+/]{24,})"),
     (("curl ", "wget "), r"\s(?:-u|--user) ?['\"]?[^\s:'\"]{1,64}:([^\s'\"]{1,256})"),
     (("密码", "口令", "令牌", "密钥", "秘钥"),
-     r"(?:密码|口令|令牌|密钥|秘钥)[\"'”]?\s{0,3}(?:是|为|[:：=])\s{0,3}[\"'“]?((?=[^\s，。；,;\"']{0,99}[A-Za-z])[^\s，。；,;\"']{4,256})"),
+     r"(?:密码|口令|(?:令牌|密钥|秘钥)(?=.{0,40}[A-Za-z]))[\"'”]?\s{0,3}(?:是|为|[:：=])\s{0,3}[\"'“]?((?=[!-~]{0,99}[0-9A-Za-z])[!#-&(-+./-:<-~-]{4,256})"),
 )
 NAME = rf"(?i)(?<![\w.\-])(?:(?:api|access|secret|private|auth) )?[\w.\-]{{0,128}}?(?:{STEM})[\w.\-]{{0,64}}"
 TAIL = (r"([\\\"'\])]{0,5})(\s{0,4}(?:=>|:=|==?|[:：])\s{0,4}|\s{1,4}(?:is\s{1,4})?)(?:(Bearer|Basic|Token|Digest|ApiKey)\s{1,4})?"
@@ -149,13 +150,16 @@ def _kind(key):
         return NONE
     last, before = words[-1].rstrip("0123456789"), words[-2] if len(words) > 1 and not key.endswith("." + words[-1]) else ""
     one = last[:-1] if last.endswith("s") and not last.endswith("ss") else last
-    if one.endswith(PASSWORDS) or last in ("pwd", "pw", "psw", "sshpass") or last == "pass" and (not before or before in STORES):
+    if one.endswith(PASSWORDS):
         return PASSWORD
-    if one.endswith(SECRETS) or one == "authorization" or one == "key" and words[-2:-1] and words[-2] in KEYS:
+    if last in ("pwd", "pw", "psw", "sshpass") or last == "pass" and before not in PASSES:
+        return SECRET
+    if one.endswith(SECRETS) or one in ("cred", "authorization") or one == "key" and words[-2:-1] and words[-2] in KEYS:
         return SECRET
     if one.endswith(("token", "令牌")):
-        known = before in ACCOUNTS or not before and last == "token" if one == "token" else one[:-5] in ACCOUNTS or one.endswith("令牌")
-        return WORD if known else RANDOM
+        if one == "token":
+            return WORD if before in ACCOUNTS or key.isupper() or not before and last == one else RANDOM
+        return WORD if one[:-5] in ACCOUNTS or one.endswith("令牌") else RANDOM
     return RANDOM if one in ("auth", "cookie", "signature", "sig", "ak", "sk") else MIXED if one == "key" and before else NONE
 
 
@@ -214,5 +218,5 @@ def _is_value(kind, name, tail):
         return len(value) > 64 or not _kind(value)              # token=hf_token
     if kind == PASSWORD and sign not in ("", "is") and tail.string[tail.end():tail.end() + 1] in ("", "\n"):
         return name.lower() != "pass"
-    odd = re.search(r"\d", value) is not None and re.search(r"[A-Za-z]", value) is not None
+    odd = re.search(r"\d", value) is not None and (re.search(r"[A-Za-z]", value) is not None or kind == PASSWORD and len(value) > 5)
     return odd and name.lower() != "pass" and len(value) > (4 if kind >= SECRET else 7) and (kind == PASSWORD or sign not in ("", "is"))

@@ -38,9 +38,10 @@ class Run:
     `finish()`, or neither: a script that ends by itself finishes its run. Of its methods none raises.
     """
 
-    def __init__(self, place, meta, kept, launch, capture=True, system=True, not_secret=frozenset()):
+    def __init__(self, place, meta, kept, launch, capture=True, system=True, not_secret=frozenset(), announce=None):
         """place: where the files go. meta: dict for meta.json. kept: of a resumed run its "status", "summary" and largest
-        "step". launch: ranks.Launch. not_secret: see masking.masked. Called by `init`. Raises OSError."""
+        "step". launch: ranks.Launch. not_secret: see masking.masked. announce: called when the files are there and before the output
+        is captured. Called by `init`. Raises OSError."""
         self.id, self.project, self.name = meta["id"], meta["project"], meta["name"]
         self.dir, self.path, self.attempt, self.rank = place.folder, place.path, place.attempt, launch.rank
         self.resumed = place.attempt > 1
@@ -57,6 +58,8 @@ class Run:
         self._live = self._begin_to_live(place, launch)
         self._facts_known = threading.Event()
         self._heart = Heart(self._chores(system))
+        if announce is not None:
+            announce()
         self._output = self._capture(capture)
 
     def _own(self, stem, gap=None):

@@ -22,7 +22,8 @@ _current = None         # the run that `init` returned last
 
 
 def init(project=None, name=None, config=None, tags=None, notes=None, storage=None, id=None, resume=None, mode=None, capture=True,
-         system=True, all_ranks=False, rank=AUTO, group=None, job_type=None, reinit=None, dir=None, not_secret=(), **unknown):
+         system=True, all_ranks=False, rank=AUTO, group=None, job_type=None, reinit=None, dir=None, not_secret=(), quiet=False,
+         **unknown):
     """Begin a run and return it (Run); it is the current run for `runicorn.log` and the others.
 
     project, name: str, what is worked on and the experiment (default "default"). config: dict, Namespace, dataclass.
@@ -36,6 +37,7 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     experiments. group, job_type: str, kept in meta.json. reinit: what happens to a run that is going on: True or
     "finish_previous" (default) finishes it, False or "return_previous" returns it, "create_new" leaves it alone.
     not_secret: list of str, keys whose values are written although they look like secrets, which are written as "[masked]".
+    quiet: True (or RUNICORN_QUIET=1) leaves out the line on stderr that says where the run is.
 
     Raises UsageError for a value that is none of these, NotFoundError for resume="must" without such a run. A folder
     that can't be written does not raise: the run then records nothing, and one line on stderr says so.
@@ -54,7 +56,7 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     why = _silence(mode, launch, all_ranks)
     if why is None:
         _current = _begin(given, storage or dir, run_id and str(run_id), resume,
-                          {"capture": capture, "system": system, "not_secret": spared}, launch)
+                          {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
     else:
         _current = SilentRun(given, run_id, why)
     return _current
@@ -114,7 +116,7 @@ def config_values(config):
     return {str(key): plain(value) for key, value in fields.items()}
 
 
-def _begin(given, storage, run_id, resume, options, launch):
+def _begin(given, storage, run_id, resume, options, launch, quiet):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
         root = Path(os.path.abspath(default_root(storage)))
@@ -123,7 +125,7 @@ def _begin(given, storage, run_id, resume, options, launch):
 
             run = RankRun(root, dict(facts.gather(time.time()), id=run_id or new_run_id(), **given), launch, **options)
         else:
-            run = _rank_0(root, given, run_id, resume, options, launch)
+            run = _rank_0(root, given, run_id, resume, options, launch, quiet)
         clear_stale(root)
     except (OSError, RuntimeError) as error:        # RuntimeError: pathlib finds no home folder
         say(f"nothing is recorded: {error}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
@@ -132,7 +134,7 @@ def _begin(given, storage, run_id, resume, options, launch):
     return run.start()
 
 
-def _rank_0(root, given, run_id, resume, options, launch):
+def _rank_0(root, given, run_id, resume, options, launch, quiet):
     here = facts.gather(time.time())
     shown = masked({"argv": here["argv"], "config": given["config"]}, options["not_secret"])     # as the run before has them
     before = restart.forerunner(root, given, here, shown, run_id) if restart.is_restart(here) and resume != "never" else None
@@ -145,7 +147,17 @@ def _rank_0(root, given, run_id, resume, options, launch):
             + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
         kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {},
                 "step": largest_step(place.folder)}
-    return Run(place, _meta(here, place, given, launch, shown), kept, launch, **options)
+    quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
+    announce = None if quiet else lambda: _announce(place, given)
+    return Run(place, _meta(here, place, given, launch, shown), kept, launch, **options, announce=announce)
+
+
+def _announce(place, given):
+    """Say once in a process where its first run is."""
+    folder, home = str(place.folder), os.path.join(os.path.expanduser("~"), "")
+    if home != os.sep and folder.startswith(home):
+        folder = os.path.join("~", folder[len(home):])
+    say(f"{given['project']}/{given['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
 
 
 def _place(root, given, run_id, resume):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 
 def environment(folder, **more):
-    """Return what a bare login has: no launcher, no Runicorn settings but a home in `folder`."""
+    """Return what a bare login has: no launcher, no Runicorn settings but a home in `folder`, and without the line that says where the
+    run is, so that whatever stands on stderr is a complaint (test_init_line.py is about that line)."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
-    return {**kept, "HOME": str(folder), "RUNICORN_HOME": str(folder / "home"), "RUNICORN_DIR": str(folder / "root"),
+    return {**kept, "HOME": str(folder), "RUNICORN_HOME": str(folder / "home"), "RUNICORN_DIR": str(folder / "root"), "RUNICORN_QUIET": "1",
             "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(Path(__file__).parent.parent), **more}
 
 

@@ -28,7 +28,8 @@ def trained(tmp_path_factory):
     environ = {"HOME": str(user), "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run([sys.executable, "train.py"], cwd=user, env=environ, capture_output=True, encoding="utf-8", timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    where = r'runicorn: image_classification/resnet50_experiment -> (~/\S+); "runicorn viewer" shows it\n'
+    assert re.fullmatch(where, done.stderr), done.stderr
     runs = user / ".runicorn" / "experiments" / "image_classification" / "resnet50_experiment" / "runs"
     folder, = runs.iterdir()
     return folder, user, done.stdout

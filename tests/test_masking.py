@@ -22,7 +22,7 @@ HF_TOKEN
 hfToken auth_token access_token accessToken refresh_token bot_token hub_token push_to_hub_token github_token wandb_key WANDB_API_KEY
 credential
 credentials encryption_key account_key x-api-key Authorization password2 password_prod token_prod api_key_1 security_token slack.token
-trainer.token passwords 密码 数据库密码 口令 令牌 访问令牌 密钥 パスワード""".split()
+trainer.token passwords keystore_pass CI_JOB_TOKEN app_key 密码 数据库密码 口令 令牌 访问令牌 密钥 パスワード""".split()
 
 COMMANDS = [["t.py", "--password", PW], ["--password=" + PW], ["--hf-token", PW], ["--hf_token=hunter2 and more"], ["password=" + PW],
             ["+a.b.token=" + PW], ["++db.password=" + PW], ["model.api_key=" + PW], ["-password", PW], ["--api-key", PW], ["--token", PW],
@@ -37,7 +37,8 @@ TEXTS = {
     "password=hunter2": "password=", "password = 'hunter2'": "", "password: hunter2": "password: ",
     "db:\n  password: hunter2\n  port: 1": "\n  port: 1",
     "the password is hunter2, do not tell": ", do not tell", "password hunter2": "", "password：hunter2": "", "密码：hunter2": "密码",
-    "密码是hunter2": "", "口令: hunter2": "", "令牌=hunter2": "", "api key: hunter2": "", "export HF_TOKEN=hunter2": "export HF_TOKEN=",
+    "密码是hunter2": "", "密码为 hunter2，": "，", "口令: hunter2": "", "令牌=hunter2": "", "api key: hunter2": "",
+    "export HF_TOKEN=hunter2": "export HF_TOKEN=",
     "HF_TOKEN=hunter2 python train.py": " python train.py", "python t.py --password hunter2 --lr 3": "--lr 3",
     '{"password": "hunter2", "lr": 1}': ', "lr": 1}', "{'api_key': 'hunter2'}": "", '{\\"token\\": \\"hunter2\\"}': "",
     "Authorization: Bearer hunter2abc": "Authorization: Bearer ", "curl -u bob:hunter2 http://x": "http://x",
@@ -90,7 +91,8 @@ NONE = [{"tokenizer": "bert-base"}, {"max_tokens": 512}, {"max_tokens": "512"}, 
         {"ssh_key": "~/.ssh/id_rsa"}, {"ssh_key": "/home/bob/.ssh/id_ed25519"}, {"ssh_key": "id_rsa"}, {"private_key": "keys/server.pem"},
         {"token_file": "~/.cache/huggingface/token"}, {"PWD": "/home/bob/project"}, {"author": "bob"}, {"authors": ["Bob"]},
         {"auth": "none"},
-        {"num_passes": "2"}, {"forward_pass": "full"}, {"bypass": "yes"}, {"compass": "north"}, {"monkey": "a"}, {"signal": "sigmoid"},
+        {"num_passes": "2"}, {"low_pass": "butter"}, {"pass": 1500}, {"pw": 1024}, {"sacred": "id7"}, {"PAD_TOKEN": "<pad>"},
+        "密码：8位", "令牌：512", {"forward_pass": "full"}, {"bypass": "yes"}, {"compass": "north"}, {"monkey": "a"}, {"signal": "sigmoid"},
         {"signature": "serving_default"}, {"cookie": "chocolate"}, {"密码长度": 8}, {"最大令牌": "512"}, {"填充令牌": "<pad>"}, {"x": [1,
         2.5, None, True]},
         {"path": "/data/secrets/train"}, {"url": "https://github.com/a/b.git"}, {"url": "ssh://git@github.com:22/a"},
@@ -146,6 +148,11 @@ def test_a_text_is_masked_and_the_rest_of_it_stays(text):
 def test_a_known_shape_is_masked_wherever_it_stands(shape):
     assert hidden(f"see {shape} ok", shape) == f"see {MASK} ok"
     hidden({"note": [f"'{shape}'"]}, shape)
+
+
+def test_passwords_of_digits_are_masked():
+    for text in ("密码：123456", "password is 123456", "password=123456", "password: 123456", "--password 123456"):
+        hidden(text, "123456")
 
 
 def test_a_password_at_the_end_of_its_line_need_not_look_like_one():
