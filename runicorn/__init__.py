@@ -18,11 +18,11 @@ __all__ = ["Image", "Run", "RunicornError", "__version__", "define_metric", "fin
 def __getattr__(name):
     """`run`, `config` and `summary` are those of the current run; `Image`, `runs` and `open_run` are loaded when used."""
     if name == "run":
-        return _writer.current()
+        return _writer.current_run()
     if name in ("config", "summary"):
-        if _writer.current() is None:
+        if _writer.current_run() is None:
             raise AttributeError(f"runicorn.{name} needs a run: call runicorn.init(...) first")
-        return getattr(_writer.current(), name)
+        return getattr(_writer.current_run(), name)
     if name == "Image":
         from runicorn.images import Image
         return Image

@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from threading import get_ident
 
 from runicorn import ends, facts
 from runicorn.append import AppendFile
@@ -46,6 +47,7 @@ class Run:
         self.dir, self.path, self.attempt, self.rank = place.folder, place.path, place.attempt, launch.rank
         self.resumed = place.attempt > 1
         self.rows = 0                           # calls of `log` that are on disk
+        self.threads = set()                    # identifiers of the threads that called `log`
         self.step = kept.get("step", -1)
         self._root, self._meta, self._last, self._best = place.root, meta, dict(kept.get("summary", {})), {}
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
@@ -141,6 +143,7 @@ class Run:
                     line = f'{{"ts":{now:.3f},"step":{step},"data":{encode(written)}}}\n'.encode()
                 except (ValueError, TypeError) as error:        # NaN, an odd key, half a character
                     data, line = self._encoded(data, step, error)
+                self.threads.add(get_ident())
                 if self._events.write(line, now):
                     self.rows += 1
                 if step > self.step:

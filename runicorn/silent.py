@@ -8,7 +8,7 @@ from runicorn.mappings import Config, Summary
 class SilentRun:
     """Has what `Run` has, keeps config and summary in memory, writes nothing but what the user puts into `dir`."""
 
-    resumed, attempt, rank, rows = False, 1, 0, 0
+    resumed, attempt, rank, rows, threads = False, 1, 0, 0, frozenset()
 
     def __init__(self, given, run_id, why):
         """why: str, one reason in words."""

@@ -1,4 +1,4 @@
-"""What a training script calls: `init`, and `log`, `finish`, … for the run that `init` made last. Only `init` may raise, and only for
+"""What a training script calls: `init`, and `log`, `finish`, … for the current run. Only `init` may raise, and only for
 a call that can't mean anything."""
 
 import os
@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from runicorn import ends, facts, ranks, restart
+from runicorn import current, ends, facts, ranks, restart
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import META, STATUS, SUMMARY, default_root, new_run_id, read_json, run_path
 from runicorn.live import clear_stale, lives
@@ -18,7 +18,6 @@ from runicorn.silent import SilentRun
 from runicorn.values import mapping, plain
 
 AUTO = "auto"
-_current = None         # the run that `init` returned last
 
 
 def init(project=None, name=None, config=None, tags=None, notes=None, storage=None, id=None, resume=None, mode=None, capture=True,
@@ -42,12 +41,11 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     Raises UsageError for a value that is none of these, NotFoundError for resume="must" without such a run. A folder
     that can't be written does not raise: the run then records nothing, and one line on stderr says so.
     """
-    global _current
     _check(resume, mode, capture, reinit)
     spared = _spared(not_secret)
     name_unknown("init", unknown)
     if _previous_goes_on(reinit):
-        return _current
+        return current.acting()
     given = {"project": str(project or "default"), "name": str(name or "default"), "config": config_values(config), "tags": texts(tags),
              "notes": None if notes is None else str(notes)}
     given.update({key: str(value) for key, value in (("group", group), ("job_type", job_type)) if value is not None})
@@ -55,11 +53,12 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     launch = ranks.numbered(ranks.launch(rank), given["project"], given["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
-        _current = _begin(given, storage or dir, run_id and str(run_id), resume,
-                          {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
+        run = _begin(given, storage or dir, run_id and str(run_id), resume,
+                     {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
     else:
-        _current = SilentRun(given, run_id, why)
-    return _current
+        run = SilentRun(given, run_id, why)
+    current.begin(run)
+    return run
 
 
 def _check(resume, mode, capture, reinit):
@@ -78,14 +77,20 @@ def _spared(not_secret):
 
 
 def _previous_goes_on(reinit):
-    """Whether `init` returns the run there is; ends it unless it shall be left alone."""
-    if _current is None or _current.ended or reinit == "create_new":
+    """Whether `init` returns the run there is; ends the one it takes the place of, unless that shall be left alone."""
+    if reinit == "create_new":
         return False
     if reinit in (False, "return_previous"):
-        return True
+        return current_run() is not None
+    previous, is_shared = current.to_replace()
+    if previous is None:
+        return False
+    if is_shared:
+        say(f"run {previous.id} goes on beside this one, because another thread logs to it; its finish() ends it")
+        return False
     if reinit is None:
-        say(f"run {_current.id} is finished now, because init() was called again", once=("again", _current.id))
-    _current.finish()
+        say(f"run {previous.id} is finished now, because init() was called again", once=("again", previous.id))
+    previous.finish()
     return False
 
 
@@ -202,29 +207,33 @@ def _meta(here, place, given, launch, shown):
 
 # -- the current run ----------------------------------------------------------------------------------------------
 
-def current():
-    """Return the run that `init` returned last, if it is going on, else None."""
-    return None if _current is None or _current.ended else _current
+def current_run():
+    """Return the current run if it is going on, else None."""
+    run = current.acting()
+    return None if run is None or run.ended else run
 
 
 def log(data, step=None, commit=True, **unknown):
     """Record one row of metrics in the current run; see `Run.log`. Raises UsageError if `init` was never called."""
-    if _current is None:
+    run = current.acting()
+    if run is None:
         raise UsageError("runicorn.log() needs a run: call runicorn.init(...) first")
-    _current.log(data, step, commit, **unknown)
+    run.log(data, step, commit, **unknown)
 
 
 def finish(exit_code=None, **unknown):
     """End the current run, if there is one; see `Run.finish`."""
-    if _current is not None:
-        _current.finish(exit_code)
+    run = current.to_finish()
+    if run is not None:
+        run.finish(exit_code)
 
 
 def define_metric(name, summary=None, **unknown):
     """Say which value of a metric counts; see `Run.define_metric`. Raises UsageError if `init` was never called."""
-    if _current is None:
+    run = current.acting()
+    if run is None:
         raise UsageError("runicorn.define_metric() needs a run: call runicorn.init(...) first")
-    _current.define_metric(name, summary, **unknown)
+    run.define_metric(name, summary, **unknown)
 
 
 def watch(*models, **unknown):

@@ -21,10 +21,10 @@ FLOORS = {
     "pump": "append console notice system",
     "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice", "facts": "layout version",
     "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "restart": "layout live notice ranks",
-    "images": "", "silent": "mappings",
+    "images": "", "silent": "mappings", "current": "",
     "recorder": "append console ends facts heart images jsonfile layout live mappings masking notice pump system values",
     "otherrank": "append facts heart layout live notice place recorder",
-    "writer": "ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
+    "writer": "current ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
     # the mirror
     "sftp": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
     "survey": "errors layout manifest plan sftp",
