@@ -62,7 +62,7 @@ SHAPES = (
 NAME = rf"(?i)(?<![\w.\-])(?:(?:api|access|secret|private|auth) )?[\w.\-]{{0,128}}?(?:{STEM})[\w.\-]{{0,64}}"
 TAIL = (r"([\\\"'\])]{0,5})(\s{0,4}(?:=>|:=|==?|[:：])\s{0,4}|\s{1,4}(?:is\s{1,4})?)(?:(Bearer|Basic|Token|Digest|ApiKey)\s{1,4})?"
         r"(?:[bfru]{0,2}(?:\"((?:\\.|[^\"\\\n]){0,4096})\"|'((?:\\.|[^'\\\n]){0,4096})'|\\+\"([^\"\\\n]{0,4096})\\+\"|\\+'([^'\\\n]{0,4096})\\+')"
-        r"|(?!\[masked)[\"']?([^\s\"',;&)}\]]{1,2048}))")
+        r"|(?!\[masked)[\"']?([^\s\"'`,;&)}\]]{1,2048}))")
 
 
 def masked(value, not_secret=frozenset()):
@@ -212,8 +212,8 @@ def _is_value(kind, name, tail):
     closed, sign, scheme, quoted, value = tail[1], tail[2].strip(), tail[3], tail.lastindex < 8, tail[tail.lastindex]
     if scheme or quoted and (closed or "=" in sign) or name[0] == "-" and sign in ("", "="):
         return True
-    if not quoted and re.search(r"[(\[{]|^[A-Za-z_]\w*\.[A-Za-z_]", value):
-        return False                                            # password=getpass(…), token=args.token
+    if closed[:1] == "]" or not quoted and re.search(r"[(\[{]|^[A-Za-z_]\w*\.[A-Za-z_]", value):
+        return False                                            # table[token] = x, password=getpass(…), token=args.token
     if "=" in sign:
         return len(value) > 64 or not _kind(value)              # token=hf_token
     if kind == PASSWORD and sign not in ("", "is") and tail.string[tail.end():tail.end() + 1] in ("", "\n"):
