@@ -99,6 +99,7 @@ def show(options):
     width = terminal.columns()
     section("config", pairs(run["config"]), width)
     section("summary", pairs(run["summary"]), width)
+    section("Slurm", pairs(job(run["meta"])), width)
     metrics(run["metrics"], index.series(key), width)
 
 
@@ -111,6 +112,12 @@ def head(run):
     lines += [f"tags: {', '.join(run['tags'])}"] if run["tags"] else []
     lines += [f"note: {run['note']}"] if run.get("note") else []
     return [terminal.clean(line) for line in [*lines, f"files: {run['path']}"]]
+
+
+def job(meta):
+    """Return what a meta.json says of the Slurm job (dict), without what only a restart asks for."""
+    slurm = meta.get("slurm")
+    return {name: value for name, value in slurm.items() if name != "config"} if isinstance(slurm, dict) else {}
 
 
 def pairs(values, prefix=""):

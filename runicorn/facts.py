@@ -31,11 +31,12 @@ def gather(now, environ=os.environ):
 
 
 def slurm(environ=os.environ):
-    """Return the Slurm facts of this process (dict of str, "time_limit": int, seconds), empty outside Slurm."""
+    """Return the Slurm facts of this process (dict of str; "time_limit" as Slurm writes it), empty outside Slurm."""
     found = {name: environ[variable] for variable, name in SLURM.items() if environ.get(variable)}
     start, end = environ.get("SLURM_JOB_START_TIME", ""), environ.get("SLURM_JOB_END_TIME", "")
     if "job_id" in found and start.isdecimal() and end.isdecimal() and int(start) < int(end):
-        found["time_limit"] = int(end) - int(start)
+        days, rest = divmod(int(end) - int(start), 86400)
+        found["time_limit"] = f"{days}-" * bool(days) + f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
     return found if "job_id" in found else {}
 
 

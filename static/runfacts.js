@@ -72,12 +72,16 @@ export class ConfigPart {
     const {config, meta, summary, status} = this.row;
     const accepts = matcher(this.filter.value) || (() => true);
     const some = (values, without = []) => flattened(values).filter(([name]) => !without.includes(name) && accepts(name));
-    const environment = Object.fromEntries(Object.entries(meta || {}).filter(([name]) => !["config", "tags", "notes"].includes(name)));
+    const environment = Object.fromEntries(
+      Object.entries(meta || {}).filter(([name]) => !["config", "tags", "notes", "slurm", "torchrun"].includes(name)),
+    );
     fill(this.body,
       table(t("run.config"), some(config), copyJson(config)),
       table(t("run.summary"), some(summary), copyJson(summary)),
       table(t("run.status"), some(status, ["traceback"])),
       status?.traceback ? h("section", {}, h("h2", {}, t("run.traceback")), h("pre.code", {}, status.traceback)) : null,
+      table("Slurm", some(meta?.slurm, ["config"])),
+      table("torchrun", some(meta?.torchrun, ["config", "agent"])),
       table(t("run.environment"), some(environment)));
     if (!this.body.children.length) {
       fill(this.body, empty(t(this.filter.value ? "charts.noneMatch" : "run.noConfig")));

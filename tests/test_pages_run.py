@@ -347,6 +347,17 @@ def test_tabs_for_the_machine_the_config_and_the_files(serve, open_page, live):
     assert page.url.endswith("tab=config")
 
 
+def test_the_config_tab_names_the_slurm_job(serve, open_page, live):
+    meta = json.loads((live / "meta.json").read_text())
+    meta["slurm"] = {"job_id": "77", "account": "lab", "qos": "long", "time_limit": "02:00:00", "nodes": "2", "tasks": "8",
+                     "submit_dir": "/home/alice", "config": "0123abcd"}
+    (live / "meta.json").write_text(json.dumps(meta))
+    page = open_run(open_page, serve())
+    page.get_by_role("navigation", name="Parts of the run").get_by_role("link", name="Config").click()
+    section = page.locator("section", has=page.get_by_role("heading", name="Slurm"))
+    expect(section.get_by_role("row")).to_have_text([f"{name}{value}" for name, value in meta["slurm"].items() if name != "config"])
+
+
 def test_tags_and_note_are_edited_here_and_never_in_the_run(serve, open_page, live):
     before = (live / "meta.json").read_bytes()
     page = open_run(open_page, serve())

@@ -11,6 +11,7 @@ import pytest
 from scripts import only, rows, runs, shown, small, start, train
 
 from runicorn import live
+from runicorn.cli import main
 from runicorn.facts import process, process_start
 
 BEGIN = "import os, signal, sys, time\nimport runicorn\n"
@@ -295,15 +296,20 @@ def test_a_run_that_beats_in_its_own_folder_is_alive_too(tmp_path):
     assert "is being written" in said and len(runs(tmp_path)) == 2
 
 
-def test_slurms_facts_are_kept(tmp_path):
+@pytest.mark.parametrize("seconds, limit", [(7200, "02:00:00"), (86400, "1-00:00:00"), (90061, "1-01:01:01"), (0, None)])
+def test_slurms_facts_are_kept_and_named(tmp_path, capsys, seconds, limit):
     environ = {"SLURM_JOB_ACCOUNT": "lab", "SLURM_JOB_QOS": "long", "SLURM_JOB_NUM_NODES": "2", "SLURM_NTASKS": "8",
-               "SLURM_SUBMIT_DIR": "/home/alice", "SLURM_JOB_START_TIME": "1700000000", "SLURM_JOB_END_TIME": "1700007200",
+               "SLURM_SUBMIT_DIR": "/home/alice", "SLURM_JOB_START_TIME": "1700000000", "SLURM_JOB_END_TIME": str(1700000000 + seconds),
                "SLURM_PROCID": "3"}
     attempt(tmp_path, **SLURM, **environ)
     kept = small(only(tmp_path), "meta")["slurm"]
-    kept.pop("config")
-    assert kept == {"job_id": "77", "job_name": "train", "account": "lab", "qos": "long", "nodes": "2", "tasks": "8", "task": "3",
-                    "submit_dir": "/home/alice", "time_limit": 7200}
+    digest = kept.pop("config")
+    expected = {"job_id": "77", "job_name": "train", "account": "lab", "qos": "long", "nodes": "2", "tasks": "8", "task": "3",
+                "submit_dir": "/home/alice", **({"time_limit": limit} if limit else {})}
+    assert kept == expected
+    assert main(["show", only(tmp_path).name, "--root", str(tmp_path / "root")]) == 0
+    shown = capsys.readouterr().out.partition("\nSlurm\n")[2].partition("\n\n")[0]
+    assert {tuple(line.split()) for line in shown.splitlines()} == set(expected.items()) and digest not in shown
 
 
 def test_twenty_processes_in_the_same_second_get_twenty_folders(tmp_path):
