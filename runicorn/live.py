@@ -85,13 +85,14 @@ def probe(folder):
 
 def is_alive(path, facts, seconds=LATE_SECONDS):
     """Whether the process that a live file names is there. Where its number means something here it is looked for; in another
-    container or on another machine its heart must have beaten within `seconds`. This process itself lives for the runs it
-    writes, and for no run that it wrote before it replaced itself (os.execv keeps number and start)."""
-    if not is_of_this_machine(facts):
-        return is_fresh(path, seconds)
-    if facts.get("pid") == os.getpid():
+    container or on another machine its heart must have beaten within `seconds`.
+
+    Our own number is no other process: os.execv keeps it, and the training of a container has the same one (1, mostly) whenever
+    the container is started again. It lives for the runs that this process writes.
+    """
+    if facts.get("host") == hostname() and facts.get("pid") == os.getpid():
         return (os.getpid(), os.fspath(path)) in _beating
-    return process_lives(facts.get("pid"), facts.get("start"))
+    return process_lives(facts.get("pid"), facts.get("start")) if is_of_this_machine(facts) else is_fresh(path, seconds)
 
 
 def is_of_this_machine(facts):

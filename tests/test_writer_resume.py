@@ -3,12 +3,15 @@
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import textwrap
 import time
 
 import pytest
-from scripts import only, rows, runs, shown, small, start, train
+from scripts import environment, only, rows, runs, shown, small, start, train
 
 from runicorn import live
 from runicorn.cli import main
@@ -250,7 +253,7 @@ def test_the_same_number_in_a_fresh_container_is_another_process(tmp_path):
     facts = json.loads(file.read_text())
     me = process()
     assert facts["pid_ns"] == me["pid_ns"] and facts["boot"] == me["boot"] and facts["start"] > 0
-    for changed in ({"pid": os.getpid()}, {"pid": os.getppid()}):
+    for changed in ({"pid": os.getpid()}, {"pid": os.getpid(), "pid_ns": 1}, {"pid": os.getppid()}):
         file.write_text(json.dumps({**facts, **changed}))
         assert not live.lives(tmp_path / "root", facts["path"])
     file.write_text(json.dumps({**facts, "pid": os.getppid(), "start": process_start(os.getppid())}))
@@ -260,6 +263,19 @@ def test_the_same_number_in_a_fresh_container_is_another_process(tmp_path):
         assert live.lives(tmp_path / "root", facts["path"])
         os.utime(file, (time.time() - 30,) * 2)
         assert not live.lives(tmp_path / "root", facts["path"])
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="needs root, for a process namespace")
+def test_a_container_that_is_started_again_goes_on_with_its_run(tmp_path):
+    """The training is pid 1 each time, of a namespace that is new or has an old one's number; a wrapper's is pid 2."""
+    script = tmp_path / "train.py"
+    script.write_text(BEGIN + "run = runicorn.init(project='p', name='n', id='x', resume='allow')\nrun.log({'pid': os.getpid()})\n"
+                      "os.kill(os.getpid(), 9)\nos._exit(1)")         # nothing kills the pid 1 of a namespace from within
+    for command in ([sys.executable, str(script)], ["sh", "-c", f"{sys.executable} {script}; exit 1"]):
+        for _ in range(3):
+            subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", *command], env=environment(tmp_path), cwd=tmp_path, timeout=60)
+        assert len(list(only(tmp_path).glob("events*.jsonl"))) == 3 and len({row["data"]["pid"] for row in rows(only(tmp_path))}) == 1
+        shutil.rmtree(tmp_path / "root")
 
 
 def test_a_heart_is_judged_by_the_clock_of_the_disk(tmp_path, monkeypatch):
