@@ -11,6 +11,7 @@ from runicorn import layout, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
+NEW, SAME, REKEYED = "new", "same", "rekeyed"
 
 
 class Mirror:
@@ -81,15 +82,16 @@ class Mirror:
     def claim(self, source):
         """Make sure the folder mirrors `source` (dict: user, host, port, host_key, root); another one's is moved to `<name>~1`.
 
-        Returns whether it was moved. Raises SyncError, OSError.
+        A server of the same user, host, port and root that shows another host key, which the user trusts by now, is the same one.
+        Returns NEW, SAME, or REKEYED for that, whose files should be compared anew. Raises SyncError, OSError.
         """
         old = layout.read_json(self.index / "source.json")
-        foreign = old is not None and any(old.get(key) != source[key] for key in source if old.get(key) and source[key])
-        if foreign:
+        differing = {key for key in source if old is not None and old.get(key) and source[key] and old[key] != source[key]}
+        if differing - {"host_key"}:
             self._move_aside()
         if old != source:
             self.write(self.index / "source.json", json.dumps(source).encode())
-        return foreign
+        return NEW if differing - {"host_key"} else REKEYED if differing else SAME
 
     def _move_aside(self):
         number = 1

@@ -28,21 +28,22 @@ class Connection:
         self._thread = None
         self._refusal = None            # the error that ended the last login; nothing is tried until somebody acts
         self._offer = None
-        self._stopping = threading.Event()
+        self._stopping, self._starting = threading.Event(), threading.Lock()
 
     # -- at work
 
     def start(self, after=None):
         """Start syncing, or go on; a refused login is tried once more. after: a Connection that must have let go first."""
         self._refusal = None
-        if self._thread and self._thread.is_alive():
-            self.sync.resume()
-            self.sync.wake()
-            return
-        self._stopping.clear()
-        self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room)
-        self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
-        self._thread.start()
+        with self._starting:            # two requests at once make one thread
+            if self._thread and self._thread.is_alive():
+                self.sync.resume()
+                self.sync.wake()
+                return
+            self._stopping.clear()
+            self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room)
+            self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
+            self._thread.start()
 
     def _run(self, after):
         try:

@@ -25,16 +25,58 @@ CERTIFIED = "-cert-v01@openssh.com"
 KEY_STRINGS = {"ssh-rsa": 2, "ssh-ed25519": 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2}
 
 
-def read(paths):
-    """Return the lines (list of Line) of all `paths` that can be read; lines that make no sense are passed over."""
+def read(paths, name):
+    """Return the lines (list of Line) of all `paths` that can be read and speak about `name` (as host_name gives it); lines that
+    make no sense are passed over. Each file is read again only when it changed: some have 100,000 lines."""
+    return [line for path in paths for line in _lines_about(os.fspath(path), name)]
+
+
+def _lines_about(path, name):
+    try:
+        status = os.stat(path)
+        stamp = status.st_mtime_ns, status.st_size, status.st_ino
+        if _kept.get((path, name), (None,))[0] != stamp:
+            with open(path, "rb") as file:
+                _keep((path, name), stamp, _about(file.read(), name, path))
+    except OSError:
+        return []               # absent or private: the same as knowing no host, and an unknown key is asked about
+    return _kept[path, name][1]
+
+
+_kept = {}                      # (path, host name) -> (stamp of the file, its lines about the host)
+KEPT = 1000                     # of those
+
+
+def _keep(key, stamp, lines):
+    while len(_kept) >= KEPT:
+        del _kept[next(iter(_kept))]
+    _kept[key] = stamp, lines
+
+
+def _about(data, name, path):
+    """Return the lines about `name` in the bytes of a file. Only those with the name, a pattern, a marker or a hash are looked at."""
+    raw = name.encode("utf-8", "surrogateescape")
+    chosen = {found.start(): found[0] for found in SIGNED.finditer(data)}
+    if b"*" in data or b"?" in data:
+        chosen.update((found.start(), found[0]) for found in PATTERNED.finditer(data))
+    lowered = data.lower()
+    at = lowered.find(raw)
+    while at >= 0:
+        start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+        chosen[start] = data[start:end if end >= 0 else len(data)]
+        at = lowered.find(raw, end) if end >= 0 else -1
     lines = []
-    for path in paths:
-        try:
-            text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
-        except OSError:
-            continue        # absent or private: the same as knowing no host, and an unknown key is asked about
-        lines += filter(None, (parse(line, path) for line in text.splitlines()))
+    for _, text in sorted(chosen.items()):
+        if text.startswith(b"|1|") and not _hashed(text.split(None, 1)[0].decode("ascii", "replace"), raw):
+            continue            # before anything else is done with it
+        line = parse(text.decode("utf-8", "surrogateescape"), path)
+        if line and matches(line, name):
+            lines.append(line)
     return lines
+
+
+SIGNED = re.compile(rb"^[ \t]*[@|][^\n]*", re.MULTILINE)
+PATTERNED = re.compile(rb"^[ \t]*[^\s#@|]*[*?][^\n]*", re.MULTILINE)
 
 
 def parse(text, path=None):
@@ -58,7 +100,7 @@ def host_name(host, port):
 def matches(line, name):
     """Whether `line` speaks about `name` (as host_name gives it): hashed, listed or by pattern, "!" excluding."""
     if line.names.startswith("|1|"):
-        return _hashed(line.names, name)
+        return _hashed(line.names, name.encode("utf-8", "surrogateescape"))
     found = False
     for pattern in line.names.lower().split(","):
         if _wildcard(pattern.lstrip("!"), name):
@@ -73,34 +115,33 @@ def _wildcard(pattern, name):
 
 
 def _hashed(names, name):
+    """Whether the hashed names of a line are those of `name` (bytes)."""
     try:
-        salt, digest = (base64.b64decode(part, validate=True) for part in names.split("|")[2:4])
+        _, _, salt, digest = names.split("|")
+        return hmac.compare_digest(hmac.digest(binascii.a2b_base64(salt), name, "sha1"), binascii.a2b_base64(digest))
     except (binascii.Error, ValueError):
         return False        # a torn line knows no host
-    return hmac.compare_digest(hmac.new(salt, name.encode("utf-8", "surrogateescape"), hashlib.sha1).digest(), digest)
 
 
-def judge(lines, name, key_type, blob):
-    """Return the Verdict on a host's plain key. A revoked key is revoked even where another line knows it."""
-    ours = [line for line in lines if matches(line, name)]
-    if any(line.marker == "@revoked" and line.blob == blob for line in ours):
+def judge(lines, key_type, blob):
+    """Return the Verdict on a host's plain key by the lines about it. A revoked key is revoked even where another line knows it."""
+    if any(line.marker == "@revoked" and line.blob == blob for line in lines):
         return Verdict("revoked", [])
-    plain = [line for line in ours if not line.marker]
+    plain = [line for line in lines if not line.marker]
     if any(line.blob == blob for line in plain):
         return Verdict("known", plain)
     return Verdict("changed" if any(line.key_type == key_type for line in plain) else "unknown", plain)
 
 
-def known_types(lines, name):
-    """Return the key types we know for `name`, to be offered first: else a server with two keys could look changed."""
-    return [line.key_type for line in lines if not line.marker and matches(line, name)]
+def known_types(lines):
+    """Return the key types that the lines about a host know, to be offered first: else a server with two keys could look changed."""
+    return [line.key_type for line in lines if not line.marker]
 
 
-def authorities(lines, name):
-    """Return the blobs of the certificate authorities trusted to vouch for `name`, revoked ones left out."""
-    ours = [line for line in lines if matches(line, name)]
-    revoked = {line.blob for line in ours if line.marker == "@revoked"}
-    return [line.blob for line in ours if line.marker == "@cert-authority" and line.blob not in revoked]
+def authorities(lines):
+    """Return the blobs of the certificate authorities trusted to vouch for a host by the lines about it, revoked ones left out."""
+    revoked = {line.blob for line in lines if line.marker == "@revoked"}
+    return [line.blob for line in lines if line.marker == "@cert-authority" and line.blob not in revoked]
 
 
 def add(path, name, key_type, blob):

@@ -59,8 +59,8 @@ class Mirrors:
         self._remember(saved, password, passphrase)
         with self._lock:
             self._reload()
-        if start and not self.offline:
-            self._get(saved["name"]).start()
+            if start and not self.offline:
+                self._get(saved["name"]).start()
         self.bell.ring("connections")
         return self.row(saved["name"])
 
@@ -135,8 +135,8 @@ class Mirrors:
             if one.settings["enabled"] != enabled:
                 settings.save_connection(self.home, {"name": one.name, "enabled": enabled})
                 one.settings = {**one.settings, "enabled": enabled}
-        if not self.offline:
-            action(one)
+            if not self.offline:
+                action(one)
         self.bell.ring("connections")
         return one.row(self.offline)
 
@@ -193,10 +193,10 @@ class Mirrors:
         before = set(self._connections)
         with self._lock:
             self._reload()
-        added = [one for name, one in self._connections.items() if name not in before]
-        for one in added:
-            if one.settings["enabled"] and not self.offline and not self._only:
-                one.start()
+            added = [one for name, one in self._connections.items() if name not in before]
+            for one in added:
+                if one.settings["enabled"] and not self.offline and not self._only:
+                    one.start()
         if added or set(self._connections) != before:
             self.bell.ring("connections")
 
@@ -263,6 +263,8 @@ class Mirrors:
             except RunicornError:
                 self._hang_up()
                 raise
+            finally:
+                self._hang_up_later(line)
 
     def hosts(self):
         """Return what ~/.ssh/config offers: [{"host", "hostname", "user", "port", "key", "jump"}]."""
@@ -276,6 +278,7 @@ class Mirrors:
     def _line_for(self, wanted):
         kept = self._browsing
         if kept and kept["identity"] == _identity(wanted) and kept["remote"].alive:
+            kept["uses"] += 1
             return kept
         from runicorn import remote
         self._hang_up()
@@ -287,16 +290,28 @@ class Mirrors:
         except (LoginError, HostKeyError) as error:
             self._refusals[identity] = error
             raise
-        timer = threading.Timer(BROWSE_SECONDS, self._hang_up)
-        timer.daemon = True
-        self._browsing = {"identity": identity, "remote": line, "sftp": line.open_sftp(), "timer": timer}
-        timer.start()
+        self._browsing = {"identity": identity, "remote": line, "sftp": line.open_sftp(), "timer": None, "uses": 1}
         return self._browsing
+
+    def _hang_up_later(self, line):
+        """Hang up a line of browsing once nobody used it for BROWSE_SECONDS."""
+        if line["timer"]:
+            line["timer"].cancel()
+        if self._browsing is line:
+            line["timer"] = threading.Timer(BROWSE_SECONDS, self._hang_up_unused, [line, line["uses"]])
+            line["timer"].daemon = True
+            line["timer"].start()
+
+    def _hang_up_unused(self, line, uses):
+        with self._browse_lock:         # somebody who browses at this moment comes first, and begins the time anew
+            if self._browsing is line and line["uses"] == uses:
+                self._hang_up()
 
     def _hang_up(self):
         kept, self._browsing = self._browsing, None
         if kept:
-            kept["timer"].cancel()
+            if kept["timer"]:
+                kept["timer"].cancel()
             kept["remote"].close()
 
     def _wanted(self, connection, password=None, passphrase=None):
@@ -365,14 +380,29 @@ class Mirrors:
     def _holdings(self, wanted):
         from runicorn import doctor
         with self._browse_lock:
-            client = self._line_for(wanted)["sftp"]
-            return doctor.holdings(client, doctor.expanded(wanted["remote_root"], client.realpath(".")))
+            line = self._line_for(wanted)
+            try:
+                return doctor.holdings(line["sftp"], doctor.expanded(wanted["remote_root"], line["sftp"].realpath(".")))
+            finally:
+                self._hang_up_later(line)
 
     # -- the cache
 
     def roots(self):
         """Return (slug, folder Path) of every mirror on this disk, those of removed connections included."""
         return quota.mirror_folders(self.home / "cache")
+
+    def drop_mirror(self, slug):
+        """Delete a mirror that no connection has: of one removed, or that led to another server. Raises UsageError, NotFoundError."""
+        if any(one.slug == slug for one in self._connections.values()):
+            raise UsageError(f"{slug} is the mirror of a connection; remove that, with its copy, instead")
+        folder = dict(self.roots()).get(slug)
+        if folder is None:
+            raise NotFoundError(f"there is no mirror {slug[:100]!r}")
+        quota.drop_mirror(folder)
+        self._kept_answers.pop("cache", None)
+        self.bell.ring("runs")
+        self.bell.ring("connections")
 
     def cache_info(self):
         """Return {"used", "limit", "by": {slug: bytes}}, at most 30 s old."""

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import shlex
 import socket
 import threading
 import time
@@ -46,12 +47,9 @@ def connect(connection, ask=None, secrets=None, home=None, log=None, compress=Tr
 
 def hosts():
     """Return what ~/.ssh/config offers: list of {"host", "hostname", "user", "port", "key", "jump"}."""
-    found = []
-    for name in sshconfig.hosts():
-        options = sshconfig.lookup(name, commands=False)
-        found.append({"host": name, "hostname": options["hostname"], "user": options["user"], "port": options["port"],
-                      "key": (options.get("identityfile") or [None])[0], "jump": options.get("proxyjump")})
-    return found
+    return [{"host": name, "hostname": options["hostname"], "user": options["user"], "port": options["port"],
+             "key": (options.get("identityfile") or [None])[0], "jump": options.get("proxyjump")}
+            for name, options in sshconfig.offered().items()]
 
 
 def _paramiko(connection):
@@ -215,7 +213,7 @@ class _Dialer:
         files += target.options.get("globalknownhostsfile", "").split() or ["/etc/ssh/ssh_known_hosts"]
         files.append(self.home / "known_hosts")
         name = alias.lower() if alias else hostkeys.host_name(target.hostname, target.port)
-        return name, hostkeys.read(Path(file).expanduser() for file in files)
+        return name, hostkeys.read([Path(file).expanduser() for file in files], name)
 
     def _prefer(self, transport, known):
         """Ask first for the kinds of host key we can check: certificates of trusted authorities, then the kinds we know.
@@ -225,9 +223,9 @@ class _Dialer:
         name, lines = known
         options = transport.get_security_options()
         usual = [kind for kind in options.key_types if not kind.endswith(hostkeys.CERTIFIED)]
-        kinds = hostkeys.known_types(lines, name)
+        kinds = hostkeys.known_types(lines)
         first = [kind for kind in usual if kind in kinds or (kind.startswith("rsa-sha2") and "ssh-rsa" in kinds)]
-        if hostkeys.authorities(lines, name):
+        if hostkeys.authorities(lines):
             first = [kind + hostkeys.CERTIFIED for kind in usual] + first
         options.key_types = tuple(dict.fromkeys(first + usual))
         options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)
@@ -253,7 +251,7 @@ class _Dialer:
         if key.public_blob and self._certified(key, target, name, lines):
             return
         kind, blob = key.get_name(), key.asbytes()
-        verdict = hostkeys.judge(lines, name, kind, blob)
+        verdict = hostkeys.judge(lines, kind, blob)
         shown = hostkeys.fingerprint(blob)
         if verdict.kind == "revoked":
             raise coded(HostKeyError(f"the host key of {name} ({shown}) is marked as revoked in known_hosts: do not connect; ask the "
@@ -266,7 +264,7 @@ class _Dialer:
 
     def _certified(self, key, target, name, lines):
         made = hostkeys.certificate(key.public_blob.key_blob)
-        why = hostkeys.refusal(made, target.options.get("hostkeyalias") or target.hostname, hostkeys.authorities(lines, name), time.time())
+        why = hostkeys.refusal(made, target.options.get("hostkeyalias") or target.hostname, hostkeys.authorities(lines), time.time())
         if why is None:
             message = self.ssh.Message(made.authority)
             authority = self.ssh.PKey.from_type_string(message.get_text(), made.authority)
@@ -289,10 +287,11 @@ class _Dialer:
 
 def _changed(name, kind, shown, expected):
     known = _listed(expected)
-    removal = " and ".join(f"`ssh-keygen -R '{name}' -f {path}`" for path in dict.fromkeys(str(line.path) for line in expected))
+    removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(line.path for line in expected)]
     return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
-                              f"the server was set up anew: ask its administrator, then forget the old key with {removal}"),
-                 "host_key_changed", host=name, known=known, offered=f"{kind} {shown}")
+                              f"the server was set up anew: ask its administrator, then forget the old key with "
+                              f"{' and '.join(f'`{command}`' for command in removal)}"),
+                 "host_key_changed", host=name, known=known, offered=f"{kind} {shown}", removal=removal)
 
 
 def _listed(lines):

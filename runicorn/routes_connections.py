@@ -126,6 +126,12 @@ def change_settings(site, ask):
     return {"news": site.bell.now(), "preferences": kept}
 
 
+@route("POST", "/api/cache/drop", "delete a mirror that no connection has any more: {\"mirror\"}")
+def cache_drop(site, ask):
+    site.mirrors.drop_mirror(str(ask.json().get("mirror")))
+    return {}
+
+
 @route("POST", "/api/cache/clean", "remove what was not looked at for long: {\"older_than\": days, \"connection\", \"dry_run\"}")
 def clean(site, ask):
     given = ask.json()

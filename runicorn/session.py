@@ -42,9 +42,9 @@ class Session:
         except SftpError:               # not there yet: the survey says so
             return below.rstrip("/") if below.startswith("/") else f"{self.sftp.realpath('.').rstrip('/')}/{below.rstrip('/')}"
 
-    def begin(self, index):
-        """Take up the index (survey.Index) of the mirror."""
-        self.index = index
+    def begin(self, index, rekeyed=False):
+        """Take up the index (survey.Index) of the mirror. rekeyed: the server shows another host key than it did before."""
+        self.index, self._rekeyed = index, rekeyed
         self.skeleton = survey.Skeleton(self.sftp, self.root)
         self.beats = Beats(self.sftp, self.root)
         self.tails = tails.Tails(self.sftp, self.mirror, self.root, self.room)
@@ -436,6 +436,13 @@ class Session:
         self.intake.rewrite.update(wrong)
         self.intake.plan({path for path, _ in wrong}, now)
         return {"files": len(held), "refetched": len(wrong)}
+
+    def check_rekeyed(self, now):
+        """Once after the host key changed, compare all files whole where python3 on the server can; returns whether it did."""
+        due, self._rekeyed = self._rekeyed and self.remote.exec_allowed is not False, False
+        if due:
+            self._verify_files([path for path in self.index.paths() if path not in self.gone], now)
+        return due
 
     def traffic(self):
         """Return (bytes both ways, requests) of this session and its second line."""

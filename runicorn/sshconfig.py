@@ -16,58 +16,131 @@ DEPTH = 16                  # OpenSSH's own limit on nested Include
 EXEC_SECONDS = 10           # for `Match exec`
 MANY = {"identityfile", "certificatefile"}      # keywords whose values add up
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
+PATTERN = re.compile(r"[*?!]")
 
 
-def lookup(host, user="", port=None, paths=None, folder=None, commands=True):
+def lookup(host, user="", port=None, paths=None, folder=None, commands=True, files=None):
     """Return the options for `host` as ssh would see them: dict of lower-case keyword -> str (list for identityfile).
 
     user, port: given by the caller, they win over the files. paths: config files (default: ~/.ssh/config and the system's).
-    folder: the user's .ssh folder (Path). commands: whether `Match exec` runs its command; else it does not match.
-    Always there: hostname, user, port (int). Raises UsageError for a broken file.
+    folder: the user's .ssh folder (Path). commands: whether `Match exec` runs its command; else it does not match. files: Files, where
+    many hosts are looked up. Always there: hostname, user, port (int). Raises UsageError for a broken file.
     """
-    folder = Path(folder or "~/.ssh").expanduser()
+    folder = os.path.expanduser(folder or "~/.ssh")
     given = {"user": user, "port": str(port or "")}
-    reading = _Reading(host, folder, {keyword: value for keyword, value in given.items() if value}, commands)
+    reading = _Reading(host, folder, {keyword: value for keyword, value in given.items() if value}, commands, files or Files())
     for final in (False, True):
         reading.final = final
-        for path in [folder / "config", SYSTEM_CONFIG] if paths is None else paths:
-            reading.file(Path(path), active=True)
+        for path in [f"{folder}/config", SYSTEM_CONFIG] if paths is None else map(os.fspath, paths):
+            reading.file(path, active=True)
         if not reading.wants_final:
             break
     return reading.finished()
 
 
-def hosts(paths=None, folder=None):
+def hosts(paths=None, folder=None, files=None):
     """Return the names (list of str, no patterns) that Host lines of the user's config offer, in order."""
-    folder = Path(folder or "~/.ssh").expanduser()
-    found = {}
-    for path in paths or [folder / "config"]:
-        for keyword, values in _all_lines(Path(path), folder, 0):
-            if keyword == "host":
-                found.update((name, True) for name in values if not re.search(r"[*?!]", name))
-    return list(found)
+    folder, files = os.path.expanduser(folder or "~/.ssh"), files or Files()
+    names = {}
+    for path in map(os.fspath, paths or [f"{folder}/config"]):
+        for patterns in _host_lines(files, path, folder, 0):
+            names.update((name, True) for name in patterns if not PATTERN.search(name))
+    return list(names)
+
+
+def offered():
+    """Return {name: its options, as lookup(name, commands=False) gives them} of `hosts()`, kept until a file changes."""
+    global _offered
+    home = os.path.expanduser("~")
+    if _offered is None or _offered[0] != home or not _offered[1].unchanged():
+        files = Files()
+        _offered = home, files, {name: lookup(name, commands=False, files=files) for name in hosts(files=files)}
+    return _offered[2]
+
+
+_offered = None                 # (home folder, Files, what `offered` returned)
+
+
+class Files:
+    """Config files, each read once, for one look-up or many; knows whether any of them changed since."""
+
+    def __init__(self):
+        self._blocks, self._stamps, self._included = {}, {}, {}
+
+    def blocks(self, path, host=None):
+        """Return [(keyword, values, lines)] of a file in order, one for its top and one a Host or Match line; of Host lines
+        without patterns only those that name `host`, if given."""
+        if path not in self._blocks:
+            self._stamps[path] = _stamp(path)
+            self._blocks[path] = _Blocks(_lines(path))
+        return self._blocks[path].of(host)
+
+    def included(self, patterns, path, folder, depth):
+        """Return the files (list of str) that an Include line in the file `path` stands for."""
+        if depth >= DEPTH:
+            raise UsageError(f"{path} includes files more than {DEPTH} deep")
+        base, found = folder if path != SYSTEM_CONFIG and Path(folder) in Path(path).parents else os.path.dirname(path), []
+        for pattern in patterns:
+            pattern = os.path.join(base, os.path.expanduser(pattern))
+            if pattern not in self._included:
+                self._included[pattern] = sorted(glob.glob(pattern))
+            found += self._included[pattern]
+        return found
+
+    def unchanged(self):
+        """Whether every file is what it was when it was read, and every Include stands for the same."""
+        return (all(_stamp(path) == stamp for path, stamp in self._stamps.items())
+                and all(sorted(glob.glob(pattern)) == names for pattern, names in self._included.items()))
+
+
+class _Blocks:
+    """The blocks of one file, found by the names of their Host lines."""
+
+    def __init__(self, lines):
+        self._all = [(None, [], [])]
+        self._by_name, self._others = {}, [0]       # places in _all: of Host lines of plain names; of all others
+        for keyword, values in lines:
+            if keyword not in ("host", "match"):
+                self._all[-1][2].append((keyword, values))
+                continue
+            plain = keyword == "host" and not any(map(PATTERN.search, values))
+            for places in [self._by_name.setdefault(name, []) for name in dict.fromkeys(values)] if plain else [self._others]:
+                places.append(len(self._all))
+            self._all.append((keyword, values, []))
+
+    def of(self, host):
+        places = range(len(self._all)) if host is None else sorted(self._others + self._by_name.get(host, []))
+        return [self._all[place] for place in places]
+
+
+def _stamp(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None             # absent: that is a stamp too
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class _Reading:
     """One look-up: the values so far, and what the Match lines need to know."""
 
-    def __init__(self, host, folder, given, commands):
-        self.host, self.folder, self.options, self.commands = host, folder, given, commands
+    def __init__(self, host, folder, given, commands, files):
+        self.host, self.folder, self.options, self.commands, self.files = host, folder, given, commands, files
         self.final = self.wants_final = False
+        self.home = os.path.dirname(folder)
 
     def file(self, path, active, depth=0):
         """Read one file; Host and Match lines switch, an Include keeps to the switch it stands under."""
         allowed = active
-        for keyword, values in _lines(path):
-            if keyword == "host":
-                active = allowed and _names_match(values, self.host)
-            elif keyword == "match":
-                active = allowed and self.matched(values, path)
-            elif keyword == "include":
-                for included in _included(values, path, self.folder, depth):
-                    self.file(included, active, depth + 1)
-            elif active and values:
-                self.take(keyword, values)
+        for condition, values, lines in self.files.blocks(path, self.host):
+            if condition:
+                active = allowed and (_names_match(values, self.host) if condition == "host" else self.matched(values, path))
+            for keyword, words in lines:
+                if keyword == "include":
+                    for included in self.files.included(words, path, self.folder, depth):
+                        self.file(included, active, depth + 1)
+                elif active and words:
+                    self.take(keyword, words)
 
     def take(self, keyword, values):
         if keyword in MANY:
@@ -105,9 +178,11 @@ class _Reading:
 
     def expanded(self, text):
         """Return `text` with ssh's % tokens replaced by what is known by now."""
+        if "%" not in text:
+            return text
         name = socket.gethostname()
         return _tokens(text, {
-            "h": self.hostname(), "n": self.host, "p": self.options.get("port", "22"), "d": str(self.folder.parent),
+            "h": self.hostname(), "n": self.host, "p": self.options.get("port", "22"), "d": self.home,
             "r": self.options.get("user") or getpass.getuser(), "u": getpass.getuser(), "l": name, "L": name.split(".")[0],
             "k": self.options.get("hostkeyalias", self.host), "i": str(os.getuid()) if hasattr(os, "getuid") else "0"})
 
@@ -125,13 +200,13 @@ class _Reading:
 
     def path(self, text):
         text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), self.expanded(text))
-        return str(self.folder.parent) + text[1:] if text.startswith("~/") else os.path.expanduser(text)
+        return self.home + text[1:] if text.startswith("~/") else os.path.expanduser(text)
 
 
 def _lines(path):
     """Return (keyword, values) of every line of a file; an absent or unreadable file has none."""
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return []           # ssh passes over it as well
     return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1)) if line]
@@ -144,6 +219,8 @@ def _line(raw, path, number):
     keyword, _, rest = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda found: (found[1] or found[2]) + "\0", raw, count=1).partition("\0")
     if keyword.lower() == "proxycommand":
         return "proxycommand", [rest.strip()]       # the rest of the line belongs to the shell, quotes and all
+    if not re.search(r'["\\#]', rest):
+        return keyword.lower(), rest.split()
     try:
         lexer = shlex.shlex(rest, posix=True, punctuation_chars=False)
         lexer.whitespace_split, lexer.commenters, lexer.quotes, lexer.escape = True, "", '"', ""
@@ -152,24 +229,20 @@ def _line(raw, path, number):
         raise UsageError(f"{path}:{number} has a quote without its other half") from error
 
 
-def _included(patterns, path, folder, depth):
-    if depth >= DEPTH:
-        raise UsageError(f"{path} includes files more than {DEPTH} deep")
-    base = folder if str(path) != SYSTEM_CONFIG and folder in path.parents else path.parent
-    for pattern in patterns:
-        yield from map(Path, sorted(glob.glob(os.path.join(base, os.path.expanduser(pattern)))))
-
-
-def _all_lines(path, folder, depth):
-    for keyword, values in _lines(path):
-        if keyword == "include":
-            for included in _included(values, path, folder, depth):
-                yield from _all_lines(included, folder, depth + 1)
-        yield keyword, values
+def _host_lines(files, path, folder, depth):
+    """Yield the patterns of every Host line of a file and of those it includes."""
+    for condition, values, lines in files.blocks(path):
+        if condition == "host":
+            yield values
+        for keyword, words in lines:
+            for included in files.included(words, path, folder, depth) if keyword == "include" else ():
+                yield from _host_lines(files, included, folder, depth + 1)
 
 
 def _wildcard(pattern, name):
     # an SSH pattern: "*" any text, "?" one character, nothing else special
+    if pattern in ("*", name) or not PATTERN.search(pattern):
+        return pattern in ("*", name)
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
 
 
@@ -184,6 +257,8 @@ def _names_match(patterns, name):
 
 
 def _tokens(text, known):
+    if "%" not in text:
+        return text
     return re.sub(r"%(.)", lambda found: "%" if found[1] == "%" else str(known.get(found[1], found[0])), text)
 
 

@@ -25,6 +25,7 @@ FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a l
 DISK_RETRY = 10.0               # s between tries to write where this disk refused
 PARTIAL = 1.0                   # s after which a list that is not whole is shown
 PACE = 5                        # writing an index that took t s is not repeated before PACE * t
+STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
 
 
@@ -114,9 +115,11 @@ class Sync:
             session.look(self._looked_at(session, now), now)
         self._serve(session, now)
         session.intake.work(time.monotonic() + SLICE, self._asked, share=allowance is None)
-        more = session.surveyed and not session.intake.left and not self._no_root and session.check_hearsay(now)
+        idle = session.surveyed and not session.intake.left and not self._no_root
+        more = idle and (session.check_rekeyed(now) or session.check_hearsay(now))
         self._publish(session, now)
-        self._failures = 0
+        if now - self._line["since"] >= STEADY:
+            self._failures = 0
         if session.intake.left or more:
             return 1.0 if allowance == 0 or session.intake.full else 0.0
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
@@ -171,11 +174,12 @@ class Sync:
         try:
             session = Session(self.options, self.mirror, remote, self._room, self.log)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
-            if self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
-                                  "host_key": key, "root": session.root}):
+            claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
+                                       "host_key": key, "root": session.root})
+            if claim is cache.NEW:
                 self._index = None
             self._index = self._index or survey.Index(self.mirror.load_index())
-            session.begin(self._index)
+            session.begin(self._index, rekeyed=claim is cache.REKEYED)
             self._say("syncing", "looking", "looking what is new")
             session.learn(now)
         except BaseException:
@@ -307,7 +311,8 @@ class Sync:
         elif session.surveyed and intake.left_out.count():
             count = intake.left_out.count()
             files = "1 file" if count == 1 else f"{count} files"
-            self._say("live", "live_partly", f"up to date but for {files} that could not come; the Files of their runs say why", files=count)
+            self._say("live", "live_partly", f"up to date but for {files} that could not come; the Files of their runs say why",
+                      files=count)
         elif session.surveyed:
             self._say("live", "live", "up to date")
         self._last_news = now

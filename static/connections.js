@@ -138,7 +138,7 @@ export class ConnectionList {
       parts.push(box);
     } else if (row.reason?.code === "host_key_changed") {
       parts.push(h("div.ask.key", {}, icon("cut", "bad"),
-        h("div.q", {}, changedKey({host: row.host, known: row.reason.known, offered: row.reason.offered}))));
+        h("div.q", {}, changedKey({...row.reason, host: row.host}))));
     }
     if (row.state === "refused" && row.reason?.code !== "host_key_changed") {
       parts.push(h("p.told", {}, own(said(row.reason))));

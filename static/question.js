@@ -26,11 +26,12 @@ function hostKey(question, answer) {
 }
 
 /** A changed key: both fingerprints, and how to settle it; there is no button that trusts it. */
-export function changedKey({known, offered, host}) {
+export function changedKey({known, offered, host, removal}) {
   const plain = (key) => (key || "").replace(/^SHA256:/, "");
   return [h("b", {}, t("settings.key.changed", {host: host || ""})),
     fingerprint([[t("settings.key.before"), plain(known)], [t("settings.key.now"), plain(offered)]]),
-    h("div.m2", {}, t("settings.key.changedHow")), h("div.mono.cut", {}, `ssh-keygen -R ${host || "HOST"}`)];
+    h("div.m2", {}, t("settings.key.changedHow")),
+    (removal || []).map((command) => h("div.mono.cut", {title: command}, own(command)))];
 }
 
 function prompt(question, answer) {

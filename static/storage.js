@@ -51,6 +51,16 @@ export async function clean(answer) {
   }
 }
 
+/** Delete a mirror that no connection has, once the reader agreed. */
+async function drop(slug, size) {
+  const agreed = await ask(t("settings.dropMirrorTitle", {name: slug}), t("settings.dropMirrorText", {size: fmt.bytes(size)}),
+    [{label: t("common.cancel"), value: ""}, {label: t("settings.dropMirror"), value: "drop", primary: true}]);
+  if (agreed) {
+    await api.post("/api/cache/drop", {mirror: slug}).catch((error) => ask(t("settings.dropMirrorTitle", {name: slug}),
+      t("common.failed", {message: error.message}), [{label: t("common.close"), value: "", primary: true}]));
+  }
+}
+
 /** The tab "Storage and cache". */
 export function storage() {
   const answer = state.connections || {connections: [], cache: state.settings?.cache};
@@ -63,7 +73,8 @@ export function storage() {
       h("th.num", {scope: "col"}, t("settings.th.size")))),
       h("tbody", {}, rows.length
         ? rows.map(([slug, size]) => h("tr", {}, h("td", {}, h("b", {}, own(of.get(slug)?.name || slug)),
-        of.has(slug) ? null : h("div.sub", {}, t("settings.removed"))),
+        of.has(slug) ? null : h("div.sub", {}, t(/~\d+$/.test(slug) ? "settings.movedAside" : "settings.removed"), " ",
+          h("button.link", {type: "button", data: {drop: slug}, onclick: () => drop(slug, size)}, t("settings.dropMirror")))),
         h("td.mono", {}, own(of.get(slug)?.folder || `${state.settings?.home || "~/.runicorn"}/cache/${slug}`)),
           h("td.num", {}, fmt.int(of.get(slug)?.runs)), h("td.num", {}, bytes(size))))
           : h("tr", {}, h("td.m2", {colSpan: 4}, t("settings.nothingCached")))),

@@ -224,6 +224,9 @@ export default {
     + "when they are opened.",
   "settings.olderThan": "Not for", "settings.days": "{n} days", "settings.wouldFree": "This frees {size} in {n} {n|file|files}.",
   "settings.nothingToFree": "Nothing is that old.", "settings.cleanDo": "Clean", "settings.removed": "its connection was removed",
+  "settings.movedAside": "of another server, user or folder that this connection led to before", "settings.dropMirror": "Delete this copy",
+  "settings.dropMirrorTitle": "Delete the copy {name}?", "settings.dropMirrorText": "{size} are deleted from this computer; the server is not touched.",
+ 
   "settings.nothingCached": "Nothing is mirrored yet.", "settings.cacheHow": "The limit is set when the viewer starts:",
   "settings.language": "Language", "settings.languageAuto": "Like the browser",
   "settings.languageNote": "Names, tags, metrics and log lines are your own and stay as they are.",

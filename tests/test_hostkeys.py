@@ -22,9 +22,10 @@ def keys(tmp_path):
     return [public(make_key(tmp_path / f"key{number}")) for number in range(2)]
 
 
-def written(tmp_path, *lines):
+def written(tmp_path, name, *lines):
+    """Write the lines and return those about a host."""
     (tmp_path / "known_hosts").write_text("\n".join(lines))
-    return hostkeys.read([tmp_path / "known_hosts", tmp_path / "absent", tmp_path])
+    return hostkeys.read([tmp_path / "known_hosts", tmp_path / "absent", tmp_path], name)
 
 
 def line(names, key, marker=""):
@@ -38,7 +39,7 @@ def line(names, key, marker=""):
     ("[gpu]:*", "[gpu]:22022", "known"), ("gp[uv]", "gpu", "unknown"),
 ])
 def test_names_and_patterns(tmp_path, keys, names, name, kind):
-    assert hostkeys.judge(written(tmp_path, line(names, keys[0])), name, *keys[0]).kind == kind
+    assert hostkeys.judge(written(tmp_path, name, line(names, keys[0])), *keys[0]).kind == kind
 
 
 def test_the_name_of_a_host_depends_on_its_port():
@@ -46,21 +47,21 @@ def test_the_name_of_a_host_depends_on_its_port():
 
 
 def test_another_key_of_the_same_type_is_a_change(tmp_path, keys):
-    verdict = hostkeys.judge(written(tmp_path, line("gpu", keys[0])), "gpu", *keys[1])
+    verdict = hostkeys.judge(written(tmp_path, "gpu", line("gpu", keys[0])), *keys[1])
     assert verdict.kind == "changed" and verdict.expected[0].blob == keys[0][1]
-    assert verdict.expected[0].path == tmp_path / "known_hosts"
+    assert verdict.expected[0].path == str(tmp_path / "known_hosts")
 
 
 def test_a_key_of_another_type_is_unknown_and_the_known_type_is_asked_for_first(tmp_path, keys):
     other = public(make_key(tmp_path / "ecdsa", kind="ecdsa"))
-    lines = written(tmp_path, line("gpu", keys[0]))
-    assert hostkeys.judge(lines, "gpu", *other).kind == "unknown"
-    assert hostkeys.known_types(lines, "gpu") == ["ssh-ed25519"]
+    lines = written(tmp_path, "gpu", line("gpu", keys[0]))
+    assert hostkeys.judge(lines, *other).kind == "unknown"
+    assert hostkeys.known_types(lines) == ["ssh-ed25519"]
 
 
 def test_revoked_wins_over_known(tmp_path, keys):
-    lines = written(tmp_path, line("gpu", keys[0]), line("*", keys[0], "@revoked"))
-    assert hostkeys.judge(lines, "gpu", *keys[0]).kind == "revoked"
+    lines = written(tmp_path, "gpu", line("gpu", keys[0]), line("*", keys[0], "@revoked"))
+    assert hostkeys.judge(lines, *keys[0]).kind == "revoked"
 
 
 def test_names_hashed_by_ssh_keygen(tmp_path, keys):
@@ -68,16 +69,16 @@ def test_names_hashed_by_ssh_keygen(tmp_path, keys):
     path.write_text(line("gpu.example.com", keys[0]) + "\n" + line("[gpu]:2222", keys[1]) + "\n")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(path)], check=True, capture_output=True)
     assert "gpu" not in path.read_text()
-    lines = hostkeys.read([path])
-    assert hostkeys.judge(lines, "gpu.example.com", *keys[0]).kind == "known"
-    assert hostkeys.judge(lines, "[gpu]:2222", *keys[1]).kind == "known"
-    assert hostkeys.judge(lines, "other", *keys[0]).kind == "unknown"
+    assert hostkeys.judge(hostkeys.read([path], "gpu.example.com"), *keys[0]).kind == "known"
+    assert hostkeys.judge(hostkeys.read([path], "[gpu]:2222"), *keys[1]).kind == "known"
+    assert hostkeys.judge(hostkeys.read([path], "other"), *keys[0]).kind == "unknown"
 
 
 def test_nonsense_is_passed_over(tmp_path, keys):
-    lines = written(tmp_path, "", "# comment", "gpu", "gpu ssh-ed25519", "gpu ssh-ed25519 ###", "|1|x ssh-ed25519 AAAA", "@other gpu a b",
+    lines = written(tmp_path, "gpu", "", "# comment", "gpu", "gpu ssh-ed25519", "gpu ssh-ed25519 ###", "|1|x ssh-ed25519 AAAA",
+                    "@other gpu a b",
                     "\x00\xff", "|1|bad|bad ssh-rsa AAAA", line("gpu", keys[0]))
-    assert hostkeys.judge(lines, "gpu", *keys[0]).kind == "known"
+    assert hostkeys.judge(lines, *keys[0]).kind == "known"
 
 
 def test_added_keys_are_known_and_a_torn_end_is_respected(tmp_path, keys):
@@ -86,8 +87,8 @@ def test_added_keys_are_known_and_a_torn_end_is_respected(tmp_path, keys):
     with path.open("a") as file:
         file.write("# torn")
     hostkeys.add(path, "[gpu]:22022", *keys[1])
-    lines = hostkeys.read([path])
-    assert hostkeys.judge(lines, "gpu", *keys[0]).kind == "known" and hostkeys.judge(lines, "[gpu]:22022", *keys[1]).kind == "known"
+    assert hostkeys.judge(hostkeys.read([path], "gpu"), *keys[0]).kind == "known"
+    assert hostkeys.judge(hostkeys.read([path], "[gpu]:22022"), *keys[1]).kind == "known"
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -111,15 +112,29 @@ def certified(tmp_path, *options, key="host"):
 ])
 def test_what_a_certificate_vouches_for(tmp_path, options, host, reason):
     made = certified(tmp_path, *options)
-    trusted = hostkeys.authorities(written(tmp_path, line("*", public(tmp_path / "authority"), "@cert-authority")), host)
+    trusted = hostkeys.authorities(written(tmp_path, host, line("*", public(tmp_path / "authority"), "@cert-authority")))
     told = hostkeys.refusal(made, host, trusted, now=1_780_000_000)
     assert told is None if reason is None else reason in told
     assert "does not trust" in hostkeys.refusal(made, host, [], now=1_780_000_000)
 
 
 def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
-    lines = written(tmp_path, line("*", keys[0], "@cert-authority"), line("*", keys[0], "@revoked"))
-    assert hostkeys.authorities(lines, "gpu") == []
+    lines = written(tmp_path, "gpu", line("*", keys[0], "@cert-authority"), line("*", keys[0], "@revoked"))
+    assert len(lines) == 2 and hostkeys.authorities(lines) == []
+
+
+def test_a_large_file_is_looked_at_once_until_it_changes(tmp_path, keys, monkeypatch):
+    path, looked, parsed, parse = tmp_path / "known_hosts", [], [], hostkeys.parse
+    path.write_text("".join(line(f"host{number}", keys[0]) + "\n" for number in range(2000)) + line("*.lab", keys[1]) + "\n")
+    about = hostkeys._about
+    monkeypatch.setattr(hostkeys, "_about", lambda *given: looked.append(given[1]) or about(*given))
+    monkeypatch.setattr(hostkeys, "parse", lambda text, path: parsed.append(text) or parse(text, path))
+    for _ in range(3):
+        assert [found.names for found in hostkeys.read([path], "host1234")] == ["host1234"]
+    assert looked == ["host1234"] and len(parsed) < 5, "of 2,001 lines only those that may speak about it are parsed"
+    with path.open("a") as file:
+        file.write(line("host1234", keys[1]) + "\n")
+    assert len(hostkeys.read([path], "host1234")) == 2 and looked == ["host1234"] * 2
 
 
 @settings(deadline=None)

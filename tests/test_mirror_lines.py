@@ -1,5 +1,6 @@
 """Never wrong: lines that are cut, stall or refuse; a disk that fills up; a mirror that is deleted, shared or another's."""
 
+import json
 import os
 import random
 import signal
@@ -359,4 +360,55 @@ def test_two_hundred_cuts(root, mirror):
     for name, true in tree(root).items():
         tally.compare(tree(mirror)[name], true)
     one.same()
+    one.close()
+
+
+def test_another_host_key_of_the_same_server_is_the_same_mirror_verified_anew(root, pair, tmp_path):
+    run = make_run(root)
+    one = pair(far=Far(python=sys.executable))
+    one.passes()
+    one.same()
+    wrong = run / "logs.txt"
+    status = wrong.stat()
+    wrong.write_bytes(wrong.read_bytes().replace(b"line 3", b"LINE 3"))
+    os.utime(wrong, ns=(status.st_atime_ns, status.st_mtime_ns))
+    one.sync.pause()
+    one.passes()
+    one.sync.resume()
+    one.far = Far(python=sys.executable)
+    one.far.host_key = "SHA256:of-the-server-set-up-anew"
+    one.passes()
+    one.same()
+    assert not (tmp_path / "near~1").exists()
+    assert json.loads((one.mirror / ".index/source.json").read_text())["host_key"] == "SHA256:of-the-server-set-up-anew"
+
+
+def test_only_a_line_that_held_makes_the_pauses_short_again(root, pair):
+    """A server that cuts each line a second after the login must not see one every two seconds."""
+    make_run(root)
+    one = pair()
+    logins = []
+    connect = one.sync._connect
+
+    def counted():
+        logins.append(one.now)
+        one.far = Far()
+        return connect()
+    one.sync._connect = counted
+    for _ in range(10):
+        one.passes()
+        one.far.close()
+        for _ in range(5):
+            one.now += 1 if one.sync.state()["state"] != "offline" else 0
+            pause = one.sync.one_pass(one.now)
+            if one.sync.state()["state"] == "offline":
+                one.now += pause
+                break
+    gaps = [after - before for before, after in zip(logins, logins[1:])]
+    assert len(gaps) >= 8 and max(gaps[:2]) < 10 and min(gaps[-2:]) > 25
+    for _ in range(8):
+        one.passes(10)
+    one.far.close()
+    one.now += 31
+    assert one.sync.one_pass(one.now) < 2, "this line held for more than a minute"
     one.close()

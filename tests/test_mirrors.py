@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from asking import AskingServer
 from sshd import Sshd, free_port, make_key
 
-from runicorn import quota, synclog
+from runicorn import doctor, quota, synclog
 from runicorn.bell import Bell
 from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
 from runicorn.mirrors import Mirrors
@@ -507,3 +508,72 @@ def test_offline_shows_everything_and_opens_no_line(home, bell, sshd, root):
         mirrors.test("test")
     assert sshd.sessions() == []
     mirrors.stop()
+
+
+# -- at once, and again ----------------------------------------------------------------------------------------------
+
+def sync_threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("sync ")]
+
+
+@pytest.mark.parametrize("saving", [False, True], ids=["started", "started and saved"])
+def test_many_starts_at_once_make_one_thread(mirrors, bell, sshd, root, saving):
+    saved(mirrors, sshd)
+    state(mirrors, bell, "live")
+    for turn in range(15):
+        mirrors.pause("test")
+        mirrors._get("test").stop()
+        mirrors._get("test").join()
+        barrier = threading.Barrier(6)
+
+        def begin(number, barrier=barrier, turn=turn):
+            barrier.wait()
+            if saving and number % 2:
+                mirrors.save({"name": "test", "budget": (1 << 20) + turn})
+            else:
+                (mirrors.start if number % 3 else mirrors.sync_now)("test")
+        threads = [threading.Thread(target=begin, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        until(bell, sync_threads, lambda names: len(names) == 1)
+    assert state(mirrors, bell, "live")["owner"]["ours"] and sync_threads() == ["sync test"]
+
+
+def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, monkeypatch):
+    monkeypatch.setattr("runicorn.mirrors.BROWSE_SECONDS", 0.4)
+    saved(mirrors, sshd, start=False)
+    lines = set()
+    deadline = time.monotonic() + 1.5
+    while time.monotonic() < deadline:
+        assert mirrors.browse("test", str(root))["folders"][0]["name"] == "vision"
+        lines.add(id(mirrors._browsing["remote"]))
+    assert len(lines) == 1, "one login for all of it"
+    deadline = time.monotonic() + PATIENCE
+    while mirrors._browsing and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert mirrors._browsing is None
+
+
+def test_a_slow_folder_is_not_cut_by_the_timer(mirrors, sshd, root, monkeypatch):
+    monkeypatch.setattr("runicorn.mirrors.BROWSE_SECONDS", 0.2)
+    saved(mirrors, sshd, start=False)
+    browse = doctor.browse
+    monkeypatch.setattr(doctor, "browse", lambda client, path: time.sleep(0.6) or browse(client, path))
+    for _ in range(3):
+        assert mirrors.browse("test", str(root))["folders"]
+
+
+def test_a_mirror_that_no_connection_has_can_be_deleted(mirrors, bell, sshd, root):
+    saved(mirrors, sshd)
+    synced(mirrors, bell)
+    with pytest.raises(UsageError, match="remove that"):
+        mirrors.drop_mirror("test")
+    mirrors.remove("test")
+    assert (mirrors.home / "cache" / "test").exists()
+    mirrors.drop_mirror("test")
+    assert mirrors.roots() == []
+    for slug in ("test", "..", ""):
+        with pytest.raises(NotFoundError):
+            mirrors.drop_mirror(slug)
