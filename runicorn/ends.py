@@ -164,8 +164,11 @@ def _take_signals():
             continue
         before = signal.getsignal(number)
         if before is signal.SIG_DFL or callable(before):    # an ignored one stays ignored (nohup); None is C code's
+            try:
+                signal.signal(number, _heard)
+            except ValueError:      # a C program's own thread, a subinterpreter: only signal knows which is the main one
+                return
             _previous[number] = before
-            signal.signal(number, _heard)
 
 
 def _heard(number, frame):

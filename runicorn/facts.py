@@ -5,6 +5,7 @@ import sys
 import time
 
 from runicorn.layout import FORMAT
+from runicorn.notice import uncut
 from runicorn.version import VERSION
 
 GIT_SECONDS = 20            # a huge repository on a slow disk; then there is no dirty flag
@@ -125,13 +126,20 @@ def git(folder):
 
 
 def _git(folder, *arguments):
-    import subprocess
-    try:
-        done = subprocess.run(["git", "--no-optional-locks", *arguments], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.DEVNULL, timeout=GIT_SECONDS)
-    except (OSError, subprocess.SubprocessError, ValueError):       # no git, no folder, too slow
-        return None
-    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+    with uncut():
+        import subprocess
+        try:
+            process = subprocess.Popen(["git", "--no-optional-locks", *arguments], cwd=folder, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        except (OSError, subprocess.SubprocessError, ValueError):       # no git, no folder
+            return None
+    with process:
+        try:
+            text = process.communicate(timeout=GIT_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
+    return text.decode("utf-8", "replace").strip() if process.returncode == 0 else None
 
 
 def script_folder():

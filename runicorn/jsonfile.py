@@ -3,7 +3,7 @@
 import threading
 import time
 
-from runicorn.layout import replace_file, to_json
+from runicorn.layout import json_bytes, replace_file
 from runicorn.notice import is_interrupt, say_unwritten
 
 PAUSE_SECONDS = 0.1         # between two replacements of one file
@@ -49,7 +49,7 @@ class JsonFile:
             if self.path is None:
                 return True
             try:
-                replace_file(self.path, to_json(self._content()).encode("utf-8", "replace"))
+                replace_file(self.path, json_bytes(self._content()))
             except OSError as error:
                 self._dirty = True
                 if is_interrupt(error):
@@ -58,3 +58,7 @@ class JsonFile:
                 say_unwritten(self.path, error)
                 return False
             return True
+
+    def abandon(self):
+        """In a forked child: the file is the parent's to write. The lock may be held by a thread that does not exist here."""
+        self.path, self._lock = None, threading.RLock()

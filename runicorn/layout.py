@@ -7,6 +7,7 @@ import math
 import os
 import re
 import stat
+import sys
 import time
 import unicodedata
 from pathlib import Path
@@ -23,6 +24,7 @@ NAME_BYTES = 240                    # what nearly any disk takes in one componen
 KEPT = frozenset(" ._-=+,@()")
 DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")      # names Windows keeps for itself
 ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
+HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a character in three bytes, as Python shows them in a name
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")
 RUN_ID = re.compile(r"^\d{8}_\d{6}_[0-9a-f]{6}$")
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d+))?(?:\.(\d+))?\.(jsonl|txt)$")
@@ -41,7 +43,7 @@ def home_dir(environ=os.environ):
 def default_root(storage=None, environ=os.environ):
     """Return the root (Path): `storage`, else RUNICORN_DIR, else "root" in config.json, else HOME_DIR/experiments."""
     chosen = storage or environ.get("RUNICORN_DIR") or _configured_root(home_dir(environ))
-    return Path(chosen).expanduser() if chosen else home_dir(environ) / "experiments"
+    return Path(disk_path(os.fsdecode(chosen))).expanduser() if chosen else home_dir(environ) / "experiments"
 
 
 def _configured_root(home):
@@ -147,30 +149,60 @@ def _escaped(name, normal, keep, limit, hidden=False, escaped=None):
     if DEVICES.match(normal):
         out[0] = _escape(normal[0])
     text = "".join(out)
-    if text == name and len(text.encode("utf-8", "surrogateescape")) <= limit:
+    if text == name and len(_bytes(text)) <= limit:
         return text
     from hashlib import sha256  # here: most names need no hash, and `import runicorn` must stay light
-    suffix = "~" + sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:6]
+    suffix = "~" + sha256(_bytes(name)).hexdigest()[:6]
     return _cut(out, limit - len(suffix)) + suffix
 
 
 def _escape(character):
-    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogateescape"))
+    return "".join(f"%{byte:02X}" for byte in _bytes(character))
 
 
 def _unescape(text):
-    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), text.encode("utf-8", "surrogateescape"))
-    return raw.decode("utf-8", "surrogateescape")
+    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), _bytes(text))
+    text = raw.decode("utf-8", "surrogateescape")
+    return HALF.sub(lambda m: _bytes(m[0]).decode("utf-8", "surrogatepass"), text)
+
+
+def _bytes(text):
+    """Return text as bytes, also undecodable bytes of a name (PEP 383) and, in three bytes as U+D800 would have, half characters."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return b"".join(c.encode("utf-8", "surrogateescape" if "\udc80" <= c <= "\udcff" else "surrogatepass") for c in text)
 
 
 def _cut(pieces, limit):
     used, kept = 0, []
     for piece in pieces:
-        used += len(piece.encode("utf-8", "surrogateescape"))
+        used += len(_bytes(piece))
         if used > limit:
             break
         kept.append(piece)
     return "".join(kept)
+
+
+def legible(text):
+    """Return text whose bytes of UTF-8 are decoded that Python left undecoded, as it does where the locale is ASCII (PEP 383)."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return _bytes(text).decode("utf-8", "surrogateescape")
+
+
+def disk_path(path):
+    """Return a path (str) as this process has to say it so that the disk gets UTF-8, also where the locale is ASCII."""
+    if sys.getfilesystemencoding() == "utf-8" or path.isascii():
+        return path
+    return os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+def below(root, path):
+    """Return where the relative `path` (str, as JSON has it) lies below `root` (Path)."""
+    return Path(root) / disk_path(path)
 
 
 # -- paths that somebody else sent --------------------------------------------------------------------------------
@@ -208,6 +240,15 @@ def to_json(value):
         return _encode(value)
     except ValueError:
         return _encode(strict(value))
+
+
+def json_bytes(value):
+    """Return strict JSON in UTF-8 (bytes) of values that may hold undecoded bytes and half characters: these become U+FFFD."""
+    text = to_json(value)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", "\ufffd", legible(text)).encode()
 
 
 def strict(value):
@@ -306,7 +347,7 @@ def make_folders(root, path):
     os.makedirs(root, exist_ok=True)
     like = os.stat(root)
     here = os.fspath(root)
-    for part in path.split("/"):
+    for part in disk_path(path).split("/"):
         here = os.path.join(here, part)
         try:
             new_folder(here, like)

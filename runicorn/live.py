@@ -5,7 +5,7 @@ import time
 from collections import namedtuple
 
 from runicorn.facts import hostname, process, process_start
-from runicorn.layout import HIDDEN, STATUS, make_folders, read_json, replace_file, slug, to_json
+from runicorn.layout import HIDDEN, STATUS, below, disk_path, json_bytes, make_folders, read_json, replace_file, slug
 from runicorn.notice import say_unwritten
 
 BEAT = ".beat"                  # in the run's folder, where the root's live folder can't be written
@@ -24,7 +24,7 @@ class Live:
     def __init__(self, place, facts):
         """place: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
         self._facts = {"path": place.path, "interval": BEAT_SECONDS, **process(), **facts}
-        self._name, self._run = slug(place.id) + ".json", place.folder
+        self._name, self._run = disk_path(slug(place.id) + ".json"), place.folder
         try:
             folder = make_folders(place.root, f"{HIDDEN}/live")
             self.path = folder / self._name
@@ -38,7 +38,7 @@ class Live:
         _beating.add((os.getpid(), os.fspath(self.path)))
 
     def _write(self):
-        replace_file(self.path, to_json(self._facts).encode("utf-8", "replace"))
+        replace_file(self.path, json_bytes(self._facts))
 
     def beat(self):
         """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next beat."""
@@ -133,7 +133,7 @@ def running(root):
 
 def hearts(root, path):
     """Return [(path of the live file, its dict), …] of the run at `path`; also one that beats in its own folder."""
-    beat = os.path.join(root, path, BEAT)
+    beat = below(root, path) / BEAT
     own = read_json(beat, limit=1 << 16)
     return [(file, facts) for file, facts in running(root) if facts.get("path") == path] + ([(beat, own)] if own else [])
 
@@ -147,7 +147,7 @@ def lives(root, path, elsewhere=True):
 
 def has_ended(root, path):
     """Whether the status of the run at `path` says how it ended."""
-    return (read_json(os.path.join(root, path, STATUS)) or {}).get("status") in ("finished", "failed", "interrupted")
+    return (read_json(below(root, path) / STATUS) or {}).get("status") in ("finished", "failed", "interrupted")
 
 
 def clear_stale(root):

@@ -3,10 +3,20 @@
 import os
 import signal
 import sys
+import threading
 
+FORK_SECONDS = 10.0     # a fork waits this long at most for what must not be cut in two
 SAID_LIMIT = 1000       # distinct lines a process says at most: a loop of new troubles must not flood a terminal
 OWN_PACKAGES = ("runicorn", "json")     # whose code runs within our calls and calls no code of the user's
 _said = set()
+_whole = threading.RLock()      # re-entrant: a signal handler may fork, or be heard of, in the middle of it
+_held = threading.local()       # "by_fork": whether the thread that forks holds it
+
+
+def uncut():
+    """Return what to do things under that no fork may cut in two, in our thread above all: a child made in the middle of an import, or
+    of a write to stderr, would have its lock taken for ever, by a thread that it does not have."""
+    return _whole
 
 
 def say(message, once=None):
@@ -17,11 +27,12 @@ def say(message, once=None):
     _said.add(key)
     line = f"runicorn: {message}\n"
     try:
-        try:
-            sys.stderr.write(line)
-        except UnicodeError:        # an ASCII terminal that is strict about it, half a character in a name
-            sys.stderr.write(line.encode("ascii", "backslashreplace").decode())
-        sys.stderr.flush()
+        with _whole:
+            try:
+                sys.stderr.write(line)
+            except UnicodeError:        # an ASCII terminal that is strict about it, half a character in a name
+                sys.stderr.write(line.encode("ascii", "backslashreplace").decode())
+            sys.stderr.flush()
     except Exception as error:      # stderr is None, closed or somebody's broken object: there is nobody left to tell
         if is_interrupt(error):
             raise
@@ -114,3 +125,26 @@ def _raise_instruction():
 
 
 RAISE = _raise_instruction()
+
+
+# -- forks --------------------------------------------------------------------------------------------------------
+
+def _hold():
+    _held.by_fork = _whole.acquire(timeout=FORK_SECONDS)
+
+
+def _let_go():
+    if _held.__dict__.pop("by_fork", False):
+        _whole.release()
+
+
+def _in_child():
+    global _whole
+    if _held.__dict__.get("by_fork", True):
+        _let_go()
+    else:
+        _whole = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_in_child)

@@ -5,7 +5,7 @@ import time
 
 from runicorn.append import AppendFile
 from runicorn.heart import NEVER
-from runicorn.layout import HIDDEN, META, RUNS, STATUS, make_folders, own_file, read_json, slug
+from runicorn.layout import HIDDEN, META, RUNS, STATUS, below, legible, make_folders, own_file, read_json, run_path, slug
 from runicorn.live import LATE_SECONDS, has_ended, hearts, is_alive, is_of_this_machine, probe, running
 from runicorn.notice import say
 from runicorn.place import Place, claim_events, fresh
@@ -21,7 +21,7 @@ class Deferred:
     """An AppendFile whose folder is not known yet: keeps what is written, and writes it when it is."""
 
     def __init__(self, gap=None):
-        self.path, self.size, self.lost = None, 0, 0
+        self.path, self.size, self.lost, self.looked = None, 0, 0, None
         self._kept, self._gap, self._file = [], gap, None
 
     def write(self, data, now=None):
@@ -71,7 +71,7 @@ class RankRun(Run):
     @property
     def dir(self):
         """The run's folder (Path); until it is known, where it would be if this rank had a run of its own."""
-        return self._folder or self._root / slug(self.project) / slug(self.name) / RUNS / slug(self.id)
+        return self._folder or below(self._root, run_path(self.project, self.name, self.id))
 
     @dir.setter
     def dir(self, folder):
@@ -138,13 +138,13 @@ class RankRun(Run):
         A rank 0 that said how it ended, or was last heard of, before this rank began is one of an earlier launch. On another
         machine it may have been alive then up to LATE_SECONDS after it was heard of; of several the one begun nearest counts.
         """
-        above, candidates = self._root / slug(self.project) / slug(self.name) / RUNS, []
+        above, candidates = below(self._root, f"{slug(self.project)}/{slug(self.name)}/{RUNS}"), []
         for name in sorted(os.listdir(above) if above.is_dir() else [], reverse=True)[:NEWEST]:
             status, said = read_json(above / name / STATUS) or {}, self._changed(above / name / STATUS)
             last = (status.get("attempts") or [{}])[-1]
             if said is None or self._launch.key is None or last.get("launch") != self._launch.key:
                 continue
-            path, heard = (above / name).relative_to(self._root).as_posix(), said
+            path, heard = legible((above / name).relative_to(self._root).as_posix()), said
             for file, live in hearts(self._root, path) if status.get("status") == "running" else []:
                 heard = max(heard, (self._changed(file) or 0) + (0 if is_of_this_machine(live) else LATE_SECONDS))
             if heard >= self._begun.time:
@@ -153,9 +153,9 @@ class RankRun(Run):
 
     def _join(self, path, run_id, attempt):
         self.path = path
-        self.id = run_id or (read_json(self._root / path / META) or {}).get("id", self.id)
-        self.attempt = claim_events(self._root / path, int(attempt or 1), self.rank)
-        self._settle(self._root / path, self.rank)
+        self.id = run_id or (read_json(below(self._root, path) / META) or {}).get("id", self.id)
+        self.attempt = claim_events(below(self._root, path), int(attempt or 1), self.rank)
+        self._settle(below(self._root, path), self.rank)
 
     def _settle(self, folder, rank):
         for stem, file in list(self._files.items()):

@@ -4,7 +4,7 @@ import os
 import re
 from collections import namedtuple
 
-from runicorn.layout import META, RUNS, make_folders, new_folder, new_run_id, open_regular, own_file, parse_own, slug
+from runicorn.layout import META, RUNS, below, make_folders, new_folder, new_run_id, open_regular, own_file, parse_own, slug
 
 TRIES = 100                 # fresh ids tried; two runs of one second share an id once in 16 million
 STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
@@ -21,18 +21,18 @@ def fresh(root, project, name, run_id=None):
     for _ in range(TRIES):
         chosen = run_id or new_run_id()
         try:
-            new_folder(above / slug(chosen), like)
+            new_folder(below(above, slug(chosen)), like)
         except FileExistsError:
             if run_id:
                 raise
             continue
-        return Place(root, f"{runs}/{slug(chosen)}", above / slug(chosen), chosen, 1)
+        return Place(root, f"{runs}/{slug(chosen)}", below(above, slug(chosen)), chosen, 1)
     raise FileExistsError(f"{above}: {TRIES} run ids in a row were taken")
 
 
 def again(root, path, run_id):
     """Return the Place of the next attempt of an existing run, its events file made; None if there is no such run."""
-    folder = root / path
+    folder = below(root, path)
     if not (folder / META).is_file():
         return None
     attempt = 1 + max([1] + [own[1] for own in map(parse_own, os.listdir(folder)) if own])

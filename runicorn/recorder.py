@@ -277,8 +277,17 @@ class Run:
 
     def start(self):
         """Begin the heartbeat; returns the run."""
-        self._heart.start()
+        if not self._heart.start():
+            self._facts_known.set()             # nobody asks git
+            self._events.looked = self._without_thread
         return self
+
+    def _without_thread(self, now):
+        """Have what can't wait done in `log`, at most ten times a second, until there is room for a thread."""
+        if self._heart.start():
+            self._events.looked = None
+        else:
+            self._heart.one_pass(time.monotonic(), (self._beat, self._small_files, self._last_values))
 
     def _chores(self, system):
         chores = [self._small_files, self._unfinished_lines, self._beat, self._last_values, self._slow_facts, self._look_after_files]
@@ -384,6 +393,8 @@ class Run:
         """In a forked child: the run belongs to the parent. Nothing is written from here, and locks are fresh."""
         self._lock = threading.RLock()
         self._off = "only the process that called init() writes; this one was forked from it" if self._off is None else self._off
+        for file in (self._meta_file, self._status_file, self._summary_file):
+            file.abandon()
         if self._output is not None:
             self._output.abandon()
 

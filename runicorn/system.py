@@ -4,6 +4,8 @@ import os
 import time
 from pathlib import Path
 
+from runicorn.notice import uncut
+
 NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "fuse", "cifs", "smb", "ceph", "glusterfs", "9p", "afs", "panfs", "wekafs", "orangefs")
 UNLIMITED = 1 << 60         # bytes; cgroup v1 says "no limit" with a number near 2**63
 
@@ -169,7 +171,8 @@ class Gpus:
         self._devices = []          # (number, handle, handle of the whole GPU)
         self._lost = set()
         try:
-            import pynvml
+            with uncut():
+                import pynvml
             self._nvml = pynvml
             pynvml.nvmlInit()
         except Exception:           # not installed, no driver, a driver that does not fit: then there are no GPUs to show

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from runicorn import current, ends, facts, ranks, restart
-from runicorn.errors import NotFoundError, UsageError
-from runicorn.layout import META, STATUS, SUMMARY, default_root, new_run_id, read_json, run_path
+from runicorn.errors import NotFoundError, RunicornError, UsageError
+from runicorn.layout import META, STATUS, SUMMARY, default_root, legible, new_run_id, read_json, run_path
 from runicorn.live import clear_stale, lives
 from runicorn.masking import masked, names, without_masks
-from runicorn.notice import say
+from runicorn.notice import is_interrupt, say
 from runicorn.place import again, fresh, largest_step
 from runicorn.recorder import Run, name_unknown, texts
 from runicorn.silent import SilentRun
@@ -49,11 +49,13 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     given = {"project": str(project or "default"), "name": str(name or "default"), "config": config_values(config), "tags": texts(tags),
              "notes": None if notes is None else str(notes)}
     given.update({key: str(value) for key, value in (("group", group), ("job_type", job_type)) if value is not None})
+    given.update((key, legible(given[key])) for key in ("project", "name"))
     run_id = id or os.environ.get("RUNICORN_RUN_ID")
-    launch = ranks.numbered(ranks.launch(rank), given["project"], given["name"])
+    run_id = run_id and legible(str(run_id))
+    launch = ranks.numbered(_launch(rank), given["project"], given["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
-        run = _begin(given, storage or dir, run_id and str(run_id), resume,
+        run = _begin(given, storage or dir, run_id, resume,
                      {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
     else:
         run = SilentRun(given, run_id, why)
@@ -68,6 +70,13 @@ def _check(resume, mode, capture, reinit):
                                ("reinit", reinit, (None, True, False, "default", "finish_previous", "return_previous", "create_new"))):
         if not any(value is choice or value == choice for choice in known):
             raise UsageError(f"init({name}={value!r}) is not one of {', '.join(map(repr, known))}")
+
+
+def _launch(rank):
+    try:
+        return ranks.launch(rank)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"init(rank=…) takes a number, None or \"auto\", not {type(rank).__name__}") from None
 
 
 def _spared(not_secret):
@@ -124,7 +133,7 @@ def config_values(config):
 def _begin(given, storage, run_id, resume, options, launch, quiet):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
-        root = Path(os.path.abspath(default_root(storage)))
+        root = Path(os.path.abspath(_root(storage)))
         if launch.rank:
             from runicorn.otherrank import RankRun  # here: most trainings have one rank, or record one
 
@@ -132,11 +141,27 @@ def _begin(given, storage, run_id, resume, options, launch, quiet):
         else:
             run = _rank_0(root, given, run_id, resume, options, launch, quiet)
         clear_stale(root)
-    except (OSError, RuntimeError) as error:        # RuntimeError: pathlib finds no home folder
+        ends.watch(run)
+        return run.start()
+    except RunicornError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:    # RuntimeError: pathlib finds no home folder; ValueError: no path of a file
+        if is_interrupt(error, data=True):
+            raise
         say(f"nothing is recorded: {error}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
         return SilentRun(given, run_id, str(error))
-    ends.watch(run)
-    return run.start()
+    except Exception as error:      # a fault of ours, or somebody's odd stream: the training has come to train
+        if is_interrupt(error):
+            raise
+        say(f"nothing is recorded: {type(error).__name__}: {error}")
+        return SilentRun(given, run_id, str(error))
+
+
+def _root(storage):
+    try:
+        return default_root(storage)
+    except TypeError:
+        raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
 
 
 def _rank_0(root, given, run_id, resume, options, launch, quiet):
@@ -199,7 +224,7 @@ def _meta(here, place, given, launch, shown):
     before = read_json(place.folder / META) or {}
     for scheduler in ("slurm", "torchrun"):
         before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
-    kept = {key: before[key] for key in ("created_at", "format", "id", "metrics") if key in before}
+    kept = {key: before[key] for key in ("created_at", "format", "metrics") if key in before}
     given = {key: value for key, value in given.items() if value not in (None, [], {})}
     config = dict(without_masks(before.get("config") or {}), **given.pop("config", {}))
     return {**before, **meta, **kept, **given, "config": config}

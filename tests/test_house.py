@@ -17,9 +17,10 @@ FLOORS = {
     "version": "", "errors": "", "layout": "errors", "bell": "", "assets": "", "units": "errors",
     "manifest": "units",                # for --install only, where it is used: the rest runs alone from a pipe
     # the writer
-    "notice": "", "ends": "", "descriptors": "notice", "append": "descriptors layout notice", "console": "notice", "system": "",
+    "notice": "", "ends": "", "descriptors": "notice", "append": "descriptors layout notice", "console": "notice", "system": "notice",
     "pump": "append console notice system",
-    "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice", "facts": "layout version",
+    "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice",
+    "facts": "layout notice version",
     "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "restart": "layout live notice ranks",
     "images": "", "silent": "mappings", "current": "",
     "recorder": "append console ends facts heart images jsonfile layout live mappings masking notice pump system values",
