@@ -4,7 +4,7 @@ import json
 import os
 
 from runicorn import ranks
-from runicorn.layout import META, RUNS, read_json, run_path, slug
+from runicorn.layout import META, RUNS, below, disk_path, read_json, run_path, slug
 from runicorn.live import lives, process_lives
 from runicorn.notice import say
 
@@ -60,9 +60,9 @@ def forerunner(root, given, here, shown, run_id=None):
     given: "project" and "name" of `init`. here: facts of this process. shown: its "argv" and "config" as they are written, secrets
     masked. run_id: the only run that may be meant.
     """
-    above, found = root / slug(given["project"]) / slug(given["name"]) / RUNS, []
+    above, found = below(root, f"{slug(given['project'])}/{slug(given['name'])}/{RUNS}"), []
     try:
-        folders = [slug(run_id)] if run_id else os.listdir(above)
+        folders = [disk_path(slug(run_id))] if run_id else os.listdir(above)
     except OSError:
         folders = []
     for folder in folders:
