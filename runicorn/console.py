@@ -3,7 +3,6 @@
 import builtins
 import codecs
 import os
-import re
 import sys
 import threading
 import time
@@ -11,112 +10,9 @@ import weakref
 from collections import deque
 
 from runicorn.notice import is_interrupt, say
+from runicorn.screen import Screen
 
-QUIET_SECONDS = 0.3         # an unfinished line this old goes to the log; with a tick of 0.5 s it is there within 1 s
-FIRST_MINUTE = 60.0         # a moving line leaves one state a second this long, then one every SLOW_SECONDS
-SLOW_SECONDS = 10.0
 FORK_SECONDS = 1.0          # a fork waits this long at most for a terminal that somebody is writing to
-ROWS = 50                   # lines that move together (nested progress bars)
-LONGEST_OPEN = 1 << 18      # characters of a line without end, kept in memory; then it is ended
-MOVES = re.compile("(\n|\x1b\\[[0-9]*A)")
-
-
-class Lines:
-    """The lines of one stream as a terminal would show them: `\\r` begins a line anew, `\\n` ends it, `ESC [ A` goes one up.
-
-    Progress bars below each other move up and down; their rows stay open together until a new line begins under the last.
-    """
-
-    def __init__(self):
-        self._rows = [""]           # open rows from the top; text since the row's last \r that something follows
-        self._row = 0
-        self._changed = set()       # rows that differ from what the log has
-        self._began = None          # monotonic, when the oldest open row began
-        self._state_at = 0.0
-
-    def feed(self, text, now):
-        """Take what was written; returns the lines (list of str) that this ended."""
-        if len(self._rows) == 1 and "\x1b" not in text:
-            return self._simple(text, now)
-        ended = []
-        for piece in MOVES.split(text):
-            if piece == "\n":
-                ended += self._down()
-            elif piece.endswith("A") and piece.startswith("\x1b["):
-                self._up(int(piece[2:-1] or 1))
-            elif piece:
-                self._put(piece, now)
-        return ended
-
-    def _simple(self, text, now):
-        *lines, rest = (self._rows[0] + text).split("\n")
-        self._rows[0] = shown(rest, keep=True)
-        if rest:
-            self._changed.add(0)
-            if lines or self._began is None:
-                self._began, self._state_at = now, 0.0
-            if len(rest) > LONGEST_OPEN:
-                return [shown(line) for line in lines] + self._down()
-        else:
-            self._changed.clear()
-            self._began = None
-        return [shown(line) for line in lines]
-
-    def _put(self, text, now):
-        self._rows[self._row] = shown(self._rows[self._row] + text, keep=True)
-        self._changed.add(self._row)
-        if self._began is None:
-            self._began, self._state_at = now, 0.0
-
-    def _up(self, count):
-        above = min(count, ROWS) - self._row
-        if above > 0:
-            self._rows = [""] * above + self._rows
-            self._changed = {row + above for row in self._changed}
-        self._row = max(0, self._row - min(count, ROWS))
-        while len(self._rows) > ROWS:
-            self._rows.pop()
-            self._changed.discard(len(self._rows))
-
-    def _down(self):
-        """End the row; the rows are done when it was the last."""
-        if self._row + 1 < len(self._rows):
-            self._row += 1
-            return []
-        single = len(self._rows) == 1
-        ended = [shown(row) for number, row in enumerate(self._rows) if single or number in self._changed]
-        self._rows, self._row, self._began = [""], 0, None
-        self._changed.clear()
-        return ended
-
-    def states(self, now):
-        """Return the open rows that moved (list of str), when it is time to log them."""
-        if not self._changed or self._began is None or now - self._began < QUIET_SECONDS:
-            return []
-        pause = 1.0 if now - self._began < FIRST_MINUTE else SLOW_SECONDS
-        if now - self._state_at < pause:
-            return []
-        self._state_at = now
-        moved = [shown(self._rows[number]) for number in sorted(self._changed)]
-        if len(self._rows) > 1:
-            moved = moved[-1:]          # a state is what stands last; the others are logged when they end
-        else:
-            self._changed.clear()
-        return [row for row in moved if row]
-
-    def end(self):
-        """Return the rows still open (list of str): the stream is over."""
-        rows = [shown(row) for row in self._rows if row]
-        self.__init__()
-        return rows
-
-
-def shown(line, keep=False):
-    """Return what a terminal shows of a line with `\\r` in it: what follows the last one. keep: a `\\r` at its end stays."""
-    if "\r" not in line:
-        return line
-    text = line.rstrip("\r")
-    return text.rpartition("\r")[2] + ("\r" if keep and len(text) < len(line) else "")
 
 
 class LogFile:
@@ -126,7 +22,7 @@ class LogFile:
         """file: an AppendFile, or what has its methods."""
         self.file = file
         self.closed = False
-        self._streams = {}                  # key -> Lines
+        self._streams = {}                  # key -> Screen
         self._lock = threading.RLock()      # re-entrant: a signal handler prints while this thread prints
         self._waiting = deque()
         self._busy = False
@@ -151,12 +47,15 @@ class LogFile:
             say(f"a line of output was not logged: {type(error).__name__}: {error}")
 
     def _take(self, key, text):
-        lines = self._streams.get(key)
-        if lines is None:
-            lines = self._streams[key] = Lines()
-        ended = lines.feed(text, time.monotonic())
-        if ended:
-            self._append(ended, "\n")
+        screen = self._streams.get(key)
+        if screen is None:
+            screen = self._streams[key] = Screen()
+        ended = screen.feed(text, time.monotonic())
+        if not ended:
+            return
+        if len(self._streams) > 1:                  # bars that are over go before what another stream says after them
+            ended = [line for other in self._streams.values() if other is not screen for line in other.resting()] + ended
+        self._append(ended, "\n")
 
     def _append(self, lines, ending):
         second = int(time.time())
@@ -170,15 +69,15 @@ class LogFile:
         with self._lock:
             if self._busy or self.closed:
                 return
-            for lines in self._streams.values():
-                for state in lines.states(now):
+            for screen in self._streams.values():
+                for state in screen.states(now):
                     self._append([state], "\r")
 
     def close(self):
         """End open lines and close the file; what is written to the streams later is not logged."""
         with self._lock:
-            for lines in self._streams.values():
-                rest = lines.end()
+            for screen in self._streams.values():
+                rest = screen.end()
                 if rest and not self.closed:
                     self._append(rest, "\n")
             if not self.closed:

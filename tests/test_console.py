@@ -14,7 +14,8 @@ import pytest
 from scripts import environment, only, rows, runs, shown, start, train
 
 from runicorn.append import AppendFile
-from runicorn.console import LONGEST_OPEN, Lines, LogFile
+from runicorn.console import LogFile
+from runicorn.screen import LONGEST_OPEN, Screen
 
 BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', name='n')\n"
 BEGIN_FD = BEGIN.replace("name='n'", "name='n', capture='fd'")
@@ -24,8 +25,8 @@ STAMP = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\] ")
 # -- lines --------------------------------------------------------------------------------------------------------
 
 def fed(*chunks):
-    lines = Lines()
-    return [line for chunk in chunks for line in lines.feed(chunk, 0.0)], lines.end()
+    screen = Screen()
+    return [line for chunk in chunks for line in screen.feed(chunk, 0.0)], screen.end()
 
 
 @pytest.mark.parametrize("chunks, ended, rest", [
@@ -38,7 +39,7 @@ def fed(*chunks):
     (["10%\r", "20%\r", "\n"], ["20%"], []),
     (["10%\r20%"], [], ["20%"]),
     (["\x1b[31mred\x1b[0m\n"], ["\x1b[31mred\x1b[0m"], []),
-    (["Epoch 1\n", "text then", " more\r", "over\n"], ["Epoch 1", "over"], []),
+    (["Epoch 1\n", "text then", " more\r", "over\n"], ["Epoch 1", "over then more"], []),
 ])
 def test_lines_are_what_a_terminal_shows(chunks, ended, rest):
     assert fed(*chunks) == (ended, rest)
@@ -63,7 +64,7 @@ def states(lines, until, step=0.5):
 
 
 def test_a_moving_line_leaves_one_state_a_second_then_one_in_ten():
-    lines, count = Lines(), 0
+    lines, count = Screen(), 0
     for tick in range(0, 240):
         lines.feed(f"\r{tick}", tick * 0.5)
         count += len(lines.states(tick * 0.5))

@@ -17,7 +17,8 @@ FLOORS = {
     "version": "", "errors": "", "layout": "errors", "bell": "", "assets": "", "units": "errors",
     "manifest": "units",                # for --install only, where it is used: the rest runs alone from a pipe
     # the writer
-    "notice": "", "ends": "", "descriptors": "notice", "append": "descriptors layout notice", "console": "notice", "system": "notice",
+    "screen": "",
+    "notice": "", "ends": "", "descriptors": "notice", "append": "descriptors layout notice", "console": "notice screen", "system": "notice",
     "pump": "append console notice system",
     "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice",
     "facts": "layout notice version",
