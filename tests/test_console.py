@@ -185,8 +185,8 @@ def test_an_exception_of_a_signal_handler_reaches_the_script(tmp_path):
         signal.signal(signal.SIGALRM, late)
         caught = 0
         for attempt in range(100):
-            signal.setitimer(signal.ITIMER_REAL, 0.002)
             try:
+                signal.setitimer(signal.ITIMER_REAL, 0.002)
                 while True:
                     run.log({"loss": 1})
                     print("x", file=sys.stderr)
