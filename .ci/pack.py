@@ -22,6 +22,16 @@ TREE = Path(__file__).resolve().parent.parent
 SERVER = ("__init__", "__main__", "cli", "manifest", "tail")     # with all they import
 READERS = {"reader"}                                             # imported by __init__ only when a script reads runs
 
+PYZ_MAIN = """\
+import sys
+
+if sys.version_info < (3, 8):
+    sys.exit("runicorn needs Python 3.8 or newer; this is " + ".".join(map(str, sys.version_info[:3])))
+
+from runicorn.cli import entry
+
+entry()
+"""
 COPY_README = """\
 Runicorn, complete, as plain files. It needs Python 3.9 or newer and nothing else.
 
@@ -82,7 +92,7 @@ def make_pyz(dist):
         put_bottle(folder)
         for path in folder.rglob("*.py"):       # a third of its weight; the other artefacts keep theirs, for people to read
             path.write_text(lean(path.read_text(encoding="utf-8")), encoding="utf-8")
-        (folder / "__main__.py").write_text("from runicorn.cli import entry\n\nentry()\n", encoding="utf-8")
+        (folder / "__main__.py").write_text(PYZ_MAIN, encoding="utf-8")
         zipapp.create_archive(folder, dist / "runicorn.pyz", interpreter="/usr/bin/env python3", compressed=True)
     return [dist / "runicorn.pyz"]
 

@@ -6,6 +6,14 @@
     run.finish()
 """
 
+import sys as _sys
+
+if _sys.version_info < (3, 8):      # noqa: UP036  Before anything is imported that an older Python can't read; this file, even 2.7 can.
+    _why = "runicorn needs Python 3.8 or newer; this is " + ".".join(map(str, _sys.version_info[:3]))
+    if (getattr(_sys, "argv", None) or [""])[0] == "-m":
+        _sys.exit(_why + " (`python3 " + __path__[0] + "/manifest.py --root FOLDER`, alone, runs on 3.6)")
+    raise ImportError(_why)
+
 from runicorn import writer as _writer
 from runicorn.errors import RunicornError
 from runicorn.recorder import Run
@@ -21,7 +29,7 @@ def __getattr__(name):
         return _writer.current_run()
     if name in ("config", "summary"):
         if _writer.current_run() is None:
-            raise AttributeError(f"runicorn.{name} needs a run: call runicorn.init(...) first")
+            raise AttributeError("runicorn." + name + " needs a run: call runicorn.init(...) first")
         return getattr(_writer.current_run(), name)
     if name == "Image":
         from runicorn.images import Image
@@ -29,4 +37,4 @@ def __getattr__(name):
     if name in ("runs", "open_run"):
         from runicorn import reader
         return getattr(reader, name)
-    raise AttributeError(f"module 'runicorn' has no attribute {name!r}")
+    raise AttributeError("module 'runicorn' has no attribute " + repr(name))

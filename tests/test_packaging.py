@@ -259,6 +259,24 @@ def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
     assert refused.returncode == 1 and "pip install runicorn" in refused.stderr and refused.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
+def test_an_older_python_gets_a_sentence(built, tmp_path, version):
+    """From the real one where it is installed; else from the present one that says it is of this version."""
+    real = sorted(Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python"))
+    numbers = real[-1].parent.parent.name if real else f"{version}.18"
+    lie = f"import sys; sys.version_info = ({numbers.replace('.', ', ')}, 'final', 0); "
+    sentence = f"runicorn needs Python 3.8 or newer; this is {numbers}"
+    for command in ([[real[-1], "-c", ""]] if real else []) + [[sys.executable, "-c", lie]]:
+        done = subprocess.run([*command[:2], command[2] + "import runicorn"], cwd=TREE, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and done.stderr.splitlines()[-1] == f"ImportError: {sentence}"
+        caught = command[2] + "\ntry:\n    import runicorn\nexcept ImportError:\n    print('goes on')"
+        done = subprocess.run([*command[:2], caught], cwd=TREE, capture_output=True, text=True, timeout=60)
+        assert done.stdout == "goes on\n"
+    for command in [[real[-1], built / "runicorn.pyz"]] * bool(real) + [[real[-1], "-m", "runicorn"]] * (bool(real) and version != "2.7"):
+        done = subprocess.run([*command, "viewer"], cwd=built / "runicorn-server-copy", capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and done.stderr.startswith(sentence) and done.stderr.count("\n") == 1, done.stderr
+
+
 # -- the workshop -------------------------------------------------------------------------------------------------
 
 def test_make_help_names_every_target():
