@@ -1,221 +1,306 @@
-"""How a process ends: notes signals, exit codes and uncaught exceptions, lets them go their way, and gives the verdict at exit."""
+"""How a run ends: what ended the script is noted as it happens, and the verdict is given when its process leaves."""
 
 import atexit
 import os
-import signal
 import sys
 import threading
-import time
+from functools import partial
 
-SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
-GRACE_SECONDS = 120.0       # a run that ends this soon after a signal was ended by it; later it had gone on
+from runicorn import signals
+from runicorn.leaving import watch_children, watch_exec, watch_exit_code
+from runicorn.notice import is_interrupt, say
 
-_watched = []               # what is running: objects with `conclude(verdict)`, `abandon()` and `rows`
-_previous = {}              # signal number -> the handler before ours
+TRIES = 9                   # of a step of ours in the middle of which a signal handler raises
+
+_watched = []               # what is running: objects with `conclude(verdict, hurry)`, `state_end(verdict)`, `abandon()` and `rows`
+_threads = {}               # run -> the thread other than the main one that began it; once that died, its (verdict, rows of the run)
+_noted = {}                 # "error", "exit", "cell", "thread", "before": what happened, newest wins
 _hooks = {}                 # name -> the function before ours
-_noted = {}                 # "signal", "exit", "error", "thread_error": what happened, newest wins
-_ended_under = {}           # id of an exception in flight -> the run that `finish` ended meanwhile
-_mask = threading.local()   # "before": the signals a thread that forks had blocked
 _owner = None               # the process that all this belongs to
 
 
 def watch(run):
     """Have `run.conclude(verdict)` called when the process ends. Call it in the main thread to hear of signals."""
-    global _owner
     if _owner != os.getpid():
         _begin()
-    _noted.pop("exit", None)        # whoever begins a run has caught the SystemExit there was
+    _noted.pop("cell", None)
     _watched.append(run)
-    _take_signals()
+    if threading.current_thread() is not threading.main_thread():
+        _threads[run] = threading.current_thread()
+    signals.take(_end_by_signal)
+    watch_children(_at_exit)
+    _watch_cells()
 
 
 def forget(run):
     """`run` is over; with the last one the process is left as it was found."""
     error = sys.exc_info()[1]
     if error is not None:           # `finally: run.finish()`: should nobody catch this error, the run failed after all
-        _ended_under[id(error), type(error)] = run
+        error.__dict__.setdefault("_runicorn", _Ended()).runs.append(run)
     if run in _watched:
         _watched.remove(run)
+    _threads.pop(run, None)
     if not _watched and _owner == os.getpid():
-        _give_signals_back()
+        signals.give_back()
 
 
-def signalled():
-    """Return the name of the signal that is ending this process (str) or None."""
-    name, when = _noted.get("signal", (None, 0.0))
-    return name if name and time.monotonic() - when < GRACE_SECONDS else None
+def each(steps):
+    """Take every step though somebody's signal handler may raise in the middle of one; that one is taken again.
 
+    Returns what was raised last (an exception of the script's, to be raised when all is done) or None. Faults of ours are said.
+    """
+    raised = None
+    for step in steps:
+        for _ in range(TRIES):
+            try:
+                step()
+                break
+            except BaseException as error:
+                if isinstance(error, Exception) and not is_interrupt(error):
+                    say(f"{getattr(step, '__name__', 'the end of the run')}: {type(error).__name__}: {error}")
+                    break
+                raised = error
+    return raised
+
+
+# -- the verdict --------------------------------------------------------------------------------------------------
 
 def verdict_now(exit_code=None):
     """Return how a run ended whose script calls `finish` now (see `verdict`), perhaps on the way out with an exception."""
     error = sys.exc_info()[1]
     if exit_code is None and isinstance(error, (SystemExit, KeyboardInterrupt)):
         return verdict_of(error)
-    return verdict(exit_code, leaving=False)
+    return verdict(exit_code)
 
 
-def verdict(exit_code=None, leaving=True):
-    """Return how a run that ends now ended: {"status", "exit_code", "signal"?, "error"?, "traceback"?, "thread_error"?}.
-
-    exit_code: as the script says it. leaving: whether the process is ending, so that a code given to sys.exit counts.
-    """
-    name, error = signalled(), _noted.get("error")
-    code = exit_code if exit_code is not None or not leaving else _exit_code()
-    found = {"status": "finished", "exit_code": code or 0}
+def verdict_by_init():
+    """Return how a run ended that the next `init` ends: by the error that is being handled, or nobody knows how."""
+    error = sys.exc_info()[1]
     if error is not None:
-        found.update(status="failed", exit_code=1 if exit_code is None else exit_code, **error)
+        return verdict_of(error)
+    found = _noted.get("cell") or verdict()
+    return dict(found, exit_code=None, ended_by="init") if found["status"] == "finished" else found
+
+
+def verdict(exit_code=None):
+    """Return how a run ended that ends now: {"status", "exit_code", "signal"?, "error"?, "traceback"?, "thread_error"?, "ended_by"?}.
+
+    exit_code: as the script says it; else the one that Python leaves with, if it leaves.
+    """
+    name, error = signals.stopped(), _uncaught()
+    code = _noted.get("exit") if exit_code is None else exit_code
+    found = {"status": "finished", "exit_code": code or 0}
+    if isinstance(error, KeyboardInterrupt):
+        found = {"status": "interrupted", "exit_code": code, "signal": name or "SIGINT"}
+    elif error is not None:
+        found = dict({"status": "failed", "exit_code": 1 if code is None else code}, **described(error))
     elif name and exit_code is None:
-        found.update(status="interrupted", exit_code=code, signal=name)
+        found = {"status": "interrupted", "exit_code": code, "signal": name}
     elif code:
         found["status"] = "failed"
-    if "thread_error" in _noted:
-        found["thread_error"] = _noted["thread_error"]
+    if "thread" in _noted:
+        found["thread_error"] = _noted["thread"]
     return found
 
 
 def verdict_of(error):
     """Return how a run ended that the exception `error` left (see `verdict`)."""
     if isinstance(error, SystemExit):
-        return verdict(_code(error.code))
+        return verdict(exit_code(error.code))
     if isinstance(error, KeyboardInterrupt):
-        return {"status": "interrupted", "exit_code": 130, "signal": signalled() or "SIGINT"}
+        return {"status": "interrupted", "exit_code": 130, "signal": signals.stopped() or "SIGINT"}
+    if any(kind.__name__ == "TrialPruned" and kind.__module__.startswith("optuna.") for kind in type(error).__mro__):
+        return {"status": "finished", "exit_code": None, "ended_by": "pruning"}
     return dict({"status": "failed", "exit_code": 1}, **described(error))
 
 
 def described(error):
-    """Return {"error": one line, "traceback": its last 40 lines} of an exception."""
-    import traceback
-    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
-    return {"error": "".join(traceback.format_exception_only(type(error), error)).strip()[-2000:], "traceback": "\n".join(lines[-40:])}
+    """Return {"error": one line, "traceback": its last 40 lines} of an exception, as far as it can be described."""
+    try:
+        import traceback
+        text = "".join(traceback.format_exception_only(type(error), error)).strip()
+        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+    except Exception:       # no descriptor left to import it, an error whose text can't be made, a handler that raises
+        text = type(error).__name__
+        try:
+            text = f"{text}: {error}"
+        except Exception:
+            pass            # its name says most
+        lines = ["Traceback (most recent call last):", *_places(error.__traceback__), text]
+    return {"error": text[-2000:], "traceback": "\n".join(lines[-40:])}
 
 
-# -- hooks --------------------------------------------------------------------------------------------------------
+def _places(trace):
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        yield f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}'
+        trace = trace.tb_next
+
+
+def exit_code(status):
+    """Return what the shell says of `sys.exit(status)` (int): any object but an int and None is printed, and 1."""
+    if status is None:
+        return 0
+    if not isinstance(status, int):
+        return 1
+    return int(status) & 0xff if -1 << 63 <= status < 1 << 63 else 0xff     # as PyLong_AsLong and exit(3) cut it
+
+
+# -- what happens -------------------------------------------------------------------------------------------------
+
+class _Ended:
+    """The runs that ended while an error was on its way, kept with the error: an id of it would be somebody else's one day."""
+
+    def __init__(self):
+        self.runs = []
+
+    def __reduce__(self):               # an error that travels to another process takes no runs along
+        return str, ()
+
 
 def _begin():
     global _owner
     first = _owner is None
     _owner = os.getpid()
-    for kept in (_watched, _noted, _ended_under):
-        kept.clear()
+    for before in (_watched, _threads, _noted):
+        before.clear()
+    _noted["before"] = id(_last_error())
     if first:
-        _hooks.update(exit=sys.exit, excepthook=sys.excepthook, threading=threading.excepthook)
-        sys.exit, sys.excepthook, threading.excepthook = _exit, _excepthook, _thread_excepthook
+        _hooks.update(excepthook=sys.excepthook, threading=threading.excepthook)
+        sys.excepthook, threading.excepthook = _excepthook, _thread_excepthook
+        watch_exit_code(_exits)
+        watch_exec(lambda: list(_watched) if _owner == os.getpid() else [])
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=_hold, after_in_parent=_let_go, after_in_child=_forked)
-    atexit.register(_at_exit)
+            os.register_at_fork(before=signals.hold, after_in_parent=signals.let_go, after_in_child=_forked)
+    for _ in range(3):                  # what a signal handler raises when it begins costs one call, not the verdict
+        atexit.register(_at_exit)
 
 
-def _exit(status=None, /):
-    """sys.exit, noted: at exit Python no longer knows the code. (`raise SystemExit(3)` outside a `with` block is seen by nobody
-    and counts as finished.)"""
-    if threading.current_thread() is threading.main_thread() and _owner == os.getpid():
-        _noted["exit"] = (_code(status), _rows())
-    raise SystemExit(status)
+def _exits(error, code):
+    """Python ends with the SystemExit `error`."""
+    if _owner == os.getpid():
+        _noted["exit"] = exit_code(code)
+        if _noted["exit"]:
+            _amend(error, _noted["exit"])
 
 
 def _excepthook(kind, error, trace):
-    if _owner == os.getpid():
-        if issubclass(kind, KeyboardInterrupt):
-            _noted["signal"] = ("SIGINT", time.monotonic())
-        else:
-            _noted["error"] = described(error)
-        ended = _ended_under.get((id(error), kind))
-        if ended is not None:
-            ended.conclude(verdict_of(error))
+    if _owner == os.getpid() and error is _last_error():    # else somebody only has it printed
+        _noted["error"] = (error, _rows())
+        each([_say_uncaught])
     _hooks["excepthook"](kind, error, trace)
+
+
+def _say_uncaught():
+    """Write the verdict before anything else is done about an error that nobody caught: other threads may go on for hours."""
+    if not hasattr(sys, "ps1"):
+        for run in list(_watched):
+            run.state_end(verdict())
+
+
+def _last_error():
+    """Return the exception that nobody caught last: Python sets these before it calls sys.excepthook, whoever that is."""
+    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return error if isinstance(error, BaseException) else None
+
+
+def _uncaught():
+    """Return the exception that ends this process, or None."""
+    error, rows = _noted.get("error") or (_last_error(), None)
+    if error is None or (hasattr(sys, "ps1") and rows != _rows()):      # a session goes on after an error
+        return None
+    if rows is None:
+        trace = error.__traceback__
+        if trace is None or trace.tb_frame.f_back is not None or id(error) == _noted.get("before"):
+            return None                 # somebody caught it and set it, such as a test runner
+    return error
+
+
+def _amend(error, code=1):
+    """The runs that ended while `error`, or an error it came from, was on its way failed after all."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        ended = error.__dict__.get("_runicorn")
+        for run in ended.runs if isinstance(ended, _Ended) and not isinstance(error, SystemExit) else ():
+            found = verdict_of(error)
+            run.state_end(dict(found, exit_code=code) if found["status"] == "failed" else found)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _thread_excepthook(args):
     if _owner == os.getpid() and args.exc_value is not None and args.exc_type is not SystemExit:
-        _noted["thread_error"] = f"{args.thread.name if args.thread else 'a thread'}: {described(args.exc_value)['error']}"
+        _noted["thread"] = f"{args.thread.name if args.thread else 'a thread'}: {described(args.exc_value)['error']}"
+        for run, thread in list(_threads.items()):
+            if thread is args.thread and run in _watched:
+                _threads[run] = (verdict_of(args.exc_value), run.rows)
+                run.state_end(_threads[run][0])
     _hooks["threading"](args)
 
 
-def _at_exit():
-    if _owner == os.getpid():
-        for run in list(_watched):
-            run.conclude(verdict())
-
-
-def _exit_code():
-    """The code given to sys.exit, unless the run logged after it: then somebody caught the SystemExit."""
-    code, rows = _noted.get("exit", (None, None))
-    return code if rows == _rows() else None
+def _fallen(run):
+    """Return the verdict on a run whose own thread died of an error, unless others logged to it since; or None."""
+    found, rows = _threads[run] if isinstance(_threads.get(run), tuple) else (None, None)
+    return found if rows == run.rows else None
 
 
 def _rows():
     return sum(run.rows for run in _watched)
 
 
-def _code(status):
-    if status is None:
-        return 0
-    return status if isinstance(status, int) else 1         # as Python itself does: any other object is printed, and 1
+def _end_by_signal():
+    """A signal is about to end the process."""
+    if _owner == os.getpid():
+        for run in list(_watched):
+            run.conclude(verdict(), hurry=True)
 
 
-# -- signals ------------------------------------------------------------------------------------------------------
-
-def _take_signals():
-    if threading.current_thread() is not threading.main_thread():
+def _at_exit():
+    """Python, or a child of multiprocessing, leaves. Whatever is raised meanwhile, every run gets its verdict."""
+    if _owner != os.getpid():
         return
-    for name in SIGNALS:
-        number = getattr(signal, name, None)
-        if number is None or signal.getsignal(number) is _heard:
-            continue
-        before = signal.getsignal(number)
-        if before is signal.SIG_DFL or callable(before):    # an ignored one stays ignored (nohup); None is C code's
-            try:
-                signal.signal(number, _heard)
-            except ValueError:      # a C program's own thread, a subinterpreter: only signal knows which is the main one
-                return
-            _previous[number] = before
+    error = sys.exc_info()[1]           # in a child of multiprocessing
+    found = verdict_of(error) if error is not None else _noted.get("cell") or verdict()
+    signals.leave()
+    raised = each([partial(run.conclude, _fallen(run) or found) for run in list(_watched)] + [partial(_amend, _uncaught())])
+    if isinstance(_uncaught(), KeyboardInterrupt):
+        _leave_interrupted()
+    if raised is not None and not isinstance(raised, KeyboardInterrupt):
+        raise raised
 
 
-def _heard(number, frame):
-    """Note the signal, then do what would have been done without us."""
-    before = _previous.get(number, signal.SIG_DFL)
-    mine = _owner == os.getpid()
-    if mine:
-        _noted["signal"] = (signal.Signals(number).name, time.monotonic())
-    if callable(before):
-        before(number, frame)
-    elif signal.getsignal(number) is _heard:                # else somebody's handler calls ours: theirs decides
-        if mine:
-            for run in list(_watched):
-                run.conclude(verdict())
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)                        # so that our parent sees the same wait status
-
-
-def _give_signals_back():
-    if threading.current_thread() is not threading.main_thread():
-        return
-    for number, before in list(_previous.items()):
-        if signal.getsignal(number) is _heard:
-            signal.signal(number, before)
-        del _previous[number]
-
-
-def _hold():
-    """Before a fork: hold back our signals, for a child that is killed before it has its own handlers would forget it."""
-    if _previous and hasattr(signal, "pthread_sigmask"):
-        _mask.before = signal.pthread_sigmask(signal.SIG_BLOCK, list(_previous))
-
-
-def _let_go():
-    before = getattr(_mask, "before", None)
-    if before is not None:
-        _mask.before = None
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _leave_interrupted():
+    """Have Python leave by SIGINT, as it does after a KeyboardInterrupt that nobody caught, unless any thread ran a text of code since
+    (run_eval_code_obj in Python/pythonrun.c clears the flag), which the import of a named tuple does."""
+    try:
+        exec("raise KeyboardInterrupt")
+    except KeyboardInterrupt:
+        pass
 
 
 def _forked():
-    """A child has no run to conclude, and dies by signals as if we were not there."""
+    """A child has no run to conclude."""
     for run in _watched:
         run.abandon()
     _watched.clear()
-    for number, before in _previous.items():
-        if signal.getsignal(number) is _heard:
-            signal.signal(number, before)
-    _previous.clear()
-    _let_go()
+    signals.forked()
+
+
+# -- notebooks ----------------------------------------------------------------------------------------------------
+
+def _watch_cells():
+    """In IPython: have it noted how each cell ended, for an error in the last one is how the notebook ended."""
+    import builtins
+    events = getattr(getattr(builtins, "get_ipython", lambda: None)(), "events", None)
+    if events is not None and "cells" not in _hooks:
+        _hooks["cells"] = events
+        events.register("post_run_cell", _cell_ended)
+
+
+def _cell_ended(result):
+    error = getattr(result, "error_before_exec", None) or getattr(result, "error_in_exec", None)
+    if error is None:
+        _noted.pop("cell", None)
+        signals.forget()
+    elif _watched and _owner == os.getpid():
+        _noted["cell"] = verdict_of(error)

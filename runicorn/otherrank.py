@@ -171,7 +171,7 @@ class RankRun(Run):
         super()._place_small_files()
         self._live = super()._begin_to_live(place, self._launch)
 
-    def conclude(self, verdict):
+    def conclude(self, verdict, hurry=False):
         """End this rank's files; the run ends with rank 0."""
         if self._folder is None and not self.ended:
             self._heart.stop()
@@ -180,4 +180,4 @@ class RankRun(Run):
                 self._join(*found)
             else:
                 self._be_alone()
-        super().conclude(verdict)
+        super().conclude(verdict, hurry)

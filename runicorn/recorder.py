@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from functools import partial
 from threading import get_ident
 
 from runicorn import ends, facts
@@ -29,6 +30,7 @@ FACTS_SECONDS = 2.0             # `finish` waits this long for git's answer
 STEP_LIMIT = 1 << 63
 IDENTITY = ("id", "project", "name", "attempts", "metrics")      # what meta.json and status.json are read by: as it is
 NUMBERS = frozenset((int, float, bool))
+OVER = "finished"
 
 
 class Run:
@@ -53,6 +55,7 @@ class Run:
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
         self._not_secret = not_secret
         self._off = None                        # why nothing is recorded (any more)
+        self._stated, self._patience = True, FACTS_SECONDS      # whether status.json holds the verdict; how long its facts may take
         self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
         self._last_rows, self._check_at = 0, 0.0
         self._events = self._own("events", _gap)
@@ -71,8 +74,9 @@ class Run:
     def _open_small_files(self, before, launch):
         attempt = {"n": self.attempt, "started_at": round(time.time(), 3), "host": self._meta["hostname"], "pid": self._meta["pid"],
                    "from_step": self.step + 1, "launch": launch.key}
-        self._status = {"status": "running", "started_at": before.get("started_at") or attempt["started_at"],
-                        "attempts": (before.get("attempts") or []) + [attempt]}
+        self._begun = {"started_at": before.get("started_at") or attempt["started_at"],
+                       "attempts": (before.get("attempts") or []) + [attempt]}
+        self._status = dict(self._begun, status="running")
         self.config = Config(self._config_changed, self._meta["config"])
         self.summary = Summary(self._summary_changed, self._last)
         self._meta_file = JsonFile(None, lambda: self._facts_masked(dict(self._meta, config=self.config.as_dict())), self._wake)
@@ -95,7 +99,7 @@ class Run:
 
     def _begin_to_live(self, place, launch):
         return Live(place, {"id": self.id, "host": self._meta["hostname"], "pid": self._meta["pid"], "attempt": self.attempt,
-                            "started_at": self._status["attempts"][-1]["started_at"], "launch": launch.key})
+                            "started_at": self._begun["attempts"][-1]["started_at"], "launch": launch.key})
 
     def _capture(self, capture):
         """Return what copies the output into logs.txt: a Capture, a DescriptorCapture for "fd", or None."""
@@ -356,38 +360,71 @@ class Run:
     def finish(self, exit_code=None, **unknown):
         """End the run: status.json says how, the output is no longer captured. exit_code: int; 0 is finished, others failed;
         default: interrupted if a signal is ending the process, else finished. Further calls do nothing."""
-        try:
-            self.conclude(ends.verdict_now(exit_code))
-        except Exception as error:      # the training's own ending must go on
-            if is_interrupt(error):
-                raise
-            say(f"finish(): {type(error).__name__}: {error}")
+        self.conclude(ends.verdict_now(exit_code))
 
-    def conclude(self, verdict):
-        """End the run as `verdict` (a dict, see ends.verdict) says; for a run that has ended, amend how it did."""
-        first = self._off is None
-        if not first and self._off != "finished":
-            return
-        self._status.update(verdict, ended_at=round(time.time(), 3))
-        if first:
-            self._off = "finished"
-            ends.forget(self)
-            self._facts_known.wait(FACTS_SECONDS)
-            self._heart.stop()
-            self._close()
-        self._status_file.write()
-        if first and self._live is not None:
-            self._live.end()
+    def conclude(self, verdict, hurry=False):
+        """End the run as `verdict` (a dict, see ends.verdict) says. That is on disk before anything else is done, and stays.
 
-    def _close(self):
-        if self._output is not None:
-            self._output.stop()
-        self._summary_file.write()
-        self._meta_file.write()
+        hurry: the process is about to die; wait for nothing. Raises, when all is done, what a signal handler raised meanwhile.
+        """
+        if hurry:
+            self._patience = 0.0
+        steps = [partial(self._be_over, verdict)] if self._off is None else []
+        if steps or self._off is OVER:
+            raised = ends.each(steps + [partial(ends.forget, self), self._await_facts, self._stop_heart, *self._closing(), self._say_again])
+            if raised is not None:
+                raise raised
+
+    def _be_over(self, verdict):
+        self.state_end(verdict)
+        self._off = OVER
+
+    def state_end(self, verdict):
+        """Have status.json say that the run ended so, without ending anything: how it ends is known, or another error than thought
+        was on its way."""
+        self._status = dict(self._begun, ended_at=round(time.time(), 3), **verdict)
+        self._stated = self._status_file.write()
+
+    def _say_again(self):
+        """Where a full disk or a lack of descriptors kept the verdict out, what was closed meanwhile has made room."""
+        if not self._stated:
+            self._stated = self._status_file.write()
+
+    def _await_facts(self):
+        until = time.monotonic() + self._patience
+        while self._patience and time.monotonic() < until and not self._facts_known.wait(0.05):
+            pass
+        self._patience = 0.0                # whoever interrupts this once need not do so again
+
+    def _stop_heart(self):
+        self._heart.stop(1.0 if self._facts_known.is_set() else 0.0)
+
+    def _closing(self):
+        closing = [self._output.stop] if self._output is not None else []
+        closing += [self._summary_file.write, self._meta_file.write, self._close_rows]
+        closing += [file.end for file in (self._live,) if file is not None]
+        return closing
+
+    def _close_rows(self):
         with self._lock:                # not while another thread is within `log`
             self._events.close()
         if self._samples is not None:
             self._samples.close()
+
+    def step_aside(self, verdict):
+        """The process is about to become another program: everything is on disk, and nothing is closed."""
+        self.state_end(verdict)
+        self._summary_file.write()
+        self._meta_file.write()
+        if self._live is not None:
+            self._live.end()
+
+    def go_on(self):
+        """The run goes on after all."""
+        self._status = dict(self._begun, status="running")
+        self._status_file.write()
+        if self._live is not None:
+            self._live.beat()
 
     def abandon(self):
         """In a forked child: the run belongs to the parent. Nothing is written from here, and locks are fresh."""
@@ -404,6 +441,8 @@ class Run:
     def __exit__(self, kind, error, trace):
         if error is None:
             self.finish()
+        elif self._off is OVER:         # by a `finally` within the block
+            self.state_end(ends.verdict_of(error))
         else:
             self.conclude(ends.verdict_of(error))
 

@@ -99,7 +99,7 @@ def _previous_goes_on(reinit):
         return False
     if reinit is None:
         say(f"run {previous.id} is finished now, because init() was called again", once=("again", previous.id))
-    previous.finish()
+    previous.conclude(ends.verdict_by_init())
     return False
 
 

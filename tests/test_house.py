@@ -18,7 +18,8 @@ FLOORS = {
     "manifest": "units",                # for --install only, where it is used: the rest runs alone from a pipe
     # the writer
     "screen": "",
-    "notice": "", "ends": "", "descriptors": "notice", "append": "descriptors layout notice", "console": "notice screen", "system": "notice",
+    "notice": "", "signals": "", "leaving": "", "ends": "leaving notice signals",
+    "descriptors": "notice", "append": "descriptors layout notice", "console": "notice screen", "system": "notice",
     "pump": "append console notice system",
     "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice",
     "facts": "layout notice version",
