@@ -82,18 +82,18 @@ def verdict_by_init():
     return dict(found, exit_code=None, ended_by="init") if found["status"] == "finished" else found
 
 
-def verdict(exit_code=None):
+def verdict(exit_code=None, leaving=False):
     """Return how a run ended that ends now: {"status", "exit_code", "signal"?, "error"?, "traceback"?, "thread_error"?, "ended_by"?}.
 
-    exit_code: as the script says it; else the one that Python leaves with, if it leaves.
+    exit_code: as the script says it; else the one that Python leaves with. leaving: whether it does, so that without any it is 0.
     """
     name, error = signals.stopped(), _uncaught()
-    code = _noted.get("exit") if exit_code is None else exit_code
+    code = _noted.get("exit", 0 if leaving and not isinstance(error, KeyboardInterrupt) else None) if exit_code is None else exit_code
     found = {"status": "finished", "exit_code": code or 0}
     if isinstance(error, KeyboardInterrupt):
         found = {"status": "interrupted", "exit_code": code, "signal": name or "SIGINT"}
     elif error is not None:
-        found = dict({"status": "failed", "exit_code": 1 if code is None else code}, **described(error))
+        found = dict({"status": "failed", "exit_code": code or 1}, **described(error))
     elif name and exit_code is None:
         found = {"status": "interrupted", "exit_code": code, "signal": name}
     elif code:
@@ -260,7 +260,7 @@ def _at_exit():
     if _owner != os.getpid():
         return
     error = sys.exc_info()[1]           # in a child of multiprocessing
-    found = verdict_of(error) if error is not None else _noted.get("cell") or verdict()
+    found = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
     signals.leave()
     raised = each([partial(run.conclude, _fallen(run) or found) for run in list(_watched)] + [partial(_amend, _uncaught())])
     if isinstance(_uncaught(), KeyboardInterrupt):

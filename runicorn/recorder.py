@@ -54,7 +54,7 @@ class Run:
         self._root, self._meta, self._last, self._best = place.root, meta, dict(kept.get("summary", {})), {}
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
         self._not_secret = not_secret
-        self._off = None                        # why nothing is recorded (any more)
+        self._off, self._closed = None, False   # why nothing is recorded (any more); whether all files are closed
         self._stated, self._patience = True, FACTS_SECONDS      # whether status.json holds the verdict; how long its facts may take
         self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
         self._last_rows, self._check_at = 0, 0.0
@@ -74,9 +74,9 @@ class Run:
     def _open_small_files(self, before, launch):
         attempt = {"n": self.attempt, "started_at": round(time.time(), 3), "host": self._meta["hostname"], "pid": self._meta["pid"],
                    "from_step": self.step + 1, "launch": launch.key}
-        self._begun = {"started_at": before.get("started_at") or attempt["started_at"],
+        self._history = {"started_at": before.get("started_at") or attempt["started_at"],
                        "attempts": (before.get("attempts") or []) + [attempt]}
-        self._status = dict(self._begun, status="running")
+        self._status = dict(self._history, status="running")
         self.config = Config(self._config_changed, self._meta["config"])
         self.summary = Summary(self._summary_changed, self._last)
         self._meta_file = JsonFile(None, lambda: self._facts_masked(dict(self._meta, config=self.config.as_dict())), self._wake)
@@ -99,7 +99,7 @@ class Run:
 
     def _begin_to_live(self, place, launch):
         return Live(place, {"id": self.id, "host": self._meta["hostname"], "pid": self._meta["pid"], "attempt": self.attempt,
-                            "started_at": self._begun["attempts"][-1]["started_at"], "launch": launch.key})
+                            "started_at": self._history["attempts"][-1]["started_at"], "launch": launch.key})
 
     def _capture(self, capture):
         """Return what copies the output into logs.txt: a Capture, a DescriptorCapture for "fd", or None."""
@@ -370,8 +370,9 @@ class Run:
         if hurry:
             self._patience = 0.0
         steps = [partial(self._be_over, verdict)] if self._off is None else []
-        if steps or self._off is OVER:
-            raised = ends.each(steps + [partial(ends.forget, self), self._await_facts, self._stop_heart, *self._closing(), self._say_again])
+        if steps or self._off is OVER and not self._closed:
+            raised = ends.each(steps + [self._await_facts, self._stop_heart, *self._closing(), self._say_again, partial(ends.forget, self)])
+            self._closed = True
             if raised is not None:
                 raise raised
 
@@ -382,7 +383,7 @@ class Run:
     def state_end(self, verdict):
         """Have status.json say that the run ended so, without ending anything: how it ends is known, or another error than thought
         was on its way."""
-        self._status = dict(self._begun, ended_at=round(time.time(), 3), **verdict)
+        self._status = dict(self._history, ended_at=round(time.time(), 3), **verdict)
         self._stated = self._status_file.write()
 
     def _say_again(self):
@@ -421,7 +422,7 @@ class Run:
 
     def go_on(self):
         """The run goes on after all."""
-        self._status = dict(self._begun, status="running")
+        self._status = dict(self._history, status="running")
         self._status_file.write()
         if self._live is not None:
             self._live.beat()

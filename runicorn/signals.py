@@ -35,13 +35,16 @@ def take(end):
     _end = end
     if threading.current_thread() is not threading.main_thread():
         return
+    handled = _handled_in_c()
     try:
-        handled = _handled_in_c()
         _listen(handled)
+    except (ValueError, OSError, ImportError):
+        pass        # a subinterpreter, no descriptor left, rights given up: handlers of the script's are wrapped instead
+    try:
         for name in DEADLY:
             _take(getattr(signal, name, None), handled)
-    except (ValueError, OSError):
-        pass        # a C program's own thread, a subinterpreter, no descriptor left: signals do what they do
+    except ValueError:
+        pass        # a C program's own thread, a subinterpreter: signals do what they do
 
 
 def give_back():
@@ -161,6 +164,9 @@ class _Dump:
     def flush(self):
         """Nothing is buffered."""
 
+    def __del__(self):
+        self._writer.close()
+
 
 def _listen(handled):
     """Have the signals written to sockets of ours, and a thread that reads them."""
@@ -170,7 +176,9 @@ def _listen(handled):
     reader, writer = _sockets()
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     if before != -1:
-        signal.set_wakeup_fd(before)        # an event loop's; then the script's handlers are noted by wrapping them
+        signal.set_wakeup_fd(before)        # an event loop's
+        reader.close()
+        writer.close()
         return
     _wakeup = (reader, writer)
     readers = {reader: None}
@@ -181,6 +189,8 @@ def _listen(handled):
         _thread.start_new_thread(_watch, (readers,))
     except RuntimeError:                    # no thread can be started: what comes is noted when somebody asks
         _stop_setting_aside()
+        for other in list(readers)[1:]:
+            other.close()
 
 
 def _sockets():
@@ -246,7 +256,7 @@ def _note_all(numbers):
 def _watch(readers):
     """The thread: note what comes, and see that a signal whose default ends the process does end it."""
     import select
-    while None in readers.values():
+    while readers:
         for reader in select.select(list(readers), [], [])[0]:
             data, number = _read(reader), readers[reader]
             if data is None:

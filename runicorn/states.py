@@ -8,6 +8,8 @@ CHECKING = 90.0     # s; after this without a change a first look ends, and a si
 LOST = 180.0        # s; no change for so long while our line was up
 NO_ROWS = 60.0      # s; beats without a row for so long, or 10 median gaps if that is longer
 GAPS = 10
+ENDED_BY = {"init": ("by_init", "ended by the next init()"), "exec": ("by_exec", "the process became another program"),
+            "pruning": ("by_pruning", "pruned")}
 ENDED = ("finished", "failed", "interrupted")
 OPEN = ("checking", "running", "stalled", "lost")
 
@@ -98,7 +100,7 @@ def judge(status, pulse, gap=None):
     status = status or {}
     said = status.get("status")
     if said == "finished":
-        return Verdict("finished", "finished", "finished")
+        return Verdict("finished", *ENDED_BY.get(_text(status.get("ended_by")), ("finished", "finished")))
     if said == "failed":
         return _failed(status)
     if said == "interrupted":

@@ -68,6 +68,7 @@ export default {
     + "\nloss<0.3  val/accuracy>=85\nlr=0.001",
   "runs.showAll": "Show all runs",
 
+  "reason.by_init": "ended by the next init()", "reason.by_exec": "the process became another program", "reason.by_pruning": "pruned",
   "reason.finished": "finished", "reason.failed": "failed", "reason.error": "{error}", "reason.exit_code": "exit code {exit_code}",
   "reason.signal": "ended by {signal}", "reason.interrupted": "interrupted", "reason.first_look": "waiting for a sign of life",
   "reason.never_seen": "its status says running, but there was no sign of life in {seconds} of looking",

@@ -53,6 +53,7 @@ export default {
     + "\nlr=0.001",
   "runs.showAll": "显示全部实验",
 
+  "reason.by_init": "被下一次 init() 结束", "reason.by_exec": "进程已替换为其他程序", "reason.by_pruning": "已剪枝",
   "reason.finished": "已完成", "reason.failed": "失败", "reason.error": "{error}", "reason.exit_code": "退出码 {exit_code}",
   "reason.signal": "被 {signal} 终止", "reason.interrupted": "已中断", "reason.first_look": "等待活动迹象",
   "reason.never_seen": "状态为运行中，但观察 {seconds} 未见活动", "reason.no_sign": "已 {seconds} 无活动迹象", "reason.quiet": "已 {seconds} 无活动迹象",

@@ -89,3 +89,37 @@ def test_a_killed_kernel_loses_no_row(kernel):
     kernel.close(kill=True)
     run, = kernel.runs("n")
     assert [row["loss"] for row in logged(run)] == list(range(500)) and status_of(run) == "running"
+
+
+def whole_status(folder):
+    return json.loads((folder / "status.json").read_text(encoding="utf-8"))
+
+
+def test_the_last_cell_is_how_a_notebook_ended(kernel):
+    kernel.cell(BEGIN)
+    kernel.cell("run.log({'a': 1}); raise ValueError('boom')")
+    kernel.close()
+    run, = kernel.runs("n")
+    assert whole_status(run)["status"] == "failed" and whole_status(run)["error"] == "ValueError: boom"
+
+
+def test_a_cell_that_failed_and_then_another_init(kernel):
+    kernel.cell(BEGIN)
+    kernel.cell("1 / 0")
+    kernel.cell(BEGIN.replace("'n'", "'second'"))
+    kernel.cell("run.log({'a': 1})")
+    kernel.cell(BEGIN.replace("'n'", "'third'"))
+    kernel.close()
+    (first,), (second,), (third,) = (kernel.runs(name) for name in ("n", "second", "third"))
+    assert whole_status(first)["status"] == "failed" and "ZeroDivisionError" in whole_status(first)["error"]
+    assert [whole_status(second).get(key) for key in ("status", "exit_code", "ended_by")] == ["finished", None, "init"]
+    assert [whole_status(third).get(key) for key in ("status", "exit_code", "ended_by")] == ["finished", 0, None]
+
+
+def test_an_interrupted_cell_is_not_the_end_if_another_follows(kernel):
+    kernel.cell(BEGIN)
+    kernel.cell("import os, signal, time\ntry:\n    os.kill(os.getpid(), signal.SIGINT); time.sleep(5)\nexcept KeyboardInterrupt: pass")
+    kernel.cell("run.log({'a': 1})")
+    kernel.close()
+    run, = kernel.runs("n")
+    assert whole_status(run)["status"] == "finished" and whole_status(run)["exit_code"] == 0

@@ -9,11 +9,10 @@ import time
 
 import pytest
 import tally
+from endings import stub
 from scripts import environment, only, rows, runs, shown, small, start, train
 
-# subprocess is imported first, as torch does: CPython forgets an uncaught KeyboardInterrupt (and exits with 1, not by SIGINT) when a thread
-# still imports a module that calls eval() on text, which resets the flag (run_eval_code_obj in Python/pythonrun.c).
-BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\n"
+BEGIN = "import os, signal, sys, threading, time\nimport runicorn\n"
 BEGIN += "run = runicorn.init(project='p', name='n', config={'lr': 0.1})\nrun.log({'loss': 1.0})\n"
 LIVE = "root/.runicorn/live"
 
@@ -156,6 +155,184 @@ def test_init_in_a_thread_records_and_leaves_signals_alone(tmp_path):
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
         """))
     assert status(tmp_path)["status"] == "finished"
+
+
+def test_ctrl_c_is_python_s_own_and_its_traceback_ends_in_the_script(tmp_path):
+    _, err = train(tmp_path, BEGIN + "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+                   "def step():\n    os.kill(os.getpid(), signal.SIGINT)\n    time.sleep(5)\nstep()", -signal.SIGINT)
+    frames = [line for line in err.splitlines() if line.startswith("  File ")]
+    assert len(frames) == 2 and frames[-1].endswith("in step"), err
+
+
+def test_a_handler_of_the_script_s_is_left_where_it_is(tmp_path):
+    train(tmp_path, "import signal\ndef mine(number, frame): raise TimeoutError\nsignal.signal(signal.SIGTERM, mine)\n" + BEGIN
+          + "assert signal.getsignal(signal.SIGTERM) is mine")
+    assert status(tmp_path)["status"] == "finished"
+
+
+def test_sweeps_whose_errors_are_caught_outside_end_as_they_did(tmp_path):
+    """An error's id is soon another's: only a run that ended while this very error was on its way has failed by it."""
+    train(tmp_path, textwrap.dedent("""
+        import runicorn
+        class Diverged(Exception):
+            pass
+        def trial(number):
+            run = runicorn.init(project="p", name=f"n{number}", system=False, capture=False)
+            try:
+                run.log({"a": number})
+                raise Diverged(number)
+            finally:
+                run.finish()
+        for number in range(10):
+            try:
+                trial(number)
+            except Diverged:
+                pass
+        raise Diverged("of nobody")
+        """), 1)
+    assert [small(run, "status")["status"] for run in runs(tmp_path)] == ["finished"] * 10
+
+
+def test_an_error_that_ended_a_run_can_be_pickled_and_keeps_nothing_alive(tmp_path):
+    out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
+        import copy, gc, pickle, weakref
+        class Big: pass
+        def work():
+            big = Big()
+            seen.append(weakref.ref(big))
+            try:
+                raise ValueError("x")
+            finally:
+                run.finish()
+        seen = []
+        try:
+            work()
+        except ValueError as error:
+            print(pickle.loads(pickle.dumps(error)), copy.copy(error))
+        gc.collect()
+        print(seen[0]())
+        """))
+    assert out == "x x\nNone\n"
+
+
+@pytest.mark.parametrize("reader", ["head -1", "head -c 3", "true"])
+@pytest.mark.parametrize("code, state", [
+    ("print('a')", "finished"), ("print('a')\nsys.exit(3)", "failed"), ("for i in range(9): print('a' * 20000, flush=True)", "failed"),
+    ("1 / 0", "failed"), ("sys.stdout.write('no newline')", "finished")])
+def test_a_closed_pipe_changes_no_exit_code_and_the_run_ends(tmp_path, reader, code, state):
+    found = []
+    for name, path in (("without", stub(tmp_path)), ("with", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.py").write_text(BEGIN + "time.sleep(0.3)\n" + code)
+        env = environment(tmp_path / name) if path is None else environment(tmp_path / name, PYTHONPATH=path)
+        done = subprocess.run(["bash", "-c", f"{sys.executable} train.py | {reader}; echo ${{PIPESTATUS[0]}}"], cwd=tmp_path / name,
+                              env=env, capture_output=True, text=True, timeout=60)
+        found.append(done.stdout.splitlines()[-1])
+    assert found[0] == found[1], done.stderr
+    assert status(tmp_path / "with")["status"] == state
+
+
+@pytest.mark.parametrize("code, expect, state", [("", 0, "finished"), ("sys.exit(3)", 3, "failed"), ("1 / 0", 1, "failed")])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a tmpfs")
+def test_a_disk_that_is_full_at_the_end_keeps_no_verdict_out(tmp_path, code, expect, state):
+    (tmp_path / "root").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(tmp_path / "root")], check=True)
+    try:
+        train(tmp_path, BEGIN + textwrap.dedent("""
+            time.sleep(0.5)
+            filler = os.open("root/filler", os.O_WRONLY | os.O_CREAT)
+            try:
+                while os.write(filler, bytes(100)):
+                    pass
+            except OSError:
+                pass
+            """) + code, expect)
+        assert status(tmp_path)["status"] == state
+    finally:
+        subprocess.run(["umount", str(tmp_path / "root")], check=True)
+
+
+def test_the_verdict_is_there_while_the_rest_is_being_done(tmp_path):
+    """Git's answer takes five seconds; a kill, another signal or a Ctrl+C meanwhile changes neither the verdict nor the exit code."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text("#!/bin/sh\nexec sleep 5\n")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    for name, number in (("int", signal.SIGINT), ("term", signal.SIGTERM), ("kill", signal.SIGKILL)):
+        (tmp_path / name).mkdir()
+        process = start(tmp_path / name, BEGIN + "print('ready', flush=True)\nsys.exit(3)", PATH=path)
+        assert process.stdout.readline() == "ready\n"
+        deadline = time.monotonic() + 30
+        while status(tmp_path / name)["status"] == "running" and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert (status(tmp_path / name)["status"], status(tmp_path / name)["exit_code"]) == ("failed", 3)
+        began = time.monotonic()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+        assert process.returncode == (3 if name != "kill" else -signal.SIGKILL), err
+        assert "Traceback" not in err and time.monotonic() - began < 4
+        assert (status(tmp_path / name)["status"], status(tmp_path / name)["exit_code"]) == ("failed", 3)
+
+
+def test_sigterm_waits_for_nothing(tmp_path):
+    """Slurm's SIGKILL follows its SIGTERM by a few milliseconds; the busy disk and the slow git are not waited for."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text("#!/bin/sh\nexec sleep 5\n")
+    (tmp_path / "bin" / "git").chmod(0o755)
+    process = start(tmp_path, BEGIN + "print('ready', flush=True)\ntime.sleep(30)", PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    process.stdout.readline()
+    began = time.monotonic()
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGTERM and time.monotonic() - began < 1.5
+    assert status(tmp_path)["status"] == "interrupted" and is_over(tmp_path)
+
+
+def test_a_fork_that_nobody_told_us_of_ends_no_parent_by_its_signals(tmp_path):
+    """C code forks without Python's hooks; its child's signal is written to the parent's descriptor."""
+    train(tmp_path, BEGIN + textwrap.dedent("""
+        import ctypes
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+            child = ctypes.PyDLL(None).fork()
+            if not child:
+                ctypes.PyDLL(None).kill(ctypes.PyDLL(None).getpid(), number)
+                ctypes.PyDLL(None)._exit(0)
+            os.waitpid(child, 0)
+        time.sleep(0.6)
+        run.log({"b": 1})
+        """))
+    assert status(tmp_path)["status"] == "finished" and len(rows(only(tmp_path))) == 2
+
+
+def test_an_event_loop_that_was_there_first_keeps_its_signals(tmp_path):
+    out, _ = train(tmp_path, textwrap.dedent("""
+        import asyncio, os, signal
+        import runicorn
+        async def main():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: print("loop"))
+            run = runicorn.init(project="p", name="n")
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.2)
+            run.finish()
+        asyncio.run(main())
+        """))
+    assert out == "loop\n" and status(tmp_path)["status"] == "interrupted"
+
+
+def test_setting_signals_up_costs_less_than_a_millisecond(tmp_path):
+    out, _ = train(tmp_path, textwrap.dedent("""
+        import time
+        import runicorn
+        from runicorn import signals
+        times = []
+        for _ in range(20):
+            began = time.process_time()
+            signals.take(lambda: None)
+            times.append(time.process_time() - began)
+            signals.give_back()
+        print(sorted(times)[10])
+        """))
+    assert float(out) < 0.001
 
 
 # -- children -----------------------------------------------------------------------------------------------------
