@@ -27,7 +27,7 @@ def gather(now, environ=os.environ):
         facts["slurm"] = jobs
     if environ.get("TORCHELASTIC_RUN_ID"):
         facts["torchrun"] = {"run_id": environ["TORCHELASTIC_RUN_ID"], "restart_count": environ.get("TORCHELASTIC_RESTART_COUNT", "0"),
-                             "agent": agent()}
+                             "rank": environ.get("RANK", ""), "agent": agent()}
     return facts
 
 
@@ -79,6 +79,15 @@ def process():
     except (OSError, ValueError):
         pass
     return {name: value for name, value in known.items() if value is not None}
+
+
+def began(start):
+    """Return the Unix time (float) at which a process of this machine began, by its `process_start`; 0.0 if nothing says so."""
+    try:
+        up = float(_proc("", "uptime").split()[0])
+        return time.time() - up + start / os.sysconf("SC_CLK_TCK")
+    except (AttributeError, OSError, TypeError, ValueError):
+        return 0.0
 
 
 def process_start(pid):

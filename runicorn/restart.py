@@ -2,18 +2,32 @@
 
 import json
 import os
+import time
 
-from runicorn import ranks
-from runicorn.layout import META, RUNS, below, disk_path, read_json, run_path, slug
+from runicorn import facts, ranks
+from runicorn.layout import META, RUN_ID, RUNS, below, disk_path, read_json, run_path, slug
 from runicorn.live import lives, process_lives
 from runicorn.notice import say
 
+CLOCK_SECONDS = 4000.0      # a clock that was set, and the hour that summer ends with: how much older a run's id may look
 NAMED = 6           # differing options and config entries that are named
 
 
 def is_restart(here):
-    """Whether a scheduler started this process again. here: facts of this process, as `facts.gather` returns them."""
-    return ordinal(here) > (0, 0)
+    """Whether a scheduler may have started this process again. here: facts of this process, as `facts.gather` returns them."""
+    return ordinal(here) > (0, 0) or _is_torchruns_child(here)
+
+
+def _is_torchruns_child(here):
+    """Whether torchrun itself started this process, which it may have done before: each node counts only its own failures, so of
+    two nodes that start again one does not say so."""
+    pid = (here.get("torchrun") or {"agent": [None]})["agent"][0]
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            command = file.read()
+    except OSError:
+        return False
+    return pid == os.getppid() and (b"torchrun" in command or b"torch.distributed" in command or b"accelerate" in command)
 
 
 def ordinal(meta):
@@ -28,9 +42,11 @@ def _count(scheduler):
 
 def follows(here, before):
     """Whether this process is a restart of the one that wrote the meta.json `before`, which then is no more: same job, step and
-    task of Slurm, earlier; or a worker of the same torchrun, earlier."""
-    if _task(here, here) != _task(before, here) or ordinal(before) >= ordinal(here):
+    task of Slurm, earlier; or a worker of the same torchrun and rank, earlier."""
+    if _task(here, here) != _task(before, here) or ordinal(before) > ordinal(here):
         return False
+    if ordinal(before) == ordinal(here):
+        return _is_torchruns_child(here) and _same_torchrun(here, before, agent_alone=True) and here["pid"] != before.get("pid")
     return ordinal(before)[0] < ordinal(here)[0] or _same_torchrun(here, before)
 
 
@@ -42,12 +58,14 @@ def _task(meta, here):
             None if ranks.spans_tasks() else slurm.get("task", number))
 
 
-def _same_torchrun(here, before):
+def _same_torchrun(here, before, agent_alone=False):
     """Its processes are children of one agent; on another host, or of another agent that is there too, the id has to tell."""
     mine, other = here.get("torchrun") or {}, before.get("torchrun") or {}
     same_host = here["hostname"] == before.get("hostname")
-    if same_host and mine.get("agent") == other.get("agent"):
-        return True
+    if mine.get("rank") != other.get("rank", mine.get("rank")):
+        return False
+    if agent_alone or same_host and mine.get("agent") == other.get("agent"):
+        return same_host and mine.get("agent") == other.get("agent")
     pid, start = other.get("agent") or (None, None)
     named = mine.get("run_id") not in (None, "none") and mine.get("run_id") == other.get("run_id")
     return named and (not same_host or process_lives(pid, start))
@@ -61,11 +79,7 @@ def forerunner(root, given, here, shown, run_id=None):
     masked. run_id: the only run that may be meant.
     """
     above, found = below(root, f"{slug(given['project'])}/{slug(given['name'])}/{RUNS}"), []
-    try:
-        folders = [disk_path(slug(run_id))] if run_id else os.listdir(above)
-    except OSError:
-        folders = []
-    for folder in folders:
+    for folder in [disk_path(slug(run_id))] if run_id else _folders(above, here):
         meta = read_json(above / folder / META)
         if meta and follows(here, meta):
             found.append(meta)
@@ -74,7 +88,7 @@ def forerunner(root, given, here, shown, run_id=None):
         say(f"this job was restarted, but began {len(found)} runs of {given['project']}/{given['name']}, and none or several with this "
             "command line and config; this is a new run. init(id=…, resume=\"allow\") says which to go on with", once="restart")
         return None
-    if not found and not run_id:
+    if not found and not run_id and ordinal(here) > (0, 0):
         say(f"this job was restarted, but none of its attempts began a run of {given['project']}/{given['name']}; this is a new run",
             once="restart")
     chosen = found[0] if len(found) == 1 else alike[0] if alike else None
@@ -82,6 +96,19 @@ def forerunner(root, given, here, shown, run_id=None):
         say(f"this job was restarted, but the process that began run {chosen['id']} is still there; this is a new run")
         return None
     return chosen
+
+
+def _folders(above, here):
+    """Return the names of the run folders that may be the forerunner's. Where no scheduler says that there was one, these are few."""
+    try:
+        names = os.listdir(above)
+    except OSError:
+        return []
+    if ordinal(here) > (0, 0):
+        return names
+    began = facts.began(here["torchrun"]["agent"][1]) - CLOCK_SECONDS
+    oldest = time.strftime("%Y%m%d_%H%M%S", time.localtime(began))
+    return [name for name in names if not RUN_ID.match(name) or name >= oldest]
 
 
 def config_digest(config):

@@ -23,7 +23,7 @@ FLOORS = {
     "pump": "append console notice system",
     "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values", "heart": "notice",
     "facts": "layout notice version",
-    "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "restart": "layout live notice ranks",
+    "masking": "", "ranks": "facts", "live": "facts layout notice", "place": "layout", "restart": "facts layout live notice ranks",
     "images": "", "silent": "mappings", "current": "",
     "recorder": "append console ends facts heart images jsonfile layout live mappings masking notice pump system values",
     "otherrank": "append facts heart layout live notice place recorder",

@@ -356,3 +356,50 @@ def test_workers_that_torchrun_restarts_go_on_with_their_run(tmp_path, options):
         assert [len(rows(run, f"events{rank}{n}.jsonl")) for rank in ("", ".rank1") for n in ("", ".2", ".3")] == [1] * 6
         assert [row["data"]["count"] for n in ("", ".2", ".3") for row in rows(run, f"events.rank1{n}.jsonl")] == [0, 1, 2]
         assert small(run, "status")["status"] == "finished" and len(small(run, "status")["attempts"]) == 3
+
+
+def test_a_rank_0_whose_own_node_did_not_fail_goes_on_too(tmp_path):
+    """Each agent counts its own failures: rank 0 is started again and told that it was not."""
+    code = textwrap.dedent("""
+        import os, pathlib, sys, time
+        import runicorn
+        run = runicorn.init(project="p", name="n", all_ranks=True)
+        run.log({"launch": os.environ["LAUNCH"], "count": int(os.environ["TORCHELASTIC_RESTART_COUNT"]), "attempt": run.attempt})
+        while not run.path:
+            time.sleep(0.05)
+        rank, again = os.environ["RANK"], pathlib.Path("failed").exists()
+        if rank == "1" and not again:
+            time.sleep(1)
+            pathlib.Path("failed").touch()
+            sys.exit(1)
+        pathlib.Path(f"done{rank}").touch() if again else time.sleep(120)
+        while len(list(pathlib.Path(".").glob("done?"))) < 2:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        """)
+    options = ["--nnodes=2", "--nproc-per-node=1", "--max-restarts=3", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:29519"]
+    options.append("--rdzv-id=5")
+    both = [torchrun_process(tmp_path, *options, code=code, LAUNCH=launch) for launch in ("one", "two")]
+    said = [torchrun_ends(process) for process in both]
+    run = only(tmp_path)
+    assert sorted(file.name for file in run.glob("events*")) == ["events.2.jsonl", "events.jsonl", "events.rank1.2.jsonl",
+                                                                 "events.rank1.jsonl"], said
+    assert [rows(run, f"events{n}.jsonl")[0]["data"]["count"] for n in ("", ".2")] == [0, 0]
+    assert rows(run, "events.rank1.2.jsonl")[0]["data"]["count"] == 1
+
+
+def test_separate_experiments_under_torchrun_stay_separate(tmp_path):
+    """rank=None: one after the other, and started again."""
+    code = textwrap.dedent("""
+        import os, sys, time
+        import runicorn
+        rank, count = os.environ["RANK"], int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        time.sleep(int(rank))
+        with runicorn.init(project="p", name="n", rank=None) as run:
+            run.log({"launch": rank, "count": count})
+        time.sleep(2)
+        sys.exit(count == 0)
+        """)
+    said = torchrun_ends(torchrun_process(tmp_path, "--nproc-per-node=3", "--max-restarts=1", code=code, LAUNCH="one"))
+    assert launches_of(tmp_path) == [["0"], ["1"], ["2"]], said
+    assert all(sorted(files) == ["events.2.jsonl", "events.jsonl"] for files in written(tmp_path).values())
