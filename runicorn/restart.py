@@ -10,6 +10,7 @@ from runicorn.live import lives, process_lives
 from runicorn.notice import say
 
 CLOCK_SECONDS = 4000.0      # a clock that was set, and the hour that summer ends with: how much older a run's id may look
+AGENTS = (b"torchrun", b"torch.distributed.run", b"torch.distributed.launch", b"accelerate")
 NAMED = 6           # differing options and config entries that are named
 
 
@@ -24,10 +25,10 @@ def _is_torchruns_child(here):
     pid = (here.get("torchrun") or {"agent": [None]})["agent"][0]
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            command = file.read()
+            words = file.read().split(b"\0")[:4]           # python -u -m torch.distributed.run …
     except OSError:
         return False
-    return pid == os.getppid() and (b"torchrun" in command or b"torch.distributed" in command or b"accelerate" in command)
+    return pid == os.getppid() and any(word.rpartition(b"/")[2] in AGENTS for word in words)
 
 
 def ordinal(meta):
