@@ -1,4 +1,4 @@
-"""How jobs of a real Slurm end and go on, each a batch script as users write it. `make slurm`."""
+"""How jobs of a real Slurm end and go on, each a batch script as users write it. `make slurm`. docs/ends.md has the rows of `SAYS`."""
 
 import re
 import textwrap
@@ -33,6 +33,15 @@ for step in range(5 if os.environ.get('SLURM_RESTART_COUNT') else 5000):
             os.system("scontrol requeue $SLURM_JOB_ID")
         sys.exit(int(os.environ.get("CODE", 0)))
 """
+SAYS = []               # (what happens to a job, what its run says): the rows of docs/ends.md that the tests below hold
+
+
+def says(happens, said):
+    """Name the row of docs/ends.md that a test holds; several tests may hold one."""
+    def mark(test):
+        SAYS.extend([(happens, said)] if (happens, said) not in SAYS else [])
+        return test
+    return mark
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +136,9 @@ FORWARDS = "python train.py &\ntrap 'kill -TERM $!' TERM\nwait\nwait\n"
 SHELL = "exec python train.py\n"       # the batch script becomes the training
 
 
+@says("`python train.py`: cancelled, out of time, requeued or preempted", "interrupted, ended by SIGTERM (lost where SIGKILL was faster)")
+@says("`exec python train.py` or `srun python train.py`: the same", "interrupted, ended by SIGTERM")
+@says("a shell that forwards SIGTERM to `python train.py &`: the same", "interrupted, ended by SIGTERM")
 @pytest.mark.parametrize("end, left", [(cancelled, "CANCELLED"), (out_of_time, "TIMEOUT"), (requeued, "PENDING"), (preempted, "PENDING")],
                          ids=lambda value: getattr(value, "__name__", ""))
 @pytest.mark.parametrize("way, script", [("plain", PLAIN), ("exec", SHELL), ("a step", STEP), ("the shell forwards", FORWARDS)],
@@ -144,6 +156,7 @@ def test_a_job_that_is_ended_from_outside_is_interrupted(work, end, left, way, s
     assert {status.get("signal") for status in work.statuses() if status["status"] == "interrupted"} == {"SIGTERM"}
 
 
+@says("only its shell is signalled (`scancel --batch`)", "lost")
 def test_a_job_whose_shell_alone_hears_the_signal_leaves_a_stopped_heart(work):
     work = work()
     job = work.submit(PLAIN)
@@ -152,6 +165,7 @@ def test_a_job_whose_shell_alone_hears_the_signal_leaves_a_stopped_heart(work):
     assert work.states() == ["running"]
 
 
+@says("another signal that nobody handles (`scancel --signal=USR1`)", "interrupted, ended by that signal")
 @pytest.mark.parametrize("name", ["INT", "HUP", "USR1", "USR2", "XCPU", "QUIT", "ALRM"])
 def test_a_job_that_is_sent_another_signal_is_interrupted_by_it(work, name):
     work = work()
@@ -161,6 +175,7 @@ def test_a_job_that_is_sent_another_signal_is_interrupted_by_it(work, name):
     assert [(status["status"], status.get("signal")) for status in work.statuses()] == [("interrupted", f"SIG{name}")]
 
 
+@says("its node dies", "lost; requeued, it goes on as the same run")
 def test_a_node_that_fails_leaves_a_stopped_heart_and_the_job_goes_on_elsewhere(work):
     work = work()
     job = work.submit(PLAIN, "--nodelist=n2")
@@ -179,6 +194,7 @@ def test_a_node_that_fails_leaves_a_stopped_heart_and_the_job_goes_on_elsewhere(
 
 # -- requeued jobs go on with their run ---------------------------------------------------------------------------
 
+@says("it catches USR1 or TERM, saves, ends with any code, and is requeued", "goes on as the same run")
 @pytest.mark.parametrize("code", ["0", "143", "1"])
 @pytest.mark.parametrize("name", ["USR1", "TERM"])
 def test_a_job_that_saves_ends_and_is_requeued_goes_on_with_its_run(work, name, code):
@@ -194,6 +210,7 @@ def test_a_job_that_saves_ends_and_is_requeued_goes_on_with_its_run(work, name, 
     assert work.states() == ["finished"]
 
 
+@says("it saves and runs `scontrol requeue` itself, in Python or in its shell", "goes on as the same run")
 def test_a_job_that_requeues_itself_goes_on_with_its_run(work):
     """As the pages of computing centres say: ask for a signal before the end, save, requeue."""
     work = work(SAVES)
@@ -204,6 +221,7 @@ def test_a_job_that_requeues_itself_goes_on_with_its_run(work):
     assert [attempts(status) for status in work.statuses()] == [[1, 2]], work.output()
 
 
+@says("it saves and runs `scontrol requeue` itself, in Python or in its shell", "goes on as the same run")
 def test_a_shell_that_traps_the_signal_and_requeues_goes_on_with_its_run(work):
     work = work(SAVES)
     trap = "trap 'kill -TERM $CHILD; wait $CHILD; scontrol requeue $SLURM_JOB_ID' USR1"
@@ -219,6 +237,7 @@ def test_a_shell_that_traps_the_signal_and_requeues_goes_on_with_its_run(work):
     ("python train.py --out runs/$(date +%s.%N)\n", '{"lr": 0.1, "out": sys.argv[2]}', "out"),
     ("python train.py\n", '{"lr": 0.1, "begun": time.time()}', "begun"),
 ], ids=["resume", "output folder", "date"])
+@says("requeued with other arguments or another config", "goes on as the same run, and says what differs")
 def test_a_requeued_job_with_other_arguments_goes_on_with_its_run_and_says_so(work, script, config, difference):
     work = work((BEGIN + GOES_ON).replace('{"lr": 0.1}', config))
     job = work.submit(script)
@@ -229,6 +248,7 @@ def test_a_requeued_job_with_other_arguments_goes_on_with_its_run_and_says_so(wo
     assert any(difference in line for line in work.output().splitlines() if line.startswith("runicorn:")), work.output()
 
 
+@says("requeued, an array", "each task goes on as its own run")
 def test_each_task_of_an_array_goes_on_with_its_own_run(work):
     work = work()
     job = work.submit(PLAIN, "--array=0-2", runs=3)
@@ -271,6 +291,7 @@ def tasks(work):
     return sorted(found)
 
 
+@says("requeued, `srun -n 4 python sweep.py` or several steps", "each task of each step goes on as its own run")
 def test_the_tasks_of_a_sweep_are_four_runs_and_stay_four(work):
     work = work(SWEEP)
     job = work.submit("srun python train.py\n", "--ntasks=4", runs=4)
@@ -279,6 +300,7 @@ def test_the_tasks_of_a_sweep_are_four_runs_and_stay_four(work):
     assert tasks(work) == [("0", str(task)) for task in range(4)]
 
 
+@says("requeued, `srun -n 4 python sweep.py` or several steps", "each task of each step goes on as its own run")
 def test_two_steps_at_once_are_two_runs_and_stay_two(work):
     work = work(SWEEP)
     step = "srun --exact -n1 -c1 python train.py &\n"
@@ -288,6 +310,7 @@ def test_two_steps_at_once_are_two_runs_and_stay_two(work):
     assert tasks(work) == [("0", "0"), ("1", "0")]
 
 
+@says("a step started once more in the same job", "a new run")
 def test_a_step_that_is_started_once_more_in_the_same_job_is_a_new_run(work):
     work = work(BEGIN + """
 run = runicorn.init(project="p", name="n", config={"lr": 0.1})
@@ -323,6 +346,7 @@ def ranks(run, attempt=1):
 LAUNCH = "export MASTER_ADDR=$(hostname) MASTER_PORT=29511\nsrun python train.py\n"
 
 
+@says("a launch with `all_ranks=True`, on one node or several", "one run of all its ranks, requeued too")
 def test_a_launch_by_srun_is_one_run_of_all_its_ranks(work):
     work = work(RANKS)
     job = work.submit(LAUNCH, "--ntasks=4", SHORT="1")
@@ -331,6 +355,7 @@ def test_a_launch_by_srun_is_one_run_of_all_its_ranks(work):
     assert ranks(run) == [0, 1, 2, 3] and work.states() == ["finished"]
 
 
+@says("a launch with `all_ranks=True`, on one node or several", "one run of all its ranks, requeued too")
 def test_a_launch_over_two_nodes_is_one_run(work):
     work = work(RANKS)
     job = work.submit(LAUNCH, "--nodes=2", "--ntasks-per-node=2", SHORT="1")
@@ -339,6 +364,7 @@ def test_a_launch_over_two_nodes_is_one_run(work):
     assert ranks(run) == [0, 1, 2, 3] and work.states() == ["finished"]
 
 
+@says("a launch with `all_ranks=True`, on one node or several", "one run of all its ranks, requeued too")
 def test_a_launch_that_is_requeued_goes_on_with_all_its_ranks(work):
     work = work(RANKS)
     job = work.submit(LAUNCH, "--ntasks=3")
@@ -348,6 +374,7 @@ def test_a_launch_that_is_requeued_goes_on_with_all_its_ranks(work):
     assert ranks(run) == ranks(run, 2) == [0, 1, 2] and attempts(*work.statuses()) == [1, 2], work.output()
 
 
+@says("two launches in one job", "two runs")
 def test_two_launches_in_one_step_are_two_runs(work):
     work = work(RANKS)
     job = work.submit("srun bash -c 'python -m torch.distributed.run --nproc-per-node=2 --master-addr=127.0.0.1 "
@@ -357,6 +384,7 @@ def test_two_launches_in_one_step_are_two_runs(work):
     assert work.states() == ["finished"] * 2
 
 
+@says("two launches in one job", "two runs")
 def test_a_launch_started_once_more_in_the_same_job_is_a_run_of_its_own(work):
     work = work(RANKS)
     job = work.submit(f"{LAUNCH}srun python train.py\n", "--ntasks=2", runs=2, SHORT="1")
@@ -386,6 +414,7 @@ if __name__ == "__main__":
 """
 
 
+@says("requeued, a job of submitit", "goes on as the same run")
 def test_a_job_of_submitit_that_is_preempted_goes_on_with_its_run(work):
     import submitit  # noqa: F401  what the script needs, said here if it is absent
     work = work(SUBMITIT)
