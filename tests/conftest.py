@@ -10,6 +10,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # of a shell's backg
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):         # one of several processes (xdist)
+        session.config.workeroutput["states"] = {way: dict(counts) for way, counts in tally.states.items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    for way, counts in getattr(node, "workeroutput", {}).get("states", {}).items():
+        tally.count(way, counts)
+
+
 def pytest_terminal_summary(terminalreporter):
     for line in tally.summary():
         terminalreporter.write_line(line)
