@@ -112,7 +112,8 @@ def test_a_process_killed_at_any_moment_of_its_end_says_how_it_ended(tmp_path, e
     code, expect, state = ENDS[end]
     found = events(tmp_path / "whole", code, expect, os.environ["PATH"])
     turn = verdict_at(found)
-    for moment in sorted({0, turn, turn + 1, turn + 2, len(found) - 1}):
+    late = (turn + len(found)) // 2         # how often the threads' waits are seen differs from run to run, the last may not come
+    for moment in sorted({0, turn, turn + 1, late}):
         folder = tmp_path / str(moment)
         events(folder, code, -signal.SIGKILL, os.environ["PATH"], KILL=str(moment))
         assert small(only(folder), "status")["status"] == (state if moment > turn else "running"), (moment, found[moment])
