@@ -41,7 +41,7 @@ class Connection:
                 self.sync.wake()
                 return
             self._stopping.clear()
-            self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room)
+            self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room, self._look_elsewhere)
             self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
             self._thread.start()
 
@@ -105,11 +105,6 @@ class Connection:
                                                                             **getattr(error, "values", {})))
             raise self._refusal from error
         self._log.info("connected in %.1f s", time.monotonic() - began)
-        try:
-            self._look_for_runs(line)
-        except BaseException:
-            line.close()
-            raise
         return line
 
     def _still_wanted(self):
@@ -132,16 +127,10 @@ class Connection:
         self._log.warning("refused: %s", error)
         self._bell.ring("connections")
 
-    def _look_for_runs(self, line):
-        """At the first sync of an empty or absent root, look where runs usually are and offer it."""
-        if (self.folder / cache.INDEX / "full.json").exists():
-            return
+    def _look_elsewhere(self, client, root):
+        """The root holds no runs, or is not there: look where runs usually are and offer it. client: sftp.Sftp."""
         try:
-            client = line.open_sftp()
-            start = client.realpath(".")
-            root = doctor.expanded(self.settings["remote_root"], start)
-            self._offer = None if doctor.count_runs(client, root) else doctor.offers(client, root, start) or None
-            client.close()
+            self._offer = doctor.offers(client, root, client.realpath(".")) or None
         except SftpError as error:
             self._log.info("no look for other roots: %s", error)
         if self._offer:
@@ -154,7 +143,7 @@ class Connection:
         known = self.sync.state() if self.sync else self._kept()
         row = {**self.settings, **ROW, **{key: known[key] for key in ROW if key in known}}
         row.update(slug=self.slug, folder=str(self.folder), has_password=bool(self.secrets.get("password")),
-                   offer=self._offer or known.get("offer"), question=self._questions.waiting(self.name))
+                   offer=None if row["runs"] else self._offer, question=self._questions.waiting(self.name))
         for state, reason in self._overriding(row, offline):
             row.update(state=state, reason=reason)
         return row

@@ -34,12 +34,13 @@ class Sync:
 
     options: the connection's settings (dict); connect: callable that returns a Remote or raises a RemoteError; bell: rung
     with `runs`, `run:<key>` and `connections`; logger: tells the same story to a file; room: room.Room of all mirrors,
-    None: as much as the disk takes.
+    None: as much as the disk takes; look_elsewhere(client, root): called once a line when the root holds no runs.
     """
 
-    def __init__(self, options, folder, connect, bell, logger, room=None):
+    def __init__(self, options, folder, connect, bell, logger, room=None, look_elsewhere=None):
         self.options, self.mirror, self.bell, self.log = options, cache.Mirror(folder), bell, logger
         self._connect, self._room = connect, room or Room(self.mirror.folder)
+        self._look_elsewhere, self._looked_elsewhere = look_elsewhere or (lambda client, root: None), False
         self._slug = layout.connection_slug(options["name"])
         self._session, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
@@ -154,6 +155,9 @@ class Sync:
         except MissingFileError:
             self._no_root = True        # it appears with the first run there
         self._due = now + self.options["interval"]
+        if not self._index.lines and not self._looked_elsewhere:
+            self._looked_elsewhere = True
+            self._look_elsewhere(session.sftp, session.root)
 
     def _looked_at(self, session, now):
         """Return the runs whose tails are read now (list of paths), and say when they are next."""
@@ -187,7 +191,7 @@ class Sync:
             raise
         self._session, self._line = session, {"up": True, "since": now}
         self._meter.restart()
-        self._look_due, self._due = 0.0, 0.0
+        self._look_due, self._due, self._looked_elsewhere = 0.0, 0.0, False
         self._publish(session, now)
         self._published, self._whole = now + PARTIAL, False
         return session
