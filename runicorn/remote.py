@@ -1,9 +1,11 @@
 """The only door to paramiko: connect, check the host key, log in, open a stream, run a command; or let the system's ssh do it."""
 
+import contextlib
 import errno
 import logging
 import shlex
 import socket
+import sys
 import threading
 import time
 from collections import namedtuple
@@ -55,7 +57,8 @@ def hosts():
 def _paramiko(connection):
     """Return the paramiko module; None where it is absent and the system's ssh can take its place."""
     try:
-        import paramiko
+        with _without("invoke"):        # paramiko takes half of its start to load it, for a `Match exec` that we read ourselves
+            import paramiko
     except ImportError as error:
         if connection["auth"] == "password":
             raise coded(MissingPackageError("logging in with a password needs paramiko: pip install paramiko"), "missing",
@@ -65,6 +68,19 @@ def _paramiko(connection):
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())        # it would print tracebacks of what we report in one sentence
     return paramiko
+
+
+@contextlib.contextmanager
+def _without(name):
+    """Let imports within the block find no module of this name, unless it is loaded already."""
+    absent = name not in sys.modules
+    if absent:
+        sys.modules[name] = None
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[name]
 
 
 def _silent(stage, text, **values):
