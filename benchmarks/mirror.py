@@ -186,6 +186,73 @@ def initial(bench):
         )
 
 
+# -- as a user types it ---------------------------------------------------------------------------------------------
+
+
+class Typed:
+    """A home with one connection, in which the command line is run."""
+
+    def __init__(self, bench, line):
+        self.bench, self.line = bench, line
+        self.home = bench.folder / f"home{time.monotonic_ns()}"
+        (self.home / ".runicorn").mkdir(parents=True)
+        host_key = " ".join(line.server.host_key.read_text().split()[:2])
+        (self.home / ".runicorn" / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {host_key}\n")
+        self.run("config", "ssh", "add", "--name", "bench", "--host", "127.0.0.1", "--port", line.port, "--user", line.server.user,
+                 "--key", line.server.key, "--remote-root", bench.root)
+
+    def run(self, *words):
+        environ = {**os.environ, "HOME": str(self.home), "RUNICORN_HOME": str(self.home / ".runicorn"), "PYTHONPATH": str(HERE.parent)}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        subprocess.run([sys.executable, "-m", "runicorn", *map(str, words)], env=environ, check=True, stdout=subprocess.DEVNULL)
+
+    def sync(self):
+        """Return (s, bytes both ways) of one `sync once`."""
+        _, took, count, _ = cost(self.line, lambda: self.run("sync", "once", "--connection", "bench"))
+        return took, count
+
+    def close(self):
+        copy = self.home / ".runicorn" / "cache" / "bench"
+        done = subprocess.run(["diff", "-rq", "-x", ".index", "-x", ".runicorn", self.bench.root, copy], capture_output=True, text=True)
+        assert not done.stdout, f"the mirror differs: {done.stdout[:500]}"
+        shutil.rmtree(self.home)
+
+
+def typed(bench, line):
+    """Return (s, bytes, s, bytes) of a first `sync once` and of a second one without a change."""
+    user = Typed(bench, line)
+    figures = *user.sync(), *user.sync()
+    user.close()
+    return figures
+
+
+@section
+def commands(bench):
+    """`runicorn sync once` from the shell against `rsync -a` from the shell, first and again, start of Python and login included."""
+    with bench.line(ssh=True) as line:
+        def rsync():
+            first = rsync_from_nothing(bench, line, "-a")
+            again = cost(line, lambda: subprocess.run(bench.rsync(line, bench.folder / "rsynced"), check=True))[1:3]
+            return *first, *again
+        first, first_bytes, again, again_bytes = median(bench, rsync)
+        by_exec = median(bench, lambda: typed(bench, line))
+        manifest.generate(str(bench.root))
+        manifest_also = median(bench, lambda: typed(bench, line))
+        shutil.rmtree(bench.root / ".runicorn")
+    with bench.line() as line:
+        walked = median(bench, lambda: typed(bench, line))
+        manifest.generate(str(bench.root))
+        by_file = median(bench, lambda: typed(bench, line))
+        shutil.rmtree(bench.root / ".runicorn")
+    for name, figures, most in (("exec", by_exec, 20_000), ("exec, manifest file", manifest_also, 20_000), ("SFTP only", walked, None),
+                                ("SFTP only, manifest file", by_file, 10_000)):
+        bench.row(f"sync once from nothing, 50 ms, {name}", f"rsync -a {first:.2f} s, {first_bytes / 1e6:.1f} MB",
+                  f"{figures[0]:.2f} s, {figures[1] / 1e6:.1f} MB", f"<= 0.6 x: {figures[0] / first:.2f}", figures[0] <= 0.6 * first)
+        bench.row(f"sync once again, nothing changed, {name}", f"rsync -a {again:.2f} s, {again_bytes / 1000:.0f} KB",
+                  f"{figures[2]:.2f} s, {figures[3] / 1000:.0f} KB", f"<= 1 x: {figures[2] / again:.2f}"
+                  + (f", {most // 1000} KB" if most else ""), figures[2] <= again and (most is None or figures[3] <= most))
+
+
 def first_list(bench, line, **options):
     """Return (s from the login to a list of all runs in the index, requests until then)."""
     one = bench.mirror(line, **options)
