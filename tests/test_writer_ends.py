@@ -292,13 +292,17 @@ def test_a_fork_that_nobody_told_us_of_ends_no_parent_by_its_signals(tmp_path):
     """C code forks without Python's hooks; its child's signal is written to the parent's descriptor."""
     train(tmp_path, BEGIN + textwrap.dedent("""
         import ctypes
+        fork, pause = ctypes.PyDLL(None).fork, ctypes.PyDLL(None).pause
         for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-            child = ctypes.PyDLL(None).fork()
-            if not child:
-                ctypes.PyDLL(None).kill(ctypes.PyDLL(None).getpid(), number)
-                ctypes.PyDLL(None)._exit(0)
+            child = fork()
+            while not child:
+                pause()                 # or hangs for want of our threads: its signals are written either way
+            time.sleep(0.1)
+            os.kill(child, number)
+            time.sleep(0.3)
+            os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-        time.sleep(0.6)
+        time.sleep(0.3)
         run.log({"b": 1})
         """))
     assert status(tmp_path)["status"] == "finished" and len(rows(only(tmp_path))) == 2
