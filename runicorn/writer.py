@@ -148,7 +148,7 @@ def _begin(given, storage, run_id, resume, options, launch, quiet):
     except (OSError, RuntimeError, ValueError) as error:    # RuntimeError: pathlib finds no home folder; ValueError: no path of a file
         if is_interrupt(error, data=True):
             raise
-        say(f"nothing is recorded: {error}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
+        say(f"nothing is recorded: {str(error).rstrip('.')}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
         return SilentRun(given, run_id, str(error))
     except Exception as error:      # a fault of ours, or somebody's odd stream: the training has come to train
         if is_interrupt(error):

@@ -339,6 +339,48 @@ def test_setting_signals_up_costs_less_than_a_millisecond(tmp_path):
     assert float(out) < 0.001
 
 
+def test_a_pruned_trial_is_pruned_and_has_not_failed(tmp_path):
+    train(tmp_path, textwrap.dedent("""
+        import optuna
+        import runicorn
+        class Mine(optuna.TrialPruned):
+            pass
+        def objective(trial):
+            with runicorn.init(project="p", name=f"n{trial.number}", system=False) as run:
+                run.log({"a": 1})
+                raise (optuna.TrialPruned, Mine, ValueError)[trial.number]("x")
+        optuna.create_study().optimize(objective, n_trials=3, catch=(ValueError,))
+        """))
+    found = [small(run, "status") for run in runs(tmp_path)]
+    assert [(each["status"], each["exit_code"], each.get("ended_by")) for each in found] == [
+        ("finished", None, "pruning"), ("finished", None, "pruning"), ("failed", 1, None)]
+
+
+def test_a_thread_s_own_run_fails_with_it(tmp_path):
+    train(tmp_path, textwrap.dedent("""
+        import threading
+        import runicorn
+        def work():
+            run = runicorn.init(project="p", name="thread", system=False)
+            run.log({"a": 1})
+            raise ValueError("boom")
+        main = runicorn.init(project="p", name="main", system=False, reinit="create_new")
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        """))
+    main, thread = (small(run, "status") for run in runs(tmp_path))
+    assert main["status"] == "finished" and "ValueError: boom" in main["thread_error"]
+    assert (thread["status"], thread["error"]) == ("failed", "ValueError: boom")
+
+
+def test_no_home_folder_is_said_in_one_sentence(tmp_path):
+    train(tmp_path, "import os, pathlib\ndef lost(*given): raise RuntimeError('Could not determine home directory.')\n"
+          "pathlib.Path.expanduser = lost\nimport runicorn, contextlib, io\nerr = io.StringIO()\n"
+          "with contextlib.redirect_stderr(err):\n    runicorn.init()\nassert 'directory. Give' in err.getvalue(), err.getvalue()\n"
+          "assert '..' not in err.getvalue()")
+
+
 # -- children -----------------------------------------------------------------------------------------------------
 
 def test_a_forked_child_neither_logs_nor_ends_the_run(tmp_path):
