@@ -4,6 +4,8 @@ import os
 import struct
 import zlib
 
+from runicorn.values import key_text
+
 KINDS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"), (b"BM", "bmp"))
 MODES = {1: 0, 2: 4, 3: 2, 4: 6}       # channels -> PNG colour type: grey, grey + alpha, RGB, RGBA
 
@@ -17,7 +19,7 @@ class Image:
     """
 
     def __init__(self, data, caption=None, **unknown):
-        self.data, self.caption = data, None if caption is None else str(caption)
+        self.data, self.caption = data, None if caption is None else key_text(caption)
 
     def encoded(self):
         """Return (bytes of an image file, its ending). Raises TypeError, ValueError or OSError for what is no image."""

@@ -29,6 +29,8 @@ SUFFIX = re.compile(r"~[0-9a-f]{6}$")
 RUN_ID = re.compile(r"^\d{8}_\d{6}_[0-9a-f]{6}$")
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d+))?(?:\.(\d+))?\.(jsonl|txt)$")
 ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl"}
+SMALLER_IS_BETTER = ("loss", "error", "perplexity")                                         # anywhere in the last part of a name
+SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}           # only as a word: power, certainty, confidence
 
 
 # -- where things are ---------------------------------------------------------------------------------------------
@@ -274,6 +276,18 @@ def number(value):
     if value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
     return None
+
+
+def best_rule(metric, definition=()):
+    """Return "min" or "max": which value of a metric is its best. definition: its entry in meta.json's "metrics" (dict), where the
+    goal, or naming one of the two, goes before the metric's name: a word in its last part says that smaller is better."""
+    ways = {"min", "max"} & set(dict(definition).get("summary", "").split(","))
+    said = dict(definition).get("goal") or (ways.pop() if len(ways) == 1 else None)
+    if said:
+        return said
+    name = metric.rsplit("/", 1)[-1]
+    words = {word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+    return "min" if words & SMALLER_WORDS or any(part in name.lower() for part in SMALLER_IS_BETTER) else "max"
 
 
 def open_regular(path, flags=os.O_RDONLY, mode=0o666):

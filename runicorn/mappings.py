@@ -1,28 +1,86 @@
 """A run's config and summary: mappings that are on disk when an assignment returns."""
 
+import copy
+import sys
 from collections.abc import MutableMapping
 
 from runicorn.notice import say
-from runicorn.values import mapping, plain
+from runicorn.values import attempt, key_text, plain, plain_fields, reason, type_name
 
 
-class Config(MutableMapping):
+class Copy(dict):
+    """A copy of a config or summary: plain data, its keys as attributes as well. No change to it is written."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"this copy of a config has no {name!r}") from None
+
+    __setattr__, __delattr__ = dict.__setitem__, dict.__delitem__
+
+    def __deepcopy__(self, memo):
+        return Copy(copy.deepcopy(dict(self), memo))
+
+    def __reduce_ex__(self, protocol):
+        """A checkpoint gets a dict, which torch.load takes anywhere; a process that multiprocessing starts, attributes too."""
+        context = sys.modules.get("multiprocessing.context")
+        return (Copy if context and context.get_spawning_popen() else dict), (dict(self),)
+
+
+class _Mapping(MutableMapping):
+    """What both have in common: copies, and `update`."""
+
+    def update(self, other=(), allow_val_change=None, **more):
+        """Take over a dict, Namespace, dataclass, object or pairs, and keywords; written once. `allow_val_change` is wandb's."""
+        self._change(self._fields, other, more)
+
+    def _fields(self, other, more):
+        values = plain_fields(other, self._name, more)
+        if values is None:
+            say(f"{self._name} takes a dict, not {type_name(other)}, which changes nothing", once=(self._name, type_name(other)))
+        return values or plain_fields((), self._name, more)
+
+    def __setitem__(self, key, value):
+        self._change(lambda: {key_text(key): plain(value, f"{self._name}[{key_text(key)!r}]")})
+
+    def _change(self, values, *args):
+        _, error = attempt(lambda: self._set(values(*args)))
+        if error is not None:
+            say(f"{self._name}: {reason(error)}; this change was not recorded", once=(self._name, type_name(error)))
+
+    def __copy__(self):
+        return Copy(self.as_dict())
+
+    def __deepcopy__(self, memo):
+        return copy.deepcopy(Copy(self.as_dict()), memo)
+
+    def __reduce_ex__(self, protocol):
+        return Copy(self.as_dict()).__reduce_ex__(protocol)
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.as_dict()!r})"
+
+
+class Config(_Mapping):
     """The run's settings, as items and as attributes: `config["lr"]`, `config.lr`, `config.update({...})`.
 
     Values are kept as JSON has them (int, float, bool, str, None, list, dict); anything else is kept as its text.
     A change is in meta.json when the call returns (at most 10 writes a second; then within 0.1 s).
     """
 
+    _name = "config"
+
     def __init__(self, changed=lambda: None, values=()):
         object.__setattr__(self, "_values", dict(values))
         object.__setattr__(self, "_changed", changed)
 
+    def _set(self, values):
+        self._values.update(values)
+        self._changed()
+
     def __getitem__(self, key):
         return self._values[key]
-
-    def __setitem__(self, key, value):
-        self._values[str(key)] = plain(value)
-        self._changed()
 
     def __delitem__(self, key):
         del self._values[key]
@@ -35,10 +93,11 @@ class Config(MutableMapping):
         return len(self._values)
 
     def __getattr__(self, name):
+        values = self.__dict__.get("_values", {})       # absent in one that is being made by other means than a call
         try:
-            return self._values[name]
+            return values[name]
         except KeyError:
-            raise AttributeError(f"the config has no {name!r}; it has {', '.join(self._values) or 'nothing yet'}") from None
+            raise AttributeError(f"the config has no {name!r}; it has {', '.join(values) or 'nothing yet'}") from None
 
     def __setattr__(self, name, value):
         self[name] = value
@@ -46,25 +105,18 @@ class Config(MutableMapping):
     def __delattr__(self, name):
         del self[name]
 
-    def update(self, other=(), allow_val_change=None, **more):
-        """Take over a dict, Namespace, dataclass or pairs, and keywords; written once. `allow_val_change` is wandb's: always true here."""
-        fields = mapping(other)
-        self._values.update((str(key), plain(value)) for key, value in dict(other if fields is None else fields, **more).items())
-        self._changed()
-
     def as_dict(self):
         """Return a copy (dict)."""
         return dict(self._values)
 
-    def __repr__(self):
-        return f"Config({self._values!r})"
 
-
-class Summary(MutableMapping):
+class Summary(_Mapping):
     """The run's results: the last value of every metric, and over them what the user set.
 
     `summary({...})`, `summary.update({...})` and `summary["best"] = …` set; reading sees both. On disk as `Config` is.
     """
+
+    _name = "summary"
 
     def __init__(self, changed=lambda: None, metrics=None, user=()):
         self._changed = changed
@@ -75,19 +127,12 @@ class Summary(MutableMapping):
         """Set several values at once: a dict, and keywords."""
         self.update(values, **more)
 
-    def update(self, other=(), **more):
-        """Set several values at once, written once; values as `Config` keeps them."""
-        fields = mapping(other)
-        for key, value in dict(other if fields is None else fields, **more).items():
-            self._user[str(key)] = plain(value)
+    def _set(self, values):
+        self._user.update(values)
         self._changed()
 
     def __getitem__(self, key):
         return self._user[key] if key in self._user else self._metrics[key]
-
-    def __setitem__(self, key, value):
-        self._user[str(key)] = plain(value)
-        self._changed()
 
     def __delitem__(self, key):
         if key not in self._user and key in self._metrics:
@@ -97,14 +142,11 @@ class Summary(MutableMapping):
         self._changed()
 
     def __iter__(self):
-        return iter({**self._metrics, **self._user})
+        return iter(self.as_dict())
 
     def __len__(self):
-        return len({**self._metrics, **self._user})
+        return len(self.as_dict())
 
     def as_dict(self):
         """Return a copy (dict): metrics first, then what the user set."""
         return {**self._metrics, **self._user}
-
-    def __repr__(self):
-        return f"Summary({self.as_dict()!r})"

@@ -17,7 +17,7 @@ from runicorn.entries import Entry, Member, attempts, freshness, progress
 from runicorn.errors import AmbiguousError, MissingPackageError, NotFoundError
 from runicorn.index import LocalRoot, Mirror
 from runicorn.listing import View, names_of
-from runicorn.series import COARSE_BYTES, Series, best_rule
+from runicorn.series import COARSE_BYTES, Series
 
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
@@ -230,7 +230,7 @@ class Reader:
         runs = tuple(self._by_key.values())
         return View(runs, self._fact("names", lambda: names_of(runs)), self.overlay.all() if self.overlay else {},
                     preferences.get("main_metric") or {},
-                    lambda metric: rules[metric] if rules.get(metric) in ("min", "max") else best_rule(metric))
+                    lambda metric: rules[metric] if rules.get(metric) in ("min", "max") else layout.best_rule(metric))
 
     def _fact(self, what, count):
         found = self._facts.get(what)

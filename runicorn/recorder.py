@@ -9,6 +9,7 @@ from threading import get_ident
 from runicorn import ends, facts
 from runicorn.append import AppendFile
 from runicorn.console import Capture, log_gap
+from runicorn.definitions import Definitions, Metric
 from runicorn.heart import NEVER, Heart
 from runicorn.jsonfile import JsonFile
 from runicorn.layout import META, STATUS, SUMMARY, own_file, to_json
@@ -16,11 +17,13 @@ from runicorn.live import Live
 from runicorn.mappings import Config, Summary
 from runicorn.masking import masked
 from runicorn.notice import is_interrupt, say
+from runicorn.silent import Copied
 from runicorn.system import Sampler, on_network
-from runicorn.values import encode, encode_exact, flatten, mapping
+from runicorn.values import attempt, describe, encode, encode_exact, fields, flatten, key_text, reason, scalar, texts, type_name
 
 TICK_SECONDS = 0.5              # of the log's unfinished lines
 LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
+MEANS_SECONDS = 60.0            # how old the counts in meta.json may be from which the next attempt goes on with a mean
 METRICS_LIMIT = 10_000          # metrics whose last value summary.json holds; events.jsonl holds all
 SAMPLE_SECONDS = 10.0           # between two samples of the system
 FIRST_SAMPLE_SECONDS = 1.0      # a script of seconds need not load a GPU driver
@@ -33,7 +36,7 @@ NUMBERS = frozenset((int, float, bool))
 OVER = "finished"
 
 
-class Run:
+class Run(Copied):
     """One run of an experiment, being written.
 
     Public: `id`, `project`, `name` (str), `dir` (pathlib.Path: put checkpoints here), `path` (str: the run below its root),
@@ -51,13 +54,14 @@ class Run:
         self.rows = 0                           # calls of `log` that are on disk
         self.threads = set()                    # identifiers of the threads that called `log`
         self.step = kept.get("step", -1)
-        self._root, self._meta, self._last, self._best = place.root, meta, dict(kept.get("summary", {})), {}
+        self._root, self._meta, self._last = place.root, meta, dict(kept.get("summary", {}))
+        self._definitions = Definitions(meta["metrics"], meta.get("means", ())) if meta.get("metrics") else None
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
         self._not_secret = not_secret
         self._off, self._closed = None, False   # why nothing is recorded (any more); whether all files are closed
         self._stated, self._patience = True, FACTS_SECONDS      # whether status.json holds the verdict; how long its facts may take
         self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
-        self._last_rows, self._check_at = 0, 0.0
+        self._last_rows, self._check_at, self._means_at = 0, 0.0, 0.0
         self._events = self._own("events", _gap)
         self._open_small_files(kept.get("status", {}), launch)
         self._live = self._begin_to_live(place, launch)
@@ -135,6 +139,8 @@ class Run:
                     step = self.step + 1
                 elif type(step) is not int:
                     step = self._whole(step)
+                if commit is not True:
+                    commit = attempt(bool, commit)[0] is not False
                 written = data
                 if type(data) is not dict or not NUMBERS.issuperset(map(type, data.values())):
                     data = self._clean(data, step)
@@ -142,6 +148,9 @@ class Run:
                     if not data:                        # images, which have rows of their own, or nothing that can be logged
                         self.step = max(self.step, step if commit else step - 1)
                         return
+                if self._definitions is not None:
+                    data = self._definitions.take(data, self._last)
+                    written = self._masked(data)
                 now = time.time()
                 try:
                     line = f'{{"ts":{now:.3f},"step":{step},"data":{encode(written)}}}\n'.encode()
@@ -155,22 +164,19 @@ class Run:
                 self._last.update(data)
                 if len(self._last) > METRICS_LIMIT:
                     self._forget_metrics()
-                if self._best:
-                    self._keep_best(data)
             if unknown:
                 name_unknown("log", unknown)
         except Exception as error:      # the one promise: whatever goes wrong in here, the training goes on
             if is_interrupt(error):
                 raise
-            say(f"log(): {type(error).__name__}: {error}; this call was not recorded", once=("log", type(error).__name__))
+            say(f"log(): {reason(error)}; this call was not recorded", once=("log", type_name(error)))
 
     def _clean(self, data, step):
-        if not isinstance(data, dict):
-            data, given = mapping(data), data
-            if data is None:
-                say(f"log() takes a dict, not {type(given).__name__}; such calls are not recorded", once=("log", type(given).__name__))
-                return {}
-        return flatten(data, _dropped, lambda key, value: self._take_image(key, value, step))
+        pairs = data if isinstance(data, dict) else attempt(fields, data)[0]
+        if pairs is None:
+            say(f"log() takes a dict, not {type_name(data)}; such calls are not recorded", once=("log", type_name(data)))
+            return {}
+        return flatten(pairs, _dropped, lambda key, value: self._take_image(key, value, step))
 
     def _take_image(self, key, value, step):
         """Write an Image, or a list of them, and its row; returns whether `value` was one."""
@@ -178,12 +184,9 @@ class Run:
         if images is None or not images.is_image(value):
             return False
         self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "")
-        try:
-            kept = [self._media.keep(image) for image in (value if isinstance(value, (list, tuple)) else [value])]
-        except (OSError, TypeError, ValueError) as error:
-            if is_interrupt(error, data=True):
-                raise
-            say(f"the image {key!r} was not logged: {error}", once=("image", key))
+        kept, error = attempt(lambda: [self._media.keep(image) for image in (value if isinstance(value, (list, tuple)) else [value])])
+        if error is not None:
+            say(f"the image {key!r} was not logged: {reason(error)}", once=("image", key))
             return True
         row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._masked(kept)}}
         self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
@@ -196,47 +199,50 @@ class Run:
             pass                        # the data it is
         else:
             raise error                 # a time limit of the script's, of the same kind
-        data = flatten({str(key): value for key, value in data.items()}, _dropped)
+        data = flatten(data, _dropped)
         return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(self._masked(data))}}}\n'.encode()
 
     def _whole(self, step):
         """Return a step that was given as something else (a tensor, 3.0, "7") as an int; counts where it means none."""
-        try:
-            number = step.item() if hasattr(step, "item") else step
-            whole = int(number)
-            if whole == float(number) and -STEP_LIMIT < whole < STEP_LIMIT:
-                return whole
-            say(f"step {step!r} is no whole number; {whole} was written", once="step")
-            return whole
-        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
-            if is_interrupt(error, data=True):
-                raise
-            say(f"step {step!r} is no whole number; the steps were counted instead", once="step")
+        number = attempt(scalar, step)[0]
+        whole = attempt(int, number)[0]
+        if whole is None:
+            say(f"step {describe(step)} is no whole number; the steps were counted instead", once="step")
             return self.step + 1
+        if whole != attempt(float, number)[0] or not -STEP_LIMIT < whole < STEP_LIMIT:
+            say(f"step {describe(step)} is no whole number; {whole} was written", once="step")
+        return whole
 
     def _forget_metrics(self):
         for key in list(self._last)[METRICS_LIMIT:]:
             del self._last[key]
         say(f"more than {METRICS_LIMIT} metrics: all are recorded, but the summary holds the first {METRICS_LIMIT} only")
 
-    def define_metric(self, name, summary=None, **unknown):
-        """Say which value of a metric counts: summary = "max", "min" or "last" (str). Its best is then kept in the summary
-        as "<name>.max" or "<name>.min", and pages sort by it. Other keywords of wandb's are accepted and ignored."""
-        if summary not in (None, "max", "min", "last", "best", "mean", "none", "copy"):
-            say(f"define_metric({name!r}): summary={summary!r} is unknown; \"max\", \"min\" and \"last\" are known")
-        elif summary in ("max", "min", "last"):
-            self._meta.setdefault("metrics", {})[str(name)] = {"summary": summary}
-            if summary != "last":
-                self._best[str(name)] = summary
-            self._meta_file.changed()
+    def define_metric(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None, overwrite=None, **unknown):
+        """Say of a metric, or of all that fit a pattern ("val/*"), which values the summary keeps, as "<name>.min" and so on.
 
-    def _keep_best(self, data):
-        for name, way in self._best.items():
-            value = data.get(name)
-            if type(value) in (int, float) and value == value:
-                key = f"{name}.{way}"
-                known = self._last.get(key)
-                self._last[key] = value if known is None else max(known, value) if way == "max" else min(known, value)
+        summary: one or several of "min", "max", "mean", "first", "last", "best", with commas (str). goal: "minimize" or
+        "maximize", what "best" means; else the one of min and max that is named, else what the metric's name says.
+        step_metric: the metric it is drawn by; its last value joins each row that lacks it, unless step_sync is False.
+        hidden: bool. overwrite: True forgets what was said of it before. Returns an object with the `name`, as wandb does.
+        """
+        found, error = attempt(self._define, name, step_metric, step_sync, hidden, summary, goal, overwrite)
+        if error is not None:
+            say(f"define_metric(): {reason(error)}; this call had no effect", once=("define", type_name(error)))
+        name_unknown("define_metric", unknown)
+        return found or Metric(key_text(name))
+
+    def _define(self, name, *words):
+        name = key_text(getattr(name, "name", name))
+        with self._lock:
+            definitions = self._definitions or Definitions()
+            for what in definitions.define(name, *words):
+                say(f"define_metric({name!r}): {what} is unknown and was ignored", once=("define", name, what))
+            self._definitions, self._meta["metrics"] = definitions, definitions.entries
+            if "mean" in definitions.entries[name].get("summary", ""):
+                self._meta["means"] = definitions.means
+        self._meta_file.changed()
+        return Metric(name)
 
     def watch(self, *models, **unknown):
         """Accepted for scripts written for wandb; gradients are not recorded."""
@@ -263,7 +269,7 @@ class Run:
 
     @notes.setter
     def notes(self, notes):
-        self._meta["notes"] = None if notes is None else str(notes)
+        self._meta["notes"] = None if notes is None else key_text(notes)
         self._meta_file.changed()
 
     def _config_changed(self):
@@ -313,6 +319,9 @@ class Run:
         if self.rows != self._last_rows:
             self._last_rows = self.rows
             self._summary_file.changed()
+            if "means" in self._meta and now >= self._means_at:
+                self._means_at = now + MEANS_SECONDS
+                self._meta_file.changed()
         return LAST_VALUES_SECONDS
 
     def _slow_facts(self, now):
@@ -360,7 +369,7 @@ class Run:
     def finish(self, exit_code=None, **unknown):
         """End the run: status.json says how, the output is no longer captured. exit_code: int; 0 is finished, others failed;
         default: interrupted if a signal is ending the process, else finished. Further calls do nothing."""
-        self.conclude(ends.verdict_now(exit_code))
+        self.conclude(ends.verdict_now(_exit_code(exit_code)))
 
     def conclude(self, verdict, hurry=False):
         """End the run as `verdict` (a dict, see ends.verdict) says. That is on disk before anything else is done, and stays.
@@ -451,11 +460,14 @@ class Run:
         return f"<runicorn.Run {self.path}>"
 
 
-def texts(values):
-    """Return a list of str for one text or several values (tags)."""
-    if values is None:
-        return []
-    return [values] if isinstance(values, str) else [str(value) for value in values]
+def _exit_code(code):
+    """Return an exit code of any kind as an int or None; what is no number means failed, as it does to sys.exit."""
+    if code is None:
+        return None
+    number = attempt(lambda: int(scalar(code)))[0]
+    if number is None:
+        say(f"finish(exit_code={describe(code)}) is no number; the run counts as failed", once="exit_code")
+    return 1 if number is None else number
 
 
 def name_unknown(call, keywords):
@@ -464,8 +476,8 @@ def name_unknown(call, keywords):
         say(f"{call}({keyword}=…) is not known here and was ignored", once=("unknown", call, keyword))
 
 
-def _dropped(key, kind):
-    say(f"{key!r} can't be logged: {kind} is no number, text, list of numbers or image; it is left out", once=("dropped", key))
+def _dropped(key, why):
+    say(f"{key!r} can't be logged: {why}; it is left out", once=("dropped", key))
 
 
 def _gap(lost):

@@ -12,7 +12,6 @@ from hashlib import sha256
 
 from runicorn import assets, layout
 from runicorn.errors import DataError, MissingPackageError
-from runicorn.series import best_rule
 from runicorn.version import VERSION
 
 BUCKETS = 500               # of a curve; at most three points each, one for every pixel of a chart
@@ -74,8 +73,8 @@ def _data(runs):
 
 
 def _facts(run, series):
-    metrics = {name: {"last": facts["last"], "points": facts["points"], "step": facts["last_step"], "rule": best_rule(name),
-                      "best": facts["best"] and facts["best"][best_rule(name)]} for name, facts in series.metrics().items()}
+    metrics = {name: {"last": facts["last"], "points": facts["points"], "step": facts["last_step"], "rule": layout.best_rule(name),
+                      "best": facts["best"] and facts["best"][layout.best_rule(name)]} for name, facts in series.metrics().items()}
     told = {metric["name"]: metric["best"] for metric in run.get("metrics") or []}
     for name, best in told.items():             # the rule the user chose, where there is one
         if best and name in metrics:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import threading
 import time
 from array import array
@@ -22,16 +21,6 @@ POINT_BYTES = 16            # of such a copy: x and value
 PICTURES_KEPT = 64          # encoded pictures of a run, until it grows: about 8 KB each at 300 buckets
 YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
 TAIL_BYTES = 64 << 10       # holds a system sample of any machine
-SMALLER_IS_BETTER = re.compile("loss|error|perplexity")                        # anywhere in the last part of a name
-SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}      # only as a word: power, certainty, confidence
-WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-
-
-def best_rule(metric):
-    """Return "min" or "max": what is better for a metric of this name if nobody said."""
-    last = metric.rsplit("/", 1)[-1]
-    words = {word.lower() for word in WORD.findall(last)}
-    return "min" if SMALLER_IS_BETTER.search(last.lower()) or words & SMALLER_WORDS else "max"
 
 
 class Series:

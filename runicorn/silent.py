@@ -1,23 +1,60 @@
-"""A run that records nothing: disabled, another rank, or a root that can't be written. Every call works as on a real one."""
+"""A run that records nothing: disabled, another rank, a root that can't be written, or a copy of another process's run. Every call
+works as on a real one."""
 
+import os
 from pathlib import Path
+from weakref import WeakValueDictionary
 
+from runicorn.definitions import Metric
 from runicorn.mappings import Config, Summary
+from runicorn.notice import say
+from runicorn.values import key_text
+
+STATE = ("project", "name", "id", "path", "tags", "notes", "step", "resumed", "attempt", "rank")
+_written = WeakValueDictionary()        # by id: the runs that this process writes
 
 
-class SilentRun:
+class Copied:
+    """A run stays itself when what holds it is copied; pickled, it goes to other processes as one that records nothing."""
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __reduce_ex__(self, protocol):
+        state = {name: getattr(self, name) for name in STATE}
+        state.update(config=self.config.as_dict(), summary=self.summary.as_dict(), why=getattr(self, "why", None))
+        if state["why"] is None:
+            state["dir"] = str(self.dir)
+            _written[self.id] = self
+        return _unpickled, (os.getpid(), state)
+
+
+def _unpickled(pid, state):
+    if pid == os.getpid() and state["id"] in _written:
+        return _written[state["id"]]
+    return SilentRun(state, state["id"], state["why"])
+
+
+class SilentRun(Copied):
     """Has what `Run` has, keeps config and summary in memory, writes nothing but what the user puts into `dir`."""
 
-    resumed, attempt, rank, rows, threads = False, 1, 0, 0, frozenset()
+    path, step, resumed, attempt, rank, rows, threads = None, -1, False, 1, 0, 0, frozenset()
 
     def __init__(self, given, run_id, why):
-        """why: str, one reason in words."""
-        self.project, self.name, self.id, self.why = given["project"], given["name"], run_id or "not-recorded", why
-        self.path = None
-        self.tags, self.notes = tuple(given["tags"]), given["notes"]
-        self.config, self.summary = Config(values=given["config"]), Summary()
-        self.step, self.ended = -1, False
-        self._folder = None
+        """given: project, name, tags, notes, config; of a pickled run more. why: str, one reason in words; None for a pickled run."""
+        self.__dict__.update((name, given[name]) for name in STATE if name in given)
+        self.id, self.why, self.ended, self.tags = run_id or "not-recorded", why, False, tuple(given["tags"])
+        self._quiet = why is not None           # it was said when the run began
+        self.config, self.summary = Config(self._ignored, given["config"]), Summary(self._ignored, user=given.get("summary", ()))
+        self.why = why or "it belongs to another process: only the one that called init() writes"
+        self._folder = Path(given["dir"]) if "dir" in given else None
+
+    def _ignored(self):
+        if not self._quiet:
+            say(f"run {self.id} records nothing here: {self.why}", once=("copied", self.id))
 
     @property
     def dir(self):
@@ -30,9 +67,11 @@ class SilentRun:
 
     def log(self, data, step=None, commit=True, **unknown):
         """Record nothing."""
+        self._ignored()
 
-    def define_metric(self, name, summary=None, **unknown):
+    def define_metric(self, name, *words, **more):
         """Record nothing."""
+        return Metric(key_text(name))
 
     def watch(self, *models, **unknown):
         """Record nothing."""

@@ -1,16 +1,33 @@
-"""What may be logged and configured, as plain JSON values. Knows numpy and torch by their `item()` alone, imports neither."""
+"""What may be logged and configured, as plain JSON values, at a bounded cost whatever a stranger's object does when it is
+looked at. Knows numpy, torch, pandas and OmegaConf by what their objects answer, imports none of them."""
 
+import functools
+import re
+import sys
+from collections import deque
+from collections.abc import Sequence, Set, ValuesView
+from enum import Enum
+from itertools import islice
 from json import JSONEncoder
 
 from runicorn.layout import to_json
-from runicorn.notice import is_interrupt
+from runicorn.notice import is_interrupt, say
 
 PLAIN = frozenset((int, float, bool, str))
-DEPTH = 32              # of nested dicts; deeper is a cycle
+DEPTH = 32              # of nested dicts and lists
 INT_BITS = 4096         # Python itself refuses to print an int of more than about 14,000 bits
 TEXT = 1000             # characters of a config value that is no JSON value
+LONGEST_TEXT = 100_000  # characters of a text in config and summary
+VALUES = 20_000         # of one change of config or summary; one of its containers may have half of what is left
+CHARACTERS = 64         # of text that count as one value
+ARRAY = 1000            # cells of an array or table; a larger one is described
+LOGGED = 100_000        # nested values of one call of log, and numbers of one list
+MORE = "…"              # stands for what is left out, and for a value within itself
+ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")
+EXACT = ((str, str.__str__), (float, float.__float__), (int, int.__int__))      # whatever a subclass makes of them
 
 encode = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False).encode
+_name_of = type.__dict__["__name__"].__get__        # a metaclass has no say in it
 
 
 def encode_exact(flat):
@@ -28,116 +45,374 @@ def _strict(flat):
     return strict(flat)
 
 
-def scalar(value):
-    """Return `value` as an int, float, bool or str: numpy and torch scalars and one-element tensors by `item()`, exactly.
+class Unfit(TypeError):
+    """A value that is no number and no text."""
 
-    Raises TypeError for anything else.
+    def __str__(self):
+        return f"{self.args[0]} is no number, text, list of numbers or image"
+
+
+def attempt(call, *args):
+    """Return (what a stranger's `call` returns, None), or (None, the Exception it raised)."""
+    try:
+        return call(*args), None
+    except Unfit as error:
+        return None, error
+    except Exception as error:
+        if is_interrupt(error, data=True):
+            raise
+        return None, error
+
+
+def type_name(value):
+    """Return the name of a value's type (str)."""
+    return _name_of(type(value))
+
+
+def _attribute(value, name):
+    return attempt(getattr, value, name, None)[0]
+
+
+# -- numbers and text ---------------------------------------------------------------------------------------------
+
+def scalar(value):
+    """Return `value` as an int, float, bool or str: numpy and torch scalars and one-element tensors by `item()`, exactly;
+    an Enum by its value.
+
+    Raises Unfit for anything else, and what a stranger's object raises.
     """
-    for _ in range(3):                                      # a TensorFlow scalar takes two steps
+    for _ in range(4):                                      # a TensorFlow scalar takes two steps
         if type(value) in PLAIN:
             if type(value) is int and value.bit_length() > INT_BITS:
-                raise TypeError("an int too large")
+                raise Unfit("an int too large")
             return value
-        for kind in (bool, int, float, str):
+        for kind, exact in EXACT:
             if isinstance(value, kind):
-                return kind(value)
-        value = _unwrapped(value)
-    raise TypeError(type(value).__name__)
+                value = exact(value)
+                break
+        else:
+            value = value.value if isinstance(value, Enum) else _unwrapped(value)
+    raise Unfit(type_name(value))
 
 
 def _unwrapped(value):
-    for way in ("item", "numpy"):
-        method = getattr(value, way, None)
-        if callable(method):
-            try:
-                return method()
-            except Exception as error:      # any framework's: more than one element, a tensor that needs a graph …
-                if is_interrupt(error, data=True):
-                    raise
-                raise TypeError(type(value).__name__) from error
-    raise TypeError(type(value).__name__)
+    if not isinstance(value, type) and _attribute(_attribute(value, "dtype"), "kind") not in ("m", "M"):    # times are text
+        for way in ("item", "numpy"):
+            method = _attribute(value, way)
+            if callable(method):
+                found, error = attempt(method)
+                if error is None:
+                    return found
+                break                   # more than one element, a tensor that needs a graph …
+    raise Unfit(type_name(value))
 
+
+def key_text(key):
+    """Return the text (str) of a key of any kind."""
+    if type(key) is str:
+        return key
+    found, error = attempt(scalar, key)
+    return describe(key) if error else str(found)
+
+
+def describe(value, nested=False):
+    """Return a short text for a value, the same in every process: a class or function by its name, anything else by its str()
+    without addresses in memory. nested: whether it stands within such a text already."""
+    text, error = attempt(_described, value, nested)
+    return f"<{type_name(value)}: {type_name(error)}>" if error else ADDRESS.sub("", str.__str__(text)[:2 * TEXT])[:TEXT]
+
+
+def _described(value, nested):
+    named = _attribute(value, "__qualname__")
+    if isinstance(named, str) and callable(value):
+        module = _attribute(value, "__module__")
+        return f"{module}.{named}" if isinstance(module, str) else named
+    if isinstance(value, functools.partial):
+        parts = [MORE] if nested else [*map(_part, value.args), *(f"{key}={_part(item)}" for key, item in value.keywords.items())]
+        return f"functools.partial({', '.join([describe(value.func, True), *parts])})"
+    if isinstance(value, (set, frozenset)):
+        return MORE if nested else _part(value)
+    return str(value[:TEXT] if isinstance(value, (bytes, bytearray)) else value)
+
+
+def _part(value):
+    found = _Conversion(ARRAY // 10, nested=True).convert(value)
+    return found if isinstance(found, str) else to_json(found)
+
+
+def texts(values):
+    """Return a list of str for one text or several values (tags)."""
+    found, error = attempt(lambda: [values] if isinstance(values, str) else list(islice(() if values is None else values, ARRAY)))
+    return [key_text(value) for value in ([values] if error else found)]
+
+
+# -- rows of metrics ----------------------------------------------------------------------------------------------
 
 def loggable(value):
-    """Return `value` as a scalar or a list of numbers. Raises TypeError for anything else."""
+    """Return `value` as a scalar or a list of numbers. Raises Unfit for anything else."""
     if isinstance(value, (list, tuple)):
-        numbers = [scalar(item) for item in value]
-        if any(isinstance(item, str) for item in numbers):
-            raise TypeError(type(value).__name__ + " of text")
+        numbers = [scalar(item) for item in islice(value, LOGGED + 1)]
+        if len(numbers) > LOGGED or any(isinstance(item, str) for item in numbers):
+            raise Unfit(f"a {type_name(value)} of text, or too long,")
         return numbers
+    number = getattr(sys.modules.get("numbers"), "Number", ())
+    if isinstance(value, number) and type_name(value) in ("Decimal", "Fraction"):
+        return float(value)
     return scalar(value)
 
 
-def flatten(data, drop, take=None):
+def flatten(data, drop, take=lambda key, value: False):
     """Return a dict of text keys to loggable values; nested dicts are flattened with "/".
 
-    drop: called with (key, type name) for each value that can't be logged. take: called with (key, value) first; a true
-    answer means it was taken elsewhere.
+    data: dict, or an iterator of (key, value). drop: called with (key, what it is) for each value that can't be logged.
+    take: called with (key, value) first; a true answer means it was taken elsewhere.
     """
-    flat = {}
-    _flatten(data, "", flat, drop, take or (lambda key, value: False), 0)
+    flat, left = {}, LOGGED
+
+    def walk(pairs, prefix, above):
+        nonlocal left
+        for key, value in pairs:
+            left -= 1
+            if left < 0:
+                drop(MORE, f"only the first {LOGGED} nested values of a call are")
+                return
+            name = prefix + key_text(key)
+            error = attempt(put, name, value, above)[1]
+            if error is not None:
+                drop(name, reason(error) if type(error) is not Unfit else str(error))
+
+    def put(name, value, above):
+        if take(name, value):
+            return
+        if not isinstance(value, dict):
+            flat[name] = loggable(value)
+        elif len(above) >= DEPTH or any(value is other for other in above):
+            drop(name, "a dict within itself, or too deep")
+        elif left > 0:
+            walk(iter(value.items()), name + "/", (*above, value))
+
+    error = attempt(lambda: walk(iter(data.items()) if isinstance(data, dict) else data, "", (data,)))[1]
+    if error is not None:
+        drop("log(…)", reason(error))
     return flat
 
 
-def _flatten(data, prefix, flat, drop, take, depth):
-    for key, value in data.items():
-        key = f"{prefix}{key}"
-        if take(key, value):
-            continue
-        if isinstance(value, dict):
-            if depth >= DEPTH:
-                drop(key, "dict in a dict in a dict …")
-            else:
-                _flatten(value, key + "/", flat, drop, take, depth + 1)
-            continue
-        try:
-            flat[key] = loggable(value)
-        except TypeError as error:
-            drop(key, str(error))
+# -- config and summary -------------------------------------------------------------------------------------------
+
+class Unreadable:
+    """Stands for a value that raised when it was read: `text` is kept of it, `why` is said."""
+
+    __slots__ = ("text", "why")
+
+    def __init__(self, text, why):
+        self.text, self.why = text, why
 
 
-def plain(value, depth=0):
-    """Return any value as JSON can hold it, for config and summary; what has no JSON form becomes its text."""
-    if value is None or type(value) in PLAIN:
-        return value
-    try:
-        return scalar(value)
-    except TypeError:
-        pass            # not a number or text: a container, or something to describe
-    if depth < DEPTH:
-        if isinstance(value, (list, tuple, set, frozenset)):
-            return [plain(item, depth + 1) for item in value]
-        fields = mapping(value)
-        if fields is not None:
-            return {str(key): plain(item, depth + 1) for key, item in fields.items()}
-    return describe(value)
+def reason(error):
+    """Return one short line (str) for an exception."""
+    return f"{type_name(error)}: {describe(error)}".split("\n")[0][:200]
 
 
-def mapping(value):
-    """Return the dict that a dict, mapping, Namespace, dataclass or object with `to_dict` stands for, else None."""
+def plain(value, where):
+    """Return any value as JSON can hold it, for `where` (str: "config", "summary"); what has no JSON form becomes its text."""
+    conversion = _Conversion()
+    found = conversion.convert(value)
+    conversion.tell(where)
+    return found
+
+
+def plain_fields(values, where, more=()):
+    """Return {text: plain value} of what stands for a dict: mapping, Namespace, dataclass, object, class, (key, value) pairs;
+    `more` (dict) goes over it. None if `values` is nothing of the kind."""
+    conversion = _Conversion()
+    found, error = attempt(_stands_for, values)
+    if error is not None:
+        conversion.unread.append((type_name(values), reason(error)))
+    elif found is None:
+        return None
+    result = conversion.fill({}, found or iter(()))
+    result.update(conversion.fill({}, iter(dict(more).items())))
+    conversion.tell(where)
+    return result
+
+
+def _stands_for(values):
+    found = fields(values)
+    if found is not None or values is None or isinstance(values, (str, bytes, int, float)):
+        return found
+    if isinstance(values, (list, tuple)) or hasattr(values, "__next__"):
+        pairs, error = attempt(lambda: [(key, value) for key, value in islice(values, VALUES)])
+        return None if error else iter(pairs)
+    if not hasattr(values, "__dict__"):
+        return None
+    own = {} if isinstance(values, type) else vars(values)
+    shared = [item for kind in reversed((values if isinstance(values, type) else type(values)).__mro__) for item in vars(kind).items()]
+    return iter({**{name: item for name, item in shared if name[:1] != "_" and not hasattr(item, "__get__")}, **own}.items())
+
+
+def fields(value):
+    """Return an iterator of (key, value) over the dict that a dict, mapping, Namespace, dataclass or object with `to_dict` stands
+    for, else None. It may be endless; values that can't be read come as Unreadable. Raises what the object raises."""
     if isinstance(value, dict):
-        return value
+        return iter(value.items())
     if isinstance(value, type):
         return None
-    if hasattr(value, "keys") and hasattr(value, "__getitem__"):
-        return dict(value)
-    if hasattr(value, "__dataclass_fields__"):
-        return {field: getattr(value, field, None) for field in value.__dataclass_fields__}
-    if type(value).__name__ in ("Namespace", "SimpleNamespace"):
-        return vars(value)
-    if callable(getattr(value, "to_dict", None)):
-        return value.to_dict()
+    if callable(_attribute(value, "keys")) and hasattr(type(value), "__getitem__"):
+        return ((key, _item(value, key)) for key in value.keys())       # noqa: SIM118 – it may iterate over something else
+    names = _attribute(value, "__dataclass_fields__") or [field.name for field in _attribute(value, "__attrs_attrs__") or ()]
+    if names:
+        return ((name, _attribute(value, name)) for name in names)
+    if {"Namespace", "SimpleNamespace"} & set(map(_name_of, type(value).__mro__)):
+        return iter(vars(value).items())
+    for way in ("to_dict", "model_dump", "_asdict"):
+        method = _attribute(value, way)
+        if callable(method):
+            found = method()
+            return iter(found.items()) if isinstance(found, dict) else None
     return None
 
 
-def describe(value):
-    """Return a short text for a value: a class or function by its name, anything else by its str()."""
-    named = getattr(value, "__qualname__", None)
-    if named is not None and callable(value):
-        return f"{getattr(value, '__module__', '')}.{named}"
-    try:
-        return str(value)[:TEXT]
-    except Exception as error:      # a stranger's __str__ must not stop a training
-        if is_interrupt(error, data=True):
-            raise
-        return f"<{type(value).__name__}: {type(error).__name__}>"
+def _item(value, key):
+    found, error = attempt(lambda: value[key])
+    if error is None:
+        return found
+    omegaconf = getattr(sys.modules.get("omegaconf"), "OmegaConf", None)        # has "???" or "${nothing}" where reading raises
+    raw = attempt(lambda: omegaconf.to_container(value, resolve=False)[key])[0] if omegaconf else None
+    return Unreadable(raw if isinstance(raw, str) else f"<{type_name(value)}: {reason(error)}>", reason(error))
+
+
+def _by_index(value):
+    for place in range(len(value)):
+        yield _item(value, place)
+
+
+def _cells(value):
+    """Return how many cells an array or table has (int), None for anything else."""
+    shape = _attribute(value, "shape")
+    if not isinstance(shape, tuple) or not hasattr(type(value), "__len__") or not all(isinstance(side, int) for side in shape):
+        return None
+    return functools.reduce(lambda product, side: product * side, shape, 1)
+
+
+def _rank(item):
+    """Where an item of a set stands among the others, in every process."""
+    if isinstance(item, (int, float)) and item == item:
+        return 0, item, ""
+    if isinstance(item, (tuple, frozenset)):
+        ranks = [_rank(part) for part in item]
+        return 1, 0, f"{type_name(item)}{ranks if isinstance(item, tuple) else sorted(ranks)}"
+    return 1, 0, f"{type_name(item)} {key_text(item)}"
+
+
+class _Conversion:
+    """One conversion to plain values, breadth first: where there is too much, what lies near the top is kept."""
+
+    def __init__(self, left=VALUES, nested=False):
+        """left: so many values are kept. nested: whether the result goes into a text."""
+        self.unread, self._cut, self._left, self._nested, self._waiting = [], [], left, nested, deque()
+
+    def convert(self, value):
+        return self.fill([], iter((value,)))[0]
+
+    def fill(self, result, items):
+        """Return `result`, a list or dict, with the plain form of all that `items`, an iterator, yields."""
+        self._waiting.append((result, items, "", None))
+        while self._waiting:
+            self._fill(*self._waiting.popleft())
+        return result
+
+    def tell(self, where):
+        """Say what could not be kept as it is, a line each."""
+        if self.unread:
+            names = ", ".join(name for name, _ in self.unread[:3]) + (f" and {len(self.unread) - 3} more" if self.unread[3:] else "")
+            say(f"{where}: {names} can't be read ({self.unread[0][1]}); kept as text", once=("unread", where, names))
+        if self._cut:
+            say(f"{where}: {self._cut[0] or 'this'} is too large or too deep to be kept whole; {MORE!r} stands for the rest",
+                once=("cut", where, self._cut[0]))
+
+    def _fill(self, result, items, path, above):
+        room = max(self._left + 1, 2) // 2
+        while True:
+            item, error = attempt(next, items, self)        # self: none follows
+            if item is self:
+                return
+            if error is not None:
+                self.unread.append((path or "it", reason(error)))
+                return
+            if room <= 0:
+                self._cut.append(path)
+                if type(result) is dict:
+                    result[MORE] = MORE
+                else:
+                    result.append(MORE)
+                return
+            room -= 1
+            if type(result) is dict:
+                key = key_text(item[0])
+                result[key] = self._value(item[1], f"{path}.{key}" if path else key, above)
+            else:
+                result.append(self._value(item, path, above))
+
+    def _value(self, value, path, above):
+        self._left -= 1
+        if value is None or type(value) in (float, bool):
+            return value
+        if type(value) is Unreadable:
+            self.unread.append((path, value.why))
+            return value.text
+        found, error = attempt(self._form, value, path, above)
+        if error is None:
+            return found
+        self.unread.append((path, reason(error)))
+        return f"<{type_name(value)}: {reason(error)}>"
+
+    def _form(self, value, path, above):
+        """Return the plain form of `value`; a container is empty and waits for its turn. above: (value, above, depth) or None."""
+        if not isinstance(value, (dict, list, tuple, set, frozenset)):
+            found, error = attempt(scalar, value)
+            if error is None:
+                return self._text(found, path) if type(found) is str else found
+            if isinstance(value, Enum):
+                inner = value.value
+                return (self._form(inner, path, above) if inner is None or isinstance(inner, (dict, list, tuple, set, frozenset, type))
+                        else f"{type_name(value)}.{value.name}")
+        if self._left <= 0 or above and above[2] >= DEPTH:
+            self._cut.append(path)
+            return MORE
+        upper = above
+        while upper:
+            if upper[0] is value:
+                return MORE
+            upper = upper[1]
+        result, items = self._container(value)
+        if items is None:
+            return self._text(result, path)
+        self._waiting.append((result, items, path, (value, above, above[2] + 1 if above else 1)))
+        return result
+
+    def _container(self, value):
+        """Return (empty list or dict, iterator of its items) for what holds others, (text, None) for what does not."""
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
+            return [], iter(value)
+        if isinstance(value, Set):
+            items = list(islice(value, self._left + 2))
+            return ([], iter(sorted(items, key=_rank))) if len(items) <= self._left else (f"<{type_name(value)} of {len(value)}>", None)
+        cells = _cells(value)
+        if cells is not None and cells > ARRAY:
+            return f"<{type_name(value)} of shape {tuple(value.shape)}>", None
+        found = fields(value)
+        if found is not None:
+            return {}, found
+        if cells is not None and callable(_attribute(value, "tolist")):
+            return [], iter(value.tolist())
+        if isinstance(value, (Sequence, ValuesView)) and not isinstance(value, (bytes, bytearray, memoryview, range)):
+            return [], _by_index(value) if isinstance(value, Sequence) else iter(value)
+        return describe(value, self._nested), None
+
+    def _text(self, text, path):
+        limit = min(LONGEST_TEXT, CHARACTERS * max(self._left // 2, 1))
+        if len(text) > limit:
+            self._cut.append(path)
+            text = text[:limit] + MORE
+        self._left -= len(text) // CHARACTERS
+        return text

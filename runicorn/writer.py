@@ -13,9 +13,9 @@ from runicorn.live import clear_stale, lives
 from runicorn.masking import masked, names, without_masks
 from runicorn.notice import is_interrupt, say
 from runicorn.place import again, fresh, largest_step
-from runicorn.recorder import Run, name_unknown, texts
+from runicorn.recorder import Run, name_unknown
 from runicorn.silent import SilentRun
-from runicorn.values import mapping, plain
+from runicorn.values import attempt, describe, key_text, plain_fields, texts, type_name
 
 AUTO = "auto"
 
@@ -46,9 +46,11 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     name_unknown("init", unknown)
     if _previous_goes_on(reinit):
         return current.acting()
-    given = {"project": str(project or "default"), "name": str(name or "default"), "config": config_values(config), "tags": texts(tags),
-             "notes": None if notes is None else str(notes)}
-    given.update({key: str(value) for key, value in (("group", group), ("job_type", job_type)) if value is not None})
+    project, name, id, notes, group, job_type = (value if value is None else key_text(value)
+                                                 for value in (project, name, id, notes, group, job_type))
+    given = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
+             "notes": notes}
+    given.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
     given.update((key, legible(given[key])) for key in ("project", "name"))
     run_id = id or os.environ.get("RUNICORN_RUN_ID")
     run_id = run_id and legible(str(run_id))
@@ -68,8 +70,12 @@ def _check(resume, mode, capture, reinit):
                                ("mode", mode, (None, "online", "offline", "disabled", "shared")),
                                ("capture", capture, (True, False, "fd")),
                                ("reinit", reinit, (None, True, False, "default", "finish_previous", "return_previous", "create_new"))):
-        if not any(value is choice or value == choice for choice in known):
-            raise UsageError(f"init({name}={value!r}) is not one of {', '.join(map(repr, known))}")
+        if not any(value is choice or attempt(_same, value, choice)[0] for choice in known):
+            raise UsageError(f"init({name}={describe(value)!r}) is not one of {', '.join(map(repr, known))}")
+
+
+def _same(value, choice):
+    return bool(value == choice)       # of an array it raises
 
 
 def _launch(rank):
@@ -122,12 +128,10 @@ def config_values(config):
     """Return the dict that `config` stands for; raises UsageError if it is nothing like one."""
     if config is None:
         return {}
-    fields = mapping(config)
-    if fields is None and hasattr(config, "__dict__"):
-        fields = vars(config)
-    if fields is None:
-        raise UsageError(f"init(config=…) takes a dict or a Namespace, not {type(config).__name__}")
-    return {str(key): plain(value) for key, value in fields.items()}
+    values = plain_fields(config, "config")
+    if values is None:
+        raise UsageError(f"init(config=…) takes a dict or a Namespace, not {type_name(config)}")
+    return values
 
 
 def _begin(given, storage, run_id, resume, options, launch, quiet):
@@ -224,7 +228,7 @@ def _meta(here, place, given, launch, shown):
     before = read_json(place.folder / META) or {}
     for scheduler in ("slurm", "torchrun"):
         before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
-    kept = {key: before[key] for key in ("created_at", "format", "metrics") if key in before}
+    kept = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}
     given = {key: value for key, value in given.items() if value not in (None, [], {})}
     config = dict(without_masks(before.get("config") or {}), **given.pop("config", {}))
     return {**before, **meta, **kept, **given, "config": config}
@@ -253,12 +257,12 @@ def finish(exit_code=None, **unknown):
         run.finish(exit_code)
 
 
-def define_metric(name, summary=None, **unknown):
-    """Say which value of a metric counts; see `Run.define_metric`. Raises UsageError if `init` was never called."""
+def define_metric(name, *words, **more):
+    """Say which values of a metric count; see `Run.define_metric`. Raises UsageError if `init` was never called."""
     run = current.acting()
     if run is None:
         raise UsageError("runicorn.define_metric() needs a run: call runicorn.init(...) first")
-    run.define_metric(name, summary, **unknown)
+    return run.define_metric(name, *words, **more)
 
 
 def watch(*models, **unknown):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runicorn import layout
 from runicorn.errors import DataError, UsageError
-from runicorn.series import COARSE_BYTES, Series, best_rule
+from runicorn.series import COARSE_BYTES, Series
 
 
 def write(folder, name, *rows, start=1000.0):
@@ -273,8 +273,8 @@ def test_steps_and_times(tmp_path):
 
 def test_best_rule():
     smaller = ["loss", "val/loss", "train/error_rate", "ppl", "RMSE", "step_time", "a/fid", "valLoss", "testWER", "stepTime", "mse2"]
-    assert [best_rule(name) for name in smaller] == ["min"] * len(smaller)
-    assert [best_rule(name) for name in ("acc", "loss/accuracy", "bleu", "reward", "power", "confidence")] == ["max"] * 6
+    assert [layout.best_rule(name) for name in smaller] == ["min"] * len(smaller)
+    assert [layout.best_rule(name) for name in ("acc", "loss/accuracy", "bleu", "reward", "power", "confidence")] == ["max"] * 6
 
 
 def test_system(tmp_path):

@@ -241,7 +241,7 @@ def test_define_metric_keeps_the_best(begin):
         run.log({"acc": acc, "loss": loss})
     run.finish()
     assert small(run.dir, "summary") == {"acc": 0.4, "loss": 2.0, "acc.max": 0.9, "loss.min": 1.0}
-    assert small(run.dir, "meta")["metrics"] == {"acc": {"summary": "max"}, "loss": {"summary": "min"}}
+    assert small(run.dir, "meta")["metrics"] == {"acc": {"summary": "max"}, "loss": {"summary": "min", "step_metric": "epoch"}}
 
 
 def test_tags_and_notes_can_be_changed(begin):

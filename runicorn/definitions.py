@@ -1,0 +1,89 @@
+"""What `define_metric` says of metrics: which of their values the summary keeps, and by which other metric they are drawn."""
+
+import re
+from collections import namedtuple
+
+from runicorn.layout import best_rule, number
+from runicorn.values import describe, key_text, texts
+
+WAYS = ("min", "max", "mean", "first", "last", "best")
+GOALS = {"minimize": "min", "maximize": "max", "min": "min", "max": "max"}
+PLANS_KEPT = 10_000         # metrics whose definition is looked up once
+
+Metric = namedtuple("Metric", "name")
+Metric.__doc__ = "What define_metric returns: the `name` (str) it was called with."
+
+
+def _words(summary):
+    return [word for word in re.split("[,\\s]+", ",".join(texts(summary)).lower()) if word]
+
+
+class Definitions:
+    """By name or pattern ("val/*"). `entries`: {name: {"summary": "min,max", "goal", "step_metric", "step_sync", "hidden"}}, as in
+    meta.json; `means`: {metric: [count, sum]}, for an attempt that goes on with them."""
+
+    def __init__(self, entries=(), means=()):
+        self.entries = {name: entry for name, entry in dict(entries).items() if isinstance(entry, dict)}
+        self.means, self._plans = dict(means), {}
+
+    def define(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None, overwrite=None):
+        """Add to what is known of `name` (str); return the list of what was not understood, as text."""
+        entry = {} if overwrite is True else dict(self.entries.get(name, {}))
+        if summary is None and isinstance(step_metric, str) and {*_words(step_metric)} <= {*WAYS}:
+            summary, step_metric = step_metric, None        # define_metric("loss", "min")
+        words = _words(summary)
+        unknown = [f"summary={word!r}" for word in words if word not in (*WAYS, "copy")]
+        ways = [way for way in WAYS if way in words or way in entry.get("summary", "").split(",")]
+        if ways:
+            entry["summary"] = ",".join(ways)
+        if goal is not None:
+            known = GOALS.get(key_text(goal).lower())
+            unknown += [] if known else [f"goal={describe(goal)!r}"]
+            entry.update({"goal": known} if known else {})
+        if step_metric is not None:
+            entry["step_metric"] = step_metric if isinstance(step_metric, str) else key_text(getattr(step_metric, "name", step_metric))
+        entry.update({key: value for key, value in (("step_sync", step_sync), ("hidden", hidden)) if isinstance(value, bool)})
+        self.entries[name] = entry
+        self._plans.clear()
+        return unknown
+
+    def of(self, metric):
+        """Return the entry for a metric (dict): its own, else that of the longest pattern that fits."""
+        fits = [name for name in self.entries if "*" in name and re.fullmatch(".*".join(map(re.escape, name.split("*"))), metric, re.S)]
+        return self.entries.get(metric) or self.entries[max(fits, key=len)] if metric in self.entries or fits else {}
+
+    def take(self, data, last):
+        """Keep in `last` (the metrics' last values) what is defined for the metrics of a row; return the row (dict), with the last
+        value of a step metric that it lacks."""
+        lacking = {}
+        for metric, value in data.items():
+            plan = self._plans.get(metric)
+            if plan is None:
+                plan = self._plan(metric)
+            step, ways = plan
+            if step in last and step not in data:
+                lacking[step] = last[step]
+            if ways and type(value) in (int, float) and value == value:
+                for key, way in ways:
+                    last[key] = self._kept(key, way, last.get(key), value)
+        return {**data, **lacking} if lacking else data
+
+    def _plan(self, metric):
+        name = key_text(metric)
+        entry = self.of(name)
+        rule = best_rule(name, entry)
+        ways = [(f"{name}.{way}", rule if way == "best" else way) for way in entry.get("summary", "").split(",") if way]
+        if len(self._plans) >= PLANS_KEPT:
+            self._plans.clear()
+        plan = self._plans[metric] = (entry.get("step_metric") if entry.get("step_sync", True) else None), ways
+        return plan
+
+    def _kept(self, key, way, known, value):
+        if way == "mean":
+            mean = self.means.setdefault(key[:-len(".mean")], [0, 0.0])
+            mean[:] = mean[0] + 1, mean[1] + value
+            return mean[1] / mean[0]
+        known = known if type(known) in (int, float) else number(known)     # "Infinity", read from summary.json
+        if known is None or way == "last":
+            return value
+        return known if way == "first" else min(known, value) if way == "min" else max(known, value)
