@@ -38,3 +38,13 @@ def __getattr__(name):
         from runicorn import reader
         return getattr(reader, name)
     raise AttributeError("module 'runicorn' has no attribute " + repr(name))
+
+
+class _Module(type(_sys)):
+    """This module, which copies and pickles as itself: in objects that keep it as an attribute."""
+
+    def __reduce__(self):
+        return __import__, (__name__,)
+
+
+_sys.modules[__name__].__class__ = _Module

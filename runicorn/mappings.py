@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from collections import OrderedDict
 from collections.abc import MutableMapping
 
 from runicorn.notice import say
@@ -19,13 +20,17 @@ class Copy(dict):
 
     __setattr__, __delattr__ = dict.__setitem__, dict.__delitem__
 
+    def __copy__(self):
+        return Copy(self)
+
     def __deepcopy__(self, memo):
         return Copy(copy.deepcopy(dict(self), memo))
 
     def __reduce_ex__(self, protocol):
-        """A checkpoint gets a dict, which torch.load takes anywhere; a process that multiprocessing starts, attributes too."""
+        """A checkpoint gets the one kind of dict that torch.load takes by its name; a process that multiprocessing starts, attributes too."""
         context = sys.modules.get("multiprocessing.context")
-        return (Copy if context and context.get_spawning_popen() else dict), (dict(self),)
+        kind = Copy if context and context.get_spawning_popen() else OrderedDict
+        return kind, (), None, None, iter(self.items())
 
 
 class _Mapping(MutableMapping):

@@ -47,13 +47,13 @@ class SilentRun(Copied):
         """given: project, name, tags, notes, config; of a pickled run more. why: str, one reason in words; None for a pickled run."""
         self.__dict__.update((name, given[name]) for name in STATE if name in given)
         self.id, self.why, self.ended, self.tags = run_id or "not-recorded", why, False, tuple(given["tags"])
-        self._quiet = why is not None           # it was said when the run began
+        self.elsewhere = why is None            # else it was said when the run began
         self.config, self.summary = Config(self._ignored, given["config"]), Summary(self._ignored, user=given.get("summary", ()))
         self.why = why or "it belongs to another process: only the one that called init() writes"
         self._folder = Path(given["dir"]) if "dir" in given else None
 
     def _ignored(self):
-        if not self._quiet:
+        if self.elsewhere:
             say(f"run {self.id} records nothing here: {self.why}", once=("copied", self.id))
 
     @property

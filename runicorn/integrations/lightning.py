@@ -7,6 +7,8 @@ except ImportError:         # the older package of the same code
     from pytorch_lightning.loggers.logger import Logger, rank_zero_experiment
     from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from torch.utils.data import get_worker_info
+
 from runicorn import writer
 
 
@@ -26,6 +28,8 @@ class RunicornLogger(Logger):
         """The Run; begun by the first use. On other ranks Lightning puts a dummy in its place."""
         if self._run is None:
             self._run = writer.init(**self._options)
+        elif getattr(self._run, "elsewhere", False) and get_worker_info() is None:      # ddp_spawn: only the process that began a run writes it
+            self._run = writer.init(**dict({"project": self._run.project, "name": self._run.name, "config": self._run.config}, **self._options))
         return self._run
 
     @property
