@@ -27,7 +27,7 @@ class Copy(dict):
         return Copy(copy.deepcopy(dict(self), memo))
 
     def __reduce_ex__(self, protocol):
-        """A checkpoint gets the one kind of dict that torch.load takes by its name; a process that multiprocessing starts, attributes too."""
+        """A checkpoint gets a kind of dict that torch.load takes by its name, a process that multiprocessing starts one with attributes."""
         context = sys.modules.get("multiprocessing.context")
         kind = Copy if context and context.get_spawning_popen() else OrderedDict
         return kind, (), None, None, iter(self.items())

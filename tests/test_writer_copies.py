@@ -81,8 +81,9 @@ def test_a_disabled_runs_config_and_summary(disabled):
 
 # -- runs ---------------------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run)), lambda run: dill.loads(dill.dumps(run)),
-                                    lambda run: cloudpickle.loads(cloudpickle.dumps(run))], ids=["copy", "deepcopy", "pickle", "dill", "cloudpickle"])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda run: pickle.loads(pickle.dumps(run)),
+                                    lambda run: dill.loads(dill.dumps(run)), lambda run: cloudpickle.loads(cloudpickle.dumps(run))],
+                         ids=["copy", "deepcopy", "pickle", "dill", "cloudpickle"])
 def test_a_copy_of_a_run_in_its_process_is_the_run(run, copied):
     assert copied(run) is run and copied({"run": run, "more": [run]})["more"][0] is run
     run.log({"loss": 2.0})
@@ -116,7 +117,8 @@ def test_a_run_unpickled_elsewhere_records_nothing_and_says_so_once(run, tmp_pat
     code = textwrap.dedent("""
         import pickle, sys, copy
         run = pickle.load(open(sys.argv[1], "rb"))["run"]
-        print(run.id, run.project, run.name, run.config.lr, run.config["net"], run.summary["loss"], run.dir, run.path, run.step, run.attempt, run.tags, run.notes)
+        print(run.id, run.project, run.name, run.config.lr, run.config["net"], run.summary["loss"], run.dir, run.path)
+        print(run.step, run.attempt, run.tags, run.notes)
         for n in range(3):
             run.log({"loss": n})
             run.config.more = 1
@@ -127,11 +129,13 @@ def test_a_run_unpickled_elsewhere_records_nothing_and_says_so_once(run, tmp_pat
         run.define_metric("loss", summary="min"), run.watch(None)
         run.finish()
     """)
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.pickle")], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run.pickle")], capture_output=True, text=True, check=True,
+                          timeout=60)
     assert done.stdout.split()[:4] == [run.id, "p", "n", "0.1"] and str(run.dir) in done.stdout and run.path in done.stdout
     assert done.stderr.count("\n") == 1 and f"run {run.id} records nothing here" in done.stderr
     run.finish()
-    assert len(rows(run.dir)) == 1 and small(run.dir, "meta")["config"] == {"lr": 0.1, "net": {"d": 3}} and small(run.dir, "summary") == {"loss": 1.0}
+    assert len(rows(run.dir)) == 1 and small(run.dir, "summary") == {"loss": 1.0}
+    assert small(run.dir, "meta")["config"] == {"lr": 0.1, "net": {"d": 3}}
 
 
 # -- processes ----------------------------------------------------------------------------------------------------
@@ -153,7 +157,8 @@ LOADER = """
     if __name__ == "__main__":
         run = runicorn.init(project="p", name="n", config={"lr": 0.5}, system=False)
         for _ in range(2):
-            for batch in torch.utils.data.DataLoader(Data(run, run.config), batch_size=2, num_workers=2, multiprocessing_context=sys.argv[1]):
+            data = Data(run, run.config)
+            for batch in torch.utils.data.DataLoader(data, batch_size=2, num_workers=2, multiprocessing_context=sys.argv[1]):
                 run.log({"sum": batch.sum()})
 """
 
@@ -189,8 +194,8 @@ POOLS = """
             process.join()
             run.log({"process": process.exitcode})
         for backend in ("loky", "threading"):
-            done = joblib.Parallel(2, backend=backend)(joblib.delayed(lambda n: n * run.config["lr"] + run.summary["pool"])(n) for n in range(4))
-            run.log({"joblib": sum(done)})
+            work = joblib.delayed(lambda n: n * run.config["lr"] + run.summary["pool"])
+            run.log({"joblib": sum(joblib.Parallel(2, backend=backend)(work(n) for n in range(4)))})
 """
 
 

@@ -28,8 +28,10 @@ class RunicornLogger(Logger):
         """The Run; begun by the first use. On other ranks Lightning puts a dummy in its place."""
         if self._run is None:
             self._run = writer.init(**self._options)
-        elif getattr(self._run, "elsewhere", False) and get_worker_info() is None:      # ddp_spawn: only the process that began a run writes it
-            self._run = writer.init(**dict({"project": self._run.project, "name": self._run.name, "config": self._run.config}, **self._options))
+        elif getattr(self._run, "elsewhere", False) and get_worker_info() is None:
+            # ddp_spawn: the run began in the process that spawned this one, and only that may write it
+            same = {"project": self._run.project, "name": self._run.name, "config": self._run.config}
+            self._run = writer.init(**{**same, **self._options})
         return self._run
 
     @property
