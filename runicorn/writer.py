@@ -53,7 +53,7 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     given.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
     given.update((key, legible(given[key])) for key in ("project", "name"))
     run_id = id or os.environ.get("RUNICORN_RUN_ID")
-    run_id = run_id and legible(str(run_id))
+    run_id = run_id and legible(run_id)
     launch = ranks.numbered(_launch(rank), given["project"], given["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
