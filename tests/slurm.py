@@ -9,7 +9,6 @@ import getpass
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -64,7 +63,7 @@ class Slurm:
         self._own_names = subprocess.run(["unshare", "--uts", "true"], capture_output=True).returncode == 0
         self._daemons = {}
         sweeper = [sys.executable, __file__, str(self.folder)]          # ends all that is ours, even if we are killed
-        self._sweeper = subprocess.Popen(sweeper, stdin=subprocess.PIPE)
+        self._sweeper = subprocess.Popen(sweeper, stdin=subprocess.PIPE, start_new_session=True)       # out of Ctrl+C's and timeout's reach
 
     def __enter__(self):
         try:
@@ -247,6 +246,5 @@ def sweep(folder):
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl+C is for the tests, which close our stdin
     sys.stdin.read()
     sweep(sys.argv[1])
