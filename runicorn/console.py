@@ -30,9 +30,18 @@ class LogFile:
 
     def feed(self, key, text):
         """Take `text`, just written to the stream `key`; whole lines are in the file when this returns."""
+        self.queue(key, text)
+        self.drain()
+
+    def queue(self, key, text):
+        """Put `text` into its place among what is to be logged, and wait for nothing."""
+        if not self.closed:
+            self._waiting.append((key, text))
+
+    def drain(self):
+        """Log what is queued."""
         try:
             with self._lock:
-                self._waiting.append((key, text))
                 if self._busy:              # from a signal handler in the middle of the loop below, which takes it next
                     return
                 self._busy = True
@@ -41,6 +50,8 @@ class LogFile:
                         self._take(*self._waiting.popleft())
                 finally:
                     self._busy = False
+        except RecursionError:              # the training's own, which happens to end here
+            raise
         except Exception as error:          # whatever it is, the training must not see it
             if is_interrupt(error):
                 raise
@@ -76,6 +87,8 @@ class LogFile:
     def close(self):
         """End open lines and close the file; what is written to the streams later is not logged."""
         with self._lock:
+            while self._waiting and not self.closed:
+                self._take(*self._waiting.popleft())
             for screen in self._streams.values():
                 rest = screen.end()
                 if rest and not self.closed:
@@ -97,6 +110,38 @@ def log_gap(lost):
     return f"{time.strftime('[%Y-%m-%d %H:%M:%S%z] ')}(runicorn: {lost} lines of output are missing here)\n".encode()
 
 
+class Turn:
+    """Held while a stream is written to, one for each: what stalls one (a pager, a stopped terminal) stalls nothing else."""
+
+    def __init__(self, stream):
+        self.lock = threading.RLock()
+        try:
+            self._descriptor = stream.fileno()
+        except (AttributeError, OSError, ValueError):
+            self._descriptor = None
+
+    def take(self):
+        """Wait for whoever is writing, but not for one that is stalled; returns whether the lock is taken now."""
+        deadline = time.monotonic() + FORK_SECONDS
+        while not self.lock.acquire(timeout=0.02):
+            if time.monotonic() > deadline or is_stalled(self._descriptor):
+                return False
+        return True
+
+    def abandon(self):
+        """In a forked child: whoever held the lock may not exist here."""
+        self.lock = threading.RLock()
+
+
+def is_stalled(descriptor):
+    """Whether nobody reads what is written to a descriptor (int or None), so that a write waits."""
+    import select
+    try:
+        return descriptor is not None and not select.select([], [descriptor], [], 0)[1]
+    except (OSError, ValueError):       # closed; no such thing on Windows
+        return False
+
+
 class Capture:
     """Logs what Python writes: wraps `write` of the stream objects that sys.stdout and sys.stderr are now, so that handlers
     which hold them are seen too."""
@@ -105,9 +150,8 @@ class Capture:
         """file: where to, an AppendFile."""
         self.log = LogFile(file)
         self.files = [self.log.file]
-        self.lock = threading.RLock()   # held while the terminal is written to, and by who forks: see `_hold`
+        self.turns = []                 # one for each stream
         self._wrapped = []              # (object, method name, our function)
-        self._through = []              # (text stream, its write_through before)
         self.writers = {}               # "stdout", "stderr" -> the one of our functions that logs; older ones only pass on
         self._cells = _cell_events()
         _captures.add(self)
@@ -124,26 +168,32 @@ class Capture:
             if name == "write" and function in self.writers.values() and stream.write is not function:
                 self._wrapped.remove((stream, name, function))
                 key = next(key for key, writer in self.writers.items() if writer is function)
-                self._wrap_text(stream, key, threading.local())
+                self._wrap_text(stream, key, threading.local(), self._turn(stream))
 
-    def _wrap_text(self, stream, key, inside):
-        function = _text_write(stream.write, self, key, inside)
+    def _turn(self, stream):
+        self.turns.append(Turn(stream))
+        return self.turns[-1]
+
+    def _wrap_text(self, stream, key, inside, turn):
+        function = _text_write(stream.write, self, key, inside, turn)
         self.writers[key] = function
         return self._wrap(stream, "write", function)
 
     def _wrap_stream(self, stream, key):
         inside = threading.local()          # "text": this thread's text layer is handing bytes down, which are no writes of the user
-        if not self._wrap_text(stream, key, inside):
+        turn = self._turn(stream)
+        if not self._wrap_text(stream, key, inside, turn):
             return
         if hasattr(stream, "flush"):
-            self._wrap(stream, "flush", _flush(stream.flush, self))
+            self._wrap(stream, "flush", _flush(stream.flush, turn))
         buffer = getattr(stream, "buffer", None)
         if hasattr(buffer, "write") and hasattr(stream, "reconfigure"):
             # Bytes held back in the text layer while a `write` in Python runs get lost or doubled when somebody else prints
             # (CPython issue 119506). Handed down at once there are none; the buffer below still gathers them for the terminal.
-            self._through.append((stream, stream.write_through))
-            stream.reconfigure(write_through=True)
-            self._wrap(buffer, "write", _bytes_write(buffer.write, self, key, inside))
+            # It stays so after the run: `reconfigure` flushes, which waits for a stalled terminal and raises for a closed pipe.
+            if not stream.write_through:
+                stream.reconfigure(write_through=True)
+            self._wrap(buffer, "write", _bytes_write(buffer.write, self, key, inside, turn))
 
     def _wrap(self, target, name, function):
         try:
@@ -161,7 +211,8 @@ class Capture:
 
     def abandon(self):
         """In a forked child: write straight through."""
-        self.lock = threading.RLock()
+        for turn in self.turns:
+            turn.abandon()
         self.log.abandon()
 
     def stop(self):
@@ -172,25 +223,27 @@ class Capture:
         for target, name, function in self._wrapped:
             if getattr(target, "__dict__", {}).get(name) is function:
                 delattr(target, name)
-        for stream, before in self._through:
-            if not stream.closed:
-                stream.reconfigure(write_through=before)
-        self._wrapped, self._through = [], []
+        self._wrapped = []
         self.log.close()
         _captures.discard(self)
 
 
-def _text_write(original, capture, key, inside):
+def _text_write(original, capture, key, inside, turn):
+    log = capture.log
+
     def write(text):
-        with capture.lock:
+        with turn.lock:
             outer = getattr(inside, "text", False)
             inside.text = True
             try:
                 result = original(text)
             finally:
                 inside.text = outer
-            if capture.writers.get(key) is write and not capture.log.closed and isinstance(text, str):
-                capture.log.feed(key, text)
+            logged = not log.closed and isinstance(text, str) and capture.writers.get(key) is write
+            if logged:
+                log.queue(key, text)
+        if logged:
+            log.drain()
         return result
     return write
 
@@ -201,21 +254,25 @@ def _cell_events():
     return getattr(shell, "events", None)
 
 
-def _flush(original, capture):
+def _flush(original, turn):
     def flush():
-        with capture.lock:
+        with turn.lock:
             return original()
     return flush
 
 
-def _bytes_write(original, capture, key, inside):
+def _bytes_write(original, capture, key, inside, turn):
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    log = capture.log
 
     def write(data):
-        with capture.lock:
+        with turn.lock:
             result = original(data)
-            if not capture.log.closed and not getattr(inside, "text", False):
-                capture.log.feed(key, decoder.decode(bytes(data)))
+            logged = not log.closed and not getattr(inside, "text", False)
+            if logged:
+                log.queue(key, decoder.decode(bytes(data)))
+        if logged:
+            log.drain()
         return result
     return write
 
@@ -223,18 +280,18 @@ def _bytes_write(original, capture, key, inside):
 # -- forks --------------------------------------------------------------------------------------------------------
 
 _captures = weakref.WeakSet()       # what watches streams of this process
-_held = threading.local()           # "captures": whose locks the thread that forks holds
+_held = threading.local()           # "turns": what the thread that forks holds
 
 
 def _hold():
     """Before a fork: wait until nobody is within a write to the terminal. A child made meanwhile would find the stream's own
     lock taken by a thread that it does not have, and hang on its first print."""
-    _held.captures = [capture for capture in list(_captures) if capture.lock.acquire(timeout=FORK_SECONDS)]
+    _held.turns = [turn for capture in list(_captures) for turn in capture.turns if turn.take()]
 
 
 def _let_go():
-    for capture in _held.__dict__.pop("captures", ()):
-        capture.lock.release()
+    for turn in _held.__dict__.pop("turns", ()):
+        turn.lock.release()
 
 
 def _in_child():

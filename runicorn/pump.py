@@ -10,16 +10,20 @@ import select
 import signal
 import socket
 import sys
+import threading
 import time
+from collections import deque
 
 from runicorn.append import AppendFile
-from runicorn.console import LogFile, log_gap
+from runicorn.console import LogFile, is_stalled, log_gap
 from runicorn.notice import say
 from runicorn.system import on_network
 
 TICK_SECONDS = 0.5
 SYNC_SECONDS = 2.0          # between two fsyncs on a network file system
 ANSWER_SECONDS = 5.0        # `stop` waits this long for what is still in the pipe
+STALL_SECONDS = 0.1         # a terminal that takes nothing for so long is stalled
+DONE, STALLED = b"k", b"s"  # how the helper answers `stop`
 BLOCK = 1 << 16
 PIPE_BYTES = 1 << 20        # what Linux lets anybody have; C code then rarely waits for the helper
 START = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.pump import main; main(sys.argv[2:])"
@@ -78,28 +82,34 @@ class DescriptorCapture:
         """In a forked child: it goes on writing into the pipe, which is what "fd" is for."""
 
     def stop(self):
-        """Give the terminal its descriptors back, after all that was written before has reached it."""
+        """Give the terminal its descriptors back, after all that was written before has reached it. If it is stalled, the helper
+        goes on: it passes on what is waiting, and what comes after that."""
         _flush()
         if self._helper is None:
             return
+        pipes = {number: os.dup(number) for number in self._pipes}
         self._restore()
         try:
             self._control.settimeout(ANSWER_SECONDS)
             self._control.sendall(b"e")
-            self._control.recv(1)
+            if self._control.recv(1) == STALLED:
+                for number, write_end in pipes.items():
+                    os.dup2(write_end, number)
         except OSError as error:
             say(f"the helper of capture=\"fd\" does not answer ({error}); the end of the log may be missing")
         self._control.close()
+        for write_end in pipes.values():
+            os.close(write_end)
         for descriptor in {pair[0] for pair in self._pipes.values()} | set(self._saved.values()):
             os.close(descriptor)
         self._wait()
 
     def _restore(self):
+        for stream, was, number in zip((sys.stdout, sys.stderr), self._lines, (1, 2)):
+            if was is not None and not is_stalled(number):      # it flushes, which would wait for whoever writes to a full pipe
+                stream.reconfigure(line_buffering=was)
         for number, terminal in self._saved.items():
             os.dup2(terminal, number)
-        for stream, was in zip((sys.stdout, sys.stderr), self._lines):
-            if was is not None:
-                stream.reconfigure(line_buffering=was)
 
     def _wait(self):
         import subprocess
@@ -134,9 +144,10 @@ def _by_line(stream):
 
 
 def _flush():
-    for stream in (sys.stdout, sys.stderr):
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         try:
-            stream.flush()
+            if not is_stalled(number):
+                stream.flush()
         except (AttributeError, OSError, ValueError):
             pass            # None or closed: nothing is held back there
 
@@ -167,56 +178,120 @@ def _drain(descriptor, take):
 
 # -- the helper ---------------------------------------------------------------------------------------------------
 
+class Channel(threading.Thread):
+    """Copies one pipe to its terminal, then to the log. A thread for each: a terminal that stalls (a pager, Ctrl+S) stalls no other."""
+
+    def __init__(self, log, pipe, terminal):
+        super().__init__(daemon=True)
+        self._log, self._pipe, self._terminal = log, pipe, terminal
+        self._lock = threading.Lock()       # around reading and logging, never while the terminal is written to
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._block = None                  # what is being written to the terminal, and is not logged yet
+        self._waiting = deque()             # blocks that are logged and go to the terminal next
+        self._writing = False
+        os.set_blocking(pipe, False)
+
+    def run(self):
+        data = None
+        while data != b"":
+            with self._lock:
+                data = self._next()
+            if data is None:
+                select.select([self._pipe], [], [])
+                continue
+            write_all(self._terminal, data)
+            with self._lock:
+                self._log_block()
+                self._writing = False
+
+    def _next(self):
+        """Return the next block for the terminal (bytes; empty at the end), None if there is none yet."""
+        block = self._waiting.popleft() if self._waiting else self._read()
+        self._writing = block is not None
+        return block
+
+    def _read(self):
+        try:
+            self._block = os.read(self._pipe, BLOCK)
+        except BlockingIOError:
+            self._block = None
+        return self._block
+
+    def _log_block(self):
+        if self._block is not None and not self._log.closed:
+            self._log.feed(self._terminal, self._decoder.decode(self._block))
+        self._block = None
+
+    def is_done(self):
+        """Whether all that was written to the pipe so far has reached the terminal and the log."""
+        with self._lock:
+            return not self.is_alive() or not self._writing and not self._waiting and not select.select([self._pipe], [], [], 0)[0]
+
+    def log_rest(self):
+        """Log what the terminal does not take now; it gets it when it does."""
+        with self._lock:
+            self._log_block()
+            while self._read():
+                self._waiting.append(self._block)
+                self._log_block()
+
+
 class Pump:
     """The helper's work. ends: {read end of a pipe: descriptor of the terminal}; control: a socket, "e" asks to end the log."""
 
     def __init__(self, path, control, ends):
-        self._control, self._ends = control, ends
+        self._control = control
         self._log = LogFile(AppendFile(path, log_gap))
         self._network = on_network(os.path.dirname(path))
-        self._decoders = {end: codecs.getincrementaldecoder("utf-8")("replace") for end in ends}
-        self._sync_at = self._tick_at = 0.0
-        for end in ends:
-            os.set_blocking(end, False)
+        self._channels = {terminal: Channel(self._log, pipe, terminal) for pipe, terminal in ends.items()}
+        self._sync_at = 0.0
 
     def run(self):
         """Copy until every writer has closed its end, and the training its socket."""
-        while self._ends or self._control:
-            waiting = list(self._ends) + ([self._control] if self._control else [])
-            ready, _, _ = select.select(waiting, [], [], None if self._log.closed else TICK_SECONDS)
-            for end in list(self._ends):
-                if end in ready:
-                    self._copy(end)
-            if self._control in ready:
+        for channel in self._channels.values():
+            channel.start()
+        while self._control or any(channel.is_alive() for channel in self._channels.values()):
+            if self._control and select.select([self._control], [], [], TICK_SECONDS)[0]:
                 self._answer()
+            elif not self._control:
+                self._outlive()
             self._tick(time.monotonic())
         self._log.close()
 
-    def _copy(self, end):
-        if _drain(end, lambda data: self._take(end, data)):
-            del self._ends[end]
-
-    def _take(self, end, data):
-        write_all(self._ends[end], data)
-        if not self._log.closed:
-            self._log.feed(self._ends[end], self._decoders[end].decode(data))
+    def _outlive(self):
+        for channel in self._channels.values():
+            channel.join(None if self._log.closed else TICK_SECONDS / len(self._channels))
 
     def _answer(self):
         if self._control.recv(1) == b"e":
-            for end in list(self._ends):
-                self._copy(end)
+            answer = self._finish()
             self._log.close()
             try:
-                self._control.sendall(b"k")
+                self._control.sendall(answer)
             except OSError:
                 pass            # it did not wait for us
         self._control.close()
         self._control = None
 
+    def _finish(self):
+        """Wait until all is copied that was written so far; returns STALLED if a terminal does not take it."""
+        stalled_since = None
+        while True:
+            late = [terminal for terminal, channel in self._channels.items() if not channel.is_done()]
+            if not late:
+                return DONE
+            now = time.monotonic()
+            stalled_since = (stalled_since or now) if any(map(is_stalled, late)) else None
+            if stalled_since and now - stalled_since > STALL_SECONDS:
+                break
+            time.sleep(0.001)
+        for terminal in late:
+            self._channels[terminal].log_rest()
+        return STALLED
+
     def _tick(self, now):
-        if self._log.closed or now < self._tick_at:
+        if self._log.closed:
             return
-        self._tick_at = now + TICK_SECONDS
         self._log.tick(now)
         if self._network and now >= self._sync_at:
             self._sync_at = now + SYNC_SECONDS

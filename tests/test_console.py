@@ -1,6 +1,7 @@
 """What the terminal shows is in the log, and the terminal shows what it would have shown without us."""
 
 import errno
+import json
 import os
 import pty
 import re
@@ -11,7 +12,7 @@ import threading
 import time
 
 import pytest
-from scripts import environment, only, rows, runs, shown, start, train
+from scripts import environment, only, rows, runs, shown, small, start, train
 
 from runicorn.append import AppendFile
 from runicorn.console import LogFile
@@ -359,3 +360,84 @@ def test_a_log_that_can_not_be_written_keeps_the_terminal(tmp_path, capsys, monk
     for thread in threads:
         thread.join()
     assert log.file.lost == 4 and "can't be written" in capsys.readouterr().err
+
+
+# -- a terminal that takes nothing --------------------------------------------------------------------------------
+
+STALLED = """
+import json, logging
+logging.basicConfig(format="%(message)s")
+answers = {}
+def stall():
+    while True:
+        BLOCKING
+blocked = threading.Thread(target=stall, daemon=True)
+blocked.start()
+time.sleep(WAIT)
+def timed(name, call):
+    begin = time.monotonic()
+    call()
+    answers[name] = time.monotonic() - begin
+def forked():
+    child = os.fork()
+    if not child:
+        print("child", file=sys.stderr, flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+signal.signal(signal.SIGUSR1, lambda *_: print("handler", file=sys.stderr, flush=True))
+timed("print", lambda: print("err", file=sys.stderr))
+timed("flush", sys.stderr.flush)
+timed("buffer", lambda: sys.stderr.buffer.write(b"bytes\\n"))
+timed("lines", lambda: sys.stderr.writelines(["one\\n", "two\\n"]))
+timed("logging", lambda: logging.warning("warning"))
+timed("signal", lambda: os.kill(os.getpid(), signal.SIGUSR1))
+timed("fork", forked)
+timed("log", lambda: run.log({"loss": 1}))
+timed("finish", run.finish)
+timed("after", lambda: print("after", file=sys.stderr, flush=True))
+json.dump(answers, open("answers.json", "w"))
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("capture", [True, "fd"])
+@pytest.mark.parametrize("blocking", ["print('x' * 999)", "sys.stdout.write('y' * 99)", "sys.stdout.buffer.write(b'z' * 99)",
+                                      "print('w' * 99, flush=True)"])
+def test_a_stalled_stdout_stalls_nothing_else(tmp_path, capture, blocking):
+    """`python train.py | less`, and nobody turns the page: who prints there waits, and nobody else."""
+    code = BEGIN.replace("name='n'", f"name='n', system=False, capture={capture!r}")
+    code += STALLED.replace("BLOCKING", blocking).replace("WAIT", "1.5" if capture is True else "3")      # a pipe of a megabyte is full
+    (tmp_path / "train.py").write_text(code)
+    read_end, write_end = os.pipe()
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdout=write_end,
+                               stderr=subprocess.PIPE, text=True)
+    os.close(write_end)
+    try:
+        process.wait(30)
+        answers = json.loads((tmp_path / "answers.json").read_text())
+    finally:
+        process.kill()
+        os.close(read_end)
+    err = process.communicate()[1]
+    assert all(name in err for name in ("err", "bytes", "one", "two", "warning", "handler", "child", "after"))
+    assert max(answers.values()) < 3, answers           # without an end, if it waited for the pipe; seconds, for a busy machine
+    assert small(only(tmp_path), "status")["status"] == "finished"
+    assert [line for line in shown(only(tmp_path)) if line in ("err", "bytes", "one", "two", "warning", "handler")][:4] == \
+        ["err", "bytes", "one", "two"]
+
+
+def test_fd_what_a_stalled_terminal_did_not_take_comes_later_and_in_order(tmp_path):
+    code = BEGIN_FD + textwrap.dedent("""
+        for number in range(20000):
+            print("line", number)
+        run.finish()
+        print("after")
+        print("finished", file=sys.stderr, flush=True)
+        """)
+    (tmp_path / "train.py").write_text(code)
+    process = subprocess.Popen([sys.executable, "train.py"], cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline() == "finished\n"         # though nobody has read its output yet
+    lines = process.communicate(timeout=60)[0].splitlines()
+    assert lines == [f"line {number}" for number in range(20000)] + ["after"] and process.returncode == 0
+    assert shown(only(tmp_path)) == [f"line {number}" for number in range(20000)]
