@@ -11,6 +11,8 @@ import threading
 import time
 import weakref
 
+from runicorn.descriptors import keep, release
+
 DEADLY = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")    # ours where the default is in force
 ASIDE = ("SIGUSR1", "SIGUSR2")      # Lightning on Slurm takes them only where Python says that the default is in force
 STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU")           # these say "stop", also to a script that handles them
@@ -165,7 +167,7 @@ class _Dump:
         """Nothing is buffered."""
 
     def __del__(self):
-        self._writer.close()
+        _close(self._writer)
 
 
 def _listen(handled):
@@ -177,8 +179,8 @@ def _listen(handled):
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     if before != -1:
         signal.set_wakeup_fd(before)        # an event loop's
-        reader.close()
-        writer.close()
+        _close(reader)
+        _close(writer)
         return
     _wakeup = (reader, writer)
     readers = {reader: None}
@@ -190,17 +192,39 @@ def _listen(handled):
     except RuntimeError:                    # no thread can be started: what comes is noted when somebody asks
         _stop_setting_aside()
         for other in list(readers)[1:]:
-            other.close()
+            _close(other)
 
 
 def _sockets():
     """Return (reader, writer). A child that C code forked writes to the same ones: the reader is told who did."""
     import _socket  # not `socket`, which takes ten times as long to import
-    reader, writer = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    reader, writer = map(_kept, _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_STREAM))
     writer.setblocking(False)
     if hasattr(_socket, "SO_PASSCRED"):
         reader.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
     return reader, writer
+
+
+def _kept(end):
+    """Return a socket that a script which closes all descriptors leaves open: else signals were written to a file of its own."""
+    import _socket
+    kept = _socket.socket(fileno=keep(end.detach(), lambda number: _lose(kept)))
+    return kept
+
+
+def _lose(end):
+    """The script put a file of its own in the place of a socket."""
+    global _wakeup
+    end.detach()
+    if _wakeup and end in _wakeup:
+        _wakeup = None
+        signal.set_wakeup_fd(-1)
+
+
+def _close(end):
+    if end.fileno() >= 0:
+        release(end.fileno())
+    end.close()
 
 
 def _set_aside(number):
@@ -230,7 +254,7 @@ def _stop_listening():
     current = signal.set_wakeup_fd(-1)
     if current not in (-1, writer.fileno()):
         signal.set_wakeup_fd(current)       # somebody's who came after us
-    writer.close()                          # which ends the thread
+    _close(writer)                          # which ends the thread
 
 
 def _read(reader):
@@ -261,7 +285,7 @@ def _watch(readers):
             data, number = _read(reader), readers[reader]
             if data is None:
                 del readers[reader]
-                reader.close()
+                _close(reader)
             elif number is None:
                 _note_all(data)
                 for came in data:

@@ -18,8 +18,8 @@ FLOORS = {
     "manifest": "units",                # for --install only, where it is used: the rest runs alone from a pipe
     # the writer
     "screen": "",
-    "notice": "", "signals": "", "leaving": "", "ends": "leaving notice signals",
-    "descriptors": "notice", "append": "descriptors layout notice", "console": "notice screen", "system": "notice",
+    "notice": "", "descriptors": "notice", "signals": "descriptors", "leaving": "", "ends": "leaving notice signals",
+    "append": "descriptors layout notice", "console": "notice screen", "system": "notice",
     "pump": "append console notice system",
     "values": "layout notice", "jsonfile": "layout notice", "mappings": "notice values",
     "definitions": "layout values", "heart": "notice",

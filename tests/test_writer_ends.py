@@ -215,9 +215,10 @@ def test_an_error_that_ended_a_run_can_be_pickled_and_keeps_nothing_alive(tmp_pa
     assert out == "x x\nNone\n"
 
 
-@pytest.mark.parametrize("reader", ["head -1", "head -c 3", "true"])
+@pytest.mark.parametrize("reader", ["head -1", "head -c 1", "true"])
 @pytest.mark.parametrize("code, state", [
-    ("print('a')", "finished"), ("print('a')\nsys.exit(3)", "failed"), ("for i in range(9): print('a' * 20000, flush=True)", "failed"),
+    ("print('a')", "finished"), ("print('a')\nsys.exit(3)", "failed"),
+    ("print('a', flush=True)\ntime.sleep(0.7)\nfor i in range(9): print('a' * 20000, flush=True)", "failed"),
     ("1 / 0", "failed"), ("sys.stdout.write('no newline')", "finished")])
 def test_a_closed_pipe_changes_no_exit_code_and_the_run_ends(tmp_path, reader, code, state):
     found = []
@@ -306,6 +307,20 @@ def test_a_fork_that_nobody_told_us_of_ends_no_parent_by_its_signals(tmp_path):
         run.log({"b": 1})
         """))
     assert status(tmp_path)["status"] == "finished" and len(rows(only(tmp_path))) == 2
+
+
+def test_signals_are_not_written_into_files_of_a_script_that_closes_all_descriptors(tmp_path):
+    train(tmp_path, BEGIN + textwrap.dedent("""
+        os.closerange(3, 200)
+        files = [open(f"mine{number}", "wb") for number in range(30)]
+        signal.signal(signal.SIGUSR1, lambda *given: None)
+        signal.signal(signal.SIGTERM, lambda *given: None)
+        for number in (signal.SIGUSR1, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        time.sleep(0.2)
+        assert not any(os.path.getsize(file.name) for file in files)
+        """))
+    assert status(tmp_path)["status"] == "interrupted"
 
 
 def test_an_event_loop_that_was_there_first_keeps_its_signals(tmp_path):
