@@ -138,7 +138,8 @@ class Mirror:
         except OSError:
             mtime = None
         if mtime != self._evicted[0]:
-            self._evicted = mtime, layout.read_json(self.index / "evicted") or {}
+            told = layout.read_json(self.index / "evicted") or {}
+            self._evicted = mtime, {path: what for path, what in told.items() if what is True or isinstance(what, list)}
 
     def take_back(self, path):
         """A run is wanted here again: no longer count it as evicted. Raises SyncError."""

@@ -227,16 +227,14 @@ def _spool(blocks, spool):
 
 
 def _entry(entry, size, digest):
-    """Return a file's description if it is sound. Raises ValueError, or LayoutError for a hostile path."""
+    """Return a file's description if it is sound. Raises ValueError."""
     shapes = {"path": str, "name": str, "offset": int, "size": int, "whole": bool, "sha256": str}
     if any(type(entry.get(field)) is not kind for field, kind in shapes.items()):
         raise ValueError("a file's description lacks its fields")
-    layout.split_run_path(entry["path"])
-    layout.safe_relative(entry["name"])
     if entry["sha256"] != digest or entry["offset"] < 0 or entry["size"] - entry["offset"] != size:
         raise ValueError(f"the bytes of {entry['name'][:100]!r} are not those that were packed")
-    if not isinstance(entry.get("mtime"), (int, float)):
-        raise ValueError("a file's time is missing")
+    if type(entry.get("mtime")) not in (int, float) or not abs(entry["mtime"]) < 1e15:
+        entry["mtime"] = None           # no time of a file: it has that of its coming here
     return entry
 
 
@@ -244,15 +242,18 @@ def _apply(root, entry, spool, report):
     """Merge one file and count what was done with it."""
     relative = f"{entry['path']}/{entry['name']}"
     try:
+        layout.split_run_path(entry["path"])
         target = layout.local_path(root, relative)
-    except LayoutError as error:
+    except LayoutError as error:        # a hostile path
         report[CLASH] += 1
         report["problems"].append(str(error))
         return
     try:
         done = _replace(target, entry, spool, root) if entry["whole"] else _append(target, entry, spool)
-        if done in (PUT, APPEND):
+        if done in (PUT, APPEND) and entry["mtime"] is not None:
             os.utime(target, (entry["mtime"], entry["mtime"]))
+        elif done in (PUT, APPEND):
+            report["problems"].append(f"{relative[:300]} came with no time a file can have; it has the time of now")
     except (OSError, OverflowError) as error:           # a name too long, a folder in the way, a time beyond all clocks …
         if getattr(error, "errno", None) in DISK_ERRORS:
             raise DataError(f"the disk of {root} takes nothing more ({error.strerror}); what came before is in") from error
@@ -274,7 +275,7 @@ def _replace(target, entry, spool, root):
         here = target.stat()
         if plan.is_appended(entry["name"]) and here.st_size:
             return _append(target, entry, spool)
-        if here.st_mtime > entry["mtime"] or (here.st_size == entry["size"] and _same(target, spool, 0)):
+        if here.st_mtime > (entry["mtime"] or 0) or (here.st_size == entry["size"] and _same(target, spool, 0)):
             return SKIP
     layout.make_folders(root, os.path.relpath(target.parent, root).replace(os.sep, "/"))
     os.replace(spool, target)

@@ -12,6 +12,7 @@ from array import array
 from typing import NamedTuple
 
 from runicorn.layout import number
+from runicorn.surrogates import visible
 
 NUMERIC = b"0123456789.+-eE" + b"NaInfity"                      # all that a number, NaN or Infinity is made of
 SEPARATORS = bytes((1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 14, 15))    # control characters: never raw inside JSON
@@ -140,6 +141,12 @@ class Parser:
 
     def parse(self, block):
         """Return the list of Parts in `block` (bytes): complete lines, each ended by a newline."""
+        parts = self._parts(block)
+        if b"\\ud" in block or b"\\uD" in block:       # the names may hold half of a UTF-16 pair
+            parts = [part._replace(names=tuple(map(visible, part.names))) for part in parts]
+        return parts
+
+    def _parts(self, block):
         first, count = self.lines, block.count(b"\n")
         self.lines += count
         if self._last is None and self.row is event_row:

@@ -6,6 +6,7 @@ import json
 from typing import NamedTuple
 
 from runicorn import errors, layout
+from runicorn.surrogates import encode_json
 
 BODY_LIMIT = 1 << 20        # bytes of a JSON body; the largest we expect is a page's saved layout
 DEPTH_LIMIT = 32            # nesting of a JSON body
@@ -95,8 +96,8 @@ def _deeper(value, limit):
 
 
 def to_json(value, status=200, headers=None):
-    """Return the Answer for a JSON value; NaN and infinities become strings."""
-    return Answer((layout.to_json(value) + "\n").encode("utf-8", "surrogatepass"), "application/json", status, headers or {})
+    """Return the Answer for a JSON value; NaN, infinities and halves of UTF-16 pairs become strings."""
+    return Answer(encode_json(layout.to_json(value) + "\n"), "application/json", status, headers or {})
 
 
 def to_error(error):

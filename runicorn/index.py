@@ -370,16 +370,16 @@ class Mirror(Source):
     def _take_live(self, live):
         line, runs = live.get("line"), live.get("runs")
         line = line if isinstance(line, dict) else {}
-        self.live = runs if isinstance(runs, dict) else {}
-        self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen"))
-                      for path, run in self.live.items() if isinstance(run, dict)}
-        self.gone = frozenset(path for path in live.get("gone") or () if isinstance(path, str))
-        self._said_up, self._written = bool(line.get("up")), layout.number(live.get("written"))
+        self.live = {path: run for path, run in runs.items() if isinstance(run, dict)} if isinstance(runs, dict) else {}
+        self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen")) for path, run in self.live.items()}
+        gone = live.get("gone")
+        self.gone = frozenset(path for path in gone if isinstance(path, str)) if isinstance(gone, list) else frozenset()
+        self._said_up, self._written = line.get("up") is True, layout.number(live.get("written"))
         self._looked = live.get("looked", self._written)
 
     def _answers(self, path):
         run = self.live.get(path)
-        return (run.get("looked", self._looked), run.get("read", self._looked)) if isinstance(run, dict) else (self._looked, self._looked)
+        return (run.get("looked", self._looked), run.get("read", self._looked)) if run else (self._looked, self._looked)
 
     def _judge_line(self, wall):
         """Our line is up if sync says so and still writes; one that died in the middle said nothing more."""

@@ -8,6 +8,7 @@ from runicorn.errors import DeniedError, LayoutError
 from runicorn.left_out import PASSING, LeftOut
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
+NAMED = 20                      # runs whose broken entries are named in the log at once
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
 
 
@@ -55,6 +56,7 @@ class Intake:
             entry = self.index.entry(path)
             if self._is_chosen(path, entry, now):
                 fetches += self._missing(path, entry, now)
+        self._list_mended()
         if not self.left:
             self.reset_progress()
         small = [one for one in fetches if one.name in layout.SMALL]
@@ -68,6 +70,15 @@ class Intake:
         self._queue(small if more else fetches)
         if self._held and not (more or self._small):
             self._release()
+
+    def _list_mended(self):
+        """List the runs whose lines had to be mended, in a manifest or in our own index."""
+        mended = self.index.take_mended()
+        for path, wrong in list(mended.items())[:NAMED]:
+            self.log.warning("the entry of %s does not fit and is made anew: %s", path, ", ".join(wrong[:5])[:300])
+        if len(mended) > NAMED:
+            self.log.warning("the entries of %d more runs do not fit and are made anew", len(mended) - NAMED)
+        self.doubtful.update(mended)
 
     def _release(self, path=None):
         """Queue what waited for the run list, of one run or of all."""

@@ -12,7 +12,7 @@ from zlib import crc32
 from runicorn import layout, manifest
 from runicorn.errors import SettingsError
 
-MARK = f"runicorn rows 2 {sys.version}"     # marshal's format belongs to one Python
+MARK = f"runicorn rows 3 {sys.version}"     # marshal's format belongs to one Python
 
 
 def save(path, index, records, whole):
@@ -22,14 +22,15 @@ def save(path, index, records, whole):
     """
     rows = [(crc32(record.line), record.kept()) for record in records.values()
             if record.small is None and record.path in index and record.line == index.line(record.path)]
-    head = [MARK, len(rows), sum(row[0] for row in rows)]
+    data = marshal.dumps(rows)
+    head = [MARK, len(rows), crc32(data)]
     if _head(path) == head:
         return
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if whole:
             manifest.save(index, f"{path}.json")
-        layout.replace_file(f"{path}.rows", json.dumps(head).encode() + b"\n" + marshal.dumps(rows), mode=0o600)
+        layout.replace_file(f"{path}.rows", json.dumps(head).encode() + b"\n" + data, mode=0o600)
     except (OSError, manifest.ManifestError) as error:
         raise SettingsError(f"what is known of the runs can't be kept for the next start: {error}") from error
 
@@ -51,7 +52,8 @@ def load(path, index, again):
     try:
         with open(f"{path}.rows", "rb") as file:
             file.readline()
-            return dict(_records(marshal.loads(file.read()), index, again))
+            data = file.read()
+        return dict(_records(marshal.loads(data), index, again)) if head[-1] == crc32(data) else {}
     except (OSError, ValueError, EOFError, TypeError):
         return {}               # cut short: read anew
 

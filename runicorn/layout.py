@@ -237,10 +237,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 
 
 def to_json(value):
-    """Return strict JSON text (str): NaN and infinities as "NaN", "Infinity", "-Infinity", everything exact."""
+    """Return strict JSON text (str): NaN and infinities as "NaN", "Infinity", "-Infinity", everything exact to 64 levels."""
     try:
         return _encode(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _encode(strict(value))
 
 
@@ -253,14 +253,16 @@ def json_bytes(value):
         return re.sub("[\ud800-\udfff]", "\ufffd", legible(text)).encode()
 
 
-def strict(value):
-    """Return `value` with every NaN and infinity below it replaced by its string."""
+def strict(value, levels=64):
+    """Return `value` with every NaN and infinity below it, and what is deeper than `levels`, replaced by a string."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if value != value else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [strict(item) for item in value]
+    if isinstance(value, (dict, list, tuple)):
+        if not levels:
+            return "(nested too deep)"
+        if isinstance(value, dict):
+            return {key: strict(item, levels - 1) for key, item in value.items()}
+        return [strict(item, levels - 1) for item in value]
     return value
 
 

@@ -88,4 +88,9 @@ def read(folder):
     """Return {file name: {"code", "text"}} by run path, as the mirror in `folder` (Path) has it (dict of dicts)."""
     runs = (layout.read_json(folder / ".index" / FILE) or {}).get("runs")
     runs = {path: files for path, files in runs.items() if isinstance(files, dict)} if isinstance(runs, dict) else {}
-    return {path: {name: why for name, why in files.items() if isinstance(why, dict)} for path, files in runs.items()}
+    return {path: {name: {"code": why["code"], "text": why["text"][:500]} for name, why in files.items() if _is_reason(why)}
+            for path, files in runs.items()}
+
+
+def _is_reason(why):
+    return isinstance(why, dict) and isinstance(why.get("code"), str) and isinstance(why.get("text"), str)

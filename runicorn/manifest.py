@@ -36,7 +36,10 @@ UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a na
 READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 EXAMPLE = "example: runicorn manifest --root /data/experiments --verbose"
 ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
-HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": ([0-9.e+-]+), "ended": (true|false), "count": (\d+), "bytes": (\d+), ')
+HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?), "ended": (true|false), '
+                  rb'"count": (\d{1,9}), "bytes": (\d{1,18}), ')
+HEX = re.compile(r"[0-9a-f]{64}\Z")
+NESTED = 64                     # levels of a small JSON file; what reads it would run out of stack
 
 
 class ManifestError(Exception):
@@ -66,40 +69,81 @@ class Manifest:
         return self.lines[path]
 
     def entry(self, path):
-        """Return a fresh dict {digest, mtime, ended, meta, status, summary, beat, files: {name: {size, mtime, tail}}}.
+        """Return a fresh dict {digest, mtime, ended, meta, status, summary, beat, files: {name: {size, mtime, tail}}} as `checked`
+        leaves it. Raises ManifestError if the entry is no JSON object."""
+        return self.mended(path)[0]
 
-        Raises ManifestError if the entry is no JSON or has not these shapes.
-        """
+    def mended(self, path):
+        """Return (the entry, what did not fit in it (list of str)). Raises ManifestError if it is no JSON object."""
         try:
             entry = json.loads(self.lines[path].decode("utf-8"))
+            return entry, checked(entry)
         except (ValueError, RecursionError) as error:
-            raise ManifestError("the manifest's entry of %s is not JSON" % path[:200]) from error
-        if not _sound(entry):
-            raise ManifestError("the manifest's entry of %s has not the shape of a run" % path[:200])
-        return entry
+            raise ManifestError("the manifest's entry of %s is not a JSON object" % ascii(path)[:200]) from error
 
 
-def _sound(entry):
-    """Whether a parsed entry has the right types everywhere a reader will look; what may be absent is filled in."""
-    if not isinstance(entry, dict) or not isinstance(entry.setdefault("files", {}), dict):
-        return False
-    for key in ("meta", "status", "summary"):
-        if not isinstance(entry.setdefault(key, None), (dict, type(None))):
+def checked(entry):
+    """Give every field of a parsed entry its type and range, in place; return what did not fit (list of str: fields).
+
+    What may be absent, or does not fit, is filled in; a file without a believable name or size is left out. Raises ValueError if
+    it is no dict.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError("not a dict")
+    wrong = [field for field in ("meta", "status", "summary") if not _mend(entry, field, _is_object)]
+    wrong += [field for field in ("mtime", "beat") if not _mend(entry, field, _is_number)]
+    wrong += [] if _mend(entry, "digest", _is_hash, "") else ["digest"]
+    if not isinstance(entry.setdefault("files", {}), dict):
+        wrong.append("files")
+        entry["files"] = {}
+    if type(entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)) is not bool:
+        wrong.append("ended")
+        entry["ended"] = False
+    for name, file in list(entry["files"].items()):
+        if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
+            mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)
+            if not ((mtime is None or _is_number(mtime)) and (tail is None or _is_hash(tail))):
+                wrong += ["files.%s.%s" % (name, field) for field, fits in (("mtime", _is_number), ("tail", _is_hash))
+                          if not _mend(file, field, fits)]
+        else:
+            wrong.append("files." + ascii(name)[1:-1])
+            del entry["files"][name]
+    return wrong
+
+
+def _mend(record, field, fits, default=None):
+    """Whether `record` has a fitting value, or none, at `field`; it has `default` there otherwise."""
+    value = record.setdefault(field, default)
+    if value is default or fits(value):
+        return True
+    record[field] = default
+    return False
+
+
+def _is_object(value):
+    return isinstance(value, dict) and not _is_deep(value)
+
+
+def _is_hash(value):
+    return isinstance(value, str) and HEX.match(value) is not None
+
+
+def _is_number(value):
+    return type(value) in (int, float) and -1e15 < value < 1e15         # NaN fails too
+
+
+def _is_size(value):
+    return type(value) is int and 0 <= value < 1 << 60
+
+
+def _is_deep(value):
+    """Whether dicts and lists are nested deeper than NESTED in `value`."""
+    level = [value]
+    for _ in range(NESTED):
+        level = [item for outer in level for item in (outer.values() if type(outer) is dict else outer) if type(item) in (dict, list)]
+        if not level:
             return False
-    for key, value in (("digest", ""), ("beat", None), ("mtime", None)):
-        entry.setdefault(key, value)
-    entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)
-    return all(_sound_file(file) for file in entry["files"].values()) and isinstance(entry["digest"], str) and (
-        _number(entry["beat"]) and _number(entry["mtime"]))
-
-
-def _sound_file(file):
-    return (isinstance(file, dict) and type(file.get("size")) is int and 0 <= file["size"] < 1 << 60
-            and _number(file.setdefault("mtime", None)) and isinstance(file.setdefault("tail", None), (str, type(None))))
-
-
-def _number(value):
-    return value is None or type(value) in (int, float) and -1e15 < value < 1e15       # NaN fails too
+    return True
 
 
 # -- reading a manifest --------------------------------------------------------------------------------------------
@@ -121,7 +165,10 @@ def parse(data, name="the manifest"):
     if data[:1] == b"{" and 0 < start < end + 10 and len(data) - (end - start) < PLAIN:
         try:
             header = json.loads((data[:start].rstrip(b",") + b"," + data[end + 4:]).decode("utf-8"))
-            return Manifest(_checked(header, name), _lines(data, start + 11, end))
+            lines, skipped = _lines(data, start + 11, end)
+            found = Manifest(_checked(header, name), lines, {"not JSON": skipped} if skipped else None)
+            if not skipped or _plain(data) is None:
+                return found
         except (ValueError, RecursionError):
             pass        # not laid out by us: a plain parse decides
     return _parse_plain(data, name)
@@ -141,36 +188,62 @@ def _unzip(data, name):
 
 
 def _lines(data, at, end):
-    lines = {}
+    """Return ({path: line} of `data` from `at` to `end`, how many lines are none of a run)."""
+    lines, skipped = {}, 0
     while at < end:
         stop = data.index(b"\n", at)
         if len(lines) == RUNS or stop - at > LINE:
             raise ManifestError("a manifest of more than %d runs, or a run of more than %d MB" % (RUNS, LINE >> 20))
-        cut = data.index(b'": {', at, stop)
-        path = data[at + 1:cut].decode("utf-8")
-        path = json.loads('"%s"' % path) if "\\" in path else path
-        lines[path] = data[cut + 3:stop - (data[stop - 1:stop] == b",")]
+        cut = data.find(b'": {', at, stop)
+        try:
+            path = data[at + 1:max(cut, at + 1)].decode("utf-8")
+            path = json.loads('"%s"' % path) if "\\" in path else path
+        except ValueError:
+            path = ""
+        if path and cut > at and not UNDECODABLE.search(path):
+            lines[path] = data[cut + 3:stop - (data[stop - 1:stop] == b",")]
+        else:
+            skipped += 1
         at = stop + 1
-    return lines
+    return lines, skipped
 
 
 def _parse_plain(data, name):
     if len(data) > PLAIN:
         raise ManifestError("%s is larger than %d MB and has not one run a line" % (name, PLAIN >> 20))
-    try:
-        whole = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ManifestError("%s is not JSON; remake it with `runicorn manifest`" % name) from error
+    whole = _plain(data)
+    if whole is None:
+        raise ManifestError("%s is not JSON; remake it with `runicorn manifest`" % name)
     runs = whole.pop("runs", None) if isinstance(whole, dict) else None
     if not isinstance(runs, dict) or len(runs) > RUNS:
         raise ManifestError("%s is not a manifest: it has no runs, or too many" % name)
-    return Manifest(_checked(whole, name), {path: json.dumps(entry).encode() for path, entry in runs.items()})
+    lines = {path: json.dumps(entry).encode() for path, entry in runs.items() if not UNDECODABLE.search(path)}
+    return Manifest(_checked(whole, name), lines)
+
+
+def _plain(data):
+    """Return the value of JSON text (bytes) up to PLAIN bytes, or None if it is none."""
+    try:
+        return json.loads(data.decode("utf-8")) if len(data) <= PLAIN else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _checked(header, name):
-    if header.get("format") != FORMAT or not isinstance(header.get("digest"), str) or type(header.get("revision", 0)) is not int:
+    """Return a header with a type and a range for each field that is read; refuse one of another format."""
+    if header.get("format") != FORMAT or isinstance(header["format"], bool) or not isinstance(header.get("digest"), str):
         raise ManifestError("%s is not of format %d" % (name, FORMAT))
+    if type(header.get("revision")) is not int or not 0 <= header["revision"] < 1 << 53:
+        header["revision"] = 0
+    for field, fits, default in (("generated_at", _is_number, 0), ("host", _is_text, ""), ("root", _is_text, ""),
+                                 ("statistics", _is_object, {})):
+        if not fits(header.get(field)):
+            header[field] = default
     return header
+
+
+def _is_text(value):
+    return isinstance(value, str) and not UNDECODABLE.search(value) and "\0" not in value
 
 
 # -- writing one ---------------------------------------------------------------------------------------------------
@@ -358,14 +431,15 @@ STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or 
 def splice(raw, skipped):
     """Return (the JSON object in `raw` (bytes) as text of one line, bare NaN quoted, its value); (b"null", None) if it is none."""
     try:
-        value = STRICT.decode(raw.decode("utf-8"))
-        line = raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
-    except KeyError:
-        value = json.loads(raw.decode("utf-8"), parse_constant=str)
-        line = json.dumps(value).encode()
+        try:
+            value = STRICT.decode(raw.decode("utf-8"))
+            line = raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+        except KeyError:
+            value = json.loads(raw.decode("utf-8"), parse_constant=str)
+            line = json.dumps(value).encode()
     except (ValueError, RecursionError):
         value = None
-    if isinstance(value, dict):
+    if _is_object(value):
         return line, value
     skipped["not JSON"] += 1
     return b"null", None

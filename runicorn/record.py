@@ -6,9 +6,11 @@ import time
 
 from runicorn import layout
 from runicorn.states import ENDED
+from runicorn.surrogates import visible
 
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
 PLAIN = frozenset((bool, int, float, type(None)))
+LAST = 1e11                 # s; the year 5138
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 
 
@@ -50,12 +52,12 @@ def record_of(path, entry, line=None):
     tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()
     record.tags = tuple(_intern(tag) for tag in tags if isinstance(tag, str))
     record.note = _text(meta.get("notes")) or ""
-    record.created = layout.number(meta.get("created_at")) or _id_time(run_id)
+    record.created = _moment(meta.get("created_at")) or _id_time(run_id)
     record.status = status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
     record.ended = sys.intern(status["status"]) if status.get("status") in ENDED else ""
-    started = layout.number(status.get("started_at"))
+    started = _moment(status.get("started_at"))
     record.started = started if started is not None else record.created
-    record.finished = layout.number(status.get("ended_at"))
+    record.finished = _moment(status.get("ended_at"))
     record.config = {} if record.newer else flat(meta.get("config"))
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
     return record
@@ -67,11 +69,11 @@ def flat(value, joint="."):
     while ahead:
         prefix, value = ahead.pop()
         for key, item in value.items():
-            name, kind = sys.intern(prefix + key), type(item)
+            name, kind = sys.intern(prefix + visible(key)), type(item)
             if kind in PLAIN:
                 found[name] = item
             elif kind is str:
-                found[name] = sys.intern(item[:KEPT_TEXT])
+                found[name] = _intern(item)
             elif kind is dict and item and prefix.count(joint) < 8:
                 ahead.append((name + joint, item))
             else:
@@ -80,11 +82,17 @@ def flat(value, joint="."):
 
 
 def _intern(value):
-    return sys.intern(value[:KEPT_TEXT]) if isinstance(value, str) else None
+    return sys.intern(visible(value[:KEPT_TEXT])) if isinstance(value, str) else None
 
 
 def _text(value):
-    return value if isinstance(value, str) and value else None
+    return visible(value) if isinstance(value, str) and value else None
+
+
+def _moment(value):
+    """Return Unix seconds (float) that a calendar has, or None."""
+    value = None if isinstance(value, bool) else layout.number(value)
+    return value if value is not None and abs(value) < LAST else None
 
 
 def _id_time(run_id):

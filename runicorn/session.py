@@ -114,7 +114,7 @@ class Session:
         for kind, path in survey.manifest_files(self.root):
             attrs = stats.get(path)
             if attrs is not None and not isinstance(attrs, SftpError):
-                newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime, path))
+                newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime or 0, path))
         moved = {kind: (mtime, path) for kind, (mtime, path) in newest.items() if self._manifests.get(path) != mtime}
         whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE])
         if manifest.FULL in moved and not whole:

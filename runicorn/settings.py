@@ -251,7 +251,14 @@ class Overlay:
         if seen != self._seen:
             self._seen = seen
             runs = _load(self._path).get("runs")
-            self._runs = {key: one for key, one in runs.items() if isinstance(one, dict)} if isinstance(runs, dict) else {}
+            self._runs = {key: _noted(one) for key, one in runs.items() if isinstance(one, dict)} if isinstance(runs, dict) else {}
+
+
+def _noted(entry):
+    """Return what fits of an entry that an editor, or another Runicorn, wrote."""
+    fits = {"tags": lambda tags: isinstance(tags, list) and all(isinstance(tag, str) for tag in tags),
+            "note": lambda note: isinstance(note, str), "hidden": lambda hidden: isinstance(hidden, bool)}
+    return {field: value for field, value in entry.items() if field in fits and fits[field](value)}
 
 
 def _refuse_overlay(changes):

@@ -23,6 +23,7 @@ SAFE_READ = 32 << 10            # what every server must be able to answer
 MAX_PACKET = 1 << 20            # bytes; no server's listing comes near
 MAX_HANDLE = 256                # bytes, by the draft
 MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for ever is cut off there
+LARGEST = 1 << 60               # bytes; no file is that large: a size beyond counts as not told
 IN_FLIGHT = 512                 # requests whose answers tell something; nobody waits for a CLOSE
 MOST_HANDLES = 1024             # files and folders open at once, whatever the server grants
 SPARE_HANDLES = 60              # of those, for tails and single questions
@@ -127,7 +128,7 @@ def _attrs_at(raw, at):
     flags, = _U32.unpack_from(raw, at)
     if flags == _PLAIN:
         _, size, uid, gid, mode, _, mtime = _ATTRS.unpack_from(raw, at)
-        return Attrs(size, mtime, mode, uid, gid), at + _ATTRS.size
+        return Attrs(size if size < LARGEST else None, mtime, mode, uid, gid), at + _ATTRS.size
     at += 4
     size = uid = gid = mode = mtime = None
     if flags & 1:
@@ -142,7 +143,7 @@ def _attrs_at(raw, at):
         pairs, at = *_U32.unpack_from(raw, at), at + 4
         for _ in range(2 * pairs):
             _, at = _string_at(raw, at)
-    return Attrs(size, mtime, mode, uid, gid), at
+    return Attrs(size if size is None or size < LARGEST else None, mtime, mode, uid, gid), at
 
 
 def _parse_attrs(kind, raw):

@@ -121,7 +121,7 @@ def _failed(status):
 
 
 def _text(value):
-    return str(value).strip()[:500] if value not in (None, "") else None
+    return value[:2000].strip()[:500] or None if isinstance(value, str) else None
 
 
 def _span(seconds):

@@ -24,9 +24,12 @@ class Index:
     def __init__(self, held):
         self.manifest = held
         self.lines = held.lines
+        for path in [path for path in self.lines if not plan.believable(path)]:
+            del self.lines[path]
         self._parsed = {}               # path -> entry, of runs that may still change …
         self._texts = {}                # … -> {field: its JSON text}, of fields that came as text
         self._dirty = set()
+        self._mended = {}
         self.changed = False            # since the last save
 
     def __contains__(self, path):
@@ -37,16 +40,33 @@ class Index:
         return list(self.lines)
 
     def entry(self, path):
-        """Return the entry of a run (dict); what is changed in it must be followed by `touch`. Broken entries are empty ones."""
+        """Return the entry of a run (dict); what is changed in it must be followed by `touch`. What does not fit in its line is
+        mended: see `take_mended`."""
         entry = self._parsed.get(path)
         if entry is None:
-            try:
-                entry = self.manifest.entry(path)
-            except manifest.ManifestError:
-                entry = empty()         # hostile or damaged: the walk fills it
-            if not entry["ended"]:
+            entry, wrong = self._read(path)
+            if wrong:
+                self._mended[path] = wrong
+                self.put(path, entry)
+            elif not entry["ended"]:
                 self._parsed[path] = entry
         return entry
+
+    def take_mended(self):
+        """Return {path: what did not fit in its line (list of str)} of the runs mended since last asked."""
+        mended, self._mended = self._mended, {}
+        return mended
+
+    def _read(self, path):
+        """Return (the entry of a line, what did not fit in it)."""
+        try:
+            entry, wrong = self.manifest.mended(path)
+        except manifest.ManifestError:
+            return empty(), ["all of it"]
+        names = [name for name in entry["files"] if not plan.believable(path, name)]
+        for name in names:
+            del entry["files"][name]
+        return entry, wrong + ["files." + ascii(name)[1:-1] for name in names]
 
     def put(self, path, entry, texts=None):
         """Set the entry of a run. texts: {field: JSON text (bytes)} of those of "meta", "status", "summary" that are new in it."""
@@ -242,7 +262,7 @@ class Skeleton:
         old, observed, listed = self._seen[folder]
         if mtime is None and isinstance(attrs, MissingFileError):
             self._forget(folder)
-        elif mtime != old:
+        elif mtime != old or mtime is None:         # a server that tells no times is listed at each look
             self._seen[folder] = mtime, now, now
             self._children.pop(folder, None)
         elif not plan.settled(mtime, observed, listed):
@@ -329,7 +349,7 @@ def _take_folder(files, path, prefix, listing):
 
 
 def _add(files, path, name, attrs):
-    if attrs.size is not None and attrs.size < 1 << 60 and not name.endswith(".tmp") and plan.believable(path, name):
+    if attrs.size is not None and not name.endswith(".tmp") and plan.believable(path, name):
         files[name] = {"size": attrs.size, "mtime": attrs.mtime, "tail": None}
 
 

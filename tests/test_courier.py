@@ -337,4 +337,5 @@ def test_a_time_beyond_all_clocks_costs_only_that_file(tmp_path):
         members += [(str(number), data), (f"{number}.json", described(data, name=f"{number}.bin", mtime=mtime))]
     members.append(("end.json", b'{"files": 2}'))
     report = courier.take_in(hostile(tmp_path, members), tmp_path / "near")
-    assert report["put"] == 1 and len(report["problems"]) == 1 and (tmp_path / "near" / PATH / "1.bin").exists()
+    assert report["put"] == 2 and len(report["problems"]) == 1 and "no time" in report["problems"][0]
+    assert [(tmp_path / "near" / PATH / name).read_bytes() for name in ("0.bin", "1.bin")] == [data, data]
