@@ -199,8 +199,15 @@ def check_data(n, row):
         yield n, f"step: is {step!r:.60}, not a number", True
     extras = OLD_EXTRAS if "step" not in row else ()
     for metric, value in data.items():
-        if metric not in extras and value is not None and number(value) is None:
-            yield n, f"metric: {metric!r:.60} is {value!r:.60}, not a number", True
+        if metric not in extras and not loggable(value):
+            yield n, f"metric: {metric!r:.60} is {value!r:.60}, no number, text or list of numbers", True
+
+
+def loggable(value):
+    """Whether a value may stand in a row: null, a number, text, or a list of numbers."""
+    if isinstance(value, list):
+        return all(number(item) is not None for item in value)
+    return value is None or isinstance(value, str) or number(value) is not None
 
 
 def check_images(n, row, folder):

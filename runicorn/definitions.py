@@ -18,13 +18,20 @@ def _words(summary):
     return [word for word in re.split("[,\\s]+", ",".join(texts(summary)).lower()) if word]
 
 
+def _checked(entry):
+    """Return what is right in an entry that was read from a file."""
+    kinds = {"summary": str, "goal": str, "step_metric": str, "step_sync": bool, "hidden": bool}
+    return {key: value for key, value in entry.items() if isinstance(value, kinds.get(key, ()))}
+
+
 class Definitions:
     """By name or pattern ("val/*"). `entries`: {name: {"summary": "min,max", "goal", "step_metric", "step_sync", "hidden"}}, as in
     meta.json; `means`: {metric: [count, sum]}, for an attempt that goes on with them."""
 
     def __init__(self, entries=(), means=()):
-        self.entries = {name: entry for name, entry in dict(entries).items() if isinstance(entry, dict)}
-        self.means, self._plans = dict(means), {}
+        self.entries = {name: _checked(entry) for name, entry in dict(entries).items() if isinstance(entry, dict)}
+        self.means = {name: [number(part) for part in mean] for name, mean in dict(means).items() if isinstance(mean, list)}
+        self._plans = {}
 
     def define(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None, overwrite=None):
         """Add to what is known of `name` (str); return the list of what was not understood, as text."""
@@ -50,11 +57,12 @@ class Definitions:
     def of(self, metric):
         """Return the entry for a metric (dict): its own, else that of the longest pattern that fits."""
         fits = [name for name in self.entries if "*" in name and re.fullmatch(".*".join(map(re.escape, name.split("*"))), metric, re.S)]
-        return self.entries.get(metric) or self.entries[max(fits, key=len)] if metric in self.entries or fits else {}
+        name = metric if metric in self.entries else max(fits, key=len, default=None)
+        return self.entries.get(name, {})
 
     def take(self, data, last):
-        """Keep in `last` (the metrics' last values) what is defined for the metrics of a row; return the row (dict), with the last
-        value of a step metric that it lacks."""
+        """Keep in `last` (the metrics' last values) what is defined for the metrics of a row; return the last values of the step
+        metrics that the row lacks (dict)."""
         lacking = {}
         for metric, value in data.items():
             plan = self._plans.get(metric)
@@ -66,7 +74,7 @@ class Definitions:
             if ways and type(value) in (int, float) and value == value:
                 for key, way in ways:
                     last[key] = self._kept(key, way, last.get(key), value)
-        return {**data, **lacking} if lacking else data
+        return lacking
 
     def _plan(self, metric):
         name = key_text(metric)
@@ -81,7 +89,7 @@ class Definitions:
     def _kept(self, key, way, known, value):
         if way == "mean":
             mean = self.means.setdefault(key[:-len(".mean")], [0, 0.0])
-            mean[:] = mean[0] + 1, mean[1] + value
+            mean[:] = mean[0] + 1, mean[1] + number(value)
             return mean[1] / mean[0]
         known = known if type(known) in (int, float) else number(known)     # "Infinity", read from summary.json
         if known is None or way == "last":

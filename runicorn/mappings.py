@@ -154,4 +154,4 @@ class Summary(_Mapping):
 
     def as_dict(self):
         """Return a copy (dict): metrics first, then what the user set."""
-        return {**self._metrics, **self._user}
+        return {**{key_text(key): value for key, value in list(self._metrics.items())}, **self._user}     # log({3: 1.0}) has odd keys

@@ -149,8 +149,9 @@ class Run(Copied):
                         self.step = max(self.step, step if commit else step - 1)
                         return
                 if self._definitions is not None:
-                    data = self._definitions.take(data, self._last)
-                    written = self._masked(data)
+                    lacking = attempt(self._definitions.take, data, self._last)[0]
+                    if lacking:
+                        data, written = {**data, **lacking}, {**written, **self._masked(lacking)}
                 now = time.time()
                 try:
                     line = f'{{"ts":{now:.3f},"step":{step},"data":{encode(written)}}}\n'.encode()

@@ -94,7 +94,9 @@ def test_a_good_run_has_no_findings(root):
     ("summary.json", b"\xff", None),
     ("events.jsonl", b'{"ts":1,"data":{"a":1}}\n{"ts":"now","data":{"a":1}}\n', 2),
     ("events.jsonl", b'{"ts":1,"step":"x","data":{"a":1}}\n', 1),
-    ("events.jsonl", b'{"ts":1,"data":{"a":[1]}}\n', 1),
+    ("events.jsonl", b'{"ts":1,"data":{"a":[1,"x"]}}\n', 1),
+    ("events.jsonl", b'{"ts":1,"data":{"a":[[1]]}}\n', 1),
+    ("events.jsonl", b'{"ts":1,"data":{"a":{"b":1}}}\n', 1),
     ("events.jsonl", b'{"ts":1,"data":{"a":Infinity}}\n', 1),
     ("events.jsonl", b'{"ts":1,"data":7}\n', 1),
     ("events.jsonl", b'{"ts":1,"type":"image","data":{"x":[{"file":"media/gone.png"}]}}\n', 1),
@@ -105,6 +107,11 @@ def test_a_fault_is_found_with_its_place(root, name, data, line):
     (root / RUN / name).write_bytes(data)
     assert (f"{RUN}/{name}", line, True) in found(root)
     assert cli.main(["check", str(root)]) == 1
+
+
+def test_text_and_lists_of_numbers_are_values(root):
+    (root / RUN / "events.jsonl").write_bytes(b'{"ts":1,"step":0,"data":{"a":"warm up","b":[1,2.5,"NaN"],"c":[],"d":null,"e":true}}\n')
+    assert found(root) == []
 
 
 def test_a_missing_meta_is_a_fault_and_a_missing_status_a_note(root):
