@@ -128,6 +128,8 @@ class AppendFile:
         if found == self._mark:
             return True
         status = os.fstat(self._descriptor)         # renamed, or numbered anew, as some file systems do
+        if status.st_size < self._end + self.size - self._size_then:
+            return False                            # a new file that got the inode of ours, which was removed
         if identity(status) != self._identity and identity(status) != identity(os.stat(self.path)):
             return False
         self._identity, self._mark = identity(status), found

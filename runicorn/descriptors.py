@@ -14,7 +14,7 @@ _originals = {}             # name in os -> the function before ours
 _in_place = False           # whether ours are in os, perhaps below somebody else's
 
 
-def keep(descriptor, moved):
+def keep(descriptor, moved=lambda number: None):
     """Have `descriptor` outlive os.close, os.closerange and os.dup2; moved(number) is called when it is another number from now on.
     Returns the descriptor, which is not one of the standard streams'."""
     global _in_place

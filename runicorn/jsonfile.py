@@ -3,6 +3,7 @@
 import threading
 import time
 
+from runicorn import descriptors
 from runicorn.layout import json_bytes, replace_file
 from runicorn.notice import is_interrupt, say_unwritten
 
@@ -49,7 +50,7 @@ class JsonFile:
             if self.path is None:
                 return True
             try:
-                replace_file(self.path, json_bytes(self._content()))
+                replace_file(self.path, json_bytes(self._content()), shield=descriptors)
             except OSError as error:
                 self._dirty = True
                 if is_interrupt(error):

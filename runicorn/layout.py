@@ -331,16 +331,18 @@ def read_json(path, limit=64 << 20):
 _OURS, _TURNS = os.urandom(3).hex(), itertools.count()       # no other host's process, and none forked from us, makes such a name
 
 
-def replace_file(path, data, mode=None, durable=False):
+def replace_file(path, data, mode=None, durable=False, shield=None):
     """Write `data` (bytes) beside `path` and rename it over `path`. Raises OSError; then the old file is as it was.
 
-    mode: permission bits (default: by the umask). durable: fsync before the rename.
+    mode: permission bits (default: by the umask). durable: fsync before the rename. shield: whose keep(descriptor) and
+    release(descriptor) see to it that nobody in this process closes the file meanwhile.
     """
     path = os.fspath(path)      # the name beside owes nothing to the file's own, which may be as long as a disk takes
     beside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{_OURS}{next(_TURNS):x}.tmp")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
     try:
+        descriptor = descriptor if shield is None else shield.keep(descriptor)
         try:
             view = memoryview(data)
             while view:
@@ -348,6 +350,8 @@ def replace_file(path, data, mode=None, durable=False):
             if durable:
                 os.fsync(descriptor)
         finally:
+            if shield is not None:
+                shield.release(descriptor)
             os.close(descriptor)
         os.replace(beside, path)
     except BaseException:

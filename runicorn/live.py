@@ -4,6 +4,7 @@ import os
 import time
 from collections import namedtuple
 
+from runicorn import descriptors
 from runicorn.facts import hostname, process, process_start
 from runicorn.layout import HIDDEN, STATUS, below, disk_path, json_bytes, make_folders, read_json, replace_file, slug
 from runicorn.notice import say_unwritten
@@ -38,7 +39,7 @@ class Live:
         _beating.add((os.getpid(), os.fspath(self.path)))
 
     def _write(self):
-        replace_file(self.path, json_bytes(self._facts))
+        replace_file(self.path, json_bytes(self._facts), shield=descriptors)
 
     def beat(self):
         """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next beat."""

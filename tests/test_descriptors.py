@@ -27,6 +27,8 @@ def next_file(count=4):
     return [os.open(f"mine{n}.bin", os.O_RDWR | os.O_CREAT) for n in range(count)]
 run.log({"loss": 0.0}, step=0)
 print("line 0")
+run._facts_known.wait()
+time.sleep(0.3)         # what our thread opens for a moment only, C code may still close
 """
 END = """
 run.log({"loss": 1.0}, step=1)
@@ -220,3 +222,29 @@ def test_a_removed_file_and_a_taken_descriptor_at_once(tmp_path):
         """) + END)
     assert [row["step"] for row in rows(only(tmp_path)) if "step" in row] == [1]
     assert json.loads((only(tmp_path) / "status.json").read_text())["status"] == "finished"
+
+
+FD = BEGIN.replace("system=False", "system=False, capture='fd'") + "os.system('echo a child before')\n"
+
+
+@pytest.mark.parametrize("way", ["os.closerange(3, 4096)", "for number in range(3, 64):\n    libc.close(number)",
+                                 "files = [os.open('mine0.bin', os.O_RDWR | os.O_CREAT)]\nfor number in range(4, 40):\n"
+                                 "    number in files or os.dup2(files[0], number)"])
+def test_closing_all_descriptors_leaves_captured_descriptors_their_terminal(tmp_path, way):
+    """With capture="fd" the terminal itself is one of the descriptors that are kept."""
+    out, err = train(tmp_path, FD + way + textwrap.dedent("""
+        files = next_file(12)
+        time.sleep(0.11)
+        run.log({"loss": 1.0}, step=1)
+        print("line 1")
+        os.system("echo a child")
+        run.finish()
+        print("after the end")
+        for name in os.listdir("."):
+            if name.startswith("mine"):
+                assert open(name, "rb").read() == b"", name
+        """), PYTHONUNBUFFERED="1")
+    assert out.splitlines() == ["line 0", "a child before", "line 1", "a child", "after the end"] and "Traceback" not in err
+    assert [row["step"] for row in rows(only(tmp_path))] == [0, 1] and small(only(tmp_path), "status")["status"] == "finished"
+    logged = [line for line in shown(only(tmp_path)) if not line.startswith("runicorn: ")]
+    assert logged[:4] == ["line 0", "a child before", "line 1", "a child"]
