@@ -97,6 +97,7 @@ def ssh_add(options):
         given["window"] = None if options.window == "all" else options.window
     if options.key and not options.auth:
         given["auth"] = "key"
+    given = settings.taken_apart(given)
     known = {one["name"]: one for one in settings.connections(home)}
     if "host" not in given and given.get("name") not in known:
         given = asked(given)
@@ -111,7 +112,7 @@ def asked(given):
     """Return `given` with an answer for each field it lacks, in the order of the settings page. Raises UsageError without a terminal."""
     if not sys.stdin.isatty():
         raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
-    from runicorn import sshconfig
+    from runicorn import settings, sshconfig
     given, known = dict(given), sshconfig.hosts()
 
     def field(key, prompt, default=None, check=str):
@@ -119,11 +120,12 @@ def asked(given):
             answer = terminal.ask(prompt, default)
             try:
                 given.update({key: check(answer)} if answer else {})
-            except ArgumentTypeError as error:
+            except (ArgumentTypeError, UsageError) as error:
                 print(f"  {error}")
     if known and "host" not in given:
         print(f"Hosts of ~/.ssh/config: {', '.join(known[:12])}")
-    field("host", "Host (name, address, or a Host of ~/.ssh/config)")
+    field("host", "Host (name, address, or a Host of ~/.ssh/config)", check=settings.checked_host)
+    given = settings.taken_apart(given)
     told = sshconfig.lookup(given["host"], commands=False)
     field("name", "Name of the connection", given["host"])
     field("port", "Port", str(told["port"]), port)

@@ -1,13 +1,8 @@
 """Who gets in, and how: keys, agent, password and the server's own questions, each tried once. Is handed paramiko, opens no line."""
 
-import os
-import socket
-from pathlib import Path
-
+from runicorn import ssh_keys
 from runicorn.errors import LineError, LoginError, coded
 
-DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
-AGENT_KEYS = 5              # sshd gives up after MaxAuthTries (6) keys
 STEPS = 4                   # a server may ask for several methods one after another (key, then a code)
 ANSWER_SECONDS = 300        # how long the user may look for a one-time code; sshd itself waits 120 s by default
 CODE_WORDS = ("code", "otp", "token", "passcode", "verification", "duo", "factor", "验证码", "动态")
@@ -25,17 +20,10 @@ class Login:
         self.offered = []           # methods the server takes
         self.tried = []             # (method, what) refused by the server
         self._password_used = self._unanswered = False
-        self._agent = None
+        self._heard = 0             # words of the server that came before the last attempt
 
     def run(self):
         """Log in. Raises LoginError (refused, nobody answered, key missing) or LineError (cut meanwhile)."""
-        try:
-            self._all_steps()
-        finally:
-            if self._agent:
-                self._agent.close()
-
-    def _all_steps(self):
         offered = self.offered = self._offered()
         allowed = METHODS[self.target.auth]
         for _ in range(STEPS):
@@ -72,121 +60,16 @@ class Login:
 
     def _keys(self):
         """Offer keys in turn until one is taken."""
-        for key, what in self._candidates():
-            left = self._try("key", what, lambda key=key: self.transport.auth_publickey(self.target.user, key))
-            if left is not None:
-                return left
+        keys = ssh_keys.Keys(self.ssh, self.target, lambda prompt: self.secret("passphrase", prompt), self.secrets)
+        try:
+            for key, what in keys.candidates():
+                left = self._try("key", what, lambda key=key: self.transport.auth_publickey(self.target.user, key))
+                if left is not None:
+                    return left
+        finally:
+            keys.close()
+            self.tried += [("key", f"{path} (of no kind we know)") for path in keys.passed_over]
         return None
-
-    def _candidates(self):
-        target = self.target
-        if target.auth == "agent":
-            agent = self._agent_keys()
-        else:
-            agent = self._quiet_agent() if target.auth == "hop" or not self._key_files() else []
-        if target.identities_only and target.keys:
-            wanted = {_public_blob(path) for path in target.keys}
-            agent = [key for key in agent if key.asbytes() in wanted]
-        yield from ((key, f"agent key {getattr(key, 'comment', '') or key.get_name()}") for key in agent[:AGENT_KEYS])
-        if target.auth != "agent":
-            for path in self._key_files():
-                yield from ((key, path) for key in self._load_or_skip(path))
-
-    def _agent_keys(self):
-        try:
-            keys = self._asked_agent()
-        except (self.ssh.SSHException, OSError) as error:
-            raise coded(LoginError(f"the SSH agent does not answer: {error}"), "agent", said="agent_silent", detail=str(error)) from error
-        if not keys:
-            raise coded(LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file"), "agent")
-        return list(keys)
-
-    def _asked_agent(self):
-        named = self.target.options.get("identityagent", "SSH_AUTH_SOCK")
-        if named.lower() == "none":
-            return ()
-        if self._agent is None and named == "SSH_AUTH_SOCK":
-            self._agent = self.ssh.Agent()
-        elif self._agent is None:
-            self._agent = self._agent_at(os.environ.get(named[1:], "") if named.startswith("$") else named)
-        return self._agent.get_keys()
-
-    def _agent_at(self, path):
-        """Return the agent that IdentityAgent names: password managers have one of their own."""
-        line = socket.socket(socket.AF_UNIX)
-        try:
-            line.connect(path)
-        except OSError:
-            line.close()
-            raise
-        agent = self.ssh.Agent.__new__(self.ssh.Agent)
-        self.ssh.agent.AgentSSH.__init__(agent)
-        agent._connect(line)        # paramiko's own way in looks at SSH_AUTH_SOCK only
-        return agent
-
-    def _key_files(self):
-        if self.target.keys:
-            missing = [path for path in self.target.keys if not Path(path).is_file()]
-            if self.target.key_required and missing:
-                raise coded(LoginError(f"the key file {missing[0]} is not there"), "key_missing", key=missing[0])
-            return [path for path in self.target.keys if path not in missing]
-        found = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS) if path.is_file()]
-        if not found and self.target.auth == "key" and not self._quiet_agent():
-            raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing",
-                        said="no_key")
-        return found
-
-    def _load_or_skip(self, path):
-        try:
-            return self._load(path)
-        except LoginError as error:
-            if self.target.key_required or error.code != "key_format":
-                raise
-            self.tried.append(("key", f"{path} (of no kind we know)"))      # one of several in ~/.ssh/config: the next may fit
-            return []
-
-    def _load(self, path):
-        """Return the private key in a file (list: with its certificate first, where there is one)."""
-        if path.endswith(".pub"):
-            raise coded(LoginError(f"{path} is the public half; the connection needs {path[:-4]}"), "key_format", said="key_public",
-                        key=path)
-        try:
-            key = self._read(path, None)
-        except self.ssh.PasswordRequiredException:
-            held = [key for key in self._quiet_agent() if key.asbytes() == _public_blob(path)]
-            if held:
-                return held
-            key = self._read(path, self.secret("passphrase", f"Passphrase for {path}"))
-        certificate = Path(path + "-cert.pub")
-        if not certificate.is_file():
-            return [key]
-        certified = self._read(path, self.secrets.get("passphrase"))
-        certified.load_certificate(str(certificate))
-        return [certified, key]
-
-    def _quiet_agent(self):
-        try:
-            return self._asked_agent()
-        except (self.ssh.SSHException, OSError):
-            return []           # the agent is only a convenience here; the passphrase is asked for instead
-
-    def _read(self, path, passphrase):
-        error = None
-        for kind in (self.ssh.Ed25519Key, self.ssh.ECDSAKey, self.ssh.RSAKey):
-            try:
-                return kind.from_private_key_file(path, passphrase)
-            except self.ssh.PasswordRequiredException:
-                raise
-            except OSError as problem:
-                raise coded(LoginError(f"the key file {path} can't be read: {problem.strerror}"), "key_missing", said="key_unreadable",
-                            key=path, detail=problem.strerror) from problem
-            except (self.ssh.SSHException, ValueError, IndexError, UnicodeDecodeError) as problem:
-                error = problem     # another kind of key
-        if passphrase is not None:
-            self.secrets.pop("passphrase", None)
-            raise coded(LoginError(f"the passphrase does not open the key {path}"), "passphrase", key=path) from error
-        raise coded(LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know (a PuTTY key: export it as OpenSSH key; "
-                               "a FIDO key: set the connection to system ssh)"), "key_format", key=path) from error
 
     def _password(self):
         password = self.secret("password", f"Password for {self.target.user}@{self.target.name}")
@@ -247,6 +130,7 @@ class Login:
         return None
 
     def _attempt(self, attempt):
+        self._heard = len(self.transport.said)
         try:
             return attempt() if attempt != self.transport.auth_none else attempt(self.target.user)
         except self.ssh.AuthenticationException:
@@ -261,26 +145,25 @@ class Login:
 
     def _dropped(self):
         """The server hung up: because it refused enough, because nobody answered, or because the line is gone."""
+        if self.transport.disconnected or len(self.transport.said) > self._heard:
+            return self._refused("was refused and hung up on", [])
         if self._unanswered:
             return coded(LoginError(f"{self.target.name} asked something that nobody answered"), "no_answer", host=self.target.name)
         if self.tried:
             return self._refused("refused the login and hung up", [])
-        return coded(LineError(f"the line to {self.target.name} was cut during the login"), "line", said="login_cut", host=self.target.name)
+        return coded(LineError(f"the line to {self.target.name} was cut during the login{self._said()}"), "line", said="login_cut",
+                     host=self.target.name)
+
+    def _said(self):
+        """Return what the server said, as the end of a sentence of ours."""
+        return f"; the server says: {' / '.join(self.transport.said)}" if self.transport.said else ""
 
     def _refused(self, did, offered):
         tried = ", ".join(f"{method} {what}".strip() for method, what in self.tried) or "nothing"
         takes = f"; it takes {', '.join(offered)}" if offered else ""
-        error = LoginError(f"{self.target.user}@{self.target.name} {did} (tried: {tried}{takes}). It is not tried again by itself: "
-                           "check user, key or password, then test the connection")
-        return coded(error, "login", said="login_refused" if offered else "login_over", user=self.target.user, host=self.target.name,
+        error = LoginError(f"{self.target.user}@{self.target.name} {did} (tried: {tried}{takes}){self._said()}. It is not tried again by "
+                           "itself: check user, key or password (--auth key, agent, password or system), then test the connection")
+        words = " / ".join(self.transport.said)
+        sentence = ("login_refused" if offered else "login_over") + ("_words" if words else "")
+        return coded(error, "login", said=sentence, user=self.target.user, host=self.target.name, words=words,
                      tried=", ".join(f"{method} {what}".strip() for method, what in self.tried), offered=list(offered))
-
-
-def _public_blob(path):
-    """Return the public key (bytes) beside a private key file, or None."""
-    import base64
-    import binascii
-    try:
-        return base64.b64decode(Path(f"{path.removesuffix('.pub')}.pub").read_text(encoding="utf-8").split()[1], validate=True)
-    except (OSError, IndexError, UnicodeDecodeError, binascii.Error):
-        return None             # no public half there: nothing to compare with

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import logging
-import shlex
 import socket
 import sys
 import threading
@@ -11,16 +10,18 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from runicorn import hostkeys, sftp, sshconfig, system_ssh
-from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, coded
+from runicorn import hostkeys, sftp, ssh_transport, sshconfig, system_ssh
+from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, coded
+from runicorn.handshake import Handshake
 from runicorn.login import Login
 
 TCP_SECONDS = 10            # per address
-HANDSHAKE_SECONDS = 20
 KEEPALIVE_SECONDS = 30
+CHANNEL_SECONDS = 20        # for a jump host to reach the next one
 WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no more
 PACKET_BYTES = 64 << 10
 OUTPUT_LIMIT = system_ssh.OUTPUT_LIMIT
+FIRST_BYTES = 400
 CHANNEL_PAUSES = (0.1, 0.3, None)
 JUMPS = 8                   # more than this is a loop in the SSH config
 
@@ -121,13 +122,13 @@ class _Dialer:
         options = sshconfig.lookup(wanted["host"], wanted["user"], port)
         keys = [str(Path(wanted["key"]).expanduser())] if wanted["key"] else []
         return Target(wanted["host"], options["hostname"], options["port"], options["user"], wanted["auth"],
-                      keys or options.get("identityfile", []), bool(keys), options.get("identitiesonly") == "yes", options)
+                      keys or options.get("identityfile", []), bool(keys), options.get("identitiesonly", "").lower() == "yes", options)
 
     def _hop(self, host, user, port):
         options = sshconfig.lookup(host, user, port)
         keys = list(options.get("identityfile", [])) or ([str(Path(self.connection["key"]).expanduser())] if self.connection["key"] else [])
         return Target(host, options["hostname"], options["port"], options["user"], "hop", keys, False,
-                      options.get("identitiesonly") == "yes", options)
+                      options.get("identitiesonly", "").lower() == "yes", options)
 
     # -- the way there
 
@@ -166,7 +167,7 @@ class _Dialer:
     def _through(self, transport, via, after):
         with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name):
             return transport.open_channel("direct-tcpip", (after.hostname, after.port), ("127.0.0.1", 0), window_size=WINDOW_BYTES,
-                                          timeout=HANDSHAKE_SECONDS)
+                                          timeout=CHANNEL_SECONDS)
 
     def _dialled(self, target):
         began = time.monotonic()
@@ -203,16 +204,11 @@ class _Dialer:
     # -- one host: handshake, host key, login
 
     def _logged_in(self, target, line, secrets, compress):
-        transport = self.ssh.Transport(line, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES)
+        transport = ssh_transport.transport_class(self.ssh)(line, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES)
         self.opened.append(transport)
         transport.daemon = True
-        transport.banner_timeout = transport.handshake_timeout = HANDSHAKE_SECONDS
         transport.use_compression(compress)
-        known = self._known(target)
-        self._prefer(transport, known)
-        self._shake(transport, target)
-        self.log("banner", f"{transport.remote_version}, {transport.remote_cipher}")
-        self._check_host_key(transport, target, known[1])
+        Handshake(self.ssh, target, self.home, self.ask, self.log).run(transport, line)
         login = Login(self.ssh, transport, target, self.ask, secrets)
         login.run()
         self.asked = self.asked or login.asked
@@ -221,97 +217,6 @@ class _Dialer:
                  user=target.user, method=method, takes=takes)
         transport.set_keepalive(KEEPALIVE_SECONDS)
         return transport
-
-    def _known(self, target):
-        """Return (the name under which known_hosts keeps the target, the lines of all known_hosts files)."""
-        alias = target.options.get("hostkeyalias")
-        files = target.options.get("userknownhostsfile", "").split() or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
-        files += target.options.get("globalknownhostsfile", "").split() or ["/etc/ssh/ssh_known_hosts"]
-        files.append(self.home / "known_hosts")
-        name = alias.lower() if alias else hostkeys.host_name(target.hostname, target.port)
-        return name, hostkeys.read([Path(file).expanduser() for file in files], name)
-
-    def _prefer(self, transport, known):
-        """Ask first for the kinds of host key we can check: certificates of trusted authorities, then the kinds we know.
-
-        And for AES-GCM, which moves 2 to 3 times the bytes of paramiko's first choice (AES-CTR with an HMAC made in Python).
-        """
-        name, lines = known
-        options = transport.get_security_options()
-        usual = [kind for kind in options.key_types if not kind.endswith(hostkeys.CERTIFIED)]
-        kinds = hostkeys.known_types(lines)
-        first = [kind for kind in usual if kind in kinds or (kind.startswith("rsa-sha2") and "ssh-rsa" in kinds)]
-        if hostkeys.authorities(lines):
-            first = [kind + hostkeys.CERTIFIED for kind in usual] + first
-        options.key_types = tuple(dict.fromkeys(first + usual))
-        options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)
-
-    def _shake(self, transport, target):
-        try:
-            transport.start_client(timeout=HANDSHAKE_SECONDS * 2)
-            if not transport.initial_kex_done:
-                raise coded(LineError(f"{target.name} did not finish the SSH handshake in time"), "banner", said="handshake_slow",
-                            host=target.name)
-        except self.ssh.ssh_exception.IncompatiblePeer as error:
-            raise coded(RemoteError(f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that "
-                                    "speaks only SHA-1 needs `pip install 'paramiko<5'`, or the connection set to system ssh"),
-                        "algorithms", host=target.name, detail=str(error)) from error
-        except (self.ssh.SSHException, EOFError, OSError) as error:
-            why = error or "it hung up"
-            raise coded(LineError(f"{target.name}:{target.port} did not answer as an SSH server ({why})"), "banner", host=target.name,
-                        port=str(target.port), detail=str(why)) from error
-
-    def _check_host_key(self, transport, target, lines):
-        key = transport.get_remote_server_key()
-        name = self._known(target)[0]
-        if key.public_blob and self._certified(key, target, name, lines):
-            return
-        kind, blob = key.get_name(), key.asbytes()
-        verdict = hostkeys.judge(lines, kind, blob)
-        shown = hostkeys.fingerprint(blob)
-        if verdict.kind == "revoked":
-            raise coded(HostKeyError(f"the host key of {name} ({shown}) is marked as revoked in known_hosts: do not connect; ask the "
-                                     "server's administrator"), "host_key_revoked", host=name, offered=shown)
-        if verdict.kind == "changed":
-            raise _changed(name, kind, shown, verdict.expected)
-        if verdict.kind == "unknown":
-            self._ask_about(name, kind, blob, shown, verdict.expected)
-        self.log("host_key", f"{kind} {shown}")
-
-    def _certified(self, key, target, name, lines):
-        made = hostkeys.certificate(key.public_blob.key_blob)
-        why = hostkeys.refusal(made, target.options.get("hostkeyalias") or target.hostname, hostkeys.authorities(lines), time.time())
-        if why is None:
-            message = self.ssh.Message(made.authority)
-            authority = self.ssh.PKey.from_type_string(message.get_text(), made.authority)
-            why = None if authority.verify_ssh_sig(made.signed, self.ssh.Message(made.signature)) else "its signature is wrong"
-        self.log("host_key", f"certificate: {why or 'signed by a trusted authority'}", said="certificate_bad" if why else "certificate",
-                 detail=why)
-        return why is None
-
-    def _ask_about(self, name, kind, blob, shown, others):
-        prompt = f"The host key of {name} is not known yet: {kind} {shown}. Is it the server's?"
-        if others:
-            prompt += f" So far the server was known by another kind of key: {_listed(others)}."
-        question = {"kind": "host_key", "prompt": prompt, "echo": True, "fingerprint": shown, "key_type": kind, "host": name}
-        if not self.ask or self.ask(question) not in ("yes", "trust"):
-            raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's (there: "
-                                     "`ssh-keygen -lf /etc/ssh/ssh_host_*.pub`), then trust it when asked"),
-                        "host_key_unknown", host=name, offered=shown, key_type=kind)
-        hostkeys.add(self.home / "known_hosts", name, kind, blob)
-
-
-def _changed(name, kind, shown, expected):
-    known = _listed(expected)
-    removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(line.path for line in expected)]
-    return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
-                              f"the server was set up anew: ask its administrator, then forget the old key with "
-                              f"{' and '.join(f'`{command}`' for command in removal)}"),
-                 "host_key_changed", host=name, known=known, offered=f"{kind} {shown}", removal=removal)
-
-
-def _listed(lines):
-    return ", ".join(f"{line.key_type} {hostkeys.fingerprint(line.blob)} in {line.path}" for line in lines)
 
 
 def _keep_alive(line):
@@ -329,6 +234,7 @@ class _Counted:
         self._line = line
         self._closed = False        # paramiko looks at this private mark of sockets when it ends
         self.sent = self.received = 0
+        self.first = bytearray()    # the first bytes that came: what is no SSH server gives itself away by them
         self.settimeout = line.settimeout
 
     def close(self):
@@ -342,6 +248,8 @@ class _Counted:
 
     def recv(self, size):
         data = self._line.recv(size)
+        if self.received < FIRST_BYTES:
+            self.first += data[:FIRST_BYTES - self.received]
         self.received += len(data)
         return data
 

@@ -145,6 +145,7 @@ def checked(given):
     made = {**CONNECTION, **{key: value for key, value in given.items() if key not in SECRETS}}
     for field in ("host", "user"):
         made[field] = _text(made, field)
+    made = taken_apart(made)
     made["name"] = _text(made, "name") or made["host"]
     if not made["host"]:
         raise UsageError("a connection needs a host (server address)")
@@ -162,6 +163,30 @@ def checked(given):
     made["key"] = _text(made, "key") or None
     made["remote_root"] = _text(made, "remote_root") or CONNECTION["remote_root"]
     return made
+
+
+PASTED = re.compile(r"(?:(?:ssh|sftp)://)?(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?/?")
+
+
+def taken_apart(given):
+    """Return a connection (dict) whose host, where it was pasted as "user@host:port", "ssh://user@host:port" or "[address]", is
+    the host alone, with user and port in their own fields. Raises UsageError where those are given and differ."""
+    whole = PASTED.fullmatch(given.get("host") or "")
+    if not whole or whole["host"] == given["host"] and "[" not in given["host"]:
+        return given                # a plain name or address; IPv6 has colons of its own
+    parts = {"user": whole["user"], "port": int(whole["port"] or 0)}
+    for field, text in parts.items():
+        if text and given.get(field, CONNECTION[field]) not in (CONNECTION[field], text):
+            raise UsageError(f"the host {given['host']!r} says {field} {text}, and the {field} is {given[field]}: which is right?")
+    return {**given, "host": whole["host"].strip("[]"), **{field: text for field, text in parts.items() if text}}
+
+
+def checked_host(text):
+    """Return a host as people type or paste it. Raises UsageError when SSH allows no such name."""
+    parts = taken_apart({"host": text})
+    if not parts["host"] or UNSAFE.search(parts["host"]) or UNSAFE.search(parts.get("user", "")):
+        raise UsageError(f"host {text!r} holds characters that SSH does not allow there")
+    return text
 
 
 def _text(made, field):

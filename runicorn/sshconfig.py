@@ -189,7 +189,7 @@ class _Reading:
     def finished(self):
         made = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or getpass.getuser())
         made["port"] = _port(made.get("port", "22"))
-        for keyword in ("identityfile", "userknownhostsfile", "globalknownhostsfile", "identityagent"):
+        for keyword in ("identityfile", "certificatefile", "userknownhostsfile", "globalknownhostsfile", "identityagent"):
             if keyword in made:
                 value = made[keyword]
                 made[keyword] = [self.path(one) for one in value] if isinstance(value, list) else " ".join(map(self.path, value.split()))

@@ -110,6 +110,14 @@ export default {
   "said.login_over": "{user}@{host} was refused (tried: {tried}). It is not tried again by itself: check user, key or password, then "
     + "test the connection.",
   "said.login_failed": "The login at {host} failed: {detail}", "said.login_slow": "{host} did not answer the login in time.",
+  "said.login_refused_words": "{user}@{host} was refused; the server says: {words} (tried: {tried}; it takes {offered}). It is not "
+    + "tried again by itself.",
+  "said.algorithms_new": "{host} speaks only algorithms that paramiko does not know ({detail}). Set the connection to system ssh.",
+  "said.hung_up": "{host}:{port} hung up; it says: {words}",
+  "said.no_ssh": "What answers at {host}:{port} is no SSH server: it says “{words}”. Is the port right?",
+  "said.silent_port": "{host}:{port} took the connection and said nothing: no SSH server, or it is overloaded or behind a firewall.",
+  "said.handshake_cut": "{host}:{port} broke off the SSH handshake ({detail}).",
+  "said.login_over_words": "{user}@{host} was refused; the server says: {words} (tried: {tried}). It is not tried again by itself.",
   "said.login_cut": "The line to {host} was cut during the login.",
   "said.system_login": "ssh did not get into {host}: {detail}. Make `ssh -o BatchMode=yes {host}` work, then test again.",
   "said.disk": "The mirror can’t be written: {detail}", "said.no_answer": "{host} wants an answer and nobody gave one.",

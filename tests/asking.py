@@ -18,6 +18,7 @@ class AskingServer(paramiko.ServerInterface):
     def __init__(self, steps=("password",), password="open sesame", prompts=(), key=None, exec_output=None):
         self.steps, self.password, self.prompts, self.user_key = list(steps), password, list(prompts), key
         self.exec_output = exec_output
+        self.banner, self.parting = None, None      # what everybody gets; ("banner" | "disconnect" | "silent", words) in place of an answer
         self.attempts, self.logins, self.connections = [], 0, 0
         self.key = paramiko.ECDSAKey.generate()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -35,6 +36,7 @@ class AskingServer(paramiko.ServerInterface):
             self.connections += 1
             transport = paramiko.Transport(line)
             self._transports.append(transport)
+            self.transport = transport
             transport.add_server_key(self.key)
             transport.set_subsystem_handler("sftp", paramiko.SFTPServer)
             transport.start_server(event=threading.Event(), server=_Session(self))
@@ -71,7 +73,28 @@ class _Session(paramiko.ServerInterface):
     def get_allowed_auths(self, username):
         return self.left[0] if self.left else ""
 
+    def get_banner(self):
+        return (self.server.banner, "en") if self.server.banner else (None, None)
+
+    def _part(self):
+        """Hang up in the middle of the login, with or without a word."""
+        how, words = self.server.parting
+        message = paramiko.Message()
+        if how == "banner":
+            message.add_byte(paramiko.common.cMSG_USERAUTH_BANNER)
+        elif how == "disconnect":
+            message.add_byte(paramiko.common.cMSG_DISCONNECT)
+            message.add_int(2)
+        if how != "silent":
+            message.add_string(words)
+            message.add_string("en")
+            self.server.transport._send_message(message)
+        self.server.transport.sock.shutdown(socket.SHUT_WR)
+        self.server.transport.close()
+
     def _passed(self, method, right):
+        if self.server.parting:
+            self._part()
         self.server.attempts.append(method)
         if not right or not self.left or self.left[0] != method:
             return FAILED

@@ -49,9 +49,10 @@ FLOORS = {
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
-    "settings": "errors layout", "sshconfig": "errors", "hostkeys": "errors", "login": "errors",
+    "settings": "errors layout", "sshconfig": "errors", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors",
+    "handshake": "errors hostkeys ssh_transport", "login": "errors ssh_keys",
     "system_ssh": "errors login sftp sshconfig",
-    "remote": "errors hostkeys login sftp sshconfig system_ssh", "doctor": "errors remote sftp survey",
+    "remote": "errors handshake hostkeys login sftp ssh_transport sshconfig system_ssh", "doctor": "errors remote sftp survey",
     "connection": "cache doctor errors layout login remote settings sync", "questions": "", "quota": "cache errors layout manifest plan",
     "synclog": "", "mirrors": "connection doctor errors layout questions quota remote room settings synclog",
     # out and in
@@ -72,7 +73,7 @@ FLOORS = {
     "__init__": "errors images reader recorder version writer", "__main__": "cli",
 }
 # Each third-party package has exactly one door (the demo plays an SFTP server).
-DOORS = {"paramiko": {"remote", "demo"}, "bottle": {"viewer"}, "pynvml": {"system"}}
+DOORS = {"paramiko": {"remote", "demo"}, "bottle": {"viewer"}, "pynvml": {"system"}, "cryptography": {"ssh_keys"}}
 SERVER_SIDE = [*list(FLOORS)[:list(FLOORS).index("sftp")], "__init__"]
 
 

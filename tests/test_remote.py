@@ -1,6 +1,7 @@
 """Connecting to a real sshd: host keys, streams, commands, a second line, and what is said when it fails."""
 
 import base64
+import re
 import socket
 import subprocess
 import threading
@@ -10,7 +11,7 @@ import pytest
 from asking import AskingServer
 from sshd import JAIL, JAILED, Sshd, free_port, make_key
 
-from runicorn import hostkeys, remote, settings
+from runicorn import handshake, hostkeys, remote, settings
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
 
 
@@ -126,13 +127,14 @@ def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
     subprocess.run(sign, check=True, capture_output=True)
     blob = base64.b64decode((tmp_path / "host-cert.pub").read_text().split()[1])
     public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
-    lines = [hostkeys.parse(f"@cert-authority * {public}")]
+    home.mkdir(parents=True)
+    (home / "known_hosts").write_text(f"@cert-authority * {public}\n")
     dialer = remote._Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text, **_: None)
     for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False), ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
         key = paramiko.Ed25519Key(data=data)
         key.public_blob = paramiko.pkey.PublicBlob("ssh-ed25519-cert-v01@openssh.com", data)
-        target = dialer._hop(name, "alice", 22)
-        assert dialer._certified(key, target, name, lines) is good
+        shown = handshake.Handshake(paramiko, dialer._hop(name, "alice", 22), home, None, lambda stage, text, **_: None)
+        assert shown._certified(key) is good
 
 
 def test_commands_run_with_input_both_outputs_and_a_status(sshd, home):
@@ -213,8 +215,13 @@ def test_an_unknown_name(home):
     assert caught.value.code == "name"
 
 
-@pytest.mark.parametrize("greeting", [b"", b"HTTP/1.0 400 Bad Request\r\n\r\n", b"\x00" * 5000, b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff"])
-def test_something_that_is_no_ssh_server(home, greeting):
+@pytest.mark.parametrize("greeting, said", [
+    (b"", "said nothing"), (b"HTTP/1.0 400 Bad Request\r\n\r\n", "no SSH server: it says 'HTTP/1.0 400 Bad Request'"),
+    (b"220 mail.lab ESMTP\r\n", "it says '220 mail.lab ESMTP'"), (b"\x00" * 5000, "no SSH server"),
+    (b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff", "broke off the SSH handshake"), (b"Exceeded MaxStartups\r\n", "it says 'Exceeded MaxStartups'"),
+    (b"-ERR unknown\r\n+PONG\r\n" * 100, "no SSH server"), ("\N{SNOWMAN}\x1b[31mred\r\n".encode(), "it says"),
+])
+def test_something_that_is_no_ssh_server(home, greeting, said):
     listener = socket.create_server(("127.0.0.1", 0))
 
     def greet():
@@ -222,15 +229,16 @@ def test_something_that_is_no_ssh_server(home, greeting):
         line.sendall(greeting)
         line.close()
     threading.Thread(target=greet, daemon=True).start()
-    with pytest.raises(LineError, match="did not answer as an SSH server"):
+    with pytest.raises(LineError, match=re.escape(said)) as caught:
         remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
+    assert caught.value.code == "banner" and "protocol banner" not in str(caught.value) and "\x1b" not in str(caught.value)
     listener.close()
 
 
 def test_a_server_that_accepts_and_says_nothing(home, monkeypatch):
-    monkeypatch.setattr(remote, "HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr(handshake, "HANDSHAKE_SECONDS", 0.3)
     listener = socket.create_server(("127.0.0.1", 0))
-    with pytest.raises(LineError, match="did not answer as an SSH server"):
+    with pytest.raises(LineError, match="said nothing"):
         remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
     listener.close()
 

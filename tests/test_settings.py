@@ -131,3 +131,28 @@ def test_overlay_sees_what_another_process_wrote(home):
 def test_overlay_refuses_what_is_not_its_own(home, changes):
     with pytest.raises(UsageError):
         settings.Overlay(home).set("k", **changes)
+
+
+@pytest.mark.parametrize("pasted, parts", [
+    ("root@gpu.lab", ("gpu.lab", "root", 22)), ("gpu.lab:2222", ("gpu.lab", "", 2222)),
+    ("ssh://bob@gpu.lab:2222", ("gpu.lab", "bob", 2222)),
+    ("ssh://gpu.lab/", ("gpu.lab", "", 22)), ("sftp://bob@gpu.lab", ("gpu.lab", "bob", 22)), ("[::1]", ("::1", "", 22)),
+    ("[::1]:2222", ("::1", "", 2222)), ("bob@[fe80::1]:22", ("fe80::1", "bob", 22)), ("::1", ("::1", "", 22)), ("GPU", ("GPU", "", 22)),
+    ("fe80::1%eth0", ("fe80::1%eth0", "", 22)), ("10.0.0.7", ("10.0.0.7", "", 22)), (" gpu.lab ", ("gpu.lab", "", 22)),
+])
+def test_hosts_as_people_paste_them(pasted, parts):
+    made = settings.checked({"host": pasted})
+    assert (made["host"], made["user"], made["port"]) == parts
+
+
+def test_a_pasted_host_that_says_another_user_or_port_is_asked_about():
+    assert settings.checked({"host": "bob@gpu:2222", "user": "bob", "port": 2222})["host"] == "gpu"
+    for given in ({"host": "bob@gpu", "user": "eve"}, {"host": "gpu:2222", "port": 22022}):
+        with pytest.raises(UsageError, match="which is right"):
+            settings.checked(given)
+
+
+@pytest.mark.parametrize("host", ["ssh -p 2222 bob@gpu", "gpu; rm -rf /", "-oProxyCommand=x", "a b", "gpu|x", "$(x)"])
+def test_what_is_no_host_is_refused_at_once(host):
+    with pytest.raises(UsageError, match="does not allow"):
+        settings.checked_host(host)

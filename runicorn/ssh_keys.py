@@ -1,0 +1,222 @@
+"""Which keys a login offers, in which order: files, certificates and the agent's, as ssh(1) has them. Is handed paramiko.
+
+A file that is no OpenSSH or PEM key of its own form (PKCS#8) is read by cryptography, which paramiko brings along.
+"""
+
+import base64
+import binascii
+import io
+import os
+import socket
+from pathlib import Path
+
+from runicorn.errors import LoginError, coded
+
+DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
+AGENT_KEYS = 50             # of those nobody named; sshd hangs up after MaxAuthTries (6 unless its administrator chose another number)
+
+
+class Keys:
+    """The keys for `target`. passphrase(prompt) asks the user; `secrets` forgets a passphrase that was wrong.
+
+    `passed_over` (list of str): files named in ~/.ssh/config that are of no kind we know.
+    """
+
+    def __init__(self, ssh, target, passphrase, secrets):
+        self.ssh, self.target, self.secrets, self._passphrase = ssh, target, secrets, passphrase
+        self.passed_over = []
+        self._agent = self._agent_keys = None
+
+    def close(self):
+        """Let go of the agent."""
+        if self._agent:
+            self._agent.close()
+
+    def candidates(self):
+        """Yield (key, what it is in words), the likeliest first: of each file that is named its key, from the agent where that
+        holds it; then the agent's others, unless IdentitiesOnly. Raises LoginError."""
+        target, named, offered = self.target, [], set()
+        files = self._files()
+        if target.auth == "agent":
+            held = self._asked_agent()
+            if not held:
+                raise coded(LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file"),
+                            "agent")
+        for path in files:
+            held = self._of_agent(path)
+            named += held
+            keys = held or ([] if target.auth == "agent" else self._load_or_skip(path))
+            for key in keys:
+                offered.add(key.asbytes())
+                yield from self._certified(key, path)
+        if target.key_required or target.identities_only and target.keys:
+            return
+        others = [key for key in self._quiet_agent() if key.asbytes() not in offered]
+        yield from ((key, f"agent key {key.comment or key.get_name()}") for key in others[:AGENT_KEYS])
+
+    # -- files
+
+    def _files(self):
+        """Return the files (list of str) that are named, or the usual ones; their private half may be in the agent only."""
+        target = self.target
+        if target.keys:
+            usable = [path for path in target.keys if Path(path).is_file() or self._of_agent(path)]
+            if target.key_required and not usable:
+                raise coded(LoginError(f"the key file {target.keys[0]} is not there"), "key_missing", key=target.keys[0])
+            return usable
+        usual = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS) if path.is_file()]
+        if not usual and target.auth == "key" and not self._quiet_agent():
+            raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing",
+                        said="no_key")
+        return usual if target.auth != "agent" else []
+
+    def _load_or_skip(self, path):
+        try:
+            return [self._load(path)]
+        except LoginError as error:
+            if self.target.key_required or error.code != "key_format":
+                raise
+            self.passed_over.append(path)       # one of several in ~/.ssh/config: the next may fit
+            return []
+
+    def _load(self, path):
+        if _public_blob(path):
+            raise coded(LoginError(f"{path} is the public half, and no agent holds its key; the connection needs "
+                                   f"{path.removesuffix('.pub')}"), "key_format", said="key_public", key=path)
+        try:
+            return self._read(path, None)
+        except self.ssh.PasswordRequiredException:
+            return self._read(path, self._passphrase(f"Passphrase for {path}"))
+
+    def _read(self, path, passphrase):
+        error = None
+        for read in (*(kind.from_private_key_file for kind in self._kinds()), self._read_pkcs8):
+            try:
+                return read(path, passphrase)
+            except self.ssh.PasswordRequiredException:
+                raise
+            except OSError as problem:
+                raise coded(LoginError(f"the key file {path} can't be read: {problem.strerror}"), "key_missing", said="key_unreadable",
+                            key=path, detail=problem.strerror) from problem
+            except (self.ssh.SSHException, ValueError, IndexError, TypeError, UnicodeDecodeError) as problem:
+                error = problem     # another kind of key
+        if passphrase is not None:
+            self.secrets.pop("passphrase", None)
+            raise coded(LoginError(f"the passphrase does not open the key {path}"), "passphrase", key=path) from error
+        raise coded(LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know (a PuTTY key: export it as OpenSSH key; "
+                               "a FIDO key: set the connection to system ssh)"), "key_format", key=path) from error
+
+    def _kinds(self):
+        return self.ssh.Ed25519Key, self.ssh.ECDSAKey, self.ssh.RSAKey
+
+    def _read_pkcs8(self, path, passphrase):
+        """Read what OpenSSL 3 and clouds write: "BEGIN PRIVATE KEY" and "BEGIN ENCRYPTED PRIVATE KEY" (RFC 5958)."""
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization as pem
+        data = Path(path).read_bytes()
+        if b" PRIVATE KEY-----" not in data:
+            raise ValueError("no PEM key")
+        if passphrase is None and b"BEGIN ENCRYPTED PRIVATE KEY" in data:
+            raise self.ssh.PasswordRequiredException("the key is encrypted")
+        secret = passphrase.encode() if passphrase and b"ENCRYPTED" in data else None
+        try:
+            key = pem.load_pem_private_key(data, secret)
+            text = key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.OpenSSH, pem.NoEncryption()).decode()
+        except UnsupportedAlgorithm as error:
+            raise ValueError(str(error)) from error
+        for kind in self._kinds():
+            try:
+                return kind.from_private_key(io.StringIO(text))
+            except self.ssh.SSHException:
+                continue            # another kind of key
+        raise ValueError("of a kind that SSH does not use")
+
+    def _certified(self, key, path):
+        """Yield the key of a file with each certificate that is made for it, then the key alone."""
+        stem = path.removesuffix(".pub")
+        for certificate in dict.fromkeys([*self.target.options.get("certificatefile", []), f"{stem}-cert.pub"]):
+            if _certifies(certificate, key):
+                certified = self._again(key, path)
+                certified.load_certificate(certificate)
+                yield certified, f"{certificate}"
+        yield key, f"agent key {key.comment or key.get_name()}" if isinstance(key, self.ssh.AgentKey) else path
+
+    def _again(self, key, path):
+        """Return the same key once more, to which a certificate may be tied."""
+        if not isinstance(key, self.ssh.AgentKey):
+            return self._read(path, self.secrets.get("passphrase"))
+        return self.ssh.AgentKey(key.agent, key.blob, key.comment)
+
+    # -- the agent
+
+    def _of_agent(self, path):
+        """Return the agent's key (list of at most one) whose public half is `path`, or lies beside it."""
+        blobs = {_public_blob(path), _public_blob(f"{path.removesuffix('.pub')}.pub")} - {None}
+        return [key for key in self._quiet_agent() if key.asbytes() in blobs][:1] if blobs else []
+
+    def _quiet_agent(self):
+        try:
+            return self._asked_agent()
+        except LoginError:
+            return []               # the agent is only a convenience here; the passphrase is asked for instead
+
+    def _asked_agent(self):
+        """Return the agent's keys (list), asked once. Raises LoginError when it does not answer."""
+        if self._agent_keys is None:
+            try:
+                self._agent_keys = list(self._listed())
+            except (self.ssh.SSHException, OSError, AttributeError) as error:
+                raise coded(LoginError(f"the SSH agent does not answer: {error}"), "agent", said="agent_silent",
+                            detail=str(error)) from error
+        return self._agent_keys
+
+    def _listed(self):
+        named = self.target.options.get("identityagent", "SSH_AUTH_SOCK")
+        if named.lower() == "none":
+            return ()
+        path = os.environ.get(named[1:], "") if named[:1] == "$" else named
+        self._agent = self.ssh.Agent() if named == "SSH_AUTH_SOCK" else self._agent_at(path)
+        return self._agent.get_keys()
+
+    def _agent_at(self, path):
+        """Return the agent that IdentityAgent names: password managers have one of their own."""
+        line = socket.socket(socket.AF_UNIX)
+        try:
+            line.connect(path)
+        except OSError:
+            line.close()
+            raise
+        agent = self.ssh.Agent.__new__(self.ssh.Agent)
+        self.ssh.agent.AgentSSH.__init__(agent)
+        agent._connect(line)        # paramiko's own way in looks at SSH_AUTH_SOCK only
+        return agent
+
+
+def _public_blob(path):
+    """Return the public key (bytes) in a file of one line, or None where it holds none."""
+    try:
+        with open(path, "rb") as file:
+            words = file.read(1 << 16).decode("utf-8").split()
+        return base64.b64decode(words[1], validate=True) if words[0].partition("-")[0] in ("ssh", "ecdsa", "sk") else None
+    except (OSError, IndexError, UnicodeDecodeError, binascii.Error):
+        return None                 # no public half there: nothing to compare with
+
+
+def _certifies(path, key):
+    """Whether the certificate in a file is made for `key`: it holds the same public numbers (OpenSSH's PROTOCOL.certkeys)."""
+    blob = _public_blob(path)
+    if not blob:
+        return False
+    kind, *numbers = _strings(key.asbytes())
+    _, _, *certified = _strings(blob, 2 + len(numbers))
+    return certified == numbers
+
+
+def _strings(blob, count=None):
+    """Return the SSH strings at the beginning of a blob: `count` of them, or all."""
+    strings, at = [], 0
+    while at + 4 <= len(blob) and (count is None or len(strings) < count):
+        length = int.from_bytes(blob[at:at + 4], "big")
+        strings.append(blob[at + 4:at + 4 + length])
+        at += 4 + length
+    return strings

@@ -1,0 +1,96 @@
+"""paramiko's Transport as we need it: asks for the login service once, hears all that the server says, keeps its first bytes.
+
+Is handed paramiko, imports it not. Go's and AsyncSSH's servers hang up at a second service request (RFC 4253, section 10).
+"""
+
+import functools
+import threading
+import time
+
+WORDS = 2000                # characters of what a server says that are kept
+LEGACY = ("diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1")
+
+
+@functools.lru_cache(1)
+def transport_class(ssh):
+    """Return the class; ssh: the module paramiko."""
+
+    class Heard(ssh.auth_handler.AuthOnlyHandler):
+        """Adds each banner to what the server said; paramiko keeps the last alone."""
+
+        def send_auth_request(self, username, method, finish_message=None):
+            """As paramiko's, but ready for the answer before it asks: a quick server's was lost."""
+            self.auth_method, self.username = method, username
+            message = ssh.Message()
+            message.add_byte(ssh.common.cMSG_USERAUTH_REQUEST)
+            for text in (username, "ssh-connection", method):
+                message.add_string(text)
+            if finish_message:
+                finish_message(message)
+            event = self.auth_event = threading.Event()
+            with self.transport.lock:
+                self.transport._send_message(message)
+            return self.wait_for_response(event)
+
+        def _parse_userauth_banner(self, m):
+            super()._parse_userauth_banner(m)
+            banner = self.banner
+            self.transport.hear(banner.decode("utf-8", "replace") if isinstance(banner, bytes) else str(banner))
+
+    class Transport(ssh.ServiceRequestingTransport):
+        """`said` (list of str): banners and parting words, in order. `disconnected`: whether the server said that it hangs up.
+        `peer_kex` (str or None): the key exchanges it offers."""
+
+        def __init__(self, *args, **options):
+            self.said, self.disconnected, self.peer_kex = [], False, None
+            self._accepted = threading.Event()
+            super().__init__(*args, **options)
+
+        def hear(self, text):
+            text = "".join(c if c.isprintable() else " " for c in text).strip()
+            if text and sum(map(len, self.said)) < WORDS:
+                self.said.append(" ".join(text.split())[:WORDS])
+
+        def get_auth_handler(self):
+            return Heard(self)
+
+        def ensure_session(self):
+            """Ask for the login service, once. paramiko's own waits for ever where the line breaks, a tenth of a second at a time."""
+            if self._accepted.is_set():
+                return
+            if not self.is_active() or not self.initial_kex_done:
+                raise ssh.SSHException("No existing session")
+            message = ssh.Message()
+            message.add_byte(ssh.common.cMSG_SERVICE_REQUEST)
+            message.add_string("ssh-userauth")
+            self._send_message(message)
+            deadline = time.monotonic() + (self.auth_timeout or 30)
+            while not self._accepted.wait(0.05):
+                if not self.is_active() or time.monotonic() > deadline:
+                    raise self.get_exception() or ssh.SSHException("the server hung up before the login")
+            self.auth_handler = self.get_auth_handler()
+
+        def _parse_service_accept(self, m):
+            super()._parse_service_accept(m)
+            if self._service_userauth_accepted:
+                self._accepted.set()
+
+        def _parse_disconnect(self, m):
+            self.disconnected = True
+            m.get_int()
+            self.hear(m.get_text())
+            m.rewind()
+            super()._parse_disconnect(m)
+
+        def _log(self, level, msg, *args):
+            if isinstance(msg, str) and msg.startswith("kex algos: "):
+                self.peer_kex = msg.partition(": ")[2]
+            super()._log(level, msg, *args)
+
+    return Transport
+
+
+def is_legacy(kex):
+    """Whether a server that offers these key exchanges (str, as in `peer_kex`) speaks nothing newer than SHA-1."""
+    names = [name.strip() for name in (kex or "").split(",") if name.strip() and "ext-info" not in name and "strict" not in name]
+    return bool(names) and all(name in LEGACY for name in names)
