@@ -123,7 +123,7 @@ def test_a_server_that_takes_one_service_request(tmp_path, home, way):
 
 @pytest.mark.parametrize("named", ["beside the key", "CertificateFile"])
 @pytest.mark.parametrize("private", ["file", "encrypted, in the agent", "agent only"])
-def test_a_certificate_with_a_key_wherever_it_lives(tmp_path, home, agent, named, private):  # noqa: F811
+def test_a_certificate_with_a_key_wherever_it_lives(tmp_path, home, agent, named, private):
     authority, key = make_key(tmp_path / "authority"), make_key(tmp_path / "mine")
     with Sshd(tmp_path / "sshd", TrustedUserCAKeys=f"{authority}.pub", AuthorizedKeysFile="none") as server:
         sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "me", "-n", server.user, f"{key}.pub"]
@@ -148,7 +148,7 @@ def test_a_certificate_with_a_key_wherever_it_lives(tmp_path, home, agent, named
         connect(server, home, key=None).close()
 
 
-def test_with_many_keys_in_the_agent_the_sixth_is_offered_too(tmp_path, home, agent):  # noqa: F811
+def test_with_many_keys_in_the_agent_the_sixth_is_offered_too(tmp_path, home, agent):
     with Sshd(tmp_path / "sshd", MaxAuthTries=20) as server:
         for number in range(9):
             agent(make_key(tmp_path / f"other{number}"))
@@ -156,7 +156,7 @@ def test_with_many_keys_in_the_agent_the_sixth_is_offered_too(tmp_path, home, ag
         connect(server, home, auth="agent", key=None).close()
 
 
-def test_a_public_half_chosen_for_a_connection_selects_the_agents_key(tmp_path, home, agent, sshd):  # noqa: F811
+def test_a_public_half_chosen_for_a_connection_selects_the_agents_key(tmp_path, home, agent, sshd):
     for number in range(8):
         agent(make_key(tmp_path / f"other{number}"))
     agent(sshd.key)
