@@ -8,6 +8,8 @@ import threading
 import time
 
 WORDS = 2000                # characters of what a server says that are kept
+CHANNEL_MESSAGES = range(93, 98)        # WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE (RFC 4254)
+CHANNEL_CLOSE = 97
 LEGACY = ("diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1")
 
 
@@ -44,6 +46,7 @@ def transport_class(ssh):
         def __init__(self, *args, **options):
             self.said, self.disconnected, self.peer_kex = [], False, None
             self._accepted = threading.Event()
+            self._sending, self._closed = threading.Lock(), set()       # of channels, by the server's numbers
             super().__init__(*args, **options)
 
         def hear(self, text):
@@ -69,6 +72,26 @@ def transport_class(ssh):
                 if not self.is_active() or time.monotonic() > deadline:
                     raise self.get_exception() or ssh.SSHException("the server hung up before the login")
             self.auth_handler = self.get_auth_handler()
+
+        def _send_message(self, data):
+            """Send nothing on a channel after its CLOSE: sshd hangs up at that. The thread that reads may send the CLOSE in the
+            moment in which another one is about to send data or an EOF."""
+            raw = data.asbytes()
+            kind, channel = raw[0], raw[1:5]
+            with self._sending:
+                if kind in CHANNEL_MESSAGES and channel in self._closed:
+                    return
+                if kind == CHANNEL_CLOSE:
+                    self._closed.add(channel)
+                super()._send_message(data)
+
+        def _parse_channel_open_success(self, m):
+            m.get_int()
+            number = m.get_int().to_bytes(4, "big")
+            with self._sending:
+                self._closed.discard(number)    # the server uses its numbers again
+            m.rewind()
+            super()._parse_channel_open_success(m)
 
         def _parse_service_accept(self, m):
             super()._parse_service_accept(m)

@@ -5,6 +5,7 @@ import re
 import socket
 import subprocess
 import threading
+import time
 
 import paramiko
 import pytest
@@ -255,4 +256,40 @@ def test_a_command_refused_outright(home):
         with pytest.raises(DeniedError, match="runs no commands"):
             line.run("true")
         assert line.exec_allowed is False and line.open_sftp().realpath(".") == "/"
+        line.close()
+
+
+def test_nothing_is_sent_on_a_channel_that_is_closed(sshd, home):
+    """sshd hangs up at "data packet referred to nonexistent channel": a command that ends without wanting its input, now and then."""
+    line = connect(sshd.trusted_in(home), home)
+    transport = line._transport
+    for kind in (94, 96, 97, 93):
+        channel = transport.open_session()
+        channel.exec_command("true")
+        number = channel.remote_chanid
+        assert channel.recv_exit_status() == 0
+        while not channel.closed:
+            time.sleep(0.01)
+        message = paramiko.Message()
+        message.add_byte(bytes([kind]))
+        message.add_int(number)
+        if kind == 94:
+            message.add_string(b"late")
+        elif kind == 93:
+            message.add_int(1000)
+        transport._send_user_message(message)
+        assert line.run("echo still here")[1] == b"still here\n", f"after a late message {kind}"
+    assert line.open_sftp().realpath(".")
+    line.close()
+
+
+def test_commands_that_end_before_their_input_never_cost_the_line(home, tmp_path):
+    with Sshd(tmp_path / "sshd", ForceCommand="internal-sftp") as server:
+        line = connect(server.trusted_in(home), home)
+        for _ in range(40):
+            try:
+                line.run("python3 -S -E -", b"x" * 200_000, timeout=20)
+            except RemoteError:
+                assert line.alive
+        assert line.open_sftp().realpath(".")
         line.close()
