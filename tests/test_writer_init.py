@@ -313,7 +313,7 @@ def test_chinese_names_under_an_ascii_locale(tmp_path, more, where):
 
 
 @pytest.mark.parametrize("arguments", [{"storage": 5}, {"storage": object()}, {"rank": "first"}, {"rank": [1]}, {"rank": float("inf")},
-                                       {"rank": 1j}], ids=str)
+                                       {"rank": 1j}], ids=lambda arguments: str(arguments).split(" at 0x")[0])
 def test_arguments_that_mean_nothing_are_refused_in_words(arguments):
     with pytest.raises(UsageError, match=next(iter(arguments))):
         runicorn.init(**{"project": "p", **arguments})
