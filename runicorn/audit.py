@@ -9,10 +9,12 @@ from runicorn.errors import SftpError
 GROUP = 100                     # files read at once
 BLOCK = 1 << 20
 SOURCE = """
-import hashlib, json
+import hashlib, json, os, stat
 for path, size in json.loads(TEXT):
     hashed, left = hashlib.sha256(), size
     try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            raise OSError
         with open(path, "rb") as file:
             while left > 0:
                 block = file.read(min(left, 1 << 20))
@@ -65,6 +67,9 @@ def _hash(mirror, key, size):
 
 
 def _by_reading(session, mirror, root, files):
+    places = [f"{root}/{path}/{name}" for path, name in files]
+    stats = session.batch([sftp.lstat(place) for place in places])
+    files = [key for key, place, attrs in zip(files, places, stats) if not sftp.refusal(place, attrs)]
     handles = session.batch([sftp.open_file(f"{root}/{path}/{name}") for path, name in files])
     opened = {key: handle for key, handle in zip(files, handles) if not isinstance(handle, SftpError)}
     wrong, at = [], dict.fromkeys(opened, 0)

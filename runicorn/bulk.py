@@ -22,7 +22,9 @@ class Bulk:
     work only where the line is fast. It is dialled before that is known, for a login takes as long as finding out.
     """
 
-    def __init__(self, dial, mirror, root, room, log):
+    def __init__(self, dial, mirror, root, room, log, hearsay=()):
+        """hearsay: as for the Fetcher."""
+        self._hearsay = hearsay
         self._dial, self._mirror, self._root, self._room, self._log = dial, mirror, root, room, log
         self._given, self._ended = collections.deque(), collections.deque()
         self._held = {}                 # (path, name) -> Fetch, handed over and not collected
@@ -107,7 +109,8 @@ class Bulk:
         session = fetcher = None
         try:
             session = remote.open_sftp()
-            fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended))
+            fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
+                                    hearsay=self._hearsay)
             fetcher.enough = 1 << 60
             self._fetcher = fetcher
             while not self._stopping.is_set():

@@ -283,7 +283,7 @@ class Mirror:
     def read(self, path, name, offset, size):
         """Return at most `size` bytes of our copy from `offset` on; b"" when there is none."""
         try:
-            with open(self.place(path, name), "rb") as file:
+            with open(layout.open_regular(self.place(path, name)), "rb") as file:
                 file.seek(offset)
                 return file.read(size)
         except (OSError, LayoutError):

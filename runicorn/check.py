@@ -7,7 +7,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, parse_own, slug, split_run_path
+from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, open_regular, parse_own, slug, split_run_path
 
 STATES = ("running", "finished", "failed", "interrupted")
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
@@ -71,7 +71,8 @@ def check_run(folder, prefix, expected):
 def load(path, where):
     """Return (dict or None, [findings]) of a small JSON file."""
     try:
-        value = strict_json(path.read_bytes())
+        with open(open_regular(path), "rb") as file:
+            value = strict_json(file.read())
     except FileNotFoundError:
         return None, [Finding(where, None, "is missing", where.endswith(META))]
     except OSError as error:
@@ -138,11 +139,14 @@ def check_live(root):
 def gathered(found, where):
     """Yield the findings (line, text, wrong) of one file; beyond a few of a kind only their number."""
     counts = {}
-    for line, text, wrong in found:
-        kind = text.split(":")[0]
-        counts[kind, wrong] = counts.get((kind, wrong), 0) + 1
-        if counts[kind, wrong] <= SAME:
-            yield Finding(where, line, text, wrong)
+    try:
+        for line, text, wrong in found:
+            kind = text.split(":")[0]
+            counts[kind, wrong] = counts.get((kind, wrong), 0) + 1
+            if counts[kind, wrong] <= SAME:
+                yield Finding(where, line, text, wrong)
+    except OSError as error:
+        yield Finding(where, None, f"can't be read: {error.strerror}", True)
     for (kind, wrong), count in counts.items():
         if count > SAME:
             yield Finding(where, None, f"{kind}: {count - SAME} more such lines", wrong)
@@ -150,7 +154,7 @@ def gathered(found, where):
 
 def lines(path):
     """Yield (number, bytes, whether it is torn: the last, without a newline) of each line."""
-    with open(path, "rb") as file:
+    with open(open_regular(path), "rb") as file:
         n = 0
         while True:
             line = file.readline(LONGEST)

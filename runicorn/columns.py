@@ -15,6 +15,7 @@ from hashlib import sha256
 from threading import get_ident
 
 from runicorn.events import Parser, event_row
+from runicorn.layout import open_regular
 
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
@@ -199,7 +200,7 @@ class File:
 
     def step(self):
         """Parse at most the next READ_BYTES; return whether more is left. Raises OSError."""
-        with open(self.path, "rb") as file:
+        with open(open_regular(self.path), "rb") as file:
             file.seek(self.position - len(self._guard))
             if file.read(len(self._guard)) != self._guard:  # other content under the same inode: begin again
                 self._begin()
@@ -227,7 +228,7 @@ class File:
 
     def sample(self):
         """Return a Table of a sample of the file (see `sample` below). Raises OSError."""
-        with open(self.path, "rb", buffering=0) as file:
+        with open(open_regular(self.path), "rb", buffering=0) as file:
             def read(spans):
                 return [file.read(length) for offset, length in spans if file.seek(offset) >= 0]
             return sample(read, self.position + self.behind)
@@ -289,7 +290,7 @@ class File:
             return None
         if head["order"] != sys.byteorder or head["length"] > found.st_size:
             return None
-        with open(self.path, "rb") as file:
+        with open(open_regular(self.path), "rb") as file:
             file.seek(max(0, head["length"] - CHECKED))
             guard = file.read(min(CHECKED, head["length"]))
         return guard if sha256(guard).hexdigest() == head["check"] else None

@@ -31,7 +31,10 @@ def bundle(options):
     held = home_dir() / "bundles" / f"{slug(str(root))}.json"
     output = options.output or f"runicorn-{slug(socket.gethostname())}-{time.strftime('%Y%m%d-%H%M%S')}.bundle.tar.gz"
     report = courier.bundle(root, there, packed_before(options.since, there, held), output)
+    _say_problems(report)
     held.parent.mkdir(parents=True, exist_ok=True)
+    for path in report["incomplete"]:
+        there.lines.pop(path)           # packed again the next time
     manifest.save(there, held)
     if not report["files"]:
         os.unlink(output)
@@ -85,9 +88,13 @@ def take_in(options):
     report = courier.take_in(source, root, options.limit or courier.LIMIT)
     print(f"{report['files']} files of {report['runs']} runs: {report['put']} put, {report['appended']} appended, "
           f"{report['unchanged']} were here already ({terminal.size_text(report['bytes'])} new); root {root}")
+    _say_problems(report)
+    return 1 if report["problems"] else 0
+
+
+def _say_problems(report):
     for problem in report["problems"][:20]:
         terminal.say(f"✗ {terminal.clean(problem)}", sys.stderr)
-    return 1 if report["problems"] else 0
 
 
 # -- check --------------------------------------------------------------------------------------------------------

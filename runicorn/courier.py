@@ -42,14 +42,15 @@ def snapshot(root):
 def bundle(root, there, here, output):
     """Write what brings the Manifest `here` (None: nothing) to `there`, this root's, into the archive `output`.
 
-    Returns {"files", "bytes", "runs"}. The archive appears whole or not at all. Raises UsageError if `output` exists, OSError that
-    names it where it can't be written.
+    Returns {"files", "bytes", "runs", "problems": [str], "incomplete": paths of runs of which something could not be read}.
+    The archive appears whole or not at all. Raises UsageError if `output` exists, OSError that names it where it can't be written.
     """
     if os.path.exists(output):
         raise UsageError(f"{output} is there already; choose another name with -o")
     fetches = changed(here or manifest.Manifest({}, {}), there)
     beside = f"{output}.{os.getpid()}.tmp"
-    report = {"files": 0, "bytes": 0, "runs": len({fetch.path for fetch in fetches})}
+    report = {"files": 0, "bytes": 0, "runs": len({fetch.path for fetch in fetches}),
+              "problems": [], "incomplete": set()}
     try:
         with tarfile.open(beside, "w:gz", compresslevel=6, format=tarfile.GNU_FORMAT) as archive:
             _put_note(archive, "bundle.json", {"format": FORMAT, "kind": "runicorn bundle", "host": socket.gethostname(),
@@ -83,8 +84,12 @@ def changed(here, there):
 def _pack(archive, root, fetch, report):
     """Add one file's new bytes; a file that vanished or shrank since it was listed comes with the next bundle."""
     try:
-        file = open(Path(root, fetch.path, fetch.name), "rb")
+        file = open(layout.open_regular(Path(root, fetch.path, fetch.name)), "rb")
     except FileNotFoundError:
+        return
+    except OSError as error:        # not ours to read, or no regular file any more
+        report["problems"].append(f"{fetch.path}/{fetch.name}: {error.strerror}")
+        report["incomplete"].add(fetch.path)
         return
     with file:
         size = os.fstat(file.fileno()).st_size
@@ -299,7 +304,7 @@ def _append(target, entry, spool):
 
 def _same(target, spool, offset):
     """Whether `target` from `offset` on and `spool` agree as far as both go."""
-    with open(target, "rb") as here, open(spool, "rb") as there:
+    with open(layout.open_regular(target), "rb") as here, open(spool, "rb") as there:
         here.seek(offset)
         while True:
             ours, theirs = here.read(BLOCK), there.read(BLOCK)

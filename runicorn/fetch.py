@@ -31,8 +31,9 @@ class Fetcher:
     fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, room, report, wire=None):
-        """room: room.Room, asked before each file."""
+    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=()):
+        """room: room.Room, asked before each file; hearsay: run paths whose files may be none by now (container): looked at first."""
+        self._hearsay = hearsay
         self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)
         self.ceiling = FIRST_CEILING
@@ -169,7 +170,11 @@ class Fetcher:
         job = _Job(self, fetch, claim, here["size"] if here else 0)
         self._jobs.add(job)
         self.promised += job.promised
-        self.session.ask(sftp.open_file(f"{self.root}/{fetch.path}/{fetch.name}"), job.opened)
+        place = f"{self.root}/{fetch.path}/{fetch.name}"
+        if fetch.path in self._hearsay:
+            self.session.ask_open(place, job.opened)
+        else:
+            self.session.ask(sftp.open_file(place), job.opened)
 
     def finish(self, job, outcome, data=None):
         """End a job and report it; what still comes for it is dropped."""

@@ -47,7 +47,7 @@ def _folders(path):
 def _raw(path):
     """Return the bytes of a small file, None if it is absent. Raises PermissionError. A huge one is cut, and then no JSON."""
     try:
-        descriptor = os.open(path, manifest.READING)
+        descriptor = layout.open_regular(path, manifest.READING)
     except PermissionError:
         raise
     except OSError:

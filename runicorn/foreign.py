@@ -168,7 +168,7 @@ def scalars(path):
 
 def records(path):
     """Yield the data (bytes) of each TFRecord; an unfinished or damaged end stops quietly, as a writer may still be at work."""
-    with open(path, "rb") as file:
+    with open(layout.open_regular(path), "rb") as file:
         while len(head := file.read(12)) == 12:
             length, = struct.unpack("<Q", head[:8])
             if length > RECORD_LIMIT:

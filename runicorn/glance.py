@@ -8,7 +8,7 @@ import re
 import statistics
 from typing import NamedTuple
 
-from runicorn.layout import number, parse_own
+from runicorn.layout import number, open_regular, parse_own
 
 END = 32 << 10              # bytes at the end of events that tell the last step and the usual gap
 WHOLE = 4 << 20             # bytes; a larger file is looked at in places for its sparkline
@@ -62,7 +62,7 @@ def end(folder, sizes):
 def first_step(folder, name):
     """Return the step of the first row in the events file `name` (number), or None."""
     try:
-        with open(os.path.join(folder, name), "rb") as file:
+        with open(open_regular(os.path.join(folder, name)), "rb") as file:
             rows = map(_row, file.read(END).split(b"\n"))
     except OSError:
         return None             # gone since it was listed
@@ -78,7 +78,7 @@ def _end(rows):
 
 def _tail(path):
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - END))
             return file.read(END)
@@ -121,7 +121,7 @@ def spark(folder, sizes, metric, n=24):
 
 def _blocks(path, size):
     try:
-        with open(path, "rb") as file:
+        with open(open_regular(path), "rb") as file:
             if size <= WHOLE:
                 return [file.read(WHOLE)], True
             blocks = []

@@ -27,7 +27,7 @@ ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")        
 HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a character in three bytes, as Python shows them in a name
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")
 RUN_ID = re.compile(r"^\d{8}_\d{6}_[0-9a-f]{6}$")
-OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d+))?(?:\.(\d+))?\.(jsonl|txt)$")
+OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
 ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl"}
 SMALLER_IS_BETTER = ("loss", "error", "perplexity")                                         # anywhere in the last part of a name
 SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}           # only as a word: power, certainty, confidence

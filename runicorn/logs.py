@@ -12,6 +12,7 @@ from threading import Lock
 
 from runicorn.errors import UsageError
 from runicorn.expression import Expression
+from runicorn.layout import open_regular
 from runicorn.lines import COLOUR, STAMP_LENGTH, seconds, shown
 
 PAGE_BYTES = 64 << 10
@@ -48,7 +49,7 @@ class Log:
         return found.st_size, found.st_dev, found.st_ino
 
     def _piece(self, path, offset, length):
-        with open(path, "rb", buffering=0) as file:
+        with open(open_regular(path), "rb", buffering=0) as file:
             file.seek(offset)
             return file.read(length) if length > 0 else b""
 

@@ -12,12 +12,12 @@ import json
 import os
 import re
 import socket
-import stat
 import sys
 import time
 import zlib
 from hashlib import sha256
 from json.encoder import encode_basestring as quote
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 FORMAT = 1
 HIDDEN = ".runicorn"
@@ -33,7 +33,9 @@ STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by node
 LIMIT, RUNS = 256 << 20, 100000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
 LINE, PLAIN = 8 << 20, 32 << 20     # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
-READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+READING = os.O_RDONLY
+for _flag in ("O_BINARY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"):     # the last: what became a pipe meanwhile holds nobody up
+    READING |= getattr(os, _flag, 0)
 EXAMPLE = "example: runicorn manifest --root /data/experiments --verbose"
 ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?), "ended": (true|false), '
@@ -150,6 +152,8 @@ def _is_deep(value):
 def load(path):
     """Return the Manifest in the file `path` (plain or gzip). Raises ManifestError, also for an absent file."""
     try:
+        if not S_ISREG(os.stat(path).st_mode):
+            raise OSError(22, "Is no regular file")     # opening a pipe would wait for its other end
         with open(path, "rb") as file:
             data = file.read(LIMIT + 1)
     except OSError as error:
@@ -399,13 +403,13 @@ def _files(folder, prefix, depth, skipped, into):
             status = item.stat(follow_symlinks=False)
             if UNDECODABLE.search(item.name):
                 skipped["undecodable"] += 1
-            elif stat.S_ISREG(status.st_mode):
+            elif S_ISREG(status.st_mode):
                 if not item.name.endswith(".tmp"):
                     into.append((prefix + item.name, item.path, status))
-            elif stat.S_ISDIR(status.st_mode) and depth < DEPTH:
+            elif S_ISDIR(status.st_mode) and depth < DEPTH:
                 _files(item.path, prefix + item.name + "/", depth + 1, skipped, into)
             else:
-                skipped["symlinks" if stat.S_ISLNK(status.st_mode) else "outside"] += 1
+                skipped["symlinks" if S_ISLNK(status.st_mode) else "outside"] += 1
             if len(into) > FILES:
                 break
     return into

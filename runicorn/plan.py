@@ -9,7 +9,7 @@ from runicorn.errors import LayoutError
 
 SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
 WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
-APPENDED = re.compile(r"^(events|system)(\.rank\d+)?(\.\d+)?\.jsonl$|^logs(\.rank\d+)?(\.\d+)?\.txt$")
+APPENDED = re.compile(r"^(?:(?:events|system)N\.jsonl|logsN\.txt)\Z".replace("N", r"(?:\.rank\d{1,9})?(?:\.\d{1,9})?"))
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
 
 Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole")

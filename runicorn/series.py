@@ -397,7 +397,7 @@ def _quietly(call):
 def _last_object(path):
     """Return the last complete JSON object of a .jsonl file (dict), or None."""
     try:
-        with open(path, "rb") as file:
+        with open(layout.open_regular(path), "rb") as file:
             file.seek(max(0, os.path.getsize(path) - TAIL_BYTES))
             lines = file.read().split(b"\n")
     except OSError:

@@ -48,8 +48,10 @@ class Session:
         self.skeleton = survey.Skeleton(self.sftp, self.root)
         self.beats = Beats(self.sftp, self.root)
         self.tails = tails.Tails(self.sftp, self.mirror, self.root, self.room)
-        second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log)
-        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, None, wire=lambda: self.remote.bytes_received)
+        self._hearsay = set(index.paths())      # runs that neither a listing nor exec showed over this line
+        second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay)
+        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, None, wire=lambda: self.remote.bytes_received,
+                                hearsay=self._hearsay)
         self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.room, self.log)
         self._manifests = {}            # path of a manifest -> its mtime when we read it
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
@@ -101,6 +103,7 @@ class Session:
         error = asked.error
         if error is None:
             self._adopt(asked.found)
+            self._hearsay.clear()
             self.source = "exec"
             return True
         if not isinstance(error, (SftpError, manifest.ManifestError)) and not (isinstance(error, LineError) and self.remote.alive):
@@ -113,7 +116,7 @@ class Session:
         newest = {}
         for kind, path in survey.manifest_files(self.root):
             attrs = stats.get(path)
-            if attrs is not None and not isinstance(attrs, SftpError):
+            if attrs is not None and not sftp.refusal(path, attrs):
                 newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime or 0, path))
         moved = {kind: (mtime, path) for kind, (mtime, path) in newest.items() if self._manifests.get(path) != mtime}
         whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE])
@@ -136,6 +139,7 @@ class Session:
         new = survey.adopt(self.index, found, self.intake.doubtful) if found else ()
         self._replan.update(new)
         self._told.update(new)
+        self._hearsay.update(new)
         self.news = self.news or bool(new)
 
     # -- what the server holds
@@ -334,6 +338,7 @@ class Session:
         self._settle(path, mtime, now)
         self.news = self.news or path in self.gone
         self.gone.discard(path)
+        self._hearsay.discard(path)
         new = survey.merged(entry, files, mtime)
         if new is entry and known:
             return bool(self.intake.rewrite) and any((path, name) in self.intake.rewrite for name in files)

@@ -47,6 +47,16 @@ def is_file(attrs):
     return stat.S_ISREG(attrs.mode or 0)
 
 
+def refusal(path, attrs):
+    """Return the SftpError for which a file may not be opened, None if it may. attrs: what LSTAT of it gave, an Attrs or an SftpError.
+
+    An OPEN of a pipe would hold the server's process up for ever, and one of a device does who knows what.
+    """
+    if isinstance(attrs, SftpError):
+        return attrs
+    return None if is_file(attrs) else SftpError(f"{path}: is no regular file", 4)
+
+
 def is_link(attrs):
     """Whether `attrs` are a symbolic link's."""
     return stat.S_ISLNK(attrs.mode or 0)
@@ -397,8 +407,18 @@ class Sftp:
         return self._one(realpath(path))
 
     def open(self, path):
-        """Return a handle (bytes) to read `path`; close it with `close_handle`. Raises SftpError."""
+        """Return a handle (bytes) to read the regular file `path`; close it with `close_handle`. Raises SftpError."""
+        error = refusal(path, *self.batch([lstat(path)]))
+        if error:
+            raise error
         return self._one(open_file(path))
+
+    def ask_open(self, path, done):
+        """As `ask` with OPEN, but LSTAT first: only a regular file is opened."""
+        def looked(attrs):
+            error = refusal(path, attrs)
+            done(error) if error else self.ask(open_file(path), done)
+        self.ask(lstat(path), looked)
 
     def close_handle(self, handle):
         """Close a handle. Raises SftpError."""
@@ -421,10 +441,13 @@ class Sftp:
 
     def read_file(self, path, offset=0, length=None, limit=64 << 20):
         """Return bytes `offset` to `offset + length` (default: to the end) of a file, at most `limit`. Raises SftpError."""
-        handle = self.open(path)
+        attrs = self.lstat(path)
+        error = refusal(path, attrs)
+        if error:
+            raise error
+        handle = self._one(open_file(path))
         try:
-            if length is None:
-                length = max(0, (self._one(fstat(handle)).size or 0) - offset)
+            length = max(0, (attrs.size or 0) - offset) if length is None else length
             return self._read_all(handle, offset, min(length, limit))
         finally:
             self.close_handle(handle)

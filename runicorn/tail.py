@@ -13,7 +13,7 @@ from datetime import datetime
 
 from runicorn import terminal
 from runicorn.errors import AmbiguousError, NotFoundError
-from runicorn.layout import HIDDEN, META, RUNS, STATUS, default_root, home_dir, own_file, parse_own, read_json
+from runicorn.layout import HIDDEN, META, RUNS, STATUS, default_root, home_dir, number, open_regular, own_file, parse_own, read_json
 
 PASS_SECONDS = 0.3          # between two looks at the files
 METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not bury the log
@@ -127,7 +127,7 @@ class Growing:
     def read(self):
         """Return the whole lines (list of bytes) that came since the last call."""
         try:
-            with open(self._path, "rb") as file:
+            with open(open_regular(self._path), "rb") as file:
                 file.seek(self.offset)
                 data = file.read()
         except OSError:
@@ -155,8 +155,9 @@ class Tail:
         if status.get("status") not in ENDED:
             return None
         text = f"— {status['status']}"
-        if isinstance(status.get("ended_at"), (int, float)) and isinstance(status.get("started_at"), (int, float)):
-            text += f" after {terminal.duration_text(status['ended_at'] - status['started_at'])}"
+        started, ended = (number(status.get(field)) for field in ("started_at", "ended_at"))
+        if started is not None and ended is not None and abs(ended - started) < 1e11:
+            text += f" after {terminal.duration_text(ended - started)}"
         return terminal.clean(f"{text}: {status['error']}" if isinstance(status.get("error"), str) else text)
 
     def one_pass(self, now):
@@ -197,7 +198,8 @@ class Tail:
                 continue
             first, self._attempts[stem] = stem not in self._attempts, attempt
             path = os.path.join(self._folder, own_file(stem, attempt, rank))
-            self._files[stem] = Growing(path, BACK_BYTES if first else None)
+            if os.path.isfile(path):
+                self._files[stem] = Growing(path, BACK_BYTES if first else None)
 
     def _log(self):
         file = self._files.get("logs")
@@ -214,7 +216,7 @@ class Tail:
         for line in file.read() if file else ():
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue            # a torn line, which the format allows anywhere
             if not isinstance(event, dict) or not isinstance(event.get("data"), dict) or event.get("type", "metrics") != "metrics":
                 continue

@@ -1,5 +1,7 @@
 """The one-second rhythm: one batch reads what was appended to the files somebody watches. Opens them once, compares every seam."""
 
+import functools
+
 from runicorn import sftp
 from runicorn.errors import DISK_ERRORS, LayoutError, MissingFileError, SftpError
 
@@ -19,6 +21,7 @@ class Tails:
         self._handles = {}              # (path, name) -> handle
         self._ends = {}                 # (path, name) -> our size when its end was asked for
         self._turn = 0
+        self._refused = {}              # key -> why it could not be opened anew since the last look
 
     def look(self, files, others):
         """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip.
@@ -28,16 +31,18 @@ class Tails:
         Files seen for the first time take a round trip more.
         """
         self._keep(files)
-        fresh = [key for key in files if key not in self._handles]
-        turn = self._next_turn([key for key in files if key in self._handles])
-        opening = fresh + turn
-        reads = [key for key in files if key in self._handles]
-        found, answers = {}, self.session.batch(
-            [sftp.lstat(path) for path in others] + [sftp.open_file(self._absolute(key)) for key in opening] + self._reads(reads))
+        refused, self._refused = self._refused, {}
+        found = {key: (error, 0) for key, error in refused.items()}
+        fresh, reads = ([key for key in files if key not in found and (key in self._handles) == known] for known in (False, True))
+        fresh = self._regular(fresh, found) if fresh else []
+        for key in self._next_turn(reads):
+            self.session.ask_open(self._absolute(key), functools.partial(self._opened_anew, key))
+        answers = self.session.batch([sftp.lstat(path) for path in others] + [sftp.open_file(self._absolute(key)) for key in fresh]
+                                     + self._reads(reads))
         stats, answers = dict(zip(others, answers)), answers[len(others):]
-        for key, handle in zip(opening, answers):
+        for key, handle in zip(fresh, answers):
             self._opened(key, handle, found)
-        full = self._take(reads, answers[len(opening):], found)
+        full = self._take(reads, answers[len(fresh):], found)
         full += [key for key in fresh if key in self._handles]
         for _ in range(ROUNDS):
             if not full:
@@ -48,14 +53,30 @@ class Tails:
     def _absolute(self, key):
         return f"{self.root}/{key[0]}/{key[1]}"
 
+    def _regular(self, keys, found):
+        """Return those of `keys` that the server calls regular files; others are told in `found`."""
+        stats = self.session.batch([sftp.lstat(self._absolute(key)) for key in keys])
+        errors = {key: sftp.refusal(self._absolute(key), attrs) for key, attrs in zip(keys, stats)}
+        found.update((key, (error, 0)) for key, error in errors.items() if error)
+        return [key for key in keys if not errors[key]]
+
+    def _opened_anew(self, key, handle):
+        """Take the answer to an OPEN that nobody waited for."""
+        if key not in self._handles:        # nobody watches it any more
+            if not isinstance(handle, SftpError):
+                self._close(handle)
+        elif isinstance(handle, SftpError):
+            self.forget(key)
+            self._refused[key] = handle
+        else:
+            self._close(self._handles[key])
+            self._handles[key] = handle
+
     def _next_turn(self, known):
         self._turn += AGAIN
         return [known[(self._turn + place) % len(known)] for place in range(min(AGAIN, len(known)))] if known else []
 
     def _opened(self, key, handle, found):
-        old = self._handles.pop(key, None)
-        if old is not None:
-            self._close(old)
         if isinstance(handle, SftpError):
             found[key] = handle, 0
         else:
@@ -73,6 +94,8 @@ class Tails:
         """Write what came; return the keys of which more may wait."""
         more = []
         for key, data in zip(keys, answers):
+            if key not in self._handles:
+                continue                # it could not be opened anew meanwhile
             if isinstance(data, SftpError):
                 self.forget(key)        # a handle the server has forgotten: opened again next time
                 found[key] = (data if isinstance(data, MissingFileError) else SAME), 0

@@ -29,7 +29,7 @@ def _agrees(folder, path, name, file):
 
 
 def _copy(place, with_tail):
-    with open(place, "rb") as copy:
+    with open(layout.open_regular(place), "rb") as copy:
         found, tail = os.fstat(copy.fileno()), None
         if with_tail:
             copy.seek(max(0, found.st_size - manifest.TAIL))

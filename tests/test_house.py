@@ -40,9 +40,9 @@ FLOORS = {
     "sync": "cache errors layout left_out meter room session survey",
     # reading
     "surrogates": "",
-    "events": "layout surrogates", "columns": "events", "curves": "columns", "buckets": "columns",
+    "events": "layout surrogates", "columns": "events layout", "curves": "columns", "buckets": "columns",
     "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
-    "expression": "errors lines", "logs": "errors expression lines", "states": "", "glance": "layout",
+    "expression": "errors lines", "logs": "errors expression layout lines", "states": "", "glance": "layout",
     "kept": "errors layout manifest", "firstlook": "layout manifest", "verified": "errors layout manifest plan",
     "record": "layout states surrogates", "index": "cache firstlook glance kept layout left_out manifest record states verified",
     "entries": "glance layout",

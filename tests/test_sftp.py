@@ -200,8 +200,8 @@ def test_short_reads_are_asked_again():
     def answer(kind, number, body):
         if kind == 3:
             return packet(102, number + string(b"h"))
-        if kind == 8:
-            return packet(105, number + struct.pack(">IQ", 1, len(text)))
+        if kind == 7:
+            return packet(105, number + struct.pack(">IQI", 5, len(text), 0o100644))
         if kind == 4:
             return packet(101, number + struct.pack(">I", 0) + string(b"") + string(b""))
         offset, size = struct.unpack(">QI", body[-12:])
