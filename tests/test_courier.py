@@ -62,7 +62,8 @@ def test_the_second_bundle_holds_only_new_bytes(far, tmp_path):
     write(far, "events.jsonl", b'{"ts":2.0,"step":1,"data":{"loss":2.0}}\n', mode="ab")
     write(far, "status.json", b'{"status": "finished"}')
     _, report, second = carried(far, tmp_path, before, "c.tar.gz")
-    assert report == {"files": 2, "runs": 1, "bytes": len(b'{"ts":2.0,"step":1,"data":{"loss":2.0}}\n') + len(b'{"status": "finished"}')}
+    size = len(b'{"ts":2.0,"step":1,"data":{"loss":2.0}}\n') + len(b'{"status": "finished"}')
+    assert report == {"files": 2, "runs": 1, "bytes": size, "problems": [], "incomplete": set()}
     near = tmp_path / "near"
     courier.take_in(first, near)
     assert courier.take_in(second, near)["appended"] == 1
