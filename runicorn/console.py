@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import deque
 
+from runicorn.layout import legible
 from runicorn.notice import is_interrupt, say
 from runicorn.screen import Screen
 
@@ -73,7 +74,12 @@ class LogFile:
         if self._stamp[0] != second:        # made once a second
             self._stamp = (second, time.strftime("[%Y-%m-%d %H:%M:%S%z] ", time.localtime(second)))
         mark = self._stamp[1]
-        self.file.write("".join([mark + line + ending for line in lines]).encode("utf-8", "backslashreplace"))
+        text = "".join([mark + line + ending for line in lines])
+        try:
+            data = text.encode()
+        except UnicodeEncodeError:
+            data = legible(text).encode("utf-8", "backslashreplace")
+        self.file.write(data)
 
     def tick(self, now):
         """Log the present state of lines that move or have no end yet; call it every 0.5 s."""

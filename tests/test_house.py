@@ -19,7 +19,7 @@ FLOORS = {
     # the writer
     "screen": "",
     "notice": "", "descriptors": "notice", "signals": "descriptors", "leaving": "", "ends": "leaving notice signals",
-    "append": "descriptors layout notice", "console": "notice screen", "system": "notice",
+    "append": "descriptors layout notice", "console": "layout notice screen", "system": "notice",
     "pump": "append console descriptors notice system",
     "values": "layout notice", "jsonfile": "descriptors layout notice", "mappings": "notice values",
     "definitions": "layout values", "heart": "notice",

@@ -298,12 +298,15 @@ def test_chinese_names_under_an_ascii_locale(tmp_path, more, where):
         run = runicorn.init(id="第一", **names)             # taken: a line with the name in it
         fresh = runicorn.init(**dict(names, project=sys.argv[1]))
         assert fresh.project == "视觉"
+        if sys.stdout.errors == "surrogateescape":
+            print(sys.argv[1])
         """)
     (tmp_path / "train.py").write_text(code, encoding="utf-8")
     done = subprocess.run([sys.executable, "train.py", "视觉"], cwd=tmp_path, env=environment(tmp_path, **environ), capture_output=True,
                           timeout=60)
     err = done.stderr.decode()
     assert done.returncode == 0 and "Traceback" not in err and "there is a run" in err, err
+    assert more["PYTHONIOENCODING"] or [shown(folder) for folder in tmp_path.glob("实验/视觉/残差/runs/*_*")].count(["视觉"]) == 1
     run = tmp_path / "实验" / "视觉" / "残差" / "runs" / "第一"
     meta = small(run, "meta")
     assert (meta["project"], meta["name"], meta["id"], meta["notes"], meta["tags"]) == ("视觉", "残差", "第一", "笔记", ["基线"])
