@@ -9,6 +9,7 @@ from runicorn import errors, layout
 from runicorn.surrogates import encode_json
 
 BODY_LIMIT = 1 << 20        # bytes of a JSON body; the largest we expect is a page's saved layout
+LARGEST = 1e300             # of a number in a query; an infinity is none
 DEPTH_LIMIT = 32            # nesting of a JSON body
 GZIP_FROM = 1024            # bytes; below this gzip costs more than it saves
 # status, code of each error that a route may raise; the first that fits counts
@@ -65,9 +66,13 @@ class Ask:
             value = int(text) if whole else float(text)
         except ValueError as error:
             raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a {'whole ' if whole else ''}number") from error
-        if value != value:
-            raise errors.UsageError(f"{name} is no number")
+        if not -LARGEST < value < LARGEST:
+            raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a number below {LARGEST:g}")
         return value if low is None else max(low, min(high, value))
+
+    def numbers(self, name, plural, low, high):
+        """Return every value of a parameter as whole numbers within their bounds (list of int). Raises UsageError."""
+        return [Ask("", [(name, text)], {}, None).number(name, None, low, high, whole=True) for text in self.all(name, plural) if text]
 
     def flag(self, name):
         return self.text(name).lower() in ("1", "true", "yes")

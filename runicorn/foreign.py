@@ -5,9 +5,11 @@ TensorBoard: TFRecord framing (length, masked CRC-32C, data, CRC) around `Event`
 scalars are `simple_value` or a tensor of one number. Images, audio and histograms are counted and left out.
 """
 
+import bisect
 import filecmp
 import hashlib
 import itertools
+import math
 import os
 import shutil
 import struct
@@ -18,6 +20,9 @@ from runicorn import layout
 from runicorn.errors import NotFoundError
 
 WIDTHS = {1: 8, 5: 4}           # bytes of a field of these wire types
+HPARAMS = ("_hparams_/session_start_info", "_hparams_/experiment", "_hparams_/session_end_info")
+LAST = 1e11                     # s; the year 5138
+SHORT = 64                      # bytes at the beginning of a record that hold the keys of all but large ones
 RECORD_LIMIT = 256 << 20        # bytes; a longer record is a damaged length
 FLOATS = {1: ("f", 4), 2: ("d", 8), 3: ("i", 4), 9: ("q", 8)}       # DataType of types.proto: float, double, int32, int64
 FIELD_OF = {1: 5, 2: 6, 3: 7, 9: 10}                               # where TensorProto keeps single values of each
@@ -89,21 +94,30 @@ def _copy(file, target, run):
 
 def _take_tensorboard(folder, source, files, root, project, name, report):
     """Write one run from the event files of one folder. Its id comes from its first time and its place, so it is the same again."""
-    rows = _rows([folder / file for file in files], report)
+    config = {}
+    rows = _rows([folder / file for file in files], report, config)
     report["runs"] += 1
     first = next(rows, None)
     if first:
         place = folder.relative_to(source).as_posix()
-        report["new"] += _write_run(root, project or source.resolve().name, name or (place if place != "." else "run"), place, first, rows)
+        report["new"] += _write_run(root, project or source.resolve().name, name or (place if place != "." else "run"), place, first, rows,
+                                    config)
 
 
-def _rows(paths, report):
-    """Yield (wall time s, step, {tag: value}), neighbours of the same time and step together, and count them in `report`."""
-    row = None
-    for path in paths:
-        for ts, step, tag, value in scalars(path):
-            if tag is None:
-                report["skipped"] += 1
+def _rows(paths, report, config):
+    """Yield (wall time s, step, {tag: value}), neighbours of the same time and step together, and count them in `report`.
+
+    Points that a later start purged are left out, as TensorBoard does; hyperparameters are put into `config` (dict).
+    """
+    row, last, limit = None, 0.0, _purges(paths)
+    for number, path in enumerate(paths):
+        for place, ts, step, tag, value in scalars(path):
+            if tag is HPARAMS:
+                config.update(value)
+                continue
+            ts = last = ts if abs(ts) < LAST else last      # a time that no calendar has: that of the point before
+            if tag is None or step >= limit((number, place)):
+                report["skipped"] += tag is None
                 continue
             report["points"] += 1
             if row and row[:2] == (ts, step) and tag not in row[2]:
@@ -116,14 +130,14 @@ def _rows(paths, report):
         yield row
 
 
-def _write_run(root, project, name, place, first, rows):
+def _write_run(root, project, name, place, first, rows, config):
     """Write the run's four files; returns whether anything changed. A log knows no time zone, so its id is in UTC: the same everywhere."""
     started = first[0]
     suffix = hashlib.sha256(f"{project}/{place}@{started!r}".encode()).hexdigest()[:6]
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.gmtime(started)) + suffix
     target = layout.make_folders(root, layout.run_path(project, name, run_id))
     changed, last, ended = _write_events(target / "events.jsonl", itertools.chain([first], rows))
-    meta = {"id": run_id, "project": project, "name": name, "created_at": started, "tags": ["tensorboard"], "config": {},
+    meta = {"id": run_id, "project": project, "name": name, "created_at": started, "tags": ["tensorboard"], "config": config,
             "format": layout.FORMAT}
     small = {layout.META: meta, layout.SUMMARY: last, layout.STATUS: {"status": "finished", "started_at": started, "ended_at": ended}}
     for path, data in ((target / file, layout.to_json(value).encode()) for file, value in small.items()):
@@ -151,19 +165,48 @@ def _write_events(path, rows):
     return True, last, ts
 
 
+def _purges(paths):
+    """Return a function from the place of a record, (file, record in it), to the step from which on a later start purged its points.
+
+    Where a training goes on from a checkpoint at step N, `SummaryWriter(purge_step=N)` writes a SessionLog with status START
+    there: what was logged before it at N or later does not count any more.
+    """
+    starts = [((number, place), step) for number, path in enumerate(paths) for place, step in _starts(path)]
+    places = [place for place, _ in starts]
+    lowest = [step for _, step in starts] + [math.inf]
+    for number in range(len(starts) - 1, -1, -1):
+        lowest[number] = min(lowest[number:number + 2])
+    return lambda place: lowest[bisect.bisect_right(places, place)]
+
+
+def _starts(path):
+    """Yield (record, step) of each start in an event file."""
+    for place, record in enumerate(records(path)):
+        if b":" not in record[:SHORT]:          # the key of field 7, session_log
+            continue
+        found = {(field, kind): value for field, kind, value in fields(record)}
+        if (7, 2) in found and (1, 0, 1) in fields(found[7, 2]):
+            yield place, _signed(found.get((2, 0), 0))
+
+
+def _signed(value):
+    return value - (1 << 64) if value >> 63 else value
+
+
 def scalars(path):
-    """Yield (wall time s, step, tag, value) of every scalar in an event file; tag None stands for a value that is no scalar."""
-    for record in records(path):
+    """Yield (record, wall time s, step, tag, value) of every scalar in an event file; tag None stands for a value that is no scalar,
+    HPARAMS for hyperparameters, whose value is a dict."""
+    for place, record in enumerate(records(path)):
         ts, step, values = 0.0, 0, []
         for field, kind, value in fields(record):
             if (field, kind) == (1, 1):
                 ts = struct.unpack("<d", value)[0]
             elif (field, kind) == (2, 0):
-                step = value - (1 << 64) if value >> 63 else value
+                step = _signed(value)
             elif (field, kind) == (5, 2):
                 values += [item for number, kind, item in fields(value) if (number, kind) == (1, 2)]
         for value in values:
-            yield (ts, step, *_scalar(value))
+            yield (place, ts, step, *_scalar(value))
 
 
 def records(path):
@@ -212,6 +255,8 @@ def _scalar(message):
     """Return (tag, value) of a Summary.Value, or (None, None) if it holds no single number."""
     tag = value = None
     for field, kind, item in fields(message):
+        if (field, kind) == (9, 2) and tag in HPARAMS:
+            return HPARAMS, _hyperparameters(item)
         if (field, kind) == (1, 2):
             tag = item.decode("utf-8", "replace")
         elif (field, kind) == (2, 5):
@@ -219,6 +264,41 @@ def _scalar(message):
         elif (field, kind) == (8, 2):
             value = _tensor(item)
     return (tag, value) if tag and value is not None else (None, None)
+
+
+def _hyperparameters(metadata):
+    """Return the hyperparameters in a SummaryMetadata (dict), empty if it holds none: tensorboard/plugins/hparams/plugin_data.proto."""
+    found = {}
+    for data in _inner(_inner([metadata], 1), 2):                   # plugin_data, content
+        for pair in _inner(_inner([data], 3), 1):                   # session_start_info, hparams
+            name = b"".join(_inner([pair], 1)).decode("utf-8", "replace")
+            values = [_value(item) for item in _inner([pair], 2)]
+            if name and values and values[-1] is not None:
+                found[name] = values[-1]
+    return found
+
+
+def _inner(messages, wanted):
+    """Return the messages or texts (bytes) in field `wanted` of messages."""
+    return [value for message in messages for field, kind, value in fields(message) if (field, kind) == (wanted, 2)]
+
+
+def _value(message, levels=16):
+    """Return a google.protobuf.Value as JSON has it."""
+    for field, kind, value in fields(message) if levels else ():
+        if (field, kind) == (2, 1):
+            number, = struct.unpack("<d", value)
+            return int(number) if number.is_integer() and abs(number) < 1 << 53 else number
+        if (field, kind) == (3, 2):
+            return value.decode("utf-8", "replace")
+        if (field, kind) == (4, 0):
+            return bool(value)
+        if (field, kind) == (5, 2):
+            return {b"".join(_inner([pair], 1)).decode("utf-8", "replace"): _value(item, levels - 1)
+                    for pair in _inner([value], 1) for item in _inner([pair], 2)}
+        if (field, kind) == (6, 2):
+            return [_value(item, levels - 1) for item in _inner([value], 1)]
+    return None
 
 
 def _tensor(message):

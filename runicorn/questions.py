@@ -42,10 +42,13 @@ class Questions:
         return True
 
     def waiting(self, connection=None, topic=None):
-        """Return the first open question of a connection, or of a topic, without our own marks; or None."""
+        """Return the first open question of a connection, or of a topic, without our own marks; or None.
+
+        What a test asks belongs to the test alone: the connection it tests may be synced meanwhile.
+        """
         with self._lock:
             for question in self._open.values():
-                if topic in (None, question["topic"]) and (topic or connection == question["connection"]):
+                if question["topic"] == (topic or "connections") and (topic or connection == question["connection"]):
                     return {key: value for key, value in question.items() if key != "topic"}
         return None
 

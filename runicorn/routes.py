@@ -130,7 +130,7 @@ def series(site, ask):
         raise UsageError("name the run and the metric: ?run=KEY&metric=NAME")
     if len(keys) * len(metrics) > MOST_CURVES:
         raise UsageError(f"at most {MOST_CURVES} curves in one answer")
-    ranks = [int(rank) for rank in ask.all("rank", "ranks") if rank.isdecimal()] or [0]
+    ranks = ask.numbers("rank", "ranks", 0, 1 << 20) or [0]
     options = {"x": ask.text("x", "step"), "lo": ask.number("from"), "hi": ask.number("to"),
                "buckets": ask.number("buckets", 600, 1, 20_000, whole=True), "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
     found = []

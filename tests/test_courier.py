@@ -271,7 +271,7 @@ def test_a_tensorboard_log_has_the_same_id_in_every_time_zone(tmp_path, monkeypa
                                      struct.pack("<Q", 3) + b"\0" * 4 + b"\x2a\xff\xff" + b"\0" * 4])
 def test_a_damaged_log_ends_quietly(tmp_path, damaged):
     (tmp_path / "events.out.tfevents.1").write_bytes(event(1.5, 0, simple("loss", 0.5)) + damaged)
-    assert [row[2:] for row in foreign.scalars(tmp_path / "events.out.tfevents.1")] == [("loss", 0.5)]
+    assert [row[3:] for row in foreign.scalars(tmp_path / "events.out.tfevents.1")] == [("loss", 0.5)]
 
 
 @pytest.mark.parametrize("place, meta, target", [
@@ -293,6 +293,53 @@ def test_folders_of_older_runicorns_come_in_as_they_are(tmp_path, place, meta, t
     assert foreign.take_in(old, tmp_path / "root")["new"] == 0
 
 
+def imported(tmp_path, *logs):
+    """Import event files made of the records in each of `logs`; return (rows of the events, meta, report)."""
+    (tmp_path / "logs").mkdir()
+    for number, records in enumerate(logs):
+        (tmp_path / "logs" / f"events.out.tfevents.{number}").write_bytes(b"".join(records))
+    report = foreign.take_in(tmp_path / "logs", tmp_path / "root")
+    run, = (tmp_path / "root").glob("logs/run/runs/*")
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in (run / "events.jsonl").read_text().splitlines()]
+    return rows, json.loads((run / "meta.json").read_text()), report
+
+
+def start(ts, step, status=1):
+    from runicorn import tfevents
+    return tfevents.record(tfevents.double(1, ts) + tfevents.integer(2, step) + tfevents.message(7, tfevents.integer(1, status)))
+
+
+def points(ts, steps, value):
+    return [event(ts + step, step, simple("loss", value)) for step in steps]
+
+
+def test_points_that_a_later_start_purged_do_not_count(tmp_path):
+    rows, _, report = imported(tmp_path, points(1e9, range(10), 1.0) + [start(1e9 + 20, 8)] + points(1e9 + 20, range(8, 12), 2.0),
+                               [start(1e9 + 90, 5), *points(1e9 + 90, range(5, 7), 3.0)],
+                               [start(1e9 + 99, 6, status=2), *points(1e9 + 99, [7], 4.0)])       # a stop purges nothing
+    assert [(row["step"], row["data"]["loss"]) for row in rows] == [*((n, 1.0) for n in range(5)), (5, 3.0), (6, 3.0), (7, 4.0)]
+    assert report["points"] == 8 and report["skipped"] == 0
+
+
+def test_hyperparameters_become_the_config(tmp_path):
+    from runicorn import tfevents
+    config = {"lr": 0.1, "epochs": 10, "amp": True, "opt": "adam", "optimizer.betas": "[0.9, 0.999]", "名": "值"}
+    rows, meta, report = imported(tmp_path, [*tfevents.hparams(config, ["loss"], 1e9, None, "running"), *points(1e9, range(3), 1.0)])
+    assert meta["config"] == config and type(meta["config"]["epochs"]) is int and len(rows) == 3 and report["skipped"] == 0
+
+
+def test_times_that_no_calendar_has_cost_no_point(tmp_path):
+    bad = [event(ts, step, simple("loss", 1.0)) for step, ts in enumerate((1e9, float("nan"), float("inf"), -1e300, 1e19, 1e9 + 5))]
+    rows, meta, _ = imported(tmp_path, bad)
+    assert [row["ts"] for row in rows] == [1e9, 1e9, 1e9, 1e9, 1e9, 1e9 + 5] and [row["step"] for row in rows] == list(range(6))
+    assert meta["created_at"] == 1e9
+
+
+def test_a_log_of_nothing_but_impossible_times_comes_in(tmp_path):
+    rows, _, _ = imported(tmp_path, [event(float("nan"), 3, simple("loss", 1.0))])
+    assert [(row["ts"], row["step"]) for row in rows] == [(0.0, 3)]
+
+
 def test_a_folder_with_nothing_known_in_it_is_said_to_be_so(tmp_path):
     with pytest.raises(NotFoundError, match="neither"):
         foreign.take_in(tmp_path, tmp_path / "root")
@@ -308,7 +355,7 @@ def test_what_we_export_to_tensorboard_comes_back_the_same(tmp_path):
     (logs / export.tensorboard_name(run)).write_bytes(b"".join(export.tensorboard(Rows(golden), run)))
     rows = [json.loads(line) for line in (golden / "events.jsonl").read_text().splitlines()]
     logged = [(row["ts"], row["step"], tag, value) for row in rows if "type" not in row for tag, value in row["data"].items()]
-    back = [row for file in logs.iterdir() for row in foreign.scalars(file) if row[2] is not None]
+    back = [row[1:] for file in logs.iterdir() for row in foreign.scalars(file) if isinstance(row[3], str)]
     assert sorted(row[:3] for row in back) == sorted(row[:3] for row in logged)
     single = {row[:3]: struct.unpack("<f", struct.pack("<f", row[3]))[0] for row in logged}
     assert all(value == single[ts, step, tag] for ts, step, tag, value in back)

@@ -15,6 +15,7 @@ from runicorn import doctor, quota, synclog
 from runicorn.bell import Bell
 from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
 from runicorn.mirrors import Mirrors
+from runicorn.questions import Questions
 
 PATIENCE = 60               # s; how long a test waits, on a slow machine, for what takes a moment
 
@@ -577,3 +578,16 @@ def test_a_mirror_that_no_connection_has_can_be_deleted(mirrors, bell, sshd, roo
     for slug in ("test", "..", ""):
         with pytest.raises(NotFoundError):
             mirrors.drop_mirror(slug)
+
+
+def test_the_question_of_an_abandoned_test_is_not_the_connection_s():
+    questions = Questions(Bell())
+    asking = threading.Thread(target=questions.ask, args=("gpu", {"kind": "password", "prompt": "Password:"}, "test:1"), daemon=True)
+    asking.start()
+    until = time.monotonic() + 10
+    while not questions.waiting(topic="test:1") and time.monotonic() < until:
+        time.sleep(0.01)
+    assert questions.waiting(topic="test:1")["kind"] == "password" and questions.waiting("gpu") is None
+    questions.withdraw()
+    asking.join(10)
+    assert not asking.is_alive()

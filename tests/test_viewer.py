@@ -452,3 +452,20 @@ def test_the_banner_is_the_guides_box():
         "╰──────────────────────────────────────────────────────────╯",
     ]
     assert viewer.banner("http://127.0.0.1:23300", unicode=False).isascii()
+
+
+NUMBERS = ["inf", "-inf", "nan", "1e999", "9" * 5000, "-" + "9" * 400, "x", "1_0", "\u0663", "1e308", "0x10", "--1", "1.5.2"]
+PLACES = [("/api/series", {"run": KEY, "metric": "train/loss"}, ("rank", "ranks", "from", "to", "buckets", "smooth")),
+          ("/api/moment", {"run": KEY, "metric": "train/loss", "at": "1"}, ("at", "rank")),
+          ("/api/system", {"run": KEY}, ("from", "to", "buckets")),
+          ("/api/logs", {"run": KEY}, ("from", "before", "limit", "rank", "attempt")),
+          ("/api/logs/at", {"run": KEY}, ("ts", "step", "rank", "attempt")),
+          ("/api/logs/search", {"run": KEY, "q": "x"}, ("from", "limit", "rank", "attempt")),
+          ("/api/runs", {}, ("offset", "limit")), ("/api/news", {"timeout": "0"}, ("timeout",))]
+
+
+@pytest.mark.parametrize("path, query, names", PLACES, ids=[path for path, _, _ in PLACES])
+@pytest.mark.parametrize("value", NUMBERS, ids=lambda value: value[:8])
+def test_a_number_that_is_none_is_the_asker_s_mistake(call, path, query, names, value):
+    answers = {name: call("GET", path, **{**query, name: value}).status for name in names}
+    assert set(answers.values()) <= {200, 400, 404}, answers
