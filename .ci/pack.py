@@ -4,6 +4,9 @@
     copy         a folder with the pages and bottle inside: Python 3.9 and nothing else (connections use the system's ssh)
     pyz          the same as one file
     server-copy  the writer and the manifest alone: Python 3.8 and nothing else
+
+The code of pyz and server-copy is without comments, and without docstrings but those that `help(runicorn.init)` and the like show; that
+of server-copy is indented by one space a level, too. Every statement stands on the line where it is in the tree, so tracebacks stay true.
 """
 
 import ast
@@ -80,6 +83,8 @@ def make_copy(dist):
 def make_server_copy(dist):
     folder = fresh(dist / "runicorn-server-copy")
     put_package(folder, reached(SERVER))
+    for path in folder.rglob("*.py"):
+        path.write_text(narrow(lean(path.read_text(encoding="utf-8"), public())), encoding="utf-8")
     (folder / "README").write_text(SERVER_README, encoding="utf-8")
     return [folder, packed(folder)]
 
@@ -91,7 +96,7 @@ def make_pyz(dist):
         put_pages(folder / "runicorn" / "static")
         put_bottle(folder)
         for path in folder.rglob("*.py"):       # a third of its weight; the other artefacts keep theirs, for people to read
-            path.write_text(lean(path.read_text(encoding="utf-8")), encoding="utf-8")
+            path.write_text(lean(path.read_text(encoding="utf-8"), public()), encoding="utf-8")
         (folder / "__main__.py").write_text(PYZ_MAIN, encoding="utf-8")
         zipapp.create_archive(folder, dist / "runicorn.pyz", interpreter="/usr/bin/env python3", compressed=True)
     return [dist / "runicorn.pyz"]
@@ -144,19 +149,51 @@ def put_bottle(folder):
     shutil.copy(licence.locate(), folder / "LICENSE.bottle")
 
 
-def lean(source):
-    """Return Python source without comments and docstrings, every line where it was, so that tracebacks stay true."""
+def public():
+    """Return the names (set of str) that a script gets from the package."""
+    for node in ast.parse((TREE / "runicorn" / "__init__.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__":
+            return set(ast.literal_eval(node.value))
+    raise LookupError("runicorn/__init__.py has no __all__")
+
+
+def lean(source, shown):
+    """Return Python source without comments and docstrings, every line where it was, so that tracebacks stay true.
+
+    shown: names (set of str) of functions and classes at its top that keep their docstrings; classes those of public methods, too.
+    """
     lines = source.splitlines(keepends=True)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None:
+    tree = ast.parse(source)
+    kept = [node for node in tree.body if getattr(node, "name", None) in shown]
+    kept += [method for node in kept for method in node.body if getattr(method, "name", "_")[0] != "_"]
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None \
+                and node not in kept:
             text = node.body[0]
             before = lines[text.lineno - 1].encode()[:text.col_offset].decode()             # ast counts bytes
             after = lines[text.end_lineno - 1].encode()[text.end_col_offset:].decode()
-            lines[text.lineno - 1:text.end_lineno] = [before + '""' + after] + ["\n"] * (text.end_lineno - text.lineno)
+            empty = "" if node.body[1:] and not (before + after).strip() else before + '""'
+            lines[text.lineno - 1:text.end_lineno] = [empty + after] + ["\n"] * (text.end_lineno - text.lineno)
+    return "".join(lines)
+
+
+def narrow(source):
+    """Return Python source indented by one space a level instead of four; the lines within texts are as they were."""
+    lines, within, begun = source.splitlines(keepends=True), set(), []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        kind = tokenize.tok_name[token.type]
+        if kind in ("FSTRING_START", "TSTRING_START"):      # one token a part, from Python 3.12 on
+            begun.append(token.start[0])
+        elif kind == "STRING" or kind in ("FSTRING_END", "TSTRING_END"):
+            within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
+    for row, line in enumerate(lines, 1):
+        text = line.lstrip(" ")
+        if row not in within and text.strip():
+            lines[row - 1] = " " * ((len(line) - len(text)) // 4) + text
     return "".join(lines)
 
 
