@@ -342,6 +342,9 @@ def test_fd_leaves_nothing_open_and_no_process(tmp_path):
         helper = run._output._helper
         run._facts_known.wait(30)           # git has answered: its pipes are not ours to count
         run.finish()
+        until = time.monotonic() + 20       # the thread that hears of signals takes its time to go
+        while len(os.listdir("/proc/self/fd")) > before and time.monotonic() < until:
+            time.sleep(0.01)
         print(len(os.listdir("/proc/self/fd")) - before, helper.poll())
         """))
     assert out == "0 0\n"
