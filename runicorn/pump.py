@@ -36,8 +36,10 @@ class DescriptorCapture:
     files = []              # the helper looks after the log
 
     def __init__(self, path):
-        if os.name != "posix" or not sys.executable:
+        if os.name != "posix":
             raise ValueError("a helper process can't be given our descriptors")
+        if not _has_python():
+            raise ValueError("this program has no Python of its own to start a helper with")
         _flush()
         if any(stream is None or stream.fileno() != number for number, stream in ((1, sys.stdout), (2, sys.stderr))):
             raise ValueError("sys.stdout and sys.stderr are not the descriptors 1 and 2")
@@ -135,6 +137,13 @@ class DescriptorCapture:
             self._helper.wait(0.2)
         except subprocess.TimeoutExpired:
             self._helper.returncode = 0     # a child of the training still prints: the helper serves it and ends with it
+
+
+def _has_python():
+    """Whether sys.executable runs Python code. A frozen program, or one that embeds an interpreter, would begin itself anew."""
+    frozen = getattr(sys, "frozen", False) or hasattr(sys.modules.get("__main__"), "__compiled__")      # Nuitka's
+    name = os.path.basename(sys.executable or "").lower()
+    return not frozen and any(word in name for word in ("python", "pypy", "graalpy"))
 
 
 def _pipe():

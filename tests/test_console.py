@@ -1,10 +1,12 @@
 """What the terminal shows is in the log, and the terminal shows what it would have shown without us."""
 
 import errno
+import glob
 import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -20,6 +22,8 @@ from runicorn.screen import LONGEST_OPEN, Screen
 
 BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', name='n')\n"
 BEGIN_FD = BEGIN.replace("name='n'", "name='n', capture='fd'")
+OLD_PYTHON = shutil.which("python3.8", path=os.pathsep.join(sorted(glob.glob(os.path.expanduser("~/.pyenv/versions/3.8*/bin"))))) \
+    or sys.executable
 STAMP = re.compile(rb"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\] ")
 
 
@@ -58,6 +62,24 @@ def test_bars_below_each_other_end_once():
 def test_a_line_without_end_is_ended_before_it_fills_the_memory():
     ended, rest = fed(*["." * 1000] * 1000)
     assert sum(map(len, ended + rest)) == 1_000_000 and max(map(len, ended)) <= LONGEST_OPEN + 1000
+
+
+@pytest.mark.parametrize("piece", [".", "0.123, ", "中", "\x1b[32m.\x1b[0m", "\b\b.\r"])
+def test_a_line_in_many_pieces_costs_what_its_pieces_cost(piece):
+    """json.dump writes each number by itself. Ten times as many must not take a hundred times as long."""
+    def seconds(count):
+        log, begin = LogFile(Nowhere()), time.process_time()
+        for _ in range(count):
+            log.feed("stdout", piece)
+        return time.process_time() - begin
+    assert min(seconds(200_000) for _ in range(1)) < 40 * min(seconds(20_000) for _ in range(2)) + 0.1
+
+
+class Nowhere:
+    """A file that takes everything."""
+
+    def write(self, data):
+        return True
 
 
 def states(lines, until, step=0.5):
@@ -198,6 +220,30 @@ def test_an_exception_of_a_signal_handler_reaches_the_script(tmp_path):
         """))
     assert out == "100\n"
     assert all(row["data"] == {"loss": 1} for row in rows(only(tmp_path)))
+
+
+@pytest.mark.parametrize("call", ["print('x')", "print('\\x1b[A\\rx')", "logging.warning('x')", "sys.stdout.buffer.write(b'x\\n')"])
+def test_an_endless_recursion_that_prints_is_a_recursion_error(tmp_path, call):
+    """Python 3.8 ends the process if its RecursionError is answered by calls as deep again; tried at each depth."""
+    code = BEGIN + textwrap.dedent(f"""
+        import logging
+        logging.basicConfig()
+        def endless():
+            {call}
+            endless()
+        def at(depth):
+            if depth:
+                return at(depth - 1)
+            try:
+                endless()
+            except RecursionError:
+                return 1
+        sys.__stderr__.write(f"\\ncaught {{sum(at(depth) for depth in range(30))}}\\n")
+        """)
+    for python in (sys.executable, OLD_PYTHON):
+        (tmp_path / "train.py").write_text(code)
+        done = subprocess.run([python, "train.py"], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 and done.stderr.endswith("\ncaught 30\n"), done.stderr[-2000:]
 
 
 def test_streams_that_are_closed_replaced_or_absent(tmp_path):
@@ -350,6 +396,18 @@ def test_fd_leaves_nothing_open_and_no_process(tmp_path):
     assert out == "0 0\n"
 
 
+@pytest.mark.parametrize("program", ["sys.frozen = True", "sys.frozen = 'console_exe'", "sys.executable = '/usr/bin/blender'",
+                                     "sys.executable = ''", "sys.executable = None", "__compiled__ = ()"])
+def test_fd_in_a_program_that_is_no_python_starts_nothing(tmp_path, program):
+    """PyInstaller and its like, embedded interpreters: their executable is the program itself."""
+    out, err = train(tmp_path, f"import sys\n{program}\n" + BEGIN_FD + textwrap.dedent("""
+        print("one")
+        print(type(run._output).__name__)
+        """))
+    assert out == "one\nCapture\n" and err.count("\n") == 1 and 'capture="fd" is not possible here' in err
+    assert shown(only(tmp_path))[-2:] == ["one", "Capture"]
+
+
 # -- faults -------------------------------------------------------------------------------------------------------
 
 def test_a_log_that_can_not_be_written_keeps_the_terminal(tmp_path, capsys, monkeypatch):
@@ -445,3 +503,43 @@ def test_fd_what_a_stalled_terminal_did_not_take_comes_later_and_in_order(tmp_pa
     lines = process.communicate(timeout=60)[0].splitlines()
     assert lines == [f"line {number}" for number in range(20000)] + ["after"] and process.returncode == 0
     assert shown(only(tmp_path)) == [f"line {number}" for number in range(20000)]
+
+
+# -- a pipe that nobody reads any more ----------------------------------------------------------------------------
+
+CLOSED_PIPE = {
+    "held back until the end": "for number in range(100):\n    print(number)\n",
+    "raised while it prints": "for number in range(100000):\n    print(number, flush=True)\n",
+    "caught by the script": "try:\n    print('x', flush=True)\nexcept BrokenPipeError:\n    print('caught', file=sys.stderr)\n",
+    "exit code of its own": "print('x')\nsys.exit(3)\n",
+    "an error of its own": "print('x')\nraise ValueError('mine')\n",
+    "bytes": "sys.stdout.buffer.write(b'x' * 100)\n",
+}
+
+
+def end_of(folder, code):
+    """Run a script whose standard output has no reader; returns (exit code, standard error)."""
+    (folder / "train.py").write_text(code)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environment(folder), stdout=write_end, stderr=subprocess.PIPE,
+                              text=True, timeout=60)
+    finally:
+        os.close(write_end)
+    return done.returncode, re.sub(r"line \d+|0x[0-9a-f]+", "", done.stderr)
+
+
+@pytest.mark.parametrize("finish", ["", "run.finish()\n"])
+@pytest.mark.parametrize("what", CLOSED_PIPE)
+def test_a_closed_pipe_ends_a_script_as_without_us(tmp_path, what, finish):
+    """`python train.py | head`: Python's own complaint, its exit code, and a run that has ended."""
+    code = CLOSED_PIPE[what]
+    for folder in (tmp_path / "without", tmp_path / "with"):
+        folder.mkdir()
+    without = end_of(tmp_path / "without", "import sys\n" + code)
+    code, err = end_of(tmp_path / "with", BEGIN.replace("name='n'", "name='n', system=False") + code + finish)
+    frames = [line for line in err.splitlines() if "/runicorn/" in line]
+    assert code == without[0] and err.splitlines()[-1:] == without[1].splitlines()[-1:]
+    assert "Error in atexit" not in err and "Exception ignored in atexit" not in err and (not frames or "Traceback" in without[1])
+    assert small(only(tmp_path / "with"), "status")["status"] != "running"
