@@ -3,14 +3,14 @@
 import hashlib
 import json
 
-from runicorn import sftp
+from runicorn import remote_shell, sftp
 from runicorn.errors import SftpError
 
 GROUP = 100                     # files read at once
 BLOCK = 1 << 20
 SOURCE = """
-import hashlib, json, os, stat
-for path, size in json.loads(TEXT):
+import hashlib, json, os, stat, sys
+for path, size in json.loads(sys.argv[1]):
     hashed, left = hashlib.sha256(), size
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -48,10 +48,10 @@ def differing(session, remote, mirror, root, files, log):
 def _by_exec(remote, mirror, root, files):
     sizes = [mirror.stat(*key)["size"] for key in files]
     text = json.dumps([[f"{root}/{path}/{name}", size] for (path, name), size in zip(files, sizes)])
-    status, out, errors = remote.run("python3 -S -E -", f"TEXT = {text!r}\n{SOURCE}".encode("utf-8", "surrogateescape"), timeout=3600)
+    _, out = remote_shell.python(remote, SOURCE, [text], timeout=3600)
     told = out.decode("ascii", "replace").split()
-    if status or len(told) != len(files):
-        raise SftpError(f"python3 answered for {len(told)} of {len(files)} files: {errors.decode('utf-8', 'replace')[-200:]}", 4)
+    if len(told) != len(files):
+        raise SftpError(f"python3 answered for {len(told)} of {len(files)} files", 4)
     return [key for key, size, theirs in zip(files, sizes, told) if theirs != "unreadable" and theirs != _hash(mirror, key, size)]
 
 

@@ -3,14 +3,15 @@
 import statistics
 import time
 
-from runicorn import remote, sftp, survey
-from runicorn.errors import DeniedError, RunicornError, SftpError
+from runicorn import remote, remote_shell, sftp, survey
+from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "root", "runs", "manifest", "clock", "rtt", "throughput")
 LOGIN_CODES = ("login", "key_missing", "key_format", "passphrase", "agent", "no_answer", "missing", "refused")
 USUAL_ROOTS = ("~/.runicorn/experiments", "~/experiments")
 MANIFESTS = ("full_manifest.json", "full_manifest.json.gz")
 OLD_MANIFEST = 900          # s, as DESIGN's mirror has it: an older one only counts where folders still agree
+EXEC_SECONDS = 20           # for a command to end: a conda hook or a ~/.bashrc may take its time
 SKEW_SECONDS = 60           # below this nobody notices
 WIDEST = 5000               # folders at one level; more is some other tree, not a root
 COUNTED_FOLDERS = 30        # while browsing, counting runs in more folders than these would take too long
@@ -88,18 +89,35 @@ class _Examination:
 
     def exec(self, line):
         """Tell whether commands run; after SFTP was closed, for servers that allow one session at a time."""
-        if not line.probe_exec():
-            self.say("exec", None, "no commands, SFTP only: complete all the same", said="exec_none")
-            self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter", said="clock_none")
-            return
         began = time.time()
-        _, out, _ = line.run("date +%s; python3 -V 2>&1", timeout=20)
-        seconds, _, python = out.decode("utf-8", "replace").strip().partition("\n")
-        has_python = python.startswith("Python 3")
-        self.say("exec", True if has_python else None, f"runs commands, {python}" if has_python else "runs commands, but has no python3",
-                 "" if has_python else "the index is read by SFTP in its place", said="exec_python" if has_python else "exec_bare",
-                 python=python)
-        self.clock(seconds, (began + time.time()) / 2)
+        try:
+            seconds, _ = remote_shell.probe(line, EXEC_SECONDS)
+        except RemoteError as error:            # SFTP worked: whatever this is, it is no missing connection
+            return self.no_exec(error)
+        now = (began + time.time()) / 2
+        try:
+            version, _ = remote_shell.python(line, "", timeout=EXEC_SECONDS)
+            self.say("exec", True, f"runs commands, Python {version}", said="exec_python", python=f"Python {version}")
+        except RemoteError as error:
+            self.no_python(error)
+        return self.clock(seconds, now)
+
+    def no_exec(self, error):
+        detail = getattr(error, "values", {}).get("detail") or ""
+        if isinstance(error, SftpError):
+            text = f"no commands, SFTP only: complete all the same{f' (it says: {detail})' if detail else ''}"
+            self.say("exec", None, text, said="exec_words" if detail else "exec_none", detail=detail)
+        else:
+            text = f"commands do not end ({error}); SFTP only: complete all the same"
+            self.say("exec", None, text, said="exec_slow", detail=str(error))
+        self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter", said="clock_none")
+
+    def no_python(self, error):
+        values = {"detail": str(error), **getattr(error, "values", {})}
+        old, bare = values.get("said") == "exec_old", values.get("said") == "exec_bare"
+        said = "exec_old" if old else "exec_bare" if bare else "exec_failed"
+        self.say("exec", None, f"runs commands, but {'has no python3' if bare else error}", "the index is read by SFTP in its place",
+                 said=said, python=values.get("python", ""), detail=values["detail"])
 
     def clock(self, seconds, now):
         skew = int(seconds) - now if seconds.isdecimal() else None

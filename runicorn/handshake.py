@@ -61,34 +61,40 @@ class Handshake:
 
     def _nothing_in_common(self, transport, error):
         """Return the error for a server with which paramiko shares no algorithm: an old one, or one that is newer than paramiko."""
-        target, values = self.target, {"host": self.target.name, "detail": str(error)}
+        target = self.target
         if ssh_transport.is_legacy(transport.peer_kex) or "host key" in str(error) and "ssh-dss" in str(error):
             text = (f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that speaks only SHA-1 "
                     "needs `pip install 'paramiko<5'`, or the connection set to system ssh (auth: system)")
-            return coded(RemoteError(text), "algorithms", **values)
+            return coded(RemoteError(text), "algorithms", host=target.name, detail=str(error))
         offers = f"; it offers {transport.peer_kex}" if transport.peer_kex else ""
         text = (f"{target.name} speaks only algorithms that paramiko {self.ssh.__version__} does not know ({error}{offers}). "
                 "Set the connection to system ssh (auth: system)")
-        return coded(RemoteError(text), "algorithms", said="algorithms_new", **values)
+        return coded(RemoteError(text), "algorithms", said="algorithms_new", host=target.name, detail=str(error))
 
     def _no_ssh(self, transport, line, error):
         """Return the error for what answered, if anything did, as no SSH server does."""
         target = self.target
         where, heard = f"{target.name}:{target.port}", bytes(line.first)
-        values = {"host": target.name, "port": str(target.port)}
+        port = str(target.port)
         if transport.said:
             words = " / ".join(transport.said)
-            return coded(RemoteError(f"{where} hung up; it says: {words}"), "refused", said="hung_up", words=words, **values)
+            return coded(RemoteError(f"{where} hung up; it says: {words}"), "refused", said="hung_up", words=words, host=target.name,
+                         port=port)
+        if not heard and line.said():
+            words = line.said()
+            return coded(LineError(f"the ProxyCommand to {target.name} brought no server: {words}"), "banner", said="proxy_said",
+                         words=words, host=target.name)
         if heard and not heard.startswith(b"SSH-") and b"\nSSH-" not in heard:
             words = "".join(c if c.isprintable() else " " for c in heard.decode("utf-8", "replace"))[:100].strip()
             text = f"what answers at {where} is no SSH server: it says {words!r}. Is the port right?"
-            return coded(LineError(text), "banner", said="no_ssh", words=words, **values)
+            return coded(LineError(text), "banner", said="no_ssh", words=words, host=target.name, port=port)
         if not heard:
             text = (f"{where} took the connection and said nothing: no SSH server is behind this port, or it is overloaded or behind a "
                     "firewall that cuts")
-            return coded(LineError(text), "banner", said="silent_port", **values)
+            return coded(LineError(text), "banner", said="silent_port", host=target.name, port=port)
         why = error or "it hung up"
-        return coded(LineError(f"{where} broke off the SSH handshake ({why})"), "banner", said="handshake_cut", detail=str(why), **values)
+        return coded(LineError(f"{where} broke off the SSH handshake ({why})"), "banner", said="handshake_cut", detail=str(why),
+                     host=target.name, port=port)
 
     def _check_host_key(self, transport):
         key = transport.get_remote_server_key()

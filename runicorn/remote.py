@@ -10,10 +10,11 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from runicorn import hostkeys, sftp, ssh_transport, sshconfig, system_ssh
-from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, coded
+from runicorn import hostkeys, remote_shell, sftp, ssh_transport, ssh_words, sshconfig, system_ssh
+from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError, coded
 from runicorn.handshake import Handshake
 from runicorn.login import Login
+from runicorn.ssh_process import Pipe
 
 TCP_SECONDS = 10            # per address
 KEEPALIVE_SECONDS = 30
@@ -142,7 +143,7 @@ class _Dialer:
             return self._jumped(target, sshconfig.jumps(jump), depth)
         if command.lower() != "none":
             self.log("name", f"by ProxyCommand {command}", said="proxy", command=command)
-            return self._kept(system_ssh.Pipe(f"exec {command}", shell=True))
+            return self._kept(Pipe(f"exec {command}", shell=True))
         return self._kept(self._dialled(target))
 
     def _jumped(self, target, hops, depth):
@@ -237,6 +238,10 @@ class _Counted:
         self.first = bytearray()    # the first bytes that came: what is no SSH server gives itself away by them
         self.settimeout = line.settimeout
 
+    def said(self):
+        """Return what a ProxyCommand, if the line is one, said of itself (str)."""
+        return ssh_words.sentence(self._line.said()) if isinstance(self._line, Pipe) else ""
+
     def close(self):
         self._closed = True
         self._line.close()
@@ -300,7 +305,14 @@ class Remote:
 
     def open_sftp(self, timeout=30):
         """Return an sftp.Sftp over a new channel. Raises LineError, ProtocolError, RemoteError."""
-        return sftp.Sftp(self.open_stream(timeout), timeout=timeout)
+        channel = self.open_stream(timeout)
+        try:
+            return sftp.Sftp(channel, timeout)
+        except LineError as error:
+            if not (self.alive and channel.eof_received):
+                raise
+            channel.status_event.wait(1)
+            raise remote_shell.ended(self, self._target.name, channel.exit_status) from error
 
     def _channel(self, timeout):
         with _told(self._ssh, f"a channel at {self._target.name}", self._target.name):
@@ -342,8 +354,9 @@ class Remote:
     def probe_exec(self):
         """Return whether the server runs commands (bool); some accept them and start SFTP in their place."""
         try:
-            self.exec_allowed = b"runicorn-42" in self.run("echo runicorn-$((6*7))", timeout=20)[1]
-        except (DeniedError, ProtocolError):
+            remote_shell.probe(self)
+            self.exec_allowed = True
+        except (SftpError, ProtocolError):
             self.exec_allowed = False
         return self.exec_allowed
 

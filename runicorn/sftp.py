@@ -12,7 +12,7 @@ import stat
 import struct
 import time
 
-from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError
+from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError, coded
 
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16
 STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 104, 105, 200, 201
@@ -222,15 +222,15 @@ def _status(request, raw):
 class Sftp:
     """An SFTP session over `stream`, which has send(bytes) -> int, recv(n) -> bytes, settimeout(s) and close(): a socket fits.
 
-    timeout: s to wait for the next packet. Raises LineError when the stream ends or stalls and ProtocolError when
-    the server breaks the protocol; after either the session is of no more use. `sent` and `received` are bytes,
-    `requests` a count, `max_handles` how many files may be open at once, `folders` how many of them are folders being
-    listed. `refill()`, when set, is called before each sending: whoever has much to fetch asks on there, so that the line is
-    full while somebody else waits for an answer.
+    timeout: s to wait for the next packet; first: for the first, before which there may be a login. Raises LineError when the
+    stream ends or stalls and ProtocolError when the server breaks the protocol; after either the session is of no more use.
+    `sent` and `received` are bytes, `requests` a count, `max_handles` how many files may be open at once, `folders` how many of
+    them are folders being listed. `refill()`, when set, is called before each sending: whoever has much to fetch asks on there,
+    so that the line is full while somebody else waits for an answer.
     """
 
-    def __init__(self, stream, timeout=TIMEOUT):
-        self._stream, self._timeout = stream, timeout
+    def __init__(self, stream, timeout=TIMEOUT, first=None):
+        self._stream, self._timeout = stream, first or timeout
         self._buffer, self._at = bytearray(), 0
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
         self._closing = 0               # of those in flight
@@ -239,6 +239,7 @@ class Sftp:
         self.max_read, self.max_handles = SAFE_READ, 100
         self._send(struct.pack(">IBI", 5, INIT, 3))
         packet = self._packet()
+        self._timeout = timeout
         if packet[0] != VERSION or len(packet) < 5 or struct.unpack_from(">I", packet, 1)[0] < 3:
             raise ProtocolError("the server does not speak SFTP version 3")
         if b"limits@openssh.com" in packet:
@@ -344,7 +345,7 @@ class Sftp:
             return None
         size, = _U32.unpack_from(self._buffer, self._at)
         if not 0 < size <= MAX_PACKET:
-            raise ProtocolError(self._no_packet(size))
+            raise self._no_packet(size)
         if have - 4 < size:
             return None
         start = self._at + 4
@@ -367,12 +368,14 @@ class Sftp:
         return packet
 
     def _no_packet(self, size):
-        """Return what to say of a length that can't be one; before the first packet it is text, of a shell most often."""
+        """Return the error for a length that can't be one; before the first packet it is text, of a shell most often."""
         if self.requests or self._at:
-            return f"the server sent an SFTP packet of {size} bytes"
+            return ProtocolError(f"the server sent an SFTP packet of {size} bytes")
         said = bytes(self._buffer[:80]).decode("utf-8", "replace")
         said = "".join(c if c.isprintable() else " " for c in said).strip()
-        return f'the server answered "{said}" instead of SFTP; does its shell print something at login?'
+        return coded(ProtocolError(f'the server answered "{said}" instead of SFTP; does its shell print something at login? Let it print '
+                                   "to a terminal only, or ask for `Subsystem sftp internal-sftp` in its sshd_config"),
+                     "sftp", said="sftp_noise", detail=said)
 
     def _receive(self, deadline):
         left = deadline - time.monotonic()

@@ -8,7 +8,7 @@ import json
 import zlib
 from json.encoder import encode_basestring_ascii as quote
 
-from runicorn import layout, manifest, plan, sftp
+from runicorn import layout, manifest, plan, remote_shell, sftp
 from runicorn.errors import MissingFileError, SftpError
 
 FIELDS = [name[:-5] for name in layout.SMALL]
@@ -373,23 +373,17 @@ def ask_exec(remote, root, lines):
     heads = [manifest.HEAD.match(line) for line in lines.values()]
     known = "".join(head.group(1)[:12].decode() for head in heads if head) if len(heads) <= ANSWER_LIMIT else ""
     source = manifest.__loader__.get_source("runicorn.manifest")
-    command = f"python3 -S -E - --root {_quoted(root)} --answer {known or '-'}"
-    status, out, errors = remote.run(command, source.encode(), timeout=60)
+    _, out = remote_shell.python(remote, source, ["--root", root, "--answer", known or "-"])
     if out == b"unchanged":
         return None
-    if status or not out.startswith(b"delta"):
-        said = errors.decode("utf-8", "replace").strip().splitlines()[-1:] or [f"exit status {status}"]
-        raise SftpError(f"python3 on the server: {said[0][:200]}", 4)
+    if not out.startswith(b"delta"):
+        raise SftpError("python3 on the server answered something else", 4)
     unpacker = zlib.decompressobj()
     try:
         text = unpacker.decompress(out[5:], manifest.LIMIT)
     except zlib.error as error:
         raise manifest.ManifestError("the server's answer is not a manifest") from error
     return manifest.parse(text, "the server's answer")
-
-
-def _quoted(word):
-    return "'" + word.replace("'", "'\\''") + "'"
 
 
 MANIFESTS = (manifest.ACTIVE, manifest.FULL)

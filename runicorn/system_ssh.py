@@ -1,91 +1,37 @@
-"""The system's own ssh as the line: for Kerberos, FIDO keys, ControlMaster, and where paramiko is absent. Also runs ProxyCommands."""
+"""The system's own ssh as the line: for Kerberos, FIDO keys, ControlMaster, and where paramiko is absent."""
 
-import os
+import shlex
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
-from runicorn import sftp, sshconfig
+from runicorn import remote_shell, sftp, ssh_words
 from runicorn.errors import (
     DeniedError,
-    HostKeyError,
     LineError,
-    LoginError,
     MissingPackageError,
     ProtocolError,
     RemoteError,
     SftpError,
     coded,
 )
+from runicorn.ssh_process import Pipe
 
-CONNECT_SECONDS = 15
+CONNECT_SECONDS = 15        # where the user's config names no ConnectTimeout
+LOGIN_SECONDS = 60          # more, for the login itself: a home folder that is mounted, a slow PAM
+CONFIG_SECONDS = 10         # for ssh to read its config, `Match exec` included
 OUTPUT_LIMIT = 256 << 20    # what a command may print before we stop believing it
 LOST = 255                  # ssh's own exit status when the line or the login failed (ssh(1))
-
-
-class Pipe:
-    """A process's standard input and output as one byte stream with timeouts: send, recv, settimeout, close."""
-
-    def __init__(self, command, shell=False):
-        if os.name == "nt":         # a socket can't be a process's standard input there
-            raise coded(MissingPackageError("system ssh and ProxyCommand work on Linux and macOS only: use a key, an agent or a password"),
-                        "missing", said="missing_system")
-        ours, theirs = socket.socketpair()
-        self.errors = tempfile.TemporaryFile()
-        self.socket = ours
-        self.sent = self.received = 0
-        try:
-            self.process = subprocess.Popen(command, shell=shell, stdin=theirs, stdout=theirs, stderr=self.errors)
-        except OSError as error:
-            self.errors.close()
-            ours.close()
-            name = command if shell else command[0]
-            raise coded(LineError(f"{name} can't be started: {error.strerror}"), "line", said="not_started", command=name,
-                        detail=error.strerror) from error
-        finally:
-            theirs.close()
-
-    def send(self, data):
-        sent = self.socket.send(data)
-        self.sent += sent
-        return sent
-
-    def recv(self, size):
-        try:
-            data = self.socket.recv(size)
-        except ConnectionResetError:
-            return b""          # the process ended with bytes of ours unread: the same as its end
-        self.received += len(data)
-        return data
-
-    def settimeout(self, seconds):
-        self.socket.settimeout(seconds)
-
-    def shutdown_write(self):
-        """Tell the process that no more input comes."""
-        self.socket.shutdown(socket.SHUT_WR)
-
-    def said(self):
-        """Return the last lines the process wrote to standard error (str)."""
-        if self.errors.closed:
-            return ""
-        self.errors.seek(0)
-        return self.errors.read(1 << 16).decode("utf-8", "replace").strip()
-
-    def close(self):
-        """End the process and free everything."""
-        self.socket.close()
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.errors.close()
+# What the user's config may ask for a session of theirs and ours must not have; as sftp(1) and scp(1) do. The words of a
+# failure come at INFO.
+ALWAYS = ("BatchMode=yes", "ClearAllForwardings=yes", "PermitLocalCommand=no", "Tunnel=no", "VisualHostKey=no", "LogLevel=INFO")
+# The same, for options that older ssh do not know: given only where ssh says that they are set otherwise.
+WHERE_SET = {"RemoteCommand": "none", "SessionType": "default", "StdinNull": "no", "ForkAfterAuthentication": "no"}
+OFF = {"no", "false"}       # as ssh -G prints it
+OUR_ALIVE = {"ServerAliveInterval": "15", "ServerAliveCountMax": "3"}
+GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
 
 
 class SystemRemote:
@@ -101,29 +47,50 @@ class SystemRemote:
         self._connection, self._home, self._compress = connection, home, compress
         self._pipes = []
         self._past = [0, 0]
+        self._arguments, self._login_seconds = None, LOGIN_SECONDS
         self.exec_allowed = None
         self._first = self._open()      # says at once whether ssh gets in
 
     def command(self, last, subsystem=False):
         """Return ssh's argument list for this connection; `last` is the command, or the subsystem, to start there."""
-        wanted = self._connection
-        options = ["BatchMode=yes", f"ConnectTimeout={CONNECT_SECONDS}", "ServerAliveInterval=15", "ServerAliveCountMax=3",
-                   f"Compression={'yes' if self._compress else 'no'}", *self._known_hosts()]
-        made = ["ssh", "-a", "-x", *(part for option in options for part in ("-o", option))]
-        made += ["-p", str(wanted["port"])] if wanted["port"] != 22 else []
-        made += ["-l", wanted["user"]] if wanted["user"] else []
-        made += ["-i", str(Path(wanted["key"]).expanduser())] if wanted["key"] else []
-        made += ["-s"] if subsystem else []
-        return [*made, "--", wanted["host"], last]
+        options = self._ssh()
+        return ["ssh", *(["-s"] if subsystem else []), *options, "--", self._connection["host"], last]     # -s goes before SessionType
 
-    def _known_hosts(self):
-        """Let ssh also read the host keys that were trusted here."""
+    def _ssh(self):
+        """Return the options of every ssh of ours; SessionType=default is -s's own after it, and a command's without."""
+        if self._arguments is None:
+            told = self._told()
+            options = [*ALWAYS, f"Compression={'yes' if self._compress else 'no'}",
+                       *(f"{name}={value}" for name, value in WHERE_SET.items() if _differs(told, name, value)),
+                       *_patience(told), *_multiplexing(told), *_strictness(told), *self._known_hosts(told)]
+            self._arguments = ["-a", "-x", "-T", *(part for option in options for part in ("-o", option)), *self._where()]
+            self._login_seconds = LOGIN_SECONDS + _seconds(told.get("connecttimeout"), CONNECT_SECONDS)
+        return self._arguments
+
+    def _where(self):
+        wanted = self._connection
+        made = ["-p", str(wanted["port"])] if wanted["port"] != 22 else []
+        made += ["-l", wanted["user"]] if wanted["user"] else []
+        return made + (["-i", str(Path(wanted["key"]).expanduser())] if wanted["key"] else [])
+
+    def _told(self):
+        """Return what ssh's config says for this connection, {lower-case keyword: value}; {} where ssh can't tell."""
+        try:
+            done = subprocess.run(["ssh", "-G", *self._where(), "--", self._connection["host"]], capture_output=True, text=True,
+                                  errors="replace", stdin=subprocess.DEVNULL, timeout=CONFIG_SECONDS)
+        except (OSError, subprocess.TimeoutExpired):
+            return {}           # the connection itself, tried next, tells what is wrong
+        return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line) if not done.returncode else {}
+
+    def _known_hosts(self, told):
+        """Let ssh also read the host keys that were trusted here, and write none of its own there."""
         ours = Path(self._home) / "known_hosts"
-        if not ours.is_file():
-            return []
-        told = sshconfig.lookup(self._connection["host"], commands=False)
-        usual = told.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
-        return [f'UserKnownHostsFile={usual} "{ours}"']
+        usual = told.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS)
+        return [f'GlobalKnownHostsFile={usual if usual != "none" else ""} "{ours}"'] if ours.is_file() else []
+
+    def _by_hand(self):
+        """Return what a person types to go the same way (str)."""
+        return shlex.join(["ssh", *self._where(), self._connection["host"]])
 
     def open_sftp(self, timeout=30):
         """Return an sftp.Sftp over a new ssh process. Raises LoginError, HostKeyError, LineError, RemoteError."""
@@ -133,7 +100,7 @@ class SystemRemote:
     def _open(self, timeout=30):
         pipe = self._pipe(self.command("sftp", subsystem=True))
         try:
-            return sftp.Sftp(pipe, timeout=timeout)
+            return sftp.Sftp(pipe, timeout, self._login_seconds)
         except RemoteError as error:
             raise self._why(pipe, error) from error
 
@@ -141,31 +108,25 @@ class SystemRemote:
         for old in [pipe for pipe in self._pipes if pipe.process.poll() is not None]:
             self._pipes.remove(old)
             self._past = [self._past[0] + old.sent, self._past[1] + old.received]
-        pipe = Pipe(command)
+            old.close()
+        pipe = Pipe(command, apart=True)     # a jump host's ssh would ask its questions on our terminal
         self._pipes.append(pipe)
         return pipe
 
     def _why(self, pipe, error):
         """Return the error that ssh's own words stand for, or `error` when it said nothing."""
         try:
-            pipe.process.wait(2)
+            status = pipe.process.wait(2)
         except subprocess.TimeoutExpired:
-            pass                # it hangs; what it said so far has to do
+            status = None       # it hangs; what it said so far has to do
         said = pipe.said()
         pipe.close()
-        last = said.splitlines()[-1] if said else str(error)
+        if isinstance(error, ProtocolError):
+            return error        # it got in; what came tells more
         host = self._connection["host"]
-        if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
-            return coded(HostKeyError(f"the host key of {host} changed: {said}"), "host_key_changed", host=host)
-        if "Host key verification failed" in said:
-            return coded(HostKeyError(f"ssh does not know the host key of {host}: run `ssh {host}` once in a terminal"), "host_key_unknown",
-                         said="system_key_unknown", host=host)
-        if "Permission denied" in said:
-            advice = f"Make `ssh -o BatchMode=yes {host}` work, then test again"
-            return coded(LoginError(f"ssh did not get into {host}: {last}. {advice}"), "login", said="system_login", host=host, detail=last)
-        if "subsystem request failed" in said:
-            return coded(RemoteError(f"{host} offers no SFTP: {last}"), "sftp", host=host)
-        return coded(LineError(f"{host}: {last}"), "line", host=host, detail=last) if said else error
+        if status not in (None, LOST) and status > 0:       # it got in, and hands on what the server's end left with
+            return remote_shell.ended(self, host, status)
+        return ssh_words.error(host, said, self._by_hand()) or error
 
     def run(self, command, stdin=b"", timeout=60):
         """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, SftpError."""
@@ -179,9 +140,13 @@ class SystemRemote:
                         host=self._connection["host"]) from error
         finally:
             pipe.close()
+        host = self._connection["host"]
+        if status == LOST and ssh_words.no_commands(said):
+            self.exec_allowed = False
+            raise coded(DeniedError(f"{host} runs no commands", 3), "exec", said="exec_none", detail=ssh_words.sentence(said))
         if status == LOST:
-            raise coded(LineError(f"{self._connection['host']}: {said or 'ssh failed'}"), "line", host=self._connection["host"],
-                        detail=said)
+            detail = ssh_words.sentence(said) or "ssh failed"
+            raise coded(LineError(f"{host}: {detail}"), "line", said="system_line", host=host, detail=detail)
         self.exec_allowed = True
         return status, out, said.encode()
 
@@ -204,10 +169,11 @@ class SystemRemote:
                 raise ProtocolError("the command printed more than 256 MB")
 
     def probe_exec(self):
-        """Return whether the server runs commands (bool)."""
+        """Return whether the server runs commands (bool); some accept them and start SFTP in their place."""
         try:
-            self.exec_allowed = b"runicorn-42" in self.run("echo runicorn-$((6*7))")[1]
-        except (SftpError, DeniedError):
+            remote_shell.probe(self)
+            self.exec_allowed = True
+        except (SftpError, LineError, ProtocolError):
             self.exec_allowed = False
         return self.exec_allowed
 
@@ -231,3 +197,29 @@ class SystemRemote:
         """End every ssh process."""
         for pipe in self._pipes:
             pipe.close()
+
+
+def _seconds(text, otherwise):
+    return int(text) if text and text.isdecimal() else otherwise
+
+
+def _patience(told):
+    """Return the options that say how long ssh waits: the user's where they set any."""
+    options = [] if told.get("connecttimeout", "none").isdecimal() else [f"ConnectTimeout={CONNECT_SECONDS}"]
+    if told.get("serveraliveinterval", "0") == "0":
+        options += [f"{name}={value}" for name, value in OUR_ALIVE.items()]
+    return options
+
+
+def _multiplexing(told):
+    """Use a master of the user's; be none that others hang on, unless it lives on by itself: ours ends when we hang up."""
+    return ["ControlMaster=no"] if _differs(told, "controlmaster", "no") and not _differs(told, "controlpersist", "no") else []
+
+
+def _strictness(told):
+    """Nobody can be asked about a new host key; where that is said, ssh names the host whose key it is."""
+    return ["StrictHostKeyChecking=yes"] if told.get("stricthostkeychecking") == "ask" else []
+
+
+def _differs(told, name, value):
+    return told.get(name.lower(), value) not in (OFF if value == "no" else {value})

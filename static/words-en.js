@@ -102,7 +102,8 @@ export default {
   "said.host_key_changed": "The host key of {host} changed.",
   "said.host_key_revoked": "The host key of {host} ({offered}) is marked as revoked in known_hosts: do not connect; ask the server’s "
     + "administrator.",
-  "said.system_key_unknown": "ssh does not know the host key of {host}: run `ssh {host}` once in a terminal.",
+  "said.system_key_unknown": "ssh does not know the host key of {host}: run `{command}` once in a terminal, compare the key with the "
+    + "server’s and say yes, then test again.",
   "said.certificate": "certificate: signed by a trusted authority", "said.certificate_bad": "certificate: {detail}",
   "said.login_done": "{user} by {method} (it takes {takes})", "said.login_open": "{user} by {method}",
   "said.login_refused": "{user}@{host} was refused (tried: {tried}; it takes {offered}). It is not tried again by itself: check "
@@ -114,12 +115,21 @@ export default {
     + "tried again by itself.",
   "said.algorithms_new": "{host} speaks only algorithms that paramiko does not know ({detail}). Set the connection to system ssh.",
   "said.hung_up": "{host}:{port} hung up; it says: {words}",
+  "said.proxy_said": "The ProxyCommand to {host} brought no server: {words}",
   "said.no_ssh": "What answers at {host}:{port} is no SSH server: it says “{words}”. Is the port right?",
   "said.silent_port": "{host}:{port} took the connection and said nothing: no SSH server, or it is overloaded or behind a firewall.",
   "said.handshake_cut": "{host}:{port} broke off the SSH handshake ({detail}).",
   "said.login_over_words": "{user}@{host} was refused; the server says: {words} (tried: {tried}). It is not tried again by itself.",
   "said.login_cut": "The line to {host} was cut during the login.",
-  "said.system_login": "ssh did not get into {host}: {detail}. Make `ssh -o BatchMode=yes {host}` work, then test again.",
+  "said.system_login": "ssh did not get into {host}: {detail}. It is not tried again by itself: make `{command}` work, then test again.",
+  "said.system_refused": "{host} refused the login and says: {detail}. It is not tried again by itself: set it right, make `{command}` "
+    + "work, then test again.",
+  "said.system_many_keys": "ssh did not get into {host}: {detail}. ssh offered too many keys: name the right one with IdentityFile and "
+    + "`IdentitiesOnly yes` under `Host {host}` in ~/.ssh/config, then test again.",
+  "said.system_algorithms": "ssh and {host} share no algorithm: {detail}. If you trust a server as old as that, allow it one in "
+    + "~/.ssh/config, under `Host {host}`: `{option}`; a newer ssh helps where the server is the newer one.",
+  "said.system_config": "ssh can’t use its configuration: {detail}. Mend it until `{command}` works, then test again.",
+  "said.system_line": "{host}: {detail}",
   "said.disk": "The mirror can’t be written: {detail}", "said.no_answer": "{host} wants an answer and nobody gave one.",
   "said.agent": "There is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file.",
   "said.agent_silent": "The SSH agent does not answer: {detail}", "said.key_missing": "The key file {key} is not there.",
@@ -135,8 +145,15 @@ export default {
   "said.channel": "{host} opens no channel ({detail}).", "said.line": "The line to {host} was cut or did not answer ({detail}).",
   "said.command_slow": "{host} did not finish a command in time.", "said.not_started": "{command} can’t be started: {detail}",
   "said.sftp": "{host} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config.",
+  "said.sftp_ended": "{host} let us in and ended SFTP at once ({detail}): a login shell that exits, prints or may not run "
+    + "/usr/lib/openssh/sftp-server does that; `Subsystem sftp internal-sftp` in its sshd_config needs no shell.",
+  "said.sftp_noise": "The server answered “{detail}” instead of SFTP; does its shell print something at login? Let it print to a "
+    + "terminal only, or ask for `Subsystem sftp internal-sftp` in its sshd_config.",
   "said.sftp_open": "starts in {start}", "said.exec_none": "no commands, SFTP only: complete all the same",
   "said.exec_python": "runs commands, {python}", "said.exec_bare": "runs commands, but has no python3",
+  "said.exec_words": "no commands, SFTP only: complete all the same (it says: {detail})",
+  "said.exec_slow": "commands do not end ({detail}); SFTP only: complete all the same",
+  "said.exec_old": "runs commands, but its {python} is older than 3.6", "said.exec_failed": "runs commands, but {detail}",
   "said.clock_none": "can’t be told by SFTP; a run’s liveness is judged by change, so it does not matter",
   "said.clock_silent": "the server does not tell its time", "said.clock_same": "agrees with ours",
   "said.clock_ahead": "the server’s clock is {skew_seconds} ahead", "said.clock_behind": "the server’s clock is {skew_seconds} behind",
@@ -157,7 +174,8 @@ export default {
   "said.filter_state": "there is no state {value}; there are {states}", "said.filter_number": "{sign} needs a number, not {value}",
   "said.filter_span": "{sign} needs a span such as 30m, 2h or 7d, not {value}",
   "said.filter_time": "{sign} needs a time such as 2025-01-31, not {value}",
-  "advice.exec_bare": "the index is read by SFTP in its place",
+  "advice.exec_bare": "the index is read by SFTP in its place", "advice.exec_old": "the index is read by SFTP in its place",
+  "advice.exec_failed": "the index is read by SFTP in its place",
   "advice.clock_ahead": "times of runs are shown by the server’s clock; liveness does not depend on it",
   "advice.clock_behind": "times of runs are shown by the server’s clock; liveness does not depend on it",
   "advice.root_absent": "nothing was logged there yet, or the folder of runs is another one: browse for it",

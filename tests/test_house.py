@@ -31,11 +31,11 @@ FLOORS = {
     "otherrank": "append facts heart layout live notice place recorder",
     "writer": "current ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
     # the mirror
-    "sftp": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
-    "survey": "errors layout manifest plan sftp",
+    "sftp": "errors", "remote_shell": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
+    "survey": "errors layout manifest plan remote_shell sftp",
     "room": "", "left_out": "errors layout",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch", "intake": "bulk errors fetch layout left_out manifest plan",
-    "tails": "errors sftp", "beats": "errors layout plan sftp survey", "audit": "errors sftp", "meter": "",
+    "tails": "errors sftp", "beats": "errors layout plan sftp survey", "audit": "errors remote_shell sftp", "meter": "",
     "session": "audit beats bulk errors fetch intake layout manifest plan sftp survey tails",
     "sync": "cache errors layout left_out meter room session survey",
     # reading
@@ -51,8 +51,9 @@ FLOORS = {
     # the line to a server
     "settings": "errors layout", "sshconfig": "errors", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors",
     "handshake": "errors hostkeys ssh_transport", "login": "errors ssh_keys",
-    "system_ssh": "errors login sftp sshconfig",
-    "remote": "errors handshake hostkeys login sftp ssh_transport sshconfig system_ssh", "doctor": "errors remote sftp survey",
+    "ssh_process": "errors", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_process ssh_words",
+    "remote": "errors handshake hostkeys login remote_shell sftp ssh_process ssh_transport ssh_words sshconfig system_ssh",
+    "doctor": "errors remote remote_shell sftp survey",
     "connection": "cache doctor errors layout login remote settings sync", "questions": "", "quota": "cache errors layout manifest plan",
     "synclog": "", "mirrors": "connection doctor errors layout questions quota remote room settings synclog",
     # out and in

@@ -1,0 +1,165 @@
+"""What ssh writes on standard error when it gets nowhere, read as our errors: who refused, in whose words, and what to do.
+
+No manual fixes these messages; they are OpenSSH's (sshconnect.c, sshconnect2.c, packet.c, clientloop.c), the same since 7.x.
+"""
+
+import re
+import shlex
+
+from runicorn.errors import HostKeyError, LineError, LoginError, RemoteError, coded
+
+LONGEST = 500               # characters of a sentence that are somebody else's
+# Said whether or not it works, or said of what another line says better.
+NOISE = re.compile(r"@|debug\d: |\*\* |Warning: Permanently added|Connection closed by UNKNOWN port|Transferred: |Authenticated to |"
+                   r"Authenticated using |Bytes per second|IT IS POSSIBLE THAT|Someone could be eavesdropping|Pseudo-terminal will not|"
+                   r"It is also possible that|Disconnected from |Killed by signal|Shared connection to |Agent pid|Warning: remote port")
+# ssh's own lines; all others were said by the server, a jump host's wrapper or a ProxyCommand.
+OWN = re.compile(r"ssh: |(ssh|kex|banner)\w*[ _]exchange|Connection (closed|reset|to|timed) |Received disconnect from|client_loop: |"
+                 r"(\S+: )?Permission denied( \(|, please|\.$)|Host key |No \S+ host key is known|Unable to negotiate |Load key |"
+                 r"no such identity: |sign_and_send_pubkey: |Permissions \S+ for |This private key will be|Could not resolve |Bad |"
+                 r"Too many authentication|Timeout, server |(subsystem|exec|shell) request failed|channel \d+: |Control socket |"
+                 r"mux_client|ControlSocket |command-line|\S+: line \d+: |\S+ line \d+: |\S+: terminating,|ssh_dispatch|Read from |"
+                 r"Write failed|packet_write|stdio forwarding failed|Offending |remove with|\s*ssh-keygen -f |Add correct host key|"
+                 r"The fingerprint for|SHA256:|Please contact your system admin|This could be|Warning: |Could not |key_load|identity_sign|"
+                 r"agent |get_agent|hostkeys_|percent_|Missing argument|Cannot |proxy|jumphost|RSA host|Certificate |Connection ")
+DENIED = re.compile(r"^(\S+: )?Permission denied( \([\w@.,-]*\)|, please try again)?\.?$|^(Received disconnect from \S+ port \d+:\d+: )?"
+                    r"Too many authentication failures|No supported authentication methods", re.M)
+HUNG_UP = re.compile(r"^Connection closed by (?!UNKNOWN|remote)\S+|^Connection to \S+ closed", re.M)
+PARTING = re.compile(r"^Received disconnect from \S+ port \d+:(\d+): ?(.*)", re.M)
+FOR_NOW = ("10", "12")      # SSH_DISCONNECT_CONNECTION_LOST, …_TOO_MANY_CONNECTIONS (RFC 4253, 11.1): worth another try
+OFFER = re.compile(r"^Unable to negotiate with .*?: no matching (.+?) found\. Their offer: (\S*)", re.M)
+KEYWORDS = {"key exchange method": "KexAlgorithms", "host key type": "HostKeyAlgorithms", "cipher": "Ciphers", "MAC": "MACs"}
+MARKS = ("ext-info-", "kex-strict-")        # in a list of key exchanges, but none
+NO_COMMANDS = re.compile(r"(exec|shell) request failed|channel \d+: open failed")
+
+
+def error(host, said, command):
+    """Return the RemoteError that `said` (str, ssh's standard error) stands for, or None where it tells nothing.
+
+    host: as the user calls it. command: what to type to try the same (str).
+    """
+    said = said.replace("\r", "")
+    words = _Words(said)
+    kinds = (_host_key, _config, _algorithms, _denied, _no_sftp, _turned_away)
+    found = next(filter(None, (kind(host, said, words, command) for kind in kinds)), None)
+    if found or not words.all:
+        return found
+    return coded(LineError(f"{host}: {words.all}"), "line", said="system_line", host=host, detail=words.all)
+
+
+def sentence(said):
+    """Return the telling lines of ssh's standard error in one line (str)."""
+    return _Words(said).all
+
+
+def no_commands(said):
+    """Whether ssh got in, and the server granted no command (bool)."""
+    return NO_COMMANDS.search(said) is not None
+
+
+def printable(text):
+    """Return somebody else's text (str) in one line and without what a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+class _Words:
+    """ssh's own lines, and those of the server or whoever is on the way."""
+
+    def __init__(self, said):
+        lines = list(filter(None, map(printable, said.splitlines())))
+        telling = [line for line in lines if not NOISE.match(line)] or [line for line in lines if not line.startswith("@")]
+        self.own = _joined(line for line in telling if OWN.match(line))
+        self.others = _joined(line for line in telling if not OWN.match(line))
+        self.all = _joined(telling)
+
+    def quoted(self, own=None):
+        """Return ssh's words (or `own`) with the others' beside them."""
+        own = own or self.own
+        return f'{own} (it says: "{self.others}")' if own and self.others else own or self.others
+
+
+def _joined(lines):
+    text = "; ".join(dict.fromkeys(line.rstrip(".") for line in lines))
+    return text if len(text) <= LONGEST else "…" + text[-LONGEST:]
+
+
+def _found(pattern, text, default=""):
+    found = re.search(pattern, text)
+    return found[1] if found else default
+
+
+def _host_key(host, said, words, command):
+    if "Host key verification failed" not in said and "marked as revoked" not in said:
+        return None
+    offered = _found(r"(SHA256:[\w+/=]+)", said, "?")
+    if "REVOKED HOST KEY" in said or "marked as revoked" in said:
+        return coded(HostKeyError(f"the host key of {host} ({offered}) is marked as revoked in known_hosts: do not connect; ask the "
+                                  "server's administrator"), "host_key_revoked", host=host, offered=offered)
+    if "REMOTE HOST IDENTIFICATION HAS CHANGED" not in said:
+        name = _found(r"No \S+ host key is known for (\S+)", said, f"{host}, or of a host on the way there")
+        return coded(HostKeyError(f"ssh does not know the host key of {name}: run `{command}` once in a terminal, compare the key with "
+                                  "the server's and say yes, then test again"),
+                     "host_key_unknown", said="system_key_unknown", host=name, command=command)
+    name, kind = _found(r"Host key for (\S+) has changed", said, host), _found(r"for the (\S+) key sent by", said)
+    places = re.findall(r"^Offending (\S+) key in (.+):\d+", said, re.M)
+    removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(path for _, path in places)]
+    known, shown = ", ".join(f"{other} in {path}" for other, path in places), f"{kind} {offered}".strip()
+    forget = " and ".join(f"`{one}`" for one in removal) or f"`ssh-keygen -R {shlex.quote(name)}`"
+    return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known or 'another'}. Offered: {shown}. Someone may be listening "
+                              f"in, or the server was set up anew: ask its administrator, then forget the old key with {forget}"),
+                 "host_key_changed", host=name, known=known, offered=shown, removal=removal)
+
+
+def _config(host, said, words, command):
+    if not re.search(r"Bad configuration option|terminating, \d+ bad|Bad owner or permissions|line \d+: (Bad|Unsupported|Missing)", said):
+        return None
+    return coded(RemoteError(f"ssh can't use its configuration: {words.own}. Mend it until `{command}` works, then test again"),
+                 "refused", said="system_config", detail=words.own, command=command)
+
+
+def _algorithms(host, said, words, command):
+    found = OFFER.search(said)
+    if found:
+        offers = [name for name in found[2].split(",") if name and not name.startswith(MARKS)]
+        option = f"{KEYWORDS.get(found[1], 'KexAlgorithms')} +{offers[0] if offers else '…'}"
+    elif "Invalid key length" in said:
+        option = "RequiredRSASize 1024"
+    elif "Unable to negotiate" in said or "no hostkey alg" in said:
+        option = "KexAlgorithms +…"
+    else:
+        return None
+    return coded(RemoteError(f"ssh and {host} share no algorithm: {words.own}. If you trust a server as old as that, allow it one in "
+                             f"~/.ssh/config, under `Host {host}`: `{option}`; a newer ssh helps where the server is the newer one"),
+                 "algorithms", said="system_algorithms", host=host, detail=words.own, option=option)
+
+
+def _denied(host, said, words, command):
+    if not DENIED.search(said):
+        return None
+    detail = words.quoted()
+    if "Too many authentication failures" in said:
+        advice = f"ssh offered too many keys: name the right one with IdentityFile and `IdentitiesOnly yes` under `Host {host}`"
+        return coded(LoginError(f"ssh did not get into {host}: {detail}. {advice} in ~/.ssh/config, then test again"), "login",
+                     said="system_many_keys", host=host, detail=detail)
+    return coded(LoginError(f"ssh did not get into {host}: {detail}. It is not tried again by itself: make `{command}` work, then test "
+                            "again"), "login", said="system_login", host=host, detail=detail, command=command)
+
+
+def _no_sftp(host, said, words, command):
+    if "subsystem request failed" not in said:
+        return None
+    return coded(RemoteError(f"{host} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config ({words.quoted()})"),
+                 "sftp", host=host)
+
+
+def _turned_away(host, said, words, command):
+    """The server hung up during the login and said why: a refusal, unless its number says that it is one for now."""
+    parting = PARTING.search(said)
+    if parting and parting[1] in FOR_NOW or "_exchange" in said or "banner exchange" in said:
+        return None
+    if not parting and not (words.others and HUNG_UP.search(said)):
+        return None
+    detail = "; ".join(filter(None, (printable(parting[2]) if parting else "", words.others)))[-LONGEST:] or words.own
+    return coded(LoginError(f"{host} refused the login and says: {detail}. It is not tried again by itself: set it right, make "
+                            f"`{command}` work, then test again"), "login", said="system_refused", host=host, detail=detail,
+                 command=command)
