@@ -17,6 +17,7 @@ from threading import get_ident
 from runicorn.events import Parser, event_row
 from runicorn.layout import open_regular
 
+FEW = 4                     # names looked for one by one; more by a dict
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
 LINE_LIMIT = 16 << 20       # a longer line is no event; it is skipped like a broken one
@@ -153,7 +154,10 @@ class Table:
 def _merged(parts, names):
     """Return rows, ts, steps and {name: values} of `parts`, in the order of their rows."""
     def taken(part):
-        return [part.columns[part.names.index(name)] for name in names]
+        if len(names) == len(part.names) and tuple(names) == part.names:
+            return part.columns
+        places = {name: place for place, name in enumerate(part.names)} if len(names) > FEW else None
+        return [part.columns[places[name] if places else part.names.index(name)] for name in names]
     if len(parts) == 1:
         return parts[0].rows, parts[0].ts, parts[0].steps, dict(zip(names, taken(parts[0])))
     rows, ts, steps = ([value for part in parts for value in getattr(part, field)] for field in ("rows", "ts", "steps"))

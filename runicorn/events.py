@@ -20,6 +20,7 @@ COMMAS = bytes.maketrans(SEPARATORS + b"\n", b"," * (len(SEPARATORS) + 1))
 STRINGS = re.compile(rb'("(?:[^"\\]|\\.)*")')
 NUMBER = re.compile(rb"-?(?:\d[\d.eE+-]*|NaN|Infinity)")
 QUOTED = [(b':"%s"' % name, b":%s" % name) for name in (b"NaN", b"Infinity", b"-Infinity")]     # as values: to what json.loads takes
+LONG = 16 << 10             # bytes; a longer line is no row of a few numbers
 WORTH = 8                   # lines of one shape in a block; fewer are as quick as JSON
 SHAPES = 256                # templates remembered; a file with more shapes than that is read as JSON
 OLD_EXTRAS = ("global_step", "time", "stage")           # what Runicorn 0.4 to 0.7 put beside the metrics
@@ -77,6 +78,8 @@ class Template:
 
     def __init__(self, line):
         """Take `line` (bytes) as the pattern. Raises ValueError if lines like it can't be read this way."""
+        if len(line) > LONG or line.count(b":") > 8 * len(SEPARATORS):
+            raise ValueError("too many numbers")        # found out without taking a wide row apart
         texts, skeleton = _fixed_texts(line)
         self.head, *self.middles, self.tail = texts
         if not 2 <= len(texts) - 1 <= len(SEPARATORS):

@@ -35,7 +35,9 @@ class Opened:
 
 
 def listed(folder, indexed=None, places=None, left_out=None):
-    """Return [{"name", "size", "mtime", "here", "kind", "why"?}] of a run's files, sorted by name.
+    """Return ([{"name", "size", "mtime", "here", "kind", "why"?}] of a run's files, sorted by name, how many more are here).
+
+    The run's own files are always in it, of others so many that MOST are.
 
     folder: the run's folder here; indexed: {name: {"size", "mtime"}} of what the server has, which need not be here; places:
     {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it.
@@ -43,17 +45,23 @@ def listed(folder, indexed=None, places=None, left_out=None):
     indexed, names, why = indexed or {}, {place: name for name, place in (places or {}).items()}, left_out or {}
     found = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
              for name, item in indexed.items()}
-    for place, status in _walk(os.fspath(folder), "", 0):
+    more = 0
+    for place, item in _walk(os.fspath(folder), "", 0):
         name = names.get(place, place)
+        if len(found) >= MOST and name not in found and not layout.is_own(name):
+            more += 1
+            continue
+        try:
+            status = item.stat(follow_symlinks=False)
+        except OSError:
+            continue        # gone since it was listed
         size = indexed[name]["size"] if name in indexed else 0
         found[name] = {"name": name, "size": max(status.st_size, size), "mtime": status.st_mtime,
                        "here": status.st_size >= size, "kind": kind(name, status.st_size)}
-        if len(found) > MOST:
-            break
     for name in why.keys() & found.keys():
         if not found[name]["here"]:
             found[name]["why"] = why[name]
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found)], more
 
 
 def kind(name, size):
@@ -68,17 +76,14 @@ def kind(name, size):
 def _walk(folder, prefix, depth):
     try:
         with os.scandir(folder) as items:
-            found = sorted(items, key=lambda item: item.name)
+            found = sorted(items, key=lambda item: (prefix != "" or not layout.is_own(item.name), item.name))
     except OSError:
         return              # not here, or not ours to read: nothing to list
     for item in found:
-        try:
-            status = item.stat(follow_symlinks=False)
-        except OSError:
-            continue        # gone since it was listed
-        if stat.S_ISREG(status.st_mode) and not item.name.endswith(".tmp"):
-            yield prefix + item.name, status
-        elif stat.S_ISDIR(status.st_mode) and depth < DEPTH:
+        if item.is_file(follow_symlinks=False):
+            if not item.name.endswith(".tmp"):
+                yield prefix + item.name, item
+        elif item.is_dir(follow_symlinks=False) and depth < DEPTH:
             yield from _walk(item.path, prefix + item.name + "/", depth + 1)
 
 

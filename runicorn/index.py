@@ -179,6 +179,10 @@ class Source:
         """Return {name: {"code", "text"}} of the run's files that are not fetched though they should be."""
         return {}
 
+    def beyond(self, path):
+        """Return how many files and folders of the run its index leaves out because there are too many (int)."""
+        return (self.entry(path) or {}).get("more", 0)
+
     def there(self, path):
         """Return {name: bytes} of the run's append-only files as the server has them; empty where there is none."""
         return {}

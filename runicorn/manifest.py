@@ -101,6 +101,9 @@ def checked(entry):
     if type(entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)) is not bool:
         wrong.append("ended")
         entry["ended"] = False
+    if "more" in entry and not _is_size(entry["more"]):
+        wrong.append("more")
+        del entry["more"]
     for name, file in list(entry["files"].items()):
         if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
             mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)

@@ -261,12 +261,13 @@ def log_at(site, ask):
 
 # -- files --------------------------------------------------------------------------------------------------------
 
-@route("GET", "/api/files", "the run's files: ?run=KEY")
+@route("GET", "/api/files", "the run's files, and how many more there are than are listed: ?run=KEY")
 def run_files(site, ask):
     mark = site.bell.now()
     entry = site.reader.entry(ask.text("run"))
     indexed, places, left_out = entry.source.copies(entry.record.path)
-    return {"news": mark, "files": files.listed(entry.folder, indexed, places, left_out)}
+    found, more = files.listed(entry.folder, indexed, places, left_out)
+    return {"news": mark, "files": found, "more": more + entry.source.beyond(entry.record.path) if not entry.source.local else more}
 
 
 @route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")

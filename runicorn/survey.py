@@ -14,6 +14,9 @@ from runicorn.errors import MissingFileError, SftpError
 FIELDS = [name[:-5] for name in layout.SMALL]
 WALKED = "0" * 64               # digest of an entry nobody hashed
 ANSWER_LIMIT = 12_000           # runs whose digests fit into one command line
+FOLDERS = 200_000               # folders listed below one run
+PENDING = 400_000               # folders that wait to be listed, of all runs
+CROWD = 200_000                 # entries of one folder that are kept; of more, those that may be a run's own file
 LISTED = 400                    # folders listed at once; each takes two round trips
 MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 
@@ -143,7 +146,8 @@ def _line(entry, texts):
     pieces = [_piece(name, file) for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())
-    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces, total)
+    line = manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces, total)
+    return line[:-1] + b', "more": %d}' % entry["more"] if entry.get("more") else line
 
 
 def _piece(name, file):
@@ -200,10 +204,10 @@ class _Lister:
 class _Folder:
     """One folder being listed."""
 
-    __slots__ = ("lister", "path", "handle", "asked", "entries", "ended")
+    __slots__ = ("lister", "path", "handle", "asked", "entries", "count", "ended")
 
     def __init__(self, lister, path):
-        self.lister, self.path, self.asked, self.entries, self.ended = lister, path, 0, [], False
+        self.lister, self.path, self.asked, self.entries, self.count, self.ended = lister, path, 0, [], 0, False
 
     def opened(self, handle):
         if isinstance(handle, SftpError):
@@ -223,8 +227,11 @@ class _Folder:
         elif not names:
             self.ended = True
         elif isinstance(self.entries, list):
-            self.entries += [(name, attrs) for name, attrs in names if name not in (None, "..")]
-            if len(self.entries) > sftp.MAX_NAMES // 10:
+            crowded = len(self.entries) > CROWD
+            self.entries += [(name, attrs) for name, attrs in names
+                             if name not in (None, "..") and (not crowded or layout.is_own(name))]
+            self.count += len(names)
+            if self.count > sftp.MAX_NAMES:
                 self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
         if self.ended and not self.asked:
             self.lister.session.ask(sftp.close(self.handle), _ignored)
@@ -313,10 +320,11 @@ class Skeleton:
 def list_runs(session, root, paths, took):
     """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or SftpError)` is called.
 
-    files: {file name: {"size", "mtime", "tail": None}}; "." is the run's folder itself.
+    files: {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder itself, ".." how many files and
+    folders were left out because there are too many (int; absent if none).
     """
     folders = {f"{root}/{path}": (path, "") for path in paths}
-    found, open_folders = {path: {} for path in paths}, dict.fromkeys(paths, 1)
+    found, open_folders, seen = {path: {} for path in paths}, dict.fromkeys(paths, 1), dict.fromkeys(paths, 1)
 
     def listed(absolute, listing):
         path, prefix = folders.pop(absolute)
@@ -325,6 +333,10 @@ def list_runs(session, root, paths, took):
             files = files if prefix else listing
         else:
             deeper = _take_folder(files, path, prefix, listing)
+            room = max(0, min(FOLDERS - seen[path], PENDING - len(folders)))
+            _leave_out(files, len(deeper) - room)
+            deeper = deeper[:room]
+            seen[path] += len(deeper)
             folders.update((f"{absolute}/{name}", (path, f"{prefix}{name}/")) for name in deeper)
         open_folders[path] += len(deeper) - 1
         if not open_folders[path]:
@@ -343,9 +355,17 @@ def _take_folder(files, path, prefix, listing):
             prefix or files.setdefault(".", {"mtime": attrs.mtime})
         elif sftp.is_dir(attrs):
             deeper.append(name)
-        elif sftp.is_file(attrs) and len(files) < manifest.FILES:
-            _add(files, path, prefix + name, attrs)
+        elif sftp.is_file(attrs):
+            if len(files) < manifest.FILES or not prefix and layout.is_own(name):
+                _add(files, path, prefix + name, attrs)
+            else:
+                _leave_out(files, 1)
     return deeper if prefix.count("/") < manifest.DEPTH else []
+
+
+def _leave_out(files, count):
+    if count > 0:
+        files[".."] = files.get("..", 0) + count
 
 
 def _add(files, path, name, attrs):
@@ -355,14 +375,16 @@ def _add(files, path, name, attrs):
 
 def merged(entry, files, mtime):
     """Return the entry of a run after a listing showed `files`; a tail is kept where size and mtime (whole s) stayed."""
-    old = entry["files"]
+    old, more = entry["files"], files.pop("..", 0)
     for name, file in files.items():
         known = old.get(name)
         if known and known["size"] == file["size"] and known["mtime"] is not None and int(known["mtime"]) == file["mtime"]:
             files[name] = known
-    if files == old and mtime is not None and entry["mtime"] is not None and int(mtime) == int(entry["mtime"]):
+    same = files == old and more == entry.get("more", 0)
+    if same and mtime is not None and entry["mtime"] is not None and int(mtime) == int(entry["mtime"]):
         return entry
-    return {**entry, "files": files, "mtime": mtime, "digest": entry["digest"] if files == old else WALKED}
+    digest = entry["digest"] if files == old else WALKED
+    return {**entry, "files": files, "more": more, "mtime": mtime, "digest": digest}
 
 
 # -- the manifest, by exec or as a file ----------------------------------------------------------------------------

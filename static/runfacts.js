@@ -107,14 +107,15 @@ export class FilesPart {
   }
 
   async renew() {
-    const {files} = await api.get("/api/files", {run: this.key});
+    const {files, more} = await api.get("/api/files", {run: this.key});
     const images = files.filter(({name, here}) => here && IMAGE.test(name));
-    const drawn = JSON.stringify(files);
+    const drawn = JSON.stringify([files, more]);
     if (drawn === this.drawn) {
       return;
     }
     this.drawn = drawn;
-    fill(this.body, files.length ? this.table(files) : empty(t("run.noFiles")), images.length ? this.pictures(images) : null);
+    fill(this.body, files.length ? this.table(files) : empty(t("run.noFiles")),
+      more ? h("p.m2.small", {}, t("run.moreFiles", {n: fmt.int(more)})) : null, images.length ? this.pictures(images) : null);
   }
 
   table(files) {

@@ -296,7 +296,7 @@ export default {
   "run.compareTitle": "Compare with the ticked runs", "run.drop": "Drop from this computer", "run.hide": "Hide in the list",
   "run.unhide": "Show in the list", "run.traceback": "Traceback", "run.all": "all {n}", "run.host": "host", "run.user": "user",
   "run.dirty": "with changes that were not committed", "run.rank": "Rank", "run.rankN": "Rank {n}", "run.filterKeys": "Keys, regex",
-  "run.noConfig": "No config was logged", "run.noFiles": "No files here yet", "run.images": "Images", "run.folderHere": "Here",
+  "run.noConfig": "No config was logged", "run.noFiles": "No files here yet", "run.moreFiles": "and {n} more", "run.images": "Images", "run.folderHere": "Here",
   "run.folderThere": "On the server", "run.fileName": "Name", "run.fileKind": "Kind", "run.fileSize": "Size", "run.fileChanged": "Changed",
   "run.fileHere": "On this computer", "run.isHere": "yes", "run.notHere": "not fetched",
   "run.why.no_room": "no room here", "run.why.denied": "not readable there", "run.why.disk": "refused by this disk", "run.why.place": "no place here",

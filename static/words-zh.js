@@ -208,7 +208,7 @@ export default {
   "run.ruleTitle": "以{rule}值为最佳；点击改为相反", "run.export": "导出", "run.exportCsv": "CSV", "run.exportTensorboard": "TensorBoard",
   "run.exportHtml": "报告（单个 HTML 文件）", "run.compareWith": "对比…", "run.compareTitle": "与已勾选的实验对比", "run.drop": "从本机移除", "run.hide": "在列表中隐藏",
   "run.unhide": "在列表中显示", "run.traceback": "错误堆栈", "run.all": "全部 {n} 项", "run.host": "主机", "run.user": "用户", "run.dirty": "含未提交的修改",
-  "run.rank": "进程（rank）", "run.rankN": "rank {n}", "run.filterKeys": "键名，支持正则", "run.noConfig": "没有记录配置", "run.noFiles": "尚无文件", "run.images": "图片",
+  "run.rank": "进程（rank）", "run.rankN": "rank {n}", "run.filterKeys": "键名，支持正则", "run.noConfig": "没有记录配置", "run.noFiles": "尚无文件", "run.moreFiles": "另有 {n} 个", "run.images": "图片",
   "run.folderHere": "本机", "run.folderThere": "服务器", "run.fileName": "文件名", "run.fileKind": "类别", "run.fileSize": "大小",
   "run.fileChanged": "修改时间", "run.fileHere": "本机", "run.isHere": "已有", "run.notHere": "未下载",
   "run.why.no_room": "本机空间不足", "run.why.denied": "服务器上不可读", "run.why.disk": "本机磁盘拒绝写入", "run.why.place": "本机无处存放",

@@ -4,14 +4,15 @@ import json
 import math
 import os
 import random
+from array import array
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runicorn import columns, layout
+from runicorn import columns, events, layout
 from runicorn.columns import BLOCK, File, trim
-from runicorn.events import Parser, sample_row
+from runicorn.events import Parser, Part, sample_row
 
 
 def line(ts, step, data, **more):
@@ -290,3 +291,31 @@ def test_a_sample_has_the_ends_and_lines_in_between(tmp_path):
     inside = [step for step in steps if 2000 < step < 58_000]
     assert max(later - earlier for earlier, later in zip(inside, inside[1:])) < 200
     assert all(value == math.sin(step) for step, value in zip(steps, table.where["loss"].columns["loss"].values))
+
+
+class Compared(str):
+    """A name that counts how often it is compared."""
+
+    count = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other):
+        Compared.count += 1
+        return str.__eq__(self, other)
+
+
+def test_wide_rows_are_put_together_without_looking_at_each_name_for_each():
+    names = tuple(Compared(f"m{n}") for n in range(2000))
+    parts = [Part(names, [row], [1.0], [row], [array("d", [n]) for n in range(2000)]) for row in range(3)]
+    table = columns.Table()
+    table.add(parts[:2])
+    table.add([Part(names[:1500], [3], [1.0], [3], [array("d", [n]) for n in range(1500)]), parts[2]._replace(rows=[4])])
+    assert [len(column.values) for name in (names[0], names[1999]) for column in [table.where[name].columns[name]]] == [4, 3]
+    assert Compared.count < 60_000      # 2,000 * 2,000 is 4,000,000
+
+
+def test_a_wide_line_is_not_taken_apart_to_see_whether_it_is_a_template(monkeypatch):
+    monkeypatch.setattr(events, "_fixed_texts", lambda line: pytest.fail("taken apart"))
+    line = json.dumps({"ts": 1, "step": 1, "data": {f"m{n}": n for n in range(10_000)}}).encode()
+    with pytest.raises(ValueError, match="too many"):
+        events.Template(line)

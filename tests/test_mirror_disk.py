@@ -257,7 +257,7 @@ def test_long_names_come_and_stop_nothing(root, pair, folder):
     one.passes(700)
     assert {path: path.stat().st_ino for path in (one.mirror / RUN).rglob("*")} == before, "known to be here"
     indexed = one.sync._index.entry(RUN)["files"]
-    listed = files.listed(one.mirror / RUN, indexed, one.sync.mirror.local_names(RUN, indexed))
+    listed, _ = files.listed(one.mirror / RUN, indexed, one.sync.mirror.local_names(RUN, indexed))
     assert [file["name"] for file in listed] == sorted(indexed) and [file["name"] for file in listed if not file["here"]] == []
 
 

@@ -177,7 +177,7 @@ def test_no_command_waits_for_what_is_no_file_of_a_local_root(root, tmp_path, ki
     assert len(listed([("local", root)])) == len(OWN) + 1      # as the viewer's pages ask
     reader = Reader([("local", root)])
     reader.refresh()
-    names = [item["name"] for item in files.listed(run)]
+    names = [item["name"] for item in files.listed(run)[0]]
     assert "meta.json" in names and not {*OWN[4:], "notes.txt"} & set(names)
     for name in (*OWN[4:], "notes.txt"):
         with pytest.raises((NotFoundError, LayoutError)):

@@ -312,7 +312,7 @@ def test_text_that_is_no_utf_8_is_shown_by_its_escape(root, capsys):
     (key,) = [row["key"] for row in reader.runs("tag:t\\ud800")["runs"]]
     steps, _, values = reader.series(key).points("m\\ud800", 0)
     assert (list(steps), list(values)) == ([0, 1], [1, 2])
-    told = json.loads(to_json({"files": files.listed(run)}).body.decode())
+    told = json.loads(to_json({"files": files.listed(run)[0]}).body.decode())
     assert [item["name"] for item in told["files"]][0] == "caf\\xe9.txt"
     assert cli.main(["runs", "--root", str(root), "--json"]) == 0 and cli.main(["show", "20250123_180000_abc123", "--root", str(root)]) == 0
     assert "p\\ud800" in capsys.readouterr().out
