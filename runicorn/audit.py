@@ -2,9 +2,10 @@
 
 import hashlib
 import json
+import threading
 
 from runicorn import remote_shell, sftp
-from runicorn.errors import SftpError
+from runicorn.errors import RunicornError, SftpError
 
 GROUP = 100                     # files read at once
 BLOCK = 1 << 20
@@ -43,6 +44,28 @@ def differing(session, remote, mirror, root, files, log):
     for at in range(0, len(files), GROUP):
         wrong += _by_reading(session, mirror, root, files[at:at + GROUP])
     return wrong
+
+
+class Hashing:
+    """Compares `files` (see `differing`) by sha256 through exec, in a thread of its own; `wrong` (set) once it is not `busy`.
+
+    Where the server doesn't tell, all are.
+    """
+
+    def __init__(self, remote, mirror, root, files, log):
+        self.wrong = set(files)
+        self._thread = threading.Thread(target=self._run, args=(remote, mirror, root, files, log), name="sha256", daemon=True)
+        self._thread.start()
+
+    @property
+    def busy(self):
+        return self._thread.is_alive()
+
+    def _run(self, remote, mirror, root, files, log):
+        try:
+            self.wrong = set(_by_exec(remote, mirror, root, files))
+        except RunicornError as error:      # a line that broke shows at its next use, too
+            log.info("no sha256 by python3 on the server: %s", error)
 
 
 def _by_exec(remote, mirror, root, files):

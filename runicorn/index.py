@@ -8,7 +8,7 @@ from pathlib import Path
 from runicorn import cache, firstlook, glance, kept, layout, left_out, manifest
 from runicorn.record import Record, record_of
 from runicorn.states import Pulse, judge
-from runicorn.verified import verified
+from runicorn.verified import agrees, checked, sound, verified
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
@@ -163,7 +163,11 @@ class Source:
             return None         # the list says so
 
     def verified(self, path):
-        """Whether our copy of the run is known to be what the server has; None where there is no server."""
+        """Return (whether our copy of the run is what the server had, when that was (Unix s) or None); (None, None) without a server."""
+        return None, None
+
+    def agrees(self, path, name, file):
+        """Whether our copy of one file is what the server had, `file` as in the index; None where it is not here, or no server."""
         return None
 
     def remote_path(self, path):
@@ -314,6 +318,8 @@ class Mirror(Source):
         self._said_up = False
         self._written = self._looked = None     # when sync wrote last; since when it has looked at every run that does not beat
         self.live, self.gone = {}, frozenset()
+        self._checked = []                      # when sync last saw each run as the index has it
+        self.turn = None                        # s that it takes to look at all ended runs once
 
     def run_folder(self, path):
         return layout.local_path(self.folder, path)
@@ -348,7 +354,13 @@ class Mirror(Source):
         return all(sizes.get(name, -1) >= (size if whole else 0) for name, size in listed.items())
 
     def verified(self, path):
-        return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {}))
+        at = checked(self._checked, path)
+        if at is None or path in self.gone:
+            return False, at
+        return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {})), at
+
+    def agrees(self, path, name, file):
+        return agrees(self.run_folder(path), path, name, file)
 
     def copies(self, path):
         indexed = (self.entry(path) or {}).get("files", {})
@@ -380,6 +392,7 @@ class Mirror(Source):
         self.gone = frozenset(path for path in gone if isinstance(path, str)) if isinstance(gone, list) else frozenset()
         self._said_up, self._written = line.get("up") is True, layout.number(live.get("written"))
         self._looked = live.get("looked", self._written)
+        self._checked, self.turn = sound(live.get("checked")), layout.number(live.get("turn"))
 
     def _answers(self, path):
         run = self.live.get(path)

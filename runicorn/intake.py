@@ -7,6 +7,7 @@ from runicorn import bulk, fetch, layout, manifest, plan
 from runicorn.errors import DeniedError, LayoutError
 from runicorn.left_out import PASSING, LeftOut
 
+HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 NAMED = 20                      # runs whose broken entries are named in the log at once
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
@@ -22,6 +23,8 @@ class Intake:
         self.doubtful = set()           # run paths to list again
         self.again = {}                 # run path -> when to list and plan it again: it changed within its mtime's second
         self.rewrite = set()            # (path, name): ours is wrong somewhere, fetch it whole
+        self.hashes = False             # whether the server can tell a file's SHA-256, so that …
+        self.suspects = {}              # … (path, name) -> Fetch waits in here for that: only the mtime of a large file moved
         self.asked = set()              # run paths somebody opened
         self.grown = set()              # run paths whose files grew since last told
         self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
@@ -116,16 +119,38 @@ class Intake:
         there = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
         self.rewrite.update((path, name) for name in twins if name in there and twins[name] & there.keys())
         bare = not self.mirror.holds(path)
-        found = plan.diff(path, {} if bare else {name: self._here((path, name), there[name]) for name in there}, there)
+        here = {} if bare else {name: self._here((path, name), there[name]) for name in there}
+        found = [one for one in plan.diff(path, here, there) if not self._is_suspect(one, here.get(one.name))]
         for one in found:
             if self._observed.get((path, one.name), (None,))[0] != one.mtime:
                 self._observed[path, one.name] = one.mtime, now
         return found
 
+    def _is_suspect(self, one, here):
+        """Whether a fetch waits for the server's SHA-256: its tail, where that is known, is ours, and only its mtime moved."""
+        key = one.path, one.name
+        if not self.hashes or not here or here["size"] != one.size or one.size <= HASHED:
+            return False
+        if one.tail and self.mirror.tail(*key, one.size) != one.tail:
+            return False
+        self.suspects[key] = one
+        return True
+
+    def judged(self, suspects, wrong, now):
+        """The server told the SHA-256 of `suspects`, {(path, name): Fetch}; those in `wrong` are not what we hold, or nobody knows."""
+        for key, one in suspects.items():
+            self.suspects.pop(key, None)
+            here = self.mirror.stat(*key)
+            if key in wrong:
+                self.rewrite.add(key)
+            elif here and here["size"] == one.size:
+                self.mirror.touch(*key, one.mtime)
+        self.plan({path for path, _ in suspects}, now)
+
     def _may_come(self, key, file, evicted):
         """Whether a file is wanted, and not on its way, refused, or failing for now."""
         name = key[1]
-        if key in self._queued or self.left_out.still(key, file) or self._trouble.get(key, 0) > TROUBLE:
+        if key in self._queued or key in self.suspects or self.left_out.still(key, file) or self._trouble.get(key, 0) > TROUBLE:
             return False
         if not plan.wanted(name, file["size"], self.options) or not plan.believable(*key) or not self._has_place(key, file):
             return False

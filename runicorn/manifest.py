@@ -8,7 +8,9 @@ One run per line, sorted by path, its small JSON files spliced in as found; the 
 import argparse
 import collections
 import contextlib
+import itertools
 import json
+import marshal
 import os
 import re
 import socket
@@ -27,19 +29,24 @@ ENDED = ("finished", "failed", "interrupted")
 TAIL = 4096                     # bytes hashed at the end of each file: an append changes them, and reading them is cheap
 INLINE = 64 << 10               # a larger small JSON file becomes a stub
 DEPTH, FILES = 8, 10000         # a run with more below it is listed to here
-SETTLED = 2.0                   # s; younger than this a folder can change again under the same mtime (1 s on NFS)
+SETTLED = 2.0                   # s; a file changed later than this before a look can change again under the same mtime (1 s on NFS)
 WINDOW = 3600.0                 # s; what the active manifest covers
 STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
-LIMIT, RUNS = 256 << 20, 100000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
+LIMIT, RUNS = 256 << 20, 200000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
 LINE, PLAIN = 8 << 20, 32 << 20     # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
+ODD = re.compile("[\ud800-\udfff]|\\.tmp")
 READING = os.O_RDONLY
 for _flag in ("O_BINARY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"):     # the last: what became a pipe meanwhile holds nobody up
     READING |= getattr(os, _flag, 0)
+CHANGED = 2 if os.name == "nt" else 3       # which of a file's times in a Look moves with each change; Windows' ctime is when it was made
+OWN = re.compile(r"(?:(?:meta|status|summary)\.json|(?:(?:events|system)(?:\.rank\d+)?(?:\.\d+)?\.jsonl|logs(?:\.rank\d+)?(?:\.\d+)?\.txt)"
+                 r"|\.beat)$")
 EXAMPLE = "example: runicorn manifest --root /data/experiments --verbose"
 ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
-HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?), "ended": (true|false), '
-                  rb'"count": (\d{1,9}), "bytes": (\d{1,18}), ')
+TIME = rb'-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?'
+HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (' + TIME + rb'), "ended": (true|false), "count": (\d{1,9}), '
+                  rb'"bytes": (\d{1,18}), (?:"stamp": "([0-9a-f]{16})", "changed": (' + TIME + rb'), )?"beat": (null|' + TIME + rb'), ')
 HEX = re.compile(r"[0-9a-f]{64}\Z")
 NESTED = 64                     # levels of a small JSON file; what reads it would run out of stack
 
@@ -281,33 +288,43 @@ def save(manifest, path, compress=False):
 
 # -- making one ----------------------------------------------------------------------------------------------------
 def build(root, previous=None, rescan=False):
-    """Scan the root and return its full Manifest. Raises ManifestError if the root can't be listed.
+    """Look at every file of the root and return its full Manifest. Raises ManifestError if the root can't be listed.
 
-    previous: a Manifest of the same root; finished runs whose folder's mtime is unchanged are taken over from it,
-    unless `rescan`.
+    previous: a Manifest of the same root; a run whose files all kept size and times is taken over from it without opening
+    one, unless `rescan`. The Manifest's `read` says how many runs were not.
     """
     now = time.time()
     known = previous.lines if previous and not rescan else {}
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
-    skipped, lines, beats = collections.Counter(), {}, _beats(root)
+    skipped, lines, heads, beats, read = collections.Counter(), {}, [], _beats(root), 0
     for path, item in _runs(root, skipped):
-        folder = item.stat(follow_symlinks=False)
-        old = HEAD.match(known.get(path, b""))
-        if old and old.group(3) == b"true" and float(old.group(2)) == folder.st_mtime < trusted:
-            lines[path] = known[path]
+        look = _look(item.path, beats.get(item.name), skipped)
+        if look is None:
             continue
-        lines[path] = _scan(item.path, folder, beats.get(item.name), skipped)
-    lines = {path: line for path, line in lines.items() if line}
-    return Manifest(_header("full", root, lines, previous, now), lines, dict(skipped))
+        line = known.get(path, b"")
+        head = HEAD.match(line)
+        if head and _is_same(head, look, trusted):
+            beat = json.dumps(look.beat).encode() if look.beat else b"null"
+            line = line if head.group(8) == beat else line[:head.start(8)] + beat + line[head.end(8):]
+        else:
+            line = _scan(look, skipped)
+            if line is None:
+                continue
+            head, read = HEAD.match(line), read + 1
+        lines[path] = line
+        heads.append((path,) + head.group(1, 4, 5))
+    whole = Manifest(_header(root, sorted(heads), previous, now), lines, dict(skipped))
+    whole.read = read
+    return whole
 
 
-def _header(kind, root, lines, previous, now):
-    heads = [(path, HEAD.match(lines[path])) for path in sorted(lines)]
-    found = digest((path, head.group(1)) for path, head in heads)
+def _header(root, heads, previous, now):
+    """Return the header of a full manifest. heads: (path, digest, files, bytes) of each run, sorted."""
+    found = digest((path, run) for path, run, _, _ in heads)
     revision = previous.header.get("revision", 0) + (previous.header["digest"] != found) if previous else 1
-    files, size = (sum(int(head.group(place)) for _, head in heads) for place in (4, 5))
-    return {"format": FORMAT, "kind": kind, "revision": revision, "digest": found, "generated_at": round(now, 3),
-            "host": socket.gethostname(), "root": os.path.abspath(root), "statistics": {"runs": len(lines), "files": files, "bytes": size}}
+    files, size = sum(int(head[2]) for head in heads), sum(int(head[3]) for head in heads)
+    return {"format": FORMAT, "kind": "full", "revision": revision, "digest": found, "generated_at": round(now, 3),
+            "host": socket.gethostname(), "root": os.path.abspath(root), "statistics": {"runs": len(heads), "files": files, "bytes": size}}
 
 
 def digest(pairs):
@@ -360,76 +377,139 @@ def _beats(root):
     return beats
 
 
-def _scan(folder, folder_stat, beat, skipped):
-    """Return the line of one run (bytes), or None when its folder can't be read."""
-    texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
+Look = collections.namedtuple("Look", "folder files stamp changed beat")
+Look.__doc__ = """What LSTAT shows of a run in `folder` (str). files: [(name, size, mtime, ctime, mode), ...] sorted by name, times in ns;
+stamp: 16 hex of all that; changed: when the newest of them changed, s; beat: its heart's mtime, s, or None."""
+
+
+def _look(folder, beat, skipped):
+    """Return the Look of a run's folder, or None when it can't be read. The folder's own times tell nothing of its files."""
     try:
-        found = sorted(_files(folder, "", 0, skipped, []))
-    except PermissionError:
-        skipped["unreadable"] += 1
-        skipped["unreadable of uid %d" % folder_stat.st_uid] += 1
-        return None
+        files = _files(folder, "", 0, skipped, [])
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            skipped["unreadable"] += 1
+            skipped["unreadable of uid %d" % os.lstat(folder).st_uid] += 1
+        return None         # or removed under our eyes
+    files.sort()
+    if files and files[0][0] == ".beat":
+        beat = beat or files[0][2] / 1e9
+        del files[0]
+    changed = max([file[CHANGED] for file in files] or [0]) / 1e9
+    return Look(folder, files, sha256(marshal.dumps(files, 2)).hexdigest()[:16], changed, beat)
+
+
+def _files(folder, prefix, depth, skipped, into):
+    """Add the regular files below `folder`, as a Look has them, to the list `into`, and return that: a run's own all, others up to
+    FILES. Raises OSError when `folder` can't be listed."""
+    listed = _listed(folder, skipped)
+    names, modes = "\0".join([file[0] for file in listed]), [file[4] for file in listed]
+    if not into and not prefix and listed and S_ISREG(min(modes)) and S_ISREG(max(modes)) and not ODD.search(names):
+        return listed               # as most runs are
+    for name, size, mtime, changed, mode in listed:
+        if UNDECODABLE.search(name):
+            skipped["undecodable"] += 1
+        elif S_ISREG(mode) and (len(into) < FILES or not prefix and OWN.match(name)):
+            if not name.endswith(".tmp"):
+                into.append((prefix + name, size, mtime, changed, mode))
+        elif S_ISREG(mode):
+            skipped["files beyond %d of a run" % FILES] += 1
+        elif S_ISDIR(mode) and depth < DEPTH and len(into) < FILES:
+            try:
+                _files("%s/%s" % (folder, name), "%s%s/" % (prefix, name), depth + 1, skipped, into)
+            except OSError as error:
+                skipped["unreadable"] += isinstance(error, PermissionError)
+        else:
+            skipped["symlinks" if S_ISLNK(mode) else "outside"] += 1
+    return into
+
+
+def _listed(folder, skipped):
+    """Return [(name, size, mtime, ctime, mode), ...] of what is in a folder: a run's own files all, others up to FILES."""
+    try:
+        with os.scandir(folder) as items:
+            listed = [(item.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
+                      for item in itertools.islice(items, FILES + 1) for found in (item.stat(follow_symlinks=False),)]
+        if len(listed) <= FILES:
+            return listed
+    except OSError:
+        pass        # one of them was removed under our eyes, or the folder can't be listed: the next try tells
+    listed = []
+    with os.scandir(folder) as items:
+        for item in items:
+            if len(listed) >= FILES and not OWN.match(item.name):
+                skipped["files beyond %d of a run" % FILES] += 1
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    found = item.stat(follow_symlinks=False)
+                    listed.append((item.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode))
+    return listed
+
+
+def _is_same(head, look, trusted):
+    """Whether the `head` of a run's line of an earlier manifest is of the very files that the Look shows.
+
+    trusted: s; what changed later than this may have changed again under the same times after it was read.
+    """
+    return head.group(6) == look.stamp.encode() and (
+        look.changed < trusted or all(_settled(file[2], file[CHANGED], trusted) for file in look.files))
+
+
+def _settled(mtime, changed, trusted):
+    """Whether a file can't change any more without another mtime: it changed long ago, or its mtime was set by hand."""
+    return changed / 1e9 < trusted or mtime < changed - SETTLED * 1e9
+
+
+def _scan(look, skipped):
+    """Read what is needed of a run's files and return its line (bytes), or None when its folder vanished."""
+    try:
+        folder = os.lstat(look.folder)
     except OSError:
         return None         # removed under our eyes
-    for name, path, status in found[:FILES]:
-        if name == ".beat":
-            beat = beat or status.st_mtime
-            continue
-        try:
-            size, tail, raw = _read(path, status.st_size, name in SMALL)
-        except OSError:
-            skipped["unreadable"] += 1
-            continue
-        hashed.update(("%s\0%d\0%s\n" % (name, size, tail)).encode() + (raw or b""))
+    texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
+    for name, size, mtime, _, _ in look.files:
+        size, tail, raw = _read(look.folder + "/" + name, size, name in SMALL, skipped)
+        hashed.update(("%s\0%d\0%s\0%s\n" % (name, size, tail, "" if raw else repr(mtime / 1e9))).encode() + (raw or b""))
         if name in SMALL:
             texts[name], value = (b'{"truncated": %d}' % size, {}) if raw is None else splice(raw, skipped)
             ended = ended or name == SMALL[1] and isinstance(value, dict) and value.get("status") in ENDED
         total += size
-        pieces.append('%s: {"size": %d, "mtime": %r, "tail": "%s"}' % (quote(name), size, status.st_mtime, tail))
-    if len(found) > FILES:
-        skipped["runs of more than %d files" % FILES] += 1
-    return entry_line(hashed.hexdigest(), folder_stat.st_mtime, ended, beat, [texts.get(name) or b"null" for name in SMALL], pieces, total)
+        pieces.append('%s: {"size": %d, "mtime": %r, "tail": %s}' % (quote(name), size, mtime / 1e9, '"%s"' % tail if tail else "null"))
+    texts = [texts.get(name) or b"null" for name in SMALL]
+    changed = max(look.changed, folder.st_mtime)
+    return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed)
 
 
-def entry_line(digest, mtime, ended, beat, texts, pieces, total):
-    """Return a run's line (bytes). texts: JSON of meta, status and summary; pieces: JSON of each file; total: their bytes."""
-    head = '{"digest": "%s", "mtime": %s, "ended": %s, "count": %d, "bytes": %d, "beat": %s, "meta": ' % (
-        digest, json.dumps(mtime), json.dumps(ended), len(pieces), total, json.dumps(beat))
+def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, changed=0.0):
+    """Return a run's line (bytes). texts: JSON of meta, status and summary; pieces: JSON of each file; total: their bytes.
+
+    stamp, changed: of its Look, where one was taken.
+    """
+    head = '{"digest": "%s", "mtime": %s, "ended": %s, "count": %d, "bytes": %d, ' % (
+        digest, json.dumps(mtime), json.dumps(ended), len(pieces), total)
+    if stamp:
+        head += '"stamp": "%s", "changed": %.3f, ' % (stamp, changed)
+    head += '"beat": %s, "meta": ' % json.dumps(beat)
     return b"".join([head.encode(), texts[0], b', "status": ', texts[1], b', "summary": ', texts[2],
                      b', "files": {', ", ".join(pieces).encode(), b"}}"])
 
 
-def _files(folder, prefix, depth, skipped, into):
-    """Collect (name relative to the run, path, stat) of the regular files below `folder`."""
-    with os.scandir(folder) as items:
-        for item in items:
-            status = item.stat(follow_symlinks=False)
-            if UNDECODABLE.search(item.name):
-                skipped["undecodable"] += 1
-            elif S_ISREG(status.st_mode):
-                if not item.name.endswith(".tmp"):
-                    into.append((prefix + item.name, item.path, status))
-            elif S_ISDIR(status.st_mode) and depth < DEPTH:
-                _files(item.path, prefix + item.name + "/", depth + 1, skipped, into)
-            else:
-                skipped["symlinks" if S_ISLNK(status.st_mode) else "outside"] += 1
-            if len(into) > FILES:
-                break
-    return into
-
-
-def _read(path, size, whole):
-    """Return (size, SHA-256 of the last 4 KiB, the bytes if `whole` and at most 64 KiB, else None)."""
-    descriptor = os.open(path, READING)
+def _read(path, size, whole, skipped):
+    """Return (size, SHA-256 of the last 4 KiB, the bytes if `whole` and at most 64 KiB, else None); no tail if it can't be read."""
     try:
-        raw = os.read(descriptor, INLINE + 1) if whole else b""
-        if whole and len(raw) <= INLINE:
-            return len(raw), sha256(raw[-TAIL:]).hexdigest(), raw
-        if whole or size > TAIL:
-            os.lseek(descriptor, max(0, size - TAIL), os.SEEK_SET)
-        return size, sha256(os.read(descriptor, min(size, TAIL))).hexdigest(), None
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, READING)
+        try:
+            raw = os.read(descriptor, INLINE + 1) if whole else b""
+            if whole and len(raw) <= INLINE:
+                return len(raw), sha256(raw[-TAIL:]).hexdigest(), raw
+            if whole or size > TAIL:
+                os.lseek(descriptor, max(0, size - TAIL), os.SEEK_SET)
+            return size, sha256(os.read(descriptor, min(size, TAIL))).hexdigest(), None
+        finally:
+            os.close(descriptor)
+    except OSError:
+        skipped["unreadable"] += 1
+        return size, None, b"" if whole else None
 
 
 STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or infinity, which strict JSON has not, is a KeyError
@@ -472,7 +552,7 @@ def generate(root, active_window=WINDOW, incremental=True, output=None, compress
     manifest = build(root, previous, rescan=not incremental)
     changed = not previous or manifest.header["digest"] != previous.header["digest"]
     if not active_only:
-        _put(manifest, full, bool(ending), changed)
+        _put(manifest, full, bool(ending), changed or manifest.read > 0)        # what was read again is taken over the next time
     if not output:
         save(active(manifest, active_window), recent, bool(ending))
     return dict({"kind": "active" if active_only else "full", "output": recent if active_only else full, "compressed": bool(ending),
@@ -493,25 +573,40 @@ def active(manifest, window=WINDOW):
 
 
 def _newest(line):
+    """Return when a run last showed a sign of change (s), by the clock of its file system."""
     head = HEAD.match(line)
-    if head.group(3) == b"true":
-        return float(head.group(2))         # the end of a run renames its status.json: that moved the folder's mtime
-    entry = json.loads(line.decode("utf-8"))
-    return max([entry["mtime"], entry["beat"] or 0] + [file["mtime"] for file in entry["files"].values()])
+    return max(float(head.group(7)), 0.0 if head.group(8) == b"null" else float(head.group(8)))
 
 
-def answer(root, known):
-    """Return what a mirror that holds `known` needs (bytes): b"unchanged", or a zlib-packed manifest of the runs it has not.
+def key(path, stamp):
+    """Return the 6 bytes that stand for a run of this stamp in the question of a mirror."""
+    return sha256(("%s\0%s" % (path, stamp)).encode("utf-8", "surrogatepass")).digest()[:6]
 
-    known: the first 6 bytes of each run's digest, hex, as one string. The header has the whole root's digest.
+
+def answer(root, known=b"", stamp="", since=0.0):
+    """Return what a mirror needs to know of the root (bytes): b"unchanged" and a header, or b"delta" and a zlib-packed manifest.
+
+    known: the keys of all runs the mirror has, one after the other; or stamp and since: those of the last answer's header, which
+    is enough where nothing but files changed meanwhile. The header: {"stamp": of all runs, "took": s, "generated_at": s, and
+    "absent": [places in `known` of runs that are not here so]}. A delta has the runs of other stamps, or changed since.
     """
-    manifest = build(root)
-    held = {known[at:at + 12] for at in range(0, len(known), 12)}
-    digests = {path: HEAD.match(line).group(1)[:12].decode() for path, line in manifest.lines.items()}
-    lines = {path: line for path, line in manifest.lines.items() if digests[path] not in held}
-    if not lines and len(held) == len(set(digests.values())):
-        return b"unchanged"
-    return b"delta" + zlib.compress(b"".join(text(Manifest(dict(manifest.header, kind="delta"), lines))), 1)
+    began, now = time.perf_counter(), time.time()
+    absent = {known[at:at + 6]: at // 6 for at in range(0, len(known), 6)}
+    skipped, lines, stamps, beats = collections.Counter(), {}, [], _beats(root)
+    for path, item in _runs(root, skipped):
+        look = _look(item.path, beats.get(item.name), skipped)
+        if look is None:
+            continue
+        stamps.append((path, look.stamp.encode()))
+        if absent.pop(key(path, look.stamp), None) is None and (not stamp or look.changed >= since):
+            line = _scan(look, skipped)
+            lines.update({path: line} if line else {})
+    present = digest(sorted(stamps))
+    header = {"format": FORMAT, "kind": "delta", "digest": present, "stamp": present, "generated_at": round(now, 3),
+              "absent": sorted(absent.values()), "took": round(time.perf_counter() - began, 3)}
+    if stamp == present or known and not lines and not absent:
+        return b"unchanged" + json.dumps(header).encode()
+    return b"delta" + zlib.compress(b"".join(text(Manifest(header, lines))), 1)
 
 
 def _root(given):
@@ -542,7 +637,7 @@ def _parser():
     add("--compress", action="store_true", help="write .json.gz")
     add("--install", choices=("cron", "systemd", "schtasks"), help="print what regenerates it every 5 minutes")
     add("--yes", action="store_true", help="with --install: install it")
-    add("--answer", metavar="KNOWN", help=argparse.SUPPRESS)        # what a mirror asks through ssh
+    add("--answer", action="store_true", help=argparse.SUPPRESS)    # what a mirror asks through ssh: a line of JSON, then keys
     return parser
 
 
@@ -559,8 +654,9 @@ def main(argv=None):
 
 
 def _run(options, root, how):
-    if options.answer is not None:
-        return 0 if sys.stdout.buffer.write(answer(root, options.answer)) else 1
+    if options.answer:
+        asked, _, known = sys.stdin.buffer.read().partition(b"\n")
+        return 0 if sys.stdout.buffer.write(answer(root, known, **json.loads(asked.decode()))) else 1
     if options.install:
         from runicorn.units import install  # only here: this file must also run alone
         return install(options.install, os.path.abspath(root), options.yes)

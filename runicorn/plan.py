@@ -11,6 +11,7 @@ SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
 WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
 APPENDED = re.compile(r"^(?:(?:events|system)N\.jsonl|logsN\.txt)\Z".replace("N", r"(?:\.rank\d{1,9})?(?:\.\d{1,9})?"))
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
+LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
 
 Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole")
 Fetch.__doc__ = """One file to bring here: bytes offset..size of file `name` of run `path`; `whole`: replace what is here.
@@ -28,23 +29,50 @@ def diff(path, here, there):
 def compare(path, name, here, there):
     """Return the Fetch that brings one file to `there` ({"size", "mtime", "tail"}), or None if it is the same.
 
-    The same means: size and tail agree, or size and mtime (whole s) where a tail is unknown. A log is fetched from where
-    ours ends; who carries that out must compare the bytes before the seam, and fetch whole what does not fit, or is
-    shorter there: a listing may be older than what we read, so a smaller size alone proves nothing.
+    The same means: size and mtime agree, and the tail where both are known. An equal size with another mtime is read again,
+    whole. A log is fetched from where ours ends; who carries that out must compare the bytes before the seam, and fetch whole
+    what does not fit, or is shorter there: a listing may be older than what we read, so a smaller size alone proves nothing.
     """
     size, mtime, tail = there["size"], there["mtime"], there["tail"]
     if here and here["size"] == size:
-        if tail and here["tail"]:
-            same = tail == here["tail"]
-        else:
-            same = mtime is not None and here["mtime"] is not None and int(mtime) == int(here["mtime"])
-        if same:
+        if is_same_time(here["mtime"], mtime) and (not tail or not here["tail"] or tail == here["tail"]):
             return None
+        return Fetch(path, name, 0, size, mtime, tail, True)
     if not here or not is_appended(name) or not here["size"] or not size:
         return Fetch(path, name, 0, size, mtime, tail, True)
     if size < here["size"]:
         return Fetch(path, name, here["size"], here["size"], None, None, False)
     return Fetch(path, name, here["size"], size, mtime, tail, False)
+
+
+def is_same_time(ours, theirs):
+    """Whether two mtimes (s) are one: to 10 µs, or to the whole second where one of them has no fraction, as SFTP's.
+
+    A server that tells none is believed by size alone.
+    """
+    if theirs is None or ours is None:
+        return theirs is None
+    if ours == int(ours) or theirs == int(theirs):
+        return int(ours) == int(theirs)
+    return abs(ours - theirs) < 1e-5
+
+
+def edits(entry, files):
+    """Return the names of append-only files that did more than grow since `entry` was the run's, so that they must be read whole.
+
+    Those whose mtime went back, or that changed LATE s and more after the run's end. files: {name: {"size", "mtime"}} as they are
+    now, or those of them that were looked at. What shrank shows when its end is compared.
+    """
+    status = {**entry["files"], **files}.get(layout.STATUS)
+    late = status["mtime"] + LATE if entry["ended"] and status and status["mtime"] is not None else float("inf")
+    return [name for name, new in files.items() if is_appended(name) and name in entry["files"]
+            and _is_edit(entry["files"][name], new, late)]
+
+
+def _is_edit(old, new, late):
+    if None in (old["mtime"], new["mtime"]) or old["size"] == new["size"] and is_same_time(old["mtime"], new["mtime"]):
+        return False
+    return new["mtime"] > late or int(new["mtime"]) < int(old["mtime"])
 
 
 def total(fetches):

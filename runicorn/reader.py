@@ -272,7 +272,7 @@ class Reader:
                 "metrics": [_metric(name, facts, view.rule(name)) for name, facts in series.metrics().items()],
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
-                "behind": series.behind, "verified": entry.source.verified(entry.record.path), "left_out": self._own_left_out(entry)}
+                "behind": series.behind, **_verified(entry), "left_out": self._own_left_out(entry)}
 
     def _own_left_out(self, entry):
         """Return {name: {"code", "text"}} of the run's own files that its mirror does without."""
@@ -439,6 +439,12 @@ def _short(path):
     """Return "project/name/id" of "project/name/runs/id"."""
     project, name, _, run_id = path.split("/")
     return f"{project}/{name}/{run_id}"
+
+
+def _verified(entry):
+    """Return what is known of our copy of a run: whether it is what the server had, when, and how often that is looked at (s)."""
+    true, at = entry.source.verified(entry.record.path)
+    return {"verified": true, "verified_at": at, "verified_every": getattr(entry.source, "turn", None)}
 
 
 def _metric(name, facts, rule):

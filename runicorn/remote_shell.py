@@ -4,6 +4,7 @@ The command lines hold only what sh, csh, fish and their kin read alike: words, 
 need quoting travels on standard input. A shell's greeting, a ~/.bashrc that prints and a message of the day are passed over.
 """
 
+import base64
 import re
 import secrets
 
@@ -21,7 +22,9 @@ out = getattr(sys.stdout, "buffer", sys.stdout)
 out.write(("{mark} %d.%d.%d\\n" % sys.version_info[:3]).encode("ascii"))
 out.flush()
 if sys.version_info >= {oldest}:
+    import base64, io
     sys.argv[1:] = {arguments}
+    sys.stdin = io.TextIOWrapper(io.BytesIO(base64.b64decode("{data}")))
     try:
         exec({source}, {{"__name__": "__main__"}})
     finally:
@@ -61,15 +64,17 @@ def ended(remote, host, status):
                  "sftp", said="sftp_ended", host=host, detail=detail)
 
 
-def python(remote, source, arguments=(), timeout=60):
-    """Run the Python `source` (str) with `arguments` (str) there, without a file; return (version, what it printed as bytes).
+def python(remote, source, arguments=(), data=b"", timeout=60):
+    """Run the Python `source` (str) with `arguments` (str) and standard input `data` (bytes) there, without a file; return (version,
+    what it printed as bytes).
 
     Raises SftpError with the code "exec" where there is no python3 (said: exec_bare), it is too old (exec_old) or `source` failed
     (exec_failed); DeniedError, LineError as run does.
     """
     for name in PYTHONS:
         mark = f"runicorn-{secrets.token_hex(8)}"
-        text = BOOT.format(mark=mark, oldest=OLDEST, arguments=ascii(list(arguments)), source=ascii(source))
+        text = BOOT.format(mark=mark, oldest=OLDEST, arguments=ascii(list(arguments)), source=ascii(source),
+                           data=base64.b64encode(data).decode())
         status, out, errors = remote.run(f"{name} -I -S -", text.encode("ascii"), timeout=timeout)
         found = re.search(rb"%s (\d+\.\d+\.\d+)\r?\n" % mark.encode(), out)
         version = found[1].decode() if found else ""

@@ -1,16 +1,16 @@
 """One line to a server and what is done over it: learn the list, survey, look at tails. Ends with the line; the mirror stays."""
 
-import threading
 import time
 
-from runicorn import audit, bulk, fetch, layout, manifest, plan, sftp, survey, tails
+from runicorn import audit, bulk, fetch, layout, plan, sftp, survey, tails
 from runicorn.beats import Beats
-from runicorn.errors import LayoutError, LineError, MissingFileError, SftpError
+from runicorn.errors import LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
+from runicorn.recheck import Recheck
+from runicorn.runlist import RunList
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
-DAYS_AUDITS = 144               # audits in a day: each lists its share of the ended runs, so that a day lists all …
-MONTHS_AUDITS = 4320            # … and compares its share of their files whole, so that a month compares all
+MONTHS_AUDITS = 4320            # audits in a month: each compares its share of the ended runs' files whole
 LISTED = 250                    # runs listed in one go when there is nothing else to do
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
@@ -27,9 +27,8 @@ class Session:
         self.options, self.mirror, self.remote, self.room, self.log = options, mirror, remote, room, log
         self.sftp = remote.open_sftp()
         self.root = self._resolve(options["remote_root"])
-        self.source = None              # "exec", "manifest" or "walk": where the list came from
-        self.manifest_mtime = None      # of the manifest we read last, s on the server's clock
         self.gone = set()               # runs that vanished from the server
+        self.recheck = Recheck()
         self.round_trip = None          # s, the shortest lately
         self.news = False               # the index changed since last told
         self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, our wall clock, s
@@ -53,23 +52,27 @@ class Session:
         fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, None, wire=lambda: self.remote.bytes_received,
                                 hearsay=self._hearsay)
         self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.room, self.log)
-        self._manifests = {}            # path of a manifest -> its mtime when we read it
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
         self._next_look = {}            # run path -> when, for quiet runs
         self._changed = {}              # run path -> when its files were last seen to change
         self._looked_at = {}            # run path -> when its files were last looked at
         self._audited = None
-        self._unlisted = []             # ended runs known by hearsay: from the index on this disk, a manifest, or exec
-        self._turn = 0
-        self._replan = set()            # runs whose entries came from a manifest since the last plan
+        self._unlisted = []             # ended runs known by hearsay: from the index on this disk, or an old manifest
+        self._months_turn = 0
+        self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log)
+        self._hashing = None            # (audit.Hashing, what it compares)
         self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
-        self._told = set()              # runs that a manifest spoke of first, since the last listing
 
     @property
     def surveyed(self):
         """Whether the server was surveyed at least once over this line (bool)."""
         return self._audited is not None
+
+    @property
+    def source(self):
+        """Return where the list came from: "exec", "manifest" or "walk"; None before anything told."""
+        return self.list.source or ("walk" if self.surveyed else None)
 
     # -- the list, before any walk
 
@@ -80,67 +83,41 @@ class Session:
         """
         if not self.options.get("manifest", True):
             return
-        asked = _Asked(self.remote, self.root, self.index.flush().lines) if self.remote.exec_allowed is not False else None
+        asked = self.list.ask(now)
         paths = [path for _, path in survey.manifest_files(self.root)] + self.beats.ask()
         began = time.monotonic()
         self._just_seen = stats = dict(zip(paths, self.sftp.batch([sftp.lstat(path) for path in paths])))
         self._took(time.monotonic() - began)
         if asked:
-            self._list_above(now, asked)
-        if not (asked and self._told_by(asked)):
-            self._read_manifests(stats)
+            self._list_above(now)
+        if not (asked and self.list.take_answer()):
+            self.list.read(stats, now)
+        self.news = self.news or self.list.has_new
 
-    def _list_above(self, now, asked):
+    def _heard(self):
+        """The list told something: of which runs nobody but it knows whether their files are regular ones."""
+        unlooked = self.list.unlooked(self._hearsay)
+        self._hearsay.intersection_update(unlooked)
+        self._hearsay.update(unlooked)
+
+    def _list_above(self, now):
         """List the folders above the runs until the answer is there."""
         try:
-            self.skeleton.refresh(now, lambda: not asked.is_alive())
+            self.skeleton.refresh(now, lambda: not self.list.asking)
         except SftpError as error:
             self.log.info("the root can't be listed yet: %s", error)      # the survey, which tries again, says so
 
-    def _told_by(self, asked):
-        """Take what python3 on the server answered; returns whether it did."""
-        asked.join()
-        error = asked.error
-        if error is None:
-            self._adopt(asked.found)
-            self._hearsay.clear()
-            self.source = "exec"
-            return True
-        if not isinstance(error, (SftpError, manifest.ManifestError)) and not (isinstance(error, LineError) and self.remote.alive):
-            raise error                 # a line that lives grants one channel only
-        self.log.info("no list by python3 on the server: %s", error)
-        return False
-
-    def _read_manifests(self, stats):
-        """Read the active manifest if it moved, and the full one where that does not give us the whole root."""
-        newest = {}
-        for kind, path in survey.manifest_files(self.root):
-            attrs = stats.get(path)
-            if attrs is not None and not sftp.refusal(path, attrs):
-                newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime or 0, path))
-        moved = {kind: (mtime, path) for kind, (mtime, path) in newest.items() if self._manifests.get(path) != mtime}
-        whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE])
-        if manifest.FULL in moved and not whole:
-            self._by_file(*moved[manifest.FULL])
-        self._manifests.update({path: mtime for mtime, path in newest.values()})
-
-    def _by_file(self, mtime, path):
-        """Read a manifest; returns whether the index now has its digest."""
-        try:
-            found = manifest.parse(self.sftp.read_file(path, limit=manifest.LIMIT), path)
-        except (SftpError, manifest.ManifestError) as error:
-            self.log.warning("the server's manifest is of no use: %s", error)
-            return False
-        self._adopt(found)
-        self.source, self.manifest_mtime = self.source or "manifest", mtime
-        return survey.index_digest(self.index.flush().lines) == found.header["digest"]
-
-    def _adopt(self, found):
-        new = survey.adopt(self.index, found, self.intake.doubtful) if found else ()
-        self._replan.update(new)
-        self._told.update(new)
-        self._hearsay.update(new)
-        self.news = self.news or bool(new)
+    def settle_suspects(self, now):
+        """Have the server hash the files of which only the mtime moved, beside everything else, and take what it said."""
+        self.intake.hashes = self.source == "exec"
+        if self._hashing and not self._hashing[0].busy:
+            hashing, suspects = self._hashing
+            self._hashing = None
+            self.intake.judged(suspects, hashing.wrong, now)
+        if self.intake.suspects and not self._hashing:
+            suspects = dict(self.intake.suspects)
+            self._hashing = audit.Hashing(self.remote, self.mirror, self.root, list(suspects), self.log), suspects
+        return bool(self._hashing)
 
     # -- what the server holds
 
@@ -153,54 +130,79 @@ class Session:
         audit = first or thorough or not 0 <= now - self._audited < AUDIT
         if audit:
             self._next_look.clear()
+        self.list.look(now, thorough)
         changed = self._stat_all(now, watched)
         if audit and not first:
             self.skeleton.forget_listings()
         changed |= self._list(now, audit)
-        if audit and (first or not thorough):
-            self._hear_again(first, now)
+        if first or thorough:
+            self._unlisted = sorted(path for path in self.index.paths() if self._is_hearsay(path, first))
+        elif audit:
+            self._verify_share(now)
         self._audited = now if audit else self._audited
-        self.source = self.source or "walk"
         self.intake.forgive(thorough)
-        self.intake.plan(self.index.paths() if first else changed | self._replan, now)
-        self._replan.clear()
+        self._plan(self.index.paths() if first else changed, now)
+
+    def _plan(self, paths, now):
+        self._heard()
+        new = self.list.take_new()
+        self.news = self.news or bool(new)
+        self.intake.plan(new.union(paths), now)
+
+    def _is_hearsay(self, path, first):
+        """Whether an ended run is to be listed, as nobody looked at its files: on this line, if it is the `first` time, or just now."""
+        if path in self.gone or not self.index.ended(path) or self.source == "exec":
+            return False
+        return not first or path not in self._folder_mtime and not self.list.fresh
 
     def adjust(self, before, now):
         """The settings changed from `before` (dict) to what `options` says now: plan anew, and give up what is not wanted any more."""
         if all(self.options.get(field) == before.get(field) for field in CHOICE):
             return
         if self.options.get("manifest", True) != before.get("manifest", True):
-            self.source = None
-            self._manifests.clear()
+            self.list.forget()
             self.learn(now)
-            self.source = self.source or "walk"
         self.intake.replan(now)
 
-    def _hear_again(self, first, now):
-        """Choose the ended runs that `check_hearsay` lists: all of them once, then in turn, over a day."""
+    def _verify_share(self, now):
+        """Compare some ended runs' files whole, so that a month compares all."""
         ended = sorted(path for path in self.index.paths() if path not in self.gone and self.index.ended(path))
-        if first:
-            self._unlisted = [path for path in ended if path not in self._folder_mtime]
-        elif ended:
-            share = len(ended) // DAYS_AUDITS + 1
-            self._unlisted += [ended[(self._turn + place) % len(ended)] for place in range(share)]
-            self._turn += share
-            start = self._turn * DAYS_AUDITS // MONTHS_AUDITS % len(ended)
-            self._verify_files(ended[start:start + len(ended) // MONTHS_AUDITS + 1], now)
+        if ended:
+            start = self._months_turn = self._months_turn % len(ended)
+            self._months_turn += len(ended) // MONTHS_AUDITS + 1
+            self._verify_files(ended[start:self._months_turn], now)
+
+    @property
+    def looking(self):
+        """Whether some runs are known by hearsay only (bool)."""
+        return bool(self._unlisted)
 
     def check_hearsay(self, now):
         """List some runs that we know by hearsay only, and plan what that shows; returns whether more are left."""
-        some, self._unlisted = self._unlisted[-LISTED:], self._unlisted[:-LISTED]
+        some, self._unlisted = self._unlisted[:LISTED], self._unlisted[LISTED:]
         self.intake.plan(self._relist(set(some), {}, now), now)
         return bool(self._unlisted)
+
+    def _turn(self):
+        """Return [(run path, names), …] of a new turn: every run with its folder, files and folders below."""
+        paths = sorted(path for path in self.index.paths() if path not in self.gone and plan.believable(path))
+        return [(path, self._names(path)) for path in paths]
+
+    def _names(self, path):
+        files = [name for name in self.index.entry(path)["files"] if plan.believable(path, name)]
+        below = {name.rpartition("/")[0] for name in files} - {""}
+        return ["", *files, *(f"{folder}/" for folder in below)]
 
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
         and manifests; returns run paths that changed (set)."""
         folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known(now)}
-        alive = [path for path in self.index.paths() if not self.index.ended(path) and path not in self.gone and path not in self._told]
+        alive = [path for path in self.index.paths()
+                 if not self.index.ended(path) and path not in self.gone and not self.list.speaks_of(path)]
         running = [path for path in alive if now >= self._next_look.get(path, 0)]
         files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
+        turn = self.recheck.due(now, self._turn) if self.source != "exec" and self._audited is not None and not self._unlisted else []
+        files.update((self._absolute(path, name), (path, name)) for path, names, _, _ in turn for name in names if path in self.index)
         beats = self.beats.ask()
         manifests = [path for _, path in survey.manifest_files(self.root)] if self.options.get("manifest", True) else []
         stats, self._just_seen = self._just_seen, {}
@@ -212,8 +214,13 @@ class Session:
         changed = {path for absolute, (path, name) in files.items() if self._note(path, name, stats[absolute], now)}
         self.intake.doubtful.update(self.beats.take({path: stats[path] for path in beats}, now))
         if self._audited is not None:
-            self._read_manifests(stats)
+            self.list.read(stats, now)
         self._note_looks(running, now)
+        self.recheck.note([path for path in running if path not in self.intake.doubtful and len(self._looked(path)) > len(
+            self.index.entry(path)["files"])], now)
+        for path, _, begun, last in turn:
+            if last and path in self.index and path not in self.intake.doubtful and path not in self.gone:
+                self.recheck.note([path], begun)
         self.looked = min((self._looked_at.get(path, 0.0) for path in alive if path not in self.beats.runs), default=now)
         for path in running if len(running) > CROWD else ():
             quiet = now - max(self._changed.get(path, 0), plan.newest(self.index.entry(path)))
@@ -227,20 +234,22 @@ class Session:
             self.beats.read(path, now)
 
     def _absolute(self, path, name):
-        return f"{self.root}/{path}/{name}" if name else f"{self.root}/{path}"
+        return f"{self.root}/{path}/{name}".rstrip("/")
 
     def _looked(self, path):
-        return ["", *[name for name in self.index.entry(path)["files"] if "/" not in name][:LOOKED]]
+        names = [name for name in self.index.entry(path)["files"] if "/" not in name]
+        return ["", *sorted(names, key=lambda name: not layout.is_own(name))[:LOOKED]]
 
     def _note(self, path, name, attrs, now):
         """Take the LSTAT of a run's folder ("") or file; returns whether the file changed."""
-        entry = self.index.entry(path)
-        if isinstance(attrs, SftpError) or name and (not sftp.is_file(attrs) or attrs.size is None):
+        entry, folder = self.index.entry(path), not name or name.endswith("/")
+        if isinstance(attrs, SftpError) or not folder and (not sftp.is_file(attrs) or attrs.size is None):
             self.intake.doubtful.add(path)
             return False
-        if not name:
-            self._folder_mtime[path] = attrs.mtime
-            if attrs.mtime is not None and (entry["mtime"] is None or int(entry["mtime"]) != attrs.mtime):
+        if folder:
+            known = self._folder_mtime.get(f"{path}/{name}") if name else entry["mtime"]
+            self._folder_mtime[f"{path}/{name}" if name else path] = attrs.mtime
+            if attrs.mtime is not None and (known is None or int(known) != attrs.mtime):
                 self.intake.doubtful.add(path)
             return False
         known = entry["files"].get(name)
@@ -251,8 +260,11 @@ class Session:
 
     def _set_file(self, path, name, size, mtime, now):
         entry = self.index.entry(path)
-        entry["files"][name] = {"size": size, "mtime": mtime, "tail": None}
+        file = {"size": size, "mtime": mtime, "tail": None}
+        self.intake.rewrite.update((path, edited) for edited in plan.edits(entry, {name: file}))
+        entry["files"][name] = file
         entry["digest"] = survey.WALKED
+        self.news = self.news or entry["ended"]
         self.index.put(path, entry)
         self._saw_change(path, now)
 
@@ -277,14 +289,13 @@ class Session:
     def _believe(self, there):
         """Look at the runs that a manifest spoke of: list those that go on, and forget those the server does not show where
         they are too many to be asked for one by one; we hold nothing of them."""
-        ghosts, real = self._told - there.keys(), self._told & there.keys()
-        self._told.clear()
+        hearsay = self.list.take_hearsay()
+        ghosts, real = hearsay - there.keys(), hearsay & there.keys()
         self.intake.doubtful.update(path for path in real if not self.index.ended(path))
         if len(ghosts) > GHOSTS:
             self.log.warning("the server's manifest speaks of %d runs that are not there", len(ghosts))
             for path in ghosts:
                 self.index.drop(path)
-            self._replan -= ghosts
             self.intake.doubtful -= ghosts
             self.news = True
 
@@ -334,11 +345,15 @@ class Session:
             self.beats.own_heart(path, self._absolute(path, ".beat"), beat["mtime"], now)
         self._note_looks([path], now)
         mtime = files.pop(".", {"mtime": self._folder_mtime.get(path, mtime)})["mtime"]
+        for name in [name for name in files if name.endswith("/")]:
+            self._folder_mtime[f"{path}/{name}"] = files.pop(name)["mtime"]
         self._folder_mtime[path] = mtime
+        self.recheck.note([path], now)
         self._settle(path, mtime, now)
         self.news = self.news or path in self.gone
         self.gone.discard(path)
         self._hearsay.discard(path)
+        self.intake.rewrite.update((path, name) for name in plan.edits(entry, files))
         new = survey.merged(entry, files, mtime)
         if new is entry and known:
             return bool(self.intake.rewrite) and any((path, name) in self.intake.rewrite for name in files)
@@ -369,7 +384,8 @@ class Session:
         new = self.beats.take({path: stats[path] for path in beats}, now)
         self._note_looks(paths, now)
         doubtful = set(new) | self.intake.doubtful if len(self.intake.doubtful) <= TROUBLED else set(new)
-        self.intake.plan(changed | self._relist(doubtful, {}, now), now)
+        self.list.look(now, False)
+        self._plan(changed | self._relist(doubtful, {}, now), now)
 
     def _read_tails(self, paths, others, now):
         """Read the tails of the runs `paths` and LSTAT `others` in one round trip; returns {absolute path: Attrs or SftpError}."""
@@ -461,19 +477,3 @@ class Session:
             self.intake.fetcher.drop()
         self.sftp.close()
         self.remote.close()
-
-
-class _Asked(threading.Thread):
-    """The question for the run list to python3 on the server, under way: `found` (a Manifest; None: nothing changed) or `error`."""
-
-    def __init__(self, remote, root, lines):
-        super().__init__(name="exec", daemon=True)
-        self._question = remote, root, lines
-        self.found = self.error = None
-        self.start()
-
-    def run(self):
-        try:
-            self.found = survey.ask_exec(*self._question)
-        except Exception as error:      # for whoever takes the answer
-            self.error = error

@@ -5,15 +5,13 @@ A manifest or a listing only adds knowledge; a run is gone when the server said 
 
 import collections
 import json
-import zlib
 from json.encoder import encode_basestring_ascii as quote
 
-from runicorn import layout, manifest, plan, remote_shell, sftp
+from runicorn import layout, manifest, plan, sftp
 from runicorn.errors import MissingFileError, SftpError
 
 FIELDS = [name[:-5] for name in layout.SMALL]
 WALKED = "0" * 64               # digest of an entry nobody hashed
-ANSWER_LIMIT = 12_000           # runs whose digests fit into one command line
 FOLDERS = 200_000               # folders listed below one run
 PENDING = 400_000               # folders that wait to be listed, of all runs
 CROWD = 200_000                 # entries of one folder that are kept; of more, those that may be a run's own file
@@ -320,8 +318,8 @@ class Skeleton:
 def list_runs(session, root, paths, took):
     """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or SftpError)` is called.
 
-    files: {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder itself, ".." how many files and
-    folders were left out because there are too many (int; absent if none).
+    files: {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder itself, those below end in "/",
+    and ".." is how many files and folders were left out because there are too many (int; absent if none).
     """
     folders = {f"{root}/{path}": (path, "") for path in paths}
     found, open_folders, seen = {path: {} for path in paths}, dict.fromkeys(paths, 1), dict.fromkeys(paths, 1)
@@ -352,7 +350,7 @@ def _take_folder(files, path, prefix, listing):
     deeper = []
     for name, attrs in listing:
         if name == ".":
-            prefix or files.setdefault(".", {"mtime": attrs.mtime})
+            files.setdefault(prefix or ".", {"mtime": attrs.mtime})
         elif sftp.is_dir(attrs):
             deeper.append(name)
         elif sftp.is_file(attrs):
@@ -389,25 +387,6 @@ def merged(entry, files, mtime):
 
 # -- the manifest, by exec or as a file ----------------------------------------------------------------------------
 
-def ask_exec(remote, root, lines):
-    """Run our manifest on the server without leaving a file there; return a Manifest of what differs from `lines`, None when
-    nothing does. Raises SftpError or LineError when the server won't, ManifestError when its answer is none."""
-    heads = [manifest.HEAD.match(line) for line in lines.values()]
-    known = "".join(head.group(1)[:12].decode() for head in heads if head) if len(heads) <= ANSWER_LIMIT else ""
-    source = manifest.__loader__.get_source("runicorn.manifest")
-    _, out = remote_shell.python(remote, source, ["--root", root, "--answer", known or "-"])
-    if out == b"unchanged":
-        return None
-    if not out.startswith(b"delta"):
-        raise SftpError("python3 on the server answered something else", 4)
-    unpacker = zlib.decompressobj()
-    try:
-        text = unpacker.decompress(out[5:], manifest.LIMIT)
-    except zlib.error as error:
-        raise manifest.ManifestError("the server's answer is not a manifest") from error
-    return manifest.parse(text, "the server's answer")
-
-
 MANIFESTS = (manifest.ACTIVE, manifest.FULL)
 
 
@@ -416,21 +395,39 @@ def manifest_files(root):
     return [(name, f"{root}/{layout.HIDDEN}/{name}{ending}") for name in MANIFESTS for ending in ("", ".gz")]
 
 
-def adopt(index, found, doubtful):
+def adopt(index, found, doubtful, rewrite=None):
     """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we know is added to
-    the set `doubtful`, to be listed. Returns the paths taken (list)."""
+    the set `doubtful`, to be listed. Returns the paths taken (list).
+
+    rewrite: given with a manifest of this very moment: ended runs are as that says, and the (path, name) of files that must be
+    read whole are added to this set.
+    """
     taken = []
     for path, line in found.lines.items():
         if path in index and index.lines[path] == line or not plan.believable(path):
             continue
-        if path not in index:
+        if path not in index or _agrees(index.entry(path), found, path):
             index.adopt(path, line)
             taken.append(path)
-        elif _agrees(index.entry(path), found, path):
+        elif rewrite is not None and index.ended(path) and _ended(line) and is_proof(line):
+            before = index.entry(path)
             index.adopt(path, line)
+            rewrite.update((path, name) for name in plan.edits(before, index.entry(path)["files"]))
+            taken.append(path)
         else:
             doubtful.add(path)
     return taken
+
+
+def is_proof(line):
+    """Whether a run's line was made by a look at every file: those of older server copies say no more than sizes."""
+    head = manifest.HEAD.match(line)
+    return bool(head and head[6])
+
+
+def _ended(line):
+    head = manifest.HEAD.match(line)
+    return bool(head and head[3] == b"true")
 
 
 def _agrees(ours, found, path):

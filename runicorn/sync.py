@@ -23,7 +23,9 @@ FOLLOW = 3.0                    # s between tries to take over a mirror that ano
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
 DISK_RETRY = 10.0               # s between tries to write where this disk refused
+HASHING = 0.1                   # s between looks whether the server has hashed what it was asked for
 PARTIAL = 1.0                   # s after which a list that is not whole is shown
+SAVED = 30.0                    # s after which an index is written in which only sizes and times changed
 PACE = 5                        # writing an index that took t s is not repeated before PACE * t
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
@@ -55,6 +57,8 @@ class Sync:
         self._published = 0.0           # when the index may be written next, wall clock, s
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
+        self._saved = 0.0               # when the index was written last
+        self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
 
     # -- the thread
 
@@ -118,11 +122,14 @@ class Sync:
         session.intake.work(time.monotonic() + SLICE, self._asked, share=allowance is None)
         idle = session.surveyed and not session.intake.left and not self._no_root
         more = idle and (session.check_rekeyed(now) or session.check_hearsay(now))
+        hashing = session.settle_suspects(now)
         self._publish(session, now)
         if now - self._line["since"] >= STEADY:
             self._failures = 0
         if session.intake.left or more:
             return 1.0 if allowance == 0 or session.intake.full else 0.0
+        if hashing:
+            return HASHING
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
 
     def _take_settings(self, now):
@@ -184,6 +191,7 @@ class Sync:
                 self._index = None
             self._index = self._index or survey.Index(self.mirror.load_index())
             session.begin(self._index, rekeyed=claim is cache.REKEYED)
+            session.recheck.resume((layout.read_json(self.mirror.index / "live.json") or {}).get("checked"), self._index.paths())
             self._say("syncing", "looking", "looking what is new")
             session.learn(now)
         except BaseException:
@@ -291,13 +299,17 @@ class Sync:
         """Write the index when it changed, ring what changed, and say where we are."""
         intake = session.intake
         whole = session.surveyed and intake.whole and not self._whole
-        if (session.news or intake.news) and (whole or now >= self._published or self._published > now + 3600):
+        grown = session.index.changed and now >= self._saved + SAVED
+        if (session.news or intake.news or grown) and (whole or now >= self._published or self._published > now + 3600):
             self._whole = self._whole or whole
             began = time.monotonic()
             self.mirror.save_index(session.index.flush(now))
+            session.index.changed, self._saved = False, now
             self._published = now + PACE * (time.monotonic() - began)
             session.news = intake.news = False
             self.bell.ring("runs")
+        if not session.index.changed:
+            self._checked = session.recheck.told(session.index.paths)
         if intake.left_out.changed:
             self.mirror.write(self.mirror.index / left_out.FILE, layout.to_json(intake.left_out.told()).encode("utf-8", "replace"))
             self.bell.ring("runs")
@@ -312,6 +324,8 @@ class Sync:
             self._say("syncing", "fetching", f"{done} of {total} files", done=done, total=total)
         elif self._no_root:
             self._say("live", "no_root", f"{self.options['host']} has no folder {session.root} yet", root=session.root)
+        elif session.looking:
+            self._say("syncing", "looking", "looking what is new")
         elif session.surveyed and intake.left_out.count():
             count = intake.left_out.count()
             files = "1 file" if count == 1 else f"{count} files"
@@ -326,6 +340,7 @@ class Sync:
     def _tell(self, session):
         """Write .index/live.json."""
         self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
+                               "checked": self._checked, "turn": round(session.recheck.seconds),
                                "written": time.time(), "state": self.state()})
 
     def state(self):
@@ -336,7 +351,7 @@ class Sync:
                 "running": len(session.beats.runs) if session else 0, "progress": self._progress(session) if session else None,
                 "traffic": self._meter.told(now), "owner": self._owner, "source": session.source if session else None,
                 "rtt_ms": round(1000 * session.round_trip) if session and session.round_trip else None,
-                "manifest_age": round(max(0.0, now - session.manifest_mtime)) if session and session.manifest_mtime else None}
+                "manifest_age": round(max(0.0, now - session.list.manifest_mtime)) if session and session.list.manifest_mtime else None}
         return told if index else self._from_index(told)
 
     def _from_index(self, told):

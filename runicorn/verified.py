@@ -1,5 +1,6 @@
-"""Is our copy of a mirrored run known to be what the server has? Looks at what is here and at the index; asks no server."""
+"""Is our copy of a mirrored run what the server had, and when? Looks at what is here and at the index; asks no server."""
 
+import bisect
 import hashlib
 import os
 
@@ -8,24 +9,47 @@ from runicorn.errors import LayoutError
 
 
 def verified(folder, path, files):
-    """Whether all own files of the run `path` agree with the index.
+    """Whether all own files of the run `path`, and the others of it that are here, agree with the index, which has all own ones.
 
-    folder: the run's folder here; files: {name: {"size", "mtime", "tail"}} as the server had them. Agree means size and tail,
-    or size and mtime where the index has no tail; and of small JSON the mtime too: sync gives our copy the server's only if
-    it was read 2 s after that change or later, for before it could change again unseen.
+    folder: the run's folder here; files: {name: {"size", "mtime", "tail"}} as the server had them. Agree means size and mtime,
+    and the tail where the index has one; sync gives our copy of small JSON the server's mtime only if it was read 2 s after that
+    change or later, for before it could change again unseen.
     """
-    own = {name: file for name, file in files.items() if layout.is_own(name)}
-    return bool(own) and all(_agrees(folder, path, name, file) for name, file in own.items())
+    own = {name for name in files if layout.is_own(name)}
+    return bool(own) and all(agrees(folder, path, name, file) is not False for name, file in files.items()) and not _extra(folder, own)
 
 
-def _agrees(folder, path, name, file):
+def _extra(folder, own):
+    """Whether own files are here that the server has not any more."""
+    try:
+        return any(layout.is_own(name) and name not in own for name in os.listdir(folder))
+    except OSError:
+        return False            # not here: its files were missed before
+
+
+def agrees(folder, path, name, file):
+    """Whether our copy of the file `name` is what the index says ({"size", "mtime", "tail"}); None where a file that is no own one is
+    not here."""
     try:
         here = _copy(layout.local_path(folder, name), file["tail"] is not None)
+    except FileNotFoundError:
+        return False if layout.is_own(name) else None
     except (OSError, LayoutError):
-        return False            # not here, or nothing that could be
-    if name in layout.SMALL and file["mtime"] is not None and int(file["mtime"]) != int(here["mtime"]):
-        return False
+        return False            # nothing that could be
     return plan.compare(path, name, here, file) is None
+
+
+def checked(told, path):
+    """Return the time (s) of the run in what sync told, [[run path, s or None], …]: see recheck.Recheck.told."""
+    place = bisect.bisect_right([start for start, _ in told], path) - 1
+    return told[place][1] if place >= 0 else None
+
+
+def sound(told):
+    """Return `told`, read from a file, if it has the shape that `checked` needs, else []."""
+    if not isinstance(told, list) or not all(isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) for one in told):
+        return []
+    return [[start, layout.number(when)] for start, when in told]
 
 
 def _copy(place, with_tail):

@@ -1,8 +1,10 @@
 """The manifest: what it lists, what it takes over, what it refuses; and that it runs from a pipe on an old Python."""
 
+import contextlib
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,7 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from test_sync import make_run, write
+from test_sync import OLD, grow, live, make_run, write
 
 from runicorn import manifest, units
 from runicorn.errors import UsageError
@@ -62,14 +64,126 @@ def test_the_revision_grows_only_when_a_run_changed(root):
     assert manifest.generate(str(root), incremental=False)["revision"] == 2
 
 
-def test_an_ended_run_is_taken_over_without_opening_a_file(root):
-    run = make_run(root)
+def test_a_run_of_unchanged_files_is_taken_over_without_opening_one(root, monkeypatch):
+    make_run(root)
+    make_run(root, "p/n/runs/20250124_180000_abc124", status="running")
     manifest.generate(str(root))
-    for file in run.iterdir():
-        file.write_bytes(b"x" * file.stat().st_size)  # the folder's mtime stays
     known = manifest.load(root / ".runicorn" / "full_manifest.json")
-    assert manifest.build(str(root), known).line(RUN) == known.line(RUN)
-    assert manifest.build(str(root), known, rescan=True).line(RUN) != known.line(RUN)
+    opened = []
+    monkeypatch.setattr(manifest, "_read", lambda path, *_: opened.append(path))
+    built = manifest.build(str(root), known)
+    assert (opened, built.read, built.lines) == ([], 0, known.lines)
+
+
+def test_what_is_read_again_costs_no_revision_and_is_taken_over_the_next_time(root):
+    run = make_run(root)
+    first = manifest.generate(str(root))
+    os.utime(run / "status.json", (OLD + 7, OLD + 7))  # the bytes of small files are the digest, not their times
+    again = manifest.generate(str(root))
+    known = manifest.load(root / ".runicorn" / "full_manifest.json")
+    assert (again["revision"], again["changed"]) == (first["revision"], False)
+    at = known.entry(RUN)["files"]["status.json"]["mtime"]
+    assert at == pytest.approx(OLD + 7, abs=1e-5) and manifest.build(str(root), known).read == 0
+
+
+EDITS = {
+    "appended": lambda file: grow(file),
+    "truncated": lambda file: os.truncate(file, 100),
+    "rewritten longer": lambda file: file.write_bytes(b"z" * 9000),
+    "rewritten shorter": lambda file: file.write_bytes(b"z" * 90),
+    "same size in place": lambda file: file.write_bytes(bytes(reversed(file.read_bytes()))),
+    "same size in the middle": lambda file: poke(file, file.stat().st_size // 2),
+    "same size by rename": lambda file: write(file, bytes(reversed(file.read_bytes()))),
+    "with an older mtime": lambda file: write(file, b"y" * file.stat().st_size, mtime=OLD - 1000),
+    "with a future mtime": lambda file: write(file, b"y" * file.stat().st_size, mtime=time.time() + 10**6),
+    "touched": lambda file: os.utime(file),
+    "deleted": lambda file: file.unlink(),
+}
+
+
+def poke(file, place):
+    """Overwrite one byte of a file in place."""
+    with open(file, "r+b") as opened:
+        opened.seek(place)
+        opened.write(b"#")
+
+
+@pytest.mark.parametrize("status", ["finished", "running"])
+@pytest.mark.parametrize("name", ["events.jsonl", "checkpoints/last.pt"])
+@pytest.mark.parametrize("edit", EDITS)
+def test_every_change_of_a_file_moves_the_digest(root, status, name, edit):
+    run = make_run(root, status=status, rows=1000)
+    write(run / "checkpoints" / "last.pt", bytes(range(256)) * 40, mtime=OLD)
+    manifest.generate(str(root))
+    known = manifest.load(root / ".runicorn" / "full_manifest.json")
+    EDITS[edit](run / name)
+    os.utime((run / name).parent, (OLD, OLD))  # the folder shows nothing
+    fresh, whole = manifest.build(str(root), known), manifest.build(str(root), rescan=True)
+    assert fresh.lines == whole.lines and fresh.header["digest"] != known.header["digest"]
+
+
+def test_a_file_changed_again_within_its_second_is_read_again(root, monkeypatch):
+    run = make_run(root, old=False)
+    events = run / "events.jsonl"
+    known = manifest.build(str(root))
+    before = events.stat()
+    poke(events, 0)
+    os.utime(events, ns=(before.st_mtime_ns, before.st_mtime_ns))
+    coarse = manifest._listed
+
+    def whole_seconds(folder, skipped):
+        return [(name, size, mtime, before.st_ctime_ns if name == "events.jsonl" else ctime, mode)
+                for name, size, mtime, ctime, mode in coarse(folder, skipped)]
+    monkeypatch.setattr(manifest, "_listed", whole_seconds)        # as a file system of whole seconds would tell it
+    assert manifest.build(str(root), known).line(RUN) != known.line(RUN)
+
+
+def test_a_runs_own_files_come_first_however_many_others_there_are(root, monkeypatch):
+    monkeypatch.setattr(manifest, "FILES", 50)
+    run = make_run(root)
+    for number in range(80):
+        (run / f"a{number:03d}.pt").touch()
+    (run / "zzz").mkdir()
+    (run / "zzz" / "more.pt").touch()
+    built = manifest.build(str(root))
+    assert {"events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"} < built.entry(RUN)["files"].keys()
+    assert len(built.entry(RUN)["files"]) <= 55 and built.skipped["files beyond 50 of a run"] > 0
+
+
+def test_a_temporary_file_that_vanishes_while_it_is_looked_at_takes_no_run_with_it(root, monkeypatch):
+    run = make_run(root, status="running")
+    real = os.scandir
+
+    class Vanishing:
+        def __init__(self, item):
+            self.name, self.path = item.name, item.path
+            self._item = item
+
+        def stat(self, follow_symlinks=True):
+            if self.name == "logs.txt":
+                raise FileNotFoundError(2, "gone", self.path)
+            return self._item.stat(follow_symlinks=follow_symlinks)
+
+    @contextlib.contextmanager
+    def scandir(path):
+        with real(path) as items:
+            yield map(Vanishing, items) if os.fspath(path) == os.fspath(run) else items
+    monkeypatch.setattr(manifest.os, "scandir", scandir)
+    assert sorted(manifest.build(str(root)).entry(RUN)["files"]) == ["events.jsonl", "meta.json", "status.json", "summary.json"]
+
+
+def test_a_file_that_may_not_be_read_is_listed_without_a_tail(root, monkeypatch):
+    run = make_run(root)
+    real = os.open
+
+    def refused(path, *rest, **more):
+        if os.fspath(path).endswith("events.jsonl"):
+            raise PermissionError(13, "denied", path)
+        return real(path, *rest, **more)
+    monkeypatch.setattr(manifest.os, "open", refused)
+    built = manifest.build(str(root))
+    assert built.entry(RUN)["files"]["events.jsonl"] == {"size": (run / "events.jsonl").stat().st_size,
+                                                         "mtime": pytest.approx(OLD, abs=1e-5), "tail": None}
 
 
 def test_a_run_that_goes_on_is_read_again(root):
@@ -81,13 +195,43 @@ def test_a_run_that_goes_on_is_read_again(root):
     assert manifest.generate(str(root))["changed"]
 
 
+def test_a_beat_is_told_without_reading_the_run(root):
+    run = make_run(root, status="running")
+    manifest.generate(str(root))
+    known = manifest.load(root / ".runicorn" / "full_manifest.json")
+    live(root, RUN)
+    built = manifest.build(str(root), known)
+    assert built.read == 0 and built.entry(RUN)["beat"] == pytest.approx(time.time(), abs=60)
+    assert built.header["digest"] == known.header["digest"]
+    (root / ".runicorn" / "live" / f"{run.name}.json").unlink()
+    (run / ".beat").touch()
+    os.utime(run / ".beat", (5000, 5000))
+    assert manifest.build(str(root), built).entry(RUN)["beat"] == 5000
+
+
+def test_the_active_manifest_has_a_finished_run_whose_file_was_appended_to(root):
+    for n in range(3):
+        make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
+    built = manifest.build(str(root))
+    assert len(manifest.active(built)) == 3, "they were all made just now"
+    late = manifest.Manifest(dict(built.header, generated_at=time.time() + 7200), built.lines)
+    assert manifest.active(late).paths() == []
+    time.sleep(0.2)
+    grow(root / "p/n/runs/20250123_180001_abc121/events.jsonl")
+    late = manifest.build(str(root), built)
+    late.header["generated_at"] = float(manifest.HEAD.match(late.line("p/n/runs/20250123_180001_abc121")).group(7)) + 1
+    assert manifest.active(late, window=1.1).paths() == ["p/n/runs/20250123_180001_abc121"]
+
+
 def test_the_active_manifest_applied_to_an_old_full_one_gives_the_new_one(root):
     for n in range(5):
         make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
     manifest.generate(str(root))
     old = manifest.load(root / ".runicorn" / "full_manifest.json")
+    made = time.time()
+    time.sleep(0.05)
     make_run(root, "p/n/runs/20250123_180009_abc129", old=False)
-    manifest.generate(str(root))
+    manifest.generate(str(root), active_window=time.time() - made)
     active = manifest.load(root / ".runicorn" / "active_manifest.json")
     assert active.header["kind"] == "active" and active.paths() == ["p/n/runs/20250123_180009_abc129"]
     from runicorn.survey import index_digest
@@ -240,20 +384,40 @@ def test_old_live_files_are_cleared_and_beats_shown(root):
     assert abs(manifest.load(root / ".runicorn" / "full_manifest.json").entry(RUN)["beat"] - time.time() + 5) < 2
 
 
+def delta(answer):
+    assert answer[:5] == b"delta", answer[:200]
+    return manifest.parse(zlib.decompress(answer[5:]))
+
+
+def keys(held, paths):
+    return b"".join(manifest.key(path, manifest.HEAD.match(held.line(path)).group(6).decode()) for path in paths)
+
+
 def test_the_answer_to_a_mirror_is_what_it_has_not(root):
+    paths = [f"p/n/runs/20250123_18000{n}_abc12{n}" for n in range(3)]
+    for path in paths:
+        make_run(root, path)
+    held = delta(manifest.answer(str(root)))
+    assert held.paths() == paths and held.lines == manifest.build(str(root)).lines
+    assert manifest.answer(str(root), keys(held, paths))[:9] == b"unchanged"
+    make_run(root, "p/n/runs/20250123_180009_abc129")
+    grow(root / paths[1] / "events.jsonl")
+    shutil.rmtree(root / paths[2])
+    told = delta(manifest.answer(str(root), keys(held, paths)))
+    assert told.paths() == [paths[1], "p/n/runs/20250123_180009_abc129"] and told.header["absent"] == [1, 2]
+
+
+def test_a_mirror_that_was_told_before_asks_with_one_stamp(root):
     for n in range(3):
         make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
-    held = manifest.build(str(root))
-    known = "".join(held.entry(path)["digest"][:12] for path in held.paths())
-    assert manifest.answer(str(root), known) == b"unchanged"
-    make_run(root, "p/n/runs/20250123_180009_abc129")
-    told = manifest.answer(str(root), known)
-    delta = manifest.parse(zlib.decompress(told[5:]))
-    assert (
-        told[:5] == b"delta"
-        and delta.paths() == ["p/n/runs/20250123_180009_abc129"]
-        and delta.header["digest"] == manifest.build(str(root)).header["digest"]
-    )
+    header = delta(manifest.answer(str(root))).header
+    said = manifest.answer(str(root), stamp=header["stamp"], since=header["generated_at"] + 60)
+    assert said[:9] == b"unchanged" and json.loads(said[9:].decode())["took"] >= 0
+    time.sleep(0.8)
+    grow(root / "p/n/runs/20250123_180001_abc121/events.jsonl")
+    told = delta(manifest.answer(str(root), stamp=header["stamp"], since=time.time() - 0.5))
+    assert told.paths() == ["p/n/runs/20250123_180001_abc121"] and told.header["stamp"] != header["stamp"]
+    assert told.header["stamp"] == delta(manifest.answer(str(root))).header["stamp"]
 
 
 def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys):

@@ -399,12 +399,14 @@ def test_exec_gives_the_list_and_then_only_what_is_new(root, mirror, pair):
     assert len(manifest.load(mirror / ".index" / "full.json")) == 5 and one.sync.state()["source"] == "exec"
     one.passes()
     one.same()
-    from runicorn import survey
-
-    index = manifest.load(mirror / ".index" / "full.json")
-    assert survey.ask_exec(one.far, str(root), index.lines) is None
+    session = one.sync._session
+    before = one.far.sessions[0].requests
+    session.list._exec.start({}, one.now)
+    assert session.list._exec.take(30) == (None, set())
     make_run(root, "p/n/runs/20250123_180009_abc129")
-    assert survey.ask_exec(one.far, str(root), index.lines).paths() == ["p/n/runs/20250123_180009_abc129"]
+    session.list._exec.start({}, one.now)
+    found, absent = session.list._exec.take(30)
+    assert "p/n/runs/20250123_180009_abc129" in found and (absent, one.far.sessions[0].requests) == (set(), before)
 
 
 def test_with_the_manifest_switched_off_neither_exec_nor_file_is_used(root, pair):

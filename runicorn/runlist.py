@@ -1,0 +1,145 @@
+"""What the server itself says of its whole root: by python3 there, else by its manifest files. Lists no folder of a run."""
+
+from runicorn import manifest, sftp, survey
+from runicorn.errors import LineError, SftpError
+from runicorn.execlook import ExecLook
+
+FRESH = 900.0                   # s; an older manifest is a hint only
+AGAIN = 600.0                   # s after python3 on the server failed to answer until it is asked again
+YEARS = 10 * 365 * 86400.0      # s; no manifest of ours is older
+
+
+class RunList:
+    """The list of one session. What it says goes into `index`; `source` is "exec" or "manifest", None while nothing told;
+    `fresh`: a manifest file told of every run as it was less than FRESH ago; `manifest_mtime`: of the one read last, s there."""
+
+    def __init__(self, options, remote, client, root, index, intake, recheck, log):
+        self.options, self.remote, self.client, self.root, self.log = options, remote, client, root, log
+        self.index, self.intake, self.recheck = index, intake, recheck
+        self.source, self.manifest_mtime, self.fresh = None, None, False
+        self._exec, self._answered = ExecLook(remote, root), False
+        self._read = {}                 # path of a manifest -> its mtime when we read it
+        self._replan = set()            # runs whose entries were taken since the last plan
+        self._hearsay = set()           # runs that only a manifest file spoke of, since the last listing
+
+    # -- what it told
+
+    def speaks_of(self, path):
+        """Whether a manifest file spoke of the run first and nobody listed it since (bool)."""
+        return path in self._hearsay
+
+    def unlooked(self, paths):
+        """Return those of `paths` (set) of whose files only an index of ours or a manifest file told, so far as the list knows."""
+        return (set() if self.source == "exec" else paths) | self._hearsay
+
+    def take_hearsay(self):
+        """Return the runs that only a manifest file spoke of (set); the caller looks at them now."""
+        hearsay, self._hearsay = self._hearsay, set()
+        return hearsay
+
+    @property
+    def has_new(self):
+        """Whether entries were taken since `take_new` (bool)."""
+        return bool(self._replan)
+
+    def take_new(self):
+        """Return the runs whose entries were taken since last asked (set)."""
+        new, self._replan = self._replan, set()
+        return new & self.index.lines.keys()
+
+    def forget(self):
+        """Ask and read everything anew."""
+        self.source = None
+        self._read.clear()
+
+    # -- python3 on the server
+
+    def ask(self, now):
+        """Begin to ask python3 on the server, unless it is known not to answer; returns whether an answer is to be taken."""
+        if self.remote.exec_allowed is not False:
+            self._exec.start(self.index.flush().lines, now)
+        return self._exec.started
+
+    @property
+    def asking(self):
+        """Whether the answer is not here yet (bool)."""
+        return self._exec.busy
+
+    def take_answer(self):
+        """Take what python3 on the server answered, waiting for it; returns whether it did."""
+        began = self._exec.began
+        try:
+            found, absent = self._exec.take(self.options.get("interval", 30.0))
+        except (SftpError, manifest.ManifestError) as error:
+            return self._refused(error)
+        except LineError as error:
+            if self.remote.alive:
+                return self._refused(error)     # a line that lives grants one channel only
+            raise
+        self._take(found, now=True)
+        self.intake.doubtful.update(path for path in absent if path in self.index)
+        self.recheck.note([path for path in self._exec.stamps if path in self.index and path not in self.intake.doubtful], began)
+        self.source, self._answered = "exec", True
+        return True
+
+    def _refused(self, error):
+        self.log.info("no list by python3 on the server: %s", error)
+        self._exec.next = self._exec.began + AGAIN
+        self.source = None if self.source == "exec" else self.source
+        return False
+
+    def look(self, now, at_once):
+        """Have python3 on the server look at everything where it did before and that is due; take an answer that is here.
+
+        at_once: begin unless a look began in the last second, and wait for the answer.
+        """
+        if not self._answered or not self.options.get("manifest", True):
+            return
+        at_once = at_once and now > self._exec.began + 1
+        if at_once or now >= self._exec.next:
+            self._exec.start(self.index.flush().lines, now)
+        if self._exec.started and (at_once or not self._exec.busy):
+            self.take_answer()
+
+    # -- its manifest files
+
+    def read(self, stats, now):
+        """Read the active manifest if it moved, and the full one where that does not give us the whole root.
+
+        stats: {absolute path: Attrs or SftpError} with the manifests' LSTATs.
+        """
+        newest = {}
+        for kind, path in survey.manifest_files(self.root):
+            attrs = stats.get(path)
+            if attrs is not None and not sftp.refusal(path, attrs):
+                newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime or 0, path))
+        moved = {kind: (mtime, path) for kind, (mtime, path) in newest.items() if self._read.get(path) != mtime}
+        whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], now)
+        if manifest.FULL in moved and not whole:
+            self._by_file(*moved[manifest.FULL], now)
+        self._read.update({path: mtime for mtime, path in newest.values()})
+
+    def _by_file(self, mtime, path, now):
+        """Read a manifest; returns whether the index now has its digest."""
+        try:
+            found = manifest.parse(self.client.read_file(path, limit=manifest.LIMIT), path)
+        except (SftpError, manifest.ManifestError) as error:
+            self.log.warning("the server's manifest is of no use: %s", error)
+            return False
+        self._take(found)
+        self.source, self.manifest_mtime = self.source or "manifest", mtime
+        lines = self.index.flush().lines
+        whole = survey.index_digest(lines) == found.header["digest"]
+        told = lines if whole else found.lines
+        proven = [path for path in told if path in lines and (whole or lines[path] == told[path]) and survey.is_proof(lines[path])]
+        made = found.header.get("generated_at")
+        if type(made) in (int, float) and now - YEARS < made:
+            self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < made], min(made, now))
+            self.fresh = now - made < FRESH and len(proven) == len(lines)
+        return whole
+
+    def _take(self, found, now=False):
+        """Take a Manifest into the index. now: it shows this very moment."""
+        new = survey.adopt(self.index, found, self.intake.doubtful, self.intake.rewrite if now else None) if found else ()
+        self._replan.update(new)
+        self._hearsay.update(() if now else new)

@@ -1,0 +1,130 @@
+"""Whatever is edited on the server, in finished and in running runs, is found in the stated time, and until then nothing wrong is
+called verified. With the clock handed in; over OpenSSH's sftp-server."""
+
+import os
+import time
+
+import pytest
+from far import Far
+from test_manifest import poke
+from test_sync import OLD, RUN, Pair, grow, live, make_run, tree, write
+
+from runicorn import manifest
+from runicorn.reader import Reader
+
+KEY = "gpu:vision/resnet50/20250123_180000_abc123"
+EDITS = {
+    "appended": lambda run: grow(run / "events.jsonl"),
+    "truncated": lambda run: os.truncate(run / "events.jsonl", 5000),
+    "rewritten longer": lambda run: (run / "events.jsonl").write_bytes(b'{"step":1,"data":{"loss":7}}\n' * 9000),
+    "a line changed and one appended": lambda run: (poke(run / "events.jsonl", 30), grow(run / "events.jsonl")),
+    "rewritten shorter": lambda run: (run / "events.jsonl").write_bytes(b'{"step":1,"data":{"loss":7}}\n' * 9),
+    "same size in place": lambda run: poke(run / "events.jsonl", 40_000),
+    "same size by rename": lambda run: write(run / "events.jsonl", (run / "events.jsonl").read_bytes().replace(b"0.5", b"0.6")),
+    "an older copy put back": lambda run: write(run / "logs.txt", (run / "logs.txt").read_bytes().replace(b"line", b"LINE"), OLD - 5000),
+    "from the future": lambda run: write(run / "logs.txt", (run / "logs.txt").read_bytes().replace(b"line", b"LINE"), 4e9),
+    "new summary": lambda run: write(run / "summary.json", {"loss": 0.7}),
+    "new status": lambda run: write(run / "status.json", {"status": "failed"}),
+    "another file": lambda run: poke(run / "checkpoints" / "last.pt", 5),
+    "a new file below": lambda run: write(run / "checkpoints" / "new.pt", b"new"),
+    "another rank": lambda run: poke(run / "events.rank1.jsonl", 7),
+    "a second attempt": lambda run: write(run / "events.2.jsonl", b'{"step":11,"data":{"loss":1}}\n'),
+    "deleted": lambda run: (run / "logs.txt").unlink(),
+    "deleted and made again": lambda run: ((run / "logs.txt").unlink(), (run / "logs.txt").write_bytes(b"anew\n")),
+}
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "far").mkdir()
+    return tmp_path / "far"
+
+
+@pytest.fixture
+def pair(root, tmp_path):
+    """A function that makes a Pair, closed in the end."""
+    made = []
+
+    def make(far):
+        made.append(Pair(root, tmp_path / "near", far))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+def edited_run(root, status):
+    run = make_run(root, status=status, rows=2000)
+    write(run / "checkpoints" / "last.pt", bytes(range(256)) * 8, mtime=OLD)
+    write(run / "events.rank1.jsonl", (run / "events.jsonl").read_bytes(), mtime=OLD)
+    for folder in (run / "checkpoints", run):
+        os.utime(folder, (OLD, OLD))
+    if status == "running":
+        live(root)
+    return run
+
+
+NAMES = ("a new file below", "a second attempt", "deleted", "deleted and made again")
+GROWN = "a line changed and one appended"       # of a running run this is taken for growth: what is appended only is only appended
+CASES = [(edit, status) for edit in EDITS for status in ("finished", "running") if (edit, status) != (GROWN, "running")]
+
+
+def settle(one):
+    """Wait for what the server was asked to do beside."""
+    session = one.sync._session
+    while session.list.asking or session._hashing and session._hashing[0].busy:
+        time.sleep(0.01)
+
+
+class Judge:
+    """What the pages say of the one run, against what is true."""
+
+    def __init__(self, one, root, tmp_path):
+        self.one, self.root = one, root
+        self.reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+
+    def is_same(self):
+        here, there = tree(self.one.mirror), tree(self.root)
+        return all(here.get(name) == data for name, data in there.items()), here.keys() - there.keys()
+
+    def verified(self):
+        self.reader.refresh()
+        run = self.reader.run(KEY)
+        return run["verified"], run["verified_at"]
+
+    def check(self, since):
+        """Nothing wrong may be called verified since."""
+        verified, at = self.verified()
+        assert not verified or at < since or self.is_same() == (True, set()), "called verified, and it is wrong"
+        return verified and at >= since
+
+
+@pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
+@pytest.mark.parametrize("edit, status", CASES)
+def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp_path, pair, source, status, edit):
+    run = edited_run(root, status)
+    if source == "manifest":
+        manifest.generate(str(root))
+    one = pair(Far(python="python3" if source == "exec" else None))
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    one.passes(31)
+    assert judge.is_same() == (True, set()) and judge.verified()[0] is True
+    one.now += 5
+    edited = one.now
+    EDITS[edit](run)
+    if edit not in NAMES:
+        os.utime(run, (OLD, OLD))  # the folder shows nothing
+    for _ in range(2):
+        one.sync.one_pass(one.now)
+        judge.check(edited)
+        one.now += 1
+    if source == "manifest":
+        manifest.generate(str(root))
+    for seconds in [5] * 14 + [31, 31, 31]:  # what was read within two seconds of its change is read once more
+        one.passes(seconds)
+        settle(one)
+        judge.check(edited)
+    same, stayed = judge.is_same()
+    assert same and stayed == ({f"{RUN}/logs.txt"} if edit == "deleted" else set())
+    assert judge.check(edited) is (edit != "deleted")
