@@ -46,6 +46,11 @@ class ExecLook:
         self._thread = threading.Thread(target=self._run, name="exec", daemon=True)
         self._thread.start()
 
+    def wait(self, seconds):
+        """Wait for the answer, `seconds` at most; returns whether it is here."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
     def take(self, interval):
         """Return (Manifest of the runs that differ from what was asked with, set of run paths that are not there so any more).
 

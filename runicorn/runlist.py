@@ -65,8 +65,10 @@ class RunList:
         """Whether the answer is not here yet (bool)."""
         return self._exec.busy
 
-    def take_answer(self):
-        """Take what python3 on the server answered, waiting for it; returns whether it did."""
+    def take_answer(self, patience=None):
+        """Take what python3 on the server answered, waiting for it (`patience` s at most); returns whether it did."""
+        if patience is not None and not self._exec.wait(patience):
+            return False                # taken by a later `look`: a command may hang, SFTP goes on
         began = self._exec.began
         try:
             found, absent = self._exec.take(self.options.get("interval", 30.0))
@@ -93,10 +95,10 @@ class RunList:
 
         at_once: begin unless a look began in the last second, and wait for the answer.
         """
-        if not self._answered or not self.options.get("manifest", True):
+        if not self.options.get("manifest", True):
             return
-        at_once = at_once and now > self._exec.began + 1
-        if at_once or now >= self._exec.next:
+        at_once = at_once and self._answered and now > self._exec.began + 1
+        if self._answered and (at_once or now >= self._exec.next):
             self._exec.start(self.index.flush().lines, now)
         if self._exec.started and (at_once or not self._exec.busy):
             self.take_answer()

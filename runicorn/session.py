@@ -17,6 +17,7 @@ CROWD = 200                     # … where there are more of them than this; fe
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 TROUBLED = 50                   # doubtful runs listed between two surveys
 GHOSTS = 1000                   # runs that only a manifest knows are looked for one by one up to here; more is a lie
+PATIENCE = 1.0                  # s that a first look waits for python3 on the server
 CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
 
 
@@ -79,7 +80,8 @@ class Session:
     def learn(self, now):
         """Get the list from python3 on the server, or from its manifest file. What neither tells, the survey finds.
 
-        While python3 is asked, which many a server refuses, the folders above the runs are listed.
+        While python3 is asked, which many a server refuses, the folders above the runs are listed. Where it takes its time
+        (a slow file system, a greeting shell, a hook), the survey begins without it, and its answer is taken when it comes.
         """
         if not self.options.get("manifest", True):
             return
@@ -90,7 +92,7 @@ class Session:
         self._took(time.monotonic() - began)
         if asked:
             self._list_above(now)
-        if not (asked and self.list.take_answer()):
+        if not (asked and self.list.take_answer(PATIENCE)):
             self.list.read(stats, now)
         self.news = self.news or self.list.has_new
 

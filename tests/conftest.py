@@ -43,3 +43,9 @@ def sshd(tmp_path):
     (tmp_path / "far").mkdir()
     with Sshd(tmp_path / "sshd", start=tmp_path / "far") as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """On a busy machine python3 takes its time; what the mirror does without its answer is a test of its own."""
+    monkeypatch.setattr("runicorn.session.PATIENCE", 60.0)

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import threading
 import time
 
 import pytest
@@ -561,3 +562,40 @@ def test_progress_and_traffic_are_told(root, pair, monkeypatch):
         and state["traffic"]["requests"] > 10
         and state["rtt_ms"] is not None
     )
+
+
+class Slow(Far):
+    """A server whose commands answer when they are let, or never; SFTP works."""
+
+    def __init__(self, python="python3"):
+        super().__init__(python=python)
+        self.let = threading.Event()
+
+    def run(self, command, stdin=b"", timeout=60):
+        self.let.wait()
+        return super().run(command, stdin, timeout)
+
+
+def test_a_command_that_hangs_holds_nothing_up_and_its_answer_is_taken_when_it_comes(root, pair, monkeypatch):
+    monkeypatch.setattr("runicorn.session.PATIENCE", 0.05)
+    for n in range(5):
+        make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
+    run = make_run(root, "p/n/runs/20250123_180009_abc129", status="running", old=False)
+    one = pair(far=Slow())
+    one.bell.look({"runs", "run:gpu-server-1:p/n/20250123_180009_abc129"})
+    began = time.monotonic()
+    one.passes()
+    one.same()
+    assert time.monotonic() - began < 20 and one.sync.state()["source"] == "walk"
+    for second in range(3):
+        with open(run / "events.jsonl", "a") as file:
+            file.write(json.dumps({"ts": 1737653500 + second, "step": 100 + second, "data": {"loss": 0.4}}) + "\n")
+        one.passes(1)
+        one.same()
+    one.far.let.set()
+    deadline = time.monotonic() + 60
+    while one.sync.state()["source"] != "exec" and time.monotonic() < deadline:
+        one.passes(31)
+        time.sleep(0.05)
+    assert one.sync.state()["source"] == "exec"
+    one.same()
