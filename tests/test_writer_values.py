@@ -564,3 +564,32 @@ def test_looking_imports_nothing(tmp_path):
             "print({'numpy', 'torch', 'omegaconf', 'decimal'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n" and done.stderr == ""
+
+
+# -- what a row costs ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("c_make_encoder", [values.encoder.c_make_encoder, None, lambda: None])
+def test_the_encoder_made_once_is_jsons(monkeypatch, c_make_encoder):
+    """Also where Python has no encoder in C, or one that is made in another way."""
+    monkeypatch.setattr(values.encoder, "c_make_encoder", c_make_encoder)
+    encode = values._fast_encoder()
+    json_s = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+    row = {"损失/\n\"x\"": 0.1, "a": [1, 2.5e-300, True], "b": -(10 ** 40), "": "text \ud800 \x7f", "c": None, "d": {"e": 1e22}}
+    assert encode(row) == json_s(row) and encode({}) == "{}"
+    for odd, error in ((float("nan"), ValueError), (float("-inf"), ValueError), (object(), TypeError)):
+        with pytest.raises(error):
+            encode({"x": odd})
+
+
+def test_a_row_of_numbers_takes_three_calls_of_python(tmp_path):
+    run = runicorn.init(storage=tmp_path, capture=False, system=False, quiet=True)
+    count, each = collections.Counter(), []
+    for step in range(50):
+        called = []
+        sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)  # noqa: B023
+        run.log({"a": 0.5, "b": 1, "c": True}, step=step)
+        sys.setprofile(None)
+        each.append(called)
+        count[len(called)] += 1
+    run.finish()
+    assert count.most_common(1)[0][0] == 3, each[-1]
