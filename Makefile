@@ -25,6 +25,7 @@ test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorc
 
 chaos: $(VENV)/test $(PAGES)  ## the long fault runs
 	@sh tests/need.sh
+	@sh tests/need.sh servers
 	$(RUN) -m pytest -m chaos $(ARGS)
 
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)

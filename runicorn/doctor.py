@@ -91,7 +91,7 @@ class _Examination:
         """Tell whether commands run; after SFTP was closed, for servers that allow one session at a time."""
         began = time.time()
         try:
-            seconds, _ = remote_shell.probe(line, EXEC_SECONDS)
+            seconds, told = remote_shell.probe(line, EXEC_SECONDS)
         except RemoteError as error:            # SFTP worked: whatever this is, it is no missing connection
             return self.no_exec(error)
         now = (began + time.time()) / 2
@@ -99,7 +99,7 @@ class _Examination:
             version, _ = remote_shell.python(line, "", timeout=EXEC_SECONDS)
             self.say("exec", True, f"runs commands, Python {version}", said="exec_python", python=f"Python {version}")
         except RemoteError as error:
-            self.no_python(error)
+            self.no_python(error, told)
         return self.clock(seconds, now)
 
     def no_exec(self, error):
@@ -112,12 +112,16 @@ class _Examination:
             self.say("exec", None, text, said="exec_slow", detail=str(error))
         self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter", said="clock_none")
 
-    def no_python(self, error):
-        values = {"detail": str(error), **getattr(error, "values", {})}
-        old, bare = values.get("said") == "exec_old", values.get("said") == "exec_bare"
-        said = "exec_old" if old else "exec_bare" if bare else "exec_failed"
-        self.say("exec", None, f"runs commands, but {'has no python3' if bare else error}", "the index is read by SFTP in its place",
-                 said=said, python=values.get("python", ""), detail=values["detail"])
+    def no_python(self, error, told):
+        """told: what `python3 -V` printed; one that is too old to run our program says only there which it is."""
+        values = {"detail": str(error), "python": told, **getattr(error, "values", {})}
+        said = values.get("said")
+        if said == "exec_bare" and told:
+            said = "exec_old" if remote_shell.is_old(told) else None
+        text = {"exec_bare": "has no python3", "exec_old": f"its {values['python']} is older than 3.6"}.get(said, str(error))
+        name = "exec_bare" if said == "exec_bare" else "exec_old" if said == "exec_old" else "exec_failed"
+        self.say("exec", None, f"runs commands, but {text}", "the index is read by SFTP in its place", said=name, python=values["python"],
+                 detail=values["detail"])
 
     def clock(self, seconds, now):
         skew = int(seconds) - now if seconds.isdecimal() else None

@@ -15,8 +15,10 @@ PYTHONS = ("python3", "python")
 OLDEST = 3, 6               # of Python, for our manifest
 NOT_THERE = (1, 126, 127)   # csh's, sh's and fish's exit statuses for a command that can't be run
 FAILURE = 4                 # SSH_FX_FAILURE
-# -I: nothing of the user's folder or environment is imported. A shell that takes our input for commands meets "exit" first.
+# -I: nothing of the user's folder or environment is imported. A shell that takes our input for commands ends at
+# the first line, csh at the second.
 BOOT = """"exit"
+exit = 0
 import sys
 out = getattr(sys.stdout, "buffer", sys.stdout)
 out.write(("{mark} %d.%d.%d\\n" % sys.version_info[:3]).encode("ascii"))
@@ -48,6 +50,12 @@ def probe(remote, timeout=20):
     clock = re.search(r"(?m)^(\d{6,20})\s*$", found[1])
     version = re.search(r"(?m)^Python \d[\w.+ -]*", found[1])
     return clock[1] if clock else "", version[0].strip() if version else ""
+
+
+def is_old(version):
+    """Whether `version` (str, as `python3 -V` prints it) is older than what our program needs (bool)."""
+    found = re.search(r"(\d+)\.(\d+)", version)
+    return bool(found) and tuple(map(int, found.groups())) < OLDEST
 
 
 def ended(remote, host, status):

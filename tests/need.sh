@@ -1,8 +1,16 @@
 #!/bin/sh
 # The real parts the tests run against. Installs what is missing where it can (Debian, root), says so where it can't.
-# `need.sh slurm`: those of `make slurm` alone.
+# `need.sh slurm`, `need.sh servers`: those of `make slurm` and of the servers in `make chaos` alone.
 missing=""
-if [ "$1" = slurm ]; then
+if [ "$1" = servers ]; then
+    PATH=$PATH:/usr/sbin:/sbin
+    command -v dropbear >/dev/null || missing="$missing dropbear-bin"
+    command -v tinysshd >/dev/null || missing="$missing tinysshd"
+    command -v proftpd >/dev/null || missing="$missing proftpd-core proftpd-mod-crypto"
+    command -v rclone >/dev/null || missing="$missing rclone"
+    command -v unshare >/dev/null || missing="$missing util-linux"
+    [ -z "$missing" ] || echo "make chaos needs these Debian packages and installs them where it may:$missing" >&2
+elif [ "$1" = slurm ]; then
     PATH=$PATH:/usr/sbin:/sbin
     command -v slurmctld >/dev/null || missing="$missing slurmctld"
     command -v slurmd >/dev/null || missing="$missing slurmd"
@@ -18,6 +26,8 @@ else
     command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
     command -v curl >/dev/null || missing="$missing curl"
     command -v zsh >/dev/null || missing="$missing zsh"
+    command -v tcsh >/dev/null || missing="$missing tcsh"
+    command -v fish >/dev/null || missing="$missing fish"
     command -v crontab >/dev/null || missing="$missing cron"
     command -v systemd-analyze >/dev/null || missing="$missing systemd"
     command -v setpriv >/dev/null || missing="$missing util-linux"

@@ -1,0 +1,143 @@
+"""SSH servers that are not OpenSSH's, as packages bring them, each on a free loopback port with a key that gets in."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sshd import free_port, listening, make_key
+
+START_SECONDS = 20
+ASYNCSSH = """
+import asyncio, asyncssh, sys
+async def process(process):
+    import subprocess
+    done = subprocess.run(["sh", "-c", process.command], input=(await process.stdin.read()), capture_output=True)
+    process.stdout.write(done.stdout)
+    process.stderr.write(done.stderr)
+    process.exit(done.returncode)
+async def main(key, keys, port):
+    await asyncssh.create_server(asyncssh.SSHServer, "127.0.0.1", int(port), server_host_keys=[key], authorized_client_keys=keys,
+                                 sftp_factory=True, process_factory=process, encoding=None)
+    await asyncio.Event().wait()
+asyncio.run(main(*sys.argv[1:]))
+"""
+PROFTPD = """
+ServerType standalone
+DefaultServer on
+Port {port}
+DefaultAddress 127.0.0.1
+SocketBindTight on
+User root
+Group root
+RootLogin on
+RequireValidShell off
+PidFile {folder}/pid
+ScoreboardFile {folder}/scoreboard
+AuthUserFile {folder}/passwd
+AuthOrder mod_auth_file.c
+LoadModule mod_sftp.c
+SFTPEngine on
+SFTPLog {folder}/log
+SFTPHostKey {folder}/host_key
+SFTPAuthorizedUserKeys file:{folder}/keys.rfc4716
+SFTPAuthMethods publickey
+TransferLog none
+SystemLog {folder}/system.log
+"""
+
+
+class Server:
+    """One of `KINDS`, running until `stop()` or the end of the `with` block. Public: as sshd.Sshd."""
+
+    def __init__(self, kind, folder, start):
+        self.folder, self.home, self.host, self.port = Path(folder), Path(start), "127.0.0.1", free_port()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.user = "tester" if kind == "ProFTPD" else "root"
+        self.key, self.host_key = make_key(self.folder / "id_user"), self.folder / "host_key.pub"
+        make_key(self.folder / "host_key", kind="rsa" if kind == "ProFTPD" else "ed25519")
+        shutil.copy(self.folder / "id_user.pub", self.folder / "authorized_keys")
+        self.known_hosts = self.folder / "known_hosts"
+        command = KINDS[kind](self)
+        if kind != "tinysshd":
+            key = " ".join(self.host_key.read_text().split()[:2])
+            self.known_hosts.write_text(f"[{self.host}]:{self.port} {key}\n")
+        log = open(self.folder / "out", "wb")
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=start, start_new_session=True)
+        log.close()
+        deadline = time.monotonic() + START_SECONDS
+        while not listening(self.host, self.port):
+            assert self._process.poll() is None and time.monotonic() < deadline, (self.folder / "out").read_text()
+            time.sleep(0.05)
+        if kind == "tinysshd":
+            scan = subprocess.run(["ssh-keyscan", "-p", str(self.port), self.host], capture_output=True, text=True, timeout=20)
+            self.known_hosts.write_text(scan.stdout)
+
+    def dropbear(self):
+        subprocess.run(["dropbearconvert", "openssh", "dropbear", str(self.folder / "host_key"), str(self.folder / "dropbear_key")],
+                       check=True, capture_output=True)
+        return self._at_home(f"exec dropbear -F -E -r {self.folder / 'dropbear_key'} -p {self.host}:{self.port} -P {self.folder / 'pid'}")
+
+    def tinysshd(self):
+        subprocess.run(["tinysshd-makekey", str(self.folder / "keys")], check=True, capture_output=True)
+        tool = f"tinysshd -x sftp=/usr/lib/openssh/sftp-server {self.folder / 'keys'}"
+        return [sys.executable, "-c", LISTENER, str(self.port), *self._at_home(f"exec {tool}")]
+
+    def _at_home(self, command):
+        """Run what looks for keys in the home folder where another one is mounted over it; seen by nobody else."""
+        shutil.copytree(self.folder, self.folder / "root", ignore=lambda *_: {"root"})
+        (self.folder / "root" / ".ssh").mkdir(mode=0o700)
+        shutil.copy(self.folder / "authorized_keys", self.folder / "root" / ".ssh")
+        os.chmod(self.folder / "root", 0o700)
+        return ["unshare", "-m", "sh", "-c", f"mount --bind {self.folder / 'root'} /root && {command}"]
+
+    def proftpd(self):
+        made = subprocess.run(["ssh-keygen", "-e", "-f", str(self.folder / "id_user.pub")], check=True, capture_output=True, text=True)
+        (self.folder / "keys.rfc4716").write_text(made.stdout)
+        (self.folder / "passwd").write_text(f"tester:x:{os.getuid()}:{os.getgid()}::{self.home}:/bin/sh\n")
+        (self.folder / "passwd").chmod(0o600)
+        (self.folder / "conf").write_text(PROFTPD.format(port=self.port, folder=self.folder))
+        return ["proftpd", "-n", "-c", str(self.folder / "conf")]
+
+    def asyncssh(self):
+        return [sys.executable, "-c", ASYNCSSH, str(self.folder / "host_key"), str(self.folder / "authorized_keys"), str(self.port)]
+
+    def rclone(self):
+        return ["rclone", "serve", "sftp", "/", "--addr", f"{self.host}:{self.port}", "--key", str(self.folder / "host_key"),
+                "--authorized-keys", str(self.folder / "authorized_keys"), "--dir-cache-time", "0s", "--config", "/dev/null"]
+
+    def connection(self, **changes):
+        return {"name": "test", "host": self.host, "port": self.port, "user": self.user, "auth": "key", "key": str(self.key), **changes}
+
+    def trusted_in(self, home):
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / "known_hosts").open("a") as file:
+            file.write(self.known_hosts.read_text())
+        return self
+
+    def sftp(self):
+        """Run plain sftp with the same key; returns the finished process."""
+        command = ["sftp", "-b", "-", "-P", str(self.port), "-i", str(self.key), f"-oUserKnownHostsFile={self.known_hosts}",
+                   "-oIdentitiesOnly=yes", f"{self.user}@{self.host}"]
+        return subprocess.run(command, input="pwd\n", capture_output=True, text=True, timeout=40)
+
+    def stop(self):
+        try:
+            os.killpg(self._process.pid, 9)
+        except ProcessLookupError:
+            pass                # it ended by itself
+        self._process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+LISTENER = ("import socket,subprocess,sys\ns=socket.create_server((\"127.0.0.1\",int(sys.argv[1])))\nwhile True:\n"
+            " c,_=s.accept()\n subprocess.Popen(sys.argv[2:],stdin=c,stdout=c)\n c.close()\n")
+KINDS = {"dropbear": Server.dropbear, "tinysshd": Server.tinysshd, "ProFTPD": Server.proftpd, "AsyncSSH": Server.asyncssh,
+         "rclone": Server.rclone}

@@ -1,0 +1,38 @@
+"""The matrix of servers: with each, plain sftp gets in, the connection test passes, the mirror is the root, and a curve goes on."""
+
+import pytest
+from servers import Server
+from test_sync_ssh import LOG, RUN, Running, Sync, grow, live, make_run, same, soon, write
+
+from runicorn import doctor, remote, settings
+from runicorn.bell import Bell
+
+CHAOS = pytest.mark.chaos
+# kind -> (ways in that work, whether commands run)
+SERVERS = {"AsyncSSH": (("key", "system"), True), "dropbear": (("key", "system"), True), "rclone": (("key", "system"), False),
+           "ProFTPD": (("key", "system"), False), "tinysshd": (("system",), True)}
+ROWS = [pytest.param(kind, auth, marks=[] if kind == "AsyncSSH" and auth == "key" else CHAOS)
+        for kind, (ways, _) in SERVERS.items() for auth in ways]
+
+
+@pytest.mark.parametrize("kind, auth", ROWS)
+def test_test_sync_and_live(kind, auth, tmp_path, home):
+    root = tmp_path / "far"
+    make_run(root)
+    with Server(kind, tmp_path / "server", tmp_path) as server:
+        plain = server.sftp()
+        assert plain.returncode == 0, plain.stderr + (server.folder / "out").read_text()
+        connection = settings.checked(server.trusted_in(home).connection(auth=auth, remote_root=str(root), interval=1, small_only=False))
+        lines = []
+        result = doctor.examine(connection, lines.append, home=home)
+        told = {line["name"]: line for line in lines}
+        assert result["ok"] and told["runs"]["text"] == f"1 run in {root}", told
+        assert (told["exec"]["ok"] is True) == SERVERS[kind][1], told["exec"]
+        one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(), LOG)
+        with Running(one):
+            soon(lambda: same(one, root))
+            live(root, RUN)
+            write(root / RUN / "status.json", {"status": "running"})
+            for _ in range(3):
+                grow(root / RUN / "events.jsonl")
+                soon(lambda: same(one, root))
