@@ -1,5 +1,7 @@
 """One run as the list and its page show it: where it was found, how far it is, how long it took. Looks at ends of files only."""
 
+import os
+
 from runicorn import glance, layout
 
 
@@ -39,6 +41,13 @@ class Entry:
     def there(self):
         """Return {name: bytes} of the run's append-only files as its server has them; empty for a run of this machine."""
         return self.source.there(self.record.path)
+
+    def unread(self):
+        """Return what the list says of a local run whose events may not be read (str), or None."""
+        if not self.source.local:
+            return None             # of a mirror, the run's page and the connection say so
+        events = [name for name in glance.events_of(self.sizes()) if not os.access(os.path.join(self.folder, name), os.R_OK)]
+        return f"{events[0]} can't be read: permission denied" if events else None
 
     def end(self, sizes=None):
         """Return the glance.End of the run's events, read again only when they grew."""

@@ -18,6 +18,7 @@ LOOK = 500                  # so many times what it takes lie between two looks 
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
 MANY = 2000                 # runs in a root whose first look takes long enough that …
 NEWEST = 200                # … so many are shown before it has come to all
+UNREADABLE = {"code": "unreadable", "text": "it can't be read: permission denied"}
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
 
 
@@ -180,7 +181,7 @@ class Source:
         return {}, {}, {}
 
     def left_out(self, path):
-        """Return {name: {"code", "text"}} of the run's files that are not fetched though they should be."""
+        """Return {name: {"code", "text"}} of the run's files that are not fetched, or not read, though they should be."""
         return {}
 
     def beyond(self, path):
@@ -246,6 +247,12 @@ class LocalRoot(Source):
                 self.take(index)
                 return True
         return False
+
+    def left_out(self, path):
+        folder = os.fspath(self.run_folder(path))
+        names = [*layout.SMALL, *glance.own_sizes(folder)]
+        return {name: dict(UNREADABLE) for name in names
+                if os.path.lexists(f"{folder}/{name}") and not os.access(f"{folder}/{name}", os.R_OK)}
 
     def refresh(self, now):
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""

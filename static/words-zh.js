@@ -212,7 +212,7 @@ export default {
   "run.folderHere": "本机", "run.folderThere": "服务器", "run.fileName": "文件名", "run.fileKind": "类别", "run.fileSize": "大小",
   "run.fileChanged": "修改时间", "run.fileHere": "本机", "run.isHere": "已有", "run.notHere": "未下载",
   "run.why.no_room": "本机空间不足", "run.why.denied": "服务器上不可读", "run.why.disk": "本机磁盘拒绝写入", "run.why.place": "本机无处存放",
-  "run.why.server": "服务器出错", "run.lacks": "{name} 不在本机：{why}", "logs.partly": "本机有 {here}，共 {size}，其余从服务器读取",
+  "run.why.server": "服务器出错", "run.lacks": "{name} 不在本机：{why}", "run.unreadable": "{name} 无法读取：{why}", "run.why.unreadable": "没有读取权限", "logs.partly": "本机有 {here}，共 {size}，其余从服务器读取",
   "logs.searchedPart": "范围：{size} 中的 {here}",
   "run.kind.own": "Runicorn 文件",
   "run.kind.small": "小文件", "run.kind.large": "大文件", "run.kind.media": "媒体文件", "run.ambiguous": "有多个实验以此结尾", "run.notFound": "这里没有这个实验",

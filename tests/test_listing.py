@@ -1,6 +1,7 @@
 """The run list: rows, sorting, filters, slices, groups, and what the sidebar counts."""
 
 import json
+import os
 
 import pytest
 from test_reader import Clock, ids, make_run, reader_of
@@ -126,3 +127,18 @@ def test_the_overlay_is_the_readers_own_view(tmp_path, home):
     assert (row["tags"], row["note"], row["hidden"]) == (["mine"], "look again", True)
     assert reader.tree(reader.view())["tags"] == [] and reader.tree(reader.view(), hidden=True)["tags"] == [{"tag": "mine", "count": 1}]
     assert json.loads((tmp_path / "vision/resnet50/runs/20250123_180000_abc123/meta.json").read_text())["tags"] == ["baseline"]
+
+
+def test_a_local_run_whose_events_may_not_be_read_says_so(tmp_path, monkeypatch):
+    folder = make_run(tmp_path)
+    access = os.access
+    denied = "events.jsonl"                 # said by hand: root may read everything
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not os.fspath(path).endswith(denied))
+    reader = reader_of(tmp_path)
+    row, = reader.runs()["runs"]
+    assert row["error"] == "events.jsonl can't be read: permission denied"
+    run = reader.run(row["key"])
+    assert run["left_out"] == {"events.jsonl": {"code": "unreadable", "text": "it can't be read: permission denied"}}
+    monkeypatch.undo()
+    row, = reader.runs()["runs"]
+    assert row["error"] is None and reader.run(row["key"])["left_out"] == {} and (folder / "events.jsonl").exists()
