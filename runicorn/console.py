@@ -14,6 +14,7 @@ from runicorn.notice import is_interrupt, say
 from runicorn.screen import Screen
 
 FORK_SECONDS = 1.0          # a fork waits this long at most for a terminal that somebody is writing to
+CELL_SECONDS = 5.0          # a cell that has ended puts `write` back within this time
 
 
 class LogFile:
@@ -158,36 +159,35 @@ class Capture:
         self.files = [self.log.file]
         self.turns = []                 # one for each stream
         self._wrapped = []              # (object, method name, our function)
-        self.writers = {}               # "stdout", "stderr" -> the one of our functions that logs; older ones only pass on
-        self._cells = _cell_events()
+        self.writers = {}               # "stdout", "stderr" -> our function, the newest
+        self._parts = {}                # "stdout", "stderr" -> what our functions of that stream share
+        self.notebook = None
         _captures.add(self)
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
             if stream is not None and not any(stream is taken for taken, _, _ in self._wrapped):
                 self._wrap_stream(stream, name)
-        if self._cells is not None:
-            self._cells.register("pre_run_cell", self._wrap_again)
+        shell = getattr(builtins, "get_ipython", lambda: None)()
+        if hasattr(shell, "events"):
+            self.notebook = Notebook(shell.events, self)
 
-    def _wrap_again(self, *_):
-        """Before a cell of a notebook: IPython put `write` back to what it was when the cell with `init` began."""
+    def wrap_again(self, where):
+        """Wrap each `write` that is not ours any more, if `where` (a function of the stream) says so."""
         for stream, name, function in list(self._wrapped):
-            if name == "write" and function in self.writers.values() and stream.write is not function:
+            key = next((key for key, writer in self.writers.items() if writer is function), None)
+            if key is not None and stream.write is not function and where(stream):
                 self._wrapped.remove((stream, name, function))
-                key = next(key for key, writer in self.writers.items() if writer is function)
-                self._wrap_text(stream, key, threading.local(), self._turn(stream))
-
-    def _turn(self, stream):
-        self.turns.append(Turn(stream))
-        return self.turns[-1]
+                self._wrap_text(stream, key, *self._parts[key])
 
     def _wrap_text(self, stream, key, inside, turn):
-        function = _text_write(stream.write, self, key, inside, turn)
+        function = _text_write(own_write(stream) or stream.write, self, key, inside, turn)
         self.writers[key] = function
         return self._wrap(stream, "write", function)
 
     def _wrap_stream(self, stream, key):
-        inside = threading.local()          # "text": this thread's text layer is handing bytes down, which are no writes of the user
-        turn = self._turn(stream)
+        inside, turn = threading.local(), Turn(stream)      # inside.text: what the text layer hands down is no write of the user
+        self.turns.append(turn)
+        self._parts[key] = inside, turn
         if not self._wrap_text(stream, key, inside, turn):
             return
         if hasattr(stream, "flush"):
@@ -223,9 +223,9 @@ class Capture:
 
     def stop(self):
         """Put the streams back and close the log. Whoever still holds one of our functions writes straight through it."""
-        if self._cells is not None:
-            self._cells.unregister("pre_run_cell", self._wrap_again)
-            self._cells = None
+        if self.notebook is not None:
+            self.notebook.stop()
+            self.notebook = None
         for target, name, function in self._wrapped:
             if getattr(target, "__dict__", {}).get(name) is function:
                 delattr(target, name)
@@ -239,25 +239,62 @@ def _text_write(original, capture, key, inside, turn):
 
     def write(text):
         with turn.lock:
-            outer = getattr(inside, "text", False)
-            inside.text = True
+            outer = getattr(inside, "text", None)
+            inside.text = text
             try:
                 result = original(text)
             finally:
                 inside.text = outer
-            logged = not log.closed and isinstance(text, str) and capture.writers.get(key) is write
+            repeated = outer is text and capture.notebook       # IPython's function between two of ours
+            logged = not log.closed and not repeated and isinstance(text, str)
             if logged:
                 log.queue(key, text)
         if logged:
             log.drain()
         return result
+    write.original, write.log = original, log
     return write
 
 
-def _cell_events():
-    """Return what tells when a cell begins (IPython's event manager), or None outside of IPython."""
-    shell = getattr(builtins, "get_ipython", lambda: None)()
-    return getattr(shell, "events", None)
+def own_write(stream):
+    """Return the stream's own `write` if nothing stands before it but functions of ours whose log has ended, else None."""
+    write = stream.write
+    while hasattr(write, "original") and write.log.closed:
+        write = write.original
+    return write if getattr(write, "__self__", None) is stream else None
+
+
+class Notebook:
+    """IPython replaces `write` while a cell runs, and puts back what it was before. So what a cell wrapped is lost at its end, and
+    is wrapped again as soon as that has come: then it stays, below what IPython does in later cells."""
+
+    def __init__(self, events, capture):
+        self._events, self._capture = events, capture
+        self._settled = False               # wrapped between two cells
+        events.register("pre_run_cell", self._begins)
+        events.register("post_run_cell", self._ends)
+
+    def stop(self):
+        self._settled = True
+        self._events.unregister("pre_run_cell", self._begins)
+        self._events.unregister("post_run_cell", self._ends)
+
+    def _begins(self, *_):
+        if not self._settled:
+            self._capture.wrap_again(lambda stream: True)
+
+    def _ends(self, *_):
+        if not self._settled:
+            threading.Thread(target=self._await_the_end, name="runicorn-cell", daemon=True).start()
+
+    def _await_the_end(self):
+        until = time.monotonic() + CELL_SECONDS
+        while not self._settled and time.monotonic() < until:
+            time.sleep(0.0002)
+            write = sys.stdout.write
+            if write in self._capture.writers.values() or own_write(sys.stdout) is not None:
+                self._settled = True
+                self._capture.wrap_again(own_write)
 
 
 def _flush(original, turn):

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 from jupyter_client.manager import start_new_kernel
@@ -74,6 +75,30 @@ def test_cells_log_and_print_into_one_run_until_the_next_init(kernel):
     assert status_of(first) == status_of(second) == "finished"
     assert logged(first) == [{"loss": 0}, {"loss": 1}, {"loss": 2}, {"loss": 9}] and logged(second) == [{"a": 1}]
     assert printed(first)[:5] == ["first cell", "step 0", "step 1", "step 2", "still here"] and printed(second) == ["second run"]
+
+
+def test_what_a_thread_prints_after_its_cell_is_logged(kernel):
+    thread = "import threading, time\n" + BEGIN + """
+def work():
+    for number in range(80):
+        print('thread', number)
+        time.sleep(0.02)
+worker = threading.Thread(target=work)
+worker.start()"""
+    kernel.cell(thread)
+    time.sleep(0.5)
+    kernel.cell("print('second cell')")
+    time.sleep(0.5)
+    kernel.cell("worker.join(); print('third cell'); run.finish()")
+    kernel.cell(BEGIN.replace("'n'", "'again'") + "\ntimer = threading.Timer(1, print, ['after the cell']); timer.start()")
+    time.sleep(1.5)
+    kernel.cell("timer.join(); print('last cell')")
+    kernel.close()
+    (first,), (again,) = kernel.runs("n"), kernel.runs("again")
+    lines = printed(first)
+    assert sorted(line for line in lines if line.startswith("thread")) == sorted(f"thread {number}" for number in range(80))
+    assert [line for line in lines if "cell" in line] == ["first cell", "second cell", "third cell"]
+    assert printed(again) == ["first cell", "after the cell", "last cell"]
 
 
 def test_descriptor_capture_falls_back_in_a_kernel(kernel):
