@@ -27,18 +27,14 @@ class LogFile:
         self._streams = {}                  # key -> Screen
         self._lock = threading.RLock()      # re-entrant: a signal handler prints while this thread prints
         self._waiting = deque()
+        self.queue = self._waiting.append   # takes (key, text): its place among what is to be logged, without waiting for a lock
         self._busy = False
         self._stamp = (None, "")
 
     def feed(self, key, text):
         """Take `text`, just written to the stream `key`; whole lines are in the file when this returns."""
-        self.queue(key, text)
+        self.queue((key, text))
         self.drain()
-
-    def queue(self, key, text):
-        """Put `text` into its place among what is to be logged, and wait for nothing."""
-        if not self.closed:
-            self._waiting.append((key, text))
 
     def drain(self):
         """Log what is queued."""
@@ -248,7 +244,7 @@ def _text_write(original, capture, key, inside, turn):
             repeated = outer is text and capture.notebook       # IPython's function between two of ours
             logged = not log.closed and not repeated and isinstance(text, str)
             if logged:
-                log.queue(key, text)
+                log.queue((key, text))
         if logged:
             log.drain()
         return result
@@ -313,7 +309,7 @@ def _bytes_write(original, capture, key, inside, turn):
             result = original(data)
             logged = not log.closed and not getattr(inside, "text", False)
             if logged:
-                log.queue(key, decoder.decode(bytes(data)))
+                log.queue((key, decoder.decode(bytes(data))))
         if logged:
             log.drain()
         return result
