@@ -393,7 +393,7 @@ def _look(folder, beat, skipped):
         return None         # or removed under our eyes
     files.sort()
     if files and files[0][0] == ".beat":
-        beat = beat or files[0][2] / 1e9
+        beat = beat or seconds(files[0][2])
         del files[0]
     changed = max([file[CHANGED] for file in files] or [0]) / 1e9
     return Look(folder, files, sha256(marshal.dumps(files, 2)).hexdigest()[:16], changed, beat)
@@ -446,6 +446,11 @@ def _listed(folder, skipped):
     return listed
 
 
+def seconds(nanoseconds):
+    """Return a time in s to the bit as os.stat has it."""
+    return nanoseconds // 10**9 + 1e-9 * (nanoseconds % 10**9)
+
+
 def _is_same(head, look, trusted):
     """Whether the `head` of a run's line of an earlier manifest is of the very files that the Look shows.
 
@@ -468,13 +473,14 @@ def _scan(look, skipped):
         return None         # removed under our eyes
     texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
     for name, size, mtime, _, _ in look.files:
+        mtime = seconds(mtime)
         size, tail, raw = _read(look.folder + "/" + name, size, name in SMALL, skipped)
-        hashed.update(("%s\0%d\0%s\0%s\n" % (name, size, tail, "" if raw else repr(mtime / 1e9))).encode() + (raw or b""))
+        hashed.update(("%s\0%d\0%s\0%s\n" % (name, size, tail, "" if raw else repr(mtime))).encode() + (raw or b""))
         if name in SMALL:
             texts[name], value = (b'{"truncated": %d}' % size, {}) if raw is None else splice(raw, skipped)
             ended = ended or name == SMALL[1] and isinstance(value, dict) and value.get("status") in ENDED
         total += size
-        pieces.append('%s: {"size": %d, "mtime": %r, "tail": %s}' % (quote(name), size, mtime / 1e9, '"%s"' % tail if tail else "null"))
+        pieces.append('%s: {"size": %d, "mtime": %r, "tail": %s}' % (quote(name), size, mtime, '"%s"' % tail if tail else "null"))
     texts = [texts.get(name) or b"null" for name in SMALL]
     changed = max(look.changed, folder.st_mtime)
     return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed)
