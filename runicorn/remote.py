@@ -320,8 +320,9 @@ class Remote:
                 try:
                     channel = self._transport.open_session(window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout)
                     break
-                except self._ssh.ChannelException:
-                    if patience is None:
+                except self._ssh.SSHException as error:
+                    refused = isinstance(error, self._ssh.ChannelException) or "Unable to open" in str(error)
+                    if patience is None or not (refused and self.alive):    # dropbear may open one and close it at once
                         raise
                     time.sleep(patience)    # MaxSessions: the session closed a moment ago may still count
         channel.settimeout(timeout)
