@@ -7,7 +7,8 @@ from collections import namedtuple
 from pathlib import Path
 
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, open_regular, parse_own, slug, split_run_path
+from runicorn.layout import (FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, open_regular, parse_own, parse_rank_status, slug,
+                             split_run_path)
 
 STATES = ("running", "finished", "failed", "interrupted")
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
@@ -64,6 +65,10 @@ def check_run(folder, prefix, expected):
         stem = (parse_own(name) or [None])[0]
         if stem:
             yield from gathered(LINES[stem](folder, name), prefix + name)
+        elif parse_rank_status(name):
+            value, findings = load(folder / name, prefix + name)
+            yield from findings
+            yield from check_status(value, prefix + name) if value is not None else ()
 
 
 # -- small files --------------------------------------------------------------------------------------------------

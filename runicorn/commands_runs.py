@@ -105,9 +105,10 @@ def show(options):
 
 def head(run):
     """Return the lines (list of str) that say what the run is and how it stands."""
-    reason = f" ({run['reason']['text']})" if run["reason"]["text"] != run["state"] else ""
+    state, reason = run["state"], run["reason"]["text"]
+    said = reason if f"{reason};".startswith(f"{state};") else f"{state} ({reason})"
     took = f", {terminal.duration_text(run['duration'])}" if run["duration"] is not None else ""
-    lines = [f"{run['project']} / {run['name']}   {run['key']}", f"{MARKS[run['state']]} {run['state']}{reason}",
+    lines = [f"{run['project']} / {run['name']}   {run['key']}", f"{MARKS[state]} {said}",
              f"started {when(run['started'])}{took}, on {run.get('host') or '?'} by {run.get('user') or '?'}"]
     lines += [f"tags: {', '.join(run['tags'])}"] if run["tags"] else []
     lines += [f"note: {run['note']}"] if run.get("note") else []

@@ -1,19 +1,24 @@
 """One run as the list and its page show it: where it was found, how far it is, how long it took. Looks at ends of files only."""
 
 import os
+import time
 
 from runicorn import glance, layout
+from runicorn.errors import LayoutError
+from runicorn.states import with_ranks
+
+SETTLED = 2.0               # s; a folder may change once more within the second of its mtime
 
 
 class Entry:
     """One run as the list shows it: the member read, and all members (the same run through several connections)."""
 
-    __slots__ = ("key", "source", "record", "members", "words", "owes", "_sizes", "_end", "_sparks")
+    __slots__ = ("key", "source", "record", "members", "words", "owes", "_sizes", "_end", "_sparks", "_ranks")
 
     def __init__(self, key, members):
         self.key, self.members = key, members
         self.source, self.record = members[0].source, members[0].record
-        self.words, self.owes, self._sizes, self._end, self._sparks = None, False, None, None, {}
+        self.words, self.owes, self._sizes, self._end, self._sparks, self._ranks = None, False, None, None, {}, (None, {})
 
     @property
     def folder(self):
@@ -26,11 +31,22 @@ class Entry:
 
     def state(self):
         """Return the derived state's name, without its reason."""
-        return self.record.ended or self.verdict().state
+        return self.record.ended or self.source.verdict(self.record).state
 
     def verdict(self):
-        """Return the states.Verdict on the run."""
-        return self.source.verdict(self.record)
+        """Return the states.Verdict on the run, with what its ranks other than 0 said of their ends."""
+        return with_ranks(self.source.verdict(self.record), self.record.status, self._rank_statuses())
+
+    def _rank_statuses(self):
+        """Return what glance.rank_statuses does; read again only when the folder changed."""
+        try:
+            folder = self.folder
+            changed = os.stat(folder).st_mtime
+        except (OSError, LayoutError):
+            return {}               # gone, or not here yet
+        if self._ranks[0] != changed:
+            self._ranks = changed if changed < time.time() - SETTLED else None, glance.rank_statuses(folder)
+        return self._ranks[1]
 
     def sizes(self):
         """Return {name: bytes} of the run's append-only files here; those of an ended local run are looked up once."""

@@ -8,11 +8,12 @@ import re
 import statistics
 from typing import NamedTuple
 
-from runicorn.layout import number, open_regular, parse_own
+from runicorn.layout import number, open_regular, parse_own, parse_rank_status, read_json
 
 END = 32 << 10              # bytes at the end of events that tell the last step and the usual gap
 WHOLE = 4 << 20             # bytes; a larger file is looked at in places for its sparkline
 PLACES, PLACE = 48, 32 << 10
+RANKS = 4096
 STEP = re.compile(rb'"(?:step|global_step)":\s*(-?\d+)')
 
 
@@ -41,6 +42,16 @@ def own_sizes(folder):
                     if item.name.startswith(("events", "logs", "system")) and parse_own(item.name) and item.is_file(follow_symlinks=False)}
     except OSError:
         return {}           # removed, not fetched yet or not ours to read: nothing to show
+
+
+def rank_statuses(folder):
+    """Return {(attempt, rank): dict} of what the ranks other than 0 said of their ends in `folder`, of RANKS files at most."""
+    try:
+        names = sorted(filter(parse_rank_status, os.listdir(folder)))[:RANKS]
+    except OSError:
+        return {}           # as above
+    found = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=1 << 20)) for name in names)
+    return {place: status for place, status in found if status is not None}
 
 
 def events_of(sizes):

@@ -154,7 +154,7 @@ class Intake:
             return False
         if not plan.wanted(name, file["size"], self.options) or not plan.believable(*key) or not self._has_place(key, file):
             return False
-        return not evicted or name in layout.SMALL or evicted is not True and self.mirror.local_name(*key) not in evicted
+        return not evicted or layout.is_small(name) or evicted is not True and self.mirror.local_name(*key) not in evicted
 
     def _has_place(self, key, file):
         try:

@@ -28,7 +28,8 @@ HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a charact
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")
 RUN_ID = re.compile(r"^\d{8}_\d{6}_[0-9a-f]{6}$")
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
-ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl"}
+RANK_STATUS = re.compile(r"^status\.rank([1-9]\d{0,8})(?:\.(\d{1,9}))?\.json\Z")
+ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl", "status": "json"}
 SMALLER_IS_BETTER = ("loss", "error", "perplexity")                                         # anywhere in the last part of a name
 SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}           # only as a word: power, certainty, confidence
 
@@ -77,7 +78,7 @@ def stamp(now=None):
 
 
 def own_file(stem, attempt=1, rank=0):
-    """Return the file name of `stem` ("events", "logs" or "system") for an attempt (1, 2, …) and a rank (0, 1, …)."""
+    """Return the file name of `stem` ("events", "logs", "system" or "status") for an attempt (1, 2, …) and a rank (0, 1, …)."""
     middle = (f".rank{rank}" if rank else "") + (f".{attempt}" if attempt > 1 else "")
     return f"{stem}{middle}.{ENDINGS[stem]}"
 
@@ -90,9 +91,20 @@ def parse_own(name):
     return found[1], int(found[3] or 1), int(found[2] or 0)
 
 
+def parse_rank_status(name):
+    """Return (attempt, rank) of the file in which a rank other than 0 says how it ends, or None if `name` is none."""
+    found = RANK_STATUS.match(name)
+    return (int(found[2] or 1), int(found[1])) if found else None
+
+
+def is_small(name):
+    """Whether `name` (relative to the run) is one of the run's small JSON files, which are replaced whole."""
+    return name in SMALL or RANK_STATUS.match(name) is not None
+
+
 def is_own(name):
     """Whether `name` (relative to the run) is one of the run's own files: always mirrored."""
-    return name in SMALL or parse_own(name) is not None
+    return is_small(name) or parse_own(name) is not None
 
 
 # -- names --------------------------------------------------------------------------------------------------------

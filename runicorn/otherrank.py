@@ -58,7 +58,8 @@ class Deferred:
 
 class RankRun(Run):
     """Rank 1, 2, … of a launch with all_ranks=True. Writes events.rankN.jsonl, logs.rankN.txt and system.rankN.jsonl into rank
-    0's folder; config, summary and status are rank 0's to write. Without rank 0 within ten minutes it is a run of its own."""
+    0's folder, and status.rankN.json as rank 0 its status.json; config and summary are rank 0's to write. Without rank 0 within ten
+    minutes it is a run of its own."""
 
     def __init__(self, root, meta, launch, capture=True, **options):
         """root: Path. meta: dict for meta.json, should it need one. launch: ranks.Launch."""
@@ -156,6 +157,9 @@ class RankRun(Run):
         self.id = run_id or (read_json(below(self._root, path) / META) or {}).get("id", self.id)
         self.attempt = claim_events(below(self._root, path), int(attempt or 1), self.rank)
         self._settle(below(self._root, path), self.rank)
+        self._history["attempts"][0]["n"] = self.attempt
+        self._status_file.path = self._folder / own_file("status", self.attempt, self.rank)
+        self._status_file.write()
 
     def _settle(self, folder, rank):
         for stem, file in list(self._files.items()):
@@ -172,7 +176,7 @@ class RankRun(Run):
         self._live = super()._begin_to_live(place, self._launch)
 
     def conclude(self, verdict, hurry=False):
-        """End this rank's files; the run ends with rank 0."""
+        """End this rank's files, its status first; the run ends with rank 0."""
         if self._folder is None and not self.ended:
             self._heart.stop()
             found = self._running() or self._over()

@@ -82,7 +82,7 @@ def total(fetches):
 
 def order(fetch):
     """Sort key of a Fetch, most urgent largest: small JSON, then the run's own files, newest run first, then the rest."""
-    own = 2 if fetch.name in layout.SMALL else 1 if is_appended(fetch.name) else 0
+    own = 2 if layout.is_small(fetch.name) else 1 if is_appended(fetch.name) else 0
     return own, fetch.path.rsplit("/", 1)[-1], fetch.path, -fetch.size, fetch.name
 
 

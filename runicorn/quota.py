@@ -84,7 +84,7 @@ def _finished(mirror, now):
         used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
         if (layout.number(viewed.get(path)) or 0.0) < now - IN_USE_SECONDS:
             yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
-                   "files": [file for file in files if file[0] not in layout.SMALL]}
+                   "files": [file for file in files if not layout.is_small(file[0])]}
 
 
 def _known(mirror):
@@ -140,7 +140,7 @@ def drop_run(mirror, run):
     folder = layout.local_path(mirror, run)
     mark_evicted(mirror, {run: True})
     for name, _, _ in _files(folder):
-        if os.path.relpath(name, folder) not in layout.SMALL:
+        if not layout.is_small(os.path.relpath(name, folder)):
             _unlinked(Path(name))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from runicorn.check import Finding, gathered, is_run, lines, load, rows, run_folders
 from runicorn.errors import NotFoundError
-from runicorn.layout import META, STATUS, SUMMARY, parse_own
+from runicorn.layout import META, STATUS, SUMMARY, parse_own, parse_rank_status
 from runicorn.masking import masked
 
 
@@ -21,7 +21,7 @@ def scan(path):
 
 def scan_run(folder, prefix):
     """Yield the findings of one run's own files; media and what the user put beside them are not looked into."""
-    for name in (META, STATUS, SUMMARY):
+    for name in (META, STATUS, SUMMARY, *sorted(filter(parse_rank_status, os.listdir(folder)))):
         value, findings = load(folder / name, prefix + name)
         yield from (finding for finding in findings if finding.wrong and (folder / name).exists())
         for key in differing(value, masked(value)):

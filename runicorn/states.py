@@ -3,6 +3,8 @@ comparing our clock with a server's; SFTP can't tell the server's time, and netw
 
 from typing import NamedTuple
 
+from runicorn.layout import number
+
 ALIVE = 60.0        # s; a change within this is a sign of life (a heart beats every 10 s, attributes may be 60 s old)
 CHECKING = 90.0     # s; after this without a change a first look ends, and a silent run is called stalled
 LOST = 180.0        # s; no change for so long while our line was up
@@ -109,6 +111,34 @@ def judge(status, pulse, gap=None):
             return Verdict("interrupted", "signal", f"ended by {signal}", {"signal": signal})
         return Verdict("interrupted", "interrupted", "interrupted")
     return (pulse or Pulse()).judge(gap)
+
+
+def with_ranks(verdict, status, ranks):
+    """Return the Verdict on a run with what its ranks other than 0 said: the first that failed, or else was interrupted alone, or
+    left no word. status: the dict of its status.json; ranks: {(attempt, rank): dict of a status.rankN.json}."""
+    attempts = status.get("attempts") if isinstance(status, dict) else None
+    last = attempts[-1] if isinstance(attempts, list) and attempts else None
+    last = last.get("n") if isinstance(last, dict) and isinstance(last.get("n"), int) else 1
+    newest = {rank: told for (attempt, rank), told in sorted(ranks.items()) if attempt >= last}
+    kinds = ["failed"] + ["interrupted"] * (verdict.state not in ("failed", "interrupted")) + ["running"] * (verdict.state in ENDED)
+    for kind in kinds:
+        of_kind = sorted((_ended_at(told), rank) for rank, told in newest.items() if told.get("status") == kind)
+        if of_kind:
+            return _joined(verdict, kind, of_kind[0][1], newest[of_kind[0][1]], len(of_kind) - 1)
+    return verdict
+
+
+def _joined(verdict, kind, rank, told, more):
+    why = judge(told, None)
+    text = f"rank {rank} " + ("has not said how it ended" if kind == "running" else kind if why.text == kind else f"{kind}: {why.text}")
+    text += f" (and {more} more)" if more else ""
+    values = {"rank": rank, "state": kind, "more": more, "why": why.reason(), "text": text}
+    return verdict._replace(text=f"{verdict.text}; {text}", values={**verdict.values, "ranks": values})
+
+
+def _ended_at(told):
+    ended = number(told.get("ended_at"))
+    return ended if ended is not None and ended == ended else float("inf")
 
 
 def _failed(status):

@@ -143,11 +143,12 @@ export class RunHead {
   /** Why a run failed or is in doubt, without a hover. */
   trouble() {
     const {row} = this;
-    if (!["failed", "lost", "stalled", "interrupted"].includes(row.state)) {
+    const rank = row.reason?.ranks;
+    if (!rank && !["failed", "lost", "stalled", "interrupted"].includes(row.state)) {
       return null;
     }
-    const trace = row.status?.traceback;
-    return h("div.whybar", {class: row.state === "failed" ? "bad" : "warn"}, icon(row.state, row.state === "failed" ? "bad" : "warn"),
+    const trace = row.status?.traceback, grade = [row.state, rank?.state].includes("failed") ? "bad" : "warn";
+    return h("div.whybar", {class: grade}, icon(grade === "bad" ? "failed" : row.state === "finished" ? "interrupted" : row.state, grade),
       h("span.cut", {}, own(reasonText(row.reason) || row.status?.error || t(`state.${row.state}`))),
       trace ? h("details", {}, h("summary.link", {}, t("run.traceback")), h("pre.code", {}, trace)) : null);
   }

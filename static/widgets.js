@@ -174,7 +174,18 @@ export function runState(name) {
 
 /** Why a run is in its state, in the reader's language; the server's own text where the page does not know the code. */
 export function reasonText(reason) {
-  return reason ? known(`reason.${reason.code}`, readable(reason), reason.text) : "";
+  if (!reason) {
+    return "";
+  }
+  const text = known(`reason.${reason.code}`, readable(reason), reason.text);
+  return reason.ranks ? t("reason.with_rank", {text, rank: rankText(reason.ranks)}) : text;
+}
+
+/** What a rank other than 0 said of its end. */
+function rankText({rank, state, more, why, text}) {
+  const because = why.code === state ? "" : t("reason.rank_why", {why: reasonText(why)});
+  const one = known(`reason.rank_${state}`, {rank, because}, text);
+  return more ? t("reason.rank_more", {text: one, more}) : one;
 }
 
 /** What a line of a test, a refusal or an error says, whole, in the reader's language; the server's own text without a translation. */

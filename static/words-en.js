@@ -70,6 +70,9 @@ export default {
 
   "reason.by_init": "ended by the next init()", "reason.by_exec": "the process became another program", "reason.by_pruning": "pruned",
   "reason.finished": "finished", "reason.failed": "failed", "reason.error": "{error}", "reason.exit_code": "exit code {exit_code}",
+  "reason.with_rank": "{text}; {rank}", "reason.rank_failed": "rank {rank} failed{because}",
+  "reason.rank_interrupted": "rank {rank} interrupted{because}", "reason.rank_running": "rank {rank} has not said how it ended",
+  "reason.rank_why": ": {why}", "reason.rank_more": "{text} (and {more} more)",
   "reason.signal": "ended by {signal}", "reason.interrupted": "interrupted", "reason.first_look": "waiting for a sign of life",
   "reason.never_seen": "its status says running, but there was no sign of life in {seconds} of looking",
   "reason.no_sign": "no sign of life for {seconds}", "reason.quiet": "no sign of life for {seconds}",

@@ -44,10 +44,10 @@ FLOORS = {
     "surrogates": "",
     "events": "layout surrogates", "columns": "events layout", "curves": "columns", "buckets": "columns",
     "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
-    "expression": "errors lines", "logs": "errors expression layout lines", "states": "", "glance": "layout",
+    "expression": "errors lines", "logs": "errors expression layout lines", "states": "layout", "glance": "layout",
     "kept": "errors layout manifest", "firstlook": "layout manifest",
     "record": "layout states surrogates", "index": "cache firstlook glance kept layout left_out manifest record states verified",
-    "entries": "glance layout",
+    "entries": "errors glance layout states",
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
