@@ -17,7 +17,7 @@ from runicorn import layout, manifest, plan, quota
 from runicorn.check import check_run
 from runicorn.reader import Reader
 from runicorn.session import AUDIT
-from runicorn.states import Verdict, judge, with_ranks
+from runicorn.states import Pulse, Verdict, judge, with_ranks
 
 pytest_plugins = ["chromium"]
 
@@ -88,11 +88,19 @@ ENDS = {("ends by itself", "raises an error"): RAISES,
         ("SIGTERM", "raises an error"): "if rank == 0: os.kill(os.getpid(), signal.SIGTERM)\n    if rank == 2: raise ValueError(8)",
         ("SIGTERM", "SIGTERM"): "os.kill(os.getpid(), signal.SIGTERM)"}
 PAGE = {tuple(row[:2]): tuple(row[2:]) for row in table("With other ranks")}
-GOES_ON = ("goes on", "raises an error")        # of a live run: test_of_several_the_first_that_failed_is_named …
+GOES_ON = ("goes on", "raises an error")        # no process needed: test_the_row_of_a_run_that_goes_on
 
 
 def test_the_page_has_these_rows_and_no_others():
     assert sorted(PAGE) == sorted([*ENDS, GOES_ON])
+
+
+def test_the_row_of_a_run_that_goes_on():
+    pulse = Pulse()
+    for now, beats in ((0, 1), (10, 2), (80, 2)):
+        pulse.look(now, beats, 0)
+    found = with_ranks(judge({"status": "running"}, pulse), {}, {(1, 2): {"status": "failed", "error": "RuntimeError: no memory"}})
+    assert (found.state, found.text) == PAGE[GOES_ON]
 
 
 @pytest.mark.parametrize("ways", ENDS, ids=" and ".join)
