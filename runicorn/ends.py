@@ -25,8 +25,10 @@ def watch(run):
         _begin()
     _noted.pop("cell", None)
     _watched.append(run)
-    if threading.current_thread() is not threading.main_thread():
-        _threads[run] = threading.current_thread()
+    thread = threading.current_thread()
+    if thread is not threading.main_thread():
+        _threads[run] = thread
+        _watch_ray(thread)
     signals.take(_end_by_signal)
     watch_children(_at_exit)
     _watch_cells()
@@ -73,12 +75,12 @@ def verdict_now(exit_code=None):
     return verdict(exit_code)
 
 
-def verdict_by_init():
-    """Return how a run ended that the next `init` ends: by the error that is being handled, or nobody knows how."""
+def verdict_by_init(run):
+    """Return how a run ended that the next `init` ends: by the error that is being handled or ended its thread, or nobody knows how."""
     error = sys.exc_info()[1]
     if error is not None:
         return verdict_of(error)
-    found = _noted.get("cell") or verdict()
+    found = _fallen(run) or _noted.get("cell") or verdict()
     return dict(found, exit_code=None, ended_by="init") if found["status"] == "finished" else found
 
 
@@ -231,11 +233,27 @@ def _amend(error, code=1):
 def _thread_excepthook(args):
     if _owner == os.getpid() and args.exc_value is not None and args.exc_type is not SystemExit:
         _noted["thread"] = f"{args.thread.name if args.thread else 'a thread'}: {described(args.exc_value)['error']}"
-        for run, thread in list(_threads.items()):
-            if thread is args.thread and run in _watched:
-                _threads[run] = (verdict_of(args.exc_value), run.rows)
-                run.state_end(_threads[run][0])
+        _thread_fell(args.thread, args.exc_value)
     _hooks["threading"](args)
+
+
+def _thread_fell(thread, error):
+    """The runs that `thread` began end as `error` says, which ended it."""
+    for run, began in list(_threads.items()):
+        if began is thread and run in _watched:
+            _threads[run] = (verdict_of(error), run.rows)
+            run.state_end(_threads[run][0])
+
+
+def _watch_ray(thread):
+    """Ray's RunnerThread, in which a trial runs, catches what it raises and hands it to the driver with this method."""
+    hand_over = getattr(thread, "_propagate_exception", None)
+    if callable(hand_over) and "_propagate_exception" not in vars(thread):
+        def noted(error):
+            cause = error.__cause__ if type(error).__name__ == "StartTraceback" else None
+            each([partial(_thread_fell, thread, cause or error)])
+            return hand_over(error)
+        thread._propagate_exception = noted
 
 
 def _fallen(run):

@@ -105,7 +105,7 @@ def _previous_goes_on(reinit):
         return False
     if reinit is None:
         say(f"run {previous.id} is finished now, because init() was called again", once=("again", previous.id))
-    previous.conclude(ends.verdict_by_init())
+    previous.conclude(ends.verdict_by_init(previous))
     return False
 
 
