@@ -337,7 +337,7 @@ class Remote:
         finally:
             channel.close()
 
-    def _exec(self, command, timeout):
+    def _exec(self, command, timeout, again=True):
         channel = None
         try:
             channel = self._channel(timeout)
@@ -345,10 +345,13 @@ class Remote:
                 channel.exec_command(command)
             return channel
         except RemoteError as error:
+            ended = channel and channel.eof_received    # not refused: dropbear ends a channel opened as another one closes
             if channel:
                 channel.close()
             if not self.alive:
                 raise
+            if ended and again:
+                return self._exec(command, timeout, again=False)
             self.exec_allowed = False       # no commands at all, or none beside SFTP (MaxSessions 1)
             raise coded(DeniedError(f"{self._target.name} runs no commands", 3), "exec") from error
 
