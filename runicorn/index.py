@@ -167,9 +167,9 @@ class Source:
         """Return (whether our copy of the run is what the server had, when that was (Unix s) or None); (None, None) without a server."""
         return None, None
 
-    def agrees(self, path, name, file):
-        """Whether our copy of one file is what the server had, `file` as in the index; None where it is not here, or no server."""
-        return None
+    def agrees(self, path, indexed, places):
+        """Return {name: whether our copy is what the server had, None where it is not here} of a run's files; see `copies`."""
+        return {}
 
     def remote_path(self, path):
         """Return where the server keeps the run (str), or None."""
@@ -364,10 +364,11 @@ class Mirror(Source):
         at = checked(self._checked, path)
         if at is None or path in self.gone:
             return False, at
-        return verified(self.run_folder(path), path, (self.entry(path) or {}).get("files", {})), at
+        indexed, places, _ = self.copies(path)
+        return verified(self.run_folder(path), path, indexed, places), at
 
-    def agrees(self, path, name, file):
-        return agrees(self.run_folder(path), path, name, file)
+    def agrees(self, path, indexed, places):
+        return {name: agrees(self.run_folder(path), path, name, file, places.get(name)) for name, file in indexed.items()}
 
     def copies(self, path):
         indexed = (self.entry(path) or {}).get("files", {})

@@ -266,7 +266,8 @@ def run_files(site, ask):
     mark = site.bell.now()
     entry = site.reader.entry(ask.text("run"))
     indexed, places, left_out = entry.source.copies(entry.record.path)
-    found, more = files.listed(entry.folder, indexed, places, left_out)
+    same = None if entry.source.local else entry.source.agrees(entry.record.path, indexed, places)
+    found, more = files.listed(entry.folder, indexed, places, left_out, same)
     return {"news": mark, "files": found, "more": more + entry.source.beyond(entry.record.path) if not entry.source.local else more}
 
 

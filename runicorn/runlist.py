@@ -52,6 +52,11 @@ class RunList:
         self.source = None
         self._read.clear()
 
+    @property
+    def every(self):
+        """Return the seconds from one look by python3 on the server to the next (float)."""
+        return max(0.0, self._exec.next - self._exec.began) if self._exec.began is not None else 0.0
+
     # -- python3 on the server
 
     def ask(self, now):

@@ -75,6 +75,11 @@ class Session:
         """Return where the list came from: "exec", "manifest" or "walk"; None before anything told."""
         return self.list.source or ("walk" if self.surveyed else None)
 
+    @property
+    def turn_seconds(self):
+        """Return within how many seconds every file is looked at again (float)."""
+        return self.list.every if self.source == "exec" else self.recheck.seconds
+
     # -- the list, before any walk
 
     def learn(self, now):
@@ -362,6 +367,7 @@ class Session:
         self.index.put(path, new)
         if known:
             self._saw_change(path, now)
+            self.intake.grown.add(path)         # an open page shows what came, and what went
         self.news = True
         return True
 

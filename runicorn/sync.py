@@ -340,7 +340,7 @@ class Sync:
     def _tell(self, session):
         """Write .index/live.json."""
         self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
-                               "checked": self._checked, "turn": round(session.recheck.seconds),
+                               "checked": self._checked, "turn": round(session.turn_seconds),
                                "written": time.time(), "state": self.state()})
 
     def state(self):

@@ -8,15 +8,17 @@ from runicorn import layout, manifest, plan
 from runicorn.errors import LayoutError
 
 
-def verified(folder, path, files):
+def verified(folder, path, files, places=None):
     """Whether all own files of the run `path`, and the others of it that are here, agree with the index, which has all own ones.
 
-    folder: the run's folder here; files: {name: {"size", "mtime", "tail"}} as the server had them. Agree means size and mtime,
+    folder: the run's folder here; files: {name: {"size", "mtime", "tail"}} as the server had them; places: {name: its name here} where
+    that is another. Agree means size and mtime,
     and the tail where the index has one; sync gives our copy of small JSON the server's mtime only if it was read 2 s after that
     change or later, for before it could change again unseen.
     """
     own = {name for name in files if layout.is_own(name)}
-    return bool(own) and all(agrees(folder, path, name, file) is not False for name, file in files.items()) and not _extra(folder, own)
+    same = (agrees(folder, path, name, file, (places or {}).get(name)) is not False for name, file in files.items())
+    return bool(own) and all(same) and not _extra(folder, own)
 
 
 def _extra(folder, own):
@@ -27,11 +29,11 @@ def _extra(folder, own):
         return False            # not here: its files were missed before
 
 
-def agrees(folder, path, name, file):
-    """Whether our copy of the file `name` is what the index says ({"size", "mtime", "tail"}); None where a file that is no own one is
-    not here."""
+def agrees(folder, path, name, file, place=None):
+    """Whether our copy of the file `name`, here called `place`, is what the index says ({"size", "mtime", "tail"}); None where a file
+    that is no own one is not here."""
     try:
-        here = _copy(layout.local_path(folder, name), file["tail"] is not None)
+        here = _copy(layout.local_path(folder, place or name), file["tail"] is not None)
     except FileNotFoundError:
         return False if layout.is_own(name) else None
     except (OSError, LayoutError):

@@ -103,7 +103,7 @@ export class FilesPart {
   /** Where the run lies, here and there. */
   show(row) {
     const place = (word, path) => (path ? h("span.rowf", {}, h("span.m3", {}, word), h("span.mono", {}, own(path))) : null);
-    fill(this.where, place(t("run.folderHere"), row.path), place(t("run.folderThere"), row.remote_path));
+    fill(this.where, place(t("run.folderHere"), row.path), place(t("run.folderThere"), row.remote_path), verifiedText(row));
   }
 
   async renew() {
@@ -126,7 +126,7 @@ export class FilesPart {
       h("table.files-table", {}, h("thead", {}, h("tr", {}, head)), h("tbody", {}, files.map((file) => this.row(file)))));
   }
 
-  row({name, kind, size, mtime, here, why}) {
+  row({name, kind, size, mtime, here, why, copy}) {
     const label = [icon("file"), " ", own(name)];
     return h(
       "tr",
@@ -139,8 +139,8 @@ export class FilesPart {
       h("td.m2", {}, t(`run.kind.${kind}`)),
       h("td.num", {}, bytes(size)),
       h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
-      h("td", {class: here ? "m2" : "warn", title: why ? why.text : ""},
-        here ? t("run.isHere") : why ? known(`run.why.${why.code}`, {}, why.text) : t("run.notHere")),
+      h("td", {class: here && copy !== "changed" ? "m2" : "warn", title: why ? why.text : ""},
+        here ? t(copy ? `run.copy.${copy}` : "run.isHere") : why ? known(`run.why.${why.code}`, {}, why.text) : t("run.notHere")),
     );
   }
 
@@ -149,6 +149,17 @@ export class FilesPart {
       h("div.pictures", {}, images.map(({name}) => h("a", {href: address(this.key, name), target: "_blank", rel: "noopener"},
         h("img", {src: address(this.key, name), alt: name, loading: "lazy"}), own(name.split("/").at(-1), {class: "cut tiny"})))));
   }
+}
+
+/** Whether our copy is what the server had, when that was, and how often it is looked at; nothing for a run of this computer. */
+function verifiedText(row) {
+  if (row.verified == null) {
+    return null;
+  }
+  const every = row.verified_every ? t("run.verifiedEvery", {time: fmt.duration(row.verified_every)}) : "";
+  const age = row.verified_at ? t("run.ago", {age: fmt.age(Math.max(0, Date.now() / 1000 - row.verified_at))}) : "";
+  return h("span.rowf.verified", {class: row.verified ? "" : "warn", title: row.verified_at ? fmt.full(row.verified_at) : ""},
+    row.verified ? icon("finished") : null, row.verified ? t("run.verified", {age}) : t("run.unverified"), " ", h("span.m3", {}, every));
 }
 
 /** What to say when a run can't be shown: not found, several of that name, or the viewer's own words. */

@@ -173,6 +173,7 @@ export class RunHead {
       fact("best", ...this.best()),
       row.attempts?.length > 1 ? fact("attempt", t("run.attempt"), ...this.attempt()) : null,
       fact("connection", t("run.connection"), ...this.connection()),
+      fact("verified", t("run.verifiedWord"), ...this.verified()),
       fact("id", t("run.id"), h("span.mono", {}, own(row.id)), this.copyButton(row.id)),
     ];
   }
@@ -279,6 +280,17 @@ export class RunHead {
   attempt() {
     const last = this.row.attempts.at(-1);
     return [fmt.int(last.n), " ", last.from_step != null ? h("span.m2", {}, t("run.resumedAt", {step: fmt.int(last.from_step)})) : null];
+  }
+
+  /** Whether our copy is what the server had, and when. */
+  verified() {
+    const {verified, verified_at: when} = this.row;
+    if (verified == null) {
+      return [null];
+    }
+    const age = () => t("run.ago", {age: fmt.age(Math.max(0, now() - when))});
+    const words = verified ? t("run.verified", {age: age()}) : t("run.unverified");
+    return [h("span", {title: `${words}. ${t("run.verifiedTitle")}`}, verified ? this.counting("verified", age) : t("run.notYet"))];
   }
 
   connection() {

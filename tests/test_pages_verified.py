@@ -1,0 +1,64 @@
+"""What the pages say of a mirrored run's copy: when it was what the server had, and which files changed since."""
+
+import os
+import re
+import time
+
+import pytest
+from playwright.sync_api import expect
+from test_sync import OLD, Pair, grow, make_run, write
+
+pytest_plugins = ["chromium"]
+
+PATH = "vision/resnet50/runs/20250123_180000_abc123"
+KEY = "gpu:vision/resnet50/20250123_180000_abc123"
+
+
+@pytest.fixture
+def pair(home, tmp_path):
+    """The mirror of a connection "gpu" with one finished run, synchronised by this test."""
+    root = tmp_path / "far"
+    run = make_run(root)
+    write(run / "notes.txt", b"kept by the user", mtime=OLD)
+    write(run / "old.txt", b"will go", mtime=OLD)
+    (home / "cache").mkdir(parents=True)
+    one = Pair(root, home / "cache" / "gpu", name="gpu")
+    one.now -= 240
+    one.passes()
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("locale, head, line, changed, gone", [
+    ("en-US", r"^4 m", "verified: as the server had it 4 m", "changed on the server", "gone from the server"),
+    ("zh-CN", r"^4", "已验证：与服务器 4", "服务器上已变化", "服务器上已不存在"),
+])
+def test_a_mirrored_run_says_when_it_was_verified(serve, open_page, pair, locale, head, line, changed, gone, tmp_path):
+    site = serve(offline=True)
+    page = open_page(f"{site.url}/runs/{KEY}?tab=files", locale=locale)
+    expect(page.locator("[data-fact=verified] dd")).to_have_text(re.compile(head))
+    expect(page.locator(".verified")).to_contain_text(line)
+    shot(page, f"verified-{locale}")
+    grow(pair.root / PATH / "logs.txt")
+    (pair.root / PATH / "old.txt").unlink()
+    pair.options["small_only"] = False          # the log's new lines are known before they come
+    copy = pair.mirror / PATH / "logs.txt"
+    before = copy.read_bytes()
+    pair.passes(100)
+    copy.write_bytes(before)
+    until = time.monotonic() + 60
+    while not page.get_by_text(gone).count() and time.monotonic() < until:      # a viewer that is offline looks every two seconds
+        page.reload()
+        page.locator(".files-table tr", has_text="old.txt").wait_for()
+    row = page.locator(".files-table tr", has_text="logs.txt")
+    expect(row).to_contain_text(re.compile(f"{changed}|not fetched|未下载"))
+    expect(page.locator(".files-table tr", has_text="old.txt")).to_contain_text(gone)
+    expect(page.locator(".files-table tr", has_text="events.jsonl")).not_to_contain_text(changed)
+    expect(page.locator(".verified")).to_have_class(re.compile("warn"))
+    shot(page, f"unverified-{locale}")
+
+
+def shot(page, name):
+    """Keep a picture where one is asked for."""
+    if os.environ.get("SHOTS"):
+        page.screenshot(path=f"{os.environ['SHOTS']}/{name}.png")
