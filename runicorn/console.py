@@ -29,6 +29,7 @@ class LogFile:
         self._waiting = deque()
         self.queue = self._waiting.append   # takes (key, text): its place among what is to be logged, without waiting for a lock
         self._busy = False
+        self._stated = (None, [])           # the Screen whose state is the last in the file, and the state
         self._stamp = (None, "")
 
     def feed(self, key, text):
@@ -64,6 +65,9 @@ class LogFile:
             return
         if len(self._streams) > 1:                  # bars that are over go before what another stream says after them
             ended = [line for other in self._streams.values() if other is not screen for line in other.resting()] + ended
+        if self._stated[0] is screen and screen.is_moving:      # what is printed above bars is no later state of a bar
+            ended = self._stated[1] + ended
+        self._stated = (None, [])
         self._append(ended, "\n")
 
     def _append(self, lines, ending):
@@ -84,8 +88,10 @@ class LogFile:
             if self._busy or self.closed:
                 return
             for screen in self._streams.values():
-                for state in screen.states(now):
-                    self._append([state], "\r")
+                state = screen.states(now)
+                if state:
+                    self._append(state, "\r")
+                    self._stated = (screen, state)
 
     def close(self):
         """End open lines and close the file; what is written to the streams later is not logged."""

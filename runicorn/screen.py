@@ -375,6 +375,11 @@ class Screen:
         self._row -= count
         self._new_from = max(0, self._new_from - count)
 
+    @property
+    def is_moving(self):
+        """Whether rows are open that are more than plain text."""
+        return self._rows is not None
+
     def resting(self):
         """Return the lines (list of str) that moved and stand above an empty row with the cursor: all that was to be shown is shown."""
         if self._rows is None or self._row < len(self._rows) - 1 or self._rows[-1].cells:

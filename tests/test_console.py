@@ -82,6 +82,19 @@ class Nowhere:
         return True
 
 
+def test_a_line_printed_above_bars_is_a_line_of_its_own_in_the_file(tmp_path):
+    log = LogFile(AppendFile(tmp_path / "logs.txt"))
+    log.feed("stdout", "bar 1\nbar 2")
+    for number in range(3):
+        log.feed("stdout", f"\r\x1b[2K\x1b[1A\x1b[2Kbar 1 {number}\nbar 2 {number}")
+        log.tick(time.monotonic() + 5 + number * 20)
+        log.feed("stdout", f"\r\x1b[2K\x1b[1A\x1b[2Kline {number}\nbar 1 {number}\nbar 2 {number}")
+    log.close()
+    raw = (tmp_path / "logs.txt").read_bytes().split(b"\n")
+    assert [number for number in range(3) if any(STAMP.sub(b"", line) == b"line %d" % number for line in raw)] == [0, 1, 2]
+    assert raw.count(b"") == 1 and b"\r" in b"".join(raw)
+
+
 def states(lines, until, step=0.5):
     return sum(len(lines.states(tick * step)) for tick in range(int(until / step)))
 
