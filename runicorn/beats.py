@@ -2,7 +2,7 @@
 
 import json
 
-from runicorn import layout, plan, sftp, survey
+from runicorn import layout, plan, sftp, walk
 from runicorn.errors import MissingFileError, SftpError
 
 LIMIT = 64 << 10                # bytes of a live file
@@ -61,7 +61,7 @@ class Beats:
         return []
 
     def _list(self, now):
-        listing = survey.list_folders(self.session, [self.folder])[self.folder]
+        listing = walk.list_folders(self.session, [self.folder])[self.folder]
         if isinstance(listing, SftpError):
             return []
         there = {f"{self.folder}/{name}": attrs for name, attrs in listing
@@ -104,6 +104,14 @@ class Beats:
     def grew(self, run, now):
         """Note that a run's files changed."""
         self.runs.setdefault(run, {"beat": None, "seen": now, "first": now, "looked": now, "read": now})["seen"] = now
+
+    def rename(self, listed_as):
+        """Go on with each run under the path that `listed_as(path)` returns: a writer may reach its run by a link."""
+        for run in [run for run in self.runs if listed_as(run) != run]:
+            beat = self.runs.pop(run)
+            self.runs.setdefault(listed_as(run), beat)
+        for hearts in (self._files, self._own):
+            hearts.update((place, listed_as(run)) for place, run in hearts.items())
 
     def read(self, run, now):
         """Note that a run's files were looked at."""

@@ -3,15 +3,15 @@
 import json
 import os
 import re
-from collections import namedtuple
+from collections import Counter, namedtuple
 from pathlib import Path
 
+from runicorn import manifest
 from runicorn.errors import LayoutError, NotFoundError
 from runicorn.layout import (
     FORMAT,
     HIDDEN,
     META,
-    RUNS,
     STATUS,
     SUMMARY,
     number,
@@ -40,24 +40,26 @@ def check(path):
     if is_run(path):
         yield from check_run(path, "", expected=None)
         return
-    found = list(run_folders(path))
+    skipped = Counter()
+    found = run_folders(path, skipped)
     if not found and not (path / HIDDEN).is_dir():
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
     for folder in found:
         relative = folder.relative_to(path).as_posix()
         yield from check_run(folder, relative + "/", expected=relative)
     yield from check_live(path)
+    for reason, count in sorted((+skipped).items()):
+        if reason != "outside":
+            yield Finding(".", None, f"{count} {reason}: passed over", False)
 
 
 def is_run(path):
     return (path / META).is_file() or (path / "events.jsonl").is_file()
 
 
-def run_folders(root):
-    """Yield the folder of each run below a root, sorted."""
-    for runs in sorted(root.glob(f"*/*/{RUNS}")):
-        if not runs.relative_to(root).parts[0].startswith("."):
-            yield from sorted(folder for folder in runs.iterdir() if folder.is_dir())
+def run_folders(root, skipped):
+    """Return the folder of each run below a root, sorted; what is passed over is counted in `skipped` (Counter)."""
+    return sorted(Path(folder) for path, folder in manifest.runs(root, skipped) if not path.startswith("."))
 
 
 def check_run(folder, prefix, expected):

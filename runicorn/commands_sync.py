@@ -85,6 +85,8 @@ def sync_once(options):
             raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
         if options.verify:
             verify(mirrors, names)
+        for row in rows:
+            say_passed(row)
         missing = [text for row in rows for text in not_here(row)]
         if missing:
             raise SyncError("; ".join(missing))
@@ -97,6 +99,13 @@ def not_here(row):
     if failed:
         more = f" and {len(failed) - SAID} more" if len(failed) > SAID else ""
         yield f"{row['name']}: all is here but {', '.join(failed[:SAID])}{more}"
+
+
+def say_passed(row):
+    """Say what is on the server and not mirrored because of its name, place or kind."""
+    passed = left_out.read_passed(Path(row["folder"]))
+    if passed:
+        print(f"{row['name']}: passed over there: {terminal.clean(left_out.passed_text(passed))}", file=sys.stderr)
 
 
 def begin(mirrors, names):

@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from runicorn import remote, remote_shell, sftp, survey
+from runicorn import left_out, remote, remote_shell, sftp, walk
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "root", "runs", "manifest", "clock", "rtt", "throughput")
@@ -146,18 +146,23 @@ class _Examination:
             return self.runs(0, root)
         if not (sftp.is_dir(attrs) or sftp.is_link(attrs)):
             return self.say("root", False, f"{root} is not a folder", "browse for the folder of runs", said="root_file", root=root)
-        count = count_runs(client, root)
-        if count is None:
+        found = _walked(client, root)
+        if found is None:
             return self.say("root", False, f"{root} can't be listed", f"ask for the right to read it (there: `ls -la {root}`)",
                             said="root_closed", root=root)
         self.say("root", True, root)
-        if not count:
+        runs, skipped = found
+        if not runs:
             self.offer = offers(client, root, start)
-        self.runs(count, root)
+        self.runs(len(runs), root, skipped)
         return self.manifest(client, root)
 
-    def runs(self, count, root):
-        if count or not self.offer:
+    def runs(self, count, root, skipped=None):
+        passed = left_out.worth_telling(skipped or {})
+        if passed and (count or not self.offer):
+            text = f"{count} run{'' if count == 1 else 's'} in {root}; passed over: {left_out.passed_text(passed)}"
+            self.say("runs", bool(count) or None, text, said="runs_passed", count=count, root=root, passed=sum(passed.values()))
+        elif count or not self.offer:
             advice = "" if count else "they appear seconds after init()"
             self.say("runs", bool(count) or None, f"{count} run{'' if count == 1 else 's'} in {root}", advice,
                      said="runs_found" if count else "runs_none", count=count, root=root)
@@ -223,26 +228,31 @@ def count_runs(client, root, widest=None):
 
     widest: the same for a folder with more folders than this at one level, which is some other tree.
     """
-    projects = _folders(client, [root])[root]
-    if projects is None or widest and len(projects) > widest:
+    found = _walked(client, root, widest)
+    return None if found is None else len(found[0])
+
+
+def _walked(client, root, widest=None):
+    """Return ({run path: mtime}, {reason: count} of what is passed over), or None; see count_runs."""
+    wide = []
+    try:
+        skeleton = walk.Skeleton(client, client.realpath(root))
+        runs = skeleton.refresh(time.time(), lambda count: bool(widest and count > widest and not wide.append(count)))
+    except SftpError:
         return None
-    names = _folders(client, [f"{root}/{project}" for project in projects if project != ".runicorn"])
-    folders = [f"{folder}/{name}/runs" for folder, listed in names.items() for name in listed or ()]
-    if widest and len(folders) > widest:
-        return None
-    return sum(len(listed or ()) for listed in _folders(client, folders).values())
+    return None if wide else (runs, skeleton.skipped)
 
 
 def _folders(client, paths):
     """List many folders at once. Returns {path: [names of the folders in it]}, None for one that can't be listed."""
     return {path: None if isinstance(listed, SftpError) else [name for name, attrs in listed if sftp.is_dir(attrs) and name != "."]
-            for path, listed in survey.list_folders(client, paths).items()}
+            for path, listed in walk.list_folders(client, paths).items()}
 
 
 def holdings(client, root):
     """Return what a root on the server holds, by listing it: entries {"files", "mtime", "beat"} as a manifest's. Raises SftpError."""
-    runs, listed = survey.Skeleton(client, root).refresh(time.time()), {}
-    survey.list_runs(client, root, runs, listed.__setitem__)
+    runs, listed = walk.Skeleton(client, client.realpath(root)).refresh(time.time()), {}
+    walk.list_runs(client, root, runs, listed.__setitem__)
     return [{"files": {name: file for name, file in files.items() if name != "."}, "mtime": runs[path], "beat": None}
             for path, files in listed.items() if not isinstance(files, SftpError)]
 

@@ -1,6 +1,7 @@
 """Ask python3 on the server what changed in the whole root: our manifest module runs there from a pipe and leaves nothing behind."""
 
 import json
+import re
 import threading
 import time
 import zlib
@@ -105,8 +106,8 @@ class ExecLook:
 
     def _question(self, asked, keys):
         """Return (Manifest or None when nothing changed, header). Raises SftpError when the server won't, ManifestError."""
-        source, question = manifest.__loader__.get_source("runicorn.manifest"), json.dumps(asked).encode() + b"\n" + keys
-        _, out = remote_shell.python(self._remote, source, ["--root", self._root, "--answer"], question, TIMEOUT)
+        question = json.dumps(asked).encode() + b"\n" + keys
+        _, out = remote_shell.python(self._remote, source(), ["--root", self._root, "--answer"], question, TIMEOUT)
         if out[:5] not in (b"uncha", b"delta"):
             raise SftpError("python3 on the server answered something else", 4)
         if out[:9] == b"unchanged":
@@ -117,6 +118,11 @@ class ExecLook:
             raise manifest.ManifestError("the server's answer is not a manifest") from error
         found = manifest.parse(text, "the server's answer")
         return found, _header(json.dumps(found.header))
+
+
+def source():
+    """Return our manifest module's source (str) without the comments, which nobody reads there: it is sent with each look."""
+    return re.sub(r"(?m)(?:^|  +)# .*$", "", manifest.__loader__.get_source("runicorn.manifest"))
 
 
 def _header(text):

@@ -1,6 +1,7 @@
 """The first look at a local root of which nothing is known yet: only the small JSON of each run, so that the list is there
 before the manifest is. Hashes nothing, lists no run's files."""
 
+import collections
 import heapq
 import json
 import os
@@ -13,8 +14,10 @@ DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first,
 
 def paths(root):
     """Return the paths of all runs below `root`, sorted (list of str). None for an absent root."""
-    return [f"{project}/{name}/{layout.RUNS}/{run_id}" for project in _folders(root) if project != layout.HIDDEN
-            for name in _folders(f"{root}/{project}") for run_id in _folders(f"{root}/{project}/{name}/{layout.RUNS}")]
+    try:
+        return sorted(path for path, _ in manifest.runs(root, collections.Counter()))
+    except manifest.ManifestError:
+        return []
 
 
 def newest(paths, count):
@@ -33,15 +36,6 @@ def entries(root, paths):
         values = list(map(_parsed, raws))
         part = _part(raws) if None not in values else None
         yield path, dict(zip(STEMS, values)), part
-
-
-def _folders(path):
-    try:
-        with os.scandir(path) as items:
-            names = [item.name for item in items if item.is_dir(follow_symlinks=False)]
-    except OSError:
-        return []                       # absent, or not ours to read
-    return sorted(name for name in names if not manifest.UNDECODABLE.search(name))
 
 
 def _raw(path):

@@ -1,5 +1,6 @@
 """The runs of one root in memory: a local root is scanned, a mirror's index is read. One record a run, nothing of its events."""
 
+import collections
 import os
 import threading
 import time
@@ -186,7 +187,12 @@ class Source:
 
     def beyond(self, path):
         """Return how many files and folders of the run its index leaves out because there are too many (int)."""
-        return (self.entry(path) or {}).get("more", 0)
+        return left_out.checked((self.entry(path) or {}).get("skipped")).get(manifest.FULL_RUN, 0)
+
+    def passed_over(self, path):
+        """Return {reason: count} of what else is in the run's folder, where it was written, and not among its files."""
+        look = manifest.look_at(str(self.run_folder(path)), None, collections.Counter())
+        return {reason: count for reason, count in look.skipped.items() if reason != manifest.FULL_RUN} if look else {}
 
     def there(self, path):
         """Return {name: bytes} of the run's append-only files as the server has them; empty where there is none."""
@@ -377,6 +383,10 @@ class Mirror(Source):
 
     def left_out(self, path):
         return left_out.read(self.folder).get(path, {})
+
+    def passed_over(self, path):
+        passed = left_out.checked((self.entry(path) or {}).get("skipped"))
+        return {reason: count for reason, count in passed.items() if reason != manifest.FULL_RUN}
 
     def there(self, path):
         files = (self.entry(path) or {}).get("files", {})

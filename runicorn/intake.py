@@ -5,7 +5,7 @@ import time
 
 from runicorn import bulk, fetch, layout, manifest, plan
 from runicorn.errors import DeniedError, LayoutError
-from runicorn.left_out import PASSING, LeftOut
+from runicorn.left_out import PASSING, LeftOut, passed_text
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 SPACE_SECONDS = 5.0             # s between looks at the free disk
@@ -281,6 +281,11 @@ class Intake:
             self.leave_out(key, self._listed_as(one), outcome)
         else:
             self._wrong(one, outcome)
+
+    def pass_over(self, counts):
+        """Say what is not mirrored because of its name, place or kind: {reason: count} above the runs, and what the runs' lines say."""
+        if self.left_out.pass_over(dict(self.index.skipped() + collections.Counter(counts))):
+            self.log.warning("passed over on the server: %s", passed_text(self.left_out.passed))
 
     def _listed_as(self, one):
         """Return {"size", "mtime"} of a fetch's file as the index has it now."""

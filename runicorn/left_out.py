@@ -5,7 +5,8 @@ import errno
 from runicorn import layout
 from runicorn.errors import DeniedError, LayoutError, RunicornError
 
-FILE = "left_out.json"          # in a mirror's .index: {"runs": {run path: {file name: {"code", "text"}}}, "files": how many in all}
+FILE = "left_out.json"          # in a mirror's .index: {"runs": {run path: {file name: {"code", "text"}}}, "files": how many in all,
+                                # "passed": {reason: count} of what is there and not in the index}
 MOST = 10_000                   # files named in it; `files` counts all
 RETRIES = 20                    # files that could not be read or stored, tried again in turn with each survey
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE)        # troubles of the moment, not of the file
@@ -18,6 +19,7 @@ class LeftOut:
     def __init__(self):
         self._files = {}            # (path, name) -> (size and mtime on the server then, {"code", "text"})
         self._trying = set()        # of these, what may be fetched once more
+        self.passed = {}            # {reason: count} of what the server has and no index lists, because of its name, place or kind
         self.changed = False        # since `told`
 
     def __contains__(self, key):
@@ -58,6 +60,14 @@ class LeftOut:
         self._trying.update(chosen if everything else chosen[:RETRIES])
         return {path for path, _ in self._trying}
 
+    def pass_over(self, counts):
+        """Note {reason: count} of what is passed over on the server; returns whether that is news worth telling."""
+        passed = worth_telling(counts)
+        if passed == self.passed:
+            return False
+        self.passed, self.changed = passed, True
+        return bool(passed)
+
     def count(self):
         """Return how many files are left out (int)."""
         return len(self._files)
@@ -68,7 +78,7 @@ class LeftOut:
         for (path, name), (_, why) in list(self._files.items())[:MOST]:
             runs.setdefault(path, {})[name] = why
         self.changed = False
-        return {"runs": runs, "files": len(self._files)}
+        return {"runs": runs, "files": len(self._files), "passed": self.passed}
 
 
 def reason(error):
@@ -82,6 +92,31 @@ def reason(error):
     if isinstance(error, RunicornError):
         return {"code": "server", "text": str(error)}
     return {"code": "disk", "text": f"this disk does not take it: {error.strerror or error}"}
+
+
+REASONS, LONGEST = 20, 100      # of what is passed over, as another machine may say them
+
+
+def checked(counts):
+    """Return {reason: count} of `counts`, which may be anything from anywhere: at most REASONS short texts with their numbers (dict)."""
+    sound = {reason: count for reason, count in counts.items() if 0 < len(reason) <= LONGEST and reason.isprintable()
+             and type(count) is int and 0 < count < 1 << 53} if isinstance(counts, dict) else {}
+    return dict(sorted(sound.items())[:REASONS])
+
+
+def worth_telling(counts):
+    """Return those of {reason: count}, checked, that tell of something a user may miss: stray files are no runs' (dict)."""
+    return {reason: count for reason, count in checked(counts).items() if reason != "outside"}
+
+
+def passed_text(counts):
+    """Return {reason: count} as text: "1 links to no folder, 2 names that are no UTF-8"."""
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items()))
+
+
+def read_passed(folder):
+    """Return {reason: count} of what the mirror in `folder` (Path) says is passed over on its server."""
+    return worth_telling((layout.read_json(folder / ".index" / FILE) or {}).get("passed"))
 
 
 def read(folder):

@@ -29,6 +29,10 @@ ENDED = ("finished", "failed", "interrupted")
 TAIL = 4096                     # bytes hashed at the end of each file: an append changes them, and reading them is cheap
 INLINE = 64 << 10               # a larger small JSON file becomes a stub
 DEPTH, FILES = 8, 10000         # a run with more below it is listed to here
+EXPERIMENT, RUN = 2, 4          # levels below the root: project, experiment, "runs", run
+MOST_LINKS = 10000              # followed at one level
+NO_UTF8, IN_RUNS = "names that are no UTF-8", "links in runs"       # reasons why something is passed over
+TOO_DEEP, FULL_RUN = "folders deeper than %d" % DEPTH, "files beyond %d of a run" % FILES
 SETTLED = 2.0                   # s; a file changed later than this before a look can change again under the same mtime (1 s on NFS)
 WINDOW = 3600.0                 # s; what the active manifest covers
 STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
@@ -108,9 +112,6 @@ def checked(entry):
     if type(entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)) is not bool:
         wrong.append("ended")
         entry["ended"] = False
-    if "more" in entry and not _is_size(entry["more"]):
-        wrong.append("more")
-        del entry["more"]
     for name, file in list(entry["files"].items()):
         if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
             mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)
@@ -297,8 +298,8 @@ def build(root, previous=None, rescan=False):
     known = previous.lines if previous and not rescan else {}
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
     skipped, lines, heads, beats, read = collections.Counter(), {}, [], _beats(root), 0
-    for path, item in _runs(root, skipped):
-        look = _look(item.path, beats.get(item.name), skipped)
+    for path, folder in runs(root, skipped):
+        look = look_at(folder, beats.get(path.rpartition("/")[2]), skipped)
         if look is None:
             continue
         line = known.get(path, b"")
@@ -313,7 +314,7 @@ def build(root, previous=None, rescan=False):
             head, read = HEAD.match(line), read + 1
         lines[path] = line
         heads.append((path,) + head.group(1, 4, 5))
-    whole = Manifest(_header(root, sorted(heads), previous, now), lines, dict(skipped))
+    whole = Manifest(_header(root, sorted(heads), previous, now), lines, dict(+skipped))
     whole.read = read
     return whole
 
@@ -332,36 +333,141 @@ def digest(pairs):
     return "sha256:" + sha256(b"".join(path.encode("utf-8", "surrogatepass") + b"\0" + run + b"\n" for path, run in pairs)).hexdigest()
 
 
-def _folders(path, skipped):
-    """Return the sub-folders of a folder (os.DirEntry), sorted by name; what is none or can't be named is counted."""
-    try:
-        with os.scandir(path) as items:
-            found = sorted(items, key=lambda item: item.name)
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            skipped["unreadable"] += 1
-        return []
-    kept = []
-    for item in found:
-        if item.is_dir(follow_symlinks=False) and not UNDECODABLE.search(item.name):
-            kept.append(item)
-        else:
-            skipped["undecodable" if UNDECODABLE.search(item.name) else "symlinks" if item.is_symlink() else "outside"] += 1
-    return kept
+def runs(root, skipped):
+    """Yield (path, folder) of every run below the root, path as "project/name/runs/id"; those behind symbolic links come last.
 
-
-def _runs(root, skipped):
-    """Yield (path, os.DirEntry) of every run folder below the root."""
+    skipped: a Counter of what is passed over. Raises ManifestError if there is no such root.
+    """
     if not os.path.isdir(root):
         raise ManifestError("%s is not a folder; name the root with --root" % root)
-    for project in _folders(root, skipped):
-        for name in _folders(project.path, skipped) if project.name != HIDDEN else ():
-            runs = os.path.join(name.path, "runs")
-            if not os.path.isdir(runs) or os.path.islink(runs):
-                skipped["outside"] += 1
+    plain, links, top = [[] for _ in range(RUN + 1)], [[] for _ in range(RUN + 1)], os.path.join(root, "")      # paths by level: runs at 4
+    for path in _below(top, "", 0, skipped, plain, links):
+        yield path, top + path
+    for path in _linked(top, plain, links, skipped) if any(links) else ():
+        yield path, top + path
+
+
+def _below(top, path, level, skipped, plain, links):
+    """Yield the paths of the runs below the folder `path` that no link leads to; folders and links on the way are added to the lists."""
+    prefix = path and path + "/"
+    folders, linked = ([prefix + name for name in names] for names in _folders(top + path, level, skipped))
+    plain[level + 1] += folders
+    links[level + 1] += linked
+    if level + 1 == RUN:
+        yield from folders
+    for folder in folders if level + 1 < RUN else ():
+        yield from _below(top, folder, level + 1, skipped, plain, links)
+
+
+def _folders(folder, level, skipped):
+    """Return ([name of a folder, ...], [name of a symbolic link, ...]) in a folder, sorted; what is neither is counted."""
+    if level == EXPERIMENT:
+        is_link, is_folder = os.path.islink(folder + "/runs"), os.path.isdir(folder + "/runs")
+        skipped["outside"] += not (is_link or is_folder)
+        return ([], ["runs"]) if is_link else (["runs"] * is_folder, [])
+    folders, links = [], []
+    try:
+        with os.scandir(folder) as items:
+            for item in items:
+                if UNDECODABLE.search(item.name):
+                    skipped[NO_UTF8] += 1
+                elif level or item.name != HIDDEN:
+                    is_folder = item.is_dir(follow_symlinks=False)
+                    if is_folder or item.is_symlink():
+                        (folders if is_folder else links).append(item.name)
+                    else:
+                        skipped["outside"] += 1
+    except OSError as error:
+        skipped["unreadable"] += isinstance(error, PermissionError)
+    return sorted(folders), sorted(links)
+
+
+class Links:
+    """Decides which links to folders a walk of a root follows, a level after the other, here as by SFTP. Touches no file.
+
+    A link shows to all what whoever makes the manifest can read, so it counts only where its owner is root or owns the folder.
+
+    A folder has one path: its own in the root, else that of the first link to it, by name. `real` is {link: where it leads} of those
+    followed, `same` {link: path} of others to a folder of that path; the rest is counted in `skipped`. root: where the root really is.
+    """
+
+    def __init__(self, root, skipped):
+        self._root, self.real, self.skipped, self.same = root.rstrip("/"), {}, skipped, {}
+
+    def where(self, path):
+        """Return where a folder of the root really is."""
+        link = path
+        while link and link not in self.real:
+            link = link.rpartition("/")[0]
+        return self.real[link] + path[len(link):] if link else "%s/%s" % (self._root, path)
+
+    def follow(self, links, plain):
+        """Return those of one level's links that are followed, sorted. plain: the paths of that level that are no links.
+
+        links: {path: (uid, uid of the folder, where that really is)}; a uid nobody tells is None, and so is the last without a folder.
+        """
+        taken = {self.where(path): path for path in plain} if links else {}
+        followed = []
+        self.skipped["links beyond %d" % MOST_LINKS] += max(0, len(links) - MOST_LINKS)
+        for path in sorted(links)[:MOST_LINKS]:
+            owner, target_owner, real = links[path]
+            if real is None:
+                self.skipped["links to no folder"] += 1
+            elif owner not in (0, None, target_owner) and target_owner is not None:
+                self.skipped["links whose owner does not own the folder"] += 1
+            elif (self._root + "/").startswith(real.rstrip("/") + "/"):
+                self.skipped["links back to the root"] += 1
+            elif real in taken:
+                self.skipped["links to a folder that is listed"] += 1
+                self.same[path] = taken[real]
+            else:
+                taken[real], self.real[path] = path, real
+                followed.append(path)
+        return followed
+
+    def apart(self, plain, linked):
+        """Return those of the runs `linked`, whose paths pass a link, that are folders of their own: none that holds another run, nor
+        one in a run. plain: the runs whose paths pass none."""
+        kept, folders = [], {self.where(path) for path in plain}
+        above = _above(folders)
+        for path in sorted(linked):
+            real = self.where(path)
+            around = _above([real])
+            if real in folders or real in above or around & folders:
+                self.skipped["links to a folder that is listed"] += 1
+                self.real.pop(path, None)
                 continue
-            for item in _folders(runs, skipped):
-                yield "%s/%s/runs/%s" % (project.name, name.name, item.name), item
+            kept.append(path)
+            folders.add(real)
+            above |= around
+        return kept
+
+
+def _above(paths):
+    """Return the folders that hold any of the paths, up to the top (set)."""
+    above, folders = set(), set(paths)
+    while folders:
+        folders = {path.rpartition("/")[0] for path in folders} - above - {""}
+        above |= folders
+    return above
+
+
+def _linked(top, plain, links, skipped):
+    """Return the paths of the runs that links lead to. plain, links: what `_below` found at each level."""
+    decided, own, linked = Links(os.path.realpath(top).replace(os.sep, "/"), skipped), list(plain[RUN]), []
+    for level in range(1, RUN + 1):
+        for path in decided.follow({path: _target(top + path) for path in links[level]}, plain[level]):
+            linked += [path] if level == RUN else _below(top, path, level, skipped, plain, links)
+    return decided.apart(own, linked)
+
+
+def _target(link):
+    """Return (uid of a link, uid of the folder it leads to, where that really is), as `Links.follow` takes it."""
+    try:
+        owner, target = os.lstat(link).st_uid, os.stat(link)
+    except OSError:
+        return None, None, None     # to nowhere, in a circle, or where we may not look
+    return owner, target.st_uid, os.path.realpath(link).replace(os.sep, "/") if S_ISDIR(target.st_mode) else None
 
 
 def _beats(root):
@@ -377,26 +483,31 @@ def _beats(root):
     return beats
 
 
-Look = collections.namedtuple("Look", "folder files stamp changed beat")
+Look = collections.namedtuple("Look", "folder files stamp changed beat skipped")
 Look.__doc__ = """What LSTAT shows of a run in `folder` (str). files: [(name, size, mtime, ctime, mode), ...] sorted by name, times in ns;
-stamp: 16 hex of all that; changed: when the newest of them changed, s; beat: its heart's mtime, s, or None."""
+stamp: 16 hex of all that; changed: when the newest of them changed, s; beat: its heart's mtime, s, or None; skipped: {reason: count} of
+what is not among the files."""
 
 
-def _look(folder, beat, skipped):
+def look_at(folder, beat, skipped):
     """Return the Look of a run's folder, or None when it can't be read. The folder's own times tell nothing of its files."""
+    passed_over = collections.Counter()
     try:
-        files = _files(folder, "", 0, skipped, [])
+        files = _files(folder, "", 0, passed_over, [])
     except OSError as error:
         if isinstance(error, PermissionError):
             skipped["unreadable"] += 1
-            skipped["unreadable of uid %d" % os.lstat(folder).st_uid] += 1
+            skipped["unreadable of uid %d" % os.stat(folder).st_uid] += 1
         return None         # or removed under our eyes
     files.sort()
     if files and files[0][0] == ".beat":
         beat = beat or seconds(files[0][2])
         del files[0]
     changed = max([file[CHANGED] for file in files] or [0]) / 1e9
-    return Look(folder, files, sha256(marshal.dumps(files, 2)).hexdigest()[:16], changed, beat)
+    passed_over = sorted((+passed_over).items())
+    skipped.update(dict(passed_over))
+    shown = marshal.dumps(files, 2) + repr(passed_over).encode()
+    return Look(folder, files, sha256(shown).hexdigest()[:16], changed, beat, dict(passed_over))
 
 
 def _files(folder, prefix, depth, skipped, into):
@@ -408,19 +519,19 @@ def _files(folder, prefix, depth, skipped, into):
         return listed               # as most runs are
     for name, size, mtime, changed, mode in listed:
         if UNDECODABLE.search(name):
-            skipped["undecodable"] += 1
+            skipped[NO_UTF8] += 1
         elif S_ISREG(mode) and (len(into) < FILES or not prefix and OWN.match(name)):
             if not name.endswith(".tmp"):
                 into.append((prefix + name, size, mtime, changed, mode))
         elif S_ISREG(mode):
-            skipped["files beyond %d of a run" % FILES] += 1
+            skipped[FULL_RUN] += 1
         elif S_ISDIR(mode) and depth < DEPTH and len(into) < FILES:
             try:
                 _files("%s/%s" % (folder, name), "%s%s/" % (prefix, name), depth + 1, skipped, into)
             except OSError as error:
                 skipped["unreadable"] += isinstance(error, PermissionError)
         else:
-            skipped["symlinks" if S_ISLNK(mode) else "outside"] += 1
+            skipped[IN_RUNS if S_ISLNK(mode) else "outside" if not S_ISDIR(mode) else TOO_DEEP if depth >= DEPTH else FULL_RUN] += 1
     return into
 
 
@@ -438,7 +549,7 @@ def _listed(folder, skipped):
     with os.scandir(folder) as items:
         for item in items:
             if len(listed) >= FILES and not OWN.match(item.name):
-                skipped["files beyond %d of a run" % FILES] += 1
+                skipped[FULL_RUN] += 1
             else:
                 with contextlib.suppress(FileNotFoundError):
                     found = item.stat(follow_symlinks=False)
@@ -468,7 +579,7 @@ def _settled(mtime, changed, trusted):
 def _scan(look, skipped):
     """Read what is needed of a run's files and return its line (bytes), or None when its folder vanished."""
     try:
-        folder = os.lstat(look.folder)
+        folder = os.stat(look.folder)
     except OSError:
         return None         # removed under our eyes
     texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
@@ -483,21 +594,22 @@ def _scan(look, skipped):
         pieces.append('%s: {"size": %d, "mtime": %r, "tail": %s}' % (quote(name), size, mtime, '"%s"' % tail if tail else "null"))
     texts = [texts.get(name) or b"null" for name in SMALL]
     changed = max(look.changed, folder.st_mtime)
-    return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed)
+    return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed, look.skipped)
 
 
-def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, changed=0.0):
+def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, changed=0.0, skipped=None):
     """Return a run's line (bytes). texts: JSON of meta, status and summary; pieces: JSON of each file; total: their bytes.
 
-    stamp, changed: of its Look, where one was taken.
+    stamp, changed: of its Look, where one was taken. skipped: {reason: count} of what is left out of it.
     """
     head = '{"digest": "%s", "mtime": %s, "ended": %s, "count": %d, "bytes": %d, ' % (
         digest, json.dumps(mtime), json.dumps(ended), len(pieces), total)
     if stamp:
         head += '"stamp": "%s", "changed": %.3f, ' % (stamp, changed)
     head += '"beat": %s, "meta": ' % json.dumps(beat)
+    end = '}, "skipped": %s}' % json.dumps(skipped, sort_keys=True) if skipped else "}}"
     return b"".join([head.encode(), texts[0], b', "status": ', texts[1], b', "summary": ', texts[2],
-                     b', "files": {', ", ".join(pieces).encode(), b"}}"])
+                     b', "files": {', ", ".join(pieces).encode(), end.encode()])
 
 
 def _read(path, size, whole, skipped):
@@ -599,8 +711,8 @@ def answer(root, known=b"", stamp="", since=0.0):
     began, now = time.perf_counter(), time.time()
     absent = {known[at:at + 6]: at // 6 for at in range(0, len(known), 6)}
     skipped, lines, stamps, beats = collections.Counter(), {}, [], _beats(root)
-    for path, item in _runs(root, skipped):
-        look = _look(item.path, beats.get(item.name), skipped)
+    for path, folder in runs(root, skipped):
+        look = look_at(folder, beats.get(path.rpartition("/")[2]), skipped)
         if look is None:
             continue
         stamps.append((path, look.stamp.encode()))
@@ -619,7 +731,7 @@ def _root(given):
     """Return (root, how it was chosen): the one given, this folder if it holds runs, else the default root."""
     if given:
         return os.path.expanduser(given), "as given"
-    if os.path.isdir(HIDDEN) or next(_runs(".", collections.Counter()), None):
+    if os.path.isdir(HIDDEN) or next(runs(".", collections.Counter()), None):
         return os.getcwd(), "this folder"
     home = os.path.expanduser(os.environ.get("RUNICORN_HOME") or "~/.runicorn")
     try:

@@ -266,9 +266,11 @@ def run_files(site, ask):
     mark = site.bell.now()
     entry = site.reader.entry(ask.text("run"))
     indexed, places, left_out = entry.source.copies(entry.record.path)
-    same = None if entry.source.local else entry.source.agrees(entry.record.path, indexed, places)
+    local = entry.source.local
+    same = None if local else entry.source.agrees(entry.record.path, indexed, places)
     found, more = files.listed(entry.folder, indexed, places, left_out, same)
-    return {"news": mark, "files": found, "more": more + entry.source.beyond(entry.record.path) if not entry.source.local else more}
+    return {"news": mark, "files": found, "more": more + (0 if local else entry.source.beyond(entry.record.path)),
+            "passed": entry.source.passed_over(entry.record.path)}
 
 
 @route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")

@@ -1,6 +1,7 @@
 """Which values of a root or a run look like secrets, for `runicorn check --secrets`. Says where they stand, never what they are."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from runicorn.check import Finding, gathered, is_run, lines, load, rows, run_folders
@@ -12,7 +13,7 @@ from runicorn.masking import masked
 def scan(path):
     """Yield a Finding for each value that looks like a secret in a root or a run folder. Raises NotFoundError for any other path."""
     path = Path(path).expanduser()
-    folders = [path] if is_run(path) else list(run_folders(path))
+    folders = [path] if is_run(path) else run_folders(path, Counter())
     if not folders:
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
     for folder in folders:

@@ -2,7 +2,7 @@
 
 import time
 
-from runicorn import audit, bulk, fetch, layout, plan, sftp, survey, tails
+from runicorn import audit, bulk, fetch, layout, plan, sftp, survey, tails, walk
 from runicorn.beats import Beats
 from runicorn.errors import LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
@@ -45,7 +45,7 @@ class Session:
     def begin(self, index, rekeyed=False):
         """Take up the index (survey.Index) of the mirror. rekeyed: the server shows another host key than it did before."""
         self.index, self._rekeyed = index, rekeyed
-        self.skeleton = survey.Skeleton(self.sftp, self.root)
+        self.skeleton = walk.Skeleton(self.sftp, self.root)
         self.beats = Beats(self.sftp, self.root)
         self.tails = tails.Tails(self.sftp, self.mirror, self.root, self.room)
         self._hearsay = set(index.paths())      # runs that neither a listing nor exec showed over this line
@@ -62,6 +62,7 @@ class Session:
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, or an old manifest
         self._months_turn = 0
         self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log)
+        self._passed = None             # {reason: count} of what the survey before passed over above the runs
         self._hashing = None            # (audit.Hashing, what it compares)
         self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
 
@@ -110,7 +111,7 @@ class Session:
     def _list_above(self, now):
         """List the folders above the runs until the answer is there."""
         try:
-            self.skeleton.refresh(now, lambda: not self.list.asking)
+            self.skeleton.refresh(now, lambda _: not self.list.asking)
         except SftpError as error:
             self.log.info("the root can't be listed yet: %s", error)      # the survey, which tries again, says so
 
@@ -149,6 +150,9 @@ class Session:
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
         self._plan(self.index.paths() if first else changed, now)
+        if self.news or self.skeleton.skipped != self._passed:
+            self._passed = self.skeleton.skipped
+            self.intake.pass_over(self._passed)
 
     def _plan(self, paths, now):
         self._heard()
@@ -241,7 +245,7 @@ class Session:
             self.beats.read(path, now)
 
     def _absolute(self, path, name):
-        return f"{self.root}/{path}/{name}".rstrip("/")
+        return f"{self.root}/{path}/{name}".rstrip("/") if name else self.skeleton.absolute(path)
 
     def _looked(self, path):
         names = [name for name in self.index.entry(path)["files"] if "/" not in name]
@@ -284,6 +288,7 @@ class Session:
     def _list(self, now, audit):
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
         there = self.skeleton.refresh(now)
+        self.beats.rename(self.skeleton.listed_as)
         doubtful = self.intake.doubtful
         self._believe(there)
         for path, mtime in there.items():
@@ -311,10 +316,12 @@ class Session:
         due = {path for path, when in self.intake.again.items() if when <= now}
         paths = {path for path in paths | due if plan.believable(path)}
         self.intake.doubtful -= paths
+        beyond = {path for path in paths if not self.skeleton.leads_to(path)}
+        paths -= beyond
         changed = due & paths
         for path in due:
             del self.intake.again[path]
-        missing = {}
+        missing = {path: MissingFileError(f"{path} is beyond a link that is passed over", sftp.NO_SUCH_FILE) for path in beyond}
 
         def took(path, files):
             if isinstance(files, SftpError):
@@ -323,7 +330,7 @@ class Session:
                 changed.add(path)
                 self.intake.plan([path], now, more=True)
         try:
-            survey.list_runs(self.sftp, self.root, paths, took)
+            walk.list_runs(self.sftp, self.root, paths, took)
         finally:
             self.intake.plan((), now)           # no more are being listed, whatever ended it
         if any(isinstance(error, MissingFileError) for error in missing.values()):

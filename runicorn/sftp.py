@@ -14,7 +14,7 @@ import time
 
 from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError, coded
 
-INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16
+INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17, 19
 STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 104, 105, 200, 201
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED = 0, 1, 2, 3
 FOR_READING = 1                 # SSH_FXF_READ, the only flag ever sent with OPEN
@@ -69,6 +69,11 @@ def lstat(path):
     return Request(LSTAT, _string(path), path, 0, _parse_attrs)
 
 
+def stat_target(path):
+    """Ask for the Attrs of `path` (str), of what a link leads to."""
+    return Request(STAT, _string(path), path, 0, _parse_attrs)
+
+
 def fstat(handle):
     """Ask for the Attrs of an open file."""
     return Request(FSTAT, _string(handle), "an open file", 0, _parse_attrs)
@@ -103,6 +108,16 @@ def readdir(handle):
 def realpath(path):
     """Ask for the absolute path (str) of `path`."""
     return Request(REALPATH, _string(path), path, 0, _parse_realpath)
+
+
+def resolve(path):
+    """Ask for the absolute path (str) of `path`, in which some servers follow links; undecodable bytes are escaped (PEP 383)."""
+    return Request(REALPATH, _string(path), path, 0, _parse_path)
+
+
+def readlink(path):
+    """Ask for what the link `path` says (str); undecodable bytes are escaped (PEP 383)."""
+    return Request(READLINK, _string(path), path, 0, _parse_path)
 
 
 def _limits():
@@ -184,6 +199,11 @@ def _parse_realpath(kind, raw):
     if len(names) != 1 or not names[0][0]:
         raise ProtocolError("the server did not answer with one path when asked for the real path")
     return names[0][0]
+
+
+def _parse_path(kind, raw):
+    _expect(NAME, kind)
+    return _string_at(raw, BODY + 4)[0].decode("utf-8", "surrogateescape") if _U32.unpack_from(raw, BODY)[0] else ""
 
 
 def _parse_limits(kind, raw):

@@ -7,16 +7,11 @@ import collections
 import json
 from json.encoder import encode_basestring_ascii as quote
 
-from runicorn import layout, manifest, plan, sftp
-from runicorn.errors import MissingFileError, SftpError
+from runicorn import layout, left_out, manifest, plan
 
 FIELDS = [name[:-5] for name in layout.SMALL]
+SKIPPED = b'}, "skipped": '      # near the end of a run's line where there is something to say
 WALKED = "0" * 64               # digest of an entry nobody hashed
-FOLDERS = 200_000               # folders listed below one run
-PENDING = 400_000               # folders that wait to be listed, of all runs
-CROWD = 200_000                 # entries of one folder that are kept; of more, those that may be a run's own file
-LISTED = 400                    # folders listed at once; each takes two round trips
-MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 
 
 class Index:
@@ -64,6 +59,7 @@ class Index:
             entry, wrong = self.manifest.mended(path)
         except manifest.ManifestError:
             return empty(), ["all of it"]
+        entry["skipped"] = left_out.checked(entry.get("skipped"))
         names = [name for name in entry["files"] if not plan.believable(path, name)]
         for name in names:
             del entry["files"][name]
@@ -112,6 +108,19 @@ class Index:
         head = manifest.HEAD.match(self.lines[path])
         return float(head.group(2)) if head else self.entry(path)["mtime"]
 
+    def skipped(self):
+        """Return {reason: count} of what the runs' lines say is not among their files (Counter)."""
+        total = collections.Counter()
+        for line in self.flush().lines.values():
+            at = line.rfind(SKIPPED, max(0, len(line) - 4096))
+            if at > 0:
+                try:
+                    counts = json.loads(line[at + len(SKIPPED):-1])
+                except (ValueError, RecursionError):
+                    continue    # these bytes are of something else, or hostile
+                total.update(left_out.checked(counts))
+        return total
+
     def flush(self, now=None):
         """Write parsed entries back into their lines and return the Manifest, its header made anew if `now` (s) is given."""
         for path in self._dirty:
@@ -144,8 +153,8 @@ def _line(entry, texts):
     pieces = [_piece(name, file) for name, file in entry["files"].items()]
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())
-    line = manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces, total)
-    return line[:-1] + b', "more": %d}' % entry["more"] if entry.get("more") else line
+    return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces, total,
+                               skipped=entry.get("skipped"))
 
 
 def _piece(name, file):
@@ -154,235 +163,17 @@ def _piece(name, file):
     return f'{quote(name)}: {{"size": {file["size"]}, "mtime": {mtime}, "tail": {quote(file["tail"]) if file["tail"] else "null"}}}'
 
 
-# -- listing many folders ------------------------------------------------------------------------------------------
-
-def list_folders(session, paths):
-    """Return {path: [(name, Attrs), …] or SftpError} of many folders (absolute paths), listed at once."""
-    found = {}
-    walk_folders(session, paths, found.__setitem__)
-    return found
-
-
-def walk_folders(session, paths, took):
-    """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each is done, and may
-    return more folders to list."""
-    lister = _Lister(session, paths, took)
-    try:
-        while lister.left:
-            lister.start()
-            session.pump()
-    finally:
-        session.folders -= lister.open
-
-
-class _Lister:
-    """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then CLOSE."""
-
-    def __init__(self, session, paths, took):
-        self.session, self.took = session, took
-        self.queue = collections.deque(paths)
-        self.left = len(self.queue)
-        self.open = 0
-
-    def start(self):
-        while self.queue and self.open < min(LISTED, max(4, self.session.room // 2)):
-            self.open += 1
-            self.session.folders += 1
-            folder = _Folder(self, self.queue.popleft())
-            self.session.ask(sftp.opendir(folder.path), folder.opened)
-
-    def end(self, folder, result):
-        self.open -= 1
-        self.session.folders -= 1
-        more = self.took(folder.path, result) or ()
-        self.queue.extend(more)
-        self.left += len(more) - 1
-
-
-class _Folder:
-    """One folder being listed."""
-
-    __slots__ = ("lister", "path", "handle", "asked", "entries", "count", "ended")
-
-    def __init__(self, lister, path):
-        self.lister, self.path, self.asked, self.entries, self.count, self.ended = lister, path, 0, [], 0, False
-
-    def opened(self, handle):
-        if isinstance(handle, SftpError):
-            return self.lister.end(self, handle)
-        self.handle = handle
-        self.ask()
-        self.ask()
-
-    def ask(self):
-        self.asked += 1
-        self.lister.session.ask(sftp.readdir(self.handle), self.names)
-
-    def names(self, names):
-        self.asked -= 1
-        if isinstance(names, SftpError):
-            self.entries, self.ended = names, True
-        elif not names:
-            self.ended = True
-        elif isinstance(self.entries, list):
-            crowded = len(self.entries) > CROWD
-            self.entries += [(name, attrs) for name, attrs in names
-                             if name not in (None, "..") and (not crowded or layout.is_own(name))]
-            self.count += len(names)
-            if self.count > sftp.MAX_NAMES:
-                self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
-        if self.ended and not self.asked:
-            self.lister.session.ask(sftp.close(self.handle), _ignored)
-            self.lister.end(self, self.entries)
-        elif not self.ended and (len(names) >= MANY_NAMES or not self.asked):
-            self.ask()          # after a short answer the one on its way is most often the end
-
-
-def _ignored(answer):
-    """A CLOSE has nothing to tell."""
-
-
-# -- the folders above the runs ------------------------------------------------------------------------------------
-
-class Skeleton:
-    """The folders from the root down to project/name/runs, and the runs in them; asked again only where an mtime moved."""
-
-    def __init__(self, session, root):
-        self.session, self.root = session, root
-        self._seen = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
-        self._children = {}         # folder -> {name: mtime}
-
-    def absolute(self, folder):
-        return f"{self.root}/{folder}" if folder else self.root
-
-    def known(self, now):
-        """Return the folders to LSTAT (list of str, relative): those that were not listed in this very pass."""
-        return [folder for folder, (_, _, listed) in self._seen.items() if listed != now]
-
-    def note(self, folder, attrs, now):
-        """Take the answer to an LSTAT of a known folder: forget what moved, or vanished."""
-        if folder not in self._seen:
-            return              # went with a folder above it
-        mtime = None if isinstance(attrs, SftpError) else attrs.mtime
-        old, observed, listed = self._seen[folder]
-        if mtime is None and isinstance(attrs, MissingFileError):
-            self._forget(folder)
-        elif mtime != old or mtime is None:         # a server that tells no times is listed at each look
-            self._seen[folder] = mtime, now, now
-            self._children.pop(folder, None)
-        elif not plan.settled(mtime, observed, listed):
-            self._children.pop(folder, None)
-
-    def _forget(self, folder):
-        for known in [known for known in self._seen if not folder or known == folder or known.startswith(folder + "/")]:
-            del self._seen[known]
-            self._children.pop(known, None)
-
-    def forget_listings(self):
-        """List everything at the next refresh: the runs' own mtimes are in the listings only."""
-        self._children.clear()
-
-    def refresh(self, now, enough=lambda: False):
-        """List what is not known (any more) and return {run path: its folder's mtime}; {} once `enough()` before a level is listed.
-
-        Raises SftpError when the root can't be listed.
-        """
-        folders = []
-        for level in (lambda _: [""], self._projects, self._experiments):
-            if enough():
-                return {}
-            folders = level(folders)
-            self._list(folders, now)
-        return {f"{folder}/{run}": mtime for folder in folders for run, mtime in self._children.get(folder, {}).items()
-                if plan.believable(f"{folder}/{run}")}
-
-    def _projects(self, _):
-        return [name for name in self._children[""] if name != layout.HIDDEN]
-
-    def _experiments(self, projects):
-        return [f"{project}/{name}/{layout.RUNS}" for project in projects for name in self._children.get(project, ())]
-
-    def _list(self, folders, now):
-        stale = {self.absolute(folder): folder for folder in folders if folder not in self._children}
-        for absolute, listing in (list_folders(self.session, stale).items() if stale else ()):
-            folder = stale[absolute]
-            if isinstance(listing, SftpError):
-                if not folder:
-                    raise listing
-                listing = []            # no `runs` in it, or not ours to read
-            self._children[folder] = {name: attrs.mtime for name, attrs in listing if sftp.is_dir(attrs) and name != "."}
-            mtime, observed, _ = self._seen.get(folder, (next((attrs.mtime for name, attrs in listing if name == "."), None), now, now))
-            self._seen[folder] = mtime, observed, now
-
-
-def list_runs(session, root, paths, took):
-    """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or SftpError)` is called.
-
-    files: {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder itself, those below end in "/",
-    and ".." is how many files and folders were left out because there are too many (int; absent if none).
-    """
-    folders = {f"{root}/{path}": (path, "") for path in paths}
-    found, open_folders, seen = {path: {} for path in paths}, dict.fromkeys(paths, 1), dict.fromkeys(paths, 1)
-
-    def listed(absolute, listing):
-        path, prefix = folders.pop(absolute)
-        files, deeper = found[path], []
-        if isinstance(listing, SftpError):
-            files = files if prefix else listing
-        else:
-            deeper = _take_folder(files, path, prefix, listing)
-            room = max(0, min(FOLDERS - seen[path], PENDING - len(folders)))
-            _leave_out(files, len(deeper) - room)
-            deeper = deeper[:room]
-            seen[path] += len(deeper)
-            folders.update((f"{absolute}/{name}", (path, f"{prefix}{name}/")) for name in deeper)
-        open_folders[path] += len(deeper) - 1
-        if not open_folders[path]:
-            del found[path]
-            took(path, files)
-        return [f"{absolute}/{name}" for name in deeper]
-
-    walk_folders(session, list(folders), listed)
-
-
-def _take_folder(files, path, prefix, listing):
-    """Add what a folder of a run shows to `files`; returns the names of the folders in it that are looked into."""
-    deeper = []
-    for name, attrs in listing:
-        if name == ".":
-            files.setdefault(prefix or ".", {"mtime": attrs.mtime})
-        elif sftp.is_dir(attrs):
-            deeper.append(name)
-        elif sftp.is_file(attrs):
-            if len(files) < manifest.FILES or not prefix and layout.is_own(name):
-                _add(files, path, prefix + name, attrs)
-            else:
-                _leave_out(files, 1)
-    return deeper if prefix.count("/") < manifest.DEPTH else []
-
-
-def _leave_out(files, count):
-    if count > 0:
-        files[".."] = files.get("..", 0) + count
-
-
-def _add(files, path, name, attrs):
-    if attrs.size is not None and not name.endswith(".tmp") and plan.believable(path, name):
-        files[name] = {"size": attrs.size, "mtime": attrs.mtime, "tail": None}
-
-
 def merged(entry, files, mtime):
-    """Return the entry of a run after a listing showed `files`; a tail is kept where size and mtime (whole s) stayed."""
-    old, more = entry["files"], files.pop("..", 0)
+    """Return the entry of a run after a listing showed `files` (walk.RunFiles); a tail is kept where size and mtime (whole s) stayed."""
+    old, skipped = entry["files"], dict(files.skipped)
     for name, file in files.items():
         known = old.get(name)
         if known and known["size"] == file["size"] and known["mtime"] is not None and int(known["mtime"]) == file["mtime"]:
             files[name] = known
-    same = files == old and more == entry.get("more", 0)
+    same = files == old and skipped == entry.get("skipped", {})
     if same and mtime is not None and entry["mtime"] is not None and int(mtime) == int(entry["mtime"]):
         return entry
-    digest = entry["digest"] if files == old else WALKED
-    return {**entry, "files": files, "more": more, "mtime": mtime, "digest": digest}
+    return {**entry, "files": files, "skipped": skipped, "mtime": mtime, "digest": entry["digest"] if files == old else WALKED}
 
 
 # -- the manifest, by exec or as a file ----------------------------------------------------------------------------

@@ -9,11 +9,12 @@ import re
 import sys
 import threading
 import time
+from collections import Counter
 from datetime import datetime
 
-from runicorn import terminal
+from runicorn import manifest, terminal
 from runicorn.errors import AmbiguousError, NotFoundError
-from runicorn.layout import HIDDEN, META, RUNS, STATUS, default_root, home_dir, number, open_regular, own_file, parse_own, read_json
+from runicorn.layout import HIDDEN, META, STATUS, default_root, home_dir, number, open_regular, own_file, parse_own, read_json
 
 PASS_SECONDS = 0.3          # between two looks at the files
 METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not bury the log
@@ -80,21 +81,9 @@ def find(roots, wanted=None):
 
 def run_folders(root, run_id=None):
     """Yield the folder (str) of each run below `root`, or of those with that id."""
-    for experiment in (name for project in folders(root) for name in folders(project)):
-        runs = os.path.join(experiment, RUNS)
-        if run_id is None:
-            yield from folders(runs)
-        elif os.path.isdir(os.path.join(runs, run_id)):
-            yield os.path.join(runs, run_id)
-
-
-def folders(path):
-    """Return the folders in `path`, hidden ones left out; none if it can't be read."""
-    try:
-        with os.scandir(path) as entries:
-            return sorted(entry.path for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    except OSError:
-        return []           # absent, or another user's: nothing to follow there
+    for path, folder in manifest.runs(root, Counter()) if os.path.isdir(root) else ():
+        if not path.startswith(".") and (run_id is None or path.endswith(f"/{run_id}")):
+            yield folder
 
 
 def key(name, folder):

@@ -107,15 +107,22 @@ export class FilesPart {
   }
 
   async renew() {
-    const {files, more} = await api.get("/api/files", {run: this.key});
+    const {files, more, passed} = await api.get("/api/files", {run: this.key});
     const images = files.filter(({name, here}) => here && IMAGE.test(name));
-    const drawn = JSON.stringify([files, more]);
+    const drawn = JSON.stringify([files, more, passed]);
     if (drawn === this.drawn) {
       return;
     }
     this.drawn = drawn;
     fill(this.body, files.length ? this.table(files) : empty(t("run.noFiles")),
-      more ? h("p.m2.small", {}, t("run.moreFiles", {n: fmt.int(more)})) : null, images.length ? this.pictures(images) : null);
+      more ? h("p.m2.small", {}, t("run.moreFiles", {n: fmt.int(more)})) : null, this.passed(passed),
+      images.length ? this.pictures(images) : null);
+  }
+
+  /** A line on what is in the run's folder and not among its files, such as names that are no UTF-8. */
+  passed(counts) {
+    const reasons = Object.entries(counts ?? {}).map(([reason, count]) => `${fmt.int(count)} ${known(`run.passed.${reason}`, {}, reason)}`);
+    return reasons.length ? h("p.m2.small", {}, t("run.passed", {reasons: reasons.join(", ")})) : null;
   }
 
   table(files) {

@@ -70,6 +70,17 @@ def test_sync_once_brings_everything_and_says_so(added, home, far, capsys):
     assert capsys.readouterr().out.count("gpu-server-1:2025") == 3
 
 
+def test_sync_once_says_what_it_passed_over(added, home, far, tmp_path, capsys):
+    (far / "nowhere").symlink_to(tmp_path / "absent")
+    (far / "vision").rename(tmp_path / "disk")
+    (far / "vision").symlink_to(tmp_path / "disk")
+    assert cli.main(["sync", "once"]) == 0
+    said = capsys.readouterr()
+    assert "live, 3 runs, 0 running" in said.out and "GPU Server 1: passed over there: 1 links to no folder" in said.err
+    mirror = home / "cache" / "gpu-server-1"
+    assert (mirror / "vision/resnet50/runs").is_dir() and not (mirror / "vision").is_symlink()
+
+
 def test_sync_once_verify_finds_a_change_behind_the_back(added, home, far, capsys):
     assert cli.main(["sync", "once"]) == 0
     mine = home / "cache" / "gpu-server-1" / "vision/resnet50/runs/20250123_180002_abc123/events.jsonl"

@@ -4,7 +4,7 @@ import pytest
 from far import Far
 from test_sync import Pair, make_run
 
-from runicorn import files, layout, manifest, survey
+from runicorn import files, layout, manifest, walk
 
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
 
@@ -33,7 +33,7 @@ def test_a_run_s_own_files_come_first_by_sftp(root, tmp_path, monkeypatch):
     entry = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)
     own = {name for name in entry["files"] if layout.is_own(name)}
     assert own == {"meta.json", "status.json", "summary.json", "events.jsonl", "logs.txt"}
-    assert entry["status"] == {"status": "finished"} and len(entry["files"]) + entry["more"] == 135
+    assert entry["status"] == {"status": "finished"} and len(entry["files"]) + entry["skipped"][manifest.FULL_RUN] == 135
     assert one.sync.state()["state"] == "live" and all((one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() for name in own)
     requests = one.far.sessions[0].requests
     for _ in range(3):
@@ -43,7 +43,7 @@ def test_a_run_s_own_files_come_first_by_sftp(root, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_more_entries_than_are_kept_still_shows_the_run_s_own(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(survey, "CROWD", 100)
+    monkeypatch.setattr(walk, "CROWD", 100)
     run = make_run(root)
     crowd(run, 1000)
     one = Pair(root, tmp_path / "near", manifest=False)
@@ -55,7 +55,7 @@ def test_a_folder_of_more_entries_than_are_kept_still_shows_the_run_s_own(root, 
 
 
 def test_a_tree_of_folders_without_end_is_left_at_a_bound(root, tmp_path, monkeypatch):
-    monkeypatch.setattr(survey, "FOLDERS", 30)
+    monkeypatch.setattr(walk, "FOLDERS", 30)
     run = make_run(root)
     for number in range(60):
         (run / f"d{number:02d}" / "inner").mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_a_tree_of_folders_without_end_is_left_at_a_bound(root, tmp_path, monkey
     one = Pair(root, tmp_path / "near", Far(), manifest=False)
     one.passes()
     entry = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)
-    assert len([name for name in entry["files"] if name.endswith("/x.txt")]) == 29 and entry["more"] == 31 + 29
+    assert len([name for name in entry["files"] if name.endswith("/x.txt")]) == 29 and entry["skipped"][manifest.FULL_RUN] == 31 + 29
     assert one.far.sessions[0].requests < 400
     one.close()
 

@@ -37,6 +37,18 @@ def test_a_healthy_server_line_by_line(sshd, home, tmp_path):
     assert lines["throughput"]["text"].endswith("MB/s") and lines["rtt"]["ms"] >= 0
 
 
+def test_runs_behind_links_count_and_links_that_lead_nowhere_are_told(sshd, home, tmp_path):
+    root = tmp_path / "far" / ".runicorn" / "experiments"
+    make_runs(root, 2)
+    make_runs(tmp_path / "disk", 3)
+    (root / "linked").symlink_to(tmp_path / "disk" / "vision")
+    (root / "nowhere").symlink_to(tmp_path / "absent")
+    (root / "circle").symlink_to("circle")
+    lines, result = examined(sshd.trusted_in(home), home)
+    assert result["ok"] and lines["runs"]["text"] == f"5 runs in {root}; passed over: 2 links to no folder"
+    assert (lines["runs"]["said"], lines["runs"]["count"], lines["runs"]["passed"]) == ("runs_passed", 5, 2)
+
+
 def test_no_runs_where_the_user_says_and_three_elsewhere(sshd, home, tmp_path):
     make_runs(tmp_path / "far" / ".runicorn" / "experiments", 3)
     make_runs(tmp_path / "far" / "experiments", 2)

@@ -62,7 +62,7 @@ def test_small_files_that_are_odd_end_up_as_the_manifest_has_them(root, text):
     assert rows(quick) == rows(slow)
 
 
-def test_links_and_foreign_folders_are_no_runs(root, tmp_path_factory):
+def test_links_in_runs_and_foreign_folders_are_no_runs(root, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     make_run(elsewhere)
     os.symlink(elsewhere / "vision", root / "linked")
@@ -72,7 +72,8 @@ def test_links_and_foreign_folders_are_no_runs(root, tmp_path_factory):
     (folder / "meta.json").rename(elsewhere / "meta.json")
     os.symlink(elsewhere / "meta.json", folder / "meta.json")
     found = {path: entry for path, entry, _ in firstlook.entries(str(root), firstlook.paths(str(root)))}
-    assert len(found) == 30 and found["p0/resnet50/runs/20250123_180000_abc123"]["meta"] is None
+    assert len(found) == 31 and "linked/resnet50/runs/20250123_180000_abc123" in found
+    assert found["p0/resnet50/runs/20250123_180000_abc123"]["meta"] is None
     assert firstlook.paths(str(root / "absent")) == []
 
 

@@ -32,13 +32,13 @@ FLOORS = {
     "writer": "current ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
     # the mirror
     "sftp": "errors", "remote_shell": "errors", "plan": "errors layout manifest", "cache": "errors layout manifest plan",
-    "survey": "errors layout manifest plan sftp",
     "room": "", "left_out": "errors layout",
+    "survey": "layout left_out manifest plan", "walk": "errors layout manifest plan sftp",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch", "intake": "bulk errors fetch layout left_out manifest plan",
-    "tails": "errors sftp", "beats": "errors layout plan sftp survey", "audit": "errors remote_shell sftp", "meter": "",
+    "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors remote_shell sftp", "meter": "",
     "execlook": "errors manifest remote_shell", "verified": "errors layout manifest plan", "recheck": "verified",
     "runlist": "errors execlook manifest sftp survey",
-    "session": "audit beats bulk errors fetch intake layout plan recheck runlist sftp survey tails",
+    "session": "audit beats bulk errors fetch intake layout plan recheck runlist sftp survey tails walk",
     "sync": "cache errors layout left_out meter room session survey",
     # reading
     "surrogates": "",
@@ -55,13 +55,13 @@ FLOORS = {
     "handshake": "errors hostkeys ssh_transport", "login": "errors ssh_keys",
     "ssh_process": "errors", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_process ssh_words",
     "remote": "errors handshake hostkeys login remote_shell sftp ssh_process ssh_transport ssh_words sshconfig system_ssh",
-    "doctor": "errors remote remote_shell sftp survey",
+    "doctor": "errors left_out remote remote_shell sftp walk",
     "connection": "cache doctor errors layout login remote settings sync", "questions": "", "quota": "cache errors layout manifest plan",
     "synclog": "", "mirrors": "connection doctor errors layout questions quota remote room settings synclog",
     # out and in
     "tfevents": "", "report": "assets errors layout series version", "rows": "columns errors events layout",
     "export": "errors layout report rows tfevents",
-    "courier": "errors layout manifest plan", "foreign": "errors layout", "check": "errors layout",
+    "courier": "errors layout manifest plan", "foreign": "errors layout", "check": "errors layout manifest",
     "secretscan": "check errors layout masking",
     # the viewer
     "server": "errors", "exchange": "errors layout surrogates", "guard": "exchange", "files": "errors layout", "far": "errors layout logs",
@@ -69,7 +69,7 @@ FLOORS = {
     "routes_connections": "errors exchange routes settings version",
     "viewer": "assets errors exchange guard layout pieces poll reader routes_connections server settings version",
     # the command line
-    "arguments": "errors", "terminal": "errors", "tail": "errors layout terminal", "completion": "errors", "demo": "*",
+    "arguments": "errors", "terminal": "errors", "tail": "errors layout manifest terminal", "completion": "errors", "demo": "*",
     "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",
     "commands_files": "*", "commands_cache": "*",
     "cli": "arguments completion errors version",

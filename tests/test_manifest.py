@@ -147,7 +147,7 @@ def test_a_runs_own_files_come_first_however_many_others_there_are(root, monkeyp
     (run / "zzz" / "more.pt").touch()
     built = manifest.build(str(root))
     assert {"events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"} < built.entry(RUN)["files"].keys()
-    assert len(built.entry(RUN)["files"]) <= 55 and built.skipped["files beyond 50 of a run"] > 0
+    assert len(built.entry(RUN)["files"]) <= 55 and built.skipped[manifest.FULL_RUN] > 0
 
 
 def test_a_temporary_file_that_vanishes_while_it_is_looked_at_takes_no_run_with_it(root, monkeypatch):
@@ -248,7 +248,6 @@ def test_what_is_no_run_is_counted_and_left_out(root):
     (run / "deep" / "er" / "weights.pt").write_bytes(b"w" * 5000)
     (root / "stray.txt").write_text("x")
     (root / "notes" / "todo").mkdir(parents=True)
-    (root.parent / "elsewhere").mkdir()
     (root / "linked").symlink_to(root.parent / "elsewhere")
     with open(os.path.join(os.fsencode(run), b"caf\xe9.txt"), "wb") as file:
         file.write(b"x")
@@ -262,7 +261,8 @@ def test_what_is_no_run_is_counted_and_left_out(root):
         "status.json",
         "summary.json",
     ]
-    assert built.skipped == {"symlinks": 2, "outside": 3, "undecodable": 1}
+    assert built.skipped == {manifest.IN_RUNS: 1, "links to no folder": 1, "outside": 3, manifest.NO_UTF8: 1}
+    assert built.entry(RUN)["skipped"] == {manifest.IN_RUNS: 1, "outside": 1, manifest.NO_UTF8: 1}
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,7 @@ def test_two_hundred_metrics_are_made_when_they_come_into_view(serve, open_page,
 
 def test_tabs_for_the_machine_the_config_and_the_files(serve, open_page, live):
     (live / "checkpoint.pt").write_bytes(b"x" * 5000)
+    (live / "latest.pt").symlink_to("checkpoint.pt")
     page = open_run(open_page, serve())
     tabs = page.get_by_role("navigation", name="Parts of the run")
     tabs.get_by_role("link", name="System").click()
@@ -342,6 +343,7 @@ def test_tabs_for_the_machine_the_config_and_the_files(serve, open_page, live):
     expect(page.get_by_role("row", name="optimizer.lr 0.001")).to_be_visible()
     tabs.get_by_role("link", name="Files").click()
     expect(page.get_by_role("row", name="checkpoint.pt")).to_contain_text("5.0kB")
+    expect(page.get_by_text("Not listed: 1 symbolic links")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("row", name="optimizer.lr 0.001")).to_be_visible()
     assert page.url.endswith("tab=config")

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import threading
 import time
@@ -251,6 +252,16 @@ def test_the_machine_under_a_run(call, root):
 
 
 # -- files --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_among_a_runs_files_is_counted(call, root):
+    assert call.get("/api/files", run=KEY)["passed"] == {}
+    folder = root / "vision/resnet50/runs/20250123_180000_abc123"
+    (folder / "link.pt").symlink_to("/etc/passwd")
+    with open(os.fsencode(folder) + b"/caf\xe9", "wb"):
+        pass
+    os.mkfifo(folder / "pipe")
+    assert call.get("/api/files", run=KEY)["passed"] == {"links in runs": 1, "names that are no UTF-8": 1, "outside": 1}
 
 
 def test_files_are_listed_and_served(call, root):

@@ -1,0 +1,363 @@
+"""Walk a root on the server by SFTP: many folders listed at once, the places the layout names, links included. Reads no file."""
+
+import collections
+import posixpath
+
+from runicorn import layout, manifest, plan, sftp
+from runicorn.errors import DeniedError, MissingFileError, SftpError
+
+FOLDERS = 200_000               # folders listed below one run
+PENDING = 400_000               # folders that wait to be listed, of all runs
+CROWD = 200_000                 # entries of one folder that are kept; of more, those that may be a run's own file
+LISTED = 400                    # folders listed at once; each takes two round trips
+MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
+LONGEST = 4096                  # characters of a path that a link may lead to
+HOPS = 10                       # links read one after the other where the server does not say where a path really is
+
+
+# -- listing many folders ------------------------------------------------------------------------------------------
+
+def list_folders(session, paths):
+    """Return {path: [(name, Attrs), …] or SftpError} of many folders (absolute paths), listed at once."""
+    found = {}
+    walk_folders(session, paths, found.__setitem__)
+    return found
+
+
+def walk_folders(session, paths, took):
+    """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each is done, and may
+    return more folders to list."""
+    lister = _Lister(session, paths, took)
+    try:
+        while lister.left:
+            lister.start()
+            session.pump()
+    finally:
+        session.folders -= lister.open
+
+
+class _Lister:
+    """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then CLOSE."""
+
+    def __init__(self, session, paths, took):
+        self.session, self.took = session, took
+        self.queue = collections.deque(paths)
+        self.left = len(self.queue)
+        self.open = 0
+
+    def start(self):
+        while self.queue and self.open < min(LISTED, max(4, self.session.room // 2)):
+            self.open += 1
+            self.session.folders += 1
+            folder = _Folder(self, self.queue.popleft())
+            self.session.ask(sftp.opendir(folder.path), folder.opened)
+
+    def end(self, folder, result):
+        self.open -= 1
+        self.session.folders -= 1
+        more = self.took(folder.path, result) or ()
+        self.queue.extend(more)
+        self.left += len(more) - 1
+
+
+class Listing(list):
+    """[(name, Attrs), …] of a folder, "." among them where the server says it; `undecodable` counts names that are no UTF-8."""
+
+    undecodable = 0
+
+
+class _Folder:
+    """One folder being listed."""
+
+    __slots__ = ("lister", "path", "handle", "asked", "entries", "count", "ended")
+
+    def __init__(self, lister, path):
+        self.lister, self.path, self.asked, self.entries, self.count, self.ended = lister, path, 0, Listing(), 0, False
+
+    def opened(self, handle):
+        if isinstance(handle, SftpError):
+            return self.lister.end(self, handle)
+        self.handle = handle
+        self.ask()
+        self.ask()
+
+    def ask(self):
+        self.asked += 1
+        self.lister.session.ask(sftp.readdir(self.handle), self.names)
+
+    def names(self, names):
+        self.asked -= 1
+        if isinstance(names, SftpError):
+            self.entries, self.ended = names, True
+        elif not names:
+            self.ended = True
+        elif isinstance(self.entries, list):
+            crowded = len(self.entries) > CROWD
+            self.entries += [(name, attrs) for name, attrs in names
+                             if name not in (None, "..") and (not crowded or layout.is_own(name))]
+            self.entries.undecodable += sum(name is None for name, _ in names)
+            self.count += len(names)
+            if self.count > sftp.MAX_NAMES:
+                self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
+        if self.ended and not self.asked:
+            self.lister.session.ask(sftp.close(self.handle), _ignored)
+            self.lister.end(self, self.entries)
+        elif not self.ended and (len(names) >= MANY_NAMES or not self.asked):
+            self.ask()          # after a short answer the one on its way is most often the end
+
+
+def _ignored(answer):
+    """A CLOSE has nothing to tell."""
+
+
+# -- the folders above the runs ------------------------------------------------------------------------------------
+
+class Skeleton:
+    """The folders from the root down to project/name/runs, and the runs in them; asked again only where an mtime moved.
+
+    Symbolic links to folders are followed as manifest.Links decides. root: absolute, where it really is as far as the server tells.
+    `skipped` is {reason: count} of what the last refresh passed over.
+    """
+
+    def __init__(self, session, root):
+        self.session, self.root, self.skipped = session, root, {}
+        self._seen = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
+        self._children = {}         # folder -> {name: mtime} of the folders in it
+        self._links = {}            # folder -> {name: uid} of the symbolic links in it
+        self._passed = {}           # folder -> {reason: count} of what else is in it
+        self._listed_at = {}        # folder -> its absolute path when it was listed
+        self._targets = {}          # link -> (uid, uid of the folder, where that really is, its mtime)
+        self._decided = manifest.Links(root, collections.Counter())
+
+    def absolute(self, folder):
+        """Return the absolute path of a folder (str), where a link leads to: LSTAT tells of the folder then."""
+        return self._decided.real.get(folder) or (f"{self.root}/{folder}" if folder else self.root)
+
+    def listed_as(self, path):
+        """Return the path under which a run is listed, which is another one where `path` passes a second link to a folder (str)."""
+        parts = path.split("/")
+        for level in range(1, len(parts) + 1):
+            other = self._decided.same.get("/".join(parts[:level]))
+            if other:
+                return self.listed_as("/".join([other, *parts[level:]]))
+        return path
+
+    def leads_to(self, path):
+        """Whether no link on the way to a run (and none that it is) is passed over (bool)."""
+        while path:
+            folder, _, name = path.rpartition("/")
+            if name in self._links.get(folder, ()) and path not in self._decided.real:
+                return False
+            path = folder
+        return True
+
+    def known(self, now):
+        """Return the folders to LSTAT (list of str, relative): those that were not listed in this very pass."""
+        return [folder for folder, (_, _, listed) in self._seen.items() if listed != now]
+
+    def note(self, folder, attrs, now):
+        """Take the answer to an LSTAT of a known folder: forget what moved, vanished, or is a link now."""
+        if folder not in self._seen:
+            return              # went with a folder above it
+        mtime = None if isinstance(attrs, SftpError) else attrs.mtime
+        old, observed, listed = self._seen[folder]
+        if mtime is None and isinstance(attrs, MissingFileError) or mtime is not None and folder and sftp.is_link(attrs):
+            self._forget(folder)
+        elif mtime != old or mtime is None:         # a server that tells no times is listed at each look
+            self._seen[folder] = mtime, now, now
+            self._children.pop(folder, None)
+        elif not plan.settled(mtime, observed, listed):
+            self._children.pop(folder, None)
+
+    def _forget(self, folder):
+        for known in [known for known in self._seen if not folder or known == folder or known.startswith(folder + "/")]:
+            del self._seen[known]
+            self._children.pop(known, None)
+        self._children.pop(folder.rpartition("/")[0], None)     # what is in the folder above it has to be told again
+
+    def forget_listings(self):
+        """List everything, and see where links lead, at the next refresh: the runs' own mtimes are in the listings only."""
+        self._children.clear()
+        self._targets.clear()
+
+    def refresh(self, now, enough=lambda count: False):
+        """List what is not known (any more) and return {run path: its folder's mtime}; {} once `enough(count)` before the `count` folders
+        of a level are listed.
+
+        Raises SftpError when the root can't be listed.
+        """
+        self._decided = decided = manifest.Links(self.root, collections.Counter())
+        folders, passed = [""], collections.Counter()
+        for level in range(1, manifest.RUN + 1):
+            if enough(len(folders)):
+                return {}
+            list_level = self._find_runs if level == manifest.EXPERIMENT + 1 else self._list
+            list_level([folder for folder in folders if self._is_stale(folder, level)], now)
+            for folder in folders:
+                passed.update(self._passed.get(folder, ()))
+            links = {_below(folder, name): uid for folder in folders for name, uid in self._links.get(folder, {}).items()}
+            self._resolve(links)
+            mtimes = {_below(folder, name): mtime for folder in folders for name, mtime in self._children.get(folder, {}).items()}
+            followed = decided.follow({link: self._targets.get(link, NOWHERE)[:3] for link in links}, mtimes)
+            mtimes.update((link, self._targets[link][3]) for link in followed)
+            folders = list(mtimes)
+        runs = {run: mtimes[run] for run in self._apart(folders) if plan.believable(run)}
+        self.skipped = dict(passed + decided.skipped)
+        return runs
+
+    def _is_stale(self, folder, level):
+        if level == manifest.EXPERIMENT + 1 and self._links.get(folder):
+            return True             # no listing tells when a link `runs` is turned to another folder
+        return folder not in self._children or self._listed_at.get(folder) != self.absolute(folder)
+
+    def _apart(self, runs):
+        if not self._decided.real:
+            return runs
+        plain = [run for run in runs if self._decided.where(run) == f"{self.root}/{run}"]
+        return plain + self._decided.apart(plain, set(runs).difference(plain))
+
+    def _list(self, folders, now):
+        absolute = {self.absolute(folder): folder for folder in folders}
+        for place, listing in (list_folders(self.session, absolute).items() if absolute else ()):
+            folder = absolute[place]
+            if isinstance(listing, SftpError):
+                if not folder:
+                    raise listing
+                self._take(folder, (), {"unreadable": 1} if isinstance(listing, DeniedError) else {})
+                mtime = None
+            else:
+                self._take(folder, listing, {manifest.NO_UTF8: listing.undecodable} if listing.undecodable else {})
+                mtime = next((attrs.mtime for name, attrs in listing if name == "."), None)
+            mtime, observed, _ = self._seen.get(folder, (mtime, now, now))
+            self._seen[folder] = mtime, observed, now
+
+    def _find_runs(self, experiments, now):
+        """See what `runs` is in each experiment; where there is none yet, it is asked for each time."""
+        places = [f"{self.root}/{experiment}/{layout.RUNS}" for experiment in experiments]
+        answers = self.session.batch([sftp.lstat(place) for place in places]) if places else ()
+        for experiment, attrs in zip(experiments, answers):
+            self._take(experiment, () if isinstance(attrs, SftpError) else [(layout.RUNS, attrs)], {})
+            if not (self._children[experiment] or self._links[experiment]):
+                self._passed[experiment] = {"outside": 1}
+                del self._children[experiment]
+
+    def _take(self, folder, listing, passed):
+        """Note what a listing shows of a folder. passed: {reason: count} of what it does not."""
+        self._children[folder], self._links[folder] = {}, {}
+        self._passed[folder], self._listed_at[folder] = collections.Counter(passed), self.absolute(folder)
+        for name, attrs in listing:
+            if name == "." or not folder and name == layout.HIDDEN:
+                continue
+            if sftp.is_link(attrs):
+                self._links[folder][name] = attrs.uid
+                self._targets.pop(_below(folder, name), None)
+            elif sftp.is_dir(attrs):
+                self._children[folder][name] = attrs.mtime
+            else:
+                self._passed[folder]["outside"] += 1
+
+    def _resolve(self, links):
+        """Ask where links lead, {path: uid}, unless that is known."""
+        fresh = [link for link in sorted(links)[:manifest.MOST_LINKS] if link not in self._targets]
+        places = [f"{self.root}/{link}" for link in fresh]
+        answers = self.session.batch([ask(place) for ask in (sftp.stat_target, sftp.resolve) for place in places]) if fresh else ()
+        reals = dict(zip(fresh, answers[len(fresh):]))
+        unresolved = {link: place for link, place in zip(fresh, places) if reals[link] == place or not _is_path(reals[link])}
+        reals.update(_hop(self.session, unresolved) if unresolved else ())
+        for link, attrs in zip(fresh, answers):
+            folder = not isinstance(attrs, SftpError) and sftp.is_dir(attrs)
+            self._targets[link] = (links[link], attrs.uid, reals[link], attrs.mtime) if folder else NOWHERE
+
+
+NOWHERE = None, None, None, None
+
+
+def _below(folder, name):
+    return f"{folder}/{name}" if folder else name
+
+
+def _is_path(answer):
+    return isinstance(answer, str) and answer.startswith("/") and len(answer) <= LONGEST
+
+
+def _hop(session, places):
+    """Return {link: where it leads}, by reading links one after the other. places: {link: its absolute path}."""
+    places, moving = dict(places), list(places)
+    for _ in range(HOPS if moving else 0):
+        answers = session.batch([sftp.readlink(places[link]) for link in moving])
+        texts = {link: text for link, text in zip(moving, answers) if isinstance(text, str) and 0 < len(text) <= LONGEST}
+        places.update((link, posixpath.normpath(posixpath.join(posixpath.dirname(places[link]), text))) for link, text in texts.items())
+        moving = list(texts)
+        if not moving:
+            break
+    return places
+
+
+class RunFiles(dict):
+    """The files of a run as a listing shows them; `skipped` is a Counter of what else is there, by reason."""
+
+    def __init__(self):
+        super().__init__()
+        self.skipped = collections.Counter()
+
+
+def list_runs(session, root, paths, took):
+    """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or SftpError)` is called.
+
+    files: RunFiles {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder itself, and those below
+    end in "/".
+    """
+    folders = {f"{root}/{path}": (path, "") for path in paths}
+    found, open_folders, seen = {path: RunFiles() for path in paths}, dict.fromkeys(paths, 1), dict.fromkeys(paths, 1)
+
+    def listed(absolute, listing):
+        path, prefix = folders.pop(absolute)
+        files, deeper = found[path], []
+        if isinstance(listing, SftpError):
+            if prefix and isinstance(listing, DeniedError):
+                files.skipped["unreadable"] += 1
+            files = files if prefix else listing
+        else:
+            deeper = _take_folder(files, path, prefix, listing)
+            room = max(0, min(FOLDERS - seen[path], PENDING - len(folders)))
+            if len(deeper) > room:
+                files.skipped[manifest.FULL_RUN] += len(deeper) - room
+            deeper = deeper[:room]
+            seen[path] += len(deeper)
+            folders.update((f"{absolute}/{name}", (path, f"{prefix}{name}/")) for name in deeper)
+        open_folders[path] += len(deeper) - 1
+        if not open_folders[path]:
+            del found[path]
+            took(path, files)
+        return [f"{absolute}/{name}" for name in deeper]
+
+    walk_folders(session, list(folders), listed)
+
+
+def _take_folder(files, path, prefix, listing):
+    """Add what a folder of a run shows to `files`; returns the names of the folders in it that are looked into."""
+    deeper, deep = [], prefix.count("/") >= manifest.DEPTH
+    if listing.undecodable:
+        files.skipped[manifest.NO_UTF8] += listing.undecodable
+    for name, attrs in listing:
+        if name == ".":
+            files.setdefault(prefix or ".", {"mtime": attrs.mtime})
+        elif sftp.is_dir(attrs) and not deep:
+            deeper.append(name)
+        elif sftp.is_file(attrs) and (len(files) < manifest.FILES or not prefix and layout.is_own(name)):
+            _add(files, path, prefix + name, attrs)
+        else:
+            files.skipped[_reason(attrs)] += 1
+    return deeper
+
+
+def _reason(attrs):
+    """Return why something in a run is passed over (str)."""
+    if sftp.is_dir(attrs):
+        return manifest.TOO_DEEP
+    return manifest.IN_RUNS if sftp.is_link(attrs) else manifest.FULL_RUN if sftp.is_file(attrs) else "outside"
+
+
+def _add(files, path, name, attrs):
+    if attrs.size is not None and not name.endswith(".tmp") and plan.believable(path, name):
+        files[name] = {"size": attrs.size, "mtime": attrs.mtime, "tail": None}
