@@ -11,7 +11,7 @@ LOGIN_CODES = ("login", "key_missing", "key_format", "passphrase", "agent", "no_
 USUAL_ROOTS = ("~/.runicorn/experiments", "~/experiments")
 MANIFESTS = ("full_manifest.json", "full_manifest.json.gz")
 OLD_MANIFEST = 900          # s, as DESIGN's mirror has it: an older one only counts where folders still agree
-EXEC_SECONDS = 20           # for a command to end: a conda hook or a ~/.bashrc may take its time
+EXEC_SECONDS = 5            # for a command to end; what takes longer is of use to a mirror all the same, and nobody waits here
 SKEW_SECONDS = 60           # below this nobody notices
 WIDEST = 5000               # folders at one level; more is some other tree, not a root
 COUNTED_FOLDERS = 30        # while browsing, counting runs in more folders than these would take too long
@@ -93,7 +93,7 @@ class _Examination:
         try:
             seconds, told = remote_shell.probe(line, EXEC_SECONDS)
         except RemoteError as error:            # SFTP worked: whatever this is, it is no missing connection
-            return self.no_exec(error)
+            return self.no_exec(error, line.alive)
         now = (began + time.time()) / 2
         try:
             version, _ = remote_shell.python(line, "", timeout=EXEC_SECONDS)
@@ -102,14 +102,17 @@ class _Examination:
             self.no_python(error, told)
         return self.clock(seconds, now)
 
-    def no_exec(self, error):
+    def no_exec(self, error, alive):
         detail = getattr(error, "values", {}).get("detail") or ""
         if isinstance(error, SftpError):
             text = f"no commands, SFTP only: complete all the same{f' (it says: {detail})' if detail else ''}"
             self.say("exec", None, text, said="exec_words" if detail else "exec_none", detail=detail)
+        elif alive:
+            text = f"commands do not answer within {EXEC_SECONDS} s; SFTP works and is enough: complete all the same"
+            self.say("exec", None, text, said="exec_slow", limit=EXEC_SECONDS)
         else:
             text = f"commands do not end ({error}); SFTP only: complete all the same"
-            self.say("exec", None, text, said="exec_slow", detail=str(error))
+            self.say("exec", None, text, said="exec_cut", detail=str(error))
         self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter", said="clock_none")
 
     def no_python(self, error, told):

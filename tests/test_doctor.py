@@ -49,6 +49,21 @@ def test_runs_behind_links_count_and_links_that_lead_nowhere_are_told(sshd, home
     assert (lines["runs"]["said"], lines["runs"]["count"], lines["runs"]["passed"]) == ("runs_passed", 5, 2)
 
 
+@pytest.mark.parametrize("hangs", ["sleep 300", "echo welcome; cat > /dev/null; sleep 300", "yes | head -c 5000000; sleep 300"])
+def test_commands_that_hang_are_no_missing_connection(tmp_path, home, hangs):
+    script = tmp_path / "shell"
+    script.write_text(f'#!/bin/bash\ncase "$SSH_ORIGINAL_COMMAND" in *sftp-server*) exec /usr/lib/openssh/sftp-server;; esac\n{hangs}\n')
+    script.chmod(0o755)
+    make_runs(tmp_path / "root", 2)
+    with Sshd(tmp_path / "hanging", Subsystem="sftp /usr/lib/openssh/sftp-server", ForceCommand=str(script)) as server:
+        began = time.monotonic()
+        lines, result = examined(server.trusted_in(home), home, remote_root=str(tmp_path / "root"))
+        took = time.monotonic() - began
+    assert result["ok"] and lines["exec"]["ok"] is None and lines["runs"]["count"] == 2
+    assert f"do not answer within {doctor.EXEC_SECONDS} s; SFTP works" in lines["exec"]["text"]
+    assert lines["exec"]["ms"] < 4000 * doctor.EXEC_SECONDS and took < 60
+
+
 def test_no_runs_where_the_user_says_and_three_elsewhere(sshd, home, tmp_path):
     make_runs(tmp_path / "far" / ".runicorn" / "experiments", 3)
     make_runs(tmp_path / "far" / "experiments", 2)
