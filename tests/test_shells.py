@@ -11,8 +11,9 @@ import pytest
 from sshd import NO_BASHRC, Sshd
 from test_sync import RUN, make_run
 
-from runicorn import audit, cache, doctor, remote, remote_shell, settings, survey
+from runicorn import audit, cache, doctor, remote, remote_shell, settings
 from runicorn.errors import DeniedError, SftpError
+from runicorn.execlook import ExecLook
 
 LOG = logging.getLogger("shells")
 HERE = Path(sys.executable).resolve().parent
@@ -50,6 +51,13 @@ def shell_server(folder, shell, path=f"{HERE}:/usr/bin:/bin"):
     return Sshd(folder / "sshd", ForceCommand=folder / "shell", SetEnv=f"{NO_BASHRC} PATH={path}")
 
 
+def asked(line, root):
+    """Return the Manifest that python3 on the server makes of a root."""
+    look = ExecLook(line, root)
+    look.start({}, 0.0)
+    return look.take(30.0)[0]
+
+
 def exec_line(server, home, root, **changes):
     """Return the test's lines by name; every one is there and none fails."""
     lines = []
@@ -72,7 +80,7 @@ def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
         lines = exec_line(server, home, root, auth=auth)
         assert lines["exec"]["said"] == "exec_python" and lines["clock"]["said"] == "clock_same"
         line = remote.connect(settings.checked(server.connection(auth=auth)), home=home)
-        assert survey.ask_exec(line, str(root), {}).paths() == [RUN]
+        assert asked(line, str(root)).paths() == [RUN]
         mirror = cache.Mirror(home / "cache" / "x")
         shutil.copytree(root, mirror.folder)
         (root / RUN / "logs.txt").write_text("other")
@@ -97,10 +105,10 @@ def test_a_python_that_is_missing_or_old_has_its_reason(tmp_path, home, name):
         assert found["clock"]["ok"] is True and ("3.4" in found["exec"]["text"]) == (name == "3.4")
         line = remote.connect(settings.checked(server.connection()), home=home)
         if said == "exec_python":
-            assert survey.ask_exec(line, str(tmp_path / "root"), {}).paths() == [RUN]
+            assert asked(line, str(tmp_path / "root")).paths() == [RUN]
         else:
             with pytest.raises(SftpError):
-                survey.ask_exec(line, str(tmp_path / "root"), {})
+                asked(line, str(tmp_path / "root"))
         line.close()
 
 
@@ -117,7 +125,7 @@ def test_no_commands_is_no_missing_connection(tmp_path, home, shell, words):
         with pytest.raises(DeniedError):
             remote_shell.probe(remoted)
         with pytest.raises(SftpError):
-            survey.ask_exec(remoted, str(tmp_path / "root"), {})
+            asked(remoted, str(tmp_path / "root"))
         remoted.close()
 
 
@@ -132,6 +140,6 @@ def test_a_shell_that_takes_our_program_for_its_commands_runs_none_of_it(tmp_pat
         with shell_server(tmp_path / shell.split()[1], shell, path=f"{tmp_path / 'bin'}:/usr/bin:/bin") as server:
             line = remote.connect(settings.checked(server.trusted_in(home).connection()), home=home)
             with pytest.raises(SftpError):
-                survey.ask_exec(line, str(tmp_path / "root"), {})
+                asked(line, str(tmp_path / "root"))
             line.close()
     assert not (tmp_path / "ran").exists()

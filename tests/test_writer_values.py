@@ -573,6 +573,7 @@ def test_the_encoder_made_once_is_jsons(monkeypatch, c_make_encoder):
     """Also where Python has no encoder in C, or one that is made in another way."""
     monkeypatch.setattr(values.encoder, "c_make_encoder", c_make_encoder)
     encode = values._fast_encoder()
+    monkeypatch.undo()
     json_s = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     row = {"损失/\n\"x\"": 0.1, "a": [1, 2.5e-300, True], "b": -(10 ** 40), "": "text \ud800 \x7f", "c": None, "d": {"e": 1e22}}
     assert encode(row) == json_s(row) and encode({}) == "{}"
