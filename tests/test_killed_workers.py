@@ -30,7 +30,7 @@ TRAIN = textwrap.dedent("""
             try:
                 for batch in loader:
                     run.log({"sum": batch.sum()})
-            except RuntimeError:
+            except Exception:       # RuntimeError by PyTorch's handler, or ConnectionResetError where the worker was sending
                 sys.exit(3)
         elif how == "finally":
             try:

@@ -18,7 +18,7 @@ class RunicornCallback(Callback):
 
     def on_train_begin(self, logs=None):
         """Begin the run, unless there is one; `model.fit`'s parameters go into the config."""
-        self._run = writer.current() or writer.init(**self._options)
+        self._run = writer.current_run() or writer.init(**self._options)
         self._run.config.update(self.params or {})
 
     def on_train_batch_end(self, batch, logs=None):
