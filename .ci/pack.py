@@ -182,18 +182,23 @@ def lean(source, shown):
 
 
 def narrow(source):
-    """Return Python source indented by one space a level instead of four; the lines within texts are as they were."""
-    lines, within, begun = source.splitlines(keepends=True), set(), []
+    """Return Python source indented by one space a level instead of four. The lines within texts are as they were, those of docstrings
+    as `inspect.getdoc` shows them."""
+    lines, within, docs, begun, before = source.splitlines(keepends=True), set(), {}, [], ""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
         if kind in ("FSTRING_START", "TSTRING_START"):      # one token a part, from Python 3.12 on
             begun.append(token.start[0])
+        elif kind == "STRING" and before == "INDENT":       # it begins a function or a class
+            docs.update((row, token.start[1]) for row in range(token.start[0] + 1, token.end[0] + 1))
         elif kind == "STRING" or kind in ("FSTRING_END", "TSTRING_END"):
             within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
+        before = kind
     for row, line in enumerate(lines, 1):
         text = line.lstrip(" ")
+        indent = docs.get(row, len(line) - len(text))
         if row not in within and text.strip():
-            lines[row - 1] = " " * ((len(line) - len(text)) // 4) + text
+            lines[row - 1] = " " * (indent // 4) + line[indent:]
     return "".join(lines)
 
 

@@ -1,23 +1,12 @@
-"""Parsing shared by the commands: parsers that refuse in one sentence and show an example, sizes and ages."""
+"""Parsing shared by the commands: subcommands, sizes, ages and ports."""
 
 import argparse
 import re
 
-from runicorn.errors import UsageError
+from runicorn.parser import Parser
 
 BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-
-
-class Parser(argparse.ArgumentParser):
-    """An argparse parser that raises UsageError where argparse would print its usage and exit."""
-
-    def __init__(self, prog, about, example, **more):
-        super().__init__(prog=prog, description=about, epilog=f"example:\n  {example}",
-                         formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **more)
-
-    def error(self, message):
-        raise UsageError(f"{message} (`{self.prog} --help` shows how)")
 
 
 class Branch:

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from runicorn import layout, manifest, plan
+from runicorn import layout, local_names, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
@@ -158,15 +158,15 @@ class Mirror:
         if folder is None:
             folder = self._folders[path] = self._folder(path)
         local = self._apart[path].get(name, name) if path in self._apart else name
-        return os.fspath(layout.local_path(folder, local)) if "/" in local else f"{folder}{os.sep}{_local_name(local)}"
+        return os.fspath(local_names.local_path(folder, local)) if "/" in local else f"{folder}{os.sep}{_local_name(local)}"
 
     def _folder(self, path):
-        folder = os.fspath(layout.local_path(self.folder, path, self._above))
+        folder = os.fspath(local_names.local_path(self.folder, path, self._above))
         above = os.path.dirname(folder)
         if above not in self._above:
             self._above.update((above, os.path.dirname(above), os.path.dirname(os.path.dirname(above))))
-        if self.ignores_case and self._runs.setdefault(layout.folded(path), path) != path:
-            raise LayoutError(f"this disk ignores case and has {self._runs[layout.folded(path)]} there")
+        if self.ignores_case and self._runs.setdefault(local_names.folded(path), path) != path:
+            raise LayoutError(f"this disk ignores case and has {self._runs[local_names.folded(path)]} there")
         return folder
 
     def tell_apart(self, path, names):
@@ -179,7 +179,7 @@ class Mirror:
         local = self._apart[path] = plan.apart(names)
         absent = {name for name in local if not self.stat(path, name)}
         stay = set(names).difference(local) if absent else ()
-        return {name: {twin for twin in absent if layout.folded(twin) == layout.folded(name)} for name in stay}
+        return {name: {twin for twin in absent if local_names.folded(twin) == local_names.folded(name)} for name in stay}
 
     def local_name(self, path, name):
         """Return where file `name` lives, relative to its run's folder here, with "/" between the parts (str)."""
@@ -303,7 +303,7 @@ def _beginnings(parts):
 @functools.lru_cache(4096)
 def _local_name(name):
     """Return the local name of a file directly in a run; most runs have the same five."""
-    return layout.local_name(layout.safe_relative(name))
+    return local_names.local_name(local_names.safe_relative(name))
 
 
 def _try_lock(descriptor):

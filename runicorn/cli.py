@@ -104,7 +104,7 @@ def parser_of(name):
     """Return the parser of one command that does not parse for itself."""
     module, about, example = COMMANDS[name]
     commands = door(module)
-    from runicorn.arguments import Parser
+    from runicorn.parser import Parser
     parser = Parser(f"runicorn {name}", about, example)
     getattr(commands, f"add_{name}")(parser)
     return parser

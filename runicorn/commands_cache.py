@@ -2,7 +2,7 @@
 
 import json
 
-from runicorn import terminal
+from runicorn import dialogue, terminal
 from runicorn.arguments import SECONDS, Branch, age, size
 from runicorn.commands_sync import at_work
 from runicorn.errors import UsageError
@@ -27,10 +27,10 @@ def cache_info(options):
         info = mirrors.cache_info()
     if options.json:
         return print(json.dumps(info, ensure_ascii=False, indent=2))
-    rows = [[slug, terminal.size_text(taken)] for slug, taken in sorted(info["by"].items(), key=lambda item: -item[1])]
-    for line in terminal.table(["MIRROR", "SIZE"], [*rows, ["all", terminal.size_text(info["used"])]], terminal.columns()):
+    rows = [[slug, dialogue.size_text(taken)] for slug, taken in sorted(info["by"].items(), key=lambda item: -item[1])]
+    for line in dialogue.table(["MIRROR", "SIZE"], [*rows, ["all", dialogue.size_text(info["used"])]], terminal.columns()):
         print(line)
-    return print(f"limit {terminal.size_text(info['limit'])}; {home_dir() / 'cache'}")
+    return print(f"limit {dialogue.size_text(info['limit'])}; {home_dir() / 'cache'}")
 
 
 def cache_clean(options):
@@ -42,12 +42,12 @@ def cache_clean(options):
     choice = {"older_than": days, "connection": options.connection, "size": options.size}
     with at_work(offline=True) as (_, mirrors):
         would = mirrors.cache_clean(**choice, dry_run=True)
-        text = f"{would['files']} files, {terminal.size_text(would['bytes'])}"
+        text = f"{would['files']} files, {dialogue.size_text(would['bytes'])}"
         if not would["files"]:
             return print("nothing to clean")
         if options.dry_run:
             return print(f"would delete {text}")
-        if not options.yes and not terminal.confirm(f"Delete {text} of mirrored data? The server keeps its own."):
+        if not options.yes and not dialogue.confirm(f"Delete {text} of mirrored data? The server keeps its own."):
             return 1
         done = mirrors.cache_clean(**choice)
-    return print(f"deleted {done['files']} files, {terminal.size_text(done['bytes'])}")
+    return print(f"deleted {done['files']} files, {dialogue.size_text(done['bytes'])}")

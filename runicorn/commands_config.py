@@ -4,10 +4,11 @@ import json
 import sys
 from argparse import ArgumentTypeError
 
-from runicorn import terminal
+from runicorn import dialogue, terminal
 from runicorn.arguments import Branch, age, port
 from runicorn.errors import LineError, UsageError
-from runicorn.layout import connection_slug, home_dir
+from runicorn.layout import home_dir
+from runicorn.local_names import connection_slug
 
 AUTH = ("key", "agent", "password", "system")
 HIDDEN_KEYS = ("password", "passphrase")        # never written by us; a hand-edited file may hold them
@@ -117,7 +118,7 @@ def asked(given):
 
     def field(key, prompt, default=None, check=str):
         while key not in given:
-            answer = terminal.ask(prompt, default)
+            answer = dialogue.ask(prompt, default)
             try:
                 given.update({key: check(answer)} if answer else {})
             except (ArgumentTypeError, UsageError) as error:
@@ -153,7 +154,7 @@ def ssh_list(options):
         return print("no connections yet; add one: runicorn config ssh add")
     rows = [[entry["name"], f"{entry.get('user') or ''}@{entry['host']}:{entry.get('port', 22)}".lstrip("@"), entry.get("auth", ""),
              entry.get("remote_root", ""), connection_slug(entry["name"])] for entry in entries]
-    for line in terminal.table(["NAME", "SERVER", "LOGIN", "REMOTE ROOT", "MIRROR"], rows, terminal.columns()):
+    for line in dialogue.table(["NAME", "SERVER", "LOGIN", "REMOTE ROOT", "MIRROR"], rows, terminal.columns()):
         terminal.say(line)
     return None
 
@@ -162,7 +163,7 @@ def ssh_remove(options):
     from runicorn.commands_sync import at_work
     with at_work(offline=True) as (_, mirrors):
         row = mirrors.row(options.name)
-        if options.drop_cache and not options.yes and not terminal.confirm(f"Delete the mirror {row['folder']} too?"):
+        if options.drop_cache and not options.yes and not dialogue.confirm(f"Delete the mirror {row['folder']} too?"):
             return 1
         mirrors.remove(row["name"], drop_cache=options.drop_cache)
     left = "its mirror is deleted" if options.drop_cache else f"its mirror stays viewable in {row['folder']}"

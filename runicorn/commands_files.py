@@ -6,7 +6,7 @@ import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from runicorn import terminal
+from runicorn import dialogue, terminal
 from runicorn.arguments import age, size
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import default_root, home_dir, slug
@@ -40,8 +40,8 @@ def bundle(options):
         os.unlink(output)
         return print("nothing is new since the last bundle; --since all packs everything again", file=sys.stderr)
     print(output)
-    return print(f"{report['files']} files of {report['runs']} runs, {terminal.size_text(report['bytes'])} packed into "
-                 f"{terminal.size_text(os.path.getsize(output))}; carry it over and: runicorn import {output}", file=sys.stderr)
+    return print(f"{report['files']} files of {report['runs']} runs, {dialogue.size_text(report['bytes'])} packed into "
+                 f"{dialogue.size_text(os.path.getsize(output))}; carry it over and: runicorn import {output}", file=sys.stderr)
 
 
 def packed_before(since, there, held):
@@ -87,7 +87,7 @@ def take_in(options):
                      f"{report['skipped']} values that are no scalars left out; root {root}")
     report = courier.take_in(source, root, options.limit or courier.LIMIT)
     print(f"{report['files']} files of {report['runs']} runs: {report['put']} put, {report['appended']} appended, "
-          f"{report['unchanged']} were here already ({terminal.size_text(report['bytes'])} new); root {root}")
+          f"{report['unchanged']} were here already ({dialogue.size_text(report['bytes'])} new); root {root}")
     _say_problems(report)
     return 1 if report["problems"] else 0
 

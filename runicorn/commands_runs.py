@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from runicorn import terminal
+from runicorn import dialogue, terminal
 from runicorn.errors import UsageError, about
 from runicorn.layout import default_root, home_dir, strict
 
@@ -58,7 +58,7 @@ def runs(options):
         return print("no runs fit this filter" if options.filter else f"no runs yet in {places}, nor from a server: a script that "
                      "calls runicorn.init makes one, `runicorn config ssh add` adds a server", file=sys.stderr)
     headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
-    for line in terminal.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
+    for line in dialogue.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
         terminal.say(line)
     if found["matched"] > len(found["runs"]):
         print(f"{len(found['runs'])} of {found['matched']} runs; --limit 0 shows all", file=sys.stderr)
@@ -135,7 +135,7 @@ def pairs(values, prefix=""):
 def section(title, rows, width):
     if rows:
         print(f"\n{title}")
-        for line in terminal.table(["", ""], [[f"  {name}", text] for name, text in rows], width)[1:]:
+        for line in dialogue.table(["", ""], [[f"  {name}", text] for name, text in rows], width)[1:]:
             terminal.say(line)
 
 
@@ -150,8 +150,8 @@ def metrics(found, series, width):
         best = metric["best"]
         rows.append([f"  {metric['name']}", terminal.number_text(metric["last"]),
                      f"{terminal.number_text(best['value'])} at step {terminal.number_text(best['step'])}" if best else "-",
-                     str(metric["points"]), terminal.spark(series.spark(metric["name"], n=24), unicode)])
-    for line in terminal.table(["metrics", "LAST", "BEST", "POINTS", ""], rows, width):
+                     str(metric["points"]), dialogue.spark(series.spark(metric["name"], n=24), unicode)])
+    for line in dialogue.table(["metrics", "LAST", "BEST", "POINTS", ""], rows, width):
         terminal.say(line)
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from runicorn import left_out, terminal
+from runicorn import dialogue, left_out, terminal
 from runicorn.arguments import Branch, size
 from runicorn.errors import LineError, RemoteError, SyncError, UsageError
 from runicorn.layout import home_dir
@@ -136,10 +136,10 @@ def answer(mirrors, question):
     print()
     if question["kind"] == "host_key":
         print(f"{terminal.clean(question['host'])} shows the {question['key_type']} key {question['fingerprint']}, not seen here before.")
-        if terminal.confirm("Is it the right one (compare with the server's owner)?"):
+        if dialogue.confirm("Is it the right one (compare with the server's owner)?"):
             return mirrors.trust(question["id"])
         return mirrors.answer(question["id"], "")
-    return mirrors.answer(question["id"], terminal.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))
+    return mirrors.answer(question["id"], dialogue.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))
 
 
 def foreign(row):
@@ -163,7 +163,7 @@ class Screen:
     """Draws rows: one moving line on a terminal, a line a change elsewhere, or JSON."""
 
     def __init__(self, as_json=False):
-        self._json, self._line, self._said = as_json, terminal.Line(), {}
+        self._json, self._line, self._said = as_json, dialogue.Line(), {}
 
     def show(self, rows):
         if self._json:
@@ -213,10 +213,10 @@ def moving_text(row):
         since = f", last news {time.time() - row['last_news']:.0f} s ago" if row["last_news"] else ""
         return f"{row['name']} {row['state']}{since}"
     share = progress["bytes_done"] / max(progress["bytes_total"], 1)
-    rate = f" {terminal.size_text(progress['rate'])}/s" if progress.get("rate") else ""
+    rate = f" {dialogue.size_text(progress['rate'])}/s" if progress.get("rate") else ""
     left = f" {terminal.duration_text(progress['left'])} left" if progress.get("left") else ""
-    return (f"{row['name']} {terminal.bar(share)} {progress['files_done']}/{progress['files_total']} files "
-            f"{terminal.size_text(progress['bytes_done'])} of {terminal.size_text(progress['bytes_total'])}{rate}{left}")
+    return (f"{row['name']} {dialogue.bar(share)} {progress['files_done']}/{progress['files_total']} files "
+            f"{dialogue.size_text(progress['bytes_done'])} of {dialogue.size_text(progress['bytes_total'])}{rate}{left}")
 
 
 # -- status -------------------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def sync_status(options):
             print(json.dumps(public(row), ensure_ascii=False))
         return
     lines = [[row["name"], status_text(row), str(row["runs"]), str(row["running"]), news_text(row), row["folder"]] for row in rows]
-    for line in terminal.table(["NAME", "STATE", "RUNS", "RUNNING", "LAST NEWS", "MIRROR"], lines, terminal.columns()):
+    for line in dialogue.table(["NAME", "STATE", "RUNS", "RUNNING", "LAST NEWS", "MIRROR"], lines, terminal.columns()):
         terminal.say(line)
 
 

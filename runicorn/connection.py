@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, doctor, layout, remote, settings, sync
+from runicorn import cache, doctor, layout, local_names, remote, settings, sync
 from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SftpError, coded
 
 STOP_SECONDS = 5
@@ -20,7 +20,7 @@ class Connection:
 
     def __init__(self, saved, home, bell, questions, logger, secrets, room=None):
         self.settings, self.secrets = saved, secrets
-        self.name, self.slug = saved["name"], layout.connection_slug(saved["name"])
+        self.name, self.slug = saved["name"], local_names.connection_slug(saved["name"])
         self.folder = Path(home) / "cache" / self.slug
         self.sync = None
         self._home, self._bell, self._questions, self._room = home, bell, questions, room

@@ -19,7 +19,7 @@ import time
 import zlib
 from pathlib import Path
 
-from runicorn import layout, manifest, plan
+from runicorn import layout, local_names, manifest, plan
 from runicorn.errors import DISK_ERRORS, DataError, LayoutError, NotFoundError, UsageError, about
 
 FORMAT = 1
@@ -247,8 +247,8 @@ def _apply(root, entry, spool, report):
     """Merge one file and count what was done with it."""
     relative = f"{entry['path']}/{entry['name']}"
     try:
-        layout.split_run_path(entry["path"])
-        target = layout.local_path(root, relative)
+        local_names.split_run_path(entry["path"])
+        target = local_names.local_path(root, relative)
     except LayoutError as error:        # a hostile path
         report[CLASH] += 1
         report["problems"].append(str(error))

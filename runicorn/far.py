@@ -5,7 +5,7 @@ import logging
 import os
 import weakref
 
-from runicorn import layout
+from runicorn import layout, local_names
 from runicorn.errors import RunicornError
 from runicorn.logs import Log
 
@@ -116,7 +116,7 @@ def _missing(entry, stem, here):
 
 
 def _blocks(mirrors, entry, name, spans):
-    project, experiment, run_id = layout.split_run_path(entry.record.path)
+    project, experiment, run_id = local_names.split_run_path(entry.record.path)
     found = mirrors.peek(f"{entry.source.slug}:{project}/{experiment}/{run_id}", name, spans)
     if found is None:
         raise RunicornError("its connection is not at work")

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from runicorn import layout
+from runicorn import layout, local_names
 from runicorn.errors import NotFoundError
 
 SMALL_LIMIT = 1 << 20       # bytes; what "small" means in the connection's settings unless they say otherwise
@@ -96,7 +96,7 @@ def opened(folder, name):
 
     Raises LayoutError for a path that could leave the folder, NotFoundError for what is no regular file there.
     """
-    parts = layout.safe_relative(name).split("/")
+    parts = local_names.safe_relative(name).split("/")
     try:
         descriptor = _descend(os.fspath(folder), parts)
     except OSError as error:
@@ -114,7 +114,7 @@ def _descend(folder, parts):
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):         # not every system has each
         flags |= getattr(os, name, 0)
     if os.open not in os.supports_dir_fd:
-        path = layout.local_path(folder, "/".join(parts))       # Windows: refuses links by looking at each part
+        path = local_names.local_path(folder, "/".join(parts))       # Windows: refuses links by looking at each part
         return os.open(path, flags)
     here = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:

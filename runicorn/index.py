@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, firstlook, glance, kept, layout, left_out, manifest
+from runicorn import cache, firstlook, glance, kept, layout, left_out, local_names, manifest
 from runicorn.record import Record, record_of
 from runicorn.states import Pulse, judge
 from runicorn.verified import agrees, checked, sound, verified
@@ -335,7 +335,7 @@ class Mirror(Source):
         self.turn = None                        # s that it takes to look at all ended runs once
 
     def run_folder(self, path):
-        return layout.local_path(self.folder, path)
+        return local_names.local_path(self.folder, path)
 
     def begin(self, look=False, shown=None):
         """Take the index that sync left."""

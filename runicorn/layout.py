@@ -20,11 +20,8 @@ SMALL = (META, STATUS, SUMMARY)
 RUNS = "runs"
 HIDDEN = ".runicorn"                # below a root: live files and manifests
 SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
-NAME_BYTES = 240                    # what nearly any disk takes in one component; a name of our own for a neighbour fits too
 KEPT = frozenset(" ._-=+,@()")
 DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")      # names Windows keeps for itself
-ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
-HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a character in three bytes, as Python shows them in a name
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")
 RUN_ID = re.compile(r"^\d{8}_\d{6}_[0-9a-f]{6}$")
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
@@ -57,14 +54,6 @@ def _configured_root(home):
 def run_path(project, name, run_id):
     """Return the path of a run relative to its root, with "/" between the parts (str)."""
     return "/".join((slug(project), slug(name), RUNS, slug(run_id)))
-
-
-def split_run_path(path):
-    """Return (project slug, name slug, id) of "project/name/runs/id"; raises LayoutError for anything else."""
-    parts = safe_relative(path).split("/")
-    if len(parts) != 4 or parts[2] != RUNS or parts[0] == HIDDEN:
-        raise LayoutError(f"{path!r} is not project/name/runs/id")
-    return parts[0], parts[1], parts[3]
 
 
 def new_run_id(now=None):
@@ -119,43 +108,15 @@ def slug(name):
     if not name:
         raise LayoutError("a project, a name or a run id can't be empty")
     normal = unicodedata.normalize("NFC", name)
-    return _escaped(name, normal, lambda c: c in KEPT or unicodedata.category(c)[0] in "LMN", SLUG_BYTES)
+    return escaped_name(name, normal, lambda c: c in KEPT or unicodedata.category(c)[0] in "LMN", SLUG_BYTES)
 
 
-def unslug(text):
-    """Return the name a slug was made from; a slug that had to be cut gives its beginning."""
-    return _unescape(SUFFIX.sub("", text)) if SUFFIX.search(text) else text
+def escaped_name(name, normal, keep, limit, hidden=False, place=None):
+    """Return `normal`, the form of `name` to write, with what a folder's name may not hold escaped; at most `limit` bytes.
 
-
-def connection_slug(name):
-    """Return the mirror folder of a connection: "GPU Server 1" is "gpu-server-1"."""
-    return slug(re.sub(r"[\s/\\]+", "-", name.strip().lower()) or name)
-
-
-def local_name(component, hidden=True, escaped=None):
-    """Return a component of a server's path as it may stand on any disk; safe ones stay as they are.
-
-    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours). escaped: the place of a
-    character that must not stay.
+    keep: called with a character, whether it may stay. hidden: whether a leading dot may. place: where a character must not stay.
     """
-    if escaped is None and ORDINARY.match(component) and not DEVICES.match(component):
-        return component
-    tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
-    return _escaped(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden, escaped)
-
-
-def twin_name(component):
-    """Return another local name for a component that this disk would take for one beside it, as reversible as the first."""
-    return local_name(component, escaped=next((place for place, c in enumerate(component) if c.isalpha()), 0))
-
-
-def folded(name):
-    """Return what names have in common that a disk which ignores case, and how an accent is written, takes for one (str)."""
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _escaped(name, normal, keep, limit, hidden=False, escaped=None):
-    out = [c if keep(c) and place != escaped else _escape(c) for place, c in enumerate(normal)]
+    out = [c if keep(c) and index != place else _escape(c) for index, c in enumerate(normal)]
     if out[0] == "." and not hidden:
         out[0] = "%2E"
     if out[-1] in (".", " "):
@@ -163,24 +124,18 @@ def _escaped(name, normal, keep, limit, hidden=False, escaped=None):
     if DEVICES.match(normal):
         out[0] = _escape(normal[0])
     text = "".join(out)
-    if text == name and len(_bytes(text)) <= limit:
+    if text == name and len(name_bytes(text)) <= limit:
         return text
     from hashlib import sha256  # here: most names need no hash, and `import runicorn` must stay light
-    suffix = "~" + sha256(_bytes(name)).hexdigest()[:6]
+    suffix = "~" + sha256(name_bytes(name)).hexdigest()[:6]
     return _cut(out, limit - len(suffix)) + suffix
 
 
 def _escape(character):
-    return "".join(f"%{byte:02X}" for byte in _bytes(character))
+    return "".join(f"%{byte:02X}" for byte in name_bytes(character))
 
 
-def _unescape(text):
-    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), _bytes(text))
-    text = raw.decode("utf-8", "surrogateescape")
-    return HALF.sub(lambda m: _bytes(m[0]).decode("utf-8", "surrogatepass"), text)
-
-
-def _bytes(text):
+def name_bytes(text):
     """Return text as bytes, also undecodable bytes of a name (PEP 383) and, in three bytes as U+D800 would have, half characters."""
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -191,7 +146,7 @@ def _bytes(text):
 def _cut(pieces, limit):
     used, kept = 0, []
     for piece in pieces:
-        used += len(_bytes(piece))
+        used += len(name_bytes(piece))
         if used > limit:
             break
         kept.append(piece)
@@ -204,7 +159,7 @@ def legible(text):
         text.encode()
         return text
     except UnicodeEncodeError:
-        return _bytes(text).decode("utf-8", "surrogateescape")
+        return name_bytes(text).decode("utf-8", "surrogateescape")
 
 
 def disk_path(path):
@@ -217,30 +172,6 @@ def disk_path(path):
 def below(root, path):
     """Return where the relative `path` (str, as JSON has it) lies below `root` (Path)."""
     return Path(root) / disk_path(path)
-
-
-# -- paths that somebody else sent --------------------------------------------------------------------------------
-
-def safe_relative(path, depth=32):
-    """Return `path` if it is relative, of at most `depth` parts, and has no empty, "." or ".." part and no NUL.
-
-    Raises LayoutError otherwise. A path that passes may still hold names this disk can't: see `local_path`.
-    """
-    parts = path.split("/")
-    if "\0" in path or len(parts) > depth or any(part in ("", ".", "..") for part in parts):
-        raise LayoutError(f"the path {path[:200]!r} is not a plain relative path")
-    return path
-
-
-def local_path(folder, path, plain=()):
-    """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile path
-    and for one that would pass through a symbolic link. plain: folders known to be no links."""
-    here = os.fspath(folder)
-    for level, part in enumerate(safe_relative(path).split("/")):
-        here = os.path.join(here, local_name(part, hidden=level > 0))
-        if here not in plain and os.path.islink(here):
-            raise LayoutError(f"{here} is a symbolic link; the mirror never follows one")
-    return Path(here)
 
 
 # -- files --------------------------------------------------------------------------------------------------------

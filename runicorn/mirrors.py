@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout, quota, settings, synclog
+from runicorn import layout, local_names, quota, settings, synclog
 from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, UsageError, coded
 from runicorn.questions import Questions
 from runicorn.room import Room
@@ -372,7 +372,7 @@ class Mirrors:
         Raises RemoteError; a login that was refused once is not tried again for this.
         """
         wanted = self._wanted(connection)
-        entries = quota.known_entries(self.home / "cache" / layout.connection_slug(wanted["name"]))
+        entries = quota.known_entries(self.home / "cache" / local_names.connection_slug(wanted["name"]))
         if entries is None:
             entries = self._remembered(("holdings", _identity(wanted), wanted["remote_root"]), 60, lambda: self._holdings(wanted))
         return quota.outlook(entries, wanted)

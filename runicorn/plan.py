@@ -4,7 +4,7 @@ import collections
 import functools
 import re
 
-from runicorn import layout, manifest
+from runicorn import layout, local_names, manifest
 from runicorn.errors import LayoutError
 
 SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
@@ -94,12 +94,12 @@ def apart(names):
     beside = {}                     # folder -> {what this disk sees of a component: the components}
     for name in names:
         for folder, part in _levels(name):
-            beside.setdefault(folder, {}).setdefault(layout.folded(part), set()).add(part)
+            beside.setdefault(folder, {}).setdefault(local_names.folded(part), set()).add(part)
     if all(len(twins) == 1 for folder in beside.values() for twins in folder.values()):
         return {}
     first = {folder: {min(twins, key=lambda part: (not layout.is_own(part), part)) for twins in seen.values()}
              for folder, seen in beside.items()}
-    local = {name: "/".join([layout.local_name(part) if part in first[folder] else layout.twin_name(part)
+    local = {name: "/".join([local_names.local_name(part) if part in first[folder] else local_names.twin_name(part)
                              for folder, part in _levels(name)]) for name in names}
     return {name: to for name, to in local.items() if any(part not in first[folder] for folder, part in _levels(name))}
 
@@ -153,7 +153,7 @@ def believable(path, name=None):
 def _is_run_path(path):
     try:
         path.encode("utf-8")
-        layout.split_run_path(path)
+        local_names.split_run_path(path)
     except (LayoutError, UnicodeEncodeError):
         return False
     return True
@@ -163,7 +163,7 @@ def _is_run_path(path):
 def _is_file_name(name):
     try:
         name.encode("utf-8")
-        layout.safe_relative(name, depth=manifest.DEPTH + 2)
+        local_names.safe_relative(name, depth=manifest.DEPTH + 2)
     except (LayoutError, UnicodeEncodeError):
         return False
     return True

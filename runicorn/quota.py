@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from runicorn import cache, layout, manifest, plan
+from runicorn import cache, layout, local_names, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
@@ -74,7 +74,7 @@ def _finished(mirror, now):
     viewed = layout.read_json(mirror / cache.INDEX / VIEWED) or {}
     for path in _known(mirror):
         try:
-            folder = layout.local_path(mirror, path)
+            folder = local_names.local_path(mirror, path)
         except LayoutError:
             continue            # a link stands in the way: nothing of ours lies behind it
         status = layout.read_json(folder / layout.STATUS) or {}
@@ -137,7 +137,7 @@ def mark_viewed(mirror, run, now=None):
 
 def drop_run(mirror, run):
     """Delete all files of a mirrored run here; it is not fetched again until it is opened. Raises LayoutError, SyncError."""
-    folder = layout.local_path(mirror, run)
+    folder = local_names.local_path(mirror, run)
     mark_evicted(mirror, {run: True})
     for name, _, _ in _files(folder):
         if not layout.is_small(os.path.relpath(name, folder)):

@@ -4,7 +4,7 @@ import re
 import sys
 import time
 
-from runicorn import layout
+from runicorn import layout, local_names
 from runicorn.states import ENDED
 from runicorn.surrogates import visible
 
@@ -39,14 +39,14 @@ class Record:
 def record_of(path, entry, line=None):
     """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None) and or None if it is unreadable."""
     record = Record()
-    project, name, run_id = layout.split_run_path(path)
+    project, name, run_id = local_names.split_run_path(path)
     entry = entry or {}
     meta = entry.get("meta") or {}
     record.path, record.line, record.small = path, line, None
     record.newer = isinstance(meta.get("format"), (int, float)) and meta["format"] > layout.FORMAT
     record.error = None if meta else "meta.json is missing or is no JSON object"
-    record.project = _text(meta.get("project")) or layout.unslug(project)
-    record.name = _text(meta.get("name")) or layout.unslug(name)
+    record.project = _text(meta.get("project")) or local_names.unslug(project)
+    record.name = _text(meta.get("name")) or local_names.unslug(name)
     record.id = run_id
     record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
     tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()

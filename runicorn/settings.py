@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout
+from runicorn import layout, local_names
 from runicorn.errors import NotFoundError, SettingsError, UsageError, coded
 
 CONFIG, OVERLAY = "config.json", "overlay.json"
@@ -107,7 +107,7 @@ def connection(home, name):
     """Return the saved connection called `name`, or whose mirror folder is called so. Raises NotFoundError."""
     known = connections(home)
     for saved in known:
-        if name in (saved["name"], layout.connection_slug(saved["name"])):
+        if name in (saved["name"], local_names.connection_slug(saved["name"])):
             return saved
     names = ", ".join(repr(saved["name"]) for saved in known) or "none; add one with `runicorn config ssh add`"
     raise NotFoundError(f"there is no connection {name!r} (known: {names})")
@@ -209,9 +209,9 @@ def _whole(made, field, low, high):
 
 
 def _refuse_twin(saved, known):
-    folder = layout.connection_slug(saved["name"])
+    folder = local_names.connection_slug(saved["name"])
     for other in known:
-        if other.get("name") != saved["name"] and layout.connection_slug(str(other.get("name") or other.get("host"))) == folder:
+        if other.get("name") != saved["name"] and local_names.connection_slug(str(other.get("name") or other.get("host"))) == folder:
             raise coded(UsageError(f"{saved['name']!r} would share the folder {folder} with {other['name']!r}; choose another name"),
                         "usage", said="name_taken", taken=other["name"])
 

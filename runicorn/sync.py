@@ -11,7 +11,7 @@ import random
 import threading
 import time
 
-from runicorn import cache, layout, left_out, meter, survey
+from runicorn import cache, layout, left_out, local_names, meter, survey
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.room import Room
 from runicorn.session import Session
@@ -43,7 +43,7 @@ class Sync:
         self.options, self.mirror, self.bell, self.log = options, cache.Mirror(folder), bell, logger
         self._connect, self._room = connect, room or Room(self.mirror.folder)
         self._look_elsewhere, self._looked_elsewhere = look_elsewhere or (lambda client, root: None), False
-        self._slug = layout.connection_slug(options["name"])
+        self._slug = local_names.connection_slug(options["name"])
         self._session, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
         self._paused, self._now_asked = False, False
@@ -314,7 +314,7 @@ class Sync:
             self.mirror.write(self.mirror.index / left_out.FILE, layout.to_json(intake.left_out.told()).encode("utf-8", "replace"))
             self.bell.ring("runs")
         for path in intake.grown:
-            project, name, run = layout.split_run_path(path)
+            project, name, run = local_names.split_run_path(path)
             self.bell.ring(f"run:{self._slug}:{project}/{name}/{run}")
         intake.grown.clear()
         if intake.left and intake.full:

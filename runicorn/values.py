@@ -10,7 +10,7 @@ from enum import Enum
 from itertools import islice
 from json import JSONEncoder, encoder
 
-from runicorn.layout import to_json
+from runicorn.layout import strict, to_json
 from runicorn.notice import is_interrupt, say
 
 PLAIN = frozenset((int, float, bool, str))
@@ -48,13 +48,8 @@ def encode_exact(flat):
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        text = JSONEncoder(separators=(",", ":"), allow_nan=False).encode(_strict(flat))
+        text = JSONEncoder(separators=(",", ":"), allow_nan=False).encode(strict(flat))
     return text
-
-
-def _strict(flat):
-    from runicorn.layout import strict
-    return strict(flat)
 
 
 class Unfit(TypeError):

@@ -4,7 +4,7 @@ import bisect
 import hashlib
 import os
 
-from runicorn import layout, manifest, plan
+from runicorn import layout, local_names, manifest, plan
 from runicorn.errors import LayoutError
 
 
@@ -33,7 +33,7 @@ def agrees(folder, path, name, file, place=None):
     """Whether our copy of the file `name`, here called `place`, is what the index says ({"size", "mtime", "tail"}); None where a file
     that is no own one is not here."""
     try:
-        here = _copy(layout.local_path(folder, place or name), file["tail"] is not None)
+        here = _copy(local_names.local_path(folder, place or name), file["tail"] is not None)
     except FileNotFoundError:
         return False if layout.is_own(name) else None
     except (OSError, LayoutError):

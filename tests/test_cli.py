@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import arguments, cli, terminal
+from runicorn import arguments, cli, dialogue, terminal
 from runicorn.errors import UsageError
 from runicorn.tail import Tail
 from runicorn.version import VERSION
@@ -222,7 +222,7 @@ def test_ages(text, seconds):
 
 
 def test_a_table_fits_the_terminal_and_counts_wide_characters():
-    lines = terminal.table(["NAME", "PROJECT"], [["学习率扫描_余弦退火_第二轮", "image_classification"], ["a", "b"]], 30)
+    lines = dialogue.table(["NAME", "PROJECT"], [["学习率扫描_余弦退火_第二轮", "image_classification"], ["a", "b"]], 30)
     assert all(terminal.cells(line) <= 30 for line in lines)
     assert terminal.fit("学习率扫描", 6) == "学习… "
 
@@ -237,14 +237,14 @@ def test_what_another_machine_sent_can_not_steer_the_terminal():
 
 def test_nobody_at_the_terminal_means_no():
     with pytest.raises(UsageError, match="--yes"):
-        terminal.confirm("Delete?")
+        dialogue.confirm("Delete?")
 
 
 def test_text_for_people():
-    assert [terminal.size_text(n) for n in (832, 1200, 10**9)] == ["832 B", "1.2 kB", "1.0 GB"]
+    assert [dialogue.size_text(n) for n in (832, 1200, 10**9)] == ["832 B", "1.2 kB", "1.0 GB"]
     assert [terminal.duration_text(s) for s in (45, 725, 12000, 187200)] == ["45s", "12m 5s", "3h 20m", "2d 4h"]
-    assert terminal.spark([0, 1, None, float("nan"), 2]) == "▁▅  █" or terminal.spark([0, 1, None, float("nan"), 2]) == "▁▄  █"
-    assert terminal.spark([]) == "" and terminal.spark([3, 3]) == "▁▁"
+    assert dialogue.spark([0, 1, None, float("nan"), 2]) == "▁▅  █" or dialogue.spark([0, 1, None, float("nan"), 2]) == "▁▄  █"
+    assert dialogue.spark([]) == "" and dialogue.spark([3, 3]) == "▁▁"
 
 
 # -- tail ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runicorn import layout
+from runicorn import layout, local_names
 from runicorn.errors import LayoutError
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -31,7 +31,7 @@ def test_a_slug_tells_its_name_back(name):
     if "~" not in slug:
         assert slug == name
     elif len(slug.encode()) < 100:          # longer ones may have been cut
-        assert layout.unslug(slug) == normal
+        assert local_names.unslug(slug) == normal
 
 
 @given(NAMES, NAMES)
@@ -55,19 +55,19 @@ def test_an_empty_name_is_refused():
 
 
 def test_the_mirror_folder_of_the_guides_connection():
-    assert layout.connection_slug("GPU Server 1") == "gpu-server-1"
+    assert local_names.connection_slug("GPU Server 1") == "gpu-server-1"
 
 
 @given(NAMES)
 def test_slugs_made_on_a_server_keep_their_name_in_the_mirror(name):
-    assert layout.local_name(layout.slug(name), hidden=False) == layout.slug(name)
+    assert local_names.local_name(layout.slug(name), hidden=False) == layout.slug(name)
 
 
 @given(st.text(min_size=1, max_size=40))
 def test_no_path_from_a_server_leaves_the_mirror(tmp_path_factory, path):
     mirror = tmp_path_factory.getbasetemp() / "mirror"
     try:
-        place = layout.local_path(mirror, path)
+        place = local_names.local_path(mirror, path)
     except LayoutError:
         return
     assert os.path.commonpath([mirror, os.path.normpath(place)]) == str(mirror) and place != mirror
@@ -76,25 +76,25 @@ def test_no_path_from_a_server_leaves_the_mirror(tmp_path_factory, path):
 @pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "a\0b", "a/" * 40 + "b"])
 def test_hostile_paths_are_refused(tmp_path, path):
     with pytest.raises(LayoutError):
-        layout.local_path(tmp_path, path)
+        local_names.local_path(tmp_path, path)
 
 
 def test_a_path_through_a_symbolic_link_is_refused(tmp_path):
     (tmp_path / "mirror").mkdir()
     (tmp_path / "mirror" / "project").symlink_to(tmp_path)
     with pytest.raises(LayoutError):
-        layout.local_path(tmp_path / "mirror", "project/name")
+        local_names.local_path(tmp_path / "mirror", "project/name")
 
 
 @pytest.mark.parametrize("path", ["a/b/runs/c", "图/b~123456/runs/20250123_180000_abc123"])
 def test_run_paths_split(path):
-    assert "/".join((*layout.split_run_path(path)[:2], "runs", layout.split_run_path(path)[2])) == path
+    assert "/".join((*local_names.split_run_path(path)[:2], "runs", local_names.split_run_path(path)[2])) == path
 
 
 @pytest.mark.parametrize("path", ["a/b/c/d", "a/runs/c", ".runicorn/b/runs/c", "a/b/runs/c/d"])
 def test_other_paths_are_no_runs(path):
     with pytest.raises(LayoutError):
-        layout.split_run_path(path)
+        local_names.split_run_path(path)
 
 
 @pytest.mark.parametrize("stem, attempt, rank, name", [

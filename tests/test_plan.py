@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn import layout, plan
+from runicorn import local_names, plan
 
 NAMES = ["meta.json", "status.json", "events.jsonl", "events.2.jsonl", "logs.txt", "system.rank3.jsonl", "media/a.png", "last.pt"]
 contents = st.binary(max_size=12).map(lambda raw: raw * 700)  # below and beyond the 4 KiB a tail covers
@@ -142,9 +142,9 @@ def test_windows_count_from_the_newest_sign():
 def test_names_a_disk_would_mix_up_get_places_apart(names, moved):
     local = plan.apart(names)
     assert sorted(local) == sorted(moved)
-    places = [layout.folded(local.get(name, name)) for name in names]
+    places = [local_names.folded(local.get(name, name)) for name in names]
     assert len(set(places)) == len(names)
-    assert all("/".join(map(layout.unslug, local[name].split("/"))) == name for name in local)
+    assert all("/".join(map(local_names.unslug, local[name].split("/"))) == name for name in local)
 
 
 @given(st.lists(st.text("aAbBß/~%é\u0301", min_size=1, max_size=6), unique=True, max_size=8))
@@ -154,5 +154,5 @@ def test_places_apart_are_apart_whatever_the_names(names):
         return  # a file and a folder of one name: no server has that
     local = plan.apart(names)
     assert all(plan.believable("p/n/runs/i", place) for place in local.values())
-    places = [layout.folded(local.get(name) or "/".join(map(layout.local_name, name.split("/")))) for name in names]
+    places = [local_names.folded(local.get(name) or "/".join(map(local_names.local_name, name.split("/")))) for name in names]
     assert len(set(places)) == len(names)

@@ -20,7 +20,7 @@ from asking import AskingServer
 from test_reader import make_run
 from test_security import Viewer, code
 
-from runicorn import guard, layout
+from runicorn import guard, layout, local_names
 from runicorn import server as serving
 from runicorn.errors import BusyError
 from runicorn.routes_connections import ROUTES
@@ -381,4 +381,4 @@ def test_offline_opens_no_socket_outwards(home):
 def test_layout_refuses_what_the_pages_could_be_made_to_ask():
     for name in ("..", "a/../b", "/a", "a//b", "", "a\0"):
         with pytest.raises(layout.LayoutError):
-            layout.safe_relative(name)
+            local_names.safe_relative(name)

@@ -1,0 +1,86 @@
+"""What a person reads and types at a terminal: tables, sizes, sparklines, one progress line, questions."""
+
+import math
+import sys
+
+from runicorn.errors import UsageError
+from runicorn.terminal import PLAIN, cells, clean, columns, fit, say, unicode_fits
+
+BARS = "▁▂▃▄▅▆▇█"
+ASCII_BARS = "_.-=+*#@"
+
+
+def table(headers, rows, width):
+    """Return the lines (list of str) of a table at most `width` cells wide.
+
+    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells.
+    """
+    rows = [[clean(cell) for cell in row] for row in rows]
+    widths = [max([cells(header)] + [cells(row[i]) for row in rows]) for i, header in enumerate(headers)]
+    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
+        widths[widths.index(max(widths))] -= 1
+    return ["  ".join(fit(cell, w) for cell, w in zip(row, widths)).rstrip() for row in [list(headers), *rows]]
+
+
+def size_text(count):
+    """Return bytes for people: "832 B", "1.2 MB"; powers of ten, as disks and networks count."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def spark(values, unicode=True):
+    """Return one bar a value; None and what is not finite leave a space."""
+    bars = BARS if unicode else ASCII_BARS
+    real = [v for v in values if isinstance(v, (int, float)) and math.isfinite(v)]
+    low, high = (min(real), max(real)) if real else (0, 0)
+    scale = (len(bars) - 1) / (high - low) if high > low else 0
+    return "".join(bars[round((v - low) * scale)] if isinstance(v, (int, float)) and math.isfinite(v) else " " for v in values)
+
+
+def bar(share, width=24):
+    """Return a progress bar for a share from 0 to 1."""
+    full = round(max(0.0, min(share, 1.0)) * width)
+    return "█" * full + "░" * (width - full)
+
+
+def ask(prompt, default=None, secret=False):
+    """Return what the person types after `prompt`, or `default` for an empty line. Raises UsageError at the end of input."""
+    shown = f"{prompt} [{default}]: " if default not in (None, "") else f"{prompt}: "
+    try:
+        if secret:
+            from getpass import getpass
+            return getpass(shown)
+        return input(shown).strip() or (default or "")
+    except EOFError as error:
+        raise UsageError(f"no answer to {prompt!r}: the input ended") from error
+
+
+def confirm(prompt):
+    """Whether the person types yes. Raises UsageError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{prompt} Nobody is at the terminal: add --yes to go ahead")
+    return ask(f"{prompt} [y/N]").lower() in ("y", "yes", "是")
+
+
+class Line:
+    """One status line: redrawn in place on a terminal; elsewhere each new text is a line of its own."""
+
+    def __init__(self, stream=None):
+        self._stream = stream or sys.stdout
+        self._live = self._stream.isatty()
+        self._shown = ""
+
+    def show(self, text, final=False):
+        """Show `text`; `final` keeps it and begins a new line. A text that only moves goes to terminals alone."""
+        if not self._live:
+            if final and text != self._shown:
+                say(text, self._stream)
+                self._shown = text
+            return
+        text = text if unicode_fits(self._stream) else text.translate(PLAIN)
+        text = fit(text, columns(self._stream) - 1).rstrip()
+        self._stream.write(f"\r\x1b[K{text}" + ("\n" if final else ""))
+        self._stream.flush()

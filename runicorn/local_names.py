@@ -1,0 +1,82 @@
+"""Names and paths that another machine sent: whether they may be taken, and where they lie on this machine's disk."""
+
+import os
+import re
+import unicodedata
+from pathlib import Path
+
+from runicorn.errors import LayoutError
+from runicorn.layout import DEVICES, HIDDEN, RUNS, SUFFIX, escaped_name, name_bytes, slug
+
+NAME_BYTES = 240                    # what nearly any disk takes in one component; a name of our own for a neighbour fits too
+ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
+HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a character in three bytes, as Python shows them in a name
+
+
+def safe_relative(path, depth=32):
+    """Return `path` if it is relative, of at most `depth` parts, and has no empty, "." or ".." part and no NUL.
+
+    Raises LayoutError otherwise. A path that passes may still hold names this disk can't: see `local_path`.
+    """
+    parts = path.split("/")
+    if "\0" in path or len(parts) > depth or any(part in ("", ".", "..") for part in parts):
+        raise LayoutError(f"the path {path[:200]!r} is not a plain relative path")
+    return path
+
+
+def split_run_path(path):
+    """Return (project slug, name slug, id) of "project/name/runs/id"; raises LayoutError for anything else."""
+    parts = safe_relative(path).split("/")
+    if len(parts) != 4 or parts[2] != RUNS or parts[0] == HIDDEN:
+        raise LayoutError(f"{path!r} is not project/name/runs/id")
+    return parts[0], parts[1], parts[3]
+
+
+def connection_slug(name):
+    """Return the mirror folder of a connection: "GPU Server 1" is "gpu-server-1"."""
+    return slug(re.sub(r"[\s/\\]+", "-", name.strip().lower()) or name)
+
+
+def local_name(component, hidden=True, escaped=None):
+    """Return a component of a server's path as it may stand on any disk; safe ones stay as they are.
+
+    hidden: whether a leading dot may stay (not in a mirror's top folder: `.index` is ours). escaped: the place of a
+    character that must not stay.
+    """
+    if escaped is None and ORDINARY.match(component) and not DEVICES.match(component):
+        return component
+    tilde = "~" if SUFFIX.search(component) else ""         # slugs made on the server stay readable here
+    return escaped_name(component, component, lambda c: c == tilde or c not in '\\/:*?"<>|~' and c.isprintable(), NAME_BYTES, hidden,
+                        escaped)
+
+
+def twin_name(component):
+    """Return another local name for a component that this disk would take for one beside it, as reversible as the first."""
+    return local_name(component, escaped=next((place for place, c in enumerate(component) if c.isalpha()), 0))
+
+
+def folded(name):
+    """Return what names have in common that a disk which ignores case, and how an accent is written, takes for one (str)."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def local_path(folder, path, plain=()):
+    """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile path
+    and for one that would pass through a symbolic link. plain: folders known to be no links."""
+    here = os.fspath(folder)
+    for level, part in enumerate(safe_relative(path).split("/")):
+        here = os.path.join(here, local_name(part, hidden=level > 0))
+        if here not in plain and os.path.islink(here):
+            raise LayoutError(f"{here} is a symbolic link; the mirror never follows one")
+    return Path(here)
+
+
+def unslug(text):
+    """Return the name a slug was made from; a slug that had to be cut gives its beginning."""
+    return _unescape(SUFFIX.sub("", text)) if SUFFIX.search(text) else text
+
+
+def _unescape(text):
+    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), name_bytes(text))
+    text = raw.decode("utf-8", "surrogateescape")
+    return HALF.sub(lambda m: name_bytes(m[0]).decode("utf-8", "surrogatepass"), text)
