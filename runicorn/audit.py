@@ -4,9 +4,10 @@ import hashlib
 import json
 import threading
 
-from runicorn import remote_shell, sftp
+from runicorn import plan, remote_shell, sftp
 from runicorn.errors import RunicornError, SftpError
 
+MONTH = 4320                    # audits in a month: each compares its share of the ended runs' files whole
 GROUP = 100                     # files read at once
 BLOCK = 1 << 20
 SOURCE = """
@@ -27,6 +28,54 @@ for path, size in json.loads(sys.argv[1]):
     except OSError:
         print("unreadable")
 """
+
+
+class WholeFiles:
+    """Compares a session's files whole and has those fetched again that differ; all methods belong to the session's thread."""
+
+    def __init__(self, client, remote, mirror, root, intake, log):
+        self._client, self._remote, self._mirror, self._root, self._intake, self._log = client, remote, mirror, root, intake, log
+        self._turn = 0                  # place of the next ended run to compare
+        self._hashing = None            # (Hashing, what it compares)
+
+    @property
+    def busy(self):
+        """Whether the server is hashing files of which only the mtime moved (bool)."""
+        return self._hashing is not None and self._hashing[0].busy
+
+    def settle_suspects(self, can_hash, now):
+        """Have the server hash the files of which only the mtime moved, beside everything else, and take what it said.
+
+        can_hash: whether python3 answers there. Returns whether some are waited for.
+        """
+        self._intake.hashes = can_hash
+        if self._hashing and not self.busy:
+            hashing, suspects = self._hashing
+            self._hashing = None
+            self._intake.judged(suspects, hashing.wrong, now)
+        if self._intake.suspects and not self._hashing:
+            suspects = dict(self._intake.suspects)
+            self._hashing = Hashing(self._remote, self._mirror, self._root, list(suspects), self._log), suspects
+        return bool(self._hashing)
+
+    def compare(self, paths, now):
+        """Compare all we hold of the runs `paths` and queue what differs; returns {"files": compared, "refetched": n}."""
+        index = self._intake.index
+        held = [(path, name) for path in paths for name in index.entry(path)["files"]
+                if plan.believable(path, name) and self._intake.is_settled((path, name)) and self._mirror.stat(path, name)]
+        wrong = differing(self._client, self._remote, self._mirror, self._root, held, self._log) if held else []
+        for path, name in wrong:
+            self._log.warning("%s/%s was not what the server has; fetched again", path, name)
+        self._intake.fetch_whole(wrong, now)
+        return {"files": len(held), "refetched": len(wrong)}
+
+    def compare_share(self, paths, now):
+        """Compare so many of the ended runs among `paths` that a month compares all."""
+        ended = sorted(path for path in paths if self._intake.index.ended(path))
+        if ended:
+            start = self._turn = self._turn % len(ended)
+            self._turn += len(ended) // MONTH + 1
+            self.compare(ended[start:self._turn], now)
 
 
 def differing(session, remote, mirror, root, files, log):

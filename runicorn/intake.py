@@ -147,6 +147,11 @@ class Intake:
                 self.mirror.touch(*key, one.mtime)
         self.plan({path for path, _ in suspects}, now)
 
+    def fetch_whole(self, keys, now):
+        """Queue the files `keys`, [(run path, name), ...], whole: ours are wrong somewhere."""
+        self.rewrite.update(keys)
+        self.plan({path for path, _ in keys}, now)
+
     def _may_come(self, key, file, evicted):
         """Whether a file is wanted, and not on its way, refused, or failing for now."""
         name = key[1]

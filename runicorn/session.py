@@ -10,7 +10,6 @@ from runicorn.recheck import Recheck
 from runicorn.runlist import RunList
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
-MONTHS_AUDITS = 4320            # audits in a month: each compares its share of the ended runs' files whole
 LISTED = 250                    # runs listed in one go when there is nothing else to do
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
@@ -60,10 +59,10 @@ class Session:
         self._looked_at = {}            # run path -> when its files were last looked at
         self._audited = None
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, or an old manifest
-        self._months_turn = 0
         self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log)
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
-        self._hashing = None            # (audit.Hashing, what it compares)
+        self.whole_files = audit.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
+        self._closed = set()            # runs we hold nothing of, whose folders may not be listed
         self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
 
     @property
@@ -115,18 +114,6 @@ class Session:
         except SftpError as error:
             self.log.info("the root can't be listed yet: %s", error)      # the survey, which tries again, says so
 
-    def settle_suspects(self, now):
-        """Have the server hash the files of which only the mtime moved, beside everything else, and take what it said."""
-        self.intake.hashes = self.source == "exec"
-        if self._hashing and not self._hashing[0].busy:
-            hashing, suspects = self._hashing
-            self._hashing = None
-            self.intake.judged(suspects, hashing.wrong, now)
-        if self.intake.suspects and not self._hashing:
-            suspects = dict(self.intake.suspects)
-            self._hashing = audit.Hashing(self.remote, self.mirror, self.root, list(suspects), self.log), suspects
-        return bool(self._hashing)
-
     # -- what the server holds
 
     def survey(self, now, watched=(), thorough=False):
@@ -146,7 +133,7 @@ class Session:
         if first or thorough:
             self._unlisted = sorted(path for path in self.index.paths() if self._is_hearsay(path, first))
         elif audit:
-            self._verify_share(now)
+            self.whole_files.compare_share([path for path in self.index.paths() if path not in self.gone], now)
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
         self._plan(self.index.paths() if first else changed, now)
@@ -174,14 +161,6 @@ class Session:
             self.list.forget()
             self.learn(now)
         self.intake.replan(now)
-
-    def _verify_share(self, now):
-        """Compare some ended runs' files whole, so that a month compares all."""
-        ended = sorted(path for path in self.index.paths() if path not in self.gone and self.index.ended(path))
-        if ended:
-            start = self._months_turn = self._months_turn % len(ended)
-            self._months_turn += len(ended) // MONTHS_AUDITS + 1
-            self._verify_files(ended[start:self._months_turn], now)
 
     @property
     def looking(self):
@@ -461,23 +440,13 @@ class Session:
     def verify(self, now):
         """Compare every file we hold, byte by byte, and queue what differs; returns {"files": compared, "refetched": n}."""
         self.survey(now, thorough=True)
-        return self._verify_files([path for path in self.index.paths() if path not in self.gone], now)
-
-    def _verify_files(self, paths, now):
-        held = [(path, name) for path in paths for name in self.index.entry(path)["files"]
-                if plan.believable(path, name) and self.intake.is_settled((path, name)) and self.mirror.stat(path, name)]
-        wrong = audit.differing(self.sftp, self.remote, self.mirror, self.root, held, self.log) if held else []
-        for path, name in wrong:
-            self.log.warning("%s/%s was not what the server has; fetched again", path, name)
-        self.intake.rewrite.update(wrong)
-        self.intake.plan({path for path, _ in wrong}, now)
-        return {"files": len(held), "refetched": len(wrong)}
+        return self.whole_files.compare([path for path in self.index.paths() if path not in self.gone], now)
 
     def check_rekeyed(self, now):
         """Once after the host key changed, compare all files whole where python3 on the server can; returns whether it did."""
         due, self._rekeyed = self._rekeyed and self.remote.exec_allowed is not False, False
         if due:
-            self._verify_files([path for path in self.index.paths() if path not in self.gone], now)
+            self.whole_files.compare([path for path in self.index.paths() if path not in self.gone], now)
         return due
 
     def traffic(self):

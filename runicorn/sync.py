@@ -122,7 +122,7 @@ class Sync:
         session.intake.work(time.monotonic() + SLICE, self._asked, share=allowance is None)
         idle = session.surveyed and not session.intake.left and not self._no_root
         more = idle and (session.check_rekeyed(now) or session.check_hearsay(now))
-        hashing = session.settle_suspects(now)
+        hashing = session.whole_files.settle_suspects(session.source == "exec", now)
         self._publish(session, now)
         if now - self._line["since"] >= STEADY:
             self._failures = 0

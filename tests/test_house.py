@@ -36,7 +36,7 @@ FLOORS = {
     "room": "", "left_out": "errors layout",
     "survey": "layout left_out manifest plan", "walk": "errors layout manifest plan sftp",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch", "intake": "bulk errors fetch layout left_out manifest plan",
-    "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors remote_shell sftp", "meter": "",
+    "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors plan remote_shell sftp", "meter": "",
     "execlook": "errors manifest remote_shell", "verified": "errors layout local_names manifest plan", "recheck": "verified",
     "runlist": "errors execlook manifest sftp survey",
     "session": "audit beats bulk errors fetch intake layout plan recheck runlist sftp survey tails walk",

@@ -72,7 +72,7 @@ CASES = [(edit, status) for edit in EDITS for status in ("finished", "running") 
 def settle(one):
     """Wait for what the server was asked to do beside."""
     session = one.sync._session
-    while session.list.asking or session._hashing and session._hashing[0].busy:
+    while session.list.asking or session.whole_files.busy:
         time.sleep(0.01)
 
 
