@@ -5,6 +5,7 @@ import time
 
 from runicorn import glance, layout
 from runicorn.errors import LayoutError
+from runicorn.record import NO_META
 from runicorn.states import with_ranks
 
 SETTLED = 2.0               # s; a folder may change once more within the second of its mtime
@@ -58,8 +59,17 @@ class Entry:
         """Return {name: bytes} of the run's append-only files as its server has them; empty for a run of this machine."""
         return self.source.there(self.record.path)
 
-    def unread(self):
-        """Return what the list says of a local run whose events may not be read (str), or None."""
+    def error(self):
+        """Return what the list says is wrong with the run (str), or None."""
+        error = self.record.error
+        if error == NO_META:
+            why = self.source.left_out(self.record.path)
+            why = why.get(layout.META) or why.get("")
+            error = f"{layout.META} is not here: {why['text']}" if why else error
+        return error or self._unread()
+
+    def _unread(self):
+        """Return that the events of a local run may not be read (str), or None."""
         if not self.source.local:
             return None             # of a mirror, the run's page and the connection say so
         events = [name for name in glance.events_of(self.sizes()) if not os.access(os.path.join(self.folder, name), os.R_OK)]

@@ -59,6 +59,9 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None):
         size = indexed[name]["size"] if name in indexed else 0
         found[name] = {"name": name, "size": max(status.st_size, size), "mtime": status.st_mtime,
                        "here": status.st_size >= size, "kind": kind(name, status.st_size)}
+    for name in why:
+        if name.endswith("/"):              # a folder of it that may not be listed
+            found[name] = {"name": name, "size": 0, "mtime": None, "here": False, "kind": "small", "why": why[name]}
     for name in why.keys() & found.keys():
         if not found[name]["here"]:
             found[name]["why"] = why[name]

@@ -328,6 +328,7 @@ class Mirror(Source):
     def __init__(self, slug, folder, name=None, kept=None):
         super().__init__(slug, folder, name, kept)
         self._full = self._live = None
+        self._left_out = None, {}               # the mark of the file, what it says
         self._said_up = False
         self._written = self._looked = None     # when sync wrote last; since when it has looked at every run that does not beat
         self.live, self.gone = {}, frozenset()
@@ -382,7 +383,10 @@ class Mirror(Source):
         return indexed, places, self.left_out(path)
 
     def left_out(self, path):
-        return left_out.read(self.folder).get(path, {})
+        mark = _mark(self.folder / ".index" / left_out.FILE)
+        if mark != self._left_out[0]:
+            self._left_out = mark, left_out.read(self.folder)
+        return self._left_out[1].get(path, {})
 
     def passed_over(self, path):
         passed = left_out.checked((self.entry(path) or {}).get("skipped"))

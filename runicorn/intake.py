@@ -189,7 +189,7 @@ class Intake:
         """Somebody opened a run: its files come before everything else."""
         self.asked.add(path)
         self.fetcher.hurry(self.asked | self.beats.runs.keys())
-        self.left_out.ask_for(path)
+        self.left_out.ask_for({path})
         self.plan([path], now)
         self._release(path)
         self.fetcher.prefer(path)

@@ -1,4 +1,7 @@
-"""The files of a mirror that are not fetched, each with its reason, kept in the mirror's index for the pages and commands."""
+"""The files of a mirror that are not fetched, each with its reason, kept in the mirror's index for the pages and commands.
+
+A run's folder that may not be listed is among them under the name "", one below it as "checkpoints/".
+"""
 
 import errno
 
@@ -13,12 +16,14 @@ PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE) 
 
 
 class LeftOut:
-    """What is not fetched though the settings ask for it. A file is tried again when its size or mtime on the server moved,
-    and in turn: a changed mode moves neither."""
+    """What is not fetched though the settings ask for it. A file is tried again when its size, mtime or mode on the server moved,
+    and in turn: what else keeps it from us shows in none of them."""
 
     def __init__(self):
         self._files = {}            # (path, name) -> (size and mtime on the server then, {"code", "text"})
         self._trying = set()        # of these, what may be fetched once more
+        self._modes = {}            # of these, {(path, name): its mode when last looked at}
+        self._closed = {}           # run path -> its folders that may not be listed (tuple of str); each is among the files, too
         self.passed = {}            # {reason: count} of what the server has and no index lists, because of its name, place or kind
         self.changed = False        # since `told`
 
@@ -42,6 +47,7 @@ class LeftOut:
     def forget(self, key):
         """A file is here, or not asked for any more."""
         self._trying.discard(key)
+        self._modes.pop(key, None)
         self.changed = self._files.pop(key, None) is not None or self.changed
 
     def clear(self):
@@ -49,10 +55,39 @@ class LeftOut:
         self.changed = self.changed or bool(self._files)
         self._files.clear()
         self._trying.clear()
+        self._modes.clear()
+        self._closed.clear()
 
-    def ask_for(self, path):
-        """Somebody opened a run: have its files tried again."""
-        self._trying.update(key for key in self._files if key[0] == path)
+    def ask_for(self, paths):
+        """Have all of the runs `paths` tried again: somebody opened them, or the server says that they changed."""
+        self._trying.update(key for key in self._files if key[0] in paths)
+
+    def is_opened(self, key, mode):
+        """Whether what is left out may be readable now: its `mode`, as an LSTAT just showed, is another one than before, or the first."""
+        if key not in self._files or self._modes.get(key) == mode:
+            return False
+        self._modes[key] = mode
+        self._trying.add(key)
+        return True
+
+    def folders(self, path):
+        """Return the folders below a run that may not be listed (list of str)."""
+        return [name for name in self._closed.get(path, ()) if name]
+
+    @property
+    def closed_runs(self):
+        """The run paths that have a folder which may not be listed (set)."""
+        return set(self._closed)
+
+    def set_folders(self, path, names):
+        """Note which folders of a run may not be listed now: "checkpoints/", or "" for its own (sequence of str)."""
+        for name in self._closed.pop(path, ()):
+            if name not in names:
+                self.forget((path, name))
+        for name in names:
+            self.add((path, name), {"size": 0, "mtime": None}, DeniedError("permission denied", 3))
+        if names:
+            self._closed[path] = tuple(names)
 
     def retry(self, fits, everything=False):
         """Have some files tried again, or `everything`; `fits(bytes)` says whether there is room. Returns their run paths (set)."""

@@ -93,7 +93,7 @@ class View:
             "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
             "total": total_steps(record), "main": self._main(record, main, glanced), "spark": glanced.values if glanced else None,
             "values": {column: layout.strict(found[0]) for column, get in (gets or {}).items() for found in [get(run)] if found},
-            "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": record.newer, "error": record.error or run.unread()}
+            "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": record.newer, "error": run.error()}
 
     def _main(self, record, name, glanced):
         if name is None:

@@ -275,8 +275,8 @@ class Reader:
                 "behind": series.behind, **_verified(entry), "left_out": self._own_left_out(entry)}
 
     def _own_left_out(self, entry):
-        """Return {name: {"code", "text"}} of the run's own files that its mirror does without."""
-        return {name: why for name, why in entry.source.left_out(entry.record.path).items() if layout.is_own(name)}
+        """Return {name: {"code", "text"}} of the run's own files, and its own folder (""), that its mirror does without."""
+        return {name: why for name, why in entry.source.left_out(entry.record.path).items() if not name or layout.is_own(name)}
 
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""

@@ -10,6 +10,7 @@ from runicorn.surrogates import visible
 
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
 PLAIN = frozenset((bool, int, float, type(None)))
+NO_META = "meta.json is missing or is no JSON object"
 LAST = 1e11                 # s; the year 5138
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 
@@ -44,7 +45,7 @@ def record_of(path, entry, line=None):
     meta = entry.get("meta") or {}
     record.path, record.line, record.small = path, line, None
     record.newer = isinstance(meta.get("format"), (int, float)) and meta["format"] > layout.FORMAT
-    record.error = None if meta else "meta.json is missing or is no JSON object"
+    record.error = None if meta else NO_META
     record.project = _text(meta.get("project")) or local_names.unslug(project)
     record.name = _text(meta.get("name")) or local_names.unslug(name)
     record.id = run_id

@@ -148,5 +148,8 @@ class RunList:
     def _take(self, found, now=False):
         """Take a Manifest into the index. now: it shows this very moment."""
         new = survey.adopt(self.index, found, self.intake.doubtful, self.intake.rewrite if now else None) if found else ()
+        for path in self.intake.left_out.closed_runs & found.lines.keys() if now and found else ():
+            if path not in self.intake.doubtful:
+                self.intake.left_out.set_folders(path, ())
         self._replan.update(new)
         self._hearsay.update(() if now else new)

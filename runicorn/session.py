@@ -1,10 +1,11 @@
 """One line to a server and what is done over it: learn the list, survey, look at tails. Ends with the line; the mirror stays."""
 
+import collections
 import time
 
 from runicorn import audit, bulk, fetch, layout, plan, sftp, survey, tails, walk
 from runicorn.beats import Beats
-from runicorn.errors import LayoutError, MissingFileError, SftpError
+from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
 from runicorn.recheck import Recheck
 from runicorn.runlist import RunList
@@ -14,6 +15,7 @@ LISTED = 250                    # runs listed in one go when there is nothing el
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
+CLOSED = 20                     # unknown runs whose folders may not be listed, tried again with each survey
 TROUBLED = 50                   # doubtful runs listed between two surveys
 GHOSTS = 1000                   # runs that only a manifest knows are looked for one by one up to here; more is a lie
 PATIENCE = 1.0                  # s that a first look waits for python3 on the server
@@ -62,7 +64,7 @@ class Session:
         self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log)
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
         self.whole_files = audit.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
-        self._closed = set()            # runs we hold nothing of, whose folders may not be listed
+        self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
         self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
 
     @property
@@ -137,13 +139,15 @@ class Session:
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
         self._plan(self.index.paths() if first else changed, now)
-        if self.news or self.skeleton.skipped != self._passed:
-            self._passed = self.skeleton.skipped
-            self.intake.pass_over(self._passed)
+        passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))
+        if self.news or passed != self._passed:
+            self._passed = passed
+            self.intake.pass_over(passed)
 
     def _plan(self, paths, now):
         self._heard()
         new = self.list.take_new()
+        self.intake.left_out.ask_for(new)
         self.news = self.news or bool(new)
         self.intake.plan(new.union(paths), now)
 
@@ -181,7 +185,7 @@ class Session:
     def _names(self, path):
         files = [name for name in self.index.entry(path)["files"] if plan.believable(path, name)]
         below = {name.rpartition("/")[0] for name in files} - {""}
-        return ["", *files, *(f"{folder}/" for folder in below)]
+        return ["", *files, *(f"{folder}/" for folder in below), *self.intake.left_out.folders(path)]
 
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
@@ -228,7 +232,7 @@ class Session:
 
     def _looked(self, path):
         names = [name for name in self.index.entry(path)["files"] if "/" not in name]
-        return ["", *sorted(names, key=lambda name: not layout.is_own(name))[:LOOKED]]
+        return ["", *sorted(names, key=lambda name: not layout.is_own(name))[:LOOKED], *self.intake.left_out.folders(path)]
 
     def _note(self, path, name, attrs, now):
         """Take the LSTAT of a run's folder ("") or file; returns whether the file changed."""
@@ -236,6 +240,9 @@ class Session:
         if isinstance(attrs, SftpError) or not folder and (not sftp.is_file(attrs) or attrs.size is None):
             self.intake.doubtful.add(path)
             return False
+        opened = self.intake.left_out.is_opened((path, name), attrs.mode)
+        if opened and folder:
+            self.intake.doubtful.add(path)
         if folder:
             known = self._folder_mtime.get(f"{path}/{name}") if name else entry["mtime"]
             self._folder_mtime[f"{path}/{name}" if name else path] = attrs.mtime
@@ -244,7 +251,7 @@ class Session:
             return False
         known = entry["files"].get(name)
         if known and known["size"] == attrs.size and known["mtime"] is not None and int(known["mtime"]) == attrs.mtime:
-            return False
+            return opened
         self._set_file(path, name, attrs.size, attrs.mtime, now)
         return True
 
@@ -269,9 +276,10 @@ class Session:
         there = self.skeleton.refresh(now)
         self.beats.rename(self.skeleton.listed_as)
         doubtful = self.intake.doubtful
+        closed = set(list(self._closed)[CLOSED:])       # the others' turn comes at the next audit
         self._believe(there)
         for path, mtime in there.items():
-            new = path not in self.index or path in self.gone
+            new = path not in self.index and (audit or path not in closed) or path in self.gone
             if new or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
         doubtful.update(path for path in self.index.paths() if path not in there and path not in self.gone)
@@ -320,6 +328,11 @@ class Session:
 
     def _missing(self, path, error):
         """A run can't be listed: it is gone when the server says so and, asked after that, still shows the root."""
+        if isinstance(error, DeniedError):
+            self._closed[path] = self._closed.pop(path, None)       # at the end: the others have their turn first
+            if path in self.index:
+                self._closed.pop(path)
+                self.intake.left_out.set_folders(path, [""])
         if not isinstance(error, MissingFileError) or path not in self.index:
             return
         self.news = True
@@ -346,6 +359,8 @@ class Session:
         self.news = self.news or path in self.gone
         self.gone.discard(path)
         self._hearsay.discard(path)
+        self._closed.pop(path, None)
+        self._keep_unseen(path, entry, files)
         self.intake.rewrite.update((path, name) for name in plan.edits(entry, files))
         new = survey.merged(entry, files, mtime)
         if new is entry and known:
@@ -356,6 +371,12 @@ class Session:
             self.intake.grown.add(path)         # an open page shows what came, and what went
         self.news = True
         return True
+
+    def _keep_unseen(self, path, entry, files):
+        """What is in a folder that may not be listed is there still, as far as anybody knows."""
+        self.intake.left_out.set_folders(path, files.closed)
+        if files.closed:
+            files.update((name, file) for name, file in entry["files"].items() if name.startswith(tuple(files.closed)))
 
     def _settle(self, path, mtime, now):
         """List a folder once more if it may still change within the second of its mtime."""

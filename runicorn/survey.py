@@ -112,13 +112,7 @@ class Index:
         """Return {reason: count} of what the runs' lines say is not among their files (Counter)."""
         total = collections.Counter()
         for line in self.flush().lines.values():
-            at = line.rfind(SKIPPED, max(0, len(line) - 4096))
-            if at > 0:
-                try:
-                    counts = json.loads(line[at + len(SKIPPED):-1])
-                except (ValueError, RecursionError):
-                    continue    # these bytes are of something else, or hostile
-                total.update(left_out.checked(counts))
+            total.update(skipped(line))
         return total
 
     def flush(self, now=None):
@@ -135,6 +129,15 @@ class Index:
             self.manifest.header.update(kind="full", digest=index_digest(self.lines), generated_at=now, statistics={
                 "runs": len(self.lines), "files": sum(int(head[4]) for head in heads), "bytes": sum(int(head[5]) for head in heads)})
         return self.manifest
+
+
+def skipped(line):
+    """Return {reason: count} of what a run's line (bytes) says is not among its files."""
+    at = line.rfind(SKIPPED, max(0, len(line) - 4096))
+    try:
+        return left_out.checked(json.loads(line[at + len(SKIPPED):-1])) if at > 0 else {}
+    except (ValueError, RecursionError):
+        return {}           # these bytes are of something else, or hostile
 
 
 def index_digest(lines):
@@ -197,10 +200,13 @@ def adopt(index, found, doubtful, rewrite=None):
     for path, line in found.lines.items():
         if path in index and index.lines[path] == line or not plan.believable(path):
             continue
-        if path not in index or _agrees(index.entry(path), found, path):
+        closed = "unreadable" in skipped(line)
+        if closed:
+            doubtful.add(path)              # a listing names its folders that may not be listed
+        if path not in index or not closed and _agrees(index.entry(path), found, path):
             index.adopt(path, line)
             taken.append(path)
-        elif rewrite is not None and index.ended(path) and _ended(line) and is_proof(line):
+        elif rewrite is not None and not closed and index.ended(path) and _ended(line) and is_proof(line):
             before = index.entry(path)
             index.adopt(path, line)
             rewrite.update((path, name) for name in plan.edits(before, index.entry(path)["files"]))

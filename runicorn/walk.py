@@ -101,9 +101,15 @@ class _Folder:
                 self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
         if self.ended and not self.asked:
             self.lister.session.ask(sftp.close(self.handle), _ignored)
+            if self.entries == []:      # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
+                return self.lister.session.ask(sftp.lstat(self.path + "/."), self.looked_into)
             self.lister.end(self, self.entries)
         elif not self.ended and (len(names) >= MANY_NAMES or not self.asked):
             self.ask()          # after a short answer the one on its way is most often the end
+
+
+    def looked_into(self, attrs):
+        self.lister.end(self, attrs if isinstance(attrs, DeniedError) else self.entries)
 
 
 def _ignored(answer):
@@ -294,11 +300,12 @@ def _hop(session, places):
 
 
 class RunFiles(dict):
-    """The files of a run as a listing shows them; `skipped` is a Counter of what else is there, by reason."""
+    """The files of a run as a listing shows them; `skipped` is a Counter of what else is there, by reason; `closed` are the folders
+    below, "checkpoints/", that may not be listed (list of str)."""
 
     def __init__(self):
         super().__init__()
-        self.skipped = collections.Counter()
+        self.skipped, self.closed = collections.Counter(), []
 
 
 def list_runs(session, root, paths, took):
@@ -316,6 +323,7 @@ def list_runs(session, root, paths, took):
         if isinstance(listing, SftpError):
             if prefix and isinstance(listing, DeniedError):
                 files.skipped["unreadable"] += 1
+                files.closed.append(prefix)
             files = files if prefix else listing
         else:
             deeper = _take_folder(files, path, prefix, listing)

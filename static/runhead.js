@@ -155,7 +155,7 @@ export class RunHead {
 
   /** Files of the run's own that can't be shown, for they are not here. */
   lacks() {
-    const lines = Object.entries(this.row.left_out || {}).map(([name, why]) => t(why.code === "unreadable" ? "run.unreadable" : "run.lacks", {name, why: known(`run.why.${why.code}`, {}, why.text)}));
+    const lines = Object.entries(this.row.left_out || {}).map(([name, why]) => !name ? t("run.closed") : t(why.code === "unreadable" ? "run.unreadable" : "run.lacks", {name, why: known(`run.why.${why.code}`, {}, why.text)}));
     return lines.length ? h("div.whybar.warn", {}, icon("lost", "warn"), h("span.cut", {title: lines.join("\n")}, own(lines.join(" · ")))) : null;
   }
 

@@ -313,7 +313,7 @@ export default {
   "run.passed.folders deeper than 8": "folders deeper than 8", "run.passed.links in runs": "symbolic links",
   "run.passed.files beyond 10000 of a run": "files beyond 10,000", "run.passed.unreadable": "that can’t be read",
   "run.passed.outside": "that are no files",
-  "run.why.server": "the server fails", "run.lacks": "{name} is not here: {why}", "run.unreadable": "{name} can't be read: {why}",
+  "run.why.server": "the server fails", "run.closed": "Its folder can’t be read on the server", "run.lacks": "{name} is not here: {why}", "run.unreadable": "{name} can't be read: {why}",
   "run.why.unreadable": "permission denied", "logs.partly": "{here} of {size} here, the rest is read from the server",
   "logs.searchedPart": "in {here} of {size}",
   "run.kind.own": "written by Runicorn",

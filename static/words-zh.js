@@ -223,7 +223,7 @@ export default {
   "run.passed": "未列出：{reasons}", "run.passed.names that are no UTF-8": "个名称不是 UTF-8", "run.passed.folders deeper than 8": "个目录超过 8 层",
   "run.passed.links in runs": "个符号链接", "run.passed.files beyond 10000 of a run": "个文件超出 10,000 个的上限",
   "run.passed.unreadable": "个无法读取", "run.passed.outside": "个不是普通文件",
-  "run.why.server": "服务器出错", "run.lacks": "{name} 不在本机：{why}", "run.unreadable": "{name} 无法读取：{why}", "run.why.unreadable": "没有读取权限", "logs.partly": "本机有 {here}，共 {size}，其余从服务器读取",
+  "run.why.server": "服务器出错", "run.closed": "服务器不允许读取它的目录", "run.lacks": "{name} 不在本机：{why}", "run.unreadable": "{name} 无法读取：{why}", "run.why.unreadable": "没有读取权限", "logs.partly": "本机有 {here}，共 {size}，其余从服务器读取",
   "logs.searchedPart": "范围：{size} 中的 {here}",
   "run.kind.own": "Runicorn 文件",
   "run.kind.small": "小文件", "run.kind.large": "大文件", "run.kind.media": "媒体文件", "run.ambiguous": "有多个实验以此结尾", "run.notFound": "这里没有这个实验",

@@ -49,7 +49,7 @@ FLOORS = {
     "kept": "errors layout manifest", "firstlook": "layout manifest",
     "record": "layout local_names states surrogates",
     "index": "cache firstlook glance kept layout left_out local_names manifest record states verified",
-    "entries": "errors glance layout states",
+    "entries": "errors glance layout record states",
     "filters": "errors layout", "listing": "entries errors filters layout",
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server

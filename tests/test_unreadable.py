@@ -1,0 +1,216 @@
+"""What the server does not let us read is said on the run and in Files, and comes by itself once it may be read: by exec, by a manifest
+file and by SFTP alone. The far side's processes are another user's where the tests run as root, whom no mode binds."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from far import SERVER, Far
+from test_sync import OLD, Pair, make_run, tree, write
+from test_verified_edits import settle
+
+from runicorn import files, left_out, manifest, recheck, walk
+from runicorn.reader import Reader
+
+KEY = "gpu:vision/resnet50/20250123_180000_abc123"
+OTHER = "p/n/runs/20250124_180000_abc124"
+NOBODY = 65534
+AS = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if os.getuid() == 0 else ()
+PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable      # that the other user may run
+WAYS = ("exec", "manifest", "sftp")
+FILES = ("meta.json", "status.json", "summary.json", "events.jsonl", "logs.txt", "checkpoints/last.pt")
+CLOSED = {"the run's folder": ("", 0), "the run's folder, listed only": ("", 0o644),
+          "a folder": ("checkpoints", 0), "a folder, listed only": ("checkpoints", 0o644)}
+
+
+@pytest.fixture
+def place():
+    """A folder that another user may look into, as those of pytest may not."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+class Closed:
+    """A root with two runs at the other user's, mirrored one way."""
+
+    def __init__(self, place, way):
+        self.root, self.way = place / "far", way
+        self.run = make_run(self.root)
+        make_run(self.root, OTHER)
+        write(self.run / "checkpoints" / "last.pt", b"weights", mtime=OLD)
+        if AS:
+            for path in (self.root, *self.root.rglob("*")):
+                os.chown(path, NOBODY, NOBODY)
+        python = " ".join([*AS, PYTHON]) if way == "exec" else None
+        self.one = Pair(self.root, place / "near", Far(words=(*AS, SERVER), python=python))
+        self.reader = Reader([("local", place / "local")], [("gpu", self.one.mirror)])
+
+    def passes(self, times=1, seconds=31):
+        """Let looks go by; who makes the manifest, makes one before each."""
+        for _ in range(times):
+            if self.way == "manifest":
+                subprocess.run([*AS, PYTHON, "-", "--root", self.root], input=Path(manifest.__file__).read_bytes(), check=True)
+            self.one.passes(seconds)
+            settle(self.one)
+        self.one.passes(6)              # takes what python3 answered
+
+    def said(self):
+        """Return what the pages say of the run."""
+        self.reader.refresh()
+        return self.reader.run(KEY)
+
+    def rows(self):
+        self.reader.refresh()
+        entry = self.reader.entry(KEY)
+        indexed, places, why = entry.source.copies(entry.record.path)
+        same = entry.source.agrees(entry.record.path, indexed, places)
+        return {row["name"]: row for row in files.listed(entry.folder, indexed, places, why, same)[0]}
+
+    def is_whole(self):
+        return tree(self.one.mirror) == tree(self.root) and self.one.sync.state()["reason"]["code"] == "live" \
+            and not left_out.read(self.one.mirror)
+
+
+@pytest.fixture
+def closed(place):
+    made = []
+
+    def make(way):
+        made.append(Closed(place, way))
+        return made[-1]
+    yield make
+    for one in made:
+        one.one.close()
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_file_that_may_not_be_read_is_said_and_comes_when_it_may(closed, way, name):
+    far = closed(way)
+    (far.run / name).chmod(0)
+    far.passes(2)
+    row = far.rows()[name]
+    assert row["why"]["code"] == "denied" and not row["here"]
+    assert (name in far.said()["left_out"]) is ("/" not in name)
+    assert far.one.sync.state()["reason"]["code"] == "live_partly" and far.said()["verified"] is ("/" in name)
+    if name == "meta.json":
+        assert far.said()["error"] == "meta.json is not here: the server does not let us read it"
+    (far.run / name).chmod(0o644)
+    far.passes(2)
+    assert far.is_whole() and far.said()["left_out"] == {} and far.said()["error"] is None and far.said()["verified"]
+
+
+@pytest.mark.parametrize("which", CLOSED)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, which):
+    far, (name, mode) = closed(way), CLOSED[which]
+    far.passes(2)
+    before, at = far.rows(), far.one.now
+    (far.run / name).chmod(mode)
+    far.passes(3)
+    far.one.sync.sync_now()
+    far.passes()
+    rows = far.rows()
+    assert {row["copy"] for row in rows.values() if row["here"]} == {"same"} and before.keys() <= rows.keys(), "nothing is said to be gone"
+    assert far.one.sync.state()["reason"]["code"] == "live_partly" and far.said()["gone"] is False
+    if name:
+        assert rows["checkpoints/"]["why"]["code"] == "denied"
+    else:
+        assert far.said()["left_out"][""]["code"] == "denied" and far.said()["verified_at"] <= at, "nobody could look since"
+    (far.run / name).chmod(0o755)
+    far.passes(3)
+    assert far.is_whole() and far.said()["left_out"] == {} and far.rows().keys() == before.keys()
+
+
+@pytest.mark.parametrize("which", CLOSED)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_folder_that_was_closed_from_the_beginning_comes_when_it_opens(closed, way, which):
+    far, (name, mode) = closed(way), CLOSED[which]
+    (far.run / name).chmod(mode)
+    far.passes(2)
+    if name:
+        assert far.rows()["checkpoints/"]["why"]["code"] == "denied"
+    else:
+        assert left_out.read_passed(far.one.mirror) == {"unreadable": 1} and far.one.sync.state()["runs"] == 1
+    (far.run / name).chmod(0o755)
+    far.passes(2)
+    assert far.is_whole() and left_out.read_passed(far.one.mirror) == {}
+
+
+@pytest.mark.parametrize("folder", ["vision", "vision/resnet50", "vision/resnet50/runs"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):
+    far = closed(way)
+    far.passes(2)
+    (far.root / folder).chmod(0)
+    far.passes(3)
+    assert far.said()["gone"] is False and {row["copy"] for row in far.rows().values() if row["here"]} == {"same"}
+    (far.root / folder).chmod(0o755)
+    far.passes(3)
+    assert far.is_whole()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sync_now_tries_all_of_them_at_once(closed, way):
+    far = closed(way)
+    for number in range(60):
+        write(far.run / f"plot{number}.png", b"png", mtime=OLD)
+        (far.run / f"plot{number}.png").chmod(0)
+        if AS:
+            os.chown(far.run / f"plot{number}.png", NOBODY, NOBODY)
+    far.passes(2)
+    assert far.one.sync.state()["reason"]["files"] == 60
+    for number in range(60):
+        (far.run / f"plot{number}.png").chmod(0o644)
+    far.one.sync.sync_now()
+    far.passes(1, seconds=2)
+    assert far.is_whole()
+
+
+def test_by_sftp_alone_all_that_open_come_within_a_turn(closed):
+    far = closed("sftp")
+    for number in range(300):
+        write(far.run / f"plot{number}.png", b"png", mtime=OLD)
+        (far.run / f"plot{number}.png").chmod(0)
+        if AS:
+            os.chown(far.run / f"plot{number}.png", NOBODY, NOBODY)
+    far.passes(2)
+    assert far.one.sync.state()["reason"]["files"] == 300
+    for number in range(300):
+        (far.run / f"plot{number}.png").chmod(0o644)
+    assert far.one.sync._session.turn_seconds == recheck.SHORTEST
+    far.passes(13, seconds=5)
+    assert far.is_whole(), "20 a survey would take 450 s"
+
+
+def test_runs_of_others_that_may_not_be_listed_cost_little(closed):
+    far = closed("sftp")
+    for number in range(200):
+        make_run(far.root, f"private/n/runs/20250201_{number:06d}_abc124", rows=1).chmod(0o700)
+    if AS:
+        far.passes()
+        assert far.one.sync.state()["runs"] == 2 and left_out.read_passed(far.one.mirror) == {"unreadable": 200}
+        before = far.one.far.sessions[0].requests
+        far.passes()
+        assert far.one.far.sessions[0].requests - before < 120
+    for run in (far.root / "private/n/runs").iterdir():
+        run.chmod(0o755)
+    far.one.sync.sync_now()
+    far.passes(2)
+    assert far.is_whole() and far.one.sync.state()["runs"] == 202
+
+
+def test_an_empty_folder_is_no_closed_one(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with Far() as far:
+        found = walk.list_folders(far.open_sftp(), [str(tmp_path / "empty")])
+    assert [name for name, _ in found[str(tmp_path / "empty")]] == ["."]
