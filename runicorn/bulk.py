@@ -39,6 +39,10 @@ class Bulk:
         """How many fetches are handed over and not collected (int)."""
         return len(self._held)
 
+    def runs(self):
+        """Return the runs of which files are handed over and not collected (set of paths)."""
+        return {path for path, _ in self._held}
+
     @property
     def coming(self):
         """How many bytes of files that are not done are here (int)."""

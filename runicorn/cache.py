@@ -149,6 +149,39 @@ class Mirror:
             self.write(self.index / "evicted", json.dumps(left).encode())
             self.look_at_evicted()
 
+    # runs that moved
+
+    def rename(self, old, new):
+        """Have our copy of the run `old` where that of `new` belongs, with what was noted of it; returns whether it is there now:
+        not where something else is. Safe to repeat. Raises OSError, LayoutError, SyncError."""
+        here, there = local_names.local_path(self.folder, old), local_names.local_path(self.folder, new)
+        if os.path.lexists(here) and os.path.lexists(there) and not os.path.samefile(here, there):
+            return False
+        for notes in ("evicted", "viewed"):
+            known = layout.read_json(self.index / notes)
+            if isinstance(known, dict) and old in known:
+                known[new] = known.pop(old)
+                self.write(self.index / notes, json.dumps(known).encode())
+        self.look_at_evicted()
+        for known in (self._folders, self._apart):
+            known.pop(old, None)
+        self._runs.pop(local_names.folded(old), None)
+        self._above.clear()             # folders come and go: whether they are links is looked at anew
+        if os.path.lexists(here):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(here, there)
+            self._remove_empty(here.parent)
+        return True
+
+    def _remove_empty(self, folder):
+        """Remove a folder of runs and those above it as far as nothing is in them."""
+        while folder != self.folder:
+            try:
+                folder.rmdir()
+            except OSError:
+                return              # there is
+            folder = folder.parent
+
     # files of runs
 
     def place(self, path, name):
@@ -260,6 +293,13 @@ class Mirror:
         """Return where a large file is gathered before it replaces our copy (Path); the same again after a cut."""
         key = f"{fetch.path}\0{fetch.name}\0{fetch.size}\0{fetch.mtime}"
         return self.index / "parts" / hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def keep_parts(self, old, new, files):
+        """What was gathered of the run `old` is of use for `new`, as it is called now. files: {name: {"size", "mtime"}}."""
+        for name, file in files.items() if (self.index / "parts").exists() else ():
+            before, after = (self.part(plan.Fetch(path, name, 0, file["size"], file["mtime"], None, True)) for path in (old, new))
+            if os.path.lexists(before):
+                os.replace(before, after)
 
     def clear_parts(self):
         """Remove what is left of transfers that were cut and never taken up again: the server has other files now."""

@@ -172,8 +172,7 @@ class File:
 
     def __init__(self, path, cache=None, row=event_row):
         """path: str; cache: folder for the column cache (str) or None; row: events.event_row or sample_row."""
-        self.path, self.row = path, row
-        self._cache = os.path.join(cache, sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:32]) if cache else None
+        self.path, self.row, self._folder = path, row, cache
         self._begin()
 
     def _begin(self):
@@ -245,22 +244,27 @@ class File:
         self.table.others.extend(self.parser.others)
         self.parser.others.clear()
 
-    # -- the column cache: one file, found by the path, believed only if everything in its head agrees ------------
+    # -- the column cache: one file, believed only if everything in its head agrees --------------------------------
+
+    def _cache(self):
+        """Return where the parse is kept (str): found by device and inode, which a renamed file or folder keeps, else by the path."""
+        name = f"{self._identity}" if self._identity[1] else os.path.abspath(self.path)
+        return os.path.join(self._folder, sha256(os.fsencode(name)).hexdigest()[:32])
 
     def save(self):
         """Keep the parse in the cache if it grew enough to be worth it. Never raises: a cache is only a convenience."""
         grown = self.position - self._saved
-        if not self._cache or grown < max(SAVE_BYTES, self._saved // 4):
+        if not self._folder or grown < max(SAVE_BYTES, self._saved // 4):
             return
         try:
-            _write(self._cache, self._head(), [held for group in self.table.groups() for held in _arrays(group)])
+            _write(self._cache(), self._head(), [held for group in self.table.groups() for held in _arrays(group)])
             self._saved = self.position
         except OSError:
             self._saved = self.position     # a full disk: parse again next time, and don't try at every append
 
     def _head(self):
         table = self.table
-        return {"path": os.path.abspath(self.path), "identity": list(self._identity), "length": self.position, "order": sys.byteorder,
+        return {"identity": list(self._identity), "length": self.position, "order": sys.byteorder,
                 "check": sha256(self._guard).hexdigest(), "lines": self.parser.lines, "skipped": self.skipped, "rows": table.rows,
                 "first_ts": table.first_ts, "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
                 "others": list(table.others), "names": list(table.where), "groups": [_describe(group) for group in table.groups()]}
@@ -268,7 +272,7 @@ class File:
     def _load(self, found):
         """Take the parse over from the cache if it is one of the first bytes of just this file."""
         try:
-            with open(self._cache or os.devnull, "rb") as cached:
+            with open(self._cache() if self._folder else os.devnull, "rb") as cached:
                 head = json.loads(cached.readline(HEAD_LIMIT)) if cached.read(len(MAGIC)) == MAGIC else {}
                 guard = self._proof(head, found)
                 if guard is None:
@@ -286,11 +290,11 @@ class File:
         self.position = self._saved = head["length"]
         self._guard = guard
         with suppress(OSError):             # a cache we may only read serves as well
-            os.utime(self._cache)           # `trim` drops what was not used for longest
+            os.utime(self._cache())         # `trim` drops what was not used for longest
 
     def _proof(self, head, found):
         """Return the bytes of the file that end where the cached parse did, or None if the cache is of another file or content."""
-        if head.get("path") != os.path.abspath(self.path) or head["identity"] != [found.st_dev, found.st_ino]:
+        if head.get("identity") != [found.st_dev, found.st_ino]:
             return None
         if head["order"] != sys.byteorder or head["length"] > found.st_size:
             return None

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from runicorn import cache, doctor, layout, local_names, remote, settings, sync
-from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SftpError, coded
+from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError, coded
 
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
@@ -41,7 +41,8 @@ class Connection:
                 self.sync.wake()
                 return
             self._stopping.clear()
-            self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room, self._look_elsewhere)
+            self.sync = sync.Sync(dict(self.settings), self.folder, self._connect, self._bell, self._log, self._room,
+                                  self._look_elsewhere, self._run_moved)
             self._thread = threading.Thread(target=self._run, args=(after,), name=f"sync {self.slug}", daemon=True)
             self._thread.start()
 
@@ -135,6 +136,13 @@ class Connection:
             self._log.info("no look for other roots: %s", error)
         if self._offer:
             self._log.info("0 runs in %s; %s", root, "; ".join(f"{one['runs']} in {one['root']}" for one in self._offer))
+
+    def _run_moved(self, moved):
+        """Runs were renamed on the server, {old path: new path}: the reader's own tags and notes go with them."""
+        try:
+            settings.Overlay(self._home).rename({sync.run_key(self.slug, old): sync.run_key(self.slug, new) for old, new in moved.items()})
+        except SettingsError as error:
+            self._log.warning("tags and notes of runs that were renamed on the server stay behind: %s", error)
 
     # -- what is so
 

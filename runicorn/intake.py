@@ -108,6 +108,32 @@ class Intake:
             line.keep_only(lambda one: (one.path, one.name) in kept)
         self.plan(self.index.paths(), now)
 
+    def rename(self, moved):
+        """Runs moved, {old path: new path}: what was on its way is given up, to be planned under the new path."""
+        if any(path in moved for path in self.second.runs()):
+            self.second.close()             # it writes into the old folders
+            for ended in self.second.collect():
+                self.ended(*ended)
+        self.fetcher.keep_only(lambda one: one.path not in moved)
+        freed = [one for one in self._held if one.path in moved]
+        self._held = [one for one in self._held if one.path not in moved]
+        self._queued.difference_update((one.path, one.name) for one in freed)
+        self.files_total -= len(freed)
+        self.bytes_total -= plan.total(freed)
+        self.asked.update(moved[path] for path in moved.keys() & self.asked)
+        for paths in (self.doubtful, self.asked, self.grown):
+            paths.difference_update(moved)
+        for path in moved.keys() & self.again.keys():
+            del self.again[path]
+        for kept in (self._observed, self.grown_to, self._trouble):
+            kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
+        wrong = {key for key in self.rewrite if key[0] in moved}
+        self.rewrite.difference_update(wrong)
+        self.rewrite.update((moved[path], name) for path, name in wrong)
+        for key in [key for key in self.suspects if key[0] in moved]:
+            del self.suspects[key]
+        self.left_out.rename(moved)
+
     def _is_chosen(self, path, entry, now):
         """Whether the settings ask for a run: somebody opened it, it runs, or it is recent enough."""
         return path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), now)

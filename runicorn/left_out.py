@@ -50,6 +50,15 @@ class LeftOut:
         self._modes.pop(key, None)
         self.changed = self._files.pop(key, None) is not None or self.changed
 
+    def rename(self, moved):
+        """Runs moved, {old path: new path}."""
+        for kept in (self._files, self._modes):
+            kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
+        self._trying = {(moved.get(path, path), name) for path, name in self._trying}
+        for path in moved.keys() & self._closed.keys():
+            self._closed[moved[path]] = self._closed.pop(path)
+        self.changed = True
+
     def clear(self):
         """Try all again."""
         self.changed = self.changed or bool(self._files)

@@ -204,13 +204,19 @@ class Reader:
             return tail
         if tail in self._aliases:
             return self._aliases[tail]
-        found = [key for key in self._by_key if tail and key.endswith(tail) and key[-len(tail) - 1] in ":/_"]
+        found = [key for key in self._by_key if tail and key.endswith(tail) and key[-len(tail) - 1] in ":/_"] or self._elsewhere(tail)
         if not found:
             raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
         if len(found) > 1:
             some = ", ".join(found[:3]) + (" …" if found[3:] else "")
             raise AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {some}; give more of the key", found[:CANDIDATES])
         return found[0]
+
+    def _elsewhere(self, key):
+        """Return the keys with the id of `key` in the same place, where nothing has that key (any more): a folder above was renamed."""
+        slug, _, path = key.partition(":")
+        ending = path[path.rfind("/"):]
+        return [other for other in self._by_key if path.count("/") == 2 and other.startswith(f"{slug}:") and other.endswith(ending)]
 
     def entry(self, tail):
         """Return the Entry of the run that `tail` names. Raises NotFoundError, AmbiguousError."""

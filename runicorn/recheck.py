@@ -30,6 +30,12 @@ class Recheck:
         """The run's files are not what the index says, or nobody knows."""
         self.times.pop(path, None)
 
+    def rename(self, old, new):
+        """The run `old` is called `new` now, and its files are what they were."""
+        when = self.times.pop(old, None)
+        if when is not None:
+            self.times.setdefault(new, when)
+
     def resume(self, told, paths):
         """Take up what an earlier session told, or something that only looks like it, of the runs `paths`."""
         times = sound(told)

@@ -38,14 +38,14 @@ class RunList:
         return hearsay
 
     @property
-    def has_new(self):
-        """Whether entries were taken since `take_new` (bool)."""
-        return bool(self._replan)
+    def new(self):
+        """The runs whose entries were taken since `take_new` (set)."""
+        return self._replan & self.index.lines.keys()
 
     def take_new(self):
         """Return the runs whose entries were taken since last asked (set)."""
-        new, self._replan = self._replan, set()
-        return new & self.index.lines.keys()
+        new, self._replan = self.new, set()
+        return new
 
     def forget(self):
         """Ask and read everything anew."""

@@ -3,7 +3,7 @@
 import collections
 import time
 
-from runicorn import audit, bulk, fetch, layout, plan, sftp, survey, tails, walk
+from runicorn import audit, bulk, fetch, layout, moves, plan, sftp, survey, tails, walk
 from runicorn.beats import Beats
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
@@ -65,6 +65,7 @@ class Session:
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
         self.whole_files = audit.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
         self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
+        self.moves = moves.Moves(self, index, self.intake, self.beats, self.recheck, self._hearsay)
         self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
 
     @property
@@ -101,7 +102,8 @@ class Session:
             self._list_above(now)
         if not (asked and self.list.take_answer(PATIENCE)):
             self.list.read(stats, now)
-        self.news = self.news or self.list.has_new
+        self.news = self.news or bool(self.list.new)
+        self.moves.follow_entries(self.list.new)
 
     def _heard(self):
         """The list told something: of which runs nobody but it knows whether their files are regular ones."""
@@ -275,6 +277,7 @@ class Session:
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
         there = self.skeleton.refresh(now)
         self.beats.rename(self.skeleton.listed_as)
+        self.moves.follow_entries(self.list.new)
         doubtful = self.intake.doubtful
         closed = set(list(self._closed)[CLOSED:])       # the others' turn comes at the next audit
         self._believe(there)
@@ -309,32 +312,47 @@ class Session:
         for path in due:
             del self.intake.again[path]
         missing = {path: MissingFileError(f"{path} is beyond a link that is passed over", sftp.NO_SUCH_FILE) for path in beyond}
+        is_known, fresh = self.gone or any(path in self.index for path in paths | beyond), {}
 
         def took(path, files):
             if isinstance(files, SftpError):
                 missing[path] = files
-            elif self._listed(path, files, there.get(path), now):
+            elif is_known and (path in self.gone or path not in self.index):
+                fresh[path] = files         # it may be one of those that are missing, under another path
+            else:
+                listed(path, files)
+
+        def listed(path, files):
+            if self._listed(path, files, there.get(path), now):
                 changed.add(path)
                 self.intake.plan([path], now, more=True)
         try:
             walk.list_runs(self.sftp, self.root, paths, took)
+            lost = {path for path, error in missing.items() if isinstance(error, MissingFileError)}
+            if lost:
+                self.sftp.lstat(self.root)      # raises when the root itself can't be seen: then nothing is known
+            known = {path for path in lost | self.gone if path in self.index}
+            changed |= self.moves.follow_listings(fresh, known - fresh.keys())
+            for path in fresh:
+                listed(path, fresh[path])
         finally:
             self.intake.plan((), now)           # no more are being listed, whatever ended it
-        if any(isinstance(error, MissingFileError) for error in missing.values()):
-            self.sftp.lstat(self.root)          # raises when the root itself can't be seen: then nothing is known
         for path, error in missing.items():
-            self._missing(path, error)
+            if isinstance(error, DeniedError):
+                self._denied(path)
+            elif path in lost and path in self.index:
+                self._missing(path)
         return changed
 
-    def _missing(self, path, error):
-        """A run can't be listed: it is gone when the server says so and, asked after that, still shows the root."""
-        if isinstance(error, DeniedError):
-            self._closed[path] = self._closed.pop(path, None)       # at the end: the others have their turn first
-            if path in self.index:
-                self._closed.pop(path)
-                self.intake.left_out.set_folders(path, [""])
-        if not isinstance(error, MissingFileError) or path not in self.index:
-            return
+    def _denied(self, path):
+        """A run's folder may not be listed."""
+        self._closed[path] = self._closed.pop(path, None)       # at the end: the others have their turn first
+        if path in self.index:
+            self._closed.pop(path)
+            self.intake.left_out.set_folders(path, [""])
+
+    def _missing(self, path):
+        """A run is gone: the server said so and, asked after that, still showed the root."""
         self.news = True
         self.beats.over(path)
         if any(self.mirror.stat(path, name) for name in self.index.entry(path)["files"]):
@@ -398,8 +416,9 @@ class Session:
         changed = {path for path, name in small if self._note(path, name, stats[self._absolute(path, name)], now)}
         new = self.beats.take({path: stats[path] for path in beats}, now)
         self._note_looks(paths, now)
-        doubtful = set(new) | self.intake.doubtful if len(self.intake.doubtful) <= TROUBLED else set(new)
         self.list.look(now, False)
+        self.moves.follow_entries(self.list.new)
+        doubtful = set(new) | self.intake.doubtful if len(self.intake.doubtful) <= TROUBLED else set(new)
         self._plan(changed | self._relist(doubtful, {}, now), now)
 
     def _read_tails(self, paths, others, now):
@@ -446,17 +465,7 @@ class Session:
         """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it now; a negative offset
         counts from its end. Raises SftpError."""
         with self.intake.fetcher.held_back():       # somebody waits: what is on its way already is enough ahead of it
-            return self._peek(path, name, ranges)
-
-    def _peek(self, path, name, ranges):
-        handle = self.sftp.open(self._absolute(path, name))
-        size = self.sftp.batch([sftp.fstat(handle)])[0].size if any(offset < 0 for offset, _ in ranges) else 0
-        places = [(max(0, size + offset) if offset < 0 else offset, min(length, self.sftp.max_read)) for offset, length in ranges]
-        *found, _ = self.sftp.batch([*[sftp.read(handle, offset, length) for offset, length in places], sftp.close(handle)])
-        for data in found:
-            if isinstance(data, SftpError):
-                raise data
-        return found
+            return self.tails.peek((path, name), ranges)
 
     def verify(self, now):
         """Compare every file we hold, byte by byte, and queue what differs; returns {"files": compared, "refetched": n}."""

@@ -263,6 +263,17 @@ class Overlay:
             self._runs, self._looked = written["runs"], None
             return {**self.EMPTY, **self._runs.get(key, {})}
 
+    def rename(self, moved):
+        """Runs are called otherwise now, {old key: new key}: what was noted about them goes with them. Raises SettingsError."""
+        if not moved.keys() & self.all().keys():
+            return
+
+        def change(overlay):
+            runs = overlay.get("runs") if isinstance(overlay.get("runs"), dict) else {}
+            overlay["runs"] = {moved.get(key, key): entry for key, entry in runs.items()}
+        with self._lock:
+            self._runs, self._looked = _update(self._path, change)["runs"], None
+
     def _refresh(self):
         now = self._clock()
         if self._looked is not None and now - self._looked < STALE_SECONDS:

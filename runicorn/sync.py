@@ -36,13 +36,15 @@ class Sync:
 
     options: the connection's settings (dict); connect: callable that returns a Remote or raises a RemoteError; bell: rung
     with `runs`, `run:<key>` and `connections`; logger: tells the same story to a file; room: room.Room of all mirrors,
-    None: as much as the disk takes; look_elsewhere(client, root): called once a line when the root holds no runs.
+    None: as much as the disk takes; look_elsewhere(client, root): called once a line when the root holds no runs;
+    moved({old path: new path}): called when runs were renamed on the server, before the index says so.
     """
 
-    def __init__(self, options, folder, connect, bell, logger, room=None, look_elsewhere=None):
+    def __init__(self, options, folder, connect, bell, logger, room=None, look_elsewhere=None, moved=None):
         self.options, self.mirror, self.bell, self.log = options, cache.Mirror(folder), bell, logger
         self._connect, self._room = connect, room or Room(self.mirror.folder)
         self._look_elsewhere, self._looked_elsewhere = look_elsewhere or (lambda client, root: None), False
+        self._moved = moved or (lambda moved: None)
         self._slug = local_names.connection_slug(options["name"])
         self._session, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
@@ -219,6 +221,7 @@ class Sync:
             self._line = {"up": False, "since": time.time()}
         self._say(state, code, text, **(values or {}))
         if session:
+            self._follow_moves(session)
             try:
                 self._tell(session)
             except SyncError as error:      # this disk is full, too; one trouble at a time
@@ -297,10 +300,10 @@ class Sync:
 
     def _publish(self, session, now):
         """Write the index when it changed, ring what changed, and say where we are."""
-        intake = session.intake
+        intake, moved = session.intake, self._follow_moves(session)
         whole = session.surveyed and intake.whole and not self._whole
         grown = session.index.changed and now >= self._saved + SAVED
-        if (session.news or intake.news or grown) and (whole or now >= self._published or self._published > now + 3600):
+        if (session.news or intake.news or grown) and (whole or moved or now >= self._published or self._published > now + 3600):
             self._whole = self._whole or whole
             began = time.monotonic()
             self.mirror.save_index(session.index.flush(now))
@@ -308,15 +311,14 @@ class Sync:
             self._published = now + PACE * (time.monotonic() - began)
             session.news = intake.news = False
             self.bell.ring("runs")
+        for path in intake.grown:
+            self.bell.ring(f"run:{run_key(self._slug, path)}")
+        intake.grown.clear()
         if not session.index.changed:
             self._checked = session.recheck.told(session.index.paths)
         if intake.left_out.changed:
             self.mirror.write(self.mirror.index / left_out.FILE, layout.to_json(intake.left_out.told()).encode("utf-8", "replace"))
             self.bell.ring("runs")
-        for path in intake.grown:
-            project, name, run = local_names.split_run_path(path)
-            self.bell.ring(f"run:{self._slug}:{project}/{name}/{run}")
-        intake.grown.clear()
         if intake.left and intake.full:
             self._say("paused", "disk", f"the disk of {self.mirror.folder} is full: {intake.left} files wait", left=intake.left)
         elif intake.left:
@@ -336,6 +338,16 @@ class Sync:
         self._last_news = now
         self._meter.note(now, *session.traffic())
         self._tell(session)
+
+    def _follow_moves(self, session):
+        """Say which runs were renamed on the server since last told; returns whether some were."""
+        moved = session.moves.take()
+        if moved:
+            self._moved(moved)
+            session.news = True
+        for path in moved:
+            self.bell.ring(f"run:{run_key(self._slug, path)}")
+        return bool(moved)
 
     def _tell(self, session):
         """Write .index/live.json."""
@@ -427,3 +439,9 @@ class Sync:
         Raises RemoteError.
         """
         return self._ask(lambda session, now: session.verify(now), timeout)
+
+
+def run_key(slug, path):
+    """Return the key of a mirrored run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its mirror's slug and its path (str)."""
+    project, name, run = local_names.split_run_path(path)
+    return f"{slug}:{project}/{name}/{run}"

@@ -50,6 +50,18 @@ class Tails:
             full = self._take(full, self.session.batch(self._reads(full)), found)
         return found, stats
 
+    def peek(self, key, ranges):
+        """Return the bytes at `ranges`, [(offset, length), …], of a file as the server has it now; a negative offset counts from its
+        end. Raises SftpError."""
+        handle = self.session.open(self._absolute(key))
+        size = self.session.batch([sftp.fstat(handle)])[0].size if any(offset < 0 for offset, _ in ranges) else 0
+        places = [(max(0, size + offset) if offset < 0 else offset, min(length, self.session.max_read)) for offset, length in ranges]
+        *found, _ = self.session.batch([*[sftp.read(handle, offset, length) for offset, length in places], sftp.close(handle)])
+        for data in found:
+            if isinstance(data, SftpError):
+                raise data
+        return found
+
     def _absolute(self, key):
         return f"{self.root}/{key[0]}/{key[1]}"
 

@@ -73,8 +73,8 @@ export function change(values, {push = false} = {}) {
   }
 }
 
-/** Go to an address of ours; app.js listens and shows its page. */
-export function go(href) {
-  history.pushState(null, "", href);
+/** Go to an address of ours; app.js listens and shows its page. replace: the present address leads nowhere any more. */
+export function go(href, {replace = false} = {}) {
+  history[replace ? "replaceState" : "pushState"](null, "", href);
   dispatchEvent(new Event("runicorn:go"));
 }

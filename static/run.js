@@ -244,8 +244,13 @@ class RunPage {
 
   async renewHead() {
     const row = await api.get(api.runPath(this.key));
-    if (this.alive) {
+    if (!this.alive) {
+      return;
+    }
+    if (row.key === this.key) {
       this.show(row);
+    } else {
+      go(runHref(row.key, query()), {replace: true});      // its folder was renamed
     }
   }
 

@@ -235,13 +235,25 @@ def test_a_cache_of_another_file_is_not_believed(tmp_path, harm):
     elif harm == "moved":
         other = tmp_path / "other.jsonl"
         other.write_bytes(b"")
-        stored = stored.rename(cache / os.path.basename(File(str(other), str(cache))._cache))
+        theirs = File(str(other), str(cache))
+        theirs.look()
+        stored = stored.rename(theirs._cache())
         path = other
     elif harm == "cut cache":
         os.truncate(stored, stored.stat().st_size - 8)
     else:
         stored.write_bytes(columns.MAGIC + b'{"path":\n' + os.urandom(500))
     assert same(held(parsed(path, str(cache)).table), plain(path.read_bytes().splitlines())[0])
+
+
+def test_the_cache_follows_a_run_whose_folder_is_renamed(tmp_path):
+    path, cache = tmp_path / "project" / "events.jsonl", tmp_path / "columns"
+    path.parent.mkdir()
+    grown(path)
+    first = parsed(path, str(cache))
+    os.rename(path.parent, tmp_path / "renamed")
+    again = File(str(tmp_path / "renamed" / "events.jsonl"), str(cache))
+    assert not again.look() and same(held(again.table), held(first.table)), "nothing is parsed twice"
 
 
 def test_a_file_replaced_or_rewritten_under_our_eyes_is_read_again(tmp_path):

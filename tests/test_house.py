@@ -38,8 +38,9 @@ FLOORS = {
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch", "intake": "bulk errors fetch layout left_out manifest plan",
     "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors plan remote_shell sftp", "meter": "",
     "execlook": "errors manifest remote_shell", "verified": "errors layout local_names manifest plan", "recheck": "verified",
+    "moves": "errors layout plan sftp",
     "runlist": "errors execlook manifest sftp survey",
-    "session": "audit beats bulk errors fetch intake layout plan recheck runlist sftp survey tails walk",
+    "session": "audit beats bulk errors fetch intake layout moves plan recheck runlist sftp survey tails walk",
     "sync": "cache errors layout left_out local_names meter room session survey",
     # reading
     "surrogates": "",

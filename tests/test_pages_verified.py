@@ -62,3 +62,17 @@ def shot(page, name):
     """Keep a picture where one is asked for."""
     if os.environ.get("SHOTS"):
         page.screenshot(path=f"{os.environ['SHOTS']}/{name}.png")
+
+
+def test_an_open_page_follows_its_run_to_the_new_name_of_its_folder(serve, open_page, pair):
+    site = serve(offline=True)
+    page = open_page(f"{site.url}/runs/{KEY}?tab=files")
+    expect(page.locator(".files-table tr", has_text="notes.txt")).to_be_visible()
+    os.utime(pair.root, (OLD, OLD))
+    pair.passes(31)
+    os.rename(pair.root / "vision", pair.root / "renamed")
+    pair.passes(31)
+    page.wait_for_url(re.compile(r"/runs/gpu(:|%3A)renamed/resnet50/20250123_180000_abc123\?tab=files$"), timeout=30_000)
+    expect(page.locator(".files-table tr", has_text="notes.txt")).to_be_visible()
+    page.goto(f"{site.url}/runs/{KEY}")
+    expect(page.locator("h1")).to_have_text("resnet50")

@@ -1,0 +1,365 @@
+"""Folders renamed on the server: what moved is one run, here too, and nothing comes twice. Over OpenSSH's sftp-server."""
+
+import itertools
+import json
+import logging
+import os
+import shutil
+import sys
+
+import pytest
+from far import Far
+from test_sync import OLD, RUN, Pair, grow, live, make_run, told, tree, write
+from test_verified_edits import settle
+
+from runicorn import connection, manifest, quota, settings
+from runicorn.bell import Bell
+from runicorn.errors import AmbiguousError, NotFoundError
+from runicorn.reader import Reader
+
+OTHER = "vision/vit/runs/20250124_180000_abc124"
+MOST = 30_000                   # bytes that a look and a list may take; the runs below hold more than ten times as many
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "far").mkdir()
+    return tmp_path / "far"
+
+
+@pytest.fixture(params=["sftp", "exec", "manifest"])
+def source(request):
+    return request.param
+
+
+@pytest.fixture
+def pair(root, tmp_path):
+    """A function that makes a Pair which learns the list by `source`, closed in the end."""
+    made = []
+
+    def make(source="sftp", **options):
+        one = Pair(root, tmp_path / "near", Far(python=sys.executable if source == "exec" else None), **options)
+        one.source, one.moved = source, {}
+        one.sync._moved = one.moved.update
+        made.append(one)
+        return one
+    yield make
+    for one in made:
+        one.close()
+
+
+def big_run(root, path=RUN, host="gpu-01", **more):
+    """A run of some 600 kB that says where it was made."""
+    run = make_run(root, path, rows=8000, **more)
+    meta = json.loads((run / "meta.json").read_text())
+    write(run / "meta.json", {**meta, "hostname": host}, mtime=(run / "events.jsonl").stat().st_mtime)
+    return run
+
+
+TIMES = itertools.count(int(OLD))      # all this takes less than one second of the server's clock, and SFTP tells whole seconds
+
+
+def age(root):
+    """Everything is old, and nothing of the same second."""
+    for path in sorted(path for path in [root, *root.rglob("*")] if not path.is_symlink() and ".runicorn" not in path.parts):
+        os.utime(path, (next(TIMES),) * 2)
+
+
+def mirrored(pair, root, source):
+    """A Pair that has everything."""
+    age(root)
+    told_by(root, source)
+    one = pair(source)
+    one.passes()
+    one.passes(31)
+    one.same()
+    return one
+
+
+def told_by(root, source):
+    if source == "manifest":
+        manifest.generate(str(root))
+        for file in (root / ".runicorn").glob("*_manifest.json*"):
+            os.utime(file, (next(TIMES),) * 2)
+
+
+def look_again(one, root):
+    """Let the sync see what changed; returns the bytes that came."""
+    before = one.far.bytes_received
+    told_by(root, one.source)
+    for _ in range(3):
+        one.passes(31)
+        settle(one)
+    return one.far.bytes_received - before
+
+
+def paths(one):
+    """The runs in the mirror's index that are not gone."""
+    return sorted(set(manifest.load(one.mirror / ".index" / "full.json").paths()) - set(told(one)["gone"]))
+
+
+def moved_path(path, project=None, name=None, run=None):
+    parts = path.split("/")
+    return "/".join([project or parts[0], name or parts[1], "runs", run or parts[3]])
+
+
+RENAMES = {
+    "a project": (lambda root: os.rename(root / "vision", root / "renamed"), "renamed", None, None),
+    "an experiment": (lambda root: os.rename(root / "vision/resnet50", root / "vision/other"), None, "other", None),
+    "into another project": (lambda root: ((root / "big").mkdir(), os.rename(root / "vision/resnet50", root / "big/resnet50")),
+                             "big", None, None),
+    "a run's own folder": (lambda root: os.rename(root / RUN, (root / RUN).with_name("the best one")), None, None, "the best one"),
+    "a run alone": (lambda root: ((root / "best/of/runs").mkdir(parents=True),
+                                  os.rename(root / RUN, root / "best/of/runs" / RUN.rpartition("/")[2])), "best", "of", None),
+    "a project, with a link at its old place": (lambda root: (os.rename(root / "vision", root / "renamed"),
+                                                              os.symlink("renamed", root / "vision")), "renamed", None, None),
+}
+
+
+@pytest.mark.parametrize("rename", RENAMES)
+def test_a_renamed_folder_is_the_same_run_and_comes_once(root, pair, source, rename):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    inode = (one.mirror / RUN / "events.jsonl").stat().st_ino
+    act, *parts = RENAMES[rename]
+    act(root)
+    assert look_again(one, root) < MOST
+    new = moved_path(RUN, *parts)
+    assert paths(one) == [new] and told(one)["gone"] == [] and one.moved == {RUN: new}
+    assert (one.mirror / new / "events.jsonl").stat().st_ino == inode and not (one.mirror / RUN).exists()
+    assert tree(one.mirror / new) == tree(root / new)
+    assert one.sync.state()["state"] == "live" and one.sync.state()["runs"] == 1
+
+
+def test_half_of_the_runs_moved(root, pair, source):
+    for n in range(6):
+        big_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
+    one = mirrored(pair, root, source)
+    (root / "q/n/runs").mkdir(parents=True)
+    for n in range(0, 6, 2):
+        os.rename(root / f"p/n/runs/20250123_18000{n}_abc12{n}", root / f"q/n/runs/20250123_18000{n}_abc12{n}")
+    assert look_again(one, root) < MOST
+    one.same()
+    assert len(paths(one)) == 6 and len(one.moved) == 3 and told(one)["gone"] == []
+
+
+def test_two_experiments_change_their_names(root, pair, source):
+    big_run(root)
+    big_run(root, OTHER)
+    one = mirrored(pair, root, source)
+    for old, new in (("resnet50", "aside"), ("vit", "resnet50"), ("aside", "vit")):
+        os.rename(root / "vision" / old, root / "vision" / new)
+    assert look_again(one, root) < MOST
+    one.same()
+    assert one.moved == {RUN: moved_path(RUN, name="vit"), OTHER: moved_path(OTHER, name="resnet50")}
+
+
+def test_two_runs_change_their_folders_names(root, pair, source):
+    """Nobody does that; each has the other's files, whole, soon."""
+    first, second = big_run(root), big_run(root, moved_path(OTHER, name="resnet50"))
+    write(second / "logs.txt", b"[2025-01-23 18:30:45+0800] another\n")
+    one = mirrored(pair, root, source)
+    for old, new in ((first, first.with_name("aside")), (second, first), (first.with_name("aside"), second)):
+        os.rename(old, new)
+    look_again(one, root)
+    one.same()
+
+
+def test_moved_and_then_appended(root, pair, source):
+    big_run(root, status="running")
+    one = mirrored(pair, root, source)
+    os.rename(root / "vision", root / "renamed")
+    grow(root / moved_path(RUN, "renamed") / "events.jsonl")
+    assert look_again(one, root) < MOST
+    one.same()
+    assert one.moved == {RUN: moved_path(RUN, "renamed")}
+
+
+def test_moved_and_then_rewritten(root, pair, source):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    os.rename(root / "vision", root / "renamed")
+    new = root / moved_path(RUN, "renamed")
+    write(new / "events.jsonl", b'{"ts":1,"step":1,"data":{"loss":7}}\n' * 20_000)
+    write(new / "meta.json", {**json.loads((new / "meta.json").read_text()), "notes": "moved"})
+    look_again(one, root)
+    one.same()
+    assert paths(one) == [moved_path(RUN, "renamed")] and told(one)["gone"] == []
+
+
+def test_renamed_back(root, pair, source):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    os.rename(root / "vision", root / "renamed")
+    assert look_again(one, root) < MOST
+    os.utime(root, (next(TIMES),) * 2)
+    one.passes(31)
+    os.rename(root / "renamed", root / "vision")
+    assert look_again(one, root) < MOST
+    one.same()
+    assert paths(one) == [RUN] and one.moved[moved_path(RUN, "renamed")] == RUN
+
+
+def test_renamed_while_nobody_looked(root, pair, source, tmp_path):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    one.sync._hang_up("offline", "line", "cut")
+    one.far.close()
+    os.rename(root / "vision", root / "renamed")
+    told_by(root, source)
+    again = pair(source)
+    one.sync.mirror.unlock()
+    again.now += 60
+    again.sync.one_pass(again.now)
+    assert len(paths(again)) == 1, "never twice in the list, not for a moment"
+    again.passes()
+    again.same()
+    assert again.moved == {RUN: moved_path(RUN, "renamed")} and again.far.bytes_received < MOST
+
+
+def test_a_copy_is_another_run_and_the_id_alone_names_neither(root, pair, source, tmp_path):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    shutil.copytree(root / "vision", root / "copied")
+    look_again(one, root)
+    one.same()
+    assert paths(one) == [moved_path(RUN, "copied"), RUN] and one.moved == {}
+    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader.refresh()
+    with pytest.raises(AmbiguousError, match="may be 2 runs: .*copied/resnet50.*vision/resnet50"):
+        reader.find("20250123_180000_abc123")
+    shutil.rmtree(root / "vision")
+    look_again(one, root)
+    assert told(one)["gone"] == [RUN] and one.moved == {}, "both were here: one of them is gone"
+
+
+@pytest.mark.parametrize("other", ["host", "time"])
+def test_the_same_id_of_another_host_or_time_is_another_run(root, pair, source, other):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    shutil.rmtree(root / "vision")
+    made = big_run(root, moved_path(RUN, "renamed"), host="gpu-02" if other == "host" else "gpu-01")
+    if other == "time":
+        write(made / "meta.json", {**json.loads((made / "meta.json").read_text()), "created_at": 1737650000})
+    look_again(one, root)
+    assert told(one)["gone"] == [RUN] and one.moved == {} and (one.mirror / RUN / "events.jsonl").exists()
+    assert tree(one.mirror / "renamed") == tree(root / "renamed")
+
+
+def test_a_running_run_is_renamed(root, pair, source):
+    big_run(root, status="running")
+    live(root)
+    one = mirrored(pair, root, source)
+    one.bell.look({"runs", "run:gpu-server-1:vision/resnet50/20250123_180000_abc123"})
+    one.passes(5)
+    with open(root / RUN / "events.jsonl", "ab", buffering=0) as training:
+        os.rename(root / "vision", root / "renamed")
+        training.write(b'{"ts":1,"step":9999,"data":{"loss":1}}\n')
+        assert look_again(one, root) < MOST
+        training.write(b'{"ts":1,"step":10000,"data":{"loss":1}}\n')
+        one.passes(31)
+    one.same()
+    assert paths(one) == [moved_path(RUN, "renamed")] and one.moved == {RUN: moved_path(RUN, "renamed")}
+    assert list(told(one)["runs"]) == [moved_path(RUN, "renamed")]
+
+
+def test_renamed_while_its_files_come(root, pair, source, monkeypatch):
+    run = big_run(root)
+    write(run / "best.pt", os.urandom(16 << 20))
+    told_by(root, source)
+    one = pair(source, large=True, budget=4 << 20)
+    for _ in range(6):
+        one.sync.one_pass(one.now)
+    assert one.sync._session.intake.left, "the large file is on its way"
+    os.rename(root / "vision", root / "renamed")
+    told_by(root, source)
+    for _ in range(8):
+        one.now += 61
+        one.sync.one_pass(one.now)
+    one.same()
+    assert paths(one) == [moved_path(RUN, "renamed")] and one.far.bytes_received < 18 << 20, "once"
+    assert not (one.mirror / "vision").exists()
+
+
+def test_what_was_noted_here_goes_with_the_run(root, pair, source):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    quota.mark_viewed(one.mirror, RUN, now=7)
+    quota.drop_run(one.mirror, RUN)
+    os.rename(root / "vision", root / "renamed")
+    assert look_again(one, root) < MOST
+    new = moved_path(RUN, "renamed")
+    notes = {name: json.loads((one.mirror / ".index" / name).read_text()) for name in ("viewed", "evicted")}
+    assert notes == {"viewed": {new: 7}, "evicted": {new: True}}
+    assert not (one.mirror / new / "events.jsonl").exists(), "what was removed here stays away"
+
+
+def test_where_something_else_lies_the_run_comes_anew_and_nothing_is_lost(root, pair, source):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    new = moved_path(RUN, "renamed")
+    write(one.mirror / new / "mine.txt", b"not the server's")
+    os.rename(root / "vision", root / "renamed")
+    look_again(one, root)
+    assert told(one)["gone"] == [RUN] and (one.mirror / RUN / "events.jsonl").exists() and one.moved == {}
+    assert tree(root / new).items() <= tree(one.mirror / new).items()
+
+
+def test_a_move_that_was_cut_is_finished_at_the_next_start(root, pair, source):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    one.sync._hang_up("offline", "line", "killed")
+    os.rename(root / "vision", root / "renamed")
+    one.sync.mirror.rename(RUN, moved_path(RUN, "renamed"))     # and killed before the index was written
+    one.sync.mirror.unlock()
+    told_by(root, source)
+    again = pair(source)
+    again.now += 60
+    again.passes()
+    again.same()
+    assert again.moved == {RUN: moved_path(RUN, "renamed")} and again.far.bytes_received < MOST
+
+
+def test_a_run_whose_meta_is_huge_or_missing(root, pair, source):
+    """A huge meta.json is not in the index: its size and mtime tell. A run without one is known by its path only."""
+    run = big_run(root)
+    write(run / "meta.json", {**json.loads((run / "meta.json").read_text()), "config": {"text": "x" * 100_000}}, mtime=1.7e9)
+    bare = make_run(root, OTHER)
+    (bare / "meta.json").unlink()
+    one = mirrored(pair, root, source)
+    os.rename(root / "vision", root / "renamed")
+    look_again(one, root)
+    assert one.moved == {RUN: moved_path(RUN, "renamed")} and told(one)["gone"] == [OTHER]
+    assert tree(root).items() <= tree(one.mirror).items()
+
+
+def test_an_address_kept_from_before_leads_to_the_run(root, pair, tmp_path):
+    big_run(root)
+    big_run(root, moved_path(RUN, run="20250123_190000_abc125"))
+    one = mirrored(pair, root, "sftp")
+    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader.refresh()
+    os.rename(root / "vision", root / "renamed")
+    look_again(one, root)
+    reader.refresh()
+    assert reader.find("gpu:vision/resnet50/20250123_180000_abc123") == "gpu:renamed/resnet50/20250123_180000_abc123"
+    assert reader.find("20250123_180000_abc123") == "gpu:renamed/resnet50/20250123_180000_abc123"
+    for other in ("gpu:vision/resnet50/20250123_180000_abc999", "other:vision/resnet50/20250123_180000_abc123"):
+        with pytest.raises(NotFoundError):
+            reader.find(other)
+
+
+def test_tags_and_notes_made_here_go_with_the_run(root, tmp_path):
+    """The connection's own part: what the reader noted, by key."""
+    home = tmp_path / "home"
+    overlay = settings.Overlay(home)
+    overlay.set("gpu-1:vision/resnet50/20250123_180000_abc123", tags=["best"], note="mine")
+    overlay.set("gpu-1:vision/vit/20250124_180000_abc124", hidden=True)
+    saved = {"name": "GPU 1", "host": "gpu", "enabled": True}
+    one = connection.Connection(saved, home, Bell(), None, logging.getLogger("sync"), {})
+    one._run_moved({RUN: moved_path(RUN, "renamed")})
+    assert settings.Overlay(home).all() == {"gpu-1:renamed/resnet50/20250123_180000_abc123": {"tags": ["best"], "note": "mine"},
+                                            "gpu-1:vision/vit/20250124_180000_abc124": {"hidden": True}}
+    before = (home / "overlay.json").stat().st_mtime_ns
+    one._run_moved({OTHER.replace("vit", "none"): "a/b/runs/c"})
+    assert (home / "overlay.json").stat().st_mtime_ns == before, "nothing was noted about it"
