@@ -82,6 +82,18 @@ def epoch_at(table, row):
     return None
 
 
+def pace(curve):
+    """Return how many steps an epoch takes (float), by the Curve by step of what was logged as the epoch, or None before that can
+    be told: of whole numbers when a second one has come, of fractions after a tenth of an epoch."""
+    values = curve.column.values
+    if not values or not (math.isfinite(values[0]) and math.isfinite(values[-1])):
+        return None
+    whole = values[-1] == int(values[-1])
+    at = bisect_left(values, values[-1]) if whole else len(values) - 1
+    epochs, steps = values[-1] - values[0], curve.xs[at] - curve.xs[0]
+    return steps / epochs if epochs >= (1 if whole else 0.1) and steps > 0 else None
+
+
 def joined(tables, metric, x):
     """Return (xs, values) of the points that count and (xs, values) of those superseded, each in the order logged.
 

@@ -3,7 +3,7 @@
 import re
 from collections import namedtuple
 
-from runicorn.layout import best_rule, number
+from runicorn.layout import best_rule, definition_of, number
 from runicorn.values import describe, key_text, texts
 
 WAYS = ("min", "max", "mean", "first", "last", "best")
@@ -55,10 +55,8 @@ class Definitions:
         return unknown
 
     def of(self, metric):
-        """Return the entry for a metric (dict): its own, else that of the longest pattern that fits."""
-        fits = [name for name in self.entries if "*" in name and re.fullmatch(".*".join(map(re.escape, name.split("*"))), metric, re.S)]
-        name = metric if metric in self.entries else max(fits, key=len, default=None)
-        return self.entries.get(name, {})
+        """Return the entry for a metric (dict), see `layout.definition_of`."""
+        return definition_of(self.entries, metric)
 
     def take(self, data, last):
         """Keep in `last` (the metrics' last values) what is defined for the metrics of a row; return the last values of the step

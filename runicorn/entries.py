@@ -3,23 +3,28 @@
 import os
 import time
 
-from runicorn import glance, layout
+from runicorn import glance, last_values, layout
 from runicorn.errors import LayoutError
 from runicorn.record import NO_META
 from runicorn.states import with_ranks
 
+PACE_ERROR = 0.02           # of the steps of an epoch, where epochs are logged now and then
 SETTLED = 2.0               # s; a folder may change once more within the second of its mtime
 
 
 class Entry:
     """One run as the list shows it: the member read, and all members (the same run through several connections)."""
 
-    __slots__ = ("key", "source", "record", "members", "words", "owes", "_sizes", "_end", "_sparks", "_ranks")
+    __slots__ = ("key", "source", "record", "members", "words", "owes", "_sizes", "_end", "_sparks", "_ranks", "_tops", "_summary")
 
-    def __init__(self, key, members):
+    def __init__(self, key, members, before=None):
+        """before: the Entry that this one replaces, or None: what it read of files that are the same is not read again."""
         self.key, self.members = key, members
         self.source, self.record = members[0].source, members[0].record
-        self.words, self.owes, self._sizes, self._end, self._sparks, self._ranks = None, False, None, None, {}, (None, {})
+        self.words, self.owes, self._sizes, self._summary = None, False, None, None
+        self._end, self._sparks, self._ranks, self._tops = None, {}, (None, {}), {}
+        if before is not None and (before.source, before.record.path) == (self.source, self.record.path):
+            self._end, self._sparks, self._ranks, self._tops = before._end, before._sparks, before._ranks, before._tops
 
     @property
     def folder(self):
@@ -79,8 +84,34 @@ class Entry:
         """Return the glance.End of the run's events, read again only when they grew."""
         sizes = sizes or self.sizes()
         if self._end is None or self._end[0] != sizes:
-            self._end = sizes, glance.end(self.folder, sizes)
+            self._end = sizes, glance.end(self.folder, sizes, self._tops)
         return self._end[1]
+
+    def learn_step(self, step):
+        """Take the largest step as a whole reading of the events tells it: of a large file `end` looked at places only."""
+        end, sizes = self.end(), self._end[0]
+        if step is not None and end.step is not None and step > end.step:
+            name = [name for name in glance.events_of(sizes) if sizes[name]][-1]
+            self._end, self._tops[name] = (sizes, end._replace(step=step)), self._tops[name]._replace(step=step)
+
+    @property
+    def summary(self):
+        """The run's summary as the list shows it (dict): the last values of its metrics are those of its events."""
+        if self.record.ended == "finished" or self.record.newer:
+            return self.record.summary              # written whole at the end
+        pulse = self.source.pulses.get(self.record.path)
+        sizes = pulse.sign[1] if pulse is not None and pulse.sign else self.sizes()
+        if self._summary is None or self._summary[0] != sizes:
+            self._summary = sizes, {**self.record.summary, **self.missed(self.record.summary, sizes)}
+        return self._summary[1]
+
+    def missed(self, summary, sizes=None):
+        """Return what the events say that `summary` does not yet (see last_values.missed)."""
+        alive = not self.record.ended and self.state() == "running"
+        try:
+            return last_values.missed(self.folder, sizes or self.sizes(), summary, self.record.defined, alive)
+        except LayoutError:
+            return {}               # a folder of a mirror that leads elsewhere
 
     def glanced(self, metric, sizes):
         """Whether `spark` of the metric would read nothing."""
@@ -109,6 +140,10 @@ class Entry:
         waited = pulse.since_row(pulse.read) if pulse and pulse.read and self.state() == "running" else 0.0
         return max(0.0, last - record.started + (waited or 0.0))
 
+    def rule(self, metric):
+        """Return "min" or "max": which value of a metric is its best, as its definition or else its name says."""
+        return layout.best_rule(metric, layout.definition_of(self.record.defined or {}, metric))
+
     def here(self):
         """Whether all own files of the run are on this machine."""
         return self.source.local or self.source.complete(self.record.path)
@@ -133,13 +168,14 @@ def freshness(member):
     return member.source.local, member.source.up, (pulse.changed or 0.0) if pulse else 0.0
 
 
-def total_steps(record):
-    """Return how many steps the run is to take (float), if its config says so, else None."""
-    for name in ("max_steps", "total_steps"):
-        value = record.config.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+def total_steps(record, step):
+    """Return how many steps the run is to take (float), if its config says so and it is not past that at `step`, else None."""
+    totals = [value for value in (record.config.get(name) for name in ("max_steps", "total_steps")) if _is_positive(value)]
+    return totals[0] if totals and (step is None or step <= totals[0]) else None
+
+
+def _is_positive(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
 
 
 def attempts(status, entry):
@@ -158,19 +194,26 @@ def _attempt(n, told, status, folder, name):
 
 
 def progress(entry, series, end):
-    """Return {"step", "total", "speed" (steps/s), "eta" (s)} of the run; None where it can't be known."""
-    total, speed = total_steps(entry.record), series.speed()
-    share = _epoch_share(entry.record)
-    if total is None and share and end.step:
-        total = end.step / share
-    left = max(0.0, total - end.step) if total is not None and end.step is not None else None
-    eta = left / speed if left is not None and speed and not entry.record.ended else None
-    return {"step": end.step, "total": round(total) if total is not None else None, "speed": speed, "eta": eta}
+    """Return {"step", "total", "about", "share", "speed" (steps/s), "eta" (s)} of the run; None where it can't be known.
+
+    about: the total is reckoned from the steps that its epochs took so far; share: of the way (0 to 1). A finished run has come all
+    of its way, wherever it was to go.
+    """
+    step, speed, ended = end.step, series.speed(), entry.record.ended
+    total = known = total_steps(entry.record, step)
+    if ended == "finished" and step is not None:
+        total = known = known if known is not None and step + 1 >= known else step
+    elif total is None and step is not None:
+        total = _by_epochs(entry.record, series, step)
+    left = total - step if total is not None and step is not None else None
+    share = 1.0 if ended == "finished" else min(1.0, (step + 1) / total) if left is not None else None
+    return {"step": step, "total": None if total is None else round(total), "about": total is not None and known is None,
+            "share": share, "speed": speed, "eta": left / speed if left is not None and speed and not ended else None}
 
 
-def _epoch_share(record):
-    """Return the share done by epochs (0 to 1), if the config tells `epochs` and the run logs `epoch` beyond the first."""
-    epochs, epoch = record.config.get("epochs"), layout.number(record.summary.get("epoch"))
-    if not isinstance(epochs, (int, float)) or isinstance(epochs, bool) or not epoch or not 0 < epoch < epochs:
-        return None
-    return min(1.0, (epoch + 0.5) / epochs)     # somewhere within the epoch it logged
+def _by_epochs(record, series, step):
+    """Return how many steps the run is to take, if the config tells `epochs` and what the run logged of its `epoch` tells how many
+    steps one takes; else None. Nothing is known before the second epoch has begun."""
+    epochs, pace = record.config.get("epochs"), series.steps_by_epoch()
+    total = epochs * pace if _is_positive(epochs) and pace else None
+    return max(total, step) if total is not None and step <= total * (1 + PACE_ERROR) else None

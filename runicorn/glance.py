@@ -1,5 +1,5 @@
-"""What a list shows of a run's events without parsing them: last step and time, median gap, a sparkline and the best value.
-Looks at ends, searches for one name; `series` is for the whole truth."""
+"""What a list shows of a run's events without keeping them: largest step, last time, median gap, a sparkline and the best
+value. Looks at ends, searches for one name; `series` is for the whole truth."""
 
 import json
 import math
@@ -8,13 +8,19 @@ import re
 import statistics
 from typing import NamedTuple
 
+from runicorn.events import Parser, event_row
 from runicorn.layout import number, open_regular, parse_own, parse_rank_status, read_json
 
-END = 32 << 10              # bytes at the end of events that tell the last step and the usual gap
+END = 32 << 10              # bytes at the end of events that tell the last time and the usual gap
 WHOLE = 4 << 20             # bytes; a larger file is looked at in places for its sparkline
 PLACES, PLACE = 48, 32 << 10
+SMALL = 256 << 10           # bytes; of a larger file few places and the end say whether its steps only grow
+FEW, LITTLE = 16, 2 << 10
 RANKS = 4096
 STEP = re.compile(rb'"(?:step|global_step)":\s*(-?\d+)')
+ROW = re.compile(rb'\n\{"ts": ?(-?\d[-+.\deE]*), ?"step": ?(-?\d+), ?"data":')       # as `log` writes one
+OTHER = re.compile(rb'\n\{"ts": ?-?\d[-+.\deE]*, ?"step": ?-?\d+, ?"type": ?"(?!metrics")')      # … and an image
+BLOCK = 1 << 20
 
 
 class End(NamedTuple):
@@ -23,6 +29,14 @@ class End(NamedTuple):
     step: object = None
     ts: object = None
     gap: object = None
+
+
+class Top(NamedTuple):
+    """How far an events file was read for its largest step: bytes, lines (None where parts were passed over), the step or None."""
+
+    position: int = 0
+    lines: object = 0
+    step: object = None
 
 
 class Spark(NamedTuple):
@@ -60,54 +74,116 @@ def events_of(sizes):
     return [name for _, name in found]
 
 
-def end(folder, sizes):
-    """Return the End of the run in `folder`, whose files have `sizes`."""
+def end(folder, sizes, tops=None):
+    """Return the End of the run in `folder`, whose files have `sizes`. tops: {name: Top} of the last look, which is brought up to
+    date; the step is the largest of the newest attempt that logged."""
+    tops = {} if tops is None else tops
     for name in reversed(events_of(sizes)):
         if sizes[name]:
-            rows = [row for row in map(_row, _tail(os.path.join(folder, name)).split(b"\n")) if row]
-            if rows:
-                return _end(rows)
+            path = os.path.join(folder, name)
+            tail = _tail(path)
+            rows = _times(tail)
+            top = tops[name] = _top(path, sizes[name], tops.get(name, Top()), tail, rows)
+            if rows or top.step is not None:
+                return _end(rows, top.step)
     return End()
+
+
+def gap(folder, sizes):
+    """Return the median seconds between the last rows of the run in `folder` (float), or None."""
+    for name in reversed(events_of(sizes)):
+        rows = _times(_tail(os.path.join(folder, name))) if sizes[name] else []
+        if rows:
+            return _end(rows, None).gap
+    return None
 
 
 def first_step(folder, name):
     """Return the step of the first row in the events file `name` (number), or None."""
     try:
         with open(open_regular(os.path.join(folder, name)), "rb") as file:
-            rows = map(_row, file.read(END).split(b"\n"))
+            rows = map(row_of, file.read(END).split(b"\n"))
     except OSError:
         return None             # gone since it was listed
     return next((row[1] for row in rows if row), None)
 
 
-def _end(rows):
+def _end(rows, step):
     times = [ts for ts, _ in rows if ts is not None]
     gaps = [b - a for a, b in zip(times, times[1:]) if b >= a]
-    steps = [step for _, step in rows if step is not None]
-    return End(steps[-1] if steps else None, times[-1] if times else None, statistics.median(gaps) if gaps else None)
+    return End(step, times[-1] if times else None, statistics.median(gaps) if gaps else None)
 
 
-def _tail(path):
+def _times(tail):
+    """Return [(ts, step)] of the rows in the end of a file (bytes; the first line may be half one)."""
+    lines = tail.count(b"\n")
+    found = ROW.findall(b"\n" + tail)
+    if tail.endswith(b"\n") and len(found) + 1 >= lines:        # all but what may be half a line
+        return [(float(ts), int(step)) for ts, step in found]
+    return [row[:2] for row in map(row_of, tail.split(b"\n")) if row]
+
+
+def _top(path, size, known, tail, rows):
+    """Return the Top of an events file, read from where `known` ended; of a large file that is new, in places. tail: its end (bytes),
+    rows: what is in it."""
+    if size < known.position:
+        known = Top()               # another file has the name now
+    if size - known.position > SMALL:
+        steps, few = [step for _, step in rows if step is not None], _some_steps(path, size, FEW, LITTLE)
+        if size - known.position > WHOLE or (steps and steps == sorted(steps) and max(few, default=0) <= steps[-1]):
+            more = _some_steps(path, size, PLACES, PLACE) if size - known.position > WHOLE else []
+            return Top(size, None, max([*few, *more, *steps], default=None))
+    if not known.position and len(tail) < END:
+        return _stepped(known, tail[:tail.rfind(b"\n") + 1])         # that is the whole file
     try:
         with open(open_regular(path), "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - END))
-            return file.read(END)
+            while known.position < size:
+                file.seek(known.position)
+                block = file.read(BLOCK)
+                block = block[:block.rfind(b"\n") + 1]
+                if not block:
+                    break           # half a line, or a line longer than any row
+                known = _stepped(known, block)
+    except OSError:
+        pass                        # gone since it was listed
+    return known
+
+
+def _some_steps(path, size, places, length):
+    return [int(step) for block in _spaced(path, size, places, length) for _, step in ROW.findall(block)]
+
+
+def _stepped(known, block):
+    """Return the Top after `block` (bytes: whole lines)."""
+    lines, padded = block.count(b"\n"), b"\n" + block
+    steps = [int(step) for _, step in ROW.findall(padded)]
+    if len(steps) < lines and len(steps) + len(OTHER.findall(padded)) < lines:       # written otherwise, or a broken line
+        parts = Parser(lines=known.lines or 0).parse(block) if block else ()
+        steps = [step for part in parts for step in part.steps]
+    top = max(steps, default=None)
+    top = top if known.step is None or top is not None and top > known.step else known.step
+    return Top(known.position + len(block), None if known.lines is None else known.lines + lines, top)
+
+
+def _tail(path, size=END):
+    try:
+        with open(open_regular(path), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read(size)
     except OSError:
         return b""          # gone since it was listed
 
 
-def _row(line):
-    """Return (ts, step) of a row of metrics, or None."""
+def row_of(line):
+    """Return (ts, step, data) of a row of metrics, or None."""
     try:
-        event = json.loads(line)
-        data = event["data"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        row = event_row(json.loads(line))
+    except (ValueError, AttributeError, RecursionError):
         return None         # torn, empty, or of another type
-    if not isinstance(data, dict) or event.get("type", "metrics") != "metrics":
+    if row is None:
         return None
-    ts, step = number(event.get("ts")), event.get("step", data.get("global_step"))
-    return ts, step if isinstance(step, (int, float)) and not isinstance(step, bool) else None
+    ts, step, data = row
+    return number(ts), step if isinstance(step, (int, float)) and not isinstance(step, bool) else None, data
 
 
 def spark(folder, sizes, metric, n=24):
@@ -131,17 +207,26 @@ def spark(folder, sizes, metric, n=24):
 
 
 def _blocks(path, size):
+    if size > WHOLE:
+        return _spaced(path, size, PLACES, PLACE), False
     try:
         with open(open_regular(path), "rb") as file:
-            if size <= WHOLE:
-                return [file.read(WHOLE)], True
-            blocks = []
-            for index in range(PLACES):
-                file.seek((size - PLACE) * index // (PLACES - 1))
-                blocks.append(file.read(PLACE))
-            return blocks, False
+            return [file.read(WHOLE)], True
     except OSError:
         return [], False    # gone since it was listed
+
+
+def _spaced(path, size, places, length):
+    """Return `places` blocks (bytes) of `length` at even distances."""
+    try:
+        with open(open_regular(path), "rb") as file:
+            blocks = []
+            for index in range(places):
+                file.seek((size - length) * index // (places - 1))
+                blocks.append(file.read(length))
+            return blocks
+    except OSError:
+        return []           # gone since it was listed
 
 
 def _value(text):

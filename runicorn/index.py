@@ -155,7 +155,7 @@ class Source:
         if found.code != "no_rows":
             return found
         folder = self.run_folder(record.path)
-        return judge(record.status, pulse, glance.end(folder, glance.own_sizes(folder)).gap)
+        return judge(record.status, pulse, glance.gap(folder, glance.own_sizes(folder)))
 
     def entry(self, path):
         """Return the run's entry in the index (dict), or None if the index has none or can't be read there."""

@@ -22,7 +22,7 @@ class View:
     """Merged runs with what the reader noted about them: answers for the run list.
 
     runs: sequence of reader.Entry; names: what `names_of` says of them; notes: {key: {"tags"?, "note"?, "hidden"?}};
-    main_metric: {project: metric}; rule: function(metric) -> "min" or "max".
+    main_metric: {project: metric}; rule: function(metric, run) -> "min" or "max".
     """
 
     def __init__(self, runs, names, notes, main_metric, rule):
@@ -43,7 +43,7 @@ class View:
 
     def main_name(self, run):
         """Return the name of the run's main metric (str), or None if it has no number in its summary."""
-        summary = run.record.summary
+        summary = run.summary
         picked = self.main_metric.get(run.record.project)
         if picked in summary:
             return picked
@@ -91,16 +91,16 @@ class View:
             "name": record.name, "user": record.user, "host": record.host, "tags": list(self.tags(run)), "note": self.note(run),
             "hidden": self.hidden(run), "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
             "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
-            "total": total_steps(record), "main": self._main(record, main, glanced), "spark": glanced.values if glanced else None,
+            "total": total_steps(record, end.step), "main": self._main(run, main, glanced), "spark": glanced.values if glanced else None,
             "values": {column: layout.strict(found[0]) for column, get in (gets or {}).items() for found in [get(run)] if found},
             "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": record.newer, "error": run.error()}
 
-    def _main(self, record, name, glanced):
+    def _main(self, run, name, glanced):
         if name is None:
             return None
-        side = self.rule(name)
+        side = self.rule(name, run)
         best = (glanced.low if side == "min" else glanced.high) if glanced and glanced.exact else None
-        return {"metric": name, "value": layout.strict(record.summary.get(name)), "rule": side,
+        return {"metric": name, "value": layout.strict(run.summary.get(name)), "rule": side,
                 "best": {"value": best[0], "step": best[1]} if best else None}
 
     # -- the list --------------------------------------------------------------------------------------------------
@@ -201,9 +201,9 @@ def names_of(runs):
     config, summary, metrics = set(), set(), set()
     for run in runs:
         config.update(run.record.config)
-        summary.update(run.record.summary)
+        summary.update(run.summary)
         if len(metrics) < len(summary):
-            metrics.update(name for name, value in run.record.summary.items() if name not in metrics and layout.number(value) is not None)
+            metrics.update(name for name, value in run.summary.items() if name not in metrics and layout.number(value) is not None)
     return {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
 
 
@@ -214,7 +214,7 @@ def _by_slug(item):
 def _getter(summary, config):
     """Return a function(run) -> the value of the first of these names that the run has, as a tuple."""
     def get(run):
-        values = run.record.summary
+        values = run.summary
         for name in summary:
             if name in values:
                 return (values[name],)
@@ -267,5 +267,5 @@ _FIELDS = {
     "age": lambda view, run: _some(run.record.started and time.time() - run.record.started),
     "duration": lambda view, run: _some(run.duration()),
     "step": lambda view, run: _some(run.end().step),
-    "main": lambda view, run: _some(layout.number(run.record.summary.get(view.main_name(run)))),
+    "main": lambda view, run: _some(layout.number(run.summary.get(view.main_name(run)))),
 }

@@ -154,7 +154,7 @@ class Reader:
             if old is None:
                 continue
             members = [Member(member.source, member.source.records.get(member.record.path, member.record)) for member in old.members]
-            fresh = self._by_key[key] = Entry(key, sorted(members, key=freshness, reverse=True))
+            fresh = self._by_key[key] = Entry(key, sorted(members, key=freshness, reverse=True), old)
             if fresh.record.tags != old.record.tags:
                 self._facts.pop("trees", None)
             if not (fresh.record.config.keys() <= old.record.config.keys() and fresh.record.summary.keys() <= old.record.summary.keys()):
@@ -174,7 +174,7 @@ class Reader:
             aliases.update((key, keys[0]) for key in keys[1:])
             old = self._by_key.get(keys[0])
             same = old is not None and [(m.source, m.record) for m in old.members] == [(m.source, m.record) for m in group]
-            entries.append(old if same else Entry(keys[0], group))
+            entries.append(old if same else Entry(keys[0], group, old))
         return entries
 
     def save(self):
@@ -236,7 +236,7 @@ class Reader:
         runs = tuple(self._by_key.values())
         return View(runs, self._fact("names", lambda: names_of(runs)), self.overlay.all() if self.overlay else {},
                     preferences.get("main_metric") or {},
-                    lambda metric: rules[metric] if rules.get(metric) in ("min", "max") else layout.best_rule(metric))
+                    lambda metric, run: rules[metric] if rules.get(metric) in ("min", "max") else run.rule(metric))
 
     def _fact(self, what, count):
         found = self._facts.get(what)
@@ -272,10 +272,12 @@ class Reader:
         entry = self.entry(key)
         small, series = self.small(entry.key), self.series(entry.key)
         meta, status, summary = (small[name] for name in layout.SMALL)
+        if not series.behind:
+            entry.learn_step(series.last_step)
         view = self.view()
         return {**view.row(entry, spark=True, deadline=float("inf")), "meta": meta, "config": meta.get("config") or {}, "summary": summary,
                 "status": status, "attempts": attempts(status, entry),
-                "metrics": [_metric(name, facts, view.rule(name)) for name, facts in series.metrics().items()],
+                "metrics": [_metric(name, facts, view.rule(name, entry)) for name, facts in series.metrics().items()],
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
                 "behind": series.behind, **_verified(entry), "left_out": self._own_left_out(entry)}
@@ -292,6 +294,7 @@ class Reader:
             index = entry.source.entry(entry.record.path) or {}
             for name, stem in ((layout.META, "meta"), (layout.STATUS, "status"), (layout.SUMMARY, "summary")):
                 found[name] = found[name] if found[name] is not None else index.get(stem) or {}
+        found[layout.SUMMARY].update(entry.missed(found[layout.SUMMARY]) if entry.record.ended != "finished" else ())
         return found if not entry.record.newer else {name: {} for name in found}
 
     def series(self, key):

@@ -17,22 +17,23 @@ ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 
 class Record:
     """What the list knows of one run in one root. ended: "finished", "failed", "interrupted" or "" while it is open;
+    defined: what define_metric said, or None;
     created, started, finished: Unix s or None; line: its line in the index; small: marks of its small files when reread."""
 
     __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
-                 "config", "summary", "error", "newer", "line", "small")
+                 "config", "summary", "defined", "error", "newer", "line", "small")
 
     def kept(self):
         """Return what is kept of it for the next start: a tuple of plain values."""
         return (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
-                self.finished, self.ended, self.status, self.config, self.summary, self.error, self.newer)
+                self.finished, self.ended, self.status, self.config, self.summary, self.defined, self.error, self.newer)
 
     @classmethod
     def again(cls, kept, line):
         """Return the Record that `kept` was made of, with its line in the index."""
         self = cls()
         (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
-         self.finished, self.ended, self.status, self.config, self.summary, self.error, self.newer) = kept
+         self.finished, self.ended, self.status, self.config, self.summary, self.defined, self.error, self.newer) = kept
         self.line, self.small = line, None
         return self
 
@@ -61,7 +62,19 @@ def record_of(path, entry, line=None):
     record.finished = _moment(status.get("ended_at"))
     record.config = {} if record.newer else flat(meta.get("config"))
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
+    record.defined = None if record.newer else _defined(meta.get("metrics"))
     return record
+
+
+def _defined(metrics):
+    """Return what define_metric said of the run's metrics ({name or pattern: {"summary", "goal"}}), None where nothing useful."""
+    found = {}
+    for name, entry in metrics.items() if isinstance(metrics, dict) else ():
+        summary, goal = (entry.get("summary"), entry.get("goal")) if isinstance(entry, dict) else (None, None)
+        entry = {**({"summary": summary} if isinstance(summary, str) else {}), **({"goal": goal} if goal in ("min", "max") else {})}
+        if entry:
+            found[name] = entry
+    return found or None
 
 
 def flat(value, joint="."):

@@ -366,6 +366,14 @@ class Series:
         speeds = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(points, points[1:]) if b[0] > a[0] and b[1] > a[1]]
         return _median(speeds) if speeds else None
 
+    def steps_by_epoch(self):
+        """Return how many steps an epoch takes by what was logged as the epoch (float), or None; see `curves.pace`."""
+        with self._lock:
+            rank = self._first_rank()
+            names = {name for table in self._logged(rank) for name in table.where if name.rsplit("/", 1)[-1].lower() == "epoch"}
+            logged = [self._curve(name, rank, "step")[0] for name in names]
+        return curves.pace(max(logged, key=lambda curve: len(curve.xs))) if logged else None
+
     # -- system ----------------------------------------------------------------------------------------------------
 
     def system(self, lo=None, hi=None, buckets=300, rank=0):

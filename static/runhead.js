@@ -199,14 +199,13 @@ export class RunHead {
   }
 
   step() {
-    const {step, total} = this.row.progress || {};
+    const {step, total, about, share} = this.row.progress || {};
     if (step == null) {
       return ["–"];
     }
     if (!total) {
       return [h("span.num", {}, fmt.int(step))];
     }
-    const share = Math.min(1, (step + 1) / total);
     const bar = svg(
       "svg.bar",
       {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true", class: ALIVE.includes(this.row.state) ? "on" : ""},
@@ -215,9 +214,9 @@ export class RunHead {
     return [
       h("span.num", {}, fmt.int(step)),
       " ",
-      h("span.m2", {}, t("run.of", {total: fmt.int(total)})),
+      h("span.m2", {}, t(about ? "run.ofAbout" : "run.of", {total: fmt.int(total)})),
       bar,
-      h("span.m2", {}, figure(fmt.int(share * 100), "%")),
+      h("span.m2", {}, figure(fmt.int(Math.floor(share * 100)), "%")),
     ];
   }
 

@@ -291,7 +291,7 @@ export default {
   "run.config": "Config", "run.files": "Files", "run.summary": "Summary", "run.code": "Code", "run.status": "Status",
   "run.environment": "Environment", "run.stale": "As last seen: the connection to its server is down", "run.gone": "No longer on the server; this is the copy here",
   "run.rail": "System, summary and config", "run.runtime": "Runtime", "run.since": "since {time}",
-  "run.step": "Step", "run.of": "of {total}", "run.speed": "Speed", "run.stepsPerSecond": "steps/s", "run.left": "Time left",
+  "run.step": "Step", "run.of": "of {total}", "run.ofAbout": "of about {total}", "run.speed": "Speed", "run.stepsPerSecond": "steps/s", "run.left": "Time left",
   "run.until": "until {time}", "run.best": "Best", "run.at": "at {step}", "run.attempt": "Attempt", "run.resumedAt": "resumed at {step}",
   "run.connection": "Connection", "run.ago": "{age} ago", "run.id": "Id", "run.copyId": "Copy the id", "run.copyJson": "Copy as JSON",
   "run.note": "Note", "run.addNote": "Add a note", "run.editNote": "Edit the note", "run.colour": "The colour of this run everywhere",

@@ -205,7 +205,7 @@ export default {
   "run.charts": "图表", "run.logs": "日志", "run.system": "系统", "run.config": "配置", "run.files": "文件", "run.summary": "汇总", "run.code": "代码",
   "run.status": "状态", "run.environment": "环境", "run.stale": "上次看到的状态：与其服务器的连接已断开", "run.gone": "服务器上已不存在，这是本机的副本",
   "run.rail": "系统、汇总和配置", "run.runtime": "运行时间", "run.since": "自 {time} 起", "run.step": "步数",
-  "run.of": "/ {total}", "run.speed": "速度", "run.stepsPerSecond": "步/秒", "run.left": "预计剩余", "run.until": "约 {time} 完成", "run.best": "最佳",
+  "run.of": "/ {total}", "run.ofAbout": "/ 约 {total}", "run.speed": "速度", "run.stepsPerSecond": "步/秒", "run.left": "预计剩余", "run.until": "约 {time} 完成", "run.best": "最佳",
   "run.at": "第 {step} 步", "run.attempt": "尝试次数", "run.resumedAt": "自第 {step} 步恢复", "run.connection": "连接", "run.ago": "{age}前",
   "run.id": "编号", "run.copyId": "复制编号", "run.copyJson": "复制为 JSON", "run.note": "备注", "run.addNote": "添加备注", "run.editNote": "编辑备注",
   "run.colour": "此实验在各处的颜色", "run.max": "最大", "run.min": "最小", "run.maxWord": "最大", "run.minWord": "最小",

@@ -1,0 +1,111 @@
+"""The last values of a run's metrics that its summary.json missed: a writer puts them there every few seconds, and one that was
+killed never again. Reads events from their end."""
+
+import math
+import os
+
+from runicorn.glance import END, events_of, row_of
+from runicorn.layout import SUMMARY, best_rule, definition_of, number, open_regular
+
+BACK = 16 << 20             # bytes at the end of events in which a run that died is searched
+FIRST = 4 << 10             # bytes; mostly all that is read: the summary is as new as the last row
+LONG = 1 << 20              # bytes; a longer line is no row
+
+
+def missed(folder, sizes, summary, definitions=None, alive=False):
+    """Return {name: value} of the metrics logged since summary.json was written.
+
+    sizes: {name: bytes} of the run's files; summary: what summary.json says (dict): a value that the user set over a metric's own
+    stays; definitions: the "metrics" of meta.json; alive: it is written again soon, so a short look will do.
+    """
+    since = _mtime(os.path.join(folder, SUMMARY))
+    names = [name for name in reversed(events_of(sizes)) if sizes[name]]
+    if not names:
+        return {}
+    rows = _rows_back(folder, names, END if alive or since is None else BACK)
+    found = _Search(summary, since)
+    for row in rows:
+        if found.take(row):
+            break
+    return {**found.late(), **_defined(found.numbers, summary, definitions or {})}
+
+
+class _Search:
+    """Goes through rows, last first, until it is known of each metric whether the summary's value was its own.
+
+    A value of the summary that the metric had when summary.json was written, or later where clocks differ, is the metric's; another
+    one the user set.
+    """
+
+    def __init__(self, summary, since):
+        self.summary, self.since = summary, since
+        self.slack = 1.1 if since is not None and since == int(since) else 0.3        # s; SFTP tells whole seconds
+        self.newest, self.numbers = {}, {}          # of the rows that the summary may lack: last value, all values
+        self._own, self._settled = set(), set()     # metrics whose summary is their own, and those of which that is known
+        self._cut = False                           # whether rows are left unread
+
+    def take(self, row):
+        """Take the next row, None if more are not read; returns whether all is known."""
+        if row is None:
+            self._cut = True
+            return True
+        ts, _, data = row
+        early = self.since is not None and ts is not None and ts < self.since - self.slack
+        for metric, value in data.items():
+            if not early:
+                self.newest.setdefault(metric, value)
+                self.numbers.setdefault(metric, []).append(value)
+            if metric in self.newest and metric not in self._settled:
+                if value == self.summary.get(metric):
+                    self._own.add(metric)
+                if early or metric in self._own:
+                    self._settled.add(metric)
+        return early and self.newest.keys() <= self._settled
+
+    def late(self):
+        """Return {metric: value} of what the summary lacks."""
+        unknown = self.newest.keys() - self._settled if self._cut else set()       # taken for their own, as most are
+        return {metric: value for metric, value in self.newest.items()
+                if metric not in self.summary or metric in self._own or metric in unknown}
+
+
+def _defined(numbers, summary, definitions):
+    """Return {"<metric>.max": value, …} of what define_metric has the summary keep, with the new `numbers` of each metric."""
+    found = {}
+    for metric, values in numbers.items() if definitions else ():
+        entry = definition_of(definitions, metric)
+        finite = [value for value in map(number, values) if value is not None and math.isfinite(value)]
+        for way in {"min", "max", "best"}.intersection(entry.get("summary", "").split(",")) if finite else ():
+            known = number(summary.get(f"{metric}.{way}"))
+            choose = min if (best_rule(metric, entry) if way == "best" else way) == "min" else max
+            found[f"{metric}.{way}"] = choose([*finite, *([] if known is None else [known])])
+    return found
+
+
+def _mtime(path):
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None
+
+
+def _rows_back(folder, names, budget):
+    """Yield the rows (ts, step, data) of the files `names`, last row first; None where `budget` (bytes) ends before they do."""
+    for name in names:
+        try:
+            file = open(open_regular(os.path.join(folder, name)), "rb")
+        except OSError:
+            continue                # gone since it was listed
+        with file:
+            position, rest, block = file.seek(0, os.SEEK_END), b"", FIRST
+            while position:
+                if budget <= 0:
+                    yield None
+                    return
+                count = min(block, position)
+                position, budget, block = position - count, budget - count, END
+                file.seek(position)
+                first, *lines = (file.read(count) + rest).split(b"\n")
+                rest = first if len(first) < LONG else b""
+                yield from filter(None, map(row_of, reversed(lines)))
+            yield from filter(None, [row_of(rest)])
