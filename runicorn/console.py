@@ -258,6 +258,14 @@ def _text_write(original, capture, key, inside, turn):
     return write
 
 
+def is_own(stream):
+    """Whether functions of ours alone, if any, stand before the stream's own `write`."""
+    write = stream.write
+    while hasattr(write, "original"):
+        write = write.original
+    return getattr(write, "__self__", None) is stream
+
+
 def own_write(stream):
     """Return the stream's own `write` if nothing stands before it but functions of ours whose log has ended, else None."""
     write = stream.write
@@ -293,8 +301,7 @@ class Notebook:
         until = time.monotonic() + CELL_SECONDS
         while not self._settled and time.monotonic() < until:
             time.sleep(0.0002)
-            write = sys.stdout.write
-            if write in self._capture.writers.values() or own_write(sys.stdout) is not None:
+            if is_own(sys.stdout):          # while the cell goes on, IPython's function is there too, below ours
                 self._settled = True
                 self._capture.wrap_again(own_write)
 

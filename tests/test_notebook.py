@@ -101,6 +101,16 @@ worker.start()"""
     assert printed(again) == ["first cell", "after the cell", "last cell"]
 
 
+def test_cells_that_end_slowly_are_captured(kernel):
+    # a figure that is drawn when its cell is over, say
+    kernel.cell(BEGIN + "\nimport time\nget_ipython().events.register('post_run_cell', lambda result: time.sleep(0.3))")
+    for number in range(3):
+        kernel.cell(f"print('cell', {number})")
+    kernel.cell("run.finish()")
+    run, = kernel.runs("n")
+    assert printed(run) == ["first cell", "cell 0", "cell 1", "cell 2"]
+
+
 def test_descriptor_capture_falls_back_in_a_kernel(kernel):
     kernel.cell(BEGIN.replace("name='n'", "name='n', capture='fd'"))
     kernel.close()
