@@ -1,13 +1,16 @@
 """One host shows who it is: the SSH handshake, its host key, and what to say where either fails. Is handed paramiko."""
 
+import base64
 import shlex
 import time
 from pathlib import Path
 
-from runicorn import hostkeys, ssh_transport
+from runicorn import hostkeys, ssh_transport, sshconfig
 from runicorn.errors import HostKeyError, LineError, RemoteError, coded
 
-HANDSHAKE_SECONDS = 20
+HANDSHAKE_SECONDS = 20      # or the user's ConnectTimeout, where that is longer
+UNCHECKED = ("no", "off")   # StrictHostKeyChecking that takes any key; "accept-new" takes only those of hosts that nobody knows
+NOWHERE = ("/dev/null", "none")
 
 
 class Handshake:
@@ -16,17 +19,29 @@ class Handshake:
     def __init__(self, ssh, target, home, ask, log):
         self.ssh, self.target, self.home, self.ask, self.log = ssh, target, home, ask, log
         alias = target.options.get("hostkeyalias")
-        files = target.options.get("userknownhostsfile", "").split() or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
-        files += target.options.get("globalknownhostsfile", "").split() or ["/etc/ssh/ssh_known_hosts"]
-        files = [Path(file).expanduser() for file in (*files, home / "known_hosts")]
+        own = target.options.get("userknownhostsfile") or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
+        usual = target.options.get("globalknownhostsfile") or ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]
+        files = [Path(file).expanduser() for file in (*own, *usual) if file not in NOWHERE]
         self.name = alias.lower() if alias else hostkeys.host_name(target.hostname, target.port)     # as known_hosts keeps it
+        self._strict = target.options.get("stricthostkeychecking", "ask").lower()
+        self._forgets = self._strict in UNCHECKED and all(file in NOWHERE for file in own)      # a machine that is made anew each day
+        if not self._forgets:
+            files.append(home / "known_hosts")
         self._lines = hostkeys.read(files, self.name)
         # as ssh(1) does: a host that is not known at this port may be known at port 22, with the same key
         self._elsewhere = [] if alias or target.port == 22 else hostkeys.read(files, target.hostname.lower())
 
+    def _commanded(self, moment, name, kind="NONE", shown="NONE", blob=b""):
+        """Return the lines (list of hostkeys.Line) about the host `name` that the user's KnownHostsCommand prints."""
+        text = sshconfig.known_hosts_lines(self.target.options, H=name, I=moment, t=kind, f=shown,
+                                           K=base64.b64encode(blob).decode() or "NONE")
+        lines = [hostkeys.parse(line, "the output of KnownHostsCommand") for line in text.splitlines()]
+        return [line for line in lines if line and hostkeys.matches(line, name)]
+
     def run(self, transport, line):
         """Shake hands over `line` and check the host key. Raises LineError, RemoteError, HostKeyError."""
-        transport.banner_timeout = transport.handshake_timeout = HANDSHAKE_SECONDS
+        self._patience = max(HANDSHAKE_SECONDS, sshconfig.seconds(self.target.options.get("connecttimeout"), 0))
+        transport.banner_timeout = transport.handshake_timeout = self._patience
         self._prefer(transport)
         self._shake(transport, line)
         self.log("banner", f"{transport.remote_version}, {transport.remote_cipher}")
@@ -37,7 +52,7 @@ class Handshake:
 
         And for AES-GCM, which moves 2 to 3 times the bytes of paramiko's first choice (AES-CTR with an HMAC made in Python).
         """
-        lines = self._lines or self._elsewhere
+        lines = (self._lines or self._elsewhere) + self._commanded("ORDER", self.target.options.get("hostkeyalias", self.target.hostname))
         options = transport.get_security_options()
         usual = [kind for kind in options.key_types if not kind.endswith(hostkeys.CERTIFIED)]
         kinds = hostkeys.known_types(lines)
@@ -50,7 +65,7 @@ class Handshake:
     def _shake(self, transport, line):
         target = self.target
         try:
-            transport.start_client(timeout=HANDSHAKE_SECONDS * 2)
+            transport.start_client(timeout=self._patience * 2)
             if not transport.initial_kex_done:
                 raise coded(LineError(f"{target.name} did not finish the SSH handshake in time"), "banner", said="handshake_slow",
                             host=target.name)
@@ -66,7 +81,7 @@ class Handshake:
             text = (f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that speaks only SHA-1 "
                     "needs `pip install 'paramiko<5'`, or the connection set to system ssh (auth: system)")
             return coded(RemoteError(text), "algorithms", host=target.name, detail=str(error))
-        offers = f"; it offers {transport.peer_kex}" if transport.peer_kex else ""
+        offers = f"; it offers {transport.peer_kex}" if transport.peer_kex and "kex" in str(error) else ""
         text = (f"{target.name} speaks only algorithms that paramiko {self.ssh.__version__} does not know ({error}{offers}). "
                 "Set the connection to system ssh (auth: system)")
         return coded(RemoteError(text), "algorithms", said="algorithms_new", host=target.name, detail=str(error))
@@ -76,10 +91,9 @@ class Handshake:
         target = self.target
         where, heard = f"{target.name}:{target.port}", bytes(line.first)
         port = str(target.port)
-        if transport.said:
-            words = " / ".join(transport.said)
-            return coded(RemoteError(f"{where} hung up; it says: {words}"), "refused", said="hung_up", words=words, host=target.name,
-                         port=port)
+        if transport.words:
+            return coded(RemoteError(f"{where} hung up; it says: {transport.words}"), "refused", said="hung_up", words=transport.words,
+                         host=target.name, port=port)
         if not heard and line.said():
             words = line.said()
             return coded(LineError(f"the ProxyCommand to {target.name} brought no server: {words}"), "banner", said="proxy_said",
@@ -98,9 +112,10 @@ class Handshake:
 
     def _check_host_key(self, transport):
         key = transport.get_remote_server_key()
+        kind, blob = key.get_name(), key.asbytes()
+        self._lines = self._lines + self._commanded("HOSTNAME", self.name, kind, hostkeys.fingerprint(blob), blob)
         if key.public_blob and self._certified(key):
             return
-        kind, blob = key.get_name(), key.asbytes()
         verdict = hostkeys.judge(self._lines, kind, blob)
         if verdict.kind == "unknown" and hostkeys.judge(self._elsewhere, kind, blob).kind in ("known", "revoked"):
             verdict = hostkeys.judge(self._elsewhere, kind, blob)
@@ -108,11 +123,23 @@ class Handshake:
         if verdict.kind == "revoked":
             raise coded(HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts: do not connect; ask "
                                      "the server's administrator"), "host_key_revoked", host=self.name, offered=shown)
-        if verdict.kind == "changed":
-            raise _changed(self.name, kind, shown, verdict.expected)
+        if verdict.kind == "changed" and not (self._strict in UNCHECKED and self.target.auth in ("key", "agent")):
+            raise _changed(self.name, kind, shown, verdict.expected)        # who asks for a password must be known
+        if verdict.kind in ("changed", "unknown") and self._strict in (*UNCHECKED, "accept-new"):
+            return self._take(verdict.kind, kind, blob, shown)
         if verdict.kind == "unknown":
             self._ask_about(self.name, kind, blob, shown, verdict.expected)
         self.log("host_key", f"{kind} {shown}")
+
+    def _take(self, verdict, kind, blob, shown):
+        """Take a key that nobody compared, because the user's config says so; note one that is new, unless it says to note none."""
+        if verdict == "unknown" and not self._forgets:
+            hostkeys.add(self.home / "known_hosts", self.name, kind, blob)
+        changed = verdict == "changed"
+        news = "another one than before" if changed else "new"
+        self.log("host_key", f"{kind} {shown}, {news}: taken, as ~/.ssh/config says (StrictHostKeyChecking {self._strict})",
+                 said="host_key_taken_changed" if changed else "host_key_taken_unknown", key=f"{kind} {shown}",
+                 strict=self._strict)
 
     def _certified(self, key):
         made = hostkeys.certificate(key.public_blob.key_blob)

@@ -5,6 +5,8 @@ from runicorn.errors import LineError, LoginError, coded
 
 STEPS = 4                   # a server may ask for several methods one after another (key, then a code)
 ANSWER_SECONDS = 300        # how long the user may look for a one-time code; sshd itself waits 120 s by default
+LOGIN_SECONDS = 60          # for the server to answer an attempt: a slow PAM or directory; sshd's own limit is 120 s
+OTHERS_WAYS = ("gssapi-keyex", "gssapi-with-mic", "gssapi", "hostbased")        # that only the system's ssh goes
 CODE_WORDS = ("code", "otp", "token", "passcode", "verification", "duo", "factor", "验证码", "动态")
 METHODS = {"key": ("publickey",), "agent": ("publickey",), "password": ("password", "keyboard-interactive"),
            "hop": ("publickey", "password", "keyboard-interactive")}
@@ -20,7 +22,8 @@ class Login:
         self.offered = []           # methods the server takes
         self.tried = []             # (method, what) refused by the server
         self._password_used = self._unanswered = False
-        self._heard = 0             # words of the server that came before the last attempt
+        self._heard, self._trying = 0, None     # of the last attempt: how many words of the server came before it; what it is
+        transport.auth_timeout = LOGIN_SECONDS
 
     def run(self):
         """Log in. Raises LoginError (refused, nobody answered, key missing) or LineError (cut meanwhile)."""
@@ -61,14 +64,18 @@ class Login:
     def _keys(self):
         """Offer keys in turn until one is taken."""
         keys = ssh_keys.Keys(self.ssh, self.target, lambda prompt: self.secret("passphrase", prompt), self.secrets)
+        offered = False
         try:
             for key, what in keys.candidates():
+                offered = True
                 left = self._try("key", what, lambda key=key: self.transport.auth_publickey(self.target.user, key))
                 if left is not None:
                     return left
         finally:
             keys.close()
-            self.tried += [("key", f"{path} (of no kind we know)") for path in keys.passed_over]
+            self.tried += [("key", f"{path} ({why})") for path, why in keys.passed_over.items()]
+        if not offered and self.target.auth != "hop":
+            raise keys.nothing()
         return None
 
     def _password(self):
@@ -118,6 +125,7 @@ class Login:
         return answer
 
     def _try(self, method, what, attempt):
+        self._trying = method, what
         try:
             return self._attempt(attempt)
         except self.ssh.BadAuthenticationType:
@@ -130,7 +138,7 @@ class Login:
         return None
 
     def _attempt(self, attempt):
-        self._heard = len(self.transport.said)
+        self._heard = self.transport.heard
         try:
             return attempt() if attempt != self.transport.auth_none else attempt(self.target.user)
         except self.ssh.AuthenticationException:
@@ -145,25 +153,33 @@ class Login:
 
     def _dropped(self):
         """The server hung up: because it refused enough, because nobody answered, or because the line is gone."""
-        if self.transport.disconnected or len(self.transport.said) > self._heard:
-            return self._refused("was refused and hung up on", [])
+        words = self.transport.words
+        if self.transport.disconnected or self.transport.heard > self._heard:
+            return self._refused("was refused and hung up on", [], [*self.tried, *filter(None, [self._trying])])
         if self._unanswered:
             return coded(LoginError(f"{self.target.name} asked something that nobody answered"), "no_answer", host=self.target.name)
         if self.tried:
             return self._refused("refused the login and hung up", [])
-        return coded(LineError(f"the line to {self.target.name} was cut during the login{self._said()}"), "line", said="login_cut",
-                     host=self.target.name)
+        return coded(LineError(f"the line to {self.target.name} was cut during the login{f'; the server says: {words}' if words else ''}"),
+                     "line", said="login_cut", host=self.target.name)
 
-    def _said(self):
-        """Return what the server said, as the end of a sentence of ours."""
-        return f"; the server says: {' / '.join(self.transport.said)}" if self.transport.said else ""
-
-    def _refused(self, did, offered):
-        tried = ", ".join(f"{method} {what}".strip() for method, what in self.tried) or "nothing"
+    def _refused(self, did, offered, tried=None):
+        """Return the LoginError for a server that `did` so. offered: what it still takes; tried: in place of what it refused."""
+        words, name = self.transport.words, self.target.name
+        tried = ", ".join(f"{method} {what}".strip() for method, what in (self.tried if tried is None else tried))
         takes = f"; it takes {', '.join(offered)}" if offered else ""
-        error = LoginError(f"{self.target.user}@{self.target.name} {did} (tried: {tried}{takes}){self._said()}. It is not tried again by "
-                           "itself: check user, key or password (--auth key, agent, password or system), then test the connection")
-        words = " / ".join(self.transport.said)
+        sentence, advice = self._advice(offered, words)
+        said = f"; the server says: {words}" if words else ""
+        error = LoginError(f"{self.target.user}@{name} {did} (tried: {tried or 'nothing'}{takes}){said}. It is not tried again by itself: "
+                           f"{advice}, then test the connection")
+        return coded(error, "login", said=sentence, user=self.target.user, host=name, words=words, tried=tried, offered=list(offered))
+
+    @staticmethod
+    def _advice(offered, words):
+        """Return (the name of a refusal's sentence, what to do)."""
+        if "Too many authentication failures" in words:
+            return "login_many_keys", "name the right key (--key, or IdentityFile with `IdentitiesOnly yes` in ~/.ssh/config)"
+        if offered and all(way in OTHERS_WAYS for way in offered):
+            return "login_other_ways", "only your system's ssh goes that way (Kerberos, host keys): set the connection to it (auth: system)"
         sentence = ("login_refused" if offered else "login_over") + ("_words" if words else "")
-        return coded(error, "login", said=sentence, user=self.target.user, host=self.target.name, words=words,
-                     tried=", ".join(f"{method} {what}".strip() for method, what in self.tried), offered=list(offered))
+        return sentence, "check user, key or password (--auth key, agent, password or system)"

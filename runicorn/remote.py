@@ -24,6 +24,8 @@ PACKET_BYTES = 64 << 10
 OUTPUT_LIMIT = system_ssh.OUTPUT_LIMIT
 FIRST_BYTES = 400
 CHANNEL_PAUSES = (0.1, 0.3, None)
+SFTP_SECONDS = 60           # for SFTP to begin: a home folder that is mounted, start files that take their time
+FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 JUMPS = 8                   # more than this is a loop in the SSH config
 
 # One host to log in at. name: as the user calls it; hostname: after ~/.ssh/config; auth: key, agent, password or hop (a jump host:
@@ -143,7 +145,9 @@ class _Dialer:
             return self._jumped(target, sshconfig.jumps(jump), depth)
         if command.lower() != "none":
             self.log("name", f"by ProxyCommand {command}", said="proxy", command=command)
-            return self._kept(Pipe(f"exec {command}", shell=True))
+            pipe = Pipe(sshconfig.shell_words(f"exec {command}"))
+            passes = target.options.get("proxyusefdpass", "no").lower() in ("yes", "true")
+            return self._kept(_passed_socket(pipe, target) if passes else pipe)
         return self._kept(self._dialled(target))
 
     def _jumped(self, target, hops, depth):
@@ -171,9 +175,10 @@ class _Dialer:
                                           timeout=CHANNEL_SECONDS)
 
     def _dialled(self, target):
-        began = time.monotonic()
+        began, options = time.monotonic(), target.options
         try:
-            addresses = socket.getaddrinfo(target.hostname, target.port, type=socket.SOCK_STREAM)
+            family = FAMILIES.get(options.get("addressfamily", "any").lower(), socket.AF_UNSPEC)
+            addresses = socket.getaddrinfo(target.hostname, target.port, family, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", error)
             raise coded(LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN"),
@@ -183,7 +188,9 @@ class _Dialer:
         for family, kind, protocol, _, address in addresses:
             line = socket.socket(family, kind, protocol)
             try:
-                line.settimeout(TCP_SECONDS)
+                if options.get("bindaddress"):
+                    line.bind((options["bindaddress"], 0))
+                line.settimeout(sshconfig.seconds(options.get("connecttimeout"), TCP_SECONDS))
                 line.connect(address)
                 _keep_alive(line)
                 where, took = f"{address[0]}:{address[1]}", f"{(time.monotonic() - began) * 1000:.0f}"
@@ -218,6 +225,22 @@ class _Dialer:
                  user=target.user, method=method, takes=takes)
         transport.set_keepalive(KEEPALIVE_SECONDS)
         return transport
+
+
+def _passed_socket(pipe, target):
+    """Return the socket that a ProxyCommand with ProxyUseFdpass makes and hands over."""
+    try:
+        pipe.settimeout(sshconfig.seconds(target.options.get("connecttimeout"), TCP_SECONDS))
+        _, passed, _, _ = socket.recv_fds(pipe.socket, 1, 1)
+        line = socket.socket(fileno=passed[0])
+    except (OSError, IndexError) as error:
+        words = ssh_words.sentence(pipe.said()) or str(error)
+        raise coded(LineError(f"the ProxyCommand to {target.name} brought no server: {words}"), "banner", said="proxy_said", words=words,
+                    host=target.name) from error
+    finally:
+        pipe.close()
+    _keep_alive(line)
+    return line
 
 
 def _keep_alive(line):
@@ -307,10 +330,12 @@ class Remote:
         """Return an sftp.Sftp over a new channel. Raises LineError, ProtocolError, RemoteError."""
         channel = self.open_stream(timeout)
         try:
-            return sftp.Sftp(channel, timeout)
+            return sftp.Sftp(channel, timeout, max(timeout, SFTP_SECONDS))
         except LineError as error:
-            if not (self.alive and channel.eof_received):
+            if not self.alive:
                 raise
+            if not channel.eof_received:
+                raise remote_shell.silent(self._target.name, max(timeout, SFTP_SECONDS)) from error
             channel.status_event.wait(1)
             raise remote_shell.ended(self, self._target.name, channel.exit_status) from error
 

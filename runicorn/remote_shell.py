@@ -8,12 +8,13 @@ import base64
 import re
 import secrets
 
-from runicorn.errors import DeniedError, RemoteError, SftpError, coded
+from runicorn.errors import DeniedError, LineError, LoginError, RemoteError, SftpError, coded
 
 PROBE = "echo runi'corn'-is; date +%s; python3 -V; echo runi'corn'-done"    # echoed back, the quotes are still in it
 PYTHONS = ("python3", "python")
 OLDEST = 3, 6               # of Python, for our manifest
 NOT_THERE = (1, 126, 127)   # csh's, sh's and fish's exit statuses for a command that can't be run
+EXPIRED = re.compile(r"[Pp]assword (change required|has expired|expired)|change your password")
 FAILURE = 4                 # SSH_FX_FAILURE
 # -I: nothing of the user's folder or environment is imported. A shell that takes our input for commands ends at
 # the first line, csh at the second.
@@ -67,9 +68,19 @@ def ended(remote, host, status):
     except RemoteError as error:
         words = getattr(error, "values", {}).get("detail") or ""
     detail = words or f"exit status {status}"
+    if EXPIRED.search(words):
+        return coded(LoginError(f"{host} let us in and wants a new password first ({detail}): log in once in a terminal, `ssh {host}`, "
+                                "choose one, then test the connection"), "login", said="password_expired", host=host, detail=detail)
     return coded(RemoteError(f"{host} let us in and ended SFTP at once ({detail}): a login shell that exits, prints or may not run "
                              "/usr/lib/openssh/sftp-server does that; `Subsystem sftp internal-sftp` in its sshd_config needs no shell"),
                  "sftp", said="sftp_ended", host=host, detail=detail)
+
+
+def silent(host, limit):
+    """Return the error for a server that let us in and whose SFTP says nothing for `limit` s."""
+    return coded(LineError(f"{host} let us in, and SFTP did not begin within {limit:.0f} s: a login shell whose start files wait for "
+                           "something, or a home folder that does not answer; `Subsystem sftp internal-sftp` in its sshd_config needs no "
+                           "shell"), "line", said="sftp_silent", host=host, limit=limit)
 
 
 def python(remote, source, arguments=(), data=b"", timeout=60):

@@ -13,18 +13,19 @@ from pathlib import Path
 from runicorn.errors import LoginError, coded
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
+FIDO_KEYS = ("id_ed25519_sk", "id_ecdsa_sk")
 AGENT_KEYS = 50             # of those nobody named; sshd hangs up after MaxAuthTries (6 unless its administrator chose another number)
 
 
 class Keys:
     """The keys for `target`. passphrase(prompt) asks the user; `secrets` forgets a passphrase that was wrong.
 
-    `passed_over` (list of str): files named in ~/.ssh/config that are of no kind we know.
+    `passed_over` ({path: why}): files named in ~/.ssh/config that are of no use to us.
     """
 
     def __init__(self, ssh, target, passphrase, secrets):
         self.ssh, self.target, self.secrets, self._passphrase = ssh, target, secrets, passphrase
-        self.passed_over = []
+        self.passed_over = {}
         self._agent = self._agent_keys = None
 
     def close(self):
@@ -51,8 +52,23 @@ class Keys:
                 yield from self._certified(key, path)
         if target.key_required or target.identities_only and target.keys:
             return
-        others = [key for key in self._quiet_agent() if key.asbytes() not in offered]
-        yield from ((key, f"agent key {key.comment or key.get_name()}") for key in others[:AGENT_KEYS])
+        for key in [key for key in self._quiet_agent() if key.asbytes() not in offered][:AGENT_KEYS]:
+            yield from self._certified(key, None)
+
+    def nothing(self):
+        """Return the LoginError for a login that had no key at all to offer: what stood in the way of each."""
+        target, name = self.target, self.target.name
+        unused = [f"{path} ({why})" for path, why in self.passed_over.items()]
+        if target.auth == "agent":
+            unused += [f"{path} (not in the agent: `ssh-add {path}`, or set the connection to its key)" for path in target.keys]
+        unused += [f"{path} (not there)" for path in target.keys if target.auth != "agent" and not Path(path).exists()]
+        unused += [f"{path} (a FIDO key)" for path in self._fido()]
+        provider = target.options.get("pkcs11provider", "none")
+        if provider != "none":
+            unused.append(f"PKCS11Provider {provider} (a smart card: or give its keys to the agent, `ssh-add -s {provider}`)")
+        text = f"there is no key to offer to {name}: {', '.join(unused) or 'none is named'}"
+        advice = "FIDO keys, smart cards and Kerberos need your system's ssh: set the connection to it (auth: system)"
+        return coded(LoginError(f"{text}. {advice}"), "key_missing", said="no_key_usable", host=name, detail=", ".join(unused))
 
     # -- files
 
@@ -60,15 +76,20 @@ class Keys:
         """Return the files (list of str) that are named, or the usual ones; their private half may be in the agent only."""
         target = self.target
         if target.keys:
-            usable = [path for path in target.keys if Path(path).is_file() or self._of_agent(path)]
+            usable = [path for path in target.keys if path.lower() != "none" and (Path(path).is_file() or self._of_agent(path))]
             if target.key_required and not usable:
                 raise coded(LoginError(f"the key file {target.keys[0]} is not there"), "key_missing", key=target.keys[0])
             return usable
         usual = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS) if path.is_file()]
-        if not usual and target.auth == "key" and not self._quiet_agent():
+        elsewhere = self._fido() or target.options.get("pkcs11provider", "none") != "none"
+        if not usual and not elsewhere and target.auth == "key" and not self._quiet_agent():
             raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing",
                         said="no_key")
         return usual if target.auth != "agent" else []
+
+    def _fido(self):
+        """Return the usual FIDO keys (list of str) that are there: they need the system's ssh."""
+        return [str(path) for path in (Path("~/.ssh").expanduser() / name for name in FIDO_KEYS) if path.is_file()]
 
     def _load_or_skip(self, path):
         try:
@@ -76,13 +97,19 @@ class Keys:
         except LoginError as error:
             if self.target.key_required or error.code != "key_format":
                 raise
-            self.passed_over.append(path)       # one of several in ~/.ssh/config: the next may fit
+            self.passed_over[path] = error.values.get("why", "of no kind we know")      # one of several: the next may fit
             return []
 
     def _load(self, path):
         if _public_blob(path):
             raise coded(LoginError(f"{path} is the public half, and no agent holds its key; the connection needs "
-                                   f"{path.removesuffix('.pub')}"), "key_format", said="key_public", key=path)
+                                   f"{path.removesuffix('.pub')}"), "key_format", said="key_public", key=path,
+                        why="the public half, whose key no agent holds")
+        mode = _exposed(path)
+        if mode:
+            raise coded(LoginError(f"others may read the key file {path} (mode {mode}), so ssh does not use it, and we do not: "
+                                   f"`chmod 600 {path}`"), "key_format", said="key_exposed", key=path, mode=mode,
+                        why=f"others may read it: `chmod 600 {path}`")
         try:
             return self._read(path, None)
         except self.ssh.PasswordRequiredException:
@@ -103,8 +130,7 @@ class Keys:
         if passphrase is not None:
             self.secrets.pop("passphrase", None)
             raise coded(LoginError(f"the passphrase does not open the key {path}"), "passphrase", key=path) from error
-        raise coded(LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know (a PuTTY key: export it as OpenSSH key; "
-                               "a FIDO key: set the connection to system ssh)"), "key_format", key=path) from error
+        raise _unknown_kind(path) from error
 
     def _kinds(self):
         return self.ssh.Ed25519Key, self.ssh.ECDSAKey, self.ssh.RSAKey
@@ -132,9 +158,9 @@ class Keys:
         raise ValueError("of a kind that SSH does not use")
 
     def _certified(self, key, path):
-        """Yield the key of a file with each certificate that is made for it, then the key alone."""
-        stem = path.removesuffix(".pub")
-        for certificate in dict.fromkeys([*self.target.options.get("certificatefile", []), f"{stem}-cert.pub"]):
+        """Yield the key of a file (None: the agent alone has it) with each certificate that is made for it, then the key alone."""
+        beside = [f"{path.removesuffix('.pub')}-cert.pub"] if path else []
+        for certificate in dict.fromkeys([*self.target.options.get("certificatefile", []), *beside]):
             if _certifies(certificate, key):
                 certified = self._again(key, path)
                 certified.load_certificate(certificate)
@@ -190,6 +216,43 @@ class Keys:
         self.ssh.agent.AgentSSH.__init__(agent)
         agent._connect(line)        # paramiko's own way in looks at SSH_AUTH_SOCK only
         return agent
+
+
+def _exposed(path):
+    """Return the mode (str) of a key file of ours that others may read or write, as ssh refuses it; "" for a good one."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""               # reading it tells
+    exposed = os.name != "nt" and status.st_uid == os.getuid() and status.st_mode & 0o077
+    return f"{status.st_mode & 0o777:04o}" if exposed else ""
+
+
+def _unknown_kind(path):
+    """Return the LoginError for a file that is no private key we can use, with what it looks like."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(1 << 16)
+        lines = head.split(b"-----")
+        raw = base64.b64decode(b"".join(lines[2].split())) if len(lines) > 2 else b""
+    except (OSError, binascii.Error):
+        head = raw = b""        # not even that: it is called neither
+    if head.startswith(b"PuTTY-User-Key-File"):
+        return coded(LoginError(f"{path} is a PuTTY key: export it as OpenSSH key (PuTTYgen, Conversions) and name that file"),
+                     "key_format", said="key_putty", key=path, why="a PuTTY key: export it as OpenSSH key")
+    if b"sk-" in raw[:400] or (_public_kind(path) or "").startswith("sk-"):
+        return coded(LoginError(f"{path} is a FIDO key, which needs your system's ssh: set the connection to it (auth: system)"),
+                     "key_format", said="key_fido", key=path, why="a FIDO key: auth: system")
+    return coded(LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know; where ssh can use it, set the connection to your "
+                            "system's ssh (auth: system)"), "key_format", key=path, why="of no kind we know")
+
+
+def _public_kind(path):
+    """Return the kind of key that the public half beside `path` names (str), or None."""
+    try:
+        return Path(f"{path}.pub").read_text(encoding="utf-8", errors="replace").split()[0]
+    except (OSError, IndexError):
+        return None             # there is none
 
 
 def _public_blob(path):

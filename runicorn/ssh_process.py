@@ -19,7 +19,7 @@ class Pipe:
     apart: give it a session of its own, without a terminal to ask questions on; it ends with all that it started.
     """
 
-    def __init__(self, command, shell=False, apart=False):
+    def __init__(self, command, apart=False):
         if os.name == "nt":         # a socket can't be a process's standard input there
             raise coded(MissingPackageError("system ssh and ProxyCommand work on Linux and macOS only: use a key, an agent or a password"),
                         "missing", said="missing_system")
@@ -28,11 +28,11 @@ class Pipe:
         self._apart = apart
         self.sent = self.received = 0
         try:
-            self.process = subprocess.Popen(command, shell=shell, stdin=theirs, stdout=theirs, stderr=self._errors.end,
+            self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=self._errors.end,
                                             start_new_session=apart)
         except OSError as error:
             self.socket.close()
-            name = command if shell else command[0]
+            name = command[0]
             raise coded(LineError(f"{name} can't be started: {error.strerror}"), "line", said="not_started", command=name,
                         detail=error.strerror) from error
         finally:

@@ -7,7 +7,7 @@ import functools
 import threading
 import time
 
-WORDS = 2000                # characters of what a server says that are kept
+WORDS = 500                 # characters of what a server says that are kept: its last, after a banner of pages
 CHANNEL_MESSAGES = range(93, 98)        # WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE (RFC 4254)
 CHANNEL_CLOSE = 97
 LEGACY = ("diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1")
@@ -40,19 +40,21 @@ def transport_class(ssh):
             self.transport.hear(banner.decode("utf-8", "replace") if isinstance(banner, bytes) else str(banner))
 
     class Transport(ssh.ServiceRequestingTransport):
-        """`said` (list of str): banners and parting words, in order. `disconnected`: whether the server said that it hangs up.
-        `peer_kex` (str or None): the key exchanges it offers."""
+        """`words` (str): the last of the server's banners and parting words; `heard`: how many there were. `disconnected`: whether
+        the server said that it hangs up. `peer_kex` (str or None): the key exchanges it offers."""
 
         def __init__(self, *args, **options):
-            self.said, self.disconnected, self.peer_kex = [], False, None
+            self.words, self.heard, self.disconnected, self.peer_kex = "", 0, False, None
             self._accepted = threading.Event()
             self._sending, self._closed = threading.Lock(), set()       # of channels, by the server's numbers
             super().__init__(*args, **options)
 
         def hear(self, text):
-            text = "".join(c if c.isprintable() else " " for c in text).strip()
-            if text and sum(map(len, self.said)) < WORDS:
-                self.said.append(" ".join(text.split())[:WORDS])
+            text = " ".join("".join(c if c.isprintable() else " " for c in text).split()).rstrip(".")
+            if text:
+                self.heard += 1
+                words = f"{self.words} / {text}" if self.words else text
+                self.words = words if len(words) <= WORDS else "…" + words[-WORDS:]
 
         def get_auth_handler(self):
             return Heard(self)

@@ -2,6 +2,7 @@
 
 import getpass
 import glob
+import hashlib
 import itertools
 import os
 import re
@@ -15,26 +16,30 @@ from runicorn.errors import UsageError
 DEPTH = 16                  # OpenSSH's own limit on nested Include
 EXEC_SECONDS = 10           # for `Match exec`
 MANY = {"identityfile", "certificatefile"}      # keywords whose values add up
+FILES = {"userknownhostsfile", "globalknownhostsfile"}      # keywords of several files: lists
+WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the rest of the line, quotes and all
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 PATTERN = re.compile(r"[*?!]")
 
 
 def lookup(host, user="", port=None, paths=None, folder=None, commands=True, files=None):
-    """Return the options for `host` as ssh would see them: dict of lower-case keyword -> str (list for identityfile).
+    """Return the options for `host` as ssh would see them: dict of lower-case keyword -> str (list for those in MANY and FILES).
 
     user, port: given by the caller, they win over the files. paths: config files (default: ~/.ssh/config and the system's).
     folder: the user's .ssh folder (Path). commands: whether `Match exec` runs its command; else it does not match. files: Files, where
-    many hosts are looked up. Always there: hostname, user, port (int). Raises UsageError for a broken file.
+    many hosts are looked up. Always there: hostname, user, port (int); with knownhostscommand also tokens (dict), its % tokens that are
+    known by now. Raises UsageError for a broken file.
     """
     folder = os.path.expanduser(folder or "~/.ssh")
     given = {"user": user, "port": str(port or "")}
     reading = _Reading(host, folder, {keyword: value for keyword, value in given.items() if value}, commands, files or Files())
-    for final in (False, True):
-        reading.final = final
-        for path in [f"{folder}/config", SYSTEM_CONFIG] if paths is None else map(os.fspath, paths):
+    paths = [f"{folder}/config", SYSTEM_CONFIG] if paths is None else list(map(os.fspath, paths))
+    for path in paths:
+        reading.file(path, active=True)
+    if reading.read_again():
+        for path in paths:
             reading.file(path, active=True)
-        if not reading.wants_final:
-            break
     return reading.finished()
 
 
@@ -125,7 +130,8 @@ class _Reading:
     """One look-up: the values so far, and what the Match lines need to know."""
 
     def __init__(self, host, folder, given, commands, files):
-        self.host, self.folder, self.options, self.commands, self.files = host, folder, given, commands, files
+        self.original = self.host = host        # host: what Host lines are compared with
+        self.folder, self.options, self.commands, self.files = folder, given, commands, files
         self.final = self.wants_final = False
         self.home = os.path.dirname(folder)
 
@@ -146,8 +152,45 @@ class _Reading:
         if keyword in MANY:
             kept = self.options.setdefault(keyword, [])
             kept += [value for value in values if value not in kept]
-        else:
-            self.options.setdefault(keyword, " ".join(values))
+        elif not self.decided(keyword):
+            self.options.setdefault(keyword, values if keyword in FILES else " ".join(values))
+
+    def decided(self, keyword):
+        """Whether the way there was settled by the other keyword for it: of ProxyJump and ProxyCommand the first counts."""
+        if keyword == "proxycommand":
+            return self.options.get("proxyjump", "none").lower() != "none"
+        return keyword == "proxyjump" and "proxycommand" in self.options
+
+    def read_again(self):
+        """Begin the second reading that `Match final` and CanonicalizeHostname ask for, under the host's real name; return whether
+        there is one."""
+        canonical = self.options.get("canonicalizehostname", "no").lower()
+        if canonical not in ("yes", "true", "always") and not self.wants_final:
+            return False
+        if canonical in ("yes", "true", "always"):
+            self.options["hostname"] = self.canonical(self.hostname().lower(), canonical == "always")
+        self.host, self.final = self.hostname().lower(), True
+        return True
+
+    def canonical(self, name, always):
+        """Return the full name (str) under which one of CanonicalDomains knows a host, or `name` itself."""
+        proxied = any(self.options.get(keyword, "none").lower() != "none" for keyword in ("proxyjump", "proxycommand"))
+        dots = self.options.get("canonicalizemaxdots", "1")
+        if not self.commands or proxied and not always or ":" in name or re.fullmatch(r"[\d.]+", name):
+            return name
+        if name.endswith("."):
+            return name.rstrip(".")
+        if dots.isdecimal() and name.count(".") > int(dots):
+            return name
+        for domain in self.options.get("canonicaldomains", "").split():
+            try:
+                socket.getaddrinfo(f"{name}.{domain.strip('.')}.", None)       # with the root's dot: in no search list
+            except (OSError, UnicodeError):
+                continue            # not in this domain
+            return f"{name}.{domain.strip('.')}"
+        if self.options.get("canonicalizefallbacklocal", "yes").lower() in ("no", "false"):
+            raise UsageError(f"no domain of CanonicalDomains knows the host {name}, and CanonicalizeFallbackLocal is no")
+        return name
 
     def matched(self, values, path):
         """Whether every criterion of a Match line holds."""
@@ -167,35 +210,40 @@ class _Reading:
             self.wants_final = self.wants_final or word == "final"
             return self.final
         value = words.pop(0)
-        told = {"host": self.hostname(), "originalhost": self.host, "user": self.options.get("user") or getpass.getuser(),
+        told = {"host": self.hostname(), "originalhost": self.original, "user": self.options.get("user") or getpass.getuser(),
                 "localuser": getpass.getuser(), "tagged": self.options.get("tag", "")}
         if word == "exec":
             return self.commands and _succeeds(self.expanded(value))
         return word in told and _names_match(value.lower().split(","), told[word].lower())
 
     def hostname(self):
-        return _tokens(self.options.get("hostname", self.host), {"h": self.host})
+        return _tokens(self.options.get("hostname", self.host), {"h": self.original})
 
     def expanded(self, text):
         """Return `text` with ssh's % tokens replaced by what is known by now."""
-        if "%" not in text:
-            return text
-        name = socket.gethostname()
-        return _tokens(text, {
-            "h": self.hostname(), "n": self.host, "p": self.options.get("port", "22"), "d": self.home,
-            "r": self.options.get("user") or getpass.getuser(), "u": getpass.getuser(), "l": name, "L": name.split(".")[0],
-            "k": self.options.get("hostkeyalias", self.host), "i": str(os.getuid()) if hasattr(os, "getuid") else "0"})
+        return _tokens(text, self.tokens()) if "%" in text else text
+
+    def tokens(self):
+        name, jump = socket.gethostname(), self.options.get("proxyjump", "")
+        made = {"h": self.hostname().lower(), "n": self.original, "p": self.options.get("port", "22"), "d": self.home,
+                "r": self.options.get("user") or getpass.getuser(), "u": getpass.getuser(), "l": name, "L": name.split(".")[0],
+                "k": self.options.get("hostkeyalias", self.original), "i": str(os.getuid()) if hasattr(os, "getuid") else "0",
+                "j": "" if jump.lower() == "none" else jump}
+        made["C"] = hashlib.sha1("".join(made[letter] for letter in "lhprj").encode("utf-8", "surrogateescape")).hexdigest()
+        return made
 
     def finished(self):
         made = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or getpass.getuser())
         made["port"] = _port(made.get("port", "22"))
-        for keyword in ("identityfile", "certificatefile", "userknownhostsfile", "globalknownhostsfile", "identityagent"):
+        for keyword in MANY | FILES | {"identityagent"}:
             if keyword in made:
                 value = made[keyword]
-                made[keyword] = [self.path(one) for one in value] if isinstance(value, list) else " ".join(map(self.path, value.split()))
+                made[keyword] = [self.path(one) for one in value] if isinstance(value, list) else self.path(value)
         for keyword in ("proxycommand", "proxyjump"):
             if keyword in made:
                 made[keyword] = self.expanded(made[keyword])
+        if "knownhostscommand" in made:
+            made["tokens"] = self.tokens()
         return made
 
     def path(self, text):
@@ -217,8 +265,8 @@ def _line(raw, path, number):
     if not raw or raw.startswith("#"):
         return None
     keyword, _, rest = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda found: (found[1] or found[2]) + "\0", raw, count=1).partition("\0")
-    if keyword.lower() == "proxycommand":
-        return "proxycommand", [rest.strip()]       # the rest of the line belongs to the shell, quotes and all
+    if keyword.lower() in WHOLE:
+        return keyword.lower(), [rest.strip()]
     if not re.search(r'["\\#]', rest):
         return keyword.lower(), rest.split()
     try:
@@ -264,10 +312,40 @@ def _tokens(text, known):
 
 def _succeeds(command):
     try:
-        return subprocess.run(command, shell=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        return subprocess.run(shell_words(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, timeout=EXEC_SECONDS).returncode == 0
-    except subprocess.TimeoutExpired:
+    except (OSError, subprocess.TimeoutExpired):
         return False        # as a command that failed: the block does not apply
+
+
+def shell_words(command):
+    """Return the words (list of str) that run a command of the config: by the user's own shell, as ssh does."""
+    if os.name == "nt":
+        return ["cmd", "/c", command]
+    return [os.environ.get("SHELL") or "/bin/sh", "-c", command]
+
+
+def known_hosts_lines(options, **tokens):
+    """Return what KnownHostsCommand prints (str), "" without one. options: as lookup gives them; tokens: those of the moment (%H …).
+    Raises UsageError when it fails, as ssh goes no further then."""
+    words = shlex.split(options.get("knownhostscommand", "none"))
+    if not words or words == ["none"]:
+        return ""
+    words = [_tokens(word, {**options["tokens"], **tokens}) for word in words]
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=EXEC_SECONDS)
+        failure = f"exit status {done.returncode}" if done.returncode else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        failure = getattr(error, "strerror", None) or f"no end within {EXEC_SECONDS} s"
+    if failure:
+        raise UsageError(f"KnownHostsCommand {words[0]} failed ({failure}): ssh asks it for host keys; mend it, or ~/.ssh/config")
+    return done.stdout
+
+
+def seconds(text, otherwise):
+    """Return a time as ssh_config(5) writes it ("40", "1m30s") in s (int); `otherwise` for None and what makes no sense."""
+    parts = re.findall(r"(\d+)([smhdw]?)", text.lower()) if text and re.fullmatch(r"(\d+[smhdwSMHDW]?)+", text) else None
+    return sum(int(number) * UNITS[unit or "s"] for number, unit in parts) if parts else otherwise
 
 
 def _port(text):

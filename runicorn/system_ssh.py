@@ -124,6 +124,10 @@ class SystemRemote:
         if isinstance(error, ProtocolError):
             return error        # it got in; what came tells more
         host = self._connection["host"]
+        if status is None and not said:
+            return coded(LineError(f"ssh brought no SFTP from {host} within {self._login_seconds} s, and says nothing: does "
+                                   f"`{self._by_hand()}` get in, and quickly?"), "line", said="system_silent", host=host,
+                         limit=self._login_seconds, command=self._by_hand())
         if status not in (None, LOST) and status > 0:       # it got in, and hands on what the server's end left with
             return remote_shell.ended(self, host, status)
         return ssh_words.error(host, said, self._by_hand()) or error

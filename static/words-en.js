@@ -105,6 +105,8 @@ export default {
   "said.host_key_changed": "The host key of {host} changed.",
   "said.host_key_revoked": "The host key of {host} ({offered}) is marked as revoked in known_hosts: do not connect; ask the server’s "
     + "administrator.",
+  "said.host_key_taken_unknown": "{key}, new: taken, as ~/.ssh/config says (StrictHostKeyChecking {strict})",
+  "said.host_key_taken_changed": "{key}, another one than before: taken, as ~/.ssh/config says (StrictHostKeyChecking {strict})",
   "said.system_key_unknown": "ssh does not know the host key of {host}: run `{command}` once in a terminal, compare the key with the "
     + "server’s and say yes, then test again.",
   "said.certificate": "certificate: signed by a trusted authority", "said.certificate_bad": "certificate: {detail}",
@@ -113,6 +115,10 @@ export default {
     + "user, key or password, then test the connection.",
   "said.login_over": "{user}@{host} was refused (tried: {tried}). It is not tried again by itself: check user, key or password, then "
     + "test the connection.",
+  "said.login_many_keys": "{user}@{host} was refused; the server says: {words} (tried: {tried}). Name the right key, or set IdentityFile "
+    + "with `IdentitiesOnly yes` in ~/.ssh/config, then test the connection.",
+  "said.login_other_ways": "{user}@{host} takes only {offered} (Kerberos, host keys), which your system’s ssh speaks: set the connection "
+    + "to system ssh.",
   "said.login_failed": "The login at {host} failed: {detail}", "said.login_slow": "{host} did not answer the login in time.",
   "said.login_refused_words": "{user}@{host} was refused; the server says: {words} (tried: {tried}; it takes {offered}). It is not "
     + "tried again by itself.",
@@ -139,8 +145,12 @@ export default {
   "said.no_key": "There is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file.",
   "said.key_unreadable": "The key file {key} can’t be read: {detail}",
   "said.key_public": "{key} is the public half; the connection needs the private key.",
-  "said.key_format": "{key} is no OpenSSH or PEM private key of a kind we know (a PuTTY key: export it as OpenSSH key; a FIDO key: "
-    + "set the connection to system ssh).",
+  "said.key_format": "{key} is no OpenSSH or PEM private key of a kind we know; where ssh can use it, set the connection to system ssh.",
+  "said.key_putty": "{key} is a PuTTY key: export it as OpenSSH key (PuTTYgen, Conversions) and choose that file.",
+  "said.key_fido": "{key} is a FIDO key, which needs your system’s ssh: set the connection to system ssh.",
+  "said.key_exposed": "Others may read the key file {key} (mode {mode}), so it is not used: `chmod 600 {key}`.",
+  "said.no_key_usable": "There is no key to offer to {host}: {detail}. FIDO keys, smart cards and Kerberos need your system’s ssh: set the "
+    + "connection to system ssh.",
   "said.passphrase": "The passphrase does not open the key {key}.",
   "said.missing_paramiko": "Logging in with a password needs paramiko: `pip install paramiko`.",
   "said.missing_system": "System ssh and ProxyCommand work on Linux and macOS only: use a key, an agent or a password.",
@@ -150,6 +160,11 @@ export default {
   "said.sftp": "{host} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config.",
   "said.sftp_ended": "{host} let us in and ended SFTP at once ({detail}): a login shell that exits, prints or may not run "
     + "/usr/lib/openssh/sftp-server does that; `Subsystem sftp internal-sftp` in its sshd_config needs no shell.",
+  "said.sftp_silent": "{host} let us in, and SFTP did not begin within {limit} s: a login shell whose start files wait for something, or a "
+    + "home folder that does not answer; `Subsystem sftp internal-sftp` in its sshd_config needs no shell.",
+  "said.password_expired": "{host} let us in and wants a new password first ({detail}): log in once in a terminal, `ssh {host}`, choose "
+    + "one, then test the connection.",
+  "said.system_silent": "ssh brought no SFTP from {host} within {limit} s, and says nothing: does `{command}` get in, and quickly?",
   "said.sftp_noise": "The server answered “{detail}” instead of SFTP; does its shell print something at login? Let it print to a "
     + "terminal only, or ask for `Subsystem sftp internal-sftp` in its sshd_config.",
   "said.sftp_open": "starts in {start}", "said.exec_none": "no commands, SFTP only: complete all the same",

@@ -76,12 +76,15 @@ class Sshd:
         make_key(self.folder / "host_key")
         self.restart()
 
+    def command(self):
+        """Return the words that start sshd (list)."""
+        return [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.log)]
+
     def start(self):
         """Start sshd and wait until it accepts connections."""
         if os.getuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)     # its privilege separation folder
-        command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.log)]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + START_SECONDS
         while not listening(self.host, self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:

@@ -106,7 +106,7 @@ def certified(tmp_path, *options, key="host"):
 
 
 @pytest.mark.parametrize("options, host, reason", [
-    (("-h", "-n", "gpu,gpu2"), "gpu2", None), (("-h",), "anything", None), (("-h", "-n", "*.example.com"), "gpu.example.com", None),
+    (("-h", "-n", "gpu,gpu2"), "gpu2", None), (("-h",), "anything", None), (("-h", "-n", "*.example.com"), "gpu.example.com", "made for"),
     (("-h", "-n", "gpu"), "other", "made for gpu"), (("-n", "gpu"), "gpu", "no host certificate"),
     (("-h", "-n", "gpu", "-V", "20200101:20200201"), "gpu", "not valid now"),
 ])

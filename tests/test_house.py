@@ -56,7 +56,7 @@ FLOORS = {
     "reader": "columns entries errors index layout listing series", "poll": "",
     # the line to a server
     "settings": "errors layout local_names", "sshconfig": "errors", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors",
-    "handshake": "errors hostkeys ssh_transport", "login": "errors ssh_keys",
+    "handshake": "errors hostkeys ssh_transport sshconfig", "login": "errors ssh_keys",
     "ssh_process": "errors", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_process ssh_words",
     "remote": "errors handshake hostkeys login remote_shell sftp ssh_process ssh_transport ssh_words sshconfig system_ssh",
     "doctor": "errors left_out remote remote_shell sftp walk",

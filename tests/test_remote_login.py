@@ -94,6 +94,7 @@ def test_no_key_named_means_the_usual_ones(sshd, home):
 
 def test_of_several_keys_in_the_ssh_config_one_may_be_of_a_strange_kind(sshd, home, tmp_path):
     (tmp_path / "id_fido").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nnot for us\n-----END OPENSSH PRIVATE KEY-----\n")
+    (tmp_path / "id_fido").chmod(0o600)
     (home.parent / ".ssh").mkdir()
     config = home.parent / ".ssh" / "config"
     config.write_text(f"Host *\n  IdentityFile {tmp_path / 'id_fido'}\n  IdentityFile {sshd.key}\n")
