@@ -16,7 +16,6 @@ if _sys.version_info < (3, 8):      # noqa: UP036  Before anything is imported t
 
 from runicorn import writer as _writer
 from runicorn.errors import RunicornError
-from runicorn.recorder import Run
 from runicorn.version import VERSION as __version__
 from runicorn.writer import define_metric, finish, init, log, watch
 
@@ -24,13 +23,16 @@ __all__ = ["Image", "Run", "RunicornError", "__version__", "define_metric", "fin
 
 
 def __getattr__(name):
-    """`run`, `config` and `summary` are those of the current run; `Image`, `runs` and `open_run` are loaded when used."""
+    """`run`, `config` and `summary` are those of the current run; `Run`, `Image`, `runs` and `open_run` are loaded when used."""
     if name == "run":
         return _writer.current_run()
     if name in ("config", "summary"):
         if _writer.current_run() is None:
             raise AttributeError("runicorn." + name + " needs a run: call runicorn.init(...) first")
         return getattr(_writer.current_run(), name)
+    if name == "Run":
+        from runicorn.recorder import Run
+        return Run
     if name == "Image":
         from runicorn.images import Image
         return Image
@@ -38,6 +40,10 @@ def __getattr__(name):
         from runicorn import reader
         return getattr(reader, name)
     raise AttributeError("module 'runicorn' has no attribute " + repr(name))
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__) | {"config", "run", "summary"})
 
 
 class _Module(type(_sys)):

@@ -11,22 +11,21 @@ import sys
 from runicorn.errors import MissingPackageError, RunicornError, UsageError
 from runicorn.version import VERSION
 
-# name: (module, what it does, an example). The module has add_NAME(parser), which sets the function to run.
+# name: (module, what it does). The module has add_NAME(parser), which sets the function to run, and EXAMPLES: {NAME: text}.
 COMMANDS = {
-    "viewer": ("commands_viewer", "watch runs in the browser", "runicorn viewer --port 23301 --connection \"GPU Server 1\""),
-    "manifest": ("manifest", "write the index of a root (also: generate-manifest)", "runicorn manifest --root /data/experiments --verbose"),
-    "sync": ("commands_sync", "mirror runs from servers without a browser", "runicorn sync start --connection \"GPU Server 1\""),
-    "config": ("commands_config", "settings and SSH connections", "runicorn config ssh add"),
-    "runs": ("commands_runs", "list runs", "runicorn runs \"loss<0.3 tag:baseline\""),
-    "show": ("commands_runs", "one run: config, summary, state, metrics", "runicorn show 20250123_180000_abc123"),
-    "tail": ("tail", "follow a run's metrics and log in the terminal", "runicorn tail 20250123_180000_abc123"),
-    "export": ("commands_runs", "a run as CSV, TensorBoard log or HTML report",
-               "runicorn export --run-id 20250123_180000_abc123 --format csv"),
-    "bundle": ("commands_files", "pack what is new into one file, for machines without a line", "runicorn bundle --since last"),
-    "import": ("commands_files", "take in a bundle, TensorBoard logs or old Runicorn folders", "runicorn import runs.bundle.tar.gz"),
-    "check": ("commands_files", "does this root or run keep the format?", "runicorn check ~/.runicorn/experiments"),
-    "cache": ("commands_cache", "what the mirrors take on this disk, and cleaning it", "runicorn cache clean --older-than 30d"),
-    "demo": ("demo", "the whole workflow on this machine", "runicorn demo"),
+    "viewer": ("commands_viewer", "watch runs in the browser"),
+    "manifest": ("manifest", "write the index of a root (also: generate-manifest)"),
+    "sync": ("commands_sync", "mirror runs from servers without a browser"),
+    "config": ("commands_config", "settings and SSH connections"),
+    "runs": ("commands_runs", "list runs"),
+    "show": ("commands_runs", "one run: config, summary, state, metrics"),
+    "tail": ("tail", "follow a run's metrics and log in the terminal"),
+    "export": ("commands_runs", "a run as CSV, TensorBoard log or HTML report"),
+    "bundle": ("commands_files", "pack what is new into one file, for machines without a line"),
+    "import": ("commands_files", "take in a bundle, TensorBoard logs or old Runicorn folders"),
+    "check": ("commands_files", "does this root or run keep the format?"),
+    "cache": ("commands_cache", "what the mirrors take on this disk, and cleaning it"),
+    "demo": ("demo", "the whole workflow on this machine"),
 }
 SAME = {"generate-manifest": "manifest"}
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))       # Python names no file with these
@@ -76,7 +75,7 @@ def dispatch(argv):
     if first in ("--help", "-h", "help") and len(argv) < 2:
         return print(overview())
     if first == "--completion":
-        return print(door("completion").script(argv[1] if argv[1:] else "", parsers()), end="")
+        return print(door("completion").script(argv[1] if argv[1:] else ""), end="")
     if first == "help":
         first, argv = argv[1], [argv[1], "--help"]
     name = SAME.get(first, first)
@@ -102,22 +101,17 @@ def door(module):
 
 def parser_of(name):
     """Return the parser of one command that does not parse for itself."""
-    module, about, example = COMMANDS[name]
+    module, about = COMMANDS[name]
     commands = door(module)
     from runicorn.parser import Parser
-    parser = Parser(f"runicorn {name}", about, example)
+    parser = Parser(f"runicorn {name}", about, commands.EXAMPLES[name])
     getattr(commands, f"add_{name}")(parser)
     return parser
 
 
-def parsers():
-    """Return {command: its parser, or the main(argv) of one that parses for itself}."""
-    return {name: door(name).main if name in OWN_ARGUMENTS else parser_of(name) for name in COMMANDS}
-
-
 def overview():
     """Return the text of `runicorn --help`."""
-    lines = [f"  {name:<10}{about}" for name, (_, about, _) in COMMANDS.items()]
+    lines = [f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items()]
     return "\n".join([f"runicorn {VERSION}: log training to plain files; watch it from anywhere over SSH.", "",
                       "usage: runicorn COMMAND [OPTION ...]", "", *lines, "",
                       "`runicorn COMMAND --help` shows the options and an example.",

@@ -8,6 +8,8 @@ from runicorn.commands_sync import at_work
 from runicorn.errors import UsageError
 from runicorn.layout import home_dir
 
+EXAMPLES = {"cache": "runicorn cache clean --older-than 30d"}
+
 
 def add_cache(parser):
     branch = Branch(parser)

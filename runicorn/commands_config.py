@@ -10,6 +10,7 @@ from runicorn.errors import LineError, UsageError
 from runicorn.layout import home_dir
 from runicorn.local_names import connection_slug
 
+EXAMPLES = {"config": "runicorn config ssh add"}
 AUTH = ("key", "agent", "password", "system")
 HIDDEN_KEYS = ("password", "passphrase")        # never written by us; a hand-edited file may hold them
 

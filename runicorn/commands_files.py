@@ -11,6 +11,13 @@ from runicorn.arguments import age, size
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import default_root, home_dir, slug
 
+EXAMPLES = {
+    "bundle": "runicorn bundle --since last",
+    "import": "runicorn import runs.bundle.tar.gz",
+    "check": "runicorn check ~/.runicorn/experiments",
+}
+
+
 # -- bundle -------------------------------------------------------------------------------------------------------
 
 def add_bundle(parser):

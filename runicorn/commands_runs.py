@@ -10,6 +10,11 @@ from runicorn import dialogue, terminal
 from runicorn.errors import UsageError, about
 from runicorn.layout import default_root, home_dir, strict
 
+EXAMPLES = {
+    "runs": "runicorn runs \"loss<0.3 tag:baseline\"",
+    "show": "runicorn show 20250123_180000_abc123",
+    "export": "runicorn export --run-id 20250123_180000_abc123 --format csv",
+}
 MARKS = {"running": "●", "stalled": "◐", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
 FORMATS = ("csv", "tensorboard", "html")
 

@@ -12,6 +12,7 @@ from runicorn.arguments import Branch, size
 from runicorn.errors import LineError, RemoteError, SyncError, UsageError
 from runicorn.layout import home_dir
 
+EXAMPLES = {"sync": "runicorn sync start --connection \"GPU Server 1\""}
 TICK_SECONDS = 0.5      # how often the progress line moves
 SAID = 5                # files named in one sentence
 SETTLED = ("live", "paused", "offline", "refused")

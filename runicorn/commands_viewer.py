@@ -14,6 +14,7 @@ from runicorn.layout import default_root, home_dir
 from runicorn.terminal import unicode_fits
 from runicorn.version import VERSION
 
+EXAMPLES = {"viewer": "runicorn viewer --port 23301 --connection \"GPU Server 1\""}
 YOUNG = 50_000      # objects between two collections: ten thousand runs are loaded in half the time that 700 takes
 
 

@@ -8,6 +8,7 @@ import contextlib
 import io
 import re
 
+from runicorn import cli
 from runicorn.errors import UsageError
 
 SHELLS = ("bash", "zsh")
@@ -31,15 +32,17 @@ autoload -Uz bashcompinit && bashcompinit
 """
 
 
-def script(shell, parsers):
-    """Return the script for `shell` ("bash" or "zsh"). parsers: {command: argparse parser, or a function that prints its help}.
+def parsers():
+    """Return {command: its parser, or the main(argv) of one that parses for itself}."""
+    return {name: cli.door(name).main if name in cli.OWN_ARGUMENTS else cli.parser_of(name) for name in cli.COMMANDS}
 
-    Raises UsageError for another shell.
-    """
+
+def script(shell):
+    """Return the script for `shell` ("bash" or "zsh"). Raises UsageError for another shell."""
     if shell not in SHELLS:
         raise UsageError(f"completion is for {' or '.join(SHELLS)}: runicorn --completion bash")
-    known = {"": [*parsers, "generate-manifest", "--help", "--version", "--completion"]}
-    for name, parser in parsers.items():
+    known = {"": [*cli.COMMANDS, "generate-manifest", "--help", "--version", "--completion"]}
+    for name, parser in parsers().items():
         known.update(words_of(parser, name))
     known["generate-manifest"] = known["manifest"]
     cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n' for path, words in known.items())

@@ -73,6 +73,12 @@ def acting():
     return entry and entry.run
 
 
+def current_run():
+    """Return the current run if it is going on, else None."""
+    run = acting()
+    return None if run is None or run.ended else run
+
+
 def begin(new):
     """Make the run `new` current for this thread and task, and the process's unless that is another thread's and goes on."""
     global _process

@@ -10,6 +10,7 @@ from runicorn.notice import is_interrupt
 
 LOWEST = 3                  # 0, 1 and 2 are the standard streams, also where they are closed: prints go there
 _moved = {}                 # descriptor of ours -> its owner's function that takes the number it moves to
+_marks = {}                 # descriptor of ours -> what tells it from another's that has its number
 _originals = {}             # name in os -> the function before ours
 _in_place = False           # whether ours are in os, perhaps below somebody else's
 
@@ -26,8 +27,16 @@ def keep(descriptor, moved=lambda number: None):
     if descriptor < LOWEST:
         low, descriptor = descriptor, _high(descriptor)
         _originals["close"](low)
-    _moved[descriptor] = moved
+    _moved[descriptor], _marks[descriptor] = moved, mark(descriptor)
     return descriptor
+
+
+def is_ours(descriptor):
+    """Whether a descriptor that was kept is what it was then: C code may have closed it, and somebody else got its number."""
+    try:
+        return mark(descriptor) == _marks.get(descriptor)
+    except OSError:
+        return False
 
 
 def release(descriptor):
@@ -95,7 +104,7 @@ def dup2(fd, fd2, inheritable=True):
         moved = _moved.pop(fd2)
         try:
             number = _high(fd2)
-            _moved[number] = moved
+            _moved[number], _marks[number] = moved, _marks.pop(fd2)
         except OSError:         # no descriptor left: the owner opens its file again when it can
             number = -1
         moved(number)

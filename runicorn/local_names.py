@@ -6,10 +6,11 @@ import unicodedata
 from pathlib import Path
 
 from runicorn.errors import LayoutError
-from runicorn.layout import DEVICES, HIDDEN, RUNS, SUFFIX, escaped_name, name_bytes, slug
+from runicorn.layout import DEVICES, HIDDEN, RUNS, escaped_name, name_bytes, slug
 
 NAME_BYTES = 240                    # what nearly any disk takes in one component; a name of our own for a neighbour fits too
 ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
+SUFFIX = re.compile(r"~[0-9a-f]{6}$")                            # of a slug that differs from its name
 HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a character in three bytes, as Python shows them in a name
 
 

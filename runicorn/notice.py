@@ -1,7 +1,7 @@
 """Manners in a stranger's process: one line on stderr for what went wrong, said once, and which exceptions are none of ours."""
 
+import _signal  # not `signal`, which takes longer to import, and a descriptor
 import os
-import signal
 import sys
 import threading
 
@@ -88,8 +88,8 @@ def is_interrupt(error, data=False):
 
 def _handlers():
     """Return the code objects of the signal handlers there are (set); None stands for one in C."""
-    return {_code(handler) for handler in map(signal.getsignal, signal.valid_signals())
-            if callable(handler) and handler is not signal.default_int_handler}
+    return {_code(handler) for handler in map(_signal.getsignal, _signal.valid_signals())
+            if callable(handler) and handler is not _signal.default_int_handler}
 
 
 def _code(handler):

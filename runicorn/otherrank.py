@@ -87,7 +87,7 @@ class RankRun(Run):
     def _place_small_files(self):
         """Not ours to write, unless this becomes a run of its own."""
 
-    def _begin_to_live(self, place, launch):
+    def _begin_to_live(self, place):
         return None
 
     def _chores(self, system):
@@ -157,9 +157,7 @@ class RankRun(Run):
         self.id = run_id or (read_json(below(self._root, path) / META) or {}).get("id", self.id)
         self.attempt = claim_events(below(self._root, path), int(attempt or 1), self.rank)
         self._settle(below(self._root, path), self.rank)
-        self._history["attempts"][0]["n"] = self.attempt
-        self._status_file.path = self._folder / own_file("status", self.attempt, self.rank)
-        self._status_file.write()
+        self._small.place_status(self._folder / own_file("status", self.attempt, self.rank), self.attempt)
 
     def _settle(self, folder, rank):
         for stem, file in list(self._files.items()):
@@ -169,11 +167,11 @@ class RankRun(Run):
     def _be_alone(self):
         place = fresh(self._root, self.project, self.name)
         say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its own: {place.id}")
-        self.id = self._meta["id"] = place.id
-        self.path = place.path
+        self.id, self.path = place.id, place.path
+        self._small.set(id=place.id)
         self._settle(place.folder, 0)
         super()._place_small_files()
-        self._live = super()._begin_to_live(place, self._launch)
+        self._live = super()._begin_to_live(place)
 
     def conclude(self, verdict, hurry=False):
         """End this rank's files, its status first; the run ends with rank 0."""

@@ -16,7 +16,7 @@ from collections import deque
 
 from runicorn.append import AppendFile
 from runicorn.console import LogFile, is_stalled, log_gap
-from runicorn.descriptors import keep, mark, release
+from runicorn.descriptors import is_ours, keep, release
 from runicorn.notice import say
 from runicorn.system import on_network
 
@@ -62,9 +62,7 @@ class DescriptorCapture:
             os.dup2(write_end, number)
         for write_end in {pair[1] for pair in self._pipes.values()}:
             os.close(write_end)
-        self._marks = {descriptor: mark(descriptor) for descriptor in self._descriptors()}
-        for descriptor in self._marks:
-            keep(descriptor)
+        self._kept = [keep(descriptor) for descriptor in self._descriptors()]
 
     def _descriptors(self):
         return {self._control.fileno(), *self._saved.values(), *(pair[0] for pair in self._pipes.values())} - {-1, 0, 1, 2}
@@ -109,26 +107,19 @@ class DescriptorCapture:
         self._control.close()
         for write_end in pipes.values():
             os.close(write_end)
-        for descriptor in self._marks:
+        for descriptor in self._kept:
             release(descriptor)
         for descriptor in {pair[0] for pair in self._pipes.values()} | set(self._saved.values()):
-            if self._is_ours(descriptor):
+            if is_ours(descriptor):
                 os.close(descriptor)
         self._wait()
-
-    def _is_ours(self, descriptor):
-        """Whether nobody closed it and got its number: what a daemon in the making did to it, C code may have done."""
-        try:
-            return mark(descriptor) == self._marks.get(descriptor)
-        except OSError:
-            return False
 
     def _restore(self):
         for stream, was, number in zip((sys.stdout, sys.stderr), self._lines, (1, 2)):
             if was is not None and not is_stalled(number):      # it flushes, which would wait for whoever writes to a full pipe
                 stream.reconfigure(line_buffering=was)
         for number, terminal in self._saved.items():
-            if self._is_ours(terminal):             # else the pipe stays, and the helper with it
+            if is_ours(terminal):             # else the pipe stays, and the helper with it
                 os.dup2(terminal, number)
 
     def _wait(self):

@@ -13,8 +13,8 @@ NAMES = (("RANK", "WORLD_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"
 
 # Addresses that mean "this host" on any host: 127.0.0.0/8 and ::1 however they are written, the names distributions give them,
 # and the unspecified address, which connects to the same.
-LOOPBACK = re.compile(r"(?i)(::ffff:)?127(\.\d+){1,3}|(0*:)+0*1?|0(\.0){0,3}"
-                      r"|(.*\.)?localhost\d?(\.localdomain\d?)?|ip6-(localhost|loopback)")
+LOOPBACK = (r"(?i)(::ffff:)?127(\.\d+){1,3}|(0*:)+0*1?|0(\.0){0,3}"
+            r"|(.*\.)?localhost\d?(\.localdomain\d?)?|ip6-(localhost|loopback)")
 
 _inits = {}             # (launch key, project, name) -> how many runs this process has begun under it
 
@@ -101,7 +101,7 @@ def spans_tasks(environ=os.environ):
 
 def is_loopback(address):
     """Whether every host would take `address` (text) for itself."""
-    return LOOPBACK.fullmatch(address.strip().strip("[]").partition("%")[0].rstrip(".")) is not None
+    return re.fullmatch(LOOPBACK, address.strip().strip("[]").partition("%")[0].rstrip(".")) is not None
 
 
 def this_host():

@@ -11,19 +11,16 @@ from runicorn.append import AppendFile
 from runicorn.console import Capture, log_gap
 from runicorn.definitions import Definitions, Metric
 from runicorn.heart import NEVER, Heart
-from runicorn.jsonfile import JsonFile
-from runicorn.layout import META, STATUS, SUMMARY, own_file, to_json
+from runicorn.layout import encode, own_file, to_json
 from runicorn.live import Live
-from runicorn.mappings import Config, Summary
-from runicorn.masking import masked
 from runicorn.notice import is_interrupt, say
 from runicorn.silent import Copied
+from runicorn.small_files import SmallFiles
 from runicorn.system import Sampler, on_network
-from runicorn.values import attempt, describe, encode, encode_exact, fields, flatten, key_text, reason, scalar, texts, type_name
+from runicorn.values import attempt, describe, encode_exact, fields, flatten, key_text, reason, scalar, texts, type_name
 
 TICK_SECONDS = 0.5              # of the log's unfinished lines
 LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
-MEANS_SECONDS = 60.0            # how old the counts in meta.json may be from which the next attempt goes on with a mean
 METRICS_LIMIT = 10_000          # metrics whose last value summary.json holds; events.jsonl holds all
 SAMPLE_SECONDS = 10.0           # between two samples of the system
 FIRST_SAMPLE_SECONDS = 1.0      # a script of seconds need not load a GPU driver
@@ -31,7 +28,6 @@ SYNC_SECONDS = 2.0              # how old a row may be on the server of a networ
 CHECK_SECONDS = 10.0            # how soon it is noticed that a file was removed
 FACTS_SECONDS = 2.0             # `finish` waits this long for git's answer
 STEP_LIMIT = 1 << 63
-IDENTITY = ("id", "project", "name", "attempts", "metrics")      # what meta.json and status.json are read by: as it is
 NUMBERS = frozenset((int, float, bool))
 OVER = "finished"
 
@@ -54,17 +50,21 @@ class Run(Copied):
         self.rows = 0                           # calls of `log` that are on disk
         self.threads = set()                    # identifiers of the threads that called `log`
         self.step = kept.get("step", -1)
-        self._root, self._meta, self._last = place.root, meta, dict(kept.get("summary", {}))
+        self._root, self._last = place.root, dict(kept.get("summary", {}))
         self._definitions = Definitions(meta["metrics"], meta.get("means", ())) if meta.get("metrics") else None
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
-        self._not_secret = not_secret
         self._off, self._closed = None, False   # why nothing is recorded (any more); whether all files are closed
-        self._stated, self._patience = True, FACTS_SECONDS      # whether status.json holds the verdict; how long its facts may take
+        self._patience = FACTS_SECONDS          # how long the end may wait for git
         self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
-        self._last_rows, self._check_at, self._means_at = 0, 0.0, 0.0
+        self._last_rows, self._check_at = 0, 0.0
         self._events = self._own("events", _gap)
-        self._open_small_files(kept.get("status", {}), launch)
-        self._live = self._begin_to_live(place, launch)
+        began = {"n": self.attempt, "started_at": round(time.time(), 3), "host": meta["hostname"], "pid": meta["pid"],
+                 "from_step": self.step + 1, "launch": launch.key}
+        self._small = SmallFiles(meta, began, kept.get("status", {}), self._last, not_secret, lambda: self._heart.wake())
+        self.config, self.summary = self._small.config, self._small.summary
+        self._place_small_files()
+        self._live_facts = {name: began[name] for name in ("host", "pid", "started_at", "launch")}
+        self._live = self._begin_to_live(place)
         self._facts_known = threading.Event()
         self._heart = Heart(self._chores(system))
         if announce is not None:
@@ -75,35 +75,11 @@ class Run(Copied):
         """Open an append-only file of this attempt and rank."""
         return AppendFile(self.dir / own_file(stem, self.attempt, self.rank), gap)
 
-    def _open_small_files(self, before, launch):
-        attempt = {"n": self.attempt, "started_at": round(time.time(), 3), "host": self._meta["hostname"], "pid": self._meta["pid"],
-                   "from_step": self.step + 1, "launch": launch.key}
-        self._history = {"started_at": before.get("started_at") or attempt["started_at"],
-                       "attempts": (before.get("attempts") or []) + [attempt]}
-        self._status = dict(self._history, status="running")
-        self.config = Config(self._config_changed, self._meta["config"])
-        self.summary = Summary(self._summary_changed, self._last)
-        self._meta_file = JsonFile(None, lambda: self._facts_masked(dict(self._meta, config=self.config.as_dict())), self._wake)
-        self._status_file = JsonFile(None, lambda: self._facts_masked(self._status))
-        self._summary_file = JsonFile(None, lambda: self._masked(self.summary.as_dict()), self._wake)
-        self._place_small_files()
-
-    def _masked(self, value):
-        """What is written in place of `value`: secrets stay in the process."""
-        return masked(value, self._not_secret)
-
-    def _facts_masked(self, facts):
-        return dict(self._masked(facts), **{key: facts[key] for key in IDENTITY if key in facts})
-
     def _place_small_files(self):
-        for file, name in ((self._meta_file, META), (self._status_file, STATUS), (self._summary_file, SUMMARY)):
-            file.path = self.dir / name
-            if not file.write():
-                raise OSError(f"{file.path} can't be written")
+        self._small.place(self.dir)
 
-    def _begin_to_live(self, place, launch):
-        return Live(place, {"id": self.id, "host": self._meta["hostname"], "pid": self._meta["pid"], "attempt": self.attempt,
-                            "started_at": self._history["attempts"][-1]["started_at"], "launch": launch.key})
+    def _begin_to_live(self, place):
+        return Live(place, {"id": self.id, "attempt": self.attempt, **self._live_facts})
 
     def _capture(self, capture):
         """Return what copies the output into logs.txt: a Capture, a DescriptorCapture for "fd", or None."""
@@ -144,14 +120,14 @@ class Run(Copied):
                 written = data
                 if type(data) is not dict or not NUMBERS.issuperset(map(type, data.values())):
                     data = self._clean(data, step)
-                    written = self._masked(data)
+                    written = self._small.masked(data)
                     if not data:                        # images, which have rows of their own, or nothing that can be logged
                         self.step = max(self.step, step if commit else step - 1)
                         return
                 if self._definitions is not None:
                     lacking = attempt(self._definitions.take, data, self._last)[0]
                     if lacking:
-                        data, written = {**data, **lacking}, {**written, **self._masked(lacking)}
+                        data, written = {**data, **lacking}, {**written, **self._small.masked(lacking)}
                 now = time.time()
                 try:
                     line = f'{{"ts":{now:.3f},"step":{step},"data":{encode(written)}}}\n'.encode()
@@ -189,7 +165,7 @@ class Run(Copied):
         if error is not None:
             say(f"the image {key!r} was not logged: {reason(error)}", once=("image", key))
             return True
-        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._masked(kept)}}
+        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._small.masked(kept)}}
         self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
         return True
 
@@ -201,7 +177,7 @@ class Run(Copied):
         else:
             raise error                 # a time limit of the script's, of the same kind
         data = flatten(data, _dropped)
-        return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(self._masked(data))}}}\n'.encode()
+        return data, f'{{"ts":{time.time():.3f},"step":{step},"data":{encode_exact(self._small.masked(data))}}}\n'.encode()
 
     def _whole(self, step):
         """Return a step that was given as something else (a tensor, 3.0, "7") as an int; counts where it means none."""
@@ -239,10 +215,9 @@ class Run(Copied):
             definitions = self._definitions or Definitions()
             for what in definitions.define(name, *words):
                 say(f"define_metric({name!r}): {what} is unknown and was ignored", once=("define", name, what))
-            self._definitions, self._meta["metrics"] = definitions, definitions.entries
-            if "mean" in definitions.entries[name].get("summary", ""):
-                self._meta["means"] = definitions.means
-        self._meta_file.changed()
+            self._definitions = definitions
+        has_mean = "mean" in definitions.entries[name].get("summary", "")
+        self._small.set(metrics=definitions.entries, **({"means": definitions.means} if has_mean else {}))
         return Metric(name)
 
     def watch(self, *models, **unknown):
@@ -256,33 +231,20 @@ class Run(Copied):
     @property
     def tags(self):
         """The run's tags (tuple of str); assign to change them."""
-        return tuple(self._meta.get("tags", ()))
+        return tuple(self._small.meta.get("tags", ()))
 
     @tags.setter
     def tags(self, tags):
-        self._meta["tags"] = texts(tags)
-        self._meta_file.changed()
+        self._small.set(tags=texts(tags))
 
     @property
     def notes(self):
         """What the run is about (str or None); assign to change it."""
-        return self._meta.get("notes")
+        return self._small.meta.get("notes")
 
     @notes.setter
     def notes(self, notes):
-        self._meta["notes"] = None if notes is None else key_text(notes)
-        self._meta_file.changed()
-
-    def _config_changed(self):
-        if self._off is None:
-            self._meta_file.changed()
-
-    def _summary_changed(self):
-        if self._off is None:
-            self._summary_file.changed()
-
-    def _wake(self):
-        self._heart.wake()
+        self._small.set(notes=None if notes is None else key_text(notes))
 
     # -- the daemon thread ----------------------------------------------------------------------------------------
 
@@ -298,18 +260,14 @@ class Run(Copied):
         if self._heart.start():
             self._events.looked = None
         else:
-            self._heart.one_pass(time.monotonic(), (self._beat, self._small_files, self._last_values))
+            self._heart.one_pass(time.monotonic(), (self._beat, self._small.flush, self._last_values))
 
     def _chores(self, system):
-        chores = [self._small_files, self._unfinished_lines, self._beat, self._last_values, self._slow_facts, self._look_after_files]
+        chores = [self._small.flush, self._unfinished_lines, self._beat, self._last_values, self._slow_facts, self._look_after_files]
         return chores + [self._sample] if system else chores
 
     def _beat(self, now):
         return self._live.beat()
-
-    def _small_files(self, now):
-        due = [pause for pause in (file.flush(now) for file in (self._meta_file, self._summary_file)) if pause is not None]
-        return min(due) if due else None
 
     def _unfinished_lines(self, now):
         if self._output is not None:
@@ -319,18 +277,14 @@ class Run(Copied):
     def _last_values(self, now):
         if self.rows != self._last_rows:
             self._last_rows = self.rows
-            self._summary_file.changed()
-            if "means" in self._meta and now >= self._means_at:
-                self._means_at = now + MEANS_SECONDS
-                self._meta_file.changed()
+            self._small.rows_came(now)
         return LAST_VALUES_SECONDS
 
     def _slow_facts(self, now):
         try:
             found = facts.git(facts.script_folder())
             if found:
-                self._meta["git"] = found
-                self._meta_file.write()
+                self._small.set(git=found)
         finally:
             self._facts_known.set()
         return NEVER
@@ -343,8 +297,7 @@ class Run(Copied):
         if self._sampler is None:               # made here, off the main thread: a GPU driver may take seconds to wake
             self._sampler = Sampler(self._root)
             if self._sampler.gpus.facts():
-                self._meta["gpus"] = self._sampler.gpus.facts()
-                self._meta_file.changed()
+                self._small.set(gpus=self._sampler.gpus.facts())
             return FIRST_SAMPLE_SECONDS         # CPU use needs two looks at the clock
         if self._samples is None:
             self._samples = self._own("system")
@@ -381,25 +334,21 @@ class Run(Copied):
             self._patience = 0.0
         steps = [partial(self._be_over, verdict)] if self._off is None else []
         if steps or self._off is OVER and not self._closed:
-            raised = ends.each(steps + [self._await_facts, self._stop_heart, *self._closing(), self._say_again, partial(ends.forget, self)])
+            steps += [self._await_facts, self._stop_heart, *self._closing(), self._small.state_again, partial(ends.forget, self)]
+            raised = ends.each(steps)
             self._closed = True
             if raised is not None:
                 raise raised
 
     def _be_over(self, verdict):
+        self._small.end()
         self.state_end(verdict)
         self._off = OVER
 
     def state_end(self, verdict):
         """Have status.json say that the run ended so, without ending anything: how it ends is known, or another error than thought
         was on its way."""
-        self._status = dict(self._history, ended_at=round(time.time(), 3), **verdict)
-        self._stated = self._status_file.write()
-
-    def _say_again(self):
-        """Where a full disk or a lack of descriptors kept the verdict out, what was closed meanwhile has made room."""
-        if not self._stated:
-            self._stated = self._status_file.write()
+        self._small.state_end(verdict)
 
     def _await_facts(self):
         until = time.monotonic() + self._patience
@@ -412,7 +361,7 @@ class Run(Copied):
 
     def _closing(self):
         closing = [self._output.stop] if self._output is not None else []
-        closing += [self._summary_file.write, self._meta_file.write, self._close_rows]
+        closing += [self._small.write, self._close_rows]
         closing += [file.end for file in (self._live,) if file is not None]
         return closing
 
@@ -425,15 +374,13 @@ class Run(Copied):
     def step_aside(self, verdict):
         """The process is about to become another program: everything is on disk, and nothing is closed."""
         self.state_end(verdict)
-        self._summary_file.write()
-        self._meta_file.write()
+        self._small.write()
         if self._live is not None:
             self._live.end()
 
     def go_on(self):
         """The run goes on after all."""
-        self._status = dict(self._history, status="running")
-        self._status_file.write()
+        self._small.go_on()
         if self._live is not None:
             self._live.beat()
 
@@ -441,8 +388,7 @@ class Run(Copied):
         """In a forked child: the run belongs to the parent. Nothing is written from here, and locks are fresh."""
         self._lock = threading.RLock()
         self._off = "only the process that called init() writes; this one was forked from it" if self._off is None else self._off
-        for file in (self._meta_file, self._status_file, self._summary_file):
-            file.abandon()
+        self._small.abandon()
         if self._output is not None:
             self._output.abandon()
 

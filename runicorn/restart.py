@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import time
 
 from runicorn import facts, ranks
-from runicorn.layout import META, RUN_ID, RUNS, below, disk_path, read_json, run_path, slug
+from runicorn.layout import META, RUNS, below, disk_path, read_json, run_path, slug
 from runicorn.live import lives, process_lives
 from runicorn.notice import say
 
 CLOCK_SECONDS = 4000.0      # a clock that was set, and the hour that summer ends with: how much older a run's id may look
 AGENTS = (b"torchrun", b"torch.distributed.run", b"torch.distributed.launch", b"accelerate")
+RUN_ID = r"^\d{8}_\d{6}_[0-9a-f]{6}$"
 NAMED = 6           # differing options and config entries that are named
 
 
@@ -109,7 +111,7 @@ def _folders(above, here):
         return names
     began = facts.began(here["torchrun"]["agent"][1]) - CLOCK_SECONDS
     oldest = time.strftime("%Y%m%d_%H%M%S", time.localtime(began))
-    return [name for name in names if not RUN_ID.match(name) or name >= oldest]
+    return [name for name in names if not re.match(RUN_ID, name) or name >= oldest]
 
 
 def config_digest(config):

@@ -100,16 +100,6 @@ class Row:
         else:
             self.put(start, " " * (end - start), "")
 
-    def delete(self, column, count):
-        """Take `count` cells out; the rest moves to the left, and tabs in it become the blanks that they showed."""
-        while "\t" in self.cells[column:]:
-            tab = self.cells.index("\t", column)
-            self.cells[tab] = " "
-            self._split(tab + 1)
-        self._split(column)
-        self._split(column + count)
-        del self.cells[column:column + count], self.styles[column:column + count]
-
     def _reach(self, column):
         missing = column - len(self.cells)
         if missing > 0:
@@ -294,8 +284,6 @@ class Screen:
             self._erase_display(first)
         elif final == "X":
             self._rows[row].erase(column, column + count)
-        elif final == "P":
-            self._rows[row].delete(column, count)
         elif final in "su":
             self._escape("7" if final == "s" else "8")
 

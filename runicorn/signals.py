@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 
-from runicorn.descriptors import keep, mark, release
+from runicorn.descriptors import is_ours, keep, release
 
 DEADLY = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")    # ours where the default is in force
 ASIDE = ("SIGUSR1", "SIGUSR2")      # Lightning on Slurm takes them only where Python says that the default is in force
@@ -27,7 +27,6 @@ _mask = threading.local()   # "before": the signals a thread that forks had bloc
 _wakeup = None              # (reader, writer): two sockets, while the wakeup descriptor is ours
 _noted = (None, 0.0)        # the last signal that says "stop": name, monotonic time
 _acted = 0.0                # monotonic: when the main thread last acted on a signal of ours
-_marks = {}                 # descriptor of a socket of ours -> what tells it from another's
 _end = None                 # called with nothing before a signal ends the process
 _leaving = False            # the script is over: what comes now finds the verdict given
 
@@ -210,7 +209,6 @@ def _kept(end):
     """Return a socket that a script which closes all descriptors leaves open: else signals were written to a file of its own."""
     import _socket
     kept = _socket.socket(fileno=keep(end.detach(), lambda number: _lose(kept)))
-    _marks[kept.fileno()] = mark(kept.fileno())
     return kept
 
 
@@ -225,19 +223,11 @@ def _lose(end):
 
 def _close(end):
     """Close a socket of ours, unless C code did, and its number is somebody else's now."""
-    if end.fileno() >= 0:
-        release(end.fileno())
-    if _is_ours(end):
+    release(end.fileno())
+    if is_ours(end.fileno()):
         end.close()
     else:
         end.detach()
-
-
-def _is_ours(end):
-    try:
-        return mark(end.fileno()) == _marks.get(end.fileno())
-    except OSError:
-        return False
 
 
 def _set_aside(number):
@@ -297,9 +287,9 @@ def _watch(readers):
         try:
             ready = select.select(list(readers), [], [])[0]
         except (OSError, ValueError):       # C code closed what it found
-            ready = [reader for reader in readers if not _is_ours(reader)]
+            ready = [reader for reader in readers if not is_ours(reader.fileno())]
         for reader in ready:
-            data, number = _read(reader) if _is_ours(reader) else None, readers[reader]
+            data, number = _read(reader) if is_ours(reader.fileno()) else None, readers[reader]
             if data is None:
                 del readers[reader]
                 _close(reader)

@@ -2,7 +2,6 @@
 works as on a real one."""
 
 import os
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from runicorn.definitions import Metric
@@ -50,7 +49,7 @@ class SilentRun(Copied):
         self.elsewhere = why is None            # else it was said when the run began
         self.config, self.summary = Config(self._ignored, given["config"]), Summary(self._ignored, user=given.get("summary", ()))
         self.why = why or "it belongs to another process: only the one that called init() writes"
-        self._folder = Path(given["dir"]) if "dir" in given else None
+        self._folder = given.get("dir")
 
     def _ignored(self):
         if self.elsewhere:
@@ -59,11 +58,11 @@ class SilentRun(Copied):
     @property
     def dir(self):
         """A temporary folder (Path), made when asked for, so that a script's checkpoints have a place."""
+        from pathlib import Path
         if self._folder is None:
-            import tempfile  # here: it is heavy, and few runs are silent
-
-            self._folder = Path(tempfile.mkdtemp(prefix="runicorn-"))
-        return self._folder
+            import tempfile
+            self._folder = tempfile.mkdtemp(prefix="runicorn-")
+        return Path(self._folder)
 
     def log(self, data, step=None, commit=True, **unknown):
         """Record nothing."""

@@ -16,6 +16,7 @@ from runicorn import manifest, terminal
 from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.layout import HIDDEN, META, STATUS, default_root, home_dir, number, open_regular, own_file, parse_own, read_json
 
+EXAMPLES = {"tail": "runicorn tail 20250123_180000_abc123"}
 PASS_SECONDS = 0.3          # between two looks at the files
 METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not bury the log
 SILENT_SECONDS = 180.0      # neither heartbeat nor data for so long: the pages call such a run lost

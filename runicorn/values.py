@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence, Set, ValuesView
 from enum import Enum
 from itertools import islice
-from json import JSONEncoder, encoder
+from json import JSONEncoder
 
 from runicorn.layout import strict, to_json
 from runicorn.notice import is_interrupt, say
@@ -27,19 +27,6 @@ ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")
 EXACT = ((str, str.__str__), (float, float.__float__), (int, int.__int__))      # whatever a subclass makes of them
 
 _name_of = type.__dict__["__name__"].__get__        # a metaclass has no say in it
-
-
-def _fast_encoder():
-    """Return JSONEncoder.encode for rows; from CPython, with its encoder made once and not at each call, which takes half its time."""
-    slow = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), check_circular=False)
-    try:
-        fast = encoder.c_make_encoder(None, slow.default, encoder.encode_basestring, None, ":", ",", False, False, False)
-    except TypeError:                   # there is none, or of another signature
-        return slow.encode
-    return lambda row: "".join(fast(row, 0))
-
-
-encode = _fast_encoder()
 
 
 def encode_exact(flat):

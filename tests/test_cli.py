@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import arguments, cli, dialogue, terminal
+from runicorn import arguments, cli, completion, dialogue, terminal
 from runicorn.errors import UsageError
 from runicorn.tail import Tail
 from runicorn.version import VERSION
@@ -54,7 +54,7 @@ def test_every_command_has_help_with_an_example(name, capsys):
 
 
 def test_every_subcommand_has_help_with_an_example():
-    for name, parser in cli.parsers().items():
+    for name, parser in completion.parsers().items():
         for path, leaf in leaves(parser, name):
             assert f"example:\n  runicorn {path}" in leaf.format_help()
 

@@ -104,7 +104,7 @@ def test_every_option_in_a_document_exists(path):
 
 def completion_words():
     found = {"": ["--help", "--version", "--completion"]}
-    for name, parser in cli.parsers().items():
+    for name, parser in completion.parsers().items():
         found.update(completion.words_of(parser, name))
     return found
 

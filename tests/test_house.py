@@ -26,10 +26,11 @@ FLOORS = {
     "facts": "layout notice version",
     "masking": "", "ranks": "facts", "live": "descriptors facts layout notice", "place": "layout",
     "restart": "facts layout live notice ranks",
-    "images": "values", "silent": "definitions mappings notice values", "current": "",
-    "recorder": "append console definitions ends facts heart images jsonfile layout live mappings masking notice pump silent system values",
+    "small_files": "jsonfile layout mappings masking", "images": "values", "silent": "definitions mappings notice values", "current": "",
+    "recorder": "append console definitions ends facts heart images layout live notice pump silent small_files system values",
     "otherrank": "append facts heart layout live notice place recorder",
-    "writer": "current ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
+    "beginning": "current ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
+    "writer": "beginning current errors notice silent",
     # the mirror
     "sftp": "errors", "remote_shell": "errors", "local_names": "errors layout",
     "plan": "errors layout local_names manifest", "cache": "errors layout local_names manifest plan",
@@ -77,10 +78,10 @@ FLOORS = {
     "viewer": "assets errors exchange guard layout pieces poll reader routes_connections server settings version",
     # the command line
     "parser": "errors", "arguments": "parser", "terminal": "", "dialogue": "errors terminal",
-    "tail": "errors layout manifest terminal", "completion": "errors", "demo": "*",
+    "tail": "errors layout manifest terminal", "demo": "*",
     "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",
     "commands_files": "*", "commands_cache": "*",
-    "cli": "completion errors parser version",
+    "cli": "errors parser version", "completion": "cli errors",
     "__init__": "errors images reader recorder version writer", "__main__": "cli",
 }
 # Each third-party package has exactly one door (the demo plays an SFTP server).

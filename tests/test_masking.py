@@ -256,8 +256,8 @@ def test_rows_of_numbers_are_not_looked_into(tmp_path):
 import threading
 import runicorn
 run, looked = runicorn.init(), []
-masked = run._masked
-run._masked = lambda value: (looked.append(threading.current_thread().name), masked(value))[1]
+masked = run._small.masked
+run._small.masked = lambda value: (looked.append(threading.current_thread().name), masked(value))[1]
 for step in range(100):
     run.log({"loss": 0.5, "step": step, "done": False})
 print(looked.count("MainThread"))

@@ -1,0 +1,214 @@
+"""How a run begins: what `init` was given is looked at, the run before it ends, and a folder is made or found."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from runicorn import current, ends, facts, ranks, restart
+from runicorn.errors import NotFoundError, RunicornError, UsageError
+from runicorn.layout import META, STATUS, SUMMARY, default_root, legible, new_run_id, read_json, run_path
+from runicorn.live import clear_stale, lives
+from runicorn.masking import masked, names, without_masks
+from runicorn.notice import is_interrupt, say
+from runicorn.place import again, fresh, largest_step
+from runicorn.recorder import Run, name_unknown
+from runicorn.silent import SilentRun
+from runicorn.values import attempt, describe, key_text, plain_fields, texts, type_name
+
+
+def begin(project, name, config, tags, notes, storage, id, resume, mode, capture, system, all_ranks, rank, group, job_type, reinit, dir,
+          not_secret, quiet, unknown):
+    """Begin a run and return it, as `init` says, which has these arguments."""
+    _check(resume, mode, capture, reinit)
+    spared = _spared(not_secret)
+    name_unknown("init", unknown)
+    if _previous_goes_on(reinit):
+        return current.acting()
+    project, name, id, notes, group, job_type = (value if value is None else key_text(value)
+                                                 for value in (project, name, id, notes, group, job_type))
+    given = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
+             "notes": notes}
+    given.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
+    given.update((key, legible(given[key])) for key in ("project", "name"))
+    run_id = id or os.environ.get("RUNICORN_RUN_ID")
+    run_id = run_id and legible(run_id)
+    launch = ranks.numbered(_launch(rank), given["project"], given["name"])
+    why = _silence(mode, launch, all_ranks)
+    if why is None:
+        run = _begin(given, storage or dir, run_id, resume,
+                     {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
+    else:
+        run = SilentRun(given, run_id, why)
+    current.begin(run)
+    return run
+
+
+
+def _check(resume, mode, capture, reinit):
+    for name, value, known in (("resume", resume, (None, False, True, "allow", "must", "never", "auto")),
+                               ("mode", mode, (None, "online", "offline", "disabled", "shared")),
+                               ("capture", capture, (True, False, "fd")),
+                               ("reinit", reinit, (None, True, False, "default", "finish_previous", "return_previous", "create_new"))):
+        if not any(value is choice or attempt(_same, value, choice)[0] for choice in known):
+            raise UsageError(f"init({name}={describe(value)!r}) is not one of {', '.join(map(repr, known))}")
+
+
+def _same(value, choice):
+    return bool(value == choice)       # of an array it raises
+
+
+def _launch(rank):
+    try:
+        return ranks.launch(rank)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"init(rank=…) takes a number, None or \"auto\", not {type(rank).__name__}") from None
+
+
+def _spared(not_secret):
+    if not isinstance(not_secret, (str, list, tuple, set, frozenset, type(None))):
+        raise UsageError(f"init(not_secret={not_secret!r}) is no list of keys, such as [\"pad_token\"]")
+    return names(not_secret)
+
+
+def _previous_goes_on(reinit):
+    """Whether `init` returns the run there is; ends the one it takes the place of, unless that shall be left alone."""
+    if reinit == "create_new":
+        return False
+    if reinit in (False, "return_previous"):
+        return current.current_run() is not None
+    previous, is_shared = current.to_replace()
+    if previous is None:
+        return False
+    if is_shared:
+        say(f"run {previous.id} goes on beside this one, because another thread logs to it; its finish() ends it")
+        return False
+    if reinit is None:
+        say(f"run {previous.id} is finished now, because init() was called again", once=("again", previous.id))
+    previous.conclude(ends.verdict_by_init(previous))
+    return False
+
+
+def _silence(mode, launch, all_ranks):
+    """Return why nothing shall be recorded (str), or None."""
+    if mode == "disabled":
+        return "mode=\"disabled\""
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and getattr(process.current_process(), "_inheriting", False):    # as multiprocessing itself asks
+        say("init() in a child process that is only importing the script records nothing; put it below `if __name__ == \"__main__\":`")
+        return "a spawned child imports the script"
+    if launch.rank and not all_ranks:
+        say(f"rank {launch.rank} of {launch.size} is not recorded (rank 0 is). all_ranks=True records it; "
+            "rank=None if these are separate experiments.")
+        return f"rank {launch.rank}"
+    return None
+
+
+def config_values(config):
+    """Return the dict that `config` stands for; raises UsageError if it is nothing like one."""
+    if config is None:
+        return {}
+    values = plain_fields(config, "config")
+    if values is None:
+        raise UsageError(f"init(config=…) takes a dict or a Namespace, not {type_name(config)}")
+    return values
+
+
+def _begin(given, storage, run_id, resume, options, launch, quiet):
+    """Return the Run, or a SilentRun where its files can't be made."""
+    try:
+        root = Path(os.path.abspath(_root(storage)))
+        if launch.rank:
+            from runicorn.otherrank import RankRun  # here: most trainings have one rank, or record one
+
+            run = RankRun(root, dict(facts.gather(time.time()), id=run_id or new_run_id(), **given), launch, **options)
+        else:
+            run = _rank_0(root, given, run_id, resume, options, launch, quiet)
+        clear_stale(root)
+        ends.watch(run)
+        return run.start()
+    except RunicornError:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:    # RuntimeError: pathlib finds no home folder; ValueError: no path of a file
+        if is_interrupt(error, data=True):
+            raise
+        say(f"nothing is recorded: {str(error).rstrip('.')}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
+        return SilentRun(given, run_id, str(error))
+    except Exception as error:      # a fault of ours, or somebody's odd stream: the training has come to train
+        if is_interrupt(error):
+            raise
+        say(f"nothing is recorded: {type(error).__name__}: {error}")
+        return SilentRun(given, run_id, str(error))
+
+
+def _root(storage):
+    try:
+        return default_root(storage)
+    except TypeError:
+        raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
+
+
+def _rank_0(root, given, run_id, resume, options, launch, quiet):
+    here = facts.gather(time.time())
+    shown = masked({"argv": here["argv"], "config": given["config"]}, options["not_secret"])     # as the run before has them
+    before = restart.forerunner(root, given, here, shown, run_id) if restart.is_restart(here) and resume != "never" else None
+    place = again(root, run_path(given["project"], given["name"], before["id"]), before["id"]) if before else None
+    place = place or _place(root, given, run_id, resume)
+    kept = {}
+    if place.attempt > 1:
+        differing = restart.difference(before, shown) if before else []
+        say(f"going on with run {place.id}, attempt {place.attempt}"
+            + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
+        kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {},
+                "step": largest_step(place.folder)}
+    quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
+    announce = None if quiet else lambda: _announce(place, given)
+    return Run(place, _meta(here, place, given, launch, shown), kept, launch, **options, announce=announce)
+
+
+def _announce(place, given):
+    """Say once in a process where its first run is."""
+    folder, home = str(place.folder), os.path.join(os.path.expanduser("~"), "")
+    if home != os.sep and folder.startswith(home):
+        folder = os.path.join("~", folder[len(home):])
+    say(f"{given['project']}/{given['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
+
+
+def _place(root, given, run_id, resume):
+    if resume in (True, "allow", "must", "auto") and run_id:
+        path = run_path(given["project"], given["name"], run_id)
+        if lives(root, path):
+            say(f"run {run_id} is being written by a running process; this is a new run")
+            return fresh(root, given["project"], given["name"])
+        place = again(root, path, run_id)
+        if place:
+            return place
+    if resume == "must":
+        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under {given['project']}/{given['name']}")
+    try:
+        return fresh(root, given["project"], given["name"], run_id)
+    except FileExistsError:
+        if not run_id:
+            raise
+        place = fresh(root, given["project"], given["name"])
+        say(f"there is a run {run_id} already; this one is {place.id}. resume=\"allow\" goes on with the old one")
+        return place
+
+
+def _meta(here, place, given, launch, shown):
+    """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over it."""
+    meta = dict(here, id=place.id)
+    if launch.size > 1:
+        meta["world_size"] = launch.size
+    for scheduler in ("slurm", "torchrun"):
+        if scheduler in meta:
+            meta[scheduler] = dict(meta[scheduler], config=restart.config_digest(shown["config"]))
+    if place.attempt == 1:
+        return dict(meta, **given)
+    before = read_json(place.folder / META) or {}
+    for scheduler in ("slurm", "torchrun"):
+        before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
+    kept = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}
+    given = {key: value for key, value in given.items() if value not in (None, [], {})}
+    config = dict(without_masks(before.get("config") or {}), **given.pop("config", {}))
+    return {**before, **meta, **kept, **given, "config": config}
