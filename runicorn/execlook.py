@@ -86,7 +86,7 @@ class ExecLook:
         if self._header:
             asked = {"stamp": self._header["stamp"], "since": self._header["generated_at"] - manifest.SETTLED}
             found, header = self._question(asked, b"")
-            if not found or self._taken(stamps, found) == header["stamp"]:
+            if found is None or self._taken(stamps, found) == header["stamp"]:
                 return found, set(), header
         paths = sorted(stamps)
         keys = b"".join([manifest.key(path, stamps[path]) for path in paths])
@@ -95,9 +95,10 @@ class ExecLook:
         absent = {paths[place] for place in places}
         for path in absent:
             del stamps[path]
-        if found:
+        if found is not None:
             self._taken(stamps, found)
-        return found, absent - (found.lines.keys() if found else set()), header
+            absent -= found.lines.keys()
+        return found, absent, header
 
     def _taken(self, stamps, found):
         heads = ((path, manifest.HEAD.match(line)) for path, line in found.lines.items())

@@ -141,6 +141,7 @@ class Session:
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
         self._plan(self.index.paths() if first else changed, now)
+        self._closed = {path: None for path in self._closed if path not in self.index}
         passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))
         if self.news or passed != self._passed:
             self._passed = passed

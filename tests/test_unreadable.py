@@ -76,8 +76,9 @@ class Closed:
         return {row["name"]: row for row in files.listed(entry.folder, indexed, places, why, same)[0]}
 
     def is_whole(self):
-        return tree(self.one.mirror) == tree(self.root) and self.one.sync.state()["reason"]["code"] == "live" \
-            and not left_out.read(self.one.mirror)
+        """Whether all is here, and nothing is said to be left out."""
+        return (tree(self.one.mirror) == tree(self.root), self.one.sync.state()["reason"]["code"], left_out.read(self.one.mirror)) \
+            == (True, "live", {})
 
 
 @pytest.fixture

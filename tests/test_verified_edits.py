@@ -128,3 +128,30 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp
     same, stayed = judge.is_same()
     assert same and stayed == ({f"{RUN}/logs.txt"} if edit == "deleted" else set())
     assert judge.check(edited) is (edit != "deleted")
+
+
+def test_by_exec_what_went_or_came_without_a_time_of_now_is_found(root, tmp_path, pair):
+    """A file that is deleted, or a folder moved here, leaves every file's times as they were."""
+    run = edited_run(root, "finished")
+    kept = make_run(tmp_path / "aside", "p/n/runs/20250124_180000_abc124")
+    one = pair(Far(python="python3"))
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    time.sleep(manifest.SETTLED + 0.5)      # of the server's clock, which no test hands in
+    for _ in range(2):
+        one.passes(31)
+        settle(one)
+        one.passes(6)
+    edited = one.now
+    (run / "checkpoints" / "last.pt").unlink()
+    (root / "p/n/runs").mkdir(parents=True)
+    kept.rename(root / "p/n/runs/20250124_180000_abc124")
+    for folder in (run / "checkpoints", run):
+        os.utime(folder, (OLD, OLD))
+    for _ in range(2):
+        one.passes(31)
+        settle(one)
+        one.passes(6)
+    assert "checkpoints/last.pt" not in one.sync._session.index.entry(RUN)["files"]
+    assert judge.is_same() == (True, {f"{RUN}/checkpoints/last.pt"}) and judge.verified()[1] >= edited
+    assert one.sync._session.list._exec.stamps.keys() == {RUN, "p/n/runs/20250124_180000_abc124"}
