@@ -182,4 +182,6 @@ class Login:
         if offered and all(way in OTHERS_WAYS for way in offered):
             return "login_other_ways", "only your system's ssh goes that way (Kerberos, host keys): set the connection to it (auth: system)"
         sentence = ("login_refused" if offered else "login_over") + ("_words" if words else "")
+        if words and not offered:
+            return sentence, "set right what it says"
         return sentence, "check user, key or password (--auth key, agent, password or system)"

@@ -50,7 +50,8 @@ def transport_class(ssh):
             super().__init__(*args, **options)
 
         def hear(self, text):
-            text = " ".join("".join(c if c.isprintable() else " " for c in text).split()).rstrip(".")
+            lines = (" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines())
+            text = " ".join(dict.fromkeys(filter(None, lines))).rstrip(".")     # of lines that are repeated, one
             if text:
                 self.heard += 1
                 words = f"{self.words} / {text}" if self.words else text

@@ -24,6 +24,7 @@ OWN = re.compile(r"ssh: |(ssh|kex|banner)\w*[ _]exchange|Connection (closed|rese
                  r"agent |get_agent|hostkeys_|percent_|Missing argument|Cannot |proxy|jumphost|RSA host|Certificate |Connection ")
 DENIED = re.compile(r"^(\S+: )?Permission denied( \([\w@.,-]*\)|, please try again)?\.?$|^(Received disconnect from \S+ port \d+:\d+: )?"
                     r"Too many authentication failures|No supported authentication methods", re.M)
+ASKS = re.compile(r"Permission denied \([\w@.,-]*(password|keyboard-interactive)[\w@.,-]*\)")       # what it still takes, but must ask for
 HUNG_UP = re.compile(r"^Connection closed by (?!UNKNOWN|remote)\S+|^Connection to \S+ closed", re.M)
 PARTING = re.compile(r"^Received disconnect from \S+ port \d+:(\d+): ?(.*)", re.M)
 FOR_NOW = ("10", "12")      # SSH_DISCONNECT_CONNECTION_LOST, …_TOO_MANY_CONNECTIONS (RFC 4253, 11.1): worth another try
@@ -141,6 +142,10 @@ def _denied(host, said, words, command):
         advice = f"ssh offered too many keys: name the right one with IdentityFile and `IdentitiesOnly yes` under `Host {host}`"
         return coded(LoginError(f"ssh did not get into {host}: {detail}. {advice} in ~/.ssh/config, then test again"), "login",
                      said="system_many_keys", host=host, detail=detail)
+    if ASKS.search(said):
+        return coded(LoginError(f"ssh did not get into {host} without asking: {detail}. It is not tried again by itself: if `{command}` "
+                                "asks you for a password or a code, set the connection to key or password (--auth), which ask you here"),
+                     "login", said="system_asks", host=host, detail=detail, command=command)
     return coded(LoginError(f"ssh did not get into {host}: {detail}. It is not tried again by itself: make `{command}` work, then test "
                             "again"), "login", said="system_login", host=host, detail=detail, command=command)
 

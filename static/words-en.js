@@ -133,6 +133,8 @@ export default {
   "said.system_login": "ssh did not get into {host}: {detail}. It is not tried again by itself: make `{command}` work, then test again.",
   "said.system_refused": "{host} refused the login and says: {detail}. It is not tried again by itself: set it right, make `{command}` "
     + "work, then test again.",
+  "said.system_asks": "ssh did not get into {host} without asking: {detail}. It is not tried again by itself: if `{command}` asks you for a "
+    + "password or a code, set the connection to key or password, which ask you here.",
   "said.system_many_keys": "ssh did not get into {host}: {detail}. ssh offered too many keys: name the right one with IdentityFile and "
     + "`IdentitiesOnly yes` under `Host {host}` in ~/.ssh/config, then test again.",
   "said.system_algorithms": "ssh and {host} share no algorithm: {detail}. If you trust a server as old as that, allow it one in "

@@ -97,6 +97,7 @@ export default {
   "said.login_slow": "{host} 未在规定时间内回应登录。", "said.login_cut": "登录时与 {host} 的连接中断。",
   "said.system_login": "ssh 无法登录 {host}：{detail}。不会自动重试：请先让 `{command}` 可用，再重新测试。",
   "said.system_refused": "{host} 拒绝登录，并说：{detail}。不会自动重试：请解决后让 `{command}` 可用，再重新测试。",
+  "said.system_asks": "ssh 不提问就无法登录 {host}：{detail}。不会自动重试：如果 `{command}` 会询问密码或验证码，请将认证方式改为密钥或密码，这样会在此处询问。",
   "said.system_many_keys": "ssh 无法登录 {host}：{detail}。ssh 提供的密钥太多：请在 ~/.ssh/config 的 `Host {host}` 下用 IdentityFile 和 `IdentitiesOnly yes` 指定密钥，再重新测试。",
   "said.system_algorithms": "ssh 与 {host} 没有共同支持的算法：{detail}。如果信任这台旧服务器，请在 ~/.ssh/config 的 `Host {host}` 下加入 `{option}`；若服务器更新，请升级 ssh。",
   "said.system_config": "ssh 无法使用其配置：{detail}。请修正到 `{command}` 可用，再重新测试。", "said.system_line": "{host}：{detail}",

@@ -1,7 +1,9 @@
 """An sshd whose logins go through PAM, with a stack, a password file and a shadow file of its own that nobody else sees. Needs root."""
 
 import os
+import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from sshd import SSHD, Sshd
@@ -13,20 +15,17 @@ ASKPASS = '#!/bin/sh\necho "$1" >> {log}\ncase "$1" in\n{cases}*) exit 1;;\nesac
 
 
 class PamSshd(Sshd):
-    """As Sshd, for the user `pat`, whose password is `PASSWORD`.
+    """As Sshd, for the user `pat`, whose password is `PASSWORD`; in a folder of its own that pat may enter (a test's is ours alone).
 
     stack: the text of /etc/pam.d/sshd. aged: the fields of shadow(5) after the password. shell: the login shell.
     """
 
-    def __init__(self, folder, stack=PASSWORDS, aged=f"{TODAY}:0:99999:7:::", shell="/bin/bash", **config):
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, stack=PASSWORDS, aged=f"{TODAY}:0:99999:7:::", shell="/bin/bash", **config):
+        folder = Path(tempfile.mkdtemp(prefix="sshd-of-pat-"))
+        folder.chmod(0o755)
         self.home_of_pat = folder / "pat"
         self.home_of_pat.mkdir(mode=0o755)
         os.chown(self.home_of_pat, UID, UID)
-        for above in (folder, *folder.parents):
-            if above != Path("/tmp") and Path("/tmp") in above.parents:
-                above.chmod(0o755)          # pat is none of us
         hashed = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True).stdout.strip()
         files = {"passwd": f"{USER}:x:{UID}:{UID}::{self.home_of_pat}:{shell}\n", "group": f"{USER}:x:{UID}:\n",
                  "shadow": f"{USER}:{hashed}:{aged}\n"}
@@ -39,6 +38,10 @@ class PamSshd(Sshd):
         self._inside = ["unshare", "-m", "sh", "-c", f'{mounts}exec "$0" "$@"']
         super().__init__(folder, **{"UsePAM": "yes", "PasswordAuthentication": "yes", "KbdInteractiveAuthentication": "yes", **config})
         self.user = USER
+
+    def stop(self):
+        super().stop()
+        shutil.rmtree(self.folder)
 
     def command(self):
         return [*self._inside, SSHD, *super().command()[1:]]
