@@ -37,8 +37,8 @@ def __getattr__(name):
         from runicorn.images import Image
         return Image
     if name in ("runs", "open_run"):
-        from runicorn import reader
-        return getattr(reader, name)
+        from runicorn import scripts
+        return getattr(scripts, name)
     raise AttributeError("module 'runicorn' has no attribute " + repr(name))
 
 

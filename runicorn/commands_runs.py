@@ -8,6 +8,7 @@ import time
 
 from runicorn import dialogue, terminal
 from runicorn.errors import UsageError, about
+from runicorn.filters import parse
 from runicorn.layout import default_root, home_dir, strict
 
 EXAMPLES = {
@@ -21,20 +22,12 @@ FORMATS = ("csv", "tensorboard", "html")
 
 def reader(roots=None):
     """Return a Reader over the local roots and every mirror on this machine, up to date; no connection is opened."""
+    from runicorn import scripts
     from runicorn.commands_viewer import local_roots
-    from runicorn.reader import Reader
-    from runicorn.settings import Overlay
     home = home_dir()
-    made = Reader(local_roots(roots), mirror_folders(home), home, Overlay(home), time.monotonic)
-    made.refresh()
+    made = scripts.open_reader(local_roots(roots), scripts.mirror_folders(home), home)
     made.save()             # the next command starts from it
     return made
-
-
-def mirror_folders(home):
-    """Return [(slug, folder)] of the mirrors on this machine."""
-    cache = home / "cache"
-    return sorted((folder.name, folder) for folder in cache.iterdir() if folder.is_dir()) if cache.is_dir() else []
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------
@@ -53,15 +46,47 @@ def add_runs(parser):
 def runs(options):
     """Print the run list. Raises UsageError for a filter that means nothing."""
     columns = [column for column in options.columns.split(",") if column]
-    found = reader(options.root).runs(filter=options.filter, sort=options.sort, offset=0, limit=options.limit or None, columns=columns)
+    index = reader(options.root)
+
+    def look():
+        return index.runs(filter=options.filter, sort=options.sort, offset=0, limit=options.limit or None, columns=columns)
+    found = look()
+    by_state = any(term.field == "state" for term in parse(options.filter))
+    again = index.undecided() and (by_state or any(row["state"] == "checking" for row in found["runs"]) and sys.stdout.isatty())
+    if found["runs"] or not again:
+        print_runs(found, columns, options)
+    if again:
+        second_look(index, look, found, columns, options)
+
+
+def second_look(index, look, first, columns, options):
+    """Print again, once it is known whether they are alive, the runs of which that was not known at the first look."""
+    from runicorn import scripts
+    say = "1 run is" if index.undecided() == 1 else f"{index.undecided()} runs are"
+    print(f"{say} looked at once more, one beat later (10 s), to see whether they are alive; Ctrl+C leaves it at this", file=sys.stderr)
+    sys.stdout.flush()
+    try:
+        scripts.decide(index)
+    except KeyboardInterrupt:
+        return
+    before = {row["key"]: row["state"] for row in first["runs"]}
+    found = look()
+    rows = [row for row in found["runs"] if before.get(row["key"]) != row["state"]]
+    if rows or not first["runs"]:
+        print_runs({**found, "runs": rows, "matched": len(rows)}, columns, options)
+
+
+def print_runs(found, columns, options):
+    """Print an answer of Reader.runs as a table or as JSON."""
     if options.json:
         for row in found["runs"]:
             print(json.dumps(strict(row), ensure_ascii=False))
         return
     if not found["runs"]:
         places = ", ".join(options.root or [str(default_root())])
-        return print("no runs fit this filter" if options.filter else f"no runs yet in {places}, nor from a server: a script that "
+        print("no runs fit this filter" if options.filter else f"no runs yet in {places}, nor from a server: a script that "
                      "calls runicorn.init makes one, `runicorn config ssh add` adds a server", file=sys.stderr)
+        return
     headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
     for line in dialogue.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
         terminal.say(line)

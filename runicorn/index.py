@@ -6,9 +6,9 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, firstlook, glance, kept, layout, left_out, local_names, manifest
+from runicorn import cache, firstlook, glance, kept, layout, left_out, local_names, manifest, own_runs
 from runicorn.record import Record, record_of
-from runicorn.states import Pulse, judge
+from runicorn.states import CHECKING, LOST, Pulse, as_of, judge
 from runicorn.verified import agrees, checked, sound, verified
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
@@ -37,6 +37,8 @@ class Source:
         self.beats = {}             # run id -> a number that moves when the heart beats
         self.version = 0            # grows when runs came or went
         self.up = True              # whether our line to it is up
+        self.told = {}              # path -> Verdict of a run that has not ended, by a viewer that looks at the same folder
+        self.patience = CHECKING    # s; see states.Pulse.judge
         self.lock = threading.Lock()
         self._manifest = None
         self._round = 0
@@ -148,14 +150,25 @@ class Source:
             return False
         return self.beats.get(path.rpartition("/")[2]) in (None, pulse.sign[0]) and (hash(path) + self._round) % LOST_TURN != 0
 
+    def believe(self, up, told):
+        """Take over what a viewer says that looks at the same folder: whether its line is up, {path: Verdict} of open runs."""
+        self.up, self.told = up, told
+
     def verdict(self, record):
         """Return the states.Verdict on the run of a record."""
+        if record.path in self.told and not record.ended:
+            return self.told[record.path]
         pulse = self.pulses.get(record.path)
-        found = judge(record.status, pulse)
-        if found.code != "no_rows":
-            return found
-        folder = self.run_folder(record.path)
-        return judge(record.status, pulse, glance.gap(folder, glance.own_sizes(folder)))
+        found = judge(record.status, pulse, patience=self.patience)
+        if found.code == "no_rows":
+            folder = self.run_folder(record.path)
+            found = judge(record.status, pulse, glance.gap(folder, glance.own_sizes(folder)))
+        age = None if record.ended or found.code == "first_look" else self._age()
+        return found if age is None else as_of(found, age)
+
+    def _age(self):
+        """Return how old what is known of the open runs is (s), None where it is of now."""
+        return None
 
     def entry(self, path):
         """Return the run's entry in the index (dict), or None if the index has none or can't be read there."""
@@ -220,6 +233,7 @@ class LocalRoot(Source):
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
         self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
+        self._writers = own_runs.Writers(folder)
 
     def begin(self, look=False, shown=None):
         """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
@@ -253,6 +267,21 @@ class LocalRoot(Source):
                 self.take(index)
                 return True
         return False
+
+    def _feel(self, path, pulse, now):
+        """Look as at any run; of one that this machine wrote its process and its times tell more, at the first look already."""
+        writer = self._writers.of(path, self.records[path])
+        if writer.lives is False:
+            self.reread(path)           # a process that ends by itself says so first
+            if path not in self.pulses:
+                return True
+        elif writer.same_clock and pulse.first is None:
+            age, row_age = own_runs.ages(os.fspath(self.run_folder(path)), writer)
+            if age is not None:
+                pulse.resume(now - max(age, LOST), now, now - age, None if row_age is None else now - row_age)
+        died = writer.lives is False and not pulse.dead
+        pulse.dead = writer.lives is False
+        return super()._feel(path, pulse, now) or died
 
     def left_out(self, path):
         folder = os.fspath(self.run_folder(path))
@@ -340,10 +369,10 @@ class Mirror(Source):
 
     def begin(self, look=False, shown=None):
         """Take the index that sync left."""
-        self.refresh(0.0)
+        self.refresh(None)
 
     def refresh(self, now):
-        """Read the index again where it changed. now: as for a LocalRoot."""
+        """Read the index again where it changed. now: as for a LocalRoot; None: no look will follow."""
         with self.lock:
             index = self.folder / ".index"
             mark = _mark(index / "full.json")
@@ -357,6 +386,8 @@ class Mirror(Source):
             if mark != self._live:
                 self._live = mark
                 self._take_live(layout.read_json(index / "live.json") or {})
+            if now is not None:
+                self._resume(now, time.time())
             self._judge_line(time.time())
 
     def complete(self, path, stem=None, whole=True):
@@ -409,12 +440,34 @@ class Mirror(Source):
         line, runs = live.get("line"), live.get("runs")
         line = line if isinstance(line, dict) else {}
         self.live = {path: run for path, run in runs.items() if isinstance(run, dict)} if isinstance(runs, dict) else {}
-        self.beats = {path.rpartition("/")[2]: (run.get("beat"), run.get("seen")) for path, run in self.live.items()}
+        for path, run in self.live.items():     # a sync that begins anew has seen nothing yet: that is no sign of life
+            run_id, seen = path.rpartition("/")[2], layout.number(run.get("seen"))
+            before = self.beats.get(run_id, (None, None))
+            self.beats[run_id] = run.get("beat"), before[1] if seen is None or seen < (before[1] or 0) else seen
         gone = live.get("gone")
         self.gone = frozenset(path for path in gone if isinstance(path, str)) if isinstance(gone, list) else frozenset()
         self._said_up, self._written = line.get("up") is True, layout.number(live.get("written"))
         self._looked = live.get("looked", self._written)
         self._checked, self.turn = sound(live.get("checked")), layout.number(live.get("turn"))
+
+    def _resume(self, now, wall):
+        """Begin with what the process that syncs saw of the open runs, until now or until it ended; its clock is ours."""
+        for path, run in self.live.items():
+            pulse = self.pulses.get(path)
+            first, looked, seen, beat = (layout.number(run.get(name)) for name in ("first", "looked", "seen", "beat"))
+            if pulse is None or pulse.first is not None or first is None or looked is None or not first <= looked <= wall + 1:
+                continue
+            changed = None if seen is None else now - (wall - seen)
+            rows = [mtime for name, mtime in self._mtimes(path).items() if name.startswith("events")]
+            silent = max(0.0, beat - max(rows)) if rows and beat is not None else 0.0       # both by the server's clock
+            pulse.resume(now - (wall - first), now - (wall - looked), changed, None if changed is None else changed - silent)
+
+    def _mtimes(self, path):
+        files = (self.entry(path) or {}).get("files", {})
+        return {name: file["mtime"] for name, file in files.items() if layout.number(file.get("mtime")) is not None}
+
+    def _age(self):
+        return None if self.up or self._written is None else max(0.0, time.time() - self._written)
 
     def _answers(self, path):
         run = self.live.get(path)

@@ -11,7 +11,6 @@ from runicorn.errors import UsageError
 STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled", "checking", "lost", "failed", "interrupted", "finished"))}
 MOST = 10_000               # rows in one answer
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
-ALIVE = ("running", "stalled", "checking")
 FIRST = operator.itemgetter(0)
 PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
          "note")            # what one can sort by besides config.X and summary.X
@@ -149,7 +148,7 @@ class View:
         """Return the answer of GET /api/runs without its news (dict). limit None: all. Raises FilterError, UsageError."""
         chosen = self.sorted(self.chosen(text, hidden, **sides), sort or "-started")
         answer = {"total": len(self.runs), "matched": len(chosen), "offset": offset,
-                  "running": sum(run.state() in ALIVE for run in chosen if not run.record.ended)}
+                  "running": sum(run.state() == "running" for run in chosen if not run.record.ended)}
         if group:
             chosen, answer["groups"] = self._grouped(chosen, group)
         deadline = time.monotonic() + SPARK_SECONDS

@@ -1,9 +1,4 @@
-"""Every run on this machine, local roots and mirrors as one: find it, list it, open it. Changes nothing but what is in memory.
-
-    import runicorn
-    for run in runicorn.runs("loss<0.3 tag:baseline"):
-        print(run.name, run.config["lr"], run.summary["val/loss"])
-"""
+"""Every run on this machine, local roots and mirrors as one: find it, list it, open it. Changes nothing but what is in memory."""
 
 import hashlib
 import os
@@ -14,10 +9,11 @@ from pathlib import Path
 from runicorn import layout
 from runicorn.columns import trim
 from runicorn.entries import Entry, Member, attempts, freshness, progress
-from runicorn.errors import AmbiguousError, MissingPackageError, NotFoundError
+from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.index import LocalRoot, Mirror
 from runicorn.listing import View, names_of
 from runicorn.series import COARSE_BYTES, Series
+from runicorn.states import BEAT, Verdict
 
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
@@ -50,6 +46,7 @@ class Reader:
         self._series, self._parsing = {}, set()         # key -> Series, asked for longest ago first; keys being parsed
         self._sizes, self._held = {}, 0     # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
+        self.looked_at = clock()            # when all open runs were looked at last
         self.owes = False                   # sparklines that an answer left out for lack of time
 
     def local(self):
@@ -114,6 +111,7 @@ class Reader:
         """Look at all open runs, or at those of `keys`; returns (set of keys that grew, whether the list changed)."""
         now, grown, changed = self._clock(), set(), False
         paths = None if keys is None else self._paths(keys)
+        self.looked_at = now if keys is None else self.looked_at
         for source in list(self.sources.values()):
             if paths is None or source.slug in paths:
                 more, other = source.look(now, None if paths is None else paths[source.slug])
@@ -132,7 +130,7 @@ class Reader:
         """Bring the merged runs in line with the sources; returns whether anything changed."""
         with self._lock:
             sources = list(self.sources.values())
-            versions = [(source.slug, source.version) for source in sources]
+            versions = [(source.slug, source.version, source.up) for source in sources]      # the source that is up is read
             changed = {f"{source.slug}:{_short(path)}" for source in sources for path in _taken(source.dirty)}
             if versions == self._versions:
                 return self._exchange(changed)
@@ -226,6 +224,35 @@ class Reader:
     def folder(self, key):
         """Return the run's folder on this machine (Path; of a mirror it may not exist yet)."""
         return self.entry(key).folder
+
+    # -- states ----------------------------------------------------------------------------------------------------
+
+    def states(self):
+        """Return [{"folder", "up", "runs": {path: the Verdict as a list}}] of the open runs of each source, for other processes."""
+        return [{"folder": os.path.realpath(source.folder), "up": source.up,
+                 "runs": {path: list(source.verdict(source.records[path])) for path in list(source.pulses) if path in source.records}}
+                for source in list(self.sources.values())]
+
+    def believe(self, told):
+        """Take the states that a viewer tells, as `states` does. What is not well-formed is passed over."""
+        for source in self.sources.values():
+            found = next((one for one in told if one.get("folder") == os.path.realpath(source.folder)), None)
+            if found is not None:
+                runs = found["runs"] if isinstance(found.get("runs"), dict) else {}
+                verdicts = {path: Verdict.read(value) for path, value in runs.items()}
+                source.believe(found.get("up") is True, {path: verdict for path, verdict in verdicts.items() if verdict})
+        self._merge()
+
+    def undecided(self):
+        """Return how many runs are neither alive nor lost yet, as far as anybody knows (int)."""
+        return sum(entry.state() == "checking" for entry in list(self._by_key.values()) if not entry.record.ended)
+
+    def decide(self):
+        """Look once more, a beat after the first look: what has not moved by now is lost."""
+        for source in self.sources.values():
+            source.patience = BEAT
+        self.refresh()
+        self.look()
 
     # -- the list --------------------------------------------------------------------------------------------------
 
@@ -350,91 +377,6 @@ class Reader:
                 oldest = next(iter(self._series))
                 del self._series[oldest]
                 self._held -= self._sizes.pop(oldest, 0)
-
-
-# -- for scripts --------------------------------------------------------------------------------------------------
-
-def runs(filter="", sort="-started", limit=None, root=None):
-    """Return the runs on this machine that fit `filter` (list of OpenedRun), local ones and those mirrored from servers.
-
-    filter, sort: as in the run list, such as "loss<0.3 tag:baseline" and "summary.val/loss"; root: folder of runs instead of the
-    default one. Opens no connection. Raises FilterError, UsageError.
-    """
-    reader = _script_reader(root)
-    return [OpenedRun(reader, row) for row in reader.runs(filter, sort, limit=limit)["runs"]]
-
-
-def open_run(run_id, root=None):
-    """Return the OpenedRun that `run_id` names: an id, or any unambiguous end of connection:project/name/id.
-
-    Raises NotFoundError, AmbiguousError.
-    """
-    reader = _script_reader(root)
-    return OpenedRun(reader, reader.row(run_id))
-
-
-def _script_reader(root):
-    cache = layout.home_dir() / "cache"
-    mirrors = [(folder.name, folder) for folder in sorted(cache.iterdir()) if folder.is_dir()] if root is None and cache.is_dir() else []
-    reader = Reader([("local", layout.default_root(root))], mirrors)
-    reader.refresh()
-    reader.look()
-    return reader
-
-
-class OpenedRun:
-    """One run, for scripts. `key`, `id`, `project`, `name`, `user`, `host` (str); `tags` (list); `state` (str; "checking" on a
-    first look at a run that has not ended); `started` (Unix s), `duration` (s), `step` (last one); `folder` (Path)."""
-
-    def __init__(self, reader, row):
-        self._reader, self._row = reader, row
-        for name in ("key", "id", "project", "name", "user", "host", "tags", "state", "started", "duration", "step"):
-            setattr(self, name, row[name])
-        self.folder = reader.folder(self.key)
-
-    def __repr__(self):
-        return f"<run {self.key} {self.state}>"
-
-    @property
-    def config(self):
-        """The run's config as it was given (nested dict)."""
-        return self._small(layout.META).get("config") or {}
-
-    @property
-    def summary(self):
-        """The run's summary (dict)."""
-        return self._small(layout.SUMMARY)
-
-    def _small(self, name):
-        return self._reader.small(self.key)[name]
-
-    def metric_names(self):
-        """Return the names of the metrics it logged (list of str)."""
-        return list(self._reader.series(self.key).metrics())
-
-    def metrics(self, names=None, rank=0):
-        """Return {name: (steps, times, values)}, arrays of one length in the order logged, for `names` (default: all).
-
-        times are Unix seconds; superseded points are left out. Raises NotFoundError for a metric that was never logged.
-        """
-        series = self._reader.series(self.key)
-        known = series.metrics()
-        for name in names or ():
-            if name not in known:
-                raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(known) or 'nothing'}")
-        return {name: series.points(name, rank) for name in names or known}
-
-    def to_pandas(self, names=None):
-        """Return a DataFrame with a column for each metric, by step. Raises MissingPackageError without pandas."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise MissingPackageError("to_pandas needs the Python package pandas: pip install pandas") from error
-        columns = {}
-        for name, (steps, _, values) in self.metrics(names).items():
-            column = pandas.Series(values, index=pandas.Index(steps, name="step"), dtype="float64")
-            columns[name] = column[~column.index.duplicated(keep="last")]
-        return pandas.DataFrame(columns).sort_index()
 
 
 # -- details ------------------------------------------------------------------------------------------------------

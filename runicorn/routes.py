@@ -79,6 +79,13 @@ def runs(site, ask):
             "tree": site.reader.tree(view, hidden)}
 
 
+@route("GET", "/api/states", "the state of every open run by folder, as the commands beside this viewer show it")
+def states(site, ask):
+    mark = site.bell.now()
+    site.reader.await_first_look()
+    return {"news": mark, "sources": site.reader.states()}
+
+
 @route("GET", "/api/runs/<key:path>", "one run: config, summary, state, metrics, progress")
 def run(site, ask, key):
     mark = site.bell.now()

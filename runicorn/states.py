@@ -8,6 +8,7 @@ from runicorn.layout import number
 ALIVE = 60.0        # s; a change within this is a sign of life (a heart beats every 10 s, attributes may be 60 s old)
 CHECKING = 90.0     # s; after this without a change a first look ends, and a silent run is called stalled
 LOST = 180.0        # s; no change for so long while our line was up
+BEAT = 10.0         # s between two beats of a heart
 NO_ROWS = 60.0      # s; beats without a row for so long, or 10 median gaps if that is longer
 GAPS = 10
 ENDED_BY = {"init": ("by_init", "ended by the next init()"), "exec": ("by_exec", "the process became another program"),
@@ -24,6 +25,16 @@ class Verdict(NamedTuple):
     text: str
     values: dict = {}
 
+    @classmethod
+    def read(cls, value):
+        """Return the Verdict that a viewer told as JSON (a list), or None."""
+        try:
+            state, code, text, values = value
+        except (TypeError, ValueError):
+            return None
+        sound = state in OPEN and isinstance(code, str) and isinstance(text, str) and isinstance(values, dict)
+        return cls(state, code, text, values) if sound else None
+
     def reason(self):
         """Return {"code", "text", …values}."""
         return {"code": self.code, "text": self.text, **self.values}
@@ -32,7 +43,7 @@ class Verdict(NamedTuple):
 class Pulse:
     """What was seen of one run that has not ended. All times are seconds of the caller's monotonic clock."""
 
-    __slots__ = ("first", "looked", "read", "changed", "grew", "sign", "rows", "cut", "asked")
+    __slots__ = ("first", "looked", "read", "changed", "grew", "sign", "rows", "cut", "asked", "dead")
 
     def __init__(self):
         self.first = self.looked = None     # the first look since our line came up, the last look
@@ -41,13 +52,25 @@ class Pulse:
         self.sign = self.rows = None        # what the last look saw
         self.cut = False                    # our line went down after the last look
         self.asked = (None, None)           # which answers of the server the last look was at
+        self.dead = False                   # the process that wrote it is known to be gone
+
+    def resume(self, first, looked, changed=None, grew=None):
+        """Begin with what is known already of the time before the first look, by clocks that agree with ours: since when somebody
+        looked, the last look, and when a change was seen in the run and in its rows (None: never)."""
+        self.first, self.looked, self.read, self.changed = first, looked, looked, changed
+        self.grew = changed if grew is None else grew
 
     def look(self, now, sign, rows, asked=(None, None)):
         """Take a look while our line is up. sign: anything that changes when the run lives (beats, sizes); rows: what
         changes when a row is logged; asked: numbers of the server's answers that these two are (None: every look is a new one).
         Returns whether either changed."""
+        resumed = self.first is not None and self.sign is None
+        seen = (sign, rows) != (self.sign, self.rows) and not resumed
+        if self.cut and not seen and self.judge().state == "lost":
+            self.cut = False                # it was dead before our line went down, and has not moved since
         fresh = self.first is None or self.cut
-        seen = (sign, rows) != (self.sign, self.rows)
+        if resumed:
+            self.sign, self.rows = sign, rows
         new = [fresh or number is None or number != old for number, old in zip(asked, self.asked)]
         if not seen and not any(new):
             return False                    # the same answers once more say nothing about silence
@@ -72,12 +95,15 @@ class Pulse:
         """Return the seconds since a new row was seen, or None before the second look."""
         return None if self.grew is None else max(0.0, now - self.grew)
 
-    def judge(self, gap=None):
-        """Return the Verdict as of the last look. gap: median seconds between the run's rows, if known."""
+    def judge(self, gap=None, patience=CHECKING):
+        """Return the Verdict as of the last look. gap: median seconds between the run's rows, if known; patience: seconds of looking
+        after which a run that never changed is lost."""
+        if self.dead:
+            return Verdict("lost", "process_gone", "its process is gone and left no word: it was killed, or the machine restarted")
         if self.first is None:
             return Verdict("checking", "first_look", "not looked at yet")
         if self.changed is None:
-            return self._unproven()
+            return self._unproven(patience)
         silent = self.looked - self.changed
         if silent > LOST:
             return Verdict("lost", "no_sign", f"no sign of life for {_span(silent)}", {"seconds": round(silent)})
@@ -89,16 +115,17 @@ class Pulse:
         seen = "it was seen to change within the last minute" if silent <= ALIVE else f"last sign of life {_span(silent)} ago"
         return Verdict("running", "beating", seen, {"seconds": round(silent)})
 
-    def _unproven(self):
+    def _unproven(self, patience):
         looked = self.looked - self.first
-        if looked < CHECKING:
-            return Verdict("checking", "first_look", "waiting for a sign of life", {"seconds": round(looked), "limit": round(CHECKING)})
+        if looked < patience:
+            return Verdict("checking", "first_look", "waiting for a sign of life", {"seconds": round(looked), "limit": round(patience)})
         return Verdict("lost", "never_seen", f"its status says running, but {_span(looked)} of looking saw no sign of life",
                        {"seconds": round(looked)})
 
 
-def judge(status, pulse, gap=None):
-    """Return the Verdict on a run. status: the dict of its status.json, or None; pulse: its Pulse, or None if nobody looked."""
+def judge(status, pulse, gap=None, patience=CHECKING):
+    """Return the Verdict on a run. status: the dict of its status.json, or None; pulse: its Pulse, or None if nobody looked; gap,
+    patience: see `Pulse.judge`."""
     status = status or {}
     said = status.get("status")
     if said == "finished":
@@ -110,7 +137,12 @@ def judge(status, pulse, gap=None):
         if signal:
             return Verdict("interrupted", "signal", f"ended by {signal}", {"signal": signal})
         return Verdict("interrupted", "interrupted", "interrupted")
-    return (pulse or Pulse()).judge(gap)
+    return (pulse or Pulse()).judge(gap, patience)
+
+
+def as_of(verdict, seconds):
+    """Return the Verdict with its age: what was last known `seconds` ago, and nobody looks since."""
+    return verdict._replace(text=f"{verdict.text}, as of {_span(seconds)} ago", values={**verdict.values, "age": round(seconds)})
 
 
 def with_ranks(verdict, status, ranks):

@@ -51,12 +51,15 @@ FLOORS = {
     "last_values": "glance layout",
     "kept": "errors layout manifest", "firstlook": "layout manifest",
     "record": "layout local_names states surrogates",
-    "index": "cache firstlook glance kept layout left_out local_names manifest record states verified",
+    "own_runs": "facts glance layout live system",
+    "index": "cache firstlook glance kept layout left_out local_names manifest own_runs record states verified",
     "entries": "errors glance last_values layout record states",
     "filters": "errors layout", "listing": "entries errors filters layout",
-    "reader": "columns entries errors index layout listing series", "poll": "",
+    "reader": "columns entries errors index layout listing series states", "poll": "",
     # the line to a server
-    "settings": "errors layout local_names", "sshconfig": "errors", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors",
+    "settings": "errors layout local_names", "viewer_client": "layout",
+    "scripts": "errors filters layout reader settings states viewer_client",
+    "sshconfig": "errors", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors",
     "handshake": "errors hostkeys ssh_transport sshconfig", "login": "errors ssh_keys",
     "ssh_process": "errors", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_process ssh_words",
     "remote": "errors handshake hostkeys login remote_shell sftp ssh_process ssh_transport ssh_words sshconfig system_ssh",
@@ -82,7 +85,7 @@ FLOORS = {
     "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",
     "commands_files": "*", "commands_cache": "*",
     "cli": "errors parser version", "completion": "cli errors",
-    "__init__": "errors images reader recorder version writer", "__main__": "cli",
+    "__init__": "errors images scripts recorder version writer", "__main__": "cli",
 }
 # Each third-party package has exactly one door (the demo plays an SFTP server).
 DOORS = {"paramiko": {"remote", "demo"}, "bottle": {"viewer"}, "pynvml": {"system"}, "cryptography": {"ssh_keys"}}

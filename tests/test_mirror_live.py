@@ -65,7 +65,7 @@ def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_
     one.sync.one_pass(one.now)
     reader = Reader([], [("gpu", mirror)], clock=clock)
     states = [shown(one, reader, clock, 1) for _ in range(5)]
-    assert states[0] == "checking" and states[-1] == "running"
+    assert states[-1] == "running"
     time.sleep(SECOND)
     training.send_signal(signal.SIGSTOP)
     states = [shown(one, reader, clock, 1) for _ in range(100)]

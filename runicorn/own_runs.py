@@ -1,0 +1,83 @@
+"""What this machine knows of the runs that its own processes write: whether the process is there, and how long ago it did something,
+by the one clock that both have."""
+
+import os
+import time
+from typing import NamedTuple
+
+from runicorn import glance, live
+from runicorn.facts import hostname
+from runicorn.layout import HIDDEN, read_json, slug
+
+LIMIT = 1 << 16             # bytes of a live file
+
+
+class Writer(NamedTuple):
+    """The process that writes a run. lives: whether it is there (None: it is not of this machine, or nobody can say); same_clock: it
+    has our clock; beat: when its heart beat last (Unix s), or None."""
+
+    lives: object = None
+    same_clock: bool = False
+    beat: object = None
+
+
+class Writers:
+    """The writers of the open runs of one root on this machine. Used by one thread."""
+
+    def __init__(self, root):
+        self._root = os.fspath(root)
+        self._known = {}            # path of a live file -> (inode, facts or None, whether it is of this machine)
+        self._revived = {}          # path of a live file -> its beat when the process was first missed
+
+    def of(self, path, record):
+        """Return the Writer of the open run at `path`."""
+        for place in (f"{self._root}/{HIDDEN}/live/{slug(record.id)}.json", f"{self._root}/{path}/{live.BEAT}"):
+            try:
+                found = os.stat(place)
+            except OSError:
+                continue            # it beats elsewhere, or does no more
+            facts, ours = self._facts(place, found.st_ino)
+            lives = self._lives(place, facts, found.st_mtime) if ours else None
+            return Writer(lives, ours or self._is_here(facts.get("host")), found.st_mtime)
+        return Writer(None, self._is_here(record.host))
+
+    def _facts(self, place, inode):
+        known = self._known.get(place)
+        if known is None or known[0] != inode:
+            facts = read_json(place, limit=LIMIT) or {}
+            ours = isinstance(facts.get("pid"), int) and live.is_of_this_machine(facts)
+            known = self._known[place] = inode, facts, ours
+        return known[1:]
+
+    def _lives(self, place, facts, beat):
+        if facts["pid"] == os.getpid() or live.process_lives(facts["pid"], facts.get("start")):
+            return True
+        missed = self._revived.setdefault(place, beat)
+        return None if missed != beat else False        # a heart that beats on has a process, even if we can't see it
+
+    def _is_here(self, host):
+        """Whether what `host` writes into the root gets our clock's times: it is ours, and no file server is between."""
+        if host != hostname():
+            return False
+        from runicorn.system import on_network
+        return not on_network(self._root)
+
+
+def ages(folder, writer):
+    """Return (seconds since the run at `folder` did anything, seconds since its last row or None), None where its times are ahead of
+    our clock, or there are none."""
+    names = glance.own_sizes(folder)
+    times = {name: _mtime(f"{folder}/{name}") for name in names}
+    known = [time for time in (writer.beat, *times.values()) if time is not None]
+    rows = [times[name] for name in glance.events_of(names) if names[name] and times[name] is not None]
+    now = time.time()
+    if not known or max(known) > now + 2:
+        return None, None
+    return max(0.0, now - max(known)), max(0.0, now - max(rows)) if rows else None
+
+
+def _mtime(path):
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None             # gone since it was listed

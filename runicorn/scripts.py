@@ -1,0 +1,138 @@
+"""Runs for scripts and commands: one Reader, up to date, whose states are those of a running viewer where there is one.
+
+    import runicorn
+    for run in runicorn.runs("loss<0.3 tag:baseline"):
+        print(run.name, run.config["lr"], run.summary["val/loss"])
+"""
+
+import time
+
+from runicorn import layout, settings, viewer_client
+from runicorn.errors import MissingPackageError, NotFoundError
+from runicorn.filters import parse
+from runicorn.reader import Reader
+from runicorn.states import BEAT
+
+MARGIN = 1.0                # s; a heart may beat a little late
+
+
+def open_reader(roots, mirrors, home):
+    """Return a Reader over local roots [(slug, folder)] and mirrors [(slug, folder)], up to date; no connection is opened.
+
+    A viewer that runs beside is asked how the open runs stand; without one they are looked at here.
+    """
+    reader = Reader(roots, mirrors, home, settings.Overlay(home), time.monotonic, lambda: settings.preferences(home))
+    reader.refresh()
+    told = viewer_client.states(home)
+    reader.look()
+    if told:
+        reader.believe(told)
+    return reader
+
+
+def decide(reader, wait=time.sleep):
+    """Look a second time, one beat after the first: of each run that was "checking" it is known then whether it is alive."""
+    if reader.undecided():
+        wait(max(0.0, BEAT + MARGIN - (time.monotonic() - reader.looked_at)))
+        reader.decide()
+
+
+def mirror_folders(home):
+    """Return [(slug, folder)] of the mirrors on this machine."""
+    cache = home / "cache"
+    return sorted((folder.name, folder) for folder in cache.iterdir() if folder.is_dir()) if cache.is_dir() else []
+
+
+def runs(filter="", sort="-started", limit=None, root=None):
+    """Return the runs on this machine that fit `filter` (list of OpenedRun), local ones and those mirrored from servers.
+
+    filter, sort: as in the run list, such as "loss<0.3 tag:baseline" and "summary.val/loss"; root: folder of runs instead of the
+    default one. Opens no connection. Raises FilterError, UsageError.
+    """
+    reader = _script_reader(root)
+    if any(term.field == "state" for term in parse(filter)):
+        decide(reader)
+    return [OpenedRun(reader, row) for row in reader.runs(filter, sort, limit=limit)["runs"]]
+
+
+def open_run(run_id, root=None):
+    """Return the OpenedRun that `run_id` names: an id, or any unambiguous end of connection:project/name/id.
+
+    Raises NotFoundError, AmbiguousError.
+    """
+    reader = _script_reader(root)
+    return OpenedRun(reader, reader.row(run_id))
+
+
+def _script_reader(root):
+    home = layout.home_dir()
+    return open_reader([("local", layout.default_root(root))], mirror_folders(home) if root is None else [], home)
+
+
+class OpenedRun:
+    """One run, for scripts. `key`, `id`, `project`, `name`, `user`, `host` (str); `tags` (list); `state` (str), with its
+    `reason` (dict with "code" and "text"); `started` (Unix s), `duration` (s), `step` (last one); `folder` (Path)."""
+
+    def __init__(self, reader, row):
+        self._reader, self._row = reader, row
+        for name in ("key", "id", "project", "name", "user", "host", "tags", "started", "duration", "step"):
+            setattr(self, name, row[name])
+        self.folder = reader.folder(self.key)
+
+    def __repr__(self):
+        return f"<run {self.key} {self._row['state']}>"
+
+    @property
+    def state(self):
+        """How the run stands (str), as `runicorn runs` and the pages say it. Of a run that was "checking" at first, and only where
+        nothing else tells, it is known after a second look: then this takes up to 11 s, once for all runs of a call."""
+        if self._row["state"] == "checking":
+            decide(self._reader)
+            self._row = self._reader.row(self.key)
+        return self._row["state"]
+
+    @property
+    def reason(self):
+        """Why its state is what it is (dict: "code", "text" and the numbers in it)."""
+        return self._row["reason"] if self.state else {}
+
+    @property
+    def config(self):
+        """The run's config as it was given (nested dict)."""
+        return self._small(layout.META).get("config") or {}
+
+    @property
+    def summary(self):
+        """The run's summary (dict)."""
+        return self._small(layout.SUMMARY)
+
+    def _small(self, name):
+        return self._reader.small(self.key)[name]
+
+    def metric_names(self):
+        """Return the names of the metrics it logged (list of str)."""
+        return list(self._reader.series(self.key).metrics())
+
+    def metrics(self, names=None, rank=0):
+        """Return {name: (steps, times, values)}, arrays of one length in the order logged, for `names` (default: all).
+
+        times are Unix seconds; superseded points are left out. Raises NotFoundError for a metric that was never logged.
+        """
+        series = self._reader.series(self.key)
+        known = series.metrics()
+        for name in names or ():
+            if name not in known:
+                raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(known) or 'nothing'}")
+        return {name: series.points(name, rank) for name in names or known}
+
+    def to_pandas(self, names=None):
+        """Return a DataFrame with a column for each metric, by step. Raises MissingPackageError without pandas."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingPackageError("to_pandas needs the Python package pandas: pip install pandas") from error
+        columns = {}
+        for name, (steps, _, values) in self.metrics(names).items():
+            column = pandas.Series(values, index=pandas.Index(steps, name="step"), dtype="float64")
+            columns[name] = column[~column.index.duplicated(keep="last")]
+        return pandas.DataFrame(columns).sort_index()
