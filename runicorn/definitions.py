@@ -54,10 +54,6 @@ class Definitions:
         self._plans.clear()
         return unknown
 
-    def of(self, metric):
-        """Return the entry for a metric (dict), see `layout.definition_of`."""
-        return definition_of(self.entries, metric)
-
     def take(self, data, last):
         """Keep in `last` (the metrics' last values) what is defined for the metrics of a row; return the last values of the step
         metrics that the row lacks (dict)."""
@@ -76,7 +72,7 @@ class Definitions:
 
     def _plan(self, metric):
         name = key_text(metric)
-        entry = self.of(name)
+        entry = definition_of(self.entries, name)
         rule = best_rule(name, entry)
         ways = [(f"{name}.{way}", rule if way == "best" else way) for way in entry.get("summary", "").split(",") if way]
         if len(self._plans) >= PLANS_KEPT:
