@@ -7,18 +7,19 @@ import os
 import stat
 from pathlib import Path
 
-from runicorn import layout, local_names, manifest, plan
+from runicorn import disk, layout, local_disk, local_names, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
+_EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
 
 
 class Mirror:
     """The folder of a mirror. Only the process that holds its lock writes into it."""
 
     def __init__(self, folder):
-        self.folder = Path(folder)
+        self.folder = Path(local_disk.long(folder))
         self.index = self.folder / INDEX
         self._lock = None
         self._folders = {}              # run path -> its folder here, once checked
@@ -39,10 +40,10 @@ class Mirror:
         self.unlock()
         try:
             self.index.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.index / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+            descriptor = os.open(self.index / "lock", os.O_RDWR | os.O_CREAT | _EXACT, 0o600)
         except OSError as error:
             raise SyncError(f"the mirror {self.folder} can't be written: {error.strerror}") from error
-        if not _try_lock(descriptor):
+        if not local_disk.try_lock(descriptor):
             os.close(descriptor)
             raise BusyError(f"synced by process {self.owner()}")
         os.ftruncate(descriptor, 0)
@@ -73,7 +74,8 @@ class Mirror:
     def owner(self):
         """Return the process id written in the lock (int), or None."""
         try:
-            return int((self.index / "lock").read_text()[:20])
+            with open(self.index / "lock", "rb") as file:
+                return int(file.read(20))
         except (OSError, ValueError):
             return None
 
@@ -98,7 +100,7 @@ class Mirror:
         while (aside := self.folder.with_name(f"{self.folder.name}~{number}")).exists():
             number += 1
         self.unlock()
-        self.folder.rename(aside)
+        local_disk.rename(self.folder, aside)
         self.lock()
 
     def load_index(self):
@@ -169,7 +171,7 @@ class Mirror:
         self._above.clear()             # folders come and go: whether they are links is looked at anew
         if os.path.lexists(here):
             there.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(here, there)
+            local_disk.rename(here, there)
             self._remove_empty(here.parent)
         return True
 
@@ -255,7 +257,7 @@ class Mirror:
         return self._open(path, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def _open(self, path, name, flags):
-        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags |= getattr(os, "O_NOFOLLOW", 0) | _EXACT
         return open(self._put(path, name, lambda place: os.open(place, flags, 0o666)), "ab", buffering=0)
 
     def replace(self, path, name, data):
@@ -280,10 +282,10 @@ class Mirror:
         above = os.path.dirname(place)
         levels = [folder, *(os.path.join(folder, *parts) for parts in _beginnings(os.path.relpath(above, folder).split(os.sep)))]
         blocked = [level for level in levels if os.path.lexists(level) and not os.path.isdir(level)][:1]
-        blocked += [place] if os.path.isdir(place) and not os.path.islink(place) else []
+        blocked += [place] if os.path.isdir(place) and not local_disk.is_link(place) else []
         for obstacle in blocked:
             asides = (f"{obstacle}~{number}" for number in range(1, 1000))
-            os.rename(obstacle, next(aside for aside in asides if not os.path.lexists(aside)))
+            local_disk.rename(obstacle, next(aside for aside in asides if not os.path.lexists(aside)))
         missing = not os.path.isdir(above)
         if missing:
             os.makedirs(above, exist_ok=True)
@@ -299,17 +301,17 @@ class Mirror:
         for name, file in files.items() if (self.index / "parts").exists() else ():
             before, after = (self.part(plan.Fetch(path, name, 0, file["size"], file["mtime"], None, True)) for path in (old, new))
             if os.path.lexists(before):
-                os.replace(before, after)
+                disk.replace(before, after)
 
     def clear_parts(self):
         """Remove what is left of transfers that were cut and never taken up again: the server has other files now."""
         if (self.index / "parts").exists():
             for part in (self.index / "parts").iterdir():
-                part.unlink()
+                disk.discard(part)
 
     def take_part(self, part, path, name):
         """Put a gathered file in the place of our copy. Raises OSError, LayoutError."""
-        self._put(path, name, lambda place: os.replace(part, place))
+        self._put(path, name, lambda place: disk.replace(part, place))
 
     def touch(self, path, name, mtime):
         """Give our copy the server's mtime (s): it says up to which change we have it; returns whether it is there. Raises OSError."""
@@ -344,18 +346,3 @@ def _beginnings(parts):
 def _local_name(name):
     """Return the local name of a file directly in a run; most runs have the same five."""
     return local_names.local_name(local_names.safe_relative(name))
-
-
-def _try_lock(descriptor):
-    """Take the kernel's lock on an open file, without waiting; returns whether it was free."""
-    try:
-        if os.name == "nt":
-            import msvcrt
-            os.lseek(descriptor, 1 << 30, os.SEEK_SET)      # far beyond the process id, which others read
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from runicorn import manifest
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.layout import FORMAT, HIDDEN, META, STATUS, SUMMARY, number, open_regular, parse_own, parse_rank_status, slug
-from runicorn.local_names import split_run_path
+from runicorn.layout import FORMAT, HIDDEN, META, STATUS, SUMMARY, number, open_regular, parse_own, slug
+from runicorn.local_names import parse_rank_status, split_run_path
 
 STATES = ("running", "finished", "failed", "interrupted")
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted

@@ -28,7 +28,7 @@ COMMANDS = {
     "demo": ("demo", "the whole workflow on this machine"),
 }
 SAME = {"generate-manifest": "manifest"}
-FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))       # Python names no file with these
+FULL = (errno.ENOSPC, errno.EDQUOT)       # Python names no file with these
 OWN_ARGUMENTS = {"manifest", "demo"}        # their modules parse for themselves: main(argv) -> exit code
 
 

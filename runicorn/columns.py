@@ -14,6 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from threading import get_ident
 
+from runicorn import disk
 from runicorn.events import Parser, event_row
 from runicorn.layout import open_regular
 
@@ -334,8 +335,7 @@ def trim(folder, limit):
     for _, size, path in sorted(found):
         if used <= limit:
             return
-        with suppress(FileNotFoundError):       # another viewer trims too
-            os.unlink(path)
+        disk.discard(path, 0.0)         # another viewer trims, too, or reads it
         used -= size
 
 
@@ -381,8 +381,7 @@ def _write(path, head, arrays):
             file.write(MAGIC + json.dumps(head).encode() + b"\n")
             for held in arrays:
                 held.tofile(file)
-        os.replace(beside, path)
+        disk.replace(beside, path)
     except OSError:
-        if os.path.exists(beside):
-            os.unlink(beside)
+        disk.discard(beside, 0.0)
         raise

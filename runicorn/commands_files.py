@@ -6,7 +6,7 @@ import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from runicorn import dialogue, terminal
+from runicorn import dialogue, local_disk, terminal
 from runicorn.arguments import age, size
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import default_root, home_dir, slug
@@ -44,7 +44,7 @@ def bundle(options):
         there.lines.pop(path)           # packed again the next time
     manifest.save(there, held)
     if not report["files"]:
-        os.unlink(output)
+        local_disk.remove(output)
         return print("nothing is new since the last bundle; --since all packs everything again", file=sys.stderr)
     print(output)
     return print(f"{report['files']} files of {report['runs']} runs, {dialogue.size_text(report['bytes'])} packed into "

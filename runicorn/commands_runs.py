@@ -1,13 +1,12 @@
 """`runicorn runs`, `show` and `export`: the run list, one run, and a run in another format, without a browser."""
 
-import contextlib
 import json
 import os
 import sys
 import time
 
-from runicorn import dialogue, terminal
-from runicorn.errors import UsageError, about
+from runicorn import dialogue, disk, local_disk, terminal
+from runicorn.errors import UsageError
 from runicorn.filters import parse
 from runicorn.layout import default_root, home_dir, strict
 
@@ -239,9 +238,8 @@ def write_whole(path, pieces):
         with open(beside, "wb") as file:
             for piece in pieces:
                 file.write(piece)
-        os.replace(beside, path)
+        disk.replace(beside, path)
     except OSError as error:
-        raise about(error, path, beside) from error
+        raise local_disk.about(error, path, beside) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):        # there only when something went wrong
-            os.unlink(beside)
+        disk.discard(beside, 0.0)       # there only when something went wrong

@@ -5,7 +5,6 @@ A bundle is a gzipped tar: `bundle.json` (what it is), then for each file its by
 alone, so nothing in it can point anywhere; the paths inside the JSON are checked as any server's are.
 """
 
-import contextlib
 import gzip
 import hashlib
 import io
@@ -19,8 +18,8 @@ import time
 import zlib
 from pathlib import Path
 
-from runicorn import layout, local_names, manifest, plan
-from runicorn.errors import DISK_ERRORS, DataError, LayoutError, NotFoundError, UsageError, about
+from runicorn import disk, layout, local_disk, local_names, manifest, plan
+from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
 
 FORMAT = 1
 BLOCK = 1 << 20
@@ -58,12 +57,11 @@ def bundle(root, there, here, output):
             for fetch in fetches:
                 _pack(archive, root, fetch, report)
             _put_note(archive, "end.json", {"files": report["files"]})
-        os.replace(beside, output)
+        disk.replace(beside, output)
     except OSError as error:
-        raise about(error, output, beside) from error
+        raise local_disk.about(error, output, beside) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):        # there only when something went wrong
-            os.unlink(beside)
+        disk.discard(beside, 0.0)       # there only when something went wrong
     return report
 
 
@@ -260,7 +258,7 @@ def _apply(root, entry, spool, report):
         elif done in (PUT, APPEND):
             report["problems"].append(f"{relative[:300]} came with no time a file can have; it has the time of now")
     except (OSError, OverflowError) as error:           # a name too long, a folder in the way, a time beyond all clocks …
-        if getattr(error, "errno", None) in DISK_ERRORS:
+        if getattr(error, "errno", None) in local_disk.DISK_ERRORS:
             raise DataError(f"the disk of {root} takes nothing more ({error.strerror}); what came before is in") from error
         report[CLASH] += 1
         report["problems"].append(f"{relative[:300]} can't be stored here: {getattr(error, 'strerror', None) or error}")
@@ -283,7 +281,7 @@ def _replace(target, entry, spool, root):
         if here.st_mtime > (entry["mtime"] or 0) or (here.st_size == entry["size"] and _same(target, spool, 0)):
             return SKIP
     layout.make_folders(root, os.path.relpath(target.parent, root).replace(os.sep, "/"))
-    os.replace(spool, target)
+    disk.replace(spool, target)
     return PUT
 
 

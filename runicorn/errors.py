@@ -1,9 +1,5 @@
 """The error family. Every error we raise on purpose is here; its message is for the user, its exit code for the shell."""
 
-import errno
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)      # of a whole disk; other errors are one file's own
-
 
 class RunicornError(Exception):
     """Anything we raise on purpose: what happened, to what, and what to do next, in one sentence."""
@@ -106,8 +102,3 @@ class DeniedError(SftpError):
 
 class SyncError(RunicornError):
     """The mirror on this machine can't be written or trusted: disk full, folder taken, index broken."""
-
-
-def about(error, path, beside):
-    """Return an OSError like `error` that names the file a person asked for, `path`, where it names none or the temporary `beside`."""
-    return error if error.filename not in (None, beside) else OSError(error.errno, error.strerror, path)

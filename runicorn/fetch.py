@@ -2,11 +2,10 @@
 
 import collections
 import contextlib
-import os
 import time
 
-from runicorn import layout, manifest, plan, sftp
-from runicorn.errors import DISK_ERRORS, LayoutError, SftpError, SyncError
+from runicorn import disk, layout, local_disk, manifest, plan, sftp
+from runicorn.errors import LayoutError, SftpError, SyncError
 
 SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
 SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: one version, never half of two
@@ -354,7 +353,8 @@ class _Job:
             self.file.close()
             self.mirror.take_part(self.part, fetch.path, fetch.name)
         elif self.part and outcome is CHANGED:
-            os.unlink(self.part)
+            self.file.close()
+            disk.discard(self.part)
         self.fetcher.finish(self, outcome)
 
     def _close(self):
@@ -365,7 +365,7 @@ class _Job:
     def _disk(self, error):
         """This disk refused the file, or all. The latter is raised by the next step, not here: other answers of the same packet
         have their own takers."""
-        if getattr(error, "errno", None) not in DISK_ERRORS:
+        if getattr(error, "errno", None) not in local_disk.DISK_ERRORS:
             return self.fetcher.finish(self, error)
         self.fetcher.refusal = error
         self.fetcher.finish(self, DISK)

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from runicorn import layout, local_names
+from runicorn import local_names
 from runicorn.errors import NotFoundError
 
 SMALL_LIMIT = 1 << 20       # bytes; what "small" means in the connection's settings unless they say otherwise
@@ -49,7 +49,7 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None):
     more = 0
     for place, item in _walk(os.fspath(folder), "", 0):
         name = names.get(place, place)
-        if len(found) >= MOST and name not in found and not layout.is_own(name):
+        if len(found) >= MOST and name not in found and not local_names.is_own(name):
             more += 1
             continue
         try:
@@ -73,7 +73,7 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None):
 
 def kind(name, size):
     """Return "own", "media", "small" or "large"."""
-    if layout.is_own(name):
+    if local_names.is_own(name):
         return "own"
     if name.startswith("media/"):
         return "media"
@@ -83,7 +83,7 @@ def kind(name, size):
 def _walk(folder, prefix, depth):
     try:
         with os.scandir(folder) as items:
-            found = sorted(items, key=lambda item: (prefix != "" or not layout.is_own(item.name), item.name))
+            found = sorted(items, key=lambda item: (prefix != "" or not local_names.is_own(item.name), item.name))
     except OSError:
         return              # not here, or not ours to read: nothing to list
     for item in found:

@@ -16,7 +16,7 @@ import struct
 import time
 from pathlib import Path
 
-from runicorn import layout
+from runicorn import disk, layout
 from runicorn.errors import NotFoundError
 
 WIDTHS = {1: 8, 5: 4}           # bytes of a field of these wire types
@@ -86,7 +86,7 @@ def _copy(file, target, run):
     layout.make_folders(run, target.parent.relative_to(run).as_posix()) if target.parent != run else None
     beside = target.with_name(target.name + ".tmp")
     shutil.copy2(file, beside)
-    os.replace(beside, target)
+    disk.replace(beside, target)
     return True
 
 
@@ -159,9 +159,9 @@ def _write_events(path, rows):
         if path.is_file() and filecmp.cmp(beside, path, shallow=False):
             return False, last, ts
         os.utime(beside, (ts, ts))
-        os.replace(beside, path)
+        disk.replace(beside, path)
     finally:
-        beside.unlink(missing_ok=True)
+        disk.discard(beside, 0.0)
     return True, last, ts
 
 

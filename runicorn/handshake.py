@@ -5,7 +5,7 @@ import shlex
 import time
 from pathlib import Path
 
-from runicorn import hostkeys, ssh_transport, sshconfig
+from runicorn import hostkeys, ssh_local, ssh_transport, sshconfig
 from runicorn.errors import HostKeyError, LineError, RemoteError, coded
 
 HANDSHAKE_SECONDS = 20      # or the user's ConnectTimeout, where that is longer
@@ -20,7 +20,7 @@ class Handshake:
         self.ssh, self.target, self.home, self.ask, self.log = ssh, target, home, ask, log
         alias = target.options.get("hostkeyalias")
         own = target.options.get("userknownhostsfile") or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
-        usual = target.options.get("globalknownhostsfile") or ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]
+        usual = target.options.get("globalknownhostsfile") or list(map(ssh_local.system_file, ("ssh_known_hosts", "ssh_known_hosts2")))
         files = [Path(file).expanduser() for file in (*own, *usual) if file not in NOWHERE]
         self.name = alias.lower() if alias else hostkeys.host_name(target.hostname, target.port)     # as known_hosts keeps it
         self._strict = target.options.get("stricthostkeychecking", "ask").lower()

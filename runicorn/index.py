@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, firstlook, glance, kept, layout, left_out, local_names, manifest, own_runs
+from runicorn import cache, firstlook, glance, kept, layout, left_out, local_disk, local_names, manifest, own_runs
 from runicorn.record import Record, record_of
 from runicorn.states import CHECKING, LOST, Pulse, as_of, judge
 from runicorn.verified import agrees, checked, sound, verified
@@ -89,11 +89,11 @@ class Source:
     def reread(self, path):
         """Read the run's small JSON files again if one changed; returns whether one did."""
         record, folder = self.records.get(path), str(self.run_folder(path))
-        marks = tuple([_mark(f"{folder}/{name}") for name in layout.SMALL])
+        marks = tuple([_mark(os.path.join(folder, name)) for name in layout.SMALL])
         if record is None or marks == record.small or not any(marks):
             return False
         first = record.small is None
-        small = {stem: layout.read_json(f"{folder}/{stem}.json") for stem in ("meta", "status", "summary")}
+        small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in ("meta", "status", "summary")}
         if None in small.values():          # not fetched yet, or broken: what the index has is the next best
             small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
         fresh = record_of(path, small, record.line)
@@ -137,7 +137,7 @@ class Source:
         folder = str(self.run_folder(path))
         sizes = glance.own_sizes(folder)
         rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
-        beat = self.beats.get(path.rpartition("/")[2]) or _mark(f"{folder}/.beat")
+        beat = self.beats.get(path.rpartition("/")[2]) or _mark(os.path.join(folder, ".beat"))
         return pulse.look(now, (beat, sizes), rows, self._answers(path))
 
     def _answers(self, path):
@@ -287,7 +287,7 @@ class LocalRoot(Source):
         folder = os.fspath(self.run_folder(path))
         names = [*layout.SMALL, *glance.own_sizes(folder)]
         return {name: dict(UNREADABLE) for name in names
-                if os.path.lexists(f"{folder}/{name}") and not os.access(f"{folder}/{name}", os.R_OK)}
+                if os.path.lexists(os.path.join(folder, name)) and not os.access(os.path.join(folder, name), os.R_OK)}
 
     def refresh(self, now):
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
@@ -355,7 +355,7 @@ class Mirror(Source):
     local = False
 
     def __init__(self, slug, folder, name=None, kept=None):
-        super().__init__(slug, folder, name, kept)
+        super().__init__(slug, local_disk.long(folder), name, kept)
         self._full = self._live = None
         self._left_out = None, {}               # the mark of the file, what it says
         self._said_up = False

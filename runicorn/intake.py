@@ -3,7 +3,7 @@
 import collections
 import time
 
-from runicorn import bulk, fetch, layout, manifest, plan
+from runicorn import bulk, fetch, layout, local_names, manifest, plan
 from runicorn.errors import DeniedError, LayoutError
 from runicorn.left_out import PASSING, LeftOut, passed_text
 
@@ -185,7 +185,7 @@ class Intake:
             return False
         if not plan.wanted(name, file["size"], self.options) or not plan.believable(*key) or not self._has_place(key, file):
             return False
-        return not evicted or layout.is_small(name) or evicted is not True and self.mirror.local_name(*key) not in evicted
+        return not evicted or local_names.is_small(name) or evicted is not True and self.mirror.local_name(*key) not in evicted
 
     def _has_place(self, key, file):
         try:

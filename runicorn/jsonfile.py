@@ -3,7 +3,7 @@
 import threading
 import time
 
-from runicorn import descriptors
+from runicorn import descriptors, disk
 from runicorn.layout import json_bytes, replace_file
 from runicorn.notice import is_interrupt, say_unwritten
 
@@ -24,6 +24,7 @@ class JsonFile:
         self._lock = threading.RLock()      # a signal handler may finish the run while this thread writes
         self._due = 0.0                     # monotonic; the next replacement not before this
         self._dirty = False
+        self.refused = 0                    # how often in a row by Windows, for which 20 are a failure: somebody may be reading it
 
     def changed(self):
         """Say that the content changed: written when this returns, unless one was written within PAUSE_SECONDS."""
@@ -39,25 +40,28 @@ class JsonFile:
         with self._lock:
             if not self._dirty:
                 return None
-            if now >= self._due and self.write():
+            if now >= self._due and self.write(0.0):       # the training may be waiting for the lock
                 self._due = now + PAUSE_SECONDS
             return max(0.0, self._due - now) if self._dirty else None
 
-    def write(self):
-        """Replace the file now; returns whether that worked."""
+    def write(self, seconds=disk.BRIEF):
+        """Replace the file now; returns whether that worked. seconds: how long to try where somebody reads it; see disk.replace."""
         with self._lock:
             self._dirty = False
             if self.path is None:
                 return True
             try:
-                replace_file(self.path, json_bytes(self._content()), shield=descriptors)
+                replace_file(self.path, json_bytes(self._content()), shield=descriptors, seconds=seconds)
             except OSError as error:
                 self._dirty = True
                 if is_interrupt(error):
                     raise
-                self._due = time.monotonic() + RETRY_SECONDS
-                say_unwritten(self.path, error)
+                self.refused = (self.refused + 1) % 20 if getattr(error, "winerror", 0) else 0
+                self._due = time.monotonic() + (PAUSE_SECONDS if self.refused else RETRY_SECONDS)
+                if not self.refused:
+                    say_unwritten(self.path, error)
                 return False
+            self.refused = 0
             return True
 
     def abandon(self):

@@ -11,6 +11,7 @@ import sys
 import time
 import unicodedata
 
+from runicorn import disk
 from runicorn.errors import LayoutError
 
 FORMAT = 1                          # `format` in meta.json; a larger one was made by a newer Runicorn
@@ -22,7 +23,6 @@ SLUG_BYTES = 120                    # project + name + id + a file stay far belo
 KEPT = frozenset(" ._-=+,@()")
 DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")      # names Windows keeps for itself
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
-RANK_STATUS = re.compile(r"^status\.rank([1-9]\d{0,8})(?:\.(\d{1,9}))?\.json\Z")
 ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl", "status": "json"}
 SMALLER_IS_BETTER = ("loss", "error", "perplexity")                                         # anywhere in the last part of a name
 SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"}           # only as a word: power, certainty, confidence
@@ -77,22 +77,6 @@ def parse_own(name):
     if not found or ENDINGS[found[1]] != found[4]:
         return None
     return found[1], int(found[3] or 1), int(found[2] or 0)
-
-
-def parse_rank_status(name):
-    """Return (attempt, rank) of the file in which a rank other than 0 says how it ends, or None if `name` is none."""
-    found = RANK_STATUS.match(name)
-    return (int(found[2] or 1), int(found[1])) if found else None
-
-
-def is_small(name):
-    """Whether `name` (relative to the run) is one of the run's small JSON files, which are replaced whole."""
-    return name in SMALL or RANK_STATUS.match(name) is not None
-
-
-def is_own(name):
-    """Whether `name` (relative to the run) is one of the run's own files: always mirrored."""
-    return is_small(name) or parse_own(name) is not None
 
 
 # -- names --------------------------------------------------------------------------------------------------------
@@ -259,7 +243,7 @@ def open_regular(path, flags=os.O_RDONLY, mode=0o666):
     """
     if not flags & os.O_CREAT or os.path.lexists(path):
         _require_regular(os.stat(path), path)           # before it is opened: a device may do anything then
-    flags |= getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    flags |= getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), mode)
     except BlockingIOError:                             # somebody's lease (Samba's) has to be given back first, which takes a moment
@@ -291,15 +275,15 @@ def read_json(path, limit=64 << 20):
 _OURS, _TURNS = os.urandom(3).hex(), itertools.count()       # no other host's process, and none forked from us, makes such a name
 
 
-def replace_file(path, data, mode=None, durable=False, shield=None):
+def replace_file(path, data, mode=None, durable=False, shield=None, seconds=disk.PATIENCE):
     """Write `data` (bytes) beside `path` and rename it over `path`. Raises OSError; then the old file is as it was.
 
     mode: permission bits (default: by the umask). durable: fsync before the rename. shield: whose keep(descriptor) and
-    release(descriptor) see to it that nobody in this process closes the file meanwhile.
+    release(descriptor) see to it that nobody in this process closes the file meanwhile. seconds: as disk.replace has it.
     """
     path = os.fspath(path)      # the name beside owes nothing to the file's own, which may be as long as a disk takes
     beside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{_OURS}{next(_TURNS):x}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0),
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
     try:
         descriptor = descriptor if shield is None else shield.keep(descriptor)
@@ -313,12 +297,9 @@ def replace_file(path, data, mode=None, durable=False, shield=None):
             if shield is not None:
                 shield.release(descriptor)
             os.close(descriptor)
-        os.replace(beside, path)
+        disk.replace(beside, path, seconds)
     except BaseException:
-        try:
-            os.unlink(beside)
-        except OSError:
-            pass        # the first error is the one worth telling
+        disk.discard(beside, 0.0)       # the first error is the one worth telling
         raise
 
 

@@ -4,7 +4,7 @@ import os
 import time
 from collections import namedtuple
 
-from runicorn import descriptors
+from runicorn import descriptors, disk
 from runicorn.facts import hostname, process, process_start
 from runicorn.layout import HIDDEN, STATUS, below, disk_path, json_bytes, make_folders, read_json, replace_file, slug
 from runicorn.notice import say_unwritten
@@ -39,7 +39,7 @@ class Live:
         _beating.add((os.getpid(), os.fspath(self.path)))
 
     def _write(self):
-        replace_file(self.path, json_bytes(self._facts), shield=descriptors)
+        replace_file(self.path, json_bytes(self._facts), shield=descriptors, seconds=disk.BRIEF)
 
     def beat(self):
         """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next beat."""
@@ -55,10 +55,7 @@ class Live:
     def end(self):
         """The run is over: no heartbeat is expected any more."""
         _beating.discard((os.getpid(), os.fspath(self.path)))
-        try:
-            os.unlink(self.path)
-        except OSError:
-            pass            # gone already, or its folder is: status.json says that the run ended
+        disk.discard(self.path)     # gone already, or its folder is: status.json says that the run ended
 
 
 def is_fresh(path, seconds=6 * BEAT_SECONDS):
@@ -78,7 +75,7 @@ def probe(folder):
         try:
             file = os.stat(path)
         finally:
-            os.unlink(path)
+            disk.discard(path, disk.BRIEF)
     except OSError:
         return Probe(time.time(), None)
     return Probe(file.st_mtime, file.st_uid)
@@ -161,7 +158,4 @@ def clear_stale(root):
     except OSError:
         return              # no such folder yet, or somebody else's to tidy
     for path in stale:
-        try:
-            os.unlink(path)
-        except OSError:
-            pass            # another user's file in a sticky folder: theirs to clear
+        disk.discard(path, 0.0)     # another user's file in a sticky folder is theirs to clear

@@ -5,9 +5,11 @@ import re
 import unicodedata
 from pathlib import Path
 
+from runicorn import local_disk
 from runicorn.errors import LayoutError
-from runicorn.layout import DEVICES, HIDDEN, RUNS, escaped_name, name_bytes, slug
+from runicorn.layout import DEVICES, HIDDEN, RUNS, SMALL, escaped_name, name_bytes, parse_own, slug
 
+RANK_STATUS = re.compile(r"^status\.rank([1-9]\d{0,8})(?:\.(\d{1,9}))?\.json\Z")
 NAME_BYTES = 240                    # what nearly any disk takes in one component; a name of our own for a neighbour fits too
 ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")                            # of a slug that differs from its name
@@ -23,6 +25,22 @@ def safe_relative(path, depth=32):
     if "\0" in path or len(parts) > depth or any(part in ("", ".", "..") for part in parts):
         raise LayoutError(f"the path {path[:200]!r} is not a plain relative path")
     return path
+
+
+def parse_rank_status(name):
+    """Return (attempt, rank) of the file in which a rank other than 0 says how it ends, or None if `name` is none."""
+    found = RANK_STATUS.match(name)
+    return (int(found[2] or 1), int(found[1])) if found else None
+
+
+def is_small(name):
+    """Whether `name` (relative to the run) is one of the run's small JSON files, which are replaced whole."""
+    return name in SMALL or RANK_STATUS.match(name) is not None
+
+
+def is_own(name):
+    """Whether `name` (relative to the run) is one of the run's own files: always mirrored."""
+    return is_small(name) or parse_own(name) is not None
 
 
 def split_run_path(path):
@@ -67,7 +85,7 @@ def local_path(folder, path, plain=()):
     here = os.fspath(folder)
     for level, part in enumerate(safe_relative(path).split("/")):
         here = os.path.join(here, local_name(part, hidden=level > 0))
-        if here not in plain and os.path.islink(here):
+        if here not in plain and local_disk.is_link(here):
             raise LayoutError(f"{here} is a symbolic link; the mirror never follows one")
     return Path(here)
 

@@ -21,8 +21,7 @@ from hashlib import sha256
 from json.encoder import encode_basestring as quote
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-FORMAT = 1
-HIDDEN = ".runicorn"
+FORMAT, HIDDEN = 1, ".runicorn"
 FULL, ACTIVE = "full_manifest.json", "active_manifest.json"
 SMALL = ("meta.json", "status.json", "summary.json")
 ENDED = ("finished", "failed", "interrupted")
@@ -40,14 +39,10 @@ LIMIT, RUNS = 256 << 20, 200000     # bytes of a manifest, unpacked, and runs in
 LINE, PLAIN = 8 << 20, 32 << 20     # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 ODD = re.compile("[\ud800-\udfff]|\\.tmp")
-READING = os.O_RDONLY
-for _flag in ("O_BINARY", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK"):     # the last: what became a pipe meanwhile holds nobody up
-    READING |= getattr(os, _flag, 0)
+READING = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))    # no wait at a pipe
 CHANGED = 2 if os.name == "nt" else 3       # which of a file's times in a Look moves with each change; Windows' ctime is when it was made
 OWN = re.compile(r"(?:(?:meta|status|summary)\.json|(?:(?:events|system)(?:\.rank\d+)?(?:\.\d+)?\.jsonl|logs(?:\.rank\d+)?(?:\.\d+)?\.txt)"
                  r"|\.beat)$")
-EXAMPLE = "example: runicorn manifest --root /data/experiments --verbose"
-ABOUT = "Describe a root of runs in one file, so that mirrors see at once what is new."
 TIME = rb'-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?'
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (' + TIME + rb'), "ended": (true|false), "count": (\d{1,9}), '
                   rb'"bytes": (\d{1,18}), (?:"stamp": "([0-9a-f]{16})", "changed": (' + TIME + rb'), )?"beat": (null|' + TIME + rb'), ')
@@ -98,8 +93,7 @@ class Manifest:
 def checked(entry):
     """Give every field of a parsed entry its type and range, in place; return what did not fit (list of str: fields).
 
-    What may be absent, or does not fit, is filled in; a file without a believable name or size is left out. Raises ValueError if
-    it is no dict.
+    What is absent or does not fit is filled in; a file without a believable name or size is left out. Raises ValueError for no dict.
     """
     if not isinstance(entry, dict):
         raise ValueError("not a dict")
@@ -113,7 +107,7 @@ def checked(entry):
         wrong.append("ended")
         entry["ended"] = False
     for name, file in list(entry["files"].items()):
-        if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
+        if isinstance(file, dict) and _is_number(file.get("size"), (int,), -1, 1 << 60) and not UNDECODABLE.search(name):
             mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)
             if not ((mtime is None or _is_number(mtime)) and (tail is None or _is_hash(tail))):
                 wrong += ["files.%s.%s" % (name, field) for field, fits in (("mtime", _is_number), ("tail", _is_hash))
@@ -141,12 +135,8 @@ def _is_hash(value):
     return isinstance(value, str) and HEX.match(value) is not None
 
 
-def _is_number(value):
-    return type(value) in (int, float) and -1e15 < value < 1e15         # NaN fails too
-
-
-def _is_size(value):
-    return type(value) is int and 0 <= value < 1 << 60
+def _is_number(value, kinds=(int, float), low=-1e15, beyond=1e15):
+    return type(value) in kinds and low < value < beyond                # NaN fails too
 
 
 def _is_deep(value):
@@ -262,6 +252,18 @@ def _is_text(value):
 
 
 # -- writing one ---------------------------------------------------------------------------------------------------
+def patiently(act, *names, seconds=2.0):
+    """Return act(*names), tried again for `seconds` while Windows refuses because somebody has a file open. Raises OSError."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return act(*names)
+        except OSError as error:    # access denied, sharing violation, a locked range, a mapped file
+            if getattr(error, "winerror", None) not in (5, 32, 33, 1224) or time.monotonic() + 0.005 > until:
+                raise
+        time.sleep(0.005)
+
+
 def text(manifest):
     """Yield the manifest as pieces of bytes, to be written one after the other."""
     header = {key: value for key, value in manifest.header.items() if key != "statistics"}
@@ -280,7 +282,7 @@ def save(manifest, path, compress=False):
         with open(beside, "wb") as file:
             file.writelines(map(packer.compress, text(manifest)) if packer else text(manifest))
             file.write(packer.flush() if packer else b"")
-        os.replace(beside, path)
+        patiently(os.replace, beside, path)
     except OSError as error:
         with contextlib.suppress(OSError):      # the first error is the one worth telling
             os.unlink(beside)
@@ -386,7 +388,6 @@ class Links:
     """Decides which links to folders a walk of a root follows, a level after the other, here as by SFTP. Touches no file.
 
     A link shows to all what whoever makes the manifest can read, so it counts only where its owner is root or owns the folder.
-
     A folder has one path: its own in the root, else that of the first link to it, by name. `real` is {link: where it leads} of those
     followed, `same` {link: path} of others to a folder of that path; the rest is counted in `skipped`. root: where the root really is.
     """
@@ -735,15 +736,17 @@ def _root(given):
         return os.getcwd(), "this folder"
     home = os.path.expanduser(os.environ.get("RUNICORN_HOME") or "~/.runicorn")
     try:
-        with open(os.path.join(home, "config.json"), encoding="utf-8") as file:
+        with open(os.path.join(home, "config.json"), encoding="utf-8-sig") as file:
             configured = json.load(file).get("root")
-    except (OSError, ValueError, AttributeError):
-        configured = None       # absent or broken: the command that edits it says so
+    except (OSError, ValueError, AttributeError):       # absent or broken: the command that edits it says so
+        configured = None
     return os.path.expanduser(os.environ.get("RUNICORN_DIR") or configured or os.path.join(home, "experiments")), "the default root"
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="runicorn manifest", description=ABOUT, epilog=EXAMPLE)
+    about = "Describe a root of runs in one file, so that mirrors see at once what is new."
+    parser = argparse.ArgumentParser(prog="runicorn manifest", description=about,
+                                     epilog="example: runicorn manifest --root /data/experiments --verbose")
     add = parser.add_argument
     add("place", nargs="?", metavar="ROOT", help="the same as --root")
     add("--root", help="folder of runs (default: this folder if it holds runs, else the default root)")

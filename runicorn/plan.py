@@ -82,7 +82,7 @@ def total(fetches):
 
 def order(fetch):
     """Sort key of a Fetch, most urgent largest: small JSON, then the run's own files, newest run first, then the rest."""
-    own = 2 if layout.is_small(fetch.name) else 1 if is_appended(fetch.name) else 0
+    own = 2 if local_names.is_small(fetch.name) else 1 if is_appended(fetch.name) else 0
     return own, fetch.path.rsplit("/", 1)[-1], fetch.path, -fetch.size, fetch.name
 
 
@@ -97,7 +97,7 @@ def apart(names):
             beside.setdefault(folder, {}).setdefault(local_names.folded(part), set()).add(part)
     if all(len(twins) == 1 for folder in beside.values() for twins in folder.values()):
         return {}
-    first = {folder: {min(twins, key=lambda part: (not layout.is_own(part), part)) for twins in seen.values()}
+    first = {folder: {min(twins, key=lambda part: (not local_names.is_own(part), part)) for twins in seen.values()}
              for folder, seen in beside.items()}
     local = {name: "/".join([local_names.local_name(part) if part in first[folder] else local_names.twin_name(part)
                              for folder, part in _levels(name)]) for name in names}
@@ -118,7 +118,7 @@ def is_appended(name):
 
 def wanted(name, size, options):
     """Whether the connection's settings ask for this file: own files always, others by size."""
-    if layout.is_own(name) or options.get("large"):
+    if local_names.is_own(name) or options.get("large"):
         return True
     return bool(options.get("small_only", True)) and size <= options.get("small_limit", SMALL_LIMIT)
 

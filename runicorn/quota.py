@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from runicorn import cache, layout, local_names, manifest, plan
+from runicorn import cache, disk, layout, local_disk, local_names, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
@@ -53,7 +53,7 @@ def clean(folders, older_than=None, size=None, dry_run=False, now=None):
         _take(gone, [(run, file) for run in runs if run["used"] < now - older_than * DAY for file in run["files"]])
     if size is not None:
         over -= sum(file[1] for _, file in gone.values())
-        ordered = [(run, file) for own in (False, True) for run in runs for file in run["files"] if layout.is_own(file[0]) == own]
+        ordered = [(run, file) for own in (False, True) for run in runs for file in run["files"] if local_names.is_own(file[0]) == own]
         _take(gone, ordered, over)
     return _delete(list(gone.values()), dry_run)
 
@@ -84,7 +84,7 @@ def _finished(mirror, now):
         used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
         if (layout.number(viewed.get(path)) or 0.0) < now - IN_USE_SECONDS:
             yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
-                   "files": [file for file in files if not layout.is_small(file[0])]}
+                   "files": [file for file in files if not local_names.is_small(file[0])]}
 
 
 def _known(mirror):
@@ -110,11 +110,7 @@ def _delete(chosen, dry_run):
 
 
 def _unlinked(path):
-    try:
-        path.unlink()
-    except OSError:
-        return False            # in use (Windows), or gone meanwhile: not ours to count
-    return True
+    return disk.discard(path)       # one that stays open, or went meanwhile, is not ours to count
 
 
 def mark_evicted(mirror, runs):
@@ -140,7 +136,7 @@ def drop_run(mirror, run):
     folder = local_names.local_path(mirror, run)
     mark_evicted(mirror, {run: True})
     for name, _, _ in _files(folder):
-        if not layout.is_small(os.path.relpath(name, folder)):
+        if not local_names.is_small(os.path.relpath(name, folder)):
             _unlinked(Path(name))
 
 
@@ -151,11 +147,14 @@ def drop_mirror(mirror):
     held = cache.Mirror(mirror)
     try:
         held.lock()
-        shutil.rmtree(mirror)
+        local_disk.remove_tree(os.fspath(held.folder), spare=(os.fspath(held.index / "lock"),))
+        held.unlock()
+        local_disk.remove_tree(os.fspath(held.folder))        # Windows keeps a file, and its folders, while we have it open
     except BusyError as error:
         raise BusyError(f"the mirror {mirror} is {error}; stop that first") from error
     except OSError as error:
-        raise SyncError(f"the mirror {mirror} can't be deleted: {error.strerror}") from error
+        raise SyncError(f"the mirror {mirror} can't be deleted: {error.strerror} ({local_disk.short(error.filename or mirror)}); "
+                        "close what has it open, then try again") from error
     finally:
         held.unlock()
 

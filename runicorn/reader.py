@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout
+from runicorn import layout, local_disk, local_names
 from runicorn.columns import trim
 from runicorn.entries import Entry, Member, attempts, freshness, progress
 from runicorn.errors import AmbiguousError, NotFoundError
@@ -306,12 +306,13 @@ class Reader:
                 "status": status, "attempts": attempts(status, entry),
                 "metrics": [_metric(name, facts, view.rule(name, entry)) for name, facts in series.metrics().items()],
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
-                "path": str(entry.folder), "remote_path": entry.source.remote_path(entry.record.path), "skipped": series.skipped,
+                "path": local_disk.short(entry.folder), "remote_path": entry.source.remote_path(entry.record.path),
+                "skipped": series.skipped,
                 "behind": series.behind, **_verified(entry), "left_out": self._own_left_out(entry)}
 
     def _own_left_out(self, entry):
         """Return {name: {"code", "text"}} of the run's own files, and its own folder (""), that its mirror does without."""
-        return {name: why for name, why in entry.source.left_out(entry.record.path).items() if not name or layout.is_own(name)}
+        return {name: why for name, why in entry.source.left_out(entry.record.path).items() if not name or local_names.is_own(name)}
 
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""

@@ -10,7 +10,7 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from runicorn import hostkeys, remote_shell, sftp, ssh_transport, ssh_words, sshconfig, system_ssh
+from runicorn import hostkeys, remote_shell, sftp, ssh_local, ssh_transport, ssh_words, sshconfig, system_ssh
 from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError, coded
 from runicorn.handshake import Handshake
 from runicorn.login import Login
@@ -145,8 +145,8 @@ class _Dialer:
             return self._jumped(target, sshconfig.jumps(jump), depth)
         if command.lower() != "none":
             self.log("name", f"by ProxyCommand {command}", said="proxy", command=command)
-            pipe = Pipe(sshconfig.shell_words(f"exec {command}"))
-            passes = target.options.get("proxyusefdpass", "no").lower() in ("yes", "true")
+            pipe = Pipe(ssh_local.shell_words(command, replaced=True))
+            passes = target.options.get("proxyusefdpass", "no").lower() in ("yes", "true") and hasattr(socket, "recv_fds")
             return self._kept(_passed_socket(pipe, target) if passes else pipe)
         return self._kept(self._dialled(target))
 

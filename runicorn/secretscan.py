@@ -6,7 +6,8 @@ from pathlib import Path
 
 from runicorn.check import Finding, gathered, is_run, lines, load, rows, run_folders
 from runicorn.errors import NotFoundError
-from runicorn.layout import META, STATUS, SUMMARY, parse_own, parse_rank_status
+from runicorn.layout import META, STATUS, SUMMARY, parse_own
+from runicorn.local_names import parse_rank_status
 from runicorn.masking import masked
 
 

@@ -3,7 +3,7 @@
 import collections
 import time
 
-from runicorn import audit, bulk, fetch, layout, moves, plan, sftp, survey, tails, walk
+from runicorn import audit, bulk, fetch, layout, local_names, moves, plan, sftp, survey, tails, walk
 from runicorn.beats import Beats
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
@@ -235,7 +235,7 @@ class Session:
 
     def _looked(self, path):
         names = [name for name in self.index.entry(path)["files"] if "/" not in name]
-        return ["", *sorted(names, key=lambda name: not layout.is_own(name))[:LOOKED], *self.intake.left_out.folders(path)]
+        return ["", *sorted(names, key=lambda name: not local_names.is_own(name))[:LOOKED], *self.intake.left_out.folders(path)]
 
     def _note(self, path, name, attrs, now):
         """Take the LSTAT of a run's folder ("") or file; returns whether the file changed."""

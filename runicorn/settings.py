@@ -4,7 +4,6 @@ Each is a JSON object of mode 0600, changed by read, merge and rename under a lo
 Passwords and passphrases are never in them.
 """
 
-import contextlib
 import json
 import logging
 import os
@@ -13,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout, local_names
+from runicorn import disk, layout, local_disk, local_names
 from runicorn.errors import NotFoundError, SettingsError, UsageError, coded
 
 CONFIG, OVERLAY = "config.json", "overlay.json"
@@ -331,7 +330,7 @@ def _load(path):
 def _put_aside(path, trouble):
     aside = path.with_name(f"{path.name}.broken-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
-        os.replace(path, aside)
+        disk.replace(path, aside)
     except OSError as error:
         raise SettingsError(f"{path}{trouble} and can't be moved aside: {error.strerror}") from error
     log.warning("%s%s; it is kept as %s and a fresh one is begun", path, trouble, aside.name)
@@ -340,24 +339,10 @@ def _put_aside(path, trouble):
 def _update(path, change):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path):
+        with local_disk.locked(path):
             value = _load(path)
             change(value)
             layout.replace_file(path, (json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n").encode(), mode=PRIVATE)
     except OSError as error:
         raise SettingsError(f"{path} can't be written: {error.strerror}") from error
     return value
-
-
-@contextlib.contextmanager
-def locked(path):
-    """Hold the lock of `path` (a file beside it, freed by the kernel if we die) among processes and threads. Raises OSError."""
-    with open(f"{path}.lock", "a+b") as file:
-        if os.name == "nt":
-            import msvcrt
-            file.seek(0)
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)        # tries for 10 s, then OSError
-        else:
-            import fcntl
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -2,6 +2,7 @@
 
 import time
 
+from runicorn.disk import PATIENCE
 from runicorn.jsonfile import JsonFile
 from runicorn.layout import META, STATUS, SUMMARY
 from runicorn.mappings import Config, Summary
@@ -26,7 +27,7 @@ class SmallFiles:
         self.config = Config(lambda: self._ended or self._meta.changed(), meta["config"])
         self.summary = Summary(lambda: self._ended or self._summary.changed(), last)
         self._meta = JsonFile(None, lambda: self._facts(dict(self.meta, config=self.config.as_dict())), wake)
-        self._status = JsonFile(None, lambda: self._facts(self._state))
+        self._status = JsonFile(None, lambda: self._facts(self._state), wake)
         self._summary = JsonFile(None, lambda: self.masked(self.summary.as_dict()), wake)
 
     def masked(self, value):
@@ -40,7 +41,7 @@ class SmallFiles:
         """Write all three into `folder` (Path), from now on. Raises OSError."""
         for file, name in ((self._meta, META), (self._status, STATUS), (self._summary, SUMMARY)):
             file.path = folder / name
-            if not file.write():
+            if not file.write() and not file.refused:
                 raise OSError(f"{file.path} can't be written")
 
     def place_status(self, path, attempt):
@@ -63,23 +64,23 @@ class SmallFiles:
 
     def flush(self, now):
         """Write what waits if it is time; returns the seconds until the next call, None for "when woken"."""
-        due = [pause for pause in (file.flush(now) for file in (self._meta, self._summary)) if pause is not None]
+        due = [pause for pause in (file.flush(now) for file in (self._status, self._meta, self._summary)) if pause is not None]
         return min(due) if due else None
 
     def write(self):
-        """Write all but the status now."""
-        self._summary.write()
-        self._meta.write()
+        """Write all but the status now: the run ends."""
+        self._summary.write(PATIENCE)
+        self._meta.write(PATIENCE)
 
     def state_end(self, verdict):
         """Have status.json say that the run ended so (see ends.verdict)."""
         self._state = dict(self._history, ended_at=round(time.time(), 3), **verdict)
-        self._stated = self._status.write()
+        self._stated = self._status.write(PATIENCE)
 
     def state_again(self):
         """Where a full disk or a lack of descriptors kept the verdict out, what was closed meanwhile has made room."""
         if not self._stated:
-            self._stated = self._status.write()
+            self._stated = self._status.write(PATIENCE)
 
     def end(self):
         """The run is over: changes of its config and summary are written no more."""
@@ -88,7 +89,7 @@ class SmallFiles:
     def go_on(self):
         """The run goes on after all."""
         self._state = dict(self._history, status="running")
-        self._status.write()
+        self._status.changed()
 
     def abandon(self):
         """In a forked child: the files are the parent's to write."""

@@ -7,9 +7,9 @@ import base64
 import binascii
 import io
 import os
-import socket
 from pathlib import Path
 
+from runicorn import ssh_local
 from runicorn.errors import LoginError, coded
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
@@ -200,18 +200,13 @@ class Keys:
         named = self.target.options.get("identityagent", "SSH_AUTH_SOCK")
         if named.lower() == "none":
             return ()
-        path = os.environ.get(named[1:], "") if named[:1] == "$" else named
-        self._agent = self.ssh.Agent() if named == "SSH_AUTH_SOCK" else self._agent_at(path)
+        path = os.environ.get(named[1:], "") if named[:1] == "$" else named if named != "SSH_AUTH_SOCK" else ssh_local.usual_agent()
+        self._agent = self._agent_at(path) if path is not None else self.ssh.Agent()
         return self._agent.get_keys()
 
     def _agent_at(self, path):
         """Return the agent that IdentityAgent names: password managers have one of their own."""
-        line = socket.socket(socket.AF_UNIX)
-        try:
-            line.connect(path)
-        except OSError:
-            line.close()
-            raise
+        line = ssh_local.agent_line(path)
         agent = self.ssh.Agent.__new__(self.ssh.Agent)
         self.ssh.agent.AgentSSH.__init__(agent)
         agent._connect(line)        # paramiko's own way in looks at SSH_AUTH_SOCK only
@@ -259,7 +254,7 @@ def _public_blob(path):
     """Return the public key (bytes) in a file of one line, or None where it holds none."""
     try:
         with open(path, "rb") as file:
-            words = file.read(1 << 16).decode("utf-8").split()
+            words = file.read(1 << 16).decode("utf-8-sig").split()
         return base64.b64decode(words[1], validate=True) if words[0].partition("-")[0] in ("ssh", "ecdsa", "sk") else None
     except (OSError, IndexError, UnicodeDecodeError, binascii.Error):
         return None                 # no public half there: nothing to compare with

@@ -1,12 +1,11 @@
 """A program's standard input and output as one byte stream, and the last of what it says on standard error: ssh, or a ProxyCommand."""
 
 import os
-import signal
 import socket
-import subprocess
 import threading
 
-from runicorn.errors import LineError, MissingPackageError, coded
+from runicorn import ssh_local
+from runicorn.errors import LineError, coded
 
 SAID_BYTES = 64 << 10       # of standard error; what comes before the last of it is dropped
 LAST_WORDS = 0.5            # s to wait for them after the process ended; a grandchild may hold its standard error open for ever
@@ -20,23 +19,16 @@ class Pipe:
     """
 
     def __init__(self, command, apart=False):
-        if os.name == "nt":         # a socket can't be a process's standard input there
-            raise coded(MissingPackageError("system ssh and ProxyCommand work on Linux and macOS only: use a key, an agent or a password"),
-                        "missing", said="missing_system")
-        self.socket, theirs = socket.socketpair()
         self._errors = _Errors()
         self._apart = apart
         self.sent = self.received = 0
         try:
-            self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=self._errors.end,
-                                            start_new_session=apart)
+            self.process, self.socket = ssh_local.started(command, self._errors.end, apart)
         except OSError as error:
-            self.socket.close()
-            name = command[0]
+            name = command if isinstance(command, str) else command[0]
             raise coded(LineError(f"{name} can't be started: {error.strerror}"), "line", said="not_started", command=name,
                         detail=error.strerror) from error
         finally:
-            theirs.close()
             self._errors.begin()
 
     def send(self, data):
@@ -69,18 +61,7 @@ class Pipe:
         """End the process and free everything."""
         self.socket.close()
         if self.process.poll() is None:
-            self._signal(signal.SIGTERM)
-            try:
-                self.process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
-                self.process.wait()
-
-    def _signal(self, number):
-        try:
-            os.killpg(self.process.pid, number) if self._apart else self.process.send_signal(number)
-        except ProcessLookupError:
-            pass                # it ended just now
+            ssh_local.end(self.process, self._apart, END_SECONDS)
 
 
 class _Errors(threading.Thread):

@@ -11,6 +11,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+from runicorn import ssh_local
 from runicorn.errors import UsageError
 
 DEPTH = 16                  # OpenSSH's own limit on nested Include
@@ -19,7 +20,7 @@ MANY = {"identityfile", "certificatefile"}      # keywords whose values add up
 FILES = {"userknownhostsfile", "globalknownhostsfile"}      # keywords of several files: lists
 WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the rest of the line, quotes and all
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-SYSTEM_CONFIG = "/etc/ssh/ssh_config"
+SYSTEM_CONFIG = ssh_local.system_file("ssh_config")
 PATTERN = re.compile(r"[*?!]")
 
 
@@ -247,14 +248,14 @@ class _Reading:
         return made
 
     def path(self, text):
-        text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), self.expanded(text))
+        text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), self.expanded(ssh_local.expanded(text)))
         return self.home + text[1:] if text.startswith("~/") else os.path.expanduser(text)
 
 
 def _lines(path):
     """Return (keyword, values) of every line of a file; an absent or unreadable file has none."""
     try:
-        text = Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")       # Notepad begins files with a mark
     except OSError:
         return []           # ssh passes over it as well
     return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1)) if line]
@@ -312,17 +313,10 @@ def _tokens(text, known):
 
 def _succeeds(command):
     try:
-        return subprocess.run(shell_words(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        return subprocess.run(ssh_local.shell_words(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, timeout=EXEC_SECONDS).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False        # as a command that failed: the block does not apply
-
-
-def shell_words(command):
-    """Return the words (list of str) that run a command of the config: by the user's own shell, as ssh does."""
-    if os.name == "nt":
-        return ["cmd", "/c", command]
-    return [os.environ.get("SHELL") or "/bin/sh", "-c", command]
 
 
 def known_hosts_lines(options, **tokens):

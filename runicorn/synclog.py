@@ -1,8 +1,10 @@
 """HOME/logs/sync.log: what the connections did, rotated, a line an event. No secret and no control character gets into it."""
 
 import logging
-import logging.handlers
+import os
 from pathlib import Path
+
+from runicorn import disk, local_disk
 
 LOG_BYTES, LOG_FILES = 1 << 20, 3
 
@@ -21,15 +23,43 @@ class _Clean(logging.Formatter):
         return "".join(c if c.isprintable() else ("\n    " if c == "\n" else " ") for c in text)
 
 
+class _Appender(logging.Handler):
+    """Appends each line under a lock, with the file closed between two: several processes write it, and Windows renames no file that
+    one of them has open."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = os.fspath(path)
+
+    def emit(self, record):
+        try:
+            line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
+            with local_disk.locked(os.path.dirname(self.path)):
+                if os.path.exists(self.path) and os.path.getsize(self.path) + len(line) > LOG_BYTES:
+                    self._rotate()
+                with open(self.path, "ab") as file:
+                    file.write(line)
+        except Exception:
+            self.handleError(record)
+
+    def _rotate(self):
+        """Move sync.log to sync.log.1, that to sync.log.2, and so on."""
+        names = [self.path, *(f"{self.path}.{number}" for number in range(1, LOG_FILES + 1))]
+        for older, newer in reversed(list(zip(names[1:], names))):
+            if os.path.exists(newer):
+                disk.replace(newer, older)
+
+
 def opened(home, secrets):
     """Return the logger of HOME/logs/sync.log, rotated; `secrets()` gives the texts that must never be in it."""
     logger = logging.Logger("sync", logging.INFO)
-    folder = Path(home) / "logs"
+    path = Path(home) / "logs" / "sync.log"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(folder / "sync.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "ab"):
+            handler = _Appender(path)
     except OSError as error:
-        logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", folder / "sync.log", error.strerror)
+        logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", path, error.strerror)
         handler = logging.NullHandler()
     handler.setFormatter(_Clean(secrets))
     logger.addHandler(handler)

@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from runicorn import remote_shell, sftp, ssh_words
+from runicorn import remote_shell, sftp, ssh_local, ssh_words
 from runicorn.errors import (
     DeniedError,
     LineError,
@@ -31,7 +31,7 @@ ALWAYS = ("BatchMode=yes", "ClearAllForwardings=yes", "PermitLocalCommand=no", "
 WHERE_SET = {"RemoteCommand": "none", "SessionType": "default", "StdinNull": "no", "ForkAfterAuthentication": "no"}
 OFF = {"no", "false"}       # as ssh -G prints it
 OUR_ALIVE = {"ServerAliveInterval": "15", "ServerAliveCountMax": "3"}
-GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+GLOBAL_KNOWN_HOSTS = " ".join(f'"{ssh_local.system_file(name)}"' for name in ("ssh_known_hosts", "ssh_known_hosts2"))
 
 
 class SystemRemote:

@@ -22,7 +22,6 @@ METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not
 SILENT_SECONDS = 180.0      # neither heartbeat nor data for so long: the pages call such a run lost
 BACK_BYTES = 256 << 10      # how far back the last lines are looked for
 STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
-ENDED = ("finished", "failed", "interrupted")
 
 
 def add_tail(parser):
@@ -142,7 +141,7 @@ class Tail:
     def ended(self):
         """Return how the run ended, for people, or None while it runs."""
         status = read_json(os.path.join(self._folder, STATUS)) or {}
-        if status.get("status") not in ENDED:
+        if status.get("status") not in manifest.ENDED:
             return None
         text = f"— {status['status']}"
         started, ended = (number(status.get(field)) for field in ("started_at", "ended_at"))

@@ -2,8 +2,8 @@
 
 import functools
 
-from runicorn import sftp
-from runicorn.errors import DISK_ERRORS, LayoutError, MissingFileError, SftpError
+from runicorn import local_disk, sftp
+from runicorn.errors import LayoutError, MissingFileError, SftpError
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
@@ -136,7 +136,7 @@ class Tails:
                 while written < len(added):
                     written += file.write(added[written:])
         except (OSError, LayoutError) as error:
-            if getattr(error, "errno", None) in DISK_ERRORS:
+            if getattr(error, "errno", None) in local_disk.DISK_ERRORS:
                 raise
             return error, written       # this file's own trouble
         finally:

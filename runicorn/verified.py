@@ -16,7 +16,7 @@ def verified(folder, path, files, places=None):
     and the tail where the index has one; sync gives our copy of small JSON the server's mtime only if it was read 2 s after that
     change or later, for before it could change again unseen.
     """
-    own = {name for name in files if layout.is_own(name)}
+    own = {name for name in files if local_names.is_own(name)}
     same = (agrees(folder, path, name, file, (places or {}).get(name)) is not False for name, file in files.items())
     return bool(own) and all(same) and not _extra(folder, own)
 
@@ -24,7 +24,7 @@ def verified(folder, path, files, places=None):
 def _extra(folder, own):
     """Whether own files are here that the server has not any more."""
     try:
-        return any(layout.is_own(name) and name not in own for name in os.listdir(folder))
+        return any(local_names.is_own(name) and name not in own for name in os.listdir(folder))
     except OSError:
         return False            # not here: its files were missed before
 
@@ -35,7 +35,7 @@ def agrees(folder, path, name, file, place=None):
     try:
         here = _copy(local_names.local_path(folder, place or name), file["tail"] is not None)
     except FileNotFoundError:
-        return False if layout.is_own(name) else None
+        return False if local_names.is_own(name) else None
     except (OSError, LayoutError):
         return False            # nothing that could be
     return plan.compare(path, name, here, file) is None

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote
 
 import bottle
 
-from runicorn import assets, layout, settings
+from runicorn import assets, disk, layout, settings
 from runicorn.errors import RunicornError
 from runicorn.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
 from runicorn.guard import Guard, told_by_kernel
@@ -220,7 +220,7 @@ class Server:
         self._listener.stop()
         self.poll.stop()
         self.site.reader.save()
-        self.note.unlink(missing_ok=True)
+        disk.discard(self.note)
 
 
 def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=False, cache_size=None):

@@ -3,7 +3,7 @@
 import collections
 import posixpath
 
-from runicorn import layout, manifest, plan, sftp
+from runicorn import layout, local_names, manifest, plan, sftp
 from runicorn.errors import DeniedError, MissingFileError, SftpError
 
 FOLDERS = 200_000               # folders listed below one run
@@ -94,7 +94,7 @@ class _Folder:
         elif isinstance(self.entries, list):
             crowded = len(self.entries) > CROWD
             self.entries += [(name, attrs) for name, attrs in names
-                             if name not in (None, "..") and (not crowded or layout.is_own(name))]
+                             if name not in (None, "..") and (not crowded or local_names.is_own(name))]
             self.entries.undecodable += sum(name is None for name, _ in names)
             self.count += len(names)
             if self.count > sftp.MAX_NAMES:
@@ -352,7 +352,7 @@ def _take_folder(files, path, prefix, listing):
             files.setdefault(prefix or ".", {"mtime": attrs.mtime})
         elif sftp.is_dir(attrs) and not deep:
             deeper.append(name)
-        elif sftp.is_file(attrs) and (len(files) < manifest.FILES or not prefix and layout.is_own(name)):
+        elif sftp.is_file(attrs) and (len(files) < manifest.FILES or not prefix and local_names.is_own(name)):
             _add(files, path, prefix + name, attrs)
         else:
             files.skipped[_reason(attrs)] += 1

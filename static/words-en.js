@@ -156,7 +156,6 @@ export default {
     + "connection to system ssh.",
   "said.passphrase": "The passphrase does not open the key {key}.",
   "said.missing_paramiko": "Logging in with a password needs paramiko: `pip install paramiko`.",
-  "said.missing_system": "System ssh and ProxyCommand work on Linux and macOS only: use a key, an agent or a password.",
   "said.missing_ssh": "This computer has no ssh: install OpenSSH’s client, or `pip install paramiko`.",
   "said.channel": "{host} opens no channel ({detail}).", "said.line": "The line to {host} was cut or did not answer ({detail}).",
   "said.command_slow": "{host} did not finish a command in time.", "said.not_started": "{command} can’t be started: {detail}",

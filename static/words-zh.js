@@ -112,7 +112,6 @@ export default {
   "said.key_exposed": "密钥文件 {key} 可被他人读取（权限 {mode}），因此不使用：请运行 `chmod 600 {key}`。",
   "said.no_key_usable": "没有可提供给 {host} 的密钥：{detail}。FIDO 密钥、智能卡和 Kerberos 需要系统的 ssh：请将认证方式改为系统 ssh。",
   "said.passphrase": "口令无法解开密钥 {key}。", "said.missing_paramiko": "用密码登录需要 paramiko：`pip install paramiko`。",
-  "said.missing_system": "系统 ssh 和 ProxyCommand 仅支持 Linux 和 macOS：请改用密钥、SSH Agent 或密码。",
   "said.missing_ssh": "本机没有 ssh：请安装 OpenSSH 客户端，或运行 `pip install paramiko`。", "said.channel": "{host} 拒绝打开通道（{detail}）。",
   "said.line": "与 {host} 的连接中断或没有应答（{detail}）。", "said.command_slow": "{host} 未在规定时间内执行完命令。",
   "said.not_started": "无法启动 {command}：{detail}", "said.sftp": "{host} 不提供 SFTP：请管理员在 sshd_config 中加入 `Subsystem sftp internal-sftp`。",

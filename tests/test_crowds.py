@@ -4,7 +4,7 @@ import pytest
 from far import Far
 from test_sync import Pair, make_run
 
-from runicorn import files, layout, manifest, walk
+from runicorn import files, local_names, manifest, walk
 
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
 
@@ -31,7 +31,7 @@ def test_a_run_s_own_files_come_first_by_sftp(root, tmp_path, monkeypatch):
     one.passes()
     one.passes(31)
     entry = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)
-    own = {name for name in entry["files"] if layout.is_own(name)}
+    own = {name for name in entry["files"] if local_names.is_own(name)}
     assert own == {"meta.json", "status.json", "summary.json", "events.jsonl", "logs.txt"}
     assert entry["status"] == {"status": "finished"} and len(entry["files"]) + entry["skipped"][manifest.FULL_RUN] == 135
     assert one.sync.state()["state"] == "live" and all((one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() for name in own)

@@ -108,7 +108,7 @@ def test_own_file_names_read_back(stem, attempt, rank, name):
 
 @pytest.mark.parametrize("name", ["events.txt", "logs.jsonl", "events.jsonl.bak", "xevents.jsonl", "media/events.jsonl"])
 def test_other_files_are_not_the_runs_own(name):
-    assert not layout.is_own(name)
+    assert not local_names.is_own(name)
 
 
 @given(st.floats())

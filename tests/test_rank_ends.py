@@ -13,7 +13,7 @@ from test_ends_page import table
 from test_sync import OLD, Pair, make_run, write
 from test_writer_ranks import BEGIN, torchrun
 
-from runicorn import layout, manifest, plan, quota
+from runicorn import layout, local_names, manifest, plan, quota
 from runicorn.check import check_run
 from runicorn.reader import Reader
 from runicorn.session import AUDIT
@@ -177,15 +177,15 @@ OTHERS = ["status.rank0.json", "status.rank.json", "status.rank1.jsonl", "status
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_an_own_small_file(name):
-    attempt, rank = layout.parse_rank_status(name)
+    attempt, rank = local_names.parse_rank_status(name)
     assert layout.own_file("status", attempt, rank) == name
-    assert layout.is_own(name) and layout.is_small(name) and not plan.is_appended(name) and layout.parse_own(name) is None
+    assert local_names.is_own(name) and local_names.is_small(name) and not plan.is_appended(name) and layout.parse_own(name) is None
     assert plan.wanted(name, 1 << 30, {"small_only": True})
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_others_are_not(name):
-    assert not layout.is_own(name) and layout.parse_rank_status(name) is None
+    assert not local_names.is_own(name) and local_names.parse_rank_status(name) is None
 
 
 def test_a_mirror_carries_it_whatever_is_chosen_and_keeps_it_when_files_go(tmp_path):

@@ -1,0 +1,32 @@
+"""Replacing and deleting files that somebody may have open: Windows refuses it then, for as long as they have."""
+
+import os
+import time
+
+PATIENCE, BRIEF = 2.0, 0.02     # s; the most that anybody waits for a file that is open, and the training's own thread
+
+
+def patiently(act, *names, seconds=2.0):
+    """Return act(*names), tried again for `seconds` while Windows refuses because somebody has a file open. Raises OSError."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return act(*names)
+        except OSError as error:    # access denied, sharing violation, a locked range, a mapped file
+            if getattr(error, "winerror", None) not in (5, 32, 33, 1224) or time.monotonic() + 0.005 > until:
+                raise
+        time.sleep(0.005)
+
+
+def replace(source, target, seconds=PATIENCE):
+    """Rename the file `source` over `target`, which readers may have open. Raises OSError."""
+    patiently(os.replace, source, target, seconds=0.0 if os.path.isdir(target) else seconds)
+
+
+def discard(path, seconds=PATIENCE):
+    """Delete a file; returns whether it went. For what is only tidied up: nobody is told why it stays."""
+    try:
+        patiently(os.unlink, path, seconds=seconds)
+    except OSError:
+        return False
+    return True

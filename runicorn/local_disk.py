@@ -1,0 +1,127 @@
+"""What disks do each their own way, as the laptop's side meets it: renaming and deleting what somebody has open, locks, links, long
+paths."""
+
+import contextlib
+import errno
+import os
+import stat
+import time
+
+from runicorn.disk import PATIENCE, patiently
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)      # of a whole disk; other errors are one file's own
+WINDOWS = os.name == "nt"
+LOCK_SECONDS = 10.0             # for another process that changes the same file
+FAR = 1 << 30                   # where Windows' lock lies: nobody can read what it covers
+ROOM = 150                      # characters of a folder below which Windows (260) takes our files without a prefix
+PREFIX, SHARE = "\\\\?\\", "\\\\?\\UNC\\"
+SURROGATE = 0x20000000          # the bit of a reparse tag that says that the entry stands for another one: links and junctions
+
+
+def rename(source, target, seconds=PATIENCE):
+    """Rename a file or a folder to a name that is free. Raises OSError."""
+    patiently(os.rename, source, target, seconds=seconds)
+
+
+def remove(path, seconds=PATIENCE):
+    """Delete a file, or a link. Raises OSError."""
+    patiently(os.unlink, path, seconds=seconds)
+
+
+def remove_tree(folder, spare=()):
+    """Delete a folder and all in it but the files `spare` (paths below it) and the folders that hold them; links are not followed.
+
+    Whatever can be deleted is, also when another entry can't be. Raises the first OSError.
+    """
+    troubles = []
+    with os.scandir(folder) as entries:
+        listed = list(entries)
+    for entry in listed:
+        try:
+            if entry.is_dir(follow_symlinks=False) and not is_link(entry.path):
+                remove_tree(entry.path, spare)
+            elif entry.path not in spare:
+                remove(entry.path)
+        except FileNotFoundError:
+            continue            # another process tidies, too
+        except OSError as error:
+            troubles.append(error)
+    if troubles:
+        raise troubles[0]
+    if not any(path.startswith(os.path.join(folder, "")) for path in spare):
+        patiently(os.rmdir, folder)
+
+
+def about(error, path, beside):
+    """Return an OSError like `error` that names the file a person asked for, `path`, where it names none or the temporary `beside`."""
+    return error if error.filename not in (None, beside) else OSError(error.errno, error.strerror, path)
+
+
+# -- locks --------------------------------------------------------------------------------------------------------
+
+def try_lock(descriptor):
+    """Take the kernel's lock on an open file, without waiting; returns whether it was free. Others can read the file."""
+    try:
+        if WINDOWS:
+            import msvcrt
+            at = os.lseek(descriptor, 0, os.SEEK_CUR)
+            os.lseek(descriptor, FAR, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            finally:
+                os.lseek(descriptor, at, os.SEEK_SET)       # what is written next belongs at the beginning
+        else:
+            import fcntl
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def locked(path, seconds=LOCK_SECONDS):
+    """Hold the lock of `path` (a file beside it, freed by the kernel if we die) among processes and threads. Raises OSError."""
+    until = time.monotonic() + seconds
+    with open(f"{path}.lock", "a+b") as file:
+        while not try_lock(file.fileno()):
+            if time.monotonic() > until:
+                raise TimeoutError(f"{path}.lock has been held by another process for {seconds:g} s")
+            time.sleep(0.01)
+        yield
+
+
+# -- links and long paths -----------------------------------------------------------------------------------------
+
+def is_link(path):
+    """Whether a path is a symbolic link or, on Windows, a junction, which Python before 3.12 takes for a folder."""
+    try:
+        return stands_for_another(os.lstat(path))
+    except (OSError, ValueError):
+        return False
+
+
+def stands_for_another(status):
+    """Whether a result of lstat is that of a symbolic link or a junction."""
+    return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_reparse_tag", 0) & SURROGATE)
+
+
+def long(path, windows=WINDOWS):
+    """Return a path (str, absolute) as Windows takes it at any length, and in any component what the disk takes; elsewhere as it is.
+
+    Below it only os.path.join and pathlib make paths: a "/" in it is no separator.
+    """
+    path = os.fspath(path)
+    if not windows or path.startswith(PREFIX):
+        return path
+    import ntpath
+    path = ntpath.abspath(path) if WINDOWS else ntpath.normpath(path)
+    return SHARE + path[2:] if path.startswith("\\\\") else PREFIX + path
+
+
+def short(path, windows=WINDOWS):
+    """Return a path (str) as people write it; with the prefix of `long` where files below it could be too long without."""
+    path = os.fspath(path)
+    if not windows or not path.startswith(PREFIX):
+        return path
+    plain = "\\\\" + path[len(SHARE):] if path.startswith(SHARE) else path[len(PREFIX):]
+    return plain if len(plain) <= ROOM else path
