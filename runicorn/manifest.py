@@ -46,7 +46,6 @@ OWN = re.compile(r"(?:(?:meta|status|summary)\.json|(?:(?:events|system)(?:\.ran
 TIME = rb'-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?'
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (' + TIME + rb'), "ended": (true|false), "count": (\d{1,9}), '
                   rb'"bytes": (\d{1,18}), (?:"stamp": "([0-9a-f]{16})", "changed": (' + TIME + rb'), )?"beat": (null|' + TIME + rb'), ')
-HEX = re.compile(r"[0-9a-f]{64}\Z")
 NESTED = 64                     # levels of a small JSON file; what reads it would run out of stack
 
 
@@ -77,66 +76,26 @@ class Manifest:
         return self.lines[path]
 
     def entry(self, path):
-        """Return a fresh dict {digest, mtime, ended, meta, status, summary, beat, files: {name: {size, mtime, tail}}} as `checked`
-        leaves it. Raises ManifestError if the entry is no JSON object."""
+        """Return a fresh dict {digest, mtime, ended, meta, status, summary, beat, files: {name: {size, mtime, tail}}} as
+        `manifest_entry.checked` leaves it. Raises ManifestError if the entry is no JSON object."""
         return self.mended(path)[0]
 
     def mended(self, path):
         """Return (the entry, what did not fit in it (list of str)). Raises ManifestError if it is no JSON object."""
         try:
             entry = json.loads(self.lines[path].decode("utf-8"))
-            return entry, checked(entry)
+            from runicorn.manifest_entry import checked  # only here: this file must also run alone, and reads no entries then
+            return entry, checked(entry, is_object, is_number)
         except (ValueError, RecursionError) as error:
             raise ManifestError("the manifest's entry of %s is not a JSON object" % ascii(path)[:200]) from error
 
 
-def checked(entry):
-    """Give every field of a parsed entry its type and range, in place; return what did not fit (list of str: fields).
-
-    What is absent or does not fit is filled in; a file without a believable name or size is left out. Raises ValueError for no dict.
-    """
-    if not isinstance(entry, dict):
-        raise ValueError("not a dict")
-    wrong = [field for field in ("meta", "status", "summary") if not _mend(entry, field, _is_object)]
-    wrong += [field for field in ("mtime", "beat") if not _mend(entry, field, _is_number)]
-    wrong += [] if _mend(entry, "digest", _is_hash, "") else ["digest"]
-    if not isinstance(entry.setdefault("files", {}), dict):
-        wrong.append("files")
-        entry["files"] = {}
-    if type(entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)) is not bool:
-        wrong.append("ended")
-        entry["ended"] = False
-    for name, file in list(entry["files"].items()):
-        if isinstance(file, dict) and _is_number(file.get("size"), (int,), -1, 1 << 60) and not UNDECODABLE.search(name):
-            mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)
-            if not ((mtime is None or _is_number(mtime)) and (tail is None or _is_hash(tail))):
-                wrong += ["files.%s.%s" % (name, field) for field, fits in (("mtime", _is_number), ("tail", _is_hash))
-                          if not _mend(file, field, fits)]
-        else:
-            wrong.append("files." + ascii(name)[1:-1])
-            del entry["files"][name]
-    return wrong
-
-
-def _mend(record, field, fits, default=None):
-    """Whether `record` has a fitting value, or none, at `field`; it has `default` there otherwise."""
-    value = record.setdefault(field, default)
-    if value is default or fits(value):
-        return True
-    record[field] = default
-    return False
-
-
-def _is_object(value):
+def is_object(value):
     return isinstance(value, dict) and not _is_deep(value)
 
 
-def _is_hash(value):
-    return isinstance(value, str) and HEX.match(value) is not None
-
-
-def _is_number(value, kinds=(int, float), low=-1e15, beyond=1e15):
-    return type(value) in kinds and low < value < beyond                # NaN fails too
+def is_number(value):
+    return type(value) in (int, float) and -1e15 < value < 1e15         # NaN fails too
 
 
 def _is_deep(value):
@@ -240,8 +199,8 @@ def _checked(header, name):
         raise ManifestError("%s is not of format %d" % (name, FORMAT))
     if type(header.get("revision")) is not int or not 0 <= header["revision"] < 1 << 53:
         header["revision"] = 0
-    for field, fits, default in (("generated_at", _is_number, 0), ("host", _is_text, ""), ("root", _is_text, ""),
-                                 ("statistics", _is_object, {})):
+    for field, fits, default in (("generated_at", is_number, 0), ("host", _is_text, ""), ("root", _is_text, ""),
+                                 ("statistics", is_object, {})):
         if not fits(header.get(field)):
             header[field] = default
     return header
@@ -645,7 +604,7 @@ def splice(raw, skipped):
             line = json.dumps(value).encode()
     except (ValueError, RecursionError):
         value = None
-    if _is_object(value):
+    if is_object(value):
         return line, value
     skipped["not JSON"] += 1
     return b"null", None

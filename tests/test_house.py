@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "runicorn"
 FLOORS = {
     # ground
     "disk": "", "local_disk": "", "version": "", "errors": "", "layout": "errors", "bell": "", "assets": "", "units": "errors",
-    "manifest": "units",                # for --install only, where it is used: the rest runs alone from a pipe
+    "manifest_entry": "", "manifest": "manifest_entry units",       # both only where they are used: the rest runs alone from a pipe
     # the writer
     "screen": "",
     "notice": "", "descriptors": "notice", "signals": "descriptors", "leaving": "", "ends": "leaving notice signals",

@@ -115,7 +115,7 @@ def test_a_poisoned_line_of_a_manifest_costs_only_itself(root, near, caplog):
     one.same()
     index = manifest.load(near / ".index" / "full.json")
     assert sorted(index.paths()) == sorted([GOOD, *lines])
-    assert [path for path in index.paths() if manifest.checked(json.loads(index.line(path)))] == []
+    assert [path for path in index.paths() if index.mended(path)[1]] == []
     named = [record.getMessage() for record in caplog.records if "not fit" in record.getMessage()]
     assert len(named) == len(set(named)) > 20
     one.close()
@@ -138,7 +138,7 @@ def test_an_index_of_ours_that_was_damaged_mends_itself(root, near):
     one.same()
     one.close()
     index = manifest.load(near / ".index" / "full.json")
-    assert [path for path in index.paths() if manifest.checked(json.loads(index.line(path)))] == []
+    assert [path for path in index.paths() if index.mended(path)[1]] == []
 
 
 def test_a_local_root_whose_manifest_is_poisoned_is_listed(root, capsys):
@@ -154,7 +154,7 @@ def test_a_local_root_whose_manifest_is_poisoned_is_listed(root, capsys):
     assert cli.main(["manifest", "--no-incremental", "--root", str(root)]) == 0
     capsys.readouterr()
     index = manifest.load(root / ".runicorn" / "full_manifest.json")
-    assert [path for path in index.paths() if manifest.checked(json.loads(index.line(path)))] == []
+    assert [path for path in index.paths() if index.mended(path)[1]] == []
 
 
 SMALL = {"meta": layout.META, "status": layout.STATUS, "summary": layout.SUMMARY}

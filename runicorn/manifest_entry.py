@@ -1,0 +1,54 @@
+"""What a run's entry in a manifest must look like, whoever made it: every field its type and range. Used where
+manifests are read, never where they are made."""
+
+import re
+
+ENDED = ("finished", "failed", "interrupted")
+UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
+HEX = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def checked(entry, is_object, is_number):
+    """Give every field of a parsed entry its type and range, in place; return what did not fit (list of str: fields).
+
+    What is absent or does not fit is filled in; a file without a believable name or size is left out. Raises ValueError for no dict.
+    is_object, is_number: what fits as such.
+    """
+    if not isinstance(entry, dict):
+        raise ValueError("not a dict")
+    wrong = [field for field in ("meta", "status", "summary") if not _mend(entry, field, is_object)]
+    wrong += [field for field in ("mtime", "beat") if not _mend(entry, field, is_number)]
+    wrong += [] if _mend(entry, "digest", _is_hash, "") else ["digest"]
+    if not isinstance(entry.setdefault("files", {}), dict):
+        wrong.append("files")
+        entry["files"] = {}
+    if type(entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)) is not bool:
+        wrong.append("ended")
+        entry["ended"] = False
+    for name, file in list(entry["files"].items()):
+        if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
+            mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)
+            if not ((mtime is None or is_number(mtime)) and (tail is None or _is_hash(tail))):
+                wrong += [f"files.{name}.{field}" for field, fits in (("mtime", is_number), ("tail", _is_hash))
+                          if not _mend(file, field, fits)]
+        else:
+            wrong.append("files." + ascii(name)[1:-1])
+            del entry["files"][name]
+    return wrong
+
+
+def _mend(record, field, fits, default=None):
+    """Whether `record` has a fitting value, or none, at `field`; it has `default` there otherwise."""
+    value = record.setdefault(field, default)
+    if value is default or fits(value):
+        return True
+    record[field] = default
+    return False
+
+
+def _is_hash(value):
+    return isinstance(value, str) and HEX.match(value) is not None
+
+
+def _is_size(value):
+    return type(value) is int and 0 <= value < 1 << 60
