@@ -13,12 +13,13 @@ class Beats:
     """The running runs of one server: `runs` is {run path: {"beat", "seen", "first", "looked", "read"}}.
 
     beat: its heart's mtime on the server's clock, s, or None; seen: when a change was last seen, first: when the run was,
-    looked: when its heart was last looked at (its files where it has none), read: when its files were; all on our wall clock, s.
+    looked: when its heart was last looked at (its files where it has none), read: when its files were; all on our clock.Clock, s.
     A heart is the run's live file, or .beat in its own folder.
     """
 
-    def __init__(self, session, root):
-        self.session = session
+    def __init__(self, session, root, wall):
+        """wall: clock.Clock.wall."""
+        self.session, self._wall = session, wall
         self.folder = f"{root}/{layout.HIDDEN}/live"
         self.runs = {}
         self._files = {}                # absolute path of a live file -> run path
@@ -48,7 +49,7 @@ class Beats:
         if folder is None or isinstance(folder, SftpError):
             return self._none() if isinstance(folder, MissingFileError) else []
         moved = folder.mtime != self._mtime
-        if not moved and plan.settled(folder.mtime, self._observed, now):
+        if not moved and plan.settled(folder.mtime, self._observed, now, self._wall(now)):
             return []
         if moved:
             self._mtime, self._observed = folder.mtime, now

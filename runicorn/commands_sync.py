@@ -211,7 +211,7 @@ def moving_text(row):
     """Return what a connection does now, in one short piece with its progress."""
     progress = row["progress"]
     if not progress or row["state"] != "syncing":
-        since = f", last news {time.time() - row['last_news']:.0f} s ago" if row["last_news"] else ""
+        since = f", last news {max(0, time.time() - row['last_news']):.0f} s ago" if row["last_news"] else ""
         return f"{row['name']} {row['state']}{since}"
     share = progress["bytes_done"] / max(progress["bytes_total"], 1)
     rate = f" {dialogue.size_text(progress['rate'])}/s" if progress.get("rate") else ""

@@ -16,7 +16,7 @@ SHARE = 30                      # a look that took the server t s is not repeate
 class ExecLook:
     """The looks of one session by python3 on the server, each in a thread of its own; all methods belong to the session's thread.
 
-    `stamps` is {run path: stamp} as of the last answer; `began` when the last look began, `next` when the next one may (our clock, s).
+    `stamps` is {run path: stamp} as of the last answer; `began` when the last look began, `next` when the next one may (s).
     """
 
     def __init__(self, remote, root):

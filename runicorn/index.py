@@ -359,7 +359,9 @@ class Mirror(Source):
         self._full = self._live = None
         self._left_out = None, {}               # the mark of the file, what it says
         self._said_up = False
-        self._written = self._looked = None     # when sync wrote last; since when it has looked at every run that does not beat
+        self._heard = None                      # when sync wrote last, monotonic s …
+        self._written, self._ahead = None, 0.0  # … and by the wall clock, which is so much ahead of the times it tells, s
+        self._looked = None                     # since when it has looked at every run that does not beat
         self.live, self.gone = {}, frozenset()
         self._checked = []                      # when sync last saw each run as the index has it
         self.turn = None                        # s that it takes to look at all ended runs once
@@ -384,11 +386,12 @@ class Mirror(Source):
                     pass            # the old records stay; sync makes a new index and says what was wrong
             mark = _mark(index / "live.json")
             if mark != self._live:
-                self._live = mark
                 self._take_live(layout.read_json(index / "live.json") or {})
+                ago = 0.0 if self._live else abs(time.time() - (self._written or time.time()))      # what we find may be old
+                self._live, self._heard = mark, time.monotonic() - ago
             if now is not None:
-                self._resume(now, time.time())
-            self._judge_line(time.time())
+                self._resume(now, time.time() - self._ahead)
+            self._judge_line()
 
     def complete(self, path, stem=None, whole=True):
         """Whether every own file of the run that the index lists (of one stem, such as "events", if given) is here, if `whole` to its
@@ -447,7 +450,7 @@ class Mirror(Source):
         gone = live.get("gone")
         self.gone = frozenset(path for path in gone if isinstance(path, str)) if isinstance(gone, list) else frozenset()
         self._said_up, self._written = line.get("up") is True, layout.number(live.get("written"))
-        self._looked = live.get("looked", self._written)
+        self._looked, self._ahead = live.get("looked", self._written), layout.number(live.get("ahead")) or 0.0
         self._checked, self.turn = sound(live.get("checked")), layout.number(live.get("turn"))
 
     def _resume(self, now, wall):
@@ -473,9 +476,9 @@ class Mirror(Source):
         run = self.live.get(path)
         return (run.get("looked", self._looked), run.get("read", self._looked)) if run else (self._looked, self._looked)
 
-    def _judge_line(self, wall):
+    def _judge_line(self):
         """Our line is up if sync says so and still writes; one that died in the middle said nothing more."""
-        self.up = self._said_up and (self._written is None or abs(wall - self._written) < SILENT)
+        self.up = self._said_up and time.monotonic() - self._heard < SILENT
         if not self.up:
             for pulse in self.pulses.values():
                 pulse.line_down()

@@ -16,8 +16,9 @@ TROUBLE = 3                     # times a file may fail before it waits for the 
 class Intake:
     """The fetches of one session: planned, carried out, taken into the index. `doubtful` holds run paths to list again."""
 
-    def __init__(self, options, mirror, index, beats, fetcher, second, room, log):
-        self.options, self.mirror, self.index, self.beats, self.log = options, mirror, index, beats, log
+    def __init__(self, options, mirror, index, beats, fetcher, second, room, log, wall):
+        """wall: clock.Clock.wall."""
+        self.options, self.mirror, self.index, self.beats, self.log, self._wall = options, mirror, index, beats, log, wall
         self.fetcher, self.second, self.room = fetcher, second, room
         fetcher.report = self.ended
         self.doubtful = set()           # run paths to list again
@@ -136,7 +137,7 @@ class Intake:
 
     def _is_chosen(self, path, entry, now):
         """Whether the settings ask for a run: somebody opened it, it runs, or it is recent enough."""
-        return path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), now)
+        return path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), self._wall(now))
 
     def _missing(self, path, entry, now):
         """Return the fetches that complete our copy of a run (list of Fetch)."""
@@ -239,7 +240,7 @@ class Intake:
     def allow(self, now, allowance):
         """Say how many bytes may be fetched until told anew (None: any number): whatever the line is used for, they come beside it.
 
-        now: wall clock, s, which files that arrive are seen at. On a full disk nothing is fetched, and `full` says so.
+        now: the clock.Clock's time, which files that arrive are seen at. On a full disk nothing is fetched, and `full` says so.
         """
         self.now = now
         self.mirror.look_at_evicted()
@@ -277,7 +278,7 @@ class Intake:
 
     def _has_room(self):
         """Look at the free disk now and then; where it is full, everything waits, and the second line hangs up."""
-        if not 0 <= self.now - self._space_seen < SPACE_SECONDS:
+        if self.now - self._space_seen >= SPACE_SECONDS:
             self._space_seen = self.now
             full, self.full = self.full, self.room.free() < 0
             if self.full and not full:
@@ -345,7 +346,7 @@ class Intake:
             self.rewrite.discard(key)
         mtime, when = self._observed.get(key, (one.mtime, now))
         if one.mtime is not None and held >= one.size:
-            sure = plan.is_appended(one.name) or plan.settled(mtime, when, now)
+            sure = plan.is_appended(one.name) or plan.settled(mtime, when, now, self._wall(now))
             if not self.mirror.touch(*key, one.mtime if sure else one.mtime - 1):      # somebody deleted it in this moment
                 return self._wrong(one, fetch.CHANGED)
             if sure:

@@ -6,7 +6,7 @@ MINUTES = 60
 
 
 class Meter:
-    """Growing totals noted now and then, told as per-minute and per-hour figures. Times are wall clock, s."""
+    """Growing totals noted now and then, told as per-minute and per-hour figures. Times are s of a clock that only goes on."""
 
     def __init__(self):
         self._minutes = collections.deque(maxlen=MINUTES)       # [minute, bytes, requests]

@@ -136,12 +136,13 @@ def newest(entry):
     return max((time for time in times if time is not None), default=0)
 
 
-def settled(mtime, observed, now):
+def settled(mtime, observed, now, wall=None):
     """Whether a file of this mtime, first seen so at `observed`, can't change any more without moving its mtime.
 
-    SFTP's mtimes are whole seconds. `observed` and `now`: our wall clock, s.
+    SFTP's mtimes are whole seconds. observed, now: s of a clock that only goes on; wall: what our wall clock shows at `now`, if that is
+    another time (Unix s).
     """
-    return observed <= now - 2 or mtime is None or mtime < now - SKEW
+    return observed <= now - 2 or mtime is None or mtime < (now if wall is None else wall) - SKEW
 
 
 def believable(path, name=None):

@@ -82,7 +82,7 @@ def _finished(mirror, now):
             continue
         files = [(os.path.relpath(name, folder), size, mtime) for name, size, mtime in _files(folder)]
         used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
-        if (layout.number(viewed.get(path)) or 0.0) < now - IN_USE_SECONDS:
+        if abs(now - (layout.number(viewed.get(path)) or 0.0)) > IN_USE_SECONDS:        # ahead of us: the clock was set back since
             yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
                    "files": [file for file in files if not local_names.is_small(file[0])]}
 

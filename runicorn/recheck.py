@@ -11,9 +11,11 @@ SEGMENTS = 200                  # a turn's times are told to this many-th part o
 
 
 class Recheck:
-    """Goes through runs in turn by SFTP alone, and keeps when each run was seen whole last (our clock, s)."""
+    """Goes through runs in turn by SFTP alone, and keeps when each run was seen whole last (s of our clock.Clock)."""
 
-    def __init__(self):
+    def __init__(self, wall=lambda now: now):
+        """wall: clock.Clock.wall: what is told is the wall clock's time."""
+        self._wall = wall
         self.times = {}                 # run path -> s
         self.seconds = SHORTEST         # what a turn takes
         self._left = []                 # [(run path, names to look at, when begun)] of this turn, last first
@@ -36,13 +38,16 @@ class Recheck:
         if when is not None:
             self.times.setdefault(new, when)
 
-    def resume(self, told, paths):
-        """Take up what an earlier session told, or something that only looks like it, of the runs `paths`."""
+    def resume(self, told, paths, now):
+        """Take up what an earlier session told, or something that only looks like it, of the runs `paths`.
+
+        A time that has not come yet, as the clock was set back since, tells nothing.
+        """
         times = sound(told)
         for path in paths if times else ():
             when = checked(times, path)
-            if when is not None:
-                self.times[path] = when
+            if when is not None and when <= self._wall(now):
+                self.times[path] = when - self._wall(0.0)
 
     def due(self, now, runs):
         """Return [(run path, names, when its first names were asked for, whether these are its last), …] to look at now.
@@ -69,19 +74,23 @@ class Recheck:
         return chosen
 
     def told(self, paths):
-        """Return [[run path, s or None], …], sorted: each run from that path on, up to the next, was seen whole at that time or later.
+        """Return [[run path, Unix s or None], …], sorted: each run from that path on, up to the next, was seen whole at that time or
+        later.
 
         paths: callable that returns the run paths of the index.
         """
         began = time.monotonic()
-        if began < self._told_at:
-            return self._told
-        self._told, grain = [], self.seconds / SEGMENTS
-        for path in sorted(paths()):
+        if began >= self._told_at:
+            self._told = self._segments(paths())
+            self._told_at = time.monotonic() + 50 * (time.monotonic() - began)
+        return [[path, when if when is None else self._wall(when)] for path, when in self._told]
+
+    def _segments(self, paths):
+        told, grain = [], self.seconds / SEGMENTS
+        for path in sorted(paths):
             when = self.times.get(path)
-            last = self._told[-1][1] if self._told else -1
+            last = told[-1][1] if told else -1
             if last == when or None not in (last, when) and 0 <= when - last <= grain:
                 continue
-            self._told.append([path, when])
-        self._told_at = time.monotonic() + 50 * (time.monotonic() - began)
-        return self._told
+            told.append([path, when])
+        return told

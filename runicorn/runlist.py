@@ -13,7 +13,9 @@ class RunList:
     """The list of one session. What it says goes into `index`; `source` is "exec" or "manifest", None while nothing told;
     `fresh`: a manifest file told of every run as it was less than FRESH ago; `manifest_mtime`: of the one read last, s there."""
 
-    def __init__(self, options, remote, client, root, index, intake, recheck, log):
+    def __init__(self, options, remote, client, root, index, intake, recheck, log, wall):
+        """wall: clock.Clock.wall."""
+        self._wall = wall
         self.options, self.remote, self.client, self.root, self.log = options, remote, client, root, log
         self.index, self.intake, self.recheck = index, intake, recheck
         self.source, self.manifest_mtime, self.fresh = None, None, False
@@ -139,10 +141,11 @@ class RunList:
         whole = survey.index_digest(lines) == found.header["digest"]
         told = lines if whole else found.lines
         proven = [path for path in told if path in lines and (whole or lines[path] == told[path]) and survey.is_proof(lines[path])]
-        made = found.header.get("generated_at")
-        if type(made) in (int, float) and now - YEARS < made:
-            self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < made], min(made, now))
-            self.fresh = now - made < FRESH and len(proven) == len(lines)
+        made, wall = found.header.get("generated_at"), self._wall(now)
+        if type(made) in (int, float) and wall - YEARS < made:
+            when = min(now, now + made - wall)
+            self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < when], when)
+            self.fresh = wall - made < FRESH and len(proven) == len(lines)
         return whole
 
     def _take(self, found, now=False):

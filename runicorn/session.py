@@ -25,15 +25,16 @@ CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # th
 class Session:
     """What is known while one line is up. Raises LineError and ProtocolError, after which it is of no more use, and SyncError."""
 
-    def __init__(self, options, mirror, remote, room, log):
-        self.options, self.mirror, self.remote, self.room, self.log = options, mirror, remote, room, log
+    def __init__(self, options, mirror, remote, room, log, wall):
+        """wall: clock.Clock.wall; all times are that clock's."""
+        self.options, self.mirror, self.remote, self.room, self.log, self._wall = options, mirror, remote, room, log, wall
         self.sftp = remote.open_sftp()
         self.root = self._resolve(options["remote_root"])
         self.gone = set()               # runs that vanished from the server
-        self.recheck = Recheck()
+        self.recheck = Recheck(wall)
         self.round_trip = None          # s, the shortest lately
         self.news = False               # the index changed since last told
-        self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, our wall clock, s
+        self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, s
 
     def _resolve(self, root):
         """Return the absolute path of the remote root; what is relative, or begins with "~", starts where the session does."""
@@ -46,14 +47,15 @@ class Session:
     def begin(self, index, rekeyed=False):
         """Take up the index (survey.Index) of the mirror. rekeyed: the server shows another host key than it did before."""
         self.index, self._rekeyed = index, rekeyed
-        self.skeleton = walk.Skeleton(self.sftp, self.root)
-        self.beats = Beats(self.sftp, self.root)
+        self.skeleton = walk.Skeleton(self.sftp, self.root, self._wall)
+        self.beats = Beats(self.sftp, self.root, self._wall)
         self.tails = tails.Tails(self.sftp, self.mirror, self.root, self.room)
         self._hearsay = set(index.paths())      # runs that neither a listing nor exec showed over this line
         second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay)
         fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, None, wire=lambda: self.remote.bytes_received,
                                 hearsay=self._hearsay)
-        self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.room, self.log)
+        self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.room, self.log,
+                             self._wall)
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
         self._next_look = {}            # run path -> when, for quiet runs
@@ -61,7 +63,8 @@ class Session:
         self._looked_at = {}            # run path -> when its files were last looked at
         self._audited = None
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, or an old manifest
-        self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log)
+        self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log,
+                            self._wall)
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
         self.whole_files = audit.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
         self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
@@ -126,7 +129,7 @@ class Session:
         thorough: look at every run. Raises SftpError when the root can't be listed.
         """
         first = self._audited is None
-        audit = first or thorough or not 0 <= now - self._audited < AUDIT
+        audit = first or thorough or now - self._audited >= AUDIT
         if audit:
             self._next_look.clear()
         self.list.look(now, thorough)
@@ -220,7 +223,7 @@ class Session:
                 self.recheck.note([path], begun)
         self.looked = min((self._looked_at.get(path, 0.0) for path in alive if path not in self.beats.runs), default=now)
         for path in running if len(running) > CROWD else ():
-            quiet = now - max(self._changed.get(path, 0), plan.newest(self.index.entry(path)))
+            quiet = min(now - self._changed.get(path, 0), self._wall(now) - plan.newest(self.index.entry(path)))
             self._next_look[path] = now + min(max(0, quiet / 10), QUIET)
         return changed
 
@@ -401,7 +404,7 @@ class Session:
         """List a folder once more if it may still change within the second of its mtime."""
         old, when = self._observed.get(path, (None, now))
         when = when if old == mtime else now
-        if plan.settled(mtime, when, now):
+        if plan.settled(mtime, when, now, self._wall(now)):
             self._observed.pop(path, None)
         else:
             self._observed[path] = mtime, when

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 
-from runicorn import cache, layout, left_out, local_names, meter, survey
+from runicorn import cache, clock, layout, left_out, local_names, meter, survey
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.room import Room
 from runicorn.session import Session
@@ -29,6 +29,7 @@ SAVED = 30.0                    # s after which an index is written in which onl
 PACE = 5                        # writing an index that took t s is not repeated before PACE * t
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
+NAP = 5.0                       # s between looks whether the machine slept, while nothing is due
 
 
 class Sync:
@@ -49,14 +50,16 @@ class Sync:
         self._session, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
         self._paused, self._now_asked = False, False
-        self._due = self._look_due = self._retry_at = 0.0
+        self._clock = clock.Clock()
+        self._due = self._look_due = self._retry_at = 0.0       # when what is next is due, the clock's time, s
+        self._retry_shown = None        # the same of the next try to get a line, Unix s
         self._failures = 0
         self._state, self._reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
-        self._line = {"up": False, "since": time.time()}
+        self._line, self._line_began = {"up": False, "since": time.time()}, 0.0
         self._owner, self._last_news, self._turn = None, None, 0
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
         self._meter = meter.Meter()
-        self._published = 0.0           # when the index may be written next, wall clock, s
+        self._published = 0.0           # when the index may be written next, the clock's time, s
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
         self._saved = 0.0               # when the index was written last
@@ -69,13 +72,24 @@ class Sync:
         while not self._stopping.is_set():
             pause = self.one_pass(time.time())
             if pause > 0:
-                self._waking.wait(pause)
+                self._wait(pause)
             self._waking.clear()
         self._hang_up("paused", "stopped", "stopped")
         self.mirror.unlock()
 
-    def one_pass(self, now):
-        """Do what is due at `now` (wall clock, s) and return the seconds until the next pass. Raises nothing a line can cause."""
+    def _wait(self, pause):
+        """Wait for so many seconds, those included that the machine sleeps, or until somebody wakes us."""
+        now = self._clock.at(time.time())
+        due = now + pause
+        while now < due and not self._waking.wait(min(NAP, due - now)):
+            now = self._clock.at(time.time())
+
+    def one_pass(self, wall):
+        """Do what is due while the wall clock shows `wall` (Unix s), whatever it showed before, and return the seconds until the next
+        pass. Raises nothing a line can cause."""
+        if self._clock.was_set_back(wall):
+            self._due = self._look_due = 0.0        # how long it has been is not known to the second; an early look costs little
+        now = self._clock.at(wall)
         try:
             return self._pass(now)
         except BusyError as error:
@@ -104,7 +118,7 @@ class Sync:
         if self._paused:
             self._hang_up("paused", "paused", "paused by you")
             return WAIT
-        if not self._session and now < self._retry_at <= now + WAIT:
+        if not self._session and now < self._retry_at:
             return self._retry_at - now
         if not (self._session or self._automatic() or self._now_asked or self._wanted or self._asked):
             self._say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
@@ -118,7 +132,7 @@ class Sync:
             session.intake.plan((), now)
         if self._is_due(now):
             self._survey(session, now)
-        elif self._automatic() and (now >= self._look_due or self._look_due > now + IDLE):
+        elif self._automatic() and now >= self._look_due:
             session.look(self._looked_at(session, now), now)
         self._serve(session, now)
         session.intake.work(time.monotonic() + SLICE, self._asked, share=allowance is None)
@@ -126,7 +140,7 @@ class Sync:
         more = idle and (session.check_rekeyed(now) or session.check_hearsay(now))
         hashing = session.whole_files.settle_suspects(session.source == "exec", now)
         self._publish(session, now)
-        if now - self._line["since"] >= STEADY:
+        if now - self._line_began >= STEADY:
             self._failures = 0
         if session.intake.left or more:
             return 1.0 if allowance == 0 or session.intake.full else 0.0
@@ -139,6 +153,7 @@ class Sync:
         while self._adjusted:
             before = dict(self.options)
             self.options.update(self._adjusted.popleft())       # the session's, too: they are one dict
+            self._due += self.options["interval"] - before["interval"]
             if self._session:
                 self._session.adjust(before, now)
 
@@ -153,8 +168,7 @@ class Sync:
     def _is_due(self, now):
         if self._now_asked:
             return True
-        set_back = self._due > now + self.options["interval"]       # the clock was
-        return self._automatic() and (now >= self._due or set_back)
+        return self._automatic() and now >= self._due
 
     def _survey(self, session, now):
         thorough, self._now_asked = self._now_asked, False
@@ -185,7 +199,7 @@ class Sync:
         remote = self._connect()
         session = None
         try:
-            session = Session(self.options, self.mirror, remote, self._room, self.log)
+            session = Session(self.options, self.mirror, remote, self._room, self.log, self._clock.wall)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
             claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
                                        "host_key": key, "root": session.root})
@@ -193,13 +207,13 @@ class Sync:
                 self._index = None
             self._index = self._index or survey.Index(self.mirror.load_index())
             session.begin(self._index, rekeyed=claim is cache.REKEYED)
-            session.recheck.resume((layout.read_json(self.mirror.index / "live.json") or {}).get("checked"), self._index.paths())
+            session.recheck.resume((layout.read_json(self.mirror.index / "live.json") or {}).get("checked"), self._index.paths(), now)
             self._say("syncing", "looking", "looking what is new")
             session.learn(now)
         except BaseException:
             session.close() if session else remote.close()
             raise
-        self._session, self._line = session, {"up": True, "since": now}
+        self._session, self._line, self._line_began = session, {"up": True, "since": self._clock.wall(now)}, now
         self._meter.restart()
         self._look_due, self._due, self._looked_elsewhere = 0.0, 0.0, False
         self._publish(session, now)
@@ -210,7 +224,7 @@ class Sync:
         """The line broke: try again after a growing, jittered pause."""
         self._failures += 1
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
-        self._retry_at = now + pause
+        self._retry_at, self._retry_shown = now + pause, self._clock.wall(now) + pause
         self._hang_up("offline", getattr(error, "code", None) or "line", str(error), getattr(error, "values", {}))
         return pause
 
@@ -303,10 +317,10 @@ class Sync:
         intake, moved = session.intake, self._follow_moves(session)
         whole = session.surveyed and intake.whole and not self._whole
         grown = session.index.changed and now >= self._saved + SAVED
-        if (session.news or intake.news or grown) and (whole or moved or now >= self._published or self._published > now + 3600):
+        if (session.news or intake.news or grown) and (whole or moved or now >= self._published):
             self._whole = self._whole or whole
             began = time.monotonic()
-            self.mirror.save_index(session.index.flush(now))
+            self.mirror.save_index(session.index.flush(self._clock.wall(now)))
             session.index.changed, self._saved = False, now
             self._published = now + PACE * (time.monotonic() - began)
             session.news = intake.news = False
@@ -335,7 +349,7 @@ class Sync:
                       files=count)
         elif session.surveyed:
             self._say("live", "live", "up to date")
-        self._last_news = now
+        self._last_news = self._clock.wall(now)
         self._meter.note(now, *session.traffic())
         self._tell(session)
 
@@ -353,15 +367,15 @@ class Sync:
         """Write .index/live.json."""
         self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
                                "checked": self._checked, "turn": round(session.turn_seconds),
-                               "written": time.time(), "state": self.state()})
+                               "written": time.time(), "ahead": self._clock.wall(0.0), "state": self.state()})
 
     def state(self):
         """Return what the connection's row shows of us (dict; see README, "Connections")."""
         session, index, now = self._session, self._index, time.time()
         told = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": self._last_news,
-                "retry_at": self._retry_at if self._state == "offline" else None, "runs": len(index.lines) if index else 0,
+                "retry_at": self._retry_shown if self._state == "offline" else None, "runs": len(index.lines) if index else 0,
                 "running": len(session.beats.runs) if session else 0, "progress": self._progress(session) if session else None,
-                "traffic": self._meter.told(now), "owner": self._owner, "source": session.source if session else None,
+                "traffic": self._meter.told(self._clock.now()), "owner": self._owner, "source": session.source if session else None,
                 "rtt_ms": round(1000 * session.round_trip) if session and session.round_trip else None,
                 "manifest_age": round(max(0.0, now - session.list.manifest_mtime)) if session and session.list.manifest_mtime else None}
         return told if index else self._from_index(told)

@@ -125,8 +125,9 @@ class Skeleton:
     `skipped` is {reason: count} of what the last refresh passed over.
     """
 
-    def __init__(self, session, root):
-        self.session, self.root, self.skipped = session, root, {}
+    def __init__(self, session, root, wall=lambda now: now):
+        """wall: clock.Clock.wall, where that is not the clock of the times handed in."""
+        self.session, self.root, self.skipped, self._wall = session, root, {}, wall
         self._seen = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
         self._children = {}         # folder -> {name: mtime} of the folders in it
         self._links = {}            # folder -> {name: uid} of the symbolic links in it
@@ -172,7 +173,7 @@ class Skeleton:
         elif mtime != old or mtime is None:         # a server that tells no times is listed at each look
             self._seen[folder] = mtime, now, now
             self._children.pop(folder, None)
-        elif not plan.settled(mtime, observed, listed):
+        elif not plan.settled(mtime, observed, listed, self._wall(listed)):
             self._children.pop(folder, None)
 
     def _forget(self, folder):

@@ -34,7 +34,7 @@ FLOORS = {
     # the mirror
     "sftp": "errors", "remote_shell": "errors", "local_names": "errors layout",
     "plan": "errors layout local_names manifest", "cache": "errors layout local_names manifest plan",
-    "room": "", "left_out": "errors layout",
+    "room": "", "clock": "", "left_out": "errors layout",
     "survey": "layout left_out manifest plan", "walk": "errors layout local_names manifest plan sftp",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch",
     "intake": "bulk errors fetch layout left_out local_names manifest plan",
@@ -43,7 +43,7 @@ FLOORS = {
     "moves": "errors layout plan sftp",
     "runlist": "errors execlook manifest sftp survey",
     "session": "audit beats bulk errors fetch intake layout local_names moves plan recheck runlist sftp survey tails walk",
-    "sync": "cache errors layout left_out local_names meter room session survey",
+    "sync": "cache clock errors layout left_out local_names meter room session survey",
     # reading
     "surrogates": "",
     "events": "layout surrogates", "columns": "events layout", "curves": "columns", "buckets": "columns",
