@@ -1,6 +1,7 @@
 """Walk a root on the server by SFTP: many folders listed at once, the places the layout names, links included. Reads no file."""
 
 import collections
+import functools
 import posixpath
 
 from runicorn import layout, local_names, manifest, plan, sftp
@@ -103,10 +104,26 @@ class _Folder:
             self.lister.session.ask(sftp.close(self.handle), _ignored)
             if self.entries == []:      # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
                 return self.lister.session.ask(sftp.lstat(self.path + "/."), self.looked_into)
-            self.lister.end(self, self.entries)
+            self.complete()
         elif not self.ended and (len(names) >= MANY_NAMES or not self.asked):
             self.ask()          # after a short answer the one on its way is most often the end
 
+    def complete(self):
+        """End; where the server lists names alone, LSTAT tells first what they are."""
+        entries = self.entries
+        bare = [place for place, (_, attrs) in enumerate(entries) if attrs.mode is None] if isinstance(entries, list) else []
+        self.asked = len(bare)
+        for place in bare:
+            self.lister.session.ask(sftp.lstat(f"{self.path}/{entries[place][0]}"), functools.partial(self.told, place))
+        if not bare:
+            self.lister.end(self, entries)
+
+    def told(self, place, attrs):
+        self.asked -= 1
+        if not isinstance(attrs, SftpError):
+            self.entries[place] = self.entries[place][0], attrs
+        if not self.asked:
+            self.lister.end(self, self.entries)
 
     def looked_into(self, attrs):
         self.lister.end(self, attrs if isinstance(attrs, DeniedError) else self.entries)

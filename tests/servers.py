@@ -24,6 +24,65 @@ async def main(key, keys, port):
     await asyncio.Event().wait()
 asyncio.run(main(*sys.argv[1:]))
 """
+# paramiko's server announces no extension and may be odd on purpose: sys.argv[4:] are `Server`'s quirks.
+PARAMIKO = """
+import os, socket, sys, threading, paramiko
+QUIRKS = sys.argv[4:]
+if "no long names" in QUIRKS: paramiko.SFTPAttributes.__str__ = lambda self: ""
+def attributes(status, name=None, listed=False):
+    made = paramiko.SFTPAttributes.from_stat(status, name)
+    bare = listed and "no modes in lists" in QUIRKS
+    if bare or "no owners" in QUIRKS: made.st_uid = made.st_gid = None
+    if bare: made.st_mode = made.st_size = made.st_mtime = made.st_atime = None
+    return made
+class Handle(paramiko.SFTPHandle):
+    def __init__(self, path):
+        super().__init__(os.O_RDONLY)
+        self.readfile = open(path, "rb")
+    def stat(self): return attributes(os.fstat(self.readfile.fileno()))
+    def read(self, offset, length):
+        if "short reads" in QUIRKS: length = min(length, 700)
+        if "reads past the end fail" in QUIRKS and offset >= os.fstat(self.readfile.fileno()).st_size: return paramiko.SFTP_FAILURE
+        return super().read(offset, length)
+def answered(call):
+    def method(*arguments):
+        try:
+            return call(*arguments)
+        except OSError as error:
+            return paramiko.SFTPServer.convert_errno(error.errno)
+    return method
+class Files(paramiko.SFTPServerInterface):
+    @answered
+    def list_folder(self, path):
+        made = [attributes(os.lstat(os.path.join(path, name)), name, True) for name in os.listdir(path)]
+        return made + [attributes(os.lstat(path), name, True) for name in (".", "..") if "dots" in QUIRKS]
+    @answered
+    def stat(self, path): return attributes(os.stat(path))
+    @answered
+    def lstat(self, path): return attributes(os.lstat(path))
+    @answered
+    def readlink(self, path): return os.readlink(path)
+    @answered
+    def open(self, path, flags, attr):
+        return Handle(path)
+    def canonicalize(self, path):
+        path = os.path.normpath(os.path.join(os.getcwd(), path))
+        if "paths end in /" in QUIRKS: return path + "/"
+        if "paths begin with //" in QUIRKS: return "/" + path
+        return path
+class Login(paramiko.ServerInterface):
+    def check_auth_publickey(self, user, key): return paramiko.AUTH_SUCCESSFUL if key.get_base64() in KEYS else paramiko.AUTH_FAILED
+    def get_allowed_auths(self, user): return "publickey"
+    def check_channel_request(self, kind, number): return paramiko.OPEN_SUCCEEDED
+KEYS = open(sys.argv[2]).read()
+def serve(line):
+    transport = paramiko.Transport(line)
+    transport.add_server_key(paramiko.Ed25519Key.from_private_key_file(sys.argv[1]))
+    transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files)
+    transport.start_server(event=threading.Event(), server=Login())
+listener = socket.create_server(("127.0.0.1", int(sys.argv[3])))
+while True: serve(listener.accept()[0])
+"""
 PROFTPD = """
 ServerType standalone
 DefaultServer on
@@ -50,9 +109,10 @@ SystemLog {folder}/system.log
 
 
 class Server:
-    """One of `KINDS`, running until `stop()` or the end of the `with` block. Public: as sshd.Sshd."""
+    """One of `KINDS`, running until `stop()` or the end of the `with` block. Public: as sshd.Sshd. quirks: of PARAMIKO."""
 
-    def __init__(self, kind, folder, start):
+    def __init__(self, kind, folder, start, quirks=()):
+        self.quirks = quirks
         self.folder, self.home, self.host, self.port = Path(folder), Path(start), "127.0.0.1", free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.user = "tester" if kind == "ProFTPD" else "root"
@@ -104,6 +164,10 @@ class Server:
     def asyncssh(self):
         return [sys.executable, "-c", ASYNCSSH, str(self.folder / "host_key"), str(self.folder / "authorized_keys"), str(self.port)]
 
+    def paramiko(self):
+        return [sys.executable, "-c", PARAMIKO, str(self.folder / "host_key"), str(self.folder / "authorized_keys"), str(self.port),
+                *self.quirks]
+
     def rclone(self):
         return ["rclone", "serve", "sftp", "/", "--addr", f"{self.host}:{self.port}", "--key", str(self.folder / "host_key"),
                 "--authorized-keys", str(self.folder / "authorized_keys"), "--dir-cache-time", "0s", "--config", "/dev/null"]
@@ -117,11 +181,11 @@ class Server:
             file.write(self.known_hosts.read_text())
         return self
 
-    def sftp(self):
-        """Run plain sftp with the same key; returns the finished process."""
+    def sftp(self, batch="pwd\n"):
+        """Run plain sftp with the same key; returns the finished process. batch: its commands."""
         command = ["sftp", "-b", "-", "-P", str(self.port), "-i", str(self.key), f"-oUserKnownHostsFile={self.known_hosts}",
                    "-oIdentitiesOnly=yes", f"{self.user}@{self.host}"]
-        return subprocess.run(command, input="pwd\n", capture_output=True, text=True, timeout=40)
+        return subprocess.run(command, input=batch, capture_output=True, text=True, timeout=40)
 
     def stop(self):
         try:
@@ -140,4 +204,4 @@ class Server:
 LISTENER = ("import socket,subprocess,sys\ns=socket.create_server((\"127.0.0.1\",int(sys.argv[1])))\nwhile True:\n"
             " c,_=s.accept()\n subprocess.Popen(sys.argv[2:],stdin=c,stdout=c)\n c.close()\n")
 KINDS = {"dropbear": Server.dropbear, "tinysshd": Server.tinysshd, "ProFTPD": Server.proftpd, "AsyncSSH": Server.asyncssh,
-         "rclone": Server.rclone}
+         "rclone": Server.rclone, "paramiko": Server.paramiko}

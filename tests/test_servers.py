@@ -10,7 +10,7 @@ from runicorn.bell import Bell
 CHAOS = pytest.mark.chaos
 # kind -> (ways in that work, whether commands run)
 SERVERS = {"AsyncSSH": (("key", "system"), True), "dropbear": (("key", "system"), True), "rclone": (("key", "system"), False),
-           "ProFTPD": (("key", "system"), False), "tinysshd": (("system",), True)}
+           "ProFTPD": (("key", "system"), False), "paramiko": (("key", "system"), False), "tinysshd": (("system",), True)}
 ROWS = [pytest.param(kind, auth, marks=[] if kind == "AsyncSSH" and auth == "key" else CHAOS)
         for kind, (ways, _) in SERVERS.items() for auth in ways]
 
@@ -36,3 +36,31 @@ def test_test_sync_and_live(kind, auth, tmp_path, home):
             for _ in range(3):
                 grow(root / RUN / "events.jsonl")
                 soon(lambda: same(one, root))
+
+
+QUIRKS = [(), ("no long names",), ("no owners",), ("no modes in lists",), ("short reads",), ("reads past the end fail",), ("dots",),
+          ("paths end in /",), ("paths begin with //",)]
+
+
+@pytest.mark.parametrize("quirks", [quirks if quirks == ("no modes in lists",) else pytest.param(quirks, marks=CHAOS)
+                                    for quirks in QUIRKS], ids=lambda quirks: " ".join(quirks) or "none")
+def test_an_sftp_server_that_is_odd(quirks, tmp_path, home):
+    root = tmp_path / "far"
+    make_run(root)
+    for number in range(2):
+        make_run(root, f"p/m/runs/2025012{number}_180000_abc12{number}")
+    with Server("paramiko", tmp_path / "server", tmp_path, quirks) as server:
+        plain = server.sftp(f"pwd\nls -l {root}\nget -R {root} {tmp_path / 'plain'}\n")
+        connection = settings.checked(server.trusted_in(home).connection(remote_root=str(root), interval=1, small_only=False))
+        lines = []
+        result = doctor.examine(connection, lines.append, home=home)
+        assert result["ok"], lines
+        assert {line["name"]: line["text"] for line in lines}["runs"] == f"3 runs in {root}"
+        one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(), LOG)
+        with Running(one):
+            soon(lambda: same(one, root))
+            live(root, RUN)
+            write(root / RUN / "status.json", {"status": "running"})
+            grow(root / RUN / "events.jsonl")
+            soon(lambda: same(one, root) and one.state()["state"] == "live")
+        assert plain.returncode == 0 or quirks, plain.stderr
