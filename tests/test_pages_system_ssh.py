@@ -1,0 +1,32 @@
+"""From the page: a server of algorithms that paramiko does not know. The test names system ssh; chosen, it passes and the runs come."""
+
+import pytest
+from playwright.sync_api import expect
+from servers import Server
+from test_as_ssh_does import user  # noqa: F401 (fixture)
+from test_pages_settings import connection, fill_in
+from test_sync import make_run
+
+pytest_plugins = ["chromium"]
+pytestmark = pytest.mark.chaos
+
+
+@pytest.mark.parametrize("locale, words, choice, passed", [("en", "Set the connection to system ssh", "System ssh", "✓"),
+                                                           ("zh-CN", "请将该连接改为系统 ssh", "系统 ssh", "✓ 连接成功")])
+def test_tinysshd(tmp_path, home, user, serve, open_page, locale, words, choice, passed):
+    make_run(tmp_path / "far")
+    with Server("tinysshd", tmp_path / "server", tmp_path) as server:
+        user.trusts(server.trusted_in(home))
+        user.config(f"Host 127.0.0.1\n  IdentityFile {server.key}\n")
+        page = open_page(f"{serve().url}/settings", locale=locale)
+        fill_in(page, server, root=str(tmp_path / "far"))
+        page.locator("#test-connection").click()
+        expect(page.locator("li[data-line=banner]")).to_contain_text(words)
+        page.get_by_role("radio", name=choice).click()
+        page.locator("#test-connection").click()
+        expect(page.locator(".verdict")).to_contain_text(passed, timeout=30_000)
+        page.locator("#save-start").click()
+        expect(connection(page)).to_be_visible()
+        expect(page.locator("tr[data-name]")).to_contain_text("1", timeout=30_000)
+        page.locator(".brand").click()
+        expect(page.locator("tr[data-key]")).to_have_count(1, timeout=30_000)
