@@ -1,11 +1,14 @@
 """Read a page from `static/`: in a copy, a wheel, an editable install and a zip. Knows names, not types."""
 
 import os
+import re
 import zlib
 
 from . import __file__ as _package_file
 from . import __loader__ as _loader
 
+# No drive, no stream (a colon), no share, no trailing dot or space, and none of the names that are devices on Windows, with any ending.
+_PLAIN = re.compile(r"(?!(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9])(?:\.|\Z))[a-z0-9_-][a-z0-9_.-]*(?<!\.)\Z", re.I)
 _PACKAGE = os.path.dirname(_package_file)
 _PLACES = (os.path.join(_PACKAGE, "static"), os.path.join(os.path.dirname(_PACKAGE), "static"))
 
@@ -16,7 +19,7 @@ def read(name):
     Raises FileNotFoundError if there is none, or if `name` could leave the folder.
     """
     parts = name.split("/")
-    if any(part in ("", ".", "..") or "\\" in part or "\0" in part for part in parts):
+    if not all(map(_PLAIN.match, parts)):
         raise FileNotFoundError(name)
     for place in _PLACES:
         try:

@@ -49,16 +49,23 @@ def main(argv):
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # `runicorn runs | head`: no complaint at exit either
-        return 141
+        return silenced()
     except ModuleNotFoundError as error:
         if (error.name or "runicorn").startswith("runicorn"):
             raise
         return refuse(f"this needs the Python package {error.name}, which is not installed: pip install {error.name}", 1)
     except OSError as error:
+        if error.errno == errno.EINVAL and error.filename is None and not sys.stdout.isatty():
+            return silenced()           # what Windows says of a pipe that nobody reads
         if error.filename is None and error.errno not in FULL:
             raise
         return refuse(f"{error.filename or 'a disk is full'}: {error.strerror}", 1)
+
+
+def silenced():
+    """`runicorn runs | head` has seen enough: no complaint at exit either. Returns the exit code."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def refuse(sentence, code):

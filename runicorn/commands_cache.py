@@ -1,6 +1,5 @@
 """`runicorn cache`: what the mirrors take on this disk, and cleaning it. Nothing on a server is ever touched."""
 
-import json
 
 from runicorn import dialogue, terminal
 from runicorn.arguments import SECONDS, Branch, age, size
@@ -28,7 +27,7 @@ def cache_info(options):
     with at_work(offline=True) as (_, mirrors):
         info = mirrors.cache_info()
     if options.json:
-        return print(json.dumps(info, ensure_ascii=False, indent=2))
+        return print(dialogue.json_text(info, indent=2))
     rows = [[slug, dialogue.size_text(taken)] for slug, taken in sorted(info["by"].items(), key=lambda item: -item[1])]
     for line in dialogue.table(["MIRROR", "SIZE"], [*rows, ["all", dialogue.size_text(info["used"])]], terminal.columns()):
         print(line)

@@ -54,7 +54,7 @@ def show(options):
     home = home_dir()
     kept = settings.load(home)
     print(f"# {home / 'config.json'}", file=sys.stderr)
-    print(json.dumps(without_secrets(kept), indent=2, ensure_ascii=False))
+    print(dialogue.json_text(without_secrets(kept), indent=2))
 
 
 def without_secrets(value):
@@ -73,7 +73,7 @@ def set_value(options):
     except ValueError:
         value = options.value
     settings.update(home_dir(), lambda kept: set_path(kept, options.key.split("."), value))
-    print(f"{options.key} = {json.dumps(value, ensure_ascii=False)}")
+    print(f"{options.key} = {dialogue.json_text(value)}")
 
 
 def set_path(kept, keys, value):
@@ -112,7 +112,7 @@ def ssh_add(options):
 
 def asked(given):
     """Return `given` with an answer for each field it lacks, in the order of the settings page. Raises UsageError without a terminal."""
-    if not sys.stdin.isatty():
+    if not dialogue.is_terminal(sys.stdin):
         raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
     from runicorn import settings, sshconfig
     given, known = dict(given), sshconfig.hosts()
@@ -150,7 +150,7 @@ def ssh_list(options):
     from runicorn import settings
     entries = settings.connections(home_dir())
     if options.json:
-        return print(json.dumps(without_secrets(entries), indent=2, ensure_ascii=False))
+        return print(dialogue.json_text(without_secrets(entries), indent=2))
     if not entries:
         return print("no connections yet; add one: runicorn config ssh add")
     rows = [[entry["name"], f"{entry.get('user') or ''}@{entry['host']}:{entry.get('port', 22)}".lstrip("@"), entry.get("auth", ""),

@@ -115,7 +115,6 @@ def add_check(parser):
 
 def check(options):
     """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
-    import json
 
     if options.secrets:
         from runicorn.secretscan import scan as examine
@@ -125,7 +124,7 @@ def check(options):
     for finding in examine(options.path):
         wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)
         if options.json:
-            print(json.dumps(finding._asdict(), ensure_ascii=False))
+            print(dialogue.json_text(finding._asdict()))
         else:
             line = f":{finding.line}" if finding.line else ""
             terminal.say(f"{'✗' if finding.wrong else '·'} {terminal.clean(finding.path)}{line}: {terminal.clean(finding.text)}")

@@ -1,11 +1,10 @@
 """`runicorn runs`, `show` and `export`: the run list, one run, and a run in another format, without a browser."""
 
-import json
 import os
 import sys
 import time
 
-from runicorn import dialogue, disk, local_disk, terminal
+from runicorn import dialogue, disk, local_disk, local_names, terminal
 from runicorn.errors import UsageError
 from runicorn.filters import parse
 from runicorn.layout import default_root, home_dir, strict
@@ -79,7 +78,7 @@ def print_runs(found, columns, options):
     """Print an answer of Reader.runs as a table or as JSON."""
     if options.json:
         for row in found["runs"]:
-            print(json.dumps(strict(row), ensure_ascii=False))
+            print(dialogue.json_text(strict(row)))
         return
     if not found["runs"]:
         places = ", ".join(options.root or [str(default_root())])
@@ -122,7 +121,7 @@ def show(options):
     key = index.find(options.run_id)
     run = index.run(key)
     if options.json:
-        return print(json.dumps(strict(run), ensure_ascii=False, indent=2))
+        return print(dialogue.json_text(strict(run), indent=2))
     for line in head(run):
         terminal.say(line)
     width = terminal.columns()
@@ -157,7 +156,7 @@ def pairs(values, prefix=""):
         if isinstance(value, dict) and value:
             found += pairs(value, f"{prefix}{name}.")
         else:
-            found.append((f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
+            found.append((f"{prefix}{name}", value if isinstance(value, str) else dialogue.json_text(value)))
     return found
 
 
@@ -221,7 +220,7 @@ def export(options):
 
 def destination(run, options):
     """Return the path (str) to write to, its folder made where it needs one. Raises UsageError if it is taken."""
-    target = options.output or f"{run['id']}.{options.format}"
+    target = options.output or local_names.local_name(f"{run['id']}.{options.format}", hidden=False)        # a server may have made the id
     if os.path.exists(target) and not options.force:
         raise UsageError(f"{target} is there already; --force overwrites it, -o writes elsewhere")
     if options.format == "tensorboard":         # TensorBoard reads folders

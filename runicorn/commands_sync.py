@@ -1,7 +1,6 @@
 """`runicorn sync`: mirror runs without a browser. Draws what the connections say; answers their questions at the terminal."""
 
 import contextlib
-import json
 import signal
 import sys
 import time
@@ -131,7 +130,7 @@ def watch(bell, mirrors, names, screen):
 
 def answer(mirrors, question):
     """Relay a host key question or a server's prompt to the person at the terminal."""
-    if not sys.stdin.isatty():
+    if not dialogue.is_terminal(sys.stdin):
         raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} Nobody is at the terminal to answer; "
                          "run this once in a terminal, or answer on the settings page of `runicorn viewer`")
     print()
@@ -168,7 +167,7 @@ class Screen:
 
     def show(self, rows):
         if self._json:
-            return self._changes(rows, lambda row: json.dumps(public(row), ensure_ascii=False), print)
+            return self._changes(rows, lambda row: dialogue.json_text(public(row)), print)
         self._changes(rows, settled_text, lambda text: self._line.show(text, final=True))
         return self._line.show("   ".join(moving_text(row) for row in rows))
 
@@ -227,7 +226,7 @@ def sync_status(options):
         rows = [mirrors.row(name) for name in chosen(mirrors, options, default_all=True)]
     if options.json:
         for row in rows:
-            print(json.dumps(public(row), ensure_ascii=False))
+            print(dialogue.json_text(public(row)))
         return
     lines = [[row["name"], status_text(row), str(row["runs"]), str(row["running"]), news_text(row), row["folder"]] for row in rows]
     for line in dialogue.table(["NAME", "STATE", "RUNS", "RUNNING", "LAST NEWS", "MIRROR"], lines, terminal.columns()):

@@ -1,5 +1,6 @@
 """What a person reads and types at a terminal: tables, sizes, sparklines, one progress line, questions."""
 
+import json
 import math
 import sys
 
@@ -8,6 +9,8 @@ from runicorn.terminal import PLAIN, cells, clean, columns, fit, say, unicode_fi
 
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=+*#@"
+ERASE = "\x1b[K"
+ESCAPES = 4                 # ENABLE_VIRTUAL_TERMINAL_PROCESSING: a console that takes escape sequences
 
 
 def table(headers, rows, width):
@@ -46,6 +49,28 @@ def bar(share, width=24):
     return "█" * full + "░" * (width - full)
 
 
+def json_text(value, indent=None):
+    """Return JSON for a program that reads our output (str): names as they are where the output's encoding has them, else escaped."""
+    return json.dumps(value, ensure_ascii=not unicode_fits(sys.stdout), indent=indent)
+
+
+def is_terminal(stream):
+    """Whether somebody may sit before a stream; NUL, a device, says so too, and nobody ever answers there."""
+    return stream.isatty() and console_mode(stream) != 0
+
+
+def console_mode(stream):
+    """Return the mode of the console of Windows that a stream is (int; 0: it is none), None on other systems."""
+    try:
+        import ctypes
+        from msvcrt import get_osfhandle
+    except ImportError:
+        return None
+    mode = ctypes.c_ulong()
+    found = ctypes.windll.kernel32.GetConsoleMode(ctypes.c_void_p(get_osfhandle(stream.fileno())), ctypes.byref(mode))
+    return mode.value if found else 0
+
+
 def ask(prompt, default=None, secret=False):
     """Return what the person types after `prompt`, or `default` for an empty line. Raises UsageError at the end of input."""
     shown = f"{prompt} [{default}]: " if default not in (None, "") else f"{prompt}: "
@@ -60,7 +85,7 @@ def ask(prompt, default=None, secret=False):
 
 def confirm(prompt):
     """Whether the person types yes. Raises UsageError where nobody can be asked."""
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise UsageError(f"{prompt} Nobody is at the terminal: add --yes to go ahead")
     return ask(f"{prompt} [y/N]").lower() in ("y", "yes", "是")
 
@@ -70,7 +95,7 @@ class Line:
 
     def __init__(self, stream=None):
         self._stream = stream or sys.stdout
-        self._live = self._stream.isatty()
+        self._live = is_terminal(self._stream)
         self._shown = ""
 
     def show(self, text, final=False):
@@ -81,6 +106,9 @@ class Line:
                 self._shown = text
             return
         text = text if unicode_fits(self._stream) else text.translate(PLAIN)
-        text = fit(text, columns(self._stream) - 1).rstrip()
-        self._stream.write(f"\r\x1b[K{text}" + ("\n" if final else ""))
+        text = fit(text, columns(self._stream) - 1)
+        mode = console_mode(self._stream)
+        if mode is None or mode & ESCAPES:
+            text = ERASE + text.rstrip()        # elsewhere its blanks cover what stood there
+        self._stream.write(f"\r{text}" + ("\n" if final else ""))
         self._stream.flush()

@@ -107,6 +107,6 @@ def _widened(pipe):
     """Make a pipe hold PIPE bytes; returns how many surely fit into it beside what is read (int)."""
     try:
         import fcntl
-        return fcntl.fcntl(pipe, SET_PIPE_SIZE, PIPE) if sys.platform == "linux" else 0
+        return fcntl.fcntl(pipe, SET_PIPE_SIZE, PIPE)
     except (ImportError, OSError):
         return 0                        # not Linux, or no more memory for pipes: one block after the other

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 
+from runicorn import processes
 from runicorn.layout import FORMAT
 from runicorn.notice import uncut
 from runicorn.version import VERSION
@@ -92,6 +93,8 @@ def began(start):
 
 def process_start(pid):
     """Return when a process of this machine began (int, clock ticks after the boot), 0 for a zombie, None if nothing says so."""
+    if processes.WINDOWS:
+        return processes.start(pid)
     try:
         fields = _proc(pid, "stat").rpartition(b")")[2].split()
         return 0 if fields[0] in (b"Z", b"X", b"x") else int(fields[19])

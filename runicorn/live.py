@@ -4,7 +4,7 @@ import os
 import time
 from collections import namedtuple
 
-from runicorn import descriptors, disk
+from runicorn import descriptors, disk, processes
 from runicorn.facts import hostname, process, process_start
 from runicorn.layout import HIDDEN, STATUS, below, disk_path, json_bytes, make_folders, read_json, replace_file, slug
 from runicorn.notice import say_unwritten
@@ -107,8 +107,8 @@ def process_lives(pid, start=None):
     began = process_start(pid)
     if began is not None:
         return began > 0 and start in (None, began)
-    if os.name != "posix":
-        return False
+    if processes.WINDOWS:
+        return True         # one that we may not ask
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

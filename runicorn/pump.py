@@ -36,7 +36,7 @@ class DescriptorCapture:
     files = []              # the helper looks after the log
 
     def __init__(self, path):
-        if os.name != "posix":
+        if not hasattr(os, "fork"):
             raise ValueError("a helper process can't be given our descriptors")
         if not _has_python():
             raise ValueError("this program has no Python of its own to start a helper with")

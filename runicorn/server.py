@@ -26,6 +26,8 @@ MOST_WAITING = 2000         # sockets without a whole head; beyond, the oldest i
 MOST_AT_WORK = 600          # requests being answered, long polls included
 FILES_WANTED = 8192         # open files; many systems start a process with 1,024
 SEND_BUFFER = 64 << 10      # bytes of head and body that leave in one piece
+RESERVED = 10013            # WSAEACCES
+SELECTABLE = 500            # sockets without a whole head where only select watches them, which takes 512 on Windows
 
 log = logging.getLogger("runicorn")
 
@@ -38,6 +40,7 @@ class Server:
         self.base_environ = {"SERVER_NAME": "runicorn", "GATEWAY_INTERFACE": "CGI/1.1", "SERVER_PORT": str(self.port),
                              "REMOTE_HOST": "", "CONTENT_LENGTH": "", "SCRIPT_NAME": ""}
         self._waiting = {}                  # socket -> _Head, oldest first
+        self._most_waiting = SELECTABLE if selectors.DefaultSelector is selectors.SelectSelector else MOST_WAITING
         self._answered = collections.deque()        # sockets that may bring another request
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._stopping = threading.Event()
@@ -98,7 +101,7 @@ class Server:
         connection.setblocking(False)
         self._waiting[connection] = _Head(time.monotonic() + HEAD_SECONDS)
         selector.register(connection, selectors.EVENT_READ, self._gather)
-        if len(self._waiting) > MOST_WAITING:
+        if len(self._waiting) > self._most_waiting:
             self._drop(selector, next(iter(self._waiting)))
 
     def _take_back(self, selector, woken):
@@ -302,8 +305,9 @@ def _bound(host, port):
     family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     listener = socket.socket(family, kind, proto)
     try:
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)      # an old connection in TIME_WAIT is no reason to refuse
+        # An old connection in TIME_WAIT is no reason to refuse. On Windows it never is, and another program could take our port from us.
+        option = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listener.setsockopt(socket.SOL_SOCKET, option, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.bind(address)
@@ -311,9 +315,13 @@ def _bound(host, port):
         return listener
     except OSError as error:
         listener.close()
+        other = f"runicorn viewer --port {free_after(host, port)}"
+        if getattr(error, "winerror", None) == RESERVED or error.errno == errno.EACCES:
+            raise BusyError(f"port {port} may not be taken: the system keeps it for itself (on Windows Hyper-V and WSL reserve some: "
+                            f"netsh interface ipv4 show excludedportrange tcp); take another: {other}") from error
         if error.errno != errno.EADDRINUSE:
             raise
-        raise BusyError(f"port {port} is held by {holder(port)}; take another: runicorn viewer --port {free_after(host, port)}") from error
+        raise BusyError(f"port {port} is held by {holder(port)}; take another: {other}") from error
 
 
 def holder(port):

@@ -13,9 +13,10 @@ import weakref
 
 from runicorn.descriptors import is_ours, keep, release
 
-DEADLY = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")    # ours where the default is in force
+# Ours where the default is in force. SIGBREAK: a console of Windows was closed.
+DEADLY = ("SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")
 ASIDE = ("SIGUSR1", "SIGUSR2")      # Lightning on Slurm takes them only where Python says that the default is in force
-STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU")           # these say "stop", also to a script that handles them
+STOPS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU")           # these say "stop", also to a script that handles them
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")                       # to a job of these schedulers, so do SIGUSR1 and SIGUSR2
 GRACE_SECONDS = 120.0       # a run that ends this soon after a signal was ended by it; later it had gone on
 PATIENCE_SECONDS = 0.2      # the main thread has this long to act on a signal

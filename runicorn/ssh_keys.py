@@ -219,7 +219,7 @@ def _exposed(path):
         status = os.stat(path)
     except OSError:
         return ""               # reading it tells
-    exposed = os.name != "nt" and status.st_uid == os.getuid() and status.st_mode & 0o077
+    exposed = not ssh_local.WINDOWS and status.st_uid == os.getuid() and status.st_mode & 0o077
     return f"{status.st_mode & 0o777:04o}" if exposed else ""
 
 

@@ -1,9 +1,11 @@
 """Samples of CPU, memory, disk and GPUs: only what this job may use. The only door to pynvml; without it, or a driver, no GPUs."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 
+from runicorn import processes
 from runicorn.notice import uncut
 
 NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "fuse", "cifs", "smb", "ceph", "glusterfs", "9p", "afs", "panfs", "wekafs", "orangefs")
@@ -41,7 +43,7 @@ class Sampler:
             mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
             lines = [line.split() for line in (self._proc / "stat").read_text().splitlines() if line.startswith("cpu")]
         except (AttributeError, OSError):
-            return None
+            return processes.cpu_times()
         busy = total = 0
         for name, *ticks in lines:
             if name in mine:
@@ -61,7 +63,7 @@ class Sampler:
             fields = dict(line.split(":", 1) for line in (self._proc / "meminfo").read_text().splitlines())
             total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
         except (OSError, KeyError, ValueError):
-            return None
+            return processes.memory()
         limited = self._group.memory()
         if limited and limited[1] < total:
             return list(limited)
@@ -69,10 +71,10 @@ class Sampler:
 
     def _disk_space(self):
         try:
-            space = os.statvfs(self._disk)
-        except (AttributeError, OSError):
+            space = shutil.disk_usage(self._disk)
+        except OSError:
             return None
-        return [space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize]
+        return [space.free, space.total]
 
 
 class Cgroup:

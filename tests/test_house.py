@@ -17,14 +17,14 @@ FLOORS = {
     "disk": "", "local_disk": "", "version": "", "errors": "", "layout": "errors", "bell": "", "assets": "", "units": "errors",
     "manifest_entry": "", "manifest": "manifest_entry units",       # both only where they are used: the rest runs alone from a pipe
     # the writer
-    "screen": "",
+    "screen": "", "windows": "", "processes": "windows",
     "notice": "", "descriptors": "notice", "signals": "descriptors", "leaving": "", "ends": "leaving notice signals",
-    "append": "descriptors layout notice", "console": "layout notice screen", "system": "notice",
+    "append": "descriptors layout notice", "console": "layout notice screen", "system": "notice processes",
     "pump": "append console descriptors notice system",
     "values": "layout notice", "jsonfile": "descriptors layout notice", "mappings": "notice values",
     "definitions": "layout values", "heart": "notice",
-    "facts": "layout notice version",
-    "masking": "", "ranks": "facts", "live": "descriptors facts layout notice", "place": "layout",
+    "facts": "layout notice processes version",
+    "masking": "", "ranks": "facts", "live": "descriptors facts layout notice processes", "place": "layout",
     "restart": "facts layout live notice ranks",
     "small_files": "jsonfile layout mappings masking", "images": "values", "silent": "definitions mappings notice values", "current": "",
     "recorder": "append console definitions ends facts heart images layout live notice pump silent small_files system values",
@@ -115,6 +115,19 @@ def imported(tree):
             head, _, rest = name.partition(".")
             (ours.add(rest.split(".")[0]) if head == "runicorn" and rest else others.add(head))
     return ours, others
+
+
+# Where systems differ: files; processes; whose a connection is; agents, pipes and folders of ssh. The last two: it runs alone, it notes.
+SYSTEMS = {"local_disk", "processes", "guard", "ssh_local", "manifest", "facts"}
+
+
+def _asks_for_the_system(node):
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in (
+        ("os", "name"), ("sys", "platform"), ("platform", "system"))
+
+
+def test_systems_differ_in_four_modules_only():
+    assert {name for name, tree in modules().items() if any(map(_asks_for_the_system, ast.walk(tree)))} == SYSTEMS
 
 
 def test_every_module_has_its_place():

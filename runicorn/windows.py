@@ -1,0 +1,35 @@
+"""What Windows says of processes and of the machine, which has no /proc. Imported there alone; the server copy is without it."""
+
+import ctypes
+import os
+
+QUERY, ALIVE, DENIED = 0x1000, 259, 5           # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE, ERROR_ACCESS_DENIED
+
+
+def start(pid):
+    """Return when a process of this machine began (int, 100 ns), 0 if there is none, None if it may not be asked. Never os.kill(pid, 0),
+    which ends the process there."""
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+    kernel.OpenProcess.restype = ctypes.c_void_p
+    handle = ctypes.c_void_p(kernel.OpenProcess(QUERY, False, os.getpid() if pid == "self" else pid))
+    if not handle:
+        return None if ctypes.get_last_error() == DENIED else 0
+    times, code = (ctypes.c_uint64 * 4)(), ctypes.c_ulong()
+    kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+    kernel.GetProcessTimes(handle, *(ctypes.byref(times, 8 * place) for place in range(4)))
+    kernel.CloseHandle(handle)
+    return times[0] if code.value == ALIVE else 0
+
+
+def cpu_times():
+    """Return (busy, possible) CPU time so far."""
+    times = (ctypes.c_uint64 * 3)()             # idle; kernel, which has the idle time in it; user
+    ctypes.windll.kernel32.GetSystemTimes(*(ctypes.byref(times, 8 * place) for place in range(3)))
+    return times[1] + times[2] - times[0], times[1] + times[2]
+
+
+def memory():
+    """Return [used, total] in bytes of this machine's memory."""
+    status = (ctypes.c_uint64 * 8)(64)          # MEMORYSTATUSEX: its size, and load in the upper half; total and free in bytes, …
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return [status[1] - status[2], status[1]]

@@ -1,0 +1,129 @@
+"""What a person on Windows types and reads, shown anywhere: pipes in another encoding, consoles of old, ports that are kept, odd names."""
+
+import errno
+import io
+import json
+import os
+import selectors
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from runicorn import assets, cli, dialogue, server
+from runicorn.errors import BusyError
+
+
+class Stream(io.StringIO):
+    """A text stream of an encoding, a terminal or not."""
+
+    def __init__(self, encoding="utf-8", tty=True):
+        super().__init__()
+        self._encoding, self._tty = encoding, tty
+
+    encoding = property(lambda self: self._encoding)
+
+    def isatty(self):
+        return self._tty
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp936", "utf-8", "ascii"])
+def test_names_in_json_come_through_a_pipe_of_any_encoding(encoding, tmp_path):
+    """A script that reads our JSON gets the name, not "???"."""
+    home = tmp_path / "home"
+    words = [sys.executable, "-m", "runicorn"]
+    environ = {**os.environ, "RUNICORN_HOME": str(home), "PYTHONIOENCODING": encoding}
+    home.mkdir()
+    (home / "config.json").write_text(json.dumps({"connections": [{"name": "图形服务器", "host": "127.0.0.1", "user": "u"}]}))
+    for command in (["config", "ssh", "list", "--json"], ["config", "show"], ["sync", "status", "--json"]):
+        done = subprocess.run([*words, *command], env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+        assert "图形服务器" in repr([json.loads(done.stdout)]), (command, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("mode, erased", [(None, True), (7, True), (3, False)])
+def test_a_console_without_escapes_gets_blanks(monkeypatch, mode, erased):
+    monkeypatch.setattr(dialogue, "console_mode", lambda stream: mode)
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Stream()
+    line = dialogue.Line(stream)
+    line.show("a long text of the first line")
+    line.show("short", final=True)
+    assert ("\x1b" in stream.getvalue()) is erased
+    last = stream.getvalue().rstrip("\n").split("\r")[-1]
+    assert last == "\x1b[Kshort" if erased else last.startswith("short ") and len(last) == 39
+
+
+def test_nobody_answers_at_nul(monkeypatch):
+    monkeypatch.setattr(dialogue, "console_mode", lambda stream: 0)
+    assert not dialogue.is_terminal(Stream()) and not dialogue.is_terminal(Stream(tty=False))
+    monkeypatch.setattr(dialogue, "console_mode", lambda stream: None)
+    assert dialogue.is_terminal(Stream())
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "x"), OSError(errno.EINVAL, "Invalid argument")])
+def test_a_reader_that_goes_away_is_no_error(monkeypatch, error, tmp_path):
+    def gone(argv):
+        raise error
+    monkeypatch.setattr(cli, "dispatch", gone)
+    with open(tmp_path / "out", "w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        assert cli.main(["runs"]) == 141
+
+
+def test_other_errors_of_that_number_are_not_hidden(monkeypatch):
+    def broken(argv):
+        raise OSError(errno.EINVAL, "Invalid argument", "some file")
+    monkeypatch.setattr(cli, "dispatch", broken)
+    assert cli.main(["runs"]) == 1
+
+
+@pytest.mark.parametrize("number, winerror", [(errno.EACCES, 10013), (errno.EACCES, None)])
+def test_a_port_that_the_system_keeps_is_one_sentence(monkeypatch, number, winerror):
+    def refuse(self, address):
+        if address[1] != 23300:
+            return
+        error = PermissionError(number, "An attempt was made to access a socket in a way forbidden by its access permissions")
+        if winerror:
+            error.winerror = winerror
+        raise error
+    monkeypatch.setattr(socket.socket, "bind", refuse)
+    with pytest.raises(BusyError, match="port 23300 .*take another: runicorn viewer --port 23301"):
+        server.listen("127.0.0.1", 23300)
+
+
+def test_our_port_is_ours_alone_where_a_system_lets_others_take_it(monkeypatch):
+    asked = []
+    real = socket.socket.setsockopt
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", -5, raising=False)
+
+
+    def noted(self, level, option, value):
+        return asked.append((level, option, value)) if option == -5 else real(self, level, option, value)
+    monkeypatch.setattr(socket.socket, "setsockopt", noted)
+    for listener in server.listen("127.0.0.1", 0):
+        listener.close()
+    assert (socket.SOL_SOCKET, -5, 1) in asked
+
+
+def test_more_idle_sockets_than_select_takes_do_not_end_the_viewer(monkeypatch):
+    """Where only select is there (Windows: 512), the oldest idle socket goes for a new one."""
+    monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
+    listeners = server.listen("127.0.0.1", 0)
+    serving = server.Server(lambda environ, start: [], listeners)
+    assert serving._most_waiting + len(listeners) + 1 <= 512
+    serving.stop()
+
+
+@pytest.mark.parametrize("name", ["D:/x", "d:x", "C:", "nul", "NUL", "aux", "con.js", "com1", "lpt9.css", "a/nul/b", "index.html:stream",
+                                  "index.html.", "index.html ", "a\\b", "//server/share", "?/C:/x", "..", "../x", "", "a//b", "conin$",
+                                  "x\0"])
+def test_no_page_leaves_its_folder_whatever_the_system_takes_names_for(name):
+    with pytest.raises(FileNotFoundError):
+        assets.read(name)
+
+
+def test_all_pages_are_still_read():
+    names = [os.path.relpath(os.path.join(folder, name), assets._PLACES[1]).replace(os.sep, "/")
+             for folder, _, files in os.walk(assets._PLACES[1]) for name in files if not name.endswith((".pyc", ".py"))]
+    assert len(names) > 20 and all(assets.read(name) is not None for name in names)
