@@ -25,7 +25,7 @@ def say(message, once=None):
     if key in _said or len(_said) >= SAID_LIMIT:
         return
     _said.add(key)
-    line = f"runicorn: {message}\n"
+    line = f"runicorn: {' '.join(message.splitlines())}\n"         # the text of an array, or of an error, has several
     try:
         with _whole:
             try:

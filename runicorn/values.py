@@ -17,7 +17,7 @@ PLAIN = frozenset((int, float, bool, str))
 DEPTH = 32              # of nested dicts and lists
 INT_BITS = 4096         # Python itself refuses to print an int of more than about 14,000 bits
 TEXT = 1000             # characters of a config value that is no JSON value
-LONGEST_TEXT = 100_000  # characters of a text in config and summary
+LONGEST_TEXT = 100_000  # characters of a text in config, summary and rows
 VALUES = 5000           # of one change of config or summary; one of its containers may have half of what is left
 CHARACTERS = 64         # of text that count as one value
 ARRAY = 1000            # cells of an array or table; a larger one is described
@@ -43,7 +43,7 @@ class Unfit(TypeError):
     """A value that is no number and no text."""
 
     def __str__(self):
-        return f"{self.args[0]} is no number, text, list of numbers or image"
+        return f"{self.args[0]} is no number, short text, list of numbers or image"
 
 
 def attempt(call, *args):
@@ -152,7 +152,10 @@ def loggable(value):
     number = getattr(sys.modules.get("numbers"), "Number", ())
     if isinstance(value, number) and type_name(value) in ("Decimal", "Fraction"):
         return float(value)
-    return scalar(value)
+    found = scalar(value)
+    if type(found) is str and len(found) > LONGEST_TEXT:
+        raise Unfit(f"a text of {len(found)} characters")
+    return found
 
 
 def flatten(data, drop, take=lambda key, value: False):

@@ -42,6 +42,8 @@ TEXTS = {
     "HF_TOKEN=hunter2 python train.py": " python train.py", "python t.py --password hunter2 --lr 3": "--lr 3",
     '{"password": "hunter2", "lr": 1}': ', "lr": 1}', "{'api_key': 'hunter2'}": "", '{\\"token\\": \\"hunter2\\"}': "",
     "Authorization: Bearer hunter2abc": "Authorization: Bearer ", "curl -u bob:hunter2 http://x": "http://x",
+    "sshpass -p hunter2 ssh bob@h": "ssh bob@h", "docker login -u bob -p hunter2 reg.io": "reg.io",
+    "helm registry login reg.io -u bob -p 'hunter2'": "reg.io",
     "  login(token='hunter2')": "login(token='", 'connect(host="x", password="hunter2")': 'host="x"', "password=b'hunter2'": "",
     "os.environ['HF_TOKEN'] = 'hunter2'": "os.environ['HF_TOKEN']", "https://x/y?access_token=hunter2abc&z=1": "&z=1",
     "https://oapi.dingtalk.com/robot/send?access_token=hunter2abcdef": "oapi.dingtalk.com/robot/send",

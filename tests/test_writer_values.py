@@ -27,7 +27,7 @@ import torch
 from scripts import rows, small, train
 
 import runicorn
-from runicorn import values
+from runicorn import layout, values
 from runicorn.errors import RunicornError, UsageError
 from runicorn.notice import _said
 
@@ -568,11 +568,11 @@ def test_looking_imports_nothing(tmp_path):
 
 # -- what a row costs ---------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("c_make_encoder", [values.encoder.c_make_encoder, None, lambda: None])
+@pytest.mark.parametrize("c_make_encoder", [json.encoder.c_make_encoder, None, lambda: None])
 def test_the_encoder_made_once_is_jsons(monkeypatch, c_make_encoder):
     """Also where Python has no encoder in C, or one that is made in another way."""
-    monkeypatch.setattr(values.encoder, "c_make_encoder", c_make_encoder)
-    encode = values._fast_encoder()
+    monkeypatch.setattr(json.encoder, "c_make_encoder", c_make_encoder)
+    encode = layout._fast_encoder()
     monkeypatch.undo()
     json_s = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
     row = {"损失/\n\"x\"": 0.1, "a": [1, 2.5e-300, True], "b": -(10 ** 40), "": "text \ud800 \x7f", "c": None, "d": {"e": 1e22}}
@@ -594,3 +594,23 @@ def test_a_row_of_numbers_takes_three_calls_of_python(tmp_path):
         count[len(called)] += 1
     run.finish()
     assert count.most_common(1)[0][0] == 3, each[-1]
+
+
+def test_a_message_about_a_value_of_many_lines_is_one_line(begin, capsys):
+    run = begin()
+    run.log({"loss": 1.0}, step=np.zeros((50, 50)))
+    run.log({"many\nlines": object()})
+    run.finish()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and all(line.startswith("runicorn: ") for line in lines), lines      # the first says where the run is
+
+
+def test_a_text_of_megabytes_is_no_value_of_a_row(begin, capsys):
+    run = begin()
+    start = time.process_time()
+    run.log({"sample": "x" * 10**7, "loss": 1.0, "short": "y" * 100_000})
+    assert time.process_time() - start < 5
+    run.finish()
+    row, = rows(run.dir)
+    assert set(row["data"]) == {"loss", "short"} and len(row["data"]["short"]) == 100_000
+    assert "'sample' can't be logged: a text of 10000000 characters" in capsys.readouterr().err
