@@ -28,13 +28,17 @@ def add_viewer(parser):
     parser.add_argument("--offline", action="store_true", help="show what is here; open no connection")
     parser.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
+    parser.add_argument("--new-token", action="store_true", help="make a new token first: browsers that know the old one are shut out")
 
 
 def viewer(options):
     """Serve the pages until Ctrl+C or SIGTERM. Raises BusyError when the port is taken."""
     gc.set_threshold(YOUNG)
     roots = local_roots(options.root)
+    from runicorn.guard import lasting_token
     from runicorn.viewer import banner, start
+    if options.new_token:
+        lasting_token(home_dir(), renew=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)       # systemd and a closing session end it as Ctrl+C does
     with at_work(options.offline, options.cache_size) as (bell, mirrors):
         only = connections_named(mirrors, options.connection)

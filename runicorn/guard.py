@@ -8,6 +8,7 @@ Host and Origin checks keep foreign pages out: DNS rebinding names another Host,
 import errno
 import hmac
 import ipaddress
+import logging
 import os
 import re
 import secrets
@@ -16,12 +17,15 @@ import struct
 import sys
 from urllib.parse import parse_qs
 
+from runicorn import layout, local_disk
 from runicorn.exchange import Refused
 
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 ESTABLISHED = 1
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLMSG_ERROR, NLM_F_REQUEST = 4, 20, 2, 1        # linux/netlink.h, linux/sock_diag.h
 SAFE = ("GET", "HEAD")
+TOKEN = re.compile(r"[\w-]{43}\Z", re.ASCII)
+log = logging.getLogger("runicorn")
 LINE = re.compile(r"^\s*\d+: ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+\s+(\d+)", re.M)
 HOST = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^:\[\]@/\\]+)(?::(\d{1,5}))?$")
 
@@ -64,7 +68,14 @@ class Guard:
 
     def _has_token(self, environ, cookie):
         query = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[-1]
-        return any(self._is_token(given) for given in (environ.get("HTTP_X_RUNICORN_TOKEN"), cookie, query))
+        if any(self._is_token(given) for given in (environ.get("HTTP_X_RUNICORN_TOKEN"), query)):
+            return True
+        wanted = self.cookie((environ.get("runicorn.here") or ("", environ.get("SERVER_PORT")))[1])
+        return bool(cookie) and hmac.compare_digest(cookie.encode("utf-8", "surrogateescape"), wanted.encode())
+
+    def cookie(self, port):
+        """Return the cookie's value for a viewer at `port`: browsers send a cookie to every port, and another program may listen there."""
+        return hmac.new(self.token.encode(), f"cookie {port}".encode(), "sha256").hexdigest()
 
     def _is_token(self, given):
         return bool(given) and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token.encode())
@@ -83,6 +94,37 @@ class Guard:
             raise Refused(403, "token", "a change needs the viewer's token in the header X-Runicorn-Token")
         if environ.get("CONTENT_TYPE", "").split(";")[0].strip().lower() != "application/json":
             raise Refused(415, "content_type", "a change needs a body of type application/json")
+
+
+def lasting_token(home, renew=False):
+    """Return the token that the viewers of the profile `home` (Path) share, made once: bookmarks and open tabs outlive a restart.
+
+    It lies in `home`/token, mode 0600 (on Windows the profile's own rights keep others out); one that others may read is replaced, as
+    every one is with `renew`. Where nothing can be written the token is for this start only, and a warning says so.
+    """
+    path = home / "token"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with local_disk.locked(path):
+            kept = None if renew or _others_read(path) else path.read_text("ascii", "replace").strip()
+            if not kept or not TOKEN.match(kept):
+                kept = secrets.token_urlsafe(32)
+                layout.replace_file(path, kept.encode(), mode=0o600)
+        return kept
+    except OSError as error:
+        if error.errno != errno.ENOSPC:         # of a full disk the viewer's own note tells next
+            log.warning("%s can't be kept (%s): the viewer's address has another token at the next start", path,
+                        error.strerror or error)
+        return secrets.token_urlsafe(32)
+
+
+def _others_read(path):
+    """Whether a file is not there, or may be read by others, where the system has such modes."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return True
+    return hasattr(os, "getuid") and (status.st_uid != os.getuid() or bool(status.st_mode & 0o077))
 
 
 def is_loopback(host):

@@ -11,7 +11,7 @@ import bottle
 from runicorn import assets, disk, layout, settings
 from runicorn.errors import RunicornError
 from runicorn.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
-from runicorn.guard import Guard, told_by_kernel
+from runicorn.guard import Guard, lasting_token, told_by_kernel
 from runicorn.pieces import Pieces
 from runicorn.poll import Poll
 from runicorn.reader import COLUMNS, Reader
@@ -24,6 +24,16 @@ POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-acti
 NO_PAGE = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>Runicorn</title><link rel="stylesheet" href="/static/style.css">'
            '<main class="empty"><h1>There is no such page</h1><p lang="zh-CN">没有这个页面</p>'
            '<p><a href="/">Runicorn</a></p></main></html>')
+NO_TOKEN = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Runicorn</title><main><h1>Runicorn</h1>
+<p>This browser is not known to the viewer yet. Open the whole address that <code>runicorn viewer</code> printed in its terminal
+(it ends in <code>?token=…</code>), once: from then on this address works here, also after a restart.</p>
+<p>No terminal in sight? Start <code>runicorn viewer</code> again: it prints that address, and opens it.</p>
+<div lang="zh-CN"><p>查看器还不认识这个浏览器。请打开一次 <code>runicorn viewer</code> 在终端里打印的完整地址
+（以 <code>?token=…</code> 结尾）：
+此后直接访问本地址即可，重启后也一样。</p>
+<p>找不到那个终端？重新运行 <code>runicorn viewer</code>：它会打印并打开该地址。</p></div></main></html>
+"""
 PAGES = ("/", "/runs/<key:path>", "/compare", "/settings")
 TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
          "svg": "image/svg+xml", "png": "image/png", "ico": "image/x-icon", "woff2": "font/woff2", "json": "application/json",
@@ -68,6 +78,8 @@ def _answering(site, function, api=True):
         except RunicornError as error:
             by, found = None, to_error(error)
         answer = found if isinstance(found, Answer) else to_json(found)
+        if not api and answer.status == 401 and "text/html" in bottle.request.get_header("Accept", ""):
+            answer = Answer(NO_TOKEN.encode(), TYPES["html"], 401)
         return _sent(site, answer, cookie=by is not None and not api)
     return callback
 
@@ -109,7 +121,7 @@ def _sent(site, answer, cookie=False):
     for name, value in {**_common(answer.type), **answer.headers}.items():
         response.set_header(name, value)
     if cookie:
-        response.set_cookie(cookie_name(site.port), site.guard.token, path="/", samesite="strict", httponly=True)
+        response.set_cookie(cookie_name(site.port), site.guard.cookie(site.port), path="/", samesite="strict", httponly=True)
     if coding:
         response.set_header("Content-Encoding", coding)
     if isinstance(body, bytes):
@@ -233,7 +245,7 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
     listeners = listen(host, port)
     reader = Reader(roots, lambda: mirror_names(mirrors), home, overlay, preferences=lambda: settings.preferences(home), ring=bell.ring,
                     columns=COLUMNS if cache_size is None else min(COLUMNS, cache_size // 5))
-    site = Site(home, reader, mirrors, bell, overlay, Guard(host), offline)
+    site = Site(home, reader, mirrors, bell, overlay, Guard(host, lasting_token(home)), offline)
     listener = Listener(make_app(site), listeners)
     site.port = listener.port
     server = Server(site, listener, Poll(reader, bell))

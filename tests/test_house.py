@@ -75,7 +75,7 @@ FLOORS = {
     "check": "errors layout local_names manifest",
     "secretscan": "check errors layout local_names masking",
     # the viewer
-    "server": "errors", "exchange": "errors layout surrogates", "guard": "exchange",
+    "server": "errors", "exchange": "errors layout surrogates", "guard": "exchange layout",
     "files": "errors layout local_names", "far": "errors layout local_names logs",
     "routes": "errors exchange export far files layout logs pieces version",
     "routes_connections": "errors exchange routes settings version",

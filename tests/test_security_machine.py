@@ -135,7 +135,7 @@ def test_where_the_kernel_cannot_tell_the_token_decides(site):
     assert (
         status == 303
         and headers["location"].endswith("/?filter=a%20b")
-        and site.token in headers["set-cookie"]
+        and site.token not in headers["set-cookie"]
         and site.token not in headers["location"]
     )
     assert site.ask("GET", "/api/runs", headers=[("Cookie", headers["set-cookie"].split(";")[0])])[0] == 200
@@ -382,3 +382,45 @@ def test_layout_refuses_what_the_pages_could_be_made_to_ask():
     for name in ("..", "a/../b", "/a", "a//b", "", "a\0"):
         with pytest.raises(layout.LayoutError):
             local_names.safe_relative(name)
+
+
+# -- the token lasts ----------------------------------------------------------------------------------------------
+
+def test_the_token_is_made_once_and_one_command_makes_a_new_one(tmp_path):
+    first = guard.lasting_token(tmp_path / "home")
+    assert guard.lasting_token(tmp_path / "home") == first and len(first) == 43
+    assert os.stat(tmp_path / "home" / "token").st_mode & 0o777 == 0o600
+    second = guard.lasting_token(tmp_path / "home", renew=True)
+    assert second != first and guard.lasting_token(tmp_path / "home") == second
+
+
+def test_a_token_that_others_could_read_or_that_is_none_is_replaced(tmp_path):
+    first = guard.lasting_token(tmp_path)
+    (tmp_path / "token").chmod(0o644)
+    second = guard.lasting_token(tmp_path)
+    (tmp_path / "token").write_text("short")
+    (tmp_path / "token").chmod(0o600)
+    assert len({first, second, guard.lasting_token(tmp_path)}) == 3
+
+
+def test_a_home_that_cant_be_written_has_a_token_for_this_start_and_a_word(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    first = guard.lasting_token(tmp_path / "file" / "home")
+    assert len(first) == 43 and guard.lasting_token(tmp_path / "file" / "home") != first
+    assert "at the next start" in caplog.text
+
+
+def test_the_cookie_is_of_one_port_and_does_not_give_the_token_away():
+    made = guard.Guard(token="x" * 43)
+    assert made.cookie(23300) != made.cookie(23301) and "x" * 43 not in made.cookie(23300)
+    assert made.cookie(23300) == guard.Guard(token="x" * 43).cookie(23300)           # after a restart, too
+    assert made.cookie(23300) != guard.Guard(token="y" * 43).cookie(23300)
+
+
+def test_a_browser_without_the_token_is_told_what_to_do_in_both_languages(site):
+    site.server.site.guard.peer_uid = lambda peer, here: None
+    status, headers, body = site.ask("GET", "/", headers=[("Accept", "text/html")])
+    text = body.decode() if isinstance(body, bytes) else str(body)
+    assert status == 401 and headers["content-type"].startswith("text/html") and "set-cookie" not in headers
+    assert "runicorn viewer" in text and "查看器" in text and site.token not in text
+    assert code(site.ask("GET", "/api/runs", headers=[("Accept", "text/html")])) == (401, "token")

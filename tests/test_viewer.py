@@ -61,7 +61,7 @@ class Client:
             "wsgi.multithread": True,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
-            "HTTP_COOKIE": f"{viewer.cookie_name(self.server.port)}={self.server.token}",
+            "HTTP_COOKIE": f"{viewer.cookie_name(self.server.port)}={self.server.site.guard.cookie(self.server.port)}",
         }
         if method not in ("GET", "HEAD"):
             environ.update(
@@ -401,7 +401,8 @@ def test_every_page_is_the_index_with_the_token_and_the_cookie(call, path):
     page = call("GET", path)
     assert page.status == 200 and call.server.token in page.plain.decode() and "{{" not in page.plain.decode()
     cookie = page.headers["set-cookie"]
-    assert cookie.startswith(f"runicorn-{call.server.port}={call.server.token}") and "SameSite=strict" in cookie and "HttpOnly" in cookie
+    value = call.server.site.guard.cookie(call.server.port)
+    assert cookie.startswith(f"runicorn-{call.server.port}={value}") and "SameSite=strict" in cookie and "HttpOnly" in cookie
     assert "default-src 'self'" in page.headers["content-security-policy"] and page.headers["x-content-type-options"] == "nosniff"
 
 
