@@ -104,8 +104,8 @@ def lasting_token(home, renew=False):
     """
     path = home / "token"
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with local_disk.locked(path):
+        (home / "run").mkdir(parents=True, exist_ok=True)
+        with local_disk.locked(home / "run" / "token"):
             kept = None if renew or _others_read(path) else path.read_text("ascii", "replace").strip()
             if not kept or not TOKEN.match(kept):
                 kept = secrets.token_urlsafe(32)
