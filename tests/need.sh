@@ -9,6 +9,17 @@ if [ "$1" = servers ]; then
     command -v proftpd >/dev/null || missing="$missing proftpd-core proftpd-mod-crypto"
     command -v rclone >/dev/null || missing="$missing rclone"
     command -v unshare >/dev/null || missing="$missing util-linux"
+    command -v softhsm2-util >/dev/null || missing="$missing softhsm2"
+    command -v pkcs11-tool >/dev/null || missing="$missing opensc"
+    command -v oathtool >/dev/null || missing="$missing oathtool"
+    [ -e /lib/*/security/pam_google_authenticator.so ] || missing="$missing libpam-google-authenticator"
+    command -v puttygen >/dev/null || missing="$missing putty-tools"
+    command -v krb5kdc >/dev/null || missing="$missing krb5-kdc"
+    command -v kadmin.local >/dev/null || missing="$missing krb5-admin-server"
+    command -v kinit >/dev/null || missing="$missing krb5-user"
+    command -v ksh >/dev/null || missing="$missing ksh"
+    command -v mksh >/dev/null || missing="$missing mksh"
+    command -v elvish >/dev/null || missing="$missing elvish"
     [ -z "$missing" ] || echo "make chaos needs these Debian packages and installs them where it may:$missing" >&2
 elif [ "$1" = slurm ]; then
     PATH=$PATH:/usr/sbin:/sbin
@@ -24,6 +35,7 @@ else
     command -v chromium >/dev/null || missing="$missing chromium"
     command -v rsync >/dev/null || missing="$missing rsync"
     command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
+    command -v nc >/dev/null || missing="$missing netcat-openbsd"
     command -v curl >/dev/null || missing="$missing curl"
     command -v zsh >/dev/null || missing="$missing zsh"
     command -v tcsh >/dev/null || missing="$missing tcsh"
