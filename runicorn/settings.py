@@ -151,6 +151,8 @@ def checked(given):
     for field in ("host", "user"):
         if UNSAFE.search(made[field]):
             raise UsageError(f"{field} {made[field]!r} holds characters that SSH does not allow there")
+    if re.search("[@/]", made["host"]):
+        raise UsageError(f"host {made['host']!r} is no name or address of a server: paste it as user@host:port, or the host alone")
     for field, choices in CHOICES.items():
         if made[field] not in choices:
             raise UsageError(f"{field} is {made[field]!r}; it may be {', '.join(map(str, choices))}")
@@ -164,20 +166,37 @@ def checked(given):
     return made
 
 
-PASTED = re.compile(r"(?:(?:ssh|sftp)://)?(?:(?P<user>[^@/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?/?")
+PASTED = re.compile(r"(?P<uri>(?:ssh|sftp)://)?(?:(?P<user>[^/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?"
+                    r"(?:/|:(?P<path>(?!\d+$)[^:].*))?")
 
 
 def taken_apart(given):
-    """Return a connection (dict) whose host, where it was pasted as "user@host:port", "ssh://user@host:port" or "[address]", is
-    the host alone, with user and port in their own fields. Raises UsageError where those are given and differ."""
+    """Return a connection (dict) whose host, where it was pasted as "user@host:port", "ssh://user@host:port", "[address]" or, as scp has
+    it, "user@host:path", is the host alone, with user, port and remote_root in their own fields. Raises UsageError where those are
+    given and differ, and for a password."""
     whole = PASTED.fullmatch(given.get("host") or "")
-    if not whole or whole["host"] == given["host"] and "[" not in given["host"]:
+    if not whole or whole["host"] == given["host"] and "[" not in given["host"] or _is_address(given["host"]):
         return given                # a plain name or address; IPv6 has colons of its own
-    parts = {"user": whole["user"], "port": int(whole["port"] or 0)}
+    if ":" in (whole["user"] or ""):
+        raise UsageError("the host holds a password: leave it out, it is asked for and never kept in a file")
+    if whole["uri"] and whole["path"]:
+        raise UsageError(f"the host {given['host']!r} ends in a path: leave it out, and say it as the remote root")
+    path = whole["path"] and (whole["path"] if whole["path"][0] in "/~" else f"~/{whole['path']}")
+    parts = {"user": whole["user"], "port": int(whole["port"]) if whole["port"] else None, "remote_root": path}
+    parts = {field: text for field, text in parts.items() if text is not None}
     for field, text in parts.items():
-        if text and given.get(field, CONNECTION[field]) not in (CONNECTION[field], text):
+        if given.get(field, CONNECTION[field]) not in (CONNECTION[field], text):
             raise UsageError(f"the host {given['host']!r} says {field} {text}, and the {field} is {given[field]}: which is right?")
-    return {**given, "host": whole["host"].strip("[]"), **{field: text for field, text in parts.items() if text}}
+    return {**given, "host": whole["host"].strip("[]"), **parts}
+
+
+def _is_address(text):
+    import ipaddress
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def checked_host(text):

@@ -152,6 +152,24 @@ def test_a_pasted_host_that_says_another_user_or_port_is_asked_about():
             settings.checked(given)
 
 
+@pytest.mark.parametrize("pasted, root", [("bob@gpu:/data/runs", "/data/runs"), ("bob@gpu:runs", "~/runs"), ("gpu:~/runs", "~/runs"),
+                                          ("[::1]:/data", "/data")])
+def test_a_pasted_path_is_the_remote_root_as_scp_has_it(pasted, root):
+    made = settings.checked({"host": pasted})
+    assert made["remote_root"] == root and made["host"] in ("gpu", "::1") and made["user"] in ("bob", "")
+    with pytest.raises(UsageError, match="which is right"):
+        settings.checked({"host": pasted, "remote_root": "/other"})
+
+
+@pytest.mark.parametrize("pasted, words", [("bob:hunter2@gpu", "holds a password"), ("ssh://bob:hunter2@gpu:22", "holds a password"),
+                                           ("ssh://gpu:22/data", "ends in a path"), ("gpu:0", "from 1 to 65535"),
+                                           ("a/b", "no name or address")])
+def test_a_pasted_host_of_more_than_a_host_is_refused(pasted, words):
+    with pytest.raises(UsageError, match=words) as caught:
+        settings.checked({"host": pasted})
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("host", ["ssh -p 2222 bob@gpu", "gpu; rm -rf /", "-oProxyCommand=x", "a b", "gpu|x", "$(x)"])
 def test_what_is_no_host_is_refused_at_once(host):
     with pytest.raises(UsageError, match="does not allow"):
