@@ -49,3 +49,37 @@ def port(text):
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port; a port is a number from 1 to 65535")
     return int(text)
+
+
+def take_minus(parser):
+    """Have a parser take a value and a filter that begin with "-" for what they are: `--sort -started`, `-state:failed`."""
+    parse = parser.parse_args
+    parser.parse_args = lambda args: parse(_joined(parser, args))
+
+
+def _joined(parser, args):
+    """Return `args` with what argparse would take for options put so that it does not: "--sort -started" becomes "--sort=-started", and a
+    word such as "-state:failed" comes after "--"."""
+    flags = parser._option_string_actions
+    taken, words, args = [], [], list(args)
+    while args:
+        word = args.pop(0)
+        if word == "--":
+            words += args
+            break
+        action = flags.get(word)
+        value = args[0] if args and action is not None and action.nargs is None else ""
+        if value[:1] == "-" and value != "--" and value.partition("=")[0] not in flags:
+            taken.append(f"{word}={args.pop(0)}")
+        elif word[:1] == "-" and word[1:2] not in ("-", "") and word.partition("=")[0] not in flags and _is_filter(word):
+            words.append(word)
+        else:
+            taken.append(word)
+            if action is not None and action.nargs is None and args:
+                taken.append(args.pop(0))
+    return [*taken, "--", *words] if words else taken
+
+
+def _is_filter(word):
+    """Whether a word that begins with "-" is a term of the filter language with its minus: -state:failed, -tag:x."""
+    return any(sign in word for sign in ":=<>")

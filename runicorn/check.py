@@ -14,6 +14,7 @@ from runicorn.local_names import parse_rank_status, split_run_path
 STATES = ("running", "finished", "failed", "interrupted")
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
 STAMP = re.compile(rb"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d([+-]\d{4})?\] ")
+DEEPEST = 64                # levels of a value in a file of ours; readers go no deeper
 OLD_EXTRAS = ("global_step", "time", "stage")       # what Runicorn 0.4 to 0.7 put beside the metrics
 LONGEST = 64 << 20      # bytes; a longer line is no line
 
@@ -96,7 +97,20 @@ def strict_json(raw):
     """Return the value of strict JSON text (bytes, UTF-8). Raises ValueError, also for a bare NaN or Infinity."""
     def refuse(word):
         raise ValueError(f'{word} must be written as the string "{word}"')
-    return json.loads(raw.decode("utf-8"), parse_constant=refuse)
+    value = json.loads(raw.decode("utf-8"), parse_constant=refuse)
+    if _depth(value) > DEEPEST:
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    return value
+
+
+def _depth(value):
+    """Return how deep a value of JSON is nested (int), at most one more than DEEPEST."""
+    level, depth = [value], 0
+    while level and depth <= DEEPEST:
+        level = [item for outer in level if isinstance(outer, (dict, list))
+                 for item in (outer.values() if isinstance(outer, dict) else outer) if isinstance(item, (dict, list))]
+        depth += 1
+    return depth
 
 
 def check_meta(meta, where, expected):
@@ -224,7 +238,13 @@ def loggable(value):
 
 def check_images(n, row, folder):
     """Yield what is wrong with one row of images."""
-    images = [image for found in (row.get("data") or {}).values() for image in found]
+    data = row.get("data")
+    if not isinstance(data, dict):
+        yield n, "data: is no JSON object", True
+        return
+    old = "key" in data and ("path" in data or "file" in data)          # Runicorn 0.4 to 0.7 wrote one image a row
+    images = [data] if old else [image for found in data.values() for image in (found if isinstance(found, list) else [found])]
+    images = [{"file": image.get("file", image.get("path"))} if isinstance(image, dict) else image for image in images]
     for file in [image.get("file") if isinstance(image, dict) else image for image in images]:
         if not isinstance(file, str) or not (folder / file).is_file():
             yield n, f"image: {file!r:.100} is not here", True

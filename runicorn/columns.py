@@ -329,8 +329,8 @@ def trim(folder, limit):
     """Delete the cache files in `folder` that were not used for longest until the rest holds at most `limit` bytes."""
     try:
         found = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]
-    except FileNotFoundError:
-        return
+    except OSError:
+        return                                  # none yet, or not ours to read: then we keep none either
     used = sum(size for _, size, _ in found)
     for _, size, path in sorted(found):
         if used <= limit:

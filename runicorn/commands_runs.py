@@ -5,7 +5,8 @@ import sys
 import time
 
 from runicorn import dialogue, disk, local_disk, local_names, terminal
-from runicorn.errors import UsageError
+from runicorn.arguments import take_minus
+from runicorn.errors import SettingsError, UsageError
 from runicorn.filters import parse
 from runicorn.layout import default_root, home_dir, strict
 
@@ -24,13 +25,17 @@ def reader(roots=None):
     from runicorn.commands_viewer import local_roots
     home = home_dir()
     made = scripts.open_reader(local_roots(roots), scripts.mirror_folders(home), home)
-    made.save()             # the next command starts from it
+    try:
+        made.save()         # the next command starts from it
+    except SettingsError:
+        pass                # a full or read-only home: the next command reads anew
     return made
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------
 
 def add_runs(parser):
+    take_minus(parser)
     parser.set_defaults(run=runs)
     parser.add_argument("filter", nargs="?", default="", help='as in the filter box: "loss<0.3 tag:baseline state:running resnet"')
     parser.add_argument("--sort", default="-started", metavar="FIELD",
@@ -81,15 +86,30 @@ def print_runs(found, columns, options):
             print(dialogue.json_text(strict(row)))
         return
     if not found["runs"]:
-        places = ", ".join(options.root or [str(default_root())])
+        folders = options.root or [str(default_root())]
+        old = [] if options.filter else [folder for folder in folders if holds_old(folder)]
+        if old:
+            print(f"no runs yet in {old[0]}, but there are some of another layout below it (an older Runicorn's, TensorBoard's): `runicorn "
+                  f"import {old[0]}` brings them in and leaves the old ones as they are", file=sys.stderr)
+            return
+        places = ", ".join(folders)
         print("no runs fit this filter" if options.filter else f"no runs yet in {places}, nor from a server: a script that "
                      "calls runicorn.init makes one, `runicorn config ssh add` adds a server", file=sys.stderr)
         return
     headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
     for line in dialogue.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
         terminal.say(line)
+    for field, names in found.get("means", {}).items():
+        said = ", ".join(f"{name} in {count} run{'s' if count > 1 else ''}" for name, count in names.items())
+        print(f"{field} means {dialogue.clean(said)}", file=sys.stderr)
     if found["matched"] > len(found["runs"]):
         print(f"{len(found['runs'])} of {found['matched']} runs; --limit 0 shows all", file=sys.stderr)
+
+
+def holds_old(folder):
+    """Whether there are runs of other makes in a folder that `import` would take."""
+    from runicorn.foreign import holds_any
+    return holds_any(folder)
 
 
 def cells(row, columns):

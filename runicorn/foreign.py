@@ -47,6 +47,13 @@ def take_in(source, root, project=None, name=None):
     return report
 
 
+def holds_any(source, most=2000):
+    """Whether the folder `source` holds anything that `take_in` would take, as far as the first `most` folders in it show."""
+    folders = itertools.islice(_walk(Path(source)), most)
+    return any(layout.META in files and ("events.jsonl" in files or layout.STATUS in files) or any(".tfevents." in file for file in files)
+               for _, files in folders)
+
+
 def _walk(source):
     for folder, folders, files in os.walk(source):
         folders.sort()

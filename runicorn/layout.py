@@ -219,14 +219,14 @@ def number(value):
 
 
 def definition_of(entries, metric):
-    """Return the entry (dict) for a metric in meta.json's "metrics": its own, else that of the longest pattern that fits."""
+    """Return the entry (dict) of a metric in meta.json: its own, else the longest fitting pattern's."""
     fits = [name for name in entries if "*" in name and re.fullmatch(".*".join(map(re.escape, name.split("*"))), metric, re.S)]
     return entries.get(metric if metric in entries else max(fits, key=len, default=None), {})
 
 
 def best_rule(metric, definition=()):
-    """Return "min" or "max": which value of a metric is its best. definition: its entry in meta.json's "metrics" (dict), where the
-    goal, or naming one of the two, goes before the metric's name: a word in its last part says that smaller is better."""
+    """Return "min" or "max": which value of a metric is its best. definition: its entry in meta.json (dict); its goal, or one of
+    the two as summary, goes before a word in the name's last part."""
     ways = {"min", "max"} & set(dict(definition).get("summary", "").split(","))
     said = dict(definition).get("goal") or (ways.pop() if len(ways) == 1 else None)
     if said:

@@ -10,6 +10,7 @@ from runicorn.errors import UsageError
 
 STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled", "checking", "lost", "failed", "interrupted", "finished"))}
 MOST = 10_000               # rows in one answer
+MEANINGS = 5                # names that a bare one is said to stand for
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
 FIRST = operator.itemgetter(0)
 PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
@@ -63,10 +64,41 @@ class View:
             return _getter([], [field[7:]])
         if field.startswith("summary."):
             return _getter([field[8:]], [])
-        names = self.names
-        if field in names["summary"] or field in names["config"]:
-            return _getter([field], [field])
-        return _getter(_by_last_part(names["summary"], field, "/"), _by_last_part(names["config"], field, "."))
+        stands_for = self.meaning(field)
+
+        def get(run):
+            name = stands_for(run)
+            return () if name is None else (run.summary[name] if name in run.summary else run.record.config[name],)
+        return get
+
+    def meaning(self, field):
+        """Return a function(run) -> the name (str) in the run's summary or config that a bare `field` stands for, or None.
+
+        Of each run for itself: the name that is just this; else one whose last part it is, the main metric before others, val/loss
+        before train/loss, the summary before the config.
+        """
+        metrics = _by_last_part(self.names["summary"], field, "/")
+        settings = _by_last_part(self.names["config"], field, ".")
+
+        def stands_for(run):
+            if field in run.summary or field in run.record.config:
+                return field
+            found = [name for name in metrics if name in run.summary]
+            if found[1:] and (main := self.main_name(run)) in found:
+                return main
+            return found[0] if found else next((name for name in settings if name in run.record.config), None)
+        return stands_for
+
+    def meanings(self, fields, runs):
+        """Return {field: {name: how many of `runs` it stands for}} of those bare `fields` that stand for anything but themselves."""
+        found = {}
+        for field in dict.fromkeys(fields):
+            if field and field not in _FIELDS and field != "tags" and not field.startswith(("config.", "summary.")):
+                names = collections.Counter(map(self.meaning(field), runs))
+                names.pop(None, None)
+                if names.keys() - {field}:
+                    found[field] = dict(names.most_common(MEANINGS))
+        return found
 
     def words(self, run):
         """Return one lower-case text that holds all the run's words."""
@@ -135,14 +167,20 @@ class View:
             return lambda run: run.record.started
         if field == "state":
             return lambda run: STATE_ORDER[run.state()]
-        if not (field in PLAIN or field.startswith(("config.", "summary."))):
-            raise UsageError(f"runs can't be sorted by {field!r}; sort by {', '.join(PLAIN)}, config.NAME or summary.NAME")
+        if not (field in PLAIN or field.startswith(("config.", "summary.")) or self._knows(field)):
+            raise UsageError(f"runs can't be sorted by {field!r}; sort by {', '.join(PLAIN)}, config.NAME, summary.NAME or the last "
+                             "part of one")
         get = self.getter("tag" if field == "tags" else field)
 
         def value(run):
             found = get(run)
             return None if not found or found[0] in (None, "NaN") or found[0] != found[0] else _ordered(found[0])
         return value
+
+    def _knows(self, field):
+        names = self.names
+        return (field in names["summary"] or field in names["config"]
+                or bool(_by_last_part(names["summary"], field, "/") or _by_last_part(names["config"], field, ".")))
 
     def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):
         """Return the answer of GET /api/runs without its news (dict). limit None: all. Raises FilterError, UsageError."""
@@ -156,6 +194,8 @@ class View:
         gets = {column: self.getter(column) for column in columns}
         answer["runs"] = [self.row(run, gets, spark, deadline) for run in part]
         answer["owes"] = any(run.owes for run in part)
+        fields = [term.field for term in filters.parse(text)] + [(sort or "").lstrip("-"), *columns]
+        answer["means"] = self.meanings(fields, self.runs)
         return answer
 
     def _grouped(self, runs, field):

@@ -691,8 +691,8 @@ def _root(given):
     """Return (root, how it was chosen): the one given, this folder if it holds runs, else the default root."""
     if given:
         return os.path.expanduser(given), "as given"
-    if os.path.isdir(HIDDEN) or next(runs(".", collections.Counter()), None):
-        return os.getcwd(), "this folder"
+    if os.path.isdir(HIDDEN) > os.path.isdir(HIDDEN + "/experiments") or next(runs(".", collections.Counter()), None):
+        return os.getcwd(), "this folder"       # no home, though
     home = os.path.expanduser(os.environ.get("RUNICORN_HOME") or "~/.runicorn")
     try:
         with open(os.path.join(home, "config.json"), encoding="utf-8-sig") as file:

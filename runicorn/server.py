@@ -5,6 +5,7 @@ goes back to wait for the next head. So a thousand idle or dripping sockets hold
 """
 
 import collections
+import contextlib
 import errno
 import io
 import logging
@@ -25,6 +26,9 @@ HEAD_LIMIT = 64 << 10       # bytes of a request's head
 MOST_WAITING = 2000         # sockets without a whole head; beyond, the oldest is closed
 MOST_AT_WORK = 600          # requests being answered, long polls included
 FILES_WANTED = 8192         # open files; many systems start a process with 1,024
+BREATH = 0.05               # s of pause where no connection can be accepted
+SAID_AGAIN = 60.0           # s between two words about it
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 SEND_BUFFER = 64 << 10      # bytes of head and body that leave in one piece
 RESERVED = 10013            # WSAEACCES
 SELECTABLE = 500            # sockets without a whole head where only select watches them, which takes 512 on Windows
@@ -44,6 +48,7 @@ class Server:
         self._answered = collections.deque()        # sockets that may bring another request
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._stopping = threading.Event()
+        self._said_at = float("-inf")       # when a trouble was said last
         self._loop = None                   # the thread in serve_forever
         self._wake, self._woken = socket.socketpair()
 
@@ -89,12 +94,24 @@ class Server:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting:
-                self._drop(selector, next(iter(self._waiting)))
-                return
-            raise
+            self._refuse_for_now(selector, error)
+            return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)    # an answer never waits for the peer's acknowledgement
         self._await(selector, connection)
+
+    def _refuse_for_now(self, selector, error):
+        """No connection could be accepted: make room, say so, and go on; the client waits in the listener's queue meanwhile."""
+        if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting:
+            self._drop(selector, next(iter(self._waiting)))
+        self._say(f"a request could not be taken ({error.strerror or error}); the viewer goes on with those it has")
+        self._stopping.wait(BREATH)         # the listener stays readable: without a pause this loop would burn a core
+
+    def _say(self, sentence):
+        """Say a trouble on stderr, the same kind at most once a minute."""
+        now = time.monotonic()
+        if now - self._said_at >= SAID_AGAIN:
+            self._said_at = now
+            print(f"runicorn: {sentence}", file=sys.stderr, flush=True)
 
     def _await(self, selector, connection):
         """Gather the next head of a connection."""
@@ -141,7 +158,14 @@ class Server:
         if not self._at_work.acquire(blocking=False):
             connection.close()              # the client tries again; queueing would only hide it
             return
-        threading.Thread(target=self._answer, args=(connection, head), name="request", daemon=True).start()
+        try:
+            threading.Thread(target=self._answer, args=(connection, head), name="request", daemon=True).start()
+        except (RuntimeError, MemoryError, OSError) as error:       # "can't start new thread"
+            self._at_work.release()
+            with contextlib.suppress(OSError):
+                connection.send(BUSY)
+            _hang_up(connection)
+            self._say(f"a request was refused ({error}); the viewer goes on with those it has")
 
     def _answer(self, connection, head):
         kept = False

@@ -209,7 +209,7 @@ class Tail:
                 continue            # a torn line, which the format allows anywhere
             if not isinstance(event, dict) or not isinstance(event.get("data"), dict) or event.get("type", "metrics") != "metrics":
                 continue
-            self._last.update(event["data"])
+            self._last.update(item for item in event["data"].items() if isinstance(item[1], (int, float, str)))
             self._step, self._fresh = event.get("step", event["data"].get("global_step", self._step)), True
 
 

@@ -1,15 +1,17 @@
 """The viewer: pages, static files and the API on one port. The only door to bottle; what is answered is in `routes` and its kin."""
 
+import contextlib
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 import bottle
 
 from runicorn import assets, disk, layout, settings
-from runicorn.errors import RunicornError
+from runicorn.errors import RunicornError, SettingsError
 from runicorn.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
 from runicorn.guard import Guard, lasting_token, told_by_kernel
 from runicorn.pieces import Pieces
@@ -231,7 +233,8 @@ class Server:
         """Stop serving, free the port, keep the index for the next start."""
         self._listener.stop()
         self.poll.stop()
-        self.site.reader.save()
+        with contextlib.suppress(SettingsError, OSError):       # a full or read-only home: the next start reads anew
+            self.site.reader.save()
         disk.discard(self.note)
 
 
@@ -251,9 +254,13 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
     server = Server(site, listener, Poll(reader, bell))
     server.url = f"http://{_shown(host)}:{listener.port}"
     server.address = server.url if told_by_kernel() and not site.guard.open else f"{server.url}/?token={site.guard.token}"
-    layout.make_folders(home, "run")
     note = {"pid": os.getpid(), "url": server.url, "token": site.guard.token}
-    layout.replace_file(server.note, layout.to_json(note).encode(), mode=PRIVATE)
+    try:
+        layout.make_folders(home, "run")
+        layout.replace_file(server.note, layout.to_json(note).encode(), mode=PRIVATE)
+    except OSError as error:
+        print(f"runicorn: {home} can't be written ({error.strerror}): what you change here and what is read is not kept, and other "
+              "commands don't find this viewer", file=sys.stderr)
     server.poll.start()
     return server
 

@@ -217,7 +217,9 @@ class RunsPage {
     }
     fill(this.counts, h("b", {}, fmt.int(answer.matched)), " ", some ? t("runs.ofTotal", {n: answer.total})
       : t("runs.count", {n: answer.matched}),
-      answer.running ? t("runs.countRunning", {n: answer.running}) : null);
+      answer.running ? t("runs.countRunning", {n: answer.running}) : null,
+      ...Object.entries(answer.means || {}).map(([field, names]) => h("span.m2", {title: t("runs.meansHow")}, " · ",
+        t("runs.means", {field, names: Object.entries(names).map(([name, count]) => `${name} (${count})`).join(", ")}))));
   }
 
   drawSide(answer) {

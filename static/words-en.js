@@ -66,6 +66,7 @@ export default {
   "runs.noMatch": "No run matches", "runs.noMatchHow": "A filter is made of words and comparisons, all of which must hold:",
   "runs.filterExamples": "resnet                 in the name, project or tags\nstate:running          also failed, stalled, lost …\ntag:baseline"
     + "\nloss<0.3  val/accuracy>=85\nlr=0.001",
+  "runs.means": "{field} means {names}", "runs.meansHow": "Of each run the name that is just this, else one that ends in it, the main metric first",
   "runs.showAll": "Show all runs",
 
   "reason.by_init": "ended by the next init()", "reason.by_exec": "the process became another program", "reason.by_pruning": "pruned",

@@ -51,6 +51,7 @@ export default {
   "runs.noneDemo": "或观看完整演示：", "runs.noMatch": "没有符合条件的实验", "runs.noMatchHow": "筛选条件由词和比较组成，须全部满足：",
   "runs.filterExamples": "resnet                 名称、项目或标签中包含\nstate:running          或 failed、stalled、lost …\ntag:baseline\nloss<0.3  val/accuracy>=85"
     + "\nlr=0.001",
+  "runs.means": "{field} 指 {names}", "runs.meansHow": "每个运行先取同名项，否则取末段为此名的项，主指标优先",
   "runs.showAll": "显示全部实验",
 
   "reason.by_init": "被下一次 init() 结束", "reason.by_exec": "进程已替换为其他程序", "reason.by_pruning": "已剪枝",

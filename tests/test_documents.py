@@ -243,9 +243,11 @@ def test_a_full_disk_is_one_sentence_that_names_the_file(made, tmp_path, capsys)
         for argv in (["export", "--run-id", RUN_ID, "--format", "html", "-o", str(full / "x")], ["bundle", "-o", str(full / "x")]):
             assert cli.main(argv) == 1
             assert capsys.readouterr().err == f"runicorn: {full / 'x'}: No space left on device\n"
-        done = subprocess.run([sys.executable, "-m", "runicorn", "viewer", "--port", "0", "--offline"], capture_output=True, text=True,
-                              timeout=60, env={**os.environ, "RUNICORN_HOME": str(full)})
-        assert (done.returncode, done.stderr) == (1, "runicorn: a disk is full: No space left on device\n")
+        with subprocess.Popen([sys.executable, "-m", "runicorn", "viewer", "--port", "0", "--offline"], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, env={**os.environ, "RUNICORN_HOME": str(full)}) as viewer:
+            assert any("URL: " in line for line in viewer.stdout)           # reading goes on
+            viewer.terminate()
+            assert f"{full} can't be written (No space left on device)" in viewer.communicate(timeout=60)[1]
         assert [path.name for path in full.iterdir() if path.is_file()] == ["rest"]
     finally:
         subprocess.run(["umount", str(full)], check=True)

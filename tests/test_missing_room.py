@@ -1,0 +1,242 @@
+"""What may be deleted may also be missing: a full or read-only home, no descriptor, no thread; and words that begin with a minus."""
+
+import errno
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from test_reader import make_run, reader_of
+
+from runicorn import cli, server
+
+PROJECT = Path(__file__).parent.parent
+READ_ONLY = Path("/sys/runicorn")           # nobody can make a folder there, root included
+ID = "20250123_180000_abc123"
+
+
+def command(*words, home, **more):
+    return subprocess.run([sys.executable, "-m", "runicorn", *map(str, words)], capture_output=True, text=True, timeout=60, cwd=PROJECT,
+                          env={**os.environ, "RUNICORN_HOME": str(home)}, **more)
+
+
+@pytest.fixture(params=["read-only", "files where its folders were"])
+def bad_home(request, tmp_path):
+    if request.param == "read-only":
+        if not Path("/sys").is_dir() or os.access("/sys/runicorn", os.F_OK):
+            pytest.skip("this system has no folder that nobody can write")
+        return READ_ONLY
+    home = tmp_path / "bad"
+    home.mkdir()
+    for name in ("index", "run", "columns", "logs", "cache"):
+        (home / name).write_text("")
+    return home
+
+
+def test_runs_and_show_read_where_nothing_can_be_kept(tmp_path, bad_home):
+    make_run(tmp_path / "root")
+    listed = command("runs", "--root", tmp_path / "root", "--json", home=bad_home)
+    assert listed.returncode == 0 and json.loads(listed.stdout)["id"] == ID, listed.stderr
+    shown = command("show", ID, "--root", tmp_path / "root", home=bad_home)
+    assert shown.returncode == 0 and "train/loss" in shown.stdout, shown.stderr
+    exported = command("export", "--run-id", ID, "--format", "csv", "-o", "-", "--root", tmp_path / "root", home=bad_home)
+    assert exported.returncode == 0 and "train/loss" in exported.stdout, exported.stderr
+
+
+def test_the_viewer_starts_there_and_says_what_it_cannot_keep(tmp_path, bad_home):
+    make_run(tmp_path / "root")
+    words = [sys.executable, "-m", "runicorn", "viewer", "--root", str(tmp_path / "root"), "--port", "0", "--no-browser", "--offline"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
+                          env={**os.environ, "RUNICORN_HOME": str(bad_home)}) as viewer:
+        try:
+            address = next(line.split("URL: ")[1].split()[0] for line in viewer.stdout if "URL: " in line)
+            line = http.client.HTTPConnection(address.removeprefix("http://").split("/")[0], timeout=20)
+            line.request("GET", "/api/runs")
+            assert json.loads(line.getresponse().read())["total"] == 1
+            line.request("GET", f"/api/series?run={ID}&metric=train/loss")
+            assert json.loads(line.getresponse().read())["series"]
+            line.close()
+        finally:
+            viewer.terminate()
+        said = viewer.communicate(timeout=20)[1]
+    assert "can't be written" in said and "Traceback" not in said
+
+
+# -- the viewer without descriptors and threads ------------------------------------------------------------------------
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+
+
+@pytest.fixture
+def serving():
+    made = server.Server(app, server.listen("127.0.0.1", 0))
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def asked(made):
+    line = http.client.HTTPConnection("127.0.0.1", made.port, timeout=10)
+    try:
+        line.request("GET", "/")
+        with line.getresponse() as answer:
+            answer.read()
+            return answer.status
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM])
+def test_the_viewer_outlives_a_failing_accept(serving, monkeypatch, capsys, code):
+    troubles = [OSError(code, os.strerror(code))] * 3
+    accept = socket.socket.accept
+
+    def failing(self):
+        if troubles and self in serving.listeners:
+            raise troubles.pop()
+        return accept(self)
+    monkeypatch.setattr(socket.socket, "accept", failing)
+    assert asked(serving) == 200 and not troubles
+    said = capsys.readouterr().err
+    assert said.count("the viewer goes on") == 1 and os.strerror(code) in said
+
+
+def test_the_viewer_outlives_a_lack_of_threads(serving, monkeypatch, capsys):
+    start, troubles = threading.Thread.start, [RuntimeError("can't start new thread")] * 2
+
+    def failing(self):
+        if self.name == "request" and troubles:
+            raise troubles.pop()
+        return start(self)
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    assert [asked(serving) for _ in range(3)] == [503, 503, 200]
+    assert capsys.readouterr().err.count("the viewer goes on") == 1
+
+
+def test_refused_requests_give_their_places_back(serving, monkeypatch):
+    monkeypatch.setattr(serving, "_at_work", threading.BoundedSemaphore(1))
+    start, troubles = threading.Thread.start, [RuntimeError("can't start new thread")]
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(troubles.pop())
+                        if self.name == "request" and troubles else start(self))
+    assert asked(serving) == 503
+    deadline = time.monotonic() + 10
+    while asked(serving) != 200 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert asked(serving) == 200
+
+
+# -- words that begin with a minus -------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(
+    "words, order",
+    [
+        (["--sort", "-config.lr"], ["c", "b", "a"]),
+        (["--sort=-config.lr"], ["c", "b", "a"]),
+        (["--sort", "config.lr"], ["a", "b", "c"]),
+        (["-name:c", "--sort", "name"], ["a", "b"]),
+        (["--sort", "-name", "-name:c"], ["b", "a"]),
+        (["-name:c -name:b"], ["a"]),
+        (["--sort", "-started", "--", "-name:c"], ["b", "a"]),
+        (["-config.lr>1", "--sort", "name"], ["a", "b"]),
+    ],
+)
+def test_a_leading_minus_is_taken_as_the_help_says(tmp_path, capsys, words, order):
+    for n, name in enumerate("abc"):
+        make_run(tmp_path, name=name, run_id=f"20250123_18000{n}_00000{n}", config={"lr": n}, created_at=1737655200.0 + n)
+    assert cli.main(["runs", "--json", "--root", str(tmp_path), *words]) == 0
+    assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == order
+
+
+@pytest.mark.parametrize("words", [["--sort"], ["-x"], ["--nonsense", "a"], ["--limit", "-x"]])
+def test_a_mistake_is_still_one(tmp_path, capsys, words):
+    assert cli.main(["runs", "--root", str(tmp_path), *words]) == 2
+    assert capsys.readouterr().err.startswith("runicorn: ")
+
+
+# -- odd files ---------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(
+    "row, said",
+    [
+        ({"ts": 1.0, "type": "image", "data": {"key": "x", "step": 3, "path": "media/1.png"}}, "image: 'media/1.png' is not here"),
+        ({"ts": 1.0, "type": "image", "data": {"x": "media/1.png"}}, "image: 'media/1.png' is not here"),
+        ({"ts": 1.0, "type": "image", "data": {"x": 3}}, "image: 3 is not here"),
+        ({"ts": 1.0, "type": "image", "data": {"x": None}}, "image: None is not here"),
+        ({"ts": 1.0, "type": "image", "data": [1]}, "data: is no JSON object"),
+        ({"ts": 1.0, "type": "image", "data": {"x": {"file": "media/1.png"}}}, "image: 'media/1.png' is not here"),
+        ({"ts": 1.0, "type": ["image"], "data": {}}, None),
+        ({"ts": 1.0, "type": "image"}, "data: is no JSON object"),
+    ],
+)
+def test_check_goes_on_past_odd_images(tmp_path, capsys, row, said):
+    folder = make_run(tmp_path)
+    with open(folder / "events.jsonl", "a") as file:
+        file.write(json.dumps(row) + "\n")
+    cli.main(["check", str(folder)])
+    out = capsys.readouterr()
+    assert "Traceback" not in out.err and (said is None or said in out.out + out.err)
+
+
+@pytest.mark.parametrize("depth", [70, 400, 900, 5000])
+def test_deep_json_stops_neither_check_nor_tail_nor_show(tmp_path, depth):
+    folder = make_run(tmp_path, name="deep")
+    deep = "[" * depth + "1" + "]" * depth
+    with open(folder / "events.jsonl", "a") as file:
+        file.write('{"ts":1.0,"step":1,"data":{"a":' + deep + ',"b":2}}\n{"ts":2.0,"step":2,"data":{"b":3}}\n')
+    for words in (["check", folder], ["tail", ID, "--root", tmp_path], ["show", ID, "--root", tmp_path], ["runs", "--root", tmp_path]):
+        done = command(*words, home=tmp_path / "home")
+        assert "Traceback" not in done.stderr and "RecursionError" not in done.stderr, (words, done.stderr[-500:])
+        assert words[0] != "check" or "nested" in done.stdout + done.stderr or depth > 900
+
+
+def test_a_root_of_an_older_make_is_told_of(tmp_path, capsys):
+    old = tmp_path / "old" / "cv" / "yolo" / "20250101_000000_abcdef"
+    old.mkdir(parents=True)
+    (old / "meta.json").write_text(json.dumps({"id": "20250101_000000_abcdef", "path": "cv/yolo"}))
+    (old / "events.jsonl").write_text("")
+    cli.main(["runs", "--root", str(tmp_path / "old")])
+    assert f"runicorn import {tmp_path / 'old'}" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    cli.main(["runs", "--root", str(tmp_path / "empty")])
+    assert "import" not in capsys.readouterr().err
+
+
+# -- which root --------------------------------------------------------------------------------------------------------
+
+def test_a_home_is_not_taken_for_a_root_unless_it_is_named(tmp_path):
+    home = tmp_path / "alice"
+    make_run(home / ".runicorn" / "experiments")
+    told = {}
+    for where, words in (("none named", []), ("named", ["--root", "."])):
+        done = subprocess.run([sys.executable, "-m", "runicorn", "generate-manifest", "--verbose", *words], capture_output=True, text=True,
+                              cwd=home, timeout=60, env={**{k: v for k, v in os.environ.items() if not k.startswith("RUNICORN_")},
+                                                         "HOME": str(home), "PYTHONPATH": str(PROJECT)})
+        told[where] = done.stdout
+        assert done.returncode == 0, done.stderr
+    assert "runs        1" in told["none named"] and (home / ".runicorn/experiments/.runicorn/full_manifest.json").is_file()
+    assert "runs        0" in told["named"] and (home / ".runicorn/full_manifest.json").is_file()
+
+
+def test_a_root_with_a_hidden_folder_of_its_own_is_one_still(tmp_path):
+    make_run(tmp_path / "root")
+    (tmp_path / "empty" / ".runicorn" / "live").mkdir(parents=True)
+    for folder, runs in (("root", 1), ("empty", 0)):
+        done = subprocess.run([sys.executable, "-m", "runicorn", "manifest", "--verbose"], capture_output=True, text=True, timeout=60,
+                              cwd=tmp_path / folder, env={**os.environ, "PYTHONPATH": str(PROJECT)})
+        assert f"runs        {runs}" in done.stdout and "this folder" in done.stdout, done.stdout + done.stderr
+
+
+def test_the_list_of_a_root_is_read_from_a_reader_that_could_keep_nothing(tmp_path, bad_home):
+    make_run(tmp_path / "root")
+    assert reader_of(tmp_path / "root", home=bad_home).runs()["total"] == 1
