@@ -102,8 +102,8 @@ def door(module):
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("runicorn."):
             raise
-        raise MissingPackageError("this copy of Runicorn only writes runs and manifests; for this command install all of it: "
-                                  "pip install runicorn") from error
+        raise MissingPackageError("this copy only writes; for this command "
+                                  f"pip install runicorn-{VERSION}-py3-none-any.whl") from error
 
 
 def parser_of(name):

@@ -176,7 +176,8 @@ class Tail:
         if not self._fresh:
             return []
         self._fresh = False
-        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(value)}" for name, value in sorted(self._last.items()))
+        values = "  ".join(f"{terminal.clean(name)}={terminal.number_text(value)}" for name, value in sorted(self._last.items())
+                           if not isinstance(value, (dict, list)))
         return [f"· step {self._step}  {values}"]
 
     def _look(self):
@@ -209,7 +210,7 @@ class Tail:
                 continue            # a torn line, which the format allows anywhere
             if not isinstance(event, dict) or not isinstance(event.get("data"), dict) or event.get("type", "metrics") != "metrics":
                 continue
-            self._last.update(item for item in event["data"].items() if isinstance(item[1], (int, float, str)))
+            self._last.update(event["data"])
             self._step, self._fresh = event.get("step", event["data"].get("global_step", self._step)), True
 
 
