@@ -34,14 +34,15 @@ class Opened:
         self._file.close()
 
 
-def listed(folder, indexed=None, places=None, left_out=None, same=None):
+def listed(folder, indexed=None, places=None, left_out=None, same=None, whole=True):
     """Return ([{"name", "size", "mtime", "here", "kind", "why"?, "copy"?}] of a run's files, sorted by name, how many more are here).
 
     The run's own files are always in it, of others so many that MOST are.
 
     folder: the run's folder here; indexed: {name: {"size", "mtime"}} of what the server has, which need not be here; places:
     {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it; same:
-    {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more.
+    {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more: "unseen"
+    if `indexed` is not the `whole` of what is there.
     """
     indexed, names, why = indexed or {}, {place: name for name, place in (places or {}).items()}, left_out or {}
     found = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
@@ -67,7 +68,7 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None):
             found[name]["why"] = why[name]
     for name in found if same is not None else ():
         if found[name]["here"]:
-            found[name]["copy"] = "gone" if name not in indexed else "same" if same.get(name) else "changed"
+            found[name]["copy"] = ("gone" if whole else "unseen") if name not in indexed else "same" if same.get(name) else "changed"
     return [found[name] for name in sorted(found)], more
 
 

@@ -308,7 +308,8 @@ class Reader:
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": local_disk.short(entry.folder), "remote_path": entry.source.remote_path(entry.record.path),
                 "skipped": series.skipped,
-                "behind": series.behind, **_verified(entry), "left_out": self._own_left_out(entry)}
+                "behind": series.behind, **_verified(entry), "left_out": self._own_left_out(entry),
+                "more_files": entry.source.beyond(entry.record.path)}
 
     def _own_left_out(self, entry):
         """Return {name: {"code", "text"}} of the run's own files, and its own folder (""), that its mirror does without."""

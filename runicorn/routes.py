@@ -275,9 +275,9 @@ def run_files(site, ask):
     indexed, places, left_out = entry.source.copies(entry.record.path)
     local = entry.source.local
     same = None if local else entry.source.agrees(entry.record.path, indexed, places)
-    found, more = files.listed(entry.folder, indexed, places, left_out, same)
-    return {"news": mark, "files": found, "more": more + (0 if local else entry.source.beyond(entry.record.path)),
-            "passed": entry.source.passed_over(entry.record.path)}
+    beyond, passed = 0 if local else entry.source.beyond(entry.record.path), entry.source.passed_over(entry.record.path)
+    found, more = files.listed(entry.folder, indexed, places, left_out, same, not beyond and "unreadable" not in passed)
+    return {"news": mark, "files": found, "more": more + beyond, "passed": passed}
 
 
 @route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")

@@ -8,6 +8,8 @@ import pytest
 from playwright.sync_api import expect
 from test_sync import OLD, Pair, grow, make_run, write
 
+from runicorn import manifest, walk
+
 pytest_plugins = ["chromium"]
 
 PATH = "vision/resnet50/runs/20250123_180000_abc123"
@@ -56,6 +58,29 @@ def test_a_mirrored_run_says_when_it_was_verified(serve, open_page, pair, locale
     expect(page.locator(".files-table tr", has_text="events.jsonl")).not_to_contain_text(changed)
     expect(page.locator(".verified")).to_have_class(re.compile("warn"))
     shot(page, f"unverified-{locale}")
+
+
+@pytest.mark.parametrize("locale, head, line", [
+    ("en-US", "25 more than are listed", "and 25 more"), ("zh-CN", "另有 25 个未列出", "另有 25 个")])
+def test_a_run_of_more_files_than_are_listed_says_how_many(serve, open_page, pair, monkeypatch, locale, head, line):
+    monkeypatch.setattr(manifest, "FILES", 50)
+    monkeypatch.setattr(walk.manifest, "FILES", 50)
+    for number in range(69):
+        write(pair.root / PATH / f"plot{number:02}.png", b"png", mtime=OLD)
+    copy = pair.mirror / PATH / "plot-of-old.png"       # came when it was listed there
+    copy.write_bytes(b"png")
+    pair.passes(700)
+    pair.passes(31)
+    site = serve(offline=True)
+    page = open_page(f"{site.url}/runs/{KEY}?tab=files", locale=locale)
+    listed = len(pair.sync._session.index.entry(PATH)["files"])
+    left = 69 + 7 - listed
+    expect(page.locator("[data-fact=files] dd")).to_have_text(head.replace("25", str(left)))
+    expect(page.locator(".factspart")).to_contain_text(line.replace("25", str(left)))
+    assert left > 15 and page.locator(".files-table tr").count() >= listed + 2          # its head, and what is here only
+    row = page.locator(".files-table tr", has_text="plot-of-old.png")
+    expect(row).not_to_contain_text(re.compile("gone from|已不存在"))
+    expect(row).to_contain_text(re.compile("not among those listed|不在服务器列出"))
 
 
 def shot(page, name):

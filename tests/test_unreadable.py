@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from far import SERVER, Far
-from test_sync import OLD, Pair, make_run, tree, write
+from test_sync import OLD, OWN, Pair, make_run, tree, write
 from test_verified_edits import settle
 
 from runicorn import files, left_out, manifest, recheck, walk
@@ -73,7 +73,7 @@ class Closed:
         entry = self.reader.entry(KEY)
         indexed, places, why = entry.source.copies(entry.record.path)
         same = entry.source.agrees(entry.record.path, indexed, places)
-        return {row["name"]: row for row in files.listed(entry.folder, indexed, places, why, same)[0]}
+        return {row["name"]: row for row in files.listed(entry.folder, indexed, places, why, same, False)[0]}
 
     def is_whole(self):
         """Whether all is here, and nothing is said to be left out."""
@@ -130,6 +130,22 @@ def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, wh
     (far.run / name).chmod(0o755)
     far.passes(3)
     assert far.is_whole() and far.said()["left_out"] == {} and far.rows().keys() == before.keys()
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_run_of_twenty_thousand_files_has_its_own_and_says_how_many_are_not_listed(closed, way):
+    far = closed(way)
+    for number in range(20_000):
+        (far.run / f"a{number:05}.bin").touch()
+    far.one.others = dict               # it would read all of them before and after each pass
+    far.one.options.update(small_only=False)            # what is asked here is what is listed
+    far.passes(2)
+    run, entry = far.said(), far.reader.entry(KEY)
+    assert (run["state"], run["error"], run["verified"], run["summary"]) == ("finished", None, True, {"loss": 0.5})
+    assert set(OWN) <= {path.name for path in entry.folder.iterdir()} and [metric["name"] for metric in run["metrics"]] == ["loss"]
+    assert (entry.folder / "logs.txt").read_bytes() == (far.run / "logs.txt").read_bytes()
+    rows = far.rows()
+    assert run["more_files"] == 20_006 - len(rows) and set(OWN) <= rows.keys() and 9_990 < len(rows) < 10_010
 
 
 @pytest.mark.parametrize("which", CLOSED)
