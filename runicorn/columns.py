@@ -18,7 +18,6 @@ from runicorn import disk
 from runicorn.events import Parser, event_row
 from runicorn.layout import open_regular
 
-FEW = 4                     # names looked for one by one; more by a dict
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
 LINE_LIMIT = 16 << 20       # a longer line is no event; it is skipped like a broken one
@@ -32,21 +31,46 @@ ENDS = 64 << 10             # of its beginning and its end, read whole
 MAGIC = b"runicorn columns 3\n"
 
 
+COLUMN_BYTES = 190          # of a Column and its arrays, as the allocator rounds them, without their content
+GROUP_BYTES = 800
+# What a column of few values has of each; wide rows make a million of them.
+EMPTY, NOWHERE = array("d"), array("I")
+
+
 class Column:
     """The values of one metric in a group, with the minimum and maximum of each full block of finite ones."""
 
+    __slots__ = ("values", "lows", "highs", "bad", "_smoothed")
+
     def __init__(self):
         self.values = array("d")
-        self.lows, self.highs = array("d"), array("d")      # inf and -inf for a block without a finite value
-        self.bad = array("I")                               # places of NaN and infinities
-        self.smoothed = {}                                  # weight -> state of the smoothing at each block's end
+        self.lows = self.highs = EMPTY                      # inf and -inf for a block without a finite value
+        self.bad = NOWHERE                                  # places of NaN and infinities
+        self._smoothed = None
+
+    @property
+    def smoothed(self):
+        """Return {weight: state of the smoothing at each block's end}, to be filled by the caller."""
+        if self._smoothed is None:
+            self._smoothed = {}
+        return self._smoothed
 
     def extend(self, values):
         """Append `values` (array('d'))."""
         start = len(self.values)
-        self.values.extend(values)
+        if start:
+            self.values.extend(values)
+        else:
+            self.values = values[:]
         if not math.isfinite(sum(values)):                  # an overflowing sum only costs the exact look
-            self.bad.extend([start + place for place, value in enumerate(values) if not math.isfinite(value)])
+            bad = [start + place for place, value in enumerate(values) if not math.isfinite(value)]
+            self.bad = self.bad + array("I", bad)
+        if len(self.values) - len(self.lows) * BLOCK >= BLOCK:
+            self._note_blocks()
+
+    def _note_blocks(self):
+        if self.lows is EMPTY:
+            self.lows, self.highs = array("d"), array("d")
         for begin in range(len(self.lows) * BLOCK, len(self.values) - BLOCK + 1, BLOCK):
             block = self.values[begin:begin + BLOCK].tolist()
             if self.bad and self.bad[-1] >= begin:
@@ -108,18 +132,16 @@ class Table:
 
     def add(self, parts):
         """Append the rows of `parts` (list of events.Part, all of later lines than before)."""
-        presence = {}                                       # metric -> the parts that name it
-        for part in sorted(parts, key=lambda part: part.rows[0]):
-            for name in part.names:
-                presence.setdefault(name, []).append(part)
-                self.where.setdefault(name)                 # in the order first logged, whatever their groups
+        parts = sorted(parts, key=lambda part: part.rows[0])
+        places, columns = _presence(parts)
+        self.where.update(dict.fromkeys([name for name in places if name not in self.where]))       # in the order first logged
         self._note(parts)
-        alike = {}                                          # (present group, parts) -> metrics
-        for name, mine in presence.items():
-            alike.setdefault((id(self.where.get(name)), *map(id, mine)), []).append(name)
-        for names in alike.values():
-            rows, ts, steps, columns = _merged(presence[names[0]], names)
-            self._group(names).extend(rows, ts, steps, columns)
+        alike = {}                                          # (present group, places) -> metrics
+        for name, mine in places.items():
+            alike.setdefault((id(self.where[name]), *mine), []).append(name)
+        for (_, *mine), names in alike.items():
+            merge = _Merge([parts[place] for place in mine])
+            self._group(names).extend(merge.rows, merge.ts, merge.steps, {name: merge.values(columns[name]) for name in names})
 
     def _group(self, names):
         """Return the group of exactly `names`, which share one or are all new."""
@@ -147,25 +169,58 @@ class Table:
             self.first_ts = min((part.rows[0], part.ts[0]) for part in parts)[1]
 
     def nbytes(self):
-        """Return the bytes its arrays hold in memory."""
-        arrays = [held for group in self.groups() for held in _arrays(group)]
-        return sum(len(held) * held.itemsize for held in arrays)
+        """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its values."""
+        size = sys.getsizeof(self.where)
+        for group in self.groups():
+            size += GROUP_BYTES + sum(len(held) * held.itemsize for held in (group.rows, group.ts, group.steps))
+            size += sys.getsizeof(group.columns) + sum(map(sys.getsizeof, group.columns))
+            size += sum([COLUMN_BYTES + 8 * (len(column.values) + 2 * len(column.lows)) + 4 * len(column.bad)
+                         for column in group.columns.values()])
+        return size
 
 
-def _merged(parts, names):
-    """Return rows, ts, steps and {name: values} of `parts`, in the order of their rows."""
-    def taken(part):
-        if len(names) == len(part.names) and tuple(names) == part.names:
-            return part.columns
-        places = {name: place for place, name in enumerate(part.names)} if len(names) > FEW else None
-        return [part.columns[places[name] if places else part.names.index(name)] for name in names]
-    if len(parts) == 1:
-        return parts[0].rows, parts[0].ts, parts[0].steps, dict(zip(names, taken(parts[0])))
-    rows, ts, steps = ([value for part in parts for value in getattr(part, field)] for field in ("rows", "ts", "steps"))
-    order = sorted(range(len(rows)), key=rows.__getitem__)
-    rows, ts, steps = ([values[place] for place in order] for values in (rows, ts, steps))
-    columns = [[value for column in same for value in column] for same in zip(*map(taken, parts))]
-    return rows, ts, steps, {name: array("d", [values[place] for place in order]) for name, values in zip(names, columns)}
+def _presence(parts):
+    """Return ({metric: places of the parts that name it}, {metric: its values there, a list of arrays if the parts are several}).
+
+    Wide rows name a million metrics: what names few of the others costs no object each.
+    """
+    places, columns = {}, {}
+    for place, part in enumerate(parts):
+        if places.keys().isdisjoint(part.names):
+            places.update(dict.fromkeys(part.names, (place,)))
+            columns.update(zip(part.names, part.columns))
+            continue
+        for name, values in zip(part.names, part.columns):
+            if name not in places:
+                places[name], columns[name] = (place,), values
+            elif type(columns[name]) is list:
+                places[name].append(place)
+                columns[name].append(values)
+            else:
+                places[name], columns[name] = [*places[name], place], [columns[name], values]
+    return places, columns
+
+
+class _Merge:
+    """The rows of several parts in their order: `rows`, `ts`, `steps`, and the values of a metric that all of them name."""
+
+    def __init__(self, parts):
+        self._order = None              # of the rows one part after the other, where that is another
+        if len(parts) == 1:
+            self.rows, self.ts, self.steps = parts[0].rows, parts[0].ts, parts[0].steps
+            return
+        self.rows = [row for part in parts for row in part.rows]
+        self.ts, self.steps = [ts for part in parts for ts in part.ts], [step for part in parts for step in part.steps]
+        if not ascending(self.rows):
+            self._order = sorted(range(len(self.rows)), key=self.rows.__getitem__)
+            self.rows, self.ts, self.steps = ([values[place] for place in self._order] for values in (self.rows, self.ts, self.steps))
+
+    def values(self, columns):
+        """Return the values (array) of a metric that has `columns` in the parts, as `_presence` has them."""
+        if type(columns) is not list:
+            return columns
+        values = [value for column in columns for value in column]
+        return array("d", [values[place] for place in self._order] if self._order else values)
 
 
 class File:

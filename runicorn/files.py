@@ -41,8 +41,8 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, whole=Tr
 
     folder: the run's folder here; indexed: {name: {"size", "mtime"}} of what the server has, which need not be here; places:
     {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it; same:
-    {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more: "unseen"
-    if `indexed` is not the `whole` of what is there.
+    {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more:
+    "unseen" if `indexed` is not the `whole` of what is there.
     """
     indexed, names, why = indexed or {}, {place: name for name, place in (places or {}).items()}, left_out or {}
     found = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
