@@ -102,7 +102,7 @@ def door(module):
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("runicorn."):
             raise
-        raise MissingPackageError("this copy only writes; for this command "
+        raise MissingPackageError("this copy only writes; for the rest "
                                   f"pip install runicorn-{VERSION}-py3-none-any.whl") from error
 
 

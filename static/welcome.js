@@ -7,7 +7,7 @@ import {t} from "./words.js";
 /** There is no run anywhere yet. */
 export function welcome() {
   return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
-    h("pre", {}, "pip install runicorn\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
+    h("pre", {}, "pip install runicorn-1.0.0-py3-none-any.whl\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
     h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
     h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "),
       h("span.mono", {}, "runicorn demo")));
