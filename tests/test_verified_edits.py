@@ -2,7 +2,12 @@
 called verified. With the clock handed in; over OpenSSH's sftp-server."""
 
 import os
+import re
+import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from far import Far
@@ -155,3 +160,56 @@ def test_by_exec_what_went_or_came_without_a_time_of_now_is_found(root, tmp_path
     assert "checkpoints/last.pt" not in one.sync._session.index.entry(RUN)["files"]
     assert judge.is_same() == (True, {f"{RUN}/checkpoints/last.pt"}) and judge.verified()[1] >= edited
     assert one.sync._session.list._exec.stamps.keys() == {RUN, "p/n/runs/20250124_180000_abc124"}
+
+
+def test_a_manifest_of_an_older_server_copy_is_a_hint_only(root, tmp_path, pair):
+    """Such a line says neither when its files changed nor what was looked at: it is listed with, and proves nothing."""
+    run = edited_run(root, "finished")
+    manifest.generate(str(root))
+    place = root / ".runicorn" / "full_manifest.json"
+    older = re.sub(rb'"stamp": "[0-9a-f]{16}", "changed": [0-9.]+, ', b"", place.read_bytes())
+    assert older != place.read_bytes()
+    place.write_bytes(older)
+    one = pair(Far())
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    assert one.sync.state()["source"] == "manifest" and judge.is_same() == (True, set())
+    one.now += 5
+    edited = one.now
+    poke(run / "events.jsonl", 40_000)
+    os.utime(run, (OLD, OLD))
+    place.write_bytes(older)
+    os.utime(place, (edited + 5, edited + 5))       # made anew by the older copy, which took the finished run over unseen
+    for _ in range(3):
+        one.passes(5)
+        judge.check(edited)
+    for seconds in [5] * 14 + [31]:
+        one.passes(seconds)
+        judge.check(edited)
+    assert judge.is_same() == (True, set()) and judge.check(edited)
+
+
+class Traced:
+    """What a look opens and LSTATs of the files of runs, by strace."""
+
+    def __init__(self, root, folder, previous=None):
+        script = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn import manifest; " \
+                 "manifest.build(sys.argv[2], manifest.load(sys.argv[3]) if sys.argv[3] else None)"
+        subprocess.run(["strace", "-f", "-o", folder / "trace", "-e", "trace=%%stat,openat,open", sys.executable, "-c", script,
+                        str(Path(manifest.__file__).parent.parent), str(root), str(previous or "")], check=True)
+        lines = [line for line in (folder / "trace").read_text().splitlines() if ".jsonl" in line or ".txt" in line or ".json\"" in line]
+        lines = [line for line in lines if "/runs/" in line]
+        self.opened = sum("open" in line.split("(")[0] for line in lines)
+        self.looked = len(lines) - self.opened
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+def test_a_look_at_what_did_not_change_lstats_each_file_once_and_opens_none(root, tmp_path):
+    for number in range(20):
+        make_run(root, f"p/n/runs/20250123_{180000 + number}_abc123")
+    time.sleep(manifest.SETTLED + 0.1)
+    manifest.generate(str(root))
+    full = Traced(root, tmp_path)
+    again = Traced(root, tmp_path, root / ".runicorn" / "full_manifest.json")
+    assert (full.looked, full.opened) == (100, 100), "each of 5 files of 20 runs, once"
+    assert (again.looked, again.opened) == (100, 0)
