@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from io import BufferedWriter
 
 from runicorn.layout import legible
 from runicorn.notice import is_interrupt, say
@@ -201,7 +202,7 @@ class Capture:
             # It stays so after the run: `reconfigure` flushes, which waits for a stalled terminal and raises for a closed pipe.
             if not stream.write_through:
                 stream.reconfigure(write_through=True)
-            self._wrap(buffer, "write", _bytes_write(buffer.write, self, key, inside, turn))
+            self._wrap(buffer, "write", _bytes_write(buffer, self, key, inside, turn))
 
     def _wrap(self, target, name, function):
         try:
@@ -313,13 +314,26 @@ def _flush(original, turn):
     return flush
 
 
-def _bytes_write(original, capture, key, inside, turn):
+def _forget(buffer):
+    """Have a buffer drop what a pipe without readers or a full disk did not take: the text layer, which would have held it back without
+    us, drops it then, and Python's last flush has nothing left to fail with."""
+    if type(buffer) is BufferedWriter and hasattr(buffer.raw, "_blksize"):
+        buffer.__init__(buffer.raw, buffer.raw._blksize)
+
+
+def _bytes_write(buffer, capture, key, inside, turn):
+    original = buffer.write
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     log = capture.log
 
     def write(data):
         with turn.lock:
-            result = original(data)
+            try:
+                result = original(data)
+            except OSError as error:
+                if getattr(inside, "text", False) and not isinstance(error, BlockingIOError):
+                    _forget(buffer)
+                raise
             logged = not log.closed and not getattr(inside, "text", False)
             if logged:
                 log.queue((key, decoder.decode(bytes(data))))

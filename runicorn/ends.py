@@ -7,7 +7,7 @@ import threading
 from functools import partial
 
 from runicorn import signals
-from runicorn.leaving import watch_children, watch_exec, watch_exit_code
+from runicorn.leaving import hold_prints, watch_children, watch_exec, watch_exit_code
 from runicorn.notice import is_interrupt, say
 
 TRIES = 9                   # of a step of ours in the middle of which a signal handler raises
@@ -188,9 +188,18 @@ def _exits(error, code):
 
 def _excepthook(kind, error, trace):
     if _owner == os.getpid() and error is _last_error():    # else somebody only has it printed
+        _skip_ours(trace)
         _noted["error"] = (error, _rows())
         each([_say_uncaught])
     _hooks["excepthook"](kind, error, trace)
+
+
+def _skip_ours(trace):
+    """Take the functions that stand before a stream's own out of a traceback: it shows what it would without us."""
+    while trace is not None:
+        while trace.tb_next is not None and trace.tb_next.tb_frame.f_globals.get("__name__") == "runicorn.console":
+            trace.tb_next = trace.tb_next.tb_next
+        trace = trace.tb_next
 
 
 def _say_uncaught():
@@ -280,7 +289,8 @@ def _at_exit():
     error = sys.exc_info()[1]           # in a child of multiprocessing
     found = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
     signals.leave()
-    raised = each([partial(run.conclude, _fallen(run) or found) for run in list(_watched)] + [partial(_amend, _uncaught())])
+    steps = [partial(run.conclude, _fallen(run) or found) for run in _watched]
+    raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
     if isinstance(_uncaught(), KeyboardInterrupt):
         _leave_interrupted()
     if raised is not None and not isinstance(raised, KeyboardInterrupt):

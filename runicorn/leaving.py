@@ -4,7 +4,10 @@ import functools
 import gc
 import os
 import sys
+import threading
+import time
 
+GATE_SECONDS = 0.02         # threads that print have this long to come to the gate
 CHILDREN = ("multiprocessing", "multiprocess", "billiard")      # and its forks, which pathos and Celery use
 
 
@@ -102,3 +105,34 @@ def _may_run(path):
         return isinstance(path, int) or os.access(path, os.X_OK)        # execvp tries every folder of PATH
     except (TypeError, ValueError):
         return False
+
+
+def hold_prints():
+    """The last thing before the interpreter stops: see that no other thread is within a write to stdout or stderr.
+
+    One that Python stops there keeps the lock of the stream's buffer, and the flush that follows aborts the process. Without us that
+    is rare, as long as nothing at exit lets other threads run. So those that print wait at a gate until Python has stopped them.
+    """
+    if threading.active_count() < 2:
+        return
+    gate, leaver = threading.Lock(), threading.get_ident()
+
+    def gated(original):
+        def call(*given, **named):
+            if threading.get_ident() != leaver:     # who flushes when whoever held the gate has been stopped
+                with gate:
+                    pass
+            return original(*given, **named)
+        return call
+    with gate:
+        for stream in (sys.stdout, sys.stderr):
+            for target in (stream, getattr(stream, "buffer", None)):
+                for name in ("write", "flush"):
+                    try:
+                        setattr(target, name, gated(getattr(target, name)))
+                    except (AttributeError, TypeError):
+                        pass                # no stream, or one that takes no attributes
+        turns = sys.getswitchinterval()
+        sys.setswitchinterval(GATE_SECONDS / 200)       # threads that compute let them come
+        time.sleep(GATE_SECONDS)
+        sys.setswitchinterval(turns)
