@@ -314,13 +314,6 @@ def _flush(original, turn):
     return flush
 
 
-def _forget(buffer):
-    """Have a buffer drop what a pipe without readers or a full disk did not take: the text layer, which would have held it back without
-    us, drops it then, and Python's last flush has nothing left to fail with."""
-    if type(buffer) is BufferedWriter and hasattr(buffer.raw, "_blksize"):
-        buffer.__init__(buffer.raw, buffer.raw._blksize)
-
-
 def _bytes_write(buffer, capture, key, inside, turn):
     original = buffer.write
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -331,8 +324,10 @@ def _bytes_write(buffer, capture, key, inside, turn):
             try:
                 result = original(data)
             except OSError as error:
-                if getattr(inside, "text", False) and not isinstance(error, BlockingIOError):
-                    _forget(buffer)
+                # The text layer, which would have held it back without us, drops what a pipe without readers or a full disk does not
+                # take, and Python's last flush has nothing left to fail with.
+                if getattr(inside, "text", 0) and type(buffer) is BufferedWriter and not isinstance(error, BlockingIOError):
+                    buffer.__init__(buffer.raw, getattr(buffer.raw, "_blksize", 8192))
                 raise
             logged = not log.closed and not getattr(inside, "text", False)
             if logged:

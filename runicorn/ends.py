@@ -196,8 +196,8 @@ def _excepthook(kind, error, trace):
 
 def _skip_ours(trace):
     """Take the functions that stand before a stream's own out of a traceback: it shows what it would without us."""
-    while trace is not None:
-        while trace.tb_next is not None and trace.tb_next.tb_frame.f_globals.get("__name__") == "runicorn.console":
+    while trace:
+        while trace.tb_next and trace.tb_next.tb_frame.f_globals.get("__name__") == "runicorn.console":
             trace.tb_next = trace.tb_next.tb_next
         trace = trace.tb_next
 
@@ -292,18 +292,14 @@ def _at_exit():
     steps = [partial(run.conclude, _fallen(run) or found) for run in _watched]
     raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
     if isinstance(_uncaught(), KeyboardInterrupt):
-        _leave_interrupted()
+        # Python then leaves by SIGINT, unless any thread ran a text of code since (run_eval_code_obj in Python/pythonrun.c clears the
+        # flag), which the import of a named tuple does. So it is set once more.
+        try:
+            exec("raise KeyboardInterrupt")
+        except KeyboardInterrupt:
+            pass
     if raised is not None and not isinstance(raised, KeyboardInterrupt):
         raise raised
-
-
-def _leave_interrupted():
-    """Have Python leave by SIGINT, as it does after a KeyboardInterrupt that nobody caught, unless any thread ran a text of code since
-    (run_eval_code_obj in Python/pythonrun.c clears the flag), which the import of a named tuple does."""
-    try:
-        exec("raise KeyboardInterrupt")
-    except KeyboardInterrupt:
-        pass
 
 
 def _forked():

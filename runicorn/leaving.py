@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-GATE_SECONDS = 0.02         # threads that print have this long to come to the gate
+GATE_SECONDS = 0.01         # threads that print have four times this long to come to the gate
 CHILDREN = ("multiprocessing", "multiprocess", "billiard")      # and its forks, which pathos and Celery use
 
 
@@ -43,9 +43,8 @@ def watch_exit_code(exits):
     seen = None
     try:
         fields, = gc.get_referents(SystemExit.__dict__)
-        if not isinstance(fields["code"], _Code):
-            fields["code"] = _Code(fields["code"], exits)
-            sys._clear_type_cache()
+        fields["code"] = _Code(fields["code"], exits)
+        sys._clear_type_cache()
     except (AttributeError, KeyError, TypeError, ValueError):       # not CPython
         seen = exits
     if seen or sys.version_info < (3, 12):
@@ -81,9 +80,7 @@ def watch_exec(running):
     All of os.exec* come down to these two; posix_spawn and subprocess leave us here.
     """
     for name in ("execv", "execve"):
-        original = getattr(os, name, None)
-        if original is not None:
-            setattr(os, name, _exec(original, running))
+        setattr(os, name, _exec(getattr(os, name), running))
 
 
 def _exec(original, running):
@@ -126,13 +123,16 @@ def hold_prints():
         return call
     with gate:
         for stream in (sys.stdout, sys.stderr):
-            for target in (stream, getattr(stream, "buffer", None)):
+            for target in (getattr(stream, "buffer", None), stream):
                 for name in ("write", "flush"):
                     try:
                         setattr(target, name, gated(getattr(target, name)))
-                    except (AttributeError, TypeError):
+                    except Exception:
                         pass                # no stream, or one that takes no attributes
-        turns = sys.getswitchinterval()
-        sys.setswitchinterval(GATE_SECONDS / 200)       # threads that compute let them come
-        time.sleep(GATE_SECONDS)
-        sys.setswitchinterval(turns)
+        sys.setswitchinterval(1e-4)         # threads that compute let them come
+        for stream in (sys.stdout, sys.stderr) * 2:
+            time.sleep(GATE_SECONDS)
+            try:
+                stream.flush()              # waits for whoever is within a slow write
+            except Exception:
+                pass                        # Python's own flush says it

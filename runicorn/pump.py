@@ -46,7 +46,7 @@ class DescriptorCapture:
         self._saved = {1: os.dup(1), 2: os.dup(2)}
         self._pipes = {}            # descriptor 1 or 2 -> (read end, write end); one for both if they are the same file
         self._pipes[1] = _pipe()
-        self._pipes[2] = self._pipes[1] if _same(1, 2) else _pipe()
+        self._pipes[2] = self._pipes[1] if os.path.sameopenfile(1, 2) else _pipe()
         self._control, theirs = socket.socketpair()
         try:
             self._helper = self._start(path, theirs)
@@ -145,11 +145,6 @@ def _pipe():
     except (ImportError, OSError):
         pass                                            # a smaller pipe works too
     return read_end, write_end
-
-
-def _same(one, other):
-    one, other = os.fstat(one), os.fstat(other)
-    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 def _by_line(stream):

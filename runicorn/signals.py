@@ -54,6 +54,10 @@ def give_back():
     """Leave the process as `take` found it, as far as nobody took a signal over meanwhile."""
     if threading.current_thread() is not threading.main_thread():
         return
+    _put_back()
+
+
+def _put_back():
     for number, before in list(_previous.items()):
         if signal.getsignal(number) is _heard:
             signal.signal(number, before)
@@ -83,11 +87,7 @@ def leave():
 
 def forked():
     """In a forked child: it dies by signals as if we were not there, and its signals are none of its parent's."""
-    for number, before in _previous.items():
-        if signal.getsignal(number) is _heard:
-            signal.signal(number, before)
-    _previous.clear()
-    _stop_listening()
+    _put_back()
     forget()
     let_go()
 

