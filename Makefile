@@ -9,7 +9,7 @@ PAGES := static/uplot/uPlot.iife.min.js
 ARGS ?=
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test chaos slurm lint bare wheel pyz copy server-copy screenshots clean
+.PHONY: all help demo test chaos slurm lint windows bare wheel pyz copy server-copy screenshots clean
 
 all: $(PAGES)  ## the pages' chart library, once, where there is a network
 
@@ -31,6 +31,9 @@ chaos: $(VENV)/test $(PAGES)  ## the long fault runs
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
 	@sh tests/need.sh slurm
 	$(RUN) -m pytest -m slurm -n 2 $(ARGS)
+
+windows: $(VENV)/run  ## what a Windows has to show, by a Windows Python under Wine (installs Debian's wine; keeps both in build/windows)
+	$(RUN) tests/windows_python.py build/windows tests/windows_checks.py
 
 lint: $(VENV)/test  ## ruff
 	$(RUN) -m ruff check .

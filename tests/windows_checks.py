@@ -1,0 +1,181 @@
+"""What a Windows has to show, run there by its own Python: `make windows` does so under Wine. Prints a line a check; 1 if one fails."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+HOME = Path(tempfile.mkdtemp(prefix="runicorn-windows-"))
+os.environ["RUNICORN_HOME"] = str(HOME / "home")
+TRAIN = """
+import runicorn, sys, time
+run = runicorn.init(project="p", name="n", id="one", resume="allow", storage=sys.argv[1], capture=False)
+print(run.id, flush=True)
+run.log({"loss": 1.0})
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def opened_for(path, seconds):
+    """Hold a file open for a while, as a reader does."""
+    file = open(path, "rb")
+    threading.Timer(seconds, file.close).start()
+
+
+def a_lock_is_small_and_readable():
+    from runicorn import cache
+    from runicorn.errors import BusyError
+    mirror = cache.Mirror(HOME / "cache" / "gpu")
+    mirror.lock()
+    assert (mirror.index / "lock").stat().st_size < 20 and cache.Mirror(mirror.folder).owner() == os.getpid()
+    try:
+        cache.Mirror(mirror.folder).lock()
+    except BusyError:
+        pass
+    else:
+        raise AssertionError("locked twice")
+    mirror.unlock()
+
+
+def a_mirror_is_dropped_whole():
+    from runicorn import quota
+    quota.drop_mirror(HOME / "cache" / "gpu")
+    assert not (HOME / "cache" / "gpu").exists()
+
+
+def files_that_are_open_are_replaced_and_deleted():
+    from runicorn import disk, layout
+    path = HOME / "open.json"
+    for data in (b"1", b"2"):
+        layout.replace_file(path, data)
+        opened_for(path, 0.4)
+    layout.replace_file(path, b"3")
+    opened_for(path, 0.4)
+    assert path.read_bytes() == b"3" and disk.discard(path)
+
+
+def long_paths_and_odd_names_are_mirrored():
+    from runicorn import cache, quota
+    mirror = cache.Mirror(HOME / "cache" / "long")
+    mirror.lock()
+    run = "/".join(("p" * 100, "n" * 100, "runs", "i" * 100))
+    for name in ("a/" + "b" * 200 + "/meta.json", "nul.txt", "tail.", "a:b", "con", "x" * 200):
+        mirror.replace(run, name, b"{}")
+        assert mirror.read(run, name, 0, 9) == b"{}", name
+    mirror.unlock()
+    quota.drop_mirror(mirror.folder)
+    assert not mirror.folder.exists()
+
+
+def a_run_ends_though_its_status_is_read():
+    import runicorn
+    from runicorn import layout
+    run = runicorn.init(project="\u6d4b\u8bd5", name="n", storage=HOME / "root", capture=False)
+    opened_for(run.dir / "summary.json", 0.3)
+    began = time.monotonic()
+    run.summary({"best": 1})
+    took = time.monotonic() - began
+    opened_for(run.dir / "status.json", 0.8)
+    run.finish()
+    assert layout.read_json(run.dir / "status.json")["status"] == "finished" and took < 0.5
+    assert layout.read_json(run.dir / "summary.json")["best"] == 1
+
+
+def processes_are_known_without_killing_them():
+    from runicorn import live, processes
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3)"])
+    assert live.process_lives(child.pid) and not live.process_lives(child.pid, 5) and child.poll() is None
+    assert child.wait() == 0 and not live.process_lives(child.pid)
+    assert processes.memory()[1] > 1 << 28
+
+
+def a_run_that_is_written_is_not_joined():
+    words = [sys.executable, "-c", TRAIN, str(HOME / "root2")]
+    first = subprocess.Popen([*words, "8"], stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline().strip() == "one"
+    second = subprocess.run([*words, "0"], capture_output=True, text=True)
+    assert second.stdout.strip() not in ("one", "") and first.wait() == 0
+    assert subprocess.run([*words, "0"], capture_output=True, text=True).stdout.strip() == "one"
+
+
+def pipes_join_a_process_and_a_socket():
+    from runicorn.ssh_process import Pipe
+    pipe = Pipe([sys.executable, "-c", "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer, 4096)"])
+    pipe.settimeout(30)
+    data, came = os.urandom(1 << 20), bytearray()
+    sender = threading.Thread(target=pipe.socket.sendall, args=(data,))
+    sender.start()
+    while len(came) < len(data):
+        came += pipe.recv(1 << 16)
+    sender.join()
+    pipe.close()
+    assert bytes(came) == data and pipe.process.poll() is not None
+
+
+def two_processes_share_a_log():
+    import logging
+
+    from runicorn import synclog
+    synclog.LOG_BYTES = 1200
+    loggers = [logging.LoggerAdapter(synclog.opened(HOME, lambda: []), {"connection": name}) for name in "ab"]
+    for number in range(40):
+        for logger in loggers:
+            logger.info("event %d", number)
+    files = list((HOME / "logs").glob("sync.log*"))
+    assert len(files) > 2 and "event 39" in (HOME / "logs" / "sync.log").read_text()
+
+
+def no_page_leaves_its_folder():
+    from runicorn import assets
+    for name in ("C:/windows/win.ini", "nul", "aux", "index.html:x", "index.html.", "con.js"):
+        try:
+            assets.read(name)
+        except FileNotFoundError:
+            continue
+        raise AssertionError(name)
+    assert assets.read("index.html")
+
+
+def the_viewers_port_is_its_own():
+    import socket
+
+    from runicorn import server
+    listeners = server.listen("127.0.0.1", 0)
+    with socket.socket() as other:
+        try:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", listeners[0].getsockname()[1]))
+        except OSError:
+            pass
+        else:
+            raise AssertionError("another program could take the port")
+    for listener in listeners:
+        listener.close()
+
+
+CHECKS = (a_lock_is_small_and_readable, a_mirror_is_dropped_whole, files_that_are_open_are_replaced_and_deleted,
+          long_paths_and_odd_names_are_mirrored, a_run_ends_though_its_status_is_read, processes_are_known_without_killing_them,
+          a_run_that_is_written_is_not_joined, pipes_join_a_process_and_a_socket, two_processes_share_a_log, no_page_leaves_its_folder,
+          the_viewers_port_is_its_own)
+
+
+def main():
+    import traceback
+    failed = 0
+    for check in CHECKS:
+        try:
+            check()
+            print("holds  ", check.__name__, flush=True)
+        except Exception:
+            failed += 1
+            print("FAILED ", check.__name__, flush=True)
+            traceback.print_exc()
+    print(f"{len(CHECKS) - failed} of {len(CHECKS)} hold, on {sys.platform}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
