@@ -73,10 +73,13 @@ def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
     root = tmp_path / "it's a \"root\" $HOME !x \\ `y`"
     make_run(root)
     with shell_server(tmp_path, SHELLS[name]) as server:
-        plain = subprocess.run(["ssh", "-p", str(server.port), "-i", server.key, f"-oUserKnownHostsFile={server.known_hosts}",
-                                "127.0.0.1", "echo as ssh does"], capture_output=True, text=True, errors="replace", timeout=30,
-                               stdin=subprocess.DEVNULL)
+        options = ["-i", str(server.key), f"-oUserKnownHostsFile={server.known_hosts}"]
+        plain = subprocess.run(["ssh", "-p", str(server.port), *options, "127.0.0.1", "echo as ssh does"], capture_output=True, text=True,
+                               errors="replace", timeout=30, stdin=subprocess.DEVNULL)
         assert "as ssh does" in plain.stdout
+        listed = subprocess.run(["sftp", "-b", "-", "-P", str(server.port), *options, "127.0.0.1"], input=f"ls -1 {tmp_path}\n",
+                                capture_output=True, text=True, timeout=30)
+        assert listed.returncode == 0 and root.name in listed.stdout
         lines = exec_line(server, home, root, auth=auth)
         assert lines["exec"]["said"] == "exec_python" and lines["clock"]["said"] == "clock_same"
         line = remote.connect(settings.checked(server.connection(auth=auth)), home=home)
