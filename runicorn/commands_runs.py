@@ -97,7 +97,7 @@ def print_runs(found, columns, options):
                      "calls runicorn.init makes one, `runicorn config ssh add` adds a server", file=sys.stderr)
         return
     headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
-    for line in dialogue.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns()):
+    for line in dialogue.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns(), whole=True):
         terminal.say(line)
     for field, names in found.get("means", {}).items():
         said = ", ".join(f"{name} in {count} run{'s' if count > 1 else ''}" for name, count in names.items())

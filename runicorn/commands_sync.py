@@ -77,9 +77,11 @@ def sync_once(options):
     with at_work(cache_size=options.cache_size) as (bell, mirrors):
         names = chosen(mirrors, options)
         begin(mirrors, names)
-        for rows in watch(bell, mirrors, names, Screen(options.json)):
+        screen = Screen(options.json)
+        for rows in watch(bell, mirrors, names, screen):
             if all(row["state"] in SETTLED for row in rows):
                 break
+        screen.end()
         failed = [row for row in rows if row["state"] != "live" and not foreign(row)]
         if failed:
             raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
@@ -170,6 +172,11 @@ class Screen:
             return self._changes(rows, lambda row: dialogue.json_text(public(row)), print)
         self._changes(rows, settled_text, lambda text: self._line.show(text, final=True))
         return self._line.show("   ".join(moving_text(row) for row in rows))
+
+    def end(self):
+        """Leave the moving line behind: what is printed next, a prompt too, begins a line of its own."""
+        if not self._json:
+            self._line.clear()
 
     def _changes(self, rows, text_of, put):
         for row in rows:

@@ -13,15 +13,19 @@ ERASE = "\x1b[K"
 ESCAPES = 4                 # ENABLE_VIRTUAL_TERMINAL_PROCESSING: a console that takes escape sequences
 
 
-def table(headers, rows, width):
+def table(headers, rows, width, whole=False):
     """Return the lines (list of str) of a table at most `width` cells wide.
 
-    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells.
+    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells; whole: the last one never
+    does (it is what the next command takes), the others down to 4.
     """
     rows = [[clean(cell) for cell in row] for row in rows]
     widths = [max([cells(header)] + [cells(row[i]) for row in rows]) for i, header in enumerate(headers)]
-    while sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 8:
-        widths[widths.index(max(widths))] -= 1
+    giving, least = (widths[:-1], 4) if whole else (widths, 8)
+    rest = sum(widths) - sum(giving)
+    while sum(giving) + rest + 2 * (len(widths) - 1) > width and max(giving) > least:
+        giving[giving.index(max(giving))] -= 1
+    widths = [*giving, *widths[len(giving):]]
     return ["  ".join(fit(cell, w) for cell, w in zip(row, widths)).rstrip() for row in [list(headers), *rows]]
 
 
@@ -105,6 +109,7 @@ class Line:
                 say(text, self._stream)
                 self._shown = text
             return
+        self._shown = "" if final else text
         text = text if unicode_fits(self._stream) else text.translate(PLAIN)
         text = fit(text, columns(self._stream) - 1)
         mode = console_mode(self._stream)
@@ -112,3 +117,10 @@ class Line:
             text = ERASE + text.rstrip()        # elsewhere its blanks cover what stood there
         self._stream.write(f"\r{text}" + ("\n" if final else ""))
         self._stream.flush()
+
+    def clear(self):
+        """End the line of a text that only moved."""
+        if self._live and self._shown:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._shown = ""

@@ -326,7 +326,10 @@ def listen(host, port):
 
 
 def _bound(host, port):
-    family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise BusyError(f"there is no address {host!r} to listen on; --host takes one of this machine's, such as 127.0.0.1") from error
     listener = socket.socket(family, kind, proto)
     try:
         # An old connection in TIME_WAIT is no reason to refuse. On Windows it never is, and another program could take our port from us.
@@ -343,6 +346,8 @@ def _bound(host, port):
         if getattr(error, "winerror", None) == RESERVED or error.errno == errno.EACCES:
             raise BusyError(f"port {port} may not be taken: the system keeps it for itself (on Windows Hyper-V and WSL reserve some: "
                             f"netsh interface ipv4 show excludedportrange tcp); take another: {other}") from error
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            raise BusyError(f"{host} is no address of this machine; --host takes one that is, such as 127.0.0.1") from error
         if error.errno != errno.EADDRINUSE:
             raise
         raise BusyError(f"port {port} is held by {holder(port)}; take another: {other}") from error

@@ -2,6 +2,7 @@
 
 import errno
 import http.client
+import io
 import json
 import os
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from test_reader import make_run, reader_of
 
-from runicorn import cli, server
+from runicorn import cli, dialogue, server
 
 PROJECT = Path(__file__).parent.parent
 READ_ONLY = Path("/sys/runicorn")           # nobody can make a folder there, root included
@@ -240,3 +241,27 @@ def test_a_root_with_a_hidden_folder_of_its_own_is_one_still(tmp_path):
 def test_the_list_of_a_root_is_read_from_a_reader_that_could_keep_nothing(tmp_path, bad_home):
     make_run(tmp_path / "root")
     assert reader_of(tmp_path / "root", home=bad_home).runs()["total"] == 1
+
+
+@pytest.mark.parametrize("width", ["60", "80", "100", "200"])
+def test_an_id_is_whole_at_every_width(tmp_path, capsys, monkeypatch, width):
+    make_run(tmp_path, project="a project of many words", name="an experiment with quite a long name")
+    monkeypatch.setenv("COLUMNS", width)
+    assert cli.main(["runs", "--root", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[-1] == ID
+
+
+@pytest.mark.parametrize("host", ["1.2.3.4", "no-such-host.invalid"])
+def test_a_host_that_is_not_ours_is_one_sentence(tmp_path, host):
+    done = command("viewer", "--host", host, "--port", "0", "--no-browser", home=tmp_path)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and host in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_moving_line_is_ended_before_the_prompt_comes_back():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    line = dialogue.Line(stream)
+    line.show("lab live, last news 1 s ago")
+    line.clear()
+    line.clear()
+    assert stream.getvalue().endswith("ago\n")
