@@ -10,8 +10,7 @@ WAYS = ("min", "max", "mean", "first", "last", "best")
 GOALS = {"minimize": "min", "maximize": "max", "min": "min", "max": "max"}
 PLANS_KEPT = 10_000         # metrics whose definition is looked up once
 
-Metric = namedtuple("Metric", "name")
-Metric.__doc__ = "What define_metric returns: the `name` (str) it was called with."
+Metric = namedtuple("Metric", "name")       # what define_metric returns: the name (str) it was called with
 
 
 def _words(summary):
