@@ -234,7 +234,7 @@ class File:
     def _begin(self):
         self.table, self.parser = Table(), Parser(self.row)
         self.position = self.behind = self._saved = self._torn = 0
-        self._identity, self._guard = None, b""
+        self._identity, self._mtime, self._guard = None, None, b""
 
     @property
     def skipped(self):
@@ -254,6 +254,7 @@ class File:
         elif identity != self._identity or found.st_size < self.position:
             self._begin()
             self._identity = identity
+        self._mtime = found.st_mtime_ns
         self.behind = found.st_size - self.position if found.st_size != self._torn else 0
         return self.behind > 0
 
@@ -320,7 +321,7 @@ class File:
 
     def _head(self):
         table = self.table
-        return {"identity": list(self._identity), "length": self.position, "order": sys.byteorder,
+        return {"identity": list(self._identity), "mtime": self._mtime, "length": self.position, "order": sys.byteorder,
                 "check": sha256(self._guard).hexdigest(), "lines": self.parser.lines, "skipped": self.skipped, "rows": table.rows,
                 "first_ts": table.first_ts, "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
                 "others": list(table.others), "names": list(table.where), "groups": [_describe(group) for group in table.groups()]}
@@ -354,6 +355,8 @@ class File:
             return None
         if head["order"] != sys.byteorder or head["length"] > found.st_size:
             return None
+        if head["length"] == found.st_size and head.get("mtime") != found.st_mtime_ns:
+            return None                     # rewritten to the same size, in place or under an inode that came back
         with open(open_regular(self.path), "rb") as file:
             file.seek(max(0, head["length"] - CHECKED))
             guard = file.read(min(CHECKED, head["length"]))

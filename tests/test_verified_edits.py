@@ -15,6 +15,7 @@ from test_manifest import poke
 from test_sync import OLD, RUN, Pair, grow, live, make_run, tree, write
 
 from runicorn import manifest
+from runicorn.columns import File
 from runicorn.reader import Reader
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
@@ -213,3 +214,29 @@ def test_a_look_at_what_did_not_change_lstats_each_file_once_and_opens_none(root
     again = Traced(root, tmp_path, root / ".runicorn" / "full_manifest.json")
     assert (full.looked, full.opened) == (100, 100), "each of 5 files of 20 runs, once"
     assert (again.looked, again.opened) == (100, 0)
+
+
+def test_an_open_page_and_the_column_cache_show_what_was_rewritten_to_the_same_size(root, tmp_path, pair):
+    events = edited_run(root, "finished") / "events.jsonl"
+    one = pair(Far())
+    one.passes()
+
+    def opened():
+        return File(str(one.mirror / RUN / "events.jsonl"), str(tmp_path / "columns"))
+
+    def curve(file):
+        more = file.look()
+        while more:
+            more = file.step()
+        file.save()
+        return file.table.where["loss"].columns["loss"].values.tolist()
+    page = opened()
+    assert curve(page) == [0.5] * 2000
+    for number, value in enumerate((0.6, 0.7, 0.8, 0.9), 1):        # inodes come back, sizes and last lines stay
+        lines = events.read_bytes().splitlines(keepends=True)
+        lines[1000] = re.sub(rb"0\.\d", b"%.1f" % value, lines[1000])
+        write(events, b"".join(lines), mtime=OLD + 10 * number)
+        one.sync.sync_now()
+        one.passes(31)
+        expected = [0.5] * 1000 + [value] + [0.5] * 999
+        assert curve(opened()) == curve(page) == expected
