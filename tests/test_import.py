@@ -9,7 +9,7 @@ from pathlib import Path
 from scripts import only, rows, runs, small, train
 
 TREE = str(Path(__file__).parent.parent)
-EAGER = {"", ".current", ".definitions", ".errors", ".layout", ".mappings", ".notice", ".silent", ".values", ".version", ".writer"}
+EAGER = {"", ".current", ".definitions", ".disk", ".errors", ".layout", ".mappings", ".notice", ".silent", ".values", ".version", ".writer"}
 HEAVY = {"pathlib", "urllib.parse", "ipaddress", "fnmatch", "signal", "subprocess", "socket", "select", "selectors", "tempfile", "shutil",
          "hashlib", "datetime", "typing", "dataclasses", "inspect", "logging", "traceback", "tokenize", "contextlib", "asyncio", "argparse"}
 
