@@ -215,6 +215,31 @@ def test_an_error_that_ended_a_run_can_be_pickled_and_keeps_nothing_alive(tmp_pa
     assert out == "x x\nNone\n"
 
 
+def test_system_exit_stays_what_it_was(tmp_path):
+    """What stands before its attribute `code` keeps nothing alive, and copies, pickles, subclasses and deletion see nothing of it."""
+    train(tmp_path, BEGIN + textwrap.dedent("""
+        import copy, gc, pickle
+        class Leave(SystemExit):
+            pass
+        error = SystemExit(5)
+        assert [copy.copy(error).code, pickle.loads(pickle.dumps(error)).code, copy.copy(Leave(6)).code] == [5, 5, 6]
+        error.code = 7
+        assert error.code == 7
+        del error.code
+        assert error.code is None and SystemExit.code is SystemExit.__dict__["code"]
+        value = object()
+        before = sys.getrefcount(value)
+        for _ in range(1000):
+            error = SystemExit(value)
+            error.code = error.code
+        del error
+        gc.collect()
+        assert sys.getrefcount(value) == before
+        sys.exit(9)
+        """), 9)
+    assert status(tmp_path)["exit_code"] == 9
+
+
 @pytest.mark.parametrize("reader", ["head -1", "head -c 1", "true"])
 @pytest.mark.parametrize("code, state", [
     ("print('a')", "finished"), ("print('a')\nsys.exit(3)", "failed"),
