@@ -84,7 +84,8 @@ def make_server_copy(dist):
     folder = fresh(dist / "runicorn-server-copy")
     put_package(folder, reached(SERVER))
     for path in folder.rglob("*.py"):
-        path.write_text(narrow(lean(path.read_text(encoding="utf-8"), public())), encoding="utf-8")
+        shown = public() - {"runs", "open_run"}         # what reads runs is not in it
+        path.write_text(narrow(lean(path.read_text(encoding="utf-8"), shown)), encoding="utf-8")
     (folder / "README").write_text(SERVER_README, encoding="utf-8")
     return [folder, packed(folder)]
 
@@ -160,7 +161,8 @@ def public():
 def lean(source, shown):
     """Return Python source without comments and docstrings, every line where it was, so that tracebacks stay true.
 
-    shown: names (set of str) of functions and classes at its top that keep their docstrings; classes those of public methods, too.
+    shown: names (set of str) of functions and classes at its top, and of methods of these classes, that keep their docstrings;
+    properties of these classes do, too.
     """
     lines = source.splitlines(keepends=True)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -169,7 +171,8 @@ def lean(source, shown):
             lines[row - 1] = lines[row - 1][:column].rstrip() + "\n"
     tree = ast.parse(source)
     kept = [node for node in tree.body if getattr(node, "name", None) in shown]
-    kept += [method for node in kept for method in node.body if getattr(method, "name", "_")[0] != "_"]
+    kept += [method for node in kept for method in node.body
+             if getattr(method, "name", "") in shown or getattr(method, "decorator_list", ())]
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node, clean=False) is not None \
                 and node not in kept:
@@ -182,9 +185,10 @@ def lean(source, shown):
 
 
 def narrow(source):
-    """Return Python source indented by one space a level instead of four. The lines within texts are as they were, those of docstrings
-    as `inspect.getdoc` shows them."""
+    """Return Python source indented by one space a level instead of four, by one where a statement goes on. The lines within texts are as
+    they were, those of docstrings as `inspect.getdoc` shows them."""
     lines, within, docs, begun, before = source.splitlines(keepends=True), set(), {}, [], ""
+    firsts, is_first = set(), True          # the rows where statements begin
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
         if kind in ("FSTRING_START", "TSTRING_START"):      # one token a part, from Python 3.12 on
@@ -194,11 +198,16 @@ def narrow(source):
         elif kind == "STRING" or kind in ("FSTRING_END", "TSTRING_END"):
             within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
         before = kind
+        if kind == "NEWLINE":
+            is_first = True
+        elif is_first and kind not in ("NL", "COMMENT", "INDENT", "DEDENT"):
+            firsts.add(token.start[0])
+            is_first = False
     for row, line in enumerate(lines, 1):
         text = line.lstrip(" ")
         indent = docs.get(row, len(line) - len(text))
         if row not in within and text.strip():
-            lines[row - 1] = " " * (indent // 4) + line[indent:]
+            lines[row - 1] = " " * (indent // 4 if row in firsts or row in docs else min(indent, 1)) + line[indent:]
     return "".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Keep a root's manifest fresh: the cron line, systemd timer or scheduled task that remakes it every 5 minutes, with this interpreter."""
 
 import os
-import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def install(kind, root, yes):
     """
     words = _command(root)
     if kind == "cron":
-        return _install_cron("*/5 * * * * " + " ".join(_shell(word) for word in words).replace("%", "\\%"), yes)
+        return _install_cron("*/5 * * * * " + " ".join(map(shlex.quote, words)).replace("%", "\\%"), yes)
     if kind == "systemd":
         return _install_systemd(" ".join(_quoted(word) for word in words), root, yes)
     task = ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN", "Runicorn manifest", "/TR", subprocess.list2cmdline(words)]
@@ -36,10 +36,6 @@ def _command(root):
     if os.path.isfile(sys.argv[0]):
         return [sys.executable, os.path.abspath(sys.argv[0]), "manifest", "--root", root]
     raise UsageError("--install needs a copy of Runicorn on this machine; copy manifest.py here and run it from there")
-
-
-def _shell(word):
-    return word if re.match(r"^[\w@%+=:,./-]+$", word) else "'" + word.replace("'", "'\"'\"'") + "'"
 
 
 def _quoted(word):

@@ -179,7 +179,7 @@ def test_code_is_made_narrow_outside_of_texts_only():
               '                "c")\n    # no\n'
               "    return '''\n    d'''\n")
     narrow = pack.narrow(pack.lean(source, {"f"}))
-    assert narrow == ('def f(x):\n """Of f.\n\n More:\n     even more."""\n if x:\n  return (f"""a\n        {x}\n    b""",\n    "c")\n\n'
+    assert narrow == ('def f(x):\n """Of f.\n\n More:\n     even more."""\n if x:\n  return (f"""a\n        {x}\n    b""",\n "c")\n\n'
                       " return '''\n    d'''\n")
     assert code_and_lines(narrow) == code_and_lines(source)
 
