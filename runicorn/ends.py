@@ -7,7 +7,7 @@ import threading
 from functools import partial
 
 from runicorn import signals
-from runicorn.leaving import hold_prints, watch_children, watch_exec, watch_exit_code
+from runicorn.leaving import hold_prints, unwatch_exit_code, watch_children, watch_exec, watch_exit_code
 from runicorn.notice import is_interrupt, say
 
 TRIES = 9                   # of a step of ours in the middle of which a signal handler raises
@@ -29,6 +29,7 @@ def watch(run):
     if thread is not threading.main_thread():
         _threads[run] = thread
         _watch_ray(thread)
+    watch_exit_code(_exits)
     signals.take(_end_by_signal)
     watch_children(_at_exit)
     _watch_cells()
@@ -44,6 +45,8 @@ def forget(run):
     _threads.pop(run, None)
     if not _watched and _owner == os.getpid():
         signals.give_back()
+        if error is None:
+            unwatch_exit_code(_exits)
 
 
 def each(steps):
@@ -170,7 +173,6 @@ def _begin():
     if first:
         _hooks.update(excepthook=sys.excepthook, threading=threading.excepthook)
         sys.excepthook, threading.excepthook = _excepthook, _thread_excepthook
-        watch_exit_code(_exits)
         watch_exec(lambda: list(_watched) if _owner == os.getpid() else [])
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=signals.hold, after_in_parent=signals.let_go, after_in_child=_forked)
@@ -181,9 +183,9 @@ def _begin():
 def _exits(error, code):
     """Python ends with the SystemExit `error`."""
     if _owner == os.getpid():
-        _noted["exit"] = exit_code(code)
-        if _noted["exit"]:
-            _amend(error, _noted["exit"])
+        _noted["exit"] = code = exit_code(code)
+        if code:
+            each([partial(_amend, error, code)])
 
 
 def _excepthook(kind, error, trace):
@@ -289,6 +291,7 @@ def _at_exit():
     error = sys.exc_info()[1]           # in a child of multiprocessing
     found = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
     signals.leave()
+    unwatch_exit_code(_exits)
     steps = [partial(run.conclude, _fallen(run) or found) for run in _watched]
     raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
     if isinstance(_uncaught(), KeyboardInterrupt):

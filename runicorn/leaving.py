@@ -14,52 +14,76 @@ CHILDREN = ("multiprocessing", "multiprocess", "billiard")      # and its forks,
 class _Code:
     """SystemExit.code, which says when Python itself reads it: then the process ends with it, however it was raised."""
 
-    def __init__(self, member, exits):
-        self._member, self._exits = member, exits
+    def __init__(self, member):
+        self.member, self.exits = member, []
 
-    def __get__(self, error, kind=None):
-        if error is None:
-            return self
-        code = self._member.__get__(error, kind)
+    def __get__(self, error, kind=None, frame=sys._getframe):       # `sys` may be gone at the end
+        code = self.member.__get__(error, kind)
         try:
-            sys._getframe(1)
+            frame(1)
         except ValueError:                  # no Python code asks
-            self._exits(error, code)
+            for exits in self.exits:
+                exits(error, code)
         return code
 
     def __set__(self, error, code):
-        self._member.__set__(error, code)
+        self.member.__set__(error, code)
 
     def __delete__(self, error):
-        self._member.__delete__(error)
+        self.member.__delete__(error)
 
 
 def watch_exit_code(exits):
-    """Have `exits(error, code)` called when the interpreter ends with the SystemExit `error`.
+    """Have `exits(error, code)`, which never raises, called when the interpreter ends with the SystemExit `error`.
 
-    At exit nothing else tells the code: `exit(3)`, `raise SystemExit(3)` and a `from sys import exit` from before us pass by sys.exit.
-    The interpreter looks the attribute `code` up in the type, whose dict its mappingproxy refers to.
+    Nothing else tells the code. Python drops the exception before it calls what is registered for the exit, sets neither sys.last_exc nor
+    sys.last_value and calls no hook; what stands before sys.exit never hears of `raise SystemExit(main())` and `exit(3)`; a class of
+    ours named SystemExit would not catch what C code raises; sys.monitoring would slow every exception, and is Python 3.12's.
+    But Python asks for the attribute `code`, which it looks up in the type, whose dict its mappingproxy refers to. So while a run goes on
+    that entry is a descriptor with the same value around the one that was there: creating, raising, catching and copying pass it by.
+    All copies of this module, and before Python 3.12 all subinterpreters, share it. It doesn't see a subclass that has a `code` of its own.
     """
-    seen = None
     try:
         fields, = gc.get_referents(SystemExit.__dict__)
-        fields["code"] = _Code(fields["code"], exits)
-        sys._clear_type_cache()
-    except (AttributeError, KeyError, TypeError, ValueError):       # not CPython
-        seen = exits
-    if seen or sys.version_info < (3, 12):
-        _wrap_exit(sys.exit, seen)
+        code = fields["code"]
+        if not hasattr(code, "exits"):
+            code = _Code(code)
+            _put(fields, code)
+        if exits not in code.exits:
+            code.exits.append(exits)
+        exits = None
+    except Exception:       # not CPython
+        pass
+    if (exits or sys.version_info < (3, 12)) and not hasattr(sys.exit, "whole"):
+        _wrap_exit(sys.exit, exits)
+
+
+def unwatch_exit_code(exits):
+    """Have `exits` called no more; with the last one SystemExit is as it was."""
+    code = SystemExit.__dict__.get("code")
+    left = getattr(code, "exits", ())
+    if exits in left:
+        left.remove(exits)
+        if not left:
+            _put(*gc.get_referents(SystemExit.__dict__), code.member)
+
+
+def _put(fields, code):
+    fields["code"] = code
+    (getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache)()
 
 
 def _wrap_exit(original, exits):
-    """Before Python 3.12 the sys.exit of C code makes no exception, just a type and a value; `raise` makes one."""
+    """Before Python 3.12 the sys.exit of C code makes no exception, just a type and a value; who catches it makes one."""
     @functools.wraps(original)
-    def exit(status=None, /):
-        error = SystemExit(status)
-        if exits:
-            exits(error, status)
-        raise error
-    sys.exit = exit
+    def exit(*args):
+        try:
+            original(*args)
+        except SystemExit as error:
+            if exits:
+                exits(error, error.code)
+            raise
+    exit.whole = sys.exit = exit
     for module in list(sys.modules.values()):       # `from sys import exit`
         names = getattr(module, "__dict__", {})
         if names.get("exit") is original:
@@ -85,16 +109,16 @@ def watch_exec(running):
 
 def _exec(original, running):
     @functools.wraps(original)
-    def execute(path, *arguments, **more):
+    def call(path, *args, **more):
         runs = running() if _may_run(path) else []
         for run in runs:
             run.step_aside({"status": "finished", "exit_code": None, "ended_by": "exec"})
         try:
-            return original(path, *arguments, **more)
+            return original(path, *args, **more)
         finally:                            # it did not work
             for run in runs:
                 run.go_on()
-    return execute
+    return call
 
 
 def _may_run(path):
@@ -112,14 +136,14 @@ def hold_prints():
     """
     if threading.active_count() < 2:
         return
-    gate, leaver = threading.Lock(), threading.get_ident()
+    gate, me = threading.Lock(), threading.get_ident()
 
-    def gated(original):
-        def call(*given, **named):
-            if threading.get_ident() != leaver:     # who flushes when whoever held the gate has been stopped
+    def gated(real):
+        def call(*args, **more):
+            if threading.get_ident() != me:     # who flushes when whoever held the gate has been stopped
                 with gate:
                     pass
-            return original(*given, **named)
+            return real(*args, **more)
         return call
     with gate:
         for stream in (sys.stdout, sys.stderr):

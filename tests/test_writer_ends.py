@@ -218,26 +218,108 @@ def test_an_error_that_ended_a_run_can_be_pickled_and_keeps_nothing_alive(tmp_pa
 def test_system_exit_stays_what_it_was(tmp_path):
     """What stands before its attribute `code` keeps nothing alive, and copies, pickles, subclasses and deletion see nothing of it."""
     train(tmp_path, BEGIN + textwrap.dedent("""
-        import copy, gc, pickle
+        import copy, gc, pickle, types
         class Leave(SystemExit):
             pass
+        class Own(SystemExit):
+            code = 8
+        class Derived(SystemExit):
+            @property
+            def code(self):
+                return self.args[0] + 1
         error = SystemExit(5)
         assert [copy.copy(error).code, pickle.loads(pickle.dumps(error)).code, copy.copy(Leave(6)).code] == [5, 5, 6]
+        assert [pickle.loads(pickle.dumps(error)).code for error in (Leave(6), Own(1), Derived(1))] == [6, 8, 2]
+        assert "code" not in vars(error) and "code" in dir(SystemExit)
         error.code = 7
         assert error.code == 7
         del error.code
-        assert error.code is None and SystemExit.code is SystemExit.__dict__["code"]
+        assert error.code is None and SystemExit.code.__get__(SystemExit(4)) == 4
         value = object()
         before = sys.getrefcount(value)
-        for _ in range(1000):
-            error = SystemExit(value)
-            error.code = error.code
-        del error
         gc.collect()
-        assert sys.getrefcount(value) == before
+        kinds = (SystemExit, types.TracebackType, types.FrameType)
+        def alive(): return sum(isinstance(item, kinds) for item in gc.get_objects())
+        objects = alive()
+        for _ in range(10000):
+            try:
+                sys.exit(value)
+            except SystemExit as error:
+                error.code = error.code
+        gc.collect()
+        assert sys.getrefcount(value) == before and alive() < objects + 100
         sys.exit(9)
         """), 9)
     assert status(tmp_path)["exit_code"] == 9
+
+
+def test_system_exit_is_as_it_was_once_the_last_run_ended(tmp_path):
+    out, _ = train(tmp_path, "member = SystemExit.__dict__['code']\n" + BEGIN + textwrap.dedent("""
+        def same():
+            print(SystemExit.__dict__['code'] is member)
+        same()
+        other = runicorn.init(project="p", reinit='create_new')
+        run.finish()
+        same()
+        other.finish()
+        same()
+        assert SystemExit(3).code == 3
+        run = runicorn.init(project="p", reinit='create_new')
+        try:
+            sys.exit(3)
+        except SystemExit as error:
+            run.finish()                # this error may still end the process
+        same()
+        run = runicorn.init(project="p", reinit='create_new')
+        run.finish()
+        same()
+        """), 0)
+    assert out.split() == ["False", "False", "True", "False", "True"]
+
+
+def test_a_script_that_loads_the_package_twice_tells_both_of_its_end(tmp_path):
+    out, _ = train(tmp_path, "member = SystemExit.__dict__['code']\n" + BEGIN + textwrap.dedent("""
+        import importlib
+        exit = sys.exit
+        importlib.reload(sys.modules["runicorn.leaving"])
+        other = runicorn.init(project="p", reinit='create_new')
+        other.finish()
+        for name in [name for name in sys.modules if name.partition(".")[0] == "runicorn"]:
+            del sys.modules[name]
+        import runicorn
+        again = runicorn.init(project="p", reinit='create_new')
+        assert SystemExit.__dict__["code"].member is member and sys.exit is exit
+        class Late:
+            def __del__(self):
+                print(SystemExit(5).code, SystemExit.__dict__["code"] is member, flush=True)
+        late = Late()
+        raise SystemExit(4)
+        """), 4)
+    assert out == "5 True\n"
+    told = [small(folder, "status") for folder in runs(tmp_path)]
+    assert sorted((one["status"], one["exit_code"]) for one in told) == [("failed", 4), ("failed", 4), ("finished", 0)]
+
+
+def test_an_exit_of_somebody_elses_is_called_as_ever(tmp_path):
+    own = "import sys\nbefore = sys.exit\ndef leave(status=None):\n    print('leaves', status)\n    before(status)\nsys.exit = leave\n"
+    out, _ = train(tmp_path, own + BEGIN + "sys.exit(7)\n", 7)
+    assert out == "leaves 7\n" and status(tmp_path)["exit_code"] == 7
+
+
+def test_subinterpreters_leave_system_exit_whole(tmp_path):
+    """Before Python 3.12 they share the type, whose entry must not outlive the modules of one that is gone."""
+    out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
+        subinterpreters = __import__("_interpreters" if sys.version_info >= (3, 13) else "_xxsubinterpreters")
+        inner = subinterpreters.create()
+        subinterpreters.run_string(inner, "import runicorn; runicorn.init(project='p', name='inner', capture=False)")
+        subinterpreters.destroy(inner)
+        import gc
+        gc.collect()
+        print(SystemExit(5).code, len(SystemExit.__dict__["code"].exits))
+        sys.exit(6)
+        """), 6)
+    assert out == "5 1\n"
+    assert [small(folder, "status")["exit_code"] for folder in runs(tmp_path) if small(folder, "meta")["name"] == "n"] == [6]
 
 
 @pytest.mark.parametrize("reader", ["head -1", "head -c 1", "true"])
