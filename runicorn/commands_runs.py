@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from runicorn import dialogue, disk, local_disk, local_names, terminal
+from runicorn import bounded, dialogue, disk, local_disk, local_names, terminal
 from runicorn.arguments import take_minus
 from runicorn.errors import SettingsError, UsageError
 from runicorn.filters import parse
@@ -16,6 +16,7 @@ EXAMPLES = {
     "export": "runicorn export --run-id 20250123_180000_abc123 --format csv",
 }
 MARKS = {"running": "●", "stalled": "◐", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
+SHOWN = 200                 # lines of one part of a run that `show` prints unasked
 FORMATS = ("csv", "tensorboard", "html")
 
 
@@ -132,6 +133,8 @@ def add_show(parser):
     parser.set_defaults(run=show)
     parser.add_argument("run_id", metavar="ID", help="a run's id, or the end of connection:project/name/id")
     parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
+    parser.add_argument("--find", default="", metavar="TEXT", help="only the names of config, summary and metrics that hold TEXT")
+    parser.add_argument("--all", action="store_true", help=f"also what is beyond the first {SHOWN} of each")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
 
 
@@ -145,10 +148,26 @@ def show(options):
     for line in head(run):
         terminal.say(line)
     width = terminal.columns()
-    section("config", pairs(run["config"]), width)
-    section("summary", pairs(run["summary"]), width)
-    section("Slurm", pairs(job(run["meta"])), width)
-    metrics(run["metrics"], index.series(key), width)
+    for title, values in (("config", run["config"]), ("summary", run["summary"]), ("Slurm", job(run["meta"]))):
+        found = part(bounded.pairs(values), options, short=bounded.short_pair)
+        section(title, [(name, text(value)) for name, value in found["items"]], width)
+        say_more(found)
+    found = part(run["metrics"], options, name=lambda metric: metric["name"])
+    metrics(found["items"], index.series(key), width)
+    say_more(found)
+
+
+def part(items, options, **how):
+    """Return the bounded.page of what `show` prints of a part of a run."""
+    most = sys.maxsize if options.all else SHOWN
+    return bounded.page(items, options.find, 0, most, size=sys.maxsize, **how)
+
+
+def say_more(found):
+    """Say how many lines of a part were left out, and how they come."""
+    left_out = found["matched"] - len(found["items"])
+    if left_out:
+        print(f"  and {left_out:,} more; --all shows all, --find TEXT those whose names hold TEXT")
 
 
 def head(run):
@@ -169,15 +188,9 @@ def job(meta):
     return {name: value for name, value in slurm.items() if name != "config"} if isinstance(slurm, dict) else {}
 
 
-def pairs(values, prefix=""):
-    """Return [(name, text)] of a nested dict, names joined with "."."""
-    found = []
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            found += pairs(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", value if isinstance(value, str) else dialogue.json_text(value)))
-    return found
+def text(value):
+    """Return a value of a config or summary as a line shows it (str)."""
+    return value if isinstance(value, str) else dialogue.json_text(strict(value))
 
 
 def section(title, rows, width):

@@ -19,8 +19,10 @@ def table(headers, rows, width, whole=False):
     headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells; whole: the last one never
     does (it is what the next command takes), the others down to 4.
     """
-    rows = [[clean(cell) for cell in row] for row in rows]
+    most = max(1000, 4 * width)         # characters looked at of a cell that may be megabytes
+    rows = [[clean(cell if whole and cell is row[-1] else cell[:most]) for cell in row] for row in rows]
     widths = [max([cells(header)] + [cells(row[i]) for row in rows]) for i, header in enumerate(headers)]
+    widths = [min(one, max(width, 8)) for one in widths[:-1]] + ([widths[-1]] if whole else [min(widths[-1], max(width, 8))])
     giving, least = (widths[:-1], 4) if whole else (widths, 8)
     rest = sum(widths) - sum(giving)
     while sum(giving) + rest + 2 * (len(widths) - 1) > width and max(giving) > least:

@@ -4,7 +4,7 @@ import collections
 import operator
 import time
 
-from runicorn import filters, layout
+from runicorn import bounded, filters, layout
 from runicorn.entries import total_steps
 from runicorn.errors import UsageError
 
@@ -236,14 +236,16 @@ class View:
 
 
 def names_of(runs):
-    """Return {"config", "summary", "metrics"}: the names that any of `runs` has, sorted; metrics are the numeric ones of summary."""
+    """Return {"config", "summary", "metrics"}: the names that any of `runs` has, sorted; metrics are the numeric ones of summary; and
+    "offered": what bounded.offered says of them."""
     config, summary, metrics = set(), set(), set()
     for run in runs:
         config.update(run.record.config)
         summary.update(run.summary)
         if len(metrics) < len(summary):
             metrics.update(name for name, value in run.summary.items() if name not in metrics and layout.number(value) is not None)
-    return {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
+    names = {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
+    return {**names, "offered": bounded.offered(runs, names)}
 
 
 def _by_slug(item):

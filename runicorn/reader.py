@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout, local_disk, local_names
+from runicorn import bounded, layout, local_disk, local_names
 from runicorn.columns import trim
 from runicorn.entries import Entry, Member, attempts, freshness, progress
 from runicorn.errors import AmbiguousError, NotFoundError
@@ -299,10 +299,13 @@ class Reader:
         entry = self.entry(key)
         small, series = self.small(entry.key), self.series(entry.key)
         meta, status, summary = (small[name] for name in layout.SMALL)
+        config = meta.get("config")
+        config = config if isinstance(config, dict) else {}
         if not series.behind:
             entry.learn_step(series.last_step)
         view = self.view()
-        return {**view.row(entry, spark=True, deadline=float("inf")), "meta": meta, "config": meta.get("config") or {}, "summary": summary,
+        return {**view.row(entry, spark=True, deadline=float("inf")), "config": config, "summary": summary,
+                "meta": {name: value for name, value in meta.items() if name != "config"},
                 "status": status, "attempts": attempts(status, entry),
                 "metrics": [_metric(name, facts, view.rule(name, entry)) for name, facts in series.metrics().items()],
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
@@ -310,6 +313,19 @@ class Reader:
                 "skipped": series.skipped,
                 "behind": series.behind, **_verified(entry), "left_out": self._own_left_out(entry),
                 "more_files": entry.source.beyond(entry.record.path)}
+
+    def part(self, key, of, find="", offset=0, limit=500):
+        """Return a bounded.page of one part of a run whose names hold `find`: [name, value] of its "config", "summary", "meta" or
+        "status", or its "metrics" as `run` has them. Raises NotFoundError, AmbiguousError."""
+        entry = self.entry(key)
+        if of == "metrics":
+            rule = self.view().rule
+            return bounded.page(self.series(entry.key).metrics().items(), find, offset, limit,
+                                short=lambda item: _metric(*item, rule(item[0], entry)))
+        small = self.small(entry.key)
+        values = {"summary": small[layout.SUMMARY], "status": small[layout.STATUS], "config": small[layout.META].get("config"),
+                  "meta": {name: value for name, value in small[layout.META].items() if name != "config"}}[of]
+        return bounded.page(bounded.pairs(values if isinstance(values, dict) else {}), find, offset, limit, short=bounded.short_pair)
 
     def _own_left_out(self, entry):
         """Return {name: {"code", "text"}} of the run's own files, and its own folder (""), that its mirror does without."""

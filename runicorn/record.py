@@ -9,6 +9,8 @@ from runicorn.states import ENDED
 from runicorn.surrogates import visible
 
 KEPT_TEXT = 400             # characters kept of a long value in config or summary
+KEPT_TAGS = 100             # of a run; more are no use in a list
+KEPT_NOTE = 4096            # characters
 PLAIN = frozenset((bool, int, float, type(None)))
 NO_META = "meta.json is missing or is no JSON object"
 LAST = 1e11                 # s; the year 5138
@@ -52,8 +54,8 @@ def record_of(path, entry, line=None):
     record.id = run_id
     record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
     tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()
-    record.tags = tuple(_intern(tag) for tag in tags if isinstance(tag, str))
-    record.note = _text(meta.get("notes")) or ""
+    record.tags = tuple(_intern(tag) for tag in tags[:KEPT_TAGS] if isinstance(tag, str))
+    record.note = _text(meta.get("notes"), KEPT_NOTE) or ""
     record.created = _moment(meta.get("created_at")) or _id_time(run_id)
     record.status = status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
     record.ended = sys.intern(status["status"]) if status.get("status") in ENDED else ""
@@ -99,8 +101,8 @@ def _intern(value):
     return sys.intern(visible(value[:KEPT_TEXT])) if isinstance(value, str) else None
 
 
-def _text(value):
-    return visible(value) if isinstance(value, str) and value else None
+def _text(value, most=KEPT_TEXT):
+    return None if not isinstance(value, str) or not value else visible(value if len(value) <= most else value[:most - 1] + "…")
 
 
 def _moment(value):

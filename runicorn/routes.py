@@ -6,7 +6,7 @@ import os
 from typing import NamedTuple
 from urllib.parse import quote
 
-from runicorn import files
+from runicorn import bounded, files
 from runicorn.errors import FilterError, RunicornError, UsageError
 from runicorn.exchange import Answer, Refused, begun, to_error, to_json
 from runicorn.layout import parse_own
@@ -75,7 +75,7 @@ def runs(site, ask):
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
     site.reader.owes |= answer.pop("owes")
-    return {"news": mark, "loading": loading, **answer, "columns": view.names,
+    return {"news": mark, "loading": loading, **answer, "columns": view.names["offered"],
             "tree": site.reader.tree(view, hidden)}
 
 
@@ -93,7 +93,30 @@ def run(site, ask, key):
     if not entry.source.local:
         site.mirrors.want(entry.key)
     curves(site, entry)
-    return {"news": mark, **site.reader.run(entry.key)}
+    found = site.reader.run(entry.key)
+    return {"news": mark, **bounded.run(found, (found["main"] or {}).get("metric"))}
+
+
+@route("GET", "/api/part", "more of a run than its answer holds: ?run=KEY&of=config|summary|meta|status|metrics&find=lr&offset=0&limit=500")
+def part(site, ask):
+    entry, of = site.reader.entry(ask.text("run")), ask.text("of")
+    if of not in (*bounded.PARTS, "metrics"):
+        raise UsageError(f"a run has no part {of[:50]!r}; it has {', '.join(bounded.PARTS)}, metrics")
+    if of == "metrics":
+        curves(site, entry)
+    return site.reader.part(entry.key, of, ask.text("find"), *_stretch(ask))
+
+
+@route("GET", "/api/columns", "names that runs may be listed by: ?of=config|summary|metrics&find=loss&offset=0&limit=500")
+def columns(site, ask):
+    of, names = ask.text("of"), site.reader.view().names
+    if of not in ("config", "summary", "metrics"):
+        raise UsageError(f"there are no columns of {of[:50]!r}; there are those of config, summary, metrics")
+    return bounded.page(names[of], ask.text("find"), *_stretch(ask), name=str, short=bounded.clipped)
+
+
+def _stretch(ask):
+    return ask.number("offset", 0, 0, 1 << 40, whole=True), ask.number("limit", 500, 1, 5000, whole=True)
 
 
 def curves(site, entry):

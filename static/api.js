@@ -24,6 +24,9 @@ function readToken(root) {
   return root.querySelector('meta[name="runicorn-token"]')?.content || "";
 }
 
+/** The version of Runicorn that the viewer runs. */
+export const version = () => document.querySelector('meta[name="runicorn-version"]')?.content || "";
+
 /** A restarted viewer has a new token: fetch the page's head again for it (this also renews the cookie). */
 async function renewToken() {
   const answer = await fetch("/", {cache: "no-store"});

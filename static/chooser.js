@@ -1,20 +1,22 @@
 // Choosing columns and grouping of the run list.
 
+import * as api from "./api.js";
 import {offeredColumns} from "./columns.js";
 import {fill, h} from "./dom.js";
 import {menu, popover} from "./widgets.js";
-import {known, t} from "./words.js";
+import {fmt, known, t} from "./words.js";
 
 const GROUPS = ["project", "name", "connection", "state", "user", "tag"];
+const PAUSE = 200;               // ms after the last key before the viewer is asked for names that are not here
 const MOST = 300;                // boxes drawn at once; the search finds the others
 
 /** The column chooser at `anchor`. chosen: ids; offered: the answer's columns; pick(ids | null) is called at every change. */
 export function chooseColumns(anchor, {chosen, offered, pick}) {
   let ids = [...chosen];
-  const all = offeredColumns(offered);
+  let all = offeredColumns(offered);
   const list = h("div.cols");
   const search = h("input.inp", {type: "search", placeholder: t("runs.findColumn"), "aria-label": t("runs.findColumn"),
-    oninput: () => draw()});
+    oninput: () => { draw(); findMore(); }});
   const change = (id, on) => {
     ids = on ? [...ids, id] : ids.filter((other) => other !== id && !(id === "main" && other === "spark"));
     if (on && id === "main" && !ids.includes("spark")) {
@@ -27,12 +29,33 @@ export function chooseColumns(anchor, {chosen, offered, pick}) {
     h("input.tick", {type: "checkbox", checked: ids.includes(id), disabled: id === "name",
     onchange: (event) => change(id, event.target.checked)}), h("span.cut", {title: name(id)}, name(id)));
   const part = (title, members) => (members.length ? [h("h3", {}, title), members.map(box)] : null);
+  /** How many columns there are that are not drawn: the search finds them. */
+  const unseen = (fits) => ["summary", "config"].reduce((sum, side) => sum + Math.max(0, all[side].filter(fits).length - MOST)
+    + (search.value ? 0 : offered?.more?.[side] || 0), 0);
   const draw = () => {
     const fits = (id) => name(id).toLowerCase().includes(search.value.toLowerCase());
     fill(list, part(t("runs.colsBasic"), all.basics.filter(fits)), part(t("runs.colsSummary"), all.summary.filter(fits).slice(0, MOST)),
-      part(t("runs.colsConfig"), all.config.filter(fits).slice(0, MOST)));
+      part(t("runs.colsConfig"), all.config.filter(fits).slice(0, MOST)),
+      unseen(fits) ? h("p.m2.small", {}, t("runs.moreColumns", {n: fmt.int(unseen(fits))})) : null);
   };
   draw();
+  let timer = 0;
+  /** Look among the names that the list's answer had no room for. */
+  const findMore = () => {
+    clearTimeout(timer);
+    const sides = Object.keys(offered?.more || {}).filter((side) => side !== "metrics" && search.value);
+    timer = setTimeout(async () => {
+      const asked = search.value;
+      const found = await Promise.all(sides.map((of) => api.get("/api/columns", {of, find: asked, limit: MOST})));
+      sides.forEach((side, at) => {
+        offered = {...offered, [side]: [...new Set([...offered[side], ...found[at].items])]};
+      });
+      all = offeredColumns(offered);
+      if (sides.length && asked === search.value) {
+        draw();
+      }
+    }, sides.length ? PAUSE : 0);
+  };
   let close = () => null;
   close = popover(anchor,
     h("div.chooser", {}, search, list,

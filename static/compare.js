@@ -132,6 +132,11 @@ class ComparePage {
     return this.keys.map((key) => this.rows.get(key)).filter(Boolean);
   }
 
+  /** Names of the runs whose answers left something out. */
+  get wide() {
+    return this.runs.filter(({more}) => more && Object.keys(more).length).map(({name}) => name);
+  }
+
   draw() {
     if (!this.alive) {
       return;
@@ -140,6 +145,7 @@ class ComparePage {
     fill(
       this.notices,
       this.missing.size ? banner("warn", t("compare.missing", {n: this.missing.size, names: [...this.missing.keys()].join(", ")})) : null,
+      this.wide.length ? banner("warn", t("compare.more", {names: this.wide.join(", ")})) : null,
       this.tooMany ? banner("warn", t("compare.most", {n: MOST})) : null,
     );
     this.drawTools();

@@ -68,7 +68,7 @@ export class Rail {
     const parts = [
       summary.length
         ? [
-            h("h2", {}, t("run.summary"), summary.length > SUMMARY_SHOWN ? all("config", summary.length) : null),
+            h("h2", {}, t("run.summary"), summary.length > SUMMARY_SHOWN ? all("config", summary.length + (row.more?.summary || 0)) : null),
             pairs(summary.slice(0, SUMMARY_SHOWN), (name, value) =>
               typeof value === "number" ? metricValue(name, value) : own(fmt.given(value), {class: value === "NaN" ? "bad" : ""}),
             ),
@@ -76,7 +76,7 @@ export class Rail {
         : null,
       config.length
         ? [
-            h("h2", {}, t("run.config"), all("config", config.length)),
+            h("h2", {}, t("run.config"), all("config", config.length + (row.more?.config || 0))),
             pairs(config.slice(0, CONFIG_SHOWN), (_, value) => own(fmt.given(value))),
           ]
         : null,

@@ -23,11 +23,12 @@ import {reorderable} from "./reorder.js";
 import {arrange, groupMetrics, matcher, placed, shortLabel, splitName} from "./series.js";
 import {colourOf, stroke} from "./store.js";
 import {empty} from "./widgets.js";
-import {t} from "./words.js";
+import {fmt, t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
 const SMOOTH = 0.6;
 const AT_FIRST = 6;              // charts that are in view on a usual screen
+const PAUSE = 200;               // ms after the last key before the viewer is asked for metrics that are not here
 const REFETCH_MS = 120;          // a slider or a drag that goes on is waited for
 
 export class RunCharts {
@@ -53,6 +54,8 @@ export class RunCharts {
     };
     this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
     this.metrics = [];
+    this.extra = [];             // metrics that the run's answer left out and the filter found
+    this.morePlace = h("span.m2.small");
   }
 
   // -- what is shown ---------------------------------------------------------------------------------------------
@@ -78,11 +81,13 @@ export class RunCharts {
     }
     this.attempts = attempts;
     this.row = row;
-    this.feed.count(row.key, row.metrics);
+    const metrics = [...row.metrics, ...this.extra];
+    this.feed.count(row.key, metrics);
     if (first) {
       this.feed.set(this.how);
+      this.findMore();
     }
-    const names = row.metrics.map(({name}) => name);
+    const names = [...new Set(metrics.map(({name}) => name))];
     if (first || names.join("\n") !== this.metrics.join("\n")) {
       this.metrics = names;
       if (first) {
@@ -90,6 +95,7 @@ export class RunCharts {
       }
       this.arrange();
     }
+    this.drawMore();
     if (first) {
       this.want(this.groups.slice(0, AT_FIRST));       // asked for before the page is laid out and tells which are in view
     }
@@ -247,7 +253,7 @@ export class RunCharts {
     this.filter = filter;
     this.zoomPlace = h("span.rowf");
     this.hiddenPlace = h("span.rowf");
-    fill(this.tools, this.hiddenPlace, this.zoomPlace, h("span.find.w-f", {}, icon("find"), filter),
+    fill(this.tools, this.morePlace, this.hiddenPlace, this.zoomPlace, h("span.find.w-f", {}, icon("find"), filter),
       smoothing(this.smooth, (smooth) => this.setSmooth(smooth)), axisChoice(this.chosen.x, () => this.metrics, (x) => this.setAxis(x)),
       groupChoice(this.grouping, (group) => this.setGrouping(group)), this.rankChoice());
     this.drawHidden();
@@ -280,6 +286,31 @@ export class RunCharts {
     this.filter.value = filter;
     change({metrics: filter || null});
     this.arrange();
+    clearTimeout(this.asking);
+    this.asking = setTimeout(() => this.findMore(), PAUSE);
+  }
+
+  /** Look among the metrics that the run's answer had no room for. */
+  async findMore() {
+    const {filter} = this.chosen;
+    if (!filter || !this.row.more?.metrics) {
+      return;
+    }
+    const {items} = await api.get("/api/part", {run: this.row.key, of: "metrics", find: filter});
+    const known = new Set(this.metrics);
+    const found = items.filter(({name}) => !known.has(name));
+    if (found.length && filter === this.chosen.filter) {
+      this.extra.push(...found);
+      this.setRun(this.row);
+    }
+  }
+
+  /** How many of the run's metrics are here. */
+  drawMore() {
+    const more = this.row.more?.metrics;
+    const all = this.row.metrics.length + (more || 0);
+    this.morePlace.textContent = more ? t("charts.some", {n: fmt.int(this.metrics.length), all: fmt.int(all)}) : "";
+    this.morePlace.title = more ? t("charts.someHow") : "";
   }
 
   setSmooth(smooth) {

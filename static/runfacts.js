@@ -7,13 +7,16 @@ import {matcher} from "./series.js";
 import {bytes, empty, reasonText} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
+const PAUSE = 200;               // ms after the last key before the viewer is asked for what is not here
+const PAGE = 1000;               // values asked for at a time
 const IMAGE = /\.(png|jpe?g|gif|webp)$/i;
 
 /** Moments as dates, everything else as it was given. */
 const shown = (name, value) => (/_at$/.test(name) && value > 1e9 ? fmt.full(value) : fmt.given(value));
 
-function table(title, rows, more = null) {
-  if (!rows.length) {
+/** rest: what a line below says of rows that are not here, or null. */
+function table(title, rows, more = null, rest = null) {
+  if (!rows.length && !rest) {
     return null;
   }
   return h(
@@ -31,6 +34,7 @@ function table(title, rows, more = null) {
         ),
       ),
     ),
+    rest,
   );
 }
 
@@ -46,6 +50,49 @@ function copyJson(values) {
   return button;
 }
 
+/** What an answer left out of one part of a run: asked for a page at a time, by name where the reader filters. */
+class PartRest {
+  constructor(key, part, drawn) {
+    Object.assign(this, {key, part, drawn, text: "", rows: [], next: 0, left: null, told: new Set()});
+  }
+
+  /** Learn what the answer told of the part. */
+  know(values) {
+    this.told = new Set(flattened(values).map(([name]) => name));
+  }
+
+  find(text) {
+    if (text !== this.text) {
+      Object.assign(this, {text, rows: [], next: 0, left: null});
+      text ? this.ask() : this.drawn();
+    }
+  }
+
+  async ask() {
+    const {text} = this;
+    let page = null;
+    do {                         // a page that only repeats what the answer told is no more
+      page = await api.get("/api/part", {run: this.key, of: this.part, find: text, offset: this.next, limit: PAGE});
+      if (text !== this.text) {
+        return;
+      }
+      this.next += page.items.length;
+      page.items = page.items.filter(([name]) => !this.told.has(name));
+      this.rows.push(...page.items);
+    } while (!page.items.length && this.next < page.matched);
+    const fits = (name) => name.toLowerCase().includes(text.toLowerCase());
+    this.left = page.matched - this.rows.length - [...this.told].filter(fits).length;
+    this.drawn();
+  }
+
+  /** The line below the table; more: how many the answer left out. */
+  line(more) {
+    const left = this.left ?? more;
+    return left > 0 ? h("p.m2.small.rest", {}, t("run.more", {n: fmt.int(left)}), " ",
+      h("button.link", {type: "button", onclick: () => this.ask()}, t("run.showMore"))) : null;
+  }
+}
+
 export class ConfigPart {
   constructor() {
     this.body = h("div.factsbody");
@@ -53,14 +100,24 @@ export class ConfigPart {
       placeholder: t("run.filterKeys"),
       "aria-label": t("run.filterKeys"),
       spellcheck: "false",
-      oninput: () => this.draw(),
+      oninput: () => this.filtered(),
     });
+    this.parts = new Map();      // part -> its PartRest, of those that the answer did not hold whole
     this.tools = h("div.rowf", {}, h("span.find.w-f", {}, icon("find"), this.filter));
     this.node = h("div.scroll.factspart", {tabindex: "0"}, this.body);
   }
 
+  filtered() {
+    this.draw();
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.parts.forEach((rest) => rest.find(this.filter.value)), PAUSE);
+  }
+
   show(row) {
-    const drawn = JSON.stringify([row.config, row.meta, row.summary, row.status]);
+    const drawn = JSON.stringify([row.config, row.meta, row.summary, row.status, row.more]);
+    for (const part of Object.keys(row.more || {}).filter((part) => part !== "metrics" && !this.parts.has(part))) {
+      this.parts.set(part, new PartRest(row.key, part, () => this.draw()));
+    }
     this.row = row;
     if (drawn !== this.drawn) {
       this.drawn = drawn;
@@ -73,16 +130,22 @@ export class ConfigPart {
     const accepts = matcher(this.filter.value) || (() => true);
     const some = (values, without = []) => flattened(values).filter(([name]) => !without.includes(name) && accepts(name));
     const environment = Object.fromEntries(
-      Object.entries(meta || {}).filter(([name]) => !["config", "tags", "notes", "slurm", "torchrun"].includes(name)),
+      Object.entries(meta || {}).filter(([name]) => !["tags", "notes", "slurm", "torchrun"].includes(name)),
     );
+    const whole = (title, part, values, without) => {
+      const rest = this.row.more?.[part] ? this.parts.get(part) : null;
+      rest?.know(values);
+      const rows = [...new Map([...some(values, without), ...(rest?.rows || []).filter(([name]) => accepts(name))])];
+      return table(title, rows, part === "config" || part === "summary" ? copyJson(values) : null, rest?.line(this.row.more[part]));
+    };
     fill(this.body,
-      table(t("run.config"), some(config), copyJson(config)),
-      table(t("run.summary"), some(summary), copyJson(summary)),
-      table(t("run.status"), some(status, ["traceback"])),
+      whole(t("run.config"), "config", config),
+      whole(t("run.summary"), "summary", summary),
+      whole(t("run.status"), "status", status, ["traceback"]),
       status?.traceback ? h("section", {}, h("h2", {}, t("run.traceback")), h("pre.code", {}, status.traceback)) : null,
       table("Slurm", some(meta?.slurm, ["config"])),
       table("torchrun", some(meta?.torchrun, ["config", "agent"])),
-      table(t("run.environment"), some(environment)));
+      whole(t("run.environment"), "meta", environment));
     if (!this.body.children.length) {
       fill(this.body, empty(t(this.filter.value ? "charts.noneMatch" : "run.noConfig")));
     }

@@ -1,13 +1,14 @@
 // What the run list says where it has no rows: how to get the first run, or how to find one again.
 
 import {h} from "./dom.js";
+import {version} from "./api.js";
 import {empty} from "./widgets.js";
 import {t} from "./words.js";
 
 /** There is no run anywhere yet. */
 export function welcome() {
   return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
-    h("pre", {}, "pip install runicorn-1.0.0-py3-none-any.whl\npython -c \"import runicorn; runicorn.init().log({'loss': 1})\""),
+    h("pre", {}, `pip install runicorn-${version()}-py3-none-any.whl\npython -c "import runicorn; runicorn.init().log({'loss': 1})"`),
     h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
     h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "),
       h("span.mono", {}, "runicorn demo")));

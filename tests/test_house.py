@@ -55,8 +55,8 @@ FLOORS = {
     "own_runs": "facts glance layout live system",
     "index": "cache firstlook glance kept layout left_out local_names manifest own_runs record states verified",
     "entries": "errors glance last_values layout record states",
-    "filters": "errors layout", "listing": "entries errors filters layout",
-    "reader": "columns entries errors index layout listing local_names series states", "poll": "",
+    "filters": "errors layout", "bounded": "layout", "listing": "bounded entries errors filters layout",
+    "reader": "bounded columns entries errors index layout listing local_names series states", "poll": "",
     # the line to a server
     "settings": "errors layout local_names", "viewer_client": "layout",
     "scripts": "errors filters layout reader settings states viewer_client",
@@ -77,7 +77,7 @@ FLOORS = {
     # the viewer
     "server": "errors", "exchange": "errors layout surrogates", "guard": "exchange layout",
     "files": "errors layout local_names", "far": "errors layout local_names logs",
-    "routes": "errors exchange export far files layout logs pieces version",
+    "routes": "bounded errors exchange export far files layout logs pieces version",
     "routes_connections": "errors exchange routes settings version",
     "viewer": "assets errors exchange guard layout pieces poll reader routes_connections server settings version",
     # the command line

@@ -103,7 +103,9 @@ def test_slices_columns_groups_and_what_the_sidebar_counts(sweep):
         {"config.lr": 0.01, "summary.val/loss": 0.4},
         {"config.lr": 0.001, "summary.val/loss": 0.2},
     ]
-    assert sweep.view().names == {"config": ["deep.er.x", "lr"], "summary": ["acc", "val/loss"], "metrics": ["acc", "val/loss"]}
+    names = sweep.view().names
+    assert names.pop("offered") == {**names, "more": {}}
+    assert names == {"config": ["deep.er.x", "lr"], "summary": ["acc", "val/loss"], "metrics": ["acc", "val/loss"]}
     grouped = sweep.runs(sort="started", group="tag")
     assert grouped["groups"] == [{"value": "even", "count": 3}, {"value": "odd", "count": 2}]
     assert [run_id[-1] for run_id in ids(grouped)] == list("02413")
