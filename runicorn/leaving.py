@@ -5,9 +5,9 @@ import gc
 import os
 import sys
 import threading
-import time
 
 GATE_SECONDS = 0.01         # threads that print have four times this long to come to the gate
+HOLD_SECONDS = 1.0          # and stay there this long, while the rest of the exit goes on
 CHILDREN = ("multiprocessing", "multiprocess", "billiard")      # and its forks, which pathos and Celery use
 
 
@@ -132,31 +132,31 @@ def hold_prints():
     """The last thing before the interpreter stops: see that no other thread is within a write to stdout or stderr.
 
     One that Python stops there keeps the lock of the stream's buffer, and the flush that follows aborts the process. Without us that
-    is rare, as long as nothing at exit lets other threads run. So those that print wait at a gate until Python has stopped them.
+    is rare, as long as nothing at exit lets other threads run. So those that print wait at a gate until Python has stopped them. It stays
+    closed: opened here, it would let them in before Python begins to. But what is called next at exit may wait for one of them.
     """
     if threading.active_count() < 2:
         return
-    gate, me = threading.Lock(), threading.get_ident()
+    gate, me = threading.Event(), threading.get_ident()
 
     def gated(real):
-        def call(*args, **more):
-            if threading.get_ident() != me:     # who flushes when whoever held the gate has been stopped
-                with gate:
-                    pass
-            return real(*args, **more)
+        def call(*args):
+            if threading.get_ident() != me and not gate.wait(HOLD_SECONDS):     # who goes on may be waited for at exit
+                gate.set()
+            return real(*args)
         return call
-    with gate:
-        for stream in (sys.stdout, sys.stderr):
-            for target in (getattr(stream, "buffer", None), stream):
-                for name in ("write", "flush"):
-                    try:
-                        setattr(target, name, gated(getattr(target, name)))
-                    except Exception:
-                        pass                # no stream, or one that takes no attributes
-        sys.setswitchinterval(1e-4)         # threads that compute let them come
-        for stream in (sys.stdout, sys.stderr) * 2:
-            time.sleep(GATE_SECONDS)
-            try:
-                stream.flush()              # waits for whoever is within a slow write
-            except Exception:
-                pass                        # Python's own flush says it
+    streams = sys.stdout, sys.stderr
+    for stream in streams:
+        for target in (getattr(stream, "buffer", None), stream):
+            for name in ("write", "flush"):
+                try:
+                    setattr(target, name, gated(getattr(target, name)))
+                except Exception:
+                    pass                # no stream, or one that takes no attributes
+    sys.setswitchinterval(1e-4)         # threads that compute let them come
+    for stream in streams * 2:
+        gate.wait(GATE_SECONDS)
+        try:
+            stream.flush()              # waits for whoever is within a slow write
+        except Exception:
+            pass                        # Python's own flush says it

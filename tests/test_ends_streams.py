@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from endings import BEGIN, launch, stub
 from scripts import environment, only, small
 
-PRINTS = {"print": "print('x' * 50, flush=True)", "bytes": "sys.stdout.buffer.write(b'x' * 50)"}
+PRINTS = {"print": "print('x' * 50, flush=True)", "bytes": "sys.stdout.buffer.write(b'x' * 50)",
+          "stderr": "print('x' * 50, file=sys.stderr)", "log": "logging.error('x' * 50)", "a function kept": "write('x' * 50 + chr(10))"}
 ENDS_TRIED = 5
 
 
@@ -19,7 +21,7 @@ ENDS_TRIED = 5
 def test_a_daemon_thread_that_prints_in_a_tight_loop_aborts_no_end(tmp_path, what, capture):
     """Python stops such threads at exit, perhaps within a write that holds the lock of the stream's buffer; its own flush then aborts."""
     code = BEGIN.replace("name='n'", f"name='n', system=False, capture={capture}") + (
-        f"def loop():\n    while True: {PRINTS[what]}\n"
+        f"import logging\nwrite = sys.stderr.write\ndef loop():\n    while True: {PRINTS[what]}\n"
         "for _ in range(2): threading.Thread(target=loop, daemon=True).start()\ntime.sleep(0.05)\n")
     found = collections.Counter()
     for number in range(ENDS_TRIED):
@@ -28,6 +30,28 @@ def test_a_daemon_thread_that_prints_in_a_tight_loop_aborts_no_end(tmp_path, wha
         process.communicate()
         assert small(only(tmp_path / str(number)), "status")["status"] == "finished"
     assert found[0] > ENDS_TRIED // 2, found            # without us nearly each one aborts
+
+
+def test_an_exit_that_waits_for_a_printing_thread_ends(tmp_path):
+    """What an earlier `atexit.register` joins, such as a QueueListener, prints what it still has: the gate opens to it."""
+    code = textwrap.dedent("""
+        import atexit, logging.handlers, queue, sys, threading, time
+        class Slow(logging.StreamHandler):
+            def emit(self, record):
+                time.sleep(0.1)
+                super().emit(record)
+        waiting = queue.Queue()
+        listener = logging.handlers.QueueListener(waiting, Slow(sys.stderr))
+        listener.start()
+        atexit.register(listener.stop)
+        """) + BEGIN.replace("name='n'", "name='n', system=False") + (
+        "for number in range(8): waiting.put(logging.makeLogRecord({'msg': f'line {number}'}))\n")
+    process = launch(tmp_path, code)
+    try:
+        _, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert (process.returncode, err.decode().splitlines()) == (0, [f"line {number}" for number in range(8)])
 
 
 # -- a stream that takes nothing ----------------------------------------------------------------------------------
