@@ -22,9 +22,9 @@ class Bulk:
     work only where the line is fast. It is dialled before that is known, for a login takes as long as finding out.
     """
 
-    def __init__(self, dial, mirror, root, room, log, hearsay=()):
-        """hearsay: as for the Fetcher."""
-        self._hearsay = hearsay
+    def __init__(self, dial, mirror, root, room, log, hearsay=(), moment=lambda: None):
+        """hearsay, moment: as for the Fetcher."""
+        self._hearsay, self._moment = hearsay, moment
         self._dial, self._mirror, self._root, self._room, self._log = dial, mirror, root, room, log
         self._given, self._ended = collections.deque(), collections.deque()
         self._held = {}                 # (path, name) -> Fetch, handed over and not collected
@@ -114,7 +114,7 @@ class Bulk:
         try:
             session = remote.open_sftp()
             fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
-                                    hearsay=self._hearsay)
+                                    hearsay=self._hearsay, moment=self._moment)
             fetcher.enough = 1 << 60
             self._fetcher = fetcher
             while not self._stopping.is_set():

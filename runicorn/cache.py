@@ -252,6 +252,13 @@ class Mirror:
             return None
         return {"size": here.st_size, "mtime": here.st_mtime, "tail": None} if stat.S_ISREG(here.st_mode) else None
 
+    def changed(self, path, name):
+        """Return when our copy, its times included, changed last (Unix s), None when this disk can't tell or there is no copy."""
+        try:
+            return local_disk.changed(os.lstat(self.place(path, name)))
+        except (OSError, LayoutError):
+            return None
+
     def appender(self, path, name):
         """Open our copy of an append-only file for appending (a file object, unbuffered), making it if it is absent. Raises OSError."""
         return self._open(path, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -36,6 +36,11 @@ class ExecLook:
         """Whether a look's answer was not taken yet (bool)."""
         return self._thread is not None
 
+    @property
+    def server_time(self):
+        """Return what the server's clock showed as the last answer was made (Unix s)."""
+        return self._header["generated_at"]
+
     def start(self, lines, now):
         """Begin a look unless one is under way. lines: {run path: its line} of our index, of use the first time."""
         if self._thread is not None:

@@ -30,9 +30,10 @@ class Fetcher:
     fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=()):
-        """room: room.Room, asked before each file; hearsay: run paths whose files may be none by now (container): looked at first."""
-        self._hearsay = hearsay
+    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=(), moment=lambda: None):
+        """room: room.Room, asked before each file; hearsay: run paths whose files may be none by now (container): looked at first;
+        moment(): what a Fetch `began` at."""
+        self._hearsay, self._moment = hearsay, moment
         self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)
         self.ceiling = FIRST_CEILING
@@ -166,6 +167,7 @@ class Fetcher:
         here = self.mirror.stat(fetch.path, fetch.name) if fetch.whole else None
         if not self.room.claim(claim, min(here["size"], claim) if here else 0, fetch.path in self._urgent):
             return self.report(fetch, NO_ROOM, 0, None)
+        fetch = fetch._replace(began=self._moment())
         job = _Job(self, fetch, claim, here["size"] if here else 0)
         self._jobs.add(job)
         self.promised += job.promised

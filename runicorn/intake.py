@@ -6,6 +6,7 @@ import time
 from runicorn import bulk, fetch, layout, local_names, manifest, plan
 from runicorn.errors import DeniedError, LayoutError
 from runicorn.left_out import PASSING, LeftOut, passed_text
+from runicorn.unsettled import Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 SPACE_SECONDS = 5.0             # s between looks at the free disk
@@ -16,11 +17,12 @@ TROUBLE = 3                     # times a file may fail before it waits for the 
 class Intake:
     """The fetches of one session: planned, carried out, taken into the index. `doubtful` holds run paths to list again."""
 
-    def __init__(self, options, mirror, index, beats, fetcher, second, room, log, wall):
-        """wall: clock.Clock.wall."""
+    def __init__(self, options, mirror, index, beats, room, log, wall):
+        """wall: clock.Clock.wall. `take_lines` must follow."""
         self.options, self.mirror, self.index, self.beats, self.log, self._wall = options, mirror, index, beats, log, wall
-        self.fetcher, self.second, self.room = fetcher, second, room
-        fetcher.report = self.ended
+        self.fetcher = self.second = None
+        self.room = room
+        self.unsettled = Unsettled(mirror, lambda: self.now, wall)
         self.doubtful = set()           # run paths to list again
         self.again = {}                 # run path -> when to list and plan it again: it changed within its mtime's second
         self.rewrite = set()            # (path, name): ours is wrong somewhere, fetch it whole
@@ -36,7 +38,6 @@ class Intake:
         self.listed = False             # the last of them came, and nobody was told yet
         self._held = []                 # fetches that wait until the run list is whole
         self._more = False              # more runs are being listed
-        self._observed = {}             # (path, name) -> (mtime, when first seen so)
         self._space_seen = self.now = 0.0
         self.full = False               # this disk has no room for more
         self.reset_progress()
@@ -44,6 +45,10 @@ class Intake:
     def reset_progress(self):
         self.files_done = self.files_total = self.bytes_done = self.bytes_total = 0
         self.began = time.monotonic()
+
+    def take_lines(self, fetcher, second):
+        """Say what fetches: a fetch.Fetcher, which reports to `ended`, and a bulk.Bulk."""
+        self.fetcher, self.second = fetcher, second
 
     # -- planning
 
@@ -126,7 +131,8 @@ class Intake:
             paths.difference_update(moved)
         for path in moved.keys() & self.again.keys():
             del self.again[path]
-        for kept in (self._observed, self.grown_to, self._trouble):
+        self.unsettled.rename(moved)
+        for kept in (self.grown_to, self._trouble):
             kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
         wrong = {key for key in self.rewrite if key[0] in moved}
         self.rewrite.difference_update(wrong)
@@ -147,11 +153,15 @@ class Intake:
         self.rewrite.update((path, name) for name in twins if name in there and twins[name] & there.keys())
         bare = not self.mirror.holds(path)
         here = {} if bare else {name: self._here((path, name), there[name]) for name in there}
-        found = [one for one in plan.diff(path, here, there) if not self._is_suspect(one, here.get(one.name))]
+        found = plan.diff(path, here, there)
         for one in found:
-            if self._observed.get((path, one.name), (None,))[0] != one.mtime:
-                self._observed[path, one.name] = one.mtime, now
-        return found
+            self.unsettled.see((path, one.name), one.mtime, now)
+        return [one for one in found if not self.unsettled.rests(one, here.get(one.name), entry["ended"], now)
+                and not self._is_suspect(one, here.get(one.name))]
+
+    def take_due(self, now):
+        """Return the runs of which we have unproven files that are to be read again now (set of paths)."""
+        return self.unsettled.take_due(lambda path: path not in self.index or self.index.ended(path), now)
 
     def _is_suspect(self, one, here):
         """Whether a fetch waits for the server's SHA-256: its tail, where that is known, is ours, and only its mtime moved."""
@@ -160,7 +170,7 @@ class Intake:
             return False
         if one.tail and self.mirror.tail(*key, one.size) != one.tail:
             return False
-        self.suspects[key] = one
+        self.suspects[key] = one._replace(began=self.unsettled.moment())
         return True
 
     def judged(self, suspects, wrong, now):
@@ -171,7 +181,8 @@ class Intake:
             if key in wrong:
                 self.rewrite.add(key)
             elif here and here["size"] == one.size:
-                self.mirror.touch(*key, one.mtime)
+                self._date(one)
+                self.grown.add(one.path)
         self.plan({path for path, _ in suspects}, now)
 
     def fetch_whole(self, keys, now):
@@ -204,8 +215,9 @@ class Intake:
         """Return what we hold of a file, None when it must come whole."""
         here = None if key in self.rewrite else self.mirror.stat(*key)
         if here and self.grown_to.get(key) == here["size"] == file["size"]:        # read by a tail, every seam compared
-            self.mirror.touch(*key, file["mtime"])
-            here["mtime"] = file["mtime"]
+            here["mtime"] = None if file["mtime"] is None else file["mtime"] - 1    # what is before the seam is proven later
+            self.mirror.touch(*key, here["mtime"])
+            self.unsettled.grew(key, here["size"])
             del self.grown_to[key]
         return here
 
@@ -306,13 +318,20 @@ class Intake:
         self.bytes_done += one.size - one.offset
         if outcome is fetch.DONE:
             self.left_out.forget(key)
-            self._arrived(one, key, held, data, now)
+            self._arrived(one, key, held, data)
+        elif outcome is fetch.NO_ROOM and self._is_unproven(one, key):
+            self.unsettled.grew(key, one.size)          # it stays as it is, and not verified, until there is room for another
         elif outcome is fetch.NO_ROOM:
             self.leave_out(key, self._listed_as(one), None)
         elif isinstance(outcome, (DeniedError, LayoutError)) or isinstance(outcome, OSError) and outcome.errno not in PASSING:
             self.leave_out(key, self._listed_as(one), outcome)
         else:
             self._wrong(one, outcome)
+
+    def _is_unproven(self, one, key):
+        """Whether our copy of a file that was to be read again has all of its bytes, as far as anybody knows."""
+        here = self.mirror.stat(*key)
+        return plan.is_appended(one.name) and key not in self.rewrite and here is not None and here["size"] == one.size
 
     def pass_over(self, counts):
         """Say what is not mirrored because of its name, place or kind: {reason: count} above the runs, and what the runs' lines say."""
@@ -337,25 +356,34 @@ class Intake:
         self._trouble[key] = self._trouble.get(key, 0) + 1
         self.doubtful.add(one.path)
 
-    def _arrived(self, one, key, held, data, now):
+    def _arrived(self, one, key, held, data):
         if one.tail and held == one.size and self.mirror.tail(*key, one.size) != one.tail:
             self._wrong(one, fetch.DONE if one.whole else fetch.CHANGED)
             if not one.whole:
                 return
         if one.whole:
             self.rewrite.discard(key)
-        mtime, when = self._observed.get(key, (one.mtime, now))
-        if one.mtime is not None and held >= one.size:
-            sure = plan.is_appended(one.name) or plan.settled(mtime, when, now, self._wall(now))
-            if not self.mirror.touch(*key, one.mtime if sure else one.mtime - 1):      # somebody deleted it in this moment
-                return self._wrong(one, fetch.CHANGED)
-            if sure:
-                self._observed.pop(key, None)
-            else:
-                self.again[one.path] = when + 2         # read within the second of its change: read it once more
+        if one.mtime is not None and held >= one.size and not self._date(one):
+            return self._wrong(one, fetch.CHANGED)      # somebody deleted it in this moment
         if data is not None:
             self._take_small(one, data)
         self.grown.add(one.path)
+
+    def _date(self, one):
+        """Give our copy the server's mtime if it is proven, one of a second before if it is to be read again; returns whether it is there.
+
+        What was appended proves nothing of the bytes before: they may have been edited in the same moment.
+        """
+        key = one.path, one.name
+        large = one.size > plan.SMALL_LIMIT and not plan.is_appended(one.name)      # not read twice for an edit of its beginning meanwhile
+        sure = one.whole and self.unsettled.is_settled(key, one.mtime, self.unsettled.moment() if large else one.began)
+        if sure:
+            self.unsettled.settle(key)
+        else:
+            again = self.unsettled.wait(one, one.began if one.whole else None)
+            if not plan.is_appended(one.name):
+                self.again[one.path] = again
+        return self.mirror.touch(*key, one.mtime if sure else one.mtime - 1)
 
     def _take_small(self, one, data):
         """Put a small JSON file into the index."""

@@ -52,6 +52,11 @@ def remove_tree(folder, spare=()):
         patiently(os.rmdir, folder)
 
 
+def changed(status):
+    """Return when a file or its times changed last (Unix s) by its os.stat_result, None on Windows, which tells when it was made."""
+    return None if WINDOWS else status.st_ctime
+
+
 def about(error, path, beside):
     """Return an OSError like `error` that names the file a person asked for, `path`, where it names none or the temporary `beside`."""
     return error if error.filename not in (None, beside) else OSError(error.errno, error.strerror, path)

@@ -13,9 +13,10 @@ APPENDED = re.compile(r"^(?:(?:events|system)N\.jsonl|logsN\.txt)\Z".replace("N"
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
 LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
 
-Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole")
+Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole began", defaults=(None,))
 Fetch.__doc__ = """One file to bring here: bytes offset..size of file `name` of run `path`; `whole`: replace what is here.
-mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, or None when unknown."""
+mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, or None when unknown; began: the unsettled.Moment at which its first
+byte was asked for, None before."""
 
 
 def diff(path, here, there):

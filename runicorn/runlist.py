@@ -85,6 +85,7 @@ class RunList:
             if self.remote.alive:
                 return self._refused(error)     # a line that lives grants one channel only
             raise
+        self.intake.unsettled.hear(self._exec.server_time)
         self._take(found, now=True)
         self.intake.doubtful.update(path for path in absent if path in self.index)
         self.recheck.note([path for path in self._exec.stamps if path in self.index and path not in self.intake.doubtful], began)

@@ -51,11 +51,12 @@ class Session:
         self.beats = Beats(self.sftp, self.root, self._wall)
         self.tails = tails.Tails(self.sftp, self.mirror, self.root, self.room)
         self._hearsay = set(index.paths())      # runs that neither a listing nor exec showed over this line
-        second = bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay)
-        fetcher = fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, None, wire=lambda: self.remote.bytes_received,
-                                hearsay=self._hearsay)
-        self.intake = Intake(self.options, self.mirror, index, self.beats, fetcher, second, self.room, self.log,
-                             self._wall)
+        self.intake = Intake(self.options, self.mirror, index, self.beats, self.room, self.log, self._wall)
+        moment = self.intake.unsettled.moment
+        self.intake.take_lines(
+            fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, lambda: self.remote.bytes_received,
+                          self._hearsay, moment),
+            bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay, moment))
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
         self._next_look = {}            # run path -> when, for quiet runs
@@ -143,7 +144,7 @@ class Session:
             self.whole_files.compare_share([path for path in self.index.paths() if path not in self.gone], now)
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
-        self._plan(self.index.paths() if first else changed, now)
+        self._plan(self.index.paths() if first else changed | self.intake.take_due(now), now)
         self._closed = {path: None for path in self._closed if path not in self.index}
         passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))
         if self.news or passed != self._passed:

@@ -37,7 +37,7 @@ FLOORS = {
     "room": "", "clock": "", "left_out": "errors layout",
     "survey": "layout left_out manifest plan", "walk": "errors layout local_names manifest plan sftp",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch",
-    "intake": "bulk errors fetch layout left_out local_names manifest plan",
+    "unsettled": "plan", "intake": "bulk errors fetch layout left_out local_names manifest plan unsettled",
     "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors plan remote_shell sftp", "meter": "",
     "execlook": "errors manifest remote_shell", "verified": "errors layout local_names manifest plan", "recheck": "verified",
     "moves": "errors layout plan sftp",

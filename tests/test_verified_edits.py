@@ -59,20 +59,19 @@ def pair(root, tmp_path):
         one.close()
 
 
-def edited_run(root, status):
-    run = make_run(root, status=status, rows=2000)
+def edited_run(root, status, path=RUN):
+    run = make_run(root, path, status=status, rows=2000)
     write(run / "checkpoints" / "last.pt", bytes(range(256)) * 8, mtime=OLD)
     write(run / "events.rank1.jsonl", (run / "events.jsonl").read_bytes(), mtime=OLD)
     for folder in (run / "checkpoints", run):
         os.utime(folder, (OLD, OLD))
     if status == "running":
-        live(root)
+        live(root, path)
     return run
 
 
 NAMES = ("a new file below", "a second attempt", "deleted", "deleted and made again")
-GROWN = "a line changed and one appended"       # of a running run this is taken for growth: what is appended only is only appended
-CASES = [(edit, status) for edit in EDITS for status in ("finished", "running") if (edit, status) != (GROWN, "running")]
+CASES = [(edit, status) for edit in EDITS for status in ("finished", "running")]
 
 
 def settle(one):
@@ -134,6 +133,125 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp
     same, stayed = judge.is_same()
     assert same and stayed == ({f"{RUN}/logs.txt"} if edit == "deleted" else set())
     assert judge.check(edited) is (edit != "deleted")
+
+
+def second_begun():
+    """Wait until the system's clock shows the beginning of a second: what follows lies within it."""
+    time.sleep(1.0 - time.time() % 1.0 + 0.02)
+
+
+FILES = ["events.jsonl", "logs.txt", "system.jsonl", "events.rank1.jsonl", "notes.md", "checkpoints/last.pt", "summary.json"]
+
+
+def rewrite(path):
+    """Rewrite a file in the middle, to the same size, its last 4 KiB kept."""
+    data = path.read_bytes()
+    middle = len(data) // 3
+    path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:])
+
+
+@pytest.mark.parametrize("status", ["finished", "running"])
+@pytest.mark.parametrize("name", FILES)
+def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_that_not_verified(root, tmp_path, pair, name, status):
+    """The server shows the same size and mtime before and after."""
+    run = edited_run(root, status)
+    write(run / "system.jsonl", b'{"ts":1,"data":{"cpu":5}}\n' * 400, OLD)
+    write(run / "notes.md", b"what I tried\n" * 100, OLD)
+    one = pair(Far())
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    one.passes(31)
+    assert judge.verified()[0] is True
+    second_begun()
+    data = (run / name).read_bytes()
+    (run / name).write_bytes(data + b" \n" if name == "summary.json" else data + data[-30:])
+    before = (run / name).stat()
+    for _ in range(80):                     # it is looked at in its turn, in handed time, within this second
+        one.now += 1
+        one.sync.one_pass(one.now)
+        if (one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() and not one.sync._session.intake.left:
+            break
+    rewrite(run / name)
+    after = (run / name).stat()
+    assert (before.st_size, int(before.st_mtime)) == (after.st_size, int(after.st_mtime)), "the test was too slow"
+    edited = one.now
+    for seconds in [0.5, 0.5] + [5] * 14 + [31] * 3:
+        one.passes(seconds)
+        judge.check(edited)
+    assert judge.is_same() == (True, set()) and judge.check(edited)
+
+
+def test_a_log_that_grows_is_not_read_again_until_it_rests_and_then_once(root, tmp_path, pair):
+    run = edited_run(root, "running")
+    one = pair(Far())
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    one.passes(31)
+    size = (run / "events.jsonl").stat().st_size
+    before = one.far.bytes_received
+    for number in range(20):
+        grow(run / "events.jsonl")
+        os.utime(run / "events.jsonl", (time.time() + 6 * number,) * 2)
+        one.passes(6)
+    assert one.far.bytes_received - before < size, "its end only"
+    assert judge.verified()[0] is False and judge.is_same() == (True, set())
+    before = one.far.bytes_received
+    for _ in range(4):
+        one.passes(31)
+    assert judge.verified()[0] is True and size < one.far.bytes_received - before < 2 * size
+    before = one.far.bytes_received
+    for _ in range(4):
+        one.passes(31)
+    assert one.far.bytes_received - before < 10_000, "and never again"
+
+
+def test_what_an_earlier_session_read_too_early_is_read_again_by_the_next_one(root, tmp_path, pair):
+    run = edited_run(root, "finished")
+    second_begun()
+    grow(run / "events.jsonl")
+    first = pair(Far())
+    first.passes()
+    rewrite(run / "events.jsonl")
+    judge = Judge(first, root, tmp_path)
+    assert judge.verified()[0] is False
+    first.close()
+    next_one = pair(Far())
+    next_one.passes(3)
+    judge = Judge(next_one, root, tmp_path)
+    assert judge.is_same() == (True, set()) and judge.verified()[0] is True
+
+
+def test_a_disk_with_times_of_two_seconds_ends_too(root, tmp_path, pair):
+    """As FAT has them: the mtime stays for up to two seconds of changes."""
+    run = edited_run(root, "finished")
+    one = pair(Far())
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    one.passes(31)
+    even = int(time.time()) // 2 * 2
+    grow(run / "events.jsonl")
+    os.utime(run / "events.jsonl", (even, even))
+    one.sync.sync_now()
+    one.passes(1)
+    rewrite(run / "events.jsonl")
+    os.utime(run / "events.jsonl", (even, even))
+    assert judge.verified()[0] is False
+    for seconds in [3] + [31] * 3:
+        one.passes(seconds)
+    assert judge.is_same() == (True, set()) and judge.verified()[0] is True
+    before = one.far.bytes_received
+    one.passes(31)
+    one.passes(31)
+    assert one.far.bytes_received - before < 10_000
+
+
+def test_by_exec_the_servers_clock_tells_what_is_settled_at_the_first_look(root, tmp_path, pair):
+    run = edited_run(root, "finished")
+    for path in run.rglob("*.*"):
+        os.utime(path, (time.time() - 5,) * 2)
+    one = pair(Far(python="python3"))
+    one.passes()
+    assert one.sync.state()["source"] == "exec" and Judge(one, root, tmp_path).verified()[0] is True
 
 
 def test_by_exec_what_went_or_came_without_a_time_of_now_is_found(root, tmp_path, pair):

@@ -1,0 +1,104 @@
+"""Which of our copies were read so soon after a change that another may hide under the same mtime, and when is each read again?
+
+SFTP's mtimes are whole seconds, those of some disks (FAT) two. Asks no server.
+"""
+
+import collections
+
+from runicorn import plan
+
+MARGIN = 2.1                    # s after an mtime of whole seconds on the server's clock: what changes later has another
+REST = 10.0                     # s that a file of a running run did not change before it is read again …
+RATE = 30_000.0                 # … and one more for each so many bytes of it
+
+Moment = collections.namedtuple("Moment", "now server")
+Moment.__doc__ = """When a file's first byte was asked for: now, s of our clock.Clock; server: the server's clock showed this time
+(Unix s) or a later one, None when it is not known."""
+
+
+class Unsettled:
+    """The files (run path, name) whose copies prove nothing yet. Such a copy has an mtime one second before the server's."""
+
+    def __init__(self, mirror, clock, wall):
+        """clock: callable that returns the time (s) of clock.Clock; wall: clock.Clock.wall."""
+        self._mirror, self._clock, self._wall = mirror, clock, wall
+        self._server = None
+        self._seen = {}                 # key -> (mtime, when first seen so)
+        self._read = {}                 # key -> when it was read whole last, of those that wait
+        self._waiting = {}              # key -> size (bytes) of append-only files that are to be read again
+
+    def hear(self, server):
+        """The server's clock showed `server` (Unix s) a moment ago."""
+        self._server = max(server, self._server or server)
+
+    def moment(self):
+        """Return the Moment that is now."""
+        return Moment(self._clock(), self._server)
+
+    def see(self, key, mtime, now):
+        """A file has this mtime (s) on the server at `now`."""
+        if mtime is not None and self._seen.get(key, (None,))[0] != mtime:
+            self._seen[key] = mtime, now
+
+    def is_settled(self, key, mtime, began):
+        """Whether what was read from the Moment `began` on can't have changed since without moving the mtime."""
+        if began.server is not None and mtime <= began.server - MARGIN:
+            return True
+        return plan.settled(mtime, self._since(key, mtime, began.now), began.now, self._wall(began.now))
+
+    def _since(self, key, mtime, otherwise):
+        seen, when = self._seen.get(key, (None, otherwise))
+        return when if seen == mtime else otherwise
+
+    def settle(self, key):
+        """Our copy is what the server had."""
+        for kept in (self._seen, self._read, self._waiting):
+            kept.pop(key, None)
+
+    def wait(self, one, began=None):
+        """Our copy of the file of a Fetch may be wrong. began: the Moment at which it was begun to be read, if it was read whole just
+        now. Returns when it may be read again (s)."""
+        key = one.path, one.name
+        if began:
+            self._read[key] = began.now
+        if plan.is_appended(one.name):
+            self._waiting[key] = one.size
+        return self._since(key, one.mtime, self._clock()) + 2
+
+    def grew(self, key, size):
+        """Bytes were appended to our copy, now of `size`."""
+        self._waiting[key] = size
+
+    def rests(self, one, here, ended, now):
+        """Whether to leave our copy ({"size", "mtime"}) as it is for now, though the Fetch `one` asks to read it again.
+
+        So it is of an append-only file of which we know nothing but that it is unproven: it is read again once it does not change.
+        """
+        key = one.path, one.name
+        if not here or here["size"] != one.size or not plan.is_appended(one.name) or one.mtime is None or here["mtime"] is None:
+            return False
+        if not plan.is_same_time(here["mtime"] + 1, one.mtime) or one.tail and self._mirror.tail(*key, one.size) != one.tail:
+            return False
+        if self._seen[key][1] == now and key not in self._waiting:
+            changed = self._mirror.changed(*key)        # an earlier session gave it that time, and had seen the server's before
+            self._seen[key] = one.mtime, min(now, changed + now - self._wall(now)) if changed else now
+        self._waiting[key] = one.size
+        return not self._is_due(key, ended, now)
+
+    def _is_due(self, key, ended, now):
+        since = self._seen[key][1] if key in self._seen else now
+        if ended:
+            return now >= since + 2
+        return now >= max(since, self._read.get(key, since)) + REST + self._waiting[key] / RATE
+
+    def take_due(self, ended, now):
+        """Return the runs of which files are to be read again now (set of paths). ended(path): whether a run ended."""
+        due = [key for key in self._waiting if self._is_due(key, ended(key[0]), now)]
+        for key in due:
+            del self._waiting[key]
+        return {path for path, _ in due}
+
+    def rename(self, moved):
+        """Runs moved, {old path: new path}."""
+        for kept in (self._seen, self._read, self._waiting):
+            kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
