@@ -1,0 +1,57 @@
+"""Ends by way of command-line and asynchronous libraries, pools, threads, destructors and limits, each beside a stub."""
+
+import signal
+
+import pytest
+from endings import BEGIN, READY, both, told
+
+FINISHED = ("finished", "finished", 0, None, 1)
+INTERRUPTED = ("interrupted", "ended by SIGINT", None, "SIGINT", 1)
+POOL = "from concurrent.futures import ThreadPoolExecutor\nwith ThreadPoolExecutor(2) as pool:\n"
+CLOSES = "def values():\n    try: yield\n    finally: sys.exit(3)\nopen_values = values()\nnext(open_values)\n"
+
+
+def failed(reason, code):
+    return "failed", reason, code, None, 1
+
+
+WAYS = {
+    "click, exit": ("import click\n@click.command()\ndef main(): click.get_current_context().exit(3)\nmain()", failed("exit code 3", 3)),
+    "click, usage": (
+        "import click\n@click.command()\n@click.option('--n', required=True)\ndef main(n): pass\nmain()", failed("exit code 2", 2)),
+    "click, by itself": ("import click\n@click.command()\ndef main(): pass\nmain()", FINISHED),
+    "typer, exit": ("import typer\ndef main(): raise typer.Exit(4)\ntyper.run(main)", failed("exit code 4", 4)),
+    "asyncio, exit": ("import asyncio\nasync def main(): sys.exit(5)\nasyncio.run(main())", failed("exit code 5", 5)),
+    "a pool, KeyboardInterrupt": (POOL + "    pool.submit(lambda: (_ for _ in ()).throw(KeyboardInterrupt)).result()", INTERRUPTED),
+    "a pool, exit": (POOL + "    pool.submit(sys.exit, 7).result()", failed("exit code 7", 7)),
+    "interrupt_main": ("import _thread\n_thread.interrupt_main()\ntime.sleep(3)", INTERRUPTED),
+    "recursion": ("def deeper(): deeper()\ndeeper()", failed("RecursionError: maximum recursion depth exceeded", 1)),
+    "an error at exit": ("import atexit\natexit.register(lambda: 1 / 0)", FINISHED),
+    "exit at exit": ("import atexit\natexit.register(sys.exit, 3)", FINISHED),
+    "exit in a thread": ("thread = threading.Thread(target=sys.exit, args=(3,))\nthread.start()\nthread.join()", FINISHED),
+    "exit in finally": ("try: 1 / 0\nfinally: sys.exit(3)", failed("exit code 3", 3)),
+    "exit undone in finally": ("def main():\n    try: sys.exit(3)\n    finally: return\nmain()", FINISHED),
+    "exit in __del__": ("class Thing:\n    def __del__(self): sys.exit(3)\nthing = Thing()\ndel thing", FINISHED),
+    "exit in a generator's close": (CLOSES + "open_values.close()", failed("exit code 3", 3)),
+    "exit in a generator left open": (CLOSES, FINISHED),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_library_or_an_unusual_place_ends_the_run(tmp_path, way):
+    code, expected = WAYS[way]
+    both(tmp_path, BEGIN + code + "\n")
+    assert told(tmp_path) == [expected]
+
+
+@pytest.mark.parametrize("before, code, signals, expected", [
+    (("timeout", "-s", "INT", "4"), "time.sleep(60)", (), INTERRUPTED),
+    (("nohup",), READY + "time.sleep(1)\n" + READY + "time.sleep(60)", (signal.SIGHUP, signal.SIGTERM),
+     ("interrupted", "ended by SIGTERM", None, "SIGTERM", 1)),
+    (("bash", "-c", 'ulimit -S -t 3; exec "$@"', "bash"), "while True: pass", (), ("interrupted", "ended by SIGXCPU", None, "SIGXCPU", 1)),
+    ((), POOL + "    future = pool.submit(time.sleep, 1)\n    print('ready', flush=True)\n    future.result()",
+     (signal.SIGINT,), INTERRUPTED),
+], ids=["timeout -s INT", "nohup", "ulimit -t", "Ctrl+C in a pool"])
+def test_what_starts_or_limits_a_script_ends_the_run(tmp_path, before, code, signals, expected):
+    both(tmp_path, BEGIN + code + "\n", signals, before=before)
+    assert told(tmp_path) == [expected]
