@@ -7,6 +7,7 @@ and the server copy, which has few of the modules, still answers. What runs here
 import errno
 import os
 import sys
+from importlib import import_module, util
 
 from runicorn.errors import MissingPackageError, RunicornError, UsageError
 from runicorn.version import VERSION
@@ -53,7 +54,7 @@ def main(argv):
     except ModuleNotFoundError as error:
         if (error.name or "runicorn").startswith("runicorn"):
             raise
-        return refuse(f"this needs the Python package {error.name}, which is not installed: pip install {error.name}", 1)
+        return refuse(f"this needs the Python package {error.name}: pip install {error.name}", 1)
     except OSError as error:
         if error.errno == errno.EINVAL and error.filename is None and not sys.stdout.isatty():
             return silenced()           # what Windows says of a pipe that nobody reads
@@ -78,8 +79,9 @@ def dispatch(argv):
     """Find the command in `argv` and run it; returns its exit code or None. Raises UsageError for an unknown one."""
     first = argv[0] if argv else "--help"
     if first in ("--version", "-V", "version"):
-        return print(f"runicorn {VERSION}")
-    if first in ("--help", "-h", "help") and len(argv) < 2:
+        print(f"runicorn {VERSION}")
+        return util.find_spec("runicorn.namesake") and door("namesake").say()
+    if first in ("--help", "-h", "help") and not argv[1:]:
         return print(overview())
     if first == "--completion":
         return print(door("completion").script(argv[1] if argv[1:] else ""), end="")
@@ -96,14 +98,12 @@ def dispatch(argv):
 
 def door(module):
     """Return a module of ours by name. Raises MissingPackageError where this copy has no such module."""
-    from importlib import import_module
     try:
         return import_module(f"runicorn.{module}")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("runicorn."):
             raise
-        raise MissingPackageError("this copy only writes; for the rest "
-                                  f"pip install runicorn-{VERSION}-py3-none-any.whl") from error
+        raise MissingPackageError(f"this copy only writes; for the rest pip install runicorn-{VERSION}-py3-none-any.whl") from error
 
 
 def parser_of(name):
@@ -118,14 +118,13 @@ def parser_of(name):
 
 def overview():
     """Return the text of `runicorn --help`."""
-    lines = [f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items()]
     return "\n".join([f"runicorn {VERSION}: log training to plain files; watch it from anywhere over SSH.", "",
-                      "usage: runicorn COMMAND [OPTION ...]", "", *lines, "",
-                      "`runicorn COMMAND --help` shows the options and an example.",
+                      "usage: runicorn COMMAND [OPTION ...]", "", *(f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items()), "",
+                      "`runicorn COMMAND --help` shows options and an example.",
                       "`runicorn --version` prints the version; `runicorn --completion bash|zsh` a completion script."])
 
 
 def suggestion(word):
-    from difflib import get_close_matches
-    close = get_close_matches(word, [*COMMANDS, *SAME], n=1)
+    import difflib
+    close = difflib.get_close_matches(word, [*COMMANDS, *SAME], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""

@@ -83,7 +83,8 @@ def add_import(parser):
 
 def take_in(options):
     """Take in a bundle or a folder; returns 1 if something of it could not be merged."""
-    from runicorn import courier, foreign
+    from runicorn import courier, foreign, namesake
+    namesake.say()
     root = Path(options.root).expanduser().absolute() if options.root else default_root()
     source = Path(options.path).expanduser()
     if not source.exists():

@@ -45,7 +45,7 @@ FLOORS = {
     "session": "audit beats bulk errors fetch intake layout local_names moves plan recheck runlist sftp survey tails walk",
     "sync": "cache clock errors layout left_out local_names meter room session survey",
     # reading
-    "surrogates": "",
+    "surrogates": "", "namesake": "version",
     "events": "layout surrogates", "columns": "events layout", "curves": "columns", "buckets": "columns",
     "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
     "expression": "errors lines", "logs": "errors expression layout lines", "states": "layout", "glance": "events layout local_names",
