@@ -120,11 +120,23 @@ class ComparePage {
   async loadOne(key) {
     try {
       const row = await api.get(api.runPath(key));
-      this.rows.set(key, {...row, key});
-      this.feed.count(key, row.metrics);
+      this.rename(key, row.key);
+      this.rows.set(row.key, row);
+      this.feed.count(row.key, row.metrics);
       this.missing.delete(key);
     } catch (error) {
       this.missing.set(key, error.message);
+    }
+  }
+
+  /** An id or an end of a key, as people type it into an address, gives way to the key under which curves come. */
+  rename(key, whole) {
+    if (key !== whole) {
+      const renamed = (one) => (one === key ? whole : one);
+      [this.keys, this.hidden] = [[...new Set(this.keys.map(renamed))], new Set([...this.hidden].map(renamed))];
+      this.base = renamed(this.base);
+      spreadColours(this.keys);
+      this.write();
     }
   }
 

@@ -1,0 +1,25 @@
+"""Compare opened at an address with short ids, in a real browser: the curves are there and the address says the whole keys."""
+
+import re
+
+from playwright.sync_api import expect
+from small_runs import write_run
+
+pytest_plugins = ["chromium"]
+
+COLOURED = """() => [...document.querySelectorAll('figure canvas')].some((canvas) => {
+    const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    for (let i = 0; i < data.length; i += 4) {
+        if (data[i + 3] > 9 && Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 60) return true;
+    }
+    return false;
+})"""
+IDS = ["20250123_180000_abc123", "20250123_180001_abc123"]
+
+
+def test_runs_named_by_their_ids_are_compared_with_their_curves(home, serve, open_page):
+    for run_id in IDS:
+        write_run(home / "experiments", "vision", "resnet", run_id)
+    page = open_page(f"{serve().url}/compare?runs={','.join(IDS)}&base={IDS[1]}")
+    page.wait_for_function(COLOURED, timeout=60000)
+    expect(page).to_have_url(re.compile("local.*vision.*180000.*local.*vision.*180001.*base=local.*180001"))
