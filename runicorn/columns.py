@@ -31,8 +31,8 @@ ENDS = 64 << 10             # of its beginning and its end, read whole
 MAGIC = b"runicorn columns 3\n"
 
 
-COLUMN_BYTES = 190          # of a Column and its arrays, as the allocator rounds them, without their content
-GROUP_BYTES = 800
+COLUMN_BYTES = 182          # of a Column and its arrays, as the allocator rounds them, without their content
+GROUP_BYTES = 720
 # What a column of few values has of each; wide rows make a million of them.
 EMPTY, NOWHERE = array("d"), array("I")
 
