@@ -47,15 +47,15 @@ In a script elsewhere: PYTHONPATH=/path/to/runicorn-copy, then `import runicorn`
 Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by themselves.
 """
 SERVER_README = """\
-Runicorn's server side: the writer and the manifest. It needs Python 3.8 or newer and nothing else.
+Runicorn's server side. It needs Python 3.8 or newer and nothing else.
 
     export PYTHONPATH=/path/to/runicorn-server-copy
-    python3 train.py                           # a script that says `import runicorn`
-    python3 -m runicorn manifest --verbose     # optional: the index that makes the first mirroring fast
-    python3 -m runicorn tail RUN_ID            # follow a run in this terminal
+    python3 train.py
+    python3 -m runicorn manifest --verbose  # optional: makes the first mirroring fast
+    python3 -m runicorn tail RUN_ID  # follow a run in this terminal
 
 Runs are written below ~/.runicorn/experiments, or where RUNICORN_DIR points.
-To watch them, install Runicorn on your laptop and add this server there: runicorn config ssh add
+To watch them, on your laptop: runicorn config ssh add
 """
 
 

@@ -32,7 +32,7 @@ MAGIC = b"runicorn columns 3\n"
 
 
 COLUMN_BYTES = 182          # of a Column and its arrays, as the allocator rounds them, without their content
-GROUP_BYTES = 720
+GROUP_BYTES = 640
 # What a column of few values has of each; wide rows make a million of them.
 EMPTY, NOWHERE = array("d"), array("I")
 

@@ -4,7 +4,9 @@ Libraries that make a daemon close all descriptors, and a script that closes one
 code does this way passes ours by; what C code does is noticed by `mark`.
 """
 
+import errno
 import os
+import time
 
 from runicorn.notice import is_interrupt
 
@@ -108,7 +110,13 @@ def dup2(fd, fd2, inheritable=True):
         except OSError:         # no descriptor left: the owner opens its file again when it can
             number = -1
         moved(number)
-    return _originals["dup2"](fd, fd2, inheritable)
+    for tries in range(400):
+        try:
+            return _originals["dup2"](fd, fd2, inheritable)
+        except OSError as error:        # while a thread, of ours maybe, is about to open that very descriptor: dup(2)
+            if error.errno != errno.EBUSY or tries == 399:
+                raise
+            time.sleep(0.005)
 
 
 OURS = (close, closerange, dup2)

@@ -90,6 +90,27 @@ def test_a_script_with_its_standard_streams_closed_prints_into_none_of_our_files
     assert [row["step"] for row in rows(only(tmp_path))] == [0, 1], err
 
 
+def test_a_descriptor_that_a_thread_is_about_to_open_is_waited_for(tmp_path):
+    """dup2 then says EBUSY (dup(2)), which no script of one thread expects."""
+    train(tmp_path, BEGIN + textwrap.dedent("""
+        import errno
+        from runicorn import descriptors as ours
+        true, busy = ours._originals["dup2"], [1, 2, 3]
+        def dup2(*arguments):
+            if busy:
+                busy.pop()
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            return true(*arguments)
+        ours._originals["dup2"] = dup2
+        number = os.open("mine.bin", os.O_RDWR | os.O_CREAT)
+        assert os.dup2(number, 77) == 77 and not busy
+        try:
+            os.dup2(300, 301)
+        except OSError as error:
+            assert error.errno == errno.EBADF
+        """) + END)
+
+
 def test_what_goes_astray_in_a_tight_loop_is_a_tenth_of_a_second_and_said(tmp_path):
     """C code closes our descriptor and the script's next file gets its number, while rows come without a pause."""
     out, err = train(tmp_path, BEGIN + textwrap.dedent("""

@@ -391,13 +391,15 @@ def test_a_rank_0_whose_own_node_did_not_fail_goes_on_too(tmp_path):
 def test_separate_experiments_under_torchrun_stay_separate(tmp_path):
     """rank=None: one after the other, and started again."""
     code = textwrap.dedent("""
-        import os, sys, time
+        import glob, os, sys, time
         import runicorn
         rank, count = os.environ["RANK"], int(os.environ["TORCHELASTIC_RESTART_COUNT"])
         time.sleep(int(rank))
         with runicorn.init(project="p", name="n", rank=None) as run:
             run.log({"launch": rank, "count": count})
-        time.sleep(2)
+        open(f"{rank}.over.{count}", "w").close()
+        while len(glob.glob(f"*.over.{count}")) < 3:        # whoever ends first has the others killed
+            time.sleep(0.1)
         sys.exit(count == 0)
         """)
     said = torchrun_ends(torchrun_process(tmp_path, "--nproc-per-node=3", "--max-restarts=1", code=code, LAUNCH="one"))
