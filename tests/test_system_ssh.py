@@ -7,9 +7,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from types import SimpleNamespace
 
 import pytest
-from parting import PartingServer
+from asking import AskingServer
 from sshd import Sshd, free_port, listening, make_key
 
 from runicorn import remote, settings, sshconfig
@@ -353,10 +354,10 @@ def test_a_port_that_nobody_answers_and_a_name_that_nobody_knows(home, desk):
 def test_words_of_a_server_that_hangs_up_are_a_refusal(home, desk):
     for words in ("Access denied by pam_slurm_adopt: you have no active jobs on this node", "Your account has expired; ask the help desk",
                   "The system is down for maintenance until 18:00"):
-        with PartingServer(words) as server:
-            server.key = make_key(desk.folder / "id")
+        with AskingServer(["publickey"]) as server:
+            server.parting = "banner", words + "\n"
             (desk.folder / "config").write_text("")
-            desk.config(server)
+            desk.config(SimpleNamespace(port=server.port, known_hosts=server.known_hosts, user="alice", key=make_key(desk.folder / "id")))
             error = refused(home, LoginError)
             assert error.code == "login" and words in str(error) and "not tried again" in str(error)
             assert words in desk.sftp().stderr

@@ -176,18 +176,25 @@ def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):
     assert far.is_whole()
 
 
+def closed_plots(far, count):
+    """Return the paths of `count` files that may not be read, new in the run."""
+    plots = [far.run / f"plot{number}.png" for number in range(count)]
+    for plot in plots:
+        write(plot, b"png", mtime=OLD)
+        plot.chmod(0)
+        if AS:
+            os.chown(plot, NOBODY, NOBODY)
+    return plots
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_sync_now_tries_all_of_them_at_once(closed, way):
     far = closed(way)
-    for number in range(60):
-        write(far.run / f"plot{number}.png", b"png", mtime=OLD)
-        (far.run / f"plot{number}.png").chmod(0)
-        if AS:
-            os.chown(far.run / f"plot{number}.png", NOBODY, NOBODY)
+    plots = closed_plots(far, 60)
     far.passes(2)
     assert far.one.sync.state()["reason"]["files"] == 60
-    for number in range(60):
-        (far.run / f"plot{number}.png").chmod(0o644)
+    for plot in plots:
+        plot.chmod(0o644)
     far.one.sync.sync_now()
     far.passes(1, seconds=2)
     assert far.is_whole()
@@ -195,15 +202,11 @@ def test_sync_now_tries_all_of_them_at_once(closed, way):
 
 def test_by_sftp_alone_all_that_open_come_within_a_turn(closed):
     far = closed("sftp")
-    for number in range(300):
-        write(far.run / f"plot{number}.png", b"png", mtime=OLD)
-        (far.run / f"plot{number}.png").chmod(0)
-        if AS:
-            os.chown(far.run / f"plot{number}.png", NOBODY, NOBODY)
+    plots = closed_plots(far, 300)
     far.passes(2)
     assert far.one.sync.state()["reason"]["files"] == 300
-    for number in range(300):
-        (far.run / f"plot{number}.png").chmod(0o644)
+    for plot in plots:
+        plot.chmod(0o644)
     assert far.one.sync._session.turn_seconds == recheck.SHORTEST
     far.passes(13, seconds=5)
     assert far.is_whole(), "20 a survey would take 450 s"
