@@ -47,14 +47,14 @@ In a script elsewhere: PYTHONPATH=/path/to/runicorn-copy, then `import runicorn`
 Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by themselves.
 """
 SERVER_README = """\
-Runicorn's server side. It needs Python 3.8 or newer and nothing else.
+Runicorn's server side. It needs Python 3.8+ and nothing else.
 
     export PYTHONPATH=/path/to/runicorn-server-copy
     python3 train.py
-    python3 -m runicorn manifest --verbose  # optional: makes the first mirroring fast
-    python3 -m runicorn tail RUN_ID  # follow a run in this terminal
+    python3 -m runicorn manifest --verbose  # makes the first mirroring fast
+    python3 -m runicorn tail RUN_ID  # follow a run here
 
-Runs are written below ~/.runicorn/experiments, or where RUNICORN_DIR points.
+Runs lie below ~/.runicorn/experiments, or where RUNICORN_DIR points.
 To watch them, on your laptop: runicorn config ssh add
 """
 

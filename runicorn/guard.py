@@ -24,6 +24,7 @@ TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 ESTABLISHED = 1
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLMSG_ERROR, NLM_F_REQUEST = 4, 20, 2, 1        # linux/netlink.h, linux/sock_diag.h
 SAFE = ("GET", "HEAD")
+HAS_DESKTOP = sys.platform in ("darwin", "win32")       # whoever sits at a terminal there has a desktop
 TOKEN = re.compile(r"[\w-]{43}\Z", re.ASCII)
 log = logging.getLogger("runicorn")
 LINE = re.compile(r"^\s*\d+: ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+\s+(\d+)", re.M)
