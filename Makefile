@@ -21,7 +21,8 @@ demo: $(VENV)/run $(PAGES)  ## the whole workflow on this machine, in a browser 
 
 test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorch
 	@sh tests/need.sh
-	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	@# What fails beside others for want of time is tried once more alone, and named; what is wrong fails again.
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS) || { printf '\nOnce more, one at a time: what failed.\n'; $(RUN) -m pytest -v --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
 
 chaos: $(VENV)/test $(PAGES)  ## the long fault runs
 	@sh tests/need.sh

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from sshd import free_port, listening, make_key
+from ports import free_port
+from sshd import listening, make_key
 
 START_SECONDS = 20
 ASYNCSSH = """

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import psutil
+from ports import free_port
 
 START_SECONDS = 90
 NODES = ("n1", "n2")
@@ -80,7 +81,7 @@ class Slurm:
 
     def start(self):
         """Start the daemons and wait until both nodes take jobs. Raises RuntimeError with their logs if they do not."""
-        ports = free_ports(1 + len(NODES))
+        ports = [free_port() for _ in range(1 + len(NODES))]
         text = CONFIG.format(host=socket.gethostname().split(".")[0], ports=ports, user=getpass.getuser(), folder=self.folder)
         for node, port in zip(NODES, ports[1:]):
             text += f"NodeName={node} NodeHostname={node} NodeAddr=127.0.0.1 Port={port} CPUs=64 State=UNKNOWN\n"
@@ -219,18 +220,6 @@ def kill(process):
         process.kill()
     except psutil.Error:
         pass        # it ended by itself
-
-
-def free_ports(count):
-    """Return `count` different TCP ports that nobody listens on now (list of int)."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def sweep(folder):

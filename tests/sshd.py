@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import psutil
+from ports import free_port
 
 JAIL = {"ChrootDirectory": "/var"} if os.getuid() == 0 else {}      # only root's sshd can chroot
 JAILED = "" if JAIL else "/var"             # what comes before a path below /var as a jailed session sees it
@@ -137,13 +138,6 @@ def make_key(path, passphrase="", kind="ed25519"):
         size = ["-b", "2048"] if kind == "rsa" else []      # the smallest OpenSSH takes without a word: quick to make
         subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-a", "1", "-N", passphrase, "-C", "test", "-f", str(path)], check=True)
     return path
-
-
-def free_port(address="127.0.0.1"):
-    """Return a port that was free a moment ago on `address`."""
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
 
 
 def listening(address, port):

@@ -5,7 +5,8 @@ import time
 
 import pytest
 from asking import AskingServer
-from sshd import JAIL, JAILED, NO_BASHRC, Sshd, free_port, make_key
+from ports import free_port
+from sshd import JAIL, JAILED, NO_BASHRC, Sshd, make_key
 
 from runicorn import doctor, remote, settings
 from runicorn.errors import DeniedError

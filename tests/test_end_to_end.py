@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
-from sshd import free_port, listening
+from ports import free_port
+from sshd import listening
 
 BLOCK = (Path(__file__).parent / "guide" / "train.py.txt").read_text(encoding="utf-8")
 GAP = "model = ...  # 你的 PyTorch 模型\n"

@@ -6,7 +6,8 @@ import subprocess
 import time
 
 import pytest
-from sshd import Sshd, free_port, listening
+from ports import free_port
+from sshd import Sshd, listening
 from test_as_ssh_does import ME, user  # noqa: F401 (fixture)
 
 from runicorn.errors import LoginError

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from asking import AskingServer
-from sshd import Sshd, free_port, make_key
+from ports import free_port
+from sshd import Sshd, make_key
 
 from runicorn import doctor, quota, synclog
 from runicorn.bell import Bell

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from runicorn.version import VERSION
 
@@ -92,9 +92,7 @@ def bare_python(version):
 @contextlib.contextmanager
 def viewer(*command, cwd):
     """Start a viewer of an artefact on a free port; gives a function that fetches an address (bytes)."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([*map(str, command), "viewer", "--port", str(port), "--no-browser"], cwd=cwd, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from ports import free_port
 from small_runs import beat, event, write_run
-from sshd import free_port, listening
+from sshd import listening
 
 from runicorn import firstlook, index
 

@@ -8,8 +8,8 @@ import time
 import pytest
 from asking import AskingServer
 from playwright.sync_api import expect
+from ports import free_port
 from small_runs import write_run
-from sshd import free_port
 
 pytest_plugins = ["chromium"]
 

@@ -10,7 +10,8 @@ import time
 import paramiko
 import pytest
 from asking import AskingServer
-from sshd import JAIL, JAILED, Sshd, free_port, make_key
+from ports import free_port
+from sshd import JAIL, JAILED, Sshd, make_key
 
 from runicorn import handshake, hostkeys, remote, settings
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError

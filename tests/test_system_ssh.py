@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 from asking import AskingServer
-from sshd import Sshd, free_port, listening, make_key
+from ports import free_port
+from sshd import Sshd, listening, make_key
 
 from runicorn import remote, settings, sshconfig
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, ProtocolError, RemoteError
