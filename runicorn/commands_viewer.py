@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from runicorn import guard
+from runicorn import viewer_local
 from runicorn.arguments import port, size
 from runicorn.commands_sync import at_work
 from runicorn.errors import UsageError
@@ -75,7 +75,7 @@ def has_desktop(environ):
     """Whether a browser would appear before the person who typed this: a terminal, a desktop session, no SSH between."""
     if not sys.stdout.isatty() or environ.get("SSH_CONNECTION"):
         return False
-    return guard.HAS_DESKTOP or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+    return viewer_local.HAS_DESKTOP or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 
 def open_browser(url):

@@ -62,6 +62,17 @@ def about(error, path, beside):
     return error if error.filename not in (None, beside) else OSError(error.errno, error.strerror, path)
 
 
+def is_shared(folder, environ=os.environ, windows=WINDOWS):
+    """Whether other users of this machine may read what is written into a folder: where files have no modes (Windows), what is outside
+    the user's own folders."""
+    if not windows:
+        return False
+    import ntpath
+    settle = os.path.realpath if WINDOWS else ntpath.normpath
+    own = [environ[name] for name in ("USERPROFILE", "APPDATA", "LOCALAPPDATA") if environ.get(name)]
+    return not any((ntpath.normcase(settle(folder)) + "\\").startswith(ntpath.normcase(settle(place)) + "\\") for place in own)
+
+
 # -- locks --------------------------------------------------------------------------------------------------------
 
 def try_lock(descriptor):

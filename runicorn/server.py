@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 import time
+import weakref
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
 
 from runicorn.errors import BusyError
@@ -45,6 +46,7 @@ class Server:
                              "REMOTE_HOST": "", "CONTENT_LENGTH": "", "SCRIPT_NAME": ""}
         self._waiting = {}                  # socket -> _Head, oldest first
         self._most_waiting = SELECTABLE if selectors.DefaultSelector is selectors.SelectSelector else MOST_WAITING
+        self._since = weakref.WeakKeyDictionary()       # socket -> when it was taken, Unix s
         self._answered = collections.deque()        # sockets that may bring another request
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._stopping = threading.Event()
@@ -55,6 +57,10 @@ class Server:
     @property
     def port(self):
         return self.listeners[0].getsockname()[1]
+
+    def since(self, connection):
+        """Return when a connection was taken (Unix s)."""
+        return self._since[connection]
 
     def serve_forever(self):
         """Answer until `stop`."""
@@ -96,6 +102,7 @@ class Server:
         except OSError as error:
             self._refuse_for_now(selector, error)
             return
+        self._since[connection] = time.time()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)    # an answer never waits for the peer's acknowledgement
         self._await(selector, connection)
 
@@ -272,6 +279,7 @@ class _Request(WSGIRequestHandler):
         environ = super().get_environ()
         environ["runicorn.peer"] = self.client_address[:2]
         environ["runicorn.here"] = self.connection.getsockname()[:2]
+        environ["runicorn.since"] = self.server.since(self.connection)
         return environ
 
     def address_string(self):

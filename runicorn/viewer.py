@@ -5,15 +5,16 @@ import hashlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
 import bottle
 
-from runicorn import assets, disk, layout, settings
+from runicorn import assets, disk, layout, local_disk, settings
 from runicorn.errors import RunicornError, SettingsError
 from runicorn.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
-from runicorn.guard import Guard, lasting_token, told_by_kernel
+from runicorn.guard import Guard, lasting_token
 from runicorn.pieces import Pieces
 from runicorn.poll import Poll
 from runicorn.reader import COLUMNS, Reader
@@ -21,6 +22,7 @@ from runicorn.routes_connections import ROUTES
 from runicorn.server import Server as Listener
 from runicorn.server import listen
 from runicorn.version import VERSION
+from runicorn.viewer_local import told_by_kernel
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
 NO_PAGE = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>Runicorn</title><link rel="stylesheet" href="/static/style.css">'
@@ -28,13 +30,13 @@ NO_PAGE = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>Runicorn
            '<p><a href="/">Runicorn</a></p></main></html>')
 NO_TOKEN = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Runicorn</title><main><h1>Runicorn</h1>
-<p>This browser is not known to the viewer yet. Open the whole address that <code>runicorn viewer</code> printed in its terminal
+<p>This browser is not known to the viewer yet. Open the whole address that <code>runicorn viewer</code> prints in its terminal
 (it ends in <code>?token=…</code>), once: from then on this address works here, also after a restart.</p>
-<p>No terminal in sight? Start <code>runicorn viewer</code> again: it prints that address, and opens it.</p>
+<p>No terminal in sight? Start <code>runicorn viewer</code> again, and open this page once more.</p>
 <div lang="zh-CN"><p>查看器还不认识这个浏览器。请打开一次 <code>runicorn viewer</code> 在终端里打印的完整地址
 （以 <code>?token=…</code> 结尾）：
 此后直接访问本地址即可，重启后也一样。</p>
-<p>找不到那个终端？重新运行 <code>runicorn viewer</code>：它会打印并打开该地址。</p></div></main></html>
+<p>找不到那个终端？重新运行 <code>runicorn viewer</code>，然后再打开一次本页。</p></div></main></html>
 """
 PAGES = ("/", "/runs/<key:path>", "/compare", "/settings")
 TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
@@ -51,7 +53,21 @@ class Site:
 
     def __init__(self, home, reader, mirrors, bell, overlay, guard, offline=False):
         self.home, self.reader, self.mirrors, self.bell, self.overlay = home, reader, mirrors, bell, overlay
-        self.guard, self.offline, self.port = guard, offline, 0
+        self.guard, self.offline, self.port, self.url = guard, offline, 0, ""
+        self._silent = threading.Lock()
+
+    def bind(self, host, port):
+        """Take the place where this viewer is reached."""
+        self.port, self.url = port, f"http://{_shown(host)}:{port}"
+
+    def address(self):
+        """Return the address that makes a browser known (str)."""
+        return f"{self.url}/?token={self.guard.token}"
+
+    def say_address(self):
+        """Say that address once: a browser asked of which nobody could tell whose it is."""
+        if self._silent.acquire(blocking=False):
+            print(f"runicorn: a browser came that is not known here; if it is yours, open {self.address()}", file=sys.stderr, flush=True)
 
 
 def make_app(site):
@@ -82,6 +98,7 @@ def _answering(site, function, api=True):
         answer = found if isinstance(found, Answer) else to_json(found)
         if not api and answer.status == 401 and "text/html" in bottle.request.get_header("Accept", ""):
             answer = Answer(NO_TOKEN.encode(), TYPES["html"], 401)
+            site.say_address()
         return _sent(site, answer, cookie=by is not None and not api)
     return callback
 
@@ -250,10 +267,9 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
                     columns=COLUMNS if cache_size is None else min(COLUMNS, cache_size // 5))
     site = Site(home, reader, mirrors, bell, overlay, Guard(host, lasting_token(home)), offline)
     listener = Listener(make_app(site), listeners)
-    site.port = listener.port
+    site.bind(host, listener.port)
     server = Server(site, listener, Poll(reader, bell))
-    server.url = f"http://{_shown(host)}:{listener.port}"
-    server.address = server.url if told_by_kernel() and not site.guard.open else f"{server.url}/?token={site.guard.token}"
+    server.url, server.address = site.url, site.url if told_by_kernel() and not site.guard.open else site.address()
     note = {"pid": os.getpid(), "url": server.url, "token": site.guard.token}
     try:
         layout.make_folders(home, "run")
@@ -261,6 +277,9 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
     except OSError as error:
         print(f"runicorn: {home} can't be written ({error.strerror}): what you change here and what is read is not kept, and other "
               "commands don't find this viewer", file=sys.stderr)
+    if local_disk.is_shared(home):
+        print(f"runicorn: {home} lies outside your own folder: other users of this machine may read it, and the viewer's token in it; "
+              f"leave RUNICORN_HOME unset, or name a folder below {Path.home()}", file=sys.stderr)
     server.poll.start()
     return server
 

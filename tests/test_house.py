@@ -75,11 +75,11 @@ FLOORS = {
     "check": "errors layout local_names manifest",
     "secretscan": "check errors layout local_names masking",
     # the viewer
-    "server": "errors", "exchange": "errors layout surrogates", "guard": "exchange layout",
+    "server": "errors", "exchange": "errors layout surrogates", "viewer_local": "", "guard": "exchange layout viewer_local",
     "files": "errors layout local_names", "far": "errors layout local_names logs",
     "routes": "bounded errors exchange export far files layout logs pieces version",
     "routes_connections": "errors exchange routes settings version",
-    "viewer": "assets errors exchange guard layout pieces poll reader routes_connections server settings version",
+    "viewer": "assets errors exchange guard layout pieces poll reader routes_connections server settings version viewer_local",
     # the command line
     "parser": "errors", "arguments": "parser", "terminal": "", "dialogue": "errors terminal",
     "tail": "errors layout manifest terminal", "demo": "*",
@@ -118,7 +118,7 @@ def imported(tree):
 
 
 # Where systems differ: files; processes; whose a connection is; agents, pipes and folders of ssh. The last two: it runs alone, it notes.
-SYSTEMS = {"local_disk", "processes", "guard", "ssh_local", "manifest", "facts"}
+SYSTEMS = {"local_disk", "processes", "viewer_local", "ssh_local", "manifest", "facts"}
 
 
 def _asks_for_the_system(node):

@@ -20,7 +20,7 @@ from asking import AskingServer
 from test_reader import make_run
 from test_security import Viewer, code
 
-from runicorn import guard, layout, local_names
+from runicorn import guard, layout, local_names, viewer_local
 from runicorn import server as serving
 from runicorn.errors import BusyError
 from runicorn.routes_connections import ROUTES
@@ -83,8 +83,8 @@ def test_under_sudo_the_one_who_called_is_let_in(site, monkeypatch):
 
 def test_a_peer_that_closed_its_end_is_not_believed(site):
     """Its line then shows no owner; the answer would go nowhere but into whoever takes the port next."""
-    closed, asked = threading.Event(), site.server.site.guard.peer_uid
-    site.server.site.guard.peer_uid = lambda peer, here: closed.wait(10) and asked(peer, here)
+    closed, asked = threading.Event(), site.server.site.guard.peer_user
+    site.server.site.guard.peer_user = lambda *ends: closed.wait(10) and asked(*ends)
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
         line.sendall(f"GET /api/runs HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
         line.shutdown(socket.SHUT_WR)
@@ -96,10 +96,10 @@ def test_a_peer_that_closed_its_end_is_not_believed(site):
 def test_only_an_established_end_has_an_owner(monkeypatch, state, uid, found):
     ends = (("127.0.0.1", 4000), ("127.0.0.1", 5000))
     path = table(state, uid)
-    monkeypatch.setattr(guard, "by_diag", lambda peer, here: guard.by_table(peer, here, [path]))
-    assert guard.peer_uid(*ends) == found
-    assert guard.peer_uid(("127.0.0.1", 4001), ends[1]) is None and guard.peer_uid(None, None) is None
-    assert guard.by_table(*ends, tables=["/nothing"]) is None
+    monkeypatch.setattr(viewer_local, "by_diag", lambda peer, here: viewer_local.by_table(peer, here, [path]))
+    assert viewer_local.peer_user(*ends) == found
+    assert viewer_local.peer_user(("127.0.0.1", 4001), ends[1]) is None and viewer_local.peer_user(None, None) is None
+    assert viewer_local.by_table(*ends, tables=["/nothing"]) is None
 
 
 @pytest.mark.parametrize("host, client", [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])
@@ -110,10 +110,10 @@ def test_both_ways_of_asking_the_kernel_agree(host, client):
         served, peer = listener.accept()
         with served:
             ends = peer[:2], served.getsockname()[:2]
-            assert guard.by_diag(*ends) == guard.by_table(*ends) == (guard.ESTABLISHED, os.getuid())
+            assert viewer_local.by_diag(*ends) == viewer_local.by_table(*ends) == (viewer_local.ESTABLISHED, os.getuid())
             line.shutdown(socket.SHUT_RDWR)
-        assert guard.peer_uid(*ends) in (-1, None)
-    assert guard.by_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
+        assert viewer_local.peer_user(*ends) in (-1, None)
+    assert viewer_local.by_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
 
 
 def table(state, uid):
@@ -128,7 +128,7 @@ def table(state, uid):
 
 
 def test_where_the_kernel_cannot_tell_the_token_decides(site):
-    site.server.site.guard.peer_uid = lambda peer, here: None
+    site.server.site.guard.peer_user = lambda *ends: None
     assert code(site.ask("GET", "/api/runs")) == (401, "token") and site.ask("GET", "/")[0] == 401
     assert site.ask("GET", "/api/runs", headers=[("X-Runicorn-Token", site.token)])[0] == 200
     status, headers, _ = site.ask("GET", f"/?token={site.token}&filter=a%20b")
@@ -418,7 +418,7 @@ def test_the_cookie_is_of_one_port_and_does_not_give_the_token_away():
 
 
 def test_a_browser_without_the_token_is_told_what_to_do_in_both_languages(site):
-    site.server.site.guard.peer_uid = lambda peer, here: None
+    site.server.site.guard.peer_user = lambda *ends: None
     status, headers, body = site.ask("GET", "/", headers=[("Accept", "text/html")])
     text = body.decode() if isinstance(body, bytes) else str(body)
     assert status == 401 and headers["content-type"].startswith("text/html") and "set-cookie" not in headers

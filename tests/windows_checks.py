@@ -156,10 +156,25 @@ def the_viewers_port_is_its_own():
         listener.close()
 
 
+def a_connection_of_the_same_user_is_known():
+    """Wine knows a socket's process once that has sent something; a browser outside Wine is nobody's."""
+    import socket
+
+    from runicorn import viewer_local
+    assert viewer_local.our_sid().startswith("S-1-") and viewer_local.told_by_kernel()
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as line:
+        line.send(b"x")
+        ends = line.getsockname(), line.getpeername()
+        assert viewer_local.peer_user(*ends, time.time()) in viewer_local.our_users()
+        assert viewer_local.peer_user(*ends, time.time() - 3600) is None        # this process is younger
+        assert viewer_local.peer_user(ends[0], ("127.0.0.1", 1), time.time()) is None
+    assert viewer_local.sid_of(4, time.time()) is None
+
+
 CHECKS = (a_lock_is_small_and_readable, a_mirror_is_dropped_whole, files_that_are_open_are_replaced_and_deleted,
           long_paths_and_odd_names_are_mirrored, a_run_ends_though_its_status_is_read, processes_are_known_without_killing_them,
           a_run_that_is_written_is_not_joined, pipes_join_a_process_and_a_socket, two_processes_share_a_log, no_page_leaves_its_folder,
-          the_viewers_port_is_its_own)
+          the_viewers_port_is_its_own, a_connection_of_the_same_user_is_known)
 
 
 def main():
