@@ -1,32 +1,80 @@
 // The two axes of a chart: range, transform, lines and words for what x and y are.
 
 import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "./axis.js";
-import {fmt} from "./words.js";
+import {fmt, t} from "./words.js";
 
 const X_SPACE = 84;              // px a label on the x axis has to itself
 const Y_SPACE = 54;
 const MOST = 8;                  // lines of an axis, however long it is
+const GAP = 8;                   // px between two labels of the x axis at least
+const FIGURE = 6.3;              // px of a figure at the size of labels; of a Chinese character twice as many
+const FINE = 1000;               // parts of a range that are told apart where a value is read off
+const YEAR = 360 * 86400;        // lines further apart than this are the first days of years
+const LONG = 12;                 // characters of a duration; longer ones say how far a line is from the first
 
 const zone = (at) => -new Date(at * 1000).getTimezoneOffset() * 60;
 
-function clockLabels(ticks) {
-  const wide = ticks.length > 1 && ticks.at(-1) - ticks[0] >= 86400;
-  const fine = ticks.length > 1 && ticks[1] - ticks[0] < 60;
-  return ticks.map((at) => (fine ? fmt.seconds(at) : wide && (at + zone(at)) % 86400 === 0 ? fmt.day(at) : fmt.clock(at)));
+const apart = (ticks) => Math.min(...ticks.slice(1).map((at, i) => at - ticks[i]));
+
+const year = (at) => new Date(at * 1000).getFullYear();
+
+/** A day beside `other`: Oct 22, or 2025-10-22 where that one is of another year. */
+const dayBeside = (at, other) => (year(at) === year(other) ? fmt.day(at) : fmt.date(at));
+
+/** Digits behind the second that tell moments `seconds` apart. */
+const secondDigits = (seconds) => Math.max(0, Math.min(6, Math.ceil(-Math.log10(seconds) - 1e-9)));
+
+/** Times of day; the first line of a day says which day, unless all of them are of today. */
+function clockLabels(ticks, now = Date.now() / 1000) {
+  const step = apart(ticks);
+  const digits = Number.isFinite(step) ? secondDigits(Number(step.toPrecision(2))) : 0;
+  const days = ticks.map(fmt.date);
+  const dated = new Set([...days, fmt.date(now)]).size > 1;
+  return ticks.map((at, i) => {
+    const clock = step < 60 ? fmt.seconds(at, digits) : fmt.clock(at);
+    if (!dated || days[i] === days[i - 1]) {
+      return clock;
+    }
+    const day = step > YEAR ? String(year(at)) : dayBeside(at, ticks[i - 1] ?? now);
+    return (at + zone(at)) % 86400 === 0 ? day : `${day} ${clock}`;
+  });
 }
 
+/** 0, 30s, 1m; where those take too much room or two lines would say the same, the first one and how far the others are from it. */
 function durationLabels(ticks) {
-  return ticks.map((seconds) => (seconds === 0 ? "0" : Number.isInteger(seconds) ? fmt.span(seconds) : `${tickLabels([seconds])[0]}s`));
+  const step = apart(ticks);
+  if (step < 1 || ticks.some((seconds) => !Number.isInteger(seconds))) {
+    return tickLabels(ticks).map((label) => (label === "0" ? label : t("time.span.s", {n: label})));
+  }
+  const labels = ticks.map((seconds) => (seconds === 0 ? "0" : fmt.span(seconds)));
+  const clear = new Set(labels).size === labels.length && labels.every((label) => label.length <= LONG);
+  return clear ? labels : [fmt.span(ticks[0], 4), ...ticks.slice(1).map((seconds) => `+${fmt.span(seconds - ticks[0])}`)];
 }
 
 const WORDS = {
-  relative: {ticks: durationTicks, labels: durationLabels, exact: (x) => fmt.duration(x)},
+  relative: {ticks: durationTicks, labels: durationLabels, exact: (x, digits) => fmt.span(x, 4, digits)},
   wall: {
-    ticks: (lo, hi, count) => timeTicks(lo, hi, count, zone(lo)),
+    ticks: (lo, hi, count) => timeTicks(lo, hi, count, zone),
     labels: clockLabels,
-    exact: (x) => `${fmt.day(x)} ${fmt.seconds(x)}`,
+    exact: (x, digits) => `${dayBeside(x, Date.now() / 1000)} ${fmt.seconds(x, digits)}`,
   },
 };
+
+/** How a value of this range is read off: with the digits that tell a thousandth of the range, at least those it has everywhere. */
+function readOff([lo, hi], kind) {
+  const fine = (hi - lo) / FINE;
+  if (kind in WORDS) {
+    return (x) => WORDS[kind].exact(x, secondDigits(fine));
+  }
+  return (value) => (kind === "step" && Number.isSafeInteger(value) ? fmt.int(value) : fmt.fine(value, fine));
+}
+
+/** About how wide a label is, in px. */
+const width = (label) => [...label].reduce((sum, letter) => sum + (letter > "\u2e80" ? 2 : 1), 0) * FIGURE;
+
+/** Whether labels at these places (px) leave room between them. */
+const clear = (labels, places) => labels.slice(1).every((label, i) =>
+  Math.abs(places[i + 1] - places[i]) >= (width(label) + width(labels[i])) / 2 + GAP);
 
 /**
  * An axis for {lo, hi, tiny}: {range, unit, fwd, bwd, ticks(px), labels(ticks), exact(value)}.
@@ -39,12 +87,22 @@ export function axisFor(side, limits, log, kind = "value") {
   if (log && !unit && range[0] <= 0) {
     range[0] = Math.min(range[1], 1) * 0.1;      // a flat x axis at zero
   }
-  const special = side === "x" && !log ? WORDS[kind] : null;
-  const ticks = special?.ticks || (log ? (lo, hi, count) => logTicks(lo, hi, count, unit) : linearTicks);
-  return {
-    range, unit, ...transform(log, unit),
-    ticks: (px) => ticks(...range, Math.max(2, Math.min(MOST, Math.floor(px / (side === "x" ? X_SPACE : Y_SPACE))))),
-    labels: special?.labels || tickLabels,
-    exact: WORDS[kind]?.exact || fmt.value,
+  const special = side === "x" && (!log || kind === "wall") ? WORDS[kind] : null;
+  const lines = special?.ticks || (log ? (lo, hi, count) => logTicks(lo, hi, count, unit) : linearTicks);
+  const labels = special?.labels || tickLabels;
+  const axis = {range, unit, ...transform(log, unit), labels, exact: readOff(range, kind)};
+  const place = (px) => {
+    const [from, to] = range.map(axis.fwd);
+    return (value) => ((axis.fwd(value) - from) / (to - from)) * px;
   };
+  axis.ticks = (px) => {
+    let count = Math.max(2, Math.min(MOST, Math.floor(px / (side === "x" ? X_SPACE : Y_SPACE))));
+    let ticks = lines(...range, count);
+    while (side === "x" && count > 2 && !clear(labels(ticks), ticks.map(place(px)))) {
+      count -= 1;
+      ticks = lines(...range, count);
+    }
+    return ticks;
+  };
+  return axis;
 }

@@ -1,11 +1,11 @@
 // One chart: axes, curves, crosshair, zoom. The only door to uPlot, which gives axes, scales, the cursor and its selection.
 
 import {axisFor} from "./chartaxes.js";
-import {hideTip, showTip, swatch, tipRows} from "./charttip.js";
-import {fill, fontFamily, h, nodes, own} from "./dom.js";
+import {Head} from "./charthead.js";
+import {hideTip, showTip, tipRows} from "./charttip.js";
+import {fill, fontFamily, h, own} from "./dom.js";
 import {Link} from "./link.js";
 import {learnMoments} from "./moments.js";
-import {morphChildren} from "./morph.js";
 import {forgetColours, ink, paint} from "./paint.js";
 import {extent, nearest, noisy, span, valuesAt} from "./series.js";
 import {fmt, t} from "./words.js";
@@ -45,13 +45,13 @@ function watchTheme() {
  *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
  *   include: [lo, hi], values always in view; actions: nodes at the right of the head;
  *   legend: false leaves the curves' names out; onPick(x): a click; timed: false when its points belong to no step of the run;
- *   figure(value): how a value is written, fmt.value by default.
+ *   figure(value): how a value is written; else with the digits its axis tells apart.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
 export class Chart {
   constructor(host, options = {}) {
     this.host = host;
-    this.options = {x: "step", marks: [], link: new Link(), figure: fmt.value, ...options};
+    this.options = {x: "step", marks: [], link: new Link(), ...options};
     this.series = [];
     this.paintedAt = 0;
     this.build();
@@ -63,13 +63,10 @@ export class Chart {
   }
 
   build() {
-    this.name = h("h2.cut");
-    this.legend = h("span.lgd");
-    this.count = h("span.n", {title: t("charts.countTitle")});
-    this.head = h("header", {}, this.name, this.legend, this.count, h("span.act", {}, this.options.actions));
+    this.head = new Head(this.options.actions);
     this.place = h("div.plot", {role: "img", tabindex: "0", onkeydown: (event) => this.keyed(event), onblur: () => this.leave()});
     this.host.classList.add("chart");
-    fill(this.host, this.head, this.place);
+    fill(this.host, this.head.node, this.place);
     this.drawHead();
   }
 
@@ -83,6 +80,7 @@ export class Chart {
     }
     this.Plot = Plot;
     this.make();
+    this.drawHead();
   }
 
   /** Change options; a new kind of axis makes the plot anew. */
@@ -120,8 +118,13 @@ export class Chart {
     clearTimeout(this.timer);
     this.timer = 0;
     this.paintedAt = performance.now();
-    this.drawHead();
     this.drawPlot();
+    this.drawHead();
+  }
+
+  /** How a value of the curves is written. */
+  figure(value) {
+    return (this.options.figure || this.axes?.y.exact || fmt.value)(value);
   }
 
   drawPlot() {
@@ -220,7 +223,11 @@ export class Chart {
 
   /** The browser has laid the plot's place out; asked for at any other time, its size would cost a layout. */
   fit(box) {
+    const before = this.box?.width;
     this.box = box;
+    if (box.width !== before) {
+      this.drawHead();
+    }
     if (!this.plot) {
       this.make();
     } else if (box.width && box.height && (Math.floor(box.width) !== this.plot.width || Math.floor(box.height) !== this.plot.height)) {
@@ -232,30 +239,12 @@ export class Chart {
   // -- head ------------------------------------------------------------------------------------------------------
 
   drawHead() {
-    const {title = "", sub = "", legend = true, logY} = this.options;
     this.place.setAttribute("aria-label", this.spoken());
-    this.name.title = title;
-    const words = [own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null];
-    const entry = (s) => h("span", {title: s.metric}, swatch(s), own(s.label || s.metric), h("b", {}, this.options.figure(s.last.at(-1))));
-    morphChildren(this.name, nodes(words));
-    morphChildren(this.legend, legend ? this.series.map(entry) : []);
-    morphChildren(this.count, nodes(this.counts()));
-  }
-
-  counts() {
-    if (!this.series.length) {
-      return "";
-    }
-    const kinds = this.series.flatMap((s) => (s.nan || []).map(([, kind]) => kind));
-    const bad = this.series.reduce((sum, s) => sum + (s.bad ?? s.nan?.length ?? 0), 0);
-    const word = kinds.every((kind) => kind === "NaN") ? "charts.nan" : "charts.bad";
-    const widest = this.series.reduce((a, b) => (b.m > a.m ? b : a));
-    const approximate = this.series.some((s) => s.approximate) ? [h("span.warn", {}, t("charts.approximate")), " "] : null;
-    return [approximate, kinds.length ? [h("span.bad", {}, t(word, {n: bad})), " "] : null, t("charts.count", {n: widest.n, m: widest.m})];
+    this.head.draw(this.options, this.series, (value) => this.figure(value), this.box?.width || 0);
   }
 
   spoken() {
-    return [this.options.title, ...this.series.map((s) => `${s.label || s.metric} ${fmt.value(s.last.at(-1))}`)].join(", ");
+    return [this.options.title, ...this.series.map((s) => `${s.label || s.metric} ${this.figure(s.last.at(-1))}`)].join(", ");
   }
 
   // -- crosshair, zoom -------------------------------------------------------------------------------------------
@@ -330,6 +319,8 @@ export class Chart {
       return;
     }
     this.crosshair.style.transform = `translateX(${left}px)`;
+    this.crosshair.style.setProperty("--before", `${left + this.plot.bbox.left / devicePixelRatio}px`);
+    this.crosshair.style.setProperty("--behind", `${this.plot.width - left - this.plot.bbox.left / devicePixelRatio - 2}px`);    // less the line
     this.crosshair.firstChild.textContent = this.axes.x.exact(x);
     const values = valuesAt(this.series, x, this.reach());
     this.drawSpots(values);
@@ -343,7 +334,7 @@ export class Chart {
   tip(x, values, left, top) {
     const {x: kind, link, timed = true} = this.options;
     const first = this.series.map((series) => values.find((row) => row.series === series)).find((row) => row?.x === x);
-    const show = () => showTip(this.tipTitle(kind, x), values, left, top, {...this.options, first, timed});
+    const show = () => showTip(this.tipTitle(kind, x), values, left, top, {...this.options, figure: (value) => this.figure(value), first, timed});
     show();
     if (timed) {
       learnMoments(tipRows(values, first), kind, () => link.hovered === x && this.plot && show());

@@ -33,7 +33,7 @@
 
   fetchEarly("/api/settings");
 
-  const plots = "axis chartaxes charts charttip charttools difference feed grid link moments morph paint reorder rhythm series";
+  const plots = "axis chartaxes charthead charts charttip charttools difference feed grid link moments morph paint reorder rhythm series";
   const modules = {
     all: "address api dom store topbar widgets words words-en words-zh",
     runs: "runs chooser columns curves filterbox list selection side slices spark table views welcome",

@@ -5,6 +5,7 @@ import {fmt, t} from "./words.js";
 
 const WIDTH = 48;
 const HEIGHT = 16;
+const FEW = 2;                   // GPUs; more of them stand as their mean, each behind a fold
 
 /** A small area from 0 to `full`: the level says as much as the course. */
 function course(series, full) {
@@ -49,17 +50,55 @@ function gpuRows(gpu, several) {
   ];
 }
 
-/** Rows of figures for the last sample, those of a device together: [[{label, title, curve: metric name, full, value: nodes}]]. */
-export function devices(now) {
-  const gpus = now?.gpu || [];
-  const machine = [
+/** Rows of figures of the last sample, those of a GPU together: [[{label, title, curve: metric name, full, value: nodes}]]. */
+function gpuDevices(gpus) {
+  return gpus.map((gpu) => gpuRows(gpu, gpus.length > 1).filter(Boolean));
+}
+
+const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The mean of all GPUs as rows; their titles say from where to where the single ones go. */
+function meanRows(gpus) {
+  const row = (name, what, read, full, written) => {
+    const values = gpus.map(read).filter(Number.isFinite);
+    return values.length
+      ? {
+          label: t(name, {n: gpus.length}),
+          title: t("sys.spread", {lo: fmt.short(Math.min(...values)), hi: fmt.short(Math.max(...values))}),
+          curve: `mean.${what}`,
+          full,
+          value: written(mean(values)),
+        }
+      : null;
+  };
+  const total = mean(gpus.map((gpu) => gpu.mem?.[1] || 0));
+  const watts = gpus.map(({power}) => power).filter(Number.isFinite);
+  return [
+    row("sys.gpusUtil", "util", ({util}) => util, 100, percent),
+    row("sys.gpusMem", "mem", ({mem}) => mem?.[0] / 1e9, total, (used) => ofTotal([used * 1e9, total])),
+    row("sys.gpusHeat", "temp", ({temp}) => temp, 100, (temp) => [
+      fmt.int(temp), h("span.u", {}, "°C"), watts.length ? [" ", fmt.int(mean(watts)), h("span.u", {}, "W")] : null,
+    ]),
+  ].filter(Boolean);
+}
+
+/** The mean of the GPUs' curves of one quantity, over the x they share. */
+function meanCurve(series, what) {
+  const all = series.filter(({metric}) => /^gpu\d+\./.test(metric) && metric.endsWith(`.${what}`));
+  const longest = all.reduce((best, one) => (one.x.length > (best?.x.length ?? 0) ? one : best), null);
+  const alike = all.filter((one) => one.x.length === longest.x.length);
+  return longest && {metric: `mean.${what}`, x: longest.x, last: longest.x.map((_, i) => mean(alike.map(({last}) => last[i])))};
+}
+
+/** Rows of figures of the machine besides its GPUs. */
+function machineRows(now) {
+  return [
     now?.cpu == null ? null : {label: t("sys.cpu"), curve: "cpu", full: 100, value: percent(now.cpu)},
     now?.mem == null ? null : {label: t("sys.mem"), curve: "mem", full: now.mem[1], value: ofTotal(now.mem)},
     now?.disk == null
       ? null
       : {label: t("sys.disk"), curve: "disk", full: now.disk[1], value: [size(now.disk[0]), h("span.m3", {}, " / "), size(now.disk[1])]},
-  ];
-  return [...gpus.map((gpu) => gpuRows(gpu, gpus.length > 1)), machine].map((rows) => rows.filter(Boolean));
+  ].filter(Boolean);
 }
 
 /** The figures as rows with their course, those of a device in a box of their own; series: of GET /api/system. */
@@ -67,13 +106,22 @@ export function gauges({now, series}) {
   const curves = new Map(series.map((one) => [one.metric, one]));
   const row = ({label, title, curve, full, value}) =>
     h("div", {title: title || null}, h("span.g.cut", {}, label), course(curves.get(curve), full), h("span.num", {}, value));
-  return devices(now).map((rows) => h("section", {}, rows.map(row)));
+  const gpus = now?.gpu || [];
+  const single = gpuDevices(gpus).map((rows) => h("section", {}, rows.map(row)));
+  const machine = h("section", {}, machineRows(now).map(row));
+  if (gpus.length <= FEW) {
+    return [...single, machine];
+  }
+  ["util", "mem", "temp"].forEach((what) => curves.set(`mean.${what}`, meanCurve(series, what)));
+  return [h("section", {}, meanRows(gpus).map(row)), machine,
+    h("details.each", {}, h("summary", {}, t("sys.each", {n: gpus.length})), h("div.gpus", {}, single))];
 }
 
 /** The figures in one line, for narrow windows. */
 export function gaugeLine(now) {
   const gpus = now?.gpu || [];
-  const wanted = devices(now).flat().filter(({curve}) => /^(gpu\d+\.(util|mem)|cpu|mem)$/.test(curve)).slice(0, gpus.length > 2 ? 4 : 6);
+  const rows = [...(gpus.length > FEW ? meanRows(gpus) : gpuDevices(gpus).flat()), ...machineRows(now)];
+  const wanted = rows.filter(({curve}) => /^((gpu\d+|mean)\.(util|mem)|cpu|mem)$/.test(curve));
   return wanted.map(({label, value}) => h("span.rowf.one", {}, h("span.m3", {}, label), h("span", {}, value)));
 }
 

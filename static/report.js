@@ -93,7 +93,19 @@
   function axis(extra) {
     const ink = dark.matches ? "#909aa7" : "#5d6773";
     const grid = {stroke: dark.matches ? "#2a3037" : "#e1e5ea", width: 1};
-    return {stroke: ink, grid, ticks: grid, values: (plot, splits) => splits.map(number), ...extra};
+    return {stroke: ink, grid, ticks: grid, values: (plot, splits) => lineLabels(splits), ...extra};
+  }
+
+  /** Labels of an axis' lines with the digits that tell them apart; null lines (of a logarithmic axis) have none. */
+  function lineLabels(splits) {
+    const values = splits.filter((value) => value !== null);
+    const apart = Math.min(...values.slice(1).map((value, i) => Math.abs(value - values[i])).filter((gap) => gap > 0));
+    const largest = Math.max(...values.map(Math.abs));
+    const digits = Math.ceil(Math.log10(largest / apart)) + 2;
+    const close = digits > 5 && Number.isFinite(digits);
+    const exact = (value) => (largest < 1e15 && largest >= 1e-4
+      ? String(Number(value.toPrecision(Math.min(17, digits)))) : value.toExponential(Math.min(16, digits - 1)).replace(/\.?0+e/, "e"));
+    return splits.map((value) => (value === null ? null : close ? exact(value) : number(value)));
   }
 
   /** Small marks along the upper edge where a curve is NaN or infinite. */
@@ -109,6 +121,12 @@
     });
   }
 
+  /** The range shown for values from lo to hi; uPlot's own takes a range of a millionth of the value for none. */
+  function around(plot, lo, hi) {
+    const free = hi > lo ? (hi - lo) * 0.05 : Math.abs(lo) * 0.05 || 1;
+    return lo === null ? [0, 1] : [lo >= 0 && lo <= (hi - lo) * 0.3 ? 0 : lo - free, hi + free];
+  }
+
   function drawPlot(host, curves, legend) {
     const lines = curves.flatMap((curve, place) => {
       const {stroke, dash} = look(curve, place);
@@ -119,8 +137,8 @@
     const drawn = lines.map(({xy: [x, y]}) => [x, chosen.log ? y.map((value) => (value > 0 ? value : null)) : y]);
     const options = {
       width: Math.max(host.clientWidth, 200), height: HEIGHT, legend: {show: false}, cursor: {drag: {x: true, y: false}, sync: {key: "report"}},
-      scales: {x: {time: false}, y: {distr: chosen.log ? 3 : 1}},
-      axes: [axis({space: 60}), axis({size: 64})],
+      scales: {x: {time: false}, y: {distr: chosen.log ? 3 : 1, ...(chosen.log ? {} : {range: around})}},
+      axes: [axis({space: 60}), axis({size: (plot, labels) => Math.max(64, 14 + 6.5 * Math.max(0, ...(labels ?? []).map((label) => label?.length ?? 0)))})],
       series: [{}, ...lines.map(({xy, ...line}) => line)],
       hooks: {draw: [(plot) => drawMarks(plot, curves)], setCursor: [(plot) => legend(plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, "x") : null)]},
     };

@@ -340,7 +340,9 @@ export default {
   "run.notFound": "This run is not here", "run.notFoundHow": "It may have been deleted, or its connection has not been synced yet.",
   "run.failed": "The run could not be read",
 
-  "sys.gpuUtil": "GPU{n} use", "sys.gpuMem": "GPU{n} memory", "sys.gpuHeat": "GPU{n} temp", "sys.cpu": "CPU use", "sys.mem": "Memory use",
+  "sys.gpuUtil": "GPU{n} use", "sys.gpuMem": "GPU{n} memory", "sys.gpuHeat": "GPU{n} temp", "sys.cpu": "CPU use",
+  "sys.gpusUtil": "{n} GPUs: use", "sys.gpusMem": "{n} GPUs: memory", "sys.gpusHeat": "{n} GPUs: temp", "sys.each": "Means of {n} GPUs; show each",
+  "sys.spread": "mean of all; single ones from {lo} to {hi}", "sys.mem": "Memory use",
   "sys.disk": "Disk free", "sys.chartUtil": "GPU use, %", "sys.chartGpuMem": "GPU memory, GB", "sys.chartTemp": "GPU temperature, °C",
   "sys.chartPower": "GPU power, W", "sys.chartCpu": "CPU use, %", "sys.chartMem": "Memory use, GB", "sys.chartDisk": "Disk free, GB",
   "sys.none": "No system samples",

@@ -243,7 +243,9 @@ export default {
   "run.kind.small": "小文件", "run.kind.large": "大文件", "run.kind.media": "媒体文件", "run.ambiguous": "有多个实验以此结尾", "run.notFound": "这里没有这个实验",
   "run.notFoundHow": "它可能已被删除，或其连接尚未同步。", "run.failed": "无法读取该实验",
 
-  "sys.gpuUtil": "GPU{n} 使用率", "sys.gpuMem": "GPU{n} 内存", "sys.gpuHeat": "GPU{n} 温度", "sys.cpu": "CPU 使用率", "sys.mem": "内存使用",
+  "sys.gpuUtil": "GPU{n} 使用率", "sys.gpuMem": "GPU{n} 内存", "sys.gpuHeat": "GPU{n} 温度", "sys.cpu": "CPU 使用率",
+  "sys.gpusUtil": "{n} 块 GPU 使用", "sys.gpusMem": "{n} 块 GPU 内存", "sys.gpusHeat": "{n} 块 GPU 温度", "sys.each": "{n} 块 GPU 的均值；逐块查看",
+  "sys.spread": "全部的均值；单块从 {lo} 到 {hi}", "sys.mem": "内存使用",
   "sys.disk": "磁盘可用", "sys.chartUtil": "GPU 使用率，%", "sys.chartGpuMem": "GPU 内存，GB", "sys.chartTemp": "GPU 温度，°C",
   "sys.chartPower": "GPU 功率，W", "sys.chartCpu": "CPU 使用率，%", "sys.chartMem": "内存使用，GB", "sys.chartDisk": "磁盘可用，GB", "sys.none": "没有系统采样",
   "sys.noneHow": "实验运行时每 10 秒采样一次 CPU、内存和 GPU。GPU 需要 NVIDIA 驱动，并在训练所在的机器上安装：",

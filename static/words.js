@@ -123,7 +123,7 @@ export const fmt = {
     if (value == null || value === "") {
       return "–";
     }
-    if (typeof value !== "number") {
+    if (!Number.isFinite(value)) {
       return {"Infinity": "∞", "-Infinity": "−∞"}[value] || String(value);
     }
     const size = Math.abs(value);
@@ -135,6 +135,21 @@ export const fmt = {
     }
     const digits = size >= 1000 ? 1 : size >= 10 ? 2 : 4;
     return decimal(value, digits);
+  },
+
+  /** A metric's value with the digits that tell it from one `step` away, and never fewer than everywhere else. */
+  fine(value, step) {
+    const size = Math.abs(value);
+    const figures = Math.floor(Math.log10(size)) - Math.floor(Math.log10(step)) + 1;
+    if (typeof value !== "number" || !(figures > 4) || !Number.isFinite(figures) || (Number.isInteger(value) && size < 1e9)) {
+      return fmt.value(value);
+    }
+    if (size < 1e-3 || size >= 1e15) {
+      return exponent(value, Math.min(16, figures - 1)).replace(/^-/, "−");
+    }
+    const digits = Math.max(0, -Math.floor(Math.log10(step)));
+    const [written, usual] = [decimal(value, Math.min(16, digits)), fmt.value(value)];
+    return written.length > usual.length || usual.includes("e") ? written : usual;
   },
 
   /** A measured quantity in three figures: 8.2, 95, 240; nobody needs more of a percentage or of gigabytes. */
@@ -184,8 +199,8 @@ export const fmt = {
   /** 18:41 */
   clock: (at) => clockParts(at).slice(0, 2).join(":"),
 
-  /** 18:41:07 */
-  seconds: (at) => clockParts(at).join(":"),
+  /** 18:41:07, 18:41:07.25 */
+  seconds: (at, digits = 0) => clockParts(at).join(":") + (digits ? (at - Math.floor(at)).toFixed(digits).slice(1) : ""),
 
   /** Today's times as 18:41, this year's days as Jan 22, others as 2024-11-05. now: for tests. */
   when(at, now = Date.now() / 1000) {
@@ -199,6 +214,12 @@ export const fmt = {
     if (then.getFullYear() === today.getFullYear()) {
       return dayText(then);
     }
+    return fmt.date(at);
+  },
+
+  /** 2024-11-05 */
+  date(at) {
+    const then = new Date(at * 1000);
     return `${then.getFullYear()}-${pad(then.getMonth() + 1)}-${pad(then.getDate())}`;
   },
 
@@ -209,15 +230,15 @@ export const fmt = {
   /** A day: Jan 22. */
   day: (at) => dayText(new Date(at * 1000)),
 
-  /** Whole seconds on an axis, in their two largest units: 30s, 5m, 1h 30m, 2d. */
-  span(seconds) {
-    let rest = Math.abs(seconds);
-    const found = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]].map(([unit, size]) => {
-      const count = Math.floor(rest / size);
+  /** Seconds on an axis, in their `most` largest units: 30s, 5m, 1h 30m, 2d; digits: behind the second. */
+  span(seconds, most = 2, digits = 0) {
+    let rest = Number(Math.abs(seconds).toFixed(digits));
+    const units = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]].map(([unit, size]) => {
+      const count = size === 1 ? rest.toFixed(digits) : Math.floor(rest / size);
       rest -= count * size;
-      return count ? t(`time.span.${unit}`, {n: String(count)}) : "";
+      return Number(count) ? t(`time.span.${unit}`, {n: String(count)}) : "";
     });
-    return (seconds < 0 ? "−" : "") + found.filter(Boolean).slice(0, 2).join(" ");
+    return (seconds < 0 ? "−" : "") + (units.filter(Boolean).slice(0, most).join(" ") || t("time.span.s", {n: "0"}));
   },
 
   /** The whole date, for a title. */

@@ -330,6 +330,29 @@ def test_a_hostile_run_is_only_text(tmp_path, opened):
     assert page.locator("script").count() == 3 and HOSTILE in page.inner_text("table >> nth=1")
 
 
+def test_the_lines_of_a_reports_axes_have_labels_of_their_own(root, tmp_path, opened):
+    folder = make_run(root, "narrow", "20250123_200000_aaa111")
+    for name, first, step in (("lr", 3e-4, 5e-9), ("count", 1234567.01, 1e-4), ("tokens", 1.2e12, 100.0)):
+        write(folder, f"{name}.jsonl", [(at, {name: first + at * step}) for at in range(100)])
+    (folder / "events.jsonl").write_text("".join((folder / f"{name}.jsonl").read_text() for name in ("lr", "count", "tokens")))
+    reader = Reader([("local", root)], home=tmp_path / "home")
+    reader.refresh()
+    page = opened(export.stream(reader, reader.find("aaa111"), "html"), locale="en-GB")
+    page.evaluate("""() => {
+        window.labels = new Map();
+        const write = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+            labels.set(this.canvas, [...labels.get(this.canvas) ?? [], text]);
+            return write.call(this, text, ...place);
+        };
+    }""")
+    page.click("#smooth")
+    page.wait_for_function("labels.size === 3")
+    for labels in page.evaluate("[...labels.values()]"):
+        steps, values = labels[:labels.index("80") + 1], labels[labels.index("80") + 1:]
+        assert steps == ["0", "20", "40", "60", "80"] and len(values) > 2 and len(set(values)) == len(values), labels
+
+
 def test_a_report_keeps_every_spike(tmp_path):
     write(tmp_path, "events.jsonl", [(step, {"loss": {777: 99.0, 41_000: -99.0}.get(step, 0.5)}) for step in range(50_000)])
     text = all_of(report.page([({}, Series(tmp_path))])).decode()

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/axis.js";
+import {axisFor} from "../../static/chartaxes.js";
 import {toggled} from "../../static/charttools.js";
 import {Feed} from "../../static/feed.js";
 import {Rhythm} from "../../static/rhythm.js";
@@ -59,6 +60,66 @@ test("a flat curve gets a range around it, no curve gets one too", () => {
 test("times and durations stand at round moments", () => {
   assert.deepEqual(durationTicks(0, 7200, 4), [0, 1800, 3600, 5400, 7200]);
   assert.ok(timeTicks(1737653445, 1737660000, 4, 8 * 3600).every((at) => (at + 8 * 3600) % 600 === 0));
+});
+
+test("every line of an axis has a label of its own, however small the range is against the value", () => {
+  const ranges = [[2.99e-4, 3.01e-4], [3e-4, 3.0005e-4], [-3e-5, -2.99e-5], [1234567.01, 1234567.06], [-1795712416.05, -1795712416], [1.2e12, 1200000077824],
+    [1795712416005, 1795712436005], [1795712416005123456, 1795712435005123456], [9007199254740992, 9007199254741042], [1, 1 + 1e-14], [0.5, 0.5 + 1e-13],
+    [1e300, 1.0000001e300], [9999, 10001], [99999, 100001], [2.5, 2.5000001], [63.9, 63.95], [0, 1], [-1e308, 1e308], [1e308, 1.7e308], [14.3, 28.6]];
+  for (const [lo, hi] of ranges) {
+    for (const [side, kind, log] of [["x", "step", false], ["x", "metric", true], ["y", "value", false], ["y", "value", true]]) {
+      const axis = axisFor(side, {lo, hi, tiny: Math.min(Math.abs(lo), Math.abs(hi)) || 1}, log, kind);
+      const labels = axis.labels(axis.ticks(250));
+      assert.ok(labels.length > 1 && new Set(labels).size === labels.length, `${side} ${lo} ${hi} ${log}: ${labels}`);
+    }
+  }
+  assert.deepEqual(tickLabels([1795712416, 1795712416.01, 1795712416.02]), ["1.795712416G", "+0.01", "+0.02"]);
+  assert.deepEqual(tickLabels([3e-4, 3.001e-4, 3.002e-4]), ["3e−4", "3.001e−4", "3.002e−4"]);
+  assert.deepEqual(tickLabels([-10000, -1000, -100, -10, -1, 0, 1]), ["−10k", "−1k", "−100", "−10", "−1", "0", "1"]);
+});
+
+test("what the crosshair reads off tells neighbours apart: steps, values, durations, times", () => {
+  const read = (lo, hi, kind, x) => axisFor(kind === "value" ? "y" : "x", {lo, hi, tiny: 1}, false, kind).exact(x);
+  assert.equal(read(0, 2e12, "step", 1795712416005), "1,795,712,416,005");
+  assert.equal(read(1234567, 1234568, "value", 1234567.25), "1,234,567.250");
+  assert.equal(read(0, 4.1, "value", 0.0004), "4e−4");
+  assert.equal(read(0, 2 * 86400, "relative", 100000), "1d 3h 46m 40s");
+  assert.equal(read(0, 1, "relative", 0.25), "0.250s");
+});
+
+test("an axis of times has two lines and a date, wherever it begins, and the reader's midnights on both sides of summer time", () => {
+  const zone = process.env.TZ;
+  process.env.TZ = "Europe/Berlin";
+  try {
+    for (const days of [0.00001, 0.01, 0.5, 1, 2, 3, 5, 7, 8, 10, 12, 14, 20, 25, 30, 45, 90, 400, 3000]) {
+      for (const px of [170, 330, 500, 900]) {
+        for (let k = 0; k < 20; k += 1) {
+          const lo = 1740000000 + k * 5554333;
+          const axis = axisFor("x", {lo, hi: lo + days * 86400, tiny: 1}, false, "wall");
+          const ticks = axis.ticks(px);
+          const labels = axis.labels(ticks);
+          assert.ok(labels.length > 1 && labels.some((label) => /[A-Z]|^\d{4}/.test(label)), `${days} d from ${lo}, ${px} px: ${labels}`);
+          assert.ok(ticks.every((at, i) => at >= lo && at <= lo + days * 86400 && !(at <= ticks[i - 1])));
+          assert.ok(days < 7 || labels.every((label) => !label.includes(":")), `${days} d: ${labels}`);
+        }
+      }
+    }
+    const week = axisFor("x", {lo: 1792620000, hi: 1792620000 + 7 * 86400, tiny: 1}, false, "wall");       // 22 to 29 October 2026
+    assert.deepEqual(week.labels(week.ticks(700)), ["Oct 22", "Oct 23", "Oct 24", "Oct 25", "Oct 26", "Oct 27", "Oct 28", "Oct 29"].slice(0, week.ticks(700).length));
+    const spring = axisFor("x", {lo: 1774623600, hi: 1774623600 + 3 * 86400, tiny: 1}, false, "wall");     // 27 to 30 March 2026
+    assert.deepEqual(spring.labels(spring.ticks(500)).filter((label) => /:/.test(label) && !/(06|12|18):00/.test(label)), []);
+  } finally {
+    process.env.TZ = zone ?? "";
+    zone ?? delete process.env.TZ;
+  }
+});
+
+test("an axis of durations tells its lines apart, seconds after a day too", () => {
+  for (const [lo, hi] of [[0, 0.001], [0, 1], [10, 10.3], [0, 60], [100000, 100060], [100000.1, 100000.2], [0, 30 * 86400], [0, 300 * 86400], [90061, 98000], [3600.5, 3603]]) {
+    const axis = axisFor("x", {lo, hi, tiny: 1}, false, "relative");
+    const labels = axis.labels(axis.ticks(500));
+    assert.ok(labels.length > 1 && new Set(labels).size === labels.length, `${lo} ${hi}: ${labels}`);
+  }
 });
 
 test("metrics with the same last name part share a chart; losses first, bare counters last", () => {
