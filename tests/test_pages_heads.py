@@ -24,8 +24,8 @@ def wide(home):
     folder = write_run(home / "experiments", "vision", "vit", KEY.rsplit("/", 1)[1], rows=0, started=start, config={"lr": 3e-4})
     (folder / "summary.json").write_text(json.dumps({"best": 1}))
     row = {"train/loss": 6.401e-4, "val/loss": 1.278e-6, "test/loss": 1.2781e-6, "held_out_validation_set/loss": 4e-4, "lr": 3e-4}
-    (folder / "events.jsonl").write_text("".join(
-        event(start + i, i, {**{name: value * (1 + i / 1e5) for name, value in row.items()}, "count": 1234567.01 + i * 1e-5}) for i in range(3000)))
+    rows = ({**{name: value * (1 + i / 1e5) for name, value in row.items()}, "count": 1234567.01 + i * 1e-5} for i in range(3000))
+    (folder / "events.jsonl").write_text("".join(event(start + i, i, values) for i, values in enumerate(rows)))
     gpus = [{"i": i, "name": "H100", "util": 90 + i, "mem": [(60 + i) * GB, 80 * GB], "temp": 60 + i, "power": 600 + i} for i in range(8)]
     samples = ({"ts": start + 10 * i, "cpu": 45, "mem": [12 * GB, 64 * GB], "gpu": gpus} for i in range(200))
     (folder / "system.jsonl").write_text("".join(json.dumps(sample) + "\n" for sample in samples))
