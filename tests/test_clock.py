@@ -6,10 +6,8 @@ import threading
 import time
 
 import pytest
-from far import Far
+from pairs import OLD, RUN, Pair, grow, live, make_run, mirror, pair, root, settle, told  # noqa: F401 (fixtures)
 from small_runs import write_run
-from test_sync import OLD, RUN, Pair, grow, live, make_run, told
-from test_verified_edits import settle
 
 from runicorn import manifest, quota, recheck
 from runicorn.clock import Clock
@@ -20,25 +18,6 @@ from runicorn.sync import Sync
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 NEW = "p/n/runs/20250124_180000_abc124"
 JUMPS = [-120, -1800, -86400, 86400, -7 * 86400, 400 * 86400]
-
-
-@pytest.fixture
-def root(tmp_path):
-    (tmp_path / "far").mkdir()
-    return tmp_path / "far"
-
-
-@pytest.fixture
-def pair(root, tmp_path):
-    """A function that makes a Pair, closed in the end."""
-    made = []
-
-    def make(source="sftp", **options):
-        made.append(Pair(root, tmp_path / "near", Far(python="python3" if source == "exec" else None), **options))
-        return made[-1]
-    yield make
-    for one in made:
-        one.close()
 
 
 def paths(one):

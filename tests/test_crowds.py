@@ -2,7 +2,7 @@
 
 import pytest
 from far import Far
-from test_sync import Pair, make_run
+from pairs import Pair, make_run
 
 from runicorn import files, local_names, manifest, walk
 

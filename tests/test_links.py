@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from far import Far
+from pairs import OLD, Pair, make_run, tree
 from small_runs import beat, write_run
-from test_sync import OLD, Pair, make_run, tree
 
 from runicorn import check, doctor, execlook, firstlook, left_out, manifest, tail, walk
 from runicorn.cli import main

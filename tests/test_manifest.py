@@ -12,7 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from test_sync import OLD, grow, live, make_run, write
+from pairs import OLD, grow, live, make_run, write
 
 from runicorn import manifest, units
 from runicorn.errors import UsageError

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 import tally
-from test_sync import RUN, Pair, make_run, mirror, pair, root  # noqa: F401 (fixtures)
+from pairs import RUN, Pair, make_run, mirror, pair, root  # noqa: F401 (fixtures)
 
 from runicorn import manifest, session
 
@@ -78,7 +78,7 @@ def test_ten_million_runs_end_in_bounded_time_and_memory(root, mirror, by_line):
         import resource, sys
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
-        from test_sync import Pair
+        from pairs import Pair
         resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
         one = Pair(Path({str(root)!r}), Path({str(mirror)!r}))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,9 +6,9 @@ import time
 
 import pytest
 import tally
+from pairs import grow, live, make_run, tree, write
 from sshd import Sshd
 from test_pipes import KINDS, put
-from test_sync import grow, live, make_run, tree, write
 from test_sync_ssh import Running, mirror_of, same, soon
 
 pytestmark = pytest.mark.chaos

@@ -6,7 +6,7 @@ import random
 import shutil
 
 import pytest
-from test_sync import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
+from pairs import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 
 from runicorn import cache, files, left_out, room, sftp
 from runicorn.errors import DeniedError

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from far import Far
-from test_sync import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair, root, told, tree, write  # noqa: F401 (fixtures)
+from pairs import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair, root, told, tree, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest, sftp
 

@@ -13,7 +13,7 @@ import time
 import pytest
 import tally
 from far import SERVER, Far
-from test_sync import OWN, RUN, Pair, facts, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
+from pairs import OWN, RUN, Pair, facts, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest, room, sftp
 from runicorn.errors import HostKeyError, LineError, LoginError
@@ -226,7 +226,7 @@ def test_files_larger_than_this_disk_takes_keep_nothing_else_back(root, tmp_path
     script = textwrap.dedent(f"""
         import resource, signal, sys
         sys.path[:0] = {sys.path!r}
-        from test_sync import Pair
+        from pairs import Pair
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         one = Pair(__import__("pathlib").Path({str(root)!r}), __import__("pathlib").Path({str(tmp_path / "near")!r}))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -290,7 +290,7 @@ def test_two_syncs_of_one_mirror_one_writes_the_other_follows_and_takes_over(roo
         import sys, time
         sys.path[:0] = {sys.path!r}
         from pathlib import Path
-        from test_sync import Pair
+        from pairs import Pair
         one = Pair(Path({str(root)!r}), Path({str(tmp_path / "near")!r}))
         one.passes()
         print("ready", flush=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import tally
 from line import Line
+from pairs import facts, mirror, pair, root, tree  # noqa: F401 (fixtures)
 from sshd import Sshd
 from test_states import Clock
-from test_sync import facts, mirror, pair, root, tree  # noqa: F401 (fixtures)
 from test_sync_ssh import Running, mirror_of, soon
 
 from runicorn.reader import Reader

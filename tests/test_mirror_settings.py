@@ -6,7 +6,7 @@ import time
 
 import pytest
 from far import Far
-from test_sync import OLD, OWN, RUN, Pair, here, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
+from pairs import OLD, OWN, RUN, Pair, here, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
 from runicorn.errors import LoginError

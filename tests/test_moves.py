@@ -5,12 +5,9 @@ import json
 import logging
 import os
 import shutil
-import sys
 
 import pytest
-from far import Far
-from test_sync import OLD, RUN, Pair, grow, live, make_run, told, tree, write
-from test_verified_edits import settle
+from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
 
 from runicorn import connection, manifest, quota, settings
 from runicorn.bell import Bell
@@ -21,31 +18,9 @@ OTHER = "vision/vit/runs/20250124_180000_abc124"
 MOST = 30_000                   # bytes that a look and a list may take; the runs below hold more than ten times as many
 
 
-@pytest.fixture
-def root(tmp_path):
-    (tmp_path / "far").mkdir()
-    return tmp_path / "far"
-
-
 @pytest.fixture(params=["sftp", "exec", "manifest"])
 def source(request):
     return request.param
-
-
-@pytest.fixture
-def pair(root, tmp_path):
-    """A function that makes a Pair which learns the list by `source`, closed in the end."""
-    made = []
-
-    def make(source="sftp", **options):
-        one = Pair(root, tmp_path / "near", Far(python=sys.executable if source == "exec" else None), **options)
-        one.source, one.moved = source, {}
-        one.sync._moved = one.moved.update
-        made.append(one)
-        return one
-    yield make
-    for one in made:
-        one.close()
 
 
 def big_run(root, path=RUN, host="gpu-01", **more):

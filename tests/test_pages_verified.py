@@ -5,8 +5,8 @@ import re
 import time
 
 import pytest
+from pairs import OLD, Pair, grow, make_run, write
 from playwright.sync_api import expect
-from test_sync import OLD, Pair, grow, make_run, write
 
 from runicorn import manifest, walk
 

@@ -2,7 +2,7 @@
 
 import pytest
 from far import Far
-from test_sync import make_run, mirror, pair, root  # noqa: F401 (fixtures)
+from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
 
 from runicorn import sftp
 from runicorn.cache import Mirror

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 from far import Far
+from pairs import OLD, Pair, make_run, write
 from test_records import listed
-from test_sync import OLD, Pair, make_run, write
 
 from runicorn import courier, files, manifest
 from runicorn.errors import LayoutError, NotFoundError

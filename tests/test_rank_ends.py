@@ -6,11 +6,11 @@ import sys
 import time
 
 import pytest
+from pairs import OLD, Pair, make_run, write
 from playwright.sync_api import expect
 from scripts import environment, only, small, start
 from small_runs import write_run
 from test_ends_page import table
-from test_sync import OLD, Pair, make_run, write
 from test_writer_ranks import BEGIN, torchrun
 
 from runicorn import layout, local_names, manifest, plan, quota

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from far import Far
-from test_sync import OLD, Pair, make_run
+from pairs import OLD, Pair, make_run
 
 from runicorn import cli, files, layout, manifest, settings, sftp
 from runicorn.errors import SettingsError

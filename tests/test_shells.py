@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from pairs import RUN, make_run
 from sshd import NO_BASHRC, Sshd
-from test_sync import RUN, make_run
 
 from runicorn import audit, cache, doctor, remote, remote_shell, settings
 from runicorn.errors import DeniedError, SftpError

@@ -1,146 +1,15 @@
 """One mirror, end to end over OpenSSH's sftp-server: what comes here, how, and what the state says."""
 
 import json
-import logging
 import os
 import threading
 import time
 
 import pytest
 from far import Far
+from pairs import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair, root, told, tree, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
-from runicorn.bell import Bell
-from runicorn.sync import Sync
-
-LOG = logging.getLogger("sync")
-OLD = time.time() - 200_000  # before any clock's doubt
-
-
-def write(path, data, mtime=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new.tmp")
-    beside.write_bytes(data if isinstance(data, bytes) else json.dumps(data).encode())
-    if mtime:
-        os.utime(beside, (mtime, mtime))
-    os.replace(beside, path)
-
-
-def make_run(root, path="vision/resnet50/runs/20250123_180000_abc123", status="finished", rows=10, old=True):
-    """Make a run folder by hand, as any program could; returns it (Path)."""
-    run = root / path
-    name = path.split("/")
-    write(run / "meta.json", {"id": name[3], "project": name[0], "name": name[1], "created_at": 1737653445})
-    write(run / "status.json", {"status": status})
-    write(run / "summary.json", {"loss": 0.5})
-    write(run / "events.jsonl", b"".join(b'{"ts":%d,"step":%d,"data":{"loss":0.5}}\n' % (1737653445 + n, n) for n in range(rows)))
-    write(run / "logs.txt", b"".join(b"[2025-01-23 18:30:45+0800] line %d\n" % n for n in range(rows)))
-    if old:
-        for file in [*run.iterdir(), run]:
-            os.utime(file, (OLD, OLD))
-    return run
-
-
-@pytest.fixture
-def root(tmp_path):
-    folder = tmp_path / "far"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def mirror(tmp_path):
-    return tmp_path / "near"
-
-
-def facts(folder):
-    """Everything that can be seen of a tree: contents (but of giants), sizes, modes, mtimes."""
-    return {str(path): (path.lstat().st_mode, path.lstat().st_mtime_ns, path.lstat().st_size, content(path))
-            for path in [folder, *folder.rglob("*")]}
-
-
-def content(path):
-    return path.read_bytes() if path.is_file() and not path.is_symlink() and path.stat().st_size < 1 << 28 else None
-
-
-class Pair:
-    """A Sync and the machine it mirrors; `passes` runs it until nothing is left to do.
-
-    Whatever a test does between two calls of `passes`, within them nothing changes but the mirror: `passes` says so.
-    """
-
-    def __init__(self, root, mirror, far=None, room=None, **options):
-        self.root, self.mirror, self.bell = root, mirror, Bell()
-        self.far = far or Far()
-        self.options = {
-            "name": "GPU Server 1",
-            "host": "gpu",
-            "port": 22,
-            "user": "alice",
-            "remote_root": str(root),
-            "mode": "auto",
-            "interval": 30,
-            "manifest": True,
-            "small_only": True,
-            "large": False,
-            "window": None,
-            "small_limit": 1 << 20,
-            **options,
-        }
-        self.logins = 0
-        self.sync = Sync(self.options, mirror, self.login, self.bell, LOG, room)
-        self.now = time.time()
-
-    def login(self):
-        self.logins += 1
-        return self.far
-
-    def others(self):
-        """All that is neither the mirror, nor an old mirror moved aside."""
-        around = [path for path in self.mirror.parent.iterdir() if path.name.split("~")[0] != self.mirror.name]
-        return {path: facts(path) for path in [*around, self.root] if path.exists()}
-
-    def passes(self, seconds=0.0):
-        """Let `seconds` go by and pass until the sync would wait."""
-        self.now += seconds
-        before = self.others()
-        for _ in range(50):
-            pause = self.sync.one_pass(self.now)
-            if pause > 0:
-                assert self.others() == before, "only the mirror may change"
-                return pause
-        raise AssertionError("50 passes and still work left")
-
-    def same(self):
-        """Assert that the mirror equals the server, byte by byte, and that the state says so."""
-        assert tree(self.mirror) == tree(self.root)
-        assert self.sync.state()["state"] == "live", self.sync.state()
-
-    def close(self):
-        self.sync.stop()
-        self.sync.run()
-        self.far.close()
-
-
-def tree(root):
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and path.relative_to(root).parts[0] not in (".index", ".runicorn")
-    }
-
-
-@pytest.fixture
-def pair(root, mirror):
-    pairs = []
-
-    def make(**options):
-        pairs.append(Pair(root, mirror, **options))
-        return pairs[-1]
-
-    yield make
-    for one in pairs:
-        one.close()
 
 
 def test_everything_comes_from_nothing(root, pair):
@@ -178,16 +47,6 @@ def test_a_replaced_file_is_replaced_by_rename(root, pair):
     one.same()
     assert (one.mirror / run.relative_to(root) / "summary.json").stat().st_ino != inode
     assert manifest.load(one.mirror / ".index" / "full.json").entry(str(run.relative_to(root)))["summary"] == {"loss": 0.25}
-
-
-RUN = "vision/resnet50/runs/20250123_180000_abc123"
-
-
-def here(one, path=RUN):
-    return sorted(str(file.relative_to(one.mirror / path)) for file in (one.mirror / path).rglob("*") if file.is_file())
-
-
-OWN = ["events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]
 
 
 @pytest.mark.parametrize(
@@ -262,18 +121,6 @@ def test_the_interval_is_kept(root, pair):
     assert "new.txt" not in here(one)
     one.passes(2)
     assert "new.txt" in here(one)
-
-
-def live(root, path=RUN):
-    """The heart of a run beats; returns its live file."""
-    file = root / ".runicorn" / "live" / f"{path.rsplit('/', 1)[1]}.json"
-    write(file, {"path": path, "host": "gpu"})
-    return file
-
-
-def grow(file, text=b'{"ts":1,"step":99,"data":{"loss":1}}\n'):
-    with open(file, "ab") as out:
-        out.write(text)
 
 
 def test_a_watched_run_is_read_every_second(root, pair):
@@ -369,10 +216,6 @@ def test_a_run_that_beats_in_its_own_folder_is_looked_at_there(root, pair):
     one.passes(5)
     assert told(one)["runs"][RUN]["beat"] == int(OLD + 10) and told(one)["runs"][RUN]["seen"] == one.now
     assert ".beat" not in here(one)
-
-
-def told(one):
-    return json.loads((one.mirror / ".index" / "live.json").read_text())
 
 
 @pytest.mark.parametrize("compress", [False, True])

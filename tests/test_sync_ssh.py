@@ -5,8 +5,8 @@ import time
 
 import pytest
 from line import Line
+from pairs import LOG, RUN, grow, live, make_run, tree, write
 from sshd import Sshd
-from test_sync import LOG, RUN, grow, live, make_run, tree, write
 
 from runicorn import remote
 from runicorn.bell import Bell

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 from far import SERVER, Far
-from test_sync import OLD, OWN, Pair, make_run, tree, write
-from test_verified_edits import settle
+from pairs import OLD, OWN, Pair, make_run, settle, tree, write
 
 from runicorn import files, left_out, manifest, recheck, walk
 from runicorn.reader import Reader

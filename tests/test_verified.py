@@ -4,7 +4,7 @@ import os
 import time
 
 import pytest
-from test_sync import OLD, Pair, make_run, write
+from pairs import OLD, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
 from runicorn.reader import Reader
@@ -13,22 +13,14 @@ KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 
 
 @pytest.fixture
-def root(tmp_path):
-    (tmp_path / "far").mkdir()
-    return tmp_path / "far"
+def one(pair):
+    return pair()
 
 
 @pytest.fixture
-def pair(root, tmp_path):
-    made = Pair(root, tmp_path / "near")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def verified(pair, tmp_path):
+def verified(one, tmp_path):
     """A function that returns what the reader says of the one run now."""
-    reader = Reader([("local", tmp_path / "local")], [("gpu", pair.mirror)])
+    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
 
     def say():
         reader.refresh()
@@ -36,27 +28,27 @@ def verified(pair, tmp_path):
     return say
 
 
-def test_a_finished_run_is_verified_once_it_is_here(root, pair, verified):
+def test_a_finished_run_is_verified_once_it_is_here(root, one, verified):
     make_run(root)
-    pair.passes()
+    one.passes()
     assert verified() is True
 
 
-def test_small_json_read_within_two_seconds_of_its_change_is_not_yet(root, pair, verified):
+def test_small_json_read_within_two_seconds_of_its_change_is_not_yet(root, one, verified):
     folder = make_run(root)
     write(folder / "summary.json", {"loss": 0.25}, mtime=time.time())
-    pair.passes()
+    one.passes()
     assert verified() is False
-    pair.passes(3)
-    pair.passes(31)
+    one.passes(3)
+    one.passes(31)
     assert verified() is True
 
 
 @pytest.mark.parametrize("harm", ["cut", "grown", "removed", "older"])
-def test_a_copy_that_differs_is_not(root, pair, verified, harm):
+def test_a_copy_that_differs_is_not(root, one, verified, harm):
     make_run(root)
-    pair.passes()
-    copy = pair.mirror / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl"
+    one.passes()
+    copy = one.mirror / "vision/resnet50/runs/20250123_180000_abc123/events.jsonl"
     if harm == "cut":
         copy.write_bytes(copy.read_bytes()[:-5])
     elif harm == "grown":
@@ -68,13 +60,13 @@ def test_a_copy_that_differs_is_not(root, pair, verified, harm):
     assert verified() is False
 
 
-def test_with_a_manifest_the_tail_decides(root, pair, verified):
+def test_with_a_manifest_the_tail_decides(root, one, verified):
     make_run(root)
     manifest.generate(str(root))
-    pair.passes()
+    one.passes()
     path = "vision/resnet50/runs/20250123_180000_abc123"
-    copy = pair.mirror / path / "logs.txt"
-    assert manifest.load(pair.mirror / ".index/full.json").entry(path)["files"]["logs.txt"]["tail"]
+    copy = one.mirror / path / "logs.txt"
+    assert manifest.load(one.mirror / ".index/full.json").entry(path)["files"]["logs.txt"]["tail"]
     assert verified() is True
     stat, text = copy.stat(), copy.read_bytes()
     copy.write_bytes(text[:-2] + b"?\n")

@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from far import Far
+from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, tree, write  # noqa: F401 (fixtures)
 from test_manifest import poke
-from test_sync import OLD, RUN, Pair, grow, live, make_run, tree, write
 
 from runicorn import manifest
 from runicorn.columns import File
@@ -40,25 +39,6 @@ EDITS = {
 }
 
 
-@pytest.fixture
-def root(tmp_path):
-    (tmp_path / "far").mkdir()
-    return tmp_path / "far"
-
-
-@pytest.fixture
-def pair(root, tmp_path):
-    """A function that makes a Pair, closed in the end."""
-    made = []
-
-    def make(far):
-        made.append(Pair(root, tmp_path / "near", far))
-        return made[-1]
-    yield make
-    for one in made:
-        one.close()
-
-
 def edited_run(root, status, path=RUN):
     run = make_run(root, path, status=status, rows=2000)
     write(run / "checkpoints" / "last.pt", bytes(range(256)) * 8, mtime=OLD)
@@ -72,13 +52,6 @@ def edited_run(root, status, path=RUN):
 
 NAMES = ("a new file below", "a second attempt", "deleted", "deleted and made again")
 CASES = [(edit, status) for edit in EDITS for status in ("finished", "running")]
-
-
-def settle(one):
-    """Wait for what the server was asked to do beside."""
-    session = one.sync._session
-    while session.list.asking or session.whole_files.busy:
-        time.sleep(0.01)
 
 
 class Judge:
@@ -110,7 +83,7 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp
     run = edited_run(root, status)
     if source == "manifest":
         manifest.generate(str(root))
-    one = pair(Far(python="python3" if source == "exec" else None))
+    one = pair(source)
     judge = Judge(one, root, tmp_path)
     one.passes()
     one.passes(31)
@@ -157,7 +130,7 @@ def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_
     run = edited_run(root, status)
     write(run / "system.jsonl", b'{"ts":1,"data":{"cpu":5}}\n' * 400, OLD)
     write(run / "notes.md", b"what I tried\n" * 100, OLD)
-    one = pair(Far())
+    one = pair()
     judge = Judge(one, root, tmp_path)
     one.passes()
     one.passes(31)
@@ -183,7 +156,7 @@ def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_
 
 def test_a_log_that_grows_is_not_read_again_until_it_rests_and_then_once(root, tmp_path, pair):
     run = edited_run(root, "running")
-    one = pair(Far())
+    one = pair()
     judge = Judge(one, root, tmp_path)
     one.passes()
     one.passes(31)
@@ -209,13 +182,13 @@ def test_what_an_earlier_session_read_too_early_is_read_again_by_the_next_one(ro
     run = edited_run(root, "finished")
     second_begun()
     grow(run / "events.jsonl")
-    first = pair(Far())
+    first = pair()
     first.passes()
     rewrite(run / "events.jsonl")
     judge = Judge(first, root, tmp_path)
     assert judge.verified()[0] is False
     first.close()
-    next_one = pair(Far())
+    next_one = pair()
     next_one.passes(3)
     judge = Judge(next_one, root, tmp_path)
     assert judge.is_same() == (True, set()) and judge.verified()[0] is True
@@ -224,7 +197,7 @@ def test_what_an_earlier_session_read_too_early_is_read_again_by_the_next_one(ro
 def test_a_disk_with_times_of_two_seconds_ends_too(root, tmp_path, pair):
     """As FAT has them: the mtime stays for up to two seconds of changes."""
     run = edited_run(root, "finished")
-    one = pair(Far())
+    one = pair()
     judge = Judge(one, root, tmp_path)
     one.passes()
     one.passes(31)
@@ -249,7 +222,7 @@ def test_by_exec_the_servers_clock_tells_what_is_settled_at_the_first_look(root,
     run = edited_run(root, "finished")
     for path in run.rglob("*.*"):
         os.utime(path, (time.time() - 5,) * 2)
-    one = pair(Far(python="python3"))
+    one = pair("exec")
     one.passes()
     assert one.sync.state()["source"] == "exec" and Judge(one, root, tmp_path).verified()[0] is True
 
@@ -258,7 +231,7 @@ def test_by_exec_what_went_or_came_without_a_time_of_now_is_found(root, tmp_path
     """A file that is deleted, or a folder moved here, leaves every file's times as they were."""
     run = edited_run(root, "finished")
     kept = make_run(tmp_path / "aside", "p/n/runs/20250124_180000_abc124")
-    one = pair(Far(python="python3"))
+    one = pair("exec")
     judge = Judge(one, root, tmp_path)
     one.passes()
     time.sleep(manifest.SETTLED + 0.5)      # of the server's clock, which no test hands in
@@ -289,7 +262,7 @@ def test_a_manifest_of_an_older_server_copy_is_a_hint_only(root, tmp_path, pair)
     older = re.sub(rb'"stamp": "[0-9a-f]{16}", "changed": [0-9.]+, ', b"", place.read_bytes())
     assert older != place.read_bytes()
     place.write_bytes(older)
-    one = pair(Far())
+    one = pair()
     judge = Judge(one, root, tmp_path)
     one.passes()
     assert one.sync.state()["source"] == "manifest" and judge.is_same() == (True, set())
@@ -336,7 +309,7 @@ def test_a_look_at_what_did_not_change_lstats_each_file_once_and_opens_none(root
 
 def test_an_open_page_and_the_column_cache_show_what_was_rewritten_to_the_same_size(root, tmp_path, pair):
     events = edited_run(root, "finished") / "events.jsonl"
-    one = pair(Far())
+    one = pair()
     one.passes()
 
     def opened():
