@@ -1,8 +1,10 @@
-"""What the long runs come to: cases tried, bytes that were wrong, bytes that were lost; states that runs ended in. Printed at the end."""
+"""What the long runs come to: cases tried, bytes wrong, bytes lost, runs called verified that were wrong; states that runs ended in.
+
+Printed at the end."""
 
 from collections import Counter
 
-cases = wrong = lost = 0
+cases = wrong = lost = falsely = 0
 states = {}                 # how runs were ended -> Counter of the states they ended in
 
 
@@ -30,9 +32,16 @@ def compare(held, true, whole=True):
     assert (bad, missing) == (0, 0), f"{bad} bytes wrong, {missing} lost of {len(true)}"
 
 
+def verified(same, what):
+    """Count a run `what` that is called verified where it is not the `same` as the server's (bool), and refuse it."""
+    global falsely
+    falsely += not same
+    assert same, f"{what} is called verified, and is wrong"
+
+
 def summary():
     """Return the lines that tell all of it, empty when nothing was tried."""
-    lines = [f"chaos: {cases} cases tried, wrong bytes {wrong}, lost bytes {lost}"] if cases else []
+    lines = [f"chaos: {cases} cases tried, wrong bytes {wrong}, lost bytes {lost}, called verified while wrong {falsely}"] if cases else []
     for way, counts in states.items():
         lines.append(f"{way}: " + ", ".join(f"{number} {state}" for state, number in sorted(counts.items())))
     return lines
