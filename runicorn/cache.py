@@ -11,6 +11,7 @@ from runicorn import disk, layout, local_disk, local_names, manifest, plan
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
+BEGUN = ".begun"                # ending of the note beside a part
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
 
@@ -303,12 +304,25 @@ class Mirror:
         key = f"{fetch.path}\0{fetch.name}\0{fetch.size}\0{fetch.mtime}"
         return self.index / "parts" / hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
+    def note_begun(self, fetch):
+        """Keep when the first byte of a fetch was asked for, for who goes on with it after a cut. Raises OSError."""
+        with open(f"{self.part(fetch)}{BEGUN}", "w", encoding="ascii") as file:
+            json.dump({"server": fetch.began.server, "wall": fetch.began.wall}, file)
+
+    def begun(self, fetch):
+        """Return (the server's clock or None, our wall clock), s, when our copy was begun with its first byte, while the file had the size
+        and mtime of the fetch; None where nobody noted that."""
+        noted = layout.read_json(f"{self.part(fetch)}{BEGUN}") or {}
+        wall = layout.number(noted.get("wall"))
+        return None if wall is None else (layout.number(noted.get("server")), wall)
+
     def keep_parts(self, old, new, files):
         """What was gathered of the run `old` is of use for `new`, as it is called now. files: {name: {"size", "mtime"}}."""
         for name, file in files.items() if (self.index / "parts").exists() else ():
             before, after = (self.part(plan.Fetch(path, name, 0, file["size"], file["mtime"], None, True)) for path in (old, new))
-            if os.path.lexists(before):
-                disk.replace(before, after)
+            for ending in ("", BEGUN):
+                if os.path.lexists(f"{before}{ending}"):
+                    disk.replace(f"{before}{ending}", f"{after}{ending}")
 
     def clear_parts(self):
         """Remove what is left of transfers that were cut and never taken up again: the server has other files now."""

@@ -268,14 +268,16 @@ class _Job:
 
     def _resume_part(self):
         """Gather a large file beside our copy; go on where a cut left it. A log that is not here yet grows in place."""
-        fetch = self.fetch
+        fetch, part = self.fetch, self.mirror.part(self.fetch)
+        part.parent.mkdir(exist_ok=True)
         if plan.is_appended(fetch.name) and self.mirror.stat(fetch.path, fetch.name) is None:
             self.start = self.next = self.written = 0
-            return
-        self.part = self.mirror.part(fetch)
-        self.part.parent.mkdir(exist_ok=True)
+            return self.mirror.note_begun(fetch)
+        self.part = part
         self.file = open(self.part, "ab", buffering=0)
         held = self.file.tell()
+        if not held:
+            self.mirror.note_begun(fetch)
         with open(self.part, "rb") as file:
             file.seek(max(0, held - SEAM))
             self.seam = file.read(SEAM)

@@ -6,7 +6,7 @@ import time
 from runicorn import bulk, fetch, layout, local_names, manifest, plan
 from runicorn.errors import DeniedError, LayoutError
 from runicorn.left_out import PASSING, LeftOut, passed_text
-from runicorn.unsettled import Unsettled
+from runicorn.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 SPACE_SECONDS = 5.0             # s between looks at the free disk
@@ -376,7 +376,8 @@ class Intake:
         """
         key = one.path, one.name
         large = one.size > plan.SMALL_LIMIT and not plan.is_appended(one.name)      # not read twice for an edit of its beginning meanwhile
-        sure = one.whole and self.unsettled.is_settled(key, one.mtime, self.unsettled.moment() if large else one.began)
+        began = self.unsettled.moment() if large else self._begun(one)
+        sure = began is not None and self.unsettled.is_settled(key, one.mtime, began)
         if sure:
             self.unsettled.settle(key)
         else:
@@ -384,6 +385,11 @@ class Intake:
             if not plan.is_appended(one.name):
                 self.again[one.path] = again
         return self.mirror.touch(*key, one.mtime if sure else one.mtime - 1)
+
+    def _begun(self, one):
+        """Return the Moment since which all of our copy was read from a file of that size and mtime, None where only its end was."""
+        noted = self.mirror.begun(one)
+        return Moment(LONG_AGO, *noted) if noted else one.began if one.whole else None
 
     def _take_small(self, one, data):
         """Put a small JSON file into the index."""

@@ -11,9 +11,10 @@ MARGIN = 2.1                    # s after an mtime of whole seconds on the serve
 REST = 10.0                     # s that a file of a running run did not change before it is read again …
 RATE = 30_000.0                 # … and one more for each so many bytes of it
 
-Moment = collections.namedtuple("Moment", "now server")
+Moment = collections.namedtuple("Moment", "now server wall")
 Moment.__doc__ = """When a file's first byte was asked for: now, s of our clock.Clock; server: the server's clock showed this time
-(Unix s) or a later one, None when it is not known."""
+(Unix s) or a later one, None when it is not known; wall: what our wall clock showed (Unix s)."""
+LONG_AGO = float("-inf")        # `now` of a Moment of an earlier session, whose clock.Clock is not ours
 
 
 class Unsettled:
@@ -33,7 +34,8 @@ class Unsettled:
 
     def moment(self):
         """Return the Moment that is now."""
-        return Moment(self._clock(), self._server)
+        now = self._clock()
+        return Moment(now, self._server, self._wall(now))
 
     def see(self, key, mtime, now):
         """A file has this mtime (s) on the server at `now`."""
@@ -44,7 +46,7 @@ class Unsettled:
         """Whether what was read from the Moment `began` on can't have changed since without moving the mtime."""
         if began.server is not None and mtime <= began.server - MARGIN:
             return True
-        return plan.settled(mtime, self._since(key, mtime, began.now), began.now, self._wall(began.now))
+        return plan.settled(mtime, self._since(key, mtime, began.now), began.now, began.wall)
 
     def _since(self, key, mtime, otherwise):
         seen, when = self._seen.get(key, (None, otherwise))

@@ -16,7 +16,7 @@ from test_pipes import KINDS, put
 from test_records import all_lines, write_manifest
 from test_sync_ssh import Running, mirror_of, same, soon
 
-from runicorn import manifest, room
+from runicorn import local_names, manifest, room
 
 pytestmark = pytest.mark.chaos
 SETTLED = 90.0                  # s after the last change until all is here: a turn by SFTP alone takes 60
@@ -53,21 +53,23 @@ def changing(server, root, chance, rounds, change):
         tally.tried()
 
 
-def missing(one, root, odd=()):
-    """Return the files that are not here as they are there, but for those of the names `odd` in a run (set)."""
-    held = tree(one.mirror.folder)
-    return {name for name, data in tree(root).items() if name.split("/", 4)[4].split("/")[0] not in odd and held.get(name) != data}
+def both(one, root, odd=()):
+    """Return {file: (what is here, what is there)} but for those of the names `odd` in a run."""
+    place = {name: local_names.local_path(one.mirror.folder, name) for name in tree(root)
+             if name.split("/", 4)[4].split("/")[0] not in odd}
+    return {name: (place[name].read_bytes() if place[name].is_file() else b"", data) for name, data in tree(root).items() if name in place}
 
 
 def settled_and_compared(one, root, odd=()):
+    """Wait until all is here, and count what is not; `odd` as for `both`."""
+    def is_settled():
+        return one.state()["state"] == "live" and all(here == there for here, there in both(one, root, odd).values())
     deadline = time.monotonic() + SETTLED
-    while (missing(one, root, odd) or one.state()["state"] != "live") and time.monotonic() < deadline:
+    while time.monotonic() < deadline and not is_settled():
         time.sleep(0.2)
-    assert (sorted(missing(one, root, odd)), one.state()["state"]) == ([], "live")
-    held = tree(one.mirror.folder)
-    for name, data in tree(root).items():
-        if name.split("/", 4)[4].split("/")[0] not in odd:
-            tally.compare(held[name], data)
+    assert one.state()["state"] == "live", one.state()
+    for here, there in both(one, root, odd).values():
+        tally.compare(here, there)
 
 
 def test_names_that_hardly_fit_and_files_that_become_folders_stop_nothing(server, root, home):

@@ -194,6 +194,53 @@ def test_what_an_earlier_session_read_too_early_is_read_again_by_the_next_one(ro
     assert judge.is_same() == (True, set()) and judge.verified()[0] is True
 
 
+def cut_in_the_middle(pair, run, name, source="sftp"):
+    """Have a file of 12 MB come to about a half, and hang up; returns how many bytes of it came."""
+    write(run / name, os.urandom(12 << 20), OLD)
+    os.utime(run, (OLD, OLD))
+    first = pair(source, budget=2 << 20, large=True)
+    for _ in range(400):
+        first.sync.one_pass(first.now)
+        first.now += 2
+        came = max((path.stat().st_size for path in first.mirror.rglob("*") if path.is_file()), default=0)
+        if came > 3 << 20:
+            break
+    first.close()
+    assert 3 << 20 < came < 9 << 20
+    return came
+
+
+@pytest.mark.parametrize("name", ["logs.txt", "last.pt"])
+@pytest.mark.parametrize("source", ["sftp", "exec"])
+def test_a_first_fetch_that_was_cut_goes_on_in_the_next_session_and_is_read_once(root, tmp_path, pair, source, name):
+    run = edited_run(root, "finished")
+    came = cut_in_the_middle(pair, run, name, source)
+    one = pair(source, large=True)
+    for _ in range(6):
+        one.passes(31)
+        settle(one)
+    judge = Judge(one, root, tmp_path)
+    assert judge.is_same() == (True, set()) and judge.verified()[0] is True
+    assert one.far.bytes_received < (12 << 20) - came + 500_000
+
+
+@pytest.mark.parametrize("edit", ["grown", "rewritten", "touched"])
+def test_a_first_fetch_that_was_cut_is_not_believed_where_the_file_changed_meanwhile(root, tmp_path, pair, edit):
+    run = edited_run(root, "finished")
+    cut_in_the_middle(pair, run, "logs.txt")
+    if edit == "grown":
+        grow(run / "logs.txt", b"more\n")
+    elif edit == "rewritten":
+        poke(run / "logs.txt", 40_000)
+    os.utime(run / "logs.txt", (OLD + 50, OLD + 50))
+    one = pair(large=True)
+    judge = Judge(one, root, tmp_path)
+    for _ in range(6):
+        one.passes(31)
+        judge.check(0)
+    assert judge.is_same() == (True, set()) and judge.check(0)
+
+
 def test_a_disk_with_times_of_two_seconds_ends_too(root, tmp_path, pair):
     """As FAT has them: the mtime stays for up to two seconds of changes."""
     run = edited_run(root, "finished")
