@@ -12,6 +12,7 @@ from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
 BEGUN = ".begun"                # ending of the note beside a part
+BLOCK = 1 << 20
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
 
@@ -160,6 +161,14 @@ class Mirror:
         here, there = local_names.local_path(self.folder, old), local_names.local_path(self.folder, new)
         if os.path.lexists(here) and os.path.lexists(there) and not os.path.samefile(here, there):
             return False
+        self._rename_notes(old, new)
+        if os.path.lexists(here):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            local_disk.rename(here, there)
+            self._remove_empty(here.parent)
+        return True
+
+    def _rename_notes(self, old, new):
         for notes in ("evicted", "viewed"):
             known = layout.read_json(self.index / notes)
             if isinstance(known, dict) and old in known:
@@ -170,9 +179,21 @@ class Mirror:
             known.pop(old, None)
         self._runs.pop(local_names.folded(old), None)
         self._above.clear()             # folders come and go: whether they are links is looked at anew
+
+    def merge(self, old, new):
+        """Remove our copy of the run `old` if all of it is in that of `new`, too, byte by byte; returns whether it is gone now.
+
+        A log may have grown in `new`. Raises OSError, LayoutError, SyncError.
+        """
+        here, there = local_names.local_path(self.folder, old), local_names.local_path(self.folder, new)
+        for folder, _, names in os.walk(here):
+            for name in names:
+                place = Path(folder, name)
+                if not _begins_with(there / place.relative_to(here), place, plan.is_appended(name)):
+                    return False
+        self._rename_notes(old, new)
         if os.path.lexists(here):
-            there.parent.mkdir(parents=True, exist_ok=True)
-            local_disk.rename(here, there)
+            local_disk.remove_tree(os.fspath(here))
             self._remove_empty(here.parent)
         return True
 
@@ -356,6 +377,20 @@ class Mirror:
         """Return the SHA-256 (hex) of the last 4 KiB before `size` of our copy."""
         start = max(0, size - manifest.TAIL)
         return hashlib.sha256(self.read(path, name, start, size - start)).hexdigest()
+
+
+def _begins_with(longer, shorter, may_grow):
+    """Whether the file `longer` begins with all that is in `shorter`, and ends there unless it `may_grow`."""
+    try:
+        with open(layout.open_regular(longer), "rb") as file, open(layout.open_regular(shorter), "rb") as beginning:
+            block = beginning.read(BLOCK)
+            while block:
+                if file.read(len(block)) != block:
+                    return False
+                block = beginning.read(BLOCK)
+            return may_grow or not file.read(1)
+    except (OSError, LayoutError):
+        return False
 
 
 def _beginnings(parts):

@@ -389,7 +389,9 @@ class Intake:
     def _begun(self, one):
         """Return the Moment since which all of our copy was read from a file of that size and mtime, None where only its end was."""
         noted = self.mirror.begun(one)
-        return Moment(LONG_AGO, *noted) if noted else one.began if one.whole else None
+        if noted and noted[1] != one.began.wall:
+            return Moment(LONG_AGO, *noted)         # it goes on where an earlier one was cut
+        return one.began if one.whole else None
 
     def _take_small(self, one, data):
         """Put a small JSON file into the index."""

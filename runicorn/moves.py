@@ -1,14 +1,18 @@
 """Runs that moved: the server shows under another path what we know already, because its folder, or one above it, was renamed there.
 
-A run is the same one where id, time of creation and host agree and nothing is at its old path any more. A copy beside it is another.
+A run is the same one where id, time of creation and host agree and nothing is at its old path any more; where its meta.json does not
+tell them, where its files are the same. A copy beside it is another run, until the original is gone: then both are one if all we hold of
+that is in the copy, too.
 """
 
 import json
+import time
 
-from runicorn import layout, plan, sftp
+from runicorn import layout, local_names, manifest, plan, sftp
 from runicorn.errors import LayoutError, MissingFileError, SftpError
 
 META_BYTES = 64 << 10           # of a meta.json that is read to compare; a larger one is told by its size and mtime
+MERGING = 1.0                   # s that copies are compared with what they are copies of, at each survey
 
 
 class Moves:
@@ -21,6 +25,7 @@ class Moves:
         self._index, self._intake, self._beats, self._recheck = index, intake, beats, recheck
         self._told = {}                 # run path -> (its line in the index, its identity, the facts of its meta.json)
         self._moved = {}                # old path -> new path, since last taken
+        self._searched = None           # (runs that were gone, how many there were) when no copies of those were found
 
     def take(self):
         """Return {old path: new path} of the runs that moved since last asked."""
@@ -31,14 +36,17 @@ class Moves:
         """Look for runs that moved among `fresh`, {run path: walk.RunFiles} of runs that were just listed and are not known.
         lost: paths of known runs (set) that the server says are not there. Returns the new paths (set)."""
         names, facts = {_name(path) for path in lost}, {self._known(path)[2] for path in lost} - {None}
-        alike = [path for path, files in fresh.items() if _name(path) in names or _meta_facts(files) in facts]
+        alike = [path for path, files in fresh.items() if _name(path) in names or _facts(files) in facts]
         return self._follow(paired(self._identities(lost), self._read(alike, fresh))) if alike else set()
 
     def follow_entries(self, new):
         """Look for runs that moved among `new` (set of paths), just taken from a list."""
-        names, unsure = {_name(path) for path in new}, self._gone | self._intake.doubtful
-        known = {path for path in self._index.paths() if path in unsure or _name(path) in names} - new if new else ()
-        moved = paired(self._identities(known), self._identities(new)) if known else {}
+        if not new:
+            return
+        fresh, unsure = self._identities(new), self._gone | self._intake.doubtful
+        names = {_name(path) for path in new}.union(who[0] for who in fresh.values() if who)
+        known = {path for path in self._index.paths() if path in unsure or _name(path) in names} - new
+        moved = paired(self._identities(known), fresh) if known else {}
         if not moved:
             return
         places = [f"{self._root}/{path}" for path in (*moved, *moved.values())]
@@ -49,9 +57,46 @@ class Moves:
         self._follow({old: new for place, (old, new) in enumerate(moved.items()) if not isinstance(now[place], SftpError)
                       and (isinstance(before[place], MissingFileError) or real_before[place] == real_now[place])})
 
+    def merge_copies(self):
+        """Of runs that are gone, find those that were copied before: where the copy has all that we hold, the run moved there."""
+        state = frozenset(self._gone), len(self._index.lines)
+        if not self._gone or state == self._searched:
+            return
+        copies, until = {}, time.monotonic() + MERGING
+        for path in sorted(set(self._index.paths()) - self._gone):
+            copies.setdefault(self._known(path)[1], path)
+        waiting = any(map(_is_weak, copies))        # a meta.json that was not read yet may say more
+        for old in sorted(self._gone):
+            who = self._known(old)[1]
+            if who and who in copies and (time.monotonic() > until or not self._is_here(copies[who])):
+                waiting = True
+            elif who and who in copies:
+                self._merge(old, copies[who])
+        self._searched = None if waiting else state
+
+    def _is_here(self, path):
+        """Whether all own files of a run are here (bool)."""
+        own = {name: file["size"] for name, file in self._index.entry(path)["files"].items() if local_names.is_own(name)}
+        return all((self._mirror.stat(path, name) or {"size": -1})["size"] >= size for name, size in own.items())
+
+    def _merge(self, old, new):
+        try:
+            if not self._mirror.merge(old, new):
+                return
+        except (LayoutError, OSError) as error:
+            return self._log.warning("%s is %s on the server now, and its copy here stays: %s", old, new, error)
+        self._log.info("%s is %s on the server now", old, new)
+        self._index.drop(old)
+        self._recheck.forget(old)
+        self._gone.discard(old)
+        self._hearsay.discard(old)
+        self._moved[old] = new
+
     def _follow(self, moved):
         """Runs moved, {old path: new path}; returns the new paths of those whose copies are there now (set)."""
-        moved = {old: new for old, new in moved.items() if self._has_moved_here(old, new)}
+        weak = {old: new for old, new in moved.items() if _is_weak(self._known(old)[1])}
+        unlike = weak.keys() - self._ending_alike(weak)
+        moved = {old: new for old, new in moved.items() if old not in unlike and self._has_moved_here(old, new)}
         if not moved:
             return set()
         self._intake.rename(moved)
@@ -81,11 +126,34 @@ class Moves:
             self._log.info("%s is %s on the server now", old, new)
         return moved
 
+    def _ending_alike(self, moved):
+        """Return those of `moved`, {old path: new path}, of which the largest file that we hold is the server's up to where ours ends,
+        as far as its last 4 KiB tell (set of old paths)."""
+        held = {old: (name, size) for old, (name, size) in ((old, self._largest(old)) for old in moved) if size}
+        places = [f"{self._root}/{moved[old]}/{name}" for old, (name, _) in held.items()]
+        stats = self._client.batch([sftp.lstat(place) for place in places])
+        asked = [(old, place) for old, place, attrs in zip(held, places, stats) if not sftp.refusal(place, attrs)]
+        handles = self._client.batch([sftp.open_file(place) for _, place in asked])
+        opened = {old: handle for (old, _), handle in zip(asked, handles) if not isinstance(handle, SftpError)}
+        starts = [max(0, held[old][1] - manifest.TAIL) for old in opened]
+        ends = self._client.batch([sftp.read(handle, start, manifest.TAIL) for handle, start in zip(opened.values(), starts)]
+                                  + [sftp.close(handle) for handle in opened.values()])
+        return {old for old, end in zip(opened, ends) if self._ends_with(old, *held[old], end)}
+
+    def _largest(self, path):
+        """Return (name, size) of the largest file that we hold of a run, (None, 0) without one."""
+        sizes = {name: self._mirror.stat(path, name) for name in self._index.entry(path)["files"]}
+        return max(((name, here["size"]) for name, here in sizes.items() if here), key=lambda one: one[1], default=(None, 0))
+
+    def _ends_with(self, path, name, size, end):
+        start = max(0, size - manifest.TAIL)
+        return isinstance(end, bytes) and end[:size - start] == self._mirror.read(path, name, start, size - start)
+
     def _known(self, path):
         line, told = self._index.lines[path], self._told.get(path)
         if told is None or told[0] is not line or not self._index.ended(path):
             entry = self._index.entry(path)
-            told = self._told[path] = line, identity(path, entry["meta"], entry["files"]), _meta_facts(entry["files"])
+            told = self._told[path] = line, identity(path, entry["meta"], entry["files"]), _facts(entry["files"])
         return told
 
     def _identities(self, paths):
@@ -104,43 +172,61 @@ class Moves:
 
 
 def identity(path, meta, files):
-    """Return what tells a run from all others, whatever its path: (id, created_at, host); None where its meta.json doesn't.
+    """Return what tells a run from all others, whatever its path: (id, created_at, host).
 
-    meta: its parsed meta.json, of no use where that is too large; files: {name: {"size", "mtime"}}.
+    Where its meta.json doesn't tell all of them, the first is "", and the sizes and mtimes of its files stand for the rest; None where
+    there are none. meta: its parsed meta.json, of no use where that is too large; files: {name: {"size", "mtime"}}.
     """
-    facts = _meta_facts(files)
-    if facts and facts[0] > META_BYTES:
+    facts = _facts(files)
+    if facts and layout.META in files and files[layout.META]["size"] > META_BYTES:
         return _name(path), *facts
-    if not isinstance(meta, dict):
-        return None
-    run_id, created, host = meta.get("id", _name(path)), meta.get("created_at"), meta.get("hostname")
-    if not isinstance(run_id, str) or not isinstance(created, (int, float, str)) or not isinstance(host, (str, type(None))):
-        return None
-    return run_id, created, host
+    told = meta if isinstance(meta, dict) else {}
+    run_id, created, host = told.get("id"), told.get("created_at"), told.get("hostname")
+    if run_id and isinstance(run_id, str) and isinstance(created, (int, float, str)) and isinstance(host, (str, type(None))):
+        return run_id, created, host
+    return facts and ("", *facts)
+
+
+def _is_weak(identity):
+    """Whether an identity may be another run's as well."""
+    return identity is not None and not identity[0]
 
 
 def paired(known, fresh):
-    """Return {path in `known`: path in `fresh`} of equal identities, both {run path: identity}: of copies those first whose names agree."""
+    """Return {path in `known`: path in `fresh`} of equal identities, both {run path: identity}: of copies those first whose names agree.
+
+    Of those with a weak identity, which changes while they run, the run's name alone will do; where it is one of several, it tells nothing.
+    """
     moved = {}
-    for alike in (lambda path: path.split("/")[1:], lambda path: ()):
-        places = {}
-        for path in sorted(fresh.keys() - set(moved.values())):
-            places.setdefault((fresh[path], *alike(path)), []).append(path)
-        for path in sorted(known.keys() - moved.keys()):
-            same = places.get((known[path], *alike(path)))
-            if same and known[path] is not None:
-                moved[path] = same.pop(0)
+    for key in (lambda path, who: (who, *path.split("/")[1:]), lambda path, who: (who, _name(path)), lambda path, who: who,
+                lambda path, who: _is_weak(who) and _name(path)):
+        places = _alike(fresh.keys() - set(moved.values()), fresh, key)
+        for shared, paths in _alike(known.keys() - moved.keys(), known, key).items():
+            if len(paths) == len(places.get(shared, ())) == 1 or not _is_weak(known[paths[0]]):
+                moved.update(zip(paths, places.get(shared, ())))
     return moved
+
+
+def _alike(paths, identities, key):
+    """Return {key: paths}, sorted, of those of which `key(path, identity)` is something."""
+    alike = {}
+    for path in sorted(path for path in paths if identities[path]):
+        alike.setdefault(key(path, identities[path]), []).append(path)
+    alike.pop(False, None)
+    return alike
 
 
 def _name(path):
     return path.rpartition("/")[2]
 
 
-def _meta_facts(files):
-    """Return (size, whole mtime) of a run's meta.json, which a renamed folder keeps; None without one."""
-    file = files.get(layout.META)
-    return file and (file["size"], file["mtime"] and int(file["mtime"]))
+def _facts(files):
+    """Return (size, whole mtime) of a run's meta.json, which a renamed folder keeps, or, without one, of all own files that hold
+    something; None without those, too."""
+    named = [layout.META] if layout.META in files else sorted(name for name in files if local_names.is_own(name) and files[name]["size"])
+    facts = [(*(() if name == layout.META else (name,)), files[name]["size"], files[name]["mtime"] and int(files[name]["mtime"]))
+             for name in named]
+    return tuple(fact for file in facts for fact in file) or None
 
 
 def _parsed(text):

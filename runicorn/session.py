@@ -144,6 +144,7 @@ class Session:
             self.whole_files.compare_share([path for path in self.index.paths() if path not in self.gone], now)
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
+        self.moves.merge_copies()
         self._plan(self.index.paths() if first else changed | self.intake.take_due(now), now)
         self._closed = {path: None for path in self._closed if path not in self.index}
         passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))

@@ -288,7 +288,10 @@ class Overlay:
 
         def change(overlay):
             runs = overlay.get("runs") if isinstance(overlay.get("runs"), dict) else {}
-            overlay["runs"] = {moved.get(key, key): entry for key, entry in runs.items()}
+            for old in moved.keys() & runs.keys():
+                entry, known = runs.pop(old), runs.get(moved[old], {})
+                runs[moved[old]] = {**entry, **known} if isinstance(entry, dict) and isinstance(known, dict) else entry
+            overlay["runs"] = runs
         with self._lock:
             self._runs, self._looked = _update(self._path, change)["runs"], None
 

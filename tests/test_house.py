@@ -40,7 +40,7 @@ FLOORS = {
     "unsettled": "plan", "intake": "bulk errors fetch layout left_out local_names manifest plan unsettled",
     "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors plan remote_shell sftp", "meter": "",
     "execlook": "errors manifest remote_shell", "verified": "errors layout local_names manifest plan", "recheck": "verified",
-    "moves": "errors layout plan sftp",
+    "moves": "errors layout local_names manifest plan sftp",
     "runlist": "errors execlook manifest sftp survey",
     "session": "audit beats bulk errors fetch intake layout local_names moves plan recheck runlist sftp survey tails walk",
     "sync": "cache clock errors layout left_out local_names meter room session survey",

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import shutil
+import subprocess
 
 import pytest
 from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
@@ -205,8 +206,140 @@ def test_a_copy_is_another_run_and_the_id_alone_names_neither(root, pair, source
     with pytest.raises(AmbiguousError, match="may be 2 runs: .*copied/resnet50.*vision/resnet50"):
         reader.find("20250123_180000_abc123")
     shutil.rmtree(root / "vision")
+    assert look_again(one, root) < MOST
+    assert told(one)["gone"] == [] and one.moved == {RUN: moved_path(RUN, "copied")}, "the original is gone: the copy is the run"
+    one.same()
+
+
+def copied(root, project="copied"):
+    """As `cp -a`: all times stay."""
+    subprocess.run(["cp", "-a", root / "vision", root / project], check=True)
+
+
+@pytest.mark.parametrize("change", ["logs.txt was deleted before", "rewritten in the copy", "appended in the copy"])
+def test_a_copy_takes_the_place_of_an_original_that_is_gone_only_where_it_has_all_of_it(root, pair, source, change):
+    run = big_run(root)
+    one = mirrored(pair, root, source)
+    if change == "logs.txt was deleted before":
+        (run / "logs.txt").unlink()
+        look_again(one, root)
+        assert (one.mirror / RUN / "logs.txt").exists()
+    copied(root)
+    copy = root / moved_path(RUN, "copied")
+    if change == "rewritten in the copy":
+        write(copy / "events.jsonl", b'{"ts":1,"step":1,"data":{"loss":7}}\n' * 9000)
+    elif change == "appended in the copy":
+        grow(copy / "events.jsonl")
     look_again(one, root)
-    assert told(one)["gone"] == [RUN] and one.moved == {}, "both were here: one of them is gone"
+    assert one.moved == {}
+    shutil.rmtree(root / "vision")
+    look_again(one, root)
+    here = tree(one.mirror / moved_path(RUN, "copied"))
+    assert here == tree(copy)
+    if change == "appended in the copy":
+        assert one.moved == {RUN: moved_path(RUN, "copied")} and not (one.mirror / "vision").exists()
+    else:
+        assert told(one)["gone"] == [RUN] and (one.mirror / RUN / "events.jsonl").exists() and one.moved == {}
+
+
+def test_copied_and_the_original_removed_between_two_looks(root, pair, source):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    copied(root)
+    shutil.rmtree(root / "vision")
+    assert look_again(one, root) < MOST
+    one.same()
+    assert one.moved == {RUN: moved_path(RUN, "copied")} and told(one)["gone"] == []
+
+
+def test_nested_renames_at_once(root, pair, source):
+    """The project, the experiment and the run's own folder; and a chain, where one takes the name of the next."""
+    big_run(root)
+    big_run(root, "nlp/bert/runs/20250125_180000_abc125")
+    one = mirrored(pair, root, source)
+    os.rename(root / RUN, (root / RUN).with_name("best"))
+    os.rename(root / "vision/resnet50", root / "vision/final")
+    os.rename(root / "vision", root / "aside")
+    os.rename(root / "nlp", root / "vision")
+    os.rename(root / "aside", root / "nlp")
+    assert look_again(one, root) < MOST
+    one.same()
+    assert one.moved == {RUN: "nlp/final/runs/best", "nlp/bert/runs/20250125_180000_abc125": "vision/bert/runs/20250125_180000_abc125"}
+    assert told(one)["gone"] == []
+
+
+@pytest.mark.parametrize("level", ["vision", "vision/resnet50", "vision/resnet50/runs", RUN])
+@pytest.mark.parametrize("link", ["absolute", "relative"])
+def test_moved_to_another_disk_with_a_link_in_its_place(root, pair, source, tmp_path, level, link):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    inode = (one.mirror / RUN / "events.jsonl").stat().st_ino
+    place = tmp_path / "other disk"
+    os.rename(root / level, place)
+    (root / level).symlink_to(place if link == "absolute" else os.path.relpath(place, (root / level).parent))
+    assert look_again(one, root) < MOST
+    assert paths(one) == [RUN] and told(one)["gone"] == [] and one.moved == {}
+    assert (one.mirror / RUN / "events.jsonl").stat().st_ino == inode
+    (root / level).unlink()
+    os.rename(place, root / level)
+    assert look_again(one, root) < MOST, "and back"
+    one.same()
+    assert paths(one) == [RUN] and (one.mirror / RUN / "events.jsonl").stat().st_ino == inode
+
+
+BARE = {"no meta.json": lambda run: (run / "meta.json").unlink(),
+        "no time": lambda run: write(run / "meta.json", {"id": run.name, "project": "p", "name": "n"}),
+        "no id": lambda run: write(run / "meta.json", {"created_at": 1737653445, "hostname": "gpu-01"}),
+        "not JSON": lambda run: write(run / "meta.json", b'{"id": "'),
+        "nothing in it": lambda run: write(run / "meta.json", b"")}
+
+
+@pytest.mark.parametrize("bare", BARE)
+@pytest.mark.parametrize("rename", ["a project", "an experiment", "a run's own folder"])
+def test_a_run_whose_meta_tells_not_who_it_is_moves_with_its_folder(root, pair, source, rename, bare):
+    BARE[bare](big_run(root))
+    one = mirrored(pair, root, source)
+    act, *parts = RENAMES[rename]
+    act(root)
+    assert look_again(one, root) < MOST
+    one.same()
+    assert paths(one) == [moved_path(RUN, *parts)] and told(one)["gone"] == [] and one.moved == {RUN: moved_path(RUN, *parts)}
+
+
+@pytest.mark.parametrize("bare", ["no meta.json", "no time"])
+def test_such_a_run_moves_while_it_is_written(root, pair, source, bare):
+    run = big_run(root, status="running")
+    BARE[bare](run)
+    one = mirrored(pair, root, source)
+    os.rename(root / "vision", root / "renamed")
+    grow(root / moved_path(RUN, "renamed") / "events.jsonl")
+    grow(root / moved_path(RUN, "renamed") / "logs.txt", b"[2025-01-23 18:30:45+0800] more\n")
+    look_again(one, root)
+    one.same()
+    assert paths(one) == [moved_path(RUN, "renamed")] and one.moved == {RUN: moved_path(RUN, "renamed")}
+
+
+def test_twins_without_a_meta_are_never_taken_for_each_other(root, pair, source):
+    """Of the same sizes and times; one is deleted, and another comes under another name."""
+    first, second = big_run(root), big_run(root, OTHER)
+    for run in (first, second):
+        (run / "meta.json").unlink()
+    age(root)
+    for name in ("events.jsonl", "logs.txt", "status.json", "summary.json"):
+        for run in (first, second):
+            os.utime(run / name, (OLD, OLD))
+    write(second / "events.jsonl", (second / "events.jsonl").read_bytes().replace(b"0.5", b"0.7"), OLD)
+    told_by(root, source)
+    one = pair(source)
+    one.passes()
+    one.passes(31)
+    one.same()
+    os.rename(second, second.with_name("new"))
+    shutil.rmtree(first)
+    look_again(one, root)
+    new = OTHER.replace("20250124_180000_abc124", "new")
+    assert one.moved in ({}, {OTHER: new}) and tree(one.mirror / new) == tree(root / new)
+    assert RUN in told(one)["gone"] and b"0.5" in (one.mirror / RUN / "events.jsonl").read_bytes()
 
 
 @pytest.mark.parametrize("other", ["host", "time"])
@@ -270,15 +403,16 @@ def test_what_was_noted_here_goes_with_the_run(root, pair, source):
     assert not (one.mirror / new / "events.jsonl").exists(), "what was removed here stays away"
 
 
-def test_where_something_else_lies_the_run_comes_anew_and_nothing_is_lost(root, pair, source):
+def test_where_something_else_lies_the_run_comes_anew_and_then_both_are_one(root, pair, source):
     big_run(root)
     one = mirrored(pair, root, source)
     new = moved_path(RUN, "renamed")
     write(one.mirror / new / "mine.txt", b"not the server's")
     os.rename(root / "vision", root / "renamed")
     look_again(one, root)
-    assert told(one)["gone"] == [RUN] and (one.mirror / RUN / "events.jsonl").exists() and one.moved == {}
-    assert tree(root / new).items() <= tree(one.mirror / new).items()
+    look_again(one, root)
+    assert told(one)["gone"] == [] and one.moved == {RUN: new} and not (one.mirror / RUN).exists()
+    assert tree(one.mirror / new) == {**tree(root / new), "mine.txt": b"not the server's"}
 
 
 def test_a_move_that_was_cut_is_finished_at_the_next_start(root, pair, source):
@@ -297,7 +431,7 @@ def test_a_move_that_was_cut_is_finished_at_the_next_start(root, pair, source):
 
 
 def test_a_run_whose_meta_is_huge_or_missing(root, pair, source):
-    """A huge meta.json is not in the index: its size and mtime tell. A run without one is known by its path only."""
+    """A huge meta.json is not in the index: its size and mtime tell. Where there is none, those of the other files do."""
     run = big_run(root)
     write(run / "meta.json", {**json.loads((run / "meta.json").read_text()), "config": {"text": "x" * 100_000}}, mtime=1.7e9)
     bare = make_run(root, OTHER)
@@ -305,7 +439,7 @@ def test_a_run_whose_meta_is_huge_or_missing(root, pair, source):
     one = mirrored(pair, root, source)
     os.rename(root / "vision", root / "renamed")
     look_again(one, root)
-    assert one.moved == {RUN: moved_path(RUN, "renamed")} and told(one)["gone"] == [OTHER]
+    assert one.moved == {path: moved_path(path, "renamed") for path in (RUN, OTHER)} and told(one)["gone"] == []
     assert tree(root).items() <= tree(one.mirror).items()
 
 

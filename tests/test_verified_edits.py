@@ -145,8 +145,7 @@ def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_
         if (one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() and not one.sync._session.intake.left:
             break
     rewrite(run / name)
-    after = (run / name).stat()
-    assert (before.st_size, int(before.st_mtime)) == (after.st_size, int(after.st_mtime)), "the test was too slow"
+    os.utime(run / name, (before.st_mtime, before.st_mtime))    # as within the same second, on a machine of any speed
     edited = one.now
     for seconds in [0.5, 0.5] + [5] * 14 + [31] * 3:
         one.passes(seconds)
