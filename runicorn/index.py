@@ -211,6 +211,10 @@ class Source:
         """Return {name: bytes} of the run's append-only files as the server has them; empty where there is none."""
         return {}
 
+    def behind(self, path):
+        """Return by how many seconds our clock is ahead of the one that gives the run's files their times (float)."""
+        return 0.0
+
     def place(self, path, name):
         """Return the name that a file of the run has in our folder (str)."""
         return name
@@ -429,6 +433,10 @@ class Mirror(Source):
     def there(self, path):
         files = (self.entry(path) or {}).get("files", {})
         return {name: file["size"] for name, file in files.items() if layout.parse_own(name)}
+
+    def behind(self, path):
+        beat, seen = (layout.number(self.live.get(path, {}).get(name)) for name in ("beat", "seen"))
+        return seen + self._ahead - beat if beat is not None and seen is not None else 0.0      # 0: no beat was seen to come
 
     def place(self, path, name):
         copy = cache.Mirror(self.folder)

@@ -183,9 +183,10 @@ def moment(site, ask):
 @route("GET", "/api/system", "the machine under a run: ?run=KEY&from=&to=&buckets=300")
 def system(site, ask):
     mark = site.bell.now()
-    key = site.reader.find(ask.text("run"))
-    found = site.reader.series(key).system(ask.number("from"), ask.number("to"), ask.number("buckets", 300, 1, 20_000, whole=True))
-    return {"news": mark, **found, "series": [{"run": key, **picture} for picture in found["series"]]}
+    entry = site.reader.entry(ask.text("run"))
+    came = site.sample_times.came(entry)            # before the sample is read: one that comes meanwhile is told with the next answer
+    found = site.reader.series(entry.key).system(ask.number("from"), ask.number("to"), ask.number("buckets", 300, 1, 20_000, whole=True))
+    return {"news": mark, **found, "came": came, "series": [{"run": entry.key, **picture} for picture in found["series"]]}
 
 
 # -- logs ---------------------------------------------------------------------------------------------------------

@@ -11,14 +11,15 @@ YEARS = 10 * 365 * 86400.0      # s; no manifest of ours is older
 
 class RunList:
     """The list of one session. What it says goes into `index`; `source` is "exec" or "manifest", None while nothing told;
-    `fresh`: a manifest file told of every run as it was less than FRESH ago; `manifest_mtime`: of the one read last, s there."""
+    `fresh`: a manifest file told of every run as it was less than FRESH ago; `manifest_made`: when the one read last was made, by
+    our clock, s."""
 
     def __init__(self, options, remote, client, root, index, intake, recheck, log, wall):
         """wall: clock.Clock.wall."""
         self._wall = wall
         self.options, self.remote, self.client, self.root, self.log = options, remote, client, root, log
         self.index, self.intake, self.recheck = index, intake, recheck
-        self.source, self.manifest_mtime, self.fresh = None, None, False
+        self.source, self.manifest_made, self.fresh = None, None, False
         self._exec, self._answered = ExecLook(remote, root), False
         self._read = {}                 # path of a manifest -> its mtime when we read it
         self._replan = set()            # runs whose entries were taken since the last plan
@@ -137,7 +138,8 @@ class RunList:
             self.log.warning("the server's manifest is of no use: %s", error)
             return False
         self._take(found)
-        self.source, self.manifest_mtime = self.source or "manifest", mtime
+        self.source = self.source or "manifest"
+        self.manifest_made = now if path in self._read else now - max(0.0, self._wall(now) - mtime)    # its own time is the server's
         lines = self.index.flush().lines
         whole = survey.index_digest(lines) == found.header["digest"]
         told = lines if whole else found.lines

@@ -56,7 +56,8 @@ class Sync:
         self._failures = 0
         self._state, self._reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
         self._line, self._line_began = {"up": False, "since": time.time()}, 0.0
-        self._owner, self._last_news, self._turn = None, None, 0
+        self._owner, self._turn = None, 0
+        self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
         self._meter = meter.Meter()
         self._published = 0.0           # when the index may be written next, the clock's time, s
@@ -349,8 +350,10 @@ class Sync:
                       files=count)
         elif session.surveyed:
             self._say("live", "live", "up to date")
-        self._last_news = self._clock.wall(now)
-        self._meter.note(now, *session.traffic())
+        traffic = session.traffic()
+        if traffic != self._heard:              # a pass that asked nothing heard nothing
+            self._heard, self._last_news = traffic, self._clock.now()
+        self._meter.note(now, *traffic)
         self._tell(session)
 
     def _follow_moves(self, session):
@@ -371,13 +374,14 @@ class Sync:
 
     def state(self):
         """Return what the connection's row shows of us (dict; see README, "Connections")."""
-        session, index, now = self._session, self._index, time.time()
-        told = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": self._last_news,
+        session, index = self._session, self._index
+        last_news = None if self._last_news is None else self._clock.wall(self._last_news)      # whatever the wall clock was set to since
+        told = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": last_news,
                 "retry_at": self._retry_shown if self._state == "offline" else None, "runs": len(index.lines) if index else 0,
                 "running": len(session.beats.runs) if session else 0, "progress": self._progress(session) if session else None,
                 "traffic": self._meter.told(self._clock.now()), "owner": self._owner, "source": session.source if session else None,
                 "rtt_ms": round(1000 * session.round_trip) if session and session.round_trip else None,
-                "manifest_age": round(max(0.0, now - session.list.manifest_mtime)) if session and session.list.manifest_mtime else None}
+                "manifest_age": round(self._clock.now() - session.list.manifest_made) if session and session.list.manifest_made else None}
         return told if index else self._from_index(told)
 
     def _from_index(self, told):

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from urllib.parse import parse_qsl, quote
 
@@ -19,6 +20,7 @@ from runicorn.pieces import Pieces
 from runicorn.poll import Poll
 from runicorn.reader import COLUMNS, Reader
 from runicorn.routes_connections import ROUTES
+from runicorn.sample_times import SampleTimes
 from runicorn.server import Server as Listener
 from runicorn.server import listen
 from runicorn.version import VERSION
@@ -54,6 +56,7 @@ class Site:
     def __init__(self, home, reader, mirrors, bell, overlay, guard, offline=False):
         self.home, self.reader, self.mirrors, self.bell, self.overlay = home, reader, mirrors, bell, overlay
         self.guard, self.offline, self.port, self.url = guard, offline, 0, ""
+        self.sample_times = SampleTimes()
         self._silent = threading.Lock()
 
     def bind(self, host, port):
@@ -151,7 +154,7 @@ def _sent(site, answer, cookie=False):
 def _common(kind):
     return {"Content-Type": kind, "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
             "Referrer-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store",
-            "Vary": "Accept-Encoding"}
+            "Vary": "Accept-Encoding", "X-Runicorn-Time": f"{time.time():.3f}"}
 
 
 def _unrouted(error):

@@ -1,6 +1,7 @@
 // Talks to the viewer: JSON in and out, one long poll for what changed. Knows no page.
 
 import {encodeKey} from "./address.js";
+import {setClock} from "./clock.js";
 import {known, t} from "./words.js";
 
 const WAIT_SECONDS = 25;         // the viewer answers a long poll at the latest after this
@@ -80,8 +81,10 @@ async function send(method, path, body, signal) {
   token ??= readToken(document);
   const headers = method === "GET" ? {} : {"Content-Type": "application/json", "X-Runicorn-Token": token};
   try {
-    return await (method === "GET" && early(path)
+    const answer = await (method === "GET" && early(path)
       || fetch(path, {method, headers, signal, body: method === "GET" ? undefined : JSON.stringify(body ?? {})}));
+    setClock(Number(answer.headers.get("X-Runicorn-Time")), answer.at);
+    return answer;
   } catch (error) {
     if (error.name === "AbortError" || error.name === "TimeoutError") {
       throw error;

@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import {go, query, route} from "./address.js";
+import {jumped, now} from "./clock.js";
 import {fill, h, typing} from "./dom.js";
 import {change, recall, recallTicked, setTicked, state, watch} from "./store.js";
 import {applyPreferences, drawBar, startBar} from "./topbar.js";
@@ -79,6 +80,20 @@ async function readConnections() {
   change({connections: await api.get("/api/connections")});
 }
 
+const CURRENT = 1;               // s; an age that is larger is asked about: only the viewer knows whether there was news since
+const MOVING = new Set(["live", "syncing"]);
+let asking = false;
+
+/** What the viewer does not ring for: how fresh each line is, and what its clock shows after ours was set or slept. */
+async function renewAges() {
+  const rows = state.connections?.connections || [];
+  const old = jumped() || rows.some((row) => MOVING.has(row.state) && now() - row.last_news > CURRENT);
+  if (old && !asking && !state.down) {
+    asking = true;
+    await readConnections().catch(complain).finally(() => { asking = false; });
+  }
+}
+
 function complain(error) {
   if (error.name !== "AbortError" && error.code !== "unreachable") {
     console.info(`runicorn: ${error.message}`);
@@ -88,12 +103,11 @@ function complain(error) {
 async function listen() {
   const forever = new AbortController();
   for await (const news of api.news(topics, forever.signal)) {
-    const now = Date.now() / 1000;
     if (news.error) {
-      change({down: {since: state.down?.since || now, retryAt: now + news.retry}});
+      change({down: {since: state.down?.since || now(), retryAt: now() + news.retry}});
       continue;
     }
-    change({down: null, heard: now});
+    change({down: null, heard: now()});
     if (news.topics.size || news.reset || news.back) {
       await Promise.race([refresh(news.reset || news.back ? null : news.topics).catch(complain), api.sleep(PATIENCE)]);
     }
@@ -135,7 +149,7 @@ function globalKeys(event) {
 function start() {
   setLanguage(recall("language", "auto"));
   setTicked(recallTicked());
-  startBar({redraw: () => show({anew: true}), tryNow: () => api.pollAnew()});
+  startBar({redraw: () => show({anew: true}), tryNow: () => api.pollAnew(), renewAges});
   watch(drawBar);
   drawBar();
   document.addEventListener("click", followLinks);

@@ -1,6 +1,7 @@
 // The columns of the run list: which there are, how wide, how a row fills their cells.
 
 import {runHref} from "./address.js";
+import {now} from "./clock.js";
 import {fill, h, own, text} from "./dom.js";
 import {draw, sparkline} from "./spark.js";
 import {middle, reasonText, renameMiddle, runState} from "./widgets.js";
@@ -99,7 +100,7 @@ export function fitting(ids, room, widths) {
 
 /** Seconds a run has taken by now; a live one goes on counting from when its row was read. */
 export function runtime(row) {
-  return LIVE.has(row.state) && row.readAt ? row.duration + Date.now() / 1000 - row.readAt : row.duration;
+  return LIVE.has(row.state) && row.readAt ? row.duration + now() - row.readAt : row.duration;
 }
 
 function once(cell, sign, build) {

@@ -1,6 +1,7 @@
 // The list of connections on the settings page: state, reason, folder, traffic, and what can be done about each.
 
 import * as api from "./api.js";
+import {now} from "./clock.js";
 import {fill, h, icon, own, renew} from "./dom.js";
 import {questionBox, changedKey} from "./question.js";
 import {cacheLine} from "./storage.js";
@@ -8,7 +9,6 @@ import {Trial} from "./trial.js";
 import {ask, bones, bytes, linkLook, menu, reasonText, said} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
-const now = () => Date.now() / 1000;
 const join = (...texts) => texts.filter(Boolean).join(t("settings.comma"));
 
 function stateCell(row, offline) {

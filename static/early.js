@@ -16,7 +16,8 @@
   const first = location.pathname.split("/")[1];
   const page = {"": "runs", runs: "run"}[first] ?? first;
   globalThis.early = {};         // address -> the answer on its way, for api.js to take
-  const read = ({ok, status, statusText}, body) => ({ok, status, statusText, json: () => body});
+  const read = ({ok, status, statusText, headers}, body) => ({ok, status, statusText, headers, json: () => body,
+    at: {wall: Date.now(), steady: performance.now()}});
   const fetchEarly = (path) => {
     const answer = fetch(path);
     const body = answer.then((found) => found.json());
@@ -35,7 +36,7 @@
 
   const plots = "axis chartaxes charthead charts charttip charttools difference feed grid link moments morph paint reorder rhythm series";
   const modules = {
-    all: "address api dom store topbar widgets words words-en words-zh",
+    all: "address api clock dom store topbar widgets words words-en words-zh",
     runs: "runs chooser columns curves filterbox list selection side slices spark table views welcome",
     run: `run ${plots} ansi edit flat gauges logs logsearch rail runcharts runfacts runhead system`,
     compare: `compare ${plots} comparetable flat runadder`,

@@ -1,6 +1,7 @@
 // What a machine is doing: figures of GPUs, CPU and memory, and how its curves are named and joined in charts.
 
-import {h, own, svg} from "./dom.js";
+import {h, svg} from "./dom.js";
+import {ago} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
 const WIDTH = 48;
@@ -169,5 +170,5 @@ export const systemLabel = (metric) =>
 /** A value of a system chart as people say it: 95, 8.2, 240. */
 export const systemValue = (value) => fmt.short(value);
 
-/** Age of the sample, in words. */
-export const sampleAge = (now) => (now?.ts ? own(t("run.ago", {age: fmt.age(Math.max(0, Date.now() / 1000 - now.ts))})) : "");
+/** How old the sample of GET /api/system is, which counts on; of a run that ended, when it was taken. */
+export const sampleAge = ({now, came}) => (came ? ago(came) : now?.ts ? h("span", {title: fmt.full(now.ts)}, fmt.moment(now.ts)) : "");

@@ -1,6 +1,7 @@
 // The runs that are listed: asks the viewer for them in slices and keeps them current without moving what somebody reads.
 
 import * as api from "./api.js";
+import * as clock from "./clock.js";
 import {Slices} from "./slices.js";
 import {keepText} from "./store.js";
 
@@ -20,7 +21,7 @@ export class RunList {
     this.abort = new AbortController();
     this.slices = this.make();
     this.refreshed = 0;
-    this.heard = 0;              // when the shown answer was read, seconds of the wall clock
+    this.heard = 0;              // when the shown answer was read, by the viewer's clock, s
   }
 
   make() {
@@ -30,7 +31,7 @@ export class RunList {
         keepText("listAsked", `/api/runs${api.parameters(values)}`);      // early.js asks for the same the next time
       }
       const answer = await api.get("/api/runs", values, this.abort.signal);
-      const readAt = Date.now() / 1000;
+      const readAt = clock.now();
       answer.runs.forEach((row) => { row.readAt = readAt; });
       this.heard = readAt;
       return answer;

@@ -56,7 +56,7 @@ export class Rail {
       fill(this.machine);
       return;
     }
-    morphChildren(this.machine, [h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer.now))), h("div.sys", {}, gauges(answer))]);
+    morphChildren(this.machine, [h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer))), h("div.sys", {}, gauges(answer))]);
   }
 
   show(row) {

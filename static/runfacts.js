@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import {copy, fill, h, icon, own} from "./dom.js";
 import {flattened} from "./flat.js";
 import {matcher} from "./series.js";
-import {bytes, empty, reasonText} from "./widgets.js";
+import {ago, bytes, empty, reasonText} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
 const PAUSE = 200;               // ms after the last key before the viewer is asked for what is not here
@@ -227,9 +227,8 @@ function verifiedText(row) {
     return null;
   }
   const every = row.verified_every ? t("run.verifiedEvery", {time: fmt.duration(row.verified_every)}) : "";
-  const age = row.verified_at ? t("run.ago", {age: fmt.age(Math.max(0, Date.now() / 1000 - row.verified_at))}) : "";
   return h("span.rowf.verified", {class: row.verified ? "" : "warn", title: row.verified_at ? fmt.full(row.verified_at) : ""},
-    row.verified ? icon("finished") : null, row.verified ? t("run.verified", {age}) : t("run.unverified"), " ", h("span.m3", {}, every));
+    row.verified ? [icon("finished"), ago(row.verified_at, "run.verified")] : t("run.unverified"), " ", h("span.m3", {}, every));
 }
 
 /** What to say when a run can't be shown: not found, several of that name, or the viewer's own words. */

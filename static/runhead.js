@@ -2,18 +2,17 @@
 
 import * as api from "./api.js";
 import {compareHref} from "./address.js";
+import {now} from "./clock.js";
 import {inPercent} from "./difference.js";
 import {copy, fill, h, icon, nodes, own, svg, text} from "./dom.js";
 import {editRun} from "./edit.js";
 import {morphChildren} from "./morph.js";
-import {colourOf, state, stroke, tick} from "./store.js";
+import {colourOf, state, stroke, tick, watch} from "./store.js";
 import {prefer} from "./topbar.js";
-import {figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
+import {ago, figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
-
-const now = () => Date.now() / 1000;
 
 /** A moment less than a day away as its time, others as their day. */
 const recent = (at) => (Math.abs(at - now()) < 86400 ? fmt.clock(at) : fmt.when(at));
@@ -30,6 +29,7 @@ export class RunHead {
     this.node = h("div.rh");
     this.timer = setInterval(() => this.tickTimes(), 1000);
     this.times = {};             // name -> what it says now
+    this.unwatch = watch(() => this.drawConnection());
   }
 
   show(row) {
@@ -288,9 +288,8 @@ export class RunHead {
     if (verified == null) {
       return [null];
     }
-    const age = () => t("run.ago", {age: fmt.age(Math.max(0, now() - when))});
-    const words = verified ? t("run.verified", {age: age()}) : t("run.unverified");
-    return [h("span", {title: `${words}. ${t("run.verifiedTitle")}`}, verified ? this.counting("verified", age) : t("run.notYet"))];
+    const title = verified ? `${fmt.full(when)}. ${t("run.verifiedTitle")}` : `${t("run.unverified")}. ${t("run.verifiedTitle")}`;
+    return [h("span", {title}, verified ? ago(when) : t("run.notYet"))];
   }
 
   connection() {
@@ -299,20 +298,22 @@ export class RunHead {
     if (!link) {
       return [own(row.connection_name || row.connection)];
     }
-    const [shape, kind] = linkLook(link, state.connections.offline);
+    const [shape, kind] = state.down ? ["ring", ""] : linkLook(link, state.connections.offline);
     return [
       h("span", {class: kind}, icon(shape)),
       " ",
       own(link.name),
       " ",
-      link.last_news
-        ? h(
-            "span.m2",
-            {},
-            this.counting("news", () => t("run.ago", {age: fmt.age(now() - link.last_news)})),
-          )
-        : null,
+      link.last_news ? h("span.m2", {}, ago(link.last_news)) : null,
     ];
+  }
+
+  /** The connection stands in the bar, too: both say the same at any time. */
+  drawConnection() {
+    const fact = this.row && this.node.querySelector("[data-fact=connection] dd");
+    if (fact) {
+      morphChildren(fact, nodes(this.connection()));
+    }
   }
 
   copyButton(value) {
@@ -325,5 +326,6 @@ export class RunHead {
 
   destroy() {
     clearInterval(this.timer);
+    this.unwatch();
   }
 }

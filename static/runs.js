@@ -2,6 +2,7 @@
 
 import {change as changeAddress, compareHref, query, splitList} from "./address.js";
 import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
+import * as clock from "./clock.js";
 import {column, columnTitle, defaultColumns, fitting, roomy, runtime, sharedMetric} from "./columns.js";
 import {Curves} from "./curves.js";
 import {fill, h, icon, renew, text} from "./dom.js";
@@ -300,7 +301,7 @@ class RunsPage {
     if (document.hidden || !this.list.heard) {
       return;
     }
-    text(this.updated, t("runs.updated", {age: fmt.age(Date.now() / 1000 - Math.max(this.list.heard, state.heard))}));
+    text(this.updated, t("runs.updated", {age: fmt.age(clock.now() - Math.max(this.list.heard, state.heard))}));
     const at = this.table.columns.findIndex((one) => one.id === "duration");
     for (const tr of this.table.drawn.values()) {
       const row = tr.key && this.list.row(tr.index);

@@ -10,7 +10,7 @@ export const state = {
   connections: null,             // the last GET /api/connections
   ticked: [],                    // run keys, in the order they were ticked
   down: null,                    // {since: s, retryAt: s} while the viewer does not answer
-  heard: 0,                      // when the viewer last answered, seconds of the wall clock
+  heard: 0,                      // when the viewer last answered, by the viewer's clock, s
 };
 
 const watchers = new Set();

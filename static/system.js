@@ -74,7 +74,7 @@ export class SystemPart {
       fill(this.node, empty(t("sys.none"), h("p", {}, t("sys.noneHow")), h("pre", {}, "pip install nvidia-ml-py")));
       return;
     }
-    morphChildren(this.now, [h("div.sys.wide.grow", {}, gauges(answer)), h("span.m3.keep", {}, sampleAge(answer.now))]);
+    morphChildren(this.now, [h("div.sys.wide.grow", {}, gauges(answer)), h("span.m3.keep", {}, sampleAge(answer))]);
     if (this.node.firstChild !== this.now) {
       fill(this.node, this.now, this.grid.scroll);
     }

@@ -2,16 +2,15 @@
 
 import * as api from "./api.js";
 import {compareHref} from "./address.js";
+import {now} from "./clock.js";
 import {h, icon, own, renew} from "./dom.js";
 import {change, keepText, remember, state} from "./store.js";
-import {banner, linkLook, menu, reasonText} from "./widgets.js";
+import {ago, banner, countAges, linkLook, menu, reasonText} from "./widgets.js";
 import {current, fmt, setLanguage, t} from "./words.js";
 
 const SHOWN = 3;                 // connections in the bar; the rest behind "n more"
 
 let redraw = () => null;         // draws the whole page anew in another language
-
-const now = () => Date.now() / 1000;
 
 /** Save preferences here at once and in the viewer. */
 export async function prefer(values) {
@@ -48,7 +47,7 @@ function themeMenu(event) {
 }
 
 function ageOf(row) {
-  return h("span.ago.num", {}, row.last_news ? t("run.ago", {age: fmt.age(now() - row.last_news)}) : "");
+  return row.last_news ? ago(row.last_news) : h("span.ago");
 }
 
 function whyOf(row) {
@@ -87,7 +86,7 @@ function detail(row, look, offline) {
 function connection(row, offline) {
   const [shape, colour, word] = linkLook(row, offline);
   if (state.down) {
-    return h("span.conn", {title: t("top.unknown")}, icon("ring"), own(row.name), h("span.word.no-s", {}, "?"));
+    return h("span.conn", {title: t("top.unknown")}, icon("ring"), own(row.name), h("span.word.no-s", {}, "?"), ageOf(row));
   }
   return h("span.conn", {class: colour, title: titleOf(row), data: {connection: row.name, state: row.state}},
     icon(shape), h("a.cname", {href: "/settings?tab=sync"}, h("b", {}, own(row.name))), h("span.word", {}, t(`link.${word}`)),
@@ -142,6 +141,7 @@ function downNotice() {
 }
 
 let tryNow = () => null;
+let renewAges = () => null;
 
 function drawNotices() {
   const waiting = document.body.dataset.page === "settings" ? []
@@ -155,8 +155,16 @@ function drawNotices() {
       h("a.btn", {href: "/settings?tab=sync"}, t("notice.toAnswer")))));
 }
 
-/** Start the bar. hooks: {redraw: the language changed, tryNow: ask the viewer again at once}. */
+function everySecond() {
+  if (!document.hidden) {
+    drawBar();
+    countAges();
+    renewAges();
+  }
+}
+
+/** Start the bar. hooks: {redraw: the language changed, tryNow: ask the viewer again at once, renewAges: called every second}. */
 export function startBar(hooks) {
-  ({redraw, tryNow} = hooks);
-  setInterval(() => !document.hidden && drawBar(), 1000);      // ages count on
+  ({redraw, tryNow, renewAges} = hooks);
+  setInterval(everySecond, 1000);
 }

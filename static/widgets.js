@@ -1,5 +1,6 @@
 // Small parts every page uses: menu, dialog, tooltip, segmented control, empty state, banner, states of runs and connections.
 
+import {now} from "./clock.js";
 import {fontFamily, h, icon, text} from "./dom.js";
 import {fmt, known, t} from "./words.js";
 
@@ -272,4 +273,26 @@ export function renameMiddle(node, name, size = 13) {
     node.dir = "auto";
   }
   return node;
+}
+
+let counted = 0;                 // the time by which all ages in the page are reckoned: of one moment they say the same
+
+/** How long ago a moment (Unix s of the viewer's clock) was, in words; within: key of a sentence that says it with {age}. */
+function agoText(at, within) {
+  if (at > counted) {
+    counted = now();
+  }
+  const age = t("run.ago", {age: fmt.age(counted - at)});
+  return within ? t(within, {age}) : age;
+}
+
+/** The same as a node that counts on while it stands in the page. */
+export function ago(at, within = "") {
+  return h("span.ago.num", {data: {ago: at, within}}, agoText(at, within));
+}
+
+/** Let the ages in the page count on; called every second. */
+export function countAges() {
+  counted = now();
+  document.querySelectorAll("[data-ago]").forEach((node) => text(node, agoText(Number(node.dataset.ago), node.dataset.within)));
 }

@@ -1,5 +1,6 @@
 // The two languages of the pages, and numbers, times and durations as each writes them. Pure but for setLanguage().
 
+import * as time from "./clock.js";
 import en from "./words-en.js";
 import zh from "./words-zh.js";
 
@@ -203,7 +204,7 @@ export const fmt = {
   seconds: (at, digits = 0) => clockParts(at).join(":") + (digits ? (at - Math.floor(at)).toFixed(digits).slice(1) : ""),
 
   /** Today's times as 18:41, this year's days as Jan 22, others as 2024-11-05. now: for tests. */
-  when(at, now = Date.now() / 1000) {
+  when(at, now = time.now()) {
     if (at == null) {
       return "–";
     }
@@ -224,7 +225,7 @@ export const fmt = {
   },
 
   /** A moment to the second: 18:41:07 today, else with its day. now: for tests. */
-  moment: (at, now = Date.now() / 1000) =>
+  moment: (at, now = time.now()) =>
     (sameDay(new Date(at * 1000), new Date(now * 1000)) ? "" : `${fmt.when(at, now)} `) + fmt.seconds(at),
 
   /** A day: Jan 22. */

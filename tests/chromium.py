@@ -49,13 +49,16 @@ def serve(home):
 
 @pytest.fixture
 def open_page(browser):
-    """open_page(url, width=1440, height=900, locale="en-US", theme="light", quiet=()) -> Page whose errors fail the test."""
+    """open_page(url, width=1440, height=900, locale="en-US", theme="light", quiet=(), script="") -> Page whose errors fail the test.
+
+    quiet: beginnings of console errors that are none here; script: runs before the page's own."""
     contexts, faults = [], []
 
-    def opened(url, width=1440, height=900, locale="en-US", theme="light", quiet=()):
+    def opened(url, width=1440, height=900, locale="en-US", theme="light", quiet=(), script=""):
         context = browser.new_context(viewport={"width": width, "height": height}, locale=locale, color_scheme=theme,
                                       timezone_id="Asia/Shanghai")
         contexts.append(context)
+        context.add_init_script(script)
         page, known = context.new_page(), (*QUIET, *quiet)
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: faults.append(f"uncaught: {error.stack or error}"))

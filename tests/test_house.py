@@ -75,11 +75,12 @@ FLOORS = {
     "check": "errors layout local_names manifest",
     "secretscan": "check errors layout local_names masking",
     # the viewer
+    "sample_times": "clock glance layout",
     "server": "errors", "exchange": "errors layout surrogates", "viewer_local": "", "guard": "exchange layout viewer_local",
     "files": "errors layout local_names", "far": "errors layout local_names logs",
     "routes": "bounded errors exchange export far files layout logs pieces version",
     "routes_connections": "errors exchange routes settings version",
-    "viewer": "assets errors exchange guard layout pieces poll reader routes_connections server settings version viewer_local",
+    "viewer": "assets errors exchange guard layout pieces poll reader routes_connections sample_times server settings version viewer_local",
     # the command line
     "parser": "errors", "arguments": "parser", "terminal": "", "dialogue": "errors terminal",
     "tail": "errors layout manifest terminal", "demo": "*",

@@ -1,0 +1,59 @@
+"""When did the newest system sample of a run come? By this machine's clock, whatever the clock shows of the machine that wrote it."""
+
+import os
+import time
+from threading import Lock
+from typing import NamedTuple
+
+from runicorn import glance, layout
+from runicorn.clock import Clock
+
+RUNS_KEPT = 1000
+
+
+class Arrival(NamedTuple):
+    """file: (name, bytes); came, looked: when the sample came and when somebody looked last, s of a clock.Clock."""
+
+    file: tuple
+    came: float
+    looked: float
+
+
+class SampleTimes:
+    """Remembers what was the newest sample of each run that somebody looked at. Any thread may ask."""
+
+    def __init__(self, wall=time.time):
+        self._wall, self._clock, self._lock = wall, Clock(), Lock()
+        self._arrivals = {}             # run key -> Arrival, asked for longest ago first
+
+    def came(self, entry):
+        """Return when the newest sample of an open run came (Unix s). None without one, and for a run that has ended: then its own
+        time is what there is to say."""
+        file = None if entry.record.ended else _newest(entry)
+        if file is None:
+            return None
+        with self._lock:
+            now = self._clock.at(self._wall())
+            known = self._arrivals.pop(entry.key, None)
+            came = known.came if known and known.file == file else self._arrived(entry, file[0], known, now)
+            self._arrivals[entry.key] = Arrival(file, came, now)
+            if len(self._arrivals) > RUNS_KEPT:
+                del self._arrivals[next(iter(self._arrivals))]
+            return self._clock.wall(came)
+
+    def _arrived(self, entry, name, known, now):
+        """Return when a sample came that is new to us (s of our clock)."""
+        try:
+            found = os.stat(os.path.join(entry.folder, name))
+        except OSError:
+            return now                  # it went this very moment
+        if known:                       # since the last look; where the system tells when the file was touched, then
+            return min(now, max(known.looked, now + found.st_ctime - self._clock.wall(now)))
+        return min(now, now + found.st_mtime + entry.source.behind(entry.record.path) - self._clock.wall(now))
+
+
+def _newest(entry):
+    """Return (name, bytes) of the system file of the run's last attempt, or None."""
+    own = [(layout.parse_own(name), name, size) for name, size in glance.own_sizes(entry.folder).items()]
+    samples = [(attempt, name, size) for (stem, attempt, rank), name, size in own if stem == "system" and rank == 0 and size]
+    return max(samples)[1:] if samples else None
