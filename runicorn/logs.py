@@ -7,6 +7,7 @@ would show of a line is what follows its last carriage return; the stamp before 
 import os
 import re
 import time
+import zlib
 from array import array
 from threading import Lock
 
@@ -21,12 +22,16 @@ TEXT_LIMIT = 20_000             # characters of a line shown
 REACH = 4 << 20                 # how far the ends of one line are looked for; beyond, it is cut there
 PROGRESS_BYTES = 16 << 20       # a search says how far it is each time it read as much
 INDEX_SECONDS = 0.05            # of counting lines for one page: about 100 MB; the next page goes on
+HEAD_BYTES = 256                # of a file; its first line ends within, or says nothing
 LOGS_COUNTED = 64               # logs whose counts are remembered: 32 KB for a gigabyte
 STAMPED = re.compile(rb"\n(\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4}\]) ")
 
 
 class Log:
-    """One log: a path, or the paths of its attempts in order. Raises OSError when a file can't be read."""
+    """One log: a path, or the paths of its attempts in order. Raises OSError when a file can't be read.
+
+    size: bytes, as of the last look.
+    """
 
     def __init__(self, paths):
         self.paths = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
@@ -42,6 +47,7 @@ class Log:
             identity.append((base, path, *which))
             base += size + bool(torn)
         self._files, self.size, self._counts = files, base, _counts(tuple(identity), base)
+        self._identity = identity
 
     def _stat(self, path):
         """Return (bytes of a file, what makes it the same one …)."""
@@ -63,6 +69,12 @@ class Log:
                 out += part + b"\n" * (min(end, stop) - offset - len(part) if stop > base + size and end >= stop else 0)
                 offset = min(end, stop)
         return out
+
+    @property
+    def id(self):
+        """A number that is another one when a file was replaced, or cut and written anew (int)."""
+        heads = [self._piece(path, 0, HEAD_BYTES).partition(b"\n")[:2] for _, _, path in self._files]
+        return zlib.crc32(repr((self._identity, [head for head, whole in heads if whole])).encode("utf-8", "surrogateescape"))
 
     @property
     def lines_known(self):

@@ -192,17 +192,21 @@ def system(site, ask):
 # -- logs ---------------------------------------------------------------------------------------------------------
 
 @route("GET", "/api/logs", "a page of the log: ?run=KEY&from=BYTE or &before=BYTE or neither (the end); &limit=65536&rank=0&attempt=2"
-       "&file=logs.txt")
+       "&file=logs.txt&follow=BYTES (from BYTE, or so much of the end where more than the limit came since)")
 def logs(site, ask):
     mark = site.bell.now()
     limit = ask.number("limit", 65536, 1, LOG_LIMIT, whole=True)
     log, entry, own = opened_log(site, ask)
     page, covered = EMPTY, None
     if log is not None:
-        page, covered = log_page(log, byte_of(ask, "from"), byte_of(ask, "before"), limit)
+        start, follow = byte_of(ask, "from"), ask.number("follow", 0, 0, LOG_LIMIT, whole=True)
+        if follow and start is not None and log.size - start > limit:
+            start, limit = None, follow
+        page, covered = log_page(log, start, byte_of(ask, "before"), limit)
     one = curves(site, entry)
     lines = [{**line, "step": one.step_at(line["ts"]) if line["ts"] is not None else None} for line in page["lines"]]
-    return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered}
+    return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered,
+            "id": log.id if log is not None and covered is None else None}
 
 
 def log_page(log, start, before, limit):

@@ -38,7 +38,7 @@
   const modules = {
     all: "address api clock dom store topbar widgets words words-en words-zh",
     runs: "runs chooser columns curves filterbox list selection side slices spark table views welcome",
-    run: `run ${plots} ansi edit flat gauges logs logsearch rail runcharts runfacts runhead system`,
+    run: `run ${plots} ansi edit flat gauges loglines logs logsearch rail runcharts runfacts runhead system`,
     compare: `compare ${plots} comparetable flat runadder`,
     settings: "settings browse connect connections keys question storage trial",
   };

@@ -158,16 +158,13 @@ class RunPage {
       this.left.style.gridTemplateRows = "";
       fill(this.work, this.left, this.tab === "logs" ? this.rail.node : null);
     }
+    this.logs.shown();
     this.renewTab().catch(quiet);
   }
 
   async renewTab() {
     if (this.tab === "logs" || (this.tab === "charts" && !this.folded)) {
-      const again = this.logs.opened;
       await this.logs.renew();
-      if (again && this.logs.following) {
-        this.logs.bottom();
-      }
     } else if (this.tab === "system") {
       await this.system.renew();
     } else if (this.tab === "files") {
@@ -194,6 +191,7 @@ class RunPage {
     this.grip.setAttribute("aria-valuenow", tall);
     this.left.className = this.folded ? "left folded" : "left";
     this.left.style.gridTemplateRows = this.folded ? "" : `minmax(0, 1fr) 5px ${tall}px`;
+    this.logs.shown();
     return tall;
   }
 
