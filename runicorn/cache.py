@@ -2,12 +2,13 @@
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 import stat
 from pathlib import Path
 
-from runicorn import disk, layout, local_disk, local_names, manifest, plan
+from runicorn import disk, layout, local_disk, local_names, manifest, plan, run_places
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
@@ -26,7 +27,7 @@ class Mirror:
         self._lock = None
         self._folders = {}              # run path -> its folder here, once checked
         self._above = set()             # the folders above those, no links
-        self._runs = {}                 # what a disk that ignores case sees of a run path -> the run path that has it
+        self._places = None             # run_places.Places, where this disk ignores case and we write it
         self._apart = {}                # run path -> {name: local name} where the usual one would be another file's
         self._evicted = (None, {})      # (mtime of .index/evicted, what it says)
 
@@ -53,6 +54,7 @@ class Mirror:
         self._lock = descriptor
         self._folders.clear()
         self._above.clear()
+        self._places = None
         return True
 
     def _still_ours(self):
@@ -113,7 +115,8 @@ class Mirror:
             return manifest.Manifest({"format": manifest.FORMAT, "kind": "full", "revision": 0, "digest": ""}, {})
 
     def save_index(self, index):
-        """Replace .index/full.json. Raises SyncError."""
+        """Replace .index/full.json; who reads it finds a place for each of its runs. Raises SyncError."""
+        self._settle(index.paths())
         try:
             manifest.save(index, os.fspath(self.index / "full.json"))
         except manifest.ManifestError as error:
@@ -158,7 +161,7 @@ class Mirror:
     def rename(self, old, new):
         """Have our copy of the run `old` where that of `new` belongs, with what was noted of it; returns whether it is there now:
         not where something else is. Safe to repeat. Raises OSError, LayoutError, SyncError."""
-        here, there = local_names.local_path(self.folder, old), local_names.local_path(self.folder, new)
+        here, there = Path(self._run_folder(old)), Path(self._run_folder(new))
         if os.path.lexists(here) and os.path.lexists(there) and not os.path.samefile(here, there):
             return False
         self._rename_notes(old, new)
@@ -177,7 +180,6 @@ class Mirror:
         self.look_at_evicted()
         for known in (self._folders, self._apart):
             known.pop(old, None)
-        self._runs.pop(local_names.folded(old), None)
         self._above.clear()             # folders come and go: whether they are links is looked at anew
 
     def merge(self, old, new):
@@ -195,6 +197,8 @@ class Mirror:
         if os.path.lexists(here):
             local_disk.remove_tree(os.fspath(here))
             self._remove_empty(here.parent)
+        if self._places and self._places.forget(old):
+            self._write_places()
         return True
 
     def _remove_empty(self, folder):
@@ -209,8 +213,7 @@ class Mirror:
     # files of runs
 
     def place(self, path, name):
-        """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name, a link in the way, and
-        a run that this disk can't tell from another."""
+        """Return where file `name` of run `path` lives (str). Raises LayoutError for a hostile name and a link in the way."""
         folder = self._folders.get(path)
         if folder is None:
             folder = self._folders[path] = self._folder(path)
@@ -218,13 +221,35 @@ class Mirror:
         return os.fspath(local_names.local_path(folder, local)) if "/" in local else f"{folder}{os.sep}{_local_name(local)}"
 
     def _folder(self, path):
-        folder = os.fspath(local_names.local_path(self.folder, path, self._above))
+        folder = self._run_folder(path)
         above = os.path.dirname(folder)
         if above not in self._above:
             self._above.update((above, os.path.dirname(above), os.path.dirname(os.path.dirname(above))))
-        if self.ignores_case and self._runs.setdefault(local_names.folded(path), path) != path:
-            raise LayoutError(f"this disk ignores case and has {self._runs[local_names.folded(path)]} there")
         return folder
+
+    def _run_folder(self, path):
+        """Return where a run lies (str), which a run that this disk takes for the same does not. Raises LayoutError, SyncError."""
+        if not self.ignores_case:
+            places = {}
+        elif self._lock is None:
+            places = run_places.read(self.folder)
+        else:
+            self._settle([path])
+            places = self._places.elsewhere
+        return os.fspath(run_places.folder(self.folder, path, places, self._above))
+
+    def _settle(self, paths):
+        """Give runs their places, those that were here before them first. Raises SyncError."""
+        if not self.ignores_case:
+            return
+        if self._places is None:
+            self._places = run_places.Places(run_places.read(self.folder))
+            paths = itertools.chain(self.load_index().paths(), paths)
+        if self._places.settle(paths):
+            self._write_places()
+
+    def _write_places(self):
+        self.write(self.index / run_places.FILE, json.dumps(self._places.elsewhere).encode())
 
     def tell_apart(self, path, names):
         """Where this disk ignores case, give twins among the files `names` of a run places of their own.

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, firstlook, glance, kept, layout, left_out, local_disk, local_names, manifest, own_runs
+from runicorn import cache, firstlook, glance, kept, layout, left_out, local_disk, manifest, own_runs, run_places
 from runicorn.record import Record, record_of
 from runicorn.states import CHECKING, LOST, Pulse, as_of, judge
 from runicorn.verified import agrees, checked, sound, verified
@@ -360,7 +360,8 @@ class Mirror(Source):
 
     def __init__(self, slug, folder, name=None, kept=None):
         super().__init__(slug, local_disk.long(folder), name, kept)
-        self._full = self._live = None
+        self._full = self._live = self._moved = None
+        self._places = {}                       # as run_places.read has them
         self._left_out = None, {}               # the mark of the file, what it says
         self._said_up = False
         self._heard = None                      # when sync wrote last, monotonic s …
@@ -371,7 +372,7 @@ class Mirror(Source):
         self.turn = None                        # s that it takes to look at all ended runs once
 
     def run_folder(self, path):
-        return local_names.local_path(self.folder, path)
+        return run_places.folder(self.folder, path, self._places)
 
     def begin(self, look=False, shown=None):
         """Take the index that sync left."""
@@ -388,6 +389,9 @@ class Mirror(Source):
                     self.take(manifest.load(index / "full.json"))
                 except manifest.ManifestError:
                     pass            # the old records stay; sync makes a new index and says what was wrong
+            mark = _mark(index / run_places.FILE)       # after the index: it has a place for each run of that
+            if mark != self._moved:
+                self._moved, self._places = mark, run_places.read(self.folder)
             mark = _mark(index / "live.json")
             if mark != self._live:
                 self._take_live(layout.read_json(index / "live.json") or {})

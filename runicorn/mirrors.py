@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from runicorn import layout, local_names, quota, settings, synclog
-from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, UsageError, coded
+from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, SyncError, UsageError, coded
 from runicorn.questions import Questions
 from runicorn.room import Room
 
@@ -14,6 +14,7 @@ LOOK_SECONDS = 2            # how soon a connection added or paused by another p
 TRIM_SECONDS = 300
 TRIALS_KEPT = 20
 LINE = ("host", "port", "user", "auth", "key", "remote_root")       # what a connection can't change without a new login
+LET_GO_SECONDS = 15         # within which another process has noticed that a connection was removed, and lets its mirror go
 BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
 
@@ -65,7 +66,7 @@ class Mirrors:
         return self.row(saved["name"])
 
     def remove(self, name, drop_cache=False):
-        """Forget a connection; its mirror stays viewable unless `drop_cache`. Raises NotFoundError."""
+        """Forget a connection; its mirror stays viewable unless `drop_cache`. Raises NotFoundError, SyncError where it can't be deleted."""
         gone = self._get(name)
         gone.stop()
         gone.join()
@@ -73,10 +74,15 @@ class Mirrors:
         self._secrets.pop(_identity(gone.settings), None)
         with self._lock:
             self._reload()
-        if drop_cache:
-            quota.drop_mirror(gone.folder)
-        self.bell.ring("connections")
-        self.bell.ring("runs")
+        try:
+            if drop_cache:
+                _drop_when_free(gone.folder)
+        except RunicornError as error:
+            raise SyncError(f"{gone.name} is removed, but {error}; what is left of it can be deleted by hand, or on the settings page of "
+                            "`runicorn viewer`") from error
+        finally:
+            self.bell.ring("connections")
+            self.bell.ring("runs")
 
     def start(self, name):
         """Start a connection or let it go on; returns its row."""
@@ -463,6 +469,18 @@ class Trial:
         result = self._result or {"ok": False, "offer": [], "browse": False}
         return {"id": self.id, "done": self._result is not None, "lines": list(self._lines), **result,
                 "question": self._questions.waiting(topic=self.topic)}
+
+
+def _drop_when_free(folder):
+    """Delete a mirror; a process beside us that syncs it is given the time to notice that its connection is gone."""
+    until = time.monotonic() + LET_GO_SECONDS
+    while True:
+        try:
+            return quota.drop_mirror(folder)
+        except BusyError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(0.1)
 
 
 def _identity(connection):

@@ -5,7 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
-from runicorn import cache, disk, layout, local_disk, local_names, manifest, plan
+from runicorn import cache, disk, layout, local_disk, local_names, manifest, plan, run_places
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
@@ -71,10 +71,10 @@ def _take(gone, ordered, enough=None):
 
 def _finished(mirror, now):
     """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended and hold files that may go."""
-    viewed = layout.read_json(mirror / cache.INDEX / VIEWED) or {}
+    viewed, places = layout.read_json(mirror / cache.INDEX / VIEWED) or {}, run_places.read(mirror)
     for path in _known(mirror):
         try:
-            folder = local_names.local_path(mirror, path)
+            folder = run_places.folder(mirror, path, places)
         except LayoutError:
             continue            # a link stands in the way: nothing of ours lies behind it
         status = layout.read_json(folder / layout.STATUS) or {}
@@ -133,7 +133,7 @@ def mark_viewed(mirror, run, now=None):
 
 def drop_run(mirror, run):
     """Delete all files of a mirrored run here; it is not fetched again until it is opened. Raises LayoutError, SyncError."""
-    folder = local_names.local_path(mirror, run)
+    folder = run_places.folder(mirror, run, run_places.read(mirror))
     mark_evicted(mirror, {run: True})
     for name, _, _ in _files(folder):
         if not local_names.is_small(os.path.relpath(name, folder)):

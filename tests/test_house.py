@@ -33,7 +33,8 @@ FLOORS = {
     "writer": "beginning current errors notice silent",
     # the mirror
     "sftp": "errors", "remote_shell": "errors", "local_names": "errors layout",
-    "plan": "errors layout local_names manifest", "cache": "errors layout local_names manifest plan",
+    "plan": "errors layout local_names manifest", "run_places": "layout local_names",
+    "cache": "errors layout local_names manifest plan run_places",
     "room": "", "clock": "", "left_out": "errors layout",
     "survey": "layout left_out manifest plan", "walk": "errors layout local_names manifest plan sftp",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch",
@@ -53,7 +54,7 @@ FLOORS = {
     "kept": "errors layout manifest", "firstlook": "layout manifest",
     "record": "layout local_names states surrogates",
     "own_runs": "facts glance layout live system",
-    "index": "cache firstlook glance kept layout left_out local_names manifest own_runs record states verified",
+    "index": "cache firstlook glance kept layout left_out manifest own_runs record run_places states verified",
     "entries": "errors glance last_values layout record states",
     "filters": "errors layout", "bounded": "layout", "listing": "bounded entries errors filters layout",
     "reader": "bounded columns entries errors index layout listing local_names series states", "poll": "",
@@ -66,7 +67,7 @@ FLOORS = {
     "remote": "errors handshake hostkeys login remote_shell sftp ssh_local ssh_process ssh_transport ssh_words sshconfig system_ssh",
     "doctor": "errors left_out remote remote_shell sftp walk",
     "connection": "cache doctor errors layout local_names login remote settings sync", "questions": "",
-    "quota": "cache errors layout local_names manifest plan",
+    "quota": "cache errors layout local_names manifest plan run_places",
     "synclog": "", "mirrors": "connection doctor errors layout local_names questions quota remote room settings synclog",
     # out and in
     "tfevents": "", "report": "assets errors layout series version", "rows": "columns errors events layout",

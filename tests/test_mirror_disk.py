@@ -4,11 +4,12 @@ import errno
 import os
 import random
 import shutil
+from pathlib import Path
 
 import pytest
 from pairs import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 
-from runicorn import cache, files, left_out, room, sftp
+from runicorn import cache, files, index, left_out, quota, room, sftp
 from runicorn.errors import DeniedError
 
 
@@ -67,20 +68,52 @@ def test_a_twin_that_comes_later_never_passes_for_the_one_that_is_here(root, pai
     assert contents(held) == contents(run)
 
 
-def test_of_two_runs_that_such_a_disk_takes_for_one_the_first_is_mirrored(root, pair, caseless, caplog):
+def lie_apart(one):
+    """Return {run path: where it lies}; no two of them, and nothing else of the mirror, are one place to such a disk."""
+    places = {path: os.path.dirname(one.sync.mirror.place(path, "meta.json")) for path in one.sync.mirror.load_index().paths()}
+    assert len({place.casefold() for place in places.values()}) == len(places)
+    return places
+
+
+@pytest.mark.parametrize("other", ["P/n/runs/20250124_180000_abc124", "p/N/runs/20250124_180000_abc124", "p/n/runs/20250124_180000_ABC124"])
+def test_two_runs_that_such_a_disk_takes_for_one_are_both_mirrored(root, pair, caseless, other):
     path = "p/n/runs/20250124_180000_abc124"
     make_run(root, path, status="running", rows=50, old=False)
-    make_run(root, path.replace("p/", "P/"), status="running", rows=70, old=False)
+    make_run(root, other, status="running", rows=70, old=False)
     live(root, path)
     one = pair()
     one.bell.look({"runs"})
     one.passes()
     for _ in range(3):
         one.passes(1)
-    kept = [held for held in (path, path.replace("p/", "P/")) if (one.mirror / held).exists()]
-    assert len(kept) == 1 and "ignores case" in caplog.text
-    assert contents(one.mirror / kept[0]) == contents(root / kept[0])
+    places = lie_apart(one)
+    assert set(places) == {path, other}
+    assert all(contents(Path(places[run])) == contents(root / run) for run in places)
     assert one.sync.state()["state"] == "live" and one.sync.state()["runs"] == 2
+    source = index.Mirror("gpu", one.mirror)
+    source.refresh(None)
+    assert {run: os.fspath(source.run_folder(run)) for run in places} == places
+
+
+def test_who_was_here_first_keeps_its_place_whoever_is_looked_at_first(root, pair, caseless):
+    path = "p/n/runs/20250124_180000_zzz"
+    make_run(root, path, rows=50)
+    one = pair()
+    one.passes()
+    first = lie_apart(one)[path]
+    for run_id in ("20250124_180000_ZZZ", "20250124_180000_Zzz"):
+        make_run(root, f"p/n/runs/{run_id}", rows=70)
+        one.sync.mirror.unlock()
+        one.sync.mirror.lock()          # as the next process does
+        one.sync.mirror.place(f"p/n/runs/{run_id}", "meta.json")
+        one.passes(700)
+        one.passes(31)
+        places = lie_apart(one)
+        assert places[path] == first
+        assert all(contents(Path(places[run])) == contents(root / run) for run in places)
+    assert len(places) == 3
+    quota.drop_run(one.mirror, "p/n/runs/20250124_180000_ZZZ")
+    assert contents(Path(first)) == contents(root / path)
 
 
 class Meanwhile(sftp.Sftp):

@@ -12,9 +12,9 @@ from asking import AskingServer
 from ports import free_port
 from sshd import Sshd, make_key
 
-from runicorn import doctor, quota, synclog
+from runicorn import cache, doctor, quota, synclog
 from runicorn.bell import Bell
-from runicorn.errors import DeniedError, LoginError, NotFoundError, UsageError
+from runicorn.errors import DeniedError, LoginError, NotFoundError, SyncError, UsageError
 from runicorn.mirrors import Mirrors
 from runicorn.questions import Questions
 
@@ -592,3 +592,31 @@ def test_the_question_of_an_abandoned_test_is_not_the_connection_s():
     questions.withdraw()
     asking.join(10)
     assert not asking.is_alive()
+
+
+def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, bell, mirrors, sshd, root):
+    """As `config ssh remove --drop-cache` does beside a viewer, which notices that its connection is gone."""
+    beside = Mirrors(home, bell)
+    try:
+        saved(beside, sshd)
+        beside.start_all()
+        state(beside, bell, "live")
+        folder = home / "cache" / "test"
+        assert folder.is_dir() and cache.Mirror(folder).owner() == os.getpid()
+        mirrors.remove("test", drop_cache=True)
+        assert not folder.exists() and mirrors.list() == []
+    finally:
+        beside.stop()
+
+
+def test_a_mirror_that_nobody_lets_go_is_named_and_the_connection_is_gone(home, mirrors, sshd, root, monkeypatch):
+    monkeypatch.setattr("runicorn.mirrors.LET_GO_SECONDS", 0.3)
+    mirrors.save(sshd.connection(remote_root=str(root)), start=False)
+    held = cache.Mirror(home / "cache" / "test")
+    held.lock()
+    try:
+        with pytest.raises(SyncError, match=f"test is removed, but the mirror .*process {os.getpid()}.*settings page"):
+            mirrors.remove("test", drop_cache=True)
+        assert mirrors.list() == [] and held.folder.exists()
+    finally:
+        held.unlock()

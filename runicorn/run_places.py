@@ -1,0 +1,55 @@
+"""Where the runs of a mirror lie. A disk that ignores case would take two of them for one: the second has a place of its own."""
+
+import itertools
+
+from runicorn import layout, local_names
+
+FILE = "places.json"        # in a mirror's .index: {run path: the path at which it lies below the mirror}, of those that lie elsewhere
+
+
+def read(mirror):
+    """Return what FILE says of the mirror in a folder (Path): dict of str."""
+    known = layout.read_json(mirror / ".index" / FILE) or {}
+    return {path: place for path, place in known.items() if isinstance(place, str)}
+
+
+def folder(mirror, path, places, plain=()):
+    """Return where a run lies (Path); see local_names.local_path."""
+    return local_names.local_path(mirror, places.get(path, path), plain)
+
+
+class Places:
+    """The places of all runs of a mirror, for the process that writes it."""
+
+    def __init__(self, places):
+        """places: as `read` has them."""
+        self.elsewhere = dict(places)
+        self._runs = {}                 # what a disk that ignores case sees of a place -> the run that has it
+        self._settled = set()
+        self.settle(self.elsewhere)
+
+    def settle(self, paths):
+        """Give each of some runs (iterable of str) a place; returns whether one of them lies elsewhere than its path says, anew."""
+        before = len(self.elsewhere)
+        for path in paths:
+            if path not in self._settled:
+                place = self._free(path)
+                self._runs[local_names.folded(place)] = path
+                self._settled.add(path)
+                if place != path:
+                    self.elsewhere[path] = place
+        return len(self.elsewhere) > before
+
+    def _free(self, path):
+        if path in self.elsewhere:
+            return self.elsewhere[path]
+        above, _, run_id = path.rpartition("/")
+        names = (local_names.twin_name(f"{run_id}~{number}" if number else run_id) for number in itertools.count())
+        places = itertools.chain([path], (f"{above}/{name}" for name in names))
+        return next(place for place in places if self._runs.get(local_names.folded(place), path) == path)
+
+    def forget(self, path):
+        """A run is not here any more; returns whether it lay elsewhere."""
+        self._runs = {seen: run for seen, run in self._runs.items() if run != path}
+        self._settled.discard(path)
+        return self.elsewhere.pop(path, None) is not None
