@@ -7,6 +7,7 @@ UPLOT := uplot-1.6.32
 UPLOT_SHA256 := 4b8a8191e425658e3ea8c8c1314b0fc679c861ee3a1af2b20c7b16ba50b5133d
 PAGES := static/uplot/uPlot.iife.min.js
 ARGS ?=
+LIVE ?= 300
 
 .DEFAULT_GOAL := all
 .PHONY: all help demo test chaos slurm lint windows bare wheel pyz copy server-copy screenshots clean
@@ -33,8 +34,10 @@ slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled
 	@sh tests/need.sh slurm
 	$(RUN) -m pytest -m slurm -n 2 $(ARGS)
 
-windows: $(VENV)/run  ## what a Windows has to show, by a Windows Python under Wine (installs Debian's wine; keeps both in build/windows)
+windows: $(VENV)/test $(PAGES)  ## a Windows Python under Wine: checks, and a user's day over a real sshd (LIVE=300 s of it live; installs wine)
+	@sh tests/need.sh
 	$(RUN) tests/windows_python.py build/windows tests/windows_checks.py
+	$(RUN) tests/windows_walk.py build/windows $(LIVE)
 
 lint: $(VENV)/test  ## ruff
 	$(RUN) -m ruff check .

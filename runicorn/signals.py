@@ -11,12 +11,13 @@ import threading
 import time
 import weakref
 
+from runicorn import processes
 from runicorn.descriptors import is_ours, keep, release
 
-# Ours where the default is in force. SIGBREAK: a console of Windows was closed.
-DEADLY = ("SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")
+# These say "stop", also to a script that handles them. SIGBREAK: a console of Windows was closed, or Ctrl+Break typed there.
+STOPS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU")
+DEADLY = (*STOPS[1:], "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")       # ours where the default is in force
 ASIDE = ("SIGUSR1", "SIGUSR2")      # Lightning on Slurm takes them only where Python says that the default is in force
-STOPS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU")           # these say "stop", also to a script that handles them
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")                       # to a job of these schedulers, so do SIGUSR1 and SIGUSR2
 GRACE_SECONDS = 120.0       # a run that ends this soon after a signal was ended by it; later it had gone on
 PATIENCE_SECONDS = 0.2      # the main thread has this long to act on a signal
@@ -36,9 +37,10 @@ def take(end):
     """Note signals from now on. end: called when one is about to end the process. Of use in the main thread only."""
     global _end
     _end = end
+    processes.at_close(_end_by)
     if threading.current_thread() is not threading.main_thread():
         return
-    handled = _handled_in_c()
+    handled = set() if processes.WINDOWS else _handled_in_c()
     try:
         _listen(handled)
     except (ValueError, OSError, ImportError):
@@ -52,12 +54,12 @@ def take(end):
 
 def give_back():
     """Leave the process as `take` found it, as far as nobody took a signal over meanwhile."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-    _put_back()
+    if threading.current_thread() is threading.main_thread():
+        _put_back()
 
 
 def _put_back():
+    processes.at_close(None)
     for number, before in list(_previous.items()):
         if signal.getsignal(number) is _heard:
             signal.signal(number, before)
@@ -174,7 +176,7 @@ class _Dump:
 def _listen(handled):
     """Have the signals written to sockets of ours, and a thread that reads them."""
     global _wakeup
-    if _wakeup or not hasattr(signal, "pthread_sigmask"):
+    if _wakeup or processes.WINDOWS:
         return
     reader, writer = _sockets()
     before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
@@ -301,8 +303,7 @@ def _watch(readers):
                         _note(came, ends=True)
                         _see_to(came)
             elif data and number in _aside and _aside[number]() is not None:
-                _note(number, ends=True)
-                _end_within(ENDING_SECONDS)
+                _end_by(number)
                 _stop_setting_aside()
                 os.kill(os.getpid(), number)
 
@@ -318,19 +319,24 @@ def _see_to(number):
     if _acted >= came - PATIENCE_SECONDS:
         time.sleep(ENDING_SECONDS)          # longer lives no process that a disk does not hang
     else:
-        _end_within(ENDING_SECONDS)
+        _end_in_time()
     if _is_deadly(number):
         _die(number)
 
 
-def _end_within(seconds):
+def _end_by(number):
+    _note(number, ends=True)
+    _end_in_time()
+
+
+def _end_in_time():
     ending = threading.Thread(target=_end, daemon=True)
     try:
         ending.start()
     except RuntimeError:
         _end()
     else:
-        ending.join(seconds)
+        ending.join(ENDING_SECONDS)
 
 
 def _die(number):

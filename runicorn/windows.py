@@ -2,7 +2,9 @@
 
 import ctypes
 import os
+import signal
 
+CLOSING = (2, 5, 6)         # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
 QUERY, ALIVE, DENIED = 0x1000, 259, 5           # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE, ERROR_ACCESS_DENIED
 
 
@@ -33,3 +35,18 @@ def memory():
     status = (ctypes.c_uint64 * 8)(64)          # MEMORYSTATUSEX: its size, and load in the upper half; total and free in bytes, …
     ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
     return [status[1] - status[2], status[1]]
+
+
+_closing = None             # what Windows calls when the console goes, while we want that
+
+
+def at_close(end):
+    """Have end(SIGBREAK) called, in a thread of Windows', before a closed console, the user's leaving or the machine's shutdown ends this
+    process: it dies as soon as that returns, whatever Python's handler of the signal would do. end: None for no more of it."""
+    global _closing
+    kernel = ctypes.windll.kernel32
+    if _closing:
+        kernel.SetConsoleCtrlHandler(_closing, False)
+    _closing = end and ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)(lambda event: event in CLOSING and end(signal.SIGBREAK) or 0)
+    if _closing:
+        kernel.SetConsoleCtrlHandler(_closing, True)

@@ -133,6 +133,25 @@ def test_an_ignored_signal_stays_ignored(tmp_path):
     assert out == "True\n"
 
 
+CLOSED = """
+import os, signal, threading, runicorn
+from runicorn import processes
+asked = []
+processes.at_close = asked.append
+run = runicorn.init(project="p", name="n")
+closing = threading.Thread(target=asked[-1], args=(signal.SIGHUP,))
+{end}
+"""
+
+
+@pytest.mark.parametrize("end, state, code", [
+    ("closing.start(); closing.join(); os._exit(9)", "interrupted", 9), ("run.finish(); assert asked[-1] is None", "finished", 0)])
+def test_a_console_that_is_closed_ends_the_run_before_the_process(tmp_path, end, state, code):
+    """Windows ends a process as soon as what it calls returns, whatever the main thread does: the verdict is written by then."""
+    train(tmp_path, CLOSED.replace("{end}", end), expect=code)
+    assert small(only(tmp_path), "status")["status"] == state
+
+
 def test_after_finish_the_process_is_as_it_was(tmp_path):
     out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
         run.finish()

@@ -18,6 +18,19 @@ run.log({"loss": 1.0})
 time.sleep(float(sys.argv[2]))
 """
 
+# How a script ends: Ctrl+Break, the signal that Windows itself never sends, a closed console (called as Windows does, from a thread).
+ENDS = {
+    "signal.raise_signal(signal.SIGBREAK)": "SIGBREAK", "signal.raise_signal(signal.SIGTERM)": "SIGTERM",
+    "end = threading.Thread(target=windows._closing, args=(2,)); end.start(); end.join(); os._exit(9)": "SIGBREAK",
+    "windows._closing(0); signal.raise_signal(signal.SIGINT)": "SIGINT",
+}
+ENDING = """
+import os, runicorn, signal, sys, threading
+from runicorn import windows
+run = runicorn.init(project="ends", name="n", storage=sys.argv[1], capture=False)
+run.log({"loss": 1.0})
+"""
+
 
 def opened_for(path, seconds):
     """Hold a file open for a while, as a reader does."""
@@ -101,6 +114,16 @@ def a_run_that_is_written_is_not_joined():
     assert subprocess.run([*words, "0"], capture_output=True, text=True).stdout.strip() == "one"
 
 
+def signals_and_a_closed_console_end_a_run():
+    from runicorn import layout
+    for number, (end, name) in enumerate(ENDS.items()):
+        root = HOME / f"ends{number}"
+        done = subprocess.run([sys.executable, "-c", ENDING + end, str(root)], capture_output=True, text=True)
+        status, = root.glob("*/*/runs/*/status.json")
+        told = layout.read_json(status)
+        assert done.returncode != 0 and (told["status"], told.get("signal")) == ("interrupted", name), (end, told, done)
+
+
 def pipes_join_a_process_and_a_socket():
     from runicorn.ssh_process import Pipe
     pipe = Pipe([sys.executable, "-c", "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer, 4096)"])
@@ -173,8 +196,8 @@ def a_connection_of_the_same_user_is_known():
 
 CHECKS = (a_lock_is_small_and_readable, a_mirror_is_dropped_whole, files_that_are_open_are_replaced_and_deleted,
           long_paths_and_odd_names_are_mirrored, a_run_ends_though_its_status_is_read, processes_are_known_without_killing_them,
-          a_run_that_is_written_is_not_joined, pipes_join_a_process_and_a_socket, two_processes_share_a_log, no_page_leaves_its_folder,
-          the_viewers_port_is_its_own, a_connection_of_the_same_user_is_known)
+          a_run_that_is_written_is_not_joined, signals_and_a_closed_console_end_a_run, pipes_join_a_process_and_a_socket,
+          two_processes_share_a_log, no_page_leaves_its_folder, the_viewers_port_is_its_own, a_connection_of_the_same_user_is_known)
 
 
 def main():

@@ -38,8 +38,10 @@ def start(folder, *words, environ=os.environ, **more):
     """Return the subprocess.Popen of the Windows Python in `folder` with these words. Its process is Wine's for that one program: what
     kills it kills the program, as Windows' Task Manager does."""
     environ = {**environ, "WINEPREFIX": str(folder / "prefix"), "WINEDEBUG": "-all"}
-    # Wine's Python takes pipes for output and errors; a plain file stops it at its first line.
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    # Wine's Python takes pipes for output and errors; a plain file stops it at its first line. Beside drive C:, "/proc" would be Linux's.
+    drive = folder / "prefix" / "drive_c"
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": drive if drive.exists() else None,
+             **more}
     return subprocess.Popen([loader(), str(folder / "python" / "python.exe"), *words], env=environ, **pipes)
 
 
