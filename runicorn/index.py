@@ -360,7 +360,7 @@ class Mirror(Source):
 
     def __init__(self, slug, folder, name=None, kept=None):
         super().__init__(slug, local_disk.long(folder), name, kept)
-        self._full = self._live = self._moved = None
+        self._full = self._live = None
         self._places = {}                       # as run_places.read has them
         self._left_out = None, {}               # the mark of the file, what it says
         self._said_up = False
@@ -386,12 +386,11 @@ class Mirror(Source):
             if mark and mark != self._full:
                 self._full = mark
                 try:
-                    self.take(manifest.load(index / "full.json"))
+                    known = manifest.load(index / "full.json")
+                    self._places = run_places.read(self.folder)     # which has a place for each run of the index
+                    self.take(known)
                 except manifest.ManifestError:
                     pass            # the old records stay; sync makes a new index and says what was wrong
-            mark = _mark(index / run_places.FILE)       # after the index: it has a place for each run of that
-            if mark != self._moved:
-                self._moved, self._places = mark, run_places.read(self.folder)
             mark = _mark(index / "live.json")
             if mark != self._live:
                 self._take_live(layout.read_json(index / "live.json") or {})
