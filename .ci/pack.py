@@ -23,7 +23,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 SERVER = ("__init__", "__main__", "cli", "manifest", "tail")     # with all they import
-READERS = {"scripts", "manifest_entry", "windows"}               # imported only when a script reads runs, somebody an index, on Windows
+READERS = {"scripts", "manifest_entry", "windows", "local_disk"}    # imported only when a script reads runs, somebody an index, on Windows
 
 PYZ_MAIN = """\
 import sys

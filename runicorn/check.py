@@ -6,10 +6,10 @@ import re
 from collections import Counter, namedtuple
 from pathlib import Path
 
-from runicorn import manifest
+from runicorn import local_disk, manifest
 from runicorn.errors import LayoutError, NotFoundError
 from runicorn.layout import FORMAT, HIDDEN, META, STATUS, SUMMARY, number, open_regular, parse_own, slug
-from runicorn.local_names import parse_rank_status, split_run_path
+from runicorn.local_names import inside, parse_rank_status, split_run_path
 
 STATES = ("running", "finished", "failed", "interrupted")
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
@@ -152,7 +152,7 @@ def check_live(root):
         where = path.relative_to(root).as_posix()
         beat, findings = load(path, where)
         yield from findings
-        if beat is not None and not (isinstance(beat.get("path"), str) and (root / beat["path"]).is_dir()):
+        if beat is not None and not is_here(root, beat.get("path"), os.path.isdir):
             yield Finding(where, None, f"names the run {beat.get('path')!r:.100}, which is not here", True)
 
 
@@ -246,8 +246,16 @@ def check_images(n, row, folder):
     images = [data] if old else [image for found in data.values() for image in (found if isinstance(found, list) else [found])]
     images = [{"file": image.get("file", image.get("path"))} if isinstance(image, dict) else image for image in images]
     for file in [image.get("file") if isinstance(image, dict) else image for image in images]:
-        if not isinstance(file, str) or not (folder / file).is_file():
+        if not is_here(folder, file, os.path.isfile):
             yield n, f"image: {file!r:.100} is not here", True
+
+
+def is_here(folder, path, kind):
+    """Whether what a file calls `path` is a path in the folder, and what lies there is of a kind (os.path.isfile, os.path.isdir)."""
+    try:
+        return isinstance(path, str) and kind(local_disk.reach(inside(folder, path)))
+    except LayoutError:
+        return False            # nobody may have us look elsewhere: another machine's share would hear of it
 
 
 def check_system(folder, name):

@@ -5,12 +5,12 @@ import math
 import sys
 
 from runicorn.errors import UsageError
+from runicorn.processes import WINDOWS, escapes
 from runicorn.terminal import PLAIN, cells, clean, columns, fit, say, unicode_fits
 
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=+*#@"
 ERASE = "\x1b[K"
-ESCAPES = 4                 # ENABLE_VIRTUAL_TERMINAL_PROCESSING: a console that takes escape sequences
 
 
 def table(headers, rows, width, whole=False):
@@ -61,20 +61,16 @@ def json_text(value, indent=None):
 
 
 def is_terminal(stream):
-    """Whether somebody may sit before a stream; NUL, a device, says so too, and nobody ever answers there."""
-    return stream.isatty() and console_mode(stream) != 0
+    """Whether somebody may sit before a stream; Windows' NUL says so too, and nobody ever answers there."""
+    return stream.isatty() and is_console(stream)
 
 
-def console_mode(stream):
-    """Return the mode of the console of Windows that a stream is (int; 0: it is none), None on other systems."""
-    try:
-        import ctypes
-        from msvcrt import get_osfhandle
-    except ImportError:
-        return None
-    mode = ctypes.c_ulong()
-    found = ctypes.windll.kernel32.GetConsoleMode(ctypes.c_void_p(get_osfhandle(stream.fileno())), ctypes.byref(mode))
-    return mode.value if found else 0
+def is_console(stream):
+    """Whether a terminal is one, and not a device that says so."""
+    if not WINDOWS:
+        return True
+    from runicorn.windows import console
+    return console(stream)[1] != 0
 
 
 def ask(prompt, default=None, secret=False):
@@ -114,8 +110,7 @@ class Line:
         self._shown = "" if final else text
         text = text if unicode_fits(self._stream) else text.translate(PLAIN)
         text = fit(text, columns(self._stream) - 1)
-        mode = console_mode(self._stream)
-        if mode is None or mode & ESCAPES:
+        if escapes(self._stream):
             text = ERASE + text.rstrip()        # elsewhere its blanks cover what stood there
         self._stream.write(f"\r{text}" + ("\n" if final else ""))
         self._stream.flush()

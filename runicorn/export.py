@@ -12,6 +12,7 @@ from operator import itemgetter
 from runicorn import report, tfevents
 from runicorn.errors import DataError, UsageError
 from runicorn.layout import META
+from runicorn.local_names import local_name
 from runicorn.rows import Rows
 
 FORMATS = ("csv", "tensorboard", "html")
@@ -24,7 +25,8 @@ def stream(reader, key, format, long=False):
         raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
     if format == "tensorboard":
         facts = told(reader, key)
-        pieces = _zipped(f"{facts['id']}/{tensorboard_name(facts)}", tensorboard(rows(reader, key), facts))
+        folder = local_name(facts["id"], hidden=False)         # a server may have made the id
+        pieces = _zipped(f"{folder}/{tensorboard_name(facts)}", tensorboard(rows(reader, key), facts))
     else:
         pieces = csv(rows(reader, key), long) if format == "csv" else html(reader, [key])
     return chain([next(pieces)], pieces)        # what can't be exported is told here, not in the middle of a download

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from runicorn import local_names
+from runicorn import layout, local_disk, local_names
 from runicorn.errors import NotFoundError
 
 SMALL_LIMIT = 1 << 20       # bytes; what "small" means in the connection's settings unless they say otherwise
@@ -83,7 +83,7 @@ def kind(name, size):
 
 def _walk(folder, prefix, depth):
     try:
-        with os.scandir(folder) as items:
+        with local_disk.scandir(folder) as items:
             found = sorted(items, key=lambda item: (prefix != "" or not local_names.is_own(item.name), item.name))
     except OSError:
         return              # not here, or not ours to read: nothing to list
@@ -118,8 +118,11 @@ def _descend(folder, parts):
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):         # not every system has each
         flags |= getattr(os, name, 0)
     if os.open not in os.supports_dir_fd:
-        path = local_names.local_path(folder, "/".join(parts))       # Windows: refuses links by looking at each part
-        return os.open(path, flags)
+        for depth in range(1, len(parts) + 1):          # Windows: each part is looked at
+            path = local_names.inside(folder, "/".join(parts[:depth]))
+            if local_disk.is_link(path):
+                raise NotFoundError(f"{path} is a link, which is not followed")
+        return layout.open_regular(local_disk.reach(path), flags)
     here = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:

@@ -6,7 +6,7 @@ import heapq
 import json
 import os
 
-from runicorn import layout, manifest
+from runicorn import layout, local_disk, manifest
 
 STEMS = ("meta", "status", "summary")
 DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
@@ -30,7 +30,8 @@ def entries(root, paths):
     in a manifest that these make (bytes), or None where only a parse of that line can tell."""
     for path in paths:
         try:
-            raws = [_raw(f"{root}/{path}/{small}") for small in layout.SMALL]
+            folder = local_disk.reach(f"{root}/{path}")
+            raws = [_raw(os.path.join(folder, small)) for small in layout.SMALL]
         except PermissionError:
             continue                    # another user's: the manifest counts it
         values = list(map(_parsed, raws))

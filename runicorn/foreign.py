@@ -16,7 +16,7 @@ import struct
 import time
 from pathlib import Path
 
-from runicorn import disk, layout
+from runicorn import disk, layout, local_disk
 from runicorn.errors import NotFoundError
 
 WIDTHS = {1: 8, 5: 4}           # bytes of a field of these wire types
@@ -55,8 +55,7 @@ def holds_any(source, most=2000):
 
 
 def _walk(source):
-    for folder, folders, files in os.walk(source):
-        folders.sort()
+    for folder, _, files in local_disk.walk(source):
         yield Path(folder), set(files)
 
 
@@ -71,7 +70,8 @@ def _take_old(folder, root, project, name, report):
     path = layout.run_path(project, name, _text(meta, "id") or folder.name)
     target = layout.make_folders(root, path)
     report["runs"] += 1
-    copied = [_copy(file, target / file.relative_to(folder), target) for file in sorted(folder.rglob("*")) if _is_data(file)]
+    files = sorted(Path(here, file) for here, _, names in local_disk.walk(folder) for file in names)
+    copied = [_copy(file, target / file.relative_to(folder), target) for file in files if _is_data(file)]
     report["new"] += any(copied)
 
 

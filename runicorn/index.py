@@ -239,6 +239,14 @@ class LocalRoot(Source):
         self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
         self._writers = own_runs.Writers(folder)
 
+    def run_folder(self, path):
+        return local_disk.reach(self.folder / path)
+
+    def _parsed(self, index, path, line):
+        if not local_names.is_plain(path):
+            return None         # an index that lies in a root may be another user's
+        return super()._parsed(index, path, line)
+
     def begin(self, look=False, shown=None):
         """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
         shown: called when the newest runs of a big root are here and the others are not."""
@@ -339,7 +347,7 @@ class LocalRoot(Source):
 
 def _mtime(folder):
     try:
-        return os.stat(folder).st_mtime_ns
+        return os.stat(local_disk.reach(folder)).st_mtime_ns
     except OSError:
         return None
 

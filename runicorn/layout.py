@@ -21,7 +21,7 @@ RUNS = "runs"
 HIDDEN = ".runicorn"                # below a root: live files and manifests
 SLUG_BYTES = 120                    # project + name + id + a file stay far below PATH_MAX
 KEPT = frozenset(" ._-=+,@()")
-DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\.|$)")      # names Windows keeps for itself
+DEVICES = re.compile(r"(?i)^(con|prn|aux|nul|con(in|out)\$|(com|lpt)[0-9¹²³]) *(\.|$)")      # names Windows keeps for itself
 OWN = re.compile(r"^(events|logs|system)(?:\.rank(\d{1,9}))?(?:\.(\d{1,9}))?\.(jsonl|txt)\Z")
 ENDINGS = {"events": "jsonl", "logs": "txt", "system": "jsonl", "status": "json"}
 SMALLER_IS_BETTER = ("loss", "error", "perplexity")                                         # anywhere in the last part of a name
@@ -206,8 +206,6 @@ def strict(value, levels=64):
 
 def number(value):
     """Return the float that a JSON value stands for ("NaN" and the infinities included), or None if it is no number."""
-    if isinstance(value, bool):
-        return float(value)
     if isinstance(value, (int, float)):
         try:
             return float(value)

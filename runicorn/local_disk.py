@@ -15,6 +15,7 @@ LOCK_SECONDS = 10.0             # for another process that changes the same file
 FAR = 1 << 30                   # where Windows' lock lies: nobody can read what it covers
 ROOM = 150                      # characters of a folder below which Windows (260) takes our files without a prefix
 PREFIX, SHARE = "\\\\?\\", "\\\\?\\UNC\\"
+JUNCTIONS = hasattr(os.stat_result, "st_reparse_tag")
 SURROGATE = 0x20000000          # the bit of a reparse tag that says that the entry stands for another one: links and junctions
 
 
@@ -34,11 +35,11 @@ def remove_tree(folder, spare=()):
     Whatever can be deleted is, also when another entry can't be. Raises the first OSError.
     """
     troubles = []
-    with os.scandir(folder) as entries:
-        listed = list(entries)
+    with scandir(folder) as items:
+        listed = list(items)
     for entry in listed:
         try:
-            if entry.is_dir(follow_symlinks=False) and not is_link(entry.path):
+            if entry.is_dir(follow_symlinks=False):
                 remove_tree(entry.path, spare)
             elif entry.path not in spare:
                 remove(entry.path)
@@ -106,12 +107,12 @@ def locked(path, seconds=LOCK_SECONDS):
         yield
 
 
-# -- links and long paths -----------------------------------------------------------------------------------------
+# -- links --------------------------------------------------------------------------------------------------------
 
 def is_link(path):
     """Whether a path is a symbolic link or, on Windows, a junction, which Python before 3.12 takes for a folder."""
     try:
-        return stands_for_another(os.lstat(path))
+        return stands_for_another(os.lstat(reach(path)))
     except (OSError, ValueError):
         return False
 
@@ -119,6 +120,77 @@ def is_link(path):
 def stands_for_another(status):
     """Whether a result of lstat is that of a symbolic link or a junction."""
     return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_reparse_tag", 0) & SURROGATE)
+
+
+def scandir(folder):
+    """Return what os.scandir does, with junctions as the links that they are. Raises OSError."""
+    listed = os.scandir(reach(folder))
+    return _Entries(listed) if JUNCTIONS else listed
+
+
+class _Entries:
+    def __init__(self, listed):
+        self._listed = listed
+
+    def __enter__(self):
+        return map(_Entry, self._listed)
+
+    def __exit__(self, *_):
+        self._listed.close()
+
+
+class _Entry:
+    """An os.DirEntry of Windows. Its lstat is at hand: it came with the name."""
+
+    def __init__(self, entry):
+        self.name, self.path, self._entry = entry.name, entry.path, entry
+
+    def is_symlink(self):
+        return stands_for_another(self._entry.stat(follow_symlinks=False))
+
+    def is_dir(self, follow_symlinks=True):
+        return self._entry.is_dir() and (follow_symlinks or not self.is_symlink())
+
+    def is_file(self, follow_symlinks=True):
+        return self._entry.is_file() and (follow_symlinks or not self.is_symlink())
+
+    def stat(self, follow_symlinks=True):
+        found = self._entry.stat(follow_symlinks=follow_symlinks)
+        if follow_symlinks or not stands_for_another(found):
+            return found
+        return os.stat_result((stat.S_IFLNK | stat.S_IMODE(found.st_mode), *found[1:]), {"st_mtime_ns": found.st_mtime_ns,
+                                                                                         "st_ctime_ns": found.st_ctime_ns})
+
+
+def walk(folder):
+    """Yield (folder, names of the folders in it, names of other things) from `folder` (str) down, sorted, as os.walk does without
+    following links, junctions included. What can't be listed is passed over."""
+    waiting = [os.fspath(folder)]
+    while waiting:
+        here, folders, names = waiting.pop(), [], []
+        try:
+            with scandir(here) as items:
+                for item in items:
+                    if item.is_dir(follow_symlinks=False):
+                        folders.append(item.name)
+                    elif not item.is_dir():
+                        names.append(item.name)
+        except OSError:
+            continue
+        yield here, sorted(folders), sorted(names)
+        waiting += [os.path.join(here, name) for name in sorted(folders, reverse=True)]
+
+
+# -- long paths ---------------------------------------------------------------------------------------------------
+
+def reach(path, windows=WINDOWS):
+    """Return a path (str or Path) as Windows takes it though it is long, or files below it will be; elsewhere, and a short one, as it
+    is. There may be "/" in it."""
+    if not windows:
+        return path
+    text = os.fspath(path)
+    text = text.replace("/", "\\") if text.startswith(PREFIX) else long(text, windows) if len(text) > ROOM else text
+    return type(path)(text)
 
 
 def long(path, windows=WINDOWS):

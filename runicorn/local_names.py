@@ -13,6 +13,7 @@ RANK_STATUS = re.compile(r"^status\.rank([1-9]\d{0,8})(?:\.(\d{1,9}))?\.json\Z")
 NAME_BYTES = 240                    # what nearly any disk takes in one component; a name of our own for a neighbour fits too
 ORDINARY = re.compile(r"^[A-Za-z0-9_-][A-Za-z0-9_.=+-]{0,200}(?<!\.)\Z")           # names no disk objects to
 SUFFIX = re.compile(r"~[0-9a-f]{6}$")                            # of a slug that differs from its name
+ODD = re.compile(r'[\\:*?"<>|\x00-\x1f]|[. ]\Z')                       # what no name on a disk of Windows may have
 HALF = re.compile("\udced[\udca0-\udcbf][\udc80-\udcbf]")       # half a character in three bytes, as Python shows them in a name
 
 
@@ -25,6 +26,20 @@ def safe_relative(path, depth=32):
     if "\0" in path or len(parts) > depth or any(part in ("", ".", "..") for part in parts):
         raise LayoutError(f"the path {path[:200]!r} is not a plain relative path")
     return path
+
+
+def is_plain(path, windows=local_disk.WINDOWS):
+    """Whether every part of a relative `path` is one entry of a folder on this machine as it is written: on Windows "C:" is a drive,
+    "a:b" a stream, "nul.txt" a device, "\\\\host" another machine, and "a." is "a"."""
+    return not windows or not any(DEVICES.match(part) or ODD.search(part) for part in path.split("/"))
+
+
+def inside(folder, path, windows=local_disk.WINDOWS):
+    """Return where the relative `path` lies below a folder of this machine (str), links not looked at. Raises LayoutError for one that
+    could lie elsewhere."""
+    if not is_plain(safe_relative(path), windows):
+        raise LayoutError(f"the path {path[:200]!r} means something else on this system")
+    return os.path.join(os.fspath(folder), *path.split("/"))
 
 
 def parse_rank_status(name):

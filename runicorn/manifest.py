@@ -19,6 +19,8 @@ import time
 import zlib
 from hashlib import sha256
 from json.encoder import encode_basestring as quote
+from os import scandir
+from os.path import islink as is_link
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 FORMAT, HIDDEN = 1, ".runicorn"
@@ -47,6 +49,12 @@ TIME = rb'-?\d{1,15}(?:\.\d{1,20})?(?:e-\d\d)?'
 HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (' + TIME + rb'), "ended": (true|false), "count": (\d{1,9}), '
                   rb'"bytes": (\d{1,18}), (?:"stamp": "([0-9a-f]{16})", "changed": (' + TIME + rb'), )?"beat": (null|' + TIME + rb'), ')
 NESTED = 64                     # levels of a small JSON file; what reads it would run out of stack
+
+
+reach = str
+if os.name == "nt":             # junctions are links there, and long paths need a prefix
+    with contextlib.suppress(ImportError):      # alone
+        from runicorn.local_disk import is_link, reach, scandir
 
 
 class ManifestError(Exception):
@@ -323,12 +331,12 @@ def _below(top, path, level, skipped, plain, links):
 def _folders(folder, level, skipped):
     """Return ([name of a folder, ...], [name of a symbolic link, ...]) in a folder, sorted; what is neither is counted."""
     if level == EXPERIMENT:
-        is_link, is_folder = os.path.islink(folder + "/runs"), os.path.isdir(folder + "/runs")
-        skipped["outside"] += not (is_link or is_folder)
-        return ([], ["runs"]) if is_link else (["runs"] * is_folder, [])
+        linked, is_folder = is_link(folder + "/runs"), os.path.isdir(reach(folder + "/runs"))
+        skipped["outside"] += not (linked or is_folder)
+        return ([], ["runs"]) if linked else (["runs"] * is_folder, [])
     folders, links = [], []
     try:
-        with os.scandir(folder) as items:
+        with scandir(folder) as items:
             for item in items:
                 if UNDECODABLE.search(item.name):
                     skipped[NO_UTF8] += 1
@@ -434,7 +442,7 @@ def _beats(root):
     """Return {run id: mtime of its live file, s}."""
     beats = {}
     try:
-        with os.scandir(os.path.join(root, HIDDEN, "live")) as items:
+        with scandir(os.path.join(root, HIDDEN, "live")) as items:
             for item in items:
                 if item.name.endswith(".json"):
                     beats[item.name[:-5]] = item.stat(follow_symlinks=False).st_mtime
@@ -498,23 +506,26 @@ def _files(folder, prefix, depth, skipped, into):
 def _listed(folder, skipped):
     """Return [(name, size, mtime, ctime, mode), ...] of what is in a folder: a run's own files all, others up to FILES."""
     try:
-        with os.scandir(folder) as items:
-            listed = [(item.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode)
-                      for item in itertools.islice(items, FILES + 1) for found in (item.stat(follow_symlinks=False),)]
+        with scandir(folder) as items:
+            listed = list(map(_state, itertools.islice(items, FILES + 1)))
         if len(listed) <= FILES:
             return listed
     except OSError:
         pass        # one of them was removed under our eyes, or the folder can't be listed: the next try tells
     listed = []
-    with os.scandir(folder) as items:
+    with scandir(folder) as items:
         for item in items:
             if len(listed) >= FILES and not OWN.match(item.name):
                 skipped[FULL_RUN] += 1
             else:
                 with contextlib.suppress(FileNotFoundError):
-                    found = item.stat(follow_symlinks=False)
-                    listed.append((item.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode))
+                    listed.append(_state(item))
     return listed
+
+
+def _state(item):
+    found = item.stat(follow_symlinks=False)
+    return item.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
 
 
 def seconds(nanoseconds):
@@ -539,7 +550,7 @@ def _settled(mtime, changed, trusted):
 def _scan(look, skipped):
     """Read what is needed of a run's files and return its line (bytes), or None when its folder vanished."""
     try:
-        folder = os.stat(look.folder)
+        folder = os.stat(reach(look.folder))
     except OSError:
         return None         # removed under our eyes
     texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
@@ -575,7 +586,7 @@ def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, cha
 def _read(path, size, whole, skipped):
     """Return (size, SHA-256 of the last 4 KiB, the bytes if `whole` and at most 64 KiB, else None); no tail if it can't be read."""
     try:
-        descriptor = os.open(path, READING)
+        descriptor = os.open(reach(path), READING)
         try:
             raw = os.read(descriptor, INLINE + 1) if whole else b""
             if whole and len(raw) <= INLINE:

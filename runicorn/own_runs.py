@@ -8,6 +8,7 @@ from typing import NamedTuple
 from runicorn import glance, live
 from runicorn.facts import hostname
 from runicorn.layout import HIDDEN, read_json, slug
+from runicorn.local_disk import reach
 
 LIMIT = 1 << 16             # bytes of a live file
 
@@ -31,7 +32,7 @@ class Writers:
 
     def of(self, path, record):
         """Return the Writer of the open run at `path`."""
-        for place in (f"{self._root}/{HIDDEN}/live/{slug(record.id)}.json", f"{self._root}/{path}/{live.BEAT}"):
+        for place in map(reach, (f"{self._root}/{HIDDEN}/live/{slug(record.id)}.json", f"{self._root}/{path}/{live.BEAT}")):
             try:
                 found = os.stat(place)
             except OSError:
@@ -67,7 +68,7 @@ def ages(folder, writer):
     """Return (seconds since the run at `folder` did anything, seconds since its last row or None), None where its times are ahead of
     our clock, or there are none."""
     names = glance.own_sizes(folder)
-    times = {name: _mtime(f"{folder}/{name}") for name in names}
+    times = {name: _mtime(os.path.join(folder, name)) for name in names}
     known = [time for time in (writer.beat, *times.values()) if time is not None]
     rows = [times[name] for name in glance.events_of(names) if names[name] and times[name] is not None]
     now = time.time()

@@ -20,13 +20,14 @@ def fresh(root, project, name, run_id=None):
     like = os.stat(root)
     for _ in range(TRIES):
         chosen = run_id or new_run_id()
+        folder = below(above, slug(chosen))
         try:
-            new_folder(below(above, slug(chosen)), like)
+            new_folder(folder, like)
         except FileExistsError:
             if run_id:
                 raise
             continue
-        return Place(root, f"{runs}/{slug(chosen)}", below(above, slug(chosen)), chosen, 1)
+        return Place(root, f"{runs}/{slug(chosen)}", folder, chosen, 1)
     raise FileExistsError(f"{above}: {TRIES} run ids in a row were taken")
 
 

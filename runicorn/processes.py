@@ -1,13 +1,19 @@
 """Which system runs our processes, and what it says of them where there is no /proc: start(pid), cpu_times(), memory() and at_close(end),
-as in `windows`; None elsewhere."""
+as in `windows`, None elsewhere; escapes(stream): whether a terminal takes escape sequences."""
 
 import os
 
 WINDOWS = os.name == "nt"
 
 start = cpu_times = memory = at_close = lambda *_: None
+
+
+def escapes(stream):
+    return True
+
+
 if WINDOWS:
     try:
-        from runicorn.windows import at_close, cpu_times, memory, start  # noqa: F401 (for those who ask us)
+        from runicorn.windows import at_close, cpu_times, escapes, memory, start  # noqa: F401 (for those who ask us)
     except ImportError:
         pass                # the server copy

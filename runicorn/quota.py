@@ -181,7 +181,7 @@ def outlook(entries, options, now=None):
 
 def _files(folder):
     """Yield (path, size, mtime) of every regular file below a folder, links never followed."""
-    for here, _, names in os.walk(folder):
+    for here, _, names in local_disk.walk(folder):
         for name in names:
             path = os.path.join(here, name)
             try:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from datetime import datetime
 
-from runicorn import manifest, terminal
+from runicorn import manifest, processes, terminal
 from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.layout import HIDDEN, META, STATUS, default_root, home_dir, number, open_regular, own_file, parse_own, read_json
 
@@ -55,9 +55,7 @@ def places(root=None):
     """Return [(name, folder)] to look in: `root` alone, else the default root and every mirror on this machine."""
     if root:
         return [("local", os.path.expanduser(root))]
-    cache = home_dir() / "cache"
-    mirrors = sorted(cache.iterdir()) if cache.is_dir() else []
-    return [("local", default_root())] + [(mirror.name, mirror) for mirror in mirrors if mirror.is_dir()]
+    return [("local", default_root())] + [(mirror.name, mirror) for mirror in sorted((home_dir() / "cache").glob("*"))]
 
 
 def find(roots, wanted=None):
@@ -236,18 +234,19 @@ class Output:
     """Prints lines; on a terminal the unfinished line stays at the bottom, redrawn in place, and colours are kept."""
 
     def __init__(self, stream):
-        self._stream, self._live, self._moving = stream, stream.isatty(), ""
+        self._stream, self._live, self._moving = stream, stream.isatty() and processes.escapes(stream), ""
 
     def line(self, text):
         terminal.say(text, self._stream)
 
     def show(self, lines, moving):
         """Print `lines`, then `moving` without an end."""
-        if self._live and self._moving and (lines or moving != self._moving):
+        changed = self._live and (lines or moving != self._moving)
+        if changed and self._moving:
             self._stream.write("\r\x1b[K")
         for text in lines:
             self.line(terminal.coloured(text) if self._live else terminal.clean(terminal.SGR.sub("", text)))
-        if self._live and moving and (lines or moving != self._moving):
+        if changed and moving:
             self._stream.write(terminal.fit(terminal.clean(moving), terminal.columns(self._stream) - 1).rstrip())
             self._stream.flush()
         self._moving = moving

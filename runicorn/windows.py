@@ -1,4 +1,4 @@
-"""What Windows says of processes and of the machine, which has no /proc. Imported there alone; the server copy is without it."""
+"""What Windows says of processes, consoles and the machine, which has no /proc. Imported there alone; the server copy is without it."""
 
 import ctypes
 import os
@@ -6,6 +6,7 @@ import signal
 
 CLOSING = (2, 5, 6)         # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
 QUERY, ALIVE, DENIED = 0x1000, 259, 5           # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE, ERROR_ACCESS_DENIED
+ESCAPES = 4                                     # ENABLE_VIRTUAL_TERMINAL_PROCESSING
 
 
 def start(pid):
@@ -50,3 +51,16 @@ def at_close(end):
     _closing = end and ctypes.WINFUNCTYPE(ctypes.c_int, ctypes.c_ulong)(lambda event: event in CLOSING and end(signal.SIGBREAK) or 0)
     if _closing:
         kernel.SetConsoleCtrlHandler(_closing, True)
+
+
+def console(stream):
+    """Return (handle, mode) of the console that a stream is; the mode is 0 where it is none: a pipe, a file, NUL."""
+    from msvcrt import get_osfhandle
+    handle, mode = ctypes.c_void_p(get_osfhandle(stream.fileno())), ctypes.c_ulong()
+    return handle, mode.value if ctypes.windll.kernel32.GetConsoleMode(handle, ctypes.byref(mode)) else 0
+
+
+def escapes(stream):
+    """Whether a console takes escape sequences; those since Windows 10 do once that is switched on, as it is here."""
+    handle, mode = console(stream)
+    return bool(mode and (mode & ESCAPES or ctypes.windll.kernel32.SetConsoleMode(handle, mode | ESCAPES)))

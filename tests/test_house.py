@@ -71,7 +71,7 @@ FLOORS = {
     "synclog": "", "mirrors": "connection doctor errors layout local_names questions quota remote room settings synclog",
     # out and in
     "tfevents": "", "report": "assets errors layout series version", "rows": "columns errors events layout",
-    "export": "errors layout report rows tfevents",
+    "export": "errors layout local_names report rows tfevents",
     "courier": "errors layout local_names manifest plan", "foreign": "errors layout",
     "check": "errors layout local_names manifest",
     "secretscan": "check errors layout local_names masking",
@@ -83,8 +83,8 @@ FLOORS = {
     "routes_connections": "errors exchange routes settings version",
     "viewer": "assets errors exchange guard layout pieces poll reader routes_connections sample_times server settings version viewer_local",
     # the command line
-    "parser": "errors", "arguments": "parser", "terminal": "", "dialogue": "errors terminal",
-    "tail": "errors layout manifest terminal", "demo": "*",
+    "parser": "errors", "arguments": "parser", "terminal": "", "dialogue": "errors processes terminal windows",
+    "tail": "errors layout manifest processes terminal", "demo": "*",
     "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",
     "commands_files": "*", "commands_cache": "*",
     "cli": "errors parser version", "completion": "cli errors",

@@ -168,7 +168,7 @@ def test_a_temporary_file_that_vanishes_while_it_is_looked_at_takes_no_run_with_
     def scandir(path):
         with real(path) as items:
             yield map(Vanishing, items) if os.fspath(path) == os.fspath(run) else items
-    monkeypatch.setattr(manifest.os, "scandir", scandir)
+    monkeypatch.setattr(manifest, "scandir", scandir)
     assert sorted(manifest.build(str(root)).entry(RUN)["files"]) == ["events.jsonl", "meta.json", "status.json", "summary.json"]
 
 

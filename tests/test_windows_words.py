@@ -8,10 +8,11 @@ import selectors
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
-from runicorn import assets, cli, dialogue, server
+from runicorn import assets, cli, dialogue, processes, server, tail, windows
 from runicorn.errors import BusyError
 
 
@@ -41,9 +42,9 @@ def test_names_in_json_come_through_a_pipe_of_any_encoding(encoding, tmp_path):
         assert "图形服务器" in repr([json.loads(done.stdout)]), (command, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("mode, erased", [(None, True), (7, True), (3, False)])
-def test_a_console_without_escapes_gets_blanks(monkeypatch, mode, erased):
-    monkeypatch.setattr(dialogue, "console_mode", lambda stream: mode)
+@pytest.mark.parametrize("erased", [True, False])
+def test_a_console_without_escapes_gets_blanks(monkeypatch, erased):
+    monkeypatch.setattr(dialogue, "escapes", lambda stream: erased)
     monkeypatch.setenv("COLUMNS", "40")
     stream = Stream()
     line = dialogue.Line(stream)
@@ -55,10 +56,32 @@ def test_a_console_without_escapes_gets_blanks(monkeypatch, mode, erased):
 
 
 def test_nobody_answers_at_nul(monkeypatch):
-    monkeypatch.setattr(dialogue, "console_mode", lambda stream: 0)
+    monkeypatch.setattr(dialogue, "is_console", lambda stream: False)
     assert not dialogue.is_terminal(Stream()) and not dialogue.is_terminal(Stream(tty=False))
-    monkeypatch.setattr(dialogue, "console_mode", lambda stream: None)
+    monkeypatch.undo()
     assert dialogue.is_terminal(Stream())
+
+
+@pytest.mark.parametrize("mode, takes, found, made", [(7, True, True, None), (3, True, True, 7), (3, False, False, 7),
+                                                      (0, True, False, None)])
+def test_escapes_are_switched_on_where_a_console_has_them(monkeypatch, mode, takes, found, made):
+    """A console of Windows 10 takes them once it is told to, one of Windows 7 never; NUL and pipes are none."""
+    asked = []
+    kernel = SimpleNamespace(SetConsoleMode=lambda handle, wanted: asked.append(wanted) or takes)
+    monkeypatch.setattr(windows, "console", lambda stream: (11, mode))
+    monkeypatch.setattr(windows.ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    assert windows.escapes(Stream()) is found and asked == [made] * (made is not None)
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_what_tail_draws_over_goes_only_where_it_can(monkeypatch, takes):
+    monkeypatch.setattr(processes, "escapes", lambda stream: takes)
+    output = tail.Output(stream := Stream())
+    output.show(["\x1b[31mred\x1b[0m"], " 10%")
+    output.show([], " 20%")
+    output.show(["done"], "")
+    shown = stream.getvalue()
+    assert ("\x1b" in shown) is takes and ("20%" in shown) is takes and "red" in shown and "done\n" in shown
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "x"), OSError(errno.EINVAL, "Invalid argument")])
