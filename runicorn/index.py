@@ -45,7 +45,7 @@ class Source:
 
     def run_folder(self, path):
         """Return where the run's files are on this machine (Path)."""
-        return self.folder / path
+        return local_disk.reach(self.folder / path)
 
     def take(self, index):
         """Bring the records in line with a Manifest; unchanged lines keep their records."""
@@ -239,14 +239,6 @@ class LocalRoot(Source):
         self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
         self._writers = own_runs.Writers(folder)
 
-    def run_folder(self, path):
-        return local_disk.reach(self.folder / path)
-
-    def _parsed(self, index, path, line):
-        if not local_names.is_plain(path):
-            return None         # an index that lies in a root may be another user's
-        return super()._parsed(index, path, line)
-
     def begin(self, look=False, shown=None):
         """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
         shown: called when the newest runs of a big root are here and the others are not."""
@@ -275,7 +267,8 @@ class LocalRoot(Source):
                 index = manifest.load(path)
             except manifest.ManifestError:
                 continue                    # none yet
-            if os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder):
+            ours = os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder)
+            if ours and all(map(local_names.is_plain, index.paths())):         # another user may have left one here
                 self.take(index)
                 return True
         return False

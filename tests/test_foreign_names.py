@@ -123,7 +123,7 @@ def test_an_index_that_somebody_left_in_a_root_leads_nowhere(tmp_path, monkeypat
     path.write_text(json.dumps(whole))
     touched.clear()
     root = index.LocalRoot("local", tmp_path)
-    root.begin()
+    root.begin(look=True, shown=list)
     assert list(root.records) == [RUN]
     root.look(0.0)
     assert not [path for path in touched if "evil" in path or "nul" in path.split("/")]
