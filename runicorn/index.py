@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, firstlook, glance, kept, layout, left_out, local_disk, manifest, own_runs, run_places
+from runicorn import cache, firstlook, glance, kept, layout, left_out, local_disk, local_names, manifest, own_runs, run_places
 from runicorn.record import Record, record_of
 from runicorn.states import CHECKING, LOST, Pulse, as_of, judge
 from runicorn.verified import agrees, checked, sound, verified
@@ -236,8 +236,7 @@ class LocalRoot(Source):
         self._tree, self._built, self._again, self._cost = None, None, None, 0.0
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
-        self._ids = set()           # of the runs that were there at the last scan; another one that beats is new
-        self._writers = own_runs.Writers(folder)
+        self._writers, self._ids = own_runs.Writers(folder), set()      # ids of the runs at the last scan; another one that beats is new
 
     def begin(self, look=False, shown=None):
         """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;

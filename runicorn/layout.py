@@ -211,9 +211,7 @@ def number(value):
             return float(value)
         except OverflowError:
             return math.inf if value > 0 else -math.inf
-    if value in ("NaN", "Infinity", "-Infinity"):
-        return float(value)
-    return None
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else None
 
 
 def definition_of(entries, metric):

@@ -331,9 +331,9 @@ def _below(top, path, level, skipped, plain, links):
 def _folders(folder, level, skipped):
     """Return ([name of a folder, ...], [name of a symbolic link, ...]) in a folder, sorted; what is neither is counted."""
     if level == EXPERIMENT:
-        linked, is_folder = is_link(folder + "/runs"), os.path.isdir(reach(folder + "/runs"))
-        skipped["outside"] += not (linked or is_folder)
-        return ([], ["runs"]) if linked else (["runs"] * is_folder, [])
+        link, is_folder = is_link(folder + "/runs"), os.path.isdir(reach(folder + "/runs"))
+        skipped["outside"] += not (link or is_folder)
+        return ([], ["runs"]) if link else (["runs"] * is_folder, [])
     folders, links = [], []
     try:
         with scandir(folder) as items:
@@ -524,8 +524,8 @@ def _listed(folder, skipped):
 
 
 def _state(item):
-    found = item.stat(follow_symlinks=False)
-    return item.name, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_mode
+    stat = item.stat(follow_symlinks=False)
+    return item.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode
 
 
 def seconds(nanoseconds):

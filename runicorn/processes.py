@@ -6,12 +6,7 @@ import os
 WINDOWS = os.name == "nt"
 
 start = cpu_times = memory = at_close = lambda *_: None
-
-
-def escapes(stream):
-    return True
-
-
+escapes = bool              # of a stream: any terminal does
 if WINDOWS:
     try:
         from runicorn.windows import at_close, cpu_times, escapes, memory, start  # noqa: F401 (for those who ask us)

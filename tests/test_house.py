@@ -54,7 +54,7 @@ FLOORS = {
     "kept": "errors layout manifest", "firstlook": "layout manifest",
     "record": "layout local_names states surrogates",
     "own_runs": "facts glance layout live system",
-    "index": "cache firstlook glance kept layout left_out manifest own_runs record run_places states verified",
+    "index": "cache firstlook glance kept layout left_out local_names manifest own_runs record run_places states verified",
     "entries": "errors glance last_values layout record states",
     "filters": "errors layout", "bounded": "layout", "listing": "bounded entries errors filters layout",
     "reader": "bounded columns entries errors index layout listing local_names series states", "poll": "",
