@@ -221,7 +221,9 @@ def metrics(found, series, width):
 def add_export(parser):
     parser.set_defaults(run=export)
     parser.add_argument("--run-id", action="append", required=True, metavar="ID", help="the run; repeat it for a report that compares")
-    parser.add_argument("--format", required=True, choices=FORMATS)
+    parser.add_argument("--format", required=True, choices=FORMATS,
+                        help="csv: UTF-8 without a byte order mark, which Excel reads right by Data, From Text/CSV; tensorboard: a folder; "
+                        "html: a page that needs no network")
     parser.add_argument("-o", "--output", metavar="PATH", help="where to (default: <run-id>.csv and so on, here; - is stdout)")
     parser.add_argument("--long", action="store_true", help="CSV with one line a value instead of one column a metric")
     parser.add_argument("--force", action="store_true", help="overwrite what is there")

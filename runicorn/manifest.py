@@ -717,18 +717,18 @@ def _parser():
     about = "Describe a root of runs in one file, so that mirrors see at once what is new."
     parser = argparse.ArgumentParser(prog="runicorn manifest", description=about,
                                      epilog="example: runicorn manifest --root /data/experiments --verbose")
-    add = parser.add_argument
+    add, flag = parser.add_argument, {"action": "store_true"}
     add("place", nargs="?", metavar="ROOT", help="the same as --root")
     add("--root", help="folder of runs (default: this folder if it holds runs, else the default root)")
-    add("--verbose", "-v", action="store_true", help="say what was found and written")
+    add("--verbose", "-v", help="say what was found and written", **flag)
     add("--output", help="write the full manifest to this file instead of ROOT/.runicorn/" + FULL)
-    add("--active", action="store_true", help="write only the active manifest")
+    add("--active", help="write only the active manifest", **flag)
     add("--active-window", type=float, default=WINDOW, metavar="S", help="seconds that count as active (default 3600)")
-    add("--no-incremental", action="store_true", help="read every run again, also finished ones that did not change")
-    add("--compress", action="store_true", help="write .json.gz")
+    add("--no-incremental", help="read every run again, also finished ones that did not change", **flag)
+    add("--compress", help="write .json.gz", **flag)
     add("--install", choices=("cron", "systemd", "schtasks"), help="print what regenerates it every 5 minutes")
-    add("--yes", action="store_true", help="with --install: install it")
-    add("--answer", action="store_true", help=argparse.SUPPRESS)    # what a mirror asks through ssh: a line of JSON, then keys
+    add("--yes", help="with --install: install it", **flag)
+    add("--answer", help=argparse.SUPPRESS, **flag)    # what a mirror asks through ssh: a line of JSON, then keys
     return parser
 
 
@@ -757,12 +757,13 @@ def _run(options, root, how):
             return 0
     report = generate(root, options.active_window, not options.no_incremental, options.output, options.compress, options.active)
     skipped = report.pop("skipped")
-    for key, value in report.items() if options.verbose else ():
-        print("%-11s %s" % (key, value))
-    for reason, count in sorted(skipped.items()) if options.verbose else ():
-        print("skipped     %d %s" % (count, reason))
+    lines = [*report.items(), *(("skipped", "%d %s" % (count, reason)) for reason, count in sorted(skipped.items()))]
+    for line in lines if options.verbose else ():
+        print("%-11s %s" % line)
     return 0
 
 
 if __name__ == "__main__":
+    if sys.stdout:
+        sys.stdout = open(1, "w", errors="replace", closefd=False)      # a name in Chinese must not end it on an ASCII terminal
     sys.exit(main())

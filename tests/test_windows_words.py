@@ -150,3 +150,21 @@ def test_all_pages_are_still_read():
     names = [os.path.relpath(os.path.join(folder, name), assets._PLACES[1]).replace(os.sep, "/")
              for folder, _, files in os.walk(assets._PLACES[1]) for name in files if not name.endswith((".pyc", ".py"))]
     assert len(names) > 20 and all(assets.read(name) is not None for name in names)
+
+
+@pytest.mark.parametrize("words", [[os.path.join(os.path.dirname(assets.__file__), "manifest.py")], ["-m", "runicorn.manifest"],
+                                   ["-m", "runicorn", "manifest", "--root"]])
+def test_a_root_in_chinese_is_described_on_a_terminal_that_cannot_show_it(tmp_path, words):
+    root = tmp_path / "\u9879\u76ee"
+    root.mkdir()
+    environ = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "cp1252",
+               "RUNICORN_HOME": str(tmp_path), "PYTHONPATH": os.path.dirname(os.path.dirname(assets.__file__))}
+    done = subprocess.run([sys.executable, *words, str(root), "--verbose"], env=environ, stdin=subprocess.DEVNULL, capture_output=True)
+    assert done.returncode == 0 and b"runs        0" in done.stdout and done.stderr == b""
+    assert (root / ".runicorn" / "full_manifest.json").is_file()
+
+
+def test_the_help_says_how_excel_reads_a_csv(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["export", "--help"])
+    assert "byte order mark" in " ".join(capsys.readouterr().out.split())
