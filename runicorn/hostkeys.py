@@ -13,6 +13,7 @@ import struct
 from collections import namedtuple
 from pathlib import Path
 
+from runicorn import local_disk
 from runicorn.errors import HostKeyError
 
 Line = namedtuple("Line", "marker names key_type blob path")    # marker: "", "@revoked" or "@cert-authority"; blob: bytes of the key
@@ -20,7 +21,6 @@ Verdict = namedtuple("Verdict", "kind expected")            # kind: known, unkno
 Certificate = namedtuple("Certificate", "kind principals after before critical authority signature signed")
 
 HOST_CERTIFICATE = 2
-BOM = b"\xef\xbb\xbf"              # with which some editors of Windows begin a file
 CERTIFIED = "-cert-v01@openssh.com"
 # How many strings of key material follow the nonce in a certificate (PROTOCOL.certkeys)
 KEY_STRINGS = {"ssh-rsa": 2, "ssh-ed25519": 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2}
@@ -38,7 +38,7 @@ def _lines_about(path, name):
         stamp = status.st_mtime_ns, status.st_size, status.st_ino
         if _kept.get((path, name), (None,))[0] != stamp:
             with open(path, "rb") as file:
-                _keep((path, name), stamp, _about(file.read().removeprefix(BOM), name, path))
+                _keep((path, name), stamp, _about(local_disk.utf8(file.read()), name, path))
     except OSError:
         return []               # absent or private: the same as knowing no host, and an unknown key is asked about
     return _kept[path, name][1]

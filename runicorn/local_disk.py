@@ -1,6 +1,7 @@
 """What disks do each their own way, as the laptop's side meets it: renaming and deleting what somebody has open, locks, links, long
 paths."""
 
+import codecs
 import contextlib
 import errno
 import os
@@ -56,6 +57,13 @@ def remove_tree(folder, spare=()):
 def changed(status):
     """Return when a file or its times changed last (Unix s) by its os.stat_result, None on Windows, which tells when it was made."""
     return None if WINDOWS else status.st_ctime
+
+
+def utf8(data):
+    """Return the bytes of a text file as UTF-8 without a mark: Notepad begins files with one, PowerShell's ">" writes UTF-16."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace").encode()
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def about(error, path, beside):

@@ -706,7 +706,7 @@ def _root(given):
         return os.getcwd(), "this folder"       # no home, though
     home = os.path.expanduser(os.environ.get("RUNICORN_HOME") or "~/.runicorn")
     try:
-        with open(os.path.join(home, "config.json"), encoding="utf-8-sig") as file:
+        with open(os.path.join(home, "config.json"), "rb") as file:        # as bytes: in UTF-16, or with a mark, it is JSON too
             configured = json.load(file).get("root")
     except (OSError, ValueError, AttributeError):       # absent or broken: the command that edits it says so
         configured = None

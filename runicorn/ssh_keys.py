@@ -9,7 +9,7 @@ import io
 import os
 from pathlib import Path
 
-from runicorn import ssh_local
+from runicorn import local_disk, ssh_local
 from runicorn.errors import LoginError, coded
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
@@ -254,7 +254,7 @@ def _public_blob(path):
     """Return the public key (bytes) in a file of one line, or None where it holds none."""
     try:
         with open(path, "rb") as file:
-            words = file.read(1 << 16).decode("utf-8-sig").split()
+            words = local_disk.utf8(file.read(1 << 16)).decode().split()
         return base64.b64decode(words[1], validate=True) if words[0].partition("-")[0] in ("ssh", "ecdsa", "sk") else None
     except (OSError, IndexError, UnicodeDecodeError, binascii.Error):
         return None                 # no public half there: nothing to compare with

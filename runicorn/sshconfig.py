@@ -11,7 +11,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from runicorn import ssh_local
+from runicorn import local_disk, ssh_local
 from runicorn.errors import UsageError
 
 DEPTH = 16                  # OpenSSH's own limit on nested Include
@@ -255,7 +255,7 @@ class _Reading:
 def _lines(path):
     """Return (keyword, values) of every line of a file; an absent or unreadable file has none."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")       # Notepad begins files with a mark
+        text = local_disk.utf8(Path(path).read_bytes()).decode("utf-8", "surrogateescape")
     except OSError:
         return []           # ssh passes over it as well
     return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1)) if line]

@@ -77,22 +77,28 @@ def test_a_pipe_in_use_is_tried_again(tmp_path, monkeypatch):
 
 # -- config and known hosts ---------------------------------------------------------------------------------------
 
-def test_a_byte_order_mark_and_crlf_change_nothing(tmp_path):
-    """Notepad writes both; with the mark taken for text, the first Host block was one for all hosts."""
-    (tmp_path / "config").write_bytes(BOM + b"Host gpu\r\n  User alice\r\n  Port 2222\r\nHost *\r\n  User bob\r\n")
+WRITERS = {"Notepad": lambda text: BOM + text.encode(), "PowerShell's >": lambda text: text.encode("utf-16"),
+           "Notepad, UTF-16 BE": lambda text: b"\xfe\xff" + text.encode("utf-16-be"), "an editor": str.encode}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_a_byte_order_mark_utf16_and_crlf_change_nothing(tmp_path, write):
+    """With a mark taken for text, the first Host block was one for all hosts; in UTF-16 there was none."""
+    (tmp_path / "config").write_bytes(write("Host gpu\r\n  User alice\r\n  Port 2222\r\nHost *\r\n  User bob\r\n"))
     found = {host: sshconfig.lookup(host, paths=[tmp_path / "config"]) for host in ("gpu", "other")}
     assert [(one["user"], one["port"]) for one in found.values()] == [("alice", 2222), ("bob", 22)]
     assert sshconfig.hosts(paths=[tmp_path / "config"]) == ["gpu"]
     blob = "AAAAC3NzaC1lZDI1NTE5AAAAIJhMUTfYpTf4eoDCJsU1dmWvVf8CBm0R0y4W7d2bTqvC"
-    (tmp_path / "known").write_bytes(BOM + f"gpu ssh-ed25519 {blob}\r\nother ssh-ed25519 {blob}\r\n".encode())
+    (tmp_path / "known").write_bytes(write(f"gpu ssh-ed25519 {blob}\r\nother ssh-ed25519 {blob}\r\n"))
     assert [len(hostkeys.read([tmp_path / "known"], name)) for name in ("gpu", "other")] == [1, 1]
-    (tmp_path / "key.pub").write_bytes(BOM + f"ssh-ed25519 {blob} me\r\n".encode())
+    (tmp_path / "key.pub").write_bytes(write(f"ssh-ed25519 {blob} me\r\n"))
     assert ssh_keys._public_blob(tmp_path / "key.pub")
 
 
-def test_a_byte_order_mark_in_config_json_loses_no_root(home, tmp_path, monkeypatch):
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_how_config_json_was_written_loses_no_root(home, tmp_path, monkeypatch, write):
     home.mkdir(parents=True, exist_ok=True)
-    (home / "config.json").write_bytes(BOM + b'{"root": "/data/runs"}\r\n')
+    (home / "config.json").write_bytes(write('{"root": "/data/runs"}\r\n'))
     assert layout.default_root() == Path("/data/runs") and settings.preferences(home) is not None
     monkeypatch.chdir(tmp_path)
     assert manifest._root(None)[0] == "/data/runs"
