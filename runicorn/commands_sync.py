@@ -1,7 +1,6 @@
 """`runicorn sync`: mirror runs without a browser. Draws what the connections say; answers their questions at the terminal."""
 
 import contextlib
-import signal
 import sys
 import time
 from pathlib import Path
@@ -59,8 +58,8 @@ def at_work(offline=False, cache_size=None):
 # -- start and once -----------------------------------------------------------------------------------------------
 
 def sync_start(options):
-    """Synchronise until Ctrl+C or SIGTERM; only a refused login or host key on every connection ends it before."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Synchronise until Ctrl+C or its like; only a refused login or host key on every connection ends it before."""
+    terminal.end_as_ctrl_c_does()
     with at_work(cache_size=options.cache_size) as (bell, mirrors):
         names = chosen(mirrors, options)
         try:

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import signal
 import sys
 import threading
 from pathlib import Path
@@ -12,7 +11,7 @@ from runicorn.arguments import port, size
 from runicorn.commands_sync import at_work
 from runicorn.errors import UsageError
 from runicorn.layout import default_root, home_dir
-from runicorn.terminal import unicode_fits
+from runicorn.terminal import end_as_ctrl_c_does, unicode_fits
 from runicorn.version import VERSION
 
 EXAMPLES = {"viewer": "runicorn viewer --port 23301 --connection \"GPU Server 1\""}
@@ -32,14 +31,14 @@ def add_viewer(parser):
 
 
 def viewer(options):
-    """Serve the pages until Ctrl+C or SIGTERM. Raises BusyError when the port is taken."""
+    """Serve the pages until Ctrl+C or its like. Raises BusyError when the port is taken."""
     gc.set_threshold(YOUNG)
     roots = local_roots(options.root)
     from runicorn.guard import lasting_token
     from runicorn.viewer import banner, start
     if options.new_token:
         lasting_token(home_dir(), renew=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)       # systemd and a closing session end it as Ctrl+C does
+    end_as_ctrl_c_does()
     with at_work(options.offline, options.cache_size) as (bell, mirrors):
         only = connections_named(mirrors, options.connection)
         server = start(home_dir(), roots, mirrors, bell, host=options.host, port=options.port,

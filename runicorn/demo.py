@@ -12,7 +12,6 @@ import math
 import os
 import random
 import shutil
-import signal
 import socket
 import statistics
 import subprocess
@@ -29,6 +28,7 @@ import runicorn
 from runicorn import manifest
 from runicorn.bell import Bell
 from runicorn.errors import MissingPackageError, RunicornError
+from runicorn.terminal import end_as_ctrl_c_does
 
 USER = "alice"
 ROOT = "/home/alice/.runicorn/experiments"      # as the SFTP session sees it
@@ -279,7 +279,7 @@ def main(argv):
     parser.add_argument("--port", type=int, default=23300, help="port of the pages (default 23300; 0 takes a free one)")
     parser.add_argument("--no-browser", action="store_true", help="don't open a browser")
     options = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)      # a closing terminal cleans up as Ctrl+C does
+    end_as_ctrl_c_does()                # leaves nothing behind
     try:
         return demo(options.port, options.check, not options.no_browser)
     except KeyboardInterrupt:

@@ -94,7 +94,8 @@ def test_sync_once_verify_finds_a_change_behind_the_back(added, home, far, capsy
     assert b"0.6" not in mine.read_bytes()
 
 
-def test_sync_start_follows_until_it_is_stopped(added, home, far):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["systemd", "a closed terminal"])
+def test_sync_start_follows_until_it_is_stopped(added, home, far, number):
     process = subprocess.Popen([sys.executable, "-m", "runicorn", "sync", "start", "--connection", "GPU Server 1", "--json"],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -103,7 +104,7 @@ def test_sync_start_follows_until_it_is_stopped(added, home, far):
                 break
         status = subprocess.run([sys.executable, "-m", "runicorn", "sync", "status", "--json"], capture_output=True, text=True, timeout=60)
         assert json.loads(status.stdout)["owner"] == {"pid": process.pid, "ours": False}
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         _, complaint = process.communicate(timeout=30)
         assert (process.returncode, complaint) == (0, "")
     finally:

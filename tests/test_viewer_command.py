@@ -45,6 +45,27 @@ def asked(port, path, **query):
         return answer.status, json.loads(answer.read())
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["systemd", "a closed terminal"])
+def test_a_viewer_that_is_ended_leaves_no_note_of_itself(home, tmp_path, number):
+    make_run(tmp_path)
+    with viewing("--port", 0, "--root", tmp_path) as (process, port):
+        note = home / "run" / f"{port}.json"
+        assert note.is_file()
+        process.send_signal(number)
+        assert process.wait(30) == 0 and not note.exists()
+
+
+def test_nohup_keeps_a_viewer_though_its_terminal_closes(tmp_path, monkeypatch):
+    make_run(tmp_path)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with viewing("--port", 0, "--root", tmp_path) as (process, port):
+            process.send_signal(signal.SIGHUP)
+            assert asked(port, "/api/runs")[0] == 200 and process.poll() is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_several_roots_are_one_list(tmp_path):
     make_run(tmp_path / "one", name="vgg")
     make_run(tmp_path / "two", name="bert", run_id="20250124_180000_abc124")
