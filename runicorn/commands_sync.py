@@ -59,7 +59,7 @@ def at_work(offline=False, cache_size=None):
 
 def sync_start(options):
     """Synchronise until Ctrl+C or its like; only a refused login or host key on every connection ends it before."""
-    terminal.end_as_ctrl_c_does()
+    dialogue.end_as_ctrl_c_does()
     with at_work(cache_size=options.cache_size) as (bell, mirrors):
         names = chosen(mirrors, options)
         try:

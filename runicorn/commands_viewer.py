@@ -9,9 +9,10 @@ from pathlib import Path
 from runicorn import viewer_local
 from runicorn.arguments import port, size
 from runicorn.commands_sync import at_work
+from runicorn.dialogue import end_as_ctrl_c_does
 from runicorn.errors import UsageError
 from runicorn.layout import default_root, home_dir
-from runicorn.terminal import end_as_ctrl_c_does, unicode_fits
+from runicorn.terminal import unicode_fits
 from runicorn.version import VERSION
 
 EXAMPLES = {"viewer": "runicorn viewer --port 23301 --connection \"GPU Server 1\""}

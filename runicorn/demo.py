@@ -27,8 +27,8 @@ from pathlib import Path
 import runicorn
 from runicorn import manifest
 from runicorn.bell import Bell
+from runicorn.dialogue import end_as_ctrl_c_does
 from runicorn.errors import MissingPackageError, RunicornError
-from runicorn.terminal import end_as_ctrl_c_does
 
 USER = "alice"
 ROOT = "/home/alice/.runicorn/experiments"      # as the SFTP session sees it

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import sys
 
 from runicorn.errors import UsageError
@@ -58,6 +59,14 @@ def bar(share, width=24):
 def json_text(value, indent=None):
     """Return JSON for a program that reads our output (str): names as they are where the output's encoding has them, else escaped."""
     return json.dumps(value, ensure_ascii=not unicode_fits(sys.stdout), indent=indent)
+
+
+def end_as_ctrl_c_does():
+    """Have KeyboardInterrupt raised also by what systemd, a closed terminal and a closed console of Windows (Ctrl+Break, too) send; what
+    nohup has ignored stays so. Of use in the main thread only."""
+    for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP", "SIGBREAK"))):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def is_terminal(stream):

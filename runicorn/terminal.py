@@ -6,7 +6,6 @@ Text that came from another machine goes through `clean` first: it may hold esca
 import os
 import re
 import shutil
-import signal
 import sys
 import unicodedata
 
@@ -24,14 +23,6 @@ def say(text, stream=None):
     """Print one line, in ASCII stand-ins where the terminal's encoding has no "…" or "✓"."""
     stream = stream or sys.stdout
     print(text if unicode_fits(stream) else text.translate(PLAIN), file=stream, flush=True)
-
-
-def end_as_ctrl_c_does():
-    """Have KeyboardInterrupt raised also by what systemd, a closed terminal and a closed console of Windows (Ctrl+Break, too) send; what
-    nohup has ignored stays so. Of use in the main thread only."""
-    for number in filter(None, (getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP", "SIGBREAK"))):
-        if signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
 
 
 def columns(stream=None):
