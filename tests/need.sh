@@ -1,6 +1,6 @@
 #!/bin/sh
 # The real parts the tests run against. Installs what is missing where it can (Debian, root), says so where it can't.
-# `need.sh slurm`, `need.sh servers`: those of `make slurm` and of the servers in `make chaos` alone.
+# `need.sh slurm`, `need.sh servers`, `need.sh windows`: those of `make slurm`, of the servers in `make chaos`, of `make windows` alone.
 missing=""
 if [ "$1" = servers ]; then
     PATH=$PATH:/usr/sbin:/sbin
@@ -21,6 +21,10 @@ if [ "$1" = servers ]; then
     command -v mksh >/dev/null || missing="$missing mksh"
     command -v elvish >/dev/null || missing="$missing elvish"
     [ -z "$missing" ] || echo "make chaos needs these Debian packages and installs them where it may:$missing" >&2
+elif [ "$1" = windows ]; then
+    command -v wine >/dev/null || missing="$missing wine wine64"
+    [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
+    command -v ssh-keygen >/dev/null || missing="$missing openssh-client"
 elif [ "$1" = slurm ]; then
     PATH=$PATH:/usr/sbin:/sbin
     command -v slurmctld >/dev/null || missing="$missing slurmctld"

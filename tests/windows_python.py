@@ -50,17 +50,10 @@ def loader():
     return next(path for path in ("/usr/lib/wine/wine64", shutil.which("wine64"), shutil.which("wine")) if path and os.path.exists(path))
 
 
-def install_wine():
-    if os.geteuid():
-        sys.exit("Wine is not installed: install it (Debian: apt install wine), then run make again")
-    for words in (["update"], ["install", "-y", "--no-install-recommends", "wine", "wine64"]):
-        subprocess.run(["apt-get", "-qq", *words], check=True, stdout=subprocess.DEVNULL)
-
-
 def make(folder):
     """Put the Python into folder/python, once; the tree that this script is in goes on its path."""
     if not shutil.which("wine"):
-        install_wine()
+        sys.exit("Wine is not installed: `make windows` installs it where it may (Debian: apt install wine wine64)")
     python, site = folder / "python", folder / "python" / "site-packages"
     if not (python / "python310.dll").exists():
         python.mkdir(parents=True, exist_ok=True)
