@@ -199,6 +199,7 @@ def _merge(members, root, report, runs):
     if head.get("kind") != "runicorn bundle" or head.get("format") != FORMAT:
         raise DataError(f"this is a bundle of format {head.get('format')!r}, which this Runicorn does not know: refused")
     with tempfile.TemporaryDirectory(prefix=".import-", dir=root) as scratch:
+        cases = _Cases(os.path.exists(os.path.join(root, os.path.basename(scratch).upper())))
         while True:
             number = report["files"]
             name, size = members.next([str(number), "end.json"])
@@ -211,7 +212,7 @@ def _merge(members, root, report, runs):
             digest = _spool(members.blocks(size), spool)
             entry = _entry(members.note(f"{number}.json"), size, digest)
             runs.add(entry["path"])
-            _apply(root, entry, spool, report)
+            _apply(root, entry, spool, report, cases)
             report["files"] += 1
 
 
@@ -241,15 +242,37 @@ def _entry(entry, size, digest):
     return entry
 
 
-def _apply(root, entry, spool, report):
+class _Cases:
+    """The run that a root's disk has in the place of one: another, where it ignores case and their ids differ in that alone."""
+
+    def __init__(self, ignores_case):
+        self._ignores_case, self._listed = ignores_case, {}         # folder of runs -> {what such a disk sees of an id: the id it has}
+        self.said = set()               # problems that were told
+
+    def check(self, run):
+        """Raise LayoutError where another run lies in the folder `run` (Path)."""
+        if not self._ignores_case:
+            return
+        if run.parent not in self._listed:
+            names = os.listdir(run.parent) if run.parent.is_dir() else ()
+            self._listed[run.parent] = {local_names.folded(name): name for name in names}
+        has = self._listed[run.parent].setdefault(local_names.folded(run.name), run.name)
+        if has != run.name:
+            raise LayoutError(f"this disk ignores case and has the run {has[:100]} there; nothing of {run.name[:100]} was taken in")
+
+
+def _apply(root, entry, spool, report, cases):
     """Merge one file and count what was done with it."""
     relative = f"{entry['path']}/{entry['name']}"
     try:
         local_names.split_run_path(entry["path"])
         target = local_names.local_path(root, relative)
-    except LayoutError as error:        # a hostile path
+        cases.check(local_names.local_path(root, entry["path"]))
+    except LayoutError as error:        # a hostile path, or one that is another's here
         report[CLASH] += 1
-        report["problems"].append(str(error))
+        if str(error) not in cases.said:
+            cases.said.add(str(error))
+            report["problems"].append(str(error))
         return
     try:
         done = _replace(target, entry, spool, root) if entry["whole"] else _append(target, entry, spool)

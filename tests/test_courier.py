@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_runs import write_run
 
 from runicorn import cli, courier, foreign, layout
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
@@ -387,3 +388,24 @@ def test_a_time_beyond_all_clocks_costs_only_that_file(tmp_path):
     report = courier.take_in(hostile(tmp_path, members), tmp_path / "near")
     assert report["put"] == 2 and len(report["problems"]) == 1 and "no time" in report["problems"][0]
     assert [(tmp_path / "near" / PATH / name).read_bytes() for name in ("0.bin", "1.bin")] == [data, data]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_disk_that_ignores_case_takes_in_no_run_over_another(tmp_path, monkeypatch, at_once):
+    """Nor one in two bundles; the second is named, once, and what is here of the first stays whole."""
+    known = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: ".IMPORT-" in os.fspath(path) or known(path))
+    root, there = tmp_path / "far", tmp_path / "here"
+    bundles = []
+    for number, run_id in enumerate(("Twin", "tWIN")):
+        write_run(root, "p", "n", run_id, metric=f"of/{run_id}")
+        if not at_once or number:
+            bundles.append(tmp_path / f"{number}.bundle")
+            courier.bundle(root, courier.snapshot(root), None, bundles[-1])
+    reports = [courier.take_in(bundle, there) for bundle in [*bundles, bundles[-1]]]
+    runs = list((there / "p" / "n" / "runs").iterdir())
+    assert len(runs) == 1
+    kept = root / "p" / "n" / "runs" / runs[0].name
+    assert {path.name: path.read_bytes() for path in runs[0].iterdir()} == {path.name: path.read_bytes() for path in kept.iterdir()}
+    said = [sum("ignores case" in problem for problem in report["problems"]) for report in reports]
+    assert said == ([1, 1] if at_once else [0, 1, 1])
