@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from runicorn import current, ends, facts, ranks, restart
+from runicorn import current, ends, facts, processes, ranks, restart
 from runicorn.errors import NotFoundError, RunicornError, UsageError
 from runicorn.layout import META, STATUS, SUMMARY, default_root, legible, new_run_id, read_json, run_path
 from runicorn.live import clear_stale, lives
@@ -117,7 +117,8 @@ def config_values(config):
 def _begin(given, storage, run_id, resume, options, launch, quiet):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
-        root = Path(os.path.abspath(_root(storage)))
+        root = os.path.abspath(_root(storage))
+        root = Path(processes.reach(root, given) or root)
         if launch.rank:
             from runicorn.otherrank import RankRun  # here: most trainings have one rank, or record one
 

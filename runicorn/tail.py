@@ -64,12 +64,12 @@ def find(roots, wanted=None):
     Raises NotFoundError, or AmbiguousError with the candidates.
     """
     last = wanted.replace(":", "/").rstrip("/").split("/")[-1] if wanted else None
-    found = [(name, folder) for name, root in roots for folder in run_folders(root, last)]
+    found = [(key(name, folder), folder) for name, root in roots for folder in run_folders(root, last)]
     if not wanted:
         if not found:
             raise NotFoundError(f"there is no run in {', '.join(str(root) for _, root in roots)}")
         return max((folder for _, folder in found), key=os.path.basename)
-    fitting = {key(name, folder): folder for name, folder in found if ends_with(key(name, folder), wanted)}
+    fitting = {whole: folder for whole, folder in found if whole == wanted or whole.endswith(("/" + wanted, ":" + wanted))}
     if not fitting:
         raise NotFoundError(f"there is no run {wanted!r} in {', '.join(str(root) for _, root in roots)}")
     if len(fitting) > 1:
@@ -88,10 +88,6 @@ def key(name, folder):
     """Return the run's key: connection:project/name/id."""
     project, experiment, _, run_id = os.path.normpath(folder).split(os.sep)[-4:]
     return f"{name}:{project}/{experiment}/{run_id}"
-
-
-def ends_with(whole, wanted):
-    return whole == wanted or whole.endswith(("/" + wanted, ":" + wanted))
 
 
 def title(folder):

@@ -4,6 +4,8 @@ import ctypes
 import os
 import signal
 
+from runicorn import local_disk
+
 CLOSING = (2, 5, 6)         # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
 QUERY, ALIVE, DENIED = 0x1000, 259, 5           # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE, ERROR_ACCESS_DENIED
 ESCAPES = 4                                     # ENABLE_VIRTUAL_TERMINAL_PROCESSING
@@ -64,3 +66,8 @@ def escapes(stream):
     """Whether a console takes escape sequences; those since Windows 10 do once that is switched on, as it is here."""
     handle, mode = console(stream)
     return bool(mode and (mode & ESCAPES or ctypes.windll.kernel32.SetConsoleMode(handle, mode | ESCAPES)))
+
+
+def reach(root, given):
+    """Return a root (str) so that the runs of a project and a name can be written below it, though their paths are long."""
+    return local_disk.long(root) if len(root + given["project"] + given["name"]) > local_disk.ROOM else root

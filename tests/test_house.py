@@ -29,7 +29,7 @@ FLOORS = {
     "small_files": "jsonfile layout mappings masking", "images": "values", "silent": "definitions mappings notice values", "current": "",
     "recorder": "append console definitions ends facts heart images layout live notice pump silent small_files system values",
     "otherrank": "append facts heart layout live notice place recorder",
-    "beginning": "current ends errors facts layout live masking notice otherrank place ranks recorder restart silent values",
+    "beginning": "current ends errors facts layout live masking notice otherrank place processes ranks recorder restart silent values",
     "writer": "beginning current errors notice silent",
     # the mirror
     "sftp": "errors", "remote_shell": "errors", "local_names": "errors layout",
