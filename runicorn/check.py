@@ -34,8 +34,7 @@ def check(path):
     found = run_folders(path, skipped)
     if not found and not (path / HIDDEN).is_dir():
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
-    for folder in found:
-        relative = folder.relative_to(path).as_posix()
+    for relative, folder in found:
         yield from check_run(folder, relative + "/", expected=relative)
     yield from check_live(path)
     for reason, count in sorted((+skipped).items()):
@@ -48,8 +47,9 @@ def is_run(path):
 
 
 def run_folders(root, skipped):
-    """Return the folder of each run below a root, sorted; what is passed over is counted in `skipped` (Counter)."""
-    return sorted(Path(folder) for path, folder in manifest.runs(root, skipped) if not path.startswith("."))
+    """Return [(path below the root, its folder)] of the runs, sorted; what is passed over is counted in `skipped` (Counter)."""
+    found = manifest.runs(root, skipped)
+    return sorted((path, Path(local_disk.reach(folder))) for path, folder in found if not path.startswith("."))
 
 
 def check_run(folder, prefix, expected):

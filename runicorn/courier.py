@@ -82,7 +82,7 @@ def changed(here, there):
 def _pack(archive, root, fetch, report):
     """Add one file's new bytes; a file that vanished or shrank since it was listed comes with the next bundle."""
     try:
-        file = open(layout.open_regular(Path(root, fetch.path, fetch.name)), "rb")
+        file = open(layout.open_regular(local_disk.reach(Path(root, fetch.path, fetch.name))), "rb")
     except FileNotFoundError:
         return
     except OSError as error:        # not ours to read, or no regular file any more
@@ -139,7 +139,7 @@ def take_in(archive, root, limit=LIMIT):
     os.makedirs(root, exist_ok=True)
     try:
         with gzip.open(archive) as unpacked:
-            _merge(_Members(unpacked, archive, limit), root, report, runs)
+            _merge(_Members(unpacked, archive, limit), Path(local_disk.long(root)), report, runs)
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, ValueError, RecursionError) as error:
         raise DataError(f"{archive} is cut short, damaged or no bundle after {report['files']} files ({error}); "
                         "copy it again and import it again: what is in stays in") from error
@@ -218,7 +218,7 @@ def _merge(members, root, report, runs):
 
 def _room(root, size):
     if shutil.disk_usage(root).free < size + RESERVE:
-        raise DataError(f"the disk of {root} has no room for the next {max(size // 1000, 1)} kB; what came before is in")
+        raise DataError(f"the disk of {local_disk.short(root)} has no room for the next {max(size // 1000, 1)} kB; what came before is in")
 
 
 def _spool(blocks, spool):
@@ -282,7 +282,8 @@ def _apply(root, entry, spool, report, cases):
             report["problems"].append(f"{relative[:300]} came with no time a file can have; it has the time of now")
     except (OSError, OverflowError) as error:           # a name too long, a folder in the way, a time beyond all clocks …
         if getattr(error, "errno", None) in local_disk.DISK_ERRORS:
-            raise DataError(f"the disk of {root} takes nothing more ({error.strerror}); what came before is in") from error
+            disk_of = local_disk.short(root)
+            raise DataError(f"the disk of {disk_of} takes nothing more ({error.strerror}); what came before is in") from error
         report[CLASH] += 1
         report["problems"].append(f"{relative[:300]} can't be stored here: {getattr(error, 'strerror', None) or error}")
         return

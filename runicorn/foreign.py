@@ -37,11 +37,12 @@ def take_in(source, root, project=None, name=None):
     if not source.is_dir():
         raise NotFoundError(f"{source} is neither a bundle nor a folder")
     report = {"runs": 0, "new": 0, "points": 0, "skipped": 0}
-    for folder, files in _walk(source):
+    far, root = Path(local_disk.long(source.absolute())), local_disk.long(root)         # paths of any length
+    for folder, files in _walk(far):
         if layout.META in files and ("events.jsonl" in files or layout.STATUS in files):
             _take_old(folder, root, project, name, report)
         elif any(".tfevents." in file for file in files):
-            _take_tensorboard(folder, source, sorted(file for file in files if ".tfevents." in file), root, project, name, report)
+            _take_tensorboard(folder, far, sorted(file for file in files if ".tfevents." in file), root, project, name, report)
     if not report["runs"]:
         raise NotFoundError(f"{source} holds neither TensorBoard logs (*.tfevents.*) nor runs of Runicorn ({layout.META})")
     return report

@@ -18,7 +18,8 @@ EVICTED, VIEWED = "evicted", "viewed"       # files in a mirror's .index: {run p
 def mirror_folders(folder):
     """Return [(slug, Path)] of every mirror below HOME/cache, those of removed connections included."""
     try:
-        return [(entry.name, Path(entry.path)) for entry in sorted(os.scandir(folder), key=lambda one: one.name) if entry.is_dir()]
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        return [(entry.name, Path(local_disk.long(entry.path))) for entry in entries if entry.is_dir()]
     except OSError:
         return []               # no cache yet
 
@@ -151,9 +152,10 @@ def drop_mirror(mirror):
         held.unlock()
         local_disk.remove_tree(os.fspath(held.folder))        # Windows keeps a file, and its folders, while we have it open
     except BusyError as error:
-        raise BusyError(f"the mirror {mirror} is {error}; stop that first") from error
+        raise BusyError(f"the mirror {local_disk.short(mirror)} is {error}; stop that first") from error
     except OSError as error:
-        raise SyncError(f"the mirror {mirror} can't be deleted: {error.strerror} ({local_disk.short(error.filename or mirror)}); "
+        place = local_disk.short(error.filename or mirror)
+        raise SyncError(f"the mirror {local_disk.short(mirror)} can't be deleted: {error.strerror} ({place}); "
                         "close what has it open, then try again") from error
     finally:
         held.unlock()

@@ -14,11 +14,11 @@ from runicorn.masking import masked
 def scan(path):
     """Yield a Finding for each value that looks like a secret in a root or a run folder. Raises NotFoundError for any other path."""
     path = Path(path).expanduser()
-    folders = [path] if is_run(path) else run_folders(path, Counter())
-    if not folders:
+    runs = [("", path)] if is_run(path) else run_folders(path, Counter())
+    if not runs:
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
-    for folder in folders:
-        yield from scan_run(folder, "" if folder == path else folder.relative_to(path).as_posix() + "/")
+    for relative, folder in runs:
+        yield from scan_run(folder, relative and relative + "/")
 
 
 def scan_run(folder, prefix):
