@@ -81,7 +81,7 @@ class Windows:
     def runicorn(self, *words, **more):
         return self.start("-m", "runicorn", *words, **more)
 
-    def done(self, *words, seconds=120, expect=0):
+    def done(self, *words, seconds=300, expect=0):
         """Run a command to its end; returns what it printed (str)."""
         began = time.monotonic()
         process = self.runicorn(*words)
@@ -127,7 +127,7 @@ class Api:
     def get(self, path, raw=False, **query):
         """Return an answer as JSON (or bytes), None when there was none or an error. `counts` says which."""
         address = f"{path}?{urlencode(query, doseq=True)}"
-        line, began = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60), time.monotonic()
+        line, began = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300), time.monotonic()
         try:
             line.request("GET", address, headers={"X-Runicorn-Token": self.token})
             answer = line.getresponse()
@@ -161,7 +161,7 @@ class Readers:
     def stop(self):
         self.stopping.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(300)
             self.counts["readers that hang"] += thread.is_alive()
 
     def _read(self, number):
@@ -334,9 +334,9 @@ class Walk:
         crashed = self.windows.start("-c", TRAIN, windows_python.there(self.home / "experiments"), str(self.seconds * 0.3), "crash")
         indexer = self.windows.start("-c", INDEXER, windows_python.there(self.home))
         first, _ = self.viewer(0)
-        self.until(lambda: (self.home / "run" / f"{self.ports[0]}.json").exists(), 60, "the first viewer")
+        self.until(lambda: (self.home / "run" / f"{self.ports[0]}.json").exists(), 240, "the first viewer")
         second, _ = self.viewer(1)
-        self.until(lambda: (self.home / "run" / f"{self.ports[1]}.json").exists(), 60, "the second viewer")
+        self.until(lambda: (self.home / "run" / f"{self.ports[1]}.json").exists(), 240, "the second viewer")
         token = (self.home / "token").read_text()
         apis = [Api(port, token, self.counts) for port in self.ports]
         readers = Readers(apis, self.running, self.counts)
@@ -347,13 +347,13 @@ class Walk:
         self.take_over(first, readers)
         self.rest(1.0)
         for _, process in self.trainings.values():
-            process.wait(60)
+            process.wait(240)
         time.sleep(15)
         self.states(apis, {"whole": "finished", "crash": "failed"})
         readers.stop()
         self.says(f"live: {self.counts['answers']} answers; the indexer opened {indexer.out.text().split()[-1:]} files")
         for process, code in ((written, 0), (crashed, 1)):
-            if process.wait(60) != code:
+            if process.wait(240) != code:
                 self.wrong("writers that ended badly")
                 print(process.err.text(), flush=True)
         if "Runicorn" in written.err.text() or "runicorn" in written.err.text():
@@ -390,12 +390,12 @@ class Walk:
         first.kill()
         first.wait(20)
         began = time.monotonic()
-        self.until(lambda: self.holder() not in (None, before), 60, "a second viewer that takes over")
+        self.until(lambda: self.holder() not in (None, before), 240, "a second viewer that takes over")
         self.says(f"hard kill: process {self.holder()} took over from {before} after {time.monotonic() - began:.1f} s")
         self.counts["no answer"] = gone
         (self.home / "run" / f"{self.ports[0]}.json").unlink(missing_ok=True)
         self.viewer(0)
-        if self.until(lambda: (self.home / "run" / f"{self.ports[0]}.json").exists(), 60, "the first viewer again"):
+        if self.until(lambda: (self.home / "run" / f"{self.ports[0]}.json").exists(), 240, "the first viewer again"):
             readers.down.discard(self.ports[0])
 
     def states(self, apis, expected):
