@@ -1,11 +1,12 @@
 """Compare whole files of the mirror with the server's, for what size and tail can't show. Reads both sides, changes neither."""
 
+import collections
 import hashlib
 import json
 import threading
 
 from runicorn import plan, remote_shell, sftp
-from runicorn.errors import RunicornError, SftpError
+from runicorn.errors import HandlesError, RunicornError, SftpError
 
 MONTH = 4320                    # audits in a month: each compares its share of the ended runs' files whole
 GROUP = 100                     # files read at once
@@ -89,9 +90,14 @@ def differing(session, remote, mirror, root, files, log):
             return _by_exec(remote, mirror, root, files)
         except SftpError as error:
             log.info("no sha256 by python3 on the server: %s", error)
-    wrong = []
-    for at in range(0, len(files), GROUP):
-        wrong += _by_reading(session, mirror, root, files[at:at + GROUP])
+    wrong, waiting = [], collections.deque(files)
+    while waiting:
+        group = [waiting.popleft() for _ in range(min(len(waiting), GROUP, max(1, session.lasting)))]
+        differ, later = _by_reading(session, mirror, root, group)
+        wrong += differ
+        if later == group:
+            raise SftpError(f"{root}: the server lets no file be open beside those that are", 4)
+        waiting.extend(later)
     return wrong
 
 
@@ -139,11 +145,13 @@ def _hash(mirror, key, size):
 
 
 def _by_reading(session, mirror, root, files):
+    """Return those of `files` that differ, and those that the server did not let be open beside the others (two lists)."""
     places = [f"{root}/{path}/{name}" for path, name in files]
     stats = session.batch([sftp.lstat(place) for place in places])
     files = [key for key, place, attrs in zip(files, places, stats) if not sftp.refusal(place, attrs)]
     handles = session.batch([sftp.open_file(f"{root}/{path}/{name}") for path, name in files])
     opened = {key: handle for key, handle in zip(files, handles) if not isinstance(handle, SftpError)}
+    later = [key for key, handle in zip(files, handles) if isinstance(handle, HandlesError)]
     wrong, at = [], dict.fromkeys(opened, 0)
     while at:
         keys = list(at)
@@ -158,4 +166,4 @@ def _by_reading(session, mirror, root, files):
             else:
                 at[key] += len(held)
     session.batch([sftp.close(handle) for handle in opened.values()])
-    return wrong
+    return wrong, later

@@ -77,11 +77,8 @@ class Beats:
 
     def _read(self, paths):
         """Return {live file: run path} of new live files, those that name a run of their own id."""
-        handles = self.session.batch([sftp.open_file(path) for path in paths])
-        opened = [(path, handle) for path, handle in zip(paths, handles) if not isinstance(handle, SftpError)]
-        texts = self.session.batch([sftp.read(handle, 0, LIMIT) for _, handle in opened] + [sftp.close(handle) for _, handle in opened])
         found = {}
-        for (path, _), text in zip(opened, texts):
+        for path, text in zip(paths, self.session.beginnings([(path, 0, LIMIT) for path in paths])):
             try:
                 run = json.loads(text).get("path")
             except (ValueError, TypeError, AttributeError, RecursionError):

@@ -22,8 +22,9 @@ class Bulk:
     work only where the line is fast. It is dialled before that is known, for a login takes as long as finding out.
     """
 
-    def __init__(self, dial, mirror, root, room, log, hearsay=(), moment=lambda: None):
-        """hearsay, moment: as for the Fetcher."""
+    def __init__(self, dial, mirror, root, room, log, hearsay=(), moment=lambda: None, tame=lambda client: None):
+        """hearsay, moment: as for the Fetcher. tame(client): has the line's Sftp keep to what lines to this server bear."""
+        self._tame = tame
         self._hearsay, self._moment = hearsay, moment
         self._dial, self._mirror, self._root, self._room, self._log = dial, mirror, root, room, log
         self._given, self._ended = collections.deque(), collections.deque()
@@ -113,6 +114,7 @@ class Bulk:
         session = fetcher = None
         try:
             session = remote.open_sftp()
+            self._tame(session)
             fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
                                     hearsay=self._hearsay, moment=self._moment)
             fetcher.enough = 1 << 60

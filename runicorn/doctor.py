@@ -3,7 +3,7 @@
 import statistics
 import time
 
-from runicorn import left_out, remote, remote_shell, sftp, walk
+from runicorn import left_out, remote, remote_shell, sftp, sftp_answers, walk
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "root", "runs", "manifest", "clock", "rtt", "throughput")
@@ -141,7 +141,7 @@ class _Examination:
         try:
             attrs = client.lstat(root)
         except SftpError as error:
-            absent = error.status == sftp.NO_SUCH_FILE
+            absent = error.status == sftp_answers.NO_SUCH_FILE
             self.say("root", None if absent else False, f"{root}: {error}",
                      "nothing was logged there yet, or the folder of runs is another one: browse for it",
                      said="root_absent" if absent else "root_denied", root=root, detail=str(error))
@@ -266,7 +266,7 @@ def browse(client, path):
     here = client.realpath(expanded(path or "~", start))
     names = _folders(client, [here])[here]
     if names is None:
-        raise DeniedError(f"{here} can't be listed", sftp.PERMISSION_DENIED)
+        raise DeniedError(f"{here} can't be listed", sftp_answers.PERMISSION_DENIED)
     prefix = here.rstrip("/")
     few = len(names) <= COUNTED_FOLDERS
     folders = [{"name": name, "runs": count_runs(client, f"{prefix}/{name}", WIDEST) if few else None} for name in sorted(names)]

@@ -100,5 +100,9 @@ class DeniedError(SftpError):
     """SSH_FX_PERMISSION_DENIED (3)."""
 
 
+class HandlesError(SftpError):
+    """The server lets no more files be open, and nobody is about to close one."""
+
+
 class SyncError(RunicornError):
     """The mirror on this machine can't be written or trusted: disk full, folder taken, index broken."""

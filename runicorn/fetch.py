@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import time
 
 from runicorn import disk, layout, local_disk, manifest, plan, sftp
@@ -107,14 +108,17 @@ class Fetcher:
             job = self._opened.popleft()
             if self.at_work(job):
                 job.begin()
-        files = min(FILES, max(4, self.session.room - self.session.folders))
+        files = min(FILES, max(1, self.session.room - self.session.folders))
         while (self._queue and len(self._jobs) < files and self.promised < self.ceiling
                and self.bytes + self.asked + self.promised < self.enough):
             self._start(self._queue.popleft())
 
     @contextlib.contextmanager
     def held_back(self):
-        """Ask for next to nothing more while the block runs."""
+        """Ask for next to nothing more while the block runs, unless the files under way hold all that may be open."""
+        if self.session.max_handles < 2:
+            yield
+            return
         self.session.refill, ceiling, self.ceiling = None, self.ceiling, 0
         try:
             yield
@@ -215,7 +219,7 @@ class _Job:
         self.small = fetch.name in layout.SMALL and fetch.size <= SNAPSHOT
         self.whole = fetch.whole and (self.small or fetch.size <= fetcher.session.max_read)      # in one request, kept in memory
         self.part = None
-        self.seam = b""
+        self.gathered = self.seam = b""
         if not fetch.whole:
             held = min(SEAM if fetch.offset < fetch.size else manifest.TAIL, fetch.offset)
             self.seam = self.mirror.read(fetch.path, fetch.name, fetch.offset - held, held)
@@ -242,18 +246,27 @@ class _Job:
         self.promise_kept()
         try:
             if self.whole:
-                self._ask(0, max(1, self.fetch.size), self._all, ROOM if self.small else 0)
-                return self._close()
+                return self._ask_all()
             if self.fetch.whole:
                 self._resume_part()
             self._more()
         except (OSError, LayoutError) as error:
             self._disk(error)
 
+    def _ask_all(self):
+        """Ask for a file that is kept in memory, in one request where the server reads so much in one."""
+        left = max(1, self.fetch.size - len(self.gathered))
+        size = min(left + (ROOM if self.small else 0), self.fetcher.session.max_read)
+        self._ask(len(self.gathered), min(left, size), self._all, max(0, size - left))
+
     def _all(self, at, size, data):
-        """Take a file that came in one answer."""
+        """Take a file that comes in one answer, or in few."""
         if isinstance(data, SftpError):
             return self.fetcher.finish(self, data)
+        self.gathered += data
+        if data and len(self.gathered) < self.fetch.size:
+            return self._ask_all()
+        data = self.gathered
         if not self.small and len(data) < self.fetch.size:
             return self.fetcher.finish(self, SHORT)
         if self.small and len(data) >= self.fetch.size + ROOM:
@@ -312,11 +325,17 @@ class _Job:
         else:
             self.arrived[at] = data
             if len(data) < size and at + len(data) < self.end:
-                self._ask(at + len(data), size - len(data), self._came)
+                self._ask(at + len(data), size - len(data), functools.partial(self._rest, len(data)))
         try:
             self._write()
         except (OSError, LayoutError) as error:
             self._disk(error)
+
+    def _rest(self, before, at, size, data):
+        """Take what follows an answer that was short by no end of the file: the server reads no more than that at once."""
+        if data and not isinstance(data, SftpError):
+            self.fetcher.session.grants.cut_reads(before)
+        self._came(at, size, data)
 
     def _write(self):
         while self.written in self.arrived:

@@ -163,11 +163,7 @@ class Moves:
     def _read(self, paths, listings):
         """Return {run path: identity} of listed runs, their meta.json read."""
         small = [path for path in paths if (listings[path].get(layout.META) or {"size": META_BYTES + 1})["size"] <= META_BYTES]
-        handles = self._client.batch([sftp.open_file(f"{self._root}/{path}/{layout.META}") for path in small])
-        opened = {path: handle for path, handle in zip(small, handles) if not isinstance(handle, SftpError)}
-        texts = self._client.batch([sftp.read(handle, 0, META_BYTES) for handle in opened.values()]
-                                   + [sftp.close(handle) for handle in opened.values()])
-        metas = dict(zip(opened, texts))
+        metas = dict(zip(small, self._client.beginnings([(f"{self._root}/{path}/{layout.META}", 0, META_BYTES) for path in small])))
         return {path: identity(path, _parsed(metas.get(path)), listings[path]) for path in paths}
 
 

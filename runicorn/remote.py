@@ -23,6 +23,7 @@ WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no
 PACKET_BYTES = 64 << 10
 OUTPUT_LIMIT = system_ssh.OUTPUT_LIMIT
 FIRST_BYTES = 400
+FOR_NOW = (2, 4)            # SSH_OPEN_CONNECT_FAILED, …_RESOURCE_SHORTAGE (RFC 4254, 5.1): worth another try
 CHANNEL_PAUSES = (0.1, 0.3, None)
 SFTP_SECONDS = 60           # for SFTP to begin: a home folder that is mounted, start files that take their time
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -292,6 +293,9 @@ class _told:
         return self
 
     def __exit__(self, kind, error, _):
+        if isinstance(error, self.ssh.ChannelException) and error.code in FOR_NOW:
+            raise coded(LineError(f"{self.what}: {self.host} could not make it ({error.text})"), "line", said="channel",
+                        host=self.host, detail=error.text) from error
         if isinstance(error, self.ssh.ChannelException):
             raise coded(RemoteError(f"{self.what}: the server said no ({error})"), "channel", host=self.host, detail=str(error)) from error
         if isinstance(error, (self.ssh.SSHException, EOFError, OSError)):

@@ -3,7 +3,7 @@
 import collections
 import time
 
-from runicorn import audit, bulk, fetch, layout, local_names, moves, plan, sftp, survey, tails, walk
+from runicorn import audit, bulk, fetch, layout, local_names, moves, plan, sftp, sftp_answers, survey, tails, walk
 from runicorn.beats import Beats
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
@@ -25,10 +25,11 @@ CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # th
 class Session:
     """What is known while one line is up. Raises LineError and ProtocolError, after which it is of no more use, and SyncError."""
 
-    def __init__(self, options, mirror, remote, room, log, wall):
-        """wall: clock.Clock.wall; all times are that clock's."""
+    def __init__(self, options, mirror, remote, room, log, wall, caution):
+        """wall: clock.Clock.wall; all times are that clock's. caution: grants.Caution, of what lines to this server bear."""
         self.options, self.mirror, self.remote, self.room, self.log, self._wall = options, mirror, remote, room, log, wall
-        self.sftp = remote.open_sftp()
+        self.sftp, self._caution = remote.open_sftp(), caution
+        caution.tame(self.sftp)
         self.root = self._resolve(options["remote_root"])
         self.gone = set()               # runs that vanished from the server
         self.recheck = Recheck(wall)
@@ -56,7 +57,7 @@ class Session:
         self.intake.take_lines(
             fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, lambda: self.remote.bytes_received,
                           self._hearsay, moment),
-            bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay, moment))
+            bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay, moment, self._caution.tame))
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
         self._next_look = {}            # run path -> when, for quiet runs
@@ -317,7 +318,7 @@ class Session:
         changed = due & paths
         for path in due:
             del self.intake.again[path]
-        missing = {path: MissingFileError(f"{path} is beyond a link that is passed over", sftp.NO_SUCH_FILE) for path in beyond}
+        missing = {path: MissingFileError(f"{path} is beyond a link that is passed over", sftp_answers.NO_SUCH_FILE) for path in beyond}
         is_known, fresh = self.gone or any(path in self.index for path in paths | beyond), {}
 
         def took(path, files):

@@ -2,7 +2,7 @@
 
 Protocol: version 3, draft-ietf-secsh-filexfer-02; extension limits@openssh.com, OpenSSH PROTOCOL section 4.8.
 One thread owns a client. Requests are values made by `lstat`, `read`, … below; `batch` sends many and returns all answers,
-`ask` and `pump` are for who wants to go on while answers come in. Everything a server may send is bounded and checked.
+`ask` and `pump` are for who wants to go on while answers come in. What a server grants is learned in `grants`.
 """
 
 import collections
@@ -12,28 +12,25 @@ import stat
 import struct
 import time
 
-from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError, coded
+from runicorn import grants
+from runicorn import sftp_answers as answers
+from runicorn.errors import HandlesError, LineError, ProtocolError, RemoteError, SftpError, coded
+from runicorn.sftp_answers import FAILURE, MAX_PACKET, STATUS
 
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17, 19
-STATUS, HANDLE, DATA, NAME, ATTRS, EXTENDED, EXTENDED_REPLY = 101, 102, 103, 104, 105, 200, 201
-OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED = 0, 1, 2, 3
+EXTENDED = 200
 FOR_READING = 1                 # SSH_FXF_READ, the only flag ever sent with OPEN
 MAX_READ = 255 << 10            # OpenSSH's own: 256 KiB messages less their heads
 SAFE_READ = 32 << 10            # what every server must be able to answer
-MAX_PACKET = 1 << 20            # bytes; no server's listing comes near
-MAX_HANDLE = 256                # bytes, by the draft
 MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for ever is cut off there
-LARGEST = 1 << 60               # bytes; no file is that large: a size beyond counts as not told
-IN_FLIGHT = 512                 # requests whose answers tell something; nobody waits for a CLOSE
 MOST_HANDLES = 1024             # files and folders open at once, whatever the server grants
-SPARE_HANDLES = 60              # of those, for tails and single questions
+USUAL_HANDLES = 100             # … and where it announces nothing
 IN_FLIGHT_BYTES = 16 << 20      # answers asked for; the window of our SSH channel
 BURST = 32                      # answers handed out between two sends
 TIMEOUT = 30                    # s without a whole packet, or 64 KiB of one
 PROGRESS = 64 << 10
+NOISE = 120                     # bytes of what is no SFTP that are shown
 
-Attrs = collections.namedtuple("Attrs", "size mtime mode uid gid")
-Attrs.__doc__ = """What the server says of a file: size in bytes, mtime in whole s, mode bits; None for what it did not send."""
 Request = collections.namedtuple("Request", "kind body about cost parse")
 
 
@@ -66,28 +63,34 @@ def is_link(attrs):
 
 def lstat(path):
     """Ask for the Attrs of `path` (str), a link's own."""
-    return Request(LSTAT, _string(path), path, 0, _parse_attrs)
+    return Request(LSTAT, _string(path), path, 0, answers.attrs)
 
 
 def stat_target(path):
     """Ask for the Attrs of `path` (str), of what a link leads to."""
-    return Request(STAT, _string(path), path, 0, _parse_attrs)
+    return Request(STAT, _string(path), path, 0, answers.attrs)
 
 
 def fstat(handle):
     """Ask for the Attrs of an open file."""
-    return Request(FSTAT, _string(handle), "an open file", 0, _parse_attrs)
+    return Request(FSTAT, _string(handle), "an open file", 0, answers.attrs)
 
 
 def open_file(path):
     """Ask for a handle (bytes) to read the file `path`."""
-    return Request(OPEN, _string(path) + struct.pack(">II", FOR_READING, 0), path, 0, _parse_handle)
+    return Request(OPEN, _string(path) + struct.pack(">II", FOR_READING, 0), path, 0, answers.handle)
 
 
 def read(handle, offset, length):
     """Ask for at most `length` bytes at `offset`; fewer may come before the end of the file, b"" only at it."""
     body = _string(handle) + struct.pack(">QI", offset, length)
-    return Request(READ, body, "an open file", length, functools.partial(_parse_data, length))
+    return Request(READ, body, "an open file", length, functools.partial(answers.data, length))
+
+
+def _shortened(request, length):
+    """Return a READ that asks for `length` bytes at most."""
+    body = request.body[:-4] + struct.pack(">I", length)
+    return request._replace(body=body, cost=length, parse=functools.partial(answers.data, length))
 
 
 def close(handle):
@@ -97,144 +100,36 @@ def close(handle):
 
 def opendir(path):
     """Ask for a handle (bytes) to list the folder `path`."""
-    return Request(OPENDIR, _string(path), path, 0, _parse_handle)
+    return Request(OPENDIR, _string(path), path, 0, answers.handle)
 
 
 def readdir(handle):
     """Ask for the next entries of a folder: a list of (name, Attrs), empty at its end. Undecodable names are None."""
-    return Request(READDIR, _string(handle), "an open folder", SAFE_READ, _parse_names)
+    return Request(READDIR, _string(handle), "an open folder", SAFE_READ, answers.names)
 
 
 def realpath(path):
     """Ask for the absolute path (str) of `path`."""
-    return Request(REALPATH, _string(path), path, 0, _parse_realpath)
+    return Request(REALPATH, _string(path), path, 0, answers.real_path)
 
 
 def resolve(path):
     """Ask for the absolute path (str) of `path`, in which some servers follow links; undecodable bytes are escaped (PEP 383)."""
-    return Request(REALPATH, _string(path), path, 0, _parse_path)
+    return Request(REALPATH, _string(path), path, 0, answers.path)
 
 
 def readlink(path):
     """Ask for what the link `path` says (str); undecodable bytes are escaped (PEP 383)."""
-    return Request(READLINK, _string(path), path, 0, _parse_path)
+    return Request(READLINK, _string(path), path, 0, answers.path)
 
 
 def _limits():
-    return Request(EXTENDED, _string(b"limits@openssh.com"), "limits", 0, _parse_limits)
+    return Request(EXTENDED, _string(b"limits@openssh.com"), "limits", 0, answers.limits)
 
 
 def _string(text):
     raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
     return struct.pack(">I", len(raw)) + raw
-
-
-# -- answers -------------------------------------------------------------------------------------------------------
-#
-# Each parser takes (type, packet) and reads from BODY on; what would run past the packet's end is a struct.error or a
-# ProtocolError. Thousands come a second, so they read by offset instead of through an object.
-
-BODY = 5                        # of a packet without its length: a byte of type, four of number
-_U32, _COUNTS, _ATTRS = struct.Struct(">I"), struct.Struct(">QQQQ"), struct.Struct(">IQIIIII")
-_PLAIN = 0x0F                   # the flags of attributes as OpenSSH sends them: size, owners, mode, times
-
-
-def _string_at(raw, at, limit=MAX_PACKET):
-    """Return (the string at `at` (bytes), where it ends)."""
-    size, = _U32.unpack_from(raw, at)
-    end = at + 4 + size
-    if size > limit or end > len(raw):
-        raise ProtocolError(f"the server sent an SFTP string of {size} bytes where at most {min(limit, len(raw) - at - 4)} fit")
-    return raw[at + 4:end], end
-
-
-def _attrs_at(raw, at):
-    """Return (the Attrs at `at`, where they end)."""
-    flags, = _U32.unpack_from(raw, at)
-    if flags == _PLAIN:
-        _, size, uid, gid, mode, _, mtime = _ATTRS.unpack_from(raw, at)
-        return Attrs(size if size < LARGEST else None, mtime, mode, uid, gid), at + _ATTRS.size
-    at += 4
-    size = uid = gid = mode = mtime = None
-    if flags & 1:
-        size, at = *struct.unpack_from(">Q", raw, at), at + 8
-    if flags & 2:
-        (uid, gid), at = struct.unpack_from(">II", raw, at), at + 8
-    if flags & 4:
-        mode, at = *_U32.unpack_from(raw, at), at + 4
-    if flags & 8:
-        (_, mtime), at = struct.unpack_from(">II", raw, at), at + 8
-    if flags & 0x80000000:
-        pairs, at = *_U32.unpack_from(raw, at), at + 4
-        for _ in range(2 * pairs):
-            _, at = _string_at(raw, at)
-    return Attrs(size if size is None or size < LARGEST else None, mtime, mode, uid, gid), at
-
-
-def _parse_attrs(kind, raw):
-    return _expect(ATTRS, kind) or _attrs_at(raw, BODY)[0]
-
-
-def _parse_handle(kind, raw):
-    return _expect(HANDLE, kind) or _string_at(raw, BODY, MAX_HANDLE)[0]
-
-
-def _parse_data(length, kind, raw):
-    return _expect(DATA, kind) or _string_at(raw, BODY, length)[0]
-
-
-def _parse_names(kind, raw):
-    _expect(NAME, kind)
-    entries, at = [], BODY + 4
-    for _ in range(*_U32.unpack_from(raw, BODY)):
-        name, at = _string_at(raw, at)
-        _, at = _string_at(raw, at)             # the long name, as `ls -l` would print it
-        attrs, at = _attrs_at(raw, at)
-        entries.append((_decoded(name), attrs))
-    return entries
-
-
-def _parse_realpath(kind, raw):
-    names = _parse_names(kind, raw)
-    if len(names) != 1 or not names[0][0]:
-        raise ProtocolError("the server did not answer with one path when asked for the real path")
-    return names[0][0]
-
-
-def _parse_path(kind, raw):
-    _expect(NAME, kind)
-    return _string_at(raw, BODY + 4)[0].decode("utf-8", "surrogateescape") if _U32.unpack_from(raw, BODY)[0] else ""
-
-
-def _parse_limits(kind, raw):
-    return _expect(EXTENDED_REPLY, kind) or _COUNTS.unpack_from(raw, BODY)
-
-
-def _expect(wanted, kind):
-    if kind != wanted:
-        raise ProtocolError(f"the server answered with SFTP packet type {kind} where {wanted} was due")
-
-
-def _decoded(raw):
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
-def _status(request, raw):
-    """Return what a STATUS answer means: None for OK, b"" or [] at an end, else an SftpError (returned, not raised)."""
-    code, = _U32.unpack_from(raw, BODY)
-    if code == OK and request.parse is None:
-        return None
-    if code == EOF and request.kind in (READ, READDIR):
-        return b"" if request.kind == READ else []
-    if code == OK:
-        raise ProtocolError("the server answered OK where data was due")
-    said = _string_at(raw, BODY + 4)[0].decode("utf-8", "replace") if len(raw) > BODY + 4 else ""
-    said = "".join(c for c in said if c.isprintable())[:200] or f"status {code}"
-    error = {NO_SUCH_FILE: MissingFileError, PERMISSION_DENIED: DeniedError}.get(code, SftpError)
-    return error(f"{request.about}: {said}", code)
 
 
 # -- the client ----------------------------------------------------------------------------------------------------
@@ -244,9 +139,11 @@ class Sftp:
 
     timeout: s to wait for the next packet; first: for the first, before which there may be a login. Raises LineError when the
     stream ends or stalls and ProtocolError when the server breaks the protocol; after either the session is of no more use.
-    `sent` and `received` are bytes, `requests` a count, `max_handles` how many files may be open at once, `folders` how many of
-    them are folders being listed. `refill()`, when set, is called before each sending: whoever has much to fetch asks on there,
-    so that the line is full while somebody else waits for an answer.
+    `sent` and `received` are bytes, `requests` a count, `folders` how many folders are being listed, `grants` a grants.Grants.
+    `refill()`, when set, is called before each sending: whoever has much to fetch asks on there, so that the line is full while
+    somebody else waits for an answer. `shed()`, when set, closes files that are open for later, and tells whether there were any.
+    `unanswered` counts requests now, `crowd` at most; `crowded_at` is when that first was half of it, `answered_at` when the last
+    answer came (monotonic s).
     """
 
     def __init__(self, stream, timeout=TIMEOUT, first=None):
@@ -254,14 +151,16 @@ class Sftp:
         self._buffer, self._at = bytearray(), 0
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
         self._closing = 0               # of those in flight
-        self.refill = None
-        self.sent = self.received = self.requests = self.folders = 0
-        self.max_read, self.max_handles = SAFE_READ, 100
+        self.refill = self.shed = None
+        self.sent = self.received = self.requests = self.folders = self.crowd = 0
+        self.crowded_at = self.answered_at = 0.0
+        self.grants = grants.Grants(USUAL_HANDLES, SAFE_READ)
         self._send(struct.pack(">IBI", 5, INIT, 3))
         packet = self._packet()
         self._timeout = timeout
         if packet[0] != VERSION or len(packet) < 5 or struct.unpack_from(">I", packet, 1)[0] < 3:
-            raise ProtocolError("the server does not speak SFTP version 3")
+            raise coded(RemoteError("the server does not speak SFTP version 3, which every client since 2001 does"), "sftp",
+                        said="sftp_version")
         if b"limits@openssh.com" in packet:
             self.ask(_limits(), self._set_limits)       # travels with the first requests, costs no round trip
 
@@ -269,19 +168,37 @@ class Sftp:
         if isinstance(limits, SftpError):
             return              # announced and refused: the careful defaults stay
         _, longest, _, handles = limits
-        self.max_read = max(1024, min(longest or MAX_READ, MAX_READ))
-        self.max_handles = max(4, min(handles or 100, MOST_HANDLES))
+        self.grants.announce(max(1, min(handles or USUAL_HANDLES, MOST_HANDLES)), max(1024, min(longest or MAX_READ, MAX_READ)))
 
     # asking
 
     def ask(self, request, done):
         """Queue a request; `done(result or SftpError)` is called from a later `pump`. Never blocks."""
-        self._waiting.append((request, done))
+        self._waiting.append(grants.Asked(request, done))
+
+    @property
+    def unanswered(self):
+        return len(self._in_flight)
+
+    @property
+    def max_read(self):
+        """How many bytes a READ may ask for (int)."""
+        return self.grants.longest
+
+    @property
+    def max_handles(self):
+        """How many files and folders may be open at once (int)."""
+        return self.grants.handles
 
     @property
     def room(self):
         """How many files and folders may be open for fetching and listing (int)."""
-        return max(8, self.max_handles - SPARE_HANDLES)
+        return max(1, self.max_handles - self.grants.spare)
+
+    @property
+    def lasting(self):
+        """How many files may stay open for later (int)."""
+        return max(0, self.grants.spare - 1)
 
     def pump(self):
         """Send what may be in flight, wait for at least one answer, and hand out what came, BURST at most.
@@ -290,7 +207,7 @@ class Sftp:
         """
         self.send()
         if not self._in_flight:
-            return
+            return self._unblock()
         self._answer(self._packet())
         for _ in range(BURST - 1):
             packet = self._whole()
@@ -311,35 +228,65 @@ class Sftp:
         """Send what may be in flight; waits for nothing but the line's taking it."""
         if self.refill:
             self.refill()
-        out = []
-        while self._waiting and len(self._in_flight) - self._closing < IN_FLIGHT and (self._cost < IN_FLIGHT_BYTES or not self._in_flight):
-            request, done = self._waiting.popleft()
+        out, waiting, in_flight = [], self._waiting, self._in_flight
+        at_once, uncounted = self.grants.at_once, not self.grants.learned       # nobody waits for a CLOSE
+        while (waiting and len(in_flight) - (self._closing if uncounted else 0) < at_once
+               and (self._cost < IN_FLIGHT_BYTES or not in_flight)):
+            asked = waiting.popleft()
+            request = asked.request
+            if request.kind in grants.OPENING and not self.grants.opens(asked):
+                continue
             self._next = self._next + 1 & 0xFFFFFFFF
-            self._in_flight[self._next] = request, done
+            in_flight[self._next] = asked
             self._cost += request.cost
             self._closing += request.kind == CLOSE
             out.append(struct.pack(">IBI", len(request.body) + 5, request.kind, self._next) + request.body)
         if out:
             self.requests += len(out)
+            if len(in_flight) > self.crowd:
+                self.crowd, self.crowded_at = len(in_flight), self.crowded_at if len(in_flight) < 2 * self.crowd else time.monotonic()
             self._send(b"".join(out))
 
+    def _unblock(self):
+        """Nothing is in flight: wait where the server wants a pause; where requests wait for files to be closed, close some."""
+        pause = self.grants.pausing()
+        if pause:
+            return time.sleep(pause)
+        if not self.grants.deferred or self.shed and self.shed():
+            return
+        for asked in self.grants.take_deferred():
+            asked.done(HandlesError(f"{asked.request.about}: the server lets no more files be open at once", FAILURE))
+
     def _answer(self, packet):
-        if len(packet) < BODY:
+        if len(packet) < answers.BODY:
             raise ProtocolError("the server sent an SFTP packet without a number")
-        kind, number = packet[0], *_U32.unpack_from(packet, 1)
-        request, done = self._in_flight.pop(number, (None, None))
-        if request is None:
+        kind, number = struct.unpack_from(">BI", packet)
+        asked = self._in_flight.pop(number, None)
+        if asked is None:
             raise ProtocolError(f"the server answered request {number}, which nobody asked")
+        request = asked.request
         self._cost -= request.cost
         self._closing -= request.kind == CLOSE
         try:
             if kind == STATUS:
-                result = _status(request, packet)
+                result = answers.status(request, packet)
             else:
-                result = request.parse(kind, packet) if request.parse else _expect(STATUS, kind)
+                result = request.parse(kind, packet) if request.parse else answers.expect(STATUS, kind)
         except struct.error as error:
             raise ProtocolError("the server sent an SFTP packet that ends in the middle") from error
-        done(result)
+        if not self._is_again(asked, result):
+            asked.done(result)
+
+    def _is_again(self, asked, result):
+        """Whether a request was refused with too much else, so that it is asked again (bool)."""
+        again = self.grants.judge(asked, result, len(self._in_flight))
+        if again and again.trial.why is grants.LENGTH:
+            again = again._replace(request=_shortened(again.request, again.trial.level))
+        if again:
+            self._waiting.appendleft(again)
+        if self.grants.deferred:
+            self._waiting.extendleft(reversed(self.grants.freed()))
+        return again is not None
 
     # the stream
 
@@ -363,7 +310,7 @@ class Sftp:
         have = len(self._buffer) - self._at
         if have < 4:
             return None
-        size, = _U32.unpack_from(self._buffer, self._at)
+        size, = struct.unpack_from(">I", self._buffer, self._at)
         if not 0 < size <= MAX_PACKET:
             raise self._no_packet(size)
         if have - 4 < size:
@@ -388,13 +335,16 @@ class Sftp:
         return packet
 
     def _no_packet(self, size):
-        """Return the error for a length that can't be one; before the first packet it is text, of a shell most often."""
-        if self.requests or self._at:
-            return ProtocolError(f"the server sent an SFTP packet of {size} bytes")
-        said = bytes(self._buffer[:80]).decode("utf-8", "replace")
-        said = "".join(c if c.isprintable() else " " for c in said).strip()
-        return coded(ProtocolError(f'the server answered "{said}" instead of SFTP; does its shell print something at login? Let it print '
-                                   "to a terminal only, or ask for `Subsystem sftp internal-sftp` in its sshd_config"),
+        """Return the error for a length that can't be one: most often it is text of the login shell, which comes again at each try."""
+        said = bytes(self._buffer[self._at:self._at + NOISE]).decode("utf-8", "replace")
+        said = " ".join("".join(c if c.isprintable() else " " for c in said).split())
+        if self.requests:
+            text = bytes(self._buffer[self._at:self._at + 4]).isascii()
+            return ProtocolError(f"the server sent an SFTP packet of {size} bytes"
+                                 + (f' ("{said}": does a program that its shell starts print that?)' if text else ""))
+        return coded(RemoteError(f'the server answered "{said}" instead of SFTP: its shell prints something at login. Let ~/.bashrc '
+                                 "and its like print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST true` prints nothing, or "
+                                 "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the connection"),
                      "sftp", said="sftp_noise", detail=said)
 
     def _receive(self, deadline):
@@ -412,6 +362,7 @@ class Sftp:
             raise LineError("the server closed the line")
         self._buffer += data
         self.received += len(data)
+        self.answered_at = time.monotonic()
 
     # one thing at a time
 
@@ -442,6 +393,33 @@ class Sftp:
             error = refusal(path, attrs)
             done(error) if error else self.ask(open_file(path), done)
         self.ask(lstat(path), looked)
+
+    def beginnings(self, places):
+        """Return the bytes (or the SftpError) at each of `places`, [(path of a file known as regular, offset, length), …]: each file is
+        opened, read and closed, as many at once as the server lets be open."""
+        results = {}
+
+        def opened(place, handle):
+            if isinstance(handle, SftpError):
+                results[place] = handle
+            else:
+                read_on(place, handle, b"")
+
+        def read_on(place, handle, held):
+            _, offset, length = places[place]
+            size = min(length - len(held), self.max_read)
+            self.ask(read(handle, offset + len(held), size), functools.partial(came, place, handle, held, size))
+
+        def came(place, handle, held, size, data):
+            if isinstance(data, bytes) and len(data) == size and len(held) + size < places[place][2]:
+                return read_on(place, handle, held + data)
+            results[place] = data if isinstance(data, SftpError) else held + data
+            self.ask(close(handle), lambda answer: None)
+        for place, (path, _, _) in enumerate(places):
+            self.ask(open_file(path), functools.partial(opened, place))
+        while len(results) < len(places):
+            self.pump()
+        return [results[place] for place in range(len(places))]
 
     def close_handle(self, handle):
         """Close a handle. Raises SftpError."""
@@ -478,9 +456,9 @@ class Sftp:
     def _read_all(self, handle, offset, length):
         pieces, done = {}, 0
         while done < length:
-            places = [(at, min(self.max_read, length - at)) for at in range(done, length, self.max_read)][:IN_FLIGHT]
-            answers = self.batch([read(handle, offset + at, size) for at, size in places])
-            for (at, size), answer in zip(places, answers):
+            places = [(at, min(self.max_read, length - at)) for at in range(done, length, self.max_read)][:grants.REQUESTS]
+            found = self.batch([read(handle, offset + at, size) for at, size in places])
+            for (at, size), answer in zip(places, found):
                 if isinstance(answer, SftpError):
                     raise answer
                 pieces[at], done = answer, at + len(answer)

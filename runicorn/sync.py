@@ -5,13 +5,14 @@ fetch what the plan says for as long as the rhythm allows, publish the index. `r
 """
 
 import collections
+import math
 import os
 import queue
 import random
 import threading
 import time
 
-from runicorn import cache, clock, layout, left_out, local_names, meter, survey
+from runicorn import cache, clock, grants, layout, left_out, local_names, meter, survey
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.room import Room
 from runicorn.session import Session
@@ -59,7 +60,7 @@ class Sync:
         self._owner, self._turn = None, 0
         self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
-        self._meter = meter.Meter()
+        self._meter, self._caution = meter.Meter(), grants.Caution()
         self._published = 0.0           # when the index may be written next, the clock's time, s
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
@@ -100,7 +101,7 @@ class Sync:
             return self._lost(error, now)
         except RemoteError as error:
             self._hang_up("refused", getattr(error, "code", None) or "refused", str(error), getattr(error, "values", {}))
-            self._retry_at = now + WAIT
+            self._retry_at = math.inf       # until somebody acts, as with a refused login
             return WAIT
         except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
             detail = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None) or str(error)
@@ -120,7 +121,7 @@ class Sync:
             self._hang_up("paused", "paused", "paused by you")
             return WAIT
         if not self._session and now < self._retry_at:
-            return self._retry_at - now
+            return min(WAIT, self._retry_at - now)
         if not (self._session or self._automatic() or self._now_asked or self._wanted or self._asked):
             self._say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
             return WAIT
@@ -200,7 +201,7 @@ class Sync:
         remote = self._connect()
         session = None
         try:
-            session = Session(self.options, self.mirror, remote, self._room, self.log, self._clock.wall)
+            session = Session(self.options, self.mirror, remote, self._room, self.log, self._clock.wall, self._caution)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
             claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
                                        "host_key": key, "root": session.root})
@@ -211,7 +212,8 @@ class Sync:
             session.recheck.resume((layout.read_json(self.mirror.index / "live.json") or {}).get("checked"), self._index.paths(), now)
             self._say("syncing", "looking", "looking what is new")
             session.learn(now)
-        except BaseException:
+        except BaseException as error:
+            self._caution.lost(session.sftp, error) if session else None
             session.close() if session else remote.close()
             raise
         self._session, self._line, self._line_began = session, {"up": True, "since": self._clock.wall(now)}, now
@@ -224,6 +226,8 @@ class Sync:
     def _lost(self, error, now):
         """The line broke: try again after a growing, jittered pause."""
         self._failures += 1
+        if self._session:
+            self._caution.lost(self._session.sftp, error)
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
         self._retry_at, self._retry_shown = now + pause, self._clock.wall(now) + pause
         self._hang_up("offline", getattr(error, "code", None) or "line", str(error), getattr(error, "values", {}))

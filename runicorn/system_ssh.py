@@ -115,14 +115,15 @@ class SystemRemote:
 
     def _why(self, pipe, error):
         """Return the error that ssh's own words stand for, or `error` when it said nothing."""
+        if not isinstance(error, LineError):
+            pipe.close()
+            return error        # it got in; what came tells more
         try:
             status = pipe.process.wait(2)
         except subprocess.TimeoutExpired:
             status = None       # it hangs; what it said so far has to do
         said = pipe.said()
         pipe.close()
-        if isinstance(error, ProtocolError):
-            return error        # it got in; what came tells more
         host = self._connection["host"]
         if status is None and not said:
             return coded(LineError(f"ssh brought no SFTP from {host} within {self._login_seconds} s, and says nothing: does "

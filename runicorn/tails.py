@@ -3,7 +3,7 @@
 import functools
 
 from runicorn import local_disk, sftp
-from runicorn.errors import LayoutError, MissingFileError, SftpError
+from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpError
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
@@ -22,14 +22,16 @@ class Tails:
         self._ends = {}                 # (path, name) -> our size when its end was asked for
         self._turn = 0
         self._refused = {}              # key -> why it could not be opened anew since the last look
+        session.shed = self._let_go
 
     def look(self, files, others):
         """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip.
 
         Returns ({(path, name): (outcome, bytes added)}, {absolute path: Attrs or SftpError}); the outcome is SAME, GREW, CHANGED,
         NO_ROOM, or the SftpError, OSError or LayoutError of that file.
-        Files seen for the first time take a round trip more.
+        Files seen for the first time take a round trip more, and two those that the server does not let stay open.
         """
+        files, passing = files[:self.session.lasting], files[self.session.lasting:]
         self._keep(files)
         refused, self._refused = self._refused, {}
         found = {key: (error, 0) for key, error in refused.items()}
@@ -42,13 +44,29 @@ class Tails:
         stats, answers = dict(zip(others, answers)), answers[len(others):]
         for key, handle in zip(fresh, answers):
             self._opened(key, handle, found)
-        full = self._take(reads, answers[len(fresh):], found)
+        full = self._take([(key, data) for key, data in zip(reads, answers[len(fresh):]) if key in self._handles], found)
         full += [key for key in fresh if key in self._handles]
         for _ in range(ROUNDS):
             if not full:
                 break
-            full = self._take(full, self.session.batch(self._reads(full)), found)
+            answers = self.session.batch(self._reads(full))
+            full = self._take([(key, data) for key, data in zip(full, answers) if key in self._handles], found)
+        self._pass([*passing, *(key for key in fresh if isinstance(found.get(key, (None, 0))[0], HandlesError))], found)
         return found, stats
+
+    def _pass(self, keys, found):
+        """Read the ends of files that can't stay open."""
+        keys = self._regular(keys, found) if keys else []
+        for _ in range(ROUNDS):
+            if not keys:
+                break
+            self._ends.update((key, self._size(key)) for key in keys)
+            places = [(self._absolute(key), max(0, self._ends[key] - SEAM), self._chunk) for key in keys]
+            keys = self._take(list(zip(keys, self.session.beginnings(places))), found)
+
+    @property
+    def _chunk(self):
+        return min(CHUNK, self.session.max_read)
 
     def peek(self, key, ranges):
         """Return the bytes at `ranges`, [(offset, length), …], of a file as the server has it now; a negative offset counts from its
@@ -77,6 +95,8 @@ class Tails:
         if key not in self._handles:        # nobody watches it any more
             if not isinstance(handle, SftpError):
                 self._close(handle)
+        elif isinstance(handle, HandlesError):
+            pass                # the one that is open has to do
         elif isinstance(handle, SftpError):
             self.forget(key)
             self._refused[key] = handle
@@ -96,25 +116,23 @@ class Tails:
 
     def _reads(self, keys):
         self._ends.update((key, self._size(key)) for key in keys)
-        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM), CHUNK) for key in keys]
+        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM), self._chunk) for key in keys]
 
     def _size(self, key):
         here = self.mirror.stat(*key)
         return here["size"] if here else 0
 
-    def _take(self, keys, answers, found):
-        """Write what came; return the keys of which more may wait."""
+    def _take(self, read, found):
+        """Write what came, [(key, bytes or SftpError), …]; return the keys of which more may wait."""
         more = []
-        for key, data in zip(keys, answers):
-            if key not in self._handles:
-                continue                # it could not be opened anew meanwhile
+        for key, data in read:
             if isinstance(data, SftpError):
                 self.forget(key)        # a handle the server has forgotten: opened again next time
                 found[key] = (data if isinstance(data, MissingFileError) else SAME), 0
                 continue
             outcome, count = self._append(key, data)
             found[key] = outcome, found.get(key, (None, 0))[1] + count
-            if len(data) == CHUNK and outcome is GREW:
+            if len(data) >= self._chunk and outcome is GREW:
                 more.append(key)
         return more
 
@@ -147,6 +165,13 @@ class Tails:
         """Close what nobody watches any more."""
         for key in set(self._handles) - set(files):
             self.forget(key)
+
+    def _let_go(self):
+        """Close all files: somebody needs a handle. Returns whether there were any (bool)."""
+        held = list(self._handles)
+        for key in held:
+            self.forget(key)
+        return bool(held)
 
     def forget(self, key):
         """Close a file; the next look opens it again."""

@@ -47,7 +47,7 @@ class _Lister:
         self.open = 0
 
     def start(self):
-        while self.queue and self.open < min(LISTED, max(4, self.session.room // 2)):
+        while self.queue and self.open < min(LISTED, max(1, self.session.room // 2)):
             self.open += 1
             self.session.folders += 1
             folder = _Folder(self, self.queue.popleft())

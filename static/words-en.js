@@ -168,8 +168,10 @@ export default {
   "said.password_expired": "{host} let us in and wants a new password first ({detail}): log in once in a terminal, `ssh {host}`, choose "
     + "one, then test the connection.",
   "said.system_silent": "ssh brought no SFTP from {host} within {limit} s, and says nothing: does `{command}` get in, and quickly?",
-  "said.sftp_noise": "The server answered “{detail}” instead of SFTP; does its shell print something at login? Let it print to a "
-    + "terminal only, or ask for `Subsystem sftp internal-sftp` in its sshd_config.",
+  "said.sftp_noise": "The server answered “{detail}” instead of SFTP: its shell prints something at login. Let ~/.bashrc and its like "
+    + "print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST true` prints nothing, or ask for `Subsystem sftp internal-sftp` in "
+    + "its sshd_config, then test the connection.",
+  "said.sftp_version": "The server does not speak SFTP version 3.",
   "said.sftp_open": "starts in {start}", "said.exec_none": "no commands, SFTP only: complete all the same",
   "said.exec_python": "runs commands, {python}", "said.exec_bare": "runs commands, but has no python3",
   "said.exec_words": "no commands, SFTP only: complete all the same (it says: {detail})",

@@ -32,7 +32,8 @@ FLOORS = {
     "beginning": "current ends errors facts layout live masking notice otherrank place processes ranks recorder restart silent values",
     "writer": "beginning current errors notice silent",
     # the mirror
-    "sftp": "errors", "remote_shell": "errors", "local_names": "errors layout",
+    "sftp_answers": "errors", "grants": "errors sftp_answers", "sftp": "errors grants sftp_answers",
+    "remote_shell": "errors", "local_names": "errors layout",
     "plan": "errors layout local_names manifest", "run_places": "layout local_names",
     "cache": "errors layout local_names manifest plan run_places",
     "room": "", "clock": "", "left_out": "errors layout",
@@ -43,8 +44,8 @@ FLOORS = {
     "execlook": "errors manifest remote_shell", "verified": "errors layout local_names manifest plan", "recheck": "verified",
     "moves": "errors layout local_names manifest plan sftp",
     "runlist": "errors execlook manifest sftp survey",
-    "session": "audit beats bulk errors fetch intake layout local_names moves plan recheck runlist sftp survey tails walk",
-    "sync": "cache clock errors layout left_out local_names meter room session survey",
+    "session": "audit beats bulk errors fetch intake layout local_names moves plan recheck runlist sftp sftp_answers survey tails walk",
+    "sync": "cache clock errors grants layout left_out local_names meter room session survey",
     # reading
     "surrogates": "", "namesake": "version",
     "events": "layout surrogates", "columns": "events layout", "curves": "columns", "buckets": "columns",
@@ -65,7 +66,7 @@ FLOORS = {
     "handshake": "errors hostkeys ssh_local ssh_transport sshconfig", "login": "errors ssh_keys",
     "ssh_process": "errors ssh_local", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_local ssh_process ssh_words",
     "remote": "errors handshake hostkeys login remote_shell sftp ssh_local ssh_process ssh_transport ssh_words sshconfig system_ssh",
-    "doctor": "errors left_out remote remote_shell sftp walk",
+    "doctor": "errors left_out remote remote_shell sftp sftp_answers walk",
     "connection": "cache doctor errors layout local_names login remote settings sync", "questions": "",
     "quota": "cache errors layout local_names manifest plan run_places",
     "synclog": "", "mirrors": "connection doctor errors layout local_names questions quota remote room settings synclog",
@@ -92,7 +93,7 @@ FLOORS = {
 }
 # Each third-party package has exactly one door (the demo plays an SFTP server).
 DOORS = {"paramiko": {"remote", "demo"}, "bottle": {"viewer"}, "pynvml": {"system"}, "cryptography": {"ssh_keys"}}
-SERVER_SIDE = [*list(FLOORS)[:list(FLOORS).index("sftp")], "__init__"]
+SERVER_SIDE = [*list(FLOORS)[:list(FLOORS).index("sftp_answers")], "__init__"]
 
 
 @functools.cache

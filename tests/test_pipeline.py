@@ -19,7 +19,7 @@ def line(root, tmp_path):
     with Far() as far:
         session, seen, ended = far.open_sftp(), [], []
         session.batch([sftp.lstat(str(root))])
-        session.max_read = 8192
+        session.grants.announce(100, 8192)
         ask = session.ask
 
         def noting(request, done):

@@ -8,7 +8,7 @@ import pytest
 from far import Far
 from pairs import OLD, Pair, make_run
 
-from runicorn import cli, files, layout, manifest, settings, sftp
+from runicorn import cli, files, layout, manifest, settings, sftp, sftp_answers
 from runicorn.errors import SettingsError
 from runicorn.exchange import to_json
 from runicorn.reader import Reader
@@ -218,7 +218,7 @@ class Sparse(sftp.Sftp):
         super().ask(request, lambda answer: done(self._less(answer)))
 
     def _less(self, answer):
-        if isinstance(answer, sftp.Attrs):
+        if isinstance(answer, sftp_answers.Attrs):
             return answer._replace(**{self.missing: None})
         if isinstance(answer, list):
             return [(name, attrs if sftp.is_dir(attrs) and self.missing == "size" else attrs._replace(**{self.missing: None}))

@@ -1,5 +1,6 @@
 """The mirror over a real sshd: SFTP only, one session only, restarts, cuts and stalls on a delayed line."""
 
+import subprocess
 import threading
 import time
 
@@ -124,3 +125,33 @@ def test_a_stalled_line_delivers_everything_when_it_flows_again(root, tmp_path, 
         assert not same(one, root)
         line.resume()
         soon(lambda: same(one, root))
+
+
+NOISES = {"a greeting": "echo Welcome to gpu-01", "one letter": "printf x", "empty lines": "echo; echo; echo",
+          "colours": r"printf '\033[31mred\033[0m\n'",
+          "100 kB": "yes 'message of the day' | head -c 100000", "bytes": r"printf '\377\376\200\000'", "and an end": "echo bye; exit 0"}
+
+
+@pytest.mark.parametrize("name", NOISES)
+@pytest.mark.parametrize("auth", ["key", "system"])
+def test_a_shell_that_prints_in_place_of_sftp_is_a_refusal_as_it_is_for_sftp(root, tmp_path, home, name, auth):
+    shell = tmp_path / "shell"
+    shell.write_text(f"#!/bin/sh\n{NOISES[name]}\nexec /usr/lib/openssh/sftp-server\n")
+    shell.chmod(0o755)
+    with Sshd(tmp_path / "sshd", ForceCommand=shell) as server:
+        options = ["-i", str(server.key), f"-oUserKnownHostsFile={server.known_hosts}", "-P", str(server.port)]
+        plain = subprocess.run(["sftp", "-b", "-", *options, "127.0.0.1"], input="pwd\n", capture_output=True, text=True, timeout=30)
+        assert plain.returncode != 0
+        one, began = mirror_of(server, root, home, auth=auth), time.time()
+        for hours in range(3):
+            one.one_pass(began + hours * 4000)
+        state = one.state()
+        assert state["state"] == "refused" and state["retry_at"] is None and state["reason"]["code"] == "sftp", state
+        assert "instead of SFTP" in state["reason"]["text"] and "internal-sftp" in state["reason"]["text"]
+        assert server.log.read_text().count("Accepted publickey") == 2, "sftp's and ours, once"
+        shell.write_text("#!/bin/sh\nexec /usr/lib/openssh/sftp-server\n")
+        one.wake()
+        one.one_pass(began + 4 * 4000)
+        assert one.state()["state"] in ("live", "syncing")
+        one.stop()
+        one.run()

@@ -15,7 +15,7 @@ from ports import free_port
 from sshd import Sshd, listening, make_key
 
 from runicorn import remote, settings, sshconfig
-from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, ProtocolError, RemoteError
+from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
 
 SSH, SFTP = shutil.which("ssh"), shutil.which("sftp")
 
@@ -384,4 +384,4 @@ def test_a_login_shell_that_breaks_an_external_sftp_server(home, desk, tmp_path,
                 line.close()
     error = caught.value
     assert not isinstance(error, LineError) and error.code == "sftp" and words in str(error) and "internal-sftp" in str(error)
-    assert isinstance(error, ProtocolError) == words.startswith("This account")
+    assert ("instead of SFTP" in str(error)) == words.startswith("This account")
