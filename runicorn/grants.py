@@ -19,9 +19,10 @@ SHORT_READ = 4096               # bytes; what a server must be able to answer th
 SHORTEST_READ = 256
 STEP = 8                        # by how much less is asked at once after a refusal
 GROWTH = 50                     # granted at a learned limit, after which half as much more is tried
-STANDING = 20                   # refusals of a kind that stood, after which none of that kind is asked again
-STREAK = 16                     # refusals in a row that make it the server's pace, not its files
-FIRST_PAUSE, LONGEST_PAUSE, PATIENCE = 0.3, 5.0, 12.0       # s; of a server that refuses everything for a while
+STANDING = 8                    # refusals of a kind that stood in a row, after which none of that kind is asked again
+STREAK = 6                      # refusals of a kind in a row that make it the server's pace, not its files
+FIRST_PAUSE, LONGEST_PAUSE = 0.3, 5.0       # s; of a server that refuses everything for a while
+DOUBT, PATIENCE = 2.0, 15.0     # s within which some request must be granted; the latter once a pause helped
 TOO_MUCH = ("too many", "limit", "quota", "handle", "busy", "resource", "emfile", "descriptor", "try again")
 
 HANDLES, LENGTH, LOAD, PAUSE = "handles", "length", "load", "pause"
@@ -37,13 +38,15 @@ class Grants:
     def __init__(self, handles, longest, clock=time.monotonic):
         self.handles = self._most_handles = handles
         self.longest = longest
-        self._requests, self._quiet = REQUESTS, None
+        self._requests = self._most_requests = REQUESTS
+        self._quiet = None
         self._open = self._opening = 0          # handles granted and not closed; asked for
         self.deferred = collections.deque()     # what waits for a handle
         self._retrying = self._at_limit = 0
         self._stood = collections.Counter()     # kind -> refusals that stood
         self._granted = set()                   # kinds that were granted at least once
-        self._streak, self._pause, self._until, self._since, self._clock = 0, FIRST_PAUSE, 0.0, 0.0, clock
+        self._streak = collections.Counter()    # kind -> refusals in a row
+        self._pause, self._until, self._since, self._patience, self._clock = FIRST_PAUSE, 0.0, 0.0, DOUBT, clock
 
     def announce(self, handles, longest):
         """Take what the server announces."""
@@ -52,7 +55,7 @@ class Grants:
 
     def keep_to(self, requests, handles):
         """Ask for no more than so many requests and files at once."""
-        self._requests = min(self._requests, requests)
+        self._requests = self._most_requests = min(self._most_requests, requests)
         self.handles = self._most_handles = min(self.handles, handles)
 
     def cut_reads(self, length):
@@ -131,21 +134,25 @@ class Grants:
 
     def _note_grant(self, kind, trial):
         self._granted.add(kind)
-        self._streak, self._pause, self._since = 0, FIRST_PAUSE, 0.0
-        if trial and trial.why is HANDLES:
+        self._streak[kind] = 0
+        if trial:
+            self._stood[kind], self._pause, self._since, self._patience = 0, FIRST_PAUSE, 0.0, max(DOUBT, self._patience)
+        if trial and trial.why is PAUSE:
+            self._patience = PATIENCE
+        elif trial and trial.why is HANDLES:
             self.handles, self._at_limit = min(self.handles, trial.level), 0
         elif trial and trial.why is LOAD:
             self._requests, self._at_limit = min(self._requests, trial.level), 0
         elif trial and trial.why is LENGTH:
             self.longest = min(self.longest, trial.level)
-        elif self._requests < REQUESTS or self.handles < self._most_handles and kind in OPENING:
+        elif self._requests < self._most_requests or self.handles < self._most_handles and kind in OPENING:
             self._grow()
 
     def _grow(self):
         self._at_limit += 1
         if self._at_limit >= GROWTH and not self._retrying and not self.deferred:
             self._at_limit = 0
-            self._requests = min(REQUESTS, self._requests + max(1, self._requests // 2))
+            self._requests = min(self._most_requests, self._requests + max(1, self._requests // 2))
             self.handles = min(self._most_handles, self.handles + max(1, self.handles // 2))
 
     def _next_trial(self, asked, error, others):
@@ -153,7 +160,7 @@ class Grants:
         kind, trial = asked.request.kind, asked.trial
         if kind not in DOUBTED or self._stood[kind] >= STANDING or not _may_be_for_now(kind, error):
             return None
-        self._streak += 1
+        self._streak[kind] += 1
         if trial is None and kind in OPENING and self._open:
             return Trial(HANDLES, self._open)
         if trial is None and kind == READ and asked.request.cost > SHORT_READ:
@@ -167,8 +174,11 @@ class Grants:
     def _wait_a_while(self, kind):
         """A server that grants nothing any more, and did before, wants to be asked less often."""
         now = self._clock()
+        if kind not in self._granted or self._streak[kind] < STREAK or not self._patience:
+            return None
         self._since = self._since or now
-        if kind not in self._granted or self._streak < STREAK or now - self._since > PATIENCE:
+        if now - self._since > self._patience:
+            self._since, self._patience = 0.0, 0.0      # in vain: no more pauses, until something is granted that was refused before
             return None
         if not self.pausing():
             self._until = now + self._pause
@@ -202,11 +212,26 @@ class Caution:
 
     def lost(self, client, error):
         """A line ended with `error`; client: its sftp.Sftp."""
-        below = self.LEVELS[min(self._level + 1, len(self.LEVELS) - 1)][0]
-        crowded = client.unanswered and client.crowd > below and client.answered_at - client.crowded_at < self.QUICK
-        if crowded and isinstance(error, LineError):
+        crowded = client.unanswered and client.answered_at - client.crowded_at < self.QUICK
+        lower = [level for level, (requests, _) in enumerate(self.LEVELS) if level > self._level and requests < client.crowd]
+        if crowded and lower and isinstance(error, LineError):
             self._strikes += 1
-            if self._strikes > 1:
-                self._level = min(self._level + 1, len(self.LEVELS) - 1)
+            self._level = lower[0] if self._strikes > 1 else self._level
         else:
-            self._strikes = 0
+            self._strikes, self._level = 0, max(0, self._level - 1)
+
+
+class Rest:
+    """How long a line may rest: `seconds`, less where the server cut two lines one after the other that had rested equally long."""
+
+    SAME, SHORTEST = 0.7, 1.0           # s
+
+    def __init__(self, seconds):
+        self.seconds, self._before = seconds, None
+
+    def lost(self, client):
+        """A line broke; client: its sftp.Sftp."""
+        rested = time.monotonic() - client.answered_at
+        if self._before is not None and abs(rested - self._before) < self.SAME < rested:
+            self.seconds, rested = max(self.SHORTEST, min(self.seconds, rested / 2)), None
+        self._before = rested

@@ -114,6 +114,7 @@ class Handshake:
         key = transport.get_remote_server_key()
         kind, blob = key.get_name(), key.asbytes()
         self._lines = self._lines + self._commanded("HOSTNAME", self.name, kind, hostkeys.fingerprint(blob), blob)
+        self._refuse_revoked(key, kind, blob)
         if key.public_blob and self._certified(key):
             return
         verdict = hostkeys.judge(self._lines, kind, blob)
@@ -121,8 +122,7 @@ class Handshake:
             verdict = hostkeys.judge(self._elsewhere, kind, blob)
         shown = hostkeys.fingerprint(blob)
         if verdict.kind == "revoked":
-            raise coded(HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts: do not connect; ask "
-                                     "the server's administrator"), "host_key_revoked", host=self.name, offered=shown)
+            raise self._revoked(shown)
         if verdict.kind == "changed" and not (self._strict in UNCHECKED and self.target.auth in ("key", "agent")):
             raise _changed(self.name, kind, shown, verdict.expected)        # who asks for a password must be known
         if verdict.kind in ("changed", "unknown") and self._strict in (*UNCHECKED, "accept-new"):
@@ -130,6 +130,20 @@ class Handshake:
         if verdict.kind == "unknown":
             self._ask_about(self.name, kind, blob, shown, verdict.expected)
         self.log("host_key", f"{kind} {shown}")
+
+    def _refuse_revoked(self, key, kind, blob):
+        """Refuse a key, or a certificate's authority, that the user's RevokedHostKeys names."""
+        path = self.target.options.get("revokedhostkeys", "none")
+        if path == "none":
+            return
+        authority = hostkeys.certificate(key.public_blob.key_blob).authority if key.public_blob else None
+        for name, one in ((kind, blob), (authority and self.ssh.Message(authority).get_text(), authority)):
+            if one and hostkeys.is_revoked(path, name, one):
+                raise self._revoked(hostkeys.fingerprint(one))
+
+    def _revoked(self, shown):
+        return coded(HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts or RevokedHostKeys: do not "
+                                  "connect; ask the server's administrator"), "host_key_revoked", host=self.name, offered=shown)
 
     def _take(self, verdict, kind, blob, shown):
         """Take a key that nobody compared, because the user's config says so; note one that is new, unless it says to note none."""

@@ -10,6 +10,7 @@ import hmac
 import os
 import re
 import struct
+import subprocess
 from collections import namedtuple
 from pathlib import Path
 
@@ -21,6 +22,7 @@ Verdict = namedtuple("Verdict", "kind expected")            # kind: known, unkno
 Certificate = namedtuple("Certificate", "kind principals after before critical authority signature signed")
 
 HOST_CERTIFICATE = 2
+KRL, KRL_SECONDS = b"SSHKRL\n\0", 10         # how a key revocation list begins (OpenSSH's PROTOCOL.krl); s for ssh-keygen to read it
 CERTIFIED = "-cert-v01@openssh.com"
 # How many strings of key material follow the nonce in a certificate (PROTOCOL.certkeys)
 KEY_STRINGS = {"ssh-rsa": 2, "ssh-ed25519": 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2}
@@ -132,6 +134,24 @@ def judge(lines, key_type, blob):
     if any(line.blob == blob for line in plain):
         return Verdict("known", plain)
     return Verdict("changed" if any(line.key_type == key_type for line in plain) else "unknown", plain)
+
+
+def is_revoked(path, key_type, blob):
+    """Whether the file `path` that RevokedHostKeys names holds a key: public keys, one a line, or a KRL, which ssh-keygen reads.
+
+    Raises HostKeyError where it can't be read: ssh trusts no key then."""
+    try:
+        data = Path(path).read_bytes()
+        if not data.startswith(KRL):
+            found = re.finditer(rb"^[ \t]*[\w@.-]+[ \t]+([\w+/=]+)", data, re.MULTILINE)
+            return base64.b64encode(blob) in {one[1] for one in found}
+        key = f"{key_type} {base64.b64encode(blob).decode()}\n".encode()
+        done = subprocess.run(["ssh-keygen", "-Q", "-f", path, "/dev/stdin"], input=key, capture_output=True, timeout=KRL_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = getattr(error, "strerror", None) or f"no end within {KRL_SECONDS} s"
+        raise HostKeyError(f"RevokedHostKeys {path} can't be read ({why}), and no host key is trusted without it: mend the file, or "
+                           "~/.ssh/config") from error
+    return done.returncode != 0
 
 
 def known_types(lines):

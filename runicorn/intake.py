@@ -4,7 +4,7 @@ import collections
 import time
 
 from runicorn import bulk, fetch, layout, local_names, manifest, plan
-from runicorn.errors import DeniedError, LayoutError
+from runicorn.errors import DeniedError, LayoutError, SftpError
 from runicorn.left_out import PASSING, LeftOut, passed_text
 from runicorn.unsettled import LONG_AGO, Moment, Unsettled
 
@@ -239,8 +239,14 @@ class Intake:
 
     def forgive(self, thorough=False):
         """Try again what failed: a survey just looked. thorough: also all that is left out, else some of it in turn."""
-        self._trouble.clear()
-        self._forgiven = self.left_out.retry(self.room.fits, thorough)
+        self._forgiven = self.left_out.retry(self.room.fits, thorough) | {path for path, _ in self._trouble}
+        self._trouble = {(path, name): TROUBLE for path, name in self._trouble
+                         if path in self.index and name in self.index.entry(path)["files"]}       # one try until the next survey
+
+    @property
+    def failing(self):
+        """How many files failed so often that they wait for the next survey (int)."""
+        return sum(count > TROUBLE for count in self._trouble.values())
 
     # -- carrying out
 
@@ -354,6 +360,9 @@ class Intake:
             self.log.info("%s/%s is not what we hold of it any more; it is fetched whole", *key)
             self.rewrite.add(key)
         self._trouble[key] = self._trouble.get(key, 0) + 1
+        if isinstance(outcome, SftpError) and self._trouble[key] > TROUBLE:
+            self.leave_out(key, self._listed_as(one), outcome)
+            del self._trouble[key]
         self.doubtful.add(one.path)
 
     def _arrived(self, one, key, held, data):
@@ -365,6 +374,7 @@ class Intake:
             self.rewrite.discard(key)
         if one.mtime is not None and held >= one.size and not self._date(one):
             return self._wrong(one, fetch.CHANGED)      # somebody deleted it in this moment
+        self._trouble.pop(key, None)
         if data is not None:
             self._take_small(one, data)
         self.grown.add(one.path)

@@ -23,7 +23,7 @@ WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no
 PACKET_BYTES = 64 << 10
 OUTPUT_LIMIT = system_ssh.OUTPUT_LIMIT
 FIRST_BYTES = 400
-FOR_NOW = (2, 4)            # SSH_OPEN_CONNECT_FAILED, …_RESOURCE_SHORTAGE (RFC 4254, 5.1): worth another try
+FOR_NOW = (2, 4)            # SSH_OPEN_CONNECT_FAILED, …_RESOURCE_SHORTAGE (RFC 4254, 5.1): of a host behind a jump host
 CHANNEL_PAUSES = (0.1, 0.3, None)
 SFTP_SECONDS = 60           # for SFTP to begin: a home folder that is mounted, start files that take their time
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
@@ -171,7 +171,7 @@ class _Dialer:
         return held
 
     def _through(self, transport, via, after):
-        with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name):
+        with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name, FOR_NOW):
             return transport.open_channel("direct-tcpip", (after.hostname, after.port), ("127.0.0.1", 0), window_size=WINDOW_BYTES,
                                           timeout=CHANNEL_SECONDS)
 
@@ -284,16 +284,17 @@ class _Counted:
 
 
 class _told:
-    """Turn paramiko's and the socket's errors into a LineError that names `what`, which `host` was to do."""
+    """Turn paramiko's and the socket's errors into a LineError that names `what`, which `host` was to do. for_now: the codes of
+    refused channels that are worth another try."""
 
-    def __init__(self, ssh, what, host):
-        self.ssh, self.what, self.host = ssh, what, host
+    def __init__(self, ssh, what, host, for_now=()):
+        self.ssh, self.what, self.host, self.for_now = ssh, what, host, for_now
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, _):
-        if isinstance(error, self.ssh.ChannelException) and error.code in FOR_NOW:
+        if isinstance(error, self.ssh.ChannelException) and error.code in self.for_now:
             raise coded(LineError(f"{self.what}: {self.host} could not make it ({error.text})"), "line", said="channel",
                         host=self.host, detail=error.text) from error
         if isinstance(error, self.ssh.ChannelException):

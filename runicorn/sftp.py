@@ -282,7 +282,9 @@ class Sftp:
         again = self.grants.judge(asked, result, len(self._in_flight))
         if again and again.trial.why is grants.LENGTH:
             again = again._replace(request=_shortened(again.request, again.trial.level))
-        if again:
+        if again and again.trial.why is grants.PAUSE:
+            self._waiting.append(again)         # what others ask meanwhile tells whether it is this request's own trouble
+        elif again:
             self._waiting.appendleft(again)
         if self.grants.deferred:
             self._waiting.extendleft(reversed(self.grants.freed()))

@@ -236,7 +236,7 @@ class _Reading:
     def finished(self):
         made = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or getpass.getuser())
         made["port"] = _port(made.get("port", "22"))
-        for keyword in MANY | FILES | {"identityagent"}:
+        for keyword in MANY | FILES | {"identityagent", "revokedhostkeys"}:
             if keyword in made:
                 value = made[keyword]
                 made[keyword] = [self.path(one) for one in value] if isinstance(value, list) else self.path(value)

@@ -60,7 +60,7 @@ class Sync:
         self._owner, self._turn = None, 0
         self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
-        self._meter, self._caution = meter.Meter(), grants.Caution()
+        self._meter, self._caution, self._rest = meter.Meter(), grants.Caution(), grants.Rest(IDLE)
         self._published = 0.0           # when the index may be written next, the clock's time, s
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
@@ -179,6 +179,9 @@ class Sync:
             self._no_root = False
         except MissingFileError:
             self._no_root = True        # it appears with the first run there
+        except (LineError, ProtocolError):
+            self._now_asked = thorough or self._now_asked       # who asked for it gets it over the next line
+            raise
         self._due = now + self.options["interval"]
         if not self._index.lines and not self._looked_elsewhere:
             self._looked_elsewhere = True
@@ -189,7 +192,7 @@ class Sync:
         watched = self.bell.watched()
         opened = self._opened(session, watched)
         running = [path for path in session.beats.runs if path in session.index and not session.index.ended(path) and path not in opened]
-        self._look_due = now + (TICK if opened or "runs" in watched else IDLE)
+        self._look_due = now + (TICK if opened or "runs" in watched else self._rest.seconds)
         return opened + self._in_turn(running)
 
     # -- the line
@@ -228,6 +231,7 @@ class Sync:
         self._failures += 1
         if self._session:
             self._caution.lost(self._session.sftp, error)
+            self._rest.lost(self._session.sftp)
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
         self._retry_at, self._retry_shown = now + pause, self._clock.wall(now) + pause
         self._hang_up("offline", getattr(error, "code", None) or "line", str(error), getattr(error, "values", {}))
@@ -347,8 +351,8 @@ class Sync:
             self._say("live", "no_root", f"{self.options['host']} has no folder {session.root} yet", root=session.root)
         elif session.looking:
             self._say("syncing", "looking", "looking what is new")
-        elif session.surveyed and intake.left_out.count():
-            count = intake.left_out.count()
+        elif session.surveyed and intake.left_out.count() + intake.failing:
+            count = intake.left_out.count() + intake.failing
             files = "1 file" if count == 1 else f"{count} files"
             self._say("live", "live_partly", f"up to date but for {files} that could not come; the Files of their runs say why",
                       files=count)

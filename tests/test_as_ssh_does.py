@@ -56,6 +56,17 @@ def command_printing(user, server):
     script.chmod(0o755)
 
 
+def revoking(kind):
+    """Return a preparation that revokes the server's host key ("key", "krl"), or another one ("other key", "other krl")."""
+    def prepare(user, server):
+        key = make_key(user.home / "other").with_suffix(".pub") if kind.startswith("other") else server.host_key
+        if kind.endswith("krl"):
+            subprocess.run(["ssh-keygen", "-q", "-k", "-f", user.home / "revoked", key], check=True)
+        else:
+            (user.home / "revoked").write_text("# of last year\n" + key.read_text())
+    return prepare
+
+
 def fd_pass(user, server):
     (user.home / "pass.py").write_text(FD_PASS)
 
@@ -146,10 +157,36 @@ ROWS = {
     "tabs, CRLF, =": ((BASE + KEY).replace("  ", "\t").replace("\n", "\r\n").replace("Port ", "Port = "), None, None),
     "a comment behind a value": (BASE + KEY.rstrip() + " # my key\n", None, None),
     "Host !cpu g*": ("Host !cpu g*\n" + KEY + BASE, None, None),
+    "Host g* !gpu": ("Host g* !gpu\n" + KEY + BASE, None, None),
+    "Include, a glob of globs": ("Include x/*.c?nf ~/x/[a-c].conf ~/x/nothing*\n" + BASE, included, None),
+    "ProxyCommand, %r@%h:%p in quotes": (BASE + KEY + "  ProxyCommand sh -c 'test \"%r@%h:%p\" = \"{me}@127.0.0.1:{port}\" "
+                                         "&& exec nc \"%h\" %p'\n", None, None),
+    "ProxyCommand, exec and a comment": (BASE + KEY + "  ProxyCommand exec nc %h %p # by the VPN\n", None, None),
+    "ProxyJump, user@host:port list": (BASE + KEY + "  ProxyJump {me}@127.0.0.1:{gate.port},{me}@far:{far.port}\nHost 127.0.0.1\n"
+                                       "  IdentityFile {gate.key}\n" + GATES, None, None),
+    "ProxyJump through a host that is down": (BASE + KEY + "  ProxyJump gate\nHost gpu\n  Port 9\n" + GATES, None, None),
+    "StrictHostKeyChecking off": (BASE + KEY + "  StrictHostKeyChecking off\n  UserKnownHostsFile /dev/null\n", None, UNKNOWN),
+    "UpdateHostKeys": (BASE + KEY + "  UpdateHostKeys yes\n", None, None),
+    "RevokedHostKeys": (BASE + KEY + "  RevokedHostKeys ~/revoked\n", revoking("key"), None),
+    "RevokedHostKeys, another": (BASE + KEY + "  RevokedHostKeys ~/revoked\n", revoking("other key"), None),
+    "RevokedHostKeys, a KRL": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n", revoking("krl"), None),
+    "RevokedHostKeys, a KRL of another": (BASE + KEY + "  RevokedHostKeys {home}/revoked\n", revoking("other krl"), None),
+    "RevokedHostKeys that is missing": (BASE + KEY + "  RevokedHostKeys /nowhere\n", None, None),
+    "@cert-authority beside the key": (BASE + KEY, lambda user, server: (user.ssh / "known_hosts").write_text(
+        "@cert-authority *.example " + " ".join(make_key(user.home / "ca").with_suffix(".pub").read_text().split()[:2]) + "\n"
+        + (user.ssh / "known_hosts").read_text()), None),
+    "SetEnv, SendEnv": (BASE + KEY + "  SetEnv FOO=bar\n  SendEnv LANG LC_*\n", None, None),
+    "AddKeysToAgent, IdentitiesOnly, PKCS11Provider none": (BASE + KEY + "  AddKeysToAgent yes\n  IdentitiesOnly yes\n"
+                                                            "  PKCS11Provider none\n", None, None),
+    "IdentitiesOnly without a file": (BASE + "  IdentitiesOnly yes\n", key_at(".ssh/id_ed25519"), None),
+    "HostName in brackets": (BASE.replace("127.0.0.1", "[127.0.0.1]") + KEY, None, None),
+    "an address as the host": ("Host 127.0.0.1\n  Port {port}\n" + KEY, None, None, "127.0.0.1"),
+    "a port that nobody serves": (BASE.replace("{port}", "9") + KEY, None, None),
+    "Port with a comment, User quoted": (BASE.replace("{port}", "{port} # ours").replace("{me}", '"{me}"') + KEY, None, None),
 }
 USUAL = ("ProxyCommand, then a jump", "ProxyJump none, then one for all", "IdentityFile %C", "KnownHostsCommand", "Match final",
          "UserKnownHostsFile with a space", "StrictHostKeyChecking accept-new", "StrictHostKeyChecking accept-new, changed",
-         "a key that others may read", "Host of the final name")
+         "a key that others may read", "Host of the final name", "RevokedHostKeys")
 
 
 def token(user, text):

@@ -1,12 +1,20 @@
 """Limits that a server does not announce: plain sftp gets everything from it, and so do we, a live curve included, by asking for less."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from far import Far
 from sshd import Sshd
-from test_sync import RUN, grow, live, make_run, write
+from test_sync import RUN, Pair, grow, live, make_run, tree, write
 from test_sync_ssh import Running, mirror_of, same, soon
+
+from runicorn import doctor, settings
+from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError
+from runicorn.grants import CLOSE, GROWTH, HANDLES, LOAD, LSTAT, OPEN, Asked, Caution, Grants, Trial
+from runicorn.sftp import Request
 
 CHAOS = pytest.mark.chaos
 DOOR = Path(__file__).parent / "stingy_sftp.py"
@@ -35,6 +43,8 @@ def root(tmp_path):
 def test_all_comes_and_a_curve_goes_on(root, tmp_path, home, limits):
     door = f"{sys.executable} {DOOR} {limits}"
     with Sshd(tmp_path / "sshd", ForceCommand=door) as server, Running(mirror_of(server, root, home, small_only=False)) as one:
+        if "cut" not in limits:
+            assert doctor.examine(settings.checked(server.connection(remote_root=str(root))), home=home)["ok"]
         one.bell.look({"runs", f"run:gpu:{OPENED.replace('/runs/', '/')}"})
         soon(lambda: same(one, root), 80)
         for _ in range(3):
@@ -43,3 +53,114 @@ def test_all_comes_and_a_curve_goes_on(root, tmp_path, home, limits):
                 write(root / path / "summary.json", {"loss": 0.25, "names": ["x" * 50] * 200})
             soon(lambda: same(one, root), 30)
         assert one.state()["state"] in ("live", "syncing"), one.state()
+
+
+def test_one_file_that_can_not_be_opened_costs_the_others_nothing_and_is_counted(root, tmp_path):
+    for number in range(9):
+        write(root / RUN / f"bad{number}.json", {"x": number})
+    with Far([sys.executable, str(DOOR), "fails=/bad"]) as far:
+        pair = Pair(root, tmp_path / "near", far=far)
+        began = time.monotonic()
+        for _ in range(4):
+            pair.passes(31)
+        told = pair.sync.state()
+        pair.sync.stop()
+        pair.sync.run()
+    assert time.monotonic() - began < 30, "nobody waits long for a file that never opens"
+    here, there = tree(tmp_path / "near"), tree(root)
+    assert {name: content for name, content in there.items() if "bad" not in name} == here
+    assert told["reason"]["code"] == "live_partly" and told["reason"]["files"] == 9, told
+
+
+def test_plain_sftp_needs_the_same_patience(root, tmp_path):
+    """With more than three files open at once the server refuses; sftp opens one after the other, and gets all."""
+    with Sshd(tmp_path / "sshd", ForceCommand=f"{sys.executable} {DOOR} handles=3") as server:
+        plain = subprocess.run(["sftp", "-b", "-", "-i", str(server.key), f"-oUserKnownHostsFile={server.known_hosts}", "-P",
+                                str(server.port), "127.0.0.1"], input=f"get -R {root} {tmp_path / 'plain'}\n", capture_output=True,
+                               text=True, timeout=60)
+        assert plain.returncode == 0 and tree(tmp_path / "plain") == tree(root), plain.stderr
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def asked(kind, cost=0):
+    return Asked(Request(kind, b"", "x", cost, None), None)
+
+
+def refused(text="x: Failure", status=4):
+    return SftpError(text, status)
+
+
+def test_a_refusal_with_files_open_is_asked_again_with_one_less_and_then_stands():
+    grants = Grants(100, 32768)
+    for _ in range(3):
+        assert grants.opens(asked(OPEN)) and grants.judge(asked(OPEN), b"handle", 0) is None
+    fourth = asked(OPEN)
+    assert grants.opens(fourth)
+    again = grants.judge(fourth, refused(), 0)
+    assert again.trial == Trial(HANDLES, 3) and not grants.opens(again), "it waits for a handle"
+    assert grants.judge(asked(CLOSE), None, 0) is None and grants.freed() == [again]
+    assert grants.opens(again) and grants.judge(again, refused(), 0) is None, "nothing else was too much: it is the file"
+    assert grants.handles == 100
+
+
+def test_what_was_granted_with_less_is_kept_to_and_a_little_more_is_tried_later():
+    grants = Grants(100, 32768)
+    again = grants.judge(asked(LSTAT), refused(), 80)
+    assert again.trial == Trial(LOAD, 10) and grants.at_once == 10
+    assert grants.judge(again, "attrs", 3) is None and grants.at_once == 10
+    for _ in range(GROWTH):
+        grants.judge(asked(LSTAT), "attrs", 3)
+    assert grants.at_once == 15
+
+
+@pytest.mark.parametrize("error", [MissingFileError("x: No such file", 2), DeniedError("x: Permission denied", 3),
+                                   SftpError("x: Operation unsupported", 8)])
+def test_what_can_not_be_for_now_stands_at_once(error):
+    grants = Grants(100, 32768)
+    grants.judge(asked(OPEN), b"handle", 0)
+    assert grants.judge(asked(OPEN), error, 400) is None and grants.judge(asked(LSTAT), error, 400) is None
+
+
+def test_a_server_that_refuses_all_for_a_while_is_left_alone_for_so_long_and_no_longer():
+    clock = Clock()
+    grants = Grants(100, 32768, clock)
+    grants.judge(asked(LSTAT), "attrs", 0)
+    one, pauses = asked(LSTAT), []
+    for _ in range(100):
+        again = grants.judge(one, refused(), 0)
+        if again is None:
+            one = asked(LSTAT)          # another one: that refusal stood
+        else:
+            one = again
+            pauses.append(grants.pausing())
+            clock.now += grants.pausing()
+    assert pauses and sum(pauses) < 20 and grants.judge(asked(LSTAT), refused(), 0) is None, "in the end it is believed"
+
+
+class Line:
+    """What Caution and Rest look at of an sftp.Sftp."""
+
+    def __init__(self, crowd, crowded_at=0.0, answered_at=1.0):
+        self.crowd, self.unanswered, self.crowded_at, self.answered_at = crowd, crowd, crowded_at, answered_at
+        self.max_handles, self.grants = 100, Grants(100, 32768)
+
+
+def test_lines_cut_under_many_requests_make_the_next_more_careful_and_long_ones_bolder():
+    caution, levels = Caution(), []
+
+    def at_once():
+        line = Line(1)
+        caution.tame(line)
+        return line.grants.at_once
+    for line in (Line(500), Line(500), Line(60), Line(16), Line(16, answered_at=100.0)):
+        caution.lost(line, LineError("cut"))
+        levels.append(at_once())
+    assert levels == [512, 64, 16, 4, 16]
+    caution.lost(Line(500), ProtocolError("garbage"))
+    assert at_once() == 64

@@ -117,6 +117,19 @@ def test_a_jump_host_that_forwards_nothing(sshd, home, config, tmp_path):
             connect(home, ask=lambda question: "yes")
 
 
+def test_a_host_behind_a_jump_host_that_is_down_is_tried_again(sshd, gate, home, config):
+    gate.trusted_in(home)
+    sshd.trusted_in(home)
+    config(block("gpu", sshd, "ProxyJump gate") + block("gate", gate))
+    sshd.stop()
+    try:
+        with pytest.raises(LineError, match="the way from gate to .* could not make it"):
+            connect(home)
+    finally:
+        sshd.start()
+    connect(home).close()
+
+
 def test_a_refused_jump_names_the_jump_host(sshd, gate, home, config, tmp_path):
     gate.trusted_in(home)
     config(block("gpu", sshd, "ProxyJump other") + block("other", gate).replace(str(gate.key), str(make_key(tmp_path / "stranger"))))

@@ -1,8 +1,10 @@
 """The mirror over a real sshd: SFTP only, one session only, restarts, cuts and stalls on a delayed line."""
 
 import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from line import Line
@@ -12,6 +14,8 @@ from sshd import Sshd
 from runicorn import remote
 from runicorn.bell import Bell
 from runicorn.sync import Sync
+
+STINGY = Path(__file__).parent / "stingy_sftp.py"
 
 
 @pytest.fixture
@@ -155,3 +159,38 @@ def test_a_shell_that_prints_in_place_of_sftp_is_a_refusal_as_it_is_for_sftp(roo
         assert one.state()["state"] in ("live", "syncing")
         one.stop()
         one.run()
+
+
+def test_a_server_that_cuts_who_rests_is_asked_more_often(root, tmp_path, home):
+    with Sshd(tmp_path / "sshd", ForceCommand=f"{sys.executable} {STINGY} idle=3") as server:
+        one = mirror_of(server, root, home, interval=600)
+        thread = threading.Thread(target=one.run)
+        thread.start()          # nobody looks
+        try:
+            soon(lambda: same(one, root))
+            soon(lambda: one._rest.seconds < 3)
+            time.sleep(1)
+            soon(lambda: one.state()["state"] == "live")
+            logins = server.log.read_text().count("Accepted publickey")
+            time.sleep(12)
+            assert one.state()["state"] == "live" and server.log.read_text().count("Accepted publickey") == logins
+        finally:
+            one.stop()
+            thread.join(30)
+
+
+def test_a_line_that_was_cut_meanwhile_does_not_swallow_sync_now(root, tmp_path, home):
+    with Sshd(tmp_path / "sshd") as server:
+        one = mirror_of(server, root, home, mode="manual")
+        thread = threading.Thread(target=one.run)
+        thread.start()
+        try:
+            one.sync_now()
+            soon(lambda: same(one, root) and one.state()["state"] == "live")
+            server.cut()
+            grow(root / RUN / "events.jsonl")
+            one.sync_now()
+            soon(lambda: same(one, root) and one.state()["state"] == "live")
+        finally:
+            one.stop()
+            thread.join(30)
