@@ -44,7 +44,7 @@ def test_all_comes_and_a_curve_goes_on(root, tmp_path, home, limits):
     door = f"{sys.executable} {DOOR} {limits}"
     with Sshd(tmp_path / "sshd", ForceCommand=door) as server, Running(mirror_of(server, root, home, small_only=False)) as one:
         if "cut" not in limits:
-            assert doctor.examine(settings.checked(server.connection(remote_root=str(root))), home=home)["ok"]
+            assert doctor.examine(settings.checked(server.connection(remote_root=str(root))), [].append, home=home)["ok"]
         one.bell.look({"runs", f"run:gpu:{OPENED.replace('/runs/', '/')}"})
         soon(lambda: same(one, root), 80)
         for _ in range(3):
