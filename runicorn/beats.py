@@ -78,7 +78,7 @@ class Beats:
     def _read(self, paths):
         """Return {live file: run path} of new live files, those that name a run of their own id."""
         found = {}
-        for path, text in zip(paths, self.session.beginnings([(path, 0, LIMIT) for path in paths])):
+        for path, text in zip(paths, self.session.parts([(path, 0, LIMIT) for path in paths])):
             try:
                 run = json.loads(text).get("path")
             except (ValueError, TypeError, AttributeError, RecursionError):

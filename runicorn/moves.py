@@ -133,12 +133,8 @@ class Moves:
         places = [f"{self._root}/{moved[old]}/{name}" for old, (name, _) in held.items()]
         stats = self._client.batch([sftp.lstat(place) for place in places])
         asked = [(old, place) for old, place, attrs in zip(held, places, stats) if not sftp.refusal(place, attrs)]
-        handles = self._client.batch([sftp.open_file(place) for _, place in asked])
-        opened = {old: handle for (old, _), handle in zip(asked, handles) if not isinstance(handle, SftpError)}
-        starts = [max(0, held[old][1] - manifest.TAIL) for old in opened]
-        ends = self._client.batch([sftp.read(handle, start, manifest.TAIL) for handle, start in zip(opened.values(), starts)]
-                                  + [sftp.close(handle) for handle in opened.values()])
-        return {old for old, end in zip(opened, ends) if self._ends_with(old, *held[old], end)}
+        ends = self._client.parts([(place, max(0, held[old][1] - manifest.TAIL), manifest.TAIL) for old, place in asked])
+        return {old for (old, _), end in zip(asked, ends) if self._ends_with(old, *held[old], end)}
 
     def _largest(self, path):
         """Return (name, size) of the largest file that we hold of a run, (None, 0) without one."""
@@ -163,7 +159,7 @@ class Moves:
     def _read(self, paths, listings):
         """Return {run path: identity} of listed runs, their meta.json read."""
         small = [path for path in paths if (listings[path].get(layout.META) or {"size": META_BYTES + 1})["size"] <= META_BYTES]
-        metas = dict(zip(small, self._client.beginnings([(f"{self._root}/{path}/{layout.META}", 0, META_BYTES) for path in small])))
+        metas = dict(zip(small, self._client.parts([(f"{self._root}/{path}/{layout.META}", 0, META_BYTES) for path in small])))
         return {path: identity(path, _parsed(metas.get(path)), listings[path]) for path in paths}
 
 

@@ -396,7 +396,7 @@ class Sftp:
             done(error) if error else self.ask(open_file(path), done)
         self.ask(lstat(path), looked)
 
-    def beginnings(self, places):
+    def parts(self, places):
         """Return the bytes (or the SftpError) at each of `places`, [(path of a file known as regular, offset, length), …]: each file is
         opened, read and closed, as many at once as the server lets be open."""
         results = {}

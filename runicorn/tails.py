@@ -62,7 +62,7 @@ class Tails:
                 break
             self._ends.update((key, self._size(key)) for key in keys)
             places = [(self._absolute(key), max(0, self._ends[key] - SEAM), self._chunk) for key in keys]
-            keys = self._take(list(zip(keys, self.session.beginnings(places))), found)
+            keys = self._take(list(zip(keys, self.session.parts(places))), found)
 
     @property
     def _chunk(self):
