@@ -6,7 +6,8 @@
     server-copy  the writer and the manifest alone: Python 3.8 and nothing else
 
 The code of pyz and server-copy is without comments, and without docstrings but those that `help(runicorn.init)` and the like show; that
-of server-copy is indented by one space a level, too. Every statement stands on the line where it is in the tree, so tracebacks stay true.
+of server-copy is indented by one space a level, and has none behind commas. Every statement stands on the line where it is in the tree,
+so tracebacks stay true.
 """
 
 import ast
@@ -185,10 +186,10 @@ def lean(source, shown):
 
 
 def narrow(source):
-    """Return Python source indented by one space a level instead of four, by one where a statement goes on. The lines within texts are as
-    they were, those of docstrings as `inspect.getdoc` shows them."""
+    """Return Python source indented by one space a level instead of four, by one where a statement goes on, without those behind commas.
+    The lines within texts are as they were, those of docstrings as `inspect.getdoc` shows them."""
     lines, within, docs, begun, before = source.splitlines(keepends=True), set(), {}, [], ""
-    firsts, is_first = set(), True          # the rows where statements begin
+    firsts, is_first, commas = set(), True, {}          # the rows where statements begin; row: columns behind its commas
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
         if kind in ("FSTRING_START", "TSTRING_START"):      # one token a part, from Python 3.12 on
@@ -197,6 +198,8 @@ def narrow(source):
             docs.update((row, token.start[1]) for row in range(token.start[0] + 1, token.end[0] + 1))
         elif kind == "STRING" or kind in ("FSTRING_END", "TSTRING_END"):
             within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
+        elif token.string == "," and not begun:
+            commas.setdefault(token.end[0], []).append(token.end[1])
         before = kind
         if kind == "NEWLINE":
             is_first = True
@@ -204,8 +207,11 @@ def narrow(source):
             firsts.add(token.start[0])
             is_first = False
     for row, line in enumerate(lines, 1):
+        for column in reversed(commas.get(row, ())):
+            line = line[:column] + line[column:].lstrip(" ")
         text = line.lstrip(" ")
         indent = docs.get(row, len(line) - len(text))
+        lines[row - 1] = line
         if row not in within and text.strip():
             lines[row - 1] = " " * (indent // 4 if row in firsts or row in docs else min(indent, 1)) + line[indent:]
     return "".join(lines)

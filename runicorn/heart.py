@@ -7,6 +7,7 @@ from runicorn.notice import say
 
 LONGEST = 10.0          # seconds between two looks at the clock
 NEVER = float("inf")    # what a chore returns that is done for good
+REST_SECONDS = 0.02     # before the first chores: who starts the thread waits for its first breath, and should not wait for their imports
 TRY_SECONDS = 10.0      # between two tries to start the thread where there is no room for one
 
 
@@ -55,6 +56,7 @@ class Heart:
 
     def run(self):
         """What the thread does."""
+        self._news.acquire(timeout=REST_SECONDS)
         while not self._stopping:
             if self._news.acquire(timeout=self.one_pass(time.monotonic())):
                 for chore in self._chores:

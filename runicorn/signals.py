@@ -2,10 +2,11 @@
 
 Python's C handler writes a byte to a wakeup descriptor for each signal that has a Python handler, and a thread reads it. So the script's
 own handlers stay as they are, SIGINT keeps Python's (asyncio looks for it), and a main thread stuck in C code holds up no `kill`.
+There is one such descriptor in a process, and event loops want it, too: theirs gets from that thread whatever comes.
 """
 
+import _signal as signal  # not `signal`, which makes enums first; it has what is here, under the same names
 import os
-import signal
 import sys
 import threading
 import time
@@ -13,20 +14,25 @@ import weakref
 
 from runicorn import processes
 from runicorn.descriptors import is_ours, keep, release
+from runicorn.notice import say
 
 # These say "stop", also to a script that handles them. SIGBREAK: a console of Windows was closed, or Ctrl+Break typed there.
 STOPS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU")
-DEADLY = (*STOPS[1:], "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")       # ours where the default is in force
+DEADLY = (*STOPS, "SIGALRM", "SIGVTALRM", "SIGIO", "SIGPIPE")           # ours where the default is in force
 ASIDE = ("SIGUSR1", "SIGUSR2")      # Lightning on Slurm takes them only where Python says that the default is in force
 JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID")                       # to a job of these schedulers, so do SIGUSR1 and SIGUSR2
 GRACE_SECONDS = 120.0       # a run that ends this soon after a signal was ended by it; later it had gone on
 PATIENCE_SECONDS = 0.2      # the main thread has this long to act on a signal
 ENDING_SECONDS = 3.0        # and an ending of ours this long, should a disk hang: then the process dies without it
 
+_set_handler, _set_wakeup = signal.signal, signal.set_wakeup_fd      # before ours
+NAMES = {getattr(signal, name): name for name in (*DEADLY, *ASIDE) if hasattr(signal, name)}
 _previous = {}              # signal number -> the handler before ours
 _aside = {}                 # signal number -> weakref of the _Dump that faulthandler was given for it
 _mask = threading.local()   # "before": the signals a thread that forks had blocked
-_wakeup = None              # (reader, writer): two sockets, while the wakeup descriptor is ours
+_wakeup = None              # (reader, writer, its number): two sockets, while the wakeup descriptor is ours
+_theirs = ((-1,), {})       # the arguments with which others have set one meanwhile, or before
+_handing = threading.RLock()    # while what came is handed on, so that nobody closes that descriptor and has its number used again
 _noted = (None, 0.0)        # the last signal that says "stop": name, monotonic time
 _acted = 0.0                # monotonic: when the main thread last acted on a signal of ours
 _end = None                 # called with nothing before a signal ends the process
@@ -46,23 +52,32 @@ def take(end):
     except (ValueError, OSError, ImportError):
         pass        # a subinterpreter, no descriptor left, rights given up: handlers of the script's are wrapped instead
     try:
-        for name in DEADLY:
-            _take(getattr(signal, name, None), handled)
+        for number, name in NAMES.items():
+            if name in DEADLY:
+                _take(number, handled)
     except ValueError:
-        pass        # a C program's own thread, a subinterpreter: signals do what they do
+        return      # a C program's own thread, a subinterpreter: signals do what they do
+    _put_in_place((_set_handler, set_handler), (_set_wakeup, set_wakeup_fd))
 
 
 def give_back():
     """Leave the process as `take` found it, as far as nobody took a signal over meanwhile."""
+    global _theirs
     if threading.current_thread() is threading.main_thread():
-        _put_back()
+        with _handing:
+            reader = _wakeup and _wakeup[0]
+            _put_back()
+            while reader and _receive(reader):
+                pass
+            _theirs = (-1,), {}
 
 
 def _put_back():
     processes.at_close(None)
+    _put_in_place((set_handler, _set_handler), (set_wakeup_fd, _set_wakeup))
     for number, before in list(_previous.items()):
         if signal.getsignal(number) is _heard:
-            signal.signal(number, before)
+            _set_handler(number, before)
         del _previous[number]
     _stop_listening()
 
@@ -70,7 +85,7 @@ def _put_back():
 def stopped():
     """Return the name of the signal that is ending this process (str) or None."""
     if _wakeup:
-        _note_all(_read(_wakeup[0]))
+        _receive(_wakeup[0])
     name, when = _noted
     return name if name and time.monotonic() - when < GRACE_SECONDS else None
 
@@ -89,6 +104,8 @@ def leave():
 
 def forked():
     """In a forked child: it dies by signals as if we were not there, and its signals are none of its parent's."""
+    global _handing
+    _handing = threading.RLock()
     _put_back()
     forget()
     let_go()
@@ -112,7 +129,7 @@ def let_go():
 
 def _note(number, ends=False):
     global _noted
-    name = signal.Signals(number).name if number in signal.valid_signals() else ""
+    name = NAMES.get(number)
     if ends or name in STOPS or (name in ASIDE and any(job in os.environ for job in JOBS)):
         _noted = (name, time.monotonic())
 
@@ -129,12 +146,11 @@ def _handled_in_c():
 
 
 def _take(number, handled):
-    if number is None:
-        return
     before = signal.getsignal(number)
-    if before is signal.SIG_DFL and number not in handled or not _wakeup and callable(before) and before is not _heard:
+    others = not _wakeup and callable(before) and before not in (_heard, signal.default_int_handler)
+    if before is signal.SIG_DFL and number not in handled or others:
         _previous[number] = before
-        signal.signal(number, _heard)
+        _set_handler(number, _heard)
 
 
 def _heard(number, frame):
@@ -151,7 +167,7 @@ def _heard(number, frame):
             _end()
         finally:
             if not _leaving:
-                signal.signal(number, signal.SIG_DFL)
+                _set_handler(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)                # so that our parent sees the same wait status
 
 
@@ -175,17 +191,12 @@ class _Dump:
 
 def _listen(handled):
     """Have the signals written to sockets of ours, and a thread that reads them."""
-    global _wakeup
+    global _wakeup, _theirs
     if _wakeup or processes.WINDOWS:
         return
     reader, writer = _sockets()
-    before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    if before != -1:
-        signal.set_wakeup_fd(before)        # an event loop's
-        _close(reader)
-        _close(writer)
-        return
-    _wakeup = (reader, writer)
+    _theirs = (_set_wakeup(writer.fileno(), warn_on_full_buffer=False),), {}
+    _wakeup = reader, writer, writer.fileno()
     readers = {reader: None}
     readers.update(_set_aside(number) for number in (getattr(signal, name) for name in ASIDE)
                    if number not in handled and signal.getsignal(number) is signal.SIG_DFL)
@@ -196,6 +207,38 @@ def _listen(handled):
         _stop_setting_aside()
         for other in list(readers)[1:]:
             _close(other)
+        if _theirs[0][0] != -1:
+            _stop_listening()               # nobody would hand anything on
+            _close(reader)
+
+
+def set_wakeup_fd(*args, **more):
+    """Set the descriptor that gets the number of each signal, and return the one before: never ours, which hands on what comes."""
+    global _theirs
+    with _handing:
+        before = _set_wakeup(*args, **more)
+        if _wakeup and before == _wakeup[2]:
+            _set_wakeup(before, warn_on_full_buffer=False)
+            before = _theirs[0][0]
+        _theirs = args, more
+    return before
+
+
+def set_handler(signalnum, handler, /):
+    """Set the action for the given signal, and return the one before. In place of the default that ends the process stands ours."""
+    is_deadly = handler is signal.SIG_DFL and NAMES.get(signalnum) in DEADLY
+    before = _set_handler(signalnum, _heard if is_deadly else handler)
+    if is_deadly:
+        _previous[signalnum] = handler
+    return before
+
+
+def _put_in_place(*pairs):
+    """Put the second function of each pair in the place of the first, where this is: `signal` has a name of its own for one of them."""
+    for module in (signal, sys.modules.get("signal")):
+        for name, (before, after) in zip(("signal", "set_wakeup_fd"), pairs):
+            if getattr(module, name, None) is before:
+                setattr(module, name, after)
 
 
 def _sockets():
@@ -217,11 +260,9 @@ def _kept(end):
 
 def _lose(end):
     """The script put a file of its own in the place of a socket."""
-    global _wakeup
     end.detach()
     if _wakeup and end in _wakeup:
-        _wakeup = None
-        signal.set_wakeup_fd(-1)
+        _unset()
 
 
 def _close(end):
@@ -252,15 +293,25 @@ def _stop_setting_aside():
 
 
 def _stop_listening():
-    global _wakeup
     if not _wakeup:
         return
     _stop_setting_aside()
-    (_, writer), _wakeup = _wakeup, None
-    current = signal.set_wakeup_fd(-1)
-    if current not in (-1, writer.fileno()):
-        signal.set_wakeup_fd(current)       # somebody's who came after us
-    _close(writer)                          # which ends the thread
+    _close(_unset())                        # which ends the thread
+
+
+def _unset():
+    """Have the wakeup descriptor be what it would be without us; returns the writer that it was."""
+    global _wakeup
+    (_, writer, ours), _wakeup = _wakeup, None
+    for args, more in (_theirs, ((-1,), {})):
+        try:
+            current = _set_wakeup(*args, **more)
+            if current != ours:
+                _set_wakeup(current)        # somebody's who passed us by
+            break
+        except (OSError, ValueError):
+            pass        # closed meanwhile; another thread than the main one
+    return writer
 
 
 def _read(reader):
@@ -278,9 +329,20 @@ def _read(reader):
     return data or None
 
 
-def _note_all(numbers):
+def _receive(reader):
+    """Read what came, hand it on to the wakeup descriptor that others have set, and note it; returns it as `_read` does."""
+    with _handing:
+        numbers = _read(reader)
+        (theirs, *_), more = _theirs
+        if numbers and theirs != -1:
+            try:
+                os.write(theirs, numbers)
+            except OSError as error:
+                if more.get("warn_on_full_buffer", True) or not isinstance(error, BlockingIOError):
+                    say(f"a signal can't be handed on to the event loop ({error.strerror})")
     for number in numbers or b"":
         _note(number)
+    return numbers
 
 
 def _watch(readers):
@@ -292,12 +354,12 @@ def _watch(readers):
         except (OSError, ValueError):       # C code closed what it found
             ready = [reader for reader in readers if not is_ours(reader.fileno())]
         for reader in ready:
-            data, number = _read(reader) if is_ours(reader.fileno()) else None, readers[reader]
+            number = readers[reader]
+            data = (_read if number else _receive)(reader) if is_ours(reader.fileno()) else None
             if data is None:
                 del readers[reader]
                 _close(reader)
             elif number is None:
-                _note_all(data)
                 for came in data:
                     if _is_deadly(came):
                         _note(came, ends=True)

@@ -18,7 +18,7 @@ FLOORS = {
     "manifest_entry": "", "manifest": "manifest_entry units",       # both only where they are used: the rest runs alone from a pipe
     # the writer
     "screen": "", "windows": "", "processes": "windows",
-    "notice": "", "descriptors": "notice", "signals": "descriptors processes", "leaving": "", "ends": "leaving notice signals",
+    "notice": "", "descriptors": "notice", "signals": "descriptors notice processes", "leaving": "", "ends": "leaving notice signals",
     "append": "descriptors layout notice", "console": "layout notice screen", "system": "notice processes",
     "pump": "append console descriptors notice system",
     "values": "layout notice", "jsonfile": "descriptors layout notice", "mappings": "notice values",
