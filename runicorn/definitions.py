@@ -8,13 +8,14 @@ from runicorn.values import describe, key_text, texts
 
 WAYS = ("min", "max", "mean", "first", "last", "best")
 GOALS = {"minimize": "min", "maximize": "max", "min": "min", "max": "max"}
+WORDS = 20                  # of one `summary`
 PLANS_KEPT = 10_000         # metrics whose definition is looked up once
 
 Metric = namedtuple("Metric", "name")       # what define_metric returns: the name (str) it was called with
 
 
 def _words(summary):
-    return [word for word in re.split("[,\\s]+", ",".join(texts(summary)).lower()) if word]
+    return [word for word in re.split("[,\\s]+", ",".join(texts(summary)).lower()) if word][:WORDS]
 
 
 def _checked(entry):
@@ -47,7 +48,8 @@ class Definitions:
             unknown += [] if known else [f"goal={describe(goal)!r}"]
             entry.update({"goal": known} if known else {})
         if step_metric is not None:
-            entry["step_metric"] = step_metric if isinstance(step_metric, str) else key_text(getattr(step_metric, "name", step_metric))
+            named = None if isinstance(step_metric, str) else getattr(step_metric, "name", None)
+            entry["step_metric"] = key_text(named or step_metric)
         entry.update({key: value for key, value in (("step_sync", step_sync), ("hidden", hidden)) if isinstance(value, bool)})
         self.entries[name] = entry
         self._plans.clear()

@@ -210,7 +210,7 @@ class Run(Copied):
         return found or Metric(key_text(name))
 
     def _define(self, name, *words):
-        name = key_text(getattr(name, "name", name))
+        name = key_text(getattr(name, "name", None) or name)
         with self._lock:
             definitions = self._definitions or Definitions()
             for what in definitions.define(name, *words):

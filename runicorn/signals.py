@@ -227,9 +227,12 @@ def set_wakeup_fd(*args, **more):
 def set_handler(signalnum, handler, /):
     """Set the action for the given signal, and return the one before. In place of the default that ends the process stands ours."""
     is_deadly = handler is signal.SIG_DFL and NAMES.get(signalnum) in DEADLY
-    before = _set_handler(signalnum, _heard if is_deadly else handler)
-    if is_deadly:
-        _previous[signalnum] = handler
+    with _handing:
+        while is_deadly and _wakeup and _receive(_wakeup[0]):
+            pass                        # what came so far had another handler
+        before = _set_handler(signalnum, _heard if is_deadly else handler)
+        if is_deadly:
+            _previous[signalnum] = handler
     return before
 
 
@@ -355,15 +358,16 @@ def _watch(readers):
             ready = [reader for reader in readers if not is_ours(reader.fileno())]
         for reader in ready:
             number = readers[reader]
-            data = (_read if number else _receive)(reader) if is_ours(reader.fileno()) else None
+            with _handing:
+                data = (_read if number else _receive)(reader) if is_ours(reader.fileno()) else None
+                deadly = [] if number else list(filter(_is_deadly, data or b""))
             if data is None:
                 del readers[reader]
                 _close(reader)
             elif number is None:
-                for came in data:
-                    if _is_deadly(came):
-                        _note(came, ends=True)
-                        _see_to(came)
+                for came in deadly:
+                    _note(came, ends=True)
+                    _see_to(came)
             elif data and number in _aside and _aside[number]() is not None:
                 _end_by(number)
                 _stop_setting_aside()

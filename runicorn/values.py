@@ -22,6 +22,8 @@ VALUES = 5000           # of one change of config or summary; one of its contain
 CHARACTERS = 64         # of text that count as one value
 ARRAY = 1000            # cells of an array or table; a larger one is described
 LOGGED = 100_000        # nested values of one call of log, and numbers of one list
+FOREIGN = 20            # so many nested values one of a mapping counts as that is no plain dict: it is slower, and may have no end
+SHOWN = 100             # values of a list or cells of an array that are shown in a text
 MORE = "…"              # stands for what is left out, and for a value within itself
 ADDRESS = re.compile(" at 0x[0-9A-Fa-f]+")
 EXACT = ((str, str.__str__), (float, float.__float__), (int, int.__int__))      # whatever a subclass makes of them
@@ -103,10 +105,9 @@ def _unwrapped(value):
 
 def key_text(key):
     """Return the text (str) of a key of any kind."""
-    if type(key) is str:
-        return key
-    found, error = attempt(scalar, key)
-    return describe(key) if error else str(found)
+    found, error = (key, None) if type(key) is str else attempt(scalar, key)
+    text = describe(key) if error else str(found)
+    return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + MORE
 
 
 def describe(value, nested=False):
@@ -116,7 +117,24 @@ def describe(value, nested=False):
     return f"<{type_name(value)}: {type_name(error)}>" if error else ADDRESS.sub("", str.__str__(text)[:2 * TEXT])[:TEXT]
 
 
+def _size(value):
+    """Return how many values and cells a text of `value` would show (int), counted until there are more than SHOWN."""
+    size, waiting = 0, deque((value,))
+    while waiting and size <= SHOWN:
+        item = waiting.popleft()
+        size += _cells(item) or 1
+        if isinstance(item, (dict, list, tuple, deque)):
+            waiting.extend(islice(item.items() if isinstance(item, dict) else item, SHOWN + 1))
+    return size
+
+
+def _outline(value):
+    return f"<{type_name(value)} of {len(value) if _cells(value) is None else f'shape {tuple(value.shape)}'}>"
+
+
 def _described(value, nested):
+    if _size(value) > SHOWN:
+        return _outline(value)
     named = _attribute(value, "__qualname__")
     if isinstance(named, str) and callable(value):
         module = _attribute(value, "__module__")
@@ -136,8 +154,13 @@ def _part(value):
 
 def texts(values):
     """Return a list of str for one text or several values (tags)."""
-    found, error = attempt(lambda: [values] if isinstance(values, str) else list(islice(() if values is None else values, ARRAY)))
+    found, error = attempt(_several, values)
     return [key_text(value) for value in ([values] if error else found)]
+
+
+def _several(values):
+    is_one = isinstance(values, str) or _cells(values) is not None and len(values.shape) != 1
+    return [values] if is_one else list(islice(() if values is None else values, ARRAY))
 
 
 # -- rows of metrics ----------------------------------------------------------------------------------------------
@@ -169,9 +192,9 @@ def flatten(data, drop, take=lambda key, value: False):
     def walk(pairs, prefix, above):
         nonlocal left
         for key, value in pairs:
-            left -= 1
+            left -= 1 if type(above[-1]) is dict else FOREIGN
             if left < 0:
-                drop(MORE, f"only the first {LOGGED} nested values of a call are")
+                drop(MORE, f"only the first {len(flat)} nested values of a call are")
                 return
             name = prefix + key_text(key)
             error = attempt(put, name, value, above)[1]
@@ -396,7 +419,7 @@ class _Conversion:
             return ([], iter(sorted(items, key=_rank))) if len(items) <= self._left else (f"<{type_name(value)} of {len(value)}>", None)
         cells = _cells(value)
         if cells is not None and cells > ARRAY:
-            return f"<{type_name(value)} of shape {tuple(value.shape)}>", None
+            return _outline(value), None
         found = fields(value)
         if found is not None:
             return {}, found

@@ -111,6 +111,9 @@ ENDS = [
     ("SIGALRM, own handler", "signal.signal(signal.SIGALRM, lambda *a: None)\n"
      "signal.setitimer(signal.ITIMER_REAL, 0.1)\ntime.sleep(0.3)", (), 0,
      ("finished", "finished", 0, None, 1)),
+    ("SIGALRM, own handlers that set the default again",
+     "for _ in range(50):\n    signal.signal(signal.SIGALRM, lambda *a: signal.signal(signal.SIGALRM, signal.SIG_DFL))\n"
+     "    os.kill(os.getpid(), signal.SIGALRM)\n    time.sleep(0.01)", (), 0, ("finished", "finished", 0, None, 1)),
     ("SIGUSR1, own handler after init", "signal.signal(signal.SIGUSR1, lambda *a: None)\n" + READY + "time.sleep(0.3)", ("USR1",), 0,
      ("finished", "finished", 0, None, 1)),
     ("SIGTERM ignored after init", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + READY + "time.sleep(0.3)", ("TERM",), 0,
