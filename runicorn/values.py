@@ -159,7 +159,8 @@ def texts(values):
 
 
 def _several(values):
-    is_one = isinstance(values, str) or _cells(values) is not None and len(values.shape) != 1
+    cells = _cells(values)          # a tensor makes all of its items before it gives the first
+    is_one = isinstance(values, str) or cells is not None and (cells > ARRAY or len(values.shape) != 1)
     return [values] if is_one else list(islice(() if values is None else values, ARRAY))
 
 

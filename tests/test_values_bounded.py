@@ -96,6 +96,8 @@ def test_tags_and_summaries_that_are_arrays(run, capsys):
     table = np.zeros((1000, 1000)).view(Unprinted)
     run.tags = table
     assert run.tags == ("<Unprinted of shape (1000, 1000)>",)
+    run.tags = torch.zeros(10_000_000)
+    assert run.tags == ("<Tensor of shape (10000000,)>",)
     run.tags = np.array(["a", "b"])
     assert run.tags == ("a", "b")
     run.tags = itertools.count()
