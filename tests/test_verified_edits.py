@@ -13,7 +13,7 @@ import pytest
 from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, tree, write  # noqa: F401 (fixtures)
 from test_manifest import poke
 
-from runicorn import manifest
+from runicorn import manifest, survey
 from runicorn.columns import File
 from runicorn.reader import Reader
 
@@ -325,6 +325,46 @@ def test_a_manifest_of_an_older_server_copy_is_a_hint_only(root, tmp_path, pair)
         one.passes(seconds)
         judge.check(edited)
     assert judge.is_same() == (True, set()) and judge.check(edited)
+
+
+def older_root(root):
+    """The golden runs with the manifest that an older server copy made of them; returns that (Path)."""
+    golden = Path(__file__).parent / "golden"
+    shutil.copytree(golden / "root", root, dirs_exist_ok=True)
+    place = root / ".runicorn" / "full_manifest.json"
+    place.parent.mkdir()
+    shutil.copy(golden / "full_manifest.older.json", place)
+    recorded = manifest.load(place)
+    for path in recorded.paths():
+        for name, file in recorded.entry(path)["files"].items():
+            os.utime(root / path / name, (file["mtime"], file["mtime"]))
+        os.utime(root / path, (recorded.entry(path)["mtime"],) * 2)
+    return place
+
+
+def test_a_recorded_manifest_of_an_older_server_copy_is_read_whole_and_proves_nothing(root, tmp_path, pair):
+    place = older_root(root)
+    recorded = manifest.load(place)
+    assert recorded.paths() == sorted(str(path.relative_to(root)) for path in root.glob("*/*/runs/*"))
+    assert [path for path in recorded.paths() if recorded.mended(path)[1] or survey.is_proof(recorded.line(path))] == []
+    path = "vision/resnet50/runs/20250123_180000_abc123"
+    stale = recorded.entry(path)
+    poke(root / path / "events.jsonl", 30)      # since it was made, and as no folder shows
+    os.utime(root / path, (stale["mtime"], stale["mtime"]))
+    one = pair()
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    assert one.sync.state()["source"] == "manifest" and one.sync.state()["runs"] == len(recorded)
+    judge.check(0)
+    for number in range(2):
+        edited = one.now = one.now + 5
+        poke(root / path / "logs.txt", 40 + number)
+        os.utime(root / path, (stale["mtime"], stale["mtime"]))
+        os.utime(place, (edited, edited))       # looked, nothing new: as the older copy says of a run whose folder did not move
+        for seconds in [5] * 14 + [31, 31]:
+            one.passes(seconds)
+            judge.check(edited)
+        assert judge.is_same() == (True, set()) and judge.check(edited)
 
 
 class Traced:
