@@ -127,8 +127,9 @@ class ExecLook:
 
 
 def source():
-    """Return our manifest module's source (str) without the comments, which nobody reads there: it is sent with each look."""
-    return re.sub(r"(?m)(?:^|  +)# .*$", "", manifest.__loader__.get_source("runicorn.manifest"))
+    """Return our manifest module's source (str) without comments and docstrings, which nobody reads there: it is sent with each look."""
+    text = re.sub(r"(?m)(?:^|  +)# .*$", "", manifest.__loader__.get_source("runicorn.manifest"))
+    return re.sub(r'(?ms)^ *""".*?"""\n', "", text)
 
 
 def _header(text):

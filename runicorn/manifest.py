@@ -459,9 +459,9 @@ what is not among the files."""
 
 def look_at(folder, beat, skipped):
     """Return the Look of a run's folder, or None when it can't be read. The folder's own times tell nothing of its files."""
-    passed_over = collections.Counter()
+    counts = collections.defaultdict(int)
     try:
-        files = _files(folder, "", 0, passed_over, [])
+        files = _files(folder, "", 0, counts, [])
     except OSError as error:
         if isinstance(error, PermissionError):
             skipped["unreadable"] += 1
@@ -472,10 +472,11 @@ def look_at(folder, beat, skipped):
         beat = beat or seconds(files[0][2])
         del files[0]
     changed = max([file[CHANGED] for file in files] or [0]) / 1e9
-    passed_over = sorted((+passed_over).items())
-    skipped.update(dict(passed_over))
-    shown = marshal.dumps(files, 2) + repr(passed_over).encode()
-    return Look(folder, files, sha256(shown).hexdigest()[:16], changed, beat, dict(passed_over))
+    passed = {why: count for why, count in sorted(counts.items()) if count}
+    if passed:
+        skipped.update(passed)
+    shown = marshal.dumps(files, 2) + repr([*passed.items()]).encode()
+    return Look(folder, files, sha256(shown).hexdigest()[:16], changed, beat, passed)
 
 
 def _files(folder, prefix, depth, skipped, into):
