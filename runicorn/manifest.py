@@ -472,7 +472,7 @@ def look_at(folder, beat, skipped):
         beat = beat or seconds(files[0][2])
         del files[0]
     changed = max([file[CHANGED] for file in files] or [0]) / 1e9
-    passed = {why: count for why, count in sorted(counts.items()) if count}
+    passed = {why: n for why, n in sorted(counts.items()) if n}
     if passed:
         skipped.update(passed)
     shown = marshal.dumps(files, 2) + repr([*passed.items()]).encode()

@@ -122,8 +122,13 @@ class RunList:
         newest = {}
         for kind, path in survey.manifest_files(self.root):
             attrs = stats.get(path)
-            if attrs is not None and not sftp.refusal(path, attrs):
+            if attrs is None or sftp.refusal(path, attrs):
+                continue
+            if (attrs.size or 0) <= manifest.LIMIT:
                 newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime or 0, path))
+            elif self._read.get(path) != attrs.mtime:
+                self._read[path] = attrs.mtime
+                self.log.warning("the server's manifest is of no use: %s is larger than %d MB", path, manifest.LIMIT >> 20)
         moved = {kind: (mtime, path) for kind, (mtime, path) in newest.items() if self._read.get(path) != mtime}
         whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], now)
         if manifest.FULL in moved and not whole:

@@ -39,6 +39,20 @@ def test_thousands_of_runs_that_are_not_there_cost_no_request_each(root, pair, c
     assert manifest.load(one.mirror / ".index" / "full.json").paths() == [RUN]
 
 
+@pytest.mark.parametrize("name", ["full_manifest.json", "full_manifest.json.gz", "active_manifest.json"])
+def test_a_manifest_of_a_terabyte_is_not_read_at_all(root, pair, caplog, name):
+    make_run(root)
+    (root / ".runicorn").mkdir()
+    with open(root / ".runicorn" / name, "ab") as file:
+        file.truncate(1 << 40)
+    one = pair()
+    one.passes()
+    one.passes(31)
+    one.same()
+    assert one.far.bytes_received < 100_000
+    assert caplog.text.count("is larger than 256 MB") == 1
+
+
 def test_a_few_that_are_not_there_are_asked_for_before_they_are_forgotten(root, pair):
     make_run(root)
     bomb(root, 50)
