@@ -34,7 +34,7 @@ slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled
 	@sh tests/need.sh slurm
 	$(RUN) -m pytest -m slurm -n 2 $(ARGS)
 
-windows: $(VENV)/run  ## a Windows Python under Wine: checks, then a user's day over a real sshd (LIVE=300 s of it live); kept in build/windows
+windows: $(VENV)/run $(PAGES)  ## a Windows Python under Wine: checks, then a user's day over a real sshd (LIVE=300 s of it live); kept in build/windows
 	@sh tests/need.sh windows
 	@$(PIP) psutil
 	$(RUN) tests/windows_python.py build/windows tests/windows_checks.py
