@@ -197,9 +197,14 @@ def _excepthook(kind, error, trace):
 
 
 def _skip_ours(trace):
-    """Take the functions that stand before a stream's own out of a traceback: it shows what it would without us."""
+    """Take the functions that stand before a stream's own, and what they call, out of a traceback: it shows what it would without us."""
     while trace:
-        while trace.tb_next and trace.tb_next.tb_frame.f_globals.get("__name__") == "runicorn.console":
+        within = False
+        while trace.tb_next:
+            name = trace.tb_next.tb_frame.f_globals.get("__name__") or ""
+            within = name == "runicorn.console" or within and name.startswith("runicorn.")
+            if not within:
+                break
             trace.tb_next = trace.tb_next.tb_next
         trace = trace.tb_next
 

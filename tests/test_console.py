@@ -259,6 +259,15 @@ def test_an_endless_recursion_that_prints_is_a_recursion_error(tmp_path, call):
         assert done.returncode == 0 and done.stderr.endswith("\ncaught 30\n"), done.stderr[-2000:]
 
 
+@pytest.mark.parametrize("call", ["print('x')", "print('\\x1b[A\\rx')", "logging.warning('x')"])
+def test_the_traceback_of_a_recursion_that_prints_shows_no_function_of_ours(tmp_path, call):
+    code = BEGIN + "import logging\nlogging.basicConfig()\nsys.setrecursionlimit(90)\n" \
+                   f"def endless():\n    {call}\n    endless()\nendless()\n"
+    _, err = train(tmp_path, code, expect=1)
+    trace = err[err.rindex("Traceback"):]
+    assert "RecursionError" in trace and "in endless" in trace and "runicorn" not in trace
+
+
 def test_streams_that_are_closed_replaced_or_absent(tmp_path):
     out, _ = train(tmp_path, BEGIN + textwrap.dedent("""
         import contextlib, io
