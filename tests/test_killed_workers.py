@@ -9,9 +9,10 @@ import tally
 from scripts import environment, only, small
 
 TRAIN = textwrap.dedent("""
-    import os, random, signal, sys, threading, time
+    import faulthandler, os, random, signal, sys, threading, time
     import torch
     import runicorn
+    faulthandler.dump_traceback_later(90)       # of what hangs
     class Numbers(torch.utils.data.Dataset):
         def __len__(self):
             return 100000
@@ -57,8 +58,9 @@ def crash(folder, after, how):
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         _, err = process.communicate(timeout=120)
-    finally:
+    except subprocess.TimeoutExpired:
         process.kill()
+        pytest.fail(f"{how} hangs:\n{process.communicate()[1]}")
     return process.returncode, small(only(folder), "status"), err
 
 
