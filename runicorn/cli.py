@@ -121,7 +121,7 @@ def overview():
     return "\n".join([f"runicorn {VERSION}: log training to plain files; watch it from anywhere over SSH.", "",
                       "usage: runicorn COMMAND [OPTION ...]", "", *(f"  {name:<10}{about}" for name, (_, about) in COMMANDS.items()), "",
                       "`runicorn COMMAND --help` shows options and an example.",
-                      "`runicorn --version` prints the version; `runicorn --completion bash|zsh` a completion script."])
+                      "`runicorn --version` prints the version; `runicorn --completion bash|zsh|powershell` a completion script."])
 
 
 def suggestion(word):

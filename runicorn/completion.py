@@ -1,7 +1,8 @@
-"""Completion scripts for bash and zsh, made from the commands' own parsers.
+"""Completion scripts for bash, zsh and PowerShell, made from the commands' own parsers.
 
-`eval "$(runicorn --completion bash)"` in ~/.bashrc, or `eval "$(runicorn --completion zsh)"` in ~/.zshrc. Where no command,
-subcommand or option fits, the shell offers file names as it always does.
+`eval "$(runicorn --completion bash)"` in ~/.bashrc, `eval "$(runicorn --completion zsh)"` in ~/.zshrc, or in PowerShell's $PROFILE
+`runicorn --completion powershell | Out-String | Invoke-Expression`. Where no command, subcommand or option fits, the shell offers file
+names as it always does.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import re
 from runicorn import cli
 from runicorn.errors import UsageError
 
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "powershell")
 # Its variables are named so that none is special in zsh, as `path` and `words` are.
 FUNCTION = """\
 _runicorn() {
@@ -30,6 +31,23 @@ ZSH = """\
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 autoload -Uz bashcompinit && bashcompinit
 """
+# For Windows PowerShell 5.1 and later. The last word before the cursor is the one being typed, unless that is empty.
+POWERSHELL = """\
+Register-ArgumentCompleter -Native -CommandName runicorn -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $known = @{
+%s    }
+    $typed = @($commandAst.CommandElements | Select-Object -Skip 1 | ForEach-Object { "$_" })
+    if ($wordToComplete) { $typed = @($typed | Select-Object -SkipLast 1) }
+    $under = ''
+    foreach ($word in $typed) {
+        $next = "$under $word".Trim()
+        if ($known.ContainsKey($next)) { $under = $next }
+    }
+    $known[$under] | Where-Object { $_.StartsWith($wordToComplete, 'Ordinal') -and ($wordToComplete -or $_[0] -ne '-') } |
+        ForEach-Object { [System.Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_) }
+}
+"""
 
 
 def parsers():
@@ -38,13 +56,15 @@ def parsers():
 
 
 def script(shell):
-    """Return the script for `shell` ("bash" or "zsh"). Raises UsageError for another shell."""
+    """Return the script for `shell` ("bash", "zsh" or "powershell"). Raises UsageError for another shell."""
     if shell not in SHELLS:
-        raise UsageError(f"completion is for {' or '.join(SHELLS)}: runicorn --completion bash")
+        raise UsageError(f"completion is for {', '.join(SHELLS[:-1])} or {SHELLS[-1]}: runicorn --completion bash")
     known = {"": [*cli.COMMANDS, "generate-manifest", "--help", "--version", "--completion"]}
     for name, parser in parsers().items():
         known.update(words_of(parser, name))
     known["generate-manifest"] = known["manifest"]
+    if shell == "powershell":
+        return POWERSHELL % "".join(f"        '{path}' = @({', '.join(map(repr, words))})\n" for path, words in known.items())
     cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n' for path, words in known.items())
     return f'{ZSH if shell == "zsh" else ""}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
 

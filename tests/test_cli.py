@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import time
@@ -59,7 +60,7 @@ def test_every_subcommand_has_help_with_an_example():
             assert f"example:\n  runicorn {path}" in leaf.format_help()
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "powershell"])
 def test_completion_knows_commands_and_options(shell, capsys):
     assert cli.main(["--completion", shell]) == 0
     script = capsys.readouterr().out
@@ -74,6 +75,17 @@ def test_completion_works_in_bash(tmp_path, capsys):
                                         ("generate", 1, "generate-manifest"), ("sync st", 2, "start status")):
         done = subprocess.run(["bash", "-c", ask.format(typed_so_far, place)], cwd=tmp_path, capture_output=True, text=True, timeout=30)
         assert done.stdout.strip() == answer, done.stderr
+
+
+def test_the_script_for_powershell_has_the_words_of_that_for_bash():
+    """There is no PowerShell here to run it: its table is compared, and what would end a word or a block of it looked for."""
+    told = {path: re.findall("'([^']*)'", words) for path, words in
+            re.findall(r"^ {8}'([^']*)' = @\((.*)\)$", completion.script("powershell"), re.M)}
+    known = {path: words.split() for path, words in re.findall(r'^ {8}"([^"]*)"\) echo "([^"]*)";;$', completion.script("bash"), re.M)}
+    assert told == known and len(told) > 20 and "--completion" in told[""] and "add" in told["config ssh"]
+    text = completion.script("powershell")
+    assert all(text.count(begin) == text.count(end) for begin, end in ("{}", "()", "[]")) and text.count("'") % 2 == 0
+    assert text.isascii() and "%" not in text and "`" not in text
 
 
 def leaves(parser, path):
