@@ -1,7 +1,9 @@
 """What all tests share: a home of their own, so that no test sees or touches the files of whoever runs it."""
 
+import os
 import signal
 
+import needs_posix
 import pytest
 import tally
 from sshd import Sshd
@@ -24,6 +26,25 @@ def pytest_testnodedown(node):
 def pytest_terminal_summary(terminalreporter):
     for line in tally.summary():
         terminalreporter.write_line(line)
+
+
+def pytest_ignore_collect(collection_path):
+    """Where there is no POSIX, leave out modules that can't even be imported there."""
+    if os.name != "posix" and collection_path.name.startswith("test_") and needs_posix.loads(collection_path.stem):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(config, items):
+    """Mark what needs POSIX; where there is none, the rest is run."""
+    for item in items:
+        if item.path.parent == needs_posix.TESTS and (needs_posix.loads(item.path.stem)
+                                                      or needs_posix.needs(item.path.stem, getattr(item, "originalname", item.name))):
+            item.add_marker("posix")
+    if os.name != "posix":
+        others = [item for item in items if item.get_closest_marker("posix")]
+        items[:] = [item for item in items if not item.get_closest_marker("posix")]
+        config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 from ports import free_port
 
-JAIL = {"ChrootDirectory": "/var"} if os.getuid() == 0 else {}      # only root's sshd can chroot
+JAIL = {"ChrootDirectory": "/var"} if getattr(os, "getuid", bool)() == 0 and os.name == "posix" else {}      # only root's sshd can chroot
 JAILED = "" if JAIL else "/var"             # what comes before a path below /var as a jailed session sees it
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"     # sshd wants to be started by its absolute path
 START_SECONDS = 20
