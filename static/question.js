@@ -18,7 +18,7 @@ function hostKey(question, answer) {
   const hash = (question.fingerprint || "").replace(/^SHA256:/, "");
   return [h("b", {}, t("settings.key.unknown", {host: question.host || ""})),
     fingerprint([[t("settings.key.type"), question.key_type], ["SHA256", hash]]),
-    h("div.m2", {}, t("settings.key.compare")), h("div.mono.cut", {title: keyFile(question.key_type || "")},
+    h("div.m2", {}, t("settings.key.compare")), h("div.mono.command", {title: keyFile(question.key_type || "")},
       keyFile(question.key_type || "")),
     h("div.rowf.ans", {}, h("button.btn", {type: "button", onclick: () => answer("trust")}, t("settings.key.trust")),
       h("button.btn", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")),
@@ -31,7 +31,7 @@ export function changedKey({known, offered, host, removal}) {
   return [h("b", {}, t("settings.key.changed", {host: host || ""})),
     fingerprint([[t("settings.key.before"), plain(known)], [t("settings.key.now"), plain(offered)]]),
     h("div.m2", {}, t("settings.key.changedHow")),
-    (removal || []).map((command) => h("div.mono.cut", {title: command}, own(command)))];
+    (removal || []).map((command) => h("div.mono.command", {title: command}, own(command)))];
 }
 
 function prompt(question, answer) {

@@ -8,7 +8,8 @@ import {change, keepText, remember, state} from "./store.js";
 import {ago, banner, countAges, linkLook, menu, reasonText} from "./widgets.js";
 import {current, fmt, setLanguage, t} from "./words.js";
 
-const SHOWN = 3;                 // connections in the bar; the rest behind "n more"
+const SHOWN = 3, SHOWN_NARROW = 2;      // connections in the bar; the rest behind "n more"
+const narrow = matchMedia("(max-width: 1000px)");
 
 let redraw = () => null;         // draws the whole page anew in another language
 
@@ -103,9 +104,10 @@ function connections() {
   if (!answer.connections.length) {
     return h("a.conn", {href: "/settings?tab=sync"}, t("top.none"));
   }
-  const rows = [...answer.connections].sort((a, b) => (answer.connections.length > SHOWN ? TROUBLE[a.state] - TROUBLE[b.state] : 0));
-  const rest = rows.length - SHOWN;
-  return [rows.slice(0, SHOWN).map((row) => connection(row, answer.offline)),
+  const most = narrow.matches ? SHOWN_NARROW : SHOWN;
+  const rows = [...answer.connections].sort((a, b) => (answer.connections.length > most ? TROUBLE[a.state] - TROUBLE[b.state] : 0));
+  const rest = rows.length - most;
+  return [rows.slice(0, most).map((row) => connection(row, answer.offline)),
     rest > 0 ? h("a.conn", {href: "/settings?tab=sync"}, t("top.more", {n: rest})) : null];
 }
 
@@ -113,6 +115,8 @@ function link(href, page, label, extra) {
   const here = page === document.body.dataset.page || (page === "runs" && document.body.dataset.page === "run");
   return h("a", {href, "aria-current": here ? "page" : null}, label, extra);
 }
+
+narrow.addEventListener("change", drawBar);
 
 /** Draw the bar; called at every change of the store. */
 export function drawBar() {

@@ -90,7 +90,7 @@ export default {
   "reason.no_answer": "nobody answered the question", "reason.host_key_unknown": "the host key is not known",
   "reason.host_key_changed": "the host key changed", "reason.host_key_revoked": "the host key is revoked",
   "reason.algorithms": "no algorithm in common", "reason.channel": "the server opens no channel",
-  "reason.sftp": "the server offers no SFTP", "reason.missing": "a package is missing", "reason.refused": "refused",
+  "reason.sftp": "SFTP does not begin", "reason.missing": "a package is missing", "reason.refused": "refused",
   "reason.question_host_key": "the host key is not known yet", "reason.question_password": "a password is asked for",
   "reason.question_passphrase": "a passphrase is asked for", "reason.question_code": "a one-time code is asked for",
 

@@ -68,7 +68,7 @@ export default {
   "reason.line": "连接中断", "reason.login": "登录被拒绝", "reason.key_missing": "密钥文件不存在", "reason.key_format": "密钥文件无法使用",
   "reason.passphrase": "密钥口令错误", "reason.agent": "SSH Agent 中没有密钥", "reason.no_answer": "提问无人回答", "reason.host_key_unknown": "主机密钥未知",
   "reason.host_key_changed": "主机密钥已改变", "reason.host_key_revoked": "主机密钥已吊销", "reason.algorithms": "没有共同支持的算法",
-  "reason.channel": "服务器拒绝打开通道", "reason.sftp": "服务器不提供 SFTP", "reason.missing": "缺少软件包", "reason.refused": "被拒绝",
+  "reason.channel": "服务器拒绝打开通道", "reason.sftp": "SFTP 无法开始", "reason.missing": "缺少软件包", "reason.refused": "被拒绝",
   "reason.question_host_key": "主机密钥尚未确认", "reason.question_password": "需要密码", "reason.question_passphrase": "需要密钥口令",
   "reason.question_code": "需要一次性验证码",
 

@@ -311,3 +311,26 @@ def test_the_other_tabs(serve, open_page, home):
     page.get_by_role("link", name="远程同步").click()
     expect(page.locator("#f-host")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("width", [900, 1440])
+def test_many_connections_in_trouble_have_their_names_in_the_bar_and_overlap_nothing(serve, open_page, locale, width):
+    server = serve()
+    for number in range(5):
+        server.mirrors.save({"name": f"cluster-{number}", "host": "127.0.0.1", "port": free_port(), "user": "alice"}, start=True)
+    page = open_page(f"{server.url}/settings", width=width, locale=locale)
+    shown = page.locator(".conns > .conn[data-connection]")
+    expect(shown).to_have_count(2 if width == 900 else 3)
+    expect(page.locator(".conns")).to_contain_text("3" if width == 900 else "2")
+    boxes = [one.bounding_box() for one in page.locator(".conns > .conn, .conns > .conn > *").all() if one.is_visible()]
+    names = [one.bounding_box()["width"] for one in page.locator(".conns .cname").all()]
+    assert min(names) >= 48
+    for conn in shown.all():
+        parts = [part.bounding_box() for part in conn.locator("> *").all() if part.is_visible()]
+        assert parts == sorted(parts, key=lambda box: box["x"])
+        assert all(left["x"] + left["width"] <= right["x"] + 1 for left, right in zip(parts, parts[1:])), parts
+    outer = [one.bounding_box() for one in page.locator("#top > *, .conns > .conn").all() if one.is_visible()]
+    assert boxes and all(box["x"] + box["width"] <= width for box in outer + boxes)
+    ends = [(box["x"], box["x"] + box["width"]) for box in (one.bounding_box() for one in page.locator(".conns > *").all())]
+    assert all(end <= begin + 1 for (_, end), (begin, _) in zip(ends, ends[1:])), ends
