@@ -28,6 +28,14 @@ SHELLS = {
     "prints no line end": 'printf "> "; sh -c "$1"', "prints on stderr": 'echo "quota: 93% used" >&2; exec sh -c "$1"',
     "prints bytes": r'printf "\377\000\033[31m motd\r\n"; exec sh -c "$1"', "login shell": 'exec bash -lc "$1"',
     "fish that greets": 'echo "Welcome to fish"; exec fish -c "$1"',
+    "a greeting of 100 kB": 'yes "message of the day" | head -c 100000; exec sh -c "$1"',
+    "tcsh with a prompt in .cshrc": 'mkdir -p "$0.d"; '
+                                    'printf "set prompt = \\"> \\"\\necho hello from cshrc\\nstty erase x\\n" >"$0.d/.cshrc"; '
+                                    'HOME="$0.d" exec tcsh -c "$1"',
+    "a profile that runs another shell": 'mkdir -p "$0.d"; '
+                                         'echo "echo profile; zsh -c :" >"$0.d/.bash_profile"; '
+                                         'HOME="$0.d" exec bash -lc "$1"',
+    "a terminal's colours and title": r'printf "\033]0;gpu-01\007\033[2J"; exec sh -c "$1"',
     "ends with status 3": 'sh -c "$1"; status=$?; echo logout; exit $status',
 }
 USUAL = ("tcsh", "fish", "greets")

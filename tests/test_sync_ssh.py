@@ -1,5 +1,6 @@
 """The mirror over a real sshd: SFTP only, one session only, restarts, cuts and stalls on a delayed line."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from runicorn import remote
 from runicorn.bell import Bell
 from runicorn.sync import Sync
 
+MATCHED_CHROOT = ["  ChrootDirectory /"] if os.getuid() == 0 else []
 STINGY = Path(__file__).parent / "stingy_sftp.py"
 
 
@@ -82,8 +84,10 @@ def same(one, root):
 
 @pytest.mark.parametrize(
     "config, source",
-    [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk")],
-    ids=["exec", "sftp only", "one session"],
+    [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk"),
+     ({"PermitTTY": "no", "AllowTcpForwarding": "no", "X11Forwarding": "no", "DisableForwarding": "yes"}, "exec"),
+     ({"extra": ["Match User *", "  ForceCommand internal-sftp -R", "  PermitTTY no", *MATCHED_CHROOT]}, "walk")],
+    ids=["exec", "sftp only", "one session", "no terminal, no forwarding", "Match, read-only, chroot"],
 )
 def test_what_a_server_grants_is_enough(root, tmp_path, home, config, source):
     with Sshd(tmp_path / "sshd", **config) as server, Running(mirror_of(server, root, home)) as one:
