@@ -199,7 +199,8 @@ def settled_text(row):
         return "\n".join([f"{name}: live, 0 runs in {row['remote_root']}", *offers(row)])
     if row["state"] == "live":
         partly = f"; {text}" if row["reason"]["code"] == "live_partly" else ""
-        return f"✓ {name}: live, {row['runs']} runs, {row['running']} running; mirror {row['folder']}{partly}"
+        runs = f"{row['runs']} run{'' if row['runs'] == 1 else 's'}"
+        return f"✓ {name}: live, {runs}, {row['running']} running; mirror {row['folder']}{partly}"
     if row["state"] in SETTLED:
         return f"✗ {name}: {row['state']}: {text}" if row["state"] != "paused" else f"{name}: paused"
     return f"{name}: {row['state']}" if row["state"] == "syncing" else None

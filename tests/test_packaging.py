@@ -280,7 +280,7 @@ def test_the_copy_synchronises_over_the_systems_ssh_on_a_bare_python(built, tmp_
     (tmp_path / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -o UserKnownHostsFile={sshd.known_hosts} "$@"\n')
     (tmp_path / "bin" / "ssh").chmod(0o755)
     done = run(*IN_COPY, built / "runicorn-copy", "sync", "once", cwd=tmp_path, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    assert "1 runs" in done.stdout, done.stdout
+    assert "1 run," in done.stdout, done.stdout
     assert len(list((home / "cache" / "lab").glob("vision/resnet50/runs/*/events.jsonl"))) == 1
 
 
