@@ -286,7 +286,10 @@ def _end_by_signal():
     """A signal is about to end the process."""
     if _owner == os.getpid():
         for run in list(_watched):
-            run.conclude(verdict(), hurry=True)
+            if os.getpid() == 1:            # which no default action ends: the training goes on until its container is killed
+                run.state_end(verdict())
+            else:
+                run.conclude(verdict(), hurry=True)
 
 
 def _at_exit():

@@ -55,3 +55,10 @@ def test_a_library_or_an_unusual_place_ends_the_run(tmp_path, way):
 def test_what_starts_or_limits_a_script_ends_the_run(tmp_path, before, code, signals, expected):
     both(tmp_path, BEGIN + code + "\n", signals, before=before)
     assert told(tmp_path) == [expected]
+
+
+def test_a_signal_that_the_kernel_keeps_from_pid_1_ends_no_run(tmp_path):
+    """Of a container's first process the kernel ignores what has the default action; what stops the container kills it later."""
+    code = BEGIN + "assert os.getpid() == 1\nos.kill(1, signal.SIGTERM)\ntime.sleep(0.3)\nrun.log({'b': 1})\n"
+    both(tmp_path, code, before=("unshare", "-pf", "--mount-proc"))
+    assert told(tmp_path) == [("interrupted", "ended by SIGTERM", 0, "SIGTERM", 2)]
