@@ -245,6 +245,7 @@ class Sync:
         self._say(state, code, text, **(values or {}))
         if session:
             self._follow_moves(session)
+        if session or self._owner and self._owner["ours"]:
             try:
                 self._tell(session)
             except SyncError as error:      # this disk is full, too; one trouble at a time
@@ -375,7 +376,9 @@ class Sync:
         return bool(moved)
 
     def _tell(self, session):
-        """Write .index/live.json."""
+        """Write .index/live.json; without a session the state alone is new in it."""
+        if session is None:
+            return self.mirror.save_live({**(layout.read_json(self.mirror.index / "live.json") or {}), "state": self.state()})
         self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
                                "checked": self._checked, "turn": round(session.turn_seconds),
                                "written": time.time(), "ahead": self._clock.wall(0.0), "state": self.state()})
@@ -395,10 +398,12 @@ class Sync:
     def _from_index(self, told):
         """What another process, or an earlier one, wrote about this mirror."""
         kept = (layout.read_json(self.mirror.index / "live.json") or {}).get("state")
-        if not isinstance(kept, dict):
-            return told
+        kept = kept if isinstance(kept, dict) else {}
         if self._owner and not self._owner["ours"]:
-            return {**told, **kept, "owner": self._owner}
+            teller = kept.get("owner")
+            if isinstance(teller, dict) and teller.get("pid") == self._owner["pid"]:
+                return {**told, **kept, "owner": self._owner}
+            told["state"] = "connecting"        # who holds it has said nothing yet, and what an earlier one said is over
         return {**told, **{key: kept[key] for key in ("runs", "running", "last_news") if key in kept}}
 
     def _progress(self, session):

@@ -312,6 +312,43 @@ def test_two_syncs_of_one_mirror_one_writes_the_other_follows_and_takes_over(roo
     two.close()
 
 
+@pytest.mark.parametrize("before", [False, True], ids=["never synced", "synced before"])
+def test_who_follows_another_process_believes_what_that_one_said_and_nothing_older(root, tmp_path, before):
+    """Whoever waits for the end of `sync once` must not take an earlier end for it, nor wait for what the other was refused."""
+    make_run(root)
+    if before:
+        earlier = Pair(root, tmp_path / "near")
+        earlier.passes()
+        earlier.close()
+    script = textwrap.dedent(f"""
+        import sys
+        sys.path[:0] = {sys.path!r}
+        from pathlib import Path
+        from pairs import Pair
+        from runicorn.errors import LoginError
+        one = Pair(Path({str(root)!r}), Path({str(tmp_path / "near")!r}))
+        def login():
+            print("begun", flush=True)
+            sys.stdin.readline()
+            raise LoginError("no")
+        one.sync._connect = login
+        one.sync.one_pass(one.now)
+        print("refused", flush=True)
+        sys.stdin.readline()
+    """)
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "begun\n"
+        two = Pair(root, tmp_path / "near")
+        two.sync.one_pass(two.now)
+        assert (two.sync.state()["state"], two.sync.state()["owner"]) == ("connecting", {"pid": holder.pid, "ours": False})
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        assert holder.stdout.readline() == "refused\n"
+        assert two.sync.state()["state"] == "refused" and two.sync.state()["runs"] == before
+        holder.stdin.write("\n")
+    two.close()
+
+
 def test_nothing_on_the_server_is_touched(root, mirror):
     """The whole life of a mirror, against a server that would let us write."""
     make_run(root)
