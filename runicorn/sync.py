@@ -100,14 +100,14 @@ class Sync:
         except (LineError, ProtocolError, SftpError) as error:
             return self._lost(error, now)
         except RemoteError as error:
+            self._retry_at = math.inf       # until somebody acts, who may do so as soon as the refusal shows
             self._hang_up("refused", getattr(error, "code", None) or "refused", str(error), getattr(error, "values", {}))
-            self._retry_at = math.inf       # until somebody acts, as with a refused login
             return WAIT
         except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
             detail = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None) or str(error)
             text = str(error) if isinstance(error, SyncError) else f"the mirror can't be written: {detail}"
-            self._say("paused", "disk", text, detail=detail)
             self._retry_at = now + DISK_RETRY
+            self._say("paused", "disk", text, detail=detail)
             return DISK_RETRY
 
     def _pass(self, now):

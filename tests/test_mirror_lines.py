@@ -349,6 +349,27 @@ def test_who_follows_another_process_believes_what_that_one_said_and_nothing_old
     two.close()
 
 
+def test_who_mends_a_refusal_as_soon_as_it_shows_is_heard(root, tmp_path):
+    """The page shows "refused" from another thread, before the pass that was refused is over."""
+    make_run(root)
+    one = Pair(root, tmp_path / "near")
+    connect, ring = one.sync._connect, one.bell.ring
+
+    def refuse():
+        raise LoginError("no")
+
+    def mend(topic):
+        ring(topic)
+        if one.sync.state()["state"] == "refused" and one.sync._connect is refuse:
+            one.sync._connect = connect
+            one.sync.wake()
+    one.sync._connect, one.bell.ring = refuse, mend
+    one.sync.one_pass(one.now)
+    one.passes()
+    one.same()
+    one.close()
+
+
 def test_nothing_on_the_server_is_touched(root, mirror):
     """The whole life of a mirror, against a server that would let us write."""
     make_run(root)
