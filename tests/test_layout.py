@@ -134,6 +134,7 @@ def test_new_folders_copy_the_roots_mode(tmp_path):
     assert stat.S_IMODE(made.stat().st_mode) == 0o2770 == stat.S_IMODE((root / "project").stat().st_mode)
 
 
+@pytest.mark.posix
 def test_the_root_is_storage_then_environment_then_config_then_home(tmp_path):
     environ = {"RUNICORN_HOME": str(tmp_path)}
     assert layout.default_root(environ=environ) == tmp_path / "experiments"
