@@ -14,6 +14,8 @@ OLD_MANIFEST = 900          # s, as DESIGN's mirror has it: an older one only co
 EXEC_SECONDS = 5            # for a command to end; what takes longer is of use to a mirror all the same, and nobody waits here
 SKEW_SECONDS = 60           # below this nobody notices
 WIDEST = 5000               # folders at one level; more is some other tree, not a root
+BROWSE_SECONDS = 4.0        # for counting runs in the folders of one level and in what lies within them
+BROWSE_LEVELS = 2           # below a folder that are looked through: ~/.runicorn/experiments is two below home
 COUNTED_FOLDERS = 30        # while browsing, counting runs in more folders than these would take too long
 SPEED_BYTES, SPEED_SECONDS = 8 << 20, 2
 # Which line an error's code belongs to; all other codes of a login are the login's.
@@ -261,7 +263,11 @@ def holdings(client, root):
 
 
 def browse(client, path):
-    """Return {"path", "parent", "folders": [{"name", "runs": count or None}]} for choosing a remote root. Raises SftpError."""
+    """Return {"path", "parent", "runs", "folders": [{"name", "runs", "inside"}]} for choosing a remote root. Raises SftpError.
+
+    runs: how many a folder holds (int), None where it is not known; inside: how many lie in folders within it, of one that holds none.
+    """
+    deadline = time.monotonic() + BROWSE_SECONDS
     start = client.realpath(".")
     here = client.realpath(expanded(path or "~", start))
     names = _folders(client, [here])[here]
@@ -269,5 +275,20 @@ def browse(client, path):
         raise DeniedError(f"{here} can't be listed", sftp_answers.PERMISSION_DENIED)
     prefix = here.rstrip("/")
     few = len(names) <= COUNTED_FOLDERS
-    folders = [{"name": name, "runs": count_runs(client, f"{prefix}/{name}", WIDEST) if few else None} for name in sorted(names)]
-    return {"path": here, "parent": None if here == "/" else (prefix.rpartition("/")[0] or "/"), "folders": folders}
+    folders = [{"name": name, **_held(client, f"{prefix}/{name}", deadline if few else 0.0)} for name in sorted(names)]
+    parent = None if here == "/" else (prefix.rpartition("/")[0] or "/")
+    return {"path": here, "runs": count_runs(client, here, WIDEST), "parent": parent, "folders": folders}
+
+
+def _held(client, folder, deadline):
+    """Return {"runs", "inside"} of a folder as `browse` says it, with what was found until `deadline` (monotonic s)."""
+    runs = count_runs(client, folder, WIDEST) if time.monotonic() < deadline else None
+    inside, level = 0, [folder]
+    for _ in range(BROWSE_LEVELS if runs == 0 else 0):
+        listed = _folders(client, level) if time.monotonic() < deadline else {}
+        level = [f"{parent.rstrip('/')}/{name}" for parent, names in listed.items() for name in (names or ())][:WIDEST]
+        for place in level:
+            inside += (count_runs(client, place, WIDEST) or 0) if time.monotonic() < deadline else 0
+        if inside:
+            break
+    return {"runs": runs, "inside": inside or None}

@@ -15,7 +15,7 @@ from runicorn.errors import FilterError, coded
 from runicorn.layout import number
 
 STATES = ("checking", "running", "stalled", "lost", "finished", "failed", "interrupted")
-WHOLE = ("tag", "state", "connection", "user", "host", "id", "key")     # `:` means equal here, elsewhere "contains"
+WHOLE = ("tag", "state", "connection", "user", "host", "id", "key", "group", "job_type")     # `:` means equal here, elsewhere "contains"
 TIMES = ("started", "ended")
 SPANS = ("duration", "age")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -12,7 +12,7 @@ from zlib import crc32
 from runicorn import layout, manifest
 from runicorn.errors import SettingsError
 
-MARK = f"runicorn rows 4 {sys.version}"     # marshal's format belongs to one Python
+MARK = f"runicorn rows 5 {sys.version}"     # marshal's format belongs to one Python
 
 
 def save(path, index, records, whole):

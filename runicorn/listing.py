@@ -14,7 +14,7 @@ MEANINGS = 5                # names that a bare one is said to stand for
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
 FIRST = operator.itemgetter(0)
 PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
-         "note")            # what one can sort by besides config.X and summary.X
+         "note", "group", "job_type")            # what one can sort by besides config.X and summary.X
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
 
 
@@ -57,13 +57,20 @@ class View:
         """Return a function(run) -> values (sequence; empty if it has none) of a field, as the filter language names it."""
         if not field:
             return lambda run: (self.words(run),)
-        plain = _FIELDS.get(field)
+        plain, bare = _FIELDS.get(field), _SAID.get(field)
+        if bare:
+            other = self.bare(field)
+            return lambda run: bare(self, run) or other(run)
         if plain:
             return lambda run: plain(self, run)
         if field.startswith("config."):
             return _getter([], [field[7:]])
         if field.startswith("summary."):
             return _getter([field[8:]], [])
+        return self.bare(field)
+
+    def bare(self, field):
+        """Return a function(run) -> the values of what a bare `field` stands for in the summary or the config."""
         stands_for = self.meaning(field)
 
         def get(run):
@@ -119,7 +126,8 @@ class View:
         run.owes = bool(spark and main and not run.glanced(main, sizes))
         return {
             "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,
-            "name": record.name, "user": record.user, "host": record.host, "tags": list(self.tags(run)), "note": self.note(run),
+            "name": record.name, "user": record.user, "host": record.host, "group": record.group,
+            "job_type": record.job_type, "tags": list(self.tags(run)), "note": self.note(run),
             "hidden": self.hidden(run), "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
             "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
             "total": total_steps(record, end.step), "main": self._main(run, main, glanced), "spark": glanced.values if glanced else None,
@@ -292,7 +300,13 @@ def _some(value):
     return (value,) if value is not None else ()
 
 
+_SAID = {                # what init says of a run; of a run for which it said nothing, a setting of that name
+    "group": lambda view, run: _some(run.record.group),
+    "job_type": lambda view, run: _some(run.record.job_type),
+}
+
 _FIELDS = {
+    **_SAID,
     "key": lambda view, run: (run.key,),
     "id": lambda view, run: (run.record.id,),
     "project": lambda view, run: (run.record.project,),

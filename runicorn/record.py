@@ -23,19 +23,21 @@ class Record:
     created, started, finished: Unix s or None; line: its line in the index; small: marks of its small files when reread."""
 
     __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
-                 "config", "summary", "defined", "error", "newer", "line", "small")
+                 "group", "job_type", "config", "summary", "defined", "error", "newer", "line", "small")
 
     def kept(self):
         """Return what is kept of it for the next start: a tuple of plain values."""
         return (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
-                self.finished, self.ended, self.status, self.config, self.summary, self.defined, self.error, self.newer)
+                self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
+                self.newer)
 
     @classmethod
     def again(cls, kept, line):
         """Return the Record that `kept` was made of, with its line in the index."""
         self = cls()
         (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
-         self.finished, self.ended, self.status, self.config, self.summary, self.defined, self.error, self.newer) = kept
+         self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
+         self.newer) = kept
         self.line, self.small = line, None
         return self
 
@@ -53,6 +55,7 @@ def record_of(path, entry, line=None):
     record.name = _text(meta.get("name")) or local_names.unslug(name)
     record.id = run_id
     record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
+    record.group, record.job_type = _intern(meta.get("group")), _intern(meta.get("job_type"))
     tags = meta.get("tags") if isinstance(meta.get("tags"), list) else ()
     record.tags = tuple(_intern(tag) for tag in tags[:KEPT_TAGS] if isinstance(tag, str))
     record.note = _text(meta.get("notes"), KEPT_NOTE) or ""

@@ -204,7 +204,8 @@ def logs(site, ask):
             start, limit = None, follow
         page, covered = log_page(log, start, byte_of(ask, "before"), limit)
     one = curves(site, entry)
-    lines = [{**line, "step": one.step_at(line["ts"]) if line["ts"] is not None else None} for line in page["lines"]]
+    steps = one.steps_at([line["ts"] for line in page["lines"]])
+    lines = [{**line, "step": step} for line, step in zip(page["lines"], steps)]
     return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered,
             "id": log.id if log is not None and covered is None else None}
 

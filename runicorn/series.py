@@ -1,5 +1,6 @@
 """The curves of one run: its attempts and ranks joined, pictures, best values, times of steps. Parses nothing itself."""
 
+import itertools
 import json
 import math
 import os
@@ -321,6 +322,27 @@ class Series:
             groups = [group for _, table in self._tables(rank)[0] for group in table.groups()]
             places = [(group, bisect_right(group.ts, math.floor(ts) + 0.9995) - 1) for group in groups]
             return max([(group.ts[place], group.steps[place]) for group, place in places if place >= 0], default=(None, None))[1]
+
+    def steps_at(self, times, rank=0):
+        """Return the steps (list of int or None) at which consecutive lines of a log were written.
+
+        times: their Unix seconds, which a stamp tells to the second only, or None. The lines of a second are spread over the rows
+        of that second, in their order: with a hundred steps a second the first line does not stand at the last of them.
+        """
+        steps = []
+        for second, lines in itertools.groupby(times, lambda ts: None if ts is None else math.floor(ts)):
+            count = sum(1 for _ in lines)
+            rows = [] if second is None else self._rows_within(second, rank)
+            whole = None if second is None or rows else self.step_at(second, rank)
+            steps += [rows[-(-(place + 1) * len(rows) // count) - 1][1] if rows else whole for place in range(count)]
+        return steps
+
+    def _rows_within(self, second, rank):
+        """Return [(ts, step)] of the rows of one second, in their order."""
+        with self._lock:
+            groups = [group for _, table in self._tables(rank)[0] for group in table.groups()]
+            return sorted((group.ts[place], group.steps[place]) for group in groups
+                          for place in range(bisect_left(group.ts, second - 0.0005), bisect_right(group.ts, second + 0.9995)))
 
     def time_of(self, step, rank=0):
         """Return the time (Unix seconds) at which `step`, or the first one after it, was logged (by the newest attempt that

@@ -51,6 +51,7 @@ class Sync:
         self._session, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
         self._paused, self._now_asked = False, False
+        self._up_to_date = None         # Unix s at which all that the server has was last known to be here
         self._clock = clock.Clock()
         self._due = self._look_due = self._retry_at = 0.0       # when what is next is due, the clock's time, s
         self._retry_shown = None        # the same of the next try to get a line, Unix s
@@ -363,6 +364,8 @@ class Sync:
         if traffic != self._heard:              # a pass that asked nothing heard nothing
             self._heard, self._last_news = traffic, self._clock.now()
         self._meter.note(now, *traffic)
+        if session.surveyed and not (intake.left or session.looking or self._now_asked):
+            self._up_to_date = self._clock.wall(now)
         self._tell(session)
 
     def _follow_moves(self, session):
@@ -388,6 +391,7 @@ class Sync:
         session, index = self._session, self._index
         last_news = None if self._last_news is None else self._clock.wall(self._last_news)      # whatever the wall clock was set to since
         told = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": last_news,
+                "up_to_date": self._up_to_date,
                 "retry_at": self._retry_shown if self._state == "offline" else None, "runs": len(index.lines) if index else 0,
                 "running": len(session.beats.runs) if session else 0, "progress": self._progress(session) if session else None,
                 "traffic": self._meter.told(self._clock.now()), "owner": self._owner, "source": session.source if session else None,
@@ -431,7 +435,7 @@ class Sync:
     def sync_now(self):
         """Survey the server now."""
         self._due = 0.0
-        self._now_asked = True
+        self._now_asked, self._up_to_date = True, None
         self.wake()
 
     def room_was_made(self):

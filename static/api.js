@@ -2,10 +2,11 @@
 
 import {encodeKey} from "./address.js";
 import {setClock} from "./clock.js";
-import {known, t} from "./words.js";
+import {known, quoted, t} from "./words.js";
 
 const WAIT_SECONDS = 25;         // the viewer answers a long poll at the latest after this
 const BACKOFF = [0.5, 1, 2, 4, 8];   // seconds between tries while the viewer does not answer
+const REFUSED = "Runicorn-Refused";   // the head that says what status an answer to something half typed would have
 const GRACE_SECONDS = 10;        // beyond WAIT_SECONDS: a poll that is still silent is taken for dead
 
 /** An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered. */
@@ -66,8 +67,8 @@ async function failure(answer) {
   const told = body?.message || (typeof body?.error === "object" && body.error?.message) || answer.statusText || `HTTP ${answer.status}`;
   const code = typeof body?.error === "string" ? body.error : "refused";
   const values = body?.values && Object.fromEntries(Object.entries(body.values).map(([name, value]) => [name, [value].flat().join(", ")]));
-  const message = values || code === "offline" ? known(`said.${values?.said ?? code}`, values, told) : told;
-  return new ApiError(code, message, answer.status, body);
+  const message = values || code === "offline" ? known(`said.${values?.said ?? code}`, values, quoted(told)) : quoted(told);
+  return new ApiError(code, message, Number(answer.headers.get(REFUSED)) || answer.status, body);
 }
 
 /** What early.js asked for already, once. */
@@ -93,13 +94,16 @@ async function send(method, path, body, signal) {
   }
 }
 
+/** Whether an answer is none; what was only typed so far (get with typed: 1) is refused without a fault for the browser to report. */
+const refused = (answer) => !answer.ok || answer.headers.has(REFUSED);
+
 async function call(method, path, body, signal) {
   let answer = await send(method, path, body, signal);
   if (answer.status === 403 || answer.status === 401) {
     await renewToken().catch(() => null);      // still refused below, with the viewer's own words
     answer = await send(method, path, body, signal);
   }
-  if (!answer.ok) {
+  if (refused(answer)) {
     throw await failure(answer);
   }
   const data = await answer.json().catch((error) => {
@@ -121,7 +125,7 @@ export const connectionPath = (name, what = "") => `/api/connections/${encodeURI
 /** A streamed answer of one JSON object a line, as an async generator of objects. */
 export async function* lines(path, values, signal) {
   const answer = await send("GET", path + parameters(values), null, signal);
-  if (!answer.ok) {
+  if (refused(answer)) {
     throw await failure(answer);
   }
   let rest = "";

@@ -16,9 +16,10 @@ class Browser {
     this.turn = 0;
     this.path = h("div.crumbs.mono");
     this.list = h("ul.folders", {tabIndex: -1});
+    this.verdict = h("p.small", {"aria-live": "polite"});
     this.choose = h("button.btn.pri", {type: "submit", value: "choose", disabled: true}, t("settings.browse.choose"));
     const form = h("form", {method: "dialog"}, h("h2", {}, t("settings.browse.title", {name: connection.name || connection.host})),
-      this.path, this.list,
+      this.path, this.list, this.verdict,
       h("div.rowf.end", {}, h("span.grow.m3.tiny", {}, t("settings.browse.note")),
         h("button.btn", {type: "submit", value: ""}, t("common.cancel")), this.choose));
     this.box = h("dialog.ask-box.wide", {"aria-label": t("settings.browse.title", {name: connection.name || connection.host}),
@@ -31,6 +32,7 @@ class Browser {
   async open(path, first = false) {
     const turn = ++this.turn;
     this.choose.disabled = true;
+    fill(this.verdict);
     fill(this.list, bones(6).map((bone) => h("li", {}, bone)));
     try {
       const found = await api.post("/api/connections/browse", {...this.connection, path});
@@ -63,8 +65,12 @@ class Browser {
       found.parent ? h("li", {}, h("button.item", {type: "button", onclick: () => this.open(found.parent)}, icon("up"), "..")) : null,
       found.folders.map((one) => h("li", {}, h("button.item", {type: "button", onclick: () => this.open(into(one.name))}, icon("folder"),
         own(one.name, {class: "cut grow"}),
-        one.runs ? h("b.small", {}, t("settings.offerRuns", {n: one.runs})) : null))),
+        one.runs ? h("b.small", {}, t("settings.offerRuns", {n: one.runs}))
+          : one.inside ? h("span.small.m2", {}, t("settings.browse.inside", {n: one.inside})) : null))),
       found.folders.length ? null : h("li.m3.none", {}, t("settings.browse.empty")));
+    const what = found.runs ? "has" : found.runs === 0 ? "hasNone" : "unknown";
+    fill(this.verdict, what === "hasNone" ? h("span.warn", {}, icon("warn"), " ", t("settings.browse.hasNone")) : t(`settings.browse.${what}`, {n: found.runs}));
+    fill(this.choose, t(what === "hasNone" ? "settings.browse.chooseEmpty" : "settings.browse.choose"));
     this.list.querySelector("button")?.focus();
   }
 

@@ -65,7 +65,8 @@ export class Chart {
   build() {
     this.head = new Head(this.options.actions);
     this.place = h("div.plot", {role: "img", tabindex: "0", onkeydown: (event) => this.keyed(event), onblur: () => this.leave()});
-    this.host.classList.add("chart");
+    this.host.classList.add("chart", "waiting");
+    this.host.dataset.wait = t("charts.loading");
     fill(this.host, this.head.node, this.place);
     this.drawHead();
   }
@@ -95,8 +96,9 @@ export class Chart {
     this.drawHead();
   }
 
-  /** Show `series` from now on; repaints at once, or when a quarter of a second has passed since the last time. */
-  setData(series) {
+  /** Show `series` from now on; repaints at once, or when a quarter of a second has passed since the last time. whole: no others are on their way. */
+  setData(series, whole = false) {
+    this.host.classList.toggle("waiting", !series.length && !whole);
     if (!series.length && !this.series.length) {
       return;                    // its points are on their way: an empty picture would hold up the first one
     }

@@ -6,7 +6,7 @@ import {fill, h} from "./dom.js";
 import {menu, popover} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
-const GROUPS = ["project", "name", "connection", "state", "user", "tag"];
+const GROUPS = ["project", "name", "group", "job_type", "connection", "state", "user", "tag"];
 const PAUSE = 200;               // ms after the last key before the viewer is asked for names that are not here
 const MOST = 300;                // boxes drawn at once; the search finds the others
 

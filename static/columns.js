@@ -7,13 +7,13 @@ import {draw, sparkline} from "./spark.js";
 import {middle, reasonText, renameMiddle, runState} from "./widgets.js";
 import {current, fmt, known, t} from "./words.js";
 
-const BASICS = ["state", "name", "project", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
+const BASICS = ["state", "name", "project", "group", "job_type", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
 const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
-const WIDTHS = {state: 92, name: 150, project: 104, connection: 78, user: 64, tags: 80, note: 160, started: 67, duration: 64, step: 57,
+const WIDTHS = {state: 92, name: 150, project: 104, group: 90, job_type: 78, connection: 78, user: 64, tags: 98, note: 160, started: 67, duration: 64, step: 57,
   spark: 57, main: 54};
 const WIDER_IN_CHINESE = {duration: 84, started: 74};
 const FIGURES = new Set(["started", "duration", "step", "main"]);
-const DROPPED = ["user", "config", "tags", "note", "project", "summary", "connection"];   // first to go where it is narrow
+const DROPPED = ["user", "job_type", "config", "tags", "note", "group", "project", "summary", "connection"];   // first to go where it is narrow
 const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i, /(^|[./_])(model|arch|optimizer|seed)$/i];
 const GOOD = [/acc(uracy)?$/i, /(f1|auc|map|bleu|reward|score)$/i];
 const SPARE = 40;                // px of the room left over that go to the names first
@@ -110,12 +110,17 @@ function once(cell, sign, build) {
   }
 }
 
-function tagsCell(cell, row) {
-  once(cell, JSON.stringify(row.tags), () => {
-    const rest = row.tags.length - 1;
-    return h("div.chips", {title: row.tags.join("\n")}, row.tags.slice(0, 1).map((tag) => h("span.chip", {}, own(tag))),
-      rest > 0 ? h("span.plus", {}, `+${rest}`) : null);
-  });
+/** One tag and how many more: the one that the fewest runs have, for what all of them have tells nothing apart. tags() -> [{tag, count}] */
+function tagsCell(tags) {
+  return (cell, row) => {
+    const count = row.tags.length > 1 ? new Map(tags().map(({tag, count: runs}) => [tag, runs])) : new Map();
+    const shown = row.tags.reduce((best, tag) => ((count.get(tag) ?? 0) < (count.get(best) ?? 0) ? tag : best), row.tags[0]);
+    once(cell, JSON.stringify([shown, row.tags]), () => {
+      const rest = row.tags.length - 1;
+      return h("div.chips", {title: row.tags.join("\n")}, shown === undefined ? null : h("span.chip", {}, own(shown)),
+        rest > 0 ? h("span.plus", {}, `+${rest}`) : null);
+    });
+  };
 }
 
 function valueCell(cell, value, format, title = null) {
@@ -175,9 +180,10 @@ const CELLS = {
   name: nameCell,
   project: plain((row) => row.project),
   connection: plain((row) => (row.connection === "local" ? t("runs.local") : row.connection_name)),
+  group: plain((row) => row.group),
+  job_type: plain((row) => row.job_type),
   user: plain((row) => row.user),
   note: plain((row) => row.note),
-  tags: tagsCell,
   started: (cell, row) => { text(cell, fmt.when(row.started)); cell.title = fmt.full(row.started); },
   duration: (cell, row) => { text(cell, fmt.duration(runtime(row))); },
   step: (cell, row) => { text(cell, fmt.int(row.step)); },
@@ -186,7 +192,7 @@ const CELLS = {
 };
 
 /** One column as the table wants it: {id, width, numeric, sort, edge, title, small, paint(cell, row)}. */
-export function column(id, {mainMetric, widths, rows = []}) {
+export function column(id, {mainMetric, widths, rows = [], tags = () => []}) {
   const [small, title] = columnTitle(id, mainMetric);
   const given = id.startsWith("config.") || id.startsWith("summary.");
   const format = id.startsWith("config.") ? fmt.given : fmt.value;
@@ -194,6 +200,6 @@ export function column(id, {mainMetric, widths, rows = []}) {
   return {
     id, small, title, width: columnWidth(id, widths), numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note"
       ? null : id,
-    paint: CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
+    paint: id === "tags" ? tagsCell(tags) : CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
   };
 }

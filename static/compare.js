@@ -2,30 +2,20 @@
 
 import * as api from "./api.js";
 import {change, compareHref, query, splitList} from "./address.js";
-import {
-  axisChoice,
-  chartChoices,
-  chooseCharts,
-  download,
-  hiddenChoice,
-  placeItems,
-  savePng,
-  saveCsv,
-  smoothing,
-  toggled,
-  zoomChip,
-} from "./charttools.js";
+import {chartChoices, chooseCharts, placeItems, savePng, saveCsv, toggled, zoomChip} from "./charttools.js";
 import {COLUMNS, CompareTable} from "./comparetable.js";
-import {copy, fill, h, icon} from "./dom.js";
+import {saveTable, toolbar} from "./comparetools.js";
+import {fill, h} from "./dom.js";
 import {Feed} from "./feed.js";
 import {Grid} from "./grid.js";
 import {Link} from "./link.js";
 import {arrange, groupMetrics, placed, splitName} from "./series.js";
 import {reorderable} from "./reorder.js";
 import {Rhythm} from "./rhythm.js";
+import {fullNames} from "./runnames.js";
 import {chooseRun} from "./runadder.js";
 import {colourOf, setTicked, spreadColours, state, stroke} from "./store.js";
-import {banner, bones, empty, menu, segmented} from "./widgets.js";
+import {banner, bones, empty} from "./widgets.js";
 import {t} from "./words.js";
 
 const MOST = 50;
@@ -34,6 +24,7 @@ const HEAD_MS = 2000;
 const DRAW_MS = 250;
 const SMOOTH = 0.6;
 const PROJECT = "*compare";      // under this name the choices of this page are remembered
+const EXPECTED = 6;              // places for charts shown while the runs are on their way
 const ENDED = ["finished", "failed", "interrupted"];
 
 class ComparePage {
@@ -94,6 +85,7 @@ class ComparePage {
     this.drawTools();
     if (this.keys.length) {
       fill(this.table.node, h("div.factspart", {}, h("div.rowf", {}, bones(8))));
+      this.grid.expect(Math.min(EXPECTED, this.keys.length));
     }
   }
 
@@ -154,6 +146,7 @@ class ComparePage {
       return;
     }
     const runs = this.runs;
+    this.names = fullNames(runs);
     fill(
       this.notices,
       this.missing.size ? banner("warn", t("compare.missing", {n: this.missing.size, names: [...this.missing.keys()].join(", ")})) : null,
@@ -280,7 +273,7 @@ class ComparePage {
       {
         label: t("charts.csv"),
         icon: "save",
-        run: () => saveCsv(group.title, this.dressed(group), (key) => this.rows.get(key)?.name || key),
+        run: () => saveCsv(group.title, this.dressed(group), (key) => this.names.get(key) || key),
       },
     ];
   }
@@ -293,18 +286,19 @@ class ComparePage {
   dressed(group) {
     return this.runs.filter(({key}) => !this.hidden.has(key)).flatMap((run) => group.metrics.map((metric) => {
       const series = this.feed.get(run.key, metric);
-      return series && {...series, ...stroke(colourOf(run.key)), label: run.name};
+      return series && {...series, ...stroke(colourOf(run.key)), label: this.names.get(run.key)};
     })).filter((series) => series?.x.length || series?.nan?.length);
   }
 
-  show(groups) {
-    groups.forEach((group) => this.grid.set(group.id, this.dressed(group)));
+  /** whole: all there is of them is here. */
+  show(groups, whole = false) {
+    groups.forEach((group) => this.grid.set(group.id, this.dressed(group), whole));
   }
 
   async want(groups) {
     await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
     this.slide();
-    this.show(groups);
+    this.show(groups, true);
   }
 
   /** A stretch whose right edge was in view goes along with the newest points, whichever answer brought them. */
@@ -347,56 +341,17 @@ class ComparePage {
   // -- tools -----------------------------------------------------------------------------------------------------
 
   drawTools() {
-    const {hidden} = chartChoices(PROJECT);
     const metrics = () => [...new Set(this.runs.flatMap((run) => run.metrics.map(({name}) => name)))];
-    const adder = h(
-      "button.btn",
-      {type: "button", "aria-haspopup": "dialog", onclick: () => chooseRun(adder, this.keys, (key) => this.add(key))},
-      t("compare.add"),
-    );
-    const link = h(
-      "button.btn.no-s",
-      {
-        type: "button",
-        onclick: async () => fill(link, icon("copy"), t((await copy(location.href)) ? "common.copied" : "common.notCopied")),
-      },
-      icon("copy"),
-      t("compare.copyLink"),
-    );
-    const more = h(
-      "button.btn",
-      {
-        type: "button",
-        "aria-haspopup": "menu",
-        onclick: () => menu(more, [{label: t("compare.exportTable"), icon: "save", run: () => this.exportTable()}], {right: true}),
-      },
-      t("run.export"),
-      icon("dn", "dn"),
-    );
-    fill(
-      this.tools,
-      h("h1", {}, h("b", {}, t("compare.runs", {n: this.keys.length}))),
-      adder,
-      segmented(
-        t("compare.show"),
-        [
-          ["some", t("compare.differences")],
-          ["all", t("compare.allKeys")],
-        ],
-        this.all ? "all" : "some",
-        (value) => {
-          this.all = value === "all";
-          this.changed();
-        },
-      ),
-      h("span.grow"),
-      hiddenChoice(hidden, (id) => this.choose({hidden: toggled(hidden, id)})),
-      this.zoomPlace,
-      smoothing(this.smooth, (smooth) => this.setSmooth(smooth)),
-      axisChoice(this.x, metrics, (x) => this.setAxis(x)),
-      more,
-      link,
-    );
+    const {hidden} = chartChoices(PROJECT);
+    const shown = {count: this.keys.length, all: this.all, hidden, zoom: this.zoomPlace, smooth: this.smooth, x: this.x, metrics};
+    fill(this.tools, toolbar(shown, {
+      add: (button) => chooseRun(button, this.keys, (key) => this.add(key)),
+      all: (all) => { this.all = all; this.changed(); },
+      unhide: (id) => this.choose({hidden: toggled(hidden, id)}),
+      smooth: (smooth) => this.setSmooth(smooth),
+      x: (x) => this.setAxis(x),
+      save: () => saveTable(this.table.rows()),
+    }));
     this.drawZoom();
   }
 
@@ -415,11 +370,6 @@ class ComparePage {
     this.show(this.grid.near());
     this.grid.refresh();
     this.zoomed();
-  }
-
-  exportTable() {
-    const cell = (value) => (/[",\n\r]/.test(String(value ?? "")) ? `"${String(value).replaceAll('"', '""')}"` : String(value ?? ""));
-    download("compare.csv", new Blob([this.table.rows().map((row) => row.map(cell).join(",")).join("\n") + "\n"], {type: "text/csv"}));
   }
 
   // -- news ------------------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 import {runHref} from "./address.js";
 import {against, configRows, environmentRows, metricRows} from "./difference.js";
+import {tickLabels} from "./axis.js";
 import {fill, h, icon, own} from "./dom.js";
 import {morph} from "./morph.js";
 import {colourOf, stroke} from "./store.js";
+import {distinctions, fullNames} from "./runnames.js";
 import {runState} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
@@ -25,7 +27,7 @@ const signed = (amount, words) => `${amount > 0 ? "+" : "−"}${words}`;
 /** A value that fits its column: the powers of ten have two figures. */
 function short(value) {
   const words = fmt.value(value);
-  return words.length > 8 ? words.replace(/(\.\d)\d+e/, "$1e") : words;
+  return words.length > 9 && Number.isFinite(value) ? tickLabels([value])[0] : words.length > 8 ? words.replace(/(\.\d)\d+e/, "$1e") : words;
 }
 
 /** How a difference is written: +4.0%, −1.2 pp. */
@@ -58,6 +60,7 @@ export class CompareTable {
   show(runs, choice, news = false) {
     this.runs = runs;
     this.choice = choice;
+    this.apart = distinctions(runs);
     this.base = Math.max(0, runs.findIndex(({key}) => key === choice.base));
     const columns = h("colgroup", {}, h("col.kcol"), runs.map(() => h("col.rcol")));
     const table = this.table(columns, this.head(), h("tbody", {}, this.metrics(), this.config(), this.environment()));
@@ -86,7 +89,8 @@ export class CompareTable {
 
   column(run, at) {
     const hidden = this.choice.hidden.has(run.key);
-    const {name} = run;
+    const apart = this.apart.get(run.key);
+    const name = apart ? `${run.name} ${apart}` : run.name;
     const eye = h(
       "button.btn.bare",
       {
@@ -127,7 +131,12 @@ export class CompareTable {
         "div.nm",
         {},
         swatch(run.key, hidden),
-        h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(name))),
+        h(
+          "div",
+          {class: apart ? "two" : ""},
+          h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(run.name))),
+          apart ? h("div.apart.cut", {title: apart}, own(apart)) : null,
+        ),
       ),
       h("div.sub", {}, runState(run.state)),
       h("div.sub.e", {}, eye, gone, base),
@@ -172,7 +181,7 @@ export class CompareTable {
     const bad = typeof value === "string";
     return h(
       "td.num",
-      {class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
+      {title: fmt.given(value), class: `${this.columnClass(at)} ${best ? "best" : ""} ${bad ? "bad" : ""} ${found.kind === "same" ? "same" : ""}`},
       best ? [icon("best"), h("span.vh", {}, t("compare.best"))] : null,
       short(value),
       h("span.d", {class: found.better && !row.neutral && /[1-9]/.test(differenceText(found)) ? "up" : ""}, differenceText(found)),
@@ -188,6 +197,8 @@ export class CompareTable {
   environment() {
     const words = {
       state: t("compare.state"),
+      group: t("runs.col.group"),
+      jobType: t("runs.col.job_type"),
       git: t("compare.git"),
       gpu: t("compare.gpu"),
       attempts: t("compare.attempts"),
@@ -241,7 +252,8 @@ export class CompareTable {
   /** The table as rows of text, for a CSV. */
   rows() {
     const metrics = metricRows(this.runs);
-    return [["", ...this.runs.map(({name}) => name)], ["id", ...this.runs.map(({id}) => id)],
+    const names = fullNames(this.runs);
+    return [["", ...this.runs.map(({key}) => names.get(key))], ["id", ...this.runs.map(({id}) => id)],
       ...metrics.flatMap((row) => [...(row.neutral ? [] : [[`${row.metric} (best, ${row.rule})`, ...row.best]]),
         [`${row.metric} (last)`, ...row.last]]),
       ...configRows(this.runs).map(({name, values}) => [name, ...values.map((value) => (value === undefined ? "" : fmt.given(value)))])];

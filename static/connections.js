@@ -9,6 +9,8 @@ import {Trial} from "./trial.js";
 import {ask, bones, bytes, linkLook, menu, reasonText, said} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
+const SYNC_SHOWN_MS = 60000;      // as long as "sync now" says that it goes on; the row's state tells the rest
+const SYNCED_S = 3;
 const join = (...texts) => texts.filter(Boolean).join(t("settings.comma"));
 
 function stateCell(row, offline) {
@@ -41,6 +43,7 @@ export class ConnectionList {
     this.page = page;
     this.trials = new Map();     // connection name -> Trial
     this.rows = new Map();       // connection name -> {tr, below, sign}
+    this.syncs = new Map();      // connection name -> when "sync now" was clicked (asking) or answered (done), ms
     this.boxes = new Map();      // question id -> its box, kept while somebody types
     this.body = h("tbody", {}, h("tr", {}, h("td", {colSpan: 6}, bones(1))));
     this.foot = h("tfoot");
@@ -100,6 +103,11 @@ export class ConnectionList {
   }
 
   button(row, act, label) {
+    const doing = act === "sync" && this.syncs.get(row.name);
+    if (doing) {
+      return h("button.btn", {type: "button", data: {act}, disabled: true, "aria-live": "polite"},
+        t(doing.done ? "settings.synced" : "settings.syncing"));
+    }
     return h("button.btn", {type: "button", data: {act}, onclick: () => (act === "test" ? this.test(row.name) : this.order(row, act))},
       label);
   }
@@ -172,7 +180,34 @@ export class ConnectionList {
   }
 
   order(row, act) {
+    if (act === "sync") {
+      return this.syncNow(row.name);
+    }
     return this.guarded(() => api.post(api.connectionPath(row.name, act)));
+  }
+
+  /** Have it looked at the server, and say so until all that is there is here. */
+  async syncNow(name) {
+    const say = (doing) => {
+      doing ? this.syncs.set(name, doing) : this.syncs.delete(name);
+      this.show(this.answer);
+    };
+    say({done: false});
+    await this.guarded(async () => {
+      const until = performance.now() + SYNC_SHOWN_MS;
+      await api.post(api.connectionPath(name, "sync"));
+      let row = null;
+      while (performance.now() < until && !(row?.up_to_date || ["offline", "refused"].includes(row?.state) || row?.owner?.ours === false)) {
+        await api.sleep(0.4);
+        this.show(await api.get("/api/connections"));
+        row = this.now(name);
+      }
+      if (row?.up_to_date) {
+        say({done: true});
+        await api.sleep(SYNCED_S);
+      }
+    });
+    say(null);
   }
 
   test(name) {

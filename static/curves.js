@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import {compareHref, runHref} from "./address.js";
 import {fill, h, icon, renew} from "./dom.js";
 import {colourOf, setTicked, state, stroke, tick} from "./store.js";
+import {fullNames} from "./runnames.js";
 import {menu, middle} from "./widgets.js";
 import {t} from "./words.js";
 
@@ -34,7 +35,7 @@ function titled(metric) {
 /** The place of a chart whose points are on their way. */
 function waiting(metric) {
   const {title, sub} = titled(metric);
-  return h("figure.chart", {}, h("header", {}, h("h2.cut", {}, title, " ", h("span.m3", {}, sub))));
+  return h("figure.chart.waiting", {data: {wait: t("charts.loading")}}, h("header", {}, h("h2.cut", {}, title, " ", h("span.m3", {}, sub))));
 }
 
 export class Curves {
@@ -89,16 +90,18 @@ export class Curves {
   }
 
   drawLegend() {
+    const names = this.names = fullNames(this.rows);
     renew(this.legend, this.rows.map((row) => {
       const off = this.hidden.has(row.key);
-      const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: row.name});
+      const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: names.get(row.key)});
       const eye = h("button.btn.bare.eye", {type: "button", "aria-label": label, title: label, "aria-pressed": String(off),
         data: {key: row.key}, onclick: (event) => this.toggle(event.currentTarget.dataset.key)}, icon(off ? "eyeoff" : "eye"));
-      const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: row.name}),
-        title: t("runs.untick", {name: row.name}), data: {key: row.key}, onclick: (event) => tick(event.currentTarget.dataset.key, false)},
+      const drop = h("button.btn.bare.eye", {type: "button", "aria-label": t("runs.untick", {name: names.get(row.key)}),
+        title: t("runs.untick", {name: names.get(row.key)}), data: {key: row.key}, onclick: (event) => tick(event.currentTarget.dataset.key, false)},
           icon("x"));
       return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off),
-        h("a.nm.cut", {href: runHref(row.key), "aria-label": row.name, title: `${row.name}\n${row.id}`}, middle(row.name, 12)),
+        h("a.nm.cut", {href: runHref(row.key), "aria-label": names.get(row.key), title: `${names.get(row.key)}\n${row.id}`},
+          middle(names.get(row.key), 12)),
         h("span.grow"),
         this.preview ? null : [eye, drop]);
     }));
@@ -153,7 +156,7 @@ export class Curves {
     for (const metric of wanted) {
       const held = this.charts.get(metric);
       held.chart ||= new Chart(held.figure, {...titled(metric), legend: false, link: this.link});
-      held.chart.setData(this.dressed(metric));
+      held.chart.setData(this.dressed(metric), true);
     }
   }
 
@@ -161,7 +164,7 @@ export class Curves {
   dressed(metric) {
     const rows = new Map(this.rows.map((row) => [row.key, row]));
     return this.series.filter((one) => one.metric === metric && rows.has(one.run) && !this.hidden.has(one.run))
-      .map((one) => ({...one, label: rows.get(one.run).name, ...stroke(colourOf(one.run))}));
+      .map((one) => ({...one, label: this.names.get(one.run), ...stroke(colourOf(one.run))}));
   }
 
   drop(unwanted) {

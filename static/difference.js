@@ -93,6 +93,8 @@ export function environmentRows(runs, words, format) {
     const meta = run.meta || {};
     return {
       [words.state]: format.state(run),
+      [words.group]: run.group ?? undefined,
+      [words.jobType]: run.job_type ?? undefined,
       [words.git]: meta.git?.commit ? meta.git.commit.slice(0, 8) + (meta.git.dirty ? " +" : "") : undefined,
       [words.gpu]: format.gpus(meta.gpus),
       [words.attempts]: run.attempts?.length || 1,

@@ -36,10 +36,10 @@
 
   const plots = "axis chartaxes charthead charts charttip charttools difference feed grid link moments morph paint reorder rhythm series";
   const modules = {
-    all: "address api clock dom store topbar widgets words words-en words-zh",
-    runs: "runs chooser columns curves filterbox list selection side slices spark table views welcome",
+    all: "address api clock dom foreign store topbar widgets words words-en words-zh",
+    runs: "runs chooser columns curves filterbox flat list runnames selection side slices spark table views welcome",
     run: `run ${plots} ansi edit flat gauges loglines logs logsearch rail runcharts runfacts runhead system`,
-    compare: `compare ${plots} comparetable flat runadder`,
+    compare: `compare ${plots} comparetable comparetools flat runadder runnames`,
     settings: "settings browse connect connections keys question storage trial",
   };
   const here = document.currentScript.src.replace(/early\.js$/, "");

@@ -20,6 +20,11 @@ export class Grid {
     this.watch = new IntersectionObserver((entries) => this.seen(entries), {root: this.scroll, rootMargin: NEAR});
   }
 
+  /** Keep the places of `count` charts that are not known yet. */
+  expect(count) {
+    fill(this.node, Array.from({length: count}, () => h("figure.chart.waiting", {data: {wait: t("charts.loading")}}, h("div.plot"))));
+  }
+
   /** Show these groups in this order; charts that stay are kept as they are. */
   setGroups(groups) {
     const gone = new Set(this.cells.keys());
@@ -40,7 +45,7 @@ export class Grid {
   }
 
   add(group) {
-    const cell = {group, figure: h("figure.chart", {data: {chart: group.title, id: group.id}}), chart: null, near: false, series: []};
+    const cell = {group, figure: h("figure.chart", {data: {chart: group.title, id: group.id}}), chart: null, near: false, series: [], whole: false};
     cell.figure.addEventListener("keydown", (event) => this.keyed(event, cell));
     this.cells.set(group.id, cell);
     this.watch.observe(cell.figure);
@@ -77,8 +82,8 @@ export class Grid {
 
   wake(cell) {
     cell.chart = new Chart(cell.figure, {...this.hooks.options(cell.group), actions: this.actions(cell)});
-    if (cell.series.length) {
-      cell.chart.setData(cell.series);
+    if (cell.series.length || cell.whole) {
+      cell.chart.setData(cell.series, cell.whole);
     }
   }
 
@@ -135,11 +140,13 @@ export class Grid {
     return [...this.cells.values()].filter((cell) => cell.near).map((cell) => cell.group);
   }
 
-  set(id, series) {
+  /** Show these curves in a chart; whole: there are no others on their way. */
+  set(id, series, whole = false) {
     const cell = this.cells.get(id);
     if (cell) {
       cell.series = series;
-      cell.chart?.setData(series);
+      cell.whole ||= whole;
+      cell.chart?.setData(series, cell.whole);
     }
   }
 

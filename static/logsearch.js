@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import {searchPattern} from "./ansi.js";
 import {fill, h, icon} from "./dom.js";
-import {fmt, t} from "./words.js";
+import {fmt, quoted, t} from "./words.js";
 
 const MOST = 1000;               // hits asked for
 const SETTLE_MS = 250;
@@ -85,11 +85,11 @@ export class LogSearch {
   }
 
   async read(mine) {
-    const values = {...this.hooks.where(), q: this.field.value, regex: this.regex ? 1 : null, from: 0, limit: MOST};
+    const values = {...this.hooks.where(), q: this.field.value, regex: this.regex ? 1 : null, typed: 1, from: 0, limit: MOST};
     let drawn = 0;
     for await (const found of api.lines("/api/logs/search", values, mine.signal)) {
       if (found.error) {
-        throw new Error(found.message);         // an expression that takes too long
+        throw new Error(quoted(found.message));         // an expression that takes too long
       }
       if (found.at !== undefined) {
         this.hits.push(found);

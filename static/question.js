@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import {h, icon, own} from "./dom.js";
-import {t} from "./words.js";
+import {prompted, t} from "./words.js";
 
 function fingerprint(rows) {
   return h("div.fp", {}, rows.filter(([, value]) => value).map(([name, value]) => [h("span", {}, name), h("span", {}, own(value))]));
@@ -42,7 +42,7 @@ function prompt(question, answer) {
     answer("answer", field.value);
   };
   queueMicrotask(() => field.isConnected && field.focus());
-  return [h("b", {}, t(`settings.ask.${question.kind}`)), h("div.m2.prompt", {}, own(question.prompt || "")),
+  return [h("b", {}, t(`settings.ask.${question.kind}`)), h("div.m2.prompt", {}, own(prompted(question.prompt || ""))),
     h("form.rowf.ans", {onsubmit: send}, field, h("button.btn", {type: "submit"}, t("settings.ask.send")),
       h("button.btn.bare", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")))];
 }

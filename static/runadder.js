@@ -17,7 +17,7 @@ export function chooseRun(anchor, taken, picked) {
   const look = async () => {
     const mine = ++turn;
     // Half a filter is refused and finds nothing.
-    const {runs} = await api.get("/api/runs", {filter: field.value, limit: OFFERED, sort: "-started"}).catch(() => ({runs: []}));
+    const {runs} = await api.get("/api/runs", {filter: field.value, typed: 1, limit: OFFERED, sort: "-started"}).catch(() => ({runs: []}));
     if (mine === turn) {
       const others = runs.filter(({key}) => !taken.includes(key));
       fill(list, others.length ? others.map(entry) : h("li.m2", {}, t("compare.noOthers")));

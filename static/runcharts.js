@@ -179,9 +179,10 @@ export class RunCharts {
     return groups.flatMap(({metrics}) => metrics.map((metric) => [this.key, metric]));
   }
 
-  show(groups) {
+  /** whole: all there is of them is here. */
+  show(groups, whole = false) {
     const marks = JSON.stringify(this.marks());
-    groups.forEach((group) => this.grid.set(group.id, this.dressed(group)));
+    groups.forEach((group) => this.grid.set(group.id, this.dressed(group), whole));
     if (marks !== this.marked) {
       this.marked = marks;
       this.grid.refresh();
@@ -191,7 +192,7 @@ export class RunCharts {
   async want(groups) {
     await this.feed.want(this.pairs(groups), () => this.show(groups)).catch(quiet);
     this.slide();
-    this.show(groups);
+    this.show(groups, true);
   }
 
   /** The run has news: fetch what is new of the charts in view. A zoom that left the newest points out only learns that there are some. */

@@ -85,10 +85,12 @@ export class RunHead {
       t("run.export"),
       icon("dn", "dn"),
     );
+    const other = h("button.btn.sq", {type: "button", title: t("common.more"), "aria-label": t("common.more"), "aria-haspopup": "menu",
+      onclick: () => menu(other, this.others(), {right: true, label: t("common.more")})}, icon("more"));
     const others = state.ticked.filter((key) => key !== row.key);
     const compare = h("a.btn", {href: compareHref([row.key, ...others]), title: t("run.compareTitle"), onclick: () => tick(row.key, true)},
       t("run.compareWith"), others.length ? h("span.m3", {}, fmt.int(others.length)) : null);
-    return [more, compare];
+    return [more, compare, other];
   }
 
   exports() {
@@ -99,14 +101,20 @@ export class RunHead {
       href: `/api/export?run=${encodeURIComponent(row.key)}&format=${format}`,
       download: "",
     });
-    const drop = row.connection.startsWith("local") ? [] : [null, {label: t("run.drop"), icon: "x", danger: true, run: () => this.drop()}];
     return [
       link("csv", "run.exportCsv"),
       link("tensorboard", "run.exportTensorboard"),
       link("html", "run.exportHtml"),
-      ...drop,
-      null,
+    ];
+  }
+
+  /** What can be done to the run besides. */
+  others() {
+    const {row} = this;
+    const drop = row.connection.startsWith("local") ? [] : [null, {label: t("run.drop"), icon: "x", danger: true, run: () => this.drop()}];
+    return [
       {label: t(row.hidden ? "run.unhide" : "run.hide"), icon: row.hidden ? "eye" : "eyeoff", run: () => this.patch({hidden: !row.hidden})},
+      ...drop,
     ];
   }
 

@@ -124,7 +124,7 @@ class RunsPage {
 
   parameters() {
     const {filter, sort, project, name, connection, tag, group, hidden} = this.query;
-    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : null, spark: 1, partial: 1,
+    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : null, typed: filter ? 1 : null, spark: 1, partial: 1,
       column: this.columnIds.filter((id) => id.includes("."))};
   }
 
@@ -248,7 +248,8 @@ class RunsPage {
     const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, room, kept);
     const widths = roomy(ids, room, kept);
     const rows = [...this.list.slices.rows.values()].slice(0, 50);
-    const columns = ids.map((id) => column(id, {mainMetric: this.mainMetric, widths, rows}));
+    const tags = () => this.list.answer?.tree?.tags || [];
+    const columns = ids.map((id) => column(id, {mainMetric: this.mainMetric, widths, rows, tags}));
     const sign = JSON.stringify([columns, this.parameters().sort, state.language]);
     if (sign !== this.columnSign) {
       this.columnSign = sign;

@@ -54,7 +54,7 @@ export class SystemPart {
   }
 
   show(groups) {
-    groups.forEach((group) => this.grid.set(group.id, this.dressed(group)));
+    groups.forEach((group) => this.grid.set(group.id, this.dressed(group), true));
   }
 
   drawTools() {

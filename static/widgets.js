@@ -2,7 +2,7 @@
 
 import {now} from "./clock.js";
 import {fontFamily, h, icon, text} from "./dom.js";
-import {fmt, known, t} from "./words.js";
+import {fmt, known, quoted, t} from "./words.js";
 
 const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
 const TAIL = 8;                  // characters of a name that stay at its end
@@ -178,7 +178,7 @@ export function reasonText(reason) {
   if (!reason) {
     return "";
   }
-  const text = known(`reason.${reason.code}`, readable(reason), reason.text);
+  const text = known(`reason.${reason.code}`, readable(reason), quoted(reason.text));
   return reason.ranks ? t("reason.with_rank", {text, rank: rankText(reason.ranks)}) : text;
 }
 
@@ -194,13 +194,13 @@ export function said(told) {
   if (!told) {
     return "";
   }
-  const otherwise = told.code === "refused" ? told.text : known(`reason.${told.code}`, readable(told), told.text);
+  const otherwise = told.code === "refused" ? quoted(told.text) : known(`reason.${told.code}`, readable(told), quoted(told.text));
   return known(`said.${told.said ?? told.code}`, readable(told), otherwise);
 }
 
 /** What to do about a line of a test. */
 export function advised(line) {
-  return line.advice ? known(`advice.${line.said}`, readable(line), line.advice) : "";
+  return line.advice ? known(`advice.${line.said}`, readable(line), quoted(line.advice)) : "";
 }
 
 /** Values of a reason ready for a sentence: times and durations written out, several in a row. */

@@ -46,7 +46,7 @@ export default {
   "runs.saveViewHow": "Filter, sort, columns and grouping under a name, at the left", "runs.viewName": "Name of the view",
   "runs.viewSaved": "The view is saved", "runs.forgetView": "Remove this view", "runs.forgetViewOf": "Remove the view {name}",
   "runs.col.state": "State", "runs.col.name": "Name", "runs.col.project": "Project", "runs.col.connection": "Connection",
-  "runs.col.user": "User", "runs.col.tags": "Tags", "runs.col.tag": "First tag", "runs.col.note": "Note", "runs.col.started": "Started",
+  "runs.col.user": "User", "runs.col.group": "Group", "runs.col.job_type": "Job type", "runs.col.tags": "Tags", "runs.col.tag": "First tag", "runs.col.note": "Note", "runs.col.started": "Started",
   "runs.col.duration": "Duration", "runs.col.step": "Step", "runs.col.spark": "Curve", "runs.col.main": "Main metric", "runs.mainSmall": "main",
   "runs.mainName": "metric", "runs.tickAll": "Tick all, or clear the ticks", "runs.tickOne": "Tick {name}",
   "runs.mostTicked": "At most {n} runs can be ticked", "runs.notLogged": "not logged by this run",
@@ -98,6 +98,7 @@ export default {
   "said.port": "{host}:{port} does not answer ({causes}): is the port right, sshd running, a firewall or VPN in between?",
   "said.port_open": "{where} in {took} ms", "said.proxy": "by ProxyCommand {command}",
   "said.jump_circle": "ProxyJump leads in a circle at {host}; mend ~/.ssh/config.",
+  "said.quoted": "{words}", "said.prompted": "{words}",
   "said.banner": "{host}:{port} did not answer as an SSH server ({detail}).",
   "said.handshake_slow": "{host} did not finish the SSH handshake in time.",
   "said.algorithms": "{host} and paramiko share no algorithm ({detail}). An old server that speaks only SHA-1 needs `pip install "
@@ -237,7 +238,7 @@ export default {
   "settings.auth.keyTitle": "a private key file", "settings.auth.passwordTitle": "kept in memory only, asked for again after a restart",
   "settings.auth.agentTitle": "the keys your SSH agent holds",
   "settings.auth.systemTitle": "the ssh of this computer: Kerberos, FIDO keys, ControlMaster", "settings.recommended": " (recommended)",
-  "settings.testConnection": "Test connection", "settings.testing": "testing…", "settings.browse": "Browse…",
+  "settings.testConnection": "Test connection", "settings.testing": "testing…", "settings.browse": "Browse…", "settings.syncing": "Looking…", "settings.synced": "✓ Up to date",
   "settings.mode.auto": "Automatic", "settings.mode.manual": "Manual", "settings.mode.manualTitle": "only on “Sync now”",
   "settings.manifest": "Manifest-based sync (fast)", "settings.smallOnly": "Metadata and small files only",
   "settings.large": "Large files too (model checkpoints and the like)", "settings.window.all": "All time",
@@ -270,7 +271,10 @@ export default {
   "settings.ask.password": "Password", "settings.ask.passphrase": "Passphrase of the key", "settings.ask.code": "One-time code",
   "settings.ask.send": "Send", "settings.browse.title": "A folder on {name}", "settings.browse.choose": "Choose this folder",
   "settings.browse.note": "Only read; the number counts the runs in a folder.", "settings.browse.back": "Back",
-  "settings.browse.empty": "no folders in here", "settings.cache": "Cache", "settings.cacheOf": " of ",
+  "settings.browse.empty": "no folders in here",
+  "settings.browse.inside": "{n} {n|run|runs} inside", "settings.browse.has": "This folder holds {n} {n|run|runs}.",
+  "settings.browse.hasNone": "This folder holds no runs: nothing is listed from it until a run begins there.",
+  "settings.browse.unknown": "How many runs this folder holds is not known: it has too many folders.", "settings.browse.chooseEmpty": "Choose it all the same", "settings.cache": "Cache", "settings.cacheOf": " of ",
   "settings.cacheUse": "{used} of {limit}", "settings.clean": "Clean…", "settings.cleanTitle": "Clean the cache",
   "settings.cleanText": "Runs that were neither looked at nor changed for long are removed from this computer. They stay on the server and come back "
     + "when they are opened.",
@@ -289,7 +293,7 @@ export default {
 
   "time.span.s": "{n}s", "time.span.m": "{n}m", "time.span.h": "{n}h", "time.span.d": "{n}d",
 
-  "charts.log": "log", "charts.series": "curve", "charts.smooth": "smooth", "charts.value": "value", "charts.base": "base",
+  "charts.log": "log", "charts.loading": "Loading…", "charts.series": "curve", "charts.smooth": "smooth", "charts.value": "value", "charts.base": "base",
   "charts.moreCurves": "{n} more", "charts.atStep": "step {x}", "charts.epoch": "epoch {n}", "charts.epochHead": "epoch", "charts.count": "{n} of {m} pts",
   "charts.countTitle": "points drawn of points logged here; minima and maxima are always among them", "charts.bad": "{n} NaN or ∞",
   "charts.nan": "{n} NaN", "charts.approximate": "approximate", "charts.attempt": "attempt {n}",

@@ -1,12 +1,14 @@
 // The two languages of the pages, and numbers, times and durations as each writes them. Pure but for setLanguage().
 
 import * as time from "./clock.js";
+import {inChinese, promptInChinese, wholeInChinese} from "./foreign.js";
 import en from "./words-en.js";
 import zh from "./words-zh.js";
 
 const LANGUAGES = {en, zh};
 const LOCALES = {en: "en-US", zh: "zh-CN"};
 const MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+const FOREIGN = new Set(["detail", "why", "message", "text"]);      // values that are words of the system, its ssh or a library
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"];
 
 let language = "en";
@@ -47,7 +49,8 @@ export function parts(key, values = {}) {
       return Number(values[name]) === 1 ? one : many;
     }
     const value = values[name];
-    return typeof value === "number" ? fmt.int(value) : value ?? "";
+    return typeof value === "number" ? fmt.int(value) : FOREIGN.has(name) && language === "zh" && typeof value === "string"
+      ? inChinese(value) : value ?? "";
   });
 }
 
@@ -55,6 +58,18 @@ export function parts(key, values = {}) {
 export function t(key, values) {
   return parts(key, values).join("");
 }
+
+/** A sentence of somebody else's (the system, a server, a part of ours that has no words here) as this language can show it. */
+export function quoted(text) {
+  if (language !== "zh" || !text) {
+    return text;
+  }
+  const {text: words, own} = wholeInChinese(text);
+  return own ? t("said.quoted", {words}) : words;
+}
+
+/** What a server or a key asks, as this language can show it. */
+export const prompted = (text) => (language === "zh" && text ? promptInChinese(text) ?? t("said.prompted", {words: text.trim()}) : text);
 
 /** The text of a key when there is one, else `otherwise` (a code of the server's that this page does not know yet). */
 export function known(key, values, otherwise) {

@@ -200,11 +200,29 @@ def test_browsing_to_the_folder(sshd, far, serve, open_page, home):
     fill_in(page, sshd, root="~")
     page.locator("#browse").click()
     dialog = page.get_by_role("dialog")
+    expect(dialog.get_by_role("button", name=".runicorn")).to_contain_text("2 runs inside")
+    expect(dialog.get_by_text("This folder holds no runs")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Choose it all the same")).to_be_enabled()
     dialog.get_by_role("button", name=".runicorn").click()
     expect(dialog.get_by_role("button", name="experiments")).to_contain_text("2 runs")
     dialog.get_by_role("button", name="experiments").click()
+    expect(dialog.get_by_text("This folder holds 2 runs.")).to_be_visible()
     dialog.get_by_role("button", name="Choose this folder").click()
     expect(page.locator("#f-root")).to_have_value(str(far))
+
+
+def test_sync_now_says_that_it_looks_and_that_all_is_here(sshd, far, serve, open_page, home):
+    sshd.trusted_in(home)
+    server = serve()
+    server.mirrors.save({**sshd.connection(name="gpu"), "remote_root": str(far)}, start=True)
+    page = open_page(f"{server.url}/settings?tab=sync", locale="zh-CN")
+    row = page.locator("tr[data-name=gpu]").first
+    expect(row).to_have_attribute("data-state", "live")
+    row.get_by_role("button", name="立即同步").click()
+    expect(row.get_by_role("button", name="正在同步…")).to_be_disabled()
+    expect(row.get_by_role("button", name="✓ 已是最新")).to_be_visible()
+    expect(row.get_by_role("button", name="立即同步")).to_be_enabled()
+    assert server.mirrors.row("gpu")["up_to_date"] is not None
 
 
 def test_a_folder_without_runs_offers_the_one_that_has_them(sshd, far, serve, open_page, home):

@@ -266,9 +266,21 @@ def test_spark(tmp_path):
 def test_steps_and_times(tmp_path):
     write(tmp_path, "events.jsonl", *[(step * 5, {"loss": 1.0}) for step in range(10)], (3, {"val": 1.0}))
     series = opened(tmp_path)
+    assert series.steps_at([999, None, 1003, 1003, 1004, 5000, 5000]) == [None, None, 15, 15, 20, 3, 3]
     assert [series.step_at(ts) for ts in (999, 1000, 1003.2, 1009, 1010, 5000)] == [None, 0, 15, 45, 3, 3]
     assert [series.time_of(step) for step in (0, 5, 6, 45, 46)] == [1000.0, 1001.0, 1002.0, 1009.0, None]
     assert series.speed() == 5.0
+
+
+def test_the_lines_of_a_second_are_spread_over_its_steps(tmp_path):
+    rows = [(step, 1000 + step / 100, {"train/loss": 1.0} if step % 10 else {"val/loss": 1.0}) for step in range(300)]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps({"ts": ts, "step": step, "data": data}) + "\n" for step, ts, data in rows))
+    series = opened(tmp_path)
+    assert series.steps_at([1001] * 10) == [109, 119, 129, 139, 149, 159, 169, 179, 189, 199]
+    assert series.steps_at([1000, 1001, 1001, 1002]) == [99, 149, 199, 299]
+    assert series.steps_at([1001] * 100) == list(range(100, 200))
+    assert series.steps_at([1001] * 200)[::2] == list(range(100, 200)) and series.steps_at([]) == []
+    assert series.steps_at([1007, 1007]) == [299, 299]
 
 
 def test_best_rule():

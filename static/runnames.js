@@ -1,0 +1,57 @@
+// Runs that are called the same, told apart: by project, else by what their configs differ in, else by their ids. Pure.
+
+import {flattened} from "./flat.js";
+import {fmt} from "./words.js";
+
+const KEYS = 2;                  // config values in a name
+const LONG = 18;                 // characters of a value; longer ones are cut
+
+const lastPart = (key) => key.slice(key.lastIndexOf(".") + 1);
+
+const cut = (words) => (words.length > LONG ? `${words.slice(0, LONG - 1)}…` : words);
+
+/** The config values that a row of the list has in its columns. */
+const columnValues = ({values}) =>
+  Object.entries(values || {}).filter(([name]) => name.startsWith("config.")).map(([name, value]) => [name.slice(7), value]);
+
+/** [[key, texts of the runs]] of the config, what tells most of them apart first, seeds before all. */
+function differing(runs) {
+  const tables = runs.map((run) => Object.fromEntries(run.config ? flattened(run.config) : columnValues(run)));
+  const seed = (key) => Number(/(^|[._])(random_?)?seed$/i.test(key));
+  return [...new Set(tables.flatMap((table) => Object.keys(table)))]
+    .map((key) => [key, tables.map((table) => (key in table ? fmt.given(table[key]) : "–"))])
+    .map(([key, texts]) => ({key, texts, kinds: new Set(texts).size}))
+    .filter(({kinds}) => kinds > 1)
+    .sort((a, b) => seed(b.key) - seed(a.key) || b.kinds - a.kinds || a.key.length - b.key.length)
+    .map(({key, texts}) => [key, texts]);
+}
+
+function toldApart(runs) {
+  const unique = (texts) => new Set(texts).size === runs.length;
+  const projects = runs.map(({project}) => project);
+  if (unique(projects)) {
+    return projects;
+  }
+  let texts = runs.map(() => "");
+  for (const [key, values] of differing(runs).slice(0, KEYS)) {
+    texts = texts.map((text, at) => `${text}${text && " "}${lastPart(key)}=${cut(values[at])}`);
+    if (unique(texts)) {
+      return texts;
+    }
+  }
+  return texts.map((text, at) => `${text}${text && " "}${runs[at].id.slice(-6)}`);
+}
+
+/** Map of run key to the words that tell it from the other `runs` of its name; those with a name of their own have none. */
+export function distinctions(runs) {
+  const named = new Map();
+  runs.forEach((run) => named.set(run.name, [...(named.get(run.name) || []), run]));
+  const alike = [...named.values()].filter((group) => group.length > 1);
+  return new Map(alike.flatMap((group) => toldApart(group).map((words, at) => [group[at].key, words])));
+}
+
+/** Map of run key to the run's name, with what tells it from others of that name. */
+export function fullNames(runs) {
+  const words = distinctions(runs);
+  return new Map(runs.map(({key, name}) => [key, words.has(key) ? `${name} ${words.get(key)}` : name]));
+}

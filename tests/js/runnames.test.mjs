@@ -1,0 +1,33 @@
+// Runs of one name are told apart by what they differ in.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import {distinctions, fullNames} from "../../static/runnames.js";
+
+const run = (key, name, config, more = {}) => ({key, name, project: "p", id: `20250101_000000_${key}`, config, ...more});
+const words = (runs) => [...distinctions(runs).values()];
+
+test("seeds come first, then what tells most of them apart", () => {
+  assert.deepEqual(words([run("aaaaaa", "base", {lr: 1, seed: 1}), run("bbbbbb", "base", {lr: 2, seed: 2})]), ["seed=1", "seed=2"]);
+  assert.deepEqual(words([run("aaaaaa", "base", {optimizer: {lr: 1}}), run("bbbbbb", "base", {optimizer: {lr: 2}})]), ["lr=1", "lr=2"]);
+  const crossed = [[1, 1], [1, 2], [2, 1], [2, 2]].map(([seed, lr], at) => run(`aaaaa${at}`, "base", {seed, lr}));
+  assert.deepEqual(words(crossed), ["seed=1 lr=1", "seed=1 lr=2", "seed=2 lr=1", "seed=2 lr=2"]);
+});
+
+test("projects tell apart, and ids where nothing else does", () => {
+  assert.deepEqual(words([run("aaaaaa", "base", {seed: 1}, {project: "a"}), run("bbbbbb", "base", {seed: 2}, {project: "b"})]), ["a", "b"]);
+  assert.deepEqual(words([run("aaaaaa", "base", {seed: 1}), run("bbbbbb", "base", {seed: 1})]), ["aaaaaa", "bbbbbb"]);
+  assert.deepEqual(words([run("aaaaaa", "base", null), run("bbbbbb", "base", undefined)]), ["aaaaaa", "bbbbbb"]);
+  assert.deepEqual(words([run("aaaaaa", "base", {seed: 1}), run("bbbbbb", "base", {}), run("cccccc", "base", {})]),
+    ["seed=1 aaaaaa", "seed=– bbbbbb", "seed=– cccccc"]);
+});
+
+test("a name of its own stays as it is, long values are cut, a row of the list has its columns", () => {
+  const runs = [run("aaaaaa", "one", {}), run("bbbbbb", "two", {path: "x".repeat(40)}), run("cccccc", "two", {path: "y".repeat(40)})];
+  const names = fullNames(runs);
+  assert.equal(names.get("aaaaaa"), "one");
+  assert.equal(names.get("bbbbbb"), `two path=${"x".repeat(17)}…`);
+  assert.deepEqual(words([run("aaaaaa", "base", null, {values: {"config.seed": 4}}), run("bbbbbb", "base", null, {values: {"config.seed": 5}})]),
+    ["seed=4", "seed=5"]);
+  assert.deepEqual(words([]), []);
+});
