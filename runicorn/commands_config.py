@@ -100,9 +100,11 @@ def ssh_add(options):
     if options.key and not options.auth:
         given["auth"] = "key"
     given = settings.taken_apart(given)
-    known = {one["name"]: one for one in settings.connections(home)}
+    settings.fits(given)
+    listed = settings.connections(home)
+    known = {one["name"]: one for one in listed}
     if "host" not in given and given.get("name") not in known:
-        given = asked(given)
+        given = asked(given, listed)
     saved = settings.save_connection(home, {"name": given.get("host"), **given})
     name = saved["name"]
     terminal.say(f'✓ {"changed" if name in known else "saved"} "{name}"; its mirror is {home / "cache" / connection_slug(name)}')
@@ -110,8 +112,11 @@ def ssh_add(options):
     print(f'  start it: runicorn sync start --connection "{name}"    (or open `runicorn viewer`)')
 
 
-def asked(given):
-    """Return `given` with an answer for each field it lacks, in the order of the settings page. Raises UsageError without a terminal."""
+def asked(given, listed):
+    """Return `given` with an answer for each field it lacks, in the order of the settings page; what can't be is asked for again.
+
+    listed: the connections there are. Raises UsageError without a terminal.
+    """
     if not dialogue.is_terminal(sys.stdin):
         raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
     from runicorn import settings, sshconfig
@@ -121,12 +126,14 @@ def asked(given):
         while key not in given:
             answer = dialogue.ask(prompt, default)
             try:
-                given.update({key: check(answer)} if answer else {})
+                value = {key: check(answer)} if answer else {}
+                settings.fits({**given, **value}, listed)
+                given.update(value)
             except (ArgumentTypeError, UsageError) as error:
                 print(f"  {error}")
     if known and "host" not in given:
         print(f"Hosts of ~/.ssh/config: {', '.join(known[:12])}")
-    field("host", "Host (name, address, or a Host of ~/.ssh/config)", check=settings.checked_host)
+    field("host", "Host (name, address, or a Host of ~/.ssh/config)")
     given = settings.taken_apart(given)
     told = sshconfig.lookup(given["host"], commands=False)
     field("name", "Name of the connection", given["host"])

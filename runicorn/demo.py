@@ -28,7 +28,7 @@ import runicorn
 from runicorn import manifest
 from runicorn.bell import Bell
 from runicorn.dialogue import end_as_ctrl_c_does
-from runicorn.errors import MissingPackageError, RunicornError
+from runicorn.errors import RunicornError
 
 USER = "alice"
 ROOT = "/home/alice/.runicorn/experiments"      # as the SFTP session sees it
@@ -232,15 +232,33 @@ def sftp_server(folder, login_key):
     return listener, host_key
 
 
+@contextlib.contextmanager
+def ssh_server(server, root, home):
+    """Serve the folder `server`, in which runs lie in `root`, over SSH; yield the connection (dict) that reaches them.
+
+    By paramiko; where it is missing by the system's sshd, which serves `root` at its own path. Raises MissingPackageError.
+    """
+    try:
+        import paramiko
+    except ImportError:
+        from runicorn import demo_sshd
+        with demo_sshd.serving(root, home) as connection:
+            yield connection
+        return
+    login_key = paramiko.ECDSAKey.generate()
+    login_key.write_private_key_file(str(home / "id_ecdsa"))
+    listener, host_key = sftp_server(server, login_key)
+    ssh_port = listener.getsockname()[1]
+    (home / "known_hosts").write_text(f"[127.0.0.1]:{ssh_port} {host_key.get_name()} {host_key.get_base64()}\n")
+    with contextlib.closing(listener):
+        yield {"host": "127.0.0.1", "port": ssh_port, "user": USER, "auth": "key", "key": str(home / "id_ecdsa"), "remote_root": ROOT}
+
+
 # -- the whole ------------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def workflow(port=0):
     """Run the whole workflow in a scratch folder; yield the viewer's server (`.url`, `.token`, `.serve_forever()`)."""
-    try:
-        import paramiko
-    except ImportError as error:
-        raise MissingPackageError("the demo plays an SSH server and needs paramiko for it: pip install paramiko") from error
     from runicorn import viewer
     from runicorn.mirrors import Mirrors
     scratch = Path(tempfile.mkdtemp(prefix="runicorn-demo-")).resolve()
@@ -249,19 +267,13 @@ def workflow(port=0):
     root.mkdir(parents=True)
     home.mkdir(mode=0o700)
     try:
-        login_key = paramiko.ECDSAKey.generate()
-        login_key.write_private_key_file(str(home / "id_ecdsa"))
-        listener, host_key = sftp_server(server, login_key)
-        ssh_port = listener.getsockname()[1]
-        (home / "known_hosts").write_text(f"[127.0.0.1]:{ssh_port} {host_key.get_name()} {host_key.get_base64()}\n")
-        with training(root), contextlib.closing(listener):
+        with ssh_server(server, root, home) as connection, training(root):
             manifest.generate(str(root))
             bell = Bell()
             mirrors = Mirrors(home, bell)
             page = viewer.start(home, [("local", home / "experiments")], mirrors, bell, port=port)
             try:
-                mirrors.save({"name": "Demo server", "host": "127.0.0.1", "port": ssh_port, "user": USER, "auth": "key",
-                              "key": str(home / "id_ecdsa"), "remote_root": ROOT}, start=True)
+                mirrors.save({"name": "Demo server", **connection}, start=True)
                 yield page
             finally:
                 mirrors.stop()

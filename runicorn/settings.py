@@ -199,12 +199,11 @@ def _is_address(text):
     return True
 
 
-def checked_host(text):
-    """Return a host as people type or paste it. Raises UsageError when SSH allows no such name."""
-    parts = taken_apart({"host": text})
-    if not parts["host"] or UNSAFE.search(parts["host"]) or UNSAFE.search(parts.get("user", "")):
-        raise UsageError(f"host {text!r} holds characters that SSH does not allow there")
-    return text
+def fits(given, listed=()):
+    """Raise UsageError if what is `given` of a connection so far (dict) can't be saved, beside those `listed` (dicts)."""
+    made = checked({"host": "not-said-yet", **given})
+    if "name" in given:
+        _refuse_twin(made, listed)
 
 
 def _text(made, field):

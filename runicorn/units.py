@@ -65,6 +65,10 @@ def _install_systemd(command, root, yes):
             with open(path, "w") as file:
                 file.write(unit)
     control = ["systemctl"] + ([] if system else ["--user"])
+    runtime = os.environ.setdefault("XDG_RUNTIME_DIR", "/run/user/%d" % os.geteuid()) if yes and not system else "/"     # sudo, su: unset
+    if runtime != "/" and not os.path.isdir(runtime + "/systemd"):
+        raise UsageError("systemd runs nothing for this user here: `loginctl enable-linger` (or have root do it), then "
+                         "`export XDG_RUNTIME_DIR=/run/user/$(id -u)` and this again; or choose --install cron")
     return (_call(control + ["daemon-reload"]) or _call(control + ["enable", "--now", UNIT + ".timer"])) if yes else 0
 
 

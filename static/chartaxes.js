@@ -1,6 +1,7 @@
 // The two axes of a chart: range, transform, lines and words for what x and y are.
 
 import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "./axis.js";
+import {now} from "./clock.js";
 import {fmt, t} from "./words.js";
 
 const X_SPACE = 84;              // px a label on the x axis has to itself
@@ -25,17 +26,17 @@ const dayBeside = (at, other) => (year(at) === year(other) ? fmt.day(at) : fmt.d
 const secondDigits = (seconds) => Math.max(0, Math.min(6, Math.ceil(-Math.log10(seconds) - 1e-9)));
 
 /** Times of day; the first line of a day says which day, unless all of them are of today. */
-function clockLabels(ticks, now = Date.now() / 1000) {
+function clockLabels(ticks, today = now()) {
   const step = apart(ticks);
   const digits = Number.isFinite(step) ? secondDigits(Number(step.toPrecision(2))) : 0;
   const days = ticks.map(fmt.date);
-  const dated = new Set([...days, fmt.date(now)]).size > 1;
+  const dated = new Set([...days, fmt.date(today)]).size > 1;
   return ticks.map((at, i) => {
     const clock = step < 60 ? fmt.seconds(at, digits) : fmt.clock(at);
     if (!dated || days[i] === days[i - 1]) {
       return clock;
     }
-    const day = step > YEAR ? String(year(at)) : dayBeside(at, ticks[i - 1] ?? now);
+    const day = step > YEAR ? String(year(at)) : dayBeside(at, ticks[i - 1] ?? today);
     return (at + zone(at)) % 86400 === 0 ? day : `${day} ${clock}`;
   });
 }
@@ -56,7 +57,7 @@ const WORDS = {
   wall: {
     ticks: (lo, hi, count) => timeTicks(lo, hi, count, zone),
     labels: clockLabels,
-    exact: (x, digits) => `${dayBeside(x, Date.now() / 1000)} ${fmt.seconds(x, digits)}`,
+    exact: (x, digits) => `${dayBeside(x, now())} ${fmt.seconds(x, digits)}`,
   },
 };
 

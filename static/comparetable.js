@@ -27,7 +27,7 @@ const signed = (amount, words) => `${amount > 0 ? "+" : "−"}${words}`;
 /** A value that fits its column: the powers of ten have two figures. */
 function short(value) {
   const words = fmt.value(value);
-  return words.length > 9 && Number.isFinite(value) ? tickLabels([value])[0] : words.length > 8 ? words.replace(/(\.\d)\d+e/, "$1e") : words;
+  return words.length > 9 && Number.isFinite(value) ? tickLabels([Number(value.toPrecision(5))])[0] : words.length > 8 ? words.replace(/(\.\d)\d+e/, "$1e") : words;
 }
 
 /** How a difference is written: +4.0%, −1.2 pp. */
@@ -133,7 +133,7 @@ export class CompareTable {
         swatch(run.key, hidden),
         h(
           "div",
-          {class: apart ? "two" : ""},
+          {class: apart ? "namesake" : ""},
           h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(run.name))),
           apart ? h("div.apart.cut", {title: apart}, own(apart)) : null,
         ),

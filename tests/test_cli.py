@@ -153,6 +153,19 @@ def test_a_connection_is_asked_for_on_a_terminal(home):
     assert (saved["name"], saved["host"], saved["port"], saved["user"], saved["auth"]) == ("lab", "lab", 2222, "alice", "agent")
 
 
+def test_what_can_not_be_is_asked_for_again_at_once(home):
+    answers = ["a b", "gpu; rm -rf /", "lab", "", "", "bob smith", "bob", "magic", "agent", ""]
+    screen = at_a_terminal(["config", "ssh", "add"], answers)
+    assert screen.count("Host (name") == 3 and screen.count("User [") == 2 and screen.count("Login by") == 2 and 'saved "lab"' in screen
+    saved, = json.loads((home / "config.json").read_text())["connections"]
+    assert (saved["host"], saved["user"], saved["auth"]) == ("lab", "bob", "agent")
+
+
+def test_a_bad_value_that_was_given_is_refused_before_anything_is_asked(home):
+    screen = at_a_terminal(["config", "ssh", "add", "--name", "new", "--user", "bob smith"], [])
+    assert "does not allow" in screen and "Host (name" not in screen
+
+
 def test_what_the_ssh_config_knows_is_offered(home):
     folder = Path(os.environ["HOME"]) / ".ssh"
     folder.mkdir()

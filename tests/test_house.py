@@ -85,7 +85,7 @@ FLOORS = {
     "viewer": "assets errors exchange guard layout pieces poll reader routes_connections sample_times server settings version viewer_local",
     # the command line
     "parser": "errors", "arguments": "parser", "terminal": "", "dialogue": "errors processes terminal windows",
-    "tail": "errors layout manifest processes terminal", "demo": "*",
+    "tail": "errors layout manifest processes terminal", "demo_sshd": "errors", "demo": "*",
     "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",
     "commands_files": "*", "commands_cache": "*",
     "cli": "errors parser version", "completion": "cli errors",

@@ -173,4 +173,12 @@ def test_a_pasted_host_of_more_than_a_host_is_refused(pasted, words):
 @pytest.mark.parametrize("host", ["ssh -p 2222 bob@gpu", "gpu; rm -rf /", "-oProxyCommand=x", "a b", "gpu|x", "$(x)"])
 def test_what_is_no_host_is_refused_at_once(host):
     with pytest.raises(UsageError, match="does not allow"):
-        settings.checked_host(host)
+        settings.fits({"host": host})
+
+
+@pytest.mark.parametrize("given, words", [({"user": "a b"}, "does not allow"), ({"port": 0}, "from 1 to 65535"), ({"auth": "magic"}, "may be"),
+                                          ({"name": "LAB"}, "would share the folder"), ({"host": "a/b"}, "no name or address")])
+def test_each_field_of_a_connection_is_refused_by_itself(given, words):
+    with pytest.raises(UsageError, match=words):
+        settings.fits(given, [{"name": "lab", "host": "gpu"}])
+    settings.fits({"name": "lab"}, [{"name": "lab", "host": "gpu"}])

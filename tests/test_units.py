@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runicorn import manifest, units
+from runicorn.errors import UsageError
 
 NAMES = ["experiments", 'runs of "Ann", 100% $HOME\\new \'s']
 
@@ -129,3 +130,18 @@ def test_the_windows_task_runs_the_same_words(folder, capsys, monkeypatch):
     task = windows_words(capsys.readouterr().out.rstrip("\n"))
     assert task[:8] == ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN"] and task[9] == "/TR"
     assert windows_words(task[10]) == [sys.executable, str(Path(units.__file__).with_name("manifest.py")), "--root", folder]
+
+
+def test_without_a_bus_of_the_user_one_sentence_says_what_to_do(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "nothing"))
+    calls = []
+    monkeypatch.setattr(subprocess, "run", lambda words, **options: calls.append(words) or subprocess.CompletedProcess(words, 0))
+    with pytest.raises(UsageError) as caught:
+        manifest.main(["--root", str(root), "--install", "systemd", "--yes"])
+    said = str(caught.value)
+    assert "loginctl enable-linger" in said and "XDG_RUNTIME_DIR" in said and "--install cron" in said and calls == []
+    (tmp_path / "nothing/systemd").mkdir(parents=True)
+    monkeypatch.setattr(units.shutil, "which", lambda name: name)
+    assert manifest.main(["--root", str(root), "--install", "systemd", "--yes"]) == 0
+    assert calls == [["systemctl", "--user", "daemon-reload"], ["systemctl", "--user", "enable", "--now", "runicorn-manifest.timer"]]
