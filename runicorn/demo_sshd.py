@@ -26,7 +26,7 @@ def tools():
 
 @contextlib.contextmanager
 def serving(root, home):
-    """Serve the folder `root` for the while; yield the connection (dict) that reaches it. home: RUNICORN_HOME, for its key and known_hosts.
+    """Serve the folder `root` for the while; yield the connection (dict) that reaches it. home: RUNICORN_HOME, for key and known_hosts.
 
     Raises MissingPackageError without an sshd, or with what it said where it does not start.
     """
@@ -34,7 +34,8 @@ def serving(root, home):
     folder = home / "sshd"
     folder.mkdir(mode=0o700)
     for name in ("host", "login"):
-        subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(folder / name)], check=True, stdin=subprocess.DEVNULL)
+        words = [keygen, "-q", "-t", "ed25519", "-N", "", "-C", "demo", "-f", str(folder / name)]
+        subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     (folder / "config").write_text("\n".join([
@@ -76,5 +77,6 @@ def _await(process, port, log):
         except OSError:
             time.sleep(0.05)
     said = log.read_text(errors="replace").strip().splitlines()
-    raise MissingPackageError(f"the demo needs an SSH server, and the system's sshd did not start: {said[-1] if said else 'it says nothing'}; "
+    why = said[-1] if said else "it says nothing"
+    raise MissingPackageError(f"the demo needs an SSH server, and the system's sshd did not start: {why}; "
                               "`pip install paramiko` and the demo plays the server itself")

@@ -68,7 +68,7 @@ async function failure(answer) {
   const code = typeof body?.error === "string" ? body.error : "refused";
   const values = body?.values && Object.fromEntries(Object.entries(body.values).map(([name, value]) => [name, [value].flat().join(", ")]));
   const message = values || code === "offline" ? known(`said.${values?.said ?? code}`, values, quoted(told)) : quoted(told);
-  return new ApiError(code, message, Number(answer.headers.get(REFUSED)) || answer.status, body);
+  return new ApiError(code, message, Number(answer.headers?.get(REFUSED)) || answer.status, body);
 }
 
 /** What early.js asked for already, once. */
@@ -95,7 +95,7 @@ async function send(method, path, body, signal) {
 }
 
 /** Whether an answer is none; what was only typed so far (get with typed: 1) is refused without a fault for the browser to report. */
-const refused = (answer) => !answer.ok || answer.headers.has(REFUSED);
+const refused = (answer) => !answer.ok || answer.headers?.has(REFUSED);
 
 async function call(method, path, body, signal) {
   let answer = await send(method, path, body, signal);
