@@ -27,11 +27,7 @@ class NotFoundError(UsageError):
 
 
 class AmbiguousError(UsageError):
-    """More than one run or connection fits; `candidates` lists their full names."""
-
-    def __init__(self, message, candidates=()):
-        super().__init__(message)
-        self.candidates = list(candidates)
+    """More than one run or connection fits; the message lists their full names."""
 
 
 class FilterError(UsageError):

@@ -21,7 +21,6 @@ TRIM_SECONDS = 60.0         # between two looks at what it takes
 READ_SECONDS = 0.6          # an answer waits no longer for parsing; the rest is parsed behind it
 HEAD_START = 0.1            # s
 LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be drawn meanwhile
-CANDIDATES = 20             # named in an ambiguous answer
 FIRST_SECONDS = 3.0         # an answer waits so long for the first look at the roots
 
 
@@ -207,7 +206,7 @@ class Reader:
             raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
         if len(found) > 1:
             some = ", ".join(found[:3]) + (" …" if found[3:] else "")
-            raise AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {some}; give more of the key", found[:CANDIDATES])
+            raise AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {some}; give more of the key")
         return found[0]
 
     def _elsewhere(self, key):

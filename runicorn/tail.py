@@ -73,7 +73,7 @@ def find(roots, wanted=None):
     if not fitting:
         raise NotFoundError(f"there is no run {wanted!r} in {', '.join(str(root) for _, root in roots)}")
     if len(fitting) > 1:
-        raise AmbiguousError(f"{wanted!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}", sorted(fitting))
+        raise AmbiguousError(f"{wanted!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}")
     return next(iter(fitting.values()))
 
 

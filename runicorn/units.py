@@ -9,8 +9,8 @@ import sys
 from runicorn.errors import UsageError
 
 UNIT = "runicorn-manifest"
-SERVICE = "[Unit]\nDescription=Runicorn manifest of {root}\n\n[Service]\nType=oneshot\n{user}ExecStart={command}\n"
-TIMER = "[Unit]\nDescription=Runicorn manifest every 5 minutes\n\n[Timer]\nOnCalendar=*:0/5\n\n[Install]\nWantedBy=timers.target\n"
+SERVICE = "[Unit]\nDescription=Runicorn manifest\n\n[Service]\nType=oneshot\n{user}ExecStart={command}\n"
+TIMER = "[Timer]\nOnCalendar=*:0/5\n\n[Install]\nWantedBy=timers.target\n"
 
 
 def install(kind, root, yes):
@@ -22,7 +22,7 @@ def install(kind, root, yes):
     if kind == "cron":
         return _install_cron("*/5 * * * * " + " ".join(map(shlex.quote, words)).replace("%", "\\%"), yes)
     if kind == "systemd":
-        return _install_systemd(" ".join(_quoted(word) for word in words), root, yes)
+        return _install_systemd(" ".join(_quoted(word) for word in words), yes)
     task = ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN", "Runicorn manifest", "/TR", subprocess.list2cmdline(words)]
     print(subprocess.list2cmdline(task))
     return _call(task) if yes else 0
@@ -53,11 +53,11 @@ def _install_cron(line, yes):
     return _call(["crontab", "-"], old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + line.encode() + b"\n")
 
 
-def _install_systemd(command, root, yes):
+def _install_systemd(command, yes):
     system = hasattr(os, "geteuid") and os.geteuid() == 0
     folder = "/etc/systemd/system" if system else os.path.expanduser("~/.config/systemd/user")
     user = "User=%s\n" % os.environ["SUDO_USER"] if system and os.environ.get("SUDO_USER") else ""
-    for ending, unit in (("service", SERVICE.format(root=root.replace("%", "%%"), command=command, user=user)), ("timer", TIMER)):
+    for ending, unit in (("service", SERVICE.format(command=command, user=user)), ("timer", TIMER)):
         path = os.path.join(folder, "%s.%s" % (UNIT, ending))
         print("# %s\n%s" % (path, unit))
         if yes:
@@ -65,10 +65,9 @@ def _install_systemd(command, root, yes):
             with open(path, "w") as file:
                 file.write(unit)
     control = ["systemctl"] + ([] if system else ["--user"])
-    runtime = os.environ.setdefault("XDG_RUNTIME_DIR", "/run/user/%d" % os.geteuid()) if yes and not system else "/"     # sudo, su: unset
-    if runtime != "/" and not os.path.isdir(runtime + "/systemd"):
-        raise UsageError("systemd runs nothing for this user here: `loginctl enable-linger` (or have root do it), then "
-                         "`export XDG_RUNTIME_DIR=/run/user/$(id -u)` and this again; or choose --install cron")
+    # sudo, su and some logins by SSH leave the variable unset that leads systemctl to the user's systemd.
+    if yes and not (system or os.path.isdir(os.environ.setdefault("XDG_RUNTIME_DIR", "/run/user/%d" % os.geteuid()) + "/systemd")):
+        raise UsageError("systemd does not run for this user: start it with `loginctl enable-linger`, or choose --install cron")
     return (_call(control + ["daemon-reload"]) or _call(control + ["enable", "--now", UNIT + ".timer"])) if yes else 0
 
 

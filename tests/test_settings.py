@@ -177,7 +177,8 @@ def test_what_is_no_host_is_refused_at_once(host):
 
 
 @pytest.mark.parametrize("given, words", [({"user": "a b"}, "does not allow"), ({"port": 0}, "from 1 to 65535"),
-                                          ({"auth": "magic"}, "may be"), ({"name": "LAB"}, "would share the folder"), ({"host": "a/b"}, "no name or address")])
+                                          ({"auth": "magic"}, "may be"),
+                                          ({"name": "LAB"}, "would share the folder"), ({"host": "a/b"}, "no name or address")])
 def test_each_field_of_a_connection_is_refused_by_itself(given, words):
     with pytest.raises(UsageError, match=words):
         settings.fits(given, [{"name": "lab", "host": "gpu"}])
