@@ -27,7 +27,7 @@ class NotFoundError(UsageError):
 
 
 class AmbiguousError(UsageError):
-    """More than one run or connection fits; the message lists their full names."""
+    """More than one run or connection fits; the message lists some, and `candidates`, where the raiser set it, more full names."""
 
 
 class FilterError(UsageError):

@@ -15,6 +15,7 @@ from runicorn.listing import View, names_of
 from runicorn.series import COARSE_BYTES, Series
 from runicorn.states import BEAT, Verdict
 
+CANDIDATES = 20             # named in an ambiguous answer
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
 TRIM_SECONDS = 60.0         # between two looks at what it takes
@@ -206,7 +207,9 @@ class Reader:
             raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
         if len(found) > 1:
             some = ", ".join(found[:3]) + (" …" if found[3:] else "")
-            raise AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {some}; give more of the key")
+            error = AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {some}; give more of the key")
+            error.candidates = found[:CANDIDATES]
+            raise error
         return found[0]
 
     def _elsewhere(self, key):
