@@ -11,8 +11,8 @@ from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, Se
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
 ROW = {"state": "paused", "reason": {"code": "not_started", "text": "not started"}, "since": None, "last_news": None, "retry_at": None,
-       "up_to_date": None, "runs": 0, "running": 0, "progress": None, "traffic": {"hour": 0, "rate": 0, "requests": 0}, "question": None, "owner": None,
-       "offer": None, "has_password": False, "rtt_ms": None, "source": None, "manifest_age": None}
+       "up_to_date": None, "runs": 0, "running": 0, "progress": None, "traffic": {"hour": 0, "rate": 0, "requests": 0}, "question": None,
+       "owner": None, "offer": None, "has_password": False, "rtt_ms": None, "source": None, "manifest_age": None}
 
 
 class Connection:
