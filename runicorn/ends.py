@@ -14,6 +14,7 @@ TRIES = 9                   # of a step of ours in the middle of which a signal 
 
 _watched = []               # what is running: objects with `conclude(verdict, hurry)`, `state_end(verdict)`, `abandon()` and `rows`
 _threads = {}               # run -> the thread other than the main one that began it; once that died, its (verdict, rows of the run)
+_jobs = {}                  # run -> the JobReturn of the job of Hydra's within which it began
 _noted = {}                 # "error", "exit", "cell", "thread", "before": what happened, newest wins
 _hooks = {}                 # name -> the function before ours
 _owner = None               # the process that all this belongs to
@@ -33,6 +34,7 @@ def watch(run):
     signals.take(_end_by_signal)
     watch_children(_at_exit)
     _watch_cells()
+    _watch_hydra(run)
 
 
 def forget(run):
@@ -43,6 +45,7 @@ def forget(run):
     if run in _watched:
         _watched.remove(run)
     _threads.pop(run, None)
+    _jobs.pop(run, None)
     if not _watched and _owner == os.getpid():
         signals.give_back()
         if error is None:
@@ -167,7 +170,7 @@ def _begin():
     global _owner
     first = _owner is None
     _owner = os.getpid()
-    for before in (_watched, _threads, _noted):
+    for before in (_watched, _threads, _jobs, _noted):
         before.clear()
     _noted["before"] = id(_last_error())
     if first:
@@ -272,8 +275,20 @@ def _watch_ray(thread):
         thread._propagate_exception = noted
 
 
+def _watch_hydra(run):
+    """Hydra keeps what a job raises, and goes on with the next one."""
+    frame = sys._getframe() if "hydra.core.utils" in sys.modules else None
+    while frame is not None:
+        if frame.f_code.co_name == "run_job" and frame.f_globals.get("__name__") == "hydra.core.utils":
+            _jobs[run] = frame.f_locals.get("ret")
+        frame = frame.f_back
+
+
 def _fallen(run):
-    """Return the verdict on a run whose own thread died of an error, unless others logged to it since; or None."""
+    """Return the verdict on a run whose own job or thread died of an error, unless others logged to it since; or None."""
+    error = getattr(_jobs.get(run), "_return_value", None)
+    if isinstance(error, Exception):
+        return verdict_of(error)
     found, rows = _threads[run] if isinstance(_threads.get(run), tuple) else (None, None)
     return found if rows == run.rows else None
 

@@ -62,3 +62,19 @@ def test_a_signal_that_the_kernel_keeps_from_pid_1_ends_no_run(tmp_path):
     code = BEGIN + "assert os.getpid() == 1\nos.kill(1, signal.SIGTERM)\ntime.sleep(0.3)\nrun.log({'b': 1})\n"
     both(tmp_path, code, before=("unshare", "-pf", "--mount-proc"))
     assert told(tmp_path) == [("interrupted", "ended by SIGTERM", 0, "SIGTERM", 2)]
+
+
+def test_a_job_of_hydras_that_raises_has_failed_though_the_next_one_begins(tmp_path):
+    code = """
+import sys, hydra, runicorn
+@hydra.main(version_base=None, config_path=None)
+def main(config):
+    runicorn.init(project='p', name='n', config=config).log({'a': 1})
+    if config.x == 2:
+        raise ValueError('two')
+sys.argv = ['train.py', '-m', '+x=1,2,3']
+main()
+"""
+    both(tmp_path, code)
+    assert [(state, reason) for state, reason, *_ in told(tmp_path)] == [
+        ("finished", "ended by the next init()"), ("failed", "ValueError: two"), ("failed", "exit code 1")]
