@@ -17,6 +17,7 @@ FAR = 1 << 30                   # where Windows' lock lies: nobody can read what
 ROOM = 150                      # characters of a folder below which Windows (260) takes our files without a prefix
 PREFIX, SHARE = "\\\\?\\", "\\\\?\\UNC\\"
 JUNCTIONS = hasattr(os.stat_result, "st_reparse_tag")
+NOT_EMPTY = 145             # ERROR_DIR_NOT_EMPTY
 SURROGATE = 0x20000000          # the bit of a reparse tag that says that the entry stands for another one: links and junctions
 
 
@@ -51,7 +52,19 @@ def remove_tree(folder, spare=()):
     if troubles:
         raise troubles[0]
     if not any(path.startswith(os.path.join(folder, "")) for path in spare):
-        patiently(os.rmdir, folder)
+        _remove_empty(folder)
+
+
+def _remove_empty(folder, seconds=PATIENCE):
+    """Delete a folder of which all was deleted: on Windows a file goes only when its last reader closes it. Raises OSError."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return patiently(os.rmdir, folder)
+        except OSError as error:
+            if getattr(error, "winerror", None) != NOT_EMPTY or time.monotonic() > until:
+                raise
+        time.sleep(0.02)
 
 
 def changed(status):

@@ -28,6 +28,7 @@ HASHING = 0.1                   # s between looks whether the server has hashed 
 PARTIAL = 1.0                   # s after which a list that is not whole is shown
 SAVED = 30.0                    # s after which an index is written in which only sizes and times changed
 PACE = 5                        # writing an index that took t s is not repeated before PACE * t
+REFUSALS = 5                    # times in a row that readers may keep the index open
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
 NAP = 5.0                       # s between looks whether the machine slept, while nothing is due
@@ -63,6 +64,7 @@ class Sync:
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
         self._meter, self._caution, self._rest = meter.Meter(), grants.Caution(), grants.Rest(IDLE)
         self._published = 0.0           # when the index may be written next, the clock's time, s
+        self._refused = 0               # times in a row that the index could not be written because readers have it open
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
         self._saved = 0.0               # when the index was written last
@@ -323,6 +325,19 @@ class Sync:
 
     # -- what the pages see
 
+    def _save_index(self, index):
+        """Write the index; returns False where readers on Windows keep the old one open, which is no reason to pause unless they go on."""
+        try:
+            self.mirror.save_index(index)
+        except SyncError as error:
+            refusal = getattr(error.__cause__, "__cause__", None)
+            self._refused += 1
+            if getattr(refusal, "winerror", None) not in (5, 32, 33) or self._refused > REFUSALS:
+                raise
+            return False
+        self._refused = 0
+        return True
+
     def _publish(self, session, now):
         """Write the index when it changed, ring what changed, and say where we are."""
         intake, moved = session.intake, self._follow_moves(session)
@@ -331,11 +346,11 @@ class Sync:
         if (session.news or intake.news or grown) and (whole or moved or now >= self._published):
             self._whole = self._whole or whole
             began = time.monotonic()
-            self.mirror.save_index(session.index.flush(self._clock.wall(now)))
-            session.index.changed, self._saved = False, now
+            if self._save_index(session.index.flush(self._clock.wall(now))):
+                session.index.changed, self._saved = False, now
+                session.news = intake.news = False
+                self.bell.ring("runs")
             self._published = now + PACE * (time.monotonic() - began)
-            session.news = intake.news = False
-            self.bell.ring("runs")
         for path in intake.grown:
             self.bell.ring(f"run:{run_key(self._slug, path)}")
         intake.grown.clear()

@@ -204,6 +204,14 @@ def test_what_can_be_deleted_is_though_something_is_open(tmp_path, monkeypatch):
     assert (tmp_path / "aside" / "kept").exists()
 
 
+def test_a_folder_whose_last_file_goes_with_its_reader_is_deleted(tmp_path, monkeypatch):
+    (tmp_path / "tree" / "runs").mkdir(parents=True)
+    (tmp_path / "tree" / "runs" / "x").write_bytes(b"")
+    refusals = Refusals(monkeypatch, "rmdir", 3, 145, only="runs")
+    local_disk.remove_tree(str(tmp_path / "tree"))
+    assert refusals.tries == 4 and not (tmp_path / "tree").exists()
+
+
 def test_a_folder_that_readers_hold_is_renamed_when_they_let_go(tmp_path, monkeypatch):
     mirror = cache.Mirror(tmp_path / "gpu")
     mirror.lock()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from pairs import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
+from test_disk import Refusals
 
-from runicorn import cache, files, index, left_out, quota, room, sftp
+from runicorn import cache, files, index, left_out, manifest, quota, room, sftp
 from runicorn.errors import DeniedError
 
 
@@ -114,6 +115,24 @@ def test_who_was_here_first_keeps_its_place_whoever_is_looked_at_first(root, pai
     assert len(places) == 3
     quota.drop_run(one.mirror, "p/n/runs/20250124_180000_ZZZ")
     assert contents(Path(first)) == contents(root / path)
+
+
+@pytest.mark.parametrize("count, state", [(2, "live"), (10**9, "paused")])
+def test_an_index_that_readers_keep_open_for_long_pauses_nothing_unless_they_go_on(root, pair, monkeypatch, count, state):
+    run = make_run(root, rows=50)
+    one = pair()
+    one.passes()
+    monkeypatch.setattr("runicorn.manifest.patiently", lambda act, *names: act(*names))
+    refusals = Refusals(monkeypatch, "replace", count, 32, only="full.json")
+    states = set()
+    for number in range(10):
+        write(run / f"{number}.txt", b"new")
+        for seconds in (700, 31):
+            one.passes(seconds)
+            states.add(one.sync.state()["state"])
+    assert refusals.tries > 2 and ("paused" in states) == (state == "paused"), states
+    listed = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"]
+    assert any(name.endswith(".txt") and name != "logs.txt" for name in listed) == (state == "live")
 
 
 class Meanwhile(sftp.Sftp):
