@@ -10,6 +10,7 @@ from runicorn.errors import RunicornError
 from runicorn.logs import Log
 
 BLOCK = 128 << 10           # bytes of a log read at once
+LEAPS, PROBES = 11, 16      # how the end of a log that grew is looked for: up to 4 ** LEAPS blocks on, then between PROBES places
 
 _primed = weakref.WeakKeyDictionary()       # Series -> {file name: the size its sample was taken at}
 log = logging.getLogger("runicorn")
@@ -47,11 +48,26 @@ class FarLog(Log):
         super().__init__(list(self._names))
 
     def _growth(self, path):
-        """Return how many bytes a file grew by since the index was made; 0 while the line is down."""
+        """Return how many bytes a file grew by since the index was made; 0 while the line is down. Two round trips and a few more where
+        that is more than a block."""
+        base, low = self._there[path], 0
         try:
-            return len(_blocks(self._mirrors, self._entry, self._names[path], [(self._there[path], BLOCK)])[0])
+            first, *further = self._peek(path, [(base, BLOCK), *[(base + BLOCK * 4 ** power - 1, 1) for power in range(LEAPS)]])
+            low, reached = len(first), sum(1 for byte in further if byte)
+            if not reached:
+                return low
+            low, high = BLOCK * 4 ** (reached - 1), BLOCK * 4 ** reached
+            while high - low > BLOCK:
+                step = -(-(high - low) // PROBES)
+                places = range(low + step, high, step)
+                there = sum(1 for byte in self._peek(path, [(base + place - 1, 1) for place in places]) if byte)
+                low, high = (places[there - 1] if there else low), (places[there] if there < len(places) else high)
+            return low + len(self._peek(path, [(base + low, BLOCK)])[0])
         except RunicornError:
-            return 0
+            return low
+
+    def _peek(self, path, spans):
+        return _blocks(self._mirrors, self._entry, self._names[path], spans)
 
     @property
     def covered(self):
@@ -92,7 +108,7 @@ class FarLog(Log):
     def _block(self, path, start):
         """Return up to BLOCK bytes at `start`, read once."""
         if (path, start) not in self._blocks:
-            self._blocks[path, start] = _blocks(self._mirrors, self._entry, self._names[path], [(start, BLOCK)])[0]
+            self._blocks[path, start] = self._peek(path, [(start, BLOCK)])[0]
         return self._blocks[path, start]
 
     def _number(self, offset):

@@ -431,7 +431,7 @@ class Session:
     def _read_tails(self, paths, others, now):
         """Read the tails of the runs `paths` and LSTAT `others` in one round trip; returns {absolute path: Attrs or SftpError}."""
         began = time.monotonic()
-        found, stats = self.tails.look([(path, name) for path in paths for name in self._tails_of(path)], others)
+        found, stats = self.tails.look(list(self._tails_of(paths)), others, 0.0 if self.options.get("budget") else tails.FLOOD)
         self._took(time.monotonic() - began)
         for (path, name), (outcome, count) in found.items():
             self._take_tail(path, name, outcome, count, now)
@@ -442,13 +442,12 @@ class Session:
         if not self.intake.left:
             self.round_trip = self.intake.fetcher.round_trip = min(seconds, 1.1 * (self.round_trip or 60.0))
 
-    def _tails_of(self, path):
-        """The append-only files of a run that are nearly all here."""
-        for name, file in self.index.entry(path)["files"].items():
+    def _tails_of(self, paths):
+        """The append-only files of runs that are nearly all here, as (path, name)."""
+        for path, (name, file) in ((run, item) for run in paths for item in self.index.entry(run)["files"].items()):
             if plan.is_appended(name) and self.intake.is_settled((path, name)):
-                here = self.mirror.stat(path, name)
-                if file["size"] - (here["size"] if here else 0) < tails.CHUNK * tails.ROUNDS:
-                    yield name
+                if file["size"] - (self.mirror.stat(path, name) or {"size": 0})["size"] < tails.CHUNK * tails.ROUNDS:
+                    yield path, name
 
     def _take_tail(self, path, name, outcome, count, now):
         if outcome is tails.CHANGED:
@@ -465,6 +464,7 @@ class Session:
                 self._set_file(path, name, size, known["mtime"], now)
             self._saw_change(path, now)
             self.intake.grown.add(path)
+            self.intake.doubtful.update({path} if (path, name) in self.tails.behind else ())    # listed, it shows what is left to fetch
 
     # -- what somebody asks for
 

@@ -1,6 +1,7 @@
 """The one-second rhythm: one batch reads what was appended to the files somebody watches. Opens them once, compares every seam."""
 
 import functools
+import time
 
 from runicorn import local_disk, sftp
 from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpError
@@ -8,7 +9,9 @@ from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpErr
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
 AGAIN = 10                      # files opened anew per batch: on NFS only an open refreshes the size, and a replaced file shows
-ROUNDS = 4                      # batches in one tick at most, so that a flood can't hold the thread
+ROUNDS = 4                      # batches in one tick at least where more waits …
+FLOOD = 0.4                     # … and s of a tick after which no other begins, so that a flood can't hold the thread
+WIDEST = 64                     # chunks of all files in one batch
 SAME, GREW, CHANGED, NO_ROOM = "same", "grew", "changed", "no room"
 
 
@@ -22,15 +25,18 @@ class Tails:
         self._ends = {}                 # (path, name) -> our size when its end was asked for
         self._turn = 0
         self._refused = {}              # key -> why it could not be opened anew since the last look
+        self.behind = set()             # keys of which more waits than the last look could read
         session.shed = self._let_go
 
-    def look(self, files, others):
-        """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip.
+    def look(self, files, others, patience=FLOOD):
+        """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip; of files
+        that grew by more, what can be read in `patience` s. `behind` then holds those that are still not at their end.
 
         Returns ({(path, name): (outcome, bytes added)}, {absolute path: Attrs or SftpError}); the outcome is SAME, GREW, CHANGED,
         NO_ROOM, or the SftpError, OSError or LayoutError of that file.
         Files seen for the first time take a round trip more, and two those that the server does not let stay open.
         """
+        began = time.monotonic()
         files, passing = files[:self.session.lasting], files[self.session.lasting:]
         self._keep(files)
         refused, self._refused = self._refused, {}
@@ -45,14 +51,20 @@ class Tails:
         for key, handle in zip(fresh, answers):
             self._opened(key, handle, found)
         full = self._take([(key, data) for key, data in zip(reads, answers[len(fresh):]) if key in self._handles], found)
-        full += [key for key in fresh if key in self._handles]
-        for _ in range(ROUNDS):
-            if not full:
-                break
-            answers = self.session.batch(self._reads(full))
-            full = self._take([(key, data) for key, data in zip(full, answers) if key in self._handles], found)
+        self.behind = self._drain(full + [key for key in fresh if key in self._handles], found, began + patience)
         self._pass([*passing, *(key for key in fresh if isinstance(found.get(key, (None, 0))[0], HandlesError))], found)
         return found, stats
+
+    def _drain(self, full, found, until):
+        """Read on where more waits, in wider and wider batches; returns the keys of which more waits still (set)."""
+        rounds, width = 0, 1
+        while full and (rounds < ROUNDS or time.monotonic() < until):
+            width = 1 if rounds < ROUNDS else max(1, min(2 * width, WIDEST // len(full)))
+            answers = self.session.batch(self._reads(full, width))
+            joined = [_joined(answers[at:at + width], self._chunk) for at in range(0, len(answers), width)]
+            full = self._take([(key, data) for key, data in zip(full, joined) if key in self._handles], found, width)
+            full, rounds = [key for key in full if key in self._handles], rounds + 1
+        return set(full)
 
     def _pass(self, keys, found):
         """Read the ends of files that can't stay open."""
@@ -114,16 +126,17 @@ class Tails:
         else:
             self._handles[key] = handle
 
-    def _reads(self, keys):
+    def _reads(self, keys, width=1):
         self._ends.update((key, self._size(key)) for key in keys)
-        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM), self._chunk) for key in keys]
+        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM) + place * self._chunk, self._chunk)
+                for key in keys for place in range(width)]
 
     def _size(self, key):
         here = self.mirror.stat(*key)
         return here["size"] if here else 0
 
-    def _take(self, read, found):
-        """Write what came, [(key, bytes or SftpError), …]; return the keys of which more may wait."""
+    def _take(self, read, found, width=1):
+        """Write what came, [(key, bytes or SftpError), …], of `width` chunks at most; return the keys of which more may wait."""
         more = []
         for key, data in read:
             if isinstance(data, SftpError):
@@ -132,7 +145,7 @@ class Tails:
                 continue
             outcome, count = self._append(key, data)
             found[key] = outcome, found.get(key, (None, 0))[1] + count
-            if len(data) >= self._chunk and outcome is GREW:
+            if len(data) >= width * self._chunk and outcome is GREW:
                 more.append(key)
         return more
 
@@ -181,3 +194,18 @@ class Tails:
 
     def _close(self, handle):
         self.session.ask(sftp.close(handle), lambda answer: None)
+
+
+def _joined(answers, chunk):
+    """Return what READs of `chunk` bytes, one after the other, answered as one: up to the first that came short, for what follows it
+    may have been read later. The SftpError of the first, if that is one."""
+    if isinstance(answers[0], SftpError):
+        return answers[0]
+    parts = []
+    for data in answers:
+        if isinstance(data, SftpError):
+            break
+        parts.append(data)
+        if len(data) < chunk:
+            break
+    return b"".join(parts)

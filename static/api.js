@@ -164,11 +164,24 @@ function visible(signal) {
   });
 }
 
+/** Do work(signal) that ends when `signal` does, or after so many seconds; not every browser of ours has AbortSignal.any. */
+async function within(seconds, signal, work) {
+  const round = new AbortController();
+  const end = () => round.abort();
+  const timer = setTimeout(end, seconds * 1000);
+  signal.addEventListener("abort", end);
+  try {
+    return await work(round.signal);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
+  }
+}
+
 async function ask(topics, signal, timeout) {
   polling = true;
-  const limit = AbortSignal.timeout((timeout + GRACE_SECONDS) * 1000);
   const path = `/api/news${parameters({since, topic: topics, timeout})}`;
-  const answer = await call("GET", path, null, AbortSignal.any([signal, limit]));
+  const answer = await within(timeout + GRACE_SECONDS, signal, (limited) => call("GET", path, null, limited));
   const first = since === null;
   since = answer.news;
   return {topics: new Set(answer.topics || []), reset: Boolean(answer.reset) || first};
@@ -190,12 +203,13 @@ export async function* news(topics, signal) {
   while (!signal.aborted) {
     await visible(signal);
     const round = new AbortController();
-    cut = () => round.abort();
+    const end = () => round.abort();
+    cut = end;
     const hide = () => document.hidden && round.abort();
     document.addEventListener("visibilitychange", hide);
-    const either = AbortSignal.any([signal, round.signal]);
+    signal.addEventListener("abort", end);
     try {
-      const found = await ask(topics(), either, failures ? 0 : WAIT_SECONDS);
+      const found = await ask(topics(), round.signal, failures ? 0 : WAIT_SECONDS);
       yield {...found, back: failures > 0};
       failures = 0;
     } catch (error) {
@@ -203,10 +217,11 @@ export async function* news(topics, signal) {
         const retry = BACKOFF[Math.min(failures, BACKOFF.length - 1)];
         failures += 1;
         yield {error, retry};
-        await sleep(retry, either);
+        await sleep(retry, round.signal);
       }
     } finally {
       document.removeEventListener("visibilitychange", hide);
+      signal.removeEventListener("abort", end);
     }
   }
 }

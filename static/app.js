@@ -136,7 +136,7 @@ function globalKeys(event) {
     return;
   }
   const does = {
-    "?": async () => ask(t("keys.title"), (await import("./keys.js")).keyList(), [{label: t("common.close"), value: "close", primary: true}]),
+    "?": async () => ask(t("keys.title"), (await import("./keys.js")).keyList(), [{label: t("common.close"), value: "close", primary: true}], "listing"),
     g: () => go("/"),
     ",": () => go("/settings"),
   }[event.key];

@@ -19,8 +19,18 @@ const REACH = 14;                // px from the crosshair within which a curve's
 let loading = null;
 const alive = new Set();         // charts on the page, for a change of the theme
 
-/** Load uPlot once; resolves to it, or to null when this tree has none. */
+/** uPlot asks Intl for the browser's language, which under the locale "C" is none that Intl takes. */
+function nameLanguage() {
+  try {
+    Intl.getCanonicalLocales(navigator.language);
+  } catch {                      // a RangeError
+    Object.defineProperty(navigator, "language", {value: "en-US", configurable: true});
+  }
+}
+
+/** Load uPlot once; resolves to it, to null when this tree has none, to undefined when it does not run here. */
 export function loadPlot() {
+  nameLanguage();
   loading ??= new Promise((resolve) => {
     document.head.append(
       h("link", {rel: "stylesheet", href: PLOT_CSS}),
@@ -76,7 +86,7 @@ export class Chart {
       return;
     }
     if (!Plot) {
-      fill(this.place, h("p.noplot.m2", {}, t("charts.noPlot")));
+      fill(this.place, h("p.noplot.m2", {}, t(Plot === null ? "charts.noPlot" : "charts.plotBroken")));
       return;
     }
     this.Plot = Plot;

@@ -77,7 +77,7 @@ class ComparePage {
       t("compare.charts"),
     );
     reorderable(this.grid.scroll, (id, before) => this.choose(placed(this.ids(), id, before, chartChoices(PROJECT))));
-    this.body = h("div.body", {}, this.table.node, this.grid.scroll);
+    this.body = h("div.body", {}, this.table.node, this.grid.box);
     this.unlink = this.link.on((what) => what === "zoom" && this.zoomed());
     this.pressed = (event) => event.key === "Escape" && !event.defaultPrevented && (this.grid.leaveFull() || this.link.reset());
     document.addEventListener("keydown", this.pressed);
@@ -159,7 +159,7 @@ class ComparePage {
       fill(this.body, this.nothing());
       return;
     }
-    fill(this.body, this.table.node, this.grid.scroll);
+    fill(this.body, this.table.node, this.grid.box);
     this.body.style.setProperty("--table", `${COLUMNS[0] + COLUMNS[1] * runs.length}px`);
     this.table.show(runs, {base: this.base, hidden: this.hidden, all: this.all});
     this.feed.set(this.how, this.stretch());

@@ -20,7 +20,7 @@ function swatch(key, hidden) {
 }
 
 /** A name that may break after its joints, so that a narrow column cuts no word. */
-const breakable = (name) => name.split(/(?<=[_./-])/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
+const breakable = (name) => name.match(/[^_./-]*[_./-]|[^_./-]+/g).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 
 const signed = (amount, words) => `${amount > 0 ? "+" : "−"}${words}`;
 

@@ -47,7 +47,7 @@
   for (const name of `${modules.all} ${modules[page] ?? ""}`.trim().split(" ")) {
     ask({rel: "modulepreload", href: `${here}${name}.js`});
   }
-  if (page === "run" || page === "compare") {
+  if (page === "run" || (page === "compare" && location.search)) {      // without runs nothing is drawn
     ask({rel: "preload", as: "script", href: `${here}uplot/uPlot.iife.min.js`});
   }
 })();

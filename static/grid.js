@@ -17,6 +17,7 @@ export class Grid {
     this.cells = new Map();      // group id -> {group, figure, chart, near, series}
     this.node = h("div.charts");
     this.scroll = h("div.scroll.chartscroll", {tabindex: "-1", "aria-label": label, role: "region"}, this.node);
+    this.box = h("div.chartbox", {}, this.scroll);      // what a page puts in its place
     this.watch = new IntersectionObserver((entries) => this.seen(entries), {root: this.scroll, rootMargin: NEAR});
   }
 
@@ -36,7 +37,7 @@ export class Grid {
       if (changed && cell.near) {
         this.hooks.wanted([group]);
       }
-      return cell.figure;
+      return cell.place || cell.figure;
     });
     gone.forEach((id) => this.drop(id));
     if (figures.length !== this.node.children.length || figures.some((figure, at) => this.node.children[at] !== figure)) {
@@ -45,7 +46,8 @@ export class Grid {
   }
 
   add(group) {
-    const cell = {group, figure: h("figure.chart", {data: {chart: group.title, id: group.id}}), chart: null, near: false, series: [], whole: false};
+    const figure = h("figure.chart", {data: {chart: group.title, id: group.id}});
+    const cell = {group, figure, place: null, chart: null, near: false, series: [], whole: false};
     cell.figure.addEventListener("keydown", (event) => this.keyed(event, cell));
     this.cells.set(group.id, cell);
     this.watch.observe(cell.figure);
@@ -54,6 +56,7 @@ export class Grid {
 
   drop(id) {
     const cell = this.cells.get(id);
+    this.full(cell, false);
     this.watch.unobserve(cell.figure);
     cell.chart?.destroy();
     this.cells.delete(id);
@@ -112,9 +115,24 @@ export class Grid {
     }
   }
 
-  /** One chart over the whole page, or back. */
-  full(cell, on = !cell.figure.classList.contains("full")) {
+  /** One chart over the whole page, or back. It leaves the scrolled box: within, some browsers take that for the page. */
+  full(cell, on = !cell.place) {
+    if (on === Boolean(cell.place)) {
+      return;
+    }
+    this.watch.unobserve(cell.figure);
+    if (on) {
+      cell.place = h("div.chartplace");
+      cell.figure.replaceWith(cell.place);
+      this.box.append(cell.figure);
+    } else {
+      cell.place.replaceWith(cell.figure);
+      cell.place = null;
+      this.watch.observe(cell.figure);
+    }
     cell.figure.classList.toggle("full", on);
+    document.querySelectorAll("#page .scroll, #page .logscroll, #page .rail").forEach(
+      (part) => part.classList.toggle("behind", on));   // their scroll bars would stand over the chart
     cell.figure.querySelector(".plot")?.focus({preventScroll: true});
   }
 

@@ -38,7 +38,7 @@ class Drag {
       this.moved = true;
       this.figure.classList.add("dragged");
       document.body.classList.add("dragging");
-      this.scroll.append(this.bar);
+      document.body.append(this.bar);       // within the scrolled box some browsers would place it from there
       this.frame();
     }
   }

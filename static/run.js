@@ -145,6 +145,7 @@ class RunPage {
   }
 
   drawTab() {
+    [this.charts.grid, this.system.grid].forEach((grid) => grid.leaveFull());
     const part = {charts: this.charts, system: this.system, config: this.config, files: this.files}[this.tab];
     fill(this.tools, this.tabs(), h("span.grow"), part?.tools || null);
     this.root.dataset.tab = this.tab;

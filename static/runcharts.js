@@ -43,7 +43,7 @@ export class RunCharts {
       t("run.charts"),
     );
     reorderable(this.grid.scroll, (id, before) => this.choose(placed(this.ids(), id, before, this.choices)));
-    this.node = h("div.chartpart", {}, this.grid.scroll);
+    this.node = h("div.chartpart", {}, this.grid.box);
     this.tools = h("div.rowf.charttools");
     this.chosen = {
       x: query.x || "step",
@@ -106,7 +106,7 @@ export class RunCharts {
     const shown = accepts ? this.metrics.filter(accepts) : this.metrics;
     this.groups = arrange(groupMetrics(shown, this.grouping), this.choices);
     this.grid.setGroups(this.groups);
-    fill(this.node, this.groups.length ? this.grid.scroll : this.nothing());
+    fill(this.node, this.groups.length ? this.grid.box : this.nothing());
   }
 
   nothing() {

@@ -115,7 +115,7 @@ class RunsPage {
     this.table.body.addEventListener("dblclick", (event) => this.doubleClicked(event), {signal});
     this.unwatch = watch(() => this.storeChanged());
     this.clock = setInterval(() => this.everySecond(), 1000);
-    this.resized = new ResizeObserver(([{contentRect}]) => { this.room = contentRect.width; this.setColumns(); });
+    this.resized = new ResizeObserver(([{contentRect}]) => requestAnimationFrame(() => this.setColumns(contentRect.width)));   // else "a loop"
     this.resized.observe(this.table.node);
     tooltip(this.table.body, (target) => this.tip(target), "td.c-state");
   }
@@ -242,8 +242,8 @@ class RunsPage {
     this.nobody = !nothing && !answer.loading && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
   }
 
-  setColumns() {
-    const room = this.room ??= this.table.measure() || 1000;
+  setColumns(width = this.room) {
+    const room = this.room = width ?? (this.table.measure() || 1000);
     const kept = recall("widths", {});
     const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, room, kept);
     const widths = roomy(ids, room, kept);

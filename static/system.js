@@ -21,7 +21,7 @@ export class SystemPart {
       t("run.system"),
     );
     this.now = h("div.sysnow");
-    this.node = h("div.systempart", {}, this.now, this.grid.scroll);
+    this.node = h("div.systempart", {}, this.now, this.grid.box);
     this.tools = h("div.rowf");
     this.series = new Map();
     this.link.on((what) => what === "zoom" && (this.drawTools(), this.renew().catch(() => null))); // refused or away: the old curves stay
@@ -76,7 +76,7 @@ export class SystemPart {
     }
     morphChildren(this.now, [h("div.sys.wide.grow", {}, gauges(answer)), h("span.m3.keep", {}, sampleAge(answer))]);
     if (this.node.firstChild !== this.now) {
-      fill(this.node, this.now, this.grid.scroll);
+      fill(this.node, this.now, this.grid.box);
     }
     this.grid.setGroups(groups);
     this.show(this.grid.near());

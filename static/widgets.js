@@ -84,13 +84,16 @@ export function menu(anchor, items, options = {}) {
   return close;
 }
 
-/** Ask in a modal dialog; resolves to the value of the button pressed, null for Escape. buttons: [{label, value, primary, danger}]. */
-export function ask(title, body, buttons) {
+/**
+ * Ask in a modal dialog; resolves to the value of the button pressed, null for Escape. buttons: [{label, value, primary, danger}];
+ * look: a class of its box.
+ */
+export function ask(title, body, buttons, look = "") {
   return new Promise((resolve) => {
     const answers = buttons.map(({label, value, primary, danger}) =>
       h("button.btn", {class: primary ? "pri" : danger ? "bad" : "", type: "submit", value, autofocus: primary}, label));
     const form = h("form", {method: "dialog"}, h("h2", {}, title), h("div.body", {}, body), h("div.rowf.end", {}, answers));
-    const box = h("dialog.ask-box", {"aria-label": title, onclose: () => { box.remove(); resolve(box.returnValue || null); }}, form);
+    const box = h("dialog.ask-box", {class: look, "aria-label": title, onclose: () => { box.remove(); resolve(box.returnValue || null); }}, form);
     document.body.append(box);
     box.showModal();
   });

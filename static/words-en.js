@@ -298,6 +298,7 @@ export default {
   "charts.countTitle": "points drawn of points logged here; minima and maxima are always among them", "charts.bad": "{n} NaN or ∞",
   "charts.nan": "{n} NaN", "charts.approximate": "approximate", "charts.attempt": "attempt {n}",
   "charts.noPlot": "The plotting library is not in this source tree: run `make` once where there is a network.",
+  "charts.plotBroken": "The plotting library does not run in this browser; its console says why.",
   "charts.menu": "Chart menu", "charts.full": "Full screen (f)", "charts.leaveFull": "Leave full screen (f, Esc)", "charts.logY": "Logarithmic y",
   "charts.logX": "Logarithmic x (all charts)", "charts.pin": "Pin to the top", "charts.unpin": "Unpin", "charts.earlier": "Move up",
   "charts.later": "Move down", "charts.hide": "Hide", "charts.hidden": "{n} hidden", "charts.png": "Save as PNG",

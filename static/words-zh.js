@@ -210,6 +210,7 @@ export default {
   "charts.moreCurves": "另有 {n} 条", "charts.atStep": "第 {x} 步", "charts.epoch": "epoch {n}", "charts.epochHead": "epoch", "charts.count": "{n} / {m} 点",
   "charts.countTitle": "已绘制的点数 / 此处记录的点数；最小值和最大值必定包含在内", "charts.bad": "{n} 个 NaN 或 ∞", "charts.nan": "{n} 个 NaN",
   "charts.approximate": "近似", "charts.attempt": "第 {n} 次尝试", "charts.noPlot": "此源码目录缺少绘图库：请在有网络的地方运行一次 `make`。", "charts.menu": "图表菜单",
+  "charts.plotBroken": "绘图库无法在此浏览器中运行；原因见浏览器控制台。",
   "charts.full": "全屏 (f)", "charts.leaveFull": "退出全屏 (f、Esc)", "charts.logY": "纵轴取对数", "charts.logX": "横轴取对数（所有图表）", "charts.pin": "置顶", "charts.unpin": "取消置顶",
   "charts.earlier": "前移", "charts.later": "后移", "charts.hide": "隐藏", "charts.hidden": "{n} 个已隐藏", "charts.png": "保存为 PNG",
   "charts.csv": "保存为 CSV", "charts.smoothing": "平滑", "charts.smoothingTitle": "指数平滑 (s)；原始曲线保留在后面", "charts.xAxis": "横轴",

@@ -106,3 +106,13 @@ def test_without_a_line_there_is_nothing_and_no_error(tmp_path, entry, caplog):
     assert log.covered == 0 and log.local() is None and log.size == len(whole_log(tmp_path))
     with pytest.raises(LineError):
         log.page()
+
+
+@pytest.mark.parametrize("grown", [0, 1, 100_000, 131_072, 200_000, 5_000_000, 70_000_000])
+def test_the_true_end_of_a_log_is_found_however_much_it_grew_since_the_index_was_made(tmp_path, entry, grown):
+    mirrors, text = FolderMirrors(tmp_path / "far"), whole_log(tmp_path)
+    with open(tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123/logs.txt", "ab") as file:
+        file.write(b"y" * grown)
+    log = log_of(tmp_path, entry, mirrors)
+    assert log.size == len(text) + grown
+    assert mirrors.asked <= 8
