@@ -10,7 +10,7 @@ ARGS ?=
 LIVE ?= 300
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test chaos slurm lint windows bare wheel pyz copy server-copy screenshots clean
+.PHONY: all help demo test chaos slurm browsers lint windows bare wheel pyz copy server-copy screenshots clean
 
 all: $(PAGES)  ## the pages' chart library, once, where there is a network
 
@@ -33,6 +33,14 @@ chaos: $(VENV)/test $(PAGES)  ## the long fault runs
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
 	@sh tests/need.sh slurm
 	$(RUN) -m pytest -m slurm -n 2 $(ARGS)
+
+FLOOR := @mdn/browser-compat-data@8 acorn@8 acorn-walk@8 css-tree@3 es-check@9 eslint@10 eslint-plugin-compat@7
+
+browsers: $(VENV)/test $(PAGES)  ## the pages in Firefox, WebKit and Chromium 115, and what needs newer ones (installs Debian's; npm's into build)
+	@sh tests/need.sh browsers
+	@mkdir -p build/floor && npm install --silent --no-audit --no-fund --prefix build/floor $(FLOOR)
+	node tests/floor.mjs build/floor
+	$(RUN) tests/browsers.py $(ARGS)
 
 windows: $(VENV)/run $(PAGES)  ## a Windows Python under Wine: checks, then a user's day over a real sshd (LIVE=300 s of it live); kept in build/windows
 	@sh tests/need.sh windows

@@ -110,7 +110,7 @@ export class LogPanel {
       return this.open();
     }
     this.owed = true;
-    this.renewing ??= this.lookAgain().finally(() => { this.renewing = null; });
+    this.renewing ??= this.lookAgain();
     return this.renewing;
   }
 
@@ -119,6 +119,7 @@ export class LogPanel {
       this.owed = false;
       await this.turn(() => this.catchUp());
     }
+    this.renewing = null;
   }
 
   async catchUp() {

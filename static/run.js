@@ -26,7 +26,7 @@ const DRAWER = {least: 80, usual: 182};
 class RunPage {
   constructor(root, key) {
     this.root = root;
-    this.key = key;
+    this.key = key;              // as the address has it, maybe in short
     this.alive = true;
     this.rhythm = new Rhythm(quiet);
     this.tab = TABS.includes(query().tab) ? query().tab : "charts";
@@ -66,7 +66,10 @@ class RunPage {
   }
 
   start(row) {
-    this.key = row.key;
+    if (this.key !== row.key) {
+      this.key = row.key;
+      api.pollAnew();            // the viewer rings for this name
+    }
     this.head = new RunHead((answer) => this.saved(answer));
     this.charts = new RunCharts(row.key, query(), () => null);
     this.logs = new LogPanel({key: row.key, link: this.charts.link, fold: true, toggled: () => this.fold()});

@@ -51,10 +51,10 @@ const FUNCTIONS = {"light-dark": bcd.css.types.color["light-dark"], "color-mix":
 const seen = {properties: 0, selectors: 0, rules: 0, members: 0};
 
 function checkStyles(name) {
-  const tree = css.parse(fs.readFileSync(path.join(STATIC, name), "utf8"), {positions: true});
+  const tree = css.parse(fs.readFileSync(path.join(STATIC, name), "utf8"), {positions: true, parseCustomProperty: true});
   css.walk(tree, (node) => {
     const where = `${name}:${node.loc?.start.line}`;
-    if (node.type === "Declaration" && !node.property.startsWith("-")) {
+    if (node.type === "Declaration" && (node.property.startsWith("--") || !node.property.startsWith("-"))) {
       seen.properties += 1;
       const property = bcd.css.properties[node.property];
       check(where, `css.properties.${node.property}`, property?.__compat);

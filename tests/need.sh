@@ -1,6 +1,7 @@
 #!/bin/sh
 # The real parts the tests run against. Installs what is missing where it can (Debian, root), says so where it can't.
-# `need.sh slurm`, `need.sh servers`, `need.sh windows`: those of `make slurm`, of the servers in `make chaos`, of `make windows` alone.
+# `need.sh slurm`, `servers`, `windows`, `browsers`: those of `make slurm`, of the servers in `make chaos`, of `make windows` and of
+# `make browsers` alone.
 missing=""
 if [ "$1" = servers ]; then
     PATH=$PATH:/usr/sbin:/sbin
@@ -21,6 +22,13 @@ if [ "$1" = servers ]; then
     command -v mksh >/dev/null || missing="$missing mksh"
     command -v elvish >/dev/null || missing="$missing elvish"
     [ -z "$missing" ] || echo "make chaos needs these Debian packages and installs them where it may:$missing" >&2
+elif [ "$1" = browsers ]; then
+    command -v firefox-esr >/dev/null || missing="$missing firefox-esr"
+    command -v WebKitWebDriver >/dev/null || missing="$missing webkit2gtk-driver"
+    command -v Xvfb >/dev/null || missing="$missing xvfb"
+    command -v node >/dev/null || missing="$missing nodejs"
+    command -v npm >/dev/null || missing="$missing npm"
+    [ -z "$missing" ] || echo "make browsers needs these Debian packages and installs them where it may:$missing" >&2
 elif [ "$1" = windows ]; then
     command -v wine >/dev/null || missing="$missing wine wine64"
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"

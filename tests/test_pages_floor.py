@@ -13,7 +13,8 @@ STATIC = Path(__file__).resolve().parents[1] / "static"
 RUN_ID = "20250123_180000_abc123"
 # What came after Chrome 115, Firefox 115 or Safari 16.4. The whole list is `make browsers`'; these are the ones one reaches for.
 NEWER = {
-    "js": [r"AbortSignal\.any\b", r"\bPromise\.withResolvers\b", r"\bPromise\.try\b", r"\b(?:Object|Map)\.groupBy\b", r"\bArray\.fromAsync\b",
+    "js": [r"AbortSignal\.any\b", r"\bPromise\.withResolvers\b", r"\bPromise\.try\b", r"\b(?:Object|Map)\.groupBy\b",
+           r"\bArray\.fromAsync\b",
            r"\.(?:isSubsetOf|isSupersetOf|isDisjointFrom|symmetricDifference)\(", r"\.toWellFormed\(", r"\bstartViewTransition\b",
            r"\.(?:show|hide|toggle)Popover\(", r"\.checkVisibility\(", r"\bIterator\.from\b", r"\bRegExp\.escape\b",
            r"\bURL\.(?:canParse|parse)\b",
@@ -87,7 +88,8 @@ def test_full_screen_is_full_though_the_scrolled_box_contains_its_layout(serve, 
 
 OLD = {
     "no color-mix": "CSS.supports = () => false;", "no findLast": "delete Array.prototype.findLast;",
-    "no lookbehind": "const Real = RegExp; RegExp = function (p, f) { if (/\\(\\?</.test(p)) throw new SyntaxError('?<'); return new Real(p, f); };",
+    "no lookbehind": "const Real = RegExp; RegExp = function (p, f) { if (/\\(\\?</.test(p)) throw new SyntaxError('?<');"
+                     " return new Real(p, f); };",
 }
 
 

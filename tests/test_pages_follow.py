@@ -195,3 +195,18 @@ def test_bars_that_move_for_long_stay_one_line(serve, open_page, live):
     expect(lines(page)).to_have_count(402)
     expect(lines(page).nth(400).locator(".text")).to_have_text("100% done")
     shows_end(page, "next")
+
+
+def test_news_of_a_run_that_the_address_calls_by_its_short_id_are_its_news(serve, open_page, live):
+    server = serve()
+    page = open_page(server.url)
+
+    def slowly(route):
+        page.wait_for_timeout(3000)             # meanwhile the page asks for news of the short id
+        route.continue_()
+    page.route(f"**/api/runs/{RUN_ID}", slowly, times=1)
+    page.goto(f"{server.url}/runs/{RUN_ID}?tab=logs")
+    expect(lines(page).last.locator(".text")).to_have_text("line 399")
+    time.sleep(0.5)
+    write(live, f"{STAMP}news\n")
+    shows_end(page, "news")
