@@ -445,8 +445,8 @@ class Session:
     def _tails_of(self, paths):
         """The append-only files of runs that are nearly all here, as (path, name)."""
         for path, (name, file) in ((run, item) for run in paths for item in self.index.entry(run)["files"].items()):
-            here = self.mirror.stat(path, name) if plan.is_appended(name) and self.intake.is_settled((path, name)) else file
-            if here is not file and file["size"] - (here or {"size": 0})["size"] < tails.CHUNK * tails.ROUNDS:
+            if (plan.is_appended(name) and self.intake.is_settled((path, name))
+                    and file["size"] - (self.mirror.stat(path, name) or {"size": 0})["size"] < tails.CHUNK * tails.ROUNDS):
                 yield path, name
 
     def _take_tail(self, path, name, outcome, count, now):
