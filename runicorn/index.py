@@ -382,20 +382,20 @@ class Mirror(Source):
         """Read the index again where it changed. now: as for a LocalRoot; None: no look will follow."""
         with self.lock:
             index = self.folder / ".index"
+            live = _mark(index / "live.json")       # read first: its times of when a run was as the index has it are of no later index
+            told = live != self._live and (layout.read_json(index / "live.json") or {})
             mark = _mark(index / "full.json")
             if mark and mark != self._full:
                 self._full = mark
                 try:
-                    known = manifest.load(index / "full.json")
-                    self._places = run_places.read(self.folder)     # which has a place for each run of the index
+                    known, self._places = manifest.load(index / "full.json"), run_places.read(self.folder)     # of each run, in this order
                     self.take(known)
                 except manifest.ManifestError:
                     pass            # the old records stay; sync makes a new index and says what was wrong
-            mark = _mark(index / "live.json")
-            if mark != self._live:
-                self._take_live(layout.read_json(index / "live.json") or {})
+            if told is not False:
+                self._take_live(told)
                 ago = 0.0 if self._live else abs(time.time() - (self._written or time.time()))      # what we find may be old
-                self._live, self._heard = mark, time.monotonic() - ago
+                self._live, self._heard = live, time.monotonic() - ago
             if now is not None:
                 self._resume(now, time.time() - self._ahead)
             self._judge_line()

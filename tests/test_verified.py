@@ -1,12 +1,13 @@
 """A mirrored run is called verified when all it has here is known to be what the server has. Over OpenSSH's sftp-server."""
 
+import json
 import os
 import time
 
 import pytest
 from pairs import OLD, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
-from runicorn import manifest
+from runicorn import index, manifest
 from runicorn.reader import Reader
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
@@ -79,3 +80,21 @@ def test_a_local_run_has_nothing_to_be_verified_against(tmp_path):
     reader = Reader([("local", tmp_path / "here")])
     reader.refresh()
     assert reader.run("20250123_180000_abc123")["verified"] is None
+
+
+def test_a_time_that_speaks_of_a_later_index_is_not_taken_for_that_of_this_one(root, one, monkeypatch):
+    """Sync writes both while the reader reads them: first the index, then when it was seen to be so."""
+    make_run(root)
+    one.passes()
+    place, load = one.mirror / ".index" / "live.json", manifest.load
+    live = json.loads(place.read_text())
+
+    def load_and_then_sync_writes(path):
+        found = load(path)
+        write(place, {**live, "checked": [[path, when + 1000] for path, when in live["checked"]]})
+        return found
+    monkeypatch.setattr(manifest, "load", load_and_then_sync_writes)
+    source = index.Mirror("gpu", one.mirror)
+    source.refresh(None)
+    _, at = source.verified("vision/resnet50/runs/20250123_180000_abc123")
+    assert live["checked"] and at == live["checked"][0][1]
