@@ -14,6 +14,7 @@ from runicorn.errors import BusyError, LayoutError, SyncError
 INDEX = ".index"
 BEGUN = ".begun"                # ending of the note beside a part
 BLOCK = 1 << 20
+FOLDERS = "folders.json"        # in it: the folders above the runs as they were listed last; see walk.Skeleton.told
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
 
@@ -121,6 +122,16 @@ class Mirror:
             manifest.save(index, os.fspath(self.index / "full.json"))
         except manifest.ManifestError as error:
             raise SyncError(str(error)) from error
+
+    def load_kept(self):
+        """Return what the last session told of the index (dict): {"checked", "list"} of live.json, and {"folders"}; whatever is there."""
+        live, folders = (layout.read_json(self.index / name) for name in ("live.json", FOLDERS))
+        return {**(live if isinstance(live, dict) else {}), "folders": folders}
+
+    def save_folders(self, folders):
+        """Keep what walk.Skeleton.told told for the next session, unless that is nothing. Raises SyncError."""
+        if folders:
+            self.write(self.index / FOLDERS, layout.to_json(folders).encode("utf-8", "surrogatepass"))
 
     def save_live(self, live):
         """Replace .index/live.json by `live` (dict). Raises SyncError."""

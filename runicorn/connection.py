@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, doctor, layout, local_names, remote, settings, sync
+from runicorn import cache, layout, local_names, remote, settings, sync
 from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError, coded
 
 STOP_SECONDS = 5
@@ -130,6 +130,7 @@ class Connection:
 
     def _look_elsewhere(self, client, root):
         """The root holds no runs, or is not there: look where runs usually are and offer it. client: sftp.Sftp."""
+        from runicorn import doctor
         try:
             self._offer = doctor.offers(client, root, client.realpath(".")) or None
         except SftpError as error:

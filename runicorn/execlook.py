@@ -1,15 +1,18 @@
 """Ask python3 on the server what changed in the whole root: our manifest module runs there from a pipe and leaves nothing behind."""
 
+import ast
+import functools
 import json
 import re
 import threading
 import time
 import zlib
 
-from runicorn import manifest, remote_shell
+from runicorn import manifest, manifest_stream, remote_shell
 from runicorn.errors import SftpError
 
 TIMEOUT = 120.0                 # s
+NEVER = 1e15                    # s; nothing changes after that
 SHARE = 30                      # a look that took the server t s is not repeated before SHARE * t
 
 
@@ -19,8 +22,9 @@ class ExecLook:
     `stamps` is {run path: stamp} as of the last answer; `began` when the last look began, `next` when the next one may (s).
     """
 
-    def __init__(self, remote, root):
-        self._remote, self._root = remote, root
+    def __init__(self, remote, root, since=None):
+        """root: absolute. since: what the server's clock showed at the last look of an earlier session (Unix s), None when nobody knows."""
+        self._remote, self._root, self._since = remote, root, since
         self.stamps = None
         self.began, self.next = None, 0.0
         self._header = None             # of the last answer
@@ -38,16 +42,20 @@ class ExecLook:
 
     @property
     def server_time(self):
-        """Return what the server's clock showed as the last answer was made (Unix s)."""
-        return self._header["generated_at"]
+        """Return what the server's clock showed as the last answer was made (Unix s), None before there was one."""
+        return self._header["generated_at"] if self._header else self._since
 
-    def start(self, lines, now):
-        """Begin a look unless one is under way. lines: {run path: its line} of our index, of use the first time."""
-        if self._thread is not None:
-            return
+    def know(self, lines):
+        """Take up {run path: its line} of our index, of use before the first look only."""
         if self.stamps is None:
             heads = ((path, manifest.HEAD.match(line)) for path, line in lines.items())
             self.stamps = {path: head[6].decode() for path, head in heads if head and head[6]}
+
+    def start(self, lines, now):
+        """Begin a look unless one is under way. lines: as for `know`."""
+        if self._thread is not None:
+            return
+        self.know(lines)
         self.began, self._answer, self._error = now, None, None
         self._thread = threading.Thread(target=self._run, name="exec", daemon=True)
         self._thread.start()
@@ -80,23 +88,29 @@ class ExecLook:
             found, absent, header = self._ask(stamps)
             took = header.get("took")
             waited = time.monotonic() - began
-            took = min(waited, took) if isinstance(took, (int, float)) and took >= 0 else waited
+            took = min(waited, took) if manifest.is_number(took) and took >= 0 else waited
             self._answer = found, absent, header, stamps, took
         except Exception as error:      # for whoever takes the answer
             self._error = error
 
     def _ask(self, stamps):
-        """Ask, and bring `stamps` in line with the answer. With the last answer's stamp first: where only files changed meanwhile,
-        that is all it takes; where runs came or went unseen, the stamps don't come to the server's, and all are sent."""
-        if self._header:
-            asked = {"stamp": self._header["stamp"], "since": self._header["generated_at"] - manifest.SETTLED}
+        """Ask, and bring `stamps` in line with the answer. With one stamp of all first: where only files changed meanwhile, that is all it
+        takes; where runs came or went unseen, the stamps don't come to the server's, and all are sent."""
+        if stamps:
+            asked = {"stamp": self._header["stamp"] if self._header else _stamp_of(stamps),
+                     "since": NEVER if self.server_time is None else self.server_time - manifest.SETTLED}
             found, header = self._question(asked, b"")
-            if found is None or self._taken(stamps, found) == header["stamp"]:
+            if found is None:
+                return None, set(), header
+            fresh = dict(stamps)
+            if self._taken(fresh, found) == header["stamp"]:
+                stamps.update(fresh)
                 return found, set(), header
         paths = sorted(stamps)
         keys = b"".join([manifest.key(path, stamps[path]) for path in paths])
         found, header = self._question({}, keys)
-        places = [place for place in header.get("absent") or () if type(place) is int and 0 <= place < len(paths)]
+        told = header.get("absent")
+        places = [place for place in told if type(place) is int and 0 <= place < len(paths)] if isinstance(told, list) else ()
         absent = {paths[place] for place in places}
         for path in absent:
             del stamps[path]
@@ -108,28 +122,56 @@ class ExecLook:
     def _taken(self, stamps, found):
         heads = ((path, manifest.HEAD.match(line)) for path, line in found.lines.items())
         stamps.update((path, head[6].decode()) for path, head in heads if head and head[6])
-        return manifest.digest((path, stamps[path].encode()) for path in sorted(stamps))
+        return _stamp_of(stamps)
 
     def _question(self, asked, keys):
         """Return (Manifest or None when nothing changed, header). Raises SftpError when the server won't, ManifestError."""
         question = json.dumps(asked).encode() + b"\n" + keys
-        _, out = remote_shell.python(self._remote, source(), ["--root", self._root, "--answer"], question, TIMEOUT)
+        _, out = remote_shell.python(self._remote, program(), [self._root], question, TIMEOUT)
         if out[:5] not in (b"uncha", b"delta"):
             raise SftpError("python3 on the server answered something else", 4)
         if out[:9] == b"unchanged":
             return None, _header(out[9:])
-        try:
-            text = zlib.decompressobj().decompress(out[5:], manifest.LIMIT)
-        except zlib.error as error:
-            raise manifest.ManifestError("the server's answer is not a manifest") from error
-        found = manifest.parse(text, "the server's answer")
+        found = manifest_stream.read([memoryview(out)[5:]], "the server's answer", zlib.decompressobj())
         return found, _header(json.dumps(found.header))
 
 
-def source():
-    """Return our manifest module's source (str) without comments and docstrings, which nobody reads there: it is sent with each look."""
-    text = re.sub(r"(?m)(?:^|  +)# .*$", "", manifest.__loader__.get_source("runicorn.manifest"))
-    return re.sub(r'(?ms)^ *""".*?"""\n', "", text)
+def _stamp_of(stamps):
+    return manifest.digest((path, stamps[path].encode()) for path in sorted(stamps))
+
+
+@functools.lru_cache(1)
+def program():
+    """Return the Python program (str) that answers on the server: what `manifest.reply` needs of its module. It is sent with each look."""
+    text = manifest.__loader__.get_source("runicorn.manifest")
+    return f"{excerpt(text, 'reply')}\nreply(sys.argv[1])\n"
+
+
+def excerpt(text, name):
+    """Return what the function `name` needs of the Python module `text` (str), without the comments and docstrings."""
+    tree, lines = ast.parse(text), text.split("\n")
+    makers = {bound: node for node in tree.body for bound in _bound(node)}
+    needed, left = set(), [makers[name]]
+    while left:
+        node = left.pop()
+        if node not in needed:
+            needed.add(node)
+            left += [makers[one.id] for one in ast.walk(node) if isinstance(one, ast.Name) and one.id in makers]
+    kept = {number for node in needed for number in range(node.lineno, node.end_lineno + 1)}
+    for node in needed:
+        for one in ast.walk(node):
+            if isinstance(one, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(one) is not None and len(one.body) > 1:
+                kept.difference_update(range(one.body[0].lineno, one.body[0].end_lineno + 1))
+    return re.sub(r"(?m)(?:^|  +)# .*$|\n(?=\n)", "", "\n".join(lines[number - 1] for number in sorted(kept)))
+
+
+def _bound(node):
+    """Return the names (list of str) that a statement of a module binds."""
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    return [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
 
 
 def _header(text):
@@ -137,6 +179,6 @@ def _header(text):
         header = json.loads(text)
     except (ValueError, RecursionError):
         header = None
-    if not isinstance(header, dict) or not isinstance(header.get("stamp"), str) or not isinstance(header.get("generated_at"), (int, float)):
+    if not isinstance(header, dict) or not isinstance(header.get("stamp"), str) or not manifest.is_number(header.get("generated_at")):
         raise manifest.ManifestError("the server's answer is not a manifest")
     return header

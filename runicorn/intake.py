@@ -5,7 +5,7 @@ import time
 
 from runicorn import bulk, fetch, layout, local_names, manifest, plan
 from runicorn.errors import DeniedError, LayoutError, SftpError
-from runicorn.left_out import PASSING, LeftOut, passed_text
+from runicorn.left_out import PASSING, LeftOut, passed_text, read_passed
 from runicorn.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
@@ -32,7 +32,7 @@ class Intake:
         self.grown = set()              # run paths whose files grew since last told
         self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
         self.news = False               # a small file changed since last told
-        self.left_out = LeftOut()
+        self.left_out = LeftOut(read_passed(mirror.folder))
         self._queued, self._trouble, self._forgiven = set(), {}, set()
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet

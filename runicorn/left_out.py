@@ -19,12 +19,13 @@ class LeftOut:
     """What is not fetched though the settings ask for it. A file is tried again when its size, mtime or mode on the server moved,
     and in turn: what else keeps it from us shows in none of them."""
 
-    def __init__(self):
+    def __init__(self, passed=None):
+        """passed: what an earlier session passed over (see `passed`), until this one looked."""
         self._files = {}            # (path, name) -> (size and mtime on the server then, {"code", "text"})
         self._trying = set()        # of these, what may be fetched once more
         self._modes = {}            # of these, {(path, name): its mode when last looked at}
         self._closed = {}           # run path -> its folders that may not be listed (tuple of str); each is among the files, too
-        self.passed = {}            # {reason: count} of what the server has and no index lists, because of its name, place or kind
+        self.passed = passed or {}  # {reason: count} of what the server has and no index lists, because of its name, place or kind
         self.changed = False        # since `told`
 
     def __contains__(self, key):

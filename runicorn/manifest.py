@@ -38,7 +38,7 @@ SETTLED = 2.0                   # s; a file changed later than this before a loo
 WINDOW = 3600.0                 # s; what the active manifest covers
 STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
 LIMIT, RUNS = 256 << 20, 200000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
-LINE, PLAIN = 8 << 20, 32 << 20     # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
+LINE, PLAIN = 8 << 20, 8 << 20      # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 ODD = re.compile("[\ud800-\udfff]|\\.tmp")
 READING = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))    # no wait at a pipe
@@ -137,8 +137,8 @@ def parse(data, name="the manifest"):
     if data[:1] == b"{" and 0 < start < end + 10 and len(data) - (end - start) < PLAIN:
         try:
             header = json.loads((data[:start].rstrip(b",") + b"," + data[end + 4:]).decode("utf-8"))
-            lines, skipped = _lines(data, start + 11, end)
-            found = Manifest(_checked(header, name), lines, {"not JSON": skipped} if skipped else None)
+            lines, skipped = lines_of(data, start + 11, end)
+            found = Manifest(checked_header(header, name), lines, {"not JSON": skipped} if skipped else None)
             if not skipped or _plain(data) is None:
                 return found
         except (ValueError, RecursionError):
@@ -159,7 +159,7 @@ def _unzip(data, name):
     return plain
 
 
-def _lines(data, at, end):
+def lines_of(data, at, end):
     """Return ({path: line} of `data` from `at` to `end`, how many lines are none of a run)."""
     lines, skipped = {}, 0
     while at < end:
@@ -190,7 +190,7 @@ def _parse_plain(data, name):
     if not isinstance(runs, dict) or len(runs) > RUNS:
         raise ManifestError("%s is not a manifest: it has no runs, or too many" % name)
     lines = {path: json.dumps(entry).encode() for path, entry in runs.items() if not UNDECODABLE.search(path)}
-    return Manifest(_checked(whole, name), lines)
+    return Manifest(checked_header(whole, name), lines)
 
 
 def _plain(data):
@@ -201,7 +201,7 @@ def _plain(data):
         return None
 
 
-def _checked(header, name):
+def checked_header(header, name):
     """Return a header with a type and a range for each field that is read; refuse one of another format."""
     if header.get("format") != FORMAT or isinstance(header["format"], bool) or not isinstance(header.get("digest"), str):
         raise ManifestError("%s is not of format %d" % (name, FORMAT))
@@ -699,6 +699,12 @@ def answer(root, known=b"", stamp="", since=0.0):
     return b"delta" + zlib.compress(b"".join(text(Manifest(header, lines))), 1)
 
 
+def reply(root):
+    """Answer the question of a mirror that comes on standard input, a line of JSON, then keys: what is here runs alone on the server."""
+    asked, _, known = sys.stdin.buffer.read().partition(b"\n")
+    sys.stdout.buffer.write(answer(root, known, **json.loads(asked.decode())))
+
+
 def _root(given):
     """Return (root, how it was chosen): the one given, this folder if it holds runs, else the default root."""
     if given:
@@ -729,7 +735,6 @@ def _parser():
     add("--compress", help="write .json.gz", **flag)
     add("--install", choices=("cron", "systemd", "schtasks"), help="print what regenerates it every 5 minutes")
     add("--yes", help="with --install: install it", **flag)
-    add("--answer", help=argparse.SUPPRESS, **flag)    # what a mirror asks through ssh: a line of JSON, then keys
     return parser
 
 
@@ -746,9 +751,6 @@ def main(argv=None):
 
 
 def _run(options, root, how):
-    if options.answer:
-        asked, _, known = sys.stdin.buffer.read().partition(b"\n")
-        return 0 if sys.stdout.buffer.write(answer(root, known, **json.loads(asked.decode()))) else 1
     if options.install:
         from runicorn.units import install  # only here: this file must also run alone
         return install(options.install, os.path.abspath(root), options.yes)

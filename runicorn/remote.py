@@ -21,7 +21,7 @@ KEEPALIVE_SECONDS = 30
 CHANNEL_SECONDS = 20        # for a jump host to reach the next one
 WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no more
 PACKET_BYTES = 64 << 10
-OUTPUT_LIMIT = system_ssh.OUTPUT_LIMIT
+OUTPUT_LIMIT, SAID_LIMIT = system_ssh.OUTPUT_LIMIT, 1 << 20       # bytes of what a command prints, and of its standard error
 FIRST_BYTES = 400
 FOR_NOW = (2, 4)            # SSH_OPEN_CONNECT_FAILED, …_RESOURCE_SHORTAGE (RFC 4254, 5.1): of a host behind a jump host
 CHANNEL_PAUSES = (0.1, 0.3, None)
@@ -317,28 +317,29 @@ class Remote:
         self.host_key = {"type": key.get_name(), "fingerprint": hostkeys.fingerprint(key.asbytes())}
         self.host, self.port, self.user = target.hostname, target.port, target.user
 
-    def open_stream(self, timeout=30):
-        """Return a channel that speaks SFTP: send, recv, settimeout, close. Raises LineError, RemoteError."""
+    def open_stream(self, timeout=30, meanwhile=None):
+        """Return a channel on which SFTP was asked for, to be spoken at once: send, recv, settimeout, close. Raises LineError, RemoteError.
+
+        meanwhile: called once the server was asked for the channel, before it answered.
+        """
+        self._transport.meanwhile = meanwhile
         channel = self._channel(timeout)
-        try:
-            with _told(self._ssh, f"SFTP at {self._target.name}", self._target.name):
-                channel.invoke_subsystem("sftp")
-        except LineError as error:
-            channel.close()
-            if self.alive:
-                raise coded(RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config"),
-                            "sftp", host=self._target.name) from error
-            raise
+        with _told(self._ssh, f"SFTP at {self._target.name}", self._target.name):
+            self._transport.begin(channel, "subsystem", "sftp")
         return channel
 
-    def open_sftp(self, timeout=30):
-        """Return an sftp.Sftp over a new channel. Raises LineError, ProtocolError, RemoteError."""
-        channel = self.open_stream(timeout)
+    def open_sftp(self, timeout=30, start=None, meanwhile=None):
+        """Return an sftp.Sftp over a new channel; see there for `start`, and `open_stream` for `meanwhile`. Raises LineError,
+        ProtocolError, RemoteError."""
+        channel = self.open_stream(timeout, meanwhile)
         try:
-            return sftp.Sftp(channel, timeout, max(timeout, SFTP_SECONDS))
+            return sftp.Sftp(channel, timeout, max(timeout, SFTP_SECONDS), start)
         except LineError as error:
             if not self.alive:
                 raise
+            if channel.closed and not channel.event_ready:
+                raise coded(RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config"),
+                            "sftp", host=self._target.name) from error
             if not channel.eof_received:
                 raise remote_shell.silent(self._target.name, max(timeout, SFTP_SECONDS)) from error
             channel.status_event.wait(1)
@@ -359,31 +360,36 @@ class Remote:
         return channel
 
     def run(self, command, stdin=b"", timeout=60):
-        """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, DeniedError when it may not."""
-        channel = self._exec(command, min(timeout, 30))
-        try:
-            with _told(self._ssh, f"a command at {self._target.name}", self._target.name):
-                return _talk(channel, stdin, time.monotonic() + timeout)
-        finally:
-            channel.close()
-
-    def _exec(self, command, timeout, again=True):
-        channel = None
-        try:
-            channel = self._channel(timeout)
-            with _told(self._ssh, f"a command at {self._target.name}", self._target.name):
-                channel.exec_command(command)
-            return channel
-        except RemoteError as error:
-            ended = channel and channel.eof_received    # not refused: dropbear ends a channel opened as another one closes
-            if channel:
+        """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, DeniedError when it may
+        not, ProtocolError when it prints without end."""
+        deadline = time.monotonic() + timeout
+        for _ in range(2):
+            channel = self._command_channel(min(timeout, 30))
+            if not channel:
+                break
+            try:
+                with _told(self._ssh, f"a command at {self._target.name}", self._target.name):
+                    self._transport.begin(channel, "exec", command)
+                    answer = _talk(channel, stdin, deadline)
+                    if answer:
+                        return answer
+                    if not self.alive:
+                        raise EOFError
+            finally:
                 channel.close()
+            if not channel.eof_received:    # refused; dropbear ends a channel opened as another one closes
+                break
+        self.exec_allowed = False           # no commands at all, or none beside SFTP (MaxSessions 1)
+        raise coded(DeniedError(f"{self._target.name} runs no commands", 3), "exec")
+
+    def _command_channel(self, timeout):
+        """Return a channel, None where the server grants none."""
+        try:
+            return self._channel(timeout)
+        except RemoteError:
             if not self.alive:
                 raise
-            if ended and again:
-                return self._exec(command, timeout, again=False)
-            self.exec_allowed = False       # no commands at all, or none beside SFTP (MaxSessions 1)
-            raise coded(DeniedError(f"{self._target.name} runs no commands", 3), "exec") from error
+            return None
 
     def probe_exec(self):
         """Return whether the server runs commands (bool); some accept them and start SFTP in their place."""
@@ -419,24 +425,26 @@ class Remote:
 
 
 def _talk(channel, stdin, deadline):
-    """Feed `stdin`, gather both outputs, return (status, stdout, stderr)."""
+    """Feed `stdin`, gather both outputs, return (status, stdout, stderr); None where the server did not take the command."""
     problem = []
     feeder = threading.Thread(target=_feed, args=(channel, stdin, problem), daemon=True)
     feeder.start()
-    outputs = {channel.recv: bytearray(), channel.recv_stderr: bytearray()}
-    for read, kept in outputs.items():          # both are buffered below, so one after the other can't lock up within the window
+    outputs = (channel.recv, bytearray(), OUTPUT_LIMIT), (channel.recv_stderr, bytearray(), SAID_LIMIT)
+    for read, kept, most in outputs:            # both are buffered below, so one after the other can't lock up within the window
         while True:
             channel.settimeout(max(0.01, deadline - time.monotonic()))
             data = read(1 << 16)
             if not data:
                 break
             kept += data
-            if len(kept) > OUTPUT_LIMIT:
-                raise ProtocolError("the command printed more than 256 MB")
+            if len(kept) > most:
+                raise ProtocolError(f"the command printed more than {most >> 20} MB")
     feeder.join(max(0.01, deadline - time.monotonic()))
+    if channel.closed and not channel.event_ready:
+        return None
     if not channel.status_event.wait(max(0.01, min(5, deadline - time.monotonic()))):
         raise EOFError("no exit status")
-    return channel.exit_status, *map(bytes, outputs.values())
+    return channel.exit_status, *(kept for _, kept, _ in outputs)
 
 
 def _feed(channel, stdin, problem):

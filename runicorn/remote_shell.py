@@ -98,7 +98,7 @@ def python(remote, source, arguments=(), data=b"", timeout=60):
         found = re.search(rb"%s (\d+\.\d+\.\d+)\r?\n" % mark.encode(), out)
         version = found[1].decode() if found else ""
         if found and tuple(map(int, version.split(".")))[:2] >= OLDEST:
-            return version, _whole(out[found.end():], f"\n{mark}".encode(), status, errors)
+            return version, _whole(out, found.end(), f"\n{mark}".encode(), status, errors)
         if not found and status not in NOT_THERE:
             break                   # no shell, or one that runs other things
     if version:
@@ -107,12 +107,12 @@ def python(remote, source, arguments=(), data=b"", timeout=60):
     raise coded(SftpError(f"no python3 on the server: {detail}", FAILURE), "exec", said="exec_bare", detail=detail)
 
 
-def _whole(out, mark, status, errors):
-    end = out.rfind(mark)
+def _whole(out, start, mark, status, errors):
+    end = out.rfind(mark, start)
     if status or end < 0:
         detail = _last(errors) or f"exit status {status}"
         raise coded(SftpError(f"python3 on the server: {detail}", FAILURE), "exec", said="exec_failed", detail=detail)
-    return out[:end]
+    return bytes(memoryview(out)[start:end])
 
 
 def _last(raw):

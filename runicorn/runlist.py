@@ -1,8 +1,9 @@
 """What the server itself says of its whole root: by python3 there, else by its manifest files. Lists no folder of a run."""
 
-from runicorn import manifest, sftp, survey
-from runicorn.errors import LineError, SftpError
-from runicorn.execlook import ExecLook
+import contextlib
+
+from runicorn import manifest, manifest_stream, sftp, survey
+from runicorn.errors import LineError, ProtocolError, SftpError
 
 FRESH = 900.0                   # s; an older manifest is a hint only
 AGAIN = 600.0                   # s after python3 on the server failed to answer until it is asked again
@@ -14,14 +15,16 @@ class RunList:
     `fresh`: a manifest file told of every run as it was less than FRESH ago; `manifest_made`: when the one read last was made, by
     our clock, s."""
 
-    def __init__(self, options, remote, client, root, index, intake, recheck, log, wall):
-        """wall: clock.Clock.wall."""
+    def __init__(self, options, remote, client, root, index, intake, recheck, log, wall, look):
+        """wall: clock.Clock.wall; look: execlook.ExecLook, which may be under way."""
         self._wall = wall
         self.options, self.remote, self.client, self.root, self.log = options, remote, client, root, log
         self.index, self.intake, self.recheck = index, intake, recheck
         self.source, self.manifest_made, self.fresh = None, None, False
-        self._exec, self._answered = ExecLook(remote, root), False
-        self._read = {}                 # path of a manifest -> its mtime when we read it
+        self._exec, self._answered = look, False
+        self._read = {}                 # path of a manifest -> (its mtime, its size) when we read it
+        self._made, self._whole = None, False       # of the one read last: when it was made (s there), whether it told of every run
+        self._refused_at = None         # when python3 on the server failed to answer last (Unix s)
         self._replan = set()            # runs whose entries were taken since the last plan
         self._hearsay = set()           # runs that only a manifest file spoke of, since the last listing
 
@@ -64,9 +67,32 @@ class RunList:
 
     def ask(self, now):
         """Begin to ask python3 on the server, unless it is known not to answer; returns whether an answer is to be taken."""
-        if self.remote.exec_allowed is not False:
+        if self.remote.exec_allowed is not False and self._refused_at is None:
             self._exec.start(self.index.flush().lines, now)
         return self._exec.started
+
+    # -- from one session to the next
+
+    def told(self, digest):
+        """Return what `resume` takes (dict): which manifest files were read into the index of this digest, and whether python3 answers."""
+        return {"digest": digest, "read": self._read, "made": self._made, "whole": self._whole, "refused": self._refused_at,
+                "server_time": self.server_time, "root": self.root}
+
+    def resume(self, told, digest, now):
+        """Take up what an earlier session told, or something that only looks like it. digest: of the index that is here."""
+        if not isinstance(told, dict):
+            return
+        refused, made, read = told.get("refused"), told.get("made"), told.get("read")
+        if manifest.is_number(refused) and is_recent(refused, self._wall(now)):
+            self._refused_at = refused
+        if told.get("digest") == digest and self.index.lines and manifest.is_number(made) and isinstance(read, dict):
+            self._read = {path: tuple(stamp) for path, stamp in read.items() if isinstance(stamp, list)}
+            self._made, self._whole = made, told.get("whole") is True
+
+    @property
+    def server_time(self):
+        """Return what the server's clock showed at the last look by python3 there (Unix s), None when nobody knows."""
+        return self._exec.server_time
 
     @property
     def asking(self):
@@ -82,20 +108,20 @@ class RunList:
             found, absent = self._exec.take(self.options.get("interval", 30.0))
         except (SftpError, manifest.ManifestError) as error:
             return self._refused(error)
-        except LineError as error:
+        except (LineError, ProtocolError) as error:
             if self.remote.alive:
-                return self._refused(error)     # a line that lives grants one channel only
+                return self._refused(error)     # a line that lives grants one channel only, or the command printed without end
             raise
         self.intake.unsettled.hear(self._exec.server_time)
         self._take(found, now=True)
         self.intake.doubtful.update(path for path in absent if path in self.index)
         self.recheck.note([path for path in self._exec.stamps if path in self.index and path not in self.intake.doubtful], began)
-        self.source, self._answered = "exec", True
+        self.source, self._answered, self._refused_at = "exec", True, None
         return True
 
     def _refused(self, error):
         self.log.info("no list by python3 on the server: %s", error)
-        self._exec.next = self._exec.began + AGAIN
+        self._exec.next, self._refused_at = self._exec.began + AGAIN, self._wall(self._exec.began)
         self.source = None if self.source == "exec" else self.source
         return False
 
@@ -125,20 +151,26 @@ class RunList:
             if attrs is None or sftp.refusal(path, attrs):
                 continue
             if (attrs.size or 0) <= manifest.LIMIT:
-                newest[kind] = max(newest.get(kind, (-1, "")), (attrs.mtime or 0, path))
-            elif self._read.get(path) != attrs.mtime:
-                self._read[path] = attrs.mtime
+                newest[kind] = max(newest.get(kind, (-1, -1, "")), (attrs.mtime or 0, attrs.size or 0, path))
+            elif self._read.get(path) != (attrs.mtime, attrs.size):
+                self._read[path] = attrs.mtime, attrs.size
                 self.log.warning("the server's manifest is of no use: %s is larger than %d MB", path, manifest.LIMIT >> 20)
-        moved = {kind: (mtime, path) for kind, (mtime, path) in newest.items() if self._read.get(path) != mtime}
+        moved = {kind: (mtime, path) for kind, (mtime, size, path) in newest.items() if self._read.get(path) != (mtime, size)}
         whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], now)
         if manifest.FULL in moved and not whole:
             self._by_file(*moved[manifest.FULL], now)
-        self._read.update({path: mtime for mtime, path in newest.values()})
+        self._read.update({path: (mtime, size) for mtime, size, path in newest.values()})
+        if newest and self._made is not None:
+            self.source = self.source or "manifest"
+            if self.manifest_made is None:      # read by an earlier session
+                self.manifest_made = now - max(0.0, self._wall(now) - max(newest.values())[0])
+            self.fresh = self._whole and self._wall(now) - self._made < FRESH
 
     def _by_file(self, mtime, path, now):
         """Read a manifest; returns whether the index now has its digest."""
         try:
-            found = manifest.parse(self.client.read_file(path, limit=manifest.LIMIT), path)
+            with contextlib.closing(self.client.read_pieces(path, manifest.LIMIT)) as pieces:
+                found = manifest_stream.read(pieces, path)
         except (SftpError, manifest.ManifestError) as error:
             self.log.warning("the server's manifest is of no use: %s", error)
             return False
@@ -153,7 +185,7 @@ class RunList:
         if type(made) in (int, float) and wall - YEARS < made:
             when = min(now, now + made - wall)
             self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < when], when)
-            self.fresh = wall - made < FRESH and len(proven) == len(lines)
+            self._made, self._whole = made, len(proven) == len(lines)
         return whole
 
     def _take(self, found, now=False):
@@ -164,3 +196,8 @@ class RunList:
                 self.intake.left_out.set_folders(path, ())
         self._replan.update(new)
         self._hearsay.update(() if now else new)
+
+
+def is_recent(refused, wall):
+    """Whether python3 on the server failed to answer so lately (Unix s or None) that it is not asked at `wall` (Unix s)."""
+    return refused is not None and 0 <= wall - refused < AGAIN

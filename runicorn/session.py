@@ -7,13 +7,12 @@ from runicorn import audit, bulk, fetch, layout, local_names, moves, plan, sftp,
 from runicorn.beats import Beats
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
+from runicorn.looks import Looks
 from runicorn.recheck import Recheck
 from runicorn.runlist import RunList
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
 LISTED = 250                    # runs listed in one go when there is nothing else to do
-QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
-CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 CLOSED = 20                     # unknown runs whose folders may not be listed, tried again with each survey
 TROUBLED = 50                   # doubtful runs listed between two surveys
@@ -25,25 +24,23 @@ CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # th
 class Session:
     """What is known while one line is up. Raises LineError and ProtocolError, after which it is of no more use, and SyncError."""
 
-    def __init__(self, options, mirror, remote, room, log, wall, caution):
-        """wall: clock.Clock.wall; all times are that clock's. caution: grants.Caution, of what lines to this server bear."""
+    def __init__(self, options, mirror, remote, opening, room, log, wall, caution):
+        """opening: opening.Opening; wall: clock.Clock.wall, whose times all are; caution: grants.Caution."""
         self.options, self.mirror, self.remote, self.room, self.log, self._wall = options, mirror, remote, room, log, wall
-        self.sftp, self._caution = remote.open_sftp(), caution
+        self._opening, self.sftp, self.root, self._caution = opening, opening.client, opening.root, caution
         caution.tame(self.sftp)
-        self.root = self._resolve(options["remote_root"])
         self.gone = set()               # runs that vanished from the server
         self.recheck = Recheck(wall)
         self.round_trip = None          # s, the shortest lately
         self.news = False               # the index changed since last told
         self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, s
 
-    def _resolve(self, root):
-        """Return the absolute path of the remote root; what is relative, or begins with "~", starts where the session does."""
-        below = "." if root == "~" else root[2:] or "." if root.startswith("~/") else root
-        try:
-            return self.sftp.realpath(below).rstrip("/")
-        except SftpError:               # not there yet: the survey says so
-            return below.rstrip("/") if below.startswith("/") else f"{self.sftp.realpath('.').rstrip('/')}/{below.rstrip('/')}"
+    def resume(self, kept, now):
+        """Take up what an earlier session told, `kept` (dict of "checked", "list" and "folders"), or what only looks like it."""
+        if self.index.lines:
+            self.recheck.resume(kept.get("checked"), self.index.paths(), now)
+            self.list.resume(kept.get("list"), self.index.manifest.header.get("digest"), now)
+            self.skeleton.resume(kept.get("folders"))
 
     def begin(self, index, rekeyed=False):
         """Take up the index (survey.Index) of the mirror. rekeyed: the server shows another host key than it did before."""
@@ -60,13 +57,12 @@ class Session:
             bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay, moment, self._caution.tame))
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
-        self._next_look = {}            # run path -> when, for quiet runs
-        self._changed = {}              # run path -> when its files were last seen to change
-        self._looked_at = {}            # run path -> when its files were last looked at
+        self._looks = Looks()
         self._audited = None
         self._unlisted = []             # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log,
-                            self._wall)
+                            self._wall, self._opening.look_for(index))
+        self._planned = False           # what is missing here of what the index said to begin with
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
         self.whole_files = audit.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
         self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
@@ -93,8 +89,9 @@ class Session:
     def learn(self, now):
         """Get the list from python3 on the server, or from its manifest file. What neither tells, the survey finds.
 
-        While python3 is asked, which many a server refuses, the folders above the runs are listed. Where it takes its time
-        (a slow file system, a greeting shell, a hook), the survey begins without it, and its answer is taken when it comes.
+        While python3 looks, what is missing here is planned or, of a server that is new to us, the folders above the runs are listed.
+        Where it takes its time (a slow file system, a greeting shell, a hook), the survey begins without it, and its answer is taken
+        when it comes.
         """
         if not self.options.get("manifest", True):
             return
@@ -103,7 +100,10 @@ class Session:
         began = time.monotonic()
         self._just_seen = stats = dict(zip(paths, self.sftp.batch([sftp.lstat(path) for path in paths])))
         self._took(time.monotonic() - began)
-        if asked:
+        if asked and self.index.lines:
+            self._planned = True
+            self.intake.plan(self.index.paths(), now)
+        elif asked:
             self._list_above(now)
         if not (asked and self.list.take_answer(PATIENCE)):
             self.list.read(stats, now)
@@ -133,7 +133,7 @@ class Session:
         first = self._audited is None
         audit = first or thorough or now - self._audited >= AUDIT
         if audit:
-            self._next_look.clear()
+            self._looks.forgive()
         self.list.look(now, thorough)
         changed = self._stat_all(now, watched)
         if audit and not first:
@@ -146,10 +146,10 @@ class Session:
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
         self.moves.merge_copies()
-        self._plan(self.index.paths() if first else changed | self.intake.take_due(now), now)
+        self._plan(self.index.paths() if first and not self._planned else changed | self.intake.take_due(now), now)
         self._closed = {path: None for path in self._closed if path not in self.index}
         passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))
-        if self.news or passed != self._passed:
+        if self.skeleton.complete and (self.news or passed != self._passed):
             self._passed = passed
             self.intake.pass_over(passed)
 
@@ -202,7 +202,7 @@ class Session:
         folders = {self.skeleton.absolute(folder): folder for folder in self.skeleton.known(now)}
         alive = [path for path in self.index.paths()
                  if not self.index.ended(path) and path not in self.gone and not self.list.speaks_of(path)]
-        running = [path for path in alive if now >= self._next_look.get(path, 0)]
+        running = self._looks.due(alive, now)
         files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
         turn = self.recheck.due(now, self._turn) if self.source != "exec" and self._audited is not None and not self._unlisted else []
         files.update((self._absolute(path, name), (path, name)) for path, names, _, _ in turn for name in names if path in self.index)
@@ -224,16 +224,14 @@ class Session:
         for path, _, begun, last in turn:
             if last and path in self.index and path not in self.intake.doubtful and path not in self.gone:
                 self.recheck.note([path], begun)
-        self.looked = min((self._looked_at.get(path, 0.0) for path in alive if path not in self.beats.runs), default=now)
-        for path in running if len(running) > CROWD else ():
-            quiet = min(now - self._changed.get(path, 0), self._wall(now) - plan.newest(self.index.entry(path)))
-            self._next_look[path] = now + min(max(0, quiet / 10), QUIET)
+        self.looked = self._looks.oldest([path for path in alive if path not in self.beats.runs], now)
+        self._looks.space(running, now, lambda path: self._wall(now) - plan.newest(self.index.entry(path)))
         return changed
 
     def _note_looks(self, paths, now):
         """A silence is counted between two looks at a run, however seldom its turn comes."""
         for path in paths:
-            self._looked_at[path] = now
+            self._looks.look(path, now)
             self.beats.read(path, now)
 
     def _absolute(self, path, name):
@@ -275,13 +273,14 @@ class Session:
         self._saw_change(path, now)
 
     def _saw_change(self, path, now):
-        self._changed[path] = now
-        self._next_look.pop(path, None)
+        self._looks.change(path, now)
         if not self.index.ended(path):
             self.beats.grew(path, now)
 
     def _list(self, now, audit):
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
+        if self._planned and not self.surveyed and self.source == "exec":
+            return self._relist(self.intake.doubtful, {}, now)      # of all others it just told; the next survey lists what is above
         there = self.skeleton.refresh(now)
         self.beats.rename(self.skeleton.listed_as)
         self.moves.follow_entries(self.list.new)

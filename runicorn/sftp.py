@@ -20,11 +20,9 @@ from runicorn.sftp_answers import FAILURE, MAX_PACKET, STATUS
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17, 19
 EXTENDED = 200
 FOR_READING = 1                 # SSH_FXF_READ, the only flag ever sent with OPEN
-MAX_READ = 255 << 10            # OpenSSH's own: 256 KiB messages less their heads
-SAFE_READ = 32 << 10            # what every server must be able to answer
+MAX_READ, SAFE_READ = 255 << 10, 32 << 10       # OpenSSH's own, 256 KiB messages less their heads; what every server must answer
 MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for ever is cut off there
-MOST_HANDLES = 1024             # files and folders open at once, whatever the server grants
-USUAL_HANDLES = 100             # … and where it announces nothing
+MOST_HANDLES, USUAL_HANDLES = 1024, 100         # files and folders open at once, whatever the server grants; where it announces nothing
 IN_FLIGHT_BYTES = 16 << 20      # answers asked for; the window of our SSH channel
 BURST = 32                      # answers handed out between two sends
 TIMEOUT = 30                    # s without a whole packet, or 64 KiB of one
@@ -137,8 +135,9 @@ def _string(text):
 class Sftp:
     """An SFTP session over `stream`, which has send(bytes) -> int, recv(n) -> bytes, settimeout(s) and close(): a socket fits.
 
-    timeout: s to wait for the next packet; first: for the first, before which there may be a login. Raises LineError when the
-    stream ends or stalls and ProtocolError when the server breaks the protocol; after either the session is of no more use.
+    timeout: s to wait for the next packet; first: for the first, before which there may be a login. start: a path of which `start`
+    becomes the absolute one (str or SftpError), at no turn of its own. Raises LineError when the stream ends or stalls and
+    ProtocolError when the server breaks the protocol; after either the session is of no more use.
     `sent` and `received` are bytes, `requests` a count, `folders` how many folders are being listed, `grants` a grants.Grants.
     `refill()`, when set, is called before each sending: whoever has much to fetch asks on there, so that the line is full while
     somebody else waits for an answer. `shed()`, when set, closes files that are open for later, and tells whether there were any.
@@ -146,7 +145,7 @@ class Sftp:
     answer came (monotonic s).
     """
 
-    def __init__(self, stream, timeout=TIMEOUT, first=None):
+    def __init__(self, stream, timeout=TIMEOUT, first=None, start=None):
         self._stream, self._timeout = stream, first or timeout
         self._buffer, self._at = bytearray(), 0
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
@@ -155,14 +154,24 @@ class Sftp:
         self.sent = self.received = self.requests = self.folders = self.crowd = 0
         self.crowded_at = self.answered_at = 0.0
         self.grants = grants.Grants(USUAL_HANDLES, SAFE_READ)
+        self._begun, self.start = False, None
         self._send(struct.pack(">IBI", 5, INIT, 3))
+        if start is not None:
+            self.ask(realpath(start), functools.partial(setattr, self, "start"))
+            self.send()                 # behind INIT, for the same turn
         packet = self._packet()
-        self._timeout = timeout
+        self._begun, self._timeout = True, timeout
         if packet[0] != VERSION or len(packet) < 5 or struct.unpack_from(">I", packet, 1)[0] < 3:
             raise coded(RemoteError("the server does not speak SFTP version 3, which every client since 2001 does"), "sftp",
                         said="sftp_version")
         if b"limits@openssh.com" in packet:
             self.ask(_limits(), self._set_limits)       # travels with the first requests, costs no round trip
+        while start is not None and self.start is None:
+            self.pump()
+
+    def begin_at(self, path):
+        """Have `start` be the absolute path of `path`."""
+        self.start, = self.batch([realpath(path)])
 
     def _set_limits(self, limits):
         if isinstance(limits, SftpError):
@@ -340,7 +349,7 @@ class Sftp:
         """Return the error for a length that can't be one: most often it is text of the login shell, which comes again at each try."""
         said = bytes(self._buffer[self._at:self._at + NOISE]).decode("utf-8", "replace")
         said = " ".join("".join(c if c.isprintable() else " " for c in said).split())
-        if self.requests:
+        if self._begun:
             text = bytes(self._buffer[self._at:self._at + 4]).isascii()
             return ProtocolError(f"the server sent an SFTP packet of {size} bytes"
                                  + (f' ("{said}": does a program that its shell starts print that?)' if text else ""))
@@ -384,10 +393,15 @@ class Sftp:
 
     def open(self, path):
         """Return a handle (bytes) to read the regular file `path`; close it with `close_handle`. Raises SftpError."""
-        error = refusal(path, *self.batch([lstat(path)]))
+        return self._looked_at(path)[0]
+
+    def _looked_at(self, path):
+        """Return (a handle to read the regular file `path`, its size)."""
+        attrs = self.lstat(path)
+        error = refusal(path, attrs)
         if error:
             raise error
-        return self._one(open_file(path))
+        return self._one(open_file(path)), attrs.size or 0
 
     def ask_open(self, path, done):
         """As `ask` with OPEN, but LSTAT first: only a regular file is opened."""
@@ -444,14 +458,21 @@ class Sftp:
 
     def read_file(self, path, offset=0, length=None, limit=64 << 20):
         """Return bytes `offset` to `offset + length` (default: to the end) of a file, at most `limit`. Raises SftpError."""
-        attrs = self.lstat(path)
-        error = refusal(path, attrs)
-        if error:
-            raise error
-        handle = self._one(open_file(path))
+        handle, size = self._looked_at(path)
         try:
-            length = max(0, (attrs.size or 0) - offset) if length is None else length
+            length = max(0, size - offset) if length is None else length
             return self._read_all(handle, offset, min(length, limit))
+        finally:
+            self.close_handle(handle)
+
+    def read_pieces(self, path, limit):
+        """Yield the bytes of a file, at most `limit`, in pieces of up to IN_FLIGHT_BYTES. Raises SftpError."""
+        (handle, size), at = self._looked_at(path), 0
+        try:
+            while at < min(size, limit):
+                piece = self._read_all(handle, at, min(IN_FLIGHT_BYTES, size - at))
+                yield piece
+                at = at + len(piece) if piece else size
         finally:
             self.close_handle(handle)
 

@@ -5,11 +5,10 @@ Is handed paramiko, imports it not. Go's and AsyncSSH's servers hang up at a sec
 
 import functools
 import threading
-import time
 
 WORDS = 500                 # characters of what a server says that are kept: its last, after a banner of pages
 CHANNEL_MESSAGES = range(93, 98)        # WINDOW_ADJUST, DATA, EXTENDED_DATA, EOF, CLOSE (RFC 4254)
-CHANNEL_CLOSE = 97
+CHANNEL_OPEN, CHANNEL_CLOSE = 90, 97
 LEGACY = ("diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-hellman-group-exchange-sha1")
 
 
@@ -45,7 +44,7 @@ def transport_class(ssh):
 
         def __init__(self, *args, **options):
             self.words, self.heard, self.disconnected, self.peer_kex = "", 0, False, None
-            self._accepted = threading.Event()
+            self._service_asked, self.meanwhile = False, None
             self._sending, self._closed = threading.Lock(), set()       # of channels, by the server's numbers
             super().__init__(*args, **options)
 
@@ -61,20 +60,30 @@ def transport_class(ssh):
             return Heard(self)
 
         def ensure_session(self):
-            """Ask for the login service, once. paramiko's own waits for ever where the line breaks, a tenth of a second at a time."""
-            if self._accepted.is_set():
+            """Ask for the login service, once, and wait for nothing: what is asked next travels with it, and its answer tells. paramiko's
+            own waits a turn for the answer, for ever where the line breaks."""
+            if self._service_asked:
                 return
             if not self.is_active() or not self.initial_kex_done:
                 raise ssh.SSHException("No existing session")
+            self._service_asked = True
+            self.auth_handler = self.get_auth_handler()
             message = ssh.Message()
             message.add_byte(ssh.common.cMSG_SERVICE_REQUEST)
             message.add_string("ssh-userauth")
             self._send_message(message)
-            deadline = time.monotonic() + (self.auth_timeout or 30)
-            while not self._accepted.wait(0.05):
-                if not self.is_active() or time.monotonic() > deadline:
-                    raise self.get_exception() or ssh.SSHException("the server hung up before the login")
-            self.auth_handler = self.get_auth_handler()
+
+        def begin(self, channel, kind, what):
+            """Ask for a subsystem or a command on an open `channel` and wait for nothing: the server reads what is sent next as its input.
+            kind, what: "subsystem", "sftp" or "exec", a command (str). A refused one's channel is closed, not `event_ready`."""
+            message = ssh.Message()
+            message.add_byte(ssh.common.cMSG_CHANNEL_REQUEST)
+            message.add_int(channel.remote_chanid)
+            message.add_string(kind)
+            message.add_boolean(True)
+            message.add_string(what)
+            channel._event_pending()
+            self._send_user_message(message)
 
         def _send_message(self, data):
             """Send nothing on a channel after its CLOSE: sshd hangs up at that. The thread that reads may send the CLOSE in the
@@ -88,6 +97,12 @@ def transport_class(ssh):
                     self._closed.add(channel)
                 super()._send_message(data)
 
+        def _send_user_message(self, data):
+            super()._send_user_message(data)
+            if self.meanwhile and data.asbytes()[0] == CHANNEL_OPEN:
+                meanwhile, self.meanwhile = self.meanwhile, None
+                meanwhile()
+
         def _parse_channel_open_success(self, m):
             m.get_int()
             number = m.get_int().to_bytes(4, "big")
@@ -95,11 +110,6 @@ def transport_class(ssh):
                 self._closed.discard(number)    # the server uses its numbers again
             m.rewind()
             super()._parse_channel_open_success(m)
-
-        def _parse_service_accept(self, m):
-            super()._parse_service_accept(m)
-            if self._service_userauth_accepted:
-                self._accepted.set()
 
         def _parse_disconnect(self, m):
             self.disconnected = True

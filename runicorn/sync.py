@@ -15,7 +15,6 @@ import time
 from runicorn import cache, clock, grants, layout, left_out, local_names, meter, survey
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.room import Room
-from runicorn.session import Session
 
 TICK = 0.9                      # s between looks at what somebody watches: with a round trip and the writing, a second
 IDLE = 5.0                      # s between looks while nobody does
@@ -63,12 +62,12 @@ class Sync:
         self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
         self._meter, self._caution, self._rest = meter.Meter(), grants.Caution(), grants.Rest(IDLE)
-        self._published = 0.0           # when the index may be written next, the clock's time, s
+        self._published = self._saved = 0.0         # when the index may be written next, and was last, the clock's time, s
         self._refused = 0               # times in a row that the index could not be written because readers have it open
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
-        self._saved = 0.0               # when the index was written last
         self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
+        self._list = None               # what was read into that; see runlist.RunList.told
 
     # -- the thread
 
@@ -204,18 +203,23 @@ class Sync:
         """Get a line, take up the mirror, and learn the list at once where a manifest or exec tells it."""
         self.mirror.check()                 # before a login that would lead to nothing
         self._say("connecting", "connecting", f"connecting to {self.options['host']}")
+        index, kept = self._index or survey.Index(self.mirror.load_index()), self.mirror.load_kept()
+        loading = threading.Thread(target=__import__, args=("runicorn.session",), daemon=True)
+        loading.start()                     # a login is waiting, mostly
         remote = self._connect()
         session = None
         try:
-            session = Session(self.options, self.mirror, remote, self._room, self.log, self._clock.wall, self._caution)
+            loading.join()
+            from runicorn.opening import Opening
+            from runicorn.session import Session
+            opening = Opening(remote, self.options, index, kept.get("list"), now, self._clock.wall)
+            session = Session(self.options, self.mirror, remote, opening, self._room, self.log, self._clock.wall, self._caution)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
             claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
                                        "host_key": key, "root": session.root})
-            if claim is cache.NEW:
-                self._index = None
-            self._index = self._index or survey.Index(self.mirror.load_index())
+            self._index = survey.Index(self.mirror.load_index()) if claim is cache.NEW else index
             session.begin(self._index, rekeyed=claim is cache.REKEYED)
-            session.recheck.resume((layout.read_json(self.mirror.index / "live.json") or {}).get("checked"), self._index.paths(), now)
+            session.resume(kept, now)
             self._say("syncing", "looking", "looking what is new")
             session.learn(now)
         except BaseException as error:
@@ -251,6 +255,7 @@ class Sync:
         if session or self._owner and self._owner["ours"]:
             try:
                 self._tell(session)
+                self.mirror.save_folders(session.skeleton.told() if session else {})
             except SyncError as error:      # this disk is full, too; one trouble at a time
                 self.log.warning("%s", error)
 
@@ -356,6 +361,7 @@ class Sync:
         intake.grown.clear()
         if not session.index.changed:
             self._checked = session.recheck.told(session.index.paths)
+            self._list = session.list.told(session.index.manifest.header.get("digest"))
         if intake.left_out.changed:
             self.mirror.write(self.mirror.index / left_out.FILE, layout.to_json(intake.left_out.told()).encode("utf-8", "replace"))
             self.bell.ring("runs")
@@ -398,7 +404,7 @@ class Sync:
         if session is None:
             return self.mirror.save_live({**(layout.read_json(self.mirror.index / "live.json") or {}), "state": self.state()})
         self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
-                               "checked": self._checked, "turn": round(session.turn_seconds),
+                               "checked": self._checked, "turn": round(session.turn_seconds), "list": self._list,
                                "written": time.time(), "ahead": self._clock.wall(0.0), "state": self.state()})
 
     def state(self):
@@ -484,10 +490,7 @@ class Sync:
         return self._ask(lambda session, now: session.peek(path, name, ranges), timeout)
 
     def verify(self, timeout=86_400.0):
-        """Compare every file here with the server's, whole; returns {"files", "refetched"} once what differed was queued.
-
-        Raises RemoteError.
-        """
+        """Compare every file here with the server's, whole; returns {"files", "refetched"} once that is queued. Raises RemoteError."""
         return self._ask(lambda session, now: session.verify(now), timeout)
 
 

@@ -22,7 +22,7 @@ from runicorn.ssh_process import Pipe
 CONNECT_SECONDS = 15        # where the user's config names no ConnectTimeout
 LOGIN_SECONDS = 60          # more, for the login itself: a home folder that is mounted, a slow PAM
 CONFIG_SECONDS = 10         # for ssh to read its config, `Match exec` included
-OUTPUT_LIMIT = 256 << 20    # what a command may print before we stop believing it
+OUTPUT_LIMIT = 48 << 20     # bytes that a command may print; 200,000 runs take that in an answer
 LOST = 255                  # ssh's own exit status when the line or the login failed (ssh(1))
 # What the user's config may ask for a session of theirs and ours must not have; as sftp(1) and scp(1) do. The words of a
 # failure come at INFO.
@@ -92,15 +92,21 @@ class SystemRemote:
         """Return what a person types to go the same way (str)."""
         return shlex.join(["ssh", *self._where(), self._connection["host"]])
 
-    def open_sftp(self, timeout=30):
-        """Return an sftp.Sftp over a new ssh process. Raises LoginError, HostKeyError, LineError, RemoteError."""
+    def open_sftp(self, timeout=30, start=None, meanwhile=None):
+        """Return an sftp.Sftp over a new ssh process; `start` and `meanwhile` are as for remote.Remote. Raises LoginError, HostKeyError,
+        LineError, RemoteError."""
         first, self._first = self._first, None
-        return first or self._open(timeout)
+        if first and start is not None:
+            first.begin_at(start)
+        client = first or self._open(timeout, start)
+        if meanwhile:
+            meanwhile()
+        return client
 
-    def _open(self, timeout=30):
+    def _open(self, timeout=30, start=None):
         pipe = self._pipe(self.command("sftp", subsystem=True))
         try:
-            return sftp.Sftp(pipe, timeout, self._login_seconds)
+            return sftp.Sftp(pipe, timeout, self._login_seconds, start)
         except RemoteError as error:
             raise self._why(pipe, error) from error
 
@@ -168,10 +174,10 @@ class SystemRemote:
             pipe.settimeout(max(0.01, deadline - time.monotonic()))
             data = pipe.recv(1 << 16)
             if not data:
-                return bytes(out)
+                return out
             out += data
             if len(out) > OUTPUT_LIMIT:
-                raise ProtocolError("the command printed more than 256 MB")
+                raise ProtocolError(f"the command printed more than {OUTPUT_LIMIT >> 20} MB")
 
     def probe_exec(self):
         """Return whether the server runs commands (bool); some accept them and start SFTP in their place."""

@@ -139,7 +139,7 @@ class Skeleton:
     """The folders from the root down to project/name/runs, and the runs in them; asked again only where an mtime moved.
 
     Symbolic links to folders are followed as manifest.Links decides. root: absolute, where it really is as far as the server tells.
-    `skipped` is {reason: count} of what the last refresh passed over.
+    `skipped` is {reason: count} of what the last whole refresh passed over; `complete` says whether there was one.
     """
 
     def __init__(self, session, root, wall=lambda now: now):
@@ -152,6 +152,30 @@ class Skeleton:
         self._listed_at = {}        # folder -> its absolute path when it was listed
         self._targets = {}          # link -> (uid, uid of the folder, where that really is, its mtime)
         self._decided = manifest.Links(root, collections.Counter())
+        self.complete = False       # `refresh` reached the runs
+
+    def told(self):
+        """Return what `resume` takes: {folder: [its mtime, {name: mtime} of the folders in it, {reason: count}]} of what can't have
+        changed unseen (dict); {} where there are links, which no mtime speaks for."""
+        if not self.complete or any(self._links.values()):
+            return {}
+        sure = {}
+        for folder, children in self._children.items():
+            mtime, observed, listed = self._seen.get(folder, (None, 0.0, 0.0))
+            if folder not in self._seen or mtime is not None and plan.settled(mtime, observed, listed, self._wall(listed)):
+                sure[folder] = [mtime, children, dict(self._passed.get(folder, ()))]
+        return sure
+
+    def resume(self, told):
+        """Take up what an earlier session told, or something that only looks like it: what shows the same mtime is not listed anew."""
+        for folder, kept in told.items() if isinstance(told, dict) else ():
+            if not (isinstance(kept, list) and len(kept) == 3 and all(isinstance(part, dict) for part in kept[1:])):
+                continue
+            mtime, children, passed = kept
+            self._children[folder], self._links[folder], self._passed[folder] = children, {}, collections.Counter(passed)
+            self._listed_at[folder] = self.absolute(folder)
+            if mtime is not None:
+                self._seen[folder] = mtime, 0.0, 2.0
 
     def absolute(self, folder):
         """Return the absolute path of a folder (str), where a link leads to: LSTAT tells of the folder then."""
@@ -226,7 +250,7 @@ class Skeleton:
             mtimes.update((link, self._targets[link][3]) for link in followed)
             folders = list(mtimes)
         runs = {run: mtimes[run] for run in self._apart(folders) if plan.believable(run)}
-        self.skipped = dict(passed + decided.skipped)
+        self.skipped, self.complete = dict(passed + decided.skipped), True
         return runs
 
     def _is_stale(self, folder, level):

@@ -34,8 +34,13 @@ class Far:
         self.streams.append(ours)
         return ours
 
-    def open_sftp(self):
-        self.sessions.append(Sftp(self.stream(), timeout=10))
+    def client(self, **options):
+        return Sftp(self.stream(), timeout=10, **options)
+
+    def open_sftp(self, start=None, meanwhile=None):
+        self.sessions.append(self.client(start=start))
+        if meanwhile:
+            meanwhile()
         return self.sessions[-1]
 
     def run(self, command, stdin=b"", timeout=60):

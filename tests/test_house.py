@@ -41,11 +41,14 @@ FLOORS = {
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch",
     "unsettled": "plan", "intake": "bulk errors fetch layout left_out local_names manifest plan unsettled",
     "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors plan remote_shell sftp", "meter": "",
-    "execlook": "errors manifest remote_shell", "verified": "errors layout local_names manifest plan", "recheck": "verified",
+    "manifest_stream": "manifest",
+    "execlook": "errors manifest manifest_stream remote_shell", "verified": "errors layout local_names manifest plan",
+    "recheck": "verified",
     "moves": "errors layout local_names manifest plan sftp",
-    "runlist": "errors execlook manifest sftp survey",
-    "session": "audit beats bulk errors fetch intake layout local_names moves plan recheck runlist sftp sftp_answers survey tails walk",
-    "sync": "cache clock errors grants layout left_out local_names meter room session survey",
+    "runlist": "errors manifest manifest_stream sftp survey", "looks": "", "opening": "errors execlook manifest runlist",
+    "session": "audit beats bulk errors fetch intake layout local_names looks moves plan recheck runlist sftp sftp_answers "
+               "survey tails walk",
+    "sync": "cache clock errors grants layout left_out local_names meter opening room session survey",
     # reading
     "surrogates": "", "namesake": "version",
     "events": "layout surrogates", "columns": "events layout", "curves": "columns", "buckets": "columns",

@@ -347,7 +347,7 @@ def test_an_unreadable_file_is_named_and_comes_when_it_may(root, pair):
     live(root)
     one = pair()
     Denying.denied = {f"{root}/{RUN}/events.jsonl"}
-    one.far.open_sftp = lambda: one.far.sessions.append(Denying(one.far.stream(), timeout=10)) or one.far.sessions[-1]
+    one.far.client = lambda **options: Denying(one.far.stream(), timeout=10, **options)
     one.passes()
     one.passes(31)
     assert left_out_of(one)["events.jsonl"]["code"] == "denied" and one.sync.state()["reason"]["code"] == "live_partly"

@@ -277,9 +277,8 @@ class Stale(sftp.Sftp):
 
 def test_attributes_a_minute_old_neither_lose_nor_repeat_a_byte(root, pair):
     class OldFar(Far):
-        def open_sftp(self):
-            self.sessions.append(Stale(self.stream(), lambda: one.now, timeout=10))
-            return self.sessions[-1]
+        def client(self, **options):
+            return Stale(self.stream(), lambda: one.now, timeout=10, **options)
 
     run = make_run(root, status="running", old=False)
     live(root)

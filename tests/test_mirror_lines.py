@@ -148,9 +148,8 @@ def test_a_black_hole_ends_in_offline_with_its_reason_and_a_retry(root, mirror):
             self.words = self.words_now
             return super().stream()
 
-        def open_sftp(self):
-            self.sessions.append(sftp.Sftp(self.stream(), timeout=0.3))
-            return self.sessions[-1]
+        def client(self, **options):
+            return sftp.Sftp(self.stream(), timeout=0.3, **options)
 
         def close(self):
             for process in self.processes:

@@ -71,8 +71,8 @@ def put(path, kind):
 class Watched(Far):
     """Says of each request of a session what it was."""
 
-    def open_sftp(self):
-        session = super().open_sftp()
+    def client(self, **options):
+        session = super().client(**options)
         session.asked = self.asked = getattr(self, "asked", [])
         ask = session.ask
         session.ask = lambda request, done: (self.asked.append((request.kind, request.about)), ask(request, done))

@@ -227,9 +227,8 @@ class Sparse(sftp.Sftp):
 
 
 class SparseFar(Far):
-    def open_sftp(self):
-        self.sessions.append(Sparse(self.stream(), timeout=10))
-        return self.sessions[-1]
+    def client(self, **options):
+        return Sparse(self.stream(), timeout=10, **options)
 
 
 @pytest.mark.parametrize("use", [True, False], ids=["with a manifest", "by walking"])

@@ -1,0 +1,100 @@
+"""Manifests that another machine sends, taken in piece by piece: never held twice, and never larger than their runs explain."""
+
+import json
+import zlib
+
+from runicorn import manifest
+from runicorn.manifest import ManifestError
+
+START, END = b'\n"runs": {\n', b"\n},\n"
+PIECE, PACKED = 1 << 20, 64 << 10       # bytes unpacked at once, and of what they are unpacked from
+ROOM, PER_RUN = 64 << 20, 16 << 10      # bytes that a manifest may have however few its runs, and for each of them; one takes 2,500
+
+
+def read(pieces, name, unpacker=None):
+    """Return the Manifest in `pieces` (iterable of bytes), plain or gzip, or as `unpacker`, a zlib.decompressobj, unpacks it.
+
+    Raises ManifestError, which speaks of it by `name`.
+    """
+    return _Reading(name).all(_unpacked(pieces, name, unpacker))
+
+
+def _unpacked(pieces, name, unpacker):
+    """Yield the pieces unpacked, PIECE bytes at most each."""
+    begun = unpacker is not None
+    for piece in pieces:
+        if not begun:
+            begun, unpacker = True, zlib.decompressobj(31) if piece[:2] == b"\x1f\x8b" else None
+        if not unpacker:
+            yield piece
+            continue
+        for at in range(0, len(piece), PACKED):
+            packed = piece[at:at + PACKED]
+            try:
+                while packed and not unpacker.eof:
+                    yield unpacker.decompress(packed, PIECE)
+                    packed = unpacker.unconsumed_tail
+            except zlib.error as error:
+                raise ManifestError(f"{name} is not packed as it says: {error}") from error
+            if unpacker.eof and (packed or unpacker.unused_data):
+                raise ManifestError(f"{name} goes on after its end; remake it with `runicorn manifest`")
+    if unpacker and not unpacker.eof:
+        raise ManifestError(f"{name} ends in the middle; remake it with `runicorn manifest`")
+
+
+class _Reading:
+    """A manifest that comes. What is small enough to be parsed at once is; the rest has to be laid out as ours are."""
+
+    def __init__(self, name):
+        self._name, self._held, self._size = name, bytearray(), 0
+        self._head, self._lines = None, {}          # _head: what comes before the runs, once more came than is parsed at once
+        self._skipped = 0
+
+    def all(self, pieces):
+        for piece in pieces:
+            self._size += len(piece)
+            self._held += piece
+            if self._size > manifest.PLAIN:
+                self._take()
+            if self._size > min(manifest.LIMIT, ROOM + PER_RUN * len(self._lines)):
+                raise ManifestError(f"{self._name} has {self._size >> 20} MB and more for {len(self._lines)} runs")
+        if self._head is None:
+            return manifest.parse(bytes(self._held), self._name)
+        return self._whole()
+
+    def _take(self):
+        """Take the lines that are whole; what follows may be the last run's, or the end."""
+        if self._head is None:
+            start = self._held.find(START)
+            if start < 0:
+                raise ManifestError(f"{self._name} is larger than {manifest.PLAIN >> 20} MB and has not one run a line")
+            self._head = bytes(self._held[:start])
+            del self._held[:start + len(START)]
+        end = self._held.rfind(b"\n", 0, max(0, len(self._held) - PIECE)) if len(self._held) > 2 * PIECE else -1
+        if end < 0:
+            if len(self._held) > manifest.LINE + 2 * PIECE:
+                raise ManifestError(f"{self._name} has a run of more than {manifest.LINE >> 20} MB")
+            return
+        self._add(bytes(self._held[:end + 1]))
+        del self._held[:end + 1]
+
+    def _add(self, block):
+        lines, skipped = manifest.lines_of(block, 0, len(block))
+        self._lines.update(lines)
+        self._skipped += skipped
+        if len(self._lines) > manifest.RUNS:
+            raise ManifestError(f"{self._name} has more than {manifest.RUNS} runs")
+
+    def _whole(self):
+        end = self._held.rfind(END)
+        if end < 0:
+            raise ManifestError(f"{self._name} ends in the middle; remake it with `runicorn manifest`")
+        self._add(bytes(self._held[:end + 1]))
+        try:
+            header = json.loads((self._head.rstrip(b",") + b"," + self._held[end + len(END):]).decode("utf-8"))
+        except (ValueError, RecursionError):
+            header = None
+        if not isinstance(header, dict):
+            raise ManifestError(f"{self._name} is not JSON; remake it with `runicorn manifest`")
+        return manifest.Manifest(manifest.checked_header(header, self._name), self._lines,
+                                 {"not JSON": self._skipped} if self._skipped else None)

@@ -1,0 +1,39 @@
+"""A line's first turns: SFTP begins, the root's absolute path is told, and python3 on the server looks, all of it at once."""
+
+from runicorn import manifest
+from runicorn.errors import SftpError
+from runicorn.execlook import ExecLook
+from runicorn.runlist import is_recent
+
+
+class Opening:
+    """What is there once SFTP began over a line: `client` (sftp.Sftp) and `root`, the absolute path of the remote root (str)."""
+
+    def __init__(self, remote, options, index, told, now, wall):
+        """Begin SFTP, and have python3 on the server say what differs from `index` (survey.Index), which the mirror most often turns out
+        to have. told: what the list of an earlier session told (see runlist.RunList.told), or something that only looks like it; wall:
+        clock.Clock.wall. Raises RemoteError."""
+        self._remote, self._index = remote, index
+        told, root = told if isinstance(told, dict) else {}, options["remote_root"]
+        since, refused = (when if manifest.is_number(when) else None for when in map(told.get, ("server_time", "refused")))
+        place = root if root.startswith("/") else told.get("root")      # commands need not begin where SFTP does
+        self._look, lines = ExecLook(remote, place, since), index.flush().lines
+        self._look.know(lines)
+        asks = options.get("manifest", True) and remote.exec_allowed is not False and not is_recent(refused, wall(now))
+        ahead = (lambda: self._look.start(lines, now)) if asks and isinstance(place, str) else None
+        below = "." if root == "~" else root[2:] or "." if root.startswith("~/") else root
+        self.client = remote.open_sftp(start=below, meanwhile=ahead)
+        self.root = self._absolute(below)
+        if not ahead or place not in (root, self.root):
+            self._look = ExecLook(remote, self.root, since)
+
+    def _absolute(self, below):
+        """Return an absolute path; what is relative, or begins with "~", starts where the session does."""
+        if not isinstance(self.client.start, SftpError):
+            return self.client.start.rstrip("/")
+        # not there yet: the survey says so
+        return below.rstrip("/") if below.startswith("/") else f"{self.client.realpath('.').rstrip('/')}/{below.rstrip('/')}"
+
+    def look_for(self, index):
+        """Return the look for `index`: the one that began, or another one where the mirror turned out to be a new one (ExecLook)."""
+        return self._look if index is self._index else ExecLook(self._remote, self.root)
