@@ -3,10 +3,11 @@
 import statistics
 import time
 
-from runicorn import left_out, remote, remote_shell, sftp, sftp_answers, walk
+from runicorn import left_out, namesake, remote, remote_shell, sftp, sftp_answers, walk
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 
-LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "root", "runs", "manifest", "clock", "rtt", "throughput")
+LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "namesake", "root", "runs", "manifest", "clock", "rtt",
+         "throughput")
 LOGIN_CODES = ("login", "key_missing", "key_format", "passphrase", "agent", "no_answer", "missing", "refused")
 USUAL_ROOTS = ("~/.runicorn/experiments", "~/experiments")
 MANIFESTS = ("full_manifest.json", "full_manifest.json.gz")
@@ -98,8 +99,9 @@ class _Examination:
             return self.no_exec(error, line.alive)
         now = (began + time.time()) / 2
         try:
-            version, _ = remote_shell.python(line, "", timeout=EXEC_SECONDS)
+            version, answer = remote_shell.python(line, namesake.LOOK, timeout=EXEC_SECONDS)
             self.say("exec", True, f"runs commands, Python {version}", said="exec_python", python=f"Python {version}")
+            self.namesake(namesake.told(answer))
         except RemoteError as error:
             self.no_python(error, told)
         return self.clock(seconds, now)
@@ -127,6 +129,14 @@ class _Examination:
         name = "exec_bare" if said == "exec_bare" else "exec_old" if said == "exec_old" else "exec_failed"
         self.say("exec", None, f"runs commands, but {text}", "the index is read by SFTP in its place", said=name, python=values["python"],
                  detail=values["detail"])
+
+    def namesake(self, found):
+        """Tell of the other program of our name, which python3 there would import: a script that logs with it brings no run here."""
+        if found:
+            version, folder = found
+            self.say("namesake", None, f"in {folder} is runicorn {version}, another program of the same name: a script that imports it "
+                     "there makes no runs for here", f"on the server: `pip uninstall runicorn`, then `pip install {namesake.WHEEL}`",
+                     said="namesake", version=version, folder=folder, wheel=namesake.WHEEL)
 
     def clock(self, seconds, now):
         skew = int(seconds) - now if seconds.isdecimal() else None

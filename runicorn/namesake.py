@@ -1,5 +1,6 @@
 """Another program of our name: the registry's runicorn is an older one (0.x). Finds it by what pip wrote, and imports nothing of it."""
 
+import json
 import os
 import re
 import sys
@@ -7,7 +8,46 @@ import sys
 from runicorn.version import VERSION
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+WHEEL = f"./runicorn-{VERSION}-py3-none-any.whl"
 DISTRIBUTION = re.compile(r"runicorn-(0(?:\.\w+)*)(?:-py[\d.]+)?\.(?:dist|egg)-info\Z", re.I)
+
+LONGEST = 4096              # bytes of an answer
+TOLD = re.compile(r"0(\.\w{1,20}){1,5}")      # a version that a server may tell
+# What python3 on a server is asked, of 3.6 on, without running its site module, whose .pth files may hold code: which runicorn `import`
+# would take, and whether it is the other one. Prints nothing where it is ours or none, nor where that can't be told.
+LOOK = r"""
+import json, os, re, site, sys
+
+def text(path):
+    with open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(65536)
+
+def folders():
+    yield from filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    here = os.path.dirname(os.path.abspath(sys.executable))
+    venv = os.path.dirname(here)
+    cfg = next(filter(os.path.isfile, (os.path.join(place, "pyvenv.cfg") for place in (here, venv))), None)
+    places = site.getsitepackages([venv]) if cfg else []
+    if not cfg or re.search(r"(?im)^include-system-site-packages\s*=\s*true", text(cfg)):
+        places += [site.getusersitepackages(), *site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])]
+    for place in filter(os.path.isdir, places):
+        yield place
+        for name in sorted(os.listdir(place)):
+            if name.endswith(".pth"):
+                yield from (os.path.join(place, line.strip()) for line in text(os.path.join(place, name)).splitlines() if line.strip())
+
+def look():
+    folder = next((one for one in folders() if os.path.isfile(os.path.join(one, "runicorn", "__init__.py"))), None)
+    if folder and os.path.isfile(os.path.join(folder, "runicorn", "sdk.py")):
+        told = re.findall(r"(?im)^runicorn-(0[.\w]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info$", "\n".join(sorted(os.listdir(folder))))
+        file = os.path.join(folder, "runicorn", "VERSION.txt")
+        print(json.dumps([told[0] if told else os.path.isfile(file) and text(file).strip() or "0.x", folder]))
+
+try:
+    look()
+except Exception:
+    pass
+"""
 
 
 def others(folders=None):
@@ -43,7 +83,7 @@ def _bare(folder):
 def sentences(folders=None):
     """Return a sentence (str) for each place where the other program is installed."""
     return [f"in {folder} is runicorn {version}, another program of the same name: a script that imports it there does not log here. "
-            f"`pip uninstall runicorn` removes it; this one comes as a file: pip install ./runicorn-{VERSION}-py3-none-any.whl"
+            f"`pip uninstall runicorn` removes it; this one comes as a file: pip install {WHEEL}"
             for version, folder in others(folders)]
 
 
@@ -51,3 +91,14 @@ def say():
     """Say on stderr where the other program is installed; nothing where it is not."""
     for sentence in sentences():
         print(f"runicorn: {sentence}", file=sys.stderr)
+
+
+def told(answer):
+    """Return (version, folder) (str) of what LOOK printed on a server (bytes), None where it told of nothing."""
+    try:
+        version, folder = json.loads(answer[:LONGEST])
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if not (isinstance(version, str) and isinstance(folder, str) and TOLD.fullmatch(version)):
+        return None
+    return version, "".join(character if character.isprintable() else "?" for character in folder)

@@ -69,7 +69,7 @@ FLOORS = {
     "handshake": "errors hostkeys ssh_local ssh_transport sshconfig", "login": "errors ssh_keys",
     "ssh_process": "errors ssh_local", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_local ssh_process ssh_words",
     "remote": "errors handshake hostkeys login remote_shell sftp ssh_local ssh_process ssh_transport ssh_words sshconfig system_ssh",
-    "doctor": "errors left_out remote remote_shell sftp sftp_answers walk",
+    "doctor": "errors left_out namesake remote remote_shell sftp sftp_answers walk",
     "connection": "cache doctor errors layout local_names login remote settings sync", "questions": "",
     "quota": "cache errors layout local_names manifest plan run_places",
     "synclog": "", "mirrors": "connection doctor errors layout local_names questions quota remote room settings synclog",

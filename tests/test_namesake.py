@@ -1,11 +1,15 @@
 """The registry's other runicorn is recognised and told from ours, and nothing of it is imported."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from runicorn import namesake
+import pytest
+from sshd import NO_BASHRC, Sshd
+
+from runicorn import doctor, namesake, remote_shell, settings
 from runicorn.version import VERSION
 
 TREE = Path(__file__).parents[1]
@@ -58,3 +62,96 @@ def test_version_and_import_say_it_and_do_what_they_do(tmp_path):
 def test_nothing_is_said_where_it_is_not(tmp_path):
     done = run(tmp_path, [TREE], "--version")
     assert (done.stdout, done.stderr) == (f"runicorn {VERSION}\n", "")
+
+
+def examined(server, home, auth="key"):
+    """Return the connection test's lines, by name, and how often python3 on the server was asked anything."""
+    lines, asked, real = [], [], remote_shell.python
+    connection = settings.checked(server.trusted_in(home).connection(auth=auth))
+    try:
+        remote_shell.python = lambda *words, **more: asked.append(words) or real(*words, **more)
+        doctor.examine(connection, lines.append, home=home)
+    finally:
+        remote_shell.python = real
+    return {line["name"]: line for line in lines}, len(asked)
+
+
+def venv(folder, python=sys.executable, system=False):
+    """Make a virtual environment without pip; returns (its bin, its site-packages)."""
+    more = ["--system-site-packages"] if system else []
+    subprocess.run([python, "-m", "venv", "--without-pip", *more, folder], check=True, timeout=120)
+    return folder / "bin", next(folder.glob("lib/python3*/site-packages"))
+
+
+def ours(folder):
+    (folder / "runicorn").mkdir(parents=True)
+    (folder / "runicorn" / "__init__.py").write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("auth", ["key", "system"])
+def test_the_connection_test_tells_of_it_within_the_question_that_is_asked_anyway(tmp_path, home, auth):
+    bin_folder, site = venv(tmp_path / "env")
+    other(site)
+    with Sshd(tmp_path / "sshd", SetEnv=f"{NO_BASHRC} PATH={bin_folder}:/usr/bin:/bin") as server:
+        lines, asked = examined(server, home, auth)
+    line = lines["namesake"]
+    assert asked == 1 and line["ok"] is None and lines["exec"]["said"] == "exec_python"
+    assert f"in {site} is runicorn 0.7.2, another program of the same name" in line["text"]
+    assert "pip uninstall runicorn" in line["advice"] and f"pip install ./runicorn-{VERSION}-py3-none-any.whl" in line["advice"]
+    assert (line["said"], line["version"], line["folder"], line["wheel"]) == ("namesake", "0.7.2", str(site), namesake.WHEEL)
+
+
+def test_the_connection_test_says_nothing_where_it_is_not(sshd, home):
+    lines, asked = examined(sshd, home)
+    assert asked == 1 and lines["exec"]["said"] == "exec_python" and "namesake" not in lines
+
+
+def looked(bin_folder, tmp_path, **env):
+    """Return what the other program's look answers under the python3 of `bin_folder`, started as a server's is."""
+    done = subprocess.run([bin_folder / "python3", "-I", "-S", "-"], input=namesake.LOOK.encode(), capture_output=True, timeout=60,
+                          env={"HOME": str(tmp_path / "user"), **env}, cwd="/")
+    assert (done.returncode, done.stderr) == (0, b"")
+    return namesake.told(done.stdout)
+
+
+def test_what_an_import_there_would_take_decides(tmp_path):
+    bin_folder, site = venv(tmp_path / "env")
+    assert looked(bin_folder, tmp_path) is None                         # none
+    (site / "runicorn-0.7.2.dist-info").mkdir()
+    assert looked(bin_folder, tmp_path) is None                         # what an uninstall left
+    (site / "runicorn-0.7.2.dist-info").rmdir()
+    other(site, "0.6.1", pip=False)
+    assert looked(bin_folder, tmp_path) == ("0.6.1", str(site))         # put there without pip
+    copy = ours(tmp_path / "server-copy")
+    assert looked(bin_folder, tmp_path, PYTHONPATH=str(copy)) is None   # ours goes before it
+    before = other(tmp_path / "before")
+    assert looked(bin_folder, tmp_path, PYTHONPATH=f"{before}:{copy}") == ("0.7.2", str(before))
+
+
+def test_paths_that_pth_files_name_count_and_their_code_does_not_run(tmp_path):
+    bin_folder, site = venv(tmp_path / "env")
+    folder = other(tmp_path / "checkout")
+    (site / "a.pth").write_text(f"import sys; sys.exit('ran')\n# words\n{tmp_path / 'absent'}\n{folder}\n")
+    assert looked(bin_folder, tmp_path) == ("0.7.2", str(folder))
+    (site / "Z.pth").write_text(f"{ours(tmp_path / 'mine')}\n")
+    assert looked(bin_folder, tmp_path) is None                         # Z comes before a
+
+
+def test_a_users_own_packages_count_outside_an_environment_only(tmp_path):
+    closed, _ = venv(tmp_path / "closed")
+    opened, _ = venv(tmp_path / "opened", system=True)
+    name = "python{}.{}".format(*sys.version_info)
+    site = other(tmp_path / "user" / ".local" / "lib" / name / "site-packages")
+    assert looked(closed, tmp_path) is None
+    assert looked(opened, tmp_path) == ("0.7.2", str(site))
+
+
+@pytest.mark.parametrize("answer", [b"", b"null", b"[]", b'"0.7.2"', b'["0.7"]', b'["1.0", "/x"]', b'["0.7.2 <b>", "/x"]', b'["0.7.2", 5]',
+                                    b"[" * 100_000, b"\xff\xfe", b'["0.7.2", "' + b"x" * 5000 + b'"]', b'[["0.7"], "/x"]'])
+def test_what_a_server_may_answer_otherwise_is_nothing(answer):
+    assert namesake.told(answer) is None
+
+
+def test_a_folder_of_control_characters_is_told_as_text():
+    assert namesake.told(json.dumps(["0.7.2", "/a\x1b[2J\n\u202e/b"]).encode()) == ("0.7.2", "/a?[2J??/b")
