@@ -186,10 +186,11 @@ def lean(source, shown):
 
 
 def narrow(source):
-    """Return Python source indented by one space a level instead of four, by one where a statement goes on, without those behind commas.
+    """Return Python source indented by one space a level instead of four, by one where a statement goes on, without those behind commas
+    and around the = of assignments.
     The lines within texts are as they were, those of docstrings as `inspect.getdoc` shows them."""
     lines, within, docs, begun, before = source.splitlines(keepends=True), set(), {}, [], ""
-    firsts, is_first, commas = set(), True, {}          # the rows where statements begin; row: columns behind its commas
+    firsts, is_first, marks = set(), True, {}           # the rows where statements begin; row: (first, last) columns of its , and =
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
         if kind in ("FSTRING_START", "TSTRING_START"):      # one token a part, from Python 3.12 on
@@ -198,8 +199,8 @@ def narrow(source):
             docs.update((row, token.start[1]) for row in range(token.start[0] + 1, token.end[0] + 1))
         elif kind == "STRING" or kind in ("FSTRING_END", "TSTRING_END"):
             within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
-        elif token.string == "," and not begun:
-            commas.setdefault(token.end[0], []).append(token.end[1])
+        elif token.string in (",", "=") and not begun:
+            marks.setdefault(token.end[0], []).append((token.start[1], token.end[1]))
         before = kind
         if kind == "NEWLINE":
             is_first = True
@@ -207,8 +208,8 @@ def narrow(source):
             firsts.add(token.start[0])
             is_first = False
     for row, line in enumerate(lines, 1):
-        for column in reversed(commas.get(row, ())):
-            line = line[:column] + line[column:].lstrip(" ")
+        for first, last in reversed(marks.get(row, ())):
+            line = line[:first].rstrip(" ") + line[first:last] + line[last:].lstrip(" ")
         text = line.lstrip(" ")
         indent = docs.get(row, len(line) - len(text))
         lines[row - 1] = line

@@ -12,25 +12,46 @@ CHILDREN = ("multiprocessing", "multiprocess", "billiard")      # and its forks,
 
 
 class _Code:
-    """SystemExit.code, which says when Python itself reads it: then the process ends with it, however it was raised."""
+    """SystemExit.code, or a subclass's own, which says when Python itself reads it: the process ends with it, however it was raised."""
 
-    def __init__(self, member):
-        self.member, self.exits = member, []
+    def __init__(self, member, exits, inherited=False):
+        self.member, self.exits, self.inherited = member, exits, inherited      # inherited: from a class that is no SystemExit
 
     def __get__(self, error, kind=None, frame=sys._getframe):       # `sys` may be gone at the end
-        code = self.member.__get__(error, kind)
         try:
             frame(1)
+            ends = False
         except ValueError:                  # no Python code asks
-            for exits in self.exits:
-                exits(error, code)
+            ends = True
+        code = error                        # what Python prints before it leaves with 1, where the attribute raises
+        try:
+            code = self._value(error, kind)
+        finally:
+            if ends:
+                for exits in self.exits:
+                    exits(error, code)
         return code
 
+    def _value(self, error, kind):
+        how = type(self.member)
+        if error is not None and not hasattr(how, "__set__") and "code" in error.__dict__:
+            return error.__dict__["code"]
+        return how.__get__(self.member, error, kind) if hasattr(how, "__get__") else self.member
+
     def __set__(self, error, code):
-        self.member.__set__(error, code)
+        if hasattr(self.member, "__set__"):
+            self.member.__set__(error, code)
+        else:                               # a value of the class, which one of the instance hides
+            error.__dict__["code"] = code
 
     def __delete__(self, error):
-        self.member.__delete__(error)
+        if hasattr(self.member, "__set__"):
+            self.member.__delete__(error)
+        elif error.__dict__.pop("code", self) is self:
+            raise AttributeError("code")
+
+    def __reduce__(self):                   # a class that travels by value takes what was there
+        return functools.reduce, (max, [self.member])
 
 
 def watch_exit_code(exits):
@@ -41,17 +62,22 @@ def watch_exit_code(exits):
     ours named SystemExit would not catch what C code raises; sys.monitoring would slow every exception, and is Python 3.12's.
     But Python asks for the attribute `code`, which it looks up in the type, whose dict its mappingproxy refers to. So while a run goes on
     that entry is a descriptor with the same value around the one that was there: creating, raising, catching and copying pass it by.
-    All copies of this module, and before Python 3.12 all subinterpreters, share it. It doesn't see a subclass that has a `code` of its own.
+    Subclasses that have a `code` of their own get one each, those to come from SystemExit.__init_subclass__.
+    All copies of this module, and before Python 3.12 all subinterpreters, share it.
     """
     try:
         fields, = gc.get_referents(SystemExit.__dict__)
         code = fields["code"]
         if not hasattr(code, "exits"):
-            code = _Code(code)
+            code = _Code(code, [])
             _put(fields, code)
         if exits not in code.exits:
             code.exits.append(exits)
         exits = None
+        if "__init_subclass__" not in fields:
+            _put(fields, classmethod(_subclass_begins), "__init_subclass__")
+        for kind in _subclasses(SystemExit):
+            _watch_subclass(kind)
     except Exception:       # not CPython
         pass
     if (exits or sys.version_info < (3, 12)) and not hasattr(sys.exit, "whole"):
@@ -65,11 +91,38 @@ def unwatch_exit_code(exits):
     if exits in left:
         left.remove(exits)
         if not left:
-            _put(*gc.get_referents(SystemExit.__dict__), code.member)
+            fields, = gc.get_referents(SystemExit.__dict__)
+            fields.pop("__init_subclass__", None)
+            _put(fields, code.member)
+            for kind in _subclasses(SystemExit):
+                own = vars(kind).get("code")
+                if hasattr(own, "exits"):
+                    type.__delattr__(kind, "code") if own.inherited else type.__setattr__(kind, "code", own.member)
 
 
-def _put(fields, code):
-    fields["code"] = code
+def _subclass_begins(kind, **more):
+    super(SystemExit, kind).__init_subclass__(**more)
+    _watch_subclass(kind)
+
+
+def _watch_subclass(kind):
+    try:
+        home = next(base for base in kind.__mro__ if "code" in vars(base))
+        member = vars(home)["code"]
+        if not hasattr(member, "exits"):
+            type.__setattr__(kind, "code", _Code(member, vars(SystemExit)["code"].exits, home is not kind))
+    except Exception:
+        pass                # a class that takes no attributes
+
+
+def _subclasses(kind):
+    for each in type.__subclasses__(kind):
+        yield each
+        yield from _subclasses(each)
+
+
+def _put(fields, value, name="code"):
+    fields[name] = value
     (getattr(sys, "_clear_internal_caches", None) or sys._clear_type_cache)()
 
 

@@ -175,11 +175,11 @@ def test_code_is_made_narrow_outside_of_texts_only():
     pack = packer()
     source = ('def f(x, y):\n    """Of f, say.\n\n    More:\n        even more."""\n    if x:\n'
               '        return (f"""a, {x, y}\n        {x}\n    b""", x,\n'
-              '                "c, d", y)\n    # no\n'
+              '                "c, d", y)\n    z = y == "a = b"\n    # no\n'
               "    return '''\n    d'''\n")
     narrow = pack.narrow(pack.lean(source, {"f"}))
     assert narrow == ('def f(x,y):\n """Of f, say.\n\n More:\n     even more."""\n if x:\n'
-                      '  return (f"""a, {x, y}\n        {x}\n    b""",x,\n "c, d",y)\n\n'
+                      '  return (f"""a, {x, y}\n        {x}\n    b""",x,\n "c, d",y)\n z=y == "a = b"\n\n'
                       " return '''\n    d'''\n")
     assert code_and_lines(narrow) == code_and_lines(source)
 

@@ -248,7 +248,27 @@ def test_system_exit_stays_what_it_was(tmp_path):
                 return self.args[0] + 1
         error = SystemExit(5)
         assert [copy.copy(error).code, pickle.loads(pickle.dumps(error)).code, copy.copy(Leave(6)).code] == [5, 5, 6]
-        assert [pickle.loads(pickle.dumps(error)).code for error in (Leave(6), Own(1), Derived(1))] == [6, 8, 2]
+        class Mixin:
+            code = 3
+        class Mixed(Mixin, SystemExit):
+            def __init_subclass__(kind, more, **given):
+                super().__init_subclass__(**given)
+                kind.more = more
+        class Deep(Mixed, more=5):
+            pass
+        assert [pickle.loads(pickle.dumps(error)).code for error in (Leave(6), Own(1), Derived(1), Mixed(1))] == [6, 8, 2, 3]
+        assert (Own.code, Mixed.code, Deep.code, Deep.more, type(Derived.code)) == (8, 3, 3, 5, property)
+        own = Own(1)
+        own.code = 9
+        assert own.code == 9 and vars(own) == {"code": 9} and Own.code == 8
+        del own.code
+        assert own.code == 8 and vars(own) == {}
+        for wrong in (lambda: delattr(own, "code"), lambda: setattr(Derived(1), "code", 1), lambda: type("X", (Own,), {}, more=1)):
+            try:
+                wrong()
+                sys.exit("no error")
+            except (AttributeError, TypeError):
+                pass
         assert "code" not in vars(error) and "code" in dir(SystemExit)
         error.code = 7
         assert error.code == 7
@@ -273,9 +293,23 @@ def test_system_exit_stays_what_it_was(tmp_path):
 
 
 def test_system_exit_is_as_it_was_once_the_last_run_ended(tmp_path):
-    out, _ = train(tmp_path, "member = SystemExit.__dict__['code']\n" + BEGIN + textwrap.dedent("""
+    before = """
+        member = SystemExit.__dict__['code']
+        class Four:
+            code = 4
+        class Own(SystemExit):
+            code = 8
+        class Mixed(Four, SystemExit):
+            pass
+        """
+    out, _ = train(tmp_path, textwrap.dedent(before) + BEGIN + textwrap.dedent("""
+        class Late(SystemExit):
+            code = 5
+        assert vars(Own)["code"] != 8 and vars(Late)["code"] != 5 and "code" in vars(Mixed)
         def same():
-            print(SystemExit.__dict__['code'] is member)
+            is_whole = vars(Own)["code"] == 8 and vars(Late)["code"] == 5 and "code" not in vars(Mixed)
+            assert is_whole == ("__init_subclass__" not in SystemExit.__dict__) == (SystemExit.__dict__['code'] is member)
+            print(is_whole)
         same()
         other = runicorn.init(project="p", reinit='create_new')
         run.finish()

@@ -11,6 +11,7 @@ import pytest
 from scripts import environment, only, rows, runs, shown, small, start, train
 
 from runicorn import live, ranks
+from runicorn.states import judge, with_ranks
 
 BEGIN = "import os, signal, sys, time\nimport runicorn\n"
 
@@ -356,6 +357,37 @@ def test_workers_that_torchrun_restarts_go_on_with_their_run(tmp_path, options):
         assert [len(rows(run, f"events{rank}{n}.jsonl")) for rank in ("", ".rank1") for n in ("", ".2", ".3")] == [1] * 6
         assert [row["data"]["count"] for n in ("", ".2", ".3") for row in rows(run, f"events.rank1{n}.jsonl")] == [0, 1, 2]
         assert small(run, "status")["status"] == "finished" and len(small(run, "status")["attempts"]) == 3
+
+
+@pytest.mark.parametrize("all_ranks, crashes", [(False, 0), (True, 0), (True, 1)])
+def test_a_rank_that_raises_the_first_time_has_finished_once_torchrun_restarted_it(tmp_path, all_ranks, crashes):
+    code = textwrap.dedent(f"""
+        import os, pathlib, time
+        import runicorn
+        run = runicorn.init(project="p", name="n", all_ranks={all_ranks})
+        rank, count = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+        for loss in range(3):
+            run.log({{"loss": 10 * count + loss}})
+        while {all_ranks} and not run.path:
+            time.sleep(0.05)
+        pathlib.Path(f"{{count}}.{{rank}}").touch()
+        while len(list(pathlib.Path(".").glob(f"{{count}}.*"))) < 2:
+            time.sleep(0.05)
+        if (rank, count) == ({crashes}, 0):
+            raise RuntimeError("no memory")
+        time.sleep(30 if count == 0 else 0.2)
+        """)
+    said = torchrun_ends(torchrun_process(tmp_path, "--nproc-per-node=2", "--max-restarts=2", code=code))
+    run, names = only(tmp_path), ["status"] + ["status.rank1", "status.rank1.2"] * all_ranks
+    status = small(run, "status")
+    assert (status["status"], status["exit_code"], status.get("error")) == ("finished", 0, None), said
+    assert [(attempt["n"], attempt["from_step"]) for attempt in status["attempts"]] == [(1, 0), (2, 3)]
+    assert [[row["data"]["loss"] for row in rows(run, f"events{n}.jsonl")] for n in ("", ".2")] == [[0, 1, 2], [10, 11, 12]]
+    assert sorted(file.stem for file in run.glob("status*")) == sorted(names)
+    if all_ranks:
+        said = [small(run, name).get("error") or small(run, name)["status"] for name in names[1:]]
+        assert said == ["RuntimeError: no memory" if crashes else "interrupted", "finished"]
+        assert with_ranks(judge(status, None), status, {(2, 1): small(run, names[2]), (1, 1): small(run, names[1])}).text == "finished"
 
 
 def test_a_rank_0_whose_own_node_did_not_fail_goes_on_too(tmp_path):
