@@ -14,7 +14,7 @@ TRIES = 9                   # of a step of ours in the middle of which a signal 
 
 _watched = []               # what is running: objects with `conclude(verdict, hurry)`, `state_end(verdict)`, `abandon()` and `rows`
 _threads = {}               # run -> the thread other than the main one that began it; once that died, its (verdict, rows of the run)
-_jobs = {}                  # run -> the JobReturn of the job of Hydra's within which it began
+_jobs = {}                  # run -> (JobReturn of the job of Hydra's within which it began, its folder's key in a multirun or None)
 _noted = {}                 # "error", "exit", "cell", "thread", "before": what happened, newest wins
 _hooks = {}                 # name -> the function before ours
 _owner = None               # the process that all this belongs to
@@ -216,7 +216,7 @@ def _say_uncaught():
     """Write the verdict before anything else is done about an error that nobody caught: other threads may go on for hours."""
     if not hasattr(sys, "ps1"):
         for run in list(_watched):
-            run.state_end(verdict())
+            run.state_end(_own(run, verdict()))
 
 
 def _last_error():
@@ -280,17 +280,25 @@ def _watch_hydra(run):
     frame = sys._getframe() if "hydra.core.utils" in sys.modules else None
     while frame is not None:
         if frame.f_code.co_name == "run_job" and frame.f_globals.get("__name__") == "hydra.core.utils":
-            _jobs[run] = frame.f_locals.get("ret")
+            _jobs[run] = frame.f_locals.get("ret"), frame.f_locals.get("job_subdir_key")
         frame = frame.f_back
 
 
 def _fallen(run):
     """Return the verdict on a run whose own job or thread died of an error, unless others logged to it since; or None."""
-    error = getattr(_jobs.get(run), "_return_value", None)
+    error = getattr(_jobs.get(run, (None,))[0], "_return_value", None)
     if isinstance(error, Exception):
         return verdict_of(error)
     found, rows = _threads[run] if isinstance(_threads.get(run), tuple) else (None, None)
     return found if rows == run.rows else None
+
+
+def _own(run, found):
+    """Return the verdict on a run where `found` is that on the process: Hydra leaves it with an error if any job of a multirun failed."""
+    job, multirun = _jobs.get(run, (None, None))
+    if multirun and found["status"] == "failed" and getattr(getattr(job, "status", None), "name", None) == "COMPLETED":
+        return {"status": "finished", "exit_code": None, "ended_by": "job"}
+    return _fallen(run) or found
 
 
 def _rows():
@@ -315,7 +323,7 @@ def _at_exit():
     found = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
     signals.leave()
     unwatch_exit_code(_exits)
-    steps = [partial(run.conclude, _fallen(run) or found) for run in _watched]
+    steps = [partial(run.conclude, _own(run, found)) for run in _watched]
     raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
     if isinstance(_uncaught(), KeyboardInterrupt):
         # Python then leaves by SIGINT, unless any thread ran a text of code since (run_eval_code_obj in Python/pythonrun.c clears the

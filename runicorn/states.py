@@ -12,7 +12,7 @@ BEAT = 10.0         # s between two beats of a heart
 NO_ROWS = 60.0      # s; beats without a row for so long, or 10 median gaps if that is longer
 GAPS = 10
 ENDED_BY = {"init": ("by_init", "ended by the next init()"), "exec": ("by_exec", "the process became another program"),
-            "pruning": ("by_pruning", "pruned")}
+            "pruning": ("by_pruning", "pruned"), "job": ("by_job", "its job of the multirun returned")}
 ENDED = ("finished", "failed", "interrupted")
 OPEN = ("checking", "running", "stalled", "lost")
 

@@ -69,6 +69,7 @@ export default {
   "runs.means": "{field} means {names}", "runs.meansHow": "Of each run the name that is just this, else one that ends in it, the main metric first",
   "runs.showAll": "Show all runs",
 
+  "reason.by_job": "its job of the multirun returned",
   "reason.by_init": "ended by the next init()", "reason.by_exec": "the process became another program", "reason.by_pruning": "pruned",
   "reason.finished": "finished", "reason.failed": "failed", "reason.error": "{error}", "reason.exit_code": "exit code {exit_code}",
   "reason.with_rank": "{text}; {rank}", "reason.rank_failed": "rank {rank} failed{because}",

@@ -54,6 +54,7 @@ export default {
   "runs.means": "{field} 指 {names}", "runs.meansHow": "每个运行先取同名项，否则取末段为此名的项，主指标优先",
   "runs.showAll": "显示全部实验",
 
+  "reason.by_job": "它在 multirun 中的任务已返回",
   "reason.by_init": "被下一次 init() 结束", "reason.by_exec": "进程已替换为其他程序", "reason.by_pruning": "已剪枝",
   "reason.finished": "已完成", "reason.failed": "失败", "reason.error": "{error}", "reason.exit_code": "退出码 {exit_code}",
   "reason.with_rank": "{text}；{rank}", "reason.rank_failed": "rank {rank} 失败{because}", "reason.rank_interrupted": "rank {rank} 已中断{because}",

@@ -64,17 +64,36 @@ def test_a_signal_that_the_kernel_keeps_from_pid_1_ends_no_run(tmp_path):
     assert told(tmp_path) == [("interrupted", "ended by SIGTERM", 0, "SIGTERM", 2)]
 
 
-def test_a_job_of_hydras_that_raises_has_failed_though_the_next_one_begins(tmp_path):
-    code = """
+HYDRA = """
 import sys, hydra, runicorn
 @hydra.main(version_base=None, config_path=None)
 def main(config):
-    runicorn.init(project='p', name='n', config=config).log({'a': 1})
+    run = runicorn.init(project='p', name='n', config=config)
+    run.log({'a': 1})
     if config.x == 2:
         raise ValueError('two')
-sys.argv = ['train.py', '-m', '+x=1,2,3']
+    if config.x == 4:
+        sys.exit(4)
+sys.argv = ['train.py', *%r]
 main()
+%s
 """
-    both(tmp_path, code)
-    assert [(state, reason) for state, reason, *_ in told(tmp_path)] == [
-        ("finished", "ended by the next init()"), ("failed", "ValueError: two"), ("failed", "exit code 1")]
+NEXT, TWO = ("finished", "ended by the next init()"), ("failed", "ValueError: two")
+RETURNED, CODE = ("finished", "its job of the multirun returned"), ("failed", "exit code 4")
+
+
+@pytest.mark.parametrize("full", ["0", "1"])
+@pytest.mark.parametrize("arguments, after, said", [
+    (["-m", "+x=1,2,3"], "", [NEXT, TWO, RETURNED]),
+    (["-m", "+x=1,2"], "", [NEXT, TWO]),
+    (["-m", "+x=2,2"], "", [TWO, TWO]),
+    (["-m", "+x=1,3"], "", [NEXT, FINISHED[:2]]),
+    (["-m", "+x=1,3"], "runicorn.finish(exit_code=4)", [NEXT, CODE]),
+    (["-m", "+x=3,4"], "", [NEXT, CODE]),
+    (["+x=2"], "", [TWO]),
+    (["+x=3"], "sys.exit(4)", [CODE]),
+], ids=lambda value: " ".join(value) if value and isinstance(value[0], str) else "")
+def test_each_job_of_hydras_says_how_it_ended_whatever_hydra_leaves_with(tmp_path, monkeypatch, full, arguments, after, said):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", full)
+    both(tmp_path, HYDRA % (arguments, after))
+    assert [run[:2] for run in told(tmp_path)] == said

@@ -184,6 +184,7 @@ def test_a_run_without_a_live_file_beats_on_its_own_folder(tmp_path, clock):
         ({"status": "finished", "exit_code": None, "ended_by": "init"}, "finished", "by_init", "ended by the next init()"),
         ({"status": "finished", "ended_by": "exec"}, "finished", "by_exec", "the process became another program"),
         ({"status": "finished", "ended_by": "pruning"}, "finished", "by_pruning", "pruned"),
+        ({"status": "finished", "exit_code": None, "ended_by": "job"}, "finished", "by_job", "its job of the multirun returned"),
         ({"status": "finished", "ended_by": ["odd"]}, "finished", "finished", "finished"),
         ({"status": "failed", "exit_code": 3}, "failed", "exit_code", "exit code 3"),
         ({"status": "failed", "error": "ValueError: no"}, "failed", "error", "ValueError: no"),
