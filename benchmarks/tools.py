@@ -8,6 +8,7 @@ machine that does nothing else, and the most memory it held.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -25,7 +26,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from tree import make_run  # noqa: E402
 
-from runicorn import tfevents  # noqa: E402  (the tree beside us, not an installed copy)
+from runicorn import tfevents, viewer_client  # noqa: E402  (the tree beside us, not an installed copy)
 
 RUNS, POINTS, RUN_ID = 10_000, 1_000_000, "20250123_180000_abc123"
 STARTS, LISTS = 21, 7           # times a quick command is repeated; the median counts
@@ -55,14 +56,18 @@ def spent(command, home, output=os.devnull):
     with open(output, "wb") as out, open(home / "said", "wb") as said:
         began = time.perf_counter()
         process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=said, cwd=home, stdin=subprocess.DEVNULL,
-                                   env={**os.environ, "HOME": str(home), "RUNICORN_HOME": str(home / ".runicorn"),
-                                        "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""})    # as where it is installed
+                                   env=environment(home))
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{command} ended with {process.returncode}: {(home / 'said').read_text()}")
     return Spent(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000)
+
+
+def environment(home):
+    return {**os.environ, "HOME": str(home), "RUNICORN_HOME": str(home / ".runicorn"), "PYTHONPATH": str(HERE.parent),
+            "PYTHONDONTWRITEBYTECODE": ""}          # as where it is installed
 
 
 def runicorn(*arguments):
@@ -93,8 +98,30 @@ def runs(home):
     say("runicorn runs, for the first time", "", f"{(taken := spent(runicorn('runs'), home)).wall:.2f} s", taken)
     again = median(runicorn("runs"), home, LISTS)
     say("runicorn runs", "0.5 s", f"{again.wall:.2f} s", again)
+    with viewer(home):
+        beside = median(runicorn("runs"), home, LISTS)
+        say("runicorn runs, beside a running viewer", "0.5 s", f"{beside.wall:.2f} s", beside)
     found = median(runicorn("runs", "loss<0.3 -project:project1", "--sort", "summary.loss"), home, LISTS)
     say("runicorn runs with a filter, sorted by a metric", "0.5 s", f"{found.wall:.2f} s", found)
+
+
+@contextlib.contextmanager
+def viewer(home):
+    """A viewer of the home folder, once it knows all its runs."""
+    command = runicorn("viewer", "--no-browser", "--port", "0")
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=home, env=environment(home))
+    try:
+        while not (notes := viewer_client.notes(home / ".runicorn")) or not knows(notes[0]):
+            time.sleep(0.2)
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def knows(note):
+    answer = viewer_client.asked(note, "/api/rows?limit=1")
+    return answer and answer["total"] == RUNS
 
 
 @section

@@ -23,9 +23,10 @@ FORMATS = ("csv", "tensorboard", "html")
 def reader(roots=None):
     """Return a Reader over the local roots and every mirror on this machine, up to date; no connection is opened."""
     from runicorn import scripts
+    from runicorn.beside import mirror_folders
     from runicorn.commands_viewer import local_roots
     home = home_dir()
-    made = scripts.open_reader(local_roots(roots), scripts.mirror_folders(home), home)
+    made = scripts.open_reader(local_roots(roots), mirror_folders(home), home)
     try:
         made.save()         # the next command starts from it
     except SettingsError:
@@ -50,17 +51,33 @@ def add_runs(parser):
 def runs(options):
     """Print the run list. Raises UsageError for a filter that means nothing."""
     columns = [column for column in options.columns.split(",") if column]
+    found = beside(options, columns)
+    if found is not None and not is_open(found, found["undecided"], options):
+        return print_runs(found, columns, options)
     index = reader(options.root)
 
     def look():
         return index.runs(filter=options.filter, sort=options.sort, offset=0, limit=options.limit or None, columns=columns)
     found = look()
-    by_state = any(term.field == "state" for term in parse(options.filter))
-    again = index.undecided() and (by_state or any(row["state"] == "checking" for row in found["runs"]) and sys.stdout.isatty())
+    again = is_open(found, index.undecided(), options)
     if found["runs"] or not again:
         print_runs(found, columns, options)
     if again:
         second_look(index, look, found, columns, options)
+    return None
+
+
+def is_open(found, undecided, options):
+    """Whether the list, as it was found, waits for runs of which it is not known yet whether they are alive (`undecided` in all)."""
+    by_state = any(term.field == "state" for term in parse(options.filter))
+    return undecided and (by_state or any(row["state"] == "checking" for row in found["runs"]) and sys.stdout.isatty())
+
+
+def beside(options, columns):
+    """Return the list as a viewer beside us has it (dict), None where it must be read here."""
+    from runicorn import beside
+    from runicorn.commands_viewer import local_roots
+    return beside.runs(home_dir(), local_roots(options.root), options.filter, options.sort, options.limit or None, columns)
 
 
 def second_look(index, look, first, columns, options):

@@ -2,6 +2,7 @@
 before the manifest is. Hashes nothing, lists no run's files."""
 
 import collections
+import hashlib
 import heapq
 import json
 import os
@@ -18,6 +19,11 @@ def paths(root):
         return sorted(path for path, _ in manifest.runs(root, collections.Counter()))
     except manifest.ManifestError:
         return []
+
+
+def digest(paths):
+    """Return what tells one set of paths (iterable of str) from another (str)."""
+    return hashlib.sha1("\n".join(sorted(paths)).encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
 
 
 def newest(paths, count):

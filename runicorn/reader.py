@@ -10,6 +10,7 @@ from runicorn import bounded, layout, local_disk, local_names
 from runicorn.columns import trim
 from runicorn.entries import Entry, Member, attempts, freshness, progress
 from runicorn.errors import AmbiguousError, NotFoundError
+from runicorn.firstlook import digest
 from runicorn.index import LocalRoot, Mirror
 from runicorn.listing import View, names_of
 from runicorn.series import COARSE_BYTES, Series
@@ -233,6 +234,16 @@ class Reader:
         """Return [{"folder", "up", "runs": {path: the Verdict as a list}}] of the open runs of each source, for other processes."""
         return [{"folder": os.path.realpath(source.folder), "up": source.up,
                  "runs": {path: list(source.verdict(source.records[path])) for path in list(source.pulses) if path in source.records}}
+                for source in list(self.sources.values())]
+
+    def known(self):
+        """Read again what the open runs say of themselves; return [{"folder", "runs": a digest of their paths, of a local root}] of each
+        source, for another process that wants to know whether it would find the same."""
+        for source in list(self.sources.values()):
+            for path in list(source.pulses):
+                source.reread(path)
+        self._merge()
+        return [{"folder": os.path.realpath(source.folder), "runs": digest(source.records) if source.local else None}
                 for source in list(self.sources.values())]
 
     def believe(self, told):

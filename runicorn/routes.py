@@ -79,6 +79,15 @@ def runs(site, ask):
             "tree": site.reader.tree(view, hidden)}
 
 
+@route("GET", "/api/rows", "the run list for a command beside this viewer: ?filter=&sort=&limit=&column=; with the folders it is of")
+def rows(site, ask):
+    site.reader.await_first_look()
+    sources = site.reader.known()               # before the list: what comes between is in it
+    answer = site.reader.view().list(ask.text("filter"), ask.text("sort", "-started"), 0, ask.number("limit", 100, 0, 10_000, whole=True),
+                                     ask.all("column", "columns"))
+    return {"sources": sources, "undecided": site.reader.undecided(), **answer}
+
+
 @route("GET", "/api/states", "the state of every open run by folder, as the commands beside this viewer show it")
 def states(site, ask):
     mark = site.bell.now()

@@ -8,6 +8,7 @@
 import time
 
 from runicorn import layout, settings, viewer_client
+from runicorn.beside import mirror_folders
 from runicorn.errors import MissingPackageError, NotFoundError
 from runicorn.filters import parse
 from runicorn.reader import Reader
@@ -35,12 +36,6 @@ def decide(reader, wait=time.sleep):
     if reader.undecided():
         wait(max(0.0, BEAT + MARGIN - (time.monotonic() - reader.looked_at)))
         reader.decide()
-
-
-def mirror_folders(home):
-    """Return [(slug, folder)] of the mirrors on this machine."""
-    cache = home / "cache"
-    return sorted((folder.name, folder) for folder in cache.iterdir() if folder.is_dir()) if cache.is_dir() else []
 
 
 def runs(filter="", sort="-started", limit=None, root=None):

@@ -1,4 +1,4 @@
-"""Ask the viewers of this home that run beside us how the open runs stand, so that all of us say the same. Reads `run/<port>.json`."""
+"""Ask the viewers of this home that run beside us, so that all of us say the same. Reads `run/<port>.json`."""
 
 import http.client
 import json
@@ -14,32 +14,34 @@ LIMIT = 64 << 20            # bytes of an answer
 def states(home):
     """Return what the running viewers of the home folder tell (list of dicts, see reader.Reader.states), oldest viewer first."""
     told = []
-    for note in _notes(os.path.join(home, "run")):
-        told += _asked(note)
+    for note in notes(home):
+        sources = (asked(note, "/api/states") or {}).get("sources")
+        told += [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
     return told
 
 
-def _notes(folder):
+def notes(home):
+    """Return what the viewers of the home folder, running or killed, left of where they answer (list of dicts: "url", "token")."""
+    folder = os.path.join(home, "run")
     try:
         names = sorted(os.listdir(folder))
     except OSError:
         return []               # no viewer ever ran here
-    notes = [read_json(os.path.join(folder, name), limit=1 << 16) for name in names if name.endswith(".json")]
-    return [note for note in notes if note and isinstance(note.get("url"), str) and isinstance(note.get("token"), str)]
+    found = [read_json(os.path.join(folder, name), limit=1 << 16) for name in names if name.endswith(".json")]
+    return [note for note in found if note and isinstance(note.get("url"), str) and isinstance(note.get("token"), str)]
 
 
-def _asked(note):
-    """Return the sources that one viewer tells of; none if it is gone or answers nothing of use."""
+def asked(note, path):
+    """Return what one viewer answers to GET `path` (dict), None if it is gone or answers nothing of use."""
     try:
         url = urlsplit(note["url"])
         line = http.client.HTTPConnection(url.hostname, url.port, timeout=PATIENCE)
         try:
-            line.request("GET", "/api/states", headers={"X-Runicorn-Token": note["token"]})
+            line.request("GET", path, headers={"X-Runicorn-Token": note["token"]})
             answer = line.getresponse()
             body = json.loads(answer.read(LIMIT)) if answer.status == 200 else None
         finally:
             line.close()
     except (OSError, ValueError, RecursionError, http.client.HTTPException):
-        return []               # killed, and its note left; or an older one without this answer
-    sources = body.get("sources") if isinstance(body, dict) else None
-    return [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
+        return None             # killed, and its note left; or an older one without this answer
+    return body if isinstance(body, dict) else None

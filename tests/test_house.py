@@ -61,10 +61,11 @@ FLOORS = {
     "index": "cache firstlook glance kept layout left_out local_names manifest own_runs record run_places states verified",
     "entries": "errors glance last_values layout record states",
     "filters": "errors layout", "bounded": "layout", "listing": "bounded entries errors filters layout",
-    "reader": "bounded columns entries errors index layout listing local_names series states", "poll": "",
+    "reader": "bounded columns entries errors firstlook index layout listing local_names series states", "poll": "",
     # the line to a server
     "settings": "errors layout local_names", "viewer_client": "layout",
-    "scripts": "errors filters layout reader settings states viewer_client",
+    "beside": "firstlook viewer_client",
+    "scripts": "beside errors filters layout reader settings states viewer_client",
     "ssh_local": "", "sshconfig": "errors ssh_local", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors ssh_local",
     "handshake": "errors hostkeys ssh_local ssh_transport sshconfig", "login": "errors ssh_keys",
     "ssh_process": "errors ssh_local", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_local ssh_process ssh_words",

@@ -14,7 +14,7 @@ import pytest
 from test_states import Clock, beat, looked, make_run
 
 import runicorn
-from runicorn import facts, layout, manifest, scripts, settings, viewer, viewer_client
+from runicorn import beside, facts, layout, manifest, scripts, settings, viewer, viewer_client
 from runicorn.bell import Bell
 from runicorn.mirrors import Mirrors
 from runicorn.reader import Reader
@@ -186,7 +186,7 @@ def synced(mirror, far, seen=1.0, looked=0.5, first=600.0, written=0.5, up=True,
 def test_of_mirrored_runs_what_the_syncing_process_last_wrote_is_told(tmp_path, home, root, seen, looked_ago, first, state):
     synced(home / "cache" / "gpu1", tmp_path / "far", seen, looked_ago, first, looked_ago)
     for told in (looked(Reader([], [("gpu1", home / "cache" / "gpu1")]), Clock())[0],
-                 scripts.open_reader([], scripts.mirror_folders(home), home).runs()["runs"][0]["state"]):
+                 scripts.open_reader([], beside.mirror_folders(home), home).runs()["runs"][0]["state"]):
         assert told == state
 
 
@@ -261,6 +261,75 @@ def test_a_viewer_beside_is_asked(root, home):
         assert told_everywhere(ID) == {("running", "beating")}
         assert command("runs", "state:running", "--json").stdout.count("\n") == 1
     assert viewer_client.states(home) == []
+
+
+ASKED = "-started", 50, ()
+
+
+def finished(root, number):
+    folder = make_run(root, run_id=f"20250123_180000_{number:06x}")
+    (folder / "status.json").write_text(json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
+    return folder
+
+
+@pytest.fixture
+def beside_three(root, home):
+    """A viewer that knows of three finished runs."""
+    for number in range(3):
+        finished(root, number)
+    with viewing(home, [("local", root)]) as server:
+        server.reader.await_first_look()
+        yield server
+
+
+def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
+    by_viewer = beside.runs(home, [("local", root)], "", *ASKED)
+    own = scripts.open_reader([("local", root)], [], home).runs(limit=50)
+    assert by_viewer["matched"] == 3 and by_viewer["undecided"] == 0
+    assert json.loads(layout.to_json(own["runs"])) == by_viewer["runs"]
+    beside_three.reader.runs = None             # only the viewer's view is asked
+    assert len(command("runs", "--json").stdout.splitlines()) == 3
+    found = beside.runs(home, [("local", root)], "state:finished", "name", 2, ["config.lr"])
+    own = scripts.open_reader([("local", root)], [], home).runs("state:finished", "name", limit=2, columns=["config.lr"])
+    assert found["matched"] == 3 and len(found["runs"]) == 2 and json.loads(layout.to_json(own["runs"])) == found["runs"]
+
+
+def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, beside_three):
+    finished(root, 7)
+    assert beside.runs(home, [("local", root)], "", *ASKED) is None or beside_three.reader.runs()["total"] == 4
+    assert len(command("runs", "--json").stdout.splitlines()) == 4
+    other = tmp_path / "other"
+    finished(other, 8)
+    assert beside.runs(home, [("local", other)], "", *ASKED) is None
+    assert len(command("runs", "--json", "--root", str(other)).stdout.splitlines()) == 1
+    (home / "cache" / "a-mirror").mkdir(parents=True)           # which this viewer does not show
+    assert beside.runs(home, [("local", root)], "", *ASKED) is None
+
+
+def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training):
+    with viewing(home, [("local", root)]) as server:
+        server.reader.await_first_look()
+        folder, = root.glob("p/n/runs/*")
+        (folder / "status.json").write_text(json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
+        found = beside.runs(home, [("local", root)], "", *ASKED)
+        assert [run["state"] for run in found["runs"]] == ["finished"]
+
+
+@pytest.mark.parametrize("words", [["loss<"], ["", "--sort", "config.lr,,"], ["", "--limit", "0"], ["", "--limit", "20000"]])
+def test_words_and_numbers_are_answered_as_without_a_viewer(root, home, words):
+    finished(root, 1)
+    before = command("runs", *words)
+    with viewing(home, [("local", root)]) as server:
+        server.reader.await_first_look()
+        after = command("runs", *words)
+    assert (after.returncode, after.stdout, after.stderr) == (before.returncode, before.stdout, before.stderr)
+
+
+@pytest.mark.parametrize("answer", [{}, {"runs": 3}, {"runs": []}, {"runs": [], "sources": 5}, {"runs": [], "sources": [{"folder": 3}]}])
+def test_a_nonsensical_list_is_not_taken(root, home, monkeypatch, answer):
+    monkeypatch.setattr(viewer_client, "notes", lambda home: [{"url": "", "token": ""}])
+    monkeypatch.setattr(viewer_client, "asked", lambda note, path: answer)
+    assert beside.runs(home, [("local", root)], "", *ASKED) is None
 
 
 @pytest.mark.parametrize(

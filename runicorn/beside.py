@@ -1,0 +1,46 @@
+"""The run list of a viewer that runs beside us, where it is of just the folders and the runs that we would read ourselves.
+
+A viewer has everything in memory; a command that asks it says the same as its pages, and reads nothing but the names of runs.
+"""
+
+import os
+from urllib.parse import urlencode
+
+from runicorn import firstlook, viewer_client
+
+MOST = 10_000               # rows in one answer
+
+
+def mirror_folders(home):
+    """Return [(slug, folder)] of the mirrors on this machine."""
+    cache = home / "cache"
+    return sorted((folder.name, folder) for folder in cache.iterdir() if folder.is_dir()) if cache.is_dir() else []
+
+
+def runs(home, roots, filter, sort, limit, columns):
+    """Return what Reader.runs would (dict) of local roots [(slug, folder)] and this machine's mirrors, as a viewer has it; None where
+    no viewer has just these, or it finds fault with the words. "undecided": of how many runs it does not know yet how they stand."""
+    if limit is None or limit > MOST:
+        return None
+    query = urlencode([("filter", filter), ("sort", sort), ("limit", limit), *(("column", column) for column in columns)])
+    ours = None
+    for note in viewer_client.notes(home):
+        answer = viewer_client.asked(note, f"/api/rows?{query}")
+        if answer and isinstance(answer.get("runs"), list):
+            ours = ours or sources(roots, mirror_folders(home))
+            if _known(answer.get("sources")) == ours:
+                return answer
+    return None
+
+
+def sources(roots, mirrors):
+    """Return {folder: a digest of the paths of its runs, None of a mirror} as Reader.known says it of all sources."""
+    return {**{os.path.realpath(folder): None for _, folder in mirrors},
+            **{os.path.realpath(folder): firstlook.digest(firstlook.paths(os.fspath(folder))) for _, folder in roots}}
+
+
+def _known(told):
+    try:
+        return {one["folder"]: one["runs"] for one in told}
+    except (TypeError, KeyError):
+        return None             # another make of viewer
