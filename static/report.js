@@ -65,9 +65,51 @@
     return d ? `${d}d ${hrs}h` : hrs ? `${hrs}h ${m}m` : m ? `${m}m ${s}s` : `${s}s`;
   }
 
+  // -- names ------------------------------------------------------------------------------------------------------
+
+  const NAMED_BY = 2;               // config values in a name …
+  const LONGEST = 18;               // … and characters of one; as on the pages (runnames.js)
+
+  /** [[key, texts of the runs]] of the config, what tells most of `runs` apart first, seeds before all. */
+  function differing(runs) {
+    const seed = (key) => Number(/(^|[._])(random_?)?seed$/i.test(key));
+    const given = (value) => (typeof value === "number" && value && Math.abs(value) < 1e-4 ? value.toExponential() : String(value));
+    const text = (run, key) => (Object.hasOwn(run.config, key) ? given(run.config[key]) : "–");
+    return [...new Set(runs.flatMap((run) => Object.keys(run.config)))]
+      .map((key) => [key, runs.map((run) => text(run, key))])
+      .map(([key, texts]) => ({key, texts, kinds: new Set(texts).size}))
+      .filter(({kinds}) => kinds > 1)
+      .sort((a, b) => seed(b.key) - seed(a.key) || b.kinds - a.kinds || a.key.length - b.key.length)
+      .map(({key, texts}) => [key, texts]);
+  }
+
+  /** The words that tell runs of one name apart: their projects, else what their configs differ in, else the ends of their ids. */
+  function toldApart(runs) {
+    const unique = (texts) => new Set(texts).size === runs.length;
+    const projects = runs.map((run) => run.project ?? "");
+    if (runs.length === 1 || unique(projects)) {
+      return runs.length === 1 ? [""] : projects;
+    }
+    let texts = runs.map(() => "");
+    for (const [key, values] of differing(runs).slice(0, NAMED_BY)) {
+      const cut = values.map((value) => (value.length > LONGEST ? `${value.slice(0, LONGEST - 1)}…` : value));
+      texts = texts.map((words, at) => `${words}${words && " "}${key.slice(key.lastIndexOf(".") + 1)}=${cut[at]}`);
+      if (unique(texts)) {
+        return texts;
+      }
+    }
+    return texts.map((words, at) => `${words}${words && " "}${String(runs[at].id ?? "").slice(-6)}`);
+  }
+
+  const plainName = (run) => run.name ?? run.id ?? "";
+  const names = new Map([...new Set(data.runs.map(plainName))].flatMap((name) => {
+    const alike = data.runs.filter((run) => plainName(run) === name);
+    return toldApart(alike).map((words, at) => [alike[at], words ? `${name} ${words}` : name]);
+  }));
+  const runName = (run) => names.get(run);
+
   // -- charts -----------------------------------------------------------------------------------------------------
 
-  const runName = (run) => run.name ?? run.id ?? "";
   const lastPart = (metric) => metric.slice(metric.lastIndexOf("/") + 1);
 
   /** Curves that share a chart: of one run those of one last name part (train/loss, val/loss), of several runs one metric's. */

@@ -318,6 +318,39 @@ def test_a_report_that_compares(root, tmp_path, opened):
     assert page.locator("td.best").count() == 1 and min(drawn(page)) > 50
 
 
+def compared(tmp_path, opened, *runs):
+    """Open a report that compares `runs`, [(project, config), …] of one name; return the heads of its tables and a chart's legend."""
+    for number, (project, config) in enumerate(runs):
+        folder = tmp_path / "root" / project / "base" / "runs" / f"20250123_18000{number}_abc12{number}"
+        folder.mkdir(parents=True)
+        meta = {"id": folder.name, "project": project, "name": "base", "created_at": 1.7e9 + number, "config": config}
+        (folder / "meta.json").write_text(layout.to_json(meta))
+        (folder / "status.json").write_text(layout.to_json({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 9}))
+        (folder / "summary.json").write_text("{}")
+        write(folder, "events.jsonl", [(step, {"loss": float(step)}) for step in range(9)])
+    reader = Reader([("local", tmp_path / "root")], home=tmp_path / "home")
+    reader.refresh()
+    page = opened(export.html(reader, [reader.find(f"abc12{number}") for number in range(len(runs))]), locale="en-GB")
+    heads = page.locator("table >> nth=0").locator("th").all_inner_texts()[1:]
+    assert page.locator("table >> nth=1").locator("th").all_inner_texts()[1:] == heads
+    assert [text.rsplit(" ", 1)[0] for text in page.locator(".legend > span").all_inner_texts()] == heads
+    return heads
+
+
+@pytest.mark.parametrize("runs, heads", [
+    ([("p", {"lr": 1, "seed": 1}), ("p", {"lr": 2, "seed": 2})], ["base seed=1", "base seed=2"]),
+    ([("p", {"o": {"lr": 0.1}, "x": 1}), ("p", {"o": {"lr": 0.2}, "x": 1})], ["base lr=0.1", "base lr=0.2"]),
+    ([("p", {"lr": 0.12345678}), ("p", {"lr": 3e-5}), ("p", {"lr": None})], ["base lr=0.12345678", "base lr=3e-5", "base lr=null"]),
+    ([("a", {"seed": 1}), ("b", {"seed": 2})], ["base a", "base b"]),
+    ([("p", {"seed": 1}), ("p", {"seed": 1})], ["base abc120", "base abc121"]),
+    ([("p", {"seed": 1, "lr": 1}), ("p", {"seed": 1, "lr": 2}), ("p", {"seed": 2, "lr": 2})],
+     ["base seed=1 lr=1", "base seed=1 lr=2", "base seed=2 lr=2"]),
+    ([("p", {"path": "x" * 40, "__proto__": 1}), ("p", {"path": "y" * 40})], [f"base path={'x' * 17}…", f"base path={'y' * 17}…"]),
+])
+def test_runs_of_one_name_are_told_apart_in_a_report_as_in_compare(tmp_path, opened, runs, heads):
+    assert compared(tmp_path, opened, *runs) == heads
+
+
 def test_a_hostile_run_is_only_text(tmp_path, opened):
     folder = make_run(tmp_path / "root", HOSTILE, config={HOSTILE: HOSTILE, "__proto__": {"x": 1}, "constructor": 2}, tags=[HOSTILE])
     write(folder, "events.jsonl", [(step, {HOSTILE: float(step), "constructor": 1.0, "nan": "NaN"}) for step in range(5)])
