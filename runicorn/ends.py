@@ -176,6 +176,7 @@ def _begin():
     if first:
         _hooks.update(excepthook=sys.excepthook, threading=threading.excepthook)
         sys.excepthook, threading.excepthook = _excepthook, _thread_excepthook
+        sys.unraisablehook = partial(_unraisable, sys.unraisablehook, _skip_ours)
         watch_exec(lambda: list(_watched) if _owner == os.getpid() else [])
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(before=signals.hold, after_in_parent=signals.let_go, after_in_child=_forked)
@@ -194,18 +195,27 @@ def _exits(error, code):
 def _excepthook(kind, error, trace):
     if _owner == os.getpid() and error is _last_error():    # else somebody only has it printed
         _skip_ours(trace)
-        _noted["error"] = (error, _rows())
-        each([_say_uncaught])
+        if isinstance(error, SystemExit):       # python -i shows it and goes on
+            _exits(error, error.code)
+        else:
+            _noted["error"] = (error, _rows())
+            each([_say_uncaught])
     _hooks["excepthook"](kind, error, trace)
 
 
+def _unraisable(before, skip, args):
+    """An error that can't be raised, such as sys.exit's in __del__ or at exit. The modules may be gone: what it calls is given."""
+    skip(args.exc_traceback)
+    before(args)
+
+
 def _skip_ours(trace):
-    """Take the functions that stand before a stream's own, and what they call, out of a traceback: it shows what it would without us."""
+    """Take what stands before a stream's functions or sys.exit, and what that calls, out of a traceback, as it would be without us."""
     while trace:
         within = False
         while trace.tb_next:
             name = trace.tb_next.tb_frame.f_globals.get("__name__") or ""
-            within = name == "runicorn.console" or within and name.startswith("runicorn.")
+            within = name in ("runicorn.console", "runicorn.leaving") or within and name.startswith("runicorn.")
             if not within:
                 break
             trace.tb_next = trace.tb_next.tb_next
@@ -228,7 +238,7 @@ def _last_error():
 def _uncaught():
     """Return the exception that ends this process, or None."""
     error, rows = _noted.get("error") or (_last_error(), None)
-    if error is None or (hasattr(sys, "ps1") and rows != _rows()):      # a session goes on after an error
+    if error is None or isinstance(error, SystemExit) or (hasattr(sys, "ps1") and rows != _rows()):      # a session goes on after an error
         return None
     if rows is None:
         trace = error.__traceback__

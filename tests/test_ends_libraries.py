@@ -1,9 +1,13 @@
 """Ends by way of command-line and asynchronous libraries, pools, threads, destructors and limits, each beside a stub."""
 
+import re
 import signal
+import subprocess
+import sys
 
 import pytest
-from endings import BEGIN, READY, both, told
+from endings import BEGIN, READY, both, stub, told
+from scripts import environment
 
 FINISHED = ("finished", "finished", 0, None, 1)
 INTERRUPTED = ("interrupted", "ended by SIGINT", None, "SIGINT", 1)
@@ -54,6 +58,35 @@ def test_a_library_or_an_unusual_place_ends_the_run(tmp_path, way):
 ], ids=["timeout -s INT", "nohup", "ulimit -t", "Ctrl+C in a pool"])
 def test_what_starts_or_limits_a_script_ends_the_run(tmp_path, before, code, signals, expected):
     both(tmp_path, BEGIN + code + "\n", signals, before=before)
+    assert told(tmp_path) == [expected]
+
+
+UNSEEN = """
+import atexit
+def at_exit(): sys.exit(5)
+atexit.register(at_exit)
+class Leaves:
+    def __del__(self): sys.exit(4)
+leaves = Leaves()
+del leaves
+"""
+
+
+@pytest.mark.parametrize("code, arguments, expected", [
+    (UNSEEN, (), FINISHED), ("def main(): sys.exit(3)\nmain()", ("-i",), failed("exit code 3", 3)), ("sys.exit()", ("-i",), FINISHED),
+    ("1 / 0", ("-i",), failed("ZeroDivisionError: division by zero", 1)),
+], ids=["at exit and in __del__", "-i, exit code 3", "-i, exit", "-i, error"])
+def test_a_traceback_that_python_prints_of_an_exit_shows_nothing_of_ours(tmp_path, code, arguments, expected):
+    """Before Python 3.12 a function stands before sys.exit."""
+    said = []
+    for name, path in (("without", stub(tmp_path)), ("with", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.py").write_text(BEGIN + code + "\n")
+        env = environment(tmp_path / name) if path is None else environment(tmp_path / name, PYTHONPATH=path)
+        done = subprocess.run([sys.executable, *arguments, "train.py"], cwd=tmp_path / name, env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60)
+        said.append((done.returncode, re.sub("0x[0-9a-f]+", "", done.stderr.replace(str(tmp_path / name), ""))))
+    assert said[0] == said[1] and (said[0][1] or "del" not in code)
     assert told(tmp_path) == [expected]
 
 

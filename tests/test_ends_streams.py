@@ -29,7 +29,9 @@ def test_a_daemon_thread_that_prints_in_a_tight_loop_aborts_no_end(tmp_path, wha
         found[process.wait(60)] += 1
         process.communicate()
         assert small(only(tmp_path / str(number)), "status")["status"] == "finished"
-    assert found[0] > ENDS_TRIED // 2, found            # without us nearly each one aborts
+    # Without us nearly each one aborts. Not all of them need end well: a thread that gets no processor for the 40 ms in which those that
+    # print come to the gate, as happens on a busy machine, is still within a write when Python stops it. To wait longer delays every exit.
+    assert found[0] > ENDS_TRIED // 2, found
 
 
 def test_an_exit_that_waits_for_a_printing_thread_ends(tmp_path):
