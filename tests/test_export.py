@@ -263,7 +263,7 @@ def opened(browser, tmp_path):
 
     def open_report(pieces, **options):
         (tmp_path / "report.html").write_bytes(all_of(pieces))
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, **options)
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 900}, **options})
         page.asked, page.errors = [], []
         page.on("request", lambda request: page.asked.append(request.url))
         page.on("pageerror", lambda error: page.errors.append(str(error)))
@@ -349,6 +349,18 @@ def compared(tmp_path, opened, *runs):
 ])
 def test_runs_of_one_name_are_told_apart_in_a_report_as_in_compare(tmp_path, opened, runs, heads):
     assert compared(tmp_path, opened, *runs) == heads
+
+
+def test_a_reports_names_are_not_torn_on_a_narrow_page(tmp_path, opened):
+    many = [("p", {"optimizer.momentum": 1, "seed": seed, "note": "some words that take room " * 3}) for seed in range(5)]
+    compared(tmp_path, lambda pieces, **options: opened(pieces, **options, viewport={"width": 700, "height": 900}), *many)
+    page = opened([(tmp_path / "report.html").read_bytes()], viewport={"width": 700, "height": 900})
+    lines = page.locator("tbody td:first-child").evaluate_all("""cells => cells.map((cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return [cell.textContent, range.getClientRects().length];
+    })""")
+    assert ["optimizer.momentum", 1] in lines and [name for name, count in lines if count > 1] == []
 
 
 def test_a_hostile_run_is_only_text(tmp_path, opened):
