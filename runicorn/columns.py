@@ -17,6 +17,7 @@ from threading import get_ident
 from runicorn import disk
 from runicorn.events import Parser, event_row
 from runicorn.layout import open_regular
+from runicorn.wide import LIMIT, Columns, WideRows, is_wide
 
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
@@ -120,11 +121,18 @@ class Table:
     number, the first and last time, the largest step, and the last times."""
 
     def __init__(self):
-        self.where = {}
+        self._where = {}
+        self._wide = WideRows()                             # not in `_where` yet
         self.rows = 0
         self.first_ts = self.last_ts = self.top_step = None
         self.recent = deque(maxlen=RECENT)
         self.others = deque(maxlen=OTHERS_KEPT)
+
+    @property
+    def where(self):
+        """Return {metric: Group}, of all rows so far."""
+        self._sort_wide()
+        return self._where
 
     def groups(self):
         """Return the distinct groups."""
@@ -133,19 +141,46 @@ class Table:
     def add(self, parts):
         """Append the rows of `parts` (list of events.Part, all of later lines than before)."""
         parts = sorted(parts, key=lambda part: part.rows[0])
-        places, columns = _presence(parts)
-        self.where.update(dict.fromkeys([name for name in places if name not in self.where]))       # in the order first logged
         self._note(parts)
+        if is_wide(parts):
+            for part in parts:
+                self._wide.add(part)
+            if len(self._wide) >= LIMIT:
+                self._sort_wide()
+            return
+        self._sort_wide()
+        places, columns = _presence(parts)
+        self._where.update(dict.fromkeys([name for name in places if name not in self._where]))     # in the order first logged
         alike = {}                                          # (present group, places) -> metrics
         for name, mine in places.items():
-            alike.setdefault((id(self.where[name]), *mine), []).append(name)
+            alike.setdefault((id(self._where[name]), *mine), []).append(name)
         for (_, *mine), names in alike.items():
             merge = _Merge([parts[place] for place in mine])
             self._group(names).extend(merge.rows, merge.ts, merge.steps, {name: merge.values(columns[name]) for name in names})
 
+    def _sort_wide(self):
+        """Append the wide rows, which were gathered one after the other, to the columns of their metrics."""
+        if not self._wide:
+            return
+        wide, self._wide = self._wide, WideRows()
+        names = wide.names
+        owners = list(map(self._where.get, names))
+        for metrics, rows, ts, steps, cells in wide.by_group(owners[:]):
+            mine, group = [names[metric] for metric in metrics], owners[metrics[0]]
+            if group is None:
+                group = Group()
+                group.columns = Columns(_column, mine, cells)
+                group.extend(rows, ts, steps, {})
+            else:
+                group, height = self._group(mine), len(rows)
+                group.extend(rows, ts, steps, {name: cells[place * height:(place + 1) * height] for place, name in enumerate(mine)})
+            for metric in metrics:
+                owners[metric] = group
+        self._where.update(zip(names, owners))
+
     def _group(self, names):
         """Return the group of exactly `names`, which share one or are all new."""
-        group = self.where.get(names[0])
+        group = self._where.get(names[0])
         if group is not None and len(group.columns) == len(names):
             return group
         if group is None:
@@ -153,7 +188,7 @@ class Table:
             group.columns = {name: Column() for name in names}
         else:
             group = group.split(names)
-        self.where.update(dict.fromkeys(names, group))
+        self._where.update(dict.fromkeys(names, group))
         return group
 
     def _note(self, parts):
@@ -170,13 +205,22 @@ class Table:
 
     def nbytes(self):
         """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its values."""
-        size = sys.getsizeof(self.where)
-        for group in self.groups():
+        groups = {id(group): group for group in self._where.values()}.values()
+        size = sys.getsizeof(self._where) + self._wide.nbytes()
+        for group in groups:
             size += GROUP_BYTES + sum(len(held) * held.itemsize for held in (group.rows, group.ts, group.steps))
             size += sys.getsizeof(group.columns) + sum(map(sys.getsizeof, group.columns))
+            lazy = type(group.columns) is Columns
             size += sum([COLUMN_BYTES + 8 * (len(column.values) + 2 * len(column.lows)) + 4 * len(column.bad)
-                         for column in group.columns.values()])
+                         for column in (group.columns.made() if lazy else group.columns.values())])
+            size += group.columns.nbytes() if lazy else 0
         return size
+
+
+def _column(values):
+    column = Column()
+    column.extend(values)
+    return column
 
 
 def _presence(parts):
@@ -339,7 +383,7 @@ class File:
             return                          # absent or damaged: parse
         table = self.table
         where = {name: group for group in groups for name in group.columns}
-        table.where = {name: where[name] for name in head["names"]}
+        table.where.update((name, where[name]) for name in head["names"])
         table.rows, table.first_ts, table.last_ts, table.top_step = (head[key] for key in ("rows", "first_ts", "last_ts", "top_step"))
         table.recent.extend(head["recent"])
         table.others.extend(head["others"])

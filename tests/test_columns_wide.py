@@ -2,13 +2,15 @@
 width, and held for what `nbytes` says."""
 
 import json
+import math
 import random
 import time
 import tracemalloc
 
 import pytest
 
-from runicorn.columns import File
+from runicorn import columns, wide
+from runicorn.columns import BLOCK, File
 
 DRAW = random.Random(1)
 ROWS = {
@@ -81,3 +83,73 @@ def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
     finally:
         tracemalloc.stop()
     assert 0.8 * held < table.nbytes() < 1.2 * held
+
+
+@pytest.mark.parametrize("shape", ROWS)
+def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
+    made, plain = [], columns.Column.__init__
+    monkeypatch.setattr(columns.Column, "__init__", lambda column: (made.append(column), plain(column))[1])
+    points = written(tmp_path / "events.jsonl", ROWS[shape])
+    table = read(tmp_path / "events.jsonl")
+    if shape == "one metric a row":             # no wide rows
+        return
+    assert list(table.where) == list(points) and not made
+    metric, found = next(reversed(points.items()))
+    assert list(table.where[metric].columns[metric].values) == [value for _, value in found] and len(made) == 1
+
+
+@pytest.mark.parametrize("shape", sorted(set(ROWS) - {"one metric a row"}))
+def test_wide_rows_cost_a_few_times_their_json(tmp_path, shape):
+    path, ratios = tmp_path / "events.jsonl", []
+    written(path, ROWS[shape])
+    lines = path.read_bytes().splitlines()
+    for _ in range(3):
+        began = time.process_time()
+        for line in lines:
+            json.loads(line)
+        alone = time.process_time() - began
+        began = time.process_time()
+        read(path)
+        ratios.append((time.process_time() - began - 0.02) / alone)
+    assert min(ratios) < 8, "an array or a list is made for each value"
+
+
+def mixed(path):
+    """Write blocks of narrow and of wide rows in turns, with NaN, big integers and steps that are no integers; return
+    {metric: [(row, step, value), …]}."""
+    points, row = {}, 0
+    with open(path, "w") as file:
+        for part in range(6):
+            for n in range(12_000 if part % 2 else 30):
+                data = {"loss": row / 3, "lr": "NaN" if row % 1000 == 7 else row}
+                if not part % 2:
+                    data.update((f"m{k}", 10 ** 400 if k == 5 and n == 3 else k * n / 7) for k in DRAW.sample(range(3000), 1500))
+                step = row + 0.5 if part == 4 and n % 5 == 0 else row
+                file.write(json.dumps({"ts": 1e9 + row, "step": step, "data": data}) + "\n")
+                for metric, value in data.items():
+                    value = math.inf if type(value) is int and value > 1e300 else float(value)
+                    points.setdefault(metric, []).append((row, step, value))
+                row += 1
+    return points
+
+
+@pytest.mark.parametrize("limit", [1, wide.LIMIT])
+@pytest.mark.parametrize("asked", [False, True], ids=["at the end", "at each step"])
+def test_wide_and_narrow_rows_in_turns_are_one_table(tmp_path, monkeypatch, limit, asked):
+    monkeypatch.setattr(columns, "LIMIT", limit)
+    points = mixed(tmp_path / "events.jsonl")
+    file = File(str(tmp_path / "events.jsonl"), str(tmp_path / "cache"))
+    file.look()
+    while file.step():
+        assert not asked or all(len(group.columns[metric].values) == len(group.rows) for metric, group in file.table.where.items())
+    file.save()
+    again = File(str(tmp_path / "events.jsonl"), str(tmp_path / "cache"))
+    assert not again.look()
+    for table in (file.table, again.table):
+        held = {metric: list(zip(group.rows, group.steps, group.columns[metric].values)) for metric, group in table.where.items()}
+        assert str({name: [(row, float(step), value) for row, step, value in rows] for name, rows in held.items()}) == str(
+            {name: [(row, float(step), value) for row, step, value in rows] for name, rows in points.items()})
+        for group in table.groups():
+            for column in group.columns.values():
+                assert len(column.lows) == len(column.values) // BLOCK
+                assert list(column.bad) == [place for place, value in enumerate(column.values) if not math.isfinite(value)]
