@@ -56,6 +56,7 @@ class Mirror:
         self._folders.clear()
         self._above.clear()
         self._places = None
+        self.look_at_evicted()
         return True
 
     def _still_ours(self):
@@ -182,11 +183,16 @@ class Mirror:
             self._remove_empty(here.parent)
         return True
 
-    def _rename_notes(self, old, new):
+    def _rename_notes(self, old, new, both=False):
+        """both: our copy of `new` has notes of its own, and what was removed here of `old` is not missing in it."""
         for notes in ("evicted", "viewed"):
             known = layout.read_json(self.index / notes)
             if isinstance(known, dict) and old in known:
-                known[new] = known.pop(old)
+                note = known.pop(old)
+                if not both:
+                    known[new] = note
+                elif notes == "viewed":
+                    known.setdefault(new, note)
                 self.write(self.index / notes, json.dumps(known).encode())
         self.look_at_evicted()
         for known in (self._folders, self._apart):
@@ -198,13 +204,15 @@ class Mirror:
 
         A log may have grown in `new`. Raises OSError, LayoutError, SyncError.
         """
-        here, there = local_names.local_path(self.folder, old), local_names.local_path(self.folder, new)
+        here, there = Path(self._run_folder(old)), Path(self._run_folder(new))
+        if os.path.lexists(here) and os.path.lexists(there) and os.path.samefile(here, there):
+            return False
         for folder, _, names in os.walk(here):
             for name in names:
                 place = Path(folder, name)
                 if not _begins_with(there / place.relative_to(here), place, plan.is_appended(name)):
                     return False
-        self._rename_notes(old, new)
+        self._rename_notes(old, new, both=True)
         if os.path.lexists(here):
             local_disk.remove_tree(os.fspath(here))
             self._remove_empty(here.parent)

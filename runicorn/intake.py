@@ -325,6 +325,7 @@ class Intake:
         if outcome is fetch.DONE:
             self.left_out.forget(key)
             self._arrived(one, key, held, data)
+            self._follow(one, now)
         elif outcome is fetch.NO_ROOM and self._is_unproven(one, key):
             self.unsettled.grew(key, one.size)          # it stays as it is, and not verified, until there is room for another
         elif outcome is fetch.NO_ROOM:
@@ -343,6 +344,14 @@ class Intake:
         """Say what is not mirrored because of its name, place or kind: {reason: count} above the runs, and what the runs' lines say."""
         if self.left_out.pass_over(dict(self.index.skipped() + collections.Counter(counts))):
             self.log.warning("passed over on the server: %s", passed_text(self.left_out.passed))
+
+    def _follow(self, one, now):
+        """Plan the rest of a file that the index has learned more of while it was on its way."""
+        if one.mtime is None or one.path not in self.index:
+            return
+        listed = self._listed_as(one)
+        if listed["size"] != one.size or not plan.is_same_time(one.mtime, listed["mtime"]):
+            self.plan([one.path], now)
 
     def _listed_as(self, one):
         """Return {"size", "mtime"} of a fetch's file as the index has it now."""

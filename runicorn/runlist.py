@@ -132,6 +132,9 @@ class RunList:
         """
         if not self.options.get("manifest", True):
             return
+        if not self._answered and self._refused_at is not None and not is_recent(self._refused_at, self._wall(now)):
+            self._refused_at = None
+            self.ask(now)
         at_once = at_once and self._answered and now > self._exec.began + 1
         if self._answered and (at_once or now >= self._exec.next):
             self._exec.start(self.index.flush().lines, now)

@@ -279,8 +279,9 @@ class Session:
 
     def _list(self, now, audit):
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
-        if self._planned and not self.surveyed and self.source == "exec":
-            return self._relist(self.intake.doubtful, {}, now)      # of all others it just told; the next survey lists what is above
+        if self._planned and not self.surveyed and self.source == "exec" and not self.intake.doubtful:
+            self.moves.follow_entries(self.list.new)
+            return self._relist(set(), {}, now)     # it just told of all; the next survey lists what is above
         there = self.skeleton.refresh(now)
         self.beats.rename(self.skeleton.listed_as)
         self.moves.follow_entries(self.list.new)

@@ -181,7 +181,7 @@ class Sync:
             self._no_root = False
         except MissingFileError:
             self._no_root = True        # it appears with the first run there
-        except (LineError, ProtocolError):
+        except BaseException:
             self._now_asked = thorough or self._now_asked       # who asked for it gets it over the next line
             raise
         self._due = now + self.options["interval"]

@@ -242,6 +242,21 @@ def test_a_copy_takes_the_place_of_an_original_that_is_gone_only_where_it_has_al
         assert told(one)["gone"] == [RUN] and (one.mirror / RUN / "events.jsonl").exists() and one.moved == {}
 
 
+def test_what_was_dropped_here_of_an_original_is_not_missing_in_its_copy(root, pair, source):
+    big_run(root)
+    one = mirrored(pair, root, source)
+    copied(root)
+    look_again(one, root)
+    (one.mirror / RUN / "events.jsonl").unlink()
+    (one.mirror / ".index" / "evicted").write_text(json.dumps({RUN: True}))
+    shutil.rmtree(root / "vision")
+    look_again(one, root)
+    assert json.loads((one.mirror / ".index" / "evicted").read_text()) == {}
+    grow(root / moved_path(RUN, "copied") / "events.jsonl")
+    look_again(one, root)
+    one.same()
+
+
 def test_copied_and_the_original_removed_between_two_looks(root, pair, source):
     big_run(root)
     one = mirrored(pair, root, source)

@@ -5,7 +5,7 @@ import os
 import time
 
 import pytest
-from pairs import OLD, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
+from pairs import OLD, RUN, grow, here, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
 from runicorn import index, manifest
 from runicorn.reader import Reader
@@ -98,3 +98,31 @@ def test_a_time_that_speaks_of_a_later_index_is_not_taken_for_that_of_this_one(r
     source.refresh(None)
     _, at = source.verified("vision/resnet50/runs/20250123_180000_abc123")
     assert live["checked"] and at == live["checked"][0][1]
+
+
+def test_what_was_dropped_here_stays_away_from_the_next_process_too(root, pair):
+    """One that asks python3 there, which answers before anything else is known."""
+    make_run(root)
+    one = pair("exec")
+    one.passes()
+    one.close()
+    for name in ("events.jsonl", "logs.txt"):
+        (one.mirror / RUN / name).unlink()
+    (one.mirror / ".index" / "evicted").write_text(json.dumps({RUN: True}))
+    again = pair("exec")
+    again.passes()
+    assert again.sync.state()["source"] == "exec" and here(again) == ["meta.json", "status.json", "summary.json"]
+
+
+def test_a_file_of_which_more_is_known_when_its_fetch_ends_comes_whole(root, pair):
+    """A session that was cut knows it by its size of then; python3 there says another before it has come."""
+    run = make_run(root)
+    one = pair("exec")
+    one.passes()
+    one.close()
+    (one.mirror / RUN / "events.jsonl").unlink()
+    grow(run / "events.jsonl")
+    os.utime(run / "events.jsonl", (OLD + 1000, OLD + 1000))
+    again = pair("exec")
+    again.passes()
+    again.same()
