@@ -10,6 +10,7 @@ import weakref
 from collections import deque
 from io import BufferedWriter
 
+from runicorn.descriptors import select_ready
 from runicorn.layout import legible
 from runicorn.notice import is_interrupt, say
 from runicorn.screen import Screen
@@ -145,9 +146,8 @@ class Turn:
 
 def is_stalled(descriptor):
     """Whether nobody reads what is written to a descriptor (int or None), so that a write waits."""
-    import select
     try:
-        return descriptor is not None and not select.select([], [descriptor], [], 0)[1]
+        return descriptor is not None and not select_ready([descriptor], True, 0)
     except (OSError, ValueError):       # closed; no such thing on Windows
         return False
 

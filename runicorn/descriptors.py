@@ -69,6 +69,22 @@ def identity(status):
     return status.st_dev, status.st_ino
 
 
+def select_ready(descriptors, writing=False, seconds=None):
+    """Return those of `descriptors` (list of int) that can be read, or written to, without waiting, or that fail: those closed, too,
+    where there is poll(). It waits `seconds` at most (None: for ever). Raises OSError or ValueError where it can't wait."""
+    import select
+    if hasattr(select, "poll"):         # select() takes no number above 1023; Windows has nothing else
+        poll = select.poll()
+        for descriptor in descriptors:
+            poll.register(descriptor, select.POLLOUT if writing else select.POLLIN)
+        try:
+            return [descriptor for descriptor, _ in poll.poll(seconds if seconds is None else seconds * 1000)]
+        except OSError:
+            pass                        # the process may have fewer descriptors than these: poll(2)
+    readable, writable, _ = select.select([] if writing else descriptors, descriptors if writing else [], [], seconds)
+    return readable + writable
+
+
 def _high(descriptor):
     """Return a duplicate of `descriptor` whose number is LOWEST or more. Raises OSError."""
     low = []

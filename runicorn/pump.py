@@ -6,7 +6,6 @@ writer has closed its end, so what was written before a SIGKILL still arrives.
 
 import codecs
 import os
-import select
 import signal
 import socket
 import sys
@@ -16,7 +15,7 @@ from collections import deque
 
 from runicorn.append import AppendFile
 from runicorn.console import LogFile, is_stalled, log_gap
-from runicorn.descriptors import is_ours, keep, release
+from runicorn.descriptors import is_ours, keep, release, select_ready
 from runicorn.notice import say
 from runicorn.system import on_network
 
@@ -172,7 +171,7 @@ def write_all(descriptor, data):
         try:
             view = view[os.write(descriptor, view):]
         except BlockingIOError:
-            select.select([], [descriptor], [], 1.0)
+            select_ready([descriptor], True, 1.0)
         except OSError:
             return
 
@@ -210,7 +209,7 @@ class Channel(threading.Thread):
             with self._lock:
                 data = self._next()
             if data is None:
-                select.select([self._pipe], [], [])
+                select_ready([self._pipe])
                 continue
             write_all(self._terminal, data)
             with self._lock:
@@ -238,7 +237,7 @@ class Channel(threading.Thread):
     def is_done(self):
         """Whether all that was written to the pipe so far has reached the terminal and the log."""
         with self._lock:
-            return not self.is_alive() or not self._writing and not self._waiting and not select.select([self._pipe], [], [], 0)[0]
+            return not self.is_alive() or not self._writing and not self._waiting and not select_ready([self._pipe], seconds=0)
 
     def log_rest(self):
         """Log what the terminal does not take now; it gets it when it does."""
@@ -264,7 +263,7 @@ class Pump:
         for channel in self._channels.values():
             channel.start()
         while self._control or any(channel.is_alive() for channel in self._channels.values()):
-            if self._control and select.select([self._control], [], [], TICK_SECONDS)[0]:
+            if self._control and select_ready([self._control.fileno()], seconds=TICK_SECONDS):
                 self._answer()
             elif not self._control:
                 self._outlive()

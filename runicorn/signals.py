@@ -13,7 +13,7 @@ import time
 import weakref
 
 from runicorn import processes
-from runicorn.descriptors import is_ours, keep, release
+from runicorn.descriptors import is_ours, keep, release, select_ready
 from runicorn.notice import say
 
 # These say "stop", also to a script that handles them. SIGBREAK: a console of Windows was closed, or Ctrl+Break typed there.
@@ -33,6 +33,8 @@ _mask = threading.local()   # "before": the signals a thread that forks had bloc
 _wakeup = None              # (reader, writer, its number): two sockets, while the wakeup descriptor is ours
 _theirs = ((-1,), {})       # the arguments with which others have set one meanwhile, or before
 _handing = threading.RLock()    # while what came is handed on, so that nobody closes that descriptor and has its number used again
+_watched = False            # whether a thread reads what is written to `_wakeup`
+_unhanded = None            # why the last signal could not be handed on (str), until that is said
 _noted = (None, 0.0)        # the last signal that says "stop": name, monotonic time
 _acted = 0.0                # monotonic: when the main thread last acted on a signal of ours
 _end = None                 # called with nothing before a signal ends the process
@@ -70,6 +72,7 @@ def give_back():
             while reader and _receive(reader):
                 pass
             _theirs = (-1,), {}
+        _say_unhanded()
 
 
 def _put_back():
@@ -86,6 +89,7 @@ def stopped():
     """Return the name of the signal that is ending this process (str) or None."""
     if _wakeup:
         _receive(_wakeup[0])
+        _say_unhanded()
     name, when = _noted
     return name if name and time.monotonic() - when < GRACE_SECONDS else None
 
@@ -200,16 +204,24 @@ def _listen(handled):
     readers = {reader: None}
     readers.update(_set_aside(number) for number in (getattr(signal, name) for name in ASIDE)
                    if number not in handled and signal.getsignal(number) is signal.SIG_DFL)
-    try:
-        import _thread
-        _thread.start_new_thread(_watch, (readers,))
-    except RuntimeError:                    # no thread can be started: what comes is noted when somebody asks
+    if not _begin(readers):                 # what comes is noted when somebody asks
         _stop_setting_aside()
         for other in list(readers)[1:]:
             _close(other)
         if _theirs[0][0] != -1:
             _stop_listening()               # nobody would hand anything on
-            _close(reader)
+
+
+def _begin(readers):
+    """Start the thread; returns whether it could be started."""
+    global _watched
+    import _thread
+    try:
+        _thread.start_new_thread(_watch, (readers,))
+        _watched = True
+    except RuntimeError:
+        _watched = False
+    return _watched
 
 
 def set_wakeup_fd(*args, **more):
@@ -221,6 +233,8 @@ def set_wakeup_fd(*args, **more):
             _set_wakeup(before, warn_on_full_buffer=False)
             before = _theirs[0][0]
         _theirs = args, more
+        if _wakeup and not _watched and not _begin({_wakeup[0]: None}):
+            _stop_listening()           # nobody would hand anything on
     return before
 
 
@@ -233,6 +247,7 @@ def set_handler(signalnum, handler, /):
         before = _set_handler(signalnum, _heard if is_deadly else handler)
         if is_deadly:
             _previous[signalnum] = handler
+    _say_unhanded()
     return before
 
 
@@ -299,7 +314,10 @@ def _stop_listening():
     if not _wakeup:
         return
     _stop_setting_aside()
-    _close(_unset())                        # which ends the thread
+    reader = _wakeup[0]
+    _close(_unset())                        # which ends the thread, and that closes the reader
+    if not _watched:
+        _close(reader)
 
 
 def _unset():
@@ -334,6 +352,7 @@ def _read(reader):
 
 def _receive(reader):
     """Read what came, hand it on to the wakeup descriptor that others have set, and note it; returns it as `_read` does."""
+    global _unhanded
     with _handing:
         numbers = _read(reader)
         (theirs, *_), more = _theirs
@@ -342,25 +361,35 @@ def _receive(reader):
                 os.write(theirs, numbers)
             except OSError as error:
                 if more.get("warn_on_full_buffer", True) or not isinstance(error, BlockingIOError):
-                    say(f"a signal can't be handed on to the event loop ({error.strerror})")
+                    _unhanded = error.strerror
     for number in numbers or b"":
         _note(number)
     return numbers
 
 
+def _say_unhanded():
+    """Say what `_receive` could not do; never while `_handing` is held, for which a print may wait whose lock this waits for."""
+    global _unhanded
+    why, _unhanded = _unhanded, None
+    if why:
+        say(f"a signal can't be handed on to the event loop ({why})")
+
+
 def _watch(readers):
     """The thread: note what comes, and see that a signal whose default ends the process does end it."""
-    import select
     while readers:
+        numbers = {reader.fileno(): reader for reader in readers}
         try:
-            ready = select.select(list(readers), [], [])[0]
-        except (OSError, ValueError):       # C code closed what it found
-            ready = [reader for reader in readers if not is_ours(reader.fileno())]
+            ready = [numbers[number] for number in select_ready(list(numbers))]
+        except (OSError, ValueError, ImportError):      # one is closed, or there is no way to wait: a look at all of them
+            time.sleep(PATIENCE_SECONDS)
+            ready = list(readers)
         for reader in ready:
             number = readers[reader]
             with _handing:
                 data = (_read if number else _receive)(reader) if is_ours(reader.fileno()) else None
                 deadly = [] if number else list(filter(_is_deadly, data or b""))
+            _say_unhanded()
             if data is None:
                 del readers[reader]
                 _close(reader)

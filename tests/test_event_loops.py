@@ -140,3 +140,65 @@ os.set_blocking(writer, False)
 assert (set_wakeup_fd(writer), signal.set_wakeup_fd(-1)) == (-1, writer)
 """
     assert ended(launch(tmp_path / "with", code)) == (0, "", "")
+
+
+REFUSED = """
+    import _thread
+    def refuse(*args):
+        raise RuntimeError("can't start new thread")
+    start, _thread.start_new_thread = _thread.start_new_thread, refuse
+    run = runicorn.init(project='p', name='n')
+"""
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_a_loop_hears_its_signals_though_no_thread_could_be_started_for_them(tmp_path, later):
+    code = ASYNCIO.format(before="", after="    _thread.start_new_thread = start\n" * later + HANDLER) + AT_ONCE
+    init = "    run = runicorn.init(project='p', name='n')\n"
+    assert init in code
+    status, out, err = ended(launch(tmp_path / "with", code.replace(init, REFUSED)), (signal.SIGTERM,))
+    assert (status, out, err) == (0, "saved\n", "")
+    (state, _, _, name, rows), = told(tmp_path)
+    assert rows == 1 and (not later or (state, name) == ("interrupted", "SIGTERM"))
+
+
+def test_without_a_thread_nothing_stays_open_after_the_last_run(tmp_path):
+    code = "import asyncio, os, threading\nbefore = len(os.listdir('/proc/self/fd'))\n" + BEGIN.split("run = ")[0] + REFUSED.replace(
+        "\n    ", "\n") + "run.finish()\n" + """
+until = time.monotonic() + 20
+while len(os.listdir('/proc/self/fd')) > before and time.monotonic() < until:
+    time.sleep(0.01)
+print(len(os.listdir('/proc/self/fd')) - before)
+"""
+    assert ended(launch(tmp_path, code)) == (0, "0\n", "")
+
+
+def test_a_signal_that_can_not_be_handed_on_is_told_while_nobody_waits_for_it(tmp_path):
+    """A handler that runs in the middle of a print sets another one, while our thread wants to print."""
+    code = """
+import io, sys, threading
+class Terminal(io.StringIO):
+    lock, asked = threading.RLock(), threading.Event()
+    def write(self, text):
+        if threading.current_thread() is not threading.main_thread():
+            self.asked.set()
+        with self.lock:
+            return sys.__stdout__.write(text)
+sys.stderr = Terminal()
+""" + BEGIN + """
+threading.Timer(20, os._exit, (3,)).start()
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+signal.set_wakeup_fd(writer)
+os.close(writer)
+signal.signal(signal.SIGUSR1, lambda *_: None)
+with sys.stderr.lock:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert sys.stderr.asked.wait(10)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+time.sleep(0.5)
+sys.__stdout__.flush()
+os._exit(0)
+"""
+    status, out, err = ended(launch(tmp_path / "with", code))
+    assert (status, err) == (0, "") and out == "runicorn: a signal can't be handed on to the event loop (Bad file descriptor)\n"

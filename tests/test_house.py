@@ -19,7 +19,7 @@ FLOORS = {
     # the writer
     "screen": "", "windows": "", "processes": "windows",
     "notice": "", "descriptors": "notice", "signals": "descriptors notice processes", "leaving": "", "ends": "leaving notice signals",
-    "append": "descriptors layout notice", "console": "layout notice screen", "system": "notice processes",
+    "append": "descriptors layout notice", "console": "descriptors layout notice screen", "system": "notice processes",
     "pump": "append console descriptors notice system",
     "values": "layout notice", "jsonfile": "descriptors layout notice", "mappings": "notice values",
     "definitions": "layout values", "heart": "notice",
