@@ -5,6 +5,7 @@ that is granted, so much is kept to from then on, and a little more is tried lat
 """
 
 import collections
+import math
 import time
 
 from runicorn import sftp_answers
@@ -19,7 +20,7 @@ SHORT_READ = 4096               # bytes; what a server must be able to answer th
 SHORTEST_READ = 256
 STEP = 8                        # by how much less is asked at once after a refusal
 GROWTH = 50                     # granted at a learned limit, after which half as much more is tried
-STANDING = 8                    # refusals of a kind that stood in a row, after which none of that kind is asked again
+STANDING = 8                    # doubted refusals of a kind that stood, and none of it granted since, after which none is doubted any more
 STREAK = 6                      # refusals of a kind in a row that make it the server's pace, not its files
 FIRST_PAUSE, LONGEST_PAUSE = 0.3, 5.0       # s; of a server that refuses everything for a while
 DOUBT, PATIENCE = 2.0, 15.0     # s within which some request must be granted; the latter once a pause helped
@@ -37,25 +38,27 @@ class Grants:
 
     def __init__(self, handles, longest, clock=time.monotonic):
         self.handles = self._most_handles = handles
+        self._bound = math.inf                  # files open at once, whatever the server announces
         self.longest = longest
         self._requests = self._most_requests = REQUESTS
         self._quiet = None
         self._open = self._opening = 0          # handles granted and not closed; asked for
         self.deferred = collections.deque()     # what waits for a handle
         self._retrying = self._at_limit = 0
-        self._stood = collections.Counter()     # kind -> refusals that stood
+        self._stood = collections.Counter()     # kind -> doubted refusals that stood since it was last granted
         self._granted = set()                   # kinds that were granted at least once
         self._streak = collections.Counter()    # kind -> refusals in a row
         self._pause, self._until, self._since, self._patience, self._clock = FIRST_PAUSE, 0.0, 0.0, DOUBT, clock
 
     def announce(self, handles, longest):
         """Take what the server announces."""
-        self.handles = self._most_handles = handles
+        self.handles = self._most_handles = min(handles, self._bound)
         self.longest = longest
 
     def keep_to(self, requests, handles):
-        """Ask for no more than so many requests and files at once."""
+        """Ask for no more than so many requests and files at once, also of a server that announces more later."""
         self._requests = self._most_requests = min(self._most_requests, requests)
+        self._bound = min(self._bound, handles)
         self.handles = self._most_handles = min(self.handles, handles)
 
     def cut_reads(self, length):
@@ -104,6 +107,7 @@ class Grants:
     def take_deferred(self):
         """Return all that waits for a handle, and forget it."""
         deferred, self.deferred = self.deferred, collections.deque()
+        self._retrying -= sum(map(_is_retry, deferred))
         return deferred
 
     # -- answers
@@ -117,26 +121,25 @@ class Grants:
         if kind in OPENING:
             self._opening -= 1
             self._open += not refused
-        if trial and trial.why is not HANDLES:
-            self._retrying -= 1
+        self._retrying -= _is_retry(asked)
         more = self._next_trial(asked, result, others) if refused else None
         if kind == CLOSE and not more:
             self._open -= 1
         if not refused:
             self._note_grant(kind, trial)
         elif not more:
-            self._stood[kind] += kind in DOUBTED
-        if more and more.why is not HANDLES:
-            self._retrying += 1
+            self._stood[kind] += _may_be_for_now(kind, result)
+        again = asked._replace(trial=more) if more else None
+        self._retrying += _is_retry(again)
         if not self._retrying:
             self._quiet = None
-        return asked._replace(trial=more) if more else None
+        return again
 
     def _note_grant(self, kind, trial):
         self._granted.add(kind)
-        self._streak[kind] = 0
+        self._streak[kind] = self._stood[kind] = 0
         if trial:
-            self._stood[kind], self._pause, self._since, self._patience = 0, FIRST_PAUSE, 0.0, max(DOUBT, self._patience)
+            self._pause, self._since, self._patience = FIRST_PAUSE, 0.0, max(DOUBT, self._patience)
         if trial and trial.why is PAUSE:
             self._patience = PATIENCE
         elif trial and trial.why is HANDLES:
@@ -158,7 +161,7 @@ class Grants:
     def _next_trial(self, asked, error, others):
         """Return the Trial in which a refused request is asked once more, None where the refusal stands."""
         kind, trial = asked.request.kind, asked.trial
-        if kind not in DOUBTED or self._stood[kind] >= STANDING or not _may_be_for_now(kind, error):
+        if self._stood[kind] >= STANDING or not _may_be_for_now(kind, error):
             return None
         self._streak[kind] += 1
         if trial is None and kind in OPENING and self._open:
@@ -187,8 +190,15 @@ class Grants:
         return Trial(PAUSE, 1)
 
 
+def _is_retry(asked):
+    """Whether a request, or None, is being asked again with fewer others beside it (bool)."""
+    return bool(asked and asked.trial) and asked.trial.why is not HANDLES
+
+
 def _may_be_for_now(kind, error):
     """Whether an error may be one for now: not that a file is absent, and no lack of rights unless its words say otherwise."""
+    if kind not in DOUBTED:
+        return False
     if isinstance(error, DeniedError):
         return any(word in str(error).rpartition(": ")[2].lower() for word in TOO_MUCH)
     if isinstance(error, MissingFileError):
@@ -208,7 +218,7 @@ class Caution:
     def tame(self, client):
         """Have an sftp.Sftp keep to what is borne."""
         requests, handles = self.LEVELS[self._level]
-        client.grants.keep_to(requests, handles or client.max_handles)
+        client.grants.keep_to(requests, handles or math.inf)
 
     def lost(self, client, error):
         """A line ended with `error`; client: its sftp.Sftp."""

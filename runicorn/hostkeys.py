@@ -23,6 +23,7 @@ Certificate = namedtuple("Certificate", "kind principals after before critical a
 
 HOST_CERTIFICATE = 2
 KRL, KRL_SECONDS = b"SSHKRL\n\0", 10         # how a key revocation list begins (OpenSSH's PROTOCOL.krl); s for ssh-keygen to read it
+REVOKED = 1                     # how ssh-keygen -Q ends where a key is in the list; 255 where it could not tell
 CERTIFIED = "-cert-v01@openssh.com"
 # How many strings of key material follow the nonce in a certificate (PROTOCOL.certkeys)
 KEY_STRINGS = {"ssh-rsa": 2, "ssh-ed25519": 1, "ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2}
@@ -142,16 +143,26 @@ def is_revoked(path, key_type, blob):
     Raises HostKeyError where it can't be read: ssh trusts no key then."""
     try:
         data = Path(path).read_bytes()
-        if not data.startswith(KRL):
-            found = re.finditer(rb"^[ \t]*[\w@.-]+[ \t]+([\w+/=]+)", data, re.MULTILINE)
-            return base64.b64encode(blob) in {one[1] for one in found}
-        key = f"{key_type} {base64.b64encode(blob).decode()}\n".encode()
-        done = subprocess.run(["ssh-keygen", "-Q", "-f", path, "/dev/stdin"], input=key, capture_output=True, timeout=KRL_SECONDS)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = getattr(error, "strerror", None) or f"no end within {KRL_SECONDS} s"
+        if data.startswith(KRL):
+            return _is_in_krl(path, key_type, blob)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        why = f"no end within {KRL_SECONDS} s" if isinstance(error, subprocess.TimeoutExpired) else error
         raise HostKeyError(f"RevokedHostKeys {path} can't be read ({why}), and no host key is trusted without it: mend the file, or "
                            "~/.ssh/config") from error
-    return done.returncode != 0
+    found = re.finditer(rb"^[ \t]*[\w@.-]+[ \t]+([\w+/=]+)", data, re.MULTILINE)
+    return base64.b64encode(blob) in {one[1] for one in found}
+
+
+def _is_in_krl(path, key_type, blob):
+    """Whether the KRL `path` revokes a key, as ssh-keygen tells. Raises OSError, TimeoutExpired, and ValueError in its words."""
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder:       # ssh-keygen opens what it reads by name, and Windows has no /dev/stdin
+        key = Path(folder) / "key.pub"
+        key.write_bytes(f"{key_type} {base64.b64encode(blob).decode()}\n".encode())
+        done = subprocess.run(["ssh-keygen", "-Q", "-f", path, key], stdin=subprocess.DEVNULL, capture_output=True, timeout=KRL_SECONDS)
+    if done.returncode not in (0, REVOKED):
+        raise ValueError(done.stderr.decode("utf-8", "replace").strip() or f"ssh-keygen ended with {done.returncode}")
+    return done.returncode == REVOKED
 
 
 def known_types(lines):

@@ -331,9 +331,10 @@ class Remote:
     def open_sftp(self, timeout=30, start=None, meanwhile=None):
         """Return an sftp.Sftp over a new channel; see there for `start`, and `open_stream` for `meanwhile`. Raises LineError,
         ProtocolError, RemoteError."""
-        channel = self.open_stream(timeout, meanwhile)
+        channel, client = self.open_stream(timeout, meanwhile), None
         try:
-            return sftp.Sftp(channel, timeout, max(timeout, SFTP_SECONDS), start)
+            client = sftp.Sftp(channel, timeout, max(timeout, SFTP_SECONDS), start)
+            return client
         except LineError as error:
             if not self.alive:
                 raise
@@ -344,6 +345,9 @@ class Remote:
                 raise remote_shell.silent(self._target.name, max(timeout, SFTP_SECONDS)) from error
             channel.status_event.wait(1)
             raise remote_shell.ended(self, self._target.name, channel.exit_status) from error
+        finally:
+            if client is None:
+                channel.close()         # the line may go on without it
 
     def _channel(self, timeout):
         with _told(self._ssh, f"a channel at {self._target.name}", self._target.name):

@@ -226,12 +226,7 @@ class Sftp:
 
     def batch(self, requests):
         """Send all requests at once and return their results in order; a refused one's place holds its SftpError."""
-        results = {}
-        for place, request in enumerate(requests):
-            self.ask(request, functools.partial(results.__setitem__, place))
-        while len(results) < len(requests):         # others may have asked too; their answers are theirs
-            self.pump()
-        return [results[place] for place in range(len(requests))]
+        return self.gather([functools.partial(self.ask, request) for request in requests])
 
     def send(self):
         """Send what may be in flight; waits for nothing but the line's taking it."""
@@ -410,32 +405,43 @@ class Sftp:
             done(error) if error else self.ask(open_file(path), done)
         self.ask(lstat(path), looked)
 
+    def ask_bytes(self, handle, offset, length, done):
+        """As `ask` with READs of an open file: `done` gets `length` bytes at `offset`, fewer only at the file's end, or the SftpError."""
+        def ask_on(held):
+            size = min(length - len(held), self.max_read)
+            self.ask(read(handle, offset + len(held), size), functools.partial(came, held))
+
+        def came(held, data):
+            if isinstance(data, SftpError) or not data or len(held) + len(data) >= length:
+                done(data if isinstance(data, SftpError) else held + data)
+            else:
+                ask_on(held + data)
+        ask_on(b"")
+
+    def gather(self, asks):
+        """Return in order what each of `asks`, functions that take a `done`, hands to it."""
+        results = {}
+        for place, ask in enumerate(asks):
+            ask(functools.partial(results.__setitem__, place))
+        while len(results) < len(asks):         # others may have asked too; their answers are theirs
+            self.pump()
+        return [results[place] for place in range(len(asks))]
+
     def parts(self, places):
         """Return the bytes (or the SftpError) at each of `places`, [(path of a file known as regular, offset, length), …]: each file is
         opened, read and closed, as many at once as the server lets be open."""
-        results = {}
+        def ask_part(path, offset, length, done):
+            def opened(handle):
+                if isinstance(handle, SftpError):
+                    done(handle)
+                else:
+                    self.ask_bytes(handle, offset, length, functools.partial(came, handle))
 
-        def opened(place, handle):
-            if isinstance(handle, SftpError):
-                results[place] = handle
-            else:
-                read_on(place, handle, b"")
-
-        def read_on(place, handle, held):
-            _, offset, length = places[place]
-            size = min(length - len(held), self.max_read)
-            self.ask(read(handle, offset + len(held), size), functools.partial(came, place, handle, held, size))
-
-        def came(place, handle, held, size, data):
-            if isinstance(data, bytes) and len(data) == size and len(held) + size < places[place][2]:
-                return read_on(place, handle, held + data)
-            results[place] = data if isinstance(data, SftpError) else held + data
-            self.ask(close(handle), lambda answer: None)
-        for place, (path, _, _) in enumerate(places):
-            self.ask(open_file(path), functools.partial(opened, place))
-        while len(results) < len(places):
-            self.pump()
-        return [results[place] for place in range(len(places))]
+            def came(handle, data):
+                self.ask(close(handle), lambda answer: None)
+                done(data)
+            self.ask(open_file(path), opened)
+        return self.gather([functools.partial(ask_part, *place) for place in places])
 
     def close_handle(self, handle):
         """Close a handle. Raises SftpError."""
@@ -456,20 +462,12 @@ class Sftp:
         self.close_handle(handle)
         return sorted(entries)
 
-    def read_file(self, path, offset=0, length=None, limit=64 << 20):
-        """Return bytes `offset` to `offset + length` (default: to the end) of a file, at most `limit`. Raises SftpError."""
-        handle, size = self._looked_at(path)
-        try:
-            length = max(0, size - offset) if length is None else length
-            return self._read_all(handle, offset, min(length, limit))
-        finally:
-            self.close_handle(handle)
-
     def read_pieces(self, path, limit):
         """Yield the bytes of a file, at most `limit`, in pieces of up to IN_FLIGHT_BYTES. Raises SftpError."""
         (handle, size), at = self._looked_at(path), 0
+        size = min(size, limit)
         try:
-            while at < min(size, limit):
+            while at < size:
                 piece = self._read_all(handle, at, min(IN_FLIGHT_BYTES, size - at))
                 yield piece
                 at = at + len(piece) if piece else size

@@ -5,6 +5,7 @@ import time
 
 from runicorn import local_disk, sftp
 from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpError
+from runicorn.sftp_answers import FAILURE
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
@@ -83,14 +84,27 @@ class Tails:
     def peek(self, key, ranges):
         """Return the bytes at `ranges`, [(offset, length), …], of a file as the server has it now; a negative offset counts from its
         end. Raises SftpError."""
-        handle = self.session.open(self._absolute(key))
-        size = self.session.batch([sftp.fstat(handle)])[0].size if any(offset < 0 for offset, _ in ranges) else 0
-        places = [(max(0, size + offset) if offset < 0 else offset, min(length, self.session.max_read)) for offset, length in ranges]
-        *found, _ = self.session.batch([*[sftp.read(handle, offset, length) for offset, length in places], sftp.close(handle)])
+        path = self._absolute(key)
+        handle = self.session.open(path)
+        try:
+            size = self._size_there(path, handle) if any(offset < 0 for offset, _ in ranges) else 0
+            places = [(max(0, size + offset) if offset < 0 else offset, length) for offset, length in ranges]
+            found = self.session.gather([functools.partial(self.session.ask_bytes, handle, *place) for place in places])
+        finally:
+            self._close(handle)
         for data in found:
             if isinstance(data, SftpError):
                 raise data
         return found
+
+    def _size_there(self, path, handle):
+        """Return how many bytes an open file has on the server (int). Raises SftpError."""
+        attrs, = self.session.batch([sftp.fstat(handle)])
+        if isinstance(attrs, SftpError):
+            raise attrs
+        if attrs.size is None:
+            raise SftpError(f"{path}: the server does not tell its size", FAILURE)
+        return attrs.size
 
     def _absolute(self, key):
         return f"{self.root}/{key[0]}/{key[1]}"

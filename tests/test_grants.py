@@ -13,7 +13,7 @@ from test_sync_ssh import Running, mirror_of, same, soon
 
 from runicorn import doctor, settings
 from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError
-from runicorn.grants import CLOSE, GROWTH, HANDLES, LOAD, LSTAT, OPEN, Asked, Caution, Grants, Trial
+from runicorn.grants import CLOSE, GROWTH, HANDLES, LOAD, LSTAT, OPEN, READ, STANDING, Asked, Caution, Grants, Trial
 from runicorn.sftp import Request
 
 CHAOS = pytest.mark.chaos
@@ -143,6 +143,59 @@ def test_a_server_that_refuses_all_for_a_while_is_left_alone_for_so_long_and_no_
     assert pauses and sum(pauses) < 20 and grants.judge(asked(LSTAT), refused(), 0) is None, "in the end it is believed"
 
 
+def granted(grants, kind, result=b"x"):
+    if kind == OPEN:
+        assert grants.opens(asked(OPEN))
+    return grants.judge(asked(kind), result, 0)
+
+
+@pytest.mark.parametrize("error", [MissingFileError("x: No such file", 2), DeniedError("x: Permission denied", 3), refused()])
+def test_files_that_are_absent_or_broken_now_and_then_do_not_end_the_doubt(error):
+    """Manifests and beats are looked for again and again where there are none, and one broken file is tried again all day."""
+    grants = Grants(100, 32768)
+    assert granted(grants, OPEN) is None
+    for _ in range(3 * STANDING):
+        if isinstance(error, (MissingFileError, DeniedError)):
+            assert granted(grants, OPEN, error) is None
+        else:
+            again = granted(grants, OPEN, error)
+            assert again.trial == Trial(HANDLES, 1) or not again, "asked again once nothing else is open"
+            if again:
+                granted(grants, CLOSE)
+                assert grants.opens(again) and grants.judge(again, error, 0) is None
+            assert granted(grants, OPEN) is None
+    assert granted(grants, OPEN, refused()), "this one may be one file too many"
+
+
+def test_refusals_in_a_row_are_believed_in_the_end():
+    grants = Grants(100, 32768)
+    for _ in range(STANDING):
+        again = granted(grants, LSTAT, refused())
+        assert again is None
+    assert grants.judge(asked(LSTAT), refused(), 80) is None and grants.at_once == 512
+
+
+@pytest.mark.parametrize("announced", [16, 8, 4, 1024])
+def test_what_is_borne_is_kept_to_whatever_the_server_announces_later(announced):
+    grants = Grants(100, 32768)
+    grants.keep_to(16, 8)
+    grants.announce(announced, 255 << 10)
+    for _ in range(5 * GROWTH):
+        granted(grants, LSTAT)
+    assert grants.handles == min(8, announced) and grants.at_once == 16 and grants.longest == 255 << 10
+
+
+def test_a_request_that_is_given_up_while_it_waits_for_a_handle_slows_the_others_no_more():
+    grants = Grants(1, 32768)
+    first = asked(OPEN)
+    assert grants.opens(first)
+    again = grants.judge(first, refused(), 5)
+    assert again.trial.why is LOAD and grants.at_once == 1
+    assert granted(grants, OPEN) is None and not grants.opens(again), "another file came first"
+    assert list(grants.take_deferred()) == [again]
+    assert granted(grants, READ) is None and grants.at_once == 512
+
+
 class Line:
     """What Caution and Rest look at of an sftp.Sftp."""
 
@@ -153,6 +206,10 @@ class Line:
 
 def test_lines_cut_under_many_requests_make_the_next_more_careful_and_long_ones_bolder():
     caution, levels = Caution(), []
+    bold = Line(1)
+    caution.tame(bold)
+    bold.grants.announce(1024, 255 << 10)
+    assert bold.grants.handles == 1024, "a server that cut nothing is believed"
 
     def at_once():
         line = Line(1)

@@ -1,6 +1,8 @@
 """known_hosts files, made by ssh-keygen and by hand: every kind of line, and host certificates."""
 
 import base64
+import os
+import shutil
 import subprocess
 
 import pytest
@@ -90,6 +92,39 @@ def test_added_keys_are_known_and_a_torn_end_is_respected(tmp_path, keys):
     assert hostkeys.judge(hostkeys.read([path], "gpu"), *keys[0]).kind == "known"
     assert hostkeys.judge(hostkeys.read([path], "[gpu]:22022"), *keys[1]).kind == "known"
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def ssh_keygen_without_special_files(folder, monkeypatch):
+    """Put an ssh-keygen first on PATH that opens regular files only: Windows has no /dev/stdin."""
+    folder.mkdir()
+    (folder / "ssh-keygen").write_text('#!/bin/sh\nfor word; do case $word in -*) ;; *) [ -f "$word" ] || { echo "no $word" >&2; '
+                                       f'exit 255; }};; esac; done\nexec {shutil.which("ssh-keygen")} "$@"\n')
+    (folder / "ssh-keygen").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_a_key_revocation_list(tmp_path, keys, monkeypatch, windows):
+    krl = tmp_path / "revoked krl"
+    subprocess.run(["ssh-keygen", "-q", "-k", "-f", str(krl), str(tmp_path / "key0.pub")], check=True)
+    if windows:
+        ssh_keygen_without_special_files(tmp_path / "bin", monkeypatch)
+    assert [hostkeys.is_revoked(str(krl), *key) for key in keys] == [True, False]
+
+
+def test_a_key_revocation_list_that_can_not_be_read_is_not_taken_for_a_revoked_key(tmp_path, keys, monkeypatch):
+    krl = tmp_path / "krl"
+    subprocess.run(["ssh-keygen", "-q", "-k", "-f", str(krl), str(tmp_path / "key0.pub")], check=True)
+    whole = krl.read_bytes()
+    krl.write_bytes(whole[:30])
+    with pytest.raises(HostKeyError, match="can't be read .*Invalid KRL.*no host key is trusted without it"):
+        hostkeys.is_revoked(str(krl), *keys[1])
+    krl.write_bytes(whole)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HostKeyError, match="can't be read .*ssh-keygen"):
+        hostkeys.is_revoked(str(krl), *keys[1])
+    with pytest.raises(HostKeyError, match="can't be read .*absent"):
+        hostkeys.is_revoked(str(tmp_path / "absent"), *keys[1])
 
 
 def test_fingerprints_are_those_of_ssh_keygen(tmp_path, keys):

@@ -27,7 +27,7 @@ def test_a_key_file_opens_sftp_and_everything_is_counted(sshd, home, tmp_path):
     stages = []
     line = remote.connect(settings.checked(sshd.connection()), home=home, log=lambda stage, text, **_: stages.append(stage))
     client = line.open_sftp()
-    assert client.realpath(".") == str(tmp_path / "far") and client.read_file("hello.txt") == b"hello"
+    assert client.realpath(".") == str(tmp_path / "far") and list(client.read_pieces("hello.txt", 100)) == [b"hello"]
     assert stages == ["name", "port", "banner", "host_key", "login"] and "OpenSSH" in line.banner
     assert line.bytes_sent > client.sent and line.bytes_received > client.received > 0
     assert line.host_key["fingerprint"] == hostkeys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
@@ -176,6 +176,22 @@ def test_a_server_without_sftp(tmp_path, home):
         line = connect(server.trusted_in(home), home)
         with pytest.raises(RemoteError, match="offers no SFTP"):
             line.open_sftp()
+        line.close()
+
+
+@pytest.mark.parametrize("words, error", [("", "did not begin within"), ("echo Welcome to gpu-01", "instead of SFTP")])
+def test_where_sftp_does_not_begin_its_session_is_given_back(tmp_path, home, monkeypatch, words, error):
+    """The one session that the server grants at a time is free for a command then."""
+    monkeypatch.setattr(remote, "SFTP_SECONDS", 1)
+    shell = tmp_path / "shell"
+    shell.write_text(f'#!/bin/sh\ncase "$SSH_ORIGINAL_COMMAND" in\n*sftp*) {words or ":"}; cat > /dev/null;;\n'
+                     '*) eval "$SSH_ORIGINAL_COMMAND";;\nesac\n')
+    shell.chmod(0o755)
+    with Sshd(tmp_path / "sshd", Subsystem="sftp /usr/lib/openssh/sftp-server", ForceCommand=shell, MaxSessions=1) as server:
+        line = connect(server.trusted_in(home), home)
+        with pytest.raises(RemoteError, match=error):
+            line.open_sftp(timeout=1)
+        assert line.run("echo free")[:2] == (0, b"free\n")
         line.close()
 
 

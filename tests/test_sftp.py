@@ -11,7 +11,7 @@ import pytest
 from far import Far
 from hypothesis import HealthCheck, given, settings, strategies
 
-from runicorn import sftp
+from runicorn import sftp, tails
 from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError
 
 
@@ -21,17 +21,20 @@ def session(tmp_path):
         yield far.open_sftp()
 
 
+def whole(session, path, limit=64 << 20):
+    return b"".join(session.read_pieces(path, limit))
+
+
 def test_reads_whole_files_and_parts(session, tmp_path):
     data = random.Random(1).randbytes(3_000_000)
     (tmp_path / "文件").write_bytes(data)
     (tmp_path / "empty").write_bytes(b"")
     path = str(tmp_path / "文件")
-    assert session.read_file(path) == data
-    assert session.read_file(path, 1000, 5) == data[1000:1005]
-    assert session.read_file(path, len(data) - 3) == data[-3:]
-    assert session.read_file(path, len(data) + 3) == b""
-    assert session.read_file(path, limit=10) == data[:10]
-    assert session.read_file(str(tmp_path / "empty")) == b""
+    assert whole(session, path) == data and whole(session, path, limit=10) == data[:10]
+    assert whole(session, str(tmp_path / "empty")) == b""
+    size, empty = len(data), str(tmp_path / "empty")
+    parts = session.parts([(path, 1000, 5), (path, size - 3, 100), (path, size + 3, 9), (path, 5, size), (empty, 0, 9)])
+    assert parts == [data[1000:1005], data[-3:], b"", data[5:], b""]
 
 
 def test_lists_and_stats(session, tmp_path):
@@ -194,21 +197,57 @@ def test_a_server_that_dribbles_does_not_hold_us_for_ever():
         sftp.Sftp(stream, timeout=0.5).lstat("/x")
 
 
-def test_short_reads_are_asked_again():
-    text = bytes(range(256)) * 400
+TEXT = bytes(range(256)) * 400
+
+
+def of_text(kinds=None, **others):
+    """Return an `answer` of a server with TEXT in each file, that reads 777 bytes at most; kinds: a list that takes each request's;
+    others: what it answers, by its name, to a kind of request."""
+    other = {getattr(sftp, name): reply for name, reply in others.items()}
 
     def answer(kind, number, body):
+        if kinds is not None:
+            kinds.append(kind)
+        if kind in other:
+            return other[kind](number)
         if kind == 3:
             return packet(102, number + string(b"h"))
-        if kind == 7:
-            return packet(105, number + struct.pack(">IQI", 5, len(text), 0o100644))
+        if kind in (sftp.LSTAT, sftp.FSTAT, sftp.STAT):
+            return packet(105, number + struct.pack(">IQI", 5, len(TEXT), 0o100644))
         if kind == 4:
             return packet(101, number + struct.pack(">I", 0) + string(b"") + string(b""))
         offset, size = struct.unpack(">QI", body[-12:])
-        return data(number, text[offset : offset + min(size, 777)])
+        return data(number, TEXT[offset : offset + min(size, 777)])
+    return answer
 
-    with Scripted(answer) as stream:
-        assert sftp.Sftp(stream, timeout=20).read_file("/x") == text
+
+def test_short_reads_are_asked_again():
+    ranges = [(0, 10_000), (len(TEXT) - 5000, 9000), (50, 1), (len(TEXT), 10), (300, 80_000)]
+    there = [TEXT[offset:offset + length] for offset, length in ranges]
+    with Scripted(of_text()) as stream:
+        client = sftp.Sftp(stream, timeout=20)
+        assert whole(client, "/x") == TEXT
+        assert client.parts([("/x", *place) for place in ranges]) == there
+        look = tails.Tails(client, None, "/root", None)
+        assert look.peek(("p/e/runs/x", "logs.txt"), [*ranges, (-5000, 9000)]) == [*there, TEXT[-5000:]]
+
+
+def failure(number):
+    return packet(101, number + struct.pack(">I", 4) + string(b"Failure") + string(b""))
+
+
+@pytest.mark.parametrize("others, words", [
+    ({"FSTAT": failure}, "Failure"), ({"READ": failure}, "Failure"), ({"OPEN": failure}, "Failure"), ({"LSTAT": failure}, "Failure"),
+    ({"FSTAT": lambda number: packet(105, number + struct.pack(">II", 4, 0o100644))}, "does not tell its size")])
+def test_a_look_at_a_file_that_the_server_refuses_is_an_error_of_that_file_and_leaves_nothing_open(others, words):
+    kinds = []
+    with Scripted(of_text(kinds, **others)) as stream:
+        client = sftp.Sftp(stream, timeout=20)
+        with pytest.raises(SftpError, match=words):
+            tails.Tails(client, None, "/root", None).peek(("p/e/runs/x", "logs.txt"), [(-10, 10)])
+        client.batch([sftp.stat_target("/x")])          # what nobody waits for goes with the next request
+    opened = "OPEN" not in others and "LSTAT" not in others
+    assert kinds.count(sftp.CLOSE) == opened, kinds
 
 
 def test_a_folder_without_end_is_cut_off(monkeypatch):
