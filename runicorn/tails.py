@@ -5,7 +5,6 @@ import time
 
 from runicorn import local_disk, sftp
 from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpError
-from runicorn.sftp_answers import FAILURE
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
@@ -103,7 +102,7 @@ class Tails:
         if isinstance(attrs, SftpError):
             raise attrs
         if attrs.size is None:
-            raise SftpError(f"{path}: the server does not tell its size", FAILURE)
+            raise SftpError(f"{path}: the server does not tell its size", sftp.FAILURE)
         return attrs.size
 
     def _absolute(self, key):
