@@ -9,6 +9,7 @@ from runicorn.cache import Mirror
 from runicorn.fetch import Fetcher
 from runicorn.plan import Fetch
 from runicorn.room import Room
+from runicorn.unsettled import Moment
 
 MANY, LONG = 60, 3              # files; reads of one
 
@@ -29,9 +30,13 @@ def line(root, tmp_path):
             seen.append(("asked", request.kind))
             ask(request, noted)
         session.ask = noting
-        fetcher = Fetcher(session, Mirror(tmp_path / "near"), str(root), Room(tmp_path / "near"), lambda *said: ended.append(said))
+        near = Mirror(tmp_path / "near")
+        near.lock()
+        fetcher = Fetcher(session, near, str(root), Room(near.folder), lambda *said: ended.append(said),
+                          moment=lambda: Moment(0.0, None, 0.0))
         fetcher.enough = 1 << 60
         yield fetcher, seen, ended
+        near.unlock()
 
 
 def files(root, count, size):
@@ -63,7 +68,7 @@ def test_a_question_is_not_kept_waiting_by_bulk(root, line):
     session, size = fetcher.session, 4 << 20
     fetcher.ceiling = 256 << 10
     fetcher.add(files(root, 4, size))
-    while not fetcher.asked:
+    while fetcher.left and not fetcher.asked:
         session.pump()
     path = str(root / "p/n/runs/20250123_180000_abc123/meta.json")
     on_its_way, before = fetcher.asked, session.received
