@@ -9,7 +9,7 @@ import {ago, banner, countAges, linkLook, menu, reasonText} from "./widgets.js";
 import {current, fmt, setLanguage, t} from "./words.js";
 
 const SHOWN = 3, SHOWN_NARROW = 2;      // connections in the bar; the rest behind "n more"
-const narrow = matchMedia("(max-width: 1000px)");
+const narrow = globalThis.matchMedia?.("(max-width: 1000px)");       // absent where no page is
 
 let redraw = () => null;         // draws the whole page anew in another language
 
@@ -104,7 +104,7 @@ function connections() {
   if (!answer.connections.length) {
     return h("a.conn", {href: "/settings?tab=sync"}, t("top.none"));
   }
-  const most = narrow.matches ? SHOWN_NARROW : SHOWN;
+  const most = narrow?.matches ? SHOWN_NARROW : SHOWN;
   const rows = [...answer.connections].sort((a, b) => (answer.connections.length > most ? TROUBLE[a.state] - TROUBLE[b.state] : 0));
   const rest = rows.length - most;
   return [rows.slice(0, most).map((row) => connection(row, answer.offline)),
@@ -116,7 +116,7 @@ function link(href, page, label, extra) {
   return h("a", {href, "aria-current": here ? "page" : null}, label, extra);
 }
 
-narrow.addEventListener("change", drawBar);
+narrow?.addEventListener("change", drawBar);
 
 /** Draw the bar; called at every change of the store. */
 export function drawBar() {

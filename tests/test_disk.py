@@ -97,6 +97,7 @@ def test_no_other_module_replaces_renames_deletes_or_locks():
     assert calls.pop("local_disk") == {"rename", "unlink", "rmdir", "flock", "locking"}
     assert calls.pop("manifest") == {"replace", "unlink"}
     assert calls.pop("demo") == {"rmtree"}          # of its own scratch folder, where what stays is the system's to clear
+    assert calls.pop("demo_sshd") == {"rmdir"}      # of the folder that sshd wants, if it was made for it
     assert not calls
 
 
