@@ -188,7 +188,7 @@ def test_keys_renewed_at_every_megabyte(tmp_path, user, home, where):
         user.config(f"Host gpu\n  HostName 127.0.0.1\n  Port {server.port}\n  IdentityFile {server.key}\n  RekeyLimit 1M\n")
         for auth in ("key", "system"):
             line = user.connect(home, auth=auth)
-            assert line.open_sftp().parts([(str(tmp_path / "data"), 0, 1 << 20)]) == [(tmp_path / "data").read_bytes()]
+            assert line.open_sftp().parts([(str(tmp_path / "data"), 0, 30 << 20)]) == [(tmp_path / "data").read_bytes()]
             line.close()
 
 

@@ -291,7 +291,7 @@ def test_by_exec_what_went_or_came_without_a_time_of_now_is_found(root, tmp_path
     kept.rename(root / "p/n/runs/20250124_180000_abc124")
     for folder in (run / "checkpoints", run):
         os.utime(folder, (OLD, OLD))
-    for _ in range(2):
+    for _ in range(4):        # the next look waits for 30 times what the last one took
         one.passes(31)
         settle(one)
         one.passes(6)
