@@ -359,6 +359,7 @@ def test_a_recorded_manifest_of_an_older_server_copy_is_read_whole_and_proves_no
     for number in range(2):
         edited = one.now = one.now + 5
         poke(root / path / "logs.txt", 40 + number)
+        os.utime(root / path / "logs.txt", (edited, edited))        # by the clock handed in: two edits are not of one second
         os.utime(root / path, (stale["mtime"], stale["mtime"]))
         os.utime(place, (edited, edited))       # looked, nothing new: as the older copy says of a run whose folder did not move
         for seconds in [5] * 14 + [31, 31]:
