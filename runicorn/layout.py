@@ -10,7 +10,6 @@ import stat
 import sys
 import time
 import unicodedata
-from pathlib import Path
 
 from runicorn import disk
 from runicorn.errors import LayoutError
@@ -33,6 +32,7 @@ SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"
 
 def home_dir(environ=os.environ):
     """Return Runicorn's own folder on this machine (Path): RUNICORN_HOME, else ~/.runicorn."""
+    from pathlib import Path  # here, as below: `import runicorn` alone has no path to handle
     if environ.get("RUNICORN_HOME"):
         return Path(environ["RUNICORN_HOME"]).expanduser()
     return Path("~").expanduser() / ".runicorn"
@@ -40,6 +40,7 @@ def home_dir(environ=os.environ):
 
 def default_root(storage=None, environ=os.environ):
     """Return the root (Path): `storage`, else RUNICORN_DIR, else "root" in config.json, else HOME_DIR/experiments."""
+    from pathlib import Path
     chosen = storage or environ.get("RUNICORN_DIR") or _configured_root(home_dir(environ))
     return Path(disk_path(os.fsdecode(chosen))).expanduser() if chosen else home_dir(environ) / "experiments"
 
@@ -153,6 +154,7 @@ def disk_path(path):
 
 def below(root, path):
     """Return where the relative `path` (str, as JSON has it) lies below `root` (Path)."""
+    from pathlib import Path
     return Path(root) / disk_path(path)
 
 
@@ -299,6 +301,7 @@ def replace_file(path, data, mode=None, durable=False, shield=None, seconds=disk
 
 def make_folders(root, path):
     """Make the folders `path` (str, relative, "/") below `root`; each new one copies the root's mode and group."""
+    from pathlib import Path
     os.makedirs(root, exist_ok=True)
     like = os.stat(root)
     here = os.fspath(root)

@@ -2,7 +2,6 @@
 works as on a real one."""
 
 import os
-from pathlib import Path
 from weakref import WeakValueDictionary
 
 from runicorn.definitions import Metric
@@ -59,6 +58,7 @@ class SilentRun(Copied):
     @property
     def dir(self):
         """A temporary folder (Path), made when asked for, so that a script's checkpoints have a place."""
+        from pathlib import Path
         if self._folder is None:
             import tempfile
             self._folder = tempfile.mkdtemp(prefix="runicorn-")

@@ -10,9 +10,7 @@ from scripts import only, rows, runs, small, train
 
 TREE = str(Path(__file__).parent.parent)
 EAGER = {"", ".current", ".definitions", ".disk", ".errors", ".layout", ".mappings", ".notice", ".silent", ".values", ".version", ".writer"}
-# Not among them: pathlib with what it imports (urllib.parse, ipaddress, fnmatch), 5 ms. Each init needs it, and what init has to do else
-# fills its 20 ms, while there is room in import's 30. PyTorch and NumPy have imported it anyway.
-HEAVY = {"signal", "subprocess", "socket", "select", "selectors", "tempfile", "shutil",
+HEAVY = {"pathlib", "urllib.parse", "ipaddress", "fnmatch", "signal", "subprocess", "socket", "select", "selectors", "tempfile", "shutil",
          "hashlib", "datetime", "typing", "dataclasses", "inspect", "logging", "traceback", "tokenize", "contextlib", "asyncio", "argparse"}
 
 
@@ -27,7 +25,7 @@ def test_import_loads_what_a_run_that_records_nothing_needs_and_no_more():
     names = loaded("import runicorn")
     assert {name[len("runicorn"):] for name in names if name.partition(".")[0] == "runicorn"} == EAGER
     assert names & HEAVY == set()
-    assert len(names - loaded("pass")) < 45         # 23 of the standard library beside ours on Python 3.11
+    assert len(names - loaded("pass")) < 45         # 22 of the standard library beside ours on Python 3.11
 
 
 def test_what_is_loaded_late_is_there_all_the_same():
