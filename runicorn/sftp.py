@@ -412,8 +412,10 @@ class Sftp:
             self.ask(read(handle, offset + len(held), size), functools.partial(came, held))
 
         def came(held, data):
-            if isinstance(data, SftpError) or not data or len(held) + len(data) >= length:
-                done(data if isinstance(data, SftpError) else held + data)
+            if isinstance(data, SftpError):         # after some bytes: there are servers that so say the end
+                done(held or data)
+            elif not data or len(held) + len(data) >= length:
+                done(held + data)
             else:
                 ask_on(held + data)
         ask_on(b"")
