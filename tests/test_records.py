@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 from far import Far
-from pairs import OLD, Pair, make_run
+from pairs import OLD, Pair, make_run, root  # noqa: F401 (fixture)
+from pairs import mirror as near  # noqa: F401 (fixture)
 
 from runicorn import cli, files, layout, manifest, settings, sftp, sftp_answers
 from runicorn.errors import SettingsError
@@ -73,18 +74,6 @@ def write_manifest(root, lines, header='"revision": 1, "generated_at": 1, "host"
     text = ",\n".join(f"{json.dumps(path)}: {line}" for path, line in lines.items())
     (root / ".runicorn" / name).write_text(
         f'{{"format": 1, "kind": "full", "digest": "sha256:x", {header},\n"runs": {{\n{text}\n}},\n"statistics": {{}}}}\n')
-
-
-@pytest.fixture
-def root(tmp_path):
-    folder = tmp_path / "far"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def near(tmp_path):
-    return tmp_path / "near"
 
 
 def listed(*sources, **more):
