@@ -131,13 +131,18 @@ def watch(bell, mirrors, names, screen):
 
 def answer(mirrors, question):
     """Relay a host key question or a server's prompt to the person at the terminal."""
+    comparison = question.get("comparison")
     if not dialogue.is_terminal(sys.stdin):
-        raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} Nobody is at the terminal to answer; "
+        there = f"It is the server's if `{comparison}` shows the same there. " if comparison else ""
+        raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} {there}Nobody is at the terminal to answer; "
                          "run this once in a terminal, or answer on the settings page of `runicorn viewer`")
     print()
     if question["kind"] == "host_key":
         print(f"{terminal.clean(question['host'])} shows the {question['key_type']} key {question['fingerprint']}, not seen here before.")
-        if dialogue.confirm("Is it the right one (compare with the server's owner)?"):
+        print("Compare it with what the server's administrator gave you" + (", or run on the server:" if comparison else "."))
+        if comparison:
+            print(f"  {comparison}")
+        if dialogue.confirm("Is it the server's?"):
             return mirrors.trust(question["id"])
         return mirrors.answer(question["id"], "")
     return mirrors.answer(question["id"], dialogue.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))

@@ -128,7 +128,7 @@ class Handshake:
         if verdict.kind in ("changed", "unknown") and self._strict in (*UNCHECKED, "accept-new"):
             return self._take(verdict.kind, kind, blob, shown)
         if verdict.kind == "unknown":
-            self._ask_about(self.name, kind, blob, shown, verdict.expected)
+            self._ask_about(kind, blob, verdict.expected, hostkeys.comparison(kind, transport.remote_version))
         self.log("host_key", f"{kind} {shown}")
 
     def _refuse_revoked(self, key, kind, blob):
@@ -167,15 +167,19 @@ class Handshake:
                  detail=why)
         return why is None
 
-    def _ask_about(self, name, kind, blob, shown, others):
+    def _ask_about(self, kind, blob, others, comparison):
+        """Ask whether an unknown key is the server's. others: [hostkeys.Line] of its other keys; comparison: hostkeys.comparison."""
+        name, shown = self.name, hostkeys.fingerprint(blob)
         prompt = f"The host key of {name} is not known yet: {kind} {shown}. Is it the server's?"
         if others:
             prompt += f" So far the server was known by another kind of key: {_listed(others)}."
-        question = {"kind": "host_key", "prompt": prompt, "echo": True, "fingerprint": shown, "key_type": kind, "host": name}
+        question = {"kind": "host_key", "prompt": prompt, "echo": True, "fingerprint": shown, "key_type": kind, "host": name,
+                    "comparison": comparison}
         if not self.ask or self.ask(question) not in ("yes", "trust"):
-            raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's (there: "
-                                     "`ssh-keygen -lf /etc/ssh/ssh_host_*.pub`), then trust it when asked"),
-                        "host_key_unknown", host=name, offered=shown, key_type=kind)
+            there = f" (there: `{comparison}`)" if comparison else ""
+            raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's{there}, then "
+                                     "trust it when asked"),
+                        "host_key_unknown", host=name, offered=shown, key_type=kind, comparison=comparison)
         hostkeys.add(self.home / "known_hosts", name, kind, blob)
 
 

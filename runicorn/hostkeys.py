@@ -193,6 +193,19 @@ def fingerprint(blob):
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
+def comparison(key_type, version):
+    """Return the command (str) that shows a key's fingerprint on its server, "" where nobody says where that server keeps its keys.
+
+    version: how the server calls itself in the SSH handshake ("SSH-2.0-OpenSSH_9.2p1 Debian-2")."""
+    kind = next((name for name in ("ed25519", "ecdsa", "dss") if name in key_type), "rsa")
+    if "dropbear" in version.lower():
+        return f"dropbearkey -y -f /etc/dropbear/dropbear_{kind}_host_key"
+    if "OpenSSH" not in version:
+        return ""
+    folder = "%PROGRAMDATA%\\ssh\\" if "for_Windows" in version else "/etc/ssh/"
+    return f"ssh-keygen -lf {folder}ssh_host_{kind.replace('dss', 'dsa')}_key.pub"
+
+
 # -- host certificates --------------------------------------------------------------------------------------------
 
 def certificate(blob):

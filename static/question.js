@@ -8,18 +8,12 @@ function fingerprint(rows) {
   return h("div.fp", {}, rows.filter(([, value]) => value).map(([name, value]) => [h("span", {}, name), h("span", {}, own(value))]));
 }
 
-/** Where a server keeps the public key of this type, to be read there. */
-export function keyFile(type) {
-  const kind = /ed25519/.test(type) ? "ed25519" : /ecdsa/.test(type) ? "ecdsa" : /dss|dsa/.test(type) ? "dsa" : "rsa";
-  return `ssh-keygen -lf /etc/ssh/ssh_host_${kind}_key.pub`;
-}
-
 function hostKey(question, answer) {
   const hash = (question.fingerprint || "").replace(/^SHA256:/, "");
   return [h("b", {}, t("settings.key.unknown", {host: question.host || ""})),
     fingerprint([[t("settings.key.type"), question.key_type], ["SHA256", hash]]),
-    h("div.m2", {}, t("settings.key.compare")), h("div.mono.command", {title: keyFile(question.key_type || "")},
-      keyFile(question.key_type || "")),
+    h("div.m2", {}, t(question.comparison ? "settings.key.compare" : "settings.key.compareAsk")),
+    question.comparison ? h("div.mono.command", {title: question.comparison}, own(question.comparison)) : null,
     h("div.rowf.ans", {}, h("button.btn", {type: "button", onclick: () => answer("trust")}, t("settings.key.trust")),
       h("button.btn", {type: "button", onclick: () => answer("refuse")}, t("settings.key.stop")),
         h("span.m3.tiny", {}, t("settings.key.kept")))];

@@ -268,6 +268,7 @@ export default {
   "settings.offer": "Runs found in", "settings.offerRuns": "{n} {n|run|runs}", "settings.useIt": "Use it",
   "settings.key.unknown": "Host key: {host} is not known yet", "settings.key.type": "type",
   "settings.key.compare": "Compare it with what the server’s administrator gave you, or run on the server:",
+  "settings.key.compareAsk": "Compare it with what the server’s administrator gave you.",
   "settings.key.trust": "Trust and go on", "settings.key.stop": "Stop", "settings.key.kept": "kept in Runicorn’s own known_hosts",
   "settings.key.changed": "The host key of {host} changed", "settings.key.before": "known", "settings.key.now": "offered",
   "settings.key.changedHow": "Somebody may be listening in, or the server was set up anew: ask its administrator. If the new key is right, forget the old "

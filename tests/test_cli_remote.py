@@ -154,8 +154,10 @@ def test_an_unknown_host_key_is_asked_about_once(sshd, home, far):
     once = [sys.executable, "-m", "runicorn", "sync", "once"]
     done = subprocess.run(once, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
     assert done.returncode == 2 and "Nobody is at the terminal" in done.stderr
+    command = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+    assert command in done.stderr
     screen = answered(["sync", "once"], [(b"[y/N]", b"y\n")])
-    assert "SHA256:" in screen and "live, 3 runs" in screen
+    assert "SHA256:" in screen and "live, 3 runs" in screen and command in screen[:screen.index("[y/N]")]
     assert subprocess.run(once, stdin=subprocess.DEVNULL, timeout=60, stdout=subprocess.DEVNULL).returncode == 0
 
 

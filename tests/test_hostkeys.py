@@ -158,6 +158,17 @@ def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
     assert len(lines) == 2 and hostkeys.authorities(lines) == []
 
 
+@pytest.mark.parametrize("kind, version, command", [
+    ("ssh-ed25519", "SSH-2.0-OpenSSH_9.2p1 Debian-2", "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"),
+    ("ecdsa-sha2-nistp256", "SSH-2.0-OpenSSH_8.0", "ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub"),
+    ("rsa-sha2-512", "SSH-1.99-OpenSSH_7.4", "ssh-keygen -lf /etc/ssh/ssh_host_rsa_key.pub"),
+    ("ssh-ed25519", "SSH-2.0-OpenSSH_for_Windows_9.5", r"ssh-keygen -lf %PROGRAMDATA%\ssh\ssh_host_ed25519_key.pub"),
+    ("ssh-rsa", "SSH-2.0-dropbear_2022.83", "dropbearkey -y -f /etc/dropbear/dropbear_rsa_host_key"),
+    ("ssh-ed25519", "SSH-2.0-Go", ""), ("ssh-ed25519", "SSH-2.0-x; rm -rf /", "")])
+def test_how_a_key_is_compared_on_its_server(kind, version, command):
+    assert hostkeys.comparison(kind, version) == command
+
+
 def test_a_large_file_is_looked_at_once_until_it_changes(tmp_path, keys, monkeypatch):
     path, looked, parsed, parse = tmp_path / "known_hosts", [], [], hostkeys.parse
     path.write_text("".join(line(f"host{number}", keys[0]) + "\n" for number in range(2000)) + line("*.lab", keys[1]) + "\n")

@@ -9,7 +9,6 @@ import {problems} from "../../static/connect.js";
 import {pickMetrics} from "../../static/curves.js";
 import {parseTags} from "../../static/edit.js";
 import {keepOrder, reordered} from "../../static/list.js";
-import {keyFile} from "../../static/question.js";
 import {arrange, BLOCK, Slices} from "../../static/slices.js";
 import {HEIGHT, sparkPath, WIDTH} from "../../static/spark.js";
 import {report} from "../../static/trial.js";
@@ -119,7 +118,6 @@ test("metrics of the curves: the main ones, then what people look at", () => {
 
 test("small things", () => {
   assert.deepEqual(parseTags(" a, b，a,, "), ["a", "b"]);
-  assert.equal(keyFile("ecdsa-sha2-nistp256"), "ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub");
   assert.deepEqual(problems({host: "", port: 22, interval: 30}), {host: "settings.need.host"});
   assert.deepEqual(Object.keys(problems({host: "a;b", port: 70000, interval: NaN})), ["host", "port", "interval"]);
   assert.equal(report([{name: "port", ok: false, text: "silent", advice: "look", ms: 12.4}]), "FAIL port: silent (look)  12 ms");
