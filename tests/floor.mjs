@@ -123,7 +123,8 @@ function checkScript(name) {
   });
 }
 
-const names = fs.readdirSync(STATIC);
+const names = fs.readdirSync(STATIC, {recursive: true}).map((name) => name.replaceAll(path.sep, "/"))
+  .filter((name) => !name.startsWith("uplot/"));
 const scripts = names.filter((name) => name.endsWith(".js"));
 names.filter((name) => name.endsWith(".css")).forEach(checkStyles);
 scripts.forEach(checkScript);
@@ -146,9 +147,12 @@ export default [{files: ["**/*.js"], plugins: {compat}, rules: {"compat/compat":
 const copies = path.join(folder, "static");     // eslint looks at nothing outside the folder of its configuration
 fs.rmSync(copies, {recursive: true, force: true});
 fs.mkdirSync(copies);
-scripts.forEach((name) => fs.copyFileSync(path.join(STATIC, name), path.join(copies, name)));
+for (const name of scripts) {
+  fs.mkdirSync(path.dirname(path.join(copies, name)), {recursive: true});
+  fs.copyFileSync(path.join(STATIC, name), path.join(copies, name));
+}
 ask("eslint", ["--config", CONFIG, "static"]);
-ask("es-check", ["es2022", "--module", "--noCache", "static/*.js"]);
+ask("es-check", ["es2022", "--module", "--noCache", "static/**/*.js"]);
 
 console.log(findings.join("\n") || `nothing: ${seen.properties} declarations, ${seen.selectors} selectors, ${seen.rules} rules, `
   + `${scripts.length} scripts with ${seen.members} members`);

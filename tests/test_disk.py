@@ -86,13 +86,13 @@ def test_the_manifest_which_travels_alone_has_the_same_function(tmp_path, monkey
 def test_no_other_module_replaces_renames_deletes_or_locks():
     """They stand in disk.py and, for the laptop, local_disk.py, and in the manifest's copy."""
     calls = {}
-    for path in sorted(SOURCES.glob("*.py")):
+    for path in sorted(SOURCES.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (
                     node.value.id == "os" and node.attr in ("replace", "rename", "unlink", "remove", "rmdir")
                     or node.value.id == "shutil" and node.attr in ("rmtree", "move") or node.value.id in ("fcntl", "msvcrt")
                     and node.attr in ("flock", "lockf", "locking")) or isinstance(node, ast.Attribute) and node.attr == "unlink":
-                calls.setdefault(path.stem, set()).add(node.attr)
+                calls.setdefault(path.relative_to(SOURCES).with_suffix("").as_posix(), set()).add(node.attr)
     assert calls.pop("disk") == {"replace", "unlink"}
     assert calls.pop("local_disk") == {"rename", "unlink", "rmdir", "flock", "locking"}
     assert calls.pop("manifest") == {"replace", "unlink"}

@@ -364,7 +364,7 @@ def server_side():
 @pytest.mark.parametrize("version, files", [
     ("3.6", lambda: [TREE / "runicorn" / "manifest.py"]),
     ("3.8", server_side),
-    ("3.9", lambda: sorted((TREE / "runicorn").glob("*.py"))),
+    ("3.9", lambda: sorted((TREE / "runicorn").rglob("*.py"))),
 ])
 def test_syntax_and_modules_of_old_pythons_are_enough(version, files):
     done = subprocess.run([Path(sys.executable).with_name("vermin"), "--no-tips", "--violations", "--eval-annotations", f"-t={version}-",

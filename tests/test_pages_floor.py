@@ -31,7 +31,8 @@ PAIRED = {r"(?<!-)user-select": "-webkit-user-select", r"(?<!-)backdrop-filter":
 def served(kind):
     """{name: text} of our own files of a kind, without comments."""
     comment = re.compile(r"/\*.*?\*/|(?m:^\s*//[^\n]*$)", re.S)
-    found = {path.name: comment.sub("", path.read_text(encoding="utf-8")) for path in STATIC.glob(f"*.{kind}")}
+    found = {path.relative_to(STATIC).as_posix(): comment.sub("", path.read_text(encoding="utf-8")) for path in STATIC.rglob(f"*.{kind}")
+             if path.parent.name != "uplot"}
     assert len(found) > {"js": 50, "css": 3}[kind]
     return found
 

@@ -14,7 +14,7 @@ ELSEWHERE = {"exec", "usage", "filter", "not_found", "missing"}
 
 def sentences():
     """Yield (file:line, [names of a sentence], {names of its values}) of every coded error and line of the test."""
-    for path in sorted((HERE / "runicorn").glob("*.py")):
+    for path in sorted((HERE / "runicorn").rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call):
                 values = {word.arg: word.value for word in call.keywords if word.arg}
