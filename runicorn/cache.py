@@ -8,11 +8,10 @@ import os
 import stat
 from pathlib import Path
 
-from runicorn import disk, layout, local_disk, local_names, manifest, plan, run_places
+from runicorn import disk, layout, local_disk, local_names, manifest, parts, plan, run_places
 from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
-BEGUN = ".begun"                # ending of the note beside a part
 BLOCK = 1 << 20
 FOLDERS = "folders.json"        # in it: the folders above the runs as they were listed last; see walk.Skeleton.told
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
@@ -25,6 +24,7 @@ class Mirror:
     def __init__(self, folder):
         self.folder = Path(local_disk.long(folder))
         self.index = self.folder / INDEX
+        self.parts = parts.Parts(os.fspath(self.index / "parts"))
         self._lock = None
         self._folders = {}              # run path -> its folder here, once checked
         self._above = set()             # the folders above those, no links
@@ -53,6 +53,7 @@ class Mirror:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
         self._lock = descriptor
+        self.parts = parts.Parts(os.fspath(self.index / "parts"))       # the folder may be another one by now
         self._folders.clear()
         self._above.clear()
         self._places = None
@@ -363,37 +364,6 @@ class Mirror:
         if missing:
             os.makedirs(above, exist_ok=True)
         return bool(blocked) or missing
-
-    def part(self, fetch):
-        """Return where a large file is gathered before it replaces our copy (Path); the same again after a cut."""
-        key = f"{fetch.path}\0{fetch.name}\0{fetch.size}\0{fetch.mtime}"
-        return self.index / "parts" / hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-    def note_begun(self, fetch):
-        """Keep when the first byte of a fetch was asked for, for who goes on with it after a cut. Raises OSError."""
-        with open(f"{self.part(fetch)}{BEGUN}", "w", encoding="ascii") as file:
-            json.dump({"server": fetch.began.server, "wall": fetch.began.wall}, file)
-
-    def begun(self, fetch):
-        """Return (the server's clock or None, our wall clock), s, when our copy was begun with its first byte, while the file had the size
-        and mtime of the fetch; None where nobody noted that."""
-        noted = layout.read_json(f"{self.part(fetch)}{BEGUN}") or {}
-        wall = layout.number(noted.get("wall"))
-        return None if wall is None else (layout.number(noted.get("server")), wall)
-
-    def keep_parts(self, old, new, files):
-        """What was gathered of the run `old` is of use for `new`, as it is called now. files: {name: {"size", "mtime"}}."""
-        for name, file in files.items() if (self.index / "parts").exists() else ():
-            before, after = (self.part(plan.Fetch(path, name, 0, file["size"], file["mtime"], None, True)) for path in (old, new))
-            for ending in ("", BEGUN):
-                if os.path.lexists(f"{before}{ending}"):
-                    disk.replace(f"{before}{ending}", f"{after}{ending}")
-
-    def clear_parts(self):
-        """Remove what is left of transfers that were cut and never taken up again: the server has other files now."""
-        if (self.index / "parts").exists():
-            for part in (self.index / "parts").iterdir():
-                disk.discard(part)
 
     def take_part(self, part, path, name):
         """Put a gathered file in the place of our copy. Raises OSError, LayoutError."""

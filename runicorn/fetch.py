@@ -4,6 +4,7 @@ import collections
 import contextlib
 import functools
 import time
+from hashlib import sha256
 
 from runicorn import disk, layout, local_disk, manifest, plan, sftp
 from runicorn.errors import LayoutError, SftpError, SyncError
@@ -269,6 +270,8 @@ class _Job:
         data = self.gathered
         if not self.small and len(data) < self.fetch.size:
             return self.fetcher.finish(self, SHORT)
+        if self.fetch.tail == sha256(data[-manifest.TAIL:]).hexdigest():
+            self.fetch = self.fetch._replace(tail=None)         # compared already
         if self.small and len(data) >= self.fetch.size + ROOM:
             return self.fetcher.finish(self, CHANGED)
         try:
@@ -281,16 +284,16 @@ class _Job:
 
     def _resume_part(self):
         """Gather a large file beside our copy; go on where a cut left it. A log that is not here yet grows in place."""
-        fetch, part = self.fetch, self.mirror.part(self.fetch)
-        part.parent.mkdir(exist_ok=True)
+        fetch, parts = self.fetch, self.mirror.parts
+        parts.make_folder()
         if plan.is_appended(fetch.name) and self.mirror.stat(fetch.path, fetch.name) is None:
             self.start = self.next = self.written = 0
-            return self.mirror.note_begun(fetch)
-        self.part = part
+            return parts.note_begun(fetch)
+        self.part = parts.place(fetch)
         self.file = open(self.part, "ab", buffering=0)
         held = self.file.tell()
         if not held:
-            self.mirror.note_begun(fetch)
+            parts.note_begun(fetch)
         with open(self.part, "rb") as file:
             file.seek(max(0, held - SEAM))
             self.seam = file.read(SEAM)

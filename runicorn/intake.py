@@ -33,7 +33,7 @@ class Intake:
         self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
         self.news = False               # a small file changed since last told
         self.left_out = LeftOut(read_passed(mirror.folder))
-        self._queued, self._trouble, self._forgiven = set(), {}, set()
+        self._queued, self._trouble, self._forgiven = {}, {}, set()     # the first: (path, name) -> the index's version then
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet
         self._held = []                 # fetches that wait until the run list is whole
@@ -69,7 +69,7 @@ class Intake:
         if not self.left:
             self.reset_progress()
         small = [one for one in fetches if one.name in layout.SMALL]
-        self._queued.update((one.path, one.name) for one in fetches)
+        self._queued.update(((one.path, one.name), self.index.version(one.path)) for one in fetches)
         self._small.update((one.path, one.name) for one in small)
         self.listed = self.listed and not small
         self.files_total += len(fetches)
@@ -99,13 +99,17 @@ class Intake:
         fetches.sort(key=self._urgency, reverse=True)
         self.fetcher.add(fetches, first=len(fetches) < 100)
 
+    def _unqueue(self, fetches):
+        for one in fetches:
+            self._queued.pop((one.path, one.name), None)
+
     def replan(self, now):
         """The settings changed: give up what they no longer ask for, and queue what they ask for now."""
         entries = {path: self.index.entry(path) for path in {path for path, _ in self._queued} if path in self.index}
         chosen = {path: entry["files"] for path, entry in entries.items() if self._is_chosen(path, entry, now)}
         kept = {(path, name) for path, name in self._queued
                 if name in chosen.get(path, ()) and plan.wanted(name, chosen[path][name]["size"], self.options)}
-        self._queued.difference_update((one.path, one.name) for one in self._held)
+        self._unqueue(self._held)
         self.files_total -= len(self._held)
         self.bytes_total -= plan.total(self._held)
         self._held.clear()              # planned anew below, where they are still wanted
@@ -123,7 +127,7 @@ class Intake:
         self.fetcher.keep_only(lambda one: one.path not in moved)
         freed = [one for one in self._held if one.path in moved]
         self._held = [one for one in self._held if one.path not in moved]
-        self._queued.difference_update((one.path, one.name) for one in freed)
+        self._unqueue(freed)
         self.files_total -= len(freed)
         self.bytes_total -= plan.total(freed)
         self.asked.update(moved[path] for path in moved.keys() & self.asked)
@@ -292,7 +296,7 @@ class Intake:
         self.fetcher.session.send()     # the line has work while whoever called tells the pages
         self.listed = False
         if not self.left and not idle:
-            self.mirror.clear_parts()
+            self.mirror.parts.clear()
 
     def _has_room(self):
         """Look at the free disk now and then; where it is full, everything waits, and the second line hangs up."""
@@ -308,7 +312,7 @@ class Intake:
     def ended(self, one, outcome, held, data):
         """A fetch ended: believe what it showed."""
         key, now = (one.path, one.name), self.now
-        self._queued.discard(key)
+        version = self._queued.pop(key, None)
         if key in self._small:
             self._small.discard(key)
             self.listed = not self._small
@@ -325,7 +329,7 @@ class Intake:
         if outcome is fetch.DONE:
             self.left_out.forget(key)
             self._arrived(one, key, held, data)
-            self._follow(one, now)
+            self._follow(one, version, now)
         elif outcome is fetch.NO_ROOM and self._is_unproven(one, key):
             self.unsettled.grew(key, one.size)          # it stays as it is, and not verified, until there is room for another
         elif outcome is fetch.NO_ROOM:
@@ -345,9 +349,9 @@ class Intake:
         if self.left_out.pass_over(dict(self.index.skipped() + collections.Counter(counts))):
             self.log.warning("passed over on the server: %s", passed_text(self.left_out.passed))
 
-    def _follow(self, one, now):
-        """Plan the rest of a file that the index has learned more of while it was on its way."""
-        if one.mtime is None or one.path not in self.index:
+    def _follow(self, one, version, now):
+        """Plan the rest of a file that the index has learned more of since its `version` while it was on its way."""
+        if one.mtime is None or one.path not in self.index or self.index.version(one.path) == version:
             return
         listed = self._listed_as(one)
         if listed["size"] != one.size or not plan.is_same_time(one.mtime, listed["mtime"]):
@@ -407,16 +411,18 @@ class Intake:
 
     def _begun(self, one):
         """Return the Moment since which all of our copy was read from a file of that size and mtime, None where only its end was."""
-        noted = self.mirror.begun(one)
+        noted = self.mirror.parts.begun(one)
         if noted and noted[1] != one.began.wall:
             return Moment(LONG_AGO, *noted)         # it goes on where an earlier one was cut
         return one.began if one.whole else None
 
     def _take_small(self, one, data):
         """Put a small JSON file into the index."""
+        field = one.name[:-5]
+        if self.index.says(one.path, field, manifest.on_one_line(data)):
+            return
         entry = self.index.entry(one.path)
         text, value = manifest.splice(data, collections.Counter())
-        field = one.name[:-5]
         if value is None or value == entry[field]:
             return
         entry[field] = value

@@ -605,12 +605,16 @@ def _read(path, size, whole, skipped):
 STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or infinity, which strict JSON has not, is a KeyError
 
 
+def on_one_line(raw):
+    return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+
+
 def splice(raw, skipped):
     """Return (the JSON object in `raw` (bytes) as text of one line, bare NaN quoted, its value); (b"null", None) if it is none."""
     try:
         try:
             value = STRICT.decode(raw.decode("utf-8"))
-            line = raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
+            line = on_one_line(raw)
         except KeyError:
             value = json.loads(raw.decode("utf-8"), parse_constant=str)
             line = json.dumps(value).encode()

@@ -25,7 +25,7 @@ class Mirrors:
         self.home, self.bell, self.offline = Path(home), bell, offline
         self.cache_size = cache_size
         self.questions = Questions(bell)
-        self._room = Room(self.home / "cache", lambda: quota.limit(self.home, self.cache_size), self._used)
+        self._room = Room(self.home / "cache", self._limit, self._used)
         self._lock = threading.RLock()
         self._secrets = {}              # (host, port, user, auth, key) -> {"password", "passphrase"}; never written anywhere
         self._connections = {}          # name -> Connection
@@ -414,6 +414,10 @@ class Mirrors:
         """Return {"used", "limit", "by": {slug: bytes}}, at most 30 s old."""
         by = self._remembered("cache", 30, lambda: {slug: quota.size_of(folder) for slug, folder in self.roots()})
         return {"used": sum(by.values()), "limit": quota.limit(self.home, self.cache_size), "by": by}
+
+    def _limit(self):
+        """Return how many bytes the mirrors may take, asked for each file that comes."""
+        return self._remembered("limit", 0.2, lambda: quota.limit(self.home, self.cache_size))
 
     def _remembered(self, what, seconds, ask):
         when, answer = self._kept_answers.get(what, (None, None))

@@ -118,7 +118,8 @@ class Moves:
         """Whether our copy of a run is where it belongs now; where it can't be, `old` stays as one that is gone."""
         try:
             moved = self._mirror.rename(old, new)
-            self._mirror.keep_parts(old, new, self._index.entry(old)["files"])
+            for name, file in self._index.entry(old)["files"].items():
+                self._mirror.parts.rename(*(plan.Fetch(path, name, 0, file["size"], file["mtime"], None, True) for path in (old, new)))
         except (LayoutError, OSError) as error:
             moved = False
             self._log.warning("%s is %s on the server now, and can't be moved here: %s", old, new, error)

@@ -15,8 +15,8 @@ LATE = 60.0                     # s after a run's end, the last lines of its log
 
 Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole began", defaults=(None,))
 Fetch.__doc__ = """One file to bring here: bytes offset..size of file `name` of run `path`; `whole`: replace what is here.
-mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, or None when unknown; began: the unsettled.Moment at which its first
-byte was asked for, None before."""
+mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, None when unknown or compared already; began: the unsettled.Moment at
+which its first byte was asked for, None before."""
 
 
 def diff(path, here, there):

@@ -2,8 +2,10 @@
 
 import shutil
 import threading
+import time
 
 RESERVE = 64 << 20              # bytes that stay free on the disk whatever we fetch
+LOOK = 0.2                      # s between looks at the disk while files come; of those we know what they take
 
 
 class Room:
@@ -18,6 +20,7 @@ class Room:
         self._lock = threading.Lock()
         self._used = None               # bytes, as measured last plus what came since
         self._claimed = 0               # bytes asked for and not written yet
+        self._free, self._looked = 0, None          # bytes free when the disk was looked at last less what came since, and when that was
         self._short = 0                 # the most bytes that somebody waits for and that removing others would make room for
 
     def free(self):
@@ -31,7 +34,9 @@ class Room:
             return self._fits(count, replaced)
 
     def _fits(self, count, replaced=0):
-        if count > self.free() - self._claimed:
+        if self._looked is None or time.monotonic() - self._looked > LOOK or count > self._free - self._claimed:
+            self._free, self._looked = self.free(), time.monotonic()
+        if count > self._free - self._claimed:
             return False
         limit = self._limit()
         if limit is None:
@@ -57,6 +62,7 @@ class Room:
         """Give up a claim of `claimed` bytes, `written` of which are on the disk now."""
         with self._lock:
             self._claimed -= claimed
+            self._free -= claimed       # at most so many were written
             if self._used is not None:
                 self._used += written
 

@@ -4,6 +4,7 @@ A manifest or a listing only adds knowledge; a run is gone when the server said 
 """
 
 import collections
+import functools
 import json
 from json.encoder import encode_basestring_ascii as quote
 
@@ -26,6 +27,7 @@ class Index:
         self._texts = {}                # … -> {field: its JSON text}, of fields that came as text
         self._dirty = set()
         self._mended = {}
+        self._versions, self._changes = {}, 0       # path -> which of the changes was the last of its files
         self.changed = False            # since the last save
 
     def __contains__(self, path):
@@ -36,7 +38,7 @@ class Index:
         return list(self.lines)
 
     def entry(self, path):
-        """Return the entry of a run (dict); what is changed in it must be followed by `touch`. What does not fit in its line is
+        """Return the entry of a run (dict); what is changed in it must be followed by `put`. What does not fit in its line is
         mended: see `take_mended`."""
         entry = self._parsed.get(path)
         if entry is None:
@@ -68,10 +70,13 @@ class Index:
     def put(self, path, entry, texts=None):
         """Set the entry of a run. texts: {field: JSON text (bytes)} of those of "meta", "status", "summary" that are new in it."""
         self._parsed[path] = entry
+        self.lines.setdefault(path, b"")
         if texts:
             self._texts.setdefault(path, {}).update(texts)
-        self.lines.setdefault(path, b"")
-        self.touch(path)
+        else:
+            self._note_change(path)
+        self._dirty.add(path)
+        self.changed = True
 
     def adopt(self, path, line):
         """Take a line of a manifest as it is."""
@@ -79,12 +84,21 @@ class Index:
         self._texts.pop(path, None)
         self._dirty.discard(path)
         self.lines[path] = line
+        self._note_change(path)
         self.changed = True
 
-    def touch(self, path):
-        """Note that the entry of `path` was changed."""
-        self._dirty.add(path)
-        self.changed = True
+    def _note_change(self, path):
+        self._changes += 1
+        self._versions[path] = self._changes
+
+    def version(self, path):
+        """Return a number (int) that is another one after more was learned of a run than what its small files say."""
+        return self._versions.get(path, 0)
+
+    def says(self, path, field, text):
+        """Whether `text` (bytes) is the JSON of a run's "meta", "status" or "summary" (`field`), as far as can be told without parsing
+        all of its line."""
+        return path not in self._parsed and _texts(self.lines[path]).get(field) == text
 
     def drop(self, path):
         """Forget a run."""
@@ -92,6 +106,7 @@ class Index:
         self._parsed.pop(path, None)
         self._texts.pop(path, None)
         self._dirty.discard(path)
+        self._versions.pop(path, None)
         self.changed = True
 
     def ended(self, path):
@@ -129,6 +144,23 @@ class Index:
             self.manifest.header.update(kind="full", digest=index_digest(self.lines), generated_at=now, statistics={
                 "runs": len(self.lines), "files": sum(int(head[4]) for head in heads), "bytes": sum(int(head[5]) for head in heads)})
         return self.manifest
+
+
+@functools.lru_cache(64)            # the small files of a run come one after the other
+def _texts(line):
+    """Return {"meta", "status", "summary": JSON (bytes)} of a run's line laid out by us, {} of another one."""
+    head, decode, texts = manifest.HEAD.match(line), json.JSONDecoder().raw_decode, {}
+    try:
+        text, at = line.decode("utf-8"), head.end() if head else len(line)
+        for field in FIELDS:
+            name = f'"{field}": '
+            start = at + len(name)
+            _, end = decode(text, start)
+            texts[field] = text[start:end].encode() if text.startswith(name, at) else None
+            at = end + len(", ")
+    except (ValueError, RecursionError):
+        return {}
+    return texts
 
 
 def skipped(line):

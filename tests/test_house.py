@@ -34,8 +34,8 @@ FLOORS = {
     # the mirror
     "sftp_answers": "errors", "grants": "errors sftp_answers", "sftp": "errors grants sftp_answers",
     "remote_shell": "errors", "local_names": "errors layout",
-    "plan": "errors layout local_names manifest", "run_places": "layout local_names",
-    "cache": "errors layout local_names manifest plan run_places",
+    "plan": "errors layout local_names manifest", "run_places": "layout local_names", "parts": "layout",
+    "cache": "errors layout local_names manifest parts plan run_places",
     "room": "", "clock": "", "left_out": "errors layout",
     "survey": "layout left_out manifest plan", "walk": "errors layout local_names manifest plan sftp",
     "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch",

@@ -1,0 +1,156 @@
+"""What a first sync costs, counted: parses of the list, looks at the disk, files opened. Seconds belong to benchmarks/."""
+
+import os
+
+from pairs import OLD, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
+
+from runicorn import layout, manifest, room, survey
+
+RUNS = 30
+
+
+def many_runs(root):
+    for number in range(RUNS):
+        make_run(root, f"vision/resnet50/runs/20250123_1800{number:02}_abc123")
+
+
+def counted(monkeypatch, owner, name):
+    """Have calls of `owner.name` counted in the list that is returned."""
+    calls, plain = [], getattr(owner, name)
+
+    def counting(*args, **options):
+        calls.append(args)
+        return plain(*args, **options)
+    monkeypatch.setattr(owner, name, counting)
+    return calls
+
+
+def test_files_that_are_as_a_manifest_says_need_no_second_parse_of_it(root, pair, monkeypatch):
+    many_runs(root)
+    manifest.generate(str(root))
+    parsed = counted(monkeypatch, manifest.Manifest, "mended")
+    looked = counted(monkeypatch, room.shutil, "disk_usage")
+    opened = counted(monkeypatch, layout, "open_regular")
+    one = pair(manifest=True)
+    one.passes()
+    one.same()
+    assert one.sync.state()["source"] == "manifest"
+    assert RUNS <= len(parsed) <= 3 * RUNS, "five files of each come"
+    assert 1 <= len(looked) < RUNS
+    assert len(opened) < RUNS, "what was kept in memory is not read from the disk again to be compared"
+
+
+
+def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, monkeypatch):
+    path = "vision/resnet50/runs/20250123_180000_abc123"
+    run = make_run(root, path)
+    write(run / "meta.json", {"id": "x", "notes": "学习 – \"quoted\"", "config": {"status": {"status": "failed"}, "summary": {}}}, OLD)
+    write(run / "status.json", b'{\n "status": "finished",\r\n "loss": [1, 2]\n}\n', OLD)
+    index = survey.Index(manifest.build(str(root)))
+    parsed = counted(monkeypatch, manifest.Manifest, "mended")
+    texts = {field: manifest.on_one_line((run / f"{field}.json").read_bytes()) for field in survey.FIELDS}
+    assert len(texts) == 3 and all(index.says(path, field, text) for field, text in texts.items())
+    assert not index.says(path, "status", b'{"status": "failed"}'), "that one stands in its config"
+    assert not index.says(path, "summary", texts["status"]) and not parsed
+    index.put(path, {**index.entry(path), "status": {"status": "failed"}}, {"status": b'{"status": "failed"}'})
+    assert not index.says(path, "status", texts["status"])
+    index.flush()
+    assert index.says(path, "status", b'{"status": "failed"}')
+
+
+def test_a_line_laid_out_by_others_says_nothing():
+    torn = b'{"digest": "%s", "mtime": 1.0, "ended": true, "count": 0, "bytes": 0, "beat": null, "meta": {' % (b"0" * 64)
+    for line in (b"", b"{}", b'{"meta": {}}', b"[", torn):
+        index = survey.Index(manifest.Manifest({"digest": ""}, {"p/n/runs/r": line}))
+        assert not index.says("p/n/runs/r", "meta", b"{}")
+
+
+def test_the_version_of_a_run_moves_with_its_files_and_not_with_its_small_ones():
+    path, file = "p/n/runs/r", {"size": 1, "mtime": 1.0, "tail": None}
+    index = survey.Index(manifest.Manifest({"digest": ""}, {}))
+    index.put(path, survey.empty())
+    first = index.version(path)
+    index.put(path, {**index.entry(path), "meta": {"id": "r"}}, {"meta": b'{"id": "r"}'})
+    assert index.version(path) == first
+    index.put(path, {**index.entry(path), "files": {"events.jsonl": file}})
+    second = index.version(path)
+    index.adopt(path, index.flush().lines[path])
+    third = index.version(path)
+    index.drop(path)
+    index.put(path, survey.empty())
+    assert len({0, first, second, third, index.version(path)}) == 5, "a run that went and came again is another one, too"
+
+
+def test_a_file_that_the_list_learns_more_of_while_it_comes_is_completed(root, pair, monkeypatch):
+    """The version says when to look into the list again: here an event log grows, and a manifest tells, while it is on its way."""
+    run = make_run(root, "vision/resnet50/runs/20250123_180000_abc123", rows=2000)
+    manifest.generate(str(root))
+    one = pair(manifest=True)
+    real, grown = one.sync.mirror.replace, []
+
+    def replace(path, name, data):
+        if name == "events.jsonl" and not grown:
+            grown.append(name)
+            with open(run / name, "ab") as log:
+                log.write(b'{"ts":1,"step":99,"data":{"loss":1}}\n')
+            os.utime(run / name, (OLD + 60, OLD + 60))
+            line = manifest.build(str(root)).lines[path]
+            one.sync._session.index.adopt(path, line)
+        return real(path, name, data)
+    monkeypatch.setattr(one.sync.mirror, "replace", replace)
+    while one.sync.one_pass(one.now) == 0.0:
+        pass
+    assert grown
+    one.passes(31)
+    one.same()
+
+
+def test_room_is_reckoned_between_two_looks_at_the_disk(tmp_path, monkeypatch):
+    free, looks = [10_000], []
+
+    def usage(folder):
+        looks.append(folder)
+        return type("Usage", (), {"free": room.RESERVE + free[0]})
+    monkeypatch.setattr(room.shutil, "disk_usage", usage)
+    monkeypatch.setattr(room.time, "monotonic", lambda: 5.0)
+    there = room.Room(tmp_path)
+    for _ in range(9):
+        assert there.claim(1000)
+        there.release(1000, 1000)
+        free[0] -= 1000
+    assert len(looks) == 1
+    assert there.claim(1000) and not there.claim(1) and len(looks) == 2, "before it refuses it looks again"
+    free[0] += 5000
+    assert there.claim(1) and len(looks) == 3, "somebody made room"
+
+
+def test_room_is_never_reckoned_larger_than_what_was_seen_less_what_was_claimed(tmp_path, monkeypatch):
+    free, now = [10_000], [5.0]
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": room.RESERVE + free[0]}))
+    monkeypatch.setattr(room.time, "monotonic", lambda: now[0])
+    there = room.Room(tmp_path)
+    assert there.claim(4000)
+    there.release(4000, 4000)           # written, and the disk was not looked at since
+    free[0] -= 4000
+    assert not there.claim(6001) and there.claim(6000)
+    there.release(6000, 0)
+    free[0] = 100                       # somebody else wrote
+    now[0] += 2 * room.LOOK
+    assert not there.claim(101) and there.claim(100)
+
+
+def test_notes_of_parts_are_those_on_the_disk_and_those_made_since(tmp_path):
+    from runicorn.parts import Parts
+    from runicorn.plan import Fetch
+    from runicorn.unsettled import Moment
+    one, other = (Fetch("p/n/runs/r", name, 0, 7, 1.0, None, True, Moment(1.0, 2.0, 3.0)) for name in ("a.bin", "b.bin"))
+    folder = str(tmp_path / "parts")
+    assert Parts(folder).begun(one) is None
+    first = Parts(folder)
+    first.make_folder()
+    first.note_begun(one)
+    assert first.begun(one) == (2.0, 3.0) == Parts(folder).begun(one) and first.begun(other) is None
+    first.rename(one, other)
+    assert first.begun(one) is None and first.begun(other) == (2.0, 3.0)
+    first.clear()
+    assert first.begun(other) is None and Parts(folder).begun(other) is None and os.listdir(folder) == []
