@@ -1,15 +1,18 @@
 """A second line for bulk, in a thread of its own: takes fetches over while there are many, hangs up when there are none."""
 
 import collections
+import math
 import threading
 import time
 
-from runicorn import fetch
+from runicorn import fetch, plan
 from runicorn.errors import RunicornError
 
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
-HELD = 1600                     # fetches handed over at once: three times what is in flight
-PROBE = 4                       # looks at the first line while it is full, twenty a second, after which its bandwidth is known
+HELD = 800                      # fetches handed over at once: as many as are in flight, and some
+TRIAL = 8 << 20                 # bytes handed over before its bandwidth is known; of these so many are asked for at first:
+TRIAL_CEILING = 256 << 10
+PROBE = 4                       # looks at a line while it is full, twenty a second, after which its bandwidth is known
 FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 LINGER = 3.0                    # s without work until it hangs up
 LOST = "lost"                   # outcome of a fetch that the second line took down with it
@@ -18,8 +21,9 @@ LOST = "lost"                   # outcome of a fetch that the second line took d
 class Bulk:
     """Fetches over a line of its own. `dial()` returns a Remote or raises a RunicornError: one line only, then.
 
-    The first line is compressed, which a thin line needs, and which holds a fast one up: so the second is not, and gets
-    work only where the line is fast. It is dialled before that is known, for a login takes as long as finding out.
+    The first line is compressed, which a thin line needs, and which holds a fast one up, and the server's processor: so the second is
+    not. What little it is given at first tells whether the line is fast. If so it gets all that is no matter of moments, else it hangs
+    up. It is dialled before there is work for it, for that takes as long as finding out what there is.
     """
 
     def __init__(self, dial, mirror, root, room, log, hearsay=(), moment=lambda: None, tame=lambda client: None):
@@ -32,6 +36,7 @@ class Bulk:
         self._waking, self._stopping = threading.Event(), threading.Event()
         self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
         self._thread = self._remote = self._fetcher = None
+        self._fast = None               # whether the line is; None: not known yet
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
 
@@ -55,24 +60,52 @@ class Bulk:
         fetcher = self._fetcher
         return fetcher.grown() if fetcher else set()
 
-    def share(self, fetcher, later):
-        """Take fetches over from the end of the main queue when there are enough and the line is fast; dials when it is needed.
-
-        later: bytes that will be queued soon.
-        """
-        known = fetcher.full >= PROBE or bool(self._held)
-        thin = fetcher.full >= PROBE and fetcher.wire_rate < FAST
-        if self.refused or thin or self.held >= HELD // 2 or fetcher.waiting_bytes() + later < (ENOUGH // 4 if self._held else ENOUGH):
-            return
-        if not self._thread or not self._thread.is_alive():
+    def expect(self):
+        """Dial now: there will be much to fetch."""
+        if not self.refused and not (self._thread and self._thread.is_alive()):
             self._stopping.clear()
             self._thread = threading.Thread(target=self._run, name="bulk", daemon=True)
             self._thread.start()
-        if known:
-            taken = fetcher.take_back(min(HELD - self.held, fetcher.left // 2))
-            self._held.update(((one.path, one.name), one) for one in taken)
-            self._given.extend(taken)
-            self._waking.set()
+
+    def share(self, main, later):
+        """Take fetches over, when there are enough and the line is fast, from the list `later`, which is emptied from its end, and from the
+        end of the queue of `main`, the first line's Fetcher; dials when it is needed. Returns whether `main` should leave the rest to
+        this line, too."""
+        self._judge(main)
+        known = main.full >= PROBE
+        if self._fast is False and known and main.wire_rate >= FAST:
+            self._fast = None           # worth another trial
+        thin = self._fast is False or self._fast is None and known and main.wire_rate < FAST
+        if self.refused or thin or not main.has_waiting(ENOUGH // 4 if self._held else ENOUGH, plan.total(later)):
+            return False
+        self.expect()
+        if self._fetcher and self.held < HELD // 2:
+            self._take(main, later, HELD - self.held, math.inf if self._fast else TRIAL - plan.total(self._held.values()))
+        return self._fast is True and bool(self._held)
+
+    def _judge(self, main):
+        """Find out whether the line is fast: once it showed it, or was full for long enough to show it."""
+        line = self._fetcher
+        if line is None or self._fast is not None:
+            return
+        if line.best_rate >= FAST:
+            self._fast = True
+        elif line.full >= PROBE + 4 * main.round_trip / fetch.PACE:
+            self._fast = False
+            self._log.info("one line is enough: a second one brings %.1f MB a second", line.wire_rate / 1e6)
+            self._hang_up()
+
+    def _take(self, main, later, count, size):
+        """Take over `count` fetches, or so many that they have `size` bytes."""
+        while count > 0 and size > 0:
+            place = next((place for place in range(len(later) - 1, -1, -1) if main.can_wait(later[place])), None)
+            one = main.take_back() if place is None else later.pop(place)
+            if one is None:
+                break
+            self._held[one.path, one.name] = one
+            self._given.append(one)
+            count, size = count - 1, size - one.size
+        self._waking.set()
 
     def keep_only(self, wanted):
         """Give up the fetches of which `wanted(fetch)` is false; they are collected as UNWANTED."""
@@ -93,12 +126,15 @@ class Bulk:
 
     def close(self):
         """Hang up; what was handed over is collected as LOST. Never raises."""
+        self._hang_up()
+        if self._thread:
+            self._thread.join(10)
+
+    def _hang_up(self):
         self._stopping.set()
         self._waking.set()
         if self._remote:
             self._remote.close()
-        if self._thread:
-            self._thread.join(10)
 
     def _run(self):
         try:
@@ -116,7 +152,7 @@ class Bulk:
             session = remote.open_sftp()
             self._tame(session)
             fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
-                                    hearsay=self._hearsay, moment=self._moment)
+                                    hearsay=self._hearsay, moment=self._moment, ceiling=TRIAL_CEILING)
             fetcher.enough = 1 << 60
             self._fetcher = fetcher
             while not self._stopping.is_set():

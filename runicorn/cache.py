@@ -343,8 +343,8 @@ class Mirror:
         place = self.place(path, name)
         try:
             return write(place)
-        except OSError:
-            if not self._clear_way(self._folders[path], place):
+        except OSError as error:
+            if not (isinstance(error, FileNotFoundError) and _make_above(place) or self._clear_way(self._folders[path], place)):
                 raise
             return write(place)
 
@@ -405,6 +405,15 @@ def _begins_with(longer, shorter, may_grow):
             return may_grow or not file.read(1)
     except (OSError, LayoutError):
         return False
+
+
+def _make_above(place):
+    """Make the folders above a file; returns whether they are there now, which the other line's thread may have made in this moment."""
+    try:
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _beginnings(parts):

@@ -3,10 +3,11 @@
 import collections
 import contextlib
 import functools
+import itertools
 import time
 from hashlib import sha256
 
-from runicorn import disk, layout, local_disk, manifest, plan, sftp
+from runicorn import disk, layout, local_disk, local_names, manifest, plan, sftp
 from runicorn.errors import LayoutError, SftpError, SyncError
 
 SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
@@ -15,6 +16,7 @@ ROOM = 4 << 10                  # bytes more than its size it is asked for, as i
 FILES = 500                     # in flight; a small one takes two round trips, so this many at 50 ms are 5,000 a second
 PACE = 0.05                     # s between looks at how fast it comes …
 PACES = 10                      # … which are taken together: it comes in gusts
+GUST = 4                        # marks, between which it came in the last moments: more, where it is the line's beginning
 LAG = 0.3                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
 AT_ONCE = 64                    # answers of one file asked for at once
 SMALLEST, FIRST_CEILING = 512 << 10, 2 << 20
@@ -32,14 +34,16 @@ class Fetcher:
     fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=(), moment=lambda: None):
+    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=(), moment=lambda: None, ceiling=FIRST_CEILING):
         """room: room.Room, asked before each file; hearsay: run paths whose files may be none by now (container): looked at first;
-        moment(): what a Fetch `began` at."""
+        moment(): what a Fetch `began` at; ceiling: to begin with."""
         self._hearsay, self._moment = hearsay, moment
         self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)
-        self.ceiling = FIRST_CEILING
+        self.ceiling = ceiling
+        self.rests = False                  # whether what waits and can wait is left to another line
         self.wire_rate = float("inf")       # bytes/s on the wire when the line was full last …
+        self.best_rate = 0.0                # … at any time …
         self.full = 0                       # … and how often in a row it was, looked at twenty times a second
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
@@ -75,13 +79,18 @@ class Fetcher:
         grown, self._grown = self._grown, set()
         return grown
 
-    def waiting_bytes(self):
-        """Return the bytes of the fetches that wait (int)."""
-        return plan.total(self._queue)
+    def has_waiting(self, size, count=0):
+        """Whether fetches of `size` bytes wait, `count` of them elsewhere (bool)."""
+        sizes = (one.size - one.offset for one in self._queue)
+        return any(total >= size for total in itertools.accumulate(sizes, initial=count))
 
-    def take_back(self, count):
-        """Give up to `count` waiting fetches, the last of the queue, to somebody else (list of Fetch)."""
-        return [self._queue.pop() for _ in range(min(count, len(self._queue)))]
+    def take_back(self):
+        """Give the last of the fetches that wait to somebody else (Fetch); None where there is none that can wait."""
+        return self._queue.pop() if self._queue and self.can_wait(self._queue[-1]) else None
+
+    def can_wait(self, one):
+        """Whether nobody waits for a Fetch: it is none of the list, nor of a run that somebody looks at or that is being written (bool)."""
+        return not (local_names.is_small(one.name) or one.path in self._urgent)
 
     def keep_only(self, wanted):
         """Give up the fetches, waiting or under way, of which `wanted(fetch)` is false; each is reported as UNWANTED."""
@@ -99,6 +108,11 @@ class Fetcher:
         """How many fetches wait or are under way (int)."""
         return len(self._queue) + len(self._jobs)
 
+    @property
+    def at_rest(self):
+        """Whether there is nothing to do here but what is left to another line (bool)."""
+        return self.rests and not self._jobs and not (self._queue and not self.can_wait(self._queue[0]))
+
     def refill(self):
         """Read as many open files as the line allows, and open as many ahead; the session calls this before it sends.
 
@@ -111,7 +125,7 @@ class Fetcher:
                 job.begin()
         files = min(FILES, max(1, self.session.room - self.session.folders))
         while (self._queue and len(self._jobs) < files and self.promised < self.ceiling
-               and self.bytes + self.asked + self.promised < self.enough):
+               and self.bytes + self.asked + self.promised < self.enough and not (self.rests and self.can_wait(self._queue[0]))):
             self._start(self._queue.popleft())
 
     @contextlib.contextmanager
@@ -131,7 +145,7 @@ class Fetcher:
 
         Raises LineError, ProtocolError and SyncError.
         """
-        while self.left and self.bytes < self.enough and time.monotonic() < until:
+        while self.left and not self.at_rest and self.bytes < self.enough and time.monotonic() < until:
             self.session.pump()
             if self.refusal:
                 error, self.refusal = self.refusal, None
@@ -147,12 +161,16 @@ class Fetcher:
             self._marks = collections.deque([self._mark()], PACES)
             return
         self.full += 1
-        since, received, wire = self._marks[0]
         self._marks.append(self._mark())
-        passed = self._marks[-1][0] - since
-        self.wire_rate = (self._marks[-1][2] - wire) / passed
-        aim = (self._marks[-1][1] - received) / passed * max(LAG, 4 * self.round_trip)
+        self.wire_rate = self._rate(0, 2)
+        self.best_rate = max(self.best_rate, self.wire_rate if self.full > 1 else 0.0)
+        aim = max(self._rate(0, 1), self._rate(-GUST, 1)) * max(LAG, 4 * self.round_trip)
         self.ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
+
+    def _rate(self, since, what):
+        """Return how many bytes a second came since a mark. what: 1 for those of the session, 2 for those on the wire."""
+        mark, last = self._marks[max(since, -len(self._marks))], self._marks[-1]
+        return (last[what] - mark[what]) / (last[0] - mark[0])
 
     def _mark(self):
         return time.monotonic(), self.session.received, self._wire()

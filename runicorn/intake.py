@@ -38,6 +38,7 @@ class Intake:
         self.listed = False             # the last of them came, and nobody was told yet
         self._held = []                 # fetches that wait until the run list is whole
         self._more = False              # more runs are being listed
+        self._may_share, self._shared = False, 0.0      # whether a second line may be used; when it was given something last
         self._space_seen = self.now = 0.0
         self.full = False               # this disk has no room for more
         self.reset_progress()
@@ -49,6 +50,8 @@ class Intake:
     def take_lines(self, fetcher, second):
         """Say what fetches: a fetch.Fetcher, which reports to `ended`, and a bulk.Bulk."""
         self.fetcher, self.second = fetcher, second
+        if not (self.index.lines or self.options.get("budget")):
+            second.expect()         # nothing is here: it will have work
 
     # -- planning
 
@@ -77,6 +80,8 @@ class Intake:
         if more:
             self._held += [one for one in fetches if one.name not in layout.SMALL]
         self._queue(small if more else fetches)
+        if more and self._held and time.monotonic() > self._shared + fetch.PACE:
+            self._share()
         if self._held and not (more or self._small):
             self._release()
 
@@ -265,6 +270,7 @@ class Intake:
         now: the clock.Clock's time, which files that arrive are seen at. On a full disk nothing is fetched, and `full` says so.
         """
         self.now = now
+        self._may_share = allowance is None
         self.mirror.look_at_evicted()
         room = 0 if not self._has_room() else 1 << 60 if allowance is None else allowance
         self.fetcher.enough = self.fetcher.bytes + room
@@ -277,18 +283,23 @@ class Intake:
         """Whether all is here that the run list shows (bool)."""
         return not self._small and not self._more
 
-    def work(self, until, urgent=(), share=True):
+    def _share(self):
+        """Have a second line take its share, where that is allowed."""
+        self._shared = time.monotonic()
+        self.fetcher.hurry(self.asked | self.beats.runs.keys())
+        self.fetcher.rests = self._may_share and self.second.share(self.fetcher, self._held)
+
+    def work(self, until, urgent=()):
         """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.
 
-        share: a second line may be used. Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
+        Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
         """
         idle = not self.left
         while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < self.fetcher.enough:
-            if share:
-                self.second.share(self.fetcher, plan.total(self._held))
+            self._share()
             for ended in self.second.collect():
                 self.ended(*ended)
-            if self.fetcher.left:
+            if self.fetcher.left and not self.fetcher.at_rest:
                 self.fetcher.step(min(until, time.monotonic() + 0.1))
             elif self.second.held:
                 time.sleep(0.02)

@@ -139,7 +139,7 @@ class Sync:
         elif self._automatic() and now >= self._look_due:
             session.look(self._looked_at(session, now), now)
         self._serve(session, now)
-        session.intake.work(time.monotonic() + SLICE, self._asked, share=allowance is None)
+        session.intake.work(time.monotonic() + SLICE, self._asked)
         idle = session.surveyed and not session.intake.left and not self._no_root
         more = idle and (session.check_rekeyed(now) or session.check_hearsay(now))
         hashing = session.whole_files.settle_suspects(session.source == "exec", now)

@@ -1,10 +1,13 @@
 """What a first sync costs, counted: parses of the list, looks at the disk, files opened. Seconds belong to benchmarks/."""
 
 import os
+import time
 
-from pairs import OLD, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
+from far import Far
+from pairs import OLD, RUN, live, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
-from runicorn import layout, manifest, room, survey
+from runicorn import cache, layout, manifest, room, survey
+from runicorn.bulk import Bulk
 
 RUNS = 30
 
@@ -154,3 +157,66 @@ def test_notes_of_parts_are_those_on_the_disk_and_those_made_since(tmp_path):
     assert first.begun(one) is None and first.begun(other) == (2.0, 3.0)
     first.clear()
     assert first.begun(other) is None and Parts(folder).begun(other) is None and os.listdir(folder) == []
+
+
+def test_a_folder_that_the_other_lines_thread_makes_in_the_same_moment_is_no_trouble(tmp_path, monkeypatch):
+    near, path = cache.Mirror(tmp_path), "p/n/runs/r"
+    near.lock()
+    real, tries = layout.replace_file, []
+
+    def late(place, data):
+        tries.append(place)
+        if len(tries) == 1:
+            os.makedirs(os.path.dirname(place))
+            raise FileNotFoundError(2, "No such file or directory")
+        real(place, data)
+    monkeypatch.setattr(layout, "replace_file", late)
+    near.replace(path, "meta.json", b"{}")
+    assert near.read(path, "meta.json", 0, 9) == b"{}" and len(tries) == 2
+    near.unlock()
+
+
+def test_what_nobody_waits_for_comes_over_the_second_line_while_the_list_still_comes(root, pair, monkeypatch):
+    for number in range(12):
+        make_run(root, f"p/n/runs/20250123_1800{number:02}_abc123", rows=20_000)
+    make_run(root, RUN, "running", rows=20_000, old=False)
+    live(root)
+    monkeypatch.setattr("runicorn.bulk.PROBE", 0)
+    monkeypatch.setattr("runicorn.bulk.FAST", 0.0)
+    carried, real = [], Bulk._take
+
+    def take(bulk, main, later, count, size):
+        while bulk._fetcher is None:
+            time.sleep(0.01)
+        bulk._judge(main)
+        real(bulk, main, later, count, size)
+        carried.append((len(later), set(bulk._held)))
+    monkeypatch.setattr(Bulk, "_take", take)
+    one = pair()
+
+    one.passes()
+    one.same()
+    keys = set().union(*(held for _, held in carried))
+    assert {name for _, name in keys} <= {"events.jsonl", "logs.txt"} and len(keys) >= 6
+    assert RUN not in {path for path, _ in keys}, "somebody may look at what is being written: it comes first, over the first line"
+
+
+def test_only_a_first_sync_has_a_second_line_before_there_is_work_for_it(root, pair):
+    make_run(root)
+    dialled = []
+
+    class Counting(Far):
+        def second(self):
+            dialled.append(1)
+            return super().second()
+    one = pair(far=Counting())
+    one.passes()
+    one.same()
+    assert dialled == [1]
+    one.sync.pause()
+    one.passes()
+    one.far = Counting()
+    one.sync.resume()
+    one.passes()
+    one.same()
+    assert dialled == [1] and one.logins == 2

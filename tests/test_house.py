@@ -38,7 +38,7 @@ FLOORS = {
     "cache": "errors layout local_names manifest parts plan run_places",
     "room": "", "clock": "", "left_out": "errors layout",
     "survey": "layout left_out manifest plan", "walk": "errors layout local_names manifest plan sftp",
-    "fetch": "errors layout manifest plan sftp", "bulk": "errors fetch",
+    "fetch": "errors layout local_names manifest plan sftp", "bulk": "errors fetch plan",
     "unsettled": "plan", "intake": "bulk errors fetch layout left_out local_names manifest plan unsettled",
     "tails": "errors sftp", "beats": "errors layout plan sftp walk", "audit": "errors plan remote_shell sftp", "meter": "",
     "manifest_stream": "manifest",

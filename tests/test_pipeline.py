@@ -6,6 +6,7 @@ from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
 
 from runicorn import sftp
 from runicorn.cache import Mirror
+from runicorn.errors import LoginError
 from runicorn.fetch import Fetcher
 from runicorn.plan import Fetch
 from runicorn.room import Room
@@ -81,9 +82,13 @@ def test_a_question_is_not_kept_waiting_by_bulk(root, line):
 
 
 def test_the_list_is_written_before_bulk_begins(root, pair, monkeypatch):
+    class Lonely(Far):                  # a second line need not wait: it holds nothing up
+        def second(self):
+            raise LoginError("one line only")
+
     for number in range(20):
         make_run(root, f"p/n/runs/20250123_{180000 + number}_abc123", rows=3000)
-    one, seen = pair(), []
+    one, seen = pair(far=Lonely()), []
     publish = type(one.sync)._publish
 
     def noting(sync, session, now):
