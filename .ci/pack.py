@@ -186,11 +186,11 @@ def lean(source, shown):
 
 
 def narrow(source):
-    """Return Python source indented by one space a level instead of four, by one where a statement goes on, without those behind commas
-    and around the = of assignments.
+    """Return Python source indented by one space a level instead of four, by one where a statement goes on, without those around
+    operators and brackets.
     The lines within texts are as they were, those of docstrings as `inspect.getdoc` shows them."""
     lines, within, docs, begun, before = source.splitlines(keepends=True), set(), {}, [], ""
-    firsts, is_first, marks = set(), True, {}           # the rows where statements begin; row: (first, last) columns of its , and =
+    firsts, is_first, marks = set(), True, {}           # the rows where statements begin; row: (first, last) columns of operators
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         kind = tokenize.tok_name[token.type]
         if kind in ("FSTRING_START", "TSTRING_START"):      # one token a part, from Python 3.12 on
@@ -199,7 +199,7 @@ def narrow(source):
             docs.update((row, token.start[1]) for row in range(token.start[0] + 1, token.end[0] + 1))
         elif kind == "STRING" or kind in ("FSTRING_END", "TSTRING_END"):
             within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
-        elif token.string in (",", "=") and not begun:
+        elif kind == "OP" and token.string not in (".", "...") and not begun:
             marks.setdefault(token.end[0], []).append((token.start[1], token.end[1]))
         before = kind
         if kind == "NEWLINE":
@@ -209,7 +209,7 @@ def narrow(source):
             is_first = False
     for row, line in enumerate(lines, 1):
         for first, last in reversed(marks.get(row, ())):
-            line = line[:first].rstrip(" ") + line[first:last] + line[last:].lstrip(" ")
+            line = (line[:first].rstrip(" ") or line[:first]) + line[first:last] + line[last:].lstrip(" ")
         text = line.lstrip(" ")
         indent = docs.get(row, len(line) - len(text))
         lines[row - 1] = line

@@ -44,6 +44,13 @@ def age(text):
     return float(found[1]) * SECONDS[found[2]]
 
 
+def count(text):
+    """Return a number of things (int, from 0 on)."""
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 on")
+    return int(text)
+
+
 def port(text):
     """Return a TCP port (int, 0 to 65535)."""
     if not text.isdecimal() or int(text) > 65535:

@@ -22,13 +22,12 @@ from runicorn.wide import LIMIT, Columns, WideRows, is_wide
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
 LINE_LIMIT = 16 << 20       # a longer line is no event; it is skipped like a broken one
+WRITTEN_NS = 10_000_000     # an mtime that is so close to the ctime is that of a write
 CHECKED = 4096              # bytes before the parsed end whose hash must still be the same
 OTHERS_KEPT = 10_000        # images, gaps and notes remembered of a file
 RECENT = 64                 # last row times, for the median gap
 SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache file
 HEAD_LIMIT = 64 << 20       # of a cache file's first line: names, and the images of a run that logs many
-SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
-ENDS = 64 << 10             # of its beginning and its end, read whole
 MAGIC = b"runicorn columns 3\n"
 
 
@@ -278,7 +277,7 @@ class File:
     def _begin(self):
         self.table, self.parser = Table(), Parser(self.row)
         self.position = self.behind = self._saved = self._torn = 0
-        self._identity, self._mtime, self._guard = None, None, b""
+        self._identity, self._mtime, self._size, self._guard = None, None, None, b""
 
     @property
     def skipped(self):
@@ -295,19 +294,34 @@ class File:
         if self._identity is None:
             self._identity = identity
             self._load(found)
-        elif identity != self._identity or found.st_size < self.position:
+        elif identity != self._identity or found.st_size < self.position or self._is_rewritten(found):
             self._begin()
             self._identity = identity
-        self._mtime = found.st_mtime_ns
+        self._mtime, self._size = found.st_mtime_ns, found.st_size
         self.behind = found.st_size - self.position if found.st_size != self._torn else 0
         return self.behind > 0
+
+    def _is_rewritten(self, found):
+        """Whether other bytes were written in place though the size is the same. A time set after the writing, as the mirror and
+        `touch` set it, is no sign of it. Raises OSError."""
+        if found.st_mtime_ns == self._mtime or found.st_size != self._size:
+            return False
+        if abs(found.st_mtime_ns - found.st_ctime_ns) < WRITTEN_NS:
+            return True
+        with open(open_regular(self.path), "rb") as file:
+            return not self._holds_guard(file)
+
+    def _holds_guard(self, file):
+        file.seek(self.position - len(self._guard))
+        return file.read(len(self._guard)) == self._guard
 
     def step(self):
         """Parse at most the next READ_BYTES; return whether more is left. Raises OSError."""
         with open(open_regular(self.path), "rb") as file:
-            file.seek(self.position - len(self._guard))
-            if file.read(len(self._guard)) != self._guard:  # other content under the same inode: begin again
+            if not self._holds_guard(file):                 # other content under the same inode: begin again
+                identity = self._identity
                 self._begin()
+                self._identity = identity
                 return True
             block = file.read(READ_BYTES)
             end = block.rfind(b"\n") + 1
@@ -329,13 +343,6 @@ class File:
             return block.endswith(b"}") and type(json.loads(block.decode("utf-8"))) is dict
         except (ValueError, RecursionError):
             return False
-
-    def sample(self):
-        """Return a Table of a sample of the file (see `sample` below). Raises OSError."""
-        with open(open_regular(self.path), "rb", buffering=0) as file:
-            def read(spans):
-                return [file.read(length) for offset, length in spans if file.seek(offset) >= 0]
-            return sample(read, self.position + self.behind)
 
     def _take(self, block):
         self.position += len(block)
@@ -405,26 +412,6 @@ class File:
             file.seek(max(0, head["length"] - CHECKED))
             guard = file.read(min(CHECKED, head["length"]))
         return guard if sha256(guard).hexdigest() == head["check"] else None
-
-
-def sample(read, size):
-    """Return a Table of evenly spaced lines of an events file, and of its first and last ones: a first picture of a huge file.
-
-    read: called with a list of (offset, length), returns a list of bytes (it may be far away, so it is called only
-    twice); size: of the file in bytes.
-    """
-    head, tail = read([(0, min(size, ENDS)), (max(0, size - ENDS), min(size, ENDS))])
-    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, head.count(b"\n")))      # room for a whole line after a torn one
-    count = min(SAMPLES, max(0, size - 2 * ENDS) // width)
-    spaced = read([(ENDS + (size - 2 * ENDS) * k // count, width) for k in range(count)])
-    lines = [head[:head.rfind(b"\n") + 1], *map(_whole_lines, spaced), _whole_lines(tail) if size > ENDS else b""]
-    parser, table = Parser(), Table()
-    table.add(parser.parse(b"".join(lines)))
-    return table
-
-
-def _whole_lines(block):
-    return block[block.find(b"\n") + 1:block.rfind(b"\n") + 1]
 
 
 def trim(folder, limit):

@@ -5,7 +5,7 @@ import sys
 import time
 
 from runicorn import bounded, dialogue, disk, local_disk, local_names, terminal
-from runicorn.arguments import take_minus
+from runicorn.arguments import count, take_minus
 from runicorn.errors import SettingsError, UsageError
 from runicorn.filters import parse
 from runicorn.layout import default_root, home_dir, strict
@@ -42,7 +42,7 @@ def add_runs(parser):
     parser.add_argument("filter", nargs="?", default="", help='as in the filter box: "loss<0.3 tag:baseline state:running resnet"')
     parser.add_argument("--sort", default="-started", metavar="FIELD",
                         help="name, started, duration, state, config.X, summary.X …; a leading - puts the largest first")
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most N runs (default 50; 0: all)")
+    parser.add_argument("--limit", type=count, default=50, metavar="N", help="at most N runs (default 50; 0: all)")
     parser.add_argument("--columns", default="", metavar="A,B", help="further columns, such as config.lr,summary.val/loss")
     parser.add_argument("--root", action="append", metavar="FOLDER", help="a local root; may be repeated (default: your experiments)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -275,6 +275,9 @@ def destination(run, options):
     target = options.output or local_names.local_name(f"{run['id']}.{options.format}", hidden=False)        # a server may have made the id
     if os.path.exists(target) and not options.force:
         raise UsageError(f"{target} is there already; --force overwrites it, -o writes elsewhere")
+    if options.format != "tensorboard" and os.path.exists(target) and not os.path.isfile(target):
+        raise UsageError(f"{target} is no regular file; -o names a file, - is stdout")
+    target = os.path.realpath(target) if os.path.islink(target) else target      # a link stays one
     if options.format == "tensorboard":         # TensorBoard reads folders
         from runicorn.export import tensorboard_name
         os.makedirs(target, exist_ok=True)

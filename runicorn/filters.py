@@ -170,6 +170,8 @@ def compile_terms(terms, getter):
 
 def _test(term, get):
     fits, negated = _fits(term), term.negated
+    if term.field and term.operator == "!=":        # of several values none may be the one that is named
+        return lambda run: negated != (bool(values := get(run)) and not any(map(fits, values)))
     if not term.field:
         return (lambda run: not fits(get(run)[0])) if negated else (lambda run: fits(get(run)[0]))
     if negated:
@@ -184,8 +186,6 @@ def _fits(term):
         return _like(f"*{word}*") if "*" in word else lambda value: word in value
     if term.operator in ("=", "!=", ":"):
         tests = [_same(term, text) for text in term.values]
-        if term.operator == "!=":
-            return lambda value: not tests[0](value)
         return _remembered(tests[0] if len(tests) == 1 else lambda value: any(test(value) for test in tests))
     return _compares(term.operator, _amount(term))
 

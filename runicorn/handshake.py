@@ -132,13 +132,12 @@ class Handshake:
         self.log("host_key", f"{kind} {shown}")
 
     def _refuse_revoked(self, key, kind, blob):
-        """Refuse a key, or a certificate's authority, that the user's RevokedHostKeys names."""
+        """Refuse a key, or a certificate's authority, that known_hosts marks as revoked or the user's RevokedHostKeys names."""
         path = self.target.options.get("revokedhostkeys", "none")
-        if path == "none":
-            return
         authority = hostkeys.certificate(key.public_blob.key_blob).authority if key.public_blob else None
         for name, one in ((kind, blob), (authority and self.ssh.Message(authority).get_text(), authority)):
-            if one and hostkeys.is_revoked(path, name, one):
+            if one and (hostkeys.judge(self._lines, name, one).kind == "revoked"
+                        or path != "none" and hostkeys.is_revoked(path, name, one)):
                 raise self._revoked(hostkeys.fingerprint(one))
 
     def _revoked(self, shown):

@@ -14,7 +14,7 @@ from threading import Lock
 from runicorn.errors import UsageError
 from runicorn.expression import Expression
 from runicorn.layout import open_regular
-from runicorn.lines import COLOUR, STAMP_LENGTH, seconds, shown
+from runicorn.lines import COLOUR, STAMP_LENGTH, matcher, seconds, shown
 
 PAGE_BYTES = 64 << 10
 BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, which doubles the speed of a search
@@ -290,8 +290,11 @@ def _plain(pattern, ignore_case):
     if wanted != wanted.upper() and ignore_case:        # bytes fold ASCII letters only: look for the longest part without others
         raw, lower = max(re.split(r"[^\x00-\x7f]+", wanted), key=len).encode(), True
     signs = _signs(raw) if lower else [b""]
+    drawn = matcher(re.escape(pattern), ignore_case)
 
     def match(block):
+        if b"\x1b" in block or b"\r" in block:      # colours or redrawn parts may divide what the eye reads as one word
+            return drawn(block)
         hits, place = [], 0
         if not any(sign in block for sign in signs):
             return hits

@@ -40,6 +40,7 @@ STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by node
 LIMIT, RUNS = 256 << 20, 200000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
 LINE, PLAIN = 8 << 20, 8 << 20      # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
+UTF8 = sys.getfilesystemencoding().lower() == "utf-8"       # of names; 3.6 takes them for ASCII in the C locale, which cron has
 ODD = re.compile("[\ud800-\udfff]|\\.tmp")
 READING = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))    # no wait at a pipe
 CHANGED = 2 if os.name == "nt" else 3       # which of a file's times in a Look moves with each change; Windows' ctime is when it was made
@@ -245,6 +246,8 @@ def save(manifest, path, compress=False):
     packer = zlib.compressobj(1, zlib.DEFLATED, 31) if compress else None
     beside = "%s.%d-%s.tmp" % (path, os.getpid(), os.urandom(3).hex())
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(0, "it is no regular file")
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
         with open(beside, "wb") as file:
             file.writelines(map(packer.compress, text(manifest)) if packer else text(manifest))
@@ -268,7 +271,7 @@ def build(root, previous=None, rescan=False):
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
     skipped, lines, heads, beats, read = collections.Counter(), {}, [], _beats(root), 0
     for path, folder in runs(root, skipped):
-        look = look_at(folder, beats.get(path.rpartition("/")[2]), skipped)
+        look = look_at(folder, beats.get(folder.rpartition("/")[2]), skipped)
         if look is None:
             continue
         line = known.get(path, b"")
@@ -294,7 +297,8 @@ def _header(root, heads, previous, now):
     revision = previous.header.get("revision", 0) + (previous.header["digest"] != found) if previous else 1
     files, size = sum(int(head[2]) for head in heads), sum(int(head[3]) for head in heads)
     return {"format": FORMAT, "kind": "full", "revision": revision, "digest": found, "generated_at": round(now, 3),
-            "host": socket.gethostname(), "root": os.path.abspath(root), "statistics": {"runs": len(heads), "files": files, "bytes": size}}
+            "host": socket.gethostname(), "root": said(os.path.abspath(root)),
+            "statistics": {"runs": len(heads), "files": files, "bytes": size}}
 
 
 def digest(pairs):
@@ -311,9 +315,14 @@ def runs(root, skipped):
         raise ManifestError("%s is not a folder; name the root with --root" % root)
     plain, links, top = [[] for _ in range(RUN + 1)], [[] for _ in range(RUN + 1)], os.path.join(root, "")      # paths by level: runs at 4
     for path in _below(top, "", 0, skipped, plain, links):
-        yield path, top + path
+        yield said(path), top + path
     for path in _linked(top, plain, links, skipped) if any(links) else ():
-        yield path, top + path
+        yield said(path), top + path
+
+
+def said(name):
+    """Return a name as UTF-8 has it, whatever this Python takes names for."""
+    return name if UTF8 else os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def _below(top, path, level, skipped, plain, links):
@@ -338,7 +347,7 @@ def _folders(folder, level, skipped):
     try:
         with scandir(folder) as items:
             for item in items:
-                if UNDECODABLE.search(item.name):
+                if UNDECODABLE.search(said(item.name)):
                     skipped[NO_UTF8] += 1
                 elif level or item.name != HIDDEN:
                     is_folder = item.is_dir(follow_symlinks=False)
@@ -484,10 +493,10 @@ def _files(folder, prefix, depth, skipped, into):
     FILES. Raises OSError when `folder` can't be listed."""
     listed = _listed(folder, skipped)
     names, modes = "\0".join([file[0] for file in listed]), [file[4] for file in listed]
-    if not into and not prefix and listed and S_ISREG(min(modes)) and S_ISREG(max(modes)) and not ODD.search(names):
+    if not into and not prefix and listed and S_ISREG(min(modes)) and S_ISREG(max(modes)) and UTF8 and not ODD.search(names):
         return listed               # as most runs are
     for name, size, mtime, changed, mode in listed:
-        if UNDECODABLE.search(name):
+        if UNDECODABLE.search(said(name)):
             skipped[NO_UTF8] += 1
         elif S_ISREG(mode) and (len(into) < FILES or not prefix and OWN.match(name)):
             if not name.endswith(".tmp"):
@@ -556,14 +565,14 @@ def _scan(look, skipped):
         return None         # removed under our eyes
     texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
     for name, size, mtime, _, _ in look.files:
-        mtime = seconds(mtime)
+        mtime, text = seconds(mtime), said(name)
         size, tail, raw = _read(look.folder + "/" + name, size, name in SMALL, skipped)
-        hashed.update(("%s\0%d\0%s\0%s\n" % (name, size, tail, "" if raw else repr(mtime))).encode() + (raw or b""))
+        hashed.update(("%s\0%d\0%s\0%s\n" % (text, size, tail, "" if raw else repr(mtime))).encode() + (raw or b""))
         if name in SMALL:
             texts[name], value = (b'{"truncated": %d}' % size, {}) if raw is None else splice(raw, skipped)
             ended = ended or name == SMALL[1] and isinstance(value, dict) and value.get("status") in ENDED
         total += size
-        pieces.append('%s: {"size": %d, "mtime": %r, "tail": %s}' % (quote(name), size, mtime, '"%s"' % tail if tail else "null"))
+        pieces.append('%s: {"size": %d, "mtime": %r, "tail": %s}' % (quote(text), size, mtime, '"%s"' % tail if tail else "null"))
     texts = [texts.get(name) or b"null" for name in SMALL]
     changed = max(look.changed, folder.st_mtime)
     return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed, look.skipped)
@@ -634,7 +643,7 @@ def generate(root, active_window=WINDOW, incremental=True, output=None, compress
     """
     ending = ".gz" if compress or (output or "").endswith(".gz") else ""
     full, recent = (os.path.join(root, HIDDEN, name + ending) for name in (FULL, ACTIVE))
-    full = output or full
+    full = os.path.realpath(output) if output else full     # /dev/stdout is a link
     try:
         previous = load(full)
     except ManifestError:       # none yet, or broken: it is remade from the runs
@@ -688,7 +697,7 @@ def answer(root, known=b"", stamp="", since=0.0):
     absent = {known[at:at + 6]: at // 6 for at in range(0, len(known), 6)}
     skipped, lines, stamps, beats = collections.Counter(), {}, [], _beats(root)
     for path, folder in runs(root, skipped):
-        look = look_at(folder, beats.get(path.rpartition("/")[2]), skipped)
+        look = look_at(folder, beats.get(folder.rpartition("/")[2]), skipped)
         if look is None:
             continue
         stamps.append((path, look.stamp.encode()))

@@ -9,9 +9,9 @@ import time
 from array import array
 from bisect import bisect_left, bisect_right
 
-from runicorn import curves, layout
+from runicorn import curves, layout, samples
 from runicorn.buckets import extremes, picture
-from runicorn.columns import File, sample
+from runicorn.columns import File
 from runicorn.errors import DataError, UsageError
 from runicorn.events import event_row, sample_row
 from runicorn.pieces import piece
@@ -110,12 +110,12 @@ class Series:
     def prime(self, name, size, read):
         """Sample an events file that is not here: until it is, pictures are approximate and made from the sample.
 
-        name: of the file, such as "events.jsonl"; size: in bytes; read: see `columns.sample`. Raises what `read` raises.
+        name: of the file, such as "events.jsonl"; size: in bytes; read: see `samples.sample`. Raises what `read` raises.
         """
         own = layout.parse_own(name)
         if own is None or own[0] != "events":
             raise DataError(f"{name} is no file of events")
-        table = sample(read, size)
+        table = samples.sample(read, size)
         with self._lock:
             self._samples[own[2], own[1]] = table
 
@@ -137,7 +137,7 @@ class Series:
             if file.behind <= COARSE_BYTES:
                 self._samples.pop((rank, attempt), None)
             elif (rank, attempt) not in self._samples:
-                found = _quietly(file.sample)
+                found = _quietly(lambda file=file: samples.of(file))
                 self._samples.update({(rank, attempt): found} if found else {})
 
     # -- what there is ---------------------------------------------------------------------------------------------

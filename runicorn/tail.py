@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from runicorn import manifest, processes, terminal
 from runicorn.errors import AmbiguousError, NotFoundError
@@ -21,6 +21,7 @@ PASS_SECONDS = 0.3          # between two looks at the files
 METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not bury the log
 SILENT_SECONDS = 180.0      # neither heartbeat nor data for so long: the pages call such a run lost
 BACK_BYTES = 256 << 10      # how far back the last lines are looked for
+TIME, TIMED = "%Y%m%d_%H%M%S", re.compile(r"\d{8}_\d{6}_")
 STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
 
 
@@ -68,13 +69,30 @@ def find(roots, wanted=None):
     if not wanted:
         if not found:
             raise NotFoundError(f"there is no run in {', '.join(str(root) for _, root in roots)}")
-        return max((folder for _, folder in found), key=os.path.basename)
+        return newest([folder for _, folder in found])
     fitting = {whole: folder for whole, folder in found if whole == wanted or whole.endswith(("/" + wanted, ":" + wanted))}
     if not fitting:
         raise NotFoundError(f"there is no run {wanted!r} in {', '.join(str(root) for _, root in roots)}")
     if len(fitting) > 1:
         raise AmbiguousError(f"{wanted!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}")
     return next(iter(fitting.values()))
+
+
+def newest(folders):
+    """Return the folder of the run that was made last; of ids that are times, those within what time zones differ by are looked at."""
+    names = list(map(os.path.basename, folders))
+    try:
+        latest = datetime.strptime(max(name[:15] for name in names if TIMED.match(name)), TIME)
+        oldest = (latest - timedelta(hours=26)).strftime(TIME)
+    except ValueError:          # none is a time
+        oldest = ""
+    return max((folder for folder, name in zip(folders, names) if name >= oldest or not TIMED.match(name)), key=made)
+
+
+def made(folder):
+    """Return when a run was made (Unix s): what its meta.json says, else its folder's time."""
+    created = number((read_json(os.path.join(folder, META)) or {}).get("created_at"))
+    return created if created is not None and abs(created) < 1e11 else os.stat(folder).st_mtime
 
 
 def run_folders(root, run_id=None):

@@ -322,6 +322,20 @@ def test_tail_says_when_a_run_gives_no_sign_of_life(tmp_path):
     assert following.one_pass(363.0) == ["· step 8  loss=0.25"]
 
 
+def test_tail_takes_the_run_that_was_made_last_whatever_its_id(tmp_path, capsys):
+    def newest():
+        assert cli.main(["tail", "--root", str(tmp_path), "--no-follow"]) == 0
+        return capsys.readouterr().out
+
+    for run_id, created in (("20260101_120000_aaaaaa", 1767268800), ("zz-sweep", 1700000000), ("20260101_190000_bbbbbb", 1767265200)):
+        folder = tmp_path / "p" / "n" / "runs" / run_id
+        folder.mkdir(parents=True)
+        (folder / "meta.json").write_text(json.dumps({"id": run_id, "created_at": created}))
+    assert "20260101_120000_aaaaaa" in newest()         # seven hours east, the other was made an hour before
+    (tmp_path / "p" / "n" / "runs" / "a-run").mkdir()
+    assert "a-run" in newest()
+
+
 def test_tail_names_the_candidates_when_a_name_is_not_enough(tmp_path, capsys):
     make_run(tmp_path)
     make_run(tmp_path, name="vgg16")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runicorn import columns, events, layout
+from runicorn import columns, events, layout, samples
 from runicorn.columns import BLOCK, File, trim
 from runicorn.events import Parser, Part, sample_row
 
@@ -272,6 +272,37 @@ def test_a_file_replaced_or_rewritten_under_our_eyes_is_read_again(tmp_path):
     assert held(file.table) == {"third": [(2.0, 2, 2.0)] * 2}
 
 
+def test_a_file_rewritten_in_place_to_its_size_is_read_again(tmp_path):
+    path, rows = tmp_path / "events.jsonl", 500
+    path.write_bytes(b"".join(line(1.0 + at, 10_000 + at, {"loss": 1}) for at in range(rows)))
+    file = parsed(path)
+    inode = path.stat().st_ino
+    path.write_bytes(path.read_bytes().replace(b'"loss":1', b'"loss":2'))
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))        # rsync --inplace gives it the time of its source
+    while file.look() and file.step():
+        pass
+    assert path.stat().st_ino == inode and [value for _, _, value in held(file.table)["loss"]] == [2.0] * rows
+    path.write_bytes(path.read_bytes().replace(b'"loss":2', b'"loss":3', 1))         # the end is as it was
+    while file.look() and file.step():
+        pass
+    assert [value for _, _, value in held(file.table)["loss"]] == [3.0] + [2.0] * (rows - 1)
+    os.utime(path, ns=(1, 1))           # as the mirror does after each append
+    assert not file.look() and file.position == path.stat().st_size
+
+
+def test_a_file_written_anew_in_place_and_longer_is_read_again_and_kept(tmp_path):
+    path, cache = tmp_path / "events.jsonl", str(tmp_path / "columns")
+    os.mkdir(cache)
+    grown(path)
+    file = parsed(path, cache)
+    path.write_bytes(b"".join(line(1.0 + at, at, {"other": at}) for at in range(9000)))        # over the same inode, as `cp` does
+    while file.look() and file.step():
+        pass
+    file.save()
+    again = File(str(path), cache)
+    assert not again.look() and held(again.table) == held(file.table) and len(held(file.table)["other"]) == 9000
+
+
 def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path):
     path = tmp_path / "events.jsonl"
     grown(path)
@@ -296,7 +327,7 @@ def test_a_sample_has_the_ends_and_lines_in_between(tmp_path):
     def read(spans):
         asked.append(spans)
         return [text[offset:offset + length] for offset, length in spans]
-    table = columns.sample(read, len(text))
+    table = samples.sample(read, len(text))
     steps = table.where["loss"].steps
     assert len(asked) == 2 and steps[0] == 0 and steps[-1] == 59_999 and list(steps) == sorted(set(steps))
     assert sum(length for spans in asked for _, length in spans) < len(text) / 2

@@ -51,8 +51,9 @@ FLOORS = {
     "sync": "cache clock errors grants layout left_out local_names meter opening room session survey",
     # reading
     "surrogates": "", "namesake": "version",
-    "events": "layout surrogates", "wide": "", "columns": "events layout wide", "curves": "columns", "buckets": "columns",
-    "pieces": "", "series": "buckets columns curves errors events layout pieces", "lines": "",
+    "events": "layout surrogates", "wide": "", "columns": "events layout wide", "samples": "columns events layout",
+    "curves": "columns", "buckets": "columns",
+    "pieces": "", "series": "buckets columns curves errors events layout pieces samples", "lines": "",
     "expression": "errors lines", "logs": "errors expression layout lines", "states": "layout", "glance": "events layout local_names",
     "last_values": "glance layout",
     "kept": "errors layout manifest", "firstlook": "layout manifest",

@@ -1,6 +1,7 @@
 """Logs by byte range from both ends, as a terminal would show them; search and times without reading all into memory."""
 
 import os
+import re
 import resource
 import time
 
@@ -192,6 +193,12 @@ def test_a_plain_search_finds_what_one_line_after_the_other_shows(tmp_path_facto
     fold = str.lower if ignore_case else str
     assert [hit["n"] for hit in hits(log, pattern, ignore_case=ignore_case)] == [
         n for n, line in enumerate(lines, 1) if fold(pattern) in fold(line)]
+
+
+@pytest.mark.parametrize("pattern, ignore_case", [("Loss: 0.5", False), ("loss: 0.5", True), ("epoch 2", True), ("[x]", False)])
+def test_a_plain_search_finds_words_that_colours_divide(tmp_path, pattern, ignore_case):
+    log = log_of(tmp_path, "nothing\n\x1b[31mLoss\x1b[0m: 0.5 [\x1b[1mx\x1b[0m]\nEpo\x1b[32mch\x1b[0m 2 [x] lo\x1b[1mss: 0.5 Loss: 0.5\n")
+    assert hits(log, pattern, ignore_case=ignore_case) == hits(log, re.escape(pattern), regex=True, ignore_case=ignore_case) != []
 
 
 def test_backwards_search(tmp_path):

@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -358,6 +359,36 @@ def test_what_does_not_fit_in_an_entry_is_mended_and_named(entry, wrong):
     mended, told = whole.mended("p/n/runs/i")
     assert told == wrong and manifest.Manifest({}, {"r": json.dumps(mended).encode()}).mended("r")[1] == []
     assert {"digest", "mtime", "ended", "meta", "status", "summary", "beat", "files"} <= mended.keys()
+
+
+def test_names_are_those_of_utf8_where_python_takes_them_for_ascii(root, tmp_path):
+    """As Python 3.6 does in the C locale, which cron has; later ones are told to."""
+    folder = root / "视觉" / "实验" / "runs" / "运行"
+    (folder / "图").mkdir(parents=True)
+    for name in ("meta.json", "status.json", "图/样本.png"):
+        (folder / name).write_text("{}")
+    (folder / os.fsdecode(b"\xff.txt")).write_text("")
+    (root / ".runicorn" / "live").mkdir(parents=True, exist_ok=True)
+    (root / ".runicorn" / "live" / "运行.json").write_text("{}")
+    lines = []
+    for locale, flags in (("C", ["-X", "utf8=0"]), ("C.UTF-8", [])):
+        output = tmp_path / f"{locale}.json"
+        subprocess.run([sys.executable, *flags, manifest.__file__, str(root), "--output", str(output)], check=True,
+                       env={**os.environ, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0"})
+        lines.append(manifest.load(str(output)).lines)
+    entry = json.loads(lines[0]["视觉/实验/runs/运行"])
+    assert list(lines[0]) == list(lines[1]) and list(entry["files"]) == ["meta.json", "status.json", "图/样本.png"]
+    assert entry["beat"] and entry["digest"] == json.loads(lines[1]["视觉/实验/runs/运行"])["digest"]
+
+
+def test_what_is_no_regular_file_is_no_place_to_write_to(root, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert manifest.main([str(root), "--output", str(tmp_path / "pipe")]) == 1
+    assert "no regular file" in capsys.readouterr().err and stat.S_ISFIFO((tmp_path / "pipe").lstat().st_mode)
+    (tmp_path / "target").write_text("")
+    (tmp_path / "link").symlink_to("target")
+    assert manifest.main([str(root), "--output", str(tmp_path / "link")]) == 0
+    assert (tmp_path / "link").is_symlink() and manifest.load(str(tmp_path / "target")).lines == manifest.build(str(root)).lines
 
 
 def test_what_is_saved_is_loaded_again(root, tmp_path):

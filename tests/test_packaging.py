@@ -179,7 +179,7 @@ def test_code_is_made_narrow_outside_of_texts_only():
               "    return '''\n    d'''\n")
     narrow = pack.narrow(pack.lean(source, {"f"}))
     assert narrow == ('def f(x,y):\n """Of f, say.\n\n More:\n     even more."""\n if x:\n'
-                      '  return (f"""a, {x, y}\n        {x}\n    b""",x,\n "c, d",y)\n z=y == "a = b"\n\n'
+                      '  return(f"""a, {x, y}\n        {x}\n    b""",x,\n "c, d",y)\n z=y=="a = b"\n\n'
                       " return '''\n    d'''\n")
     assert code_and_lines(narrow) == code_and_lines(source)
 
@@ -196,7 +196,7 @@ def test_help_is_there_where_no_network_is(built, tmp_path, artefact):
 
 def test_a_traceback_from_the_server_copy_names_lines_of_the_tree(built, tmp_path):
     failing = "import sys; sys.path.insert(0, sys.argv[1]); import runicorn; runicorn.init(mode='nonsense')"
-    ends = [run(*BARE, "-B", "-c", failing, place, cwd=tmp_path, ok=False).stderr.replace(str(place), "").replace(", ", ",")
+    ends = [run(*BARE, "-B", "-c", failing, place, cwd=tmp_path, ok=False).stderr.replace(str(place), "").replace(" ", "")
             for place in (built / "runicorn-server-copy", TREE)]
     assert ends[0] == ends[1] and (ends[0].count("writer.py"), ends[0].count("beginning.py")) == (1, 2)
 

@@ -122,6 +122,23 @@ def test_a_host_certificate_of_a_trusted_authority_needs_no_question(tmp_path, h
                 connect(server, home)
 
 
+@pytest.mark.parametrize("revoked, words", [("host", "revoked"), ("authority", "is not known")])
+def test_a_revoked_key_is_refused_though_an_authority_vouches_for_it(tmp_path, home, revoked, words):
+    folder = tmp_path / "sshd"
+    with Sshd(folder) as server:
+        authority = make_key(tmp_path / "authority")
+        subprocess.run(["ssh-keygen", "-q", "-s", str(authority), "-h", "-I", "gpu", str(server.host_key)], check=True, capture_output=True)
+        with (folder / "sshd_config").open("a") as file:
+            file.write(f"HostCertificate {folder / 'host_key-cert.pub'}\n")
+        server.restart()
+        home.mkdir()
+        public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
+        plain = " ".join(server.host_key.read_text().split()[:2])
+        (home / "known_hosts").write_text(f"@cert-authority * {public}\n@revoked * {plain if revoked == 'host' else public}\n")
+        with pytest.raises(HostKeyError, match=words):
+            connect(server, home)
+
+
 def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
     """The authority's own certificate for gpu1, with the name changed: the signature no longer fits."""
     authority, host = make_key(tmp_path / "authority"), make_key(tmp_path / "host")
