@@ -117,8 +117,8 @@ def config_values(config):
 def _begin(given, storage, run_id, resume, options, launch, quiet):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
-        root = os.path.abspath(_root(storage))
-        root = Path(processes.reach(root, given) or root)
+        root, given, run_id = processes.settle(os.path.abspath(_root(storage)), given, run_id)
+        root = Path(root)
         if launch.rank:
             from runicorn.otherrank import RankRun  # here: most trainings have one rank, or record one
 

@@ -141,7 +141,8 @@ class Connection:
     def _run_moved(self, moved):
         """Runs were renamed on the server, {old path: new path}: the reader's own tags and notes go with them."""
         try:
-            settings.Overlay(self._home).rename({sync.run_key(self.slug, old): sync.run_key(self.slug, new) for old, new in moved.items()})
+            keys = {local_names.run_key(self.slug, old): local_names.run_key(self.slug, new) for old, new in moved.items()}
+            settings.Overlay(self._home).rename(keys)
         except SettingsError as error:
             self._log.warning("tags and notes of runs that were renamed on the server stay behind: %s", error)
 

@@ -5,7 +5,7 @@ import time
 
 from runicorn import bulk, fetch, layout, local_names, manifest, plan
 from runicorn.errors import DeniedError, LayoutError, SftpError
-from runicorn.left_out import PASSING, LeftOut, passed_text, read_passed
+from runicorn.left_out import LeftOut, passed_text, passes, read_passed
 from runicorn.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
@@ -345,7 +345,7 @@ class Intake:
             self.unsettled.grew(key, one.size)          # it stays as it is, and not verified, until there is room for another
         elif outcome is fetch.NO_ROOM:
             self.leave_out(key, self._listed_as(one), None)
-        elif isinstance(outcome, (DeniedError, LayoutError)) or isinstance(outcome, OSError) and outcome.errno not in PASSING:
+        elif isinstance(outcome, (DeniedError, LayoutError, OSError)) and not passes(outcome):
             self.leave_out(key, self._listed_as(one), outcome)
         else:
             self._wrong(one, outcome)
@@ -384,7 +384,7 @@ class Intake:
             self.log.info("%s/%s is not what we hold of it any more; it is fetched whole", *key)
             self.rewrite.add(key)
         self._trouble[key] = self._trouble.get(key, 0) + 1
-        if isinstance(outcome, SftpError) and self._trouble[key] > TROUBLE:
+        if isinstance(outcome, (SftpError, OSError)) and self._trouble[key] > TROUBLE:
             self.leave_out(key, self._listed_as(one), outcome)
             del self._trouble[key]
         self.doubtful.add(one.path)

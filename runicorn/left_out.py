@@ -5,7 +5,7 @@ A run's folder that may not be listed is among them under the name "", one below
 
 import errno
 
-from runicorn import layout
+from runicorn import layout, local_disk
 from runicorn.errors import DeniedError, LayoutError, RunicornError
 
 FILE = "left_out.json"          # in a mirror's .index: {"runs": {run path: {file name: {"code", "text"}}}, "files": how many in all,
@@ -26,7 +26,7 @@ class LeftOut:
         self._modes = {}            # of these, {(path, name): its mode when last looked at}
         self._closed = {}           # run path -> its folders that may not be listed (tuple of str); each is among the files, too
         self.passed = passed or {}  # {reason: count} of what the server has and no index lists, because of its name, place or kind
-        self.changed = False        # since `told`
+        self.changed = False        # since it was saved
 
     def __contains__(self, key):
         return key in self._files
@@ -117,13 +117,21 @@ class LeftOut:
         """Return how many files are left out (int)."""
         return len(self._files)
 
-    def told(self):
-        """Return what FILE holds (dict)."""
+    def to_json(self):
+        """Return what FILE holds (bytes)."""
         runs = {}
         for (path, name), (_, why) in list(self._files.items())[:MOST]:
             runs.setdefault(path, {})[name] = why
+        return layout.to_json({"runs": runs, "files": len(self._files), "passed": self.passed}).encode("utf-8", "replace")
+
+    def changes_saved(self):
+        """FILE holds what `to_json` gave."""
         self.changed = False
-        return {"runs": runs, "files": len(self._files), "passed": self.passed}
+
+
+def passes(error):
+    """Whether what kept a file from us is a trouble of the moment (bool), not of the file: readers on Windows may have it open."""
+    return isinstance(error, OSError) and (error.errno in PASSING or local_disk.is_held(error))
 
 
 def reason(error):

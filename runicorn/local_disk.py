@@ -18,6 +18,7 @@ ROOM = 150                      # characters of a folder below which Windows (26
 PREFIX, SHARE = "\\\\?\\", "\\\\?\\UNC\\"
 JUNCTIONS = hasattr(os.stat_result, "st_reparse_tag")
 NOT_EMPTY = 145             # ERROR_DIR_NOT_EMPTY
+HELD = (5, 32, 33, 1224)        # access denied, sharing violation, a locked range, a mapped file
 SURROGATE = 0x20000000          # the bit of a reparse tag that says that the entry stands for another one: links and junctions
 
 
@@ -53,6 +54,13 @@ def remove_tree(folder, spare=()):
         raise troubles[0]
     if not any(path.startswith(os.path.join(folder, "")) for path in spare):
         _remove_empty(folder)
+
+
+def is_held(error):
+    """Whether an exception, or one that it came from, is Windows' refusal because somebody has a file open."""
+    while error is not None and getattr(error, "winerror", None) not in HELD:
+        error = error.__cause__
+    return error is not None
 
 
 def _remove_empty(folder, seconds=PATIENCE):

@@ -66,6 +66,12 @@ def split_run_path(path):
     return parts[0], parts[1], parts[3]
 
 
+def run_key(slug, path):
+    """Return the key of a mirrored run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its mirror's slug and its path (str)."""
+    project, name, run = split_run_path(path)
+    return f"{slug}:{project}/{name}/{run}"
+
+
 def connection_slug(name):
     """Return the mirror folder of a connection: "GPU Server 1" is "gpu-server-1"."""
     return slug(re.sub(r"[\s/\\]+", "-", name.strip().lower()) or name)

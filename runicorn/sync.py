@@ -12,7 +12,7 @@ import random
 import threading
 import time
 
-from runicorn import cache, clock, grants, layout, left_out, local_names, meter, survey
+from runicorn import cache, clock, grants, layout, left_out, local_disk, local_names, meter, survey
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.room import Room
 
@@ -22,12 +22,12 @@ SLICE = 0.6                     # s of fetching between two looks
 FOLLOW = 3.0                    # s between tries to take over a mirror that another process holds
 PLACES = 20                     # running runs looked at per tick that nobody opened
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
-DISK_RETRY = 10.0               # s between tries to write where this disk refused
+DISK_RETRY, HELD_RETRY = 10.0, 1.0      # s between tries to write where this disk refused, and where readers keep a file open
 HASHING = 0.1                   # s between looks whether the server has hashed what it was asked for
 PARTIAL = 1.0                   # s after which a list that is not whole is shown
 SAVED = 30.0                    # s after which an index is written in which only sizes and times changed
 PACE = 5                        # writing an index that took t s is not repeated before PACE * t
-REFUSALS = 5                    # times in a row that readers may keep the index open
+REFUSALS = 5                    # times in a row that readers may keep a file open that is to be replaced
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
 NAP = 5.0                       # s between looks whether the machine slept, while nothing is due
@@ -63,7 +63,7 @@ class Sync:
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
         self._meter, self._caution, self._rest = meter.Meter(), grants.Caution(), grants.Rest(IDLE)
         self._published = self._saved = 0.0         # when the index may be written next, and was last, the clock's time, s
-        self._refused = 0               # times in a row that the index could not be written because readers have it open
+        self._refused = collections.Counter()       # {who wrote: times in a row that readers kept open what it replaces}
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
         self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
@@ -95,7 +95,9 @@ class Sync:
             self._due = self._look_due = 0.0        # how long it has been is not known to the second; an early look costs little
         now = self._clock.at(wall)
         try:
-            return self._pass(now)
+            pause = self._pass(now)
+            self._refused["pass"] = 0
+            return pause
         except BusyError as error:
             self._follow(error)
             return FOLLOW
@@ -106,6 +108,8 @@ class Sync:
             self._hang_up("refused", getattr(error, "code", None) or "refused", str(error), getattr(error, "values", {}))
             return WAIT
         except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
+            if self._is_held("pass", error):
+                return HELD_RETRY
             detail = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None) or str(error)
             text = str(error) if isinstance(error, SyncError) else f"the mirror can't be written: {detail}"
             self._retry_at = now + DISK_RETRY
@@ -330,17 +334,20 @@ class Sync:
 
     # -- what the pages see
 
-    def _save_index(self, index):
-        """Write the index; returns False where readers on Windows keep the old one open, which is no reason to pause unless they go on."""
+    def _is_held(self, who, error):
+        """Whether it is only that readers on Windows keep a file open, which is no reason to pause unless they go on."""
+        self._refused[who] += 1
+        return local_disk.is_held(error) and self._refused[who] <= REFUSALS
+
+    def _write(self, write, *content):
+        """Return whether write(*content) went; where readers keep the old file open it is written another time."""
         try:
-            self.mirror.save_index(index)
+            write(*content)
         except SyncError as error:
-            refusal = getattr(error.__cause__, "__cause__", None)
-            self._refused += 1
-            if getattr(refusal, "winerror", None) not in (5, 32, 33) or self._refused > REFUSALS:
-                raise
-            return False
-        self._refused = 0
+            if self._is_held(write, error):
+                return False
+            raise
+        self._refused[write] = 0
         return True
 
     def _publish(self, session, now):
@@ -351,19 +358,19 @@ class Sync:
         if (session.news or intake.news or grown) and (whole or moved or now >= self._published):
             self._whole = self._whole or whole
             began = time.monotonic()
-            if self._save_index(session.index.flush(self._clock.wall(now))):
+            if self._write(self.mirror.save_index, session.index.flush(self._clock.wall(now))):
                 session.index.changed, self._saved = False, now
                 session.news = intake.news = False
                 self.bell.ring("runs")
             self._published = now + PACE * (time.monotonic() - began)
         for path in intake.grown:
-            self.bell.ring(f"run:{run_key(self._slug, path)}")
+            self.bell.ring(f"run:{local_names.run_key(self._slug, path)}")
         intake.grown.clear()
         if not session.index.changed:
             self._checked = session.recheck.told(session.index.paths)
             self._list = session.list.told(session.index.manifest.header.get("digest"))
-        if intake.left_out.changed:
-            self.mirror.write(self.mirror.index / left_out.FILE, layout.to_json(intake.left_out.told()).encode("utf-8", "replace"))
+        if intake.left_out.changed and self._write(self.mirror.write, self.mirror.index / left_out.FILE, intake.left_out.to_json()):
+            intake.left_out.changes_saved()
             self.bell.ring("runs")
         if intake.left and intake.full:
             self._say("paused", "disk", f"the disk of {self.mirror.folder} is full: {intake.left} files wait", left=intake.left)
@@ -396,16 +403,15 @@ class Sync:
             self._moved(moved)
             session.news = True
         for path in moved:
-            self.bell.ring(f"run:{run_key(self._slug, path)}")
+            self.bell.ring(f"run:{local_names.run_key(self._slug, path)}")
         return bool(moved)
 
     def _tell(self, session):
         """Write .index/live.json; without a session the state alone is new in it."""
-        if session is None:
-            return self.mirror.save_live({**(layout.read_json(self.mirror.index / "live.json") or {}), "state": self.state()})
-        self.mirror.save_live({"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
-                               "checked": self._checked, "turn": round(session.turn_seconds), "list": self._list,
-                               "written": time.time(), "ahead": self._clock.wall(0.0), "state": self.state()})
+        live = {"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
+                "checked": self._checked, "turn": round(session.turn_seconds), "list": self._list, "written": time.time(),
+                "ahead": self._clock.wall(0.0)} if session else layout.read_json(self.mirror.index / "live.json") or {}
+        self._write(self.mirror.save_live, {**live, "state": self.state()})
 
     def state(self):
         """Return what the connection's row shows of us (dict; see README, "Connections")."""
@@ -492,9 +498,3 @@ class Sync:
     def verify(self, timeout=86_400.0):
         """Compare every file here with the server's, whole; returns {"files", "refetched"} once that is queued. Raises RemoteError."""
         return self._ask(lambda session, now: session.verify(now), timeout)
-
-
-def run_key(slug, path):
-    """Return the key of a mirrored run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its mirror's slug and its path (str)."""
-    project, name, run = local_names.split_run_path(path)
-    return f"{slug}:{project}/{name}/{run}"

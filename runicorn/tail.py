@@ -99,7 +99,7 @@ def run_folders(root, run_id=None):
     """Yield the folder (str) of each run below `root`, or of those with that id."""
     for path, folder in manifest.runs(root, Counter()) if os.path.isdir(root) else ():
         if not path.startswith(".") and (run_id is None or path.endswith(f"/{run_id}")):
-            yield folder
+            yield manifest.reach(folder)
 
 
 def key(name, folder):
@@ -173,7 +173,10 @@ class Tail:
 
     def _silence(self, now):
         """Return the line that says so when the run gave no sign of life for long, once; judged by change, not by clocks."""
-        live = os.path.join(self._folder, *[os.pardir] * 4, HIDDEN, "live", os.path.basename(self._folder) + ".json")
+        root = self._folder
+        for _ in range(4):          # ".." is a name below Windows' prefix for long paths
+            root = os.path.dirname(root)
+        live = manifest.reach(os.path.join(root, HIDDEN, "live", os.path.basename(self._folder) + ".json"))
         signs = [signature(path) for path in (live, os.path.join(self._folder, ".beat"))]
         signs += [file.offset for file in self._files.values()]
         if signs != self._signs:

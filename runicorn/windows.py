@@ -5,6 +5,7 @@ import os
 import signal
 
 from runicorn import local_disk
+from runicorn.layout import RUNS, slug
 
 CLOSING = (2, 5, 6)         # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
 QUERY, ALIVE, DENIED = 0x1000, 259, 5           # PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE, ERROR_ACCESS_DENIED
@@ -68,6 +69,19 @@ def escapes(stream):
     return bool(mode and (mode & ESCAPES or ctypes.windll.kernel32.SetConsoleMode(handle, mode | ESCAPES)))
 
 
-def reach(root, given):
-    """Return a root (str) so that the runs of a project and a name can be written below it, though their paths are long."""
-    return local_disk.long(root) if len(root + given["project"] + given["name"]) > local_disk.ROOM else root
+def settle(root, given, run_id):
+    """Return the same so that runs can be written below the root (str) though their paths are long, and so that each name is spelled as
+    its folder, if there is one: to this disk names that differ in case are one, and to whoever compares paths they are not.
+
+    given: has "project" and "name". run_id: or None.
+    """
+    root = local_disk.long(root) if len(root + given["project"] + given["name"]) > local_disk.ROOM else root
+    project = _spelled(root, given["project"])
+    name = _spelled(os.path.join(root, slug(project)), given["name"])
+    runs = os.path.join(root, slug(project), slug(name), RUNS)
+    return root, dict(given, project=project, name=name), run_id and _spelled(runs, run_id)
+
+
+def _spelled(folder, name):
+    names = os.listdir(folder) if os.path.isdir(folder) else ()
+    return name if name in names else next((other for other in names if other.lower() == name.lower()), name)

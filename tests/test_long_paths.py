@@ -3,9 +3,10 @@
 import os
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from small_runs import write_run
+from small_runs import beat, write_run
 from test_courier import event, simple
 
 from runicorn import cache, check, courier, export, files, foreign, layout, local_disk, local_names, manifest, own_runs, quota, secretscan
@@ -84,6 +85,23 @@ def test_a_long_run_of_a_local_root_is_read_as_any(root, limited, tmp_path):
     assert limited == []
 
 
+def test_tail_follows_a_long_run(root, limited, capsys):
+    from runicorn import tail
+    runs = sorted(tail.run_folders(str(root)), key=len)
+    assert len(runs) == 2 and runs[1].startswith(PREFIX)
+    options = SimpleNamespace(root=str(root), run_id=f"{NAME}/{ID}", lines=20, rank=0, no_follow=True)
+    beat(root, root / RUN, ID)
+    tail.tail(options)
+    printed = capsys.readouterr().out
+    assert f"{PROJECT} / {NAME}" in printed and "step 19" in printed and "loss=" in printed
+    write_run(Path(PREFIX + str(root)), PROJECT, NAME, ID, status="running")
+    following = tail.Tail(runs[1])
+    following.one_pass(0.0)
+    assert following.one_pass(tail.SILENT_SECONDS + 1)
+    os.utime(root / layout.HIDDEN / "live" / f"{ID}.json", (1, 1))
+    assert not following.one_pass(2 * tail.SILENT_SECONDS + 2) and limited == []
+
+
 def test_check_looks_at_long_runs(root, limited):
     (Path(PREFIX + str(root)) / RUN / "status.json").write_text("no JSON")
     wrong = [finding for finding in check.check(root) if finding.wrong]
@@ -148,7 +166,8 @@ def test_a_root_is_reached_so_that_its_runs_can_be_written(monkeypatch):
     from runicorn import windows
     monkeypatch.setattr(local_disk, "long", lambda path: "\\\\?\\" + path)
     given = {"project": "p" * 60, "name": "n" * 60}
-    assert windows.reach("C:\\" + "u" * 40, given).startswith("\\\\?\\C:") and windows.reach("C:\\u", given) == "C:\\u"
+    assert windows.settle("C:\\" + "u" * 40, given, None)[0].startswith("\\\\?\\C:")
+    assert windows.settle("C:\\u", given, None) == ("C:\\u", given, None)
 
 
 def test_where_a_run_cant_be_made_for_its_length_that_is_said(tmp_path, limited, capsys):

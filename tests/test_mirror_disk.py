@@ -10,7 +10,7 @@ import pytest
 from pairs import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 from test_disk import Refusals
 
-from runicorn import cache, files, index, left_out, manifest, quota, room, sftp
+from runicorn import cache, disk, files, index, layout, left_out, manifest, quota, room, sftp
 from runicorn.errors import DeniedError
 
 
@@ -117,22 +117,54 @@ def test_who_was_here_first_keeps_its_place_whoever_is_looked_at_first(root, pai
     assert contents(Path(first)) == contents(root / path)
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """What readers hold open on Windows is given up at once, for tests in which they hold it for longer than anybody waits."""
+    for module in (manifest, disk):
+        monkeypatch.setattr(module, "patiently", lambda act, *names, seconds=0: act(*names))
+
+
+@pytest.mark.parametrize("name", ["full.json", "live.json"])
 @pytest.mark.parametrize("count, state", [(2, "live"), (10**9, "paused")])
-def test_an_index_that_readers_keep_open_for_long_pauses_nothing_unless_they_go_on(root, pair, monkeypatch, count, state):
+def test_a_record_that_readers_keep_open_for_long_pauses_nothing_unless_they_go_on(root, pair, monkeypatch, impatient, name, count, state):
     run = make_run(root, rows=50)
     one = pair()
     one.passes()
-    monkeypatch.setattr("runicorn.manifest.patiently", lambda act, *names: act(*names))
-    refusals = Refusals(monkeypatch, "replace", count, 32, only="full.json")
+    refusals = Refusals(monkeypatch, "replace", count, 32, only=f".index{os.sep}{name}")
     states = set()
-    for number in range(10):
+    for number in range(20):
         write(run / f"{number}.txt", b"new")
         for seconds in (700, 31):
             one.passes(seconds)
             states.add(one.sync.state()["state"])
     assert refusals.tries > 2 and ("paused" in states) == (state == "paused"), states
-    listed = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"]
-    assert any(name.endswith(".txt") and name != "logs.txt" for name in listed) == (state == "live")
+    told = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"] if name == "full.json" else None
+    assert told is None or any(path.endswith(".txt") and path != "logs.txt" for path in told) == (state == "live")
+
+
+def refused(act, name):
+    """Return the method `act` of a Mirror, which for one file of a run says that this disk does not take it."""
+    def call(mirror, path, file, *more):
+        if file == name:
+            raise PermissionError(errno.EACCES, "Permission denied", file)
+        return act(mirror, path, file, *more)
+    return call
+
+
+@pytest.mark.parametrize("name, count", [("source.json", 2), ("probe", 2), ("left_out.json", 2), ("meta.json", 1), ("meta.json", 3),
+                                         ("summary.json", 1)])
+def test_nothing_that_is_replaced_in_a_mirror_pauses_it_while_a_reader_has_it_open(root, pair, monkeypatch, impatient, name, count):
+    run = make_run(root, rows=50)
+    monkeypatch.setattr(cache.Mirror, "replace", refused(cache.Mirror.replace, "logs.txt"))
+    one = pair()
+    refusals = Refusals(monkeypatch, "replace", count, 5, only=f"{os.sep}{name}")
+    states, small = [], ["meta.json", "status.json", "summary.json"]
+    for _ in range(8):
+        one.passes(31)
+        states.append(one.sync.state()["reason"]["code"])
+    assert refusals.tries > count and "disk" not in states and states[-1].startswith("live"), (states, refusals.tries)
+    assert [(one.mirror / RUN / file).read_bytes() for file in small] == [(run / file).read_bytes() for file in small]
+    assert list(layout.read_json(one.mirror / ".index" / "left_out.json")["runs"][RUN]) == ["logs.txt"]
 
 
 class Meanwhile(sftp.Sftp):

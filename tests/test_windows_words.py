@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from runicorn import assets, cli, dialogue, processes, server, tail, windows
+import runicorn
+from runicorn import assets, cli, dialogue, layout, processes, server, tail, windows
 from runicorn.errors import BusyError
 
 
@@ -168,3 +169,38 @@ def test_the_help_says_how_excel_reads_a_csv(capsys):
     with pytest.raises(SystemExit):
         cli.main(["export", "--help"])
     assert "byte order mark" in " ".join(capsys.readouterr().out.split())
+
+
+# -- names that differ in case --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def begin(tmp_path, monkeypatch):
+    """init() as it is on a disk that takes names which differ in case for one, as far as names go."""
+    monkeypatch.setattr(processes, "settle", windows.settle)
+    return lambda **given: runicorn.init(storage=tmp_path / "root", capture=False, system=False, **given)
+
+
+@pytest.mark.parametrize("given", [{"project": "VISION", "name": "ResNet"}, {"project": "Vision", "name": "RESNET"},
+                                   {"project": "vision", "name": "resnet"}])
+def test_a_run_is_resumed_by_an_id_in_another_case_where_its_folder_is_the_same(begin, tmp_path, given):
+    first = begin(project="Vision", name="ResNet", id="Run-One")
+    first.log({"loss": 1.0})
+    first.finish()
+    with begin(**given, id="RUN-one", resume="must") as again:
+        again.log({"loss": 2.0})
+        assert (again.id, again.project, again.name, again.attempt, again.path) == ("Run-One", "Vision", "ResNet", 2, first.path)
+        other = begin(**given, id="run-ONE", resume="allow", reinit="create_new")
+        assert other.id.lower() != "run-one", "that one is being written"
+        other.finish()
+    assert sorted(os.listdir(tmp_path / "root")) == [".runicorn", "Vision"] and os.listdir(tmp_path / "root" / "Vision") == ["ResNet"]
+    assert layout.read_json(again.dir / "meta.json")["id"] == "Run-One"
+
+
+def test_a_new_run_lies_in_the_folders_that_are_there(begin, tmp_path):
+    for project, name in (("Vision", "a"), ("vision", "A"), ("VISION", "a")):
+        run = begin(project=project, name=name)
+        live = layout.read_json(tmp_path / "root" / ".runicorn" / "live" / f"{run.id}.json")
+        assert run.path.startswith("Vision/a/runs/") and live["path"] == run.path
+        run.finish()
+    begin(project="a/b", name="CON", id="nul").finish()
+    assert begin(project="a/b", name="CON", id="nul", resume="must").attempt == 2
