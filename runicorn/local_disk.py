@@ -19,6 +19,10 @@ PREFIX, SHARE = "\\\\?\\", "\\\\?\\UNC\\"
 JUNCTIONS = hasattr(os.stat_result, "st_reparse_tag")
 NOT_EMPTY = 145             # ERROR_DIR_NOT_EMPTY
 HELD = (5, 32, 33, 1224)        # access denied, sharing violation, a locked range, a mapped file
+READ_CONTROL, OPEN_EXISTING, FILE_OBJECT, OWNER = 0x20000, 3, 1, 1      # winnt.h, fileapi.h, accctrl.h
+AS_FOLDER, AS_LINK = 0x2000000, 0x200000        # FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT: not what it leads to
+TRUSTED = {"S-1-5-18", "S-1-5-32-544", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"}    # as root is elsewhere: the
+                                # system, its administrators, TrustedInstaller
 SURROGATE = 0x20000000          # the bit of a reparse tag that says that the entry stands for another one: links and junctions
 
 
@@ -149,6 +153,32 @@ def is_link(path):
 def stands_for_another(status):
     """Whether a result of lstat is that of a symbolic link or a junction."""
     return stat.S_ISLNK(status.st_mode) or bool(getattr(status, "st_reparse_tag", 0) & SURROGATE)
+
+
+def owners(link):
+    """Return who owns a link of Windows, and who the folder that it leads to: a SID (str), 0 for the system and its administrators, None
+    where that is not told."""
+    return tuple(0 if sid in TRUSTED else sid for sid in (_owner(reach(link), AS_FOLDER | AS_LINK), _owner(reach(link), AS_FOLDER)))
+
+
+def _owner(path, flags):
+    """Return the SID (str) of who owns a file of Windows, None if that is not told."""
+    import ctypes
+    kernel, advapi = (ctypes.WinDLL(name) for name in ("kernel32", "advapi32"))
+    kernel.CreateFileW.restype = ctypes.c_void_p
+    file = ctypes.c_void_p(kernel.CreateFileW(ctypes.c_wchar_p(path), READ_CONTROL, 7, None, OPEN_EXISTING, flags, None))
+    if file.value == ctypes.c_void_p(-1).value:
+        return None
+    sid, descriptor, text = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_wchar_p()
+    try:
+        if (advapi.GetSecurityInfo(file, FILE_OBJECT, OWNER, ctypes.byref(sid), None, None, None, ctypes.byref(descriptor))
+                or not advapi.ConvertSidToStringSidW(sid, ctypes.byref(text))):
+            return None
+        return text.value
+    finally:
+        kernel.CloseHandle(file)
+        for memory in (descriptor, text):
+            kernel.LocalFree(ctypes.cast(memory, ctypes.c_void_p))
 
 
 def scandir(folder):

@@ -52,10 +52,14 @@ HEAD = re.compile(rb'\{"digest": "([0-9a-f]{64})", "mtime": (' + TIME + rb'), "e
 NESTED = 64                     # levels of a small JSON file; what reads it would run out of stack
 
 
+def owners(link):
+    return os.lstat(link).st_uid, os.stat(link).st_uid
+
+
 reach = str
 if os.name == "nt":             # junctions are links there, and long paths need a prefix
     with contextlib.suppress(ImportError):      # alone
-        from runicorn.local_disk import is_link, reach, scandir
+        from runicorn.local_disk import is_link, owners, reach, scandir
 
 
 class ManifestError(Exception):
@@ -381,7 +385,7 @@ class Links:
     def follow(self, links, plain):
         """Return those of one level's links that are followed, sorted. plain: the paths of that level that are no links.
 
-        links: {path: (uid, uid of the folder, where that really is)}; a uid nobody tells is None, and so is the last without a folder.
+        links: {path: (owner, owner of the folder, where that really is)}; whom nobody tells is None, and so is the last without a folder.
         """
         taken = {self.where(path): path for path in plain} if links else {}
         followed = []
@@ -439,12 +443,11 @@ def _linked(top, plain, links, skipped):
 
 
 def _target(link):
-    """Return (uid of a link, uid of the folder it leads to, where that really is), as `Links.follow` takes it."""
+    """Return (owner of a link, owner of the folder it leads to, where that really is), as `Links.follow` takes it."""
     try:
-        owner, target = os.lstat(link).st_uid, os.stat(link)
+        return (*owners(link), os.path.realpath(link).replace(os.sep, "/") if os.path.isdir(link) else None)
     except OSError:
         return None, None, None     # to nowhere, in a circle, or where we may not look
-    return owner, target.st_uid, os.path.realpath(link).replace(os.sep, "/") if S_ISDIR(target.st_mode) else None
 
 
 def _beats(root):

@@ -5,6 +5,7 @@ A file that is no OpenSSH or PEM key of its own form (PKCS#8) is read by cryptog
 
 import base64
 import binascii
+import functools
 import io
 import os
 from pathlib import Path
@@ -116,15 +117,18 @@ class Keys:
             return self._read(path, self._passphrase(f"Passphrase for {path}"))
 
     def _read(self, path, passphrase):
+        """Return the key of a file. Notepad and PowerShell put a mark before what they save, or save UTF-16."""
         error = None
-        for read in (*(kind.from_private_key_file for kind in self._kinds()), self._read_pkcs8):
+        try:
+            data = local_disk.utf8(Path(path).read_bytes())
+        except OSError as problem:
+            raise coded(LoginError(f"the key file {path} can't be read: {problem.strerror}"), "key_missing", said="key_unreadable",
+                        key=path, detail=problem.strerror) from problem
+        for read in (*(functools.partial(self._read_as, kind) for kind in self._kinds()), self._read_pkcs8):
             try:
-                return read(path, passphrase)
+                return read(data, passphrase)
             except self.ssh.PasswordRequiredException:
                 raise
-            except OSError as problem:
-                raise coded(LoginError(f"the key file {path} can't be read: {problem.strerror}"), "key_missing", said="key_unreadable",
-                            key=path, detail=problem.strerror) from problem
             except (self.ssh.SSHException, ValueError, IndexError, TypeError, UnicodeDecodeError) as problem:
                 error = problem     # another kind of key
         if passphrase is not None:
@@ -132,14 +136,17 @@ class Keys:
             raise coded(LoginError(f"the passphrase does not open the key {path}"), "passphrase", key=path) from error
         raise _unknown_kind(path) from error
 
+    @staticmethod
+    def _read_as(kind, data, passphrase):
+        return kind.from_private_key(io.StringIO(data.decode()), passphrase)
+
     def _kinds(self):
         return self.ssh.Ed25519Key, self.ssh.ECDSAKey, self.ssh.RSAKey
 
-    def _read_pkcs8(self, path, passphrase):
+    def _read_pkcs8(self, data, passphrase):
         """Read what OpenSSL 3 and clouds write: "BEGIN PRIVATE KEY" and "BEGIN ENCRYPTED PRIVATE KEY" (RFC 5958)."""
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives import serialization as pem
-        data = Path(path).read_bytes()
         if b" PRIVATE KEY-----" not in data:
             raise ValueError("no PEM key")
         if passphrase is None and b"BEGIN ENCRYPTED PRIVATE KEY" in data:
@@ -227,7 +234,7 @@ def _unknown_kind(path):
     """Return the LoginError for a file that is no private key we can use, with what it looks like."""
     try:
         with open(path, "rb") as file:
-            head = file.read(1 << 16)
+            head = local_disk.utf8(file.read(1 << 16))
         lines = head.split(b"-----")
         raw = base64.b64decode(b"".join(lines[2].split())) if len(lines) > 2 else b""
     except (OSError, binascii.Error):

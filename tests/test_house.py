@@ -17,7 +17,7 @@ FLOORS = {
     "disk": "", "local_disk": "", "version": "", "errors": "", "layout": "errors", "bell": "", "assets": "", "units": "errors",
     "manifest_entry": "", "manifest": "manifest_entry units",       # both only where they are used: the rest runs alone from a pipe
     # the writer
-    "screen": "", "windows": "", "processes": "windows",
+    "screen": "", "windows": "layout", "processes": "windows",
     "notice": "", "descriptors": "notice", "signals": "descriptors notice processes", "leaving": "", "ends": "leaving notice signals",
     "append": "descriptors layout notice", "console": "descriptors layout notice screen", "system": "notice processes",
     "pump": "append console descriptors notice system",

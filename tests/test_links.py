@@ -424,3 +424,19 @@ def test_a_line_that_says_what_is_skipped_is_taken_over_and_made_anew_when_that_
     os.utime(run, (OLD, OLD))
     second = manifest.build(str(tmp_path), first)
     assert second.read == 1 and second.entry(second.paths()[0])["skipped"] == {manifest.IN_RUNS: 1}
+
+
+@pytest.mark.parametrize("owner, target, follows", [
+    ("S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1001", True), (0, "S-1-5-21-1-2-3-1001", True), (0, 0, True), (None, None, True),
+    ("S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002", False), ("S-1-5-21-1-2-3-1001", 0, False)])
+def test_on_windows_a_link_counts_by_the_owners_that_it_tells(tmp_path, monkeypatch, owner, target, follows):
+    """There every uid is 0: the owners are SIDs, 0 for the system and its administrators."""
+    root = tmp_path / "root"
+    run_at(root / "p/n/runs" / run_id(1), 1)
+    run_at(tmp_path / "disk" / "elsewhere", 2)
+    link(root / "p/n/runs" / run_id(2), tmp_path / "disk" / "elsewhere")
+    asked = []
+    monkeypatch.setattr(manifest, "owners", lambda path: asked.append(path) or (owner, target))
+    skipped = Counter()
+    assert [path.rpartition("/")[2] for path, _ in manifest.runs(str(root), skipped)] == [run_id(1), *[run_id(2)] * follows]
+    assert asked == [str(root / "p/n/runs" / run_id(2))] and skipped["links whose owner does not own the folder"] == (not follows)

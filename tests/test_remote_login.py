@@ -79,6 +79,24 @@ def test_a_key_that_is_none(sshd, home, tmp_path, content, code):
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize("saved", [lambda text: b"\xef\xbb\xbf" + text, lambda text: b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"),
+                                   lambda text: b"\xff\xfe" + text.decode().replace("\n", "\r\n").encode("utf-16-le")])
+@pytest.mark.parametrize("form", ["openssh", "PEM", "PKCS8"])
+def test_a_key_that_notepad_or_powershell_saved(sshd, home, tmp_path, saved, form):
+    """ssh itself reads some of these; a person who pasted a key there can't see the difference."""
+    key = tmp_path / "saved"
+    make_key(key, kind="rsa")
+    with (sshd.folder / "authorized_keys").open("a") as file:
+        file.write(key.with_suffix(".pub").read_text())
+    if form != "openssh":
+        subprocess.run(["ssh-keygen", "-q", "-p", "-f", str(key), "-m", form, "-P", "", "-N", ""], check=True, capture_output=True)
+    key.write_bytes(saved(key.read_bytes()))
+    connect(sshd, home, key=str(key)).close()
+    key.write_bytes(saved(b"PuTTY-User-Key-File-3: x\n"))
+    with pytest.raises(LoginError, match="PuTTY"):
+        connect(sshd, home, key=str(key))
+
+
 def test_the_public_half_is_told_from_the_private(sshd, home):
     with pytest.raises(LoginError, match="public half"):
         connect(sshd, home, key=f"{sshd.key}.pub")

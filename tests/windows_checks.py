@@ -194,10 +194,41 @@ def a_connection_of_the_same_user_is_known():
     assert viewer_local.sid_of(4, time.time()) is None
 
 
-CHECKS = (a_lock_is_small_and_readable, a_mirror_is_dropped_whole, files_that_are_open_are_replaced_and_deleted,
-          long_paths_and_odd_names_are_mirrored, a_run_ends_though_its_status_is_read, processes_are_known_without_killing_them,
-          a_run_that_is_written_is_not_joined, signals_and_a_closed_console_end_a_run, pipes_join_a_process_and_a_socket,
-          two_processes_share_a_log, no_page_leaves_its_folder, the_viewers_port_is_its_own, a_connection_of_the_same_user_is_known)
+def owners_of_links_are_told():
+    """Wine has no links of its own; it tells whose a file is, whether the link or what it leads to is asked for."""
+    from runicorn import local_disk, viewer_local
+    (HOME / "mine").mkdir()
+    assert set(local_disk.owners(str(HOME / "mine"))) <= {viewer_local.our_sid(), 0} != {None}
+    assert local_disk.owners(str(HOME / "absent")) == (None, None)
+
+
+def a_run_is_resumed_by_an_id_in_another_case():
+    import runicorn
+    root = HOME / "case"
+    with runicorn.init(project="Vision", name="Net", id="Run-One", storage=root, capture=False) as first:
+        pass
+    with runicorn.init(project="vision", name="NET", id="RUN-ONE", resume="must", storage=root, capture=False) as again:
+        assert (again.id, again.attempt, again.path) == ("Run-One", 2, first.path)
+        other = runicorn.init(project="vision", name="NET", id="run-one", resume="allow", storage=root, capture=False, reinit="create_new")
+        assert other.id.lower() != "run-one"
+        other.finish()
+
+
+def tail_follows_a_long_run():
+    import runicorn
+    root = HOME / "long-root" / ("d" * 90)
+    run = runicorn.init(project="p" * 70, name="n" * 70, id="i" * 60, storage=root, capture=False)
+    run.log({"loss": 1.5})
+    run.finish()
+    done = subprocess.run([sys.executable, "-m", "runicorn", "tail", "i" * 60, "--root", str(root)], capture_output=True, text=True)
+    assert done.returncode == 0 and "loss=1.5" in done.stdout and "finished" in done.stdout, done
+
+
+CHECKS = (owners_of_links_are_told, a_run_is_resumed_by_an_id_in_another_case, tail_follows_a_long_run, a_lock_is_small_and_readable,
+          a_mirror_is_dropped_whole, files_that_are_open_are_replaced_and_deleted, long_paths_and_odd_names_are_mirrored,
+          a_run_ends_though_its_status_is_read, processes_are_known_without_killing_them, a_run_that_is_written_is_not_joined,
+          signals_and_a_closed_console_end_a_run, pipes_join_a_process_and_a_socket, two_processes_share_a_log, no_page_leaves_its_folder,
+          the_viewers_port_is_its_own, a_connection_of_the_same_user_is_known)
 
 
 def main():
