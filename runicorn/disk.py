@@ -20,7 +20,16 @@ def patiently(act, *names, seconds=2.0):
 
 def replace(source, target, seconds=PATIENCE):
     """Rename the file `source` over `target`, which readers may have open. Raises OSError."""
-    patiently(os.replace, source, target, seconds=0.0 if os.path.isdir(target) else seconds)
+    patiently(_replaced, source, target, seconds=seconds)
+
+
+def _replaced(source, target):
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if os.path.isdir(target):
+            error.winerror = None       # no reader makes room for it
+        raise
 
 
 def discard(path, seconds=PATIENCE):

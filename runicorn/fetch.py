@@ -34,10 +34,12 @@ class Fetcher:
     fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=(), moment=lambda: None, ceiling=FIRST_CEILING):
+    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=(), moment=lambda: None, ceiling=FIRST_CEILING,
+                 told=lambda fetch: None):
         """room: room.Room, asked before each file; hearsay: run paths whose files may be none by now (container): looked at first;
-        moment(): what a Fetch `began` at; ceiling: to begin with."""
-        self._hearsay, self._moment = hearsay, moment
+        moment(): what a Fetch `began` at; ceiling: to begin with; told(fetch): (its file's bytes, the Moment at which they were read)
+        if these are known already, else None."""
+        self._hearsay, self._moment, self._told = hearsay, moment, told
         self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)
         self.ceiling = ceiling
@@ -123,10 +125,10 @@ class Fetcher:
             job = self._opened.popleft()
             if self.at_work(job):
                 job.begin()
-        files = min(FILES, max(1, self.session.room - self.session.folders))
-        while (self._queue and len(self._jobs) < files and self.promised < self.ceiling
+        files, known = min(FILES, max(1, self.session.room - self.session.folders)), 0
+        while (known < AT_ONCE and self._queue and len(self._jobs) < files and self.promised < self.ceiling
                and self.bytes + self.asked + self.promised < self.enough and not (self.rests and self.can_wait(self._queue[0]))):
-            self._start(self._queue.popleft())
+            known += self._start(self._queue.popleft())
 
     @contextlib.contextmanager
     def held_back(self):
@@ -186,19 +188,26 @@ class Fetcher:
         self._jobs.clear()
 
     def _start(self, fetch):
+        """Begin a fetch; returns whether its file is here already, as its bytes were known."""
         claim = fetch.size - fetch.offset
         here = self.mirror.stat(fetch.path, fetch.name) if fetch.whole else None
         if not self.room.claim(claim, min(here["size"], claim) if here else 0, fetch.path in self._urgent):
-            return self.report(fetch, NO_ROOM, 0, None)
-        fetch = fetch._replace(began=self._moment())
+            self.report(fetch, NO_ROOM, 0, None)
+            return False
+        data, began = self._told(fetch) or (None, self._moment())
+        fetch = fetch._replace(began=began)
         job = _Job(self, fetch, claim, here["size"] if here else 0)
         self._jobs.add(job)
+        if data is not None:
+            job.take(data)
+            return True
         self.promised += job.promised
         place = f"{self.root}/{fetch.path}/{fetch.name}"
         if fetch.path in self._hearsay:
             self.session.ask_open(place, job.opened)
         else:
             self.session.ask(sftp.open_file(place), job.opened)
+        return False
 
     def finish(self, job, outcome, data=None):
         """End a job and report it; what still comes for it is dropped."""
@@ -285,7 +294,10 @@ class _Job:
         self.gathered += data
         if data and len(self.gathered) < self.fetch.size:
             return self._ask_all()
-        data = self.gathered
+        self.take(self.gathered)
+
+    def take(self, data):
+        """Put the file's bytes in their place."""
         if not self.small and len(data) < self.fetch.size:
             return self.fetcher.finish(self, SHORT)
         if self.fetch.tail == sha256(data[-manifest.TAIL:]).hexdigest():

@@ -41,8 +41,8 @@ class Moves:
 
     def follow_entries(self, new):
         """Look for runs that moved among `new` (set of paths), just taken from a list."""
-        if not new:
-            return
+        if not new or not self._index.lines.keys() - new:
+            return                      # none, or all that is known: nothing moved
         fresh, unsure = self._identities(new), self._gone | self._intake.doubtful
         names = {_name(path) for path in new}.union(who[0] for who in fresh.values() if who)
         known = {path for path in self._index.paths() if path in unsure or _name(path) in names} - new

@@ -4,6 +4,7 @@ import contextlib
 
 from runicorn import manifest, manifest_stream, sftp, survey
 from runicorn.errors import LineError, ProtocolError, SftpError
+from runicorn.unsettled import Moment
 
 FRESH = 900.0                   # s; an older manifest is a hint only
 AGAIN = 600.0                   # s after python3 on the server failed to answer until it is asked again
@@ -197,6 +198,9 @@ class RunList:
         for path in self.intake.left_out.closed_runs & found.lines.keys() if now and found else ():
             if path not in self.intake.doubtful:
                 self.intake.left_out.set_folders(path, ())
+        if now:
+            began = self._exec.began
+            self.intake.hear(new, Moment(began, self._exec.server_time, self._wall(began)))
         self._replan.update(new)
         self._hearsay.update(() if now else new)
 

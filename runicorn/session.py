@@ -53,7 +53,7 @@ class Session:
         moment = self.intake.unsettled.moment
         self.intake.take_lines(
             fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, lambda: self.remote.bytes_received,
-                          self._hearsay, moment),
+                          self._hearsay, moment, told=self.intake.told),
             bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay, moment, self._caution.tame))
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."

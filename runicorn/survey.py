@@ -6,12 +6,16 @@ A manifest or a listing only adds knowledge; a run is gone when the server said 
 import collections
 import functools
 import json
+import re
+from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
 
 from runicorn import layout, left_out, manifest, plan
 
 FIELDS = [name[:-5] for name in layout.SMALL]
 SKIPPED = b'}, "skipped": '      # near the end of a run's line where there is something to say
+TEXT = re.compile(rb'("(?:[^"\\]|\\.)*")')
+NEWLINE = re.compile(rb"(?<! ) (?=[ }\]])")       # outside of texts: a blank that was one, of JSON that is indented
 WALKED = "0" * 64               # digest of an entry nobody hashed
 
 
@@ -109,6 +113,13 @@ class Index:
         self._versions.pop(path, None)
         self.changed = True
 
+    def content(self, one):
+        """Return all bytes of the small file of a Fetch if its run's line tells them, proven by their SHA-256, else None."""
+        if one.path in self._parsed or one.name not in layout.SMALL or not one.tail:
+            return None
+        text = _texts(self.lines[one.path]).get(one.name[:-5])
+        return restored(text, one.size, one.tail) if text else None
+
     def ended(self, path):
         """Whether the run says it ended (bool), without parsing a line laid out by us."""
         if path in self._parsed:
@@ -161,6 +172,17 @@ def _texts(line):
     except (ValueError, RecursionError):
         return {}
     return texts
+
+
+def restored(text, size, tail):
+    """Return the file of `size` bytes whose JSON stands in a run's line as `text` (bytes), where newlines are blanks; None if it can't be
+    told: where `tail`, the SHA-256 of its last 4 KiB, is not that of all of it, or is another one."""
+    if not 0 <= size - len(text) <= 1 or size > manifest.TAIL:
+        return None
+    pieces = TEXT.split(text)
+    pieces[::2] = NEWLINE.sub(b"\n", b"\0".join(pieces[::2])).split(b"\0")
+    whole = (one + b"\n" * (size - len(text)) for one in (text, b"".join(pieces)))
+    return next((one for one in whole if sha256(one).hexdigest() == tail), None)
 
 
 def skipped(line):

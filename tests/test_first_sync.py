@@ -1,12 +1,16 @@
 """What a first sync costs, counted: parses of the list, looks at the disk, files opened. Seconds belong to benchmarks/."""
 
+import json
 import os
 import time
+from collections import Counter
+from hashlib import sha256
 
+import pytest
 from far import Far
 from pairs import OLD, RUN, live, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
-from runicorn import cache, layout, manifest, room, survey
+from runicorn import cache, layout, manifest, room, sftp, survey, verified
 from runicorn.bulk import Bulk
 
 RUNS = 30
@@ -223,3 +227,78 @@ def test_only_a_first_sync_has_a_second_line_before_there_is_work_for_it(root, p
     one.passes()
     one.same()
     assert dialled == [1] and one.logins == 2
+
+
+STYLES = {"compact": {"separators": (",", ":")}, "plain": {}, **{f"indent {n}": {"indent": n} for n in (1, 2, 4, 8)},
+          "letters": {"ensure_ascii": False, "indent": 2}}
+VALUES = [{}, {"a": []}, {"note": " two  blanks, a \\ and a \"quote\" } ", "学习": {"x": [1, {"y": None}, []], "z": {}}},
+          {"lr": 1e-4, "f": [1.5, -0.0]}]
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
+def test_a_small_file_is_made_of_its_line_byte_by_byte(value, style, end):
+    data = (json.dumps(value, **STYLES[style]) + end).encode()
+    text, _ = manifest.splice(data, Counter())
+    assert b"\n" not in text and survey.restored(text, len(data), sha256(data).hexdigest()) == data
+
+
+@pytest.mark.parametrize("data", [b'{"a":\n1}', b'{\r\n "a": 1\r\n}', b' {"a": 1}', b'{"a": 1}\n\n', b'{"a": "%s"}' % (b"x" * 4096),
+                                  b'{ "a": NaN }'])
+def test_a_small_file_that_its_line_does_not_tell_is_fetched(data):
+    text, _ = manifest.splice(data, Counter())
+    made = survey.restored(text, len(data), sha256(data[-manifest.TAIL:]).hexdigest())
+    assert made is None
+    assert survey.restored(text, len(data), "0" * 64) is None
+
+
+def opened_there(monkeypatch):
+    """Have the names of the files that are opened on the server noted in the list that is returned."""
+    names, plain = [], sftp.open_file
+
+    def noting(path):
+        names.append(path.rsplit("/", 1)[1])
+        return plain(path)
+    monkeypatch.setattr(sftp, "open_file", noting)
+    return names
+
+
+def test_small_files_that_python3_there_told_are_not_fetched_once_more(root, pair, monkeypatch):
+    many_runs(root)
+    write(root / RUN / "summary.json", b'{"loss": 0.25}\n\n', OLD)
+    names = opened_there(monkeypatch)
+    one = pair("exec")
+    one.passes()
+    one.same()
+    assert Counter(names) == {"events.jsonl": RUNS, "logs.txt": RUNS, "summary.json": 1}
+    assert verified.verified(one.mirror / RUN, RUN, manifest.load(one.mirror / ".index" / "full.json").entry(RUN)["files"])
+    names.clear()
+    write(root / RUN / "summary.json", b'{"loss": 0.125}', OLD + 60)
+    one.sync.sync_now()
+    one.passes(31)
+    one.same()
+    assert "summary.json" not in names
+
+
+def test_a_small_file_that_may_change_in_its_mtimes_second_is_read_again(root, pair, monkeypatch):
+    run = make_run(root)
+    write(run / "summary.json", b'{"loss": 0.25}')
+    names = opened_there(monkeypatch)
+    one = pair("exec")
+    one.passes()
+    assert names.count("summary.json") == 1 and "meta.json" not in names
+    one.passes(31)
+    one.same()
+
+
+def test_a_file_found_wrong_is_read_from_the_server_and_not_from_the_list(root, pair):
+    run = make_run(root)
+    one = pair("exec")
+    one.passes()
+    (run / "summary.json").write_bytes(b'{"loss": 0.7}')         # as long as before
+    os.utime(run / "summary.json", (OLD, OLD))
+    assert json.loads((one.mirror / RUN / "summary.json").read_text()) == {"loss": 0.5}
+    one.sync._session.verify(one.sync._clock.at(one.now))
+    one.passes()
+    one.same()
