@@ -40,8 +40,7 @@ def bundle(options):
     report = courier.bundle(root, there, packed_before(options.since, there, held), output)
     _say_problems(report)
     held.parent.mkdir(parents=True, exist_ok=True)
-    for path in report["incomplete"]:
-        there.lines.pop(path)           # packed again the next time
+    courier.forget(there, report["incomplete"])         # packed the next time
     manifest.save(there, held)
     if not report["files"]:
         local_disk.remove(output)

@@ -26,6 +26,7 @@ BLOCK = 1 << 20
 LIMIT = 20 * 10**9          # bytes a bundle may unpack to unless the user says more: a bomb unpacks to anything
 RESERVE = 256 << 20         # bytes that stay free on the disk whatever comes in
 NOTE_LIMIT = 1 << 20        # bytes of one of our own JSON members
+NOWHERE = 1 << 60           # where the bytes of a file that was cut while it was packed would belong: behind all there is
 SKIP, PUT, APPEND, GAP, CLASH = "unchanged", "put", "appended", "gap", "clash"
 
 
@@ -41,7 +42,7 @@ def snapshot(root):
 def bundle(root, there, here, output):
     """Write what brings the Manifest `here` (None: nothing) to `there`, this root's, into the archive `output`.
 
-    Returns {"files", "bytes", "runs", "problems": [str], "incomplete": paths of runs of which something could not be read}.
+    Returns {"files", "bytes", "runs", "problems": [str], "incomplete": {(run path, file name)} of what it lacks}.
     The archive appears whole or not at all. Raises UsageError if `output` exists, OSError that names it where it can't be written.
     """
     if os.path.exists(output):
@@ -80,42 +81,71 @@ def changed(here, there):
 
 
 def _pack(archive, root, fetch, report):
-    """Add one file's new bytes; a file that vanished or shrank since it was listed comes with the next bundle."""
+    """Add one file's new bytes: of a log those that were listed, of any other file all that it has now, which may be another file since.
+
+    What vanished, shrank or was replaced since it was listed, or can't be read, is incomplete: it comes with the next bundle.
+    """
     try:
         file = open(layout.open_regular(local_disk.reach(Path(root, fetch.path, fetch.name))), "rb")
-    except FileNotFoundError:
-        return
-    except OSError as error:        # not ours to read, or no regular file any more
-        report["problems"].append(f"{fetch.path}/{fetch.name}: {error.strerror}")
-        report["incomplete"].add(fetch.path)
+    except OSError as error:
+        report["incomplete"].add((fetch.path, fetch.name))
+        if not isinstance(error, FileNotFoundError):        # not ours to read, or no regular file any more
+            report["problems"].append(f"{fetch.path}/{fetch.name}: {error.strerror}")
         return
     with file:
-        size = os.fstat(file.fileno()).st_size
-        if size < fetch.size and not fetch.whole:
+        size, mtime = _extent(file, fetch)
+        if size is None:
+            report["incomplete"].add((fetch.path, fetch.name))
             return
-        length = min(size, fetch.size) - fetch.offset
         file.seek(fetch.offset)
         number, reading = report["files"], _Hashing(file)
         member = tarfile.TarInfo(str(number))
-        member.size = length
+        member.size = size - fetch.offset
         archive.addfile(member, reading)
-    _put_note(archive, f"{number}.json", {"path": fetch.path, "name": fetch.name, "offset": fetch.offset, "size": fetch.offset + length,
-                                          "mtime": fetch.mtime, "whole": fetch.whole, "sha256": reading.hexdigest()})
+    note = {"path": fetch.path, "name": fetch.name, "offset": fetch.offset, "size": size, "mtime": mtime, "whole": fetch.whole,
+            "sha256": reading.hexdigest()}
+    if reading.is_cut:
+        report["incomplete"].add((fetch.path, fetch.name))
+        report["problems"].append(f"{fetch.path}/{fetch.name}: it was cut while it was read; the next bundle has it")
+        note.update(offset=NOWHERE, size=NOWHERE + member.size, whole=False, cut=True)
+    _put_note(archive, f"{number}.json", note)
     report["files"] += 1
-    report["bytes"] += length
+    report["bytes"] += member.size
+
+
+def _extent(file, fetch):
+    """Return (size, mtime) of what to pack of an open file; (None, None) of a log that is not the one that was listed."""
+    status = os.fstat(file.fileno())
+    if not plan.is_appended(fetch.name):
+        return status.st_size, status.st_mtime
+    if status.st_size < fetch.size:
+        return None, None
+    file.seek(max(0, fetch.size - manifest.TAIL))
+    tail = hashlib.sha256(file.read(min(fetch.size, manifest.TAIL))).hexdigest()
+    return (fetch.size, fetch.mtime) if fetch.tail in (tail, None) else (None, None)
 
 
 class _Hashing:
-    """A file that knows the SHA-256 of what was read from it."""
+    """A file that knows the SHA-256 of what was read from it. Zeros stand for what it lost meanwhile: the archive was told its size."""
 
     def __init__(self, file):
         self._file, self._sha = file, hashlib.sha256()
-        self.hexdigest = self._sha.hexdigest
+        self.hexdigest, self.is_cut = self._sha.hexdigest, False
 
     def read(self, count):
         data = self._file.read(count)
+        if len(data) < count:
+            self.is_cut, data = True, data.ljust(count, b"\0")
         self._sha.update(data)
         return data
+
+
+def forget(there, incomplete):
+    """Take out of the Manifest `there` the files that a bundle could not bring (iterable of (run path, file name))."""
+    for path, name in incomplete:
+        entry = json.loads(there.line(path))
+        entry["files"].pop(name, None)
+        there.lines[path] = json.dumps(entry).encode()
 
 
 def _put_note(archive, name, value):
@@ -264,6 +294,9 @@ class _Cases:
 def _apply(root, entry, spool, report, cases):
     """Merge one file and count what was done with it."""
     relative = f"{entry['path']}/{entry['name']}"
+    if entry.get("cut") is True:
+        report["problems"].append(f"{relative[:300]} was cut while it was packed; the next bundle has it")
+        return
     try:
         local_names.split_run_path(entry["path"])
         target = local_names.local_path(root, relative)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from small_runs import write_run
 
-from runicorn import cli, courier, foreign, layout
+from runicorn import cli, courier, foreign, layout, manifest
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
 
 PATH = "vision/resnet50/runs/20250123_180000_abc123"
@@ -110,6 +110,63 @@ def test_no_bundle_is_ever_written_over(far, tmp_path):
 
 
 # -- hostile archives ---------------------------------------------------------------------------------------------
+
+def replaced(root, name, data):
+    """Replace a file as the writer does: another one, renamed over it."""
+    os.replace(write(root, name + ".new", data), root / PATH / name)
+
+
+def test_a_file_that_was_replaced_since_it_was_listed_comes_whole(far, tmp_path):
+    there = courier.snapshot(far)
+    replaced(far, "status.json", b'{"status": "finished", "ended_at": 1737655500.25}')
+    replaced(far, "media/1.png", b"\x89PN")
+    write(far, "events.jsonl", b'{"ts":2.0,"st', mode="ab")
+    log = (far / PATH / "events.jsonl").read_bytes()
+    report = courier.bundle(far, there, None, tmp_path / "b.tar.gz")
+    assert (report["problems"], report["incomplete"]) == ([], set())
+    taken = courier.take_in(tmp_path / "b.tar.gz", tmp_path / "near")
+    assert (taken["put"], taken["problems"]) == (4, [])
+    near = files(tmp_path / "near")
+    assert near.pop(f"{PATH}/events.jsonl") == log[:-len(b'{"ts":2.0,"st')], "of a log what was listed"
+    assert near == {name: data for name, data in files(far).items() if not name.endswith("events.jsonl")}
+    for name in ("status.json", "media/1.png"):
+        assert (tmp_path / "near" / PATH / name).stat().st_mtime == (far / PATH / name).stat().st_mtime
+
+
+def test_a_log_that_is_another_one_than_was_listed_comes_with_the_next_bundle(far, tmp_path):
+    there = courier.snapshot(far)
+    replaced(far, "events.jsonl", b'{"ts":9.0,"step":0,"data":{"loss":9.5}}\n' * 3)
+    (far / PATH / "media/1.png").unlink()
+    report = courier.bundle(far, there, None, tmp_path / "b.tar.gz")
+    assert report["incomplete"] == {(PATH, "events.jsonl"), (PATH, "media/1.png")} and report["files"] == 2
+    assert courier.take_in(tmp_path / "b.tar.gz", tmp_path / "near")["problems"] == []
+    courier.forget(there, report["incomplete"])
+    write(far, "media/1.png", b"\x89PNG")
+    manifest.save(there, tmp_path / "held.json")
+    second = courier.bundle(far, courier.snapshot(far), manifest.load(tmp_path / "held.json"), tmp_path / "c.tar.gz")
+    assert second["files"] == 2, "the other files of the run are not packed again"
+    courier.take_in(tmp_path / "c.tar.gz", tmp_path / "near")
+    assert files(tmp_path / "near") == files(far)
+
+
+@pytest.mark.parametrize("name", ["media/1.png", "events.jsonl"])
+def test_a_file_that_is_cut_while_it_is_read_costs_no_other(far, tmp_path, monkeypatch, name):
+    write(far, "zzz.bin", b"\1" * 9)
+    write(far, name, os.urandom(300_000))
+    there, add = courier.snapshot(far), tarfile.TarFile.addfile
+
+    def cut_at(archive, member, reading=None):
+        if member.size == 300_000:
+            os.truncate(far / PATH / name, 5)
+        add(archive, member, reading)
+    monkeypatch.setattr(tarfile.TarFile, "addfile", cut_at)
+    report = courier.bundle(far, there, None, tmp_path / "b.tar.gz")
+    assert report["incomplete"] == {(PATH, name)}
+    assert "was cut while it was read" in report["problems"][0]
+    taken = courier.take_in(tmp_path / "b.tar.gz", tmp_path / "near")
+    assert taken["put"] == 4 and name in taken["problems"][0]
+    assert files(tmp_path / "near") == {path: data for path, data in files(far).items() if path != f"{PATH}/{name}"}
+
 
 def hostile(tmp_path, members):
     """Write a bundle of [(TarInfo or name, bytes)] after a good head."""
