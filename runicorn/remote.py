@@ -361,6 +361,7 @@ class Remote:
                         raise
                     time.sleep(patience)    # MaxSessions: the session closed a moment ago may still count
         channel.settimeout(timeout)
+        ssh_transport.take_chunks(self._ssh, channel)
         return channel
 
     def run(self, command, stdin=b"", timeout=60):

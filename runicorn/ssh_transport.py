@@ -3,6 +3,7 @@
 Is handed paramiko, imports it not. Go's and AsyncSSH's servers hang up at a second service request (RFC 4253, section 10).
 """
 
+import collections
 import functools
 import threading
 
@@ -124,6 +125,68 @@ def transport_class(ssh):
             super()._log(level, msg, *args)
 
     return Transport
+
+
+@functools.lru_cache(1)
+def buffer_class(ssh):
+    """Return the class of what a channel's bytes wait in to be read; ssh: the module paramiko. paramiko's own moves all of them whenever
+    some are read."""
+
+    class Chunks(ssh.buffered_pipe.BufferedPipe):
+
+        def __init__(self):
+            super().__init__()
+            self._chunks = collections.deque()
+
+        def feed(self, data):
+            with self._lock:
+                if self._event is not None:
+                    self._event.set()
+                self._chunks.append(data)
+                self._cv.notify_all()
+
+        def read_ready(self):
+            return bool(self._chunks)
+
+        def read(self, nbytes, timeout=None):
+            """Return at most so many bytes, b"" at the end. Raises PipeTimeout after `timeout` s without any."""
+            with self._lock:
+                if not self._cv.wait_for(lambda: self._chunks or self._closed, timeout):
+                    raise ssh.buffered_pipe.PipeTimeout()
+                taken = self._take(nbytes)
+                if self._event is not None and not self._chunks and not self._closed:
+                    self._event.clear()
+                return taken
+
+        def _take(self, left):
+            chunks, taken = self._chunks, []
+            while chunks and left >= len(chunks[0]):
+                left -= len(chunks[0])
+                taken.append(chunks.popleft())
+            if chunks and not taken:
+                taken, chunks[0] = [chunks[0][:left]], chunks[0][left:]
+            return taken[0] if len(taken) == 1 else b"".join(taken)
+
+        def empty(self):
+            with self._lock:
+                rest = b"".join(self._chunks)
+                self._chunks.clear()
+                if self._event is not None and not self._closed:
+                    self._event.clear()
+                return rest
+
+        def __len__(self):
+            with self._lock:
+                return sum(map(len, self._chunks))
+
+    return Chunks
+
+
+def take_chunks(ssh, channel):
+    """Have what comes on a channel that was just opened, and on which nothing came yet, wait in Chunks."""
+    channel.in_buffer = buffer_class(ssh)()
+    if channel.closed or channel.eof_received:      # before it could be told
+        channel.in_buffer.close()
 
 
 def is_legacy(kex):
