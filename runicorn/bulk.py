@@ -26,8 +26,8 @@ class Bulk:
     up. It is dialled before there is work for it, for that takes as long as finding out what there is.
     """
 
-    def __init__(self, dial, mirror, root, room, log, hearsay=(), moment=lambda: None, tame=lambda client: None):
-        """hearsay, moment: as for the Fetcher. tame(client): has the line's Sftp keep to what lines to this server bear."""
+    def __init__(self, dial, mirror, root, room, log, moment, hearsay=(), tame=lambda client: None):
+        """moment, hearsay: as for the Fetcher. tame(client): has the line's Sftp keep to what lines to this server bear."""
         self._tame = tame
         self._hearsay, self._moment = hearsay, moment
         self._dial, self._mirror, self._root, self._room, self._log = dial, mirror, root, room, log
@@ -152,7 +152,7 @@ class Bulk:
             session = remote.open_sftp()
             self._tame(session)
             fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
-                                    hearsay=self._hearsay, moment=self._moment, ceiling=TRIAL_CEILING)
+                                    self._moment, hearsay=self._hearsay, ceiling=TRIAL_CEILING)
             fetcher.enough = 1 << 60
             self._fetcher = fetcher
             while not self._stopping.is_set():

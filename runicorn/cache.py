@@ -126,9 +126,10 @@ class Mirror:
             raise SyncError(str(error)) from error
 
     def load_kept(self):
-        """Return what the last session told of the index (dict): {"checked", "list"} of live.json, and {"folders"}; whatever is there."""
-        live, folders = (layout.read_json(self.index / name) for name in ("live.json", FOLDERS))
-        return {**(live if isinstance(live, dict) else {}), "folders": folders}
+        """Return what the last session told (dict): {"checked", "list", "folders"}, whatever is there, and {"gone"}, run paths (set)."""
+        live, folders = (layout.read_json(self.index / name) or {} for name in ("live.json", FOLDERS))
+        gone = live["gone"] if isinstance(live.get("gone"), list) else ()
+        return {**live, "folders": folders, "gone": {path for path in gone if isinstance(path, str)}}
 
     def save_folders(self, folders):
         """Keep what walk.Skeleton.told told for the next session, unless that is nothing. Raises SyncError."""
@@ -179,10 +180,19 @@ class Mirror:
             return False
         self._rename_notes(old, new)
         if os.path.lexists(here):
+            if self._places and self._places.rename(old, new, lambda place: self._is_another(place, here)):
+                there = Path(self._run_folder(new))
+                self._folders.pop(new, None)
             there.parent.mkdir(parents=True, exist_ok=True)
             local_disk.rename(here, there)
+            self._write_places() if self._places else None
             self._remove_empty(here.parent)
         return True
+
+    def _is_another(self, place, here):
+        """Whether something is at `place`, relative to the mirror, that is not the folder `here`."""
+        there = local_names.local_path(self.folder, place)
+        return os.path.lexists(there) and not os.path.samefile(there, here)
 
     def _rename_notes(self, old, new, both=False):
         """both: our copy of `new` has notes of its own, and what was removed here of `old` is not missing in it."""
@@ -328,10 +338,7 @@ class Mirror:
 
     def appender(self, path, name):
         """Open our copy of an append-only file for appending (a file object, unbuffered), making it if it is absent. Raises OSError."""
-        return self._open(path, name, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
-    def _open(self, path, name, flags):
-        flags |= getattr(os, "O_NOFOLLOW", 0) | _EXACT
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | _EXACT
         return open(self._put(path, name, lambda place: os.open(place, flags, 0o666)), "ab", buffering=0)
 
     def replace(self, path, name, data):
@@ -354,7 +361,8 @@ class Mirror:
         Returns whether anything was changed.
         """
         above = os.path.dirname(place)
-        levels = [folder, *(os.path.join(folder, *parts) for parts in _beginnings(os.path.relpath(above, folder).split(os.sep)))]
+        parts = os.path.relpath(above, folder).split(os.sep)
+        levels = [folder, *(os.path.join(folder, *parts[:count]) for count in range(1, len(parts) + 1))]
         blocked = [level for level in levels if os.path.lexists(level) and not os.path.isdir(level)][:1]
         blocked += [place] if os.path.isdir(place) and not local_disk.is_link(place) else []
         for obstacle in blocked:
@@ -397,11 +405,9 @@ def _begins_with(longer, shorter, may_grow):
     """Whether the file `longer` begins with all that is in `shorter`, and ends there unless it `may_grow`."""
     try:
         with open(layout.open_regular(longer), "rb") as file, open(layout.open_regular(shorter), "rb") as beginning:
-            block = beginning.read(BLOCK)
-            while block:
+            for block in iter(lambda: beginning.read(BLOCK), b""):
                 if file.read(len(block)) != block:
                     return False
-                block = beginning.read(BLOCK)
             return may_grow or not file.read(1)
     except (OSError, LayoutError):
         return False
@@ -414,11 +420,6 @@ def _make_above(place):
     except OSError:
         return False
     return True
-
-
-def _beginnings(parts):
-    """Yield the first, the first two … of a list."""
-    return (parts[:count] for count in range(1, len(parts) + 1))
 
 
 @functools.lru_cache(4096)

@@ -34,11 +34,10 @@ class Fetcher:
     fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, room, report, wire=None, hearsay=(), moment=lambda: None, ceiling=FIRST_CEILING,
-                 told=lambda fetch: None):
-        """room: room.Room, asked before each file; hearsay: run paths whose files may be none by now (container): looked at first;
-        moment(): what a Fetch `began` at; ceiling: to begin with; told(fetch): (its file's bytes, the Moment at which they were read)
-        if these are known already, else None."""
+    def __init__(self, session, mirror, root, room, report, moment, wire=None, hearsay=(), ceiling=FIRST_CEILING, told=lambda fetch: None):
+        """room: room.Room, asked before each file; moment(): what a Fetch `began` at; hearsay: run paths whose files may be none by now
+        (container): looked at first; ceiling: to begin with; told(fetch): (its file's bytes, the Moment at which they were read) if
+        these are known already, else None."""
         self._hearsay, self._moment, self._told = hearsay, moment, told
         self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)

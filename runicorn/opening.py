@@ -9,16 +9,15 @@ from runicorn.runlist import is_recent
 class Opening:
     """What is there once SFTP began over a line: `client` (sftp.Sftp) and `root`, the absolute path of the remote root (str)."""
 
-    def __init__(self, remote, options, index, told, now, wall):
+    def __init__(self, remote, options, index, kept, now, wall):
         """Begin SFTP, and have python3 on the server say what differs from `index` (survey.Index), which the mirror most often turns out
-        to have. told: what the list of an earlier session told (see runlist.RunList.told), or something that only looks like it; wall:
-        clock.Clock.wall. Raises RemoteError."""
+        to have. kept: what an earlier session told (see cache.Mirror.load_kept); wall: clock.Clock.wall. Raises RemoteError."""
         self._remote, self._index = remote, index
-        told, root = told if isinstance(told, dict) else {}, options["remote_root"]
+        told, root = kept["list"] if isinstance(kept.get("list"), dict) else {}, options["remote_root"]
         since, refused = (when if manifest.is_number(when) else None for when in map(told.get, ("server_time", "refused")))
         place = root if root.startswith("/") else told.get("root")      # commands need not begin where SFTP does
         self._look, lines = ExecLook(remote, place, since), index.flush().lines
-        self._look.know(lines)
+        self._look.know({path: line for path, line in lines.items() if path not in kept["gone"]})     # the server's stamp is without them
         asks = options.get("manifest", True) and remote.exec_allowed is not False and not is_recent(refused, wall(now))
         ahead = (lambda: self._look.start(lines, now)) if asks and isinstance(place, str) else None
         below = "." if root == "~" else root[2:] or "." if root.startswith("~/") else root

@@ -48,6 +48,19 @@ class Places:
         places = itertools.chain([path], (f"{above}/{name}" for name in names))
         return next(place for place in places if self._runs.get(local_names.folded(place), path) == path)
 
+    def rename(self, old, new, is_taken):
+        """The run `old` is called `new` now: that lies where it would without `old`, unless something is there that `is_taken(place)`
+        says is another run's. Returns whether that is another place than it had."""
+        before = self.elsewhere.get(new, new)
+        self.forget(old)
+        self.forget(new)
+        place = self._free(new)
+        place = before if place != before and is_taken(place) else place
+        self._runs[local_names.folded(place)] = new
+        self._settled.add(new)
+        self.elsewhere.update({new: place} if place != new else {})
+        return place != before
+
     def forget(self, path):
         """A run is not here any more; returns whether it lay elsewhere."""
         self._runs = {seen: run for seen, run in self._runs.items() if run != path}

@@ -39,6 +39,10 @@ class RunList:
         """Return those of `paths` (set) of whose files only an index of ours or a manifest file told, so far as the list knows."""
         return (set() if self.source == "exec" else paths) | self._hearsay
 
+    def seen(self, paths):
+        """Return those of `paths` (set) that python3 on the server saw at its last look (set)."""
+        return paths & self._exec.stamps.keys() if self._answered else set()
+
     def take_hearsay(self):
         """Return the runs that only a manifest file spoke of (set); the caller looks at them now."""
         hearsay, self._hearsay = self._hearsay, set()

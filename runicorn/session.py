@@ -36,8 +36,9 @@ class Session:
         self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, s
 
     def resume(self, kept, now):
-        """Take up what an earlier session told, `kept` (dict of "checked", "list" and "folders"), or what only looks like it."""
+        """Take up what an earlier session told, `kept` (see cache.Mirror.load_kept), or what only looks like it."""
         if self.index.lines:
+            self.gone.update(kept["gone"] & self.index.lines.keys())
             self.recheck.resume(kept.get("checked"), self.index.paths(), now)
             self.list.resume(kept.get("list"), self.index.manifest.header.get("digest"), now)
             self.skeleton.resume(kept.get("folders"))
@@ -52,14 +53,13 @@ class Session:
         self.intake = Intake(self.options, self.mirror, index, self.beats, self.room, self.log, self._wall)
         moment = self.intake.unsettled.moment
         self.intake.take_lines(
-            fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, lambda: self.remote.bytes_received,
-                          self._hearsay, moment, told=self.intake.told),
-            bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, self._hearsay, moment, self._caution.tame))
+            fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, moment, lambda: self.remote.bytes_received,
+                          self._hearsay, told=self.intake.told),
+            bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, moment, self._hearsay, self._caution.tame))
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
         self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
         self._looks = Looks()
-        self._audited = None
-        self._unlisted = []             # ended runs known by hearsay: from the index on this disk, or an old manifest
+        self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log,
                             self._wall, self._opening.look_for(index))
         self._planned = False           # what is missing here of what the index said to begin with
@@ -102,7 +102,7 @@ class Session:
         self._took(time.monotonic() - began)
         if asked and self.index.lines:
             self._planned = True
-            self.intake.plan(self.index.paths(), now)
+            self.intake.plan(self.index.lines.keys() - self.gone, now)
         elif asked:
             self._list_above(now)
         if not (asked and self.list.take_answer(PATIENCE)):
@@ -141,12 +141,13 @@ class Session:
         changed |= self._list(now, audit)
         if first or thorough:
             self._unlisted = sorted(path for path in self.index.paths() if self._is_hearsay(path, first))
+            changed |= set() if first and self._planned else self.index.lines.keys() - self.gone
         elif audit:
             self.whole_files.compare_share([path for path in self.index.paths() if path not in self.gone], now)
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
         self.moves.merge_copies()
-        self._plan(self.index.paths() if first and not self._planned else changed | self.intake.take_due(now), now)
+        self._plan(changed | self.intake.take_due(now), now)
         self._closed = {path: None for path in self._closed if path not in self.index}
         passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))
         if self.skeleton.complete and (self.news or passed != self._passed):
@@ -162,9 +163,8 @@ class Session:
 
     def _is_hearsay(self, path, first):
         """Whether an ended run is to be listed, as nobody looked at its files: on this line, if it is the `first` time, or just now."""
-        if path in self.gone or not self.index.ended(path) or self.source == "exec":
-            return False
-        return not first or path not in self._folder_mtime and not self.list.fresh
+        looked_at = path in self.gone or not self.index.ended(path) or self.source == "exec"
+        return not looked_at and (not first or path not in self._folder_mtime and not self.list.fresh)
 
     def adjust(self, before, now):
         """The settings changed from `before` (dict) to what `options` says now: plan anew, and give up what is not wanted any more."""
@@ -279,7 +279,7 @@ class Session:
 
     def _list(self, now, audit):
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
-        if self._planned and not self.surveyed and self.source == "exec" and not self.intake.doubtful:
+        if self._planned and not self.surveyed and self.source == "exec" and not self.intake.doubtful | self.list.seen(self.gone):
             self.moves.follow_entries(self.list.new)
             return self._relist(set(), {}, now)     # it just told of all; the next survey lists what is above
         there = self.skeleton.refresh(now)
@@ -381,7 +381,8 @@ class Session:
         self._folder_mtime[path] = mtime
         self.recheck.note([path], now)
         self._settle(path, mtime, now)
-        self.news = self.news or path in self.gone
+        back = path in self.gone
+        self.news = self.news or back
         self.gone.discard(path)
         self._hearsay.discard(path)
         self._closed.pop(path, None)
@@ -389,7 +390,7 @@ class Session:
         self.intake.rewrite.update((path, name) for name in plan.edits(entry, files))
         new = survey.merged(entry, files, mtime)
         if new is entry and known:
-            return bool(self.intake.rewrite) and any((path, name) in self.intake.rewrite for name in files)
+            return back or bool(self.intake.rewrite) and any((path, name) in self.intake.rewrite for name in files)
         self.index.put(path, new)
         if known:
             self._saw_change(path, now)
@@ -482,9 +483,7 @@ class Session:
     def check_rekeyed(self, now):
         """Once after the host key changed, compare all files whole where python3 on the server can; returns whether it did."""
         due, self._rekeyed = self._rekeyed and self.remote.exec_allowed is not False, False
-        if due:
-            self.whole_files.compare([path for path in self.index.paths() if path not in self.gone], now)
-        return due
+        return due and bool(self.whole_files.compare([path for path in self.index.paths() if path not in self.gone], now))
 
     def traffic(self):
         """Return (bytes both ways, requests) of this session and its second line."""

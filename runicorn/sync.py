@@ -216,7 +216,7 @@ class Sync:
             loading.join()
             from runicorn.opening import Opening
             from runicorn.session import Session
-            opening = Opening(remote, self.options, index, kept.get("list"), now, self._clock.wall)
+            opening = Opening(remote, self.options, index, kept, now, self._clock.wall)
             session = Session(self.options, self.mirror, remote, opening, self._room, self.log, self._clock.wall, self._caution)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
             claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],

@@ -15,12 +15,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # of a shell's backg
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):         # one of several processes (xdist)
         session.config.workeroutput["states"] = {way: dict(counts) for way, counts in tally.states.items()}
+        session.config.workeroutput["tallied"] = tally.counts()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
     for way, counts in getattr(node, "workeroutput", {}).get("states", {}).items():
         tally.count(way, counts)
+    tally.add(*getattr(node, "workeroutput", {}).get("tallied", ()))
 
 
 def pytest_terminal_summary(terminalreporter):

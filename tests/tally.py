@@ -14,6 +14,17 @@ def count(way, found):
     return states[way]
 
 
+def counts():
+    """Return what is counted (tuple of int), as `add` takes it from another process."""
+    return cases, wrong, lost, falsely
+
+
+def add(*others):
+    """Add what another process counted."""
+    global cases, wrong, lost, falsely
+    cases, wrong, lost, falsely = (one + other for one, other in zip(counts(), others or (0, 0, 0, 0)))
+
+
 def tried(count=1):
     """Count cases."""
     global cases

@@ -3,12 +3,13 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 import time
 
 import pytest
 from far import Far
-from pairs import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair, root, told, tree, write  # noqa: F401 (fixtures)
+from pairs import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest, sftp
 
@@ -319,4 +320,21 @@ def test_our_own_clock_set_back_does_not_stop_us(root, pair):
     one.same()
     grow(run / "events.jsonl")
     one.passes(50_000)  # the laptop slept
+    one.same()
+
+
+@pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
+@pytest.mark.parametrize("path", [RUN, f"{RUN}/logs.txt"])
+def test_what_somebody_removed_from_the_mirror_comes_again_by_sync_now(root, pair, source, path):
+    make_run(root)
+    manifest.generate(str(root)) if source == "manifest" else None
+    one = pair(source)
+    one.passes()
+    one.passes(31)
+    one.same()
+    shutil.rmtree(one.mirror / path) if path == RUN else os.unlink(one.mirror / path)
+    one.sync.sync_now()
+    one.passes(5)
+    settle(one)
+    one.passes(5)
     one.same()

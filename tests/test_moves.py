@@ -10,7 +10,7 @@ import subprocess
 import pytest
 from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
 
-from runicorn import connection, manifest, quota, settings
+from runicorn import cache, connection, manifest, quota, run_places, settings
 from runicorn.bell import Bell
 from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.reader import Reader
@@ -38,6 +38,11 @@ TIMES = itertools.count(int(OLD))      # all this takes less than one second of 
 def age(root):
     """Everything is old, and nothing of the same second."""
     for path in sorted(path for path in [root, *root.rglob("*")] if not path.is_symlink() and ".runicorn" not in path.parts):
+        os.utime(path, (next(TIMES),) * 2)
+
+
+def age_folders(root):
+    for path in sorted(path for path in [root, *root.rglob("*")] if path.is_dir() and ".runicorn" not in path.parts):
         os.utime(path, (next(TIMES),) * 2)
 
 
@@ -488,3 +493,94 @@ def test_tags_and_notes_made_here_go_with_the_run(root, tmp_path):
     before = (home / "overlay.json").stat().st_mtime_ns
     one._run_moved({OTHER.replace("vit", "none"): "a/b/runs/c"})
     assert (home / "overlay.json").stat().st_mtime_ns == before, "nothing was noted about it"
+
+
+CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123", "Vision/resnet/runs/20250123_180000_abc123"),
+         "the project": ("Vision/resnet50/runs/20250123_180000_abc123", "vision/resnet50/runs/20250123_180000_abc123"),
+         "the run's own folder": ("vision/resnet50/runs/Best", "vision/resnet50/runs/best"),
+         "how an accent is written": ("vision/caf\u00e9/runs/20250123_180000_abc123", "vision/cafe\u0301/runs/20250123_180000_abc123")}
+
+
+@pytest.mark.parametrize("change", CASES)
+def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root, pair, source, monkeypatch, change):
+    monkeypatch.setattr(cache.Mirror, "ignores_case", True)
+    old, new = CASES[change]
+    big_run(root, old)
+    one = mirrored(pair, root, source)
+    (root / new).parent.mkdir(parents=True, exist_ok=True)
+    os.rename(root / old, root / new)
+    assert look_again(one, root) < MOST
+    assert one.moved == {old: new} and paths(one) == [new] and told(one)["gone"] == []
+    assert tree(one.mirror / new) == tree(root / new) and json.loads((one.mirror / ".index/places.json").read_text()) == {}
+    age_folders(root)
+    look_again(one, root)
+    os.rename(root / new, root / old)
+    assert look_again(one, root) < MOST, "and back"
+    assert tree(one.mirror / old) == tree(root / old) and json.loads((one.mirror / ".index/places.json").read_text()) == {}
+
+
+def test_where_the_disk_ignores_case_a_renamed_run_never_takes_another_ones_place(root, pair, source, monkeypatch):
+    monkeypatch.setattr(cache.Mirror, "ignores_case", True)
+    first, second = "p/Exp/runs/20250123_180000_abc123", "p/exp/runs/20250123_180000_abc123"
+    big_run(root, first)
+    write(big_run(root, second, host="gpu-02") / "logs.txt", b"[2025-01-23 18:30:45+0800] another\n")
+    age(root)
+    told_by(root, source)
+    one = pair(source)
+    one.passes()
+    one.passes(31)
+    inner = {path: tree(root / path) for path in (first, second)}
+    assert [tree(place(one, path)) for path in (first, second)] == list(inner.values())
+    os.rename(root / "p/exp", root / "p/EXP")           # the one that lies elsewhere
+    look_again(one, root)
+    third = second.replace("exp", "EXP")
+    assert one.moved == {second: third} and tree(place(one, third)) == inner[second] and tree(place(one, first)) == inner[first]
+    age_folders(root)
+    look_again(one, root)
+    os.rename(root / "p/Exp", root / "p/other")         # whose place is free then
+    look_again(one, root)
+    assert tree(place(one, "p/other/runs/20250123_180000_abc123")) == inner[first] and tree(place(one, third)) == inner[second]
+    assert len(list(one.mirror.rglob("meta.json"))) == 2
+
+
+def place(one, path):
+    return run_places.folder(one.mirror, path, run_places.read(one.mirror))
+
+
+def test_a_run_that_is_gone_and_kept_makes_no_later_session_ask_twice(root, pair, tmp_path):
+    big_run(root)
+    big_run(root, OTHER)
+    one = mirrored(pair, root, "exec")
+    shutil.rmtree(root / RUN)
+    look_again(one, root)
+    assert told(one)["gone"] == [RUN]
+    one.close()
+    again = pair("exec")
+    asked, run = [], again.far.run
+    again.far.run = lambda *words, **more: asked.append(words) or run(*words, **more)
+    again.passes()
+    assert told(again)["gone"] == [RUN] and again.sync.state()["state"] == "live"
+    assert len(asked) == 1, "nothing changed: one stamp says so"
+
+
+@pytest.mark.parametrize("changed", ["as it was", "changed meanwhile", "not all of it here"])
+def test_a_run_that_was_gone_and_is_there_again_is_seen_by_the_next_session(root, pair, source, changed):
+    run = big_run(root)
+    big_run(root, OTHER)
+    one = mirrored(pair, root, source)
+    os.rename(root / "vision/resnet50", root.parent / "aside")
+    look_again(one, root)
+    assert told(one)["gone"] == [RUN]
+    age_folders(root)
+    look_again(one, root)
+    one.close()
+    os.rename(root.parent / "aside", root / "vision/resnet50")
+    grow(run / "events.jsonl") if changed == "changed meanwhile" else None
+    (one.mirror / RUN / "logs.txt").unlink() if changed == "not all of it here" else None
+    told_by(root, source)
+    again = pair(source)
+    again.now += 100
+    again.passes()
+    assert told(again)["gone"] == [] and paths(again) == sorted([RUN, OTHER])
+    look_again(again, root)
+    again.same()

@@ -34,7 +34,7 @@ def line(root, tmp_path):
         near = Mirror(tmp_path / "near")
         near.lock()
         fetcher = Fetcher(session, near, str(root), Room(near.folder), lambda *said: ended.append(said),
-                          moment=lambda: Moment(0.0, None, 0.0))
+                          lambda: Moment(0.0, None, 0.0))
         fetcher.enough = 1 << 60
         yield fetcher, seen, ended
         near.unlock()
