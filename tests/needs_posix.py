@@ -44,8 +44,8 @@ def loads(module):
     """Whether a module in tests/ can't even be imported elsewhere: it, or a helper it imports, imports what is POSIX's, or calls it."""
     names = {name for node in _tree(module).body for name in _imported_by(node)}
     return bool(names & MODULES) or any(loads(name) for name in names if _is_ours(name) and name != module) or any(
-        isinstance(part, ast.Attribute) and part.attr in CALLS for node in _tree(module).body for top in _at_once(node)
-        for part in ast.walk(top))
+        isinstance(part, ast.Attribute) and (part.attr in CALLS or SIGNALS.match(part.attr)) for node in _tree(module).body
+        for top in _at_once(node) for part in ast.walk(top))
 
 
 def _imported_by(node):

@@ -48,6 +48,8 @@ def test_what_is_planted_is_seen(planted, case):
 
 @pytest.mark.parametrize("source, expected", [("import {}\n".format("fcntl"), True), ("from {} import fork\n".format("pty"), True),
                                               ("import os\nROOT = os.{}() == 0\n".format("getuid"), True), ("import os\n", False),
+                                              ("import signal\nENDS = [signal.SIGINT, -signal.{}]\n".format("SIGHUP"), True),
+                                              ("import signal\nENDS = [signal.SIGINT]\n", False),
                                               ("def f():\n    import {}\n".format("pty"), False)])
 def test_a_module_that_only_posix_can_import_is_known(planted, source, expected):
     planted(source)
