@@ -1,4 +1,5 @@
-"""Replacing and deleting files that somebody may have open: Windows refuses it then, for as long as they have."""
+"""Replacing and deleting files that somebody may have open: Windows refuses it then, for as long as they have, and for the moment in which
+one is replaced it refuses to open it."""
 
 import os
 import time

@@ -13,7 +13,7 @@ import re
 import secrets
 from urllib.parse import parse_qs
 
-from runicorn import layout, local_disk
+from runicorn import disk, layout, local_disk
 from runicorn.exchange import Refused
 from runicorn.viewer_local import our_users, peer_user
 
@@ -99,7 +99,7 @@ def lasting_token(home, renew=False):
     try:
         (home / "run").mkdir(parents=True, exist_ok=True)
         with local_disk.locked(home / "run" / "token"):
-            kept = None if renew or _others_read(path) else path.read_text("ascii", "replace").strip()
+            kept = None if renew or _others_read(path) else disk.patiently(path.read_text, "ascii", "replace").strip()
             if not kept or not TOKEN.match(kept):
                 kept = secrets.token_urlsafe(32)
                 layout.replace_file(path, kept.encode(), mode=0o600)

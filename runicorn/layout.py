@@ -250,7 +250,7 @@ def open_regular(path, flags=os.O_RDONLY, mode=0o666):
         _require_regular(os.stat(path), path)           # before it is opened: a device may do anything then
     flags |= getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), mode)
+        descriptor = disk.patiently(os.open, path, flags | getattr(os, "O_NONBLOCK", 0), mode, seconds=disk.BRIEF)
     except BlockingIOError:                             # somebody's lease (Samba's) has to be given back first, which takes a moment
         descriptor = os.open(path, flags, mode)
     try:

@@ -127,7 +127,7 @@ def load(path):
     try:
         if not S_ISREG(os.stat(path).st_mode):
             raise OSError(22, "Is no regular file")     # opening a pipe would wait for its other end
-        with open(path, "rb") as file:
+        with patiently(open, path, "rb") as file:
             data = file.read(LIMIT + 1)
     except OSError as error:
         raise ManifestError("%s can't be read: %s" % (path, error.strerror)) from error

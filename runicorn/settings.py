@@ -331,7 +331,7 @@ def _refuse_overlay(changes):
 
 def _load(path):
     try:
-        raw = path.read_bytes()
+        raw = disk.patiently(path.read_bytes)
     except FileNotFoundError:
         return {}
     except OSError as error:

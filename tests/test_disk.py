@@ -14,7 +14,7 @@ import pytest
 from small_runs import write_run
 
 import runicorn
-from runicorn import cache, columns, disk, layout, local_disk, local_names, manifest, quota, synclog
+from runicorn import cache, columns, disk, guard, layout, local_disk, local_names, manifest, quota, settings, synclog
 from runicorn.errors import BusyError, LayoutError
 
 SOURCES = Path(disk.__file__).parent
@@ -72,6 +72,44 @@ def test_patience_ends(tmp_path, monkeypatch):
     with pytest.raises(PermissionError):
         layout.replace_file(tmp_path / "a", b"", seconds=0.05)
     assert refusals.tries > 1 and time.monotonic() - began >= 0.04 and not list(tmp_path.iterdir())
+
+
+class Closed:
+    """Stands for a function that opens or reads a file, which Windows refuses `count` times while the file is replaced."""
+
+    def __init__(self, act, name, count=2, winerror=5):
+        self.act, self.name, self.count, self.winerror, self.tries = act, name, count, winerror, 0
+
+    def __call__(self, path, *more, **words):
+        if os.path.basename(path) == self.name:
+            self.tries += 1
+            if self.tries <= self.count:
+                error = PermissionError(13, "Access is denied", os.fspath(path))
+                error.winerror = self.winerror
+                raise error
+        return self.act(path, *more, **words)
+
+
+@pytest.mark.parametrize("winerror", [5, 32])
+def test_a_file_that_is_being_replaced_is_read_a_moment_later(tmp_path, monkeypatch, winerror):
+    """To a page that asks just then a connection would have no state, a mirror no runs, the settings an error."""
+    home = tmp_path / "home"
+    settings.save_preferences(home, {"locale": "zh"})
+    token = guard.lasting_token(home)
+    write_run(tmp_path / "root", "p", "n", "20250101_000000_abcdef")
+    manifest.save(manifest.build(str(tmp_path / "root")), str(tmp_path / "full.json"))
+    closed = [Closed(os.open, "meta.json", winerror=winerror), Closed(open, "full.json", winerror=winerror),
+              Closed(Path.read_bytes, "config.json", winerror=winerror), Closed(Path.read_text, "token", winerror=winerror)]
+    monkeypatch.setattr(disk, "BRIEF", 10.0)        # a machine with other work may not come back within 20 ms
+    monkeypatch.setattr(os, "open", closed[0])
+    monkeypatch.setattr(manifest, "open", closed[1], raising=False)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: closed[2](path))
+    monkeypatch.setattr(Path, "read_text", lambda path, *more: closed[3](path, *more))
+    assert layout.read_json(tmp_path / "root" / "p" / "n" / "runs" / "20250101_000000_abcdef" / "meta.json")["project"] == "p"
+    assert len(manifest.load(str(tmp_path / "full.json"))) == 1
+    assert settings.preferences(home)["locale"] == "zh"
+    assert guard.lasting_token(home) == token
+    assert [one.tries for one in closed] == [3, 3, 3, 3]
 
 
 def test_the_manifest_which_travels_alone_has_the_same_function(tmp_path, monkeypatch):
