@@ -39,7 +39,7 @@ class Intake:
         self.listed = False             # the last of them came, and nobody was told yet
         self._held = []                 # fetches that wait until the run list is whole
         self._more = False              # more runs are being listed
-        self._may_share, self._shared = False, 0.0      # whether a second line may be used; when it was given something last
+        self._may_share = False         # whether a second line may be used
         self._space_seen = self.now = 0.0
         self.full = False               # this disk has no room for more
         self.reset_progress()
@@ -81,8 +81,6 @@ class Intake:
         if more:
             self._held += [one for one in fetches if one.name not in layout.SMALL]
         self._queue(small if more else fetches)
-        if more and self._held and time.monotonic() > self._shared + fetch.PACE:
-            self._share()
         if self._held and not (more or self._small):
             self._release()
 
@@ -100,6 +98,7 @@ class Intake:
         freed = [one for one in self._held if path in (None, one.path)]
         self._held = [one for one in self._held if path not in (None, one.path)]
         self._queue(freed)
+        self._share()                   # before the first line begins with them
 
     def _queue(self, fetches):
         fetches.sort(key=self._urgency, reverse=True)
@@ -285,10 +284,10 @@ class Intake:
         return not self._small and not self._more
 
     def _share(self):
-        """Have a second line take its share, where that is allowed."""
-        self._shared = time.monotonic()
+        """Have a second line take its share, where that is allowed, and not before all that the run list shows was asked for."""
         self.fetcher.hurry(self.asked | self.beats.runs.keys())
-        self.fetcher.rests = self._may_share and self.second.share(self.fetcher, self._held)
+        asked = not (self._more or self._held and self.fetcher.has_waiting(1))
+        self.fetcher.rests = self._may_share and asked and self.second.share(self.fetcher, self._held)
 
     def work(self, until, urgent=()):
         """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.

@@ -85,14 +85,12 @@ def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
     assert 0.8 * held < table.nbytes() < 1.2 * held
 
 
-@pytest.mark.parametrize("shape", ROWS)
+@pytest.mark.parametrize("shape", sorted(set(ROWS) - {"one metric a row"}))      # that one has no wide rows
 def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
     made, plain = [], columns.Column.__init__
     monkeypatch.setattr(columns.Column, "__init__", lambda column: (made.append(column), plain(column))[1])
     points = written(tmp_path / "events.jsonl", ROWS[shape])
     table = read(tmp_path / "events.jsonl")
-    if shape == "one metric a row":             # no wide rows
-        return
     assert list(table.where) == list(points) and not made
     metric, found = next(reversed(points.items()))
     assert list(table.where[metric].columns[metric].values) == [value for _, value in found] and len(made) == 1

@@ -180,7 +180,7 @@ def test_a_folder_that_the_other_lines_thread_makes_in_the_same_moment_is_no_tro
     near.unlock()
 
 
-def test_what_nobody_waits_for_comes_over_the_second_line_while_the_list_still_comes(root, pair, monkeypatch):
+def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_asked_for(root, pair, monkeypatch):
     for number in range(12):
         make_run(root, f"p/n/runs/20250123_1800{number:02}_abc123", rows=20_000)
     make_run(root, RUN, "running", rows=20_000, old=False)

@@ -9,6 +9,7 @@ from far import Far
 from pairs import OLD, OWN, RUN, Pair, here, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
+from runicorn.bulk import Bulk
 from runicorn.errors import LoginError
 
 RECENT = "p/n/runs/20250124_180000_abc124"
@@ -90,13 +91,23 @@ def test_the_second_line_gives_up_what_is_no_longer_wanted(root, pair, monkeypat
         def second(self):
             return SlowFar()
 
+    def expecting(bulk):
+        expect(bulk)
+        while bulk._fetcher is None:
+            time.sleep(0.01)
+
+    expect = Bulk.expect
+    monkeypatch.setattr(Bulk, "expect", expecting)      # it is there before the first line is done
     monkeypatch.setattr("runicorn.bulk.PROBE", 0)       # the line's bandwidth is known at once
     monkeypatch.setattr("runicorn.sync.SLICE", 0.01)
     for n in range(60):
         folder = make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)
         (folder / "last.pt").write_bytes(random.Random(n).randbytes(1_100_000))
     one = pair(far=Twofold(), large=True)
-    one.sync.one_pass(one.now)
+    for _ in range(500):
+        one.sync.one_pass(one.now)
+        if one.sync._session.intake.second.held:
+            break
     assert one.sync._session.intake.second.held
     monkeypatch.undo()
     adjusted(one, large=False)
