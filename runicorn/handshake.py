@@ -45,7 +45,7 @@ class Handshake:
         self._prefer(transport)
         self._shake(transport, line)
         self.log("banner", f"{transport.remote_version}, {transport.remote_cipher}")
-        self._check_host_key(transport)
+        self._check_host_key(transport, line)
 
     def _prefer(self, transport):
         """Ask first for the kinds of host key we can check: certificates of trusted authorities, then the kinds we know.
@@ -110,9 +110,11 @@ class Handshake:
         return coded(LineError(f"{where} broke off the SSH handshake ({why})"), "banner", said="handshake_cut", detail=str(why),
                      host=target.name, port=port)
 
-    def _check_host_key(self, transport):
+    def _check_host_key(self, transport, line):
         key = transport.get_remote_server_key()
         kind, blob = key.get_name(), key.asbytes()
+        if self._is_here(line):
+            return self.log("host_key", f"{kind} {hostkeys.fingerprint(blob)}")
         self._lines = self._lines + self._commanded("HOSTNAME", self.name, kind, hostkeys.fingerprint(blob), blob)
         self._refuse_revoked(key, kind, blob)
         if key.public_blob and self._certified(key):
@@ -130,6 +132,12 @@ class Handshake:
         if verdict.kind == "unknown":
             self._ask_about(kind, blob, verdict.expected, hostkeys.comparison(kind, transport.remote_version))
         self.log("host_key", f"{kind} {shown}")
+
+    def _is_here(self, line):
+        """Whether the server is this computer, whose keys the user's NoHostAuthenticationForLocalhost passes over: each container that
+        lends its port to 127.0.0.1 has another one."""
+        options = self.target.options
+        return options.get("nohostauthenticationforlocalhost") == "yes" and "hostkeyalias" not in options and line.is_local()
 
     def _refuse_revoked(self, key, kind, blob):
         """Refuse a key, or a certificate's authority, that known_hosts marks as revoked or the user's RevokedHostKeys names."""

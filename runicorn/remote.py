@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import ipaddress
 import logging
 import socket
 import sys
@@ -265,6 +266,13 @@ class _Counted:
     def said(self):
         """Return what a ProxyCommand, if the line is one, said of itself (str)."""
         return ssh_words.sentence(self._line.said()) if isinstance(self._line, Pipe) else ""
+
+    def is_local(self):
+        """Whether the other end is an address of this computer's own (127.x.x.x, ::1); never so behind a jump host or a command."""
+        try:
+            return isinstance(self._line, socket.socket) and ipaddress.ip_address(self._line.getpeername()[0]).is_loopback
+        except (OSError, ValueError):
+            return False        # cut, or an address of another kind
 
     def close(self):
         self._closed = True

@@ -30,6 +30,29 @@ def expanded(path, environ=os.environ):
     return path.replace("__PROGRAMDATA__", environ.get("ProgramData", "__PROGRAMDATA__"))
 
 
+def others_may_change(path, windows=WINDOWS):
+    """Whether somebody but root and us may write the file `path` (bool), by its owner and mode; a group of ours alone is nobody else."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False            # absent or closed: there is nothing to read
+    if windows:
+        return False            # the rights there are in lists, which a mode does not show
+    return status.st_uid not in (0, os.getuid()) or bool(status.st_mode & 0o002) or (
+        bool(status.st_mode & 0o020) and not _only_ours(status.st_gid))
+
+
+def _only_ours(group):
+    # as Debian's and Fedora's ssh: their users have a group each, and write for it by default
+    import grp
+    import pwd
+    try:
+        me = pwd.getpwuid(os.getuid())
+        return me.pw_gid == group and all(name == me.pw_name for name in grp.getgrgid(group).gr_mem)
+    except KeyError:
+        return False
+
+
 # -- agents -------------------------------------------------------------------------------------------------------
 
 def usual_agent(environ=os.environ, windows=WINDOWS):

@@ -3,7 +3,6 @@
 import getpass
 import glob
 import hashlib
-import itertools
 import os
 import re
 import shlex
@@ -19,6 +18,8 @@ EXEC_SECONDS = 10           # for `Match exec`
 MANY = {"identityfile", "certificatefile"}      # keywords whose values add up
 FILES = {"userknownhostsfile", "globalknownhostsfile"}      # keywords of several files: lists
 WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the rest of the line, quotes and all
+FLAGS = {"identitiesonly", "proxyusefdpass", "stricthostkeychecking", "canonicalizehostname", "canonicalizefallbacklocal",
+         "nohostauthenticationforlocalhost"}       # keywords of few words, in any case; true and false are yes and no
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SYSTEM_CONFIG = ssh_local.system_file("ssh_config")
 PATTERN = re.compile(r"[*?!]")
@@ -77,6 +78,9 @@ class Files:
         """Return [(keyword, values, lines)] of a file in order, one for its top and one a Host or Match line; of Host lines
         without patterns only those that name `host`, if given."""
         if path not in self._blocks:
+            if path != SYSTEM_CONFIG and ssh_local.others_may_change(path):
+                raise UsageError(f"others may change {path}, which names commands that run as you; ssh refuses it, too: `chmod go-w {path}`, "
+                                 "and let it be yours")
             self._stamps[path] = _stamp(path)
             self._blocks[path] = _Blocks(_lines(path))
         return self._blocks[path].of(host)
@@ -153,6 +157,9 @@ class _Reading:
         if keyword in MANY:
             kept = self.options.setdefault(keyword, [])
             kept += [value for value in values if value not in kept]
+        elif keyword in FLAGS:
+            word = " ".join(values).lower()
+            self.options.setdefault(keyword, {"true": "yes", "false": "no"}.get(word, word))
         elif not self.decided(keyword):
             self.options.setdefault(keyword, values if keyword in FILES else " ".join(values))
 
@@ -165,10 +172,10 @@ class _Reading:
     def read_again(self):
         """Begin the second reading that `Match final` and CanonicalizeHostname ask for, under the host's real name; return whether
         there is one."""
-        canonical = self.options.get("canonicalizehostname", "no").lower()
-        if canonical not in ("yes", "true", "always") and not self.wants_final:
+        canonical = self.options.get("canonicalizehostname", "no")
+        if canonical not in ("yes", "always") and not self.wants_final:
             return False
-        if canonical in ("yes", "true", "always"):
+        if canonical in ("yes", "always"):
             self.options["hostname"] = self.canonical(self.hostname().lower(), canonical == "always")
         self.host, self.final = self.hostname().lower(), True
         return True
@@ -189,7 +196,7 @@ class _Reading:
             except (OSError, UnicodeError):
                 continue            # not in this domain
             return f"{name}.{domain.strip('.')}"
-        if self.options.get("canonicalizefallbacklocal", "yes").lower() in ("no", "false"):
+        if self.options.get("canonicalizefallbacklocal") == "no":
             raise UsageError(f"no domain of CanonicalDomains knows the host {name}, and CanonicalizeFallbackLocal is no")
         return name
 
@@ -197,7 +204,11 @@ class _Reading:
         """Whether every criterion of a Match line holds."""
         words, holds = list(values), bool(values)
         while words:
-            word = words.pop(0).lower()
+            word, equals, value = words.pop(0).partition("=")
+            words[:0] = [value] if value else []                        # host=gpu is host gpu
+            if words and not value and words[0].startswith("="):        # and so are host =gpu and host = gpu
+                words[:1] = [words[0][1:]] if words[0] != "=" else []
+            word = word.lower()
             negated, word = word.startswith("!"), word.lstrip("!")
             if word not in ("all", "final", "canonical") and not words:
                 raise UsageError(f"{path}: `Match {word}` lacks its value")
@@ -268,14 +279,31 @@ def _line(raw, path, number):
     keyword, _, rest = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda found: (found[1] or found[2]) + "\0", raw, count=1).partition("\0")
     if keyword.lower() in WHOLE:
         return keyword.lower(), [rest.strip()]
-    if not re.search(r'["\\#]', rest):
+    if not re.search(r"""["'\\#]""", rest):
         return keyword.lower(), rest.split()
-    try:
-        lexer = shlex.shlex(rest, posix=True, punctuation_chars=False)
-        lexer.whitespace_split, lexer.commenters, lexer.quotes, lexer.escape = True, "", '"', ""
-        return keyword.lower(), list(itertools.takewhile(lambda word: not word.startswith("#"), lexer))
-    except ValueError as error:
-        raise UsageError(f"{path}:{number} has a quote without its other half") from error
+    words = _words(rest)
+    if words is None:
+        raise UsageError(f"{path}:{number} has a quote without its other half")
+    return keyword.lower(), words
+
+
+def _words(text):
+    """Return the words of a line's values up to a comment, as OpenSSH's argv_split has them; None where a quote has no other half.
+
+    A backslash escapes quotes and itself, outside of quotes a space too; any other stands for itself, as in C:\\Users."""
+    words, word, quote, place = [], None, "", 0
+    while place < len(text) and not (word is None and text[place] == "#"):
+        one, after = text[place], text[place + 1:place + 2]
+        place += 1
+        if one == "\\" and after and (after in "\\\"'" or after == " " and not quote):
+            word, place = (word or "") + after, place + 1
+        elif one in " \t" and not quote:
+            words, word = [*words, *([] if word is None else [word])], None
+        elif one in "\"'" and quote in ("", one):
+            word, quote = word or "", "" if quote else one
+        else:
+            word = (word or "") + one
+    return None if quote else [*words, *([] if word is None else [word])]
 
 
 def _host_lines(files, path, folder, depth):

@@ -52,6 +52,7 @@ const CHINESE = [
 // Prompts of ours and of OpenSSH and PAM, whole.
 const PROMPTS = [
   [/^Passphrase for (.+?):? *$/, "密钥 $1 的口令"],
+  [/^Password for (.+?):? *$/, "$1 的密码"],
   [/^Enter passphrase for key '?(.+?)'?:? *$/, "密钥 $1 的口令"],
   [/^(?:\((.+?)\) )?(?:(.+)'s )?password:? *$/i, (_, login, user) => [login || user, "密码"].filter(Boolean).join(" 的")],
   [/^(?:\((.+?)\) )?(?:Verification|One-time|Authentication) (?:code|password)(?: \(OATH\) for .*)?:? *$/i, "一次性验证码"],

@@ -197,6 +197,9 @@ export function said(told) {
   if (!told) {
     return "";
   }
+  if (!told.said && !told.code) {
+    return told.text;              // an address, a path, a key: no words
+  }
   const otherwise = told.code === "refused" ? quoted(told.text) : known(`reason.${told.code}`, readable(told), quoted(told.text));
   return known(`said.${told.said ?? told.code}`, readable(told), otherwise);
 }
