@@ -76,7 +76,9 @@ def transport_class(ssh):
 
         def begin(self, channel, kind, what):
             """Ask for a subsystem or a command on an open `channel` and wait for nothing: the server reads what is sent next as its input.
-            kind, what: "subsystem", "sftp" or "exec", a command (str). A refused one's channel is closed, not `event_ready`."""
+            kind, what: "subsystem", "sftp" or "exec", a command (str). A refused one's channel is closed, not `event_ready`.
+
+            Servers other than OpenSSH are waited for: ProFTPD hangs up at input for what it refused."""
             message = ssh.Message()
             message.add_byte(ssh.common.cMSG_CHANNEL_REQUEST)
             message.add_int(channel.remote_chanid)
@@ -85,6 +87,8 @@ def transport_class(ssh):
             message.add_string(what)
             channel._event_pending()
             self._send_user_message(message)
+            if "OpenSSH" not in self.remote_version:
+                channel.event.wait(channel.gettimeout())
 
         def _send_message(self, data):
             """Send nothing on a channel after its CLOSE: sshd hangs up at that. The thread that reads may send the CLOSE in the

@@ -30,6 +30,12 @@ PARAMIKO = """
 import os, socket, sys, threading, paramiko
 QUIRKS = sys.argv[4:]
 if "no long names" in QUIRKS: paramiko.SFTPAttributes.__str__ = lambda self: ""
+if "input to what is refused ends the line" in QUIRKS:
+    feed = paramiko.Channel._feed
+    def fed(channel, message):
+        if hasattr(channel, "served"): feed(channel, message)
+        else: channel.transport.close()
+    paramiko.Transport._channel_handler_table[94] = fed
 def attributes(status, name=None, listed=False):
     made = paramiko.SFTPAttributes.from_stat(status, name)
     bare = listed and "no modes in lists" in QUIRKS
@@ -75,6 +81,9 @@ class Login(paramiko.ServerInterface):
     def check_auth_publickey(self, user, key): return paramiko.AUTH_SUCCESSFUL if key.get_base64() in KEYS else paramiko.AUTH_FAILED
     def get_allowed_auths(self, user): return "publickey"
     def check_channel_request(self, kind, number): return paramiko.OPEN_SUCCEEDED
+    def check_channel_subsystem_request(self, channel, name):
+        channel.served = True
+        return super().check_channel_subsystem_request(channel, name)
 KEYS = open(sys.argv[2]).read()
 def serve(line):
     transport = paramiko.Transport(line)

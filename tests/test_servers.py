@@ -39,10 +39,11 @@ def test_test_sync_and_live(kind, auth, tmp_path, home):
 
 
 QUIRKS = [(), ("no long names",), ("no owners",), ("no modes in lists",), ("short reads",), ("reads past the end fail",), ("dots",),
-          ("paths end in /",), ("paths begin with //",)]
+          ("paths end in /",), ("paths begin with //",), ("input to what is refused ends the line",)]
+OFTEN = ("no modes in lists",), ("input to what is refused ends the line",)
 
 
-@pytest.mark.parametrize("quirks", [quirks if quirks == ("no modes in lists",) else pytest.param(quirks, marks=CHAOS)
+@pytest.mark.parametrize("quirks", [quirks if quirks in OFTEN else pytest.param(quirks, marks=CHAOS)
                                     for quirks in QUIRKS], ids=lambda quirks: " ".join(quirks) or "none")
 def test_an_sftp_server_that_is_odd(quirks, tmp_path, home):
     root = tmp_path / "far"
