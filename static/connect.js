@@ -29,6 +29,13 @@ export function problems(values) {
   return found;
 }
 
+/** A host pasted as user@host:port, ssh://user@host:port/ or [address]: {host, user, port} of what it names; null for any other. Pure. */
+export function apart(text) {
+  const found = /^(?:(?:ssh|sftp):\/\/)?(?:([^@:/\s]+)@)?(\[[^\]]+\]|[^@:/\s[\]]+)(?::(\d{1,5}))?\/?$/.exec(text);
+  const host = found?.[2].replace(/^\[|\]$/g, "");
+  return found && host !== text ? {host, ...(found[1] && {user: found[1]}), ...(found[3] && {port: Number(found[3])})} : null;
+}
+
 /** The recommended choice says so. */
 function recommended(so, words) {
   return so ? [words, h("span", {}, t("settings.recommended"))] : words;
@@ -41,7 +48,8 @@ export class ConnectForm {
     this.page = page;
     this.values = {...FRESH, ...(row ? Object.fromEntries(Object.keys(FRESH).map((name) => [name, row[name]])) : {})};
     this.named = Boolean(row);
-    this.trial = new Trial(t("settings.test.title"), {finished: (state) => this.tested(state), offered: (root) => this.takeRoot(root)});
+    this.trial = new Trial(t("settings.test.title"), {finished: (state) => this.tested(state), offered: (root) => this.takeRoot(root),
+      system: () => this.takeSystem()});
     this.build();
     this.askPlan();
   }
@@ -86,7 +94,7 @@ export class ConnectForm {
       this.label("name"), this.name,
       this.label("host"), h("div.rowf", {}, this.host, h("label.m2", {for: "f-port"}, t("settings.f.port")), this.input("port", {}, true)),
       this.label("user"), this.input("user", {placeholder: t("settings.userHint")}),
-      h("span.l", {}, t("settings.f.auth")), segmented(t("settings.f.auth"), kinds, this.values.auth,
+      h("span.l", {}, t("settings.f.auth")), this.auths = segmented(t("settings.f.auth"), kinds, this.values.auth,
         (auth) => { this.values.auth = auth; this.showAuth(); }),
       this.authRow(), h("span"), this.testRow()];
   }
@@ -103,12 +111,12 @@ export class ConnectForm {
 
   showAuth() {
     const {auth} = this.values;
-    const field = {key: "key", password: "password"}[auth];
+    const field = {key: "key", password: "password", system: this.values.key && "key"}[auth];
     this.authLabel.htmlFor = field ? `f-${field}` : "";
     fill(this.authLabel, field ? t(`settings.f.${field}`) : "");
     fill(this.authPlace, auth === "key" ? [this.input("key", {class: "mono", placeholder: t("settings.keyHint")}), this.passphrase]
       : auth === "password" ? [this.password, h("span.m3.tiny.keep", {}, t("settings.memoryOnly"))]
-      : h("span.m3.small", {}, t(`settings.auth.${auth}Title`)));
+      : [field ? this.input("key", {class: "mono"}) : null, h("span.m3.small", {}, t(`settings.auth.${auth}Title`))]);
   }
 
   testRow() {
@@ -135,11 +143,19 @@ export class ConnectForm {
   }
 
   hostTyped() {
-    const known = this.page.hosts.find((one) => one.host === this.values.host);
+    const parts = apart(this.values.host) || {};
+    // what was typed beside it and differs stays: Test and Save ask which is right
+    const fits = Object.entries(parts).every(([name, value]) => name === "host" || [value, FRESH[name]].includes(this.values[name]));
+    const host = fits && parts.host || this.values.host;
+    const known = this.page.hosts.find((one) => one.host === host);
     if (known) {
       this.takeHost(known);
-    } else if (!this.named) {
-      this.set("name", this.values.host);
+    }
+    if (fits) {
+      Object.entries(parts).forEach(([name, value]) => this.set(name, value));
+    }
+    if (!known && !this.named) {
+      this.set("name", host);
     }
   }
 
@@ -184,6 +200,14 @@ export class ConnectForm {
     this.values.remote_root = root;
     this.root.value = root;
     this.askPlan();
+  }
+
+  /** Log in by this computer's own ssh, and see whether that gets in. */
+  takeSystem() {
+    this.values.auth = "system";
+    this.auths.choose("system");
+    this.showAuth();
+    return this.test();
   }
 
   // ------------------------------------------------------------ 3. what to sync
@@ -246,7 +270,7 @@ export class ConnectForm {
   filled() {
     const {auth, key, host, name} = this.values;
     const secret = auth === "password" ? {password: this.password.value} : auth === "key" ? {passphrase: this.passphrase.value} : {};
-    return {...this.values, name: name || host, key: auth === "key" ? key || null : null, remote_root: this.values.remote_root
+    return {...this.values, name: name || host, key: ["key", "system"].includes(auth) ? key || null : null, remote_root: this.values.remote_root
       || FRESH.remote_root,
       ...Object.fromEntries(Object.entries(secret).filter(([, value]) => value))};
   }

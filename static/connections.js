@@ -5,7 +5,7 @@ import {now} from "./clock.js";
 import {fill, h, icon, own, renew} from "./dom.js";
 import {questionBox, changedKey} from "./question.js";
 import {cacheLine} from "./storage.js";
-import {Trial} from "./trial.js";
+import {Trial, systemOffer} from "./trial.js";
 import {ask, bones, bytes, linkLook, menu, reasonText, said} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
@@ -149,7 +149,7 @@ export class ConnectionList {
         h("div.q", {}, changedKey({...row.reason, host: row.host}))));
     }
     if (row.state === "refused" && row.reason?.code !== "host_key_changed") {
-      parts.push(h("p.told", {}, own(said(row.reason))));
+      parts.push(h("div.told", {}, own(said(row.reason)), systemOffer(row.reason, () => this.useSystem(row))));
     }
     if (row.offer?.length && !row.runs) {
       parts.push(h("div.offers", {},
@@ -212,7 +212,8 @@ export class ConnectionList {
 
   test(name) {
     const row = this.now(name);
-    const trial = new Trial(t("settings.test.titleOf", {name: row.name}), {offered: (root) => this.useRoot(row, root)});
+    const trial = new Trial(t("settings.test.titleOf", {name: row.name}), {offered: (root) => this.useRoot(row, root),
+      system: () => this.useSystem(row)});
     this.trials.set(row.name, trial);
     this.rows.get(row.name).sign = null;
     this.show(this.answer);
@@ -221,6 +222,11 @@ export class ConnectionList {
 
   useRoot(row, root) {
     return this.guarded(() => api.post("/api/connections", {...plain(row), remote_root: root, start: true}));
+  }
+
+  useSystem(row) {
+    this.trials.delete(row.name);
+    return this.guarded(() => api.post("/api/connections", {...plain(row), auth: "system", start: true}));
   }
 
   pauseAll() {

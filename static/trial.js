@@ -9,6 +9,15 @@ import {fmt, known, t} from "./words.js";
 const LINES = ["name", "port", "banner", "host_key", "login", "sftp", "root", "runs", "manifest", "rtt", "throughput", "exec", "clock"];
 const LOOK = {true: ["finished", "ok"], false: ["failed", "bad"], null: ["wait", "m3"]};
 
+// what a line says where this computer's own ssh would get in
+const BY_SYSTEM = new Set(["algorithms_new", "login_other_ways", "key_fido", "key_format", "no_key_usable"]);
+
+/** A button that sets a connection to system ssh, where `told` (a line of a test, a reason) says that this would help; else null. */
+export function systemOffer(told, take) {
+  return take && BY_SYSTEM.has(told?.said ?? told?.code)
+    ? h("div", {}, h("button.link", {type: "button", data: {act: "system"}, onclick: take}, t("settings.useSystem"))) : null;
+}
+
 const lineName = (name) => known(`settings.line.${name}`, {}, name);
 
 function plainLine({ok, name, text, advice, ms}) {
@@ -22,9 +31,9 @@ export function report(lines) {
 }
 
 export class Trial {
-  /** title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen. */
-  constructor(title, {finished = () => null, offered = null} = {}) {
-    Object.assign(this, {title, finished, offered, id: null, state: null, told: 0, turn: 0, seen: 0});
+  /** title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen; system() when system ssh is. */
+  constructor(title, {finished = () => null, offered = null, system = null} = {}) {
+    Object.assign(this, {title, finished, offered, system, id: null, state: null, told: 0, turn: 0, seen: 0});
     this.head = h("div.hd");
     this.list = h("ul", {"aria-live": "off"});
     this.node = h("div.doc", {role: "group", "aria-label": title}, this.head, this.list);
@@ -127,7 +136,7 @@ export class Trial {
     return h("li", {class: changed ? "changed" : colour, data: {line: line.name}}, icon(shape, colour), h("span", {}, lineName(line.name)),
       h("span.said", {}, changed ? changedKey({...line, host: this.host})
         : [h("span", {class: line.ok === false ? "bad" : "m2"}, own(said(line))),
-          line.advice ? h("div.m2", {}, own(advised(line))) : null]),
+          line.advice ? h("div.m2", {}, own(advised(line))) : null, systemOffer(line, this.system)]),
       h("span.num", {}, line.ms == null ? "" : line.ms >= 10000 ? t("time.age.s", {n: (line.ms / 1000).toFixed(1)})
         : t("settings.ms", {n: fmt.int(line.ms < 1 ? 1 : Math.round(line.ms))})));
   }

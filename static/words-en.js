@@ -266,6 +266,7 @@ export default {
   "settings.hint.rtt": "how far away is it?", "settings.hint.throughput": "how fast is the line?",
   "settings.hint.exec": "may python3 help? (not needed)", "settings.hint.clock": "difference to this computer",
   "settings.offer": "Runs found in", "settings.offerRuns": "{n} {n|run|runs}", "settings.useIt": "Use it",
+  "settings.useSystem": "Use system ssh",
   "settings.key.unknown": "Host key: {host} is not known yet", "settings.key.type": "type",
   "settings.key.compare": "Compare it with what the server’s administrator gave you, or run on the server:",
   "settings.key.compareAsk": "Compare it with what the server’s administrator gave you.",

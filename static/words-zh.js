@@ -188,7 +188,7 @@ export default {
   "settings.hint.sftp": "能否读取文件", "settings.hint.root": "目录是否存在、可读", "settings.hint.runs": "其中有多少实验",
   "settings.hint.manifest": "是否存在，多久前生成", "settings.hint.rtt": "网络往返需要多久", "settings.hint.throughput": "传输速度如何",
   "settings.hint.exec": "能否借助 python3（并非必需）", "settings.hint.clock": "与本机的时差", "settings.offer": "发现实验：", "settings.offerRuns": "{n} 个实验",
-  "settings.useIt": "使用此目录", "settings.key.unknown": "主机密钥：尚不认识 {host}", "settings.key.type": "类型",
+  "settings.useIt": "使用此目录", "settings.useSystem": "改用系统 ssh", "settings.key.unknown": "主机密钥：尚不认识 {host}", "settings.key.type": "类型",
   "settings.key.compare": "请与服务器管理员提供的指纹核对，或在服务器上运行：", "settings.key.compareAsk": "请与服务器管理员提供的指纹核对。",
   "settings.key.trust": "信任并继续", "settings.key.stop": "停止",
   "settings.key.kept": "保存在 Runicorn 自己的 known_hosts 中", "settings.key.changed": "{host} 的主机密钥已改变", "settings.key.before": "原有",

@@ -168,6 +168,20 @@ def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open
     expect(connection(page)).to_contain_text("Connected", timeout=SLOW)
 
 
+def test_a_pasted_host_goes_to_the_fields_it_names(serve, open_page):
+    page = open_page(f"{serve().url}/settings?tab=sync&add=1")
+
+    def shown():
+        return [page.locator(f"#f-{field}").input_value() for field in ("name", "host", "port", "user")]
+
+    for pasted, expected in {"ssh://bob@gpu.lab:2222/": ["gpu.lab", "gpu.lab", "2222", "bob"],
+                             "[::1]": ["::1", "::1", "2222", "bob"],
+                             "eve@other.lab": ["eve@other.lab", "eve@other.lab", "2222", "bob"]}.items():    # which is right is asked later
+        page.locator("#f-host").fill(pasted)
+        page.locator("#f-host").blur()
+        assert shown() == expected
+
+
 def test_a_wrong_form_is_told_before_anybody_is_asked(serve, open_page):
     page = open_page(f"{serve().url}/settings")
     asked = []

@@ -5,7 +5,7 @@ import test from "node:test";
 import {joinList, encodeKey, queryText, route, splitList} from "../../static/address.js";
 import {older, parameters} from "../../static/api.js";
 import {defaultColumns, fitting} from "../../static/columns.js";
-import {problems} from "../../static/connect.js";
+import {apart, problems} from "../../static/connect.js";
 import {pickMetrics} from "../../static/curves.js";
 import {parseTags} from "../../static/edit.js";
 import {keepOrder, reordered} from "../../static/list.js";
@@ -118,6 +118,11 @@ test("metrics of the curves: the main ones, then what people look at", () => {
 
 test("small things", () => {
   assert.deepEqual(parseTags(" a, b，a,, "), ["a", "b"]);
+  const pasted = {"root@gpu.lab": {host: "gpu.lab", user: "root"}, "gpu.lab:2222": {host: "gpu.lab", port: 2222},
+    "ssh://bob@gpu.lab:2222/": {host: "gpu.lab", user: "bob", port: 2222}, "sftp://gpu": {host: "gpu"}, "[::1]": {host: "::1"},
+    "bob@[fe80::1]:22": {host: "fe80::1", user: "bob", port: 22}, "::1": null, "fe80::1%eth0": null, "gpu": null, "": null,
+    "bob:secret@gpu": null, "bob@gpu:/data": null, "ssh://gpu/data": null, "a b": null};
+  assert.deepEqual(Object.keys(pasted).map(apart), Object.values(pasted));
   assert.deepEqual(problems({host: "", port: 22, interval: 30}), {host: "settings.need.host"});
   assert.deepEqual(Object.keys(problems({host: "a;b", port: 70000, interval: NaN})), ["host", "port", "interval"]);
   assert.equal(report([{name: "port", ok: false, text: "silent", advice: "look", ms: 12.4}]), "FAIL port: silent (look)  12 ms");
