@@ -10,6 +10,7 @@ from runicorn.errors import HostKeyError, LineError, RemoteError, coded
 
 HANDSHAKE_SECONDS = 20      # or the user's ConnectTimeout, where that is longer
 UNCHECKED = ("no", "off")   # StrictHostKeyChecking that takes any key; "accept-new" takes only those of hosts that nobody knows
+TURNED_AWAY = (b"Exceeded MaxStartups", b"Not allowed at this time")        # sshd's own words in place of its banner, for a while
 NOWHERE = ("/dev/null", "none")
 
 
@@ -98,6 +99,9 @@ class Handshake:
             words = line.said()
             return coded(LineError(f"the ProxyCommand to {target.name} brought no server: {words}"), "banner", said="proxy_said",
                          words=words, host=target.name)
+        if heard.startswith(TURNED_AWAY):
+            text = f"{where} hung up; it says: {heard.splitlines()[0].decode()}"
+            return coded(LineError(text), "banner", said="hung_up", words=text.partition("says: ")[2], host=target.name, port=port)
         if heard and not heard.startswith(b"SSH-") and b"\nSSH-" not in heard:
             words = "".join(c if c.isprintable() else " " for c in heard.decode("utf-8", "replace"))[:100].strip()
             text = f"what answers at {where} is no SSH server: it says {words!r}. Is the port right?"

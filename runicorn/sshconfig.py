@@ -79,8 +79,8 @@ class Files:
         without patterns only those that name `host`, if given."""
         if path not in self._blocks:
             if path != SYSTEM_CONFIG and ssh_local.others_may_change(path):
-                raise UsageError(f"others may change {path}, which names commands that run as you; ssh refuses it, too: `chmod go-w {path}`, "
-                                 "and let it be yours")
+                raise UsageError(f"others may change {path}, which names commands that run as you; ssh refuses it, too: `chmod go-w "
+                                 f"{path}`, and let it be yours")
             self._stamps[path] = _stamp(path)
             self._blocks[path] = _Blocks(_lines(path))
         return self._blocks[path].of(host)
