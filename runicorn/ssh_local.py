@@ -9,6 +9,8 @@ import subprocess
 import threading
 import time
 
+from runicorn import local_disk
+
 WINDOWS = os.name == "nt"
 PIPES = "\\\\.\\pipe\\"         # where Windows' named pipes are
 BUSY_SECONDS = 2.0              # for another program's talk with an agent
@@ -131,10 +133,11 @@ def started(command, errors, apart=False, windows=None):
         else:
             process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=errors, start_new_session=apart)
             theirs.close()
-    except OSError:
+    except OSError as error:
         ours.close()
         theirs.close()
-        raise
+        program = command if isinstance(command, str) else command[0]
+        raise local_disk.about(error, program, None) from error          # Windows does not say what it did not find
     return process, ours
 
 

@@ -227,3 +227,13 @@ def test_no_socket_stays_open_where_nothing_starts(monkeypatch):
     with pytest.raises(OSError, match="no-such-program"):
         ssh_local.started(["no-such-program-anywhere"], 2, windows=True)
     assert [end.fileno() for end in made] == [-1, -1]
+
+
+def test_a_program_that_is_not_there_is_named_where_windows_does_not(monkeypatch):
+    def absent(*_, **__):
+        raise FileNotFoundError(2, "The system cannot find the file specified")
+    monkeypatch.setattr("subprocess.Popen", absent)
+    for windows in (True, False):
+        for command in (["no-such-program", "-x"], "no-such-program"):
+            with pytest.raises(OSError, match="no-such-program"):
+                ssh_local.started(command, None, windows=windows)
