@@ -31,7 +31,9 @@ RUN_ID = "20250123_180000_abc123"
 KEY = f"vision/resnet50/{RUN_ID}"
 RATES = [0.02, 0.2, 1, 10, 50]          # MB/s
 MIRRORED = [0.02, 0.2, 1]
-SHOWN = "Number((([...document.querySelectorAll('li.logline .text')].at(-1)?.innerText ?? '').match(/^T(\\d+\\.\\d+)/) ?? [0, 0])[1])"
+# A line that is half written when the page looks bears no time: the one before it does.
+SHOWN = """Number([...document.querySelectorAll('li.logline .text')].slice(-2).map((node) => node.textContent.match(/^T(\\d+\\.\\d{3}) /))
+  .findLast((found) => found)?.[1] ?? 0)"""
 WRITER = """
 import sys, time
 path, rate, until, live = sys.argv[1], float(sys.argv[2]) * 1e6, time.time() + float(sys.argv[3]), sys.argv[4]

@@ -6,7 +6,7 @@ import time
 
 from runicorn import bounded, dialogue, disk, local_disk, local_names, terminal
 from runicorn.arguments import count, take_minus
-from runicorn.errors import SettingsError, UsageError
+from runicorn.errors import UsageError
 from runicorn.filters import parse
 from runicorn.layout import default_root, home_dir, strict
 
@@ -26,12 +26,7 @@ def reader(roots=None):
     from runicorn.beside import mirror_folders
     from runicorn.commands_viewer import local_roots
     home = home_dir()
-    made = scripts.open_reader(local_roots(roots), mirror_folders(home), home)
-    try:
-        made.save()         # the next command starts from it
-    except SettingsError:
-        pass                # a full or read-only home: the next command reads anew
-    return made
+    return scripts.open_reader(local_roots(roots), mirror_folders(home), home)
 
 
 # -- runs ---------------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ class Source:
     def reread(self, path):
         """Read the run's small JSON files again if one changed; returns whether one did."""
         record, folder = self.records.get(path), str(self.run_folder(path))
-        marks = tuple([_mark(os.path.join(folder, name)) for name in layout.SMALL])
+        marks = tuple([file_mark(os.path.join(folder, name)) for name in layout.SMALL])
         if record is None or marks == record.small or not any(marks):
             return False
         first = record.small is None
@@ -137,7 +137,7 @@ class Source:
         folder = str(self.run_folder(path))
         sizes = glance.own_sizes(folder)
         rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
-        beat = self.beats.get(path.rpartition("/")[2]) or _mark(os.path.join(folder, ".beat"))
+        beat = self.beats.get(path.rpartition("/")[2]) or file_mark(os.path.join(folder, ".beat"))
         return pulse.look(now, (beat, sizes), rows, self._answers(path))
 
     def _answers(self, path):
@@ -220,7 +220,7 @@ class Source:
         return name
 
 
-def _mark(path):
+def file_mark(path):
     try:
         found = os.stat(path)
     except OSError:
@@ -242,7 +242,7 @@ class LocalRoot(Source):
         """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
         shown: called when the newest runs of a big root are here and the others are not."""
         with self.lock:
-            self.beats = _beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
+            self.beats = live_beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
             if not self._begun() and look:
                 self._look_first(shown)
 
@@ -296,7 +296,7 @@ class LocalRoot(Source):
     def refresh(self, now):
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
         with self.lock:
-            self.beats = _beats(self.folder)
+            self.beats = live_beats(self.folder)
             tree = self._folders(now)
             due = (self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
                    or not self.beats.keys() <= self._ids)
@@ -344,7 +344,7 @@ def _mtime(folder):
         return None
 
 
-def _beats(root):
+def live_beats(root):
     """Return {run id: mtime of its live file, ns}."""
     try:
         with os.scandir(os.path.join(root, layout.HIDDEN, "live")) as items:
@@ -382,9 +382,9 @@ class Mirror(Source):
         """Read the index again where it changed. now: as for a LocalRoot; None: no look will follow."""
         with self.lock:
             index = self.folder / ".index"
-            live = _mark(index / "live.json")       # read first: its times of when a run was as the index has it are of no later index
+            live = file_mark(index / "live.json")       # read first: its times of when a run was as the index has it are of no later index
             told = live != self._live and (layout.read_json(index / "live.json") or {})
-            mark = _mark(index / "full.json")
+            mark = file_mark(index / "full.json")
             if mark and mark != self._full:
                 self._full = mark
                 try:
@@ -424,7 +424,7 @@ class Mirror(Source):
         return indexed, places, self.left_out(path)
 
     def left_out(self, path):
-        mark = _mark(self.folder / ".index" / left_out.FILE)
+        mark = file_mark(self.folder / ".index" / left_out.FILE)
         if mark != self._left_out[0]:
             self._left_out = mark, left_out.read(self.folder)
         return self._left_out[1].get(path, {})

@@ -7,12 +7,15 @@ import json
 import marshal
 import os
 import sys
+import time
 from zlib import crc32
 
 from runicorn import layout, manifest
 from runicorn.errors import SettingsError
 
-MARK = f"runicorn rows 5 {sys.version}"     # marshal's format belongs to one Python
+MARK = f"runicorn rows 6 {sys.version}"     # marshal's format belongs to one Python
+SETTLED = 2.5                               # s; a file that changed so lately may change again within its time's second
+UNKEPT = "what is known of the runs can't be kept for the next start: {}"
 
 
 def save(path, index, records, whole):
@@ -23,43 +26,72 @@ def save(path, index, records, whole):
     rows = [(crc32(record.line), record.kept()) for record in records.values()
             if record.small is None and record.path in index and record.line == index.line(record.path)]
     data = marshal.dumps(rows)
-    head = [MARK, len(rows), crc32(data)]
-    if _head(path) == head:
+    head = _head(data)
+    if _read_head(f"{path}.rows") == head:
         return
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         if whole:
             manifest.save(index, f"{path}.json")
-        layout.replace_file(f"{path}.rows", json.dumps(head).encode() + b"\n" + data, mode=0o600)
+        _write(f"{path}.rows", head, data)
     except (OSError, manifest.ManifestError) as error:
-        raise SettingsError(f"what is known of the runs can't be kept for the next start: {error}") from error
-
-
-def _head(path):
-    try:
-        with open(f"{path}.rows", "rb") as file:
-            return json.loads(file.readline(4096))
-    except (OSError, ValueError):
-        return None             # none yet
+        raise SettingsError(UNKEPT.format(error)) from error
 
 
 def load(path, index, again):
     """Return {path: Record} of what was kept for the Manifest `index`; again(kept, line) makes a Record. Empty if nothing fits
     or `path` is None."""
-    head = _head(path) if path is not None else None
-    if not isinstance(head, list) or head[:1] != [MARK]:
-        return {}
-    try:
-        with open(f"{path}.rows", "rb") as file:
-            file.readline()
-            data = file.read()
-        return dict(_records(marshal.loads(data), index, again)) if head[-1] == crc32(data) else {}
-    except (OSError, ValueError, EOFError, TypeError):
-        return {}               # cut short: read anew
-
-
-def _records(rows, index, again):
-    for check, row in rows:
+    found = {}
+    for check, row in _rows(f"{path}.rows") if path is not None else ():
         line = index.line(row[0]) if row[0] in index else None
         if line is not None and crc32(line) == check:       # the index may be of another time than the rows
-            yield row[0], again(row, line)
+            found[row[0]] = again(row, line)
+    return found
+
+
+def save_small(path, records):
+    """Keep the records (iterable) with the marks of the small files that each was read from beside `path`, but for files so new that
+    they may change under the same mark. Raises SettingsError if they can't be written."""
+    newest = (time.time() - SETTLED) * 1e9
+    rows = [(record.small, record.kept()) for record in records if all(one is None or one[0] < newest for one in record.small)]
+    data = marshal.dumps(rows)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _write(f"{path}.small", _head(data), data)
+    except OSError as error:
+        raise SettingsError(UNKEPT.format(error)) from error
+
+
+def load_small(path, again):
+    """Return {path: Record} of what `save_small` kept; again(kept, line) makes a Record. Empty if `path` is None."""
+    found = {}
+    for marks, row in _rows(f"{path}.small") if path is not None else ():
+        found[row[0]] = again(row, None)
+        found[row[0]].small = marks
+    return found
+
+
+def _head(data):
+    return [MARK, len(data), crc32(data)]
+
+
+def _read_head(path):
+    try:
+        with open(path, "rb") as file:
+            return json.loads(file.readline(4096))
+    except (OSError, ValueError):
+        return None             # none yet
+
+
+def _write(path, head, data):
+    layout.replace_file(path, json.dumps(head).encode() + b"\n" + data, mode=0o600)
+
+
+def _rows(path):
+    """Return the rows (list) in a file that is whole and of this make, else none."""
+    try:
+        with open(path, "rb") as file:
+            head, data = json.loads(file.readline(4096)), file.read()
+        return marshal.loads(data) if head == _head(data) else []
+    except (OSError, ValueError, EOFError, TypeError):
+        return []               # none yet, or cut short: read anew

@@ -29,16 +29,17 @@ FIRST_SECONDS = 3.0         # an answer waits so long for the first look at the 
 class Reader:
     """The index of all roots, in memory. `refresh` and `look` are called by one thread; everything else by any."""
 
-    def __init__(self, roots, mirrors=(), home=None, overlay=None, clock=time.monotonic, preferences=dict, ring=None, columns=COLUMNS):
+    def __init__(self, roots, mirrors=(), home=None, overlay=None, clock=time.monotonic, preferences=dict, ring=None, columns=COLUMNS,
+                 local=LocalRoot):
         """roots: [(slug, folder)]; mirrors: [(slug, folder[, name])] or a function that returns it; overlay: settings.Overlay or None;
         clock: monotonic seconds; preferences: function returning {"main_metric", "best_rule", …};
         ring: function(topic), called when something was parsed in the background; None parses before answering; columns: bytes
-        that the column cache on disk may take."""
+        that the column cache on disk may take; local: what reads a root of this machine."""
         self.home = Path(home) if home else layout.home_dir()
         self.overlay, self.preferences, self._clock, self._ring = overlay, preferences, clock, ring
         self._columns, self._trimmed = columns, float("-inf")
         self._mirrors = mirrors if callable(mirrors) else lambda: mirrors
-        self.sources = {slug: LocalRoot(slug, folder, self._kept(folder)) for slug, folder in roots}
+        self.sources = {slug: local(slug, folder, self._kept(folder)) for slug, folder in roots}
         self._begun = set()                 # slugs of sources that took what was kept
         self._by_key, self._aliases, self._versions = {}, {}, None
         self._facts = {}                    # what was counted over all runs, until something changes

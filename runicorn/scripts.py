@@ -5,11 +5,13 @@
         print(run.name, run.config["lr"], run.summary["val/loss"])
 """
 
+import contextlib
 import time
 
 from runicorn import layout, settings, viewer_client
 from runicorn.beside import mirror_folders
-from runicorn.errors import MissingPackageError, NotFoundError
+from runicorn.command_root import CommandRoot
+from runicorn.errors import MissingPackageError, NotFoundError, SettingsError
 from runicorn.filters import parse
 from runicorn.reader import Reader
 from runicorn.states import BEAT
@@ -22,8 +24,10 @@ def open_reader(roots, mirrors, home):
 
     A viewer that runs beside is asked how the open runs stand; without one they are looked at here.
     """
-    reader = Reader(roots, mirrors, home, settings.Overlay(home), time.monotonic, lambda: settings.preferences(home))
+    reader = Reader(roots, mirrors, home, settings.Overlay(home), time.monotonic, lambda: settings.preferences(home), local=CommandRoot)
     reader.refresh()
+    with contextlib.suppress(SettingsError):        # a full or read-only home: the next command reads anew
+        reader.save()
     told = viewer_client.states(home)
     reader.look()
     if told:

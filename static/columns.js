@@ -9,14 +9,15 @@ import {current, fmt, known, t} from "./words.js";
 
 const BASICS = ["state", "name", "project", "group", "job_type", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
 const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];
-const WIDTHS = {state: 92, name: 150, project: 104, group: 90, job_type: 78, connection: 78, user: 64, tags: 98, note: 160, started: 67, duration: 64, step: 57,
+const WIDTHS = {state: 92, name: 150, project: 104, group: 90, job_type: 78, connection: 78, user: 64, tags: 98, note: 160, started: 76, duration: 64, step: 57,
   spark: 57, main: 54};
-const WIDER_IN_CHINESE = {duration: 84, started: 74};
+const WIDER_IN_CHINESE = {duration: 84, started: 76};
 const FIGURES = new Set(["started", "duration", "step", "main"]);
 const DROPPED = ["user", "job_type", "config", "tags", "note", "group", "project", "summary", "connection"];   // first to go where it is narrow
 const OFTEN = [/(^|[./_])(lr|learning_rate)$/i, /(^|[./_])(batch|batch_size|bs)$/i, /(^|[./_])(model|arch|optimizer|seed)$/i];
 const GOOD = [/acc(uracy)?$/i, /(f1|auc|map|bleu|reward|score)$/i];
 const SPARE = 40;                // px of the room left over that go to the names first
+const [PADDING, FIGURE] = [12, 6.2];         // px: of a cell, of a figure in it
 const NOT_FINITE = new Set(["NaN", "Infinity", "-Infinity"]);
 const LIVE = new Set(["running", "stalled", "checking"]);
 
@@ -195,10 +196,11 @@ const CELLS = {
 export function column(id, {mainMetric, widths, rows = [], tags = () => []}) {
   const [small, title] = columnTitle(id, mainMetric);
   const given = id.startsWith("config.") || id.startsWith("summary.");
-  const format = id.startsWith("config.") ? fmt.given : fmt.value;
+  const width = columnWidth(id, widths);
+  const format = id.startsWith("config.") ? (value) => fmt.within(value, Math.floor((width - PADDING) / FIGURE)) : fmt.value;
   const words = given && rows.some((row) => typeof row.values?.[id] === "string" && !NOT_FINITE.has(row.values[id]));
   return {
-    id, small, title, width: columnWidth(id, widths), numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note"
+    id, small, title, width, numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note"
       ? null : id,
     paint: id === "tags" ? tagsCell(tags) : CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
   };

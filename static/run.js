@@ -20,7 +20,8 @@ import {t} from "./words.js";
 const TABS = ["charts", "logs", "system", "config", "files"];
 const HEAD_MS = 1000;            // the head is asked for once a second at most, however fast the points come
 const SYSTEM_MS = 5000;
-const DRAW_MS = 250;             // curves and lines: four times a second at most
+const DRAW_MS = 250;             // curves: four times a second at most
+const LINES_MS = 100;            // the log: as often as its file is looked at
 const DRAWER = {least: 80, usual: 182};
 
 class RunPage {
@@ -232,16 +233,19 @@ class RunPage {
     }
     if (grown) {
       this.rhythm.ask("system", SYSTEM_MS, () => this.renewSystem());
-      await this.rhythm.ask("curves", DRAW_MS, () => this.renewGrown());
+      await Promise.all([
+        this.rhythm.ask("curves", DRAW_MS, () => this.renewGrown()),
+        this.rhythm.ask("lines", LINES_MS, () => this.renewLines()),
+      ]);
     }
   }
 
   async renewGrown() {
-    const wanted = [
-      this.tab === "charts" ? this.charts.renew() : null,
-      ["charts", "logs", "files"].includes(this.tab) ? this.renewTab() : null,
-    ];
-    await Promise.all(wanted);
+    await (this.tab === "charts" ? this.charts.renew() : this.tab === "files" ? this.files.renew() : null);
+  }
+
+  async renewLines() {
+    await (["charts", "logs"].includes(this.tab) ? this.renewTab() : null);
   }
 
   async renewHead() {

@@ -183,6 +183,22 @@ export const fmt = {
     return typeof value === "object" ? JSON.stringify(value) : String(value);
   },
 
+  /** The same; a number that takes more than `room` characters gets fewer figures and a ≈ before them: one cut at its end would be another. */
+  within(value, room) {
+    const whole = fmt.given(value);
+    if (typeof value !== "number" || whole.length <= room) {
+      return whole;
+    }
+    for (let figures = 16; ; figures -= 1) {
+      const plain = fmt.given(Number(value.toPrecision(figures)));
+      const power = value.toExponential(figures - 1).replace(/\.?0*e/, "e");
+      const shorter = plain.length <= power.length ? plain : power;
+      if (shorter.length < room || figures === 1) {
+        return `≈${shorter}`;
+      }
+    }
+  },
+
   /** [figure, unit] of a number of bytes, decimal units. */
   size(bytes) {
     let [value, unit] = [bytes, 0];

@@ -61,6 +61,11 @@ test("values keep what a reader needs", () => {
   }
   assert.equal(fmt.given(1e-5), "1e-5");
   assert.equal(fmt.given({a: [1]}), '{"a":[1]}');
+  const within = {"0.1": 0.1, "≈0.3": 0.30000000000000004, "≈0.1234568": 0.12345678901234567, "≈1.2346e-8": 1.2345678901234567e-8,
+    "≈1.235e+20": 123456789012345678901, "≈-0.123457": -0.12345678901234567, "≈1e+22": 1.0000000000000002e22, "some words": "some words"};
+  for (const [shown, value] of Object.entries(within)) {
+    assert.equal(fmt.within(value, 10), shown);
+  }
 });
 
 test("durations, ages and sizes", () => {

@@ -1,0 +1,64 @@
+"""A local root as a command reads it, once and then no more: of each run only the small JSON files that moved since the last command.
+
+Their times, sizes and numbers are looked at, three a run; a viewer, which stays, makes the whole manifest instead.
+"""
+
+import collections
+import os
+
+from runicorn import firstlook, kept, layout, local_disk, manifest
+from runicorn.index import LocalRoot, file_mark, live_beats
+from runicorn.record import Record, record_of
+
+STEMS = dict(zip(firstlook.STEMS, layout.SMALL))
+FEW = 20        # runs read anew are sooner read once more than all are written
+
+
+class CommandRoot(LocalRoot):
+    """A root on this machine, for one process that ends soon. Refreshed by one thread, read by any."""
+
+    def begin(self, look=False, shown=None):
+        """Take what the last command knew; `refresh` sees what of it still holds."""
+        with self.lock:
+            self.beats = live_beats(self.folder)
+            self._known = kept.load_small(self.kept, Record.again)
+
+    def refresh(self, now):
+        """Read what is new or changed. Raises nothing: an absent root has no runs."""
+        with self.lock:
+            self.beats = live_beats(self.folder)
+            records, moved, folder = {}, 0, os.fspath(self.folder)
+            for path in firstlook.paths(folder):
+                found = local_disk.reach(f"{folder}/{path}")
+                marks = tuple([file_mark(f"{found}/{name}") for name in layout.SMALL])
+                record = self._known.get(path)
+                if record is None or record.small != marks:
+                    record = self._fresh(path, found, marks)
+                if record is not None:
+                    records[path] = record
+                    moved += record is not self._known.get(path)
+            self._moved = moved + len(self._known.keys() - records.keys())
+            self._known = records
+            self._replace(dict(records))
+
+    def _fresh(self, path, folder, marks):
+        """Return the Record of a run as its small files are now, None where they may not be read."""
+        if not os.access(folder, os.R_OK | os.X_OK):
+            return None
+        for _, entry, _ in firstlook.entries(os.fspath(self.folder), [path]):
+            for (stem, name), seen in zip(STEMS.items(), marks):
+                if entry[stem] is None and seen and seen[1] > manifest.INLINE:
+                    entry[stem] = layout.read_json(f"{folder}/{name}")
+            record = record_of(path, entry)
+            record.small = marks
+            return record
+        return None
+
+    def save(self):
+        """Keep what was read for the next command."""
+        if self.kept and self._moved > FEW:
+            kept.save_small(self.kept, self._known.values())
+
+    def beyond(self, path):
+        look = manifest.look_at(str(self.run_folder(path)), None, collections.Counter())
+        return look.skipped.get(manifest.FULL_RUN, 0) if look else 0
