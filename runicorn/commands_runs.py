@@ -96,7 +96,8 @@ def print_runs(found, columns, options):
     """Print an answer of Reader.runs as a table or as JSON."""
     if options.json:
         for row in found["runs"]:
-            print(dialogue.json_text(strict(row)))
+            main = row["main"] and {name: value for name, value in row["main"].items() if name != "best"}      # no curve was read
+            print(dialogue.json_text(strict({**row, "main": main})))
         return
     if not found["runs"]:
         folders = options.root or [str(default_root())]

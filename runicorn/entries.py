@@ -95,10 +95,17 @@ class Entry:
             self._end, self._tops[name] = (sizes, end._replace(step=step)), self._tops[name]._replace(step=step)
 
     @property
+    def is_summed_up(self):
+        """Whether the writer wrote the summary whole at the end: not after a kill, and a later attempt knows nothing of what an earlier
+        one that was killed had not written yet."""
+        said = self.record.status.get("attempts")
+        return self.record.ended == "finished" and bool(self.record.summary) and not (isinstance(said, list) and said[1:])
+
+    @property
     def summary(self):
         """The run's summary as the list shows it (dict): the last values of its metrics are those of its events."""
-        if self.record.ended == "finished" or self.record.newer:
-            return self.record.summary              # written whole at the end
+        if self.is_summed_up or self.record.newer:
+            return self.record.summary
         pulse = self.source.pulses.get(self.record.path)
         sizes = pulse.sign[1] if pulse is not None and pulse.sign else self.sizes()
         if self._summary is None or self._summary[0] != sizes:
@@ -142,7 +149,14 @@ class Entry:
 
     def rule(self, metric):
         """Return "min" or "max": which value of a metric is its best, as its definition or else its name says."""
+        metric = self.defined_of(metric) or metric
         return layout.best_rule(metric, layout.definition_of(self.record.defined or {}, metric))
+
+    def defined_of(self, name):
+        """Return the metric of whose values define_metric keeps `name` ("loss" of "loss.min"), or None where that is no such name."""
+        metric, _, way = name.rpartition(".")
+        kept = layout.definition_of(self.record.defined, metric).get("summary", "") if metric and self.record.defined else ""
+        return metric if way in kept.split(",") else None
 
     def here(self):
         """Whether all own files of the run are on this machine."""

@@ -9,6 +9,7 @@ from runicorn.layout import SUMMARY, best_rule, definition_of, number, open_regu
 
 BACK = 16 << 20             # bytes at the end of events in which a run that died is searched
 FIRST = 4 << 10             # bytes; mostly all that is read: the summary is as new as the last row
+FLUSHED = 15.0              # s; a writer puts last values into summary.json three times as often
 LONG = 1 << 20              # bytes; a longer line is no row
 
 
@@ -27,7 +28,24 @@ def missed(folder, sizes, summary, definitions=None, alive=False):
     for row in rows:
         if found.take(row):
             break
-    return {**found.late(), **_defined(found.numbers, summary, definitions or {})}
+    unwritten = _unwritten(folder, names[1:], summary.keys() | found.newest.keys())
+    return {**unwritten, **found.late(), **_defined(found.numbers, summary, definitions or {})}
+
+
+def _unwritten(folder, names, known):
+    """Return {metric: value} of what attempts before the last logged in their last seconds: one that was killed had not written it, and
+    the summary that the next one went on with lacks it. names: their events, last attempt first; known: metrics that are told."""
+    found = {}
+    for name in names:
+        until = None
+        for row in _rows_back(folder, [name], END):
+            ts, _, data = row or (None, None, {})
+            until = ts if until is None else until
+            if row is None or ts is None or until is None or ts < until - FLUSHED:
+                break
+            for metric in data.keys() - known:
+                found.setdefault(metric, data[metric])
+    return found
 
 
 class _Search:

@@ -50,7 +50,7 @@ class View:
         if "val/loss" in summary:
             return "val/loss"
         numbers = [name for name, value in summary.items() if not isinstance(value, bool) and layout.number(value) is not None
-                   and name.rpartition("/")[2] not in DROPPED]
+                   and name.rpartition("/")[2] not in DROPPED and run.defined_of(name) is None]
         return next((name for name in numbers if "loss" in name.rpartition("/")[2].lower()), numbers[0] if numbers else None)
 
     def getter(self, field):

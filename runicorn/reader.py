@@ -318,10 +318,14 @@ class Reader:
         if not series.behind:
             entry.learn_step(series.last_step)
         view = self.view()
-        return {**view.row(entry, spark=True, deadline=float("inf")), "config": config, "summary": summary,
+        metrics = [_metric(name, facts, view.rule(name, entry)) for name, facts in series.metrics().items()]
+        row = view.row(entry, spark=True, deadline=float("inf"))
+        if not series.behind:
+            row["main"] = _with_best(row["main"], metrics)
+        return {**row, "config": config, "summary": summary,
                 "meta": {name: value for name, value in meta.items() if name != "config"},
                 "status": status, "attempts": attempts(status, entry),
-                "metrics": [_metric(name, facts, view.rule(name, entry)) for name, facts in series.metrics().items()],
+                "metrics": metrics,
                 "progress": progress(entry, series, entry.end()), "ranks": list(series.ranks), "files_here": entry.here(),
                 "path": local_disk.short(entry.folder), "remote_path": entry.source.remote_path(entry.record.path),
                 "skipped": series.skipped,
@@ -353,7 +357,7 @@ class Reader:
             index = entry.source.entry(entry.record.path) or {}
             for name, stem in ((layout.META, "meta"), (layout.STATUS, "status"), (layout.SUMMARY, "summary")):
                 found[name] = found[name] if found[name] is not None else index.get(stem) or {}
-        found[layout.SUMMARY].update(entry.missed(found[layout.SUMMARY]) if entry.record.ended != "finished" else ())
+        found[layout.SUMMARY].update(entry.missed(found[layout.SUMMARY]) if not entry.is_summed_up else ())
         return found if not entry.record.newer else {name: {} for name in found}
 
     def series(self, key):
@@ -428,6 +432,12 @@ def _verified(entry):
     """Return what is known of our copy of a run: whether it is what the server had, when, and how often that is looked at (s)."""
     true, at = entry.source.verified(entry.record.path)
     return {"verified": true, "verified_at": at, "verified_every": getattr(entry.source, "turn", None)}
+
+
+def _with_best(main, metrics):
+    """Return a row's main metric with the best value that its whole curve has: a list looks at places of a long one."""
+    best = next((metric["best"] for metric in metrics if main and metric["name"] == main["metric"]), None)
+    return {**main, "best": {"value": best["value"], "step": best["step"]}} if best else main
 
 
 def _metric(name, facts, rule):

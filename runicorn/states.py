@@ -119,7 +119,7 @@ class Pulse:
         looked = self.looked - self.first
         if looked < patience:
             return Verdict("checking", "first_look", "waiting for a sign of life", {"seconds": round(looked), "limit": round(patience)})
-        return Verdict("lost", "never_seen", f"its status says running, but {_span(looked)} of looking saw no sign of life",
+        return Verdict("lost", "never_seen", f"nothing says how it ended, and {_span(looked)} of looking saw no sign of life",
                        {"seconds": round(looked)})
 
 

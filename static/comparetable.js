@@ -6,7 +6,7 @@ import {tickLabels} from "./axis.js";
 import {fill, h, icon, own} from "./dom.js";
 import {morph} from "./morph.js";
 import {colourOf, stroke} from "./store.js";
-import {distinctions, fullNames} from "./runnames.js";
+import {distinctions, fullNames, heads} from "./runnames.js";
 import {runState} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
@@ -44,6 +44,7 @@ function differenceText({kind, amount}) {
 
 /** Widths of the column of names and of a run's, px; the style sheet says the same. */
 export const COLUMNS = [164, 112];
+const [HEAD, CELL] = [22, 15];   // characters that fit: the name of a run in its two lines, a value
 
 export class CompareTable {
   /** hooks: {hide(key), base(key), remove(key), fold(part)} */
@@ -61,6 +62,7 @@ export class CompareTable {
     this.runs = runs;
     this.choice = choice;
     this.apart = distinctions(runs);
+    this.heads = heads(runs, HEAD);
     this.base = Math.max(0, runs.findIndex(({key}) => key === choice.base));
     const columns = h("colgroup", {}, h("col.kcol"), runs.map(() => h("col.rcol")));
     const table = this.table(columns, this.head(), h("tbody", {}, this.metrics(), this.config(), this.environment()));
@@ -134,7 +136,7 @@ export class CompareTable {
         h(
           "div",
           {class: apart ? "namesake" : ""},
-          h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(run.name))),
+          h("a", {href: runHref(run.key), title: `${run.project} / ${name} · ${run.id}`}, own(breakable(this.heads.get(run.key)))),
           apart ? h("div.apart.cut", {title: apart}, own(apart)) : null,
         ),
       ),
@@ -240,7 +242,7 @@ export class CompareTable {
   cell(value, base, at) {
     const same = at !== this.base && JSON.stringify(value) === JSON.stringify(base);
     const words = value === undefined ? "–" : fmt.given(value);
-    return h("td.num", {class: `${this.columnClass(at)} ${same ? "same" : ""}`, title: words}, own(words));
+    return h("td.num", {class: `${this.columnClass(at)} ${same ? "same" : ""}`, title: words}, own(value === undefined ? words : fmt.within(value, CELL)));
   }
 
   toggle(part) {

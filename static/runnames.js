@@ -50,6 +50,20 @@ export function distinctions(runs) {
   return new Map(alike.flatMap((group) => toldApart(group).map((words, at) => [group[at].key, words])));
 }
 
+const shared = (one, other) => [...one].findIndex((letter, at) => letter !== other[at]);
+
+/** Map of run key to the run's name, or where a place for `room` characters would show others the same, what follows their common beginning. */
+export function heads(runs, room) {
+  const names = [...new Set(runs.map(({name}) => name))];
+  const head = (name) => {
+    const alike = names.filter((other) => other !== name && name.length > room && other.slice(0, room) === name.slice(0, room));
+    const end = Math.min(...alike.map((other) => shared(name, other)).filter((at) => at > 0));
+    const joint = Number.isFinite(end) ? Math.max(...[..."_./- "].map((sign) => name.lastIndexOf(sign, end - 1))) : -1;
+    return alike.length && end > room / 4 && Number.isFinite(end) ? `…${name.slice(joint > end - room / 2 ? joint + 1 : end)}` : name;
+  };
+  return new Map(runs.map(({key, name}) => [key, head(name)]));
+}
+
 /** Map of run key to the run's name, with what tells it from others of that name. */
 export function fullNames(runs) {
   const words = distinctions(runs);

@@ -76,7 +76,7 @@ export default {
   "reason.rank_interrupted": "rank {rank} interrupted{because}", "reason.rank_running": "rank {rank} has not said how it ended",
   "reason.rank_why": ": {why}", "reason.rank_more": "{text} (and {more} more)",
   "reason.signal": "ended by {signal}", "reason.interrupted": "interrupted", "reason.first_look": "waiting for a sign of life",
-  "reason.never_seen": "its status says running, but there was no sign of life in {seconds} of looking",
+  "reason.never_seen": "nothing says how it ended, and there was no sign of life in {seconds} of looking",
   "reason.process_gone": "its process is gone and left no word: it was killed, or the machine restarted",
   "reason.no_sign": "no sign of life for {seconds}", "reason.quiet": "no sign of life for {seconds}",
   "reason.no_rows": "alive, but no new row for {seconds}", "reason.beating": "last sign of life {seconds} ago", "reason.live": "up to date",

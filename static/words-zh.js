@@ -60,7 +60,7 @@ export default {
   "reason.with_rank": "{text}；{rank}", "reason.rank_failed": "rank {rank} 失败{because}", "reason.rank_interrupted": "rank {rank} 已中断{because}",
   "reason.rank_running": "rank {rank} 未说明如何结束", "reason.rank_why": "：{why}", "reason.rank_more": "{text}（另有 {more} 个）",
   "reason.signal": "被 {signal} 终止", "reason.interrupted": "已中断", "reason.first_look": "等待活动迹象",
-  "reason.never_seen": "状态为运行中，但观察 {seconds} 未见活动", "reason.process_gone": "进程已不存在且未留下结束记录：可能被终止，或机器已重启",
+  "reason.never_seen": "没有结束记录，观察 {seconds} 未见活动", "reason.process_gone": "进程已不存在且未留下结束记录：可能被终止，或机器已重启",
   "reason.no_sign": "已 {seconds} 无活动迹象", "reason.quiet": "已 {seconds} 无活动迹象",
   "reason.no_rows": "仍在运行，但已 {seconds} 没有新数据", "reason.beating": "{seconds}前有活动", "reason.live": "已是最新", "reason.live_partly": "已是最新，但有 {files} 个文件未能取回，原因见各运行的“文件”", "reason.looking": "正在检查更新",
   "reason.fetching": "正在下载", "reason.connecting": "正在连接", "reason.starting": "正在启动", "reason.stopped": "已停止",

@@ -1,4 +1,4 @@
-"""What a command keeps of a local root for the next one: it reads little, and says what a viewer's reader says, whatever changed between."""
+"""What a command keeps of a local root for the next: it reads little, and says what a viewer's reader says, whatever changed between."""
 
 import json
 import os

@@ -124,6 +124,25 @@ def test_a_second_attempt_goes_on_with_the_values_of_the_first(tmp_path):
     assert listed(tmp_path, "loss")[0] == 0.009 and listed(tmp_path, "old")[0] == 3
 
 
+@pytest.mark.parametrize("status", ["finished", "failed", "running"])
+def test_what_an_attempt_that_was_killed_had_not_written_is_told_after_the_next(tmp_path, status):
+    folder = make_run(tmp_path, status=status)
+    put(folder, {"loss": 0.02}, 2000.0, [(1000.0 + n, n, {"loss": 0.5, "lr": n, **({"early": 1} if n < 50 else {})}) for n in range(100)])
+    (folder / "events.2.jsonl").write_text("".join(event(1900.0 + n, 60 + n, {"loss": 0.02}) for n in range(20)))
+    said = json.loads((folder / layout.STATUS).read_text())
+    (folder / layout.STATUS).write_text(json.dumps({**said, "attempts": [{"n": 1}, {"n": 2}]}))
+    assert set(listed(tmp_path, "loss")) == {0.02}
+    assert set(listed(tmp_path, "lr")) == {99}
+    assert set(listed(tmp_path, "early")) == {None}          # written every few seconds: gone from the summary for another reason
+
+
+def test_a_finished_run_without_a_summary_is_told_by_its_events(tmp_path):
+    folder = make_run(tmp_path)
+    put(folder, {}, 2000.0, [(1000.0 + n, n, {"loss": 1 / (n + 1)}) for n in range(10)])
+    (folder / layout.SUMMARY).unlink()
+    assert set(listed(tmp_path, "loss")) == {0.1}
+
+
 # -- the step ----------------------------------------------------------------------------------------------------------
 
 def step_of(root):
@@ -294,3 +313,41 @@ def test_the_readers_own_rule_goes_before_define_metric(tmp_path):
     put(folder, {"acc": 0.5}, 5000.0, [(1000.0 + n, n, {"acc": value}) for n, value in enumerate((0.1, 0.9, 0.5))])
     reader = reader_of(tmp_path, preferences=lambda: {"best_rule": {"acc": "min"}})
     assert reader.runs(spark=True)["runs"][0]["main"]["best"]["value"] == 0.1
+
+
+@pytest.mark.parametrize("way, kept", [("max", 0.9), ("min", 0.1), ("mean", 0.5), ("first", 0.1), ("best", 0.1), ("last,max", 0.9)])
+@pytest.mark.parametrize("name", ["error_free", "val/loss", "train/x.y"])
+def test_what_define_metric_keeps_is_not_the_main_metric(tmp_path, name, way, kept):
+    """A run that finished and one that was killed have the same main metric, whatever the summary holds first."""
+    folder = make_run(tmp_path, metrics={name: {"summary": way}})
+    put(folder, {f"{name}.{way.split(',')[-1]}": kept, name: 0.5}, 5000.0,
+        [(1000.0 + n, n, {name: value}) for n, value in enumerate((0.1, 0.9, 0.5))])
+    reader = reader_of(tmp_path)
+    main = reader.runs(spark=True)["runs"][0]["main"]
+    assert (main["metric"], main["value"]) == (name, 0.5)
+    assert main["best"]["value"] == (0.9 if "max" in way or way in ("mean", "first") and name == "train/x.y" else
+                                     0.9 if way == "best" and name == "train/x.y" else 0.1)
+    entry = reader.entry(key_of(reader))
+    assert entry.rule(f"{name}.{way.split(',')[-1]}") == main["rule"]
+
+
+def key_of(reader):
+    return reader.runs()["runs"][0]["key"]
+
+
+def test_a_metric_that_is_called_so_is_one_still(tmp_path):
+    folder = make_run(tmp_path, metrics={"loss": {"goal": "min"}})
+    put(folder, {"loss.max": 3.0, "loss": 0.5}, 5000.0, [(1000.0, 0, {"loss.max": 3.0, "loss": 0.5})])
+    assert reader_of(tmp_path).runs()["runs"][0]["main"]["metric"] == "loss.max"
+
+
+def test_the_best_of_a_long_run_is_one_in_its_page(tmp_path):
+    """A list looks at places of a long curve and does not say what is best; the run's page, which has read it, says it once."""
+    folder = make_run(tmp_path)
+    rows = [event(1000.0 + n, n, {"val/loss": 0.01 if n == 70_003 else 1 + 1 / (n + 1)}) for n in range(140_000)]
+    (folder / "events.jsonl").write_text("".join(rows))
+    reader = reader_of(tmp_path)
+    assert reader.runs(spark=True)["runs"][0]["main"]["best"] is None
+    told = reader.run(key_of(reader))
+    metric, = told["metrics"]
+    assert told["main"]["best"] == {"value": 0.01, "step": 70_003} == {name: metric["best"][name] for name in ("value", "step")}

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {distinctions, fullNames} from "../../static/runnames.js";
+import {distinctions, fullNames, heads} from "../../static/runnames.js";
 
 const run = (key, name, config, more = {}) => ({key, name, project: "p", id: `20250101_000000_${key}`, config, ...more});
 const words = (runs) => [...distinctions(runs).values()];
@@ -30,4 +30,14 @@ test("a name of its own stays as it is, long values are cut, a row of the list h
   assert.deepEqual(words([run("aaaaaa", "base", null, {values: {"config.seed": 4}}), run("bbbbbb", "base", null, {values: {"config.seed": 5}})]),
     ["seed=4", "seed=5"]);
   assert.deepEqual(words([]), []);
+});
+
+test("long names that begin alike are headed by what follows", () => {
+  const named = (names, room = 22) => [...heads(names.map((name, at) => run(`r${at}`, name, {})), room).values()];
+  assert.deepEqual(named(["vit_small_patch4_warmup6k_mixup0.8", "vit_small_patch4_warmup10k_mixup0.8", "resnet50"]),
+    ["…warmup6k_mixup0.8", "…warmup10k_mixup0.8", "resnet50"]);
+  assert.deepEqual(named(["resnet50_lr1", "resnet50_lr2"]), ["resnet50_lr1", "resnet50_lr2"]);
+  assert.deepEqual(named(["a".repeat(40), "a".repeat(40)]), ["a".repeat(40), "a".repeat(40)]);       // one name: told apart otherwise
+  assert.deepEqual(named(["a".repeat(40), `${"a".repeat(39)}b`]), ["…a", "…b"]);
+  assert.deepEqual(named(["a".repeat(30), "a".repeat(40)]), ["a".repeat(30), `…${"a".repeat(10)}`]);
 });
