@@ -35,6 +35,8 @@ OWN_ARGUMENTS = {"manifest", "demo"}        # their modules parse for themselves
 
 def entry():
     """The console script: run and exit."""
+    if None in (sys.stdout, sys.stderr):        # closed by whoever started us: `>&-`
+        sys.stdout, sys.stderr = (stream or open(os.devnull, "w", encoding="utf-8") for stream in (sys.stdout, sys.stderr))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")        # a name in Chinese must not kill `runs` on an ASCII terminal

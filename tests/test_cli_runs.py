@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from small_runs import write_run
 
 from runicorn import cli, terminal
 from runicorn.commands_viewer import has_desktop, local_roots
@@ -153,3 +154,14 @@ def test_no_browser_without_a_terminal_or_desktop(monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert has_desktop({"DISPLAY": ":0"}) and has_desktop({"WAYLAND_DISPLAY": "w"})
     assert not has_desktop({}) and not has_desktop({"DISPLAY": ":0", "SSH_CONNECTION": "1"})
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("words", ["runs", "runs --json", "show 20250123_180000_abc123", "--version"])
+def test_a_closed_stdout_or_stderr_is_no_fault(home, tmp_path, closed, words):
+    write_run(tmp_path / "root", "vision", "n", "20250123_180000_abc123", status="running")
+    command = f"exec {sys.executable} -m runicorn {words} {closed}"
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent.parent,
+                           env={**os.environ, "RUNICORN_DIR": str(tmp_path / "root")})
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert bool(ended.stdout) == (closed == "2>&-")

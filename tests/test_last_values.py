@@ -323,7 +323,8 @@ def test_what_define_metric_keeps_is_not_the_main_metric(tmp_path, name, way, ke
     put(folder, {f"{name}.{way.split(',')[-1]}": kept, name: 0.5}, 5000.0,
         [(1000.0 + n, n, {name: value}) for n, value in enumerate((0.1, 0.9, 0.5))])
     reader = reader_of(tmp_path)
-    main = reader.runs(spark=True)["runs"][0]["main"]
+    assert reader.runs()["runs"][0]["main"]["metric"] == name
+    main = reader.run(key_of(reader))["main"]
     assert (main["metric"], main["value"]) == (name, 0.5)
     assert main["best"]["value"] == (0.9 if "max" in way or way in ("mean", "first") and name == "train/x.y" else
                                      0.9 if way == "best" and name == "train/x.y" else 0.1)
