@@ -3,11 +3,10 @@
 import os
 import sys
 import time
-from pathlib import Path
 
 from runicorn import current, ends, facts, processes, ranks, restart
 from runicorn.errors import NotFoundError, RunicornError, UsageError
-from runicorn.layout import META, STATUS, SUMMARY, default_root, legible, new_run_id, read_json, run_path
+from runicorn.layout import META, STATUS, SUMMARY, below, legible, new_run_id, read_json, root_path, run_path
 from runicorn.live import clear_stale, lives
 from runicorn.masking import masked, names, without_masks
 from runicorn.notice import is_interrupt, say
@@ -118,7 +117,6 @@ def _begin(given, storage, run_id, resume, options, launch, quiet):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
         root, given, run_id = processes.settle(os.path.abspath(_root(storage)), given, run_id)
-        root = Path(root)
         if launch.rank:
             from runicorn.otherrank import RankRun  # here: most trainings have one rank, or record one
 
@@ -130,7 +128,7 @@ def _begin(given, storage, run_id, resume, options, launch, quiet):
         return run.start()
     except RunicornError:
         raise
-    except (OSError, RuntimeError, ValueError) as error:    # RuntimeError: pathlib finds no home folder; ValueError: no path of a file
+    except (OSError, RuntimeError, ValueError) as error:    # RuntimeError: no home folder; ValueError: no path of a file
         if is_interrupt(error, data=True):
             raise
         say(f"nothing is recorded: {str(error).rstrip('.')}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
@@ -144,7 +142,7 @@ def _begin(given, storage, run_id, resume, options, launch, quiet):
 
 def _root(storage):
     try:
-        return default_root(storage)
+        return root_path(storage)
     except TypeError:
         raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
 
@@ -160,7 +158,7 @@ def _rank_0(root, given, run_id, resume, options, launch, quiet):
         differing = restart.difference(before, shown) if before else []
         say(f"going on with run {place.id}, attempt {place.attempt}"
             + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
-        kept = {"status": read_json(place.folder / STATUS) or {}, "summary": read_json(place.folder / SUMMARY) or {},
+        kept = {"status": read_json(below(place.folder, STATUS)) or {}, "summary": read_json(below(place.folder, SUMMARY)) or {},
                 "step": largest_step(place.folder)}
     quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
     announce = None if quiet else lambda: _announce(place, given)
@@ -169,7 +167,7 @@ def _rank_0(root, given, run_id, resume, options, launch, quiet):
 
 def _announce(place, given):
     """Say once in a process where its first run is."""
-    folder, home = str(place.folder), os.path.join(os.path.expanduser("~"), "")
+    folder, home = place.folder, os.path.join(os.path.expanduser("~"), "")
     if home != os.sep and folder.startswith(home):
         folder = os.path.join("~", folder[len(home):])
     say(f"{given['project']}/{given['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
@@ -206,7 +204,7 @@ def _meta(here, place, given, launch, shown):
             meta[scheduler] = dict(meta[scheduler], config=restart.config_digest(shown["config"]))
     if place.attempt == 1:
         return dict(meta, **given)
-    before = read_json(place.folder / META) or {}
+    before = read_json(below(place.folder, META)) or {}
     for scheduler in ("slurm", "torchrun"):
         before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
     kept = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}

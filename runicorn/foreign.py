@@ -69,7 +69,7 @@ def _take_old(folder, root, project, name, report):
     project = project or _text(meta, "project") or (there[0] if there else "default")
     name = name or _text(meta, "name") or "/".join(there[1:]) or "default"
     path = layout.run_path(project, name, _text(meta, "id") or folder.name)
-    target = layout.make_folders(root, path)
+    target = Path(layout.make_folders(root, path))
     report["runs"] += 1
     files = sorted(Path(here, file) for here, _, names in local_disk.walk(folder) for file in names)
     copied = [_copy(file, target / file.relative_to(folder), target) for file in files if _is_data(file)]
@@ -143,7 +143,7 @@ def _write_run(root, project, name, place, first, rows, config):
     started = first[0]
     suffix = hashlib.sha256(f"{project}/{place}@{started!r}".encode()).hexdigest()[:6]
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.gmtime(started)) + suffix
-    target = layout.make_folders(root, layout.run_path(project, name, run_id))
+    target = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
     changed, last, ended = _write_events(target / "events.jsonl", itertools.chain([first], rows))
     meta = {"id": run_id, "project": project, "name": name, "created_at": started, "tags": ["tensorboard"], "config": config,
             "format": layout.FORMAT}

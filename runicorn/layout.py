@@ -32,21 +32,35 @@ SMALLER_WORDS = {"err", "ppl", "rmse", "mae", "mse", "wer", "cer", "fid", "time"
 
 def home_dir(environ=os.environ):
     """Return Runicorn's own folder on this machine (Path): RUNICORN_HOME, else ~/.runicorn."""
-    from pathlib import Path  # here, as below: `import runicorn` alone has no path to handle
-    if environ.get("RUNICORN_HOME"):
-        return Path(environ["RUNICORN_HOME"]).expanduser()
-    return Path("~").expanduser() / ".runicorn"
+    from pathlib import Path  # here, as below: a training needs none to begin, and it takes as long to load as half of what does
+    return Path(_home(environ))
+
+
+def _home(environ):
+    return _expanded(environ.get("RUNICORN_HOME") or os.path.join("~", ".runicorn"))
+
+
+def _expanded(path):
+    found = os.path.expanduser(path)
+    if found[:1] == "~":
+        raise RuntimeError(f"no home folder: {path}")
+    return found
 
 
 def default_root(storage=None, environ=os.environ):
     """Return the root (Path): `storage`, else RUNICORN_DIR, else "root" in config.json, else HOME_DIR/experiments."""
     from pathlib import Path
-    chosen = storage or environ.get("RUNICORN_DIR") or _configured_root(home_dir(environ))
-    return Path(disk_path(os.fsdecode(chosen))).expanduser() if chosen else home_dir(environ) / "experiments"
+    return Path(root_path(storage, environ))
+
+
+def root_path(storage=None, environ=os.environ):
+    """Return `default_root` as text."""
+    chosen = storage or environ.get("RUNICORN_DIR") or _configured_root(_home(environ))
+    return _expanded(disk_path(os.fsdecode(chosen))) if chosen else os.path.join(_home(environ), "experiments")
 
 
 def _configured_root(home):
-    root = (read_json(home / "config.json") or {}).get("root")      # absent or broken: `settings` reports it where a user can mend it
+    root = (read_json(os.path.join(home, "config.json")) or {}).get("root")      # absent or broken: `settings` reports it
     return root if isinstance(root, str) else None
 
 
@@ -153,9 +167,8 @@ def disk_path(path):
 
 
 def below(root, path):
-    """Return where the relative `path` (str, as JSON has it) lies below `root` (Path)."""
-    from pathlib import Path
-    return Path(root) / disk_path(path)
+    """Return where (str) the relative `path` (str, as JSON has it) lies below `root`."""
+    return os.path.join(root, disk_path(path))
 
 
 # -- files --------------------------------------------------------------------------------------------------------
@@ -309,8 +322,7 @@ def replace_file(path, data, mode=None, durable=False, shield=None, seconds=disk
 
 
 def make_folders(root, path):
-    """Make the folders `path` (str, relative, "/") below `root`; each new one copies the root's mode and group."""
-    from pathlib import Path
+    """Make the folders `path` (str, relative, "/") below `root`; each new one copies the root's mode and group. Returns the last (str)."""
     os.makedirs(root, exist_ok=True)
     like = os.stat(root)
     here = os.fspath(root)
@@ -320,7 +332,7 @@ def make_folders(root, path):
             new_folder(here, like)
         except FileExistsError:
             continue
-    return Path(here)
+    return here
 
 
 def new_folder(folder, like):

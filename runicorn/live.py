@@ -28,15 +28,15 @@ class Live:
         self._name, self._run = disk_path(slug(place.id) + ".json"), place.folder
         try:
             folder = make_folders(place.root, f"{HIDDEN}/live")
-            self.path = folder / self._name
+            self.path = os.path.join(folder, self._name)
             other = read_json(self.path)
             if other is not None and other.get("path") != place.path and is_fresh(self.path):
                 raise FileExistsError(self.path)        # the same id in another experiment, running too
             self._write()
         except OSError:
-            self.path = place.folder / BEAT
+            self.path = os.path.join(place.folder, BEAT)
             self._write()
-        _beating.add((os.getpid(), os.fspath(self.path)))
+        _beating.add((os.getpid(), self.path))
 
     def _write(self):
         replace_file(self.path, json_bytes(self._facts), shield=descriptors, seconds=disk.BRIEF)
@@ -54,7 +54,7 @@ class Live:
 
     def end(self):
         """The run is over: no heartbeat is expected any more."""
-        _beating.discard((os.getpid(), os.fspath(self.path)))
+        _beating.discard((os.getpid(), self.path))
         disk.discard(self.path)     # gone already, or its folder is: status.json says that the run ended
 
 
@@ -131,7 +131,7 @@ def running(root):
 
 def hearts(root, path):
     """Return [(path of the live file, its dict), …] of the run at `path`; also one that beats in its own folder."""
-    beat = below(root, path) / BEAT
+    beat = below(root, f"{path}/{BEAT}")
     own = read_json(beat, limit=1 << 16)
     return [(file, facts) for file, facts in running(root) if facts.get("path") == path] + ([(beat, own)] if own else [])
 
@@ -145,7 +145,7 @@ def lives(root, path, elsewhere=True):
 
 def has_ended(root, path):
     """Whether the status of the run at `path` says how it ended."""
-    return (read_json(below(root, path) / STATUS) or {}).get("status") in ("finished", "failed", "interrupted")
+    return (read_json(below(root, f"{path}/{STATUS}")) or {}).get("status") in ("finished", "failed", "interrupted")
 
 
 def clear_stale(root):

@@ -62,26 +62,17 @@ class RankRun(Run):
     minutes it is a run of its own."""
 
     def __init__(self, root, meta, launch, capture=True, **options):
-        """root: Path. meta: dict for meta.json, should it need one. launch: ranks.Launch."""
+        """root: str. meta: dict for meta.json, should it need one. launch: ranks.Launch."""
         self._launch, self._files, self._file_rank = launch, {}, launch.rank
         self._begun = probe(make_folders(root, f"{HIDDEN}/live"))       # by the disk's clock, as are all times compared with it
         self._give_up = time.monotonic() + PATIENCE_SECONDS
         super().__init__(Place(root, None, None, meta["id"], 1), meta, {}, launch, bool(capture), **options)
         self._facts_known.set()
 
-    @property
-    def dir(self):
-        """The run's folder (Path); until it is known, where it would be if this rank had a run of its own."""
-        return self._folder or below(self._root, run_path(self.project, self.name, self.id))
-
-    @dir.setter
-    def dir(self, folder):
-        self._folder = folder
-
     def _own(self, stem, gap=None):
         self._files[stem] = Deferred(gap)
         if self._folder is not None:
-            self._files[stem].settle(self._folder / own_file(stem, self.attempt, self._file_rank))
+            self._files[stem].settle(below(self._folder, own_file(stem, self.attempt, self._file_rank)))
         return self._files[stem]
 
     def _place_small_files(self):
@@ -116,14 +107,14 @@ class RankRun(Run):
         can tell, that has to have beaten since this rank began.
         """
         for file, live in running(self._root):
-            if live.get("launch") == self._launch.key and self._is_ours(live.get("path")) and not has_ended(self._root, live["path"]):
+            if live.get("launch") == self._launch.key and live.get("path") == self._path(live) and not has_ended(self._root, live["path"]):
                 here, beat = is_of_this_machine(live), self._changed(file)
                 if beat and (is_alive(file, live) if here else beat >= self._begun.time):
                     return live["path"], live.get("id"), live.get("attempt")
         return None
 
-    def _is_ours(self, path):
-        return isinstance(path, str) and path.startswith(f"{slug(self.project)}/{slug(self.name)}/{RUNS}/")
+    def _path(self, live):
+        return run_path(self.project, self.name, str(live.get("id") or None))
 
     def _changed(self, file):
         """Return when `file` was changed last (Unix seconds of the disk); None if it is gone or another user's."""
@@ -139,13 +130,15 @@ class RankRun(Run):
         A rank 0 that said how it ended, or was last heard of, before this rank began is one of an earlier launch. On another
         machine it may have been alive then up to LATE_SECONDS after it was heard of; of several the one begun nearest counts.
         """
-        above, candidates = below(self._root, f"{slug(self.project)}/{slug(self.name)}/{RUNS}"), []
-        for name in sorted(os.listdir(above) if above.is_dir() else [], reverse=True)[:NEWEST]:
-            status, said = read_json(above / name / STATUS) or {}, self._changed(above / name / STATUS)
+        runs, candidates = f"{slug(self.project)}/{slug(self.name)}/{RUNS}", []
+        above = below(self._root, runs)
+        for name in sorted(os.listdir(above) if os.path.isdir(above) else [], reverse=True)[:NEWEST]:
+            file = os.path.join(above, name, STATUS)
+            status, said = read_json(file) or {}, self._changed(file)
             last = (status.get("attempts") or [{}])[-1]
             if said is None or self._launch.key is None or last.get("launch") != self._launch.key:
                 continue
-            path, heard = legible((above / name).relative_to(self._root).as_posix()), said
+            path, heard = f"{runs}/{legible(name)}", said
             for file, live in hearts(self._root, path) if status.get("status") == "running" else []:
                 heard = max(heard, (self._changed(file) or 0) + (0 if is_of_this_machine(live) else LATE_SECONDS))
             if heard >= self._begun.time:
@@ -154,14 +147,14 @@ class RankRun(Run):
 
     def _join(self, path, run_id, attempt):
         self.path = path
-        self.id = run_id or (read_json(below(self._root, path) / META) or {}).get("id", self.id)
+        self.id = run_id or (read_json(below(self._root, f"{path}/{META}")) or {}).get("id", self.id)
         self.attempt = claim_events(below(self._root, path), int(attempt or 1), self.rank)
         self._settle(below(self._root, path), self.rank)
-        self._small.place_status(self._folder / own_file("status", self.attempt, self.rank), self.attempt)
+        self._small.place_status(below(self._folder, own_file("status", self.attempt, self.rank)), self.attempt)
 
     def _settle(self, folder, rank):
         for stem, file in list(self._files.items()):
-            file.settle(folder / own_file(stem, self.attempt, rank))
+            file.settle(below(folder, own_file(stem, self.attempt, rank)))
         self._file_rank, self._folder = rank, folder
 
     def _be_alone(self):

@@ -10,7 +10,7 @@ TRIES = 100                 # fresh ids tried; two runs of one second share an i
 STEP = re.compile(rb'^\{"ts":[^,]+,"step":(-?\d+)', re.MULTILINE)
 BLOCK = 1 << 22
 
-Place = namedtuple("Place", "root path folder id attempt")      # root, folder: Path; path: str below root; attempt: 1, 2, …
+Place = namedtuple("Place", "root path folder id attempt")      # root, folder: str; path: str below root; attempt: 1, 2, …
 
 
 def fresh(root, project, name, run_id=None):
@@ -34,7 +34,7 @@ def fresh(root, project, name, run_id=None):
 def again(root, path, run_id):
     """Return the Place of the next attempt of an existing run, its events file made; None if there is no such run."""
     folder = below(root, path)
-    if not (folder / META).is_file():
+    if not os.path.isfile(below(folder, META)):
         return None
     attempt = 1 + max([1] + [own[1] for own in map(parse_own, os.listdir(folder)) if own])
     return Place(root, path, folder, run_id, claim_events(folder, attempt))
@@ -47,7 +47,7 @@ def claim_events(folder, attempt, rank=0):
     """
     while True:
         try:
-            os.close(os.open(folder / own_file("events", attempt, rank), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            os.close(os.open(below(folder, own_file("events", attempt, rank)), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             return attempt
         except FileExistsError:
             attempt += 1
@@ -58,8 +58,8 @@ def largest_step(folder):
     largest = -1
     for name in os.listdir(folder):
         own = parse_own(name)
-        if own and own[0] == "events" and os.path.isfile(folder / name):        # not a FIFO that somebody put there
-            largest = max(largest, _largest_step(folder / name))
+        if own and own[0] == "events" and os.path.isfile(below(folder, name)):        # not a FIFO that somebody put there
+            largest = max(largest, _largest_step(below(folder, name)))
     return largest
 
 

@@ -11,7 +11,7 @@ from runicorn.append import AppendFile
 from runicorn.console import Capture, log_gap
 from runicorn.definitions import Definitions, Metric
 from runicorn.heart import NEVER, Heart
-from runicorn.layout import encode, own_file, to_json
+from runicorn.layout import below, encode, own_file, run_path, to_json
 from runicorn.live import Live
 from runicorn.notice import is_interrupt, say
 from runicorn.silent import Copied
@@ -45,7 +45,7 @@ class Run(Copied):
         "step". launch: ranks.Launch. not_secret: see masking.masked. announce: called when the files are there and before the output
         is captured. Called by `init`. Raises OSError."""
         self.id, self.project, self.name = meta["id"], meta["project"], meta["name"]
-        self.dir, self.path, self.attempt, self.rank = place.folder, place.path, place.attempt, launch.rank
+        self._folder, self.path, self.attempt, self.rank = place.folder, place.path, place.attempt, launch.rank
         self.resumed = place.attempt > 1
         self.rows = 0                           # calls of `log` that are on disk
         self.threads = set()                    # identifiers of the threads that called `log`
@@ -73,10 +73,10 @@ class Run(Copied):
 
     def _own(self, stem, gap=None):
         """Open an append-only file of this attempt and rank."""
-        return AppendFile(self.dir / own_file(stem, self.attempt, self.rank), gap)
+        return AppendFile(below(self._folder, own_file(stem, self.attempt, self.rank)), gap)
 
     def _place_small_files(self):
-        self._small.place(self.dir)
+        self._small.place(self._folder)
 
     def _begin_to_live(self, place):
         return Live(place, {"id": self.id, "attempt": self.attempt, **self._live_facts})
@@ -86,10 +86,15 @@ class Run(Copied):
         if capture == "fd":
             try:
                 from runicorn.pump import DescriptorCapture
-                return DescriptorCapture(self.dir / own_file("logs", self.attempt, self.rank))
+                return DescriptorCapture(below(self._folder, own_file("logs", self.attempt, self.rank)))
             except (OSError, ValueError) as error:      # Windows, a notebook, no room for a process
                 say(f"capture=\"fd\" is not possible here ({error}); what Python prints is logged")
         return Capture(self._own("logs", log_gap)) if capture else None
+
+    @property
+    def dir(self):      # where it is rank 0's, which has to be found first: where it would be if this rank had a run of its own
+        from pathlib import Path
+        return Path(self._folder or below(self._root, run_path(self.project, self.name, self.id)))
 
     @property
     def ended(self):

@@ -83,7 +83,7 @@ def forerunner(root, given, here, shown, run_id=None):
     """
     above, found = below(root, f"{slug(given['project'])}/{slug(given['name'])}/{RUNS}"), []
     for folder in [disk_path(slug(run_id))] if run_id else _folders(above, here):
-        meta = read_json(above / folder / META)
+        meta = read_json(below(above, f"{folder}/{META}"))
         if meta and follows(here, meta):
             found.append(meta)
     alike = [meta for meta in found if not difference(meta, shown)]

@@ -19,15 +19,16 @@ SLOW_SECONDS = 10.0
 RESET = "\x1b[0m"
 COLOUR = re.compile("\x1b\\[([0-9;:]*)m")
 PLAIN = re.compile("{0}(?:\x1b\\[[0-9;:]*m{0})*".format("[^\0-\x08\x0b-\x1f\x7f]*"))     # moves nothing: newlines, tabs and colours only
-OTHER_WIDTH = re.compile("[^\0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205f\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]")
-TOKEN = re.compile("(?P<text>[^\0-\x1f\x7f]+)"
+OTHER_WIDTH = "[^\0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205f\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]"
+TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|\x1b\\[(?P<numbers>[0-9;:]{0,64})(?P<final>[@-~])"
                    "|\x1b\\[[0-?]{0,64}[ -/]{0,4}[@-~]"                           # private modes and the like: nothing to see
                    "|\x1b[]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\\\)"                  # titles, links
                    "|\x1b[ -/]{1,4}[0-~]"                                         # character sets
                    "|\x1b(?P<escape>[0-OQ-WYZ\\\\`-~])"
                    "|(?P<control>[\0-\x1f\x7f])")
-UNFINISHED = re.compile("\x1b(?:\\[[0-?]{0,64}[ -/]{0,4}|[]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]{0,4})\\Z")
+UNFINISHED = "\x1b(?:\\[[0-?]{0,64}[ -/]{0,4}|[]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]{0,4})\\Z"
+compiled = lru_cache(None)(re.compile)       # when needed first: what is plain text, as most output, needs none of these three
 
 
 class Row:
@@ -59,7 +60,7 @@ class Row:
 
     def put(self, column, text, style):
         """Write `text` from `column` on; returns the column after it."""
-        cells = self._cells(column, text) if OTHER_WIDTH.search(text) else text
+        cells = self._cells(column, text) if compiled(OTHER_WIDTH).search(text) else text
         end = column + len(cells)
         self._reach(column)
         self._split(column)
@@ -140,7 +141,7 @@ def restyled(style, numbers):
 def parsed(text, style):
     """Return (Row, style after it) of a line of plain text with colours and tabs."""
     row, column = Row(), 0
-    for token in TOKEN.finditer(text):
+    for token in compiled(TOKEN).finditer(text):
         if token.lastgroup == "text":
             column = row.put(column, token[0], style)
         elif token.lastgroup == "final":
@@ -221,9 +222,9 @@ class Screen:
             self._rows, self._row, self._column, self._new_from = [row], 0, len(row.cells), 0
             self._pieces, self._length = [], 0
         text = self._unfinished + text
-        tail = UNFINISHED.search(text) if "\x1b" in text else None
+        tail = compiled(UNFINISHED).search(text) if "\x1b" in text else None
         self._unfinished = tail[0] if tail else ""
-        for token in TOKEN.finditer(text, 0, tail.start() if tail else len(text)):
+        for token in compiled(TOKEN).finditer(text, 0, tail.start() if tail else len(text)):
             kind = token.lastgroup
             if kind == "text":
                 self._write(token[0])

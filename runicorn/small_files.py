@@ -1,5 +1,6 @@
 """The small files of a run, meta.json, status.json and summary.json: what they hold, with secrets masked, and when they are written."""
 
+import os
 import time
 
 from runicorn.disk import PATIENCE
@@ -38,9 +39,9 @@ class SmallFiles:
         return dict(self.masked(facts), **{key: facts[key] for key in IDENTITY if key in facts})
 
     def place(self, folder):
-        """Write all three into `folder` (Path), from now on. Raises OSError."""
+        """Write all three into `folder` (str), from now on. Raises OSError."""
         for file, name in ((self._meta, META), (self._status, STATUS), (self._summary, SUMMARY)):
-            file.path = folder / name
+            file.path = os.path.join(folder, name)
             if not file.write() and not file.refused:
                 raise OSError(f"{file.path} can't be written")
 

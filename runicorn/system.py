@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 
 from runicorn import processes
 from runicorn.notice import uncut
@@ -19,7 +18,7 @@ class Sampler:
 
     def __init__(self, disk, environ=os.environ, proc="/proc", cgroup="/sys/fs/cgroup"):
         self._disk = os.fspath(disk)
-        self._proc, self._group = Path(proc), Cgroup(Path(proc), Path(cgroup))
+        self._proc, self._group = proc, Cgroup(proc, cgroup)
         self._cpu = self._cpu_times()
         self.gpus = Gpus(environ)
 
@@ -40,7 +39,7 @@ class Sampler:
             return used, time.monotonic() * quota
         try:
             mine = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-            lines = [line.split() for line in (self._proc / "stat").read_text().splitlines() if line.startswith("cpu")]
+            lines = [line.split() for line in _lines(f"{self._proc}/stat") if line.startswith("cpu")]
         except (AttributeError, OSError):
             return processes.cpu_times()
         busy = total = 0
@@ -59,7 +58,7 @@ class Sampler:
 
     def _memory(self):
         try:
-            fields = dict(line.split(":", 1) for line in (self._proc / "meminfo").read_text().splitlines())
+            fields = dict(line.split(":", 1) for line in _lines(f"{self._proc}/meminfo"))
             total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
         except (OSError, KeyError, ValueError):
             return processes.memory()
@@ -84,25 +83,21 @@ class Cgroup:
 
     def __init__(self, proc, mount):
         self._folders = {}                  # controller -> folders from the process's group up to the mount
-        try:
-            lines = (proc / "self" / "cgroup").read_text().splitlines()
-        except OSError:
-            return                          # not Linux
-        for line in lines:
+        for line in _lines(f"{proc}/self/cgroup"):      # none where it is not Linux
             _, controllers, path = line.split(":", 2)
             for name in controllers.split(",") if controllers else ["v2"]:
-                top = mount / controllers if (mount / controllers).is_dir() else mount / name
+                top = f"{mount}/{controllers if os.path.isdir(f'{mount}/{controllers}') else name}"
                 self._folders[name] = _upwards(mount if name == "v2" else top, path)
 
     def cpu_quota(self):
         """Return how many CPUs' worth of time the group gets (float), or None for no limit."""
         quotas = []
         for folder in self._folders.get("v2", []):
-            words = (_text(folder / "cpu.max") or "max").split()
+            words = (_text(f"{folder}/cpu.max") or "max").split()
             if words[0] != "max":
                 quotas.append(int(words[0]) / int(words[1]))
         for folder in self._folders.get("cpu", []):
-            quota, period = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+            quota, period = _number(f"{folder}/cpu.cfs_quota_us"), _number(f"{folder}/cpu.cfs_period_us")
             if quota and quota > 0 and period:
                 quotas.append(quota / period)
         return min(quotas) if quotas else None
@@ -110,11 +105,11 @@ class Cgroup:
     def cpu_seconds(self):
         """Return the CPU seconds the group has used (float), or None."""
         for folder in self._folders.get("v2", [])[:1]:
-            usec = _field(folder / "cpu.stat", "usage_usec")
+            usec = _field(f"{folder}/cpu.stat", "usage_usec")
             if usec is not None:
                 return usec / 1e6
         for folder in self._folders.get("cpuacct", [])[:1]:
-            used = _number(folder / "cpuacct.usage")
+            used = _number(f"{folder}/cpuacct.usage")
             if used is not None:
                 return used / 1e9
         return None
@@ -123,7 +118,7 @@ class Cgroup:
         """Return (used, limit) in bytes of the group with the tightest limit, or None; page cache that can go is not used."""
         names = {"v2": ("memory.max", "memory.current", "inactive_file"),
                  "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")}
-        found = [(_number(folder / limit), _number(folder / used), _field(folder / "memory.stat", cache))
+        found = [(_number(f"{folder}/{limit}"), _number(f"{folder}/{used}"), _field(f"{folder}/memory.stat", cache))
                  for kind, (limit, used, cache) in names.items() for folder in self._folders.get(kind, [])]
         known = [(limit, max(0, used - (cache or 0))) for limit, used, cache in found if limit and used is not None and limit < UNLIMITED]
         return min(known)[::-1] if known else None
@@ -132,15 +127,20 @@ class Cgroup:
 def _upwards(top, path):
     """Return the folders from `top`/`path` up to `top`; in a container the path is the host's, and only `top` is there."""
     parts = [part for part in path.split("/") if part not in ("", "..")]
-    folders = [top.joinpath(*parts[:depth]) for depth in range(len(parts), -1, -1)]
-    return [folder for folder in folders if folder.is_dir()]
+    folders = [os.path.join(top, *parts[:depth]) for depth in range(len(parts), -1, -1)]
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 def _text(path):
     try:
-        return path.read_text()
+        with open(path) as file:
+            return file.read()
     except OSError:
         return None
+
+
+def _lines(path):
+    return (_text(path) or "").splitlines()
 
 
 def _number(path):
@@ -149,7 +149,7 @@ def _number(path):
 
 
 def _field(path, name):
-    for line in (_text(path) or "").splitlines():
+    for line in _lines(path):
         key, _, value = line.partition(" ")
         if key == name:
             return int(value)
@@ -160,7 +160,7 @@ def on_network(folder, mounts="/proc/self/mountinfo"):
     """Whether `folder` lies on a network file system (proc_pid_mountinfo(5): field 5 is the mount point, after "-" the type)."""
     where, kind = "", ""
     path = os.path.realpath(folder)
-    for line in (_text(Path(mounts)) or "").splitlines():
+    for line in _lines(mounts):
         head, _, tail = line.partition(" - ")
         point = head.split()[4].encode().decode("unicode_escape") if len(head.split()) > 4 else ""
         if len(point) >= len(where) and (path + "/").startswith(point.rstrip("/") + "/"):

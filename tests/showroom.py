@@ -137,7 +137,7 @@ def make_run(root, index, spec, now):
         start = now - steps / kind.speed
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.localtime(start)) + f"{(index * 7919 + 0xabc123) % 0xffffff:06x}"
     path = layout.run_path(project, name, run_id)
-    folder = layout.make_folders(root, path)
+    folder = Path(layout.make_folders(root, path))
     curve = Curve(kind, index, 1 + (index * 37 % 20 - 8) / 60)
     every = max(1, steps // 6000)
     status = {"status": {"live": "running"}.get(state, state), "started_at": start}
@@ -203,7 +203,7 @@ def make(root, runs=RUNS, now=None):
 
 def go_on(root, alive, stop=None, pause=0.5):
     """Keep the live runs alive: append events, logs and samples and beat their hearts until `stop` (threading.Event) is set."""
-    live = layout.make_folders(root, ".runicorn/live")
+    live = Path(layout.make_folders(root, ".runicorn/live"))
     rng, count = random.Random(1), 0
     steps = {run_id: step for _, _, run_id, _, step, _, _ in alive}
     while not (stop and stop.is_set()):

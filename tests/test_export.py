@@ -7,6 +7,7 @@ import math
 import struct
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -32,7 +33,7 @@ def write(folder, name, rows, start=1700000000.125):
 
 
 def make_run(root, name="resnet50", run_id="20250123_180000_abc123", lr=0.001, **meta):
-    folder = layout.make_folders(root, layout.run_path("vision", name, run_id))
+    folder = Path(layout.make_folders(root, layout.run_path("vision", name, run_id)))
     config = {"lr": lr, "model": {"name": "resnet", "layers": [3, 4, 6, 3]}, "amp": True, "note": None, **meta.pop("config", {})}
     layout.replace_file(folder / "meta.json", layout.to_json({"id": run_id, "project": "vision", "name": name, "created_at": 1700000000.0,
                                                               "config": config, "format": 1, **meta}).encode())

@@ -28,6 +28,13 @@ def test_import_loads_what_a_run_that_records_nothing_needs_and_no_more():
     assert len(names - loaded("pass")) < 45         # 22 of the standard library beside ours on Python 3.11
 
 
+def test_init_loads_what_it_needs_to_begin_and_no_more(tmp_path):
+    names = loaded("import runicorn, runicorn.heart; runicorn.heart.REST_SECONDS = 60; "        # what its thread loads comes later
+                   f"runicorn.init(project='p', name='n', storage={str(tmp_path)!r}, quiet=True)")
+    assert names & HEAVY <= {"select"} and "runicorn.recorder" in names       # select, of C alone, by the thread that waits for signals
+    assert len({name for name in names - loaded("import runicorn") if not name.startswith("runicorn")}) < 10     # 5 on Python 3.11
+
+
 def test_what_is_loaded_late_is_there_all_the_same():
     code = """
 import pickle, runicorn

@@ -5,6 +5,7 @@ import math
 import os
 import stat
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -130,7 +131,7 @@ def test_new_folders_copy_the_roots_mode(tmp_path):
     root = tmp_path / "shared"
     root.mkdir()
     root.chmod(0o2770)
-    made = layout.make_folders(root, "project/name/runs/id")
+    made = Path(layout.make_folders(root, "project/name/runs/id"))
     assert stat.S_IMODE(made.stat().st_mode) == 0o2770 == stat.S_IMODE((root / "project").stat().st_mode)
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,7 @@ def make_run(
     **meta,
 ):
     """Write a run by the format alone; return its folder."""
-    folder = layout.make_folders(root, layout.run_path(project, name, run_id))
+    folder = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
     meta = {
         "format": 1,
         "id": run_id,
@@ -225,7 +226,7 @@ def test_a_newer_format_is_named_and_never_parsed_half(tmp_path):
 
 
 def test_folders_of_runicorn_0_4_are_read(tmp_path):
-    folder = layout.make_folders(tmp_path, "p/n/runs/20240101_000000_abcdef")
+    folder = Path(layout.make_folders(tmp_path, "p/n/runs/20240101_000000_abcdef"))
     (folder / "meta.json").write_text(
         '{"id": "20240101_000000_abcdef", "project": "p", "name": "n", "created_at": 1704067200.0, "python": "3.10"}'
     )

@@ -102,7 +102,7 @@ def test_a_process_that_was_killed_before_we_looked_is_lost_at_the_first_look(tm
 
 def make_run(root, status="running", run_id="20250123_180000_abc123", **more):
     """Write a run by the format alone; return its folder."""
-    folder = layout.make_folders(root, layout.run_path("p", "n", run_id))
+    folder = Path(layout.make_folders(root, layout.run_path("p", "n", run_id)))
     (folder / "meta.json").write_text(layout.to_json({"format": 1, "id": run_id, "project": "p", "name": "n", "created_at": 1737650000.0}))
     (folder / "status.json").write_text(layout.to_json({"status": status, "started_at": 1737650000.0, **more}))
     (folder / "events.jsonl").write_text("".join(row(step) for step in range(3)))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -85,6 +86,22 @@ def test_a_leftover_of_an_earlier_launch_is_not_joined(tmp_path):
     assert len(runs(tmp_path)) == 2 and os.listdir(leftover).count("events.rank1.jsonl") == 0
     run, = (run for run in runs(tmp_path) if run != leftover)
     assert (run / "events.rank3.jsonl").is_file()
+
+
+@pytest.mark.parametrize("path, run_id", [("p/n/runs/..", ".."), ("p/n/runs/../../../outside", "a"), ("p/n/runs/a/../../b", "a"),
+                                          ("p/n/runs/a\\..\\..\\..\\b", "a"), ("p/n/runs/b", "a"), ("p/m/runs/a", "a"), ("p/n/runs/", ""),
+                                          ("/outside", "a"), (["p/n/runs/a"], "a"), (None, None)], ids=str)
+def test_a_live_file_that_names_another_place_than_its_run_s_is_not_joined(tmp_path, path, run_id):
+    live, outside = tmp_path / "root" / ".runicorn" / "live", tmp_path / "outside"
+    for folder in (live, outside, tmp_path / "root/p/n/runs"):
+        folder.mkdir(parents=True)
+    (live / "x.json").write_text(json.dumps({"path": path, "id": run_id, "launch": ranks.launch_key(torchrun(1)), "pid": os.getpid(),
+                                             "host": socket.gethostname(), "attempt": 1}))
+    before = sorted(map(str, tmp_path.rglob("*")))
+    _, said = train(tmp_path, BEGIN + "runicorn.init(project='p', name='n', all_ranks=True).log({'a': 1})", **torchrun(1))
+    run = only(tmp_path)
+    assert "found no rank 0" in said and rows(run)[0]["data"] == {"a": 1} and run.parent == tmp_path / "root/p/n/runs"
+    assert [file for file in before if not os.path.exists(file)] == [] and list(outside.iterdir()) == []
 
 
 def test_a_rank_without_rank_0_has_a_run_of_its_own(tmp_path):
