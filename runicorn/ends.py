@@ -99,7 +99,7 @@ def verdict(exit_code=None, leaving=False):
     code = _noted.get("exit", 0 if leaving and not isinstance(error, KeyboardInterrupt) else None) if exit_code is None else exit_code
     found = {"status": "finished", "exit_code": code or 0}
     if isinstance(error, KeyboardInterrupt):
-        found = {"status": "interrupted", "exit_code": code, "signal": name or "SIGINT"}
+        found = {"status": "interrupted", "exit_code": code if type(error) is KeyboardInterrupt else code or 1, "signal": name or "SIGINT"}
     elif error is not None:
         found = dict({"status": "failed", "exit_code": code or 1}, **described(error))
     elif name and exit_code is None:
@@ -123,19 +123,27 @@ def verdict_of(error):
 
 
 def described(error):
-    """Return {"error": one line, "traceback": its last 40 lines} of an exception, as far as it can be described."""
+    """Return {"error": how Python names it, "traceback": the last 40 lines of that} of an exception, as far as it can be described. Of long
+    texts, such as all that doesn't fit in a checkpoint, their beginning and end."""
     try:
         import traceback
-        text = "".join(traceback.format_exception_only(type(error), error)).strip()
-        lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
+        told = traceback.format_exception_only(type(error), error)
+        whole, own = "".join(traceback.format_exception(type(error), error, error.__traceback__)), "".join(told)
+        text = "".join(told[next((n for n, line in enumerate(told) if line[:1] != " "), 0):]).strip()      # after a SyntaxError's place
+        lines = (whole[:-len(own)] if whole.endswith(own) else whole).splitlines()
+        own = _short(own.rstrip()) if whole.endswith(own) else ""
     except Exception:       # no descriptor left to import it, an error whose text can't be made, a handler that raises
-        text = type(error).__name__
+        text, own = type(error).__name__, ""
         try:
             text = f"{text}: {error}"
         except Exception:
             pass            # its name says most
-        lines = ["Traceback (most recent call last):", *_places(error.__traceback__), text]
-    return {"error": text[-2000:], "traceback": "\n".join(lines[-40:])}
+        lines = ["Traceback (most recent call last):", *_places(error.__traceback__), _short(text)]
+    return {"error": _short(text), "traceback": "\n".join([*(line[:500] for line in lines[-40:]), *own.splitlines()])}
+
+
+def _short(text):
+    return text if len(text) <= 2000 else f"{text[:1500]} … {text[-500:]}"
 
 
 def _places(trace):
@@ -335,7 +343,7 @@ def _at_exit():
     unwatch_exit_code(_exits)
     steps = [partial(run.conclude, _own(run, found)) for run in _watched]
     raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
-    if isinstance(_uncaught(), KeyboardInterrupt):
+    if type(_uncaught()) is KeyboardInterrupt:      # a subclass of it is an error to Python: 1
         # Python then leaves by SIGINT, unless any thread ran a text of code since (run_eval_code_obj in Python/pythonrun.c clears the
         # flag), which the import of a named tuple does. So it is set once more.
         try:

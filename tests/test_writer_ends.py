@@ -55,6 +55,26 @@ def test_the_way_a_run_ends(tmp_path, code, expect, state, exit_code):
         assert found["signal"] == signal.Signals(-expect).name
 
 
+@pytest.mark.parametrize("code, first, last", [
+    ("raise RuntimeError('Error(s) in loading state_dict for Net:\\n' + '\\n'.join(f'\\t{n}.weight differs' for n in range(300)))",
+     "RuntimeError: Error(s) in loading state_dict for Net:\n\t0.weight differs", "\t299.weight differs"),
+    ("raise ValueError('x' * 10_000_000)", "ValueError: xxx", "xxx"),
+    ("try:\n    raise ValueError('y' * 10_000_000)\nexcept ValueError:\n    raise RuntimeError('after')", "RuntimeError: after", "after"),
+    ("exec('a b c')", "SyntaxError: invalid syntax", "invalid syntax"),
+    ("assert 0, ['row'] * 100_000", "AssertionError: ['row', 'row'", "'row']"),
+], ids=["a checkpoint that doesn't fit", "one line", "one before it", "a place first", "a list"])
+def test_a_long_error_is_told_by_its_beginning_and_end_behind_where_it_was_raised(tmp_path, code, first, last):
+    train(tmp_path, BEGIN + code, 1)
+    found = status(tmp_path)
+    assert found["error"].startswith(first) and found["error"].endswith(last) and len(found["error"]) < 2100
+    assert 'train.py", line' in found["traceback"] and found["traceback"].endswith(found["error"]) and len(found["traceback"]) < 30_000
+
+
+def test_a_subclass_of_keyboardinterrupt_is_an_error_to_python(tmp_path):
+    train(tmp_path, BEGIN + "class Enough(KeyboardInterrupt):\n    pass\nraise Enough", 1)
+    assert (status(tmp_path)["status"], status(tmp_path)["exit_code"], status(tmp_path)["signal"]) == ("interrupted", 1, "SIGINT")
+
+
 def test_the_traceback_still_reaches_the_terminal(tmp_path):
     _, err = train(tmp_path, BEGIN + "raise ValueError('the data is gone')", 1)
     assert err.count("ValueError: the data is gone") == 1
