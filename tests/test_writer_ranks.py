@@ -194,6 +194,9 @@ HOSTED = textwrap.dedent("""
     """)
 LOGS = HOSTED + textwrap.dedent("""
     run = runicorn.init(project="p", name="n", all_ranks=True)
+    open(f"begun-{os.getpid()}", "w").close()
+    while sum(name.startswith("begun-") for name in os.listdir(".")) < int(os.environ.get("TOGETHER", "0")):
+        time.sleep(0.05)
     for step in range(5):
         run.log(me, step=step)
     time.sleep(float(os.environ.get("LINGER", "0")))
@@ -227,7 +230,7 @@ def launches_of(folder):
 @pytest.mark.parametrize("more", [{"TORCHELASTIC_RUN_ID": "none"}, {"TORCHELASTIC_RUN_ID": "100"}, {"MASTER_ADDR": "localhost"},
                                   {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0"}], ids=str)
 def test_two_hosts_that_meet_at_their_own_loopback_have_two_runs(tmp_path, more):
-    said = together(tmp_path, [two(rank, host, HOST=host, LINGER="3", **more) for host in ("a", "b") for rank in (0, 1)])
+    said = together(tmp_path, [two(rank, host, HOST=host, TOGETHER="4", LINGER="3", **more) for host in ("a", "b") for rank in (0, 1)])
     assert said == [""] * 4
     assert launches_of(tmp_path) == [["a"], ["b"]] and all(len(files) == 2 for files in written(tmp_path).values())
 
