@@ -13,6 +13,7 @@ from runicorn.errors import BusyError, LayoutError, SyncError
 
 INDEX = ".index"
 BLOCK = 1 << 20
+LIVE = "live.json"          # in it: what the last pass told
 FOLDERS = "folders.json"        # in it: the folders above the runs as they were listed last; see walk.Skeleton.told
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
@@ -127,7 +128,7 @@ class Mirror:
 
     def load_kept(self):
         """Return what the last session told (dict): {"checked", "list", "folders"}, whatever is there, and {"gone"}, run paths (set)."""
-        live, folders = (layout.read_json(self.index / name) or {} for name in ("live.json", FOLDERS))
+        live, folders = (layout.read_json(self.index / name) or {} for name in (LIVE, FOLDERS))
         gone = live["gone"] if isinstance(live.get("gone"), list) else ()
         return {**live, "folders": folders, "gone": {path for path in gone if isinstance(path, str)}}
 
@@ -138,7 +139,7 @@ class Mirror:
 
     def save_live(self, live):
         """Replace .index/live.json by `live` (dict). Raises SyncError."""
-        self.write(self.index / "live.json", layout.to_json(live).encode())
+        self.write(self.index / LIVE, layout.to_json(live).encode())
 
     def write(self, path, data):
         """Replace a file whole (see layout.replace_file). Raises SyncError."""

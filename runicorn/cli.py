@@ -73,7 +73,8 @@ def silenced():
 
 def refuse(sentence, code):
     """Print why nothing came of it, on stderr; returns `code`."""
-    print(f"runicorn: {sentence}", file=sys.stderr)
+    from runicorn.terminal import clean  # what a server named may be in it
+    print("runicorn: " + "\n".join(map(clean, str(sentence).split("\n"))), file=sys.stderr)
     return code
 
 

@@ -24,7 +24,6 @@ READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, sm
 LINE_LIMIT = 16 << 20       # a longer line is no event; it is skipped like a broken one
 WRITTEN_NS = 10_000_000     # an mtime that is so close to the ctime is that of a write
 CHECKED = 4096              # bytes before the parsed end whose hash must still be the same
-OTHERS_KEPT = 10_000        # images, gaps and notes remembered of a file
 RECENT = 64                 # last row times, for the median gap
 SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache file
 HEAD_LIMIT = 64 << 20       # of a cache file's first line: names, and the images of a run that logs many
@@ -125,7 +124,6 @@ class Table:
         self.rows = 0
         self.first_ts = self.last_ts = self.top_step = None
         self.recent = deque(maxlen=RECENT)
-        self.others = deque(maxlen=OTHERS_KEPT)
 
     @property
     def where(self):
@@ -349,8 +347,6 @@ class File:
         self.behind = max(0, self.behind - len(block))
         self._guard = (self._guard + block)[-CHECKED:]
         self.table.add(self.parser.parse(block if block.endswith(b"\n") else block + b"\n"))
-        self.table.others.extend(self.parser.others)
-        self.parser.others.clear()
 
     # -- the column cache: one file, believed only if everything in its head agrees --------------------------------
 
@@ -375,7 +371,7 @@ class File:
         return {"identity": list(self._identity), "mtime": self._mtime, "length": self.position, "order": sys.byteorder,
                 "check": sha256(self._guard).hexdigest(), "lines": self.parser.lines, "skipped": self.skipped, "rows": table.rows,
                 "first_ts": table.first_ts, "last_ts": table.last_ts, "top_step": table.top_step, "recent": list(table.recent),
-                "others": list(table.others), "names": list(table.where), "groups": [_describe(group) for group in table.groups()]}
+                "names": list(table.where), "groups": [_describe(group) for group in table.groups()]}
 
     def _load(self, found):
         """Take the parse over from the cache if it is one of the first bytes of just this file."""
@@ -393,7 +389,6 @@ class File:
         table.where.update((name, where[name]) for name in head["names"])
         table.rows, table.first_ts, table.last_ts, table.top_step = (head[key] for key in ("rows", "first_ts", "last_ts", "top_step"))
         table.recent.extend(head["recent"])
-        table.others.extend(head["others"])
         self.parser = Parser(self.row, head["lines"], head["skipped"])
         self.position = self._saved = head["length"]
         self._guard = guard

@@ -48,7 +48,7 @@ def cache_clean(options):
             return print("nothing to clean")
         if options.dry_run:
             return print(f"would delete {text}")
-        if not options.yes and not dialogue.confirm(f"Delete {text} of mirrored data? The server keeps its own."):
+        if not options.yes and not dialogue.confirm(f"Delete {text} of mirrored data that the servers have, too?"):
             return 1
         done = mirrors.cache_clean(**choice)
     return print(f"deleted {done['files']} files, {dialogue.size_text(done['bytes'])}")

@@ -154,7 +154,6 @@ class Parser:
     def __init__(self, row=event_row, lines=0, skipped=0):
         """row: `event_row` or `sample_row`; lines, skipped: what was parsed before."""
         self.row, self.lines, self.skipped = row, lines, skipped
-        self.others = []            # objects that are no row: images, gaps, notes; the caller takes them out
         self._ts = 0.0
         self._templates = {}
         self._last = None
@@ -219,8 +218,7 @@ class Parser:
                 continue
             found = self.row(line)
             if found is None:
-                self.others.append(line)
-                continue
+                continue            # an image, a gap, or what a later version writes
             ts, step, data = self._clean(*found, first + place)
             names = tuple(data)
             part = rows.get(names)

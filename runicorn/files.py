@@ -9,7 +9,8 @@ from runicorn.errors import NotFoundError
 SMALL_LIMIT = 1 << 20       # bytes; what "small" means in the connection's settings unless they say otherwise
 MOST = 10_000               # files listed of one run
 DEPTH = 8
-IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
+IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp",
+          ".bmp": "image/bmp"}
 BLOCK = 256 << 10
 
 

@@ -17,7 +17,8 @@ WHOLE = 4 << 20             # bytes; a larger file is looked at in places for it
 PLACES, PLACE = 48, 32 << 10
 SMALL = 256 << 10           # bytes; of a larger file few places and the end say whether its steps only grow
 FEW, LITTLE = 16, 2 << 10
-RANKS = 4096
+RANKS, STATUS, MOST = 4096, 64 << 10, 2000      # files that ranks left of how they ended, bytes of one, characters of what one says
+VERDICT = ("status", "ended_at", "exit_code", "signal", "ended_by", "error", "reason")          # what is told of a rank
 STEP = re.compile(rb'"(?:step|global_step)":\s*(-?\d+)')
 ROW = re.compile(rb'\n\{"ts": ?(-?\d[-+.\deE]*), ?"step": ?(-?\d+), ?"data":')       # as `log` writes one
 OTHER = re.compile(rb'\n\{"ts": ?-?\d[-+.\deE]*, ?"step": ?-?\d+, ?"type": ?"(?!metrics")')      # … and an image
@@ -65,8 +66,12 @@ def rank_statuses(folder):
         names = sorted(filter(parse_rank_status, os.listdir(folder)))[:RANKS]
     except OSError:
         return {}           # as above
-    found = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=1 << 20)) for name in names)
-    return {place: status for place, status in found if status is not None}
+    found = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=STATUS)) for name in names)
+    return {place: {field: _short(status[field]) for field in VERDICT if field in status} for place, status in found if status is not None}
+
+
+def _short(value):
+    return value[-MOST:] if isinstance(value, str) else value if isinstance(value, (int, float)) or value is None else None
 
 
 def events_of(sizes):
@@ -86,7 +91,8 @@ def end(folder, sizes, tops=None):
             rows = _times(tail)
             top = tops[name] = _top(path, sizes[name], tops.get(name, Top()), tail, rows)
             if rows or top.step is not None:
-                return _end(rows, top.step)
+                last = rows[-1][1] if rows and not tail.endswith(b"\n") else None        # a whole row whose newline is not here yet
+                return _end(rows, max((step for step in (top.step, last) if step is not None), default=None))
     return End()
 
 
@@ -191,13 +197,15 @@ def spark(folder, sizes, metric, n=24):
     """Return the Spark of `metric` in the run in `folder`, at most `n` values, or None if it was not found."""
     points, exact, cut = [], True, None
     pattern = re.compile(rb'"' + re.escape(json.dumps(metric, ensure_ascii=False)[1:-1].encode()) + rb'":\s*("?[-+.\w]+"?)')
-    for name in reversed(events_of(sizes)):
+    events = events_of(sizes)
+    for name in reversed(events):
         blocks, whole = _blocks(os.path.join(folder, name), sizes[name])
         exact = exact and whole
         older = [(_value(found[1]), block, found.start()) for block in blocks for found in pattern.finditer(block)]
-        while cut is not None and older and (_step(older[-1]) or 0) >= cut:
-            older.pop()                 # superseded: a newer attempt logged this step again
-        cut = _step(older[0]) if older else cut
+        steps = [_step(point) or 0 for point in older] if len(events) > 1 else []
+        if cut is not None:             # a newer attempt logged these steps again
+            older = [point for point, step in zip(older, steps) if step < cut]
+        cut = min(steps, default=cut) if cut is None else min([cut, *steps])
         points = older + points
     if not points:
         return None

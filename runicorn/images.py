@@ -30,7 +30,7 @@ class Image:
         if isinstance(data, (bytes, bytearray, memoryview)):
             data = bytes(data)
             for start, ending in KINDS:
-                if data.startswith(start):
+                if data.startswith(start) and (ending != "webp" or data[8:12] == b"WEBP"):
                     return data, ending
             raise ValueError("bytes that are no PNG, JPEG, GIF, WebP or BMP")
         if callable(getattr(data, "savefig", None)):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from runicorn import cache, firstlook, glance, kept, layout, left_out, local_disk, local_names, manifest, own_runs, run_places
-from runicorn.record import Record, record_of
+from runicorn.record import LARGEST, Record, record_of
 from runicorn.states import CHECKING, LOST, Pulse, as_of, judge
 from runicorn.verified import agrees, checked, sound, verified
 
@@ -74,9 +74,9 @@ class Source:
 
     def _whole(self, path, entry):
         """Return `entry` with small files that were too large for the index ("truncated": size) read from the run's folder."""
-        for stem in ("meta", "status", "summary"):
+        for stem, most in LARGEST.items():
             if "truncated" in (entry[stem] or {}):
-                entry[stem] = layout.read_json(self.run_folder(path) / f"{stem}.json")
+                entry[stem] = layout.read_json(self.run_folder(path) / f"{stem}.json", limit=most)
         return entry
 
     def _replace(self, records):

@@ -152,9 +152,12 @@ def clear_stale(root):
     """Remove live files whose heart stopped a week ago, and what an interrupted replacement left."""
     folder = os.path.join(root, HIDDEN, "live")
     oldest = time.time() - STALE_SECONDS
+    if os.path.realpath(folder) != os.path.join(os.path.realpath(root), HIDDEN, "live"):
+        return              # a link, which others may have laid to a folder of ours
     try:
         with os.scandir(folder) as entries:
-            stale = [entry.path for entry in entries if entry.stat(follow_symlinks=False).st_mtime < oldest]
+            stale = [entry.path for entry in entries if entry.name.endswith((".json", ".tmp")) and entry.is_file(follow_symlinks=False)
+                     and entry.stat(follow_symlinks=False).st_mtime < oldest]
     except OSError:
         return              # no such folder yet, or somebody else's to tidy
     for path in stale:

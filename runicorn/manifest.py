@@ -651,10 +651,12 @@ def generate(root, active_window=WINDOW, incremental=True, output=None, compress
         previous = load(full)
     except ManifestError:       # none yet, or broken: it is remade from the runs
         previous = None
-    for name, beat in _beats(root).items():
+    live = os.path.join(root, HIDDEN, "live")
+    is_own = os.path.realpath(live) == os.path.join(os.path.realpath(root), HIDDEN, "live")      # no link that others laid
+    for name, beat in _beats(root).items() if is_own else ():
         if beat < time.time() - STALE_BEAT:
             with contextlib.suppress(OSError):      # somebody else's, or gone already
-                os.unlink(os.path.join(root, HIDDEN, "live", name + ".json"))
+                os.unlink(os.path.join(live, name + ".json"))
     manifest = build(root, previous, rescan=not incremental)
     changed = not previous or manifest.header["digest"] != previous.header["digest"]
     if not active_only:

@@ -38,7 +38,7 @@ def size_of(folder):
 
 
 def clean(folders, older_than=None, size=None, dry_run=False, now=None):
-    """Drop files of finished runs from mirrors; returns {"files", "bytes"} of what went, or would go.
+    """Drop files of finished runs from mirrors that their servers have, too; returns {"files", "bytes"} of what went, or would go.
 
     older_than: days neither viewed nor changed: all of the run's files but its small JSON. size: bytes to come below:
     longest not viewed first, files that are not the run's own before those that are.
@@ -71,9 +71,10 @@ def _take(gone, ordered, enough=None):
 
 
 def _finished(mirror, now):
-    """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended and hold files that may go."""
+    """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended and hold files that may go: those that
+    the server had at the last look. Of others the only copy may be here."""
     viewed, places = layout.read_json(mirror / cache.INDEX / VIEWED) or {}, run_places.read(mirror)
-    for path in _known(mirror):
+    for path, listed in _known(mirror):
         try:
             folder = run_places.folder(mirror, path, places)
         except LayoutError:
@@ -85,15 +86,24 @@ def _finished(mirror, now):
         used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
         if abs(now - (layout.number(viewed.get(path)) or 0.0)) > IN_USE_SECONDS:        # ahead of us: the clock was set back since
             yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
-                   "files": [file for file in files if not local_names.is_small(file[0])]}
+                   "files": [file for file in files if not local_names.is_small(file[0]) and file[0].replace(os.sep, "/") in listed]}
 
 
 def _known(mirror):
-    """Return the paths of the runs in a mirror's index; what is not in it is none of ours to delete."""
+    """Yield (path, names of its files) of the runs in a mirror's index that are not gone from the server; what is not in it is none of
+    ours to delete."""
+    gone = (layout.read_json(mirror / cache.INDEX / cache.LIVE) or {}).get("gone")
+    gone = set(gone) if isinstance(gone, list) and all(isinstance(path, str) for path in gone) else set()
     try:
-        return [path for path in manifest.load(mirror / cache.INDEX / "full.json").paths() if plan.believable(path)]
+        index = manifest.load(mirror / cache.INDEX / "full.json")
     except manifest.ManifestError:
-        return []
+        return
+    for path in index.paths():
+        if plan.believable(path) and path not in gone:
+            try:
+                yield path, index.entry(path)["files"].keys()
+            except manifest.ManifestError:
+                continue        # nobody knows what the server has of it
 
 
 def _delete(chosen, dry_run):

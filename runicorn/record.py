@@ -12,7 +12,9 @@ KEPT_TEXT = 400             # characters kept of a long value in config or summa
 KEPT_TAGS = 100             # of a run; more are no use in a list
 KEPT_NOTE = 4096            # characters
 PLAIN = frozenset((bool, int, float, type(None)))
-NO_META = "meta.json is missing or is no JSON object"
+NO_META = "meta.json is missing, is no JSON object or has more than 4 MB"
+LARGEST = {"meta": 4 << 20, "status": 256 << 10, "summary": 4 << 20}        # bytes of a small file that a list can hold
+MOST_ATTEMPTS, KEPT_TEXT = 1000, 4000           # of a status, characters of each text in it
 LAST = 1e11                 # s; the year 5138
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 
@@ -60,7 +62,7 @@ def record_of(path, entry, line=None):
     record.tags = tuple(_intern(tag) for tag in tags[:KEPT_TAGS] if isinstance(tag, str))
     record.note = _text(meta.get("notes"), KEPT_NOTE) or ""
     record.created = _moment(meta.get("created_at")) or _id_time(run_id)
-    record.status = status = entry.get("status") if isinstance(entry.get("status"), dict) else {}
+    record.status = status = _status(entry.get("status"))
     record.ended = sys.intern(status["status"]) if status.get("status") in ENDED else ""
     started = _moment(status.get("started_at"))
     record.started = started if started is not None else record.created
@@ -69,6 +71,18 @@ def record_of(path, entry, line=None):
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
     record.defined = None if record.newer else _defined(meta.get("metrics"))
     return record
+
+
+def _status(status):
+    """Return what a status.json says of the run and its attempts (dict of plain values, and "attempts"), nothing else that is in it."""
+    status = status if isinstance(status, dict) else {}
+    attempts = status.get("attempts") if isinstance(status.get("attempts"), list) else ()
+    told = [_plain(attempt) for attempt in attempts[-MOST_ATTEMPTS:] if isinstance(attempt, dict)]
+    return {**_plain(status), **({"attempts": told} if told else {})}
+
+
+def _plain(values):
+    return {key: value[-KEPT_TEXT:] if type(value) is str else value for key, value in values.items() if type(value) in (*PLAIN, str)}
 
 
 def _defined(metrics):

@@ -259,7 +259,7 @@ class Screen:
             row, column, self._style = self._saved
             self._go(row - self._base, column)
         elif final in "DEM":
-            self._go(self._row + (-1 if final == "M" else 1), 0 if final == "E" else self._column)
+            self._go(self._row + (-1 if final == "M" else 1), 0 if final == "E" else self._column % COLUMNS)
 
     def _sequence(self, final, numbers):
         if final == "m":
@@ -280,7 +280,9 @@ class Screen:
             top = self._screen_top() - self._base
             self._go(top + min(count, ROWS) - 1, column if final == "d" else min(max(1, second), COLUMNS) - 1)
         elif final == "K":
+            first = 2 if first == 1 and column >= COLUMNS else first
             self._rows[row].erase(*((column, None), (0, column + 1), (0, None), (0, 0))[min(first, 3)])
+            self._column = column % COLUMNS if first == 2 else column           # a terminal has wrapped by then
         elif final == "J":
             self._erase_display(first)
         elif final == "X":
@@ -298,6 +300,8 @@ class Screen:
             self._rows[self._row].erase(*((0, None) if way == 2 else (self._column, None) if below else (0, self._column + 1)))
         if below:
             del self._rows[self._row + 1:]
+        if way == 2:
+            self._column %= COLUMNS
 
     def _screen_top(self):
         self._top = max(self._top, self._base + len(self._rows) - ROWS)

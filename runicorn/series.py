@@ -182,12 +182,6 @@ class Series:
         times = list(tables[-1].recent) if tables else []
         return _median(later - earlier for earlier, later in zip(times, times[1:])) if len(times) > 1 else None
 
-    @property
-    def others(self):
-        """Events of other types (list of dicts): images, gaps, notes; in the order of the files."""
-        with self._lock:
-            return [other for key, file in sorted(self._files.items()) if key[0] == "events" for other in file.table.others]
-
     def _first_rank(self):
         return self.ranks[0] if self.ranks else 0
 

@@ -121,7 +121,7 @@ class Growing:
 
     def __init__(self, path, back=None):
         size = os.path.getsize(path)
-        self._path, self.partial = path, b""
+        self._path, self.partial, self._seen = path, b"", b""      # _seen: what lies before the offset
         self.offset = max(size - back, 0) if back is not None else 0
         self._cut = self.offset > 0        # the first line we see lost its beginning
 
@@ -129,11 +129,14 @@ class Growing:
         """Return the whole lines (list of bytes) that came since the last call."""
         try:
             with open(open_regular(self._path), "rb") as file:
-                file.seek(self.offset)
+                file.seek(self.offset - len(self._seen))
+                if file.read(len(self._seen)) != self._seen:        # another file has the name now, or it was cut
+                    self.offset, self.partial, self._seen, self._cut = file.seek(0), b"", b"", False
                 data = file.read()
         except OSError:
             return []               # removed under us: nothing more comes
         self.offset += len(data)
+        self._seen = (self._seen + data)[-64:]
         *lines, self.partial = (self.partial + data).split(b"\n")
         if self._cut and lines:
             self._cut, lines = False, lines[1:]
@@ -197,14 +200,15 @@ class Tail:
 
     def _look(self):
         """Find the newest attempt's files of our rank."""
-        for name in sorted(os.listdir(self._folder)) if os.path.isdir(self._folder) else ():
-            stem, attempt, rank = parse_own(name) or (None, 0, 0)
-            if stem not in ("logs", "events") or rank != self._rank or attempt <= self._attempts.get(stem, 0):
-                continue
-            first, self._attempts[stem] = stem not in self._attempts, attempt
-            path = os.path.join(self._folder, own_file(stem, attempt, rank))
-            if os.path.isfile(path):
-                self._files[stem] = Growing(path, BACK_BYTES if first else None)
+        names = os.listdir(self._folder) if os.path.isdir(self._folder) else ()
+        newest = dict(sorted((stem, attempt) for stem, attempt, rank in filter(None, map(parse_own, names)) if rank == self._rank))
+        for stem in ("logs", "events"):
+            attempt, before = newest.get(stem, 0), self._attempts.get(stem, 0)
+            path = os.path.join(self._folder, own_file(stem, attempt, self._rank))
+            if attempt > before:
+                self._attempts[stem] = attempt
+                if os.path.isfile(path):
+                    self._files[stem] = Growing(path, None if before else BACK_BYTES)
 
     def _log(self):
         file = self._files.get("logs")

@@ -57,6 +57,14 @@ def our_users():
     return uids
 
 
+def lives(pid):
+    """Whether a process of ours has this number, where that can be told without ending it."""
+    try:
+        return not WINDOWS and isinstance(pid, int) and pid > 0 and (os.kill(pid, 0) or True)
+    except (OSError, OverflowError):
+        return False
+
+
 def told_by_kernel():
     """Whether this machine tells whose a loopback connection is: it is asked of one of ours."""
     try:

@@ -9,7 +9,7 @@ import {fmt, known, t} from "./words.js";
 
 const PAUSE = 200;               // ms after the last key before the viewer is asked for what is not here
 const PAGE = 1000;               // values asked for at a time
-const IMAGE = /\.(png|jpe?g|gif|webp)$/i;
+const IMAGE = /\.(png|jpe?g|gif|webp|bmp)$/i;
 
 /** Moments as dates, everything else as it was given. */
 const shown = (name, value) => (/_at$/.test(name) && value > 1e9 ? fmt.full(value) : fmt.given(value));

@@ -322,6 +322,40 @@ def test_tail_says_when_a_run_gives_no_sign_of_life(tmp_path):
     assert following.one_pass(363.0) == ["· step 8  loss=0.25"]
 
 
+def test_tail_goes_on_with_a_log_that_was_replaced_or_cut(tmp_path):
+    folder = make_run(tmp_path)
+    log = folder / "logs.txt"
+    log.write_text("".join(f"old {number}\n" for number in range(1000)))
+    following = Tail(str(folder), lines=2)
+    assert following.one_pass(0.0)[:2] == ["old 998", "old 999"]
+    (folder / "beside").write_text("new 1\nnew 2\n")
+    os.replace(folder / "beside", log)
+    assert following.one_pass(1.0) == ["new 1", "new 2"]
+    os.truncate(log, 0)
+    assert following.one_pass(2.0) == []
+    log.write_text("third 1\nhalf")
+    assert following.one_pass(3.0) == ["third 1"]
+    (folder / "beside").write_bytes(log.read_bytes() + b" a line\n")          # as the mirror brings it whole
+    os.replace(folder / "beside", log)
+    assert following.one_pass(4.0) == ["half a line"]
+
+
+def test_tail_reads_the_end_of_the_newest_of_many_attempts_only(tmp_path, monkeypatch):
+    folder = make_run(tmp_path)
+    for attempt in (2, 3, 10):
+        (folder / f"logs.{attempt}.txt").write_text(f"line of {attempt}\n" * 100_000)
+    following = Tail(str(folder), lines=3)
+    assert following.one_pass(0.0)[:3] == ["line of 10"] * 3
+    assert following._files["logs"].offset == (folder / "logs.10.txt").stat().st_size
+    (folder / "logs.11.txt").write_text("begins\n")
+    assert following.one_pass(1.0) == ["begins"]
+
+
+def test_what_a_server_named_steers_no_terminal(capsys):
+    assert cli.refuse("2 runs:\n\x1b]0;title\x07p/n\n\u202eend", 2) == 2
+    assert capsys.readouterr().err == "runicorn: 2 runs:\n ]0;title p/n\n end\n"
+
+
 def test_tail_takes_the_run_that_was_made_last_whatever_its_id(tmp_path, capsys):
     def newest():
         assert cli.main(["tail", "--root", str(tmp_path), "--no-follow"]) == 0

@@ -158,7 +158,7 @@ def test_lines_without_time_or_step_and_other_types(tmp_path):
                      b'{"ts":8,"step":true,"data":{"a":4}}\n')
     file = parsed(path)
     assert held(file.table)["a"] == [(5.0, 0.0, 1.0), (5.0, 1.0, 2.0), (5.0, 7.5, 3.0), (8.0, 1.0, 4.0)]
-    assert [other["type"] for other in file.table.others] == ["image", "from the future"] and file.skipped == 0
+    assert file.skipped == 0 and file.table.rows == 4
 
 
 def test_numbers_beyond_float64(tmp_path):
@@ -208,7 +208,7 @@ def test_the_cache_gives_what_was_parsed_and_goes_on_from_there(tmp_path):
     assert not again.look() and again.position == path.stat().st_size           # nothing left to parse
     assert same(held(again.table), held(first.table)) and again.skipped == first.skipped == 1
     assert list(again.table.where) == list(first.table.where) == ["loss", "bad", "rare"]
-    assert list(again.table.others) == list(first.table.others) and list(again.table.recent) == list(first.table.recent)
+    assert list(again.table.recent) == list(first.table.recent)
     grown(path, 2001, 100)
     while again.look() and again.step():
         pass

@@ -65,7 +65,7 @@ FLOORS = {
     "filters": "errors layout", "bounded": "layout", "listing": "bounded entries errors filters layout",
     "reader": "bounded columns entries errors firstlook index layout listing local_names series states", "poll": "",
     # the line to a server
-    "settings": "errors layout local_names", "viewer_client": "layout",
+    "settings": "errors layout local_names", "viewer_local": "", "viewer_client": "layout viewer_local",
     "beside": "firstlook viewer_client",
     "scripts": "beside command_root errors filters layout reader settings states viewer_client",
     "ssh_local": "", "sshconfig": "errors ssh_local", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors ssh_local",
@@ -84,7 +84,7 @@ FLOORS = {
     "secretscan": "check errors layout local_names masking",
     # the viewer
     "sample_times": "clock glance layout",
-    "server": "errors", "exchange": "errors layout surrogates", "viewer_local": "", "guard": "exchange layout viewer_local",
+    "server": "errors", "exchange": "errors layout surrogates", "guard": "exchange layout viewer_local",
     "files": "errors layout local_names", "far": "errors layout local_names logs",
     "routes": "bounded errors exchange export far files layout logs pieces version",
     "routes_connections": "errors exchange routes settings version",
@@ -94,7 +94,7 @@ FLOORS = {
     "tail": "errors layout manifest processes terminal", "demo_sshd": "errors", "demo": "*",
     "commands_sync": "*", "commands_viewer": "*", "commands_config": "*", "commands_runs": "*",
     "commands_files": "*", "commands_cache": "*",
-    "cli": "errors parser version", "completion": "cli errors",
+    "cli": "errors parser terminal version", "completion": "cli errors",
     "__init__": "errors images scripts recorder version writer", "__main__": "cli",
 }
 # Each third-party package has exactly one door (the demo plays an SFTP server).

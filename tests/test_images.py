@@ -74,3 +74,11 @@ def test_a_resumed_run_writes_over_no_image(tmp_path):
             run.log({"x": runicorn.Image(RGB + attempt)})
     assert rows(run.dir, "events.2.jsonl")[0]["data"]["x"] == [{"file": "media/000002.png"}]
     assert np.array_equal(stored(run, 0)[0], RGB + 1)
+
+
+def test_a_bitmap_is_an_image_for_the_pages_and_a_sound_is_none(run, capsys):
+    from runicorn import files
+    run.log({"map": runicorn.Image(file_of("bmp"))})
+    assert rows(run.dir)[0]["data"]["map"][0]["file"].endswith(".bmp") and ".bmp" in files.IMAGES
+    run.log({"sound": runicorn.Image(b"RIFF\x24\0\0\0WAVEfmt ")})
+    assert "sound" in capsys.readouterr().err and len(rows(run.dir)) == 1

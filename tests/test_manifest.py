@@ -424,6 +424,34 @@ def keys(held, paths):
     return b"".join(manifest.key(path, manifest.HEAD.match(held.line(path)).group(6).decode()) for path in paths)
 
 
+@pytest.mark.parametrize("linked", [".runicorn", ".runicorn/live"])
+def test_nothing_is_deleted_in_a_folder_that_others_laid_a_link_to(root, tmp_path, linked):
+    """In a root that a group may write to."""
+    from runicorn import live
+    shutil.rmtree(root / ".runicorn", ignore_errors=True)
+    home = tmp_path / "home" / ("live" if linked == ".runicorn" else "")
+    home.mkdir(parents=True)
+    for name in ("notes.json", "thesis.tex", "left.tmp"):
+        (home / name).write_text("{}")
+        os.utime(home / name, (1, 1))
+    (root / linked).parent.mkdir(exist_ok=True)
+    (root / linked).symlink_to(tmp_path / "home")
+    manifest.main([str(root), "--output", str(tmp_path / "out.json")])
+    live.clear_stale(str(root))
+    assert sorted(os.listdir(home)) == ["left.tmp", "notes.json", "thesis.tex"]
+
+
+def test_only_live_files_are_cleared(root):
+    from runicorn import live
+    folder = root / ".runicorn" / "live"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("old.json", "notes.txt", ".1-ab0.tmp"):
+        (folder / name).write_text("{}")
+        os.utime(folder / name, (1, 1))
+    live.clear_stale(str(root))
+    assert [name for name in os.listdir(folder) if name in ("old.json", "notes.txt", ".1-ab0.tmp")] == ["notes.txt"]
+
+
 def test_the_answer_to_a_mirror_is_what_it_has_not(root):
     paths = [f"p/n/runs/20250123_18000{n}_abc12{n}" for n in range(3)]
     for path in paths:

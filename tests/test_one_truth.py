@@ -387,3 +387,32 @@ def test_the_readers_preferences_hold_at_the_command_line_too(root, home):
     (folder / "summary.json").write_text(json.dumps({"a": 1, "b": 2}))
     settings.save_preferences(home, {"main_metric": {"p": "b"}})
     assert json.loads(command("runs", "--json").stdout)["main"]["metric"] == "b"
+
+
+IMPOSTOR = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+if sys.argv[1] == "other":
+    os.setgid(65534), os.setuid(65534)
+print(listener.getsockname()[1], flush=True)
+while True:
+    line, _ = listener.accept()
+    line.settimeout(5)
+    print(repr(line.recv(4096)), flush=True)
+    line.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 15\\r\\nConnection: close\\r\\n\\r\\n{"sources": []}')
+    line.close()
+"""
+
+
+@pytest.mark.posix
+@pytest.mark.skipif(os.name == "posix" and os.getuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("who, asked", [("ours", True), ("other", False)])
+def test_nobody_elses_program_on_a_killed_viewers_port_is_given_the_token(who, asked):
+    process = subprocess.Popen([sys.executable, "-c", IMPOSTOR, who], stdout=subprocess.PIPE, text=True)
+    try:
+        note = {"url": f"http://127.0.0.1:{int(process.stdout.readline())}", "token": "a-secret", "pid": process.pid}
+        answer = viewer_client.asked(note, "/api/states")
+    finally:
+        process.kill()
+        seen = process.communicate()[0]
+    assert (answer is not None, "a-secret" in seen) == (asked, asked)

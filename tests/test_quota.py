@@ -76,6 +76,17 @@ def test_what_is_not_in_the_index_is_none_of_ours(mirror):
     assert (foreign / "thesis.tex").exists()
 
 
+@pytest.mark.parametrize("choice", [{"older_than": 0}, {"size": 0}])
+def test_what_the_server_has_not_any_more_is_the_only_copy_and_stays(mirror, choice):
+    (mirror / ".index" / "live.json").write_text(json.dumps({"gone": ["p/n/runs/20250101_000000_aaaaaa"]}))
+    index = manifest.load(str(mirror / ".index" / "full.json"))
+    run, = (mirror / "p" / "n" / "runs").glob("*_bbbbbb")
+    (run / "deleted-there.pt").write_bytes(b"x" * 5000)
+    os.utime(run / "deleted-there.pt", (NOW - 10 * 86400,) * 2)
+    assert quota.clean([mirror], **choice, now=NOW) == {"files": 2, "bytes": 1400} and len(index.lines) == 3
+    assert len(names(mirror, "a")) == 4 and names(mirror, "b") == ["deleted-there.pt", "meta.json", "status.json"]
+
+
 def test_a_link_in_the_way_is_never_followed(mirror, tmp_path):
     outside = tmp_path / "outside"
     (mirror / "p" / "n" / "runs" / "20250101_000000_aaaaaa").rename(outside)

@@ -306,3 +306,11 @@ def test_bars_of_real_programs(tmp_path, code, printed, most, capture):
     assert [line for line in lines if line.startswith("line ")] == [row for row in rows if row.startswith("line ")]
     assert sum(line.startswith("line ") for line in lines) == printed and lines[-1] == "end"
     assert len(lines) <= most and max(map(len, lines)) <= 100, lines
+
+
+@pytest.mark.parametrize("text", ["\x1b[2Kloss 0.5", "\x1b[1Kloss 0.5", "\x1b[2Jloss 0.5", "loss 0.5\x1bD"])
+def test_a_row_that_is_erased_without_going_back_does_not_grow(text):
+    screen, lines = Screen(), []
+    for number in range(5000):
+        lines += screen.feed(text, number * 0.01) or []
+    assert max((len(row.cells) for row in screen._rows or []), default=0) <= 1100 and max(map(len, lines), default=0) <= 1100

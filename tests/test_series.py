@@ -57,7 +57,7 @@ def test_no_folder_and_an_empty_one(tmp_path):
     series = Series(tmp_path / "absent")
     assert not series.refresh() and series.metrics() == {} and series.picture("loss") is None
     assert (series.rows, series.last_step, series.first_ts, series.median_gap, series.speed()) == (0, None, None, None, None)
-    assert series.ranks == series.attempts == series.others == series.spark("loss") == []
+    assert series.ranks == series.attempts == series.spark("loss") == []
     assert series.step_at(1000) is None and series.time_of(1) is None and series.system() == {"now": None, "series": []}
 
 
@@ -304,12 +304,12 @@ def test_system(tmp_path):
     assert points(opened(tmp_path).system(lo=1015, hi=1030)["series"][0]) == [(1020.0, 42.0), (1030.0, 43.0)]
 
 
-def test_other_events_and_broken_lines_are_told(tmp_path):
+def test_other_events_are_no_rows_and_broken_lines_are_told(tmp_path):
     write(tmp_path, "events.jsonl", *losses(1))
     with open(tmp_path / "events.jsonl", "a") as file:
         file.write('{"ts":5,"step":1,"type":"image","data":{"samples":[{"file":"media/000001.png"}]}}\nrubbish\n{"ts":6,"type":"gap","lines":3}\n')
     series = opened(tmp_path)
-    assert [other["type"] for other in series.others] == ["image", "gap"] and series.skipped == 1 and series.rows == 1
+    assert series.skipped == 1 and series.rows == 1 and list(series.metrics()) == ["loss"]
 
 
 def test_a_folder_of_an_older_runicorn(tmp_path):
@@ -322,7 +322,6 @@ def test_a_folder_of_an_older_runicorn(tmp_path):
     os.close(os.open(tmp_path / "events.jsonl.lock", os.O_CREAT))
     series = opened(tmp_path)
     assert list(series.metrics()) == ["loss"] and points(series.picture("loss")) == [(k + 1, math.exp(-k)) for k in range(30)]
-    assert series.others == [image]
 
 
 def test_pictures_while_the_run_grows_in_another_thread(tmp_path):

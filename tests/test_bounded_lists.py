@@ -1,0 +1,82 @@
+"""What a server sends beside its metrics costs the list little: large small files, ranks' statuses, events of other types."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from runicorn import glance, record
+
+NESTED = "[" + ",".join(["[]"] * 300_000) + "]"
+
+
+def run_folder(root, **files):
+    folder = root / "p" / "n" / "runs" / "20260101_000000_aaaaaa"
+    folder.mkdir(parents=True)
+    small = {"meta.json": {"id": folder.name, "project": "p", "name": "n", "created_at": 1.0}, "status.json": {"status": "finished"}}
+    for name, text in {**{name: json.dumps(value) for name, value in small.items()}, **files}.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def grown_by(root):
+    """Return the bytes of memory that a process gained that lists and opens the runs of a root, and what it listed."""
+    code = """
+        import json, resource, sys
+        import runicorn
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for run in runicorn.runs(root=sys.argv[1]):
+            told = {"state": run.state, "metrics": list(run.metrics())}
+        print(json.dumps([(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10, told]))
+        """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(root)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("name", ["meta.json", "status.json", "summary.json", "events.jsonl"])
+def test_no_file_of_a_run_takes_memory_that_its_metrics_do_not(tmp_path, name):
+    plain = json.dumps({"status": "finished", "x": 1})[:-1]
+    bomb = plain + "".join(f', "x{number}": {NESTED}' for number in range(20)) + "}"
+    row = json.dumps({"ts": 1.0, "step": 1, "type": "note"})[:-1] + f', "data": {NESTED}}}\n'
+    run_folder(tmp_path, **{name: row * 20 + '{"ts":1.0,"step":1,"data":{"loss":1}}\n' if name == "events.jsonl" else bomb})
+    grown, told = grown_by(tmp_path)
+    assert grown < 200 << 20 and (name != "events.jsonl" or told["metrics"] == ["loss"])
+
+
+def test_ranks_and_statuses_are_kept_as_far_as_they_are_told(tmp_path):
+    folder = run_folder(tmp_path)
+    (folder / "status.rank1.json").write_text(json.dumps({"status": "failed", "error": "x" * 9000, "more": [[]] * 1000, "exit_code": 3}))
+    (folder / "status.rank2.json").write_text(json.dumps({"status": "finished", "x": "y" * 100_000}))
+    told = glance.rank_statuses(str(folder))
+    assert list(told) == [(1, 1)] and set(told[1, 1]) == {"status", "error", "exit_code"} and len(told[1, 1]["error"]) == glance.MOST
+    status = {"status": "failed", "error": "e" * 9000, "deep": [[[]]], "attempts": [{"n": 1, "deep": {}}, 7]}
+    kept = record.record_of("p/n/runs/20260101_000000_aaaaaa", {"meta": {"id": "x"}, "status": status, "summary": None}).status
+    assert kept == {"status": "failed", "error": "e" * record.KEPT_TEXT, "attempts": [{"n": 1}]}
+
+
+def events(*steps):
+    return "".join(f'{{"ts":{1000 + at}.0,"step":{step},"data":{{"loss":{value}}}}}\n' for at, (step, value) in enumerate(steps))
+
+
+def test_the_best_counts_no_superseded_point_though_steps_go_back_and_forth(tmp_path):
+    folder = run_folder(tmp_path, **{"events.jsonl": events((1, 9.0), (7, 0.1), (2, 5.0), (8, 0.2)),
+                                     "events.2.jsonl": events((9, 3.0), (6, 2.0))})
+    spark = glance.spark(str(folder), glance.own_sizes(str(folder)), "loss")
+    assert spark.low == (2.0, 6) and spark.high == (9.0, 1) and spark.values == [9.0, 5.0, 3.0, 2.0]
+
+
+@pytest.mark.parametrize("before", [0, 3, 5000])
+def test_a_last_row_without_its_newline_has_the_last_step(tmp_path, before):
+    text = events(*((step, 1.0) for step in range(before + 1)))[:-1]
+    folder = run_folder(tmp_path, **{"events.jsonl": text})
+    sizes, tops = glance.own_sizes(str(folder)), {}
+    assert glance.end(str(folder), sizes, tops).step == before
+    with open(folder / "events.jsonl", "a") as file:
+        file.write("\n" + events((before + 1, 2.0)))
+    assert glance.end(str(folder), glance.own_sizes(str(folder)), tops).step == before + 1
+    assert os.path.getsize(folder / "events.jsonl") == tops["events.jsonl"].position
