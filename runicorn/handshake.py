@@ -9,7 +9,8 @@ from runicorn import hostkeys, ssh_local, ssh_transport, sshconfig
 from runicorn.errors import HostKeyError, LineError, RemoteError, coded
 
 HANDSHAKE_SECONDS = 20      # or the user's ConnectTimeout, where that is longer
-UNCHECKED = ("no", "off")   # StrictHostKeyChecking that takes any key; "accept-new" takes only those of hosts that nobody knows
+UNCHECKED = ("no", "off", "false")      # StrictHostKeyChecking that takes any key; "accept-new" only those of hosts that nobody knows
+STRICT = ("yes", "true")    # that takes only keys which known_hosts has
 TURNED_AWAY = (b"Exceeded MaxStartups", b"Not allowed at this time")        # sshd's own words in place of its banner, for a while
 NOWHERE = ("/dev/null", "none")
 
@@ -133,6 +134,8 @@ class Handshake:
             raise _changed(self.name, kind, shown, verdict.expected)        # who asks for a password must be known
         if verdict.kind in ("changed", "unknown") and self._strict in (*UNCHECKED, "accept-new"):
             return self._take(verdict.kind, kind, blob, shown)
+        if verdict.kind == "unknown" and self._strict in STRICT:
+            raise self._not_asked_about(kind, shown)
         if verdict.kind == "unknown":
             self._ask_about(kind, blob, verdict.expected, hostkeys.comparison(kind, transport.remote_version))
         self.log("host_key", f"{kind} {shown}")
@@ -155,6 +158,13 @@ class Handshake:
     def _revoked(self, shown):
         return coded(HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts or RevokedHostKeys: do not "
                                   "connect; ask the server's administrator"), "host_key_revoked", host=self.name, offered=shown)
+
+    def _not_asked_about(self, kind, shown):
+        command = f"ssh -o StrictHostKeyChecking=ask {shlex.quote(self.target.name)}"
+        return coded(HostKeyError(f"no host key of {self.name} is known that equals {kind} {shown}, and ~/.ssh/config asks for strict "
+                                  f"checking (StrictHostKeyChecking {self._strict}): run `{command}` once in a terminal, compare the "
+                                  "key with the server's and say yes, or have its administrator put it into known_hosts"),
+                     "host_key_unknown", said="host_key_strict", host=self.name, offered=f"{kind} {shown}", command=command)
 
     def _take(self, verdict, kind, blob, shown):
         """Take a key that nobody compared, because the user's config says so; note one that is new, unless it says to note none."""

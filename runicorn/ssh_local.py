@@ -49,10 +49,10 @@ def _only_ours(group):
     import grp
     import pwd
     try:
-        me = pwd.getpwuid(os.getuid())
-        return me.pw_gid == group and all(name == me.pw_name for name in grp.getgrgid(group).gr_mem)
+        members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem}
     except KeyError:
         return False
+    return members | {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group} == {os.getuid()}      # some have it first
 
 
 # -- agents -------------------------------------------------------------------------------------------------------

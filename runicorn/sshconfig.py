@@ -112,6 +112,8 @@ class _Blocks:
         for keyword, values in lines:
             if keyword not in ("host", "match"):
                 self._all[-1][2].append((keyword, values))
+                if keyword == "include":            # what others may change is refused for every host
+                    self._others.append(len(self._all) - 1)
                 continue
             plain = keyword == "host" and not any(map(PATTERN.search, values))
             for places in [self._by_name.setdefault(name, []) for name in dict.fromkeys(values)] if plain else [self._others]:
@@ -119,7 +121,7 @@ class _Blocks:
             self._all.append((keyword, values, []))
 
     def of(self, host):
-        places = range(len(self._all)) if host is None else sorted(self._others + self._by_name.get(host, []))
+        places = range(len(self._all)) if host is None else sorted({*self._others, *self._by_name.get(host, ())})
         return [self._all[place] for place in places]
 
 
@@ -128,7 +130,7 @@ def _stamp(path):
         status = os.stat(path)
     except OSError:
         return None             # absent: that is a stamp too
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode, status.st_uid
 
 
 class _Reading:

@@ -106,6 +106,8 @@ export default {
     + "'paramiko<5'`, or the connection set to system ssh.",
   "said.host_key_unknown": "The host key of {host} is not known: {key_type} {offered}. Compare it with the server’s, then trust it "
     + "when asked.",
+  "said.host_key_strict": "The host key of {host} ({offered}) is not known, and ~/.ssh/config asks for strict checking: run `{command}` once "
+    + "in a terminal, compare the key with the server’s and say yes, then test again.",
   "said.host_key_changed": "The host key of {host} changed.",
   "said.host_key_revoked": "The host key of {host} ({offered}) is marked as revoked in known_hosts: do not connect; ask the server’s "
     + "administrator.",

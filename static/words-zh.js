@@ -80,6 +80,7 @@ export default {
   "said.banner": "{host}:{port} 不是 SSH 服务，或没有应答（{detail}）。", "said.handshake_slow": "与 {host} 的 SSH 握手超时。",
   "said.algorithms": "{host} 与 paramiko 没有共同支持的算法（{detail}）。只支持 SHA-1 的旧服务器需要 `pip install 'paramiko<5'`，或将认证方式改为系统 ssh。",
   "said.host_key_unknown": "尚不认识 {host} 的主机密钥：{key_type} {offered}。请与服务器上的指纹核对，再次询问时选择信任。", "said.host_key_changed": "{host} 的主机密钥已改变。",
+  "said.host_key_strict": "尚不认识 {host} 的主机密钥（{offered}），而 ~/.ssh/config 要求严格检查：请在终端运行一次 `{command}`，与服务器上的指纹核对后回答 yes，再重新测试。",
   "said.host_key_revoked": "{host} 的主机密钥（{offered}）在 known_hosts 中标记为已吊销：请勿连接，并询问服务器管理员。",
   "said.host_key_taken_unknown": "{key}，新密钥：按 ~/.ssh/config 的设置（StrictHostKeyChecking {strict}）接受",
   "said.host_key_taken_changed": "{key}，与以前不同：按 ~/.ssh/config 的设置（StrictHostKeyChecking {strict}）接受",

@@ -6,12 +6,14 @@ import shutil
 import socket
 import subprocess
 import sys
+import types
 
 import pytest
 from sshd import Sshd, make_key
 from user_home import UserHome
 
-from runicorn.errors import RunicornError
+from runicorn import sshconfig
+from runicorn.errors import HostKeyError, RunicornError
 
 ME = getpass.getuser()
 CHAOS = pytest.mark.chaos
@@ -293,3 +295,82 @@ def test_who_asks_for_a_password_must_be_known(servers, user, home):
     user.config((BASE + "  StrictHostKeyChecking no\n").format(port=server.port, me=ME))
     with pytest.raises(RunicornError, match="CHANGED"):
         user.connect(home, auth="password", secrets={"password": "open sesame"})
+
+
+@pytest.mark.parametrize("word", ["yes", "true", "YES"])
+def test_a_key_is_not_asked_about_where_strict_checking_is_wished_for(servers, user, home, word):
+    server, asked = servers[0], []
+    user.config((BASE + KEY + f"  StrictHostKeyChecking {word}\n").format(port=server.port, me=ME, key=server.key))
+    assert user.sftp().returncode != 0
+    with pytest.raises(HostKeyError, match=r"strict checking .* run `ssh -o StrictHostKeyChecking=ask gpu` once"):
+        user.connect(home, ask=lambda question: asked.append(question) or "yes")
+    assert asked == [] and not (home / "known_hosts").exists()
+    user.trusts(server)
+    user.connect(home).close()
+
+
+def test_strict_checking_believes_the_keys_that_we_know(servers, user, home):
+    server = servers[0]
+    home.mkdir(exist_ok=True)
+    (home / "known_hosts").write_text(server.known_hosts.read_text())
+    user.config((BASE + KEY + "  StrictHostKeyChecking yes\n").format(port=server.port, me=ME, key=server.key))
+    user.connect(home).close()
+
+
+def exposed(name):
+    """Return a preparation that gives everybody the right to write a file of the home."""
+    return lambda user: (user.home / name).chmod(0o666)
+
+
+def foreign(name):
+    return lambda user: os.chown(user.home / name, 65534, 65534)
+
+
+CALLS = 'Match exec "touch {home}/ran"\n  Compression no\n'
+GUARDED = {     # name: (config, included file, preparation)
+    "the config, open to all": (CALLS, "", exposed(".ssh/config")),
+    "an included file": ("Include x.conf\n", CALLS, exposed(".ssh/x.conf")),
+    "a file included for another host": ("Host other\n  Include x.conf\n", CALLS, exposed(".ssh/x.conf")),
+    "a link to a file": ("Include link.conf\n", CALLS, lambda user: (user.ssh / "link.conf").symlink_to(user.ssh / "x.conf")
+                         or exposed(".ssh/x.conf")(user)),
+}
+if os.getuid() == 0:
+    GUARDED["another user's config"] = (CALLS, "", foreign(".ssh/config"))
+    GUARDED["the config, open to a group"] = (CALLS, "", lambda user: os.chown(user.ssh / "config", 0, 65534)
+                                              or (user.ssh / "config").chmod(0o620))
+    GUARDED["another user's included file"] = ("Include x.conf\n", CALLS, foreign(".ssh/x.conf"))
+
+
+@pytest.mark.parametrize("name", GUARDED)
+def test_a_config_that_others_may_write_is_refused_and_nothing_of_it_is_run(servers, user, home, name):
+    server, (text, more, prepare) = servers[0], GUARDED[name]
+    user.trusts(server)
+    user.config((text + BASE + KEY).format(port=server.port, me=ME, key=server.key, home=user.home))
+    (user.ssh / "x.conf").write_text(more.format(home=user.home))
+    user.connect(home).close()
+    (user.home / "ran").unlink(missing_ok=True)
+    assert "gpu" in sshconfig.offered()
+    prepare(user)
+    if os.getuid() == 0:        # others give ssh the config by -F, which it does not look at so
+        plain = user.sftp()
+        assert plain.returncode and "Bad owner or permissions on" in plain.stderr
+    with pytest.raises(RunicornError, match=r"others may change \S+/\.ssh/\S+, .*`chmod go-w "):
+        user.connect(home)
+    with pytest.raises(RunicornError, match="others may change"):
+        sshconfig.offered()
+    assert not (user.home / "ran").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="makes a group of root's alone")
+def test_a_group_of_ours_alone_may_write_the_config(servers, user, home, monkeypatch):
+    """As Debian's ssh has it: with each user's own group, a umask of 002 is usual."""
+    import grp
+    import pwd
+    user.config("Host gpu\n  User given\n")
+    (user.ssh / "config").chmod(0o664)
+    monkeypatch.setattr(grp, "getgrgid", lambda group: types.SimpleNamespace(gr_mem=["root"]))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [pwd.getpwnam("root"), pwd.getpwnam("nobody")])
+    assert sshconfig.lookup("gpu")["user"] == "given"
+    monkeypatch.setattr(grp, "getgrgid", lambda group: types.SimpleNamespace(gr_mem=["root", "nobody"]))
+    with pytest.raises(RunicornError, match="chmod go-w"):
+        sshconfig.lookup("gpu")
