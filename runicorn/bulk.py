@@ -12,7 +12,8 @@ ENOUGH = 4 << 20                # bytes waiting that make a second line worth it
 HELD = 800                      # fetches handed over at once: as many as are in flight, and some
 TRIAL = 8 << 20                 # bytes handed over before its bandwidth is known; of these so many are asked for at first:
 TRIAL_CEILING = 256 << 10
-PROBE = 4                       # looks at a line while it is full, twenty a second, after which its bandwidth is known
+PATIENCE = 0.6                  # s, and eight round trips, after which a line that did not show that it is fast is not
+PROBE = 4                       # looks at the first line while it is full, twenty a second, after which its bandwidth is known
 FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 LINGER = 3.0                    # s without work until it hangs up
 LOST = "lost"                   # outcome of a fetch that the second line took down with it
@@ -37,6 +38,7 @@ class Bulk:
         self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
         self._thread = self._remote = self._fetcher = None
         self._fast = None               # whether the line is; None: not known yet
+        self._tried = None              # when it was given something first
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
 
@@ -74,7 +76,7 @@ class Bulk:
         self._judge(main)
         known = main.full >= PROBE
         if self._fast is False and known and main.wire_rate >= FAST:
-            self._fast = None           # worth another trial
+            self._fast = self._tried = None         # worth another trial
         thin = self._fast is False or self._fast is None and known and main.wire_rate < FAST
         if self.refused or thin or not main.has_waiting(ENOUGH // 4 if self._held else ENOUGH, plan.total(later)):
             return False
@@ -84,19 +86,20 @@ class Bulk:
         return self._fast is True and bool(self._held)
 
     def _judge(self, main):
-        """Find out whether the line is fast: once it showed it, or was full for long enough to show it."""
+        """Find out whether the line is fast: once it showed it, or had long enough to show it."""
         line = self._fetcher
         if line is None or self._fast is not None:
             return
         if line.best_rate >= FAST:
             self._fast = True
-        elif line.full >= PROBE + 4 * main.round_trip / fetch.PACE:
+        elif self._tried and time.monotonic() > self._tried + PATIENCE + 8 * main.round_trip:       # answers may be too rare to fill it
             self._fast = False
             self._log.info("one line is enough: a second one brings %.1f MB a second", line.wire_rate / 1e6)
             self._hang_up()
 
     def _take(self, main, later, count, size):
         """Take over `count` fetches, or so many that they have `size` bytes."""
+        self._tried = self._tried or time.monotonic()
         while count > 0 and size > 0:
             place = next((place for place in range(len(later) - 1, -1, -1) if main.can_wait(later[place])), None)
             one = main.take_back() if place is None else later.pop(place)
