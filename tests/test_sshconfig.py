@@ -62,7 +62,7 @@ def look(host, folder, **given):
     ("a.lab", {"hostname": "a.lab.example.org", "user": "lab", "proxyjump": "alice@gate:2200,second", "port": 22}),
     ("bad.lab", {"hostname": "bad.lab", "user": "everyone"}),
     ("included", {"hostname": "inside.example.com", "user": "everyone"}),
-    ("matched", {"port": 99}),
+    pytest.param("matched", {"port": 99}, marks=pytest.mark.posix),         # `test` is a program there
     ("proxied", {"proxycommand": 'nc -X connect "proxied" 22 # not a comment'}),
     ("unknown.host", {"hostname": "unknown.host", "user": "everyone", "port": 22}),
 ])
@@ -72,7 +72,7 @@ def test_what_applies_to_a_host(folder, host, expected):
 
 
 def test_identity_files_add_up_with_the_home_filled_in(folder):
-    assert look("gpu", folder)["identityfile"] == [str(folder / "id_gpu"), str(folder / "with space")]
+    assert list(map(Path, look("gpu", folder)["identityfile"])) == [folder / "id_gpu", folder / "with space"]
 
 
 def test_what_the_caller_says_wins(folder):
