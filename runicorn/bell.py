@@ -5,6 +5,7 @@ import threading
 import time
 
 WATCHED_SECONDS = 30    # longer than one long poll, so a page that asks again at once stays "watched" without a gap
+DIGITS = 18             # more than any number of rings has
 TOPICS_KEPT = 20_000    # older topics are forgotten; who waits from before that is told everything changed
 
 
@@ -45,12 +46,13 @@ class Bell:
         topics = set(topics)
         boot, _, number = since.partition(".")
         deadline = self._clock() + timeout
+        number = int(number) if number.isdecimal() and len(number) <= DIGITS else -1
         with self._condition:
             self._look(topics)
-            if boot != self.boot or not number.isdecimal() or int(number) < self._forgotten:
+            if boot != self.boot or number < self._forgotten:
                 return {"news": f"{self.boot}.{self._n}", "topics": sorted(topics), "reset": True}
             while True:
-                changed = sorted(topic for topic in topics if self._rung.get(topic, 0) > int(number))
+                changed = sorted(topic for topic in topics if self._rung.get(topic, 0) > number)
                 left = deadline - self._clock()
                 if changed or left <= 0:
                     self._look(topics)

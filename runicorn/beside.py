@@ -12,9 +12,12 @@ MOST = 10_000               # rows in one answer
 
 
 def mirror_folders(home):
-    """Return [(slug, folder)] of the mirrors on this machine."""
+    """Return [(slug, folder, name of the connection whose mirror it is, else its slug)] of the mirrors on this machine."""
+    from runicorn import local_names, settings
     cache = home / "cache"
-    return sorted((folder.name, folder) for folder in cache.iterdir() if folder.is_dir()) if cache.is_dir() else []
+    folders = sorted(folder for folder in cache.iterdir() if folder.is_dir()) if cache.is_dir() else []
+    names = {local_names.connection_slug(saved["name"]): saved["name"] for saved in settings.connections(home)} if folders else {}
+    return [(folder.name, folder, names.get(folder.name, folder.name)) for folder in folders]
 
 
 def runs(home, roots, filter, sort, limit, columns):
@@ -35,7 +38,7 @@ def runs(home, roots, filter, sort, limit, columns):
 
 def sources(roots, mirrors):
     """Return {folder: a digest of the paths of its runs, None of a mirror} as Reader.known says it of all sources."""
-    return {**{os.path.realpath(folder): None for _, folder in mirrors},
+    return {**{os.path.realpath(folder): None for _, folder, _ in mirrors},
             **{os.path.realpath(folder): firstlook.digest(firstlook.paths(os.fspath(folder))) for _, folder in roots}}
 
 

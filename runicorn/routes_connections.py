@@ -22,7 +22,7 @@ def connections(site, ask):
 def save(site, ask):
     given = ask.json()
     start = bool(given.pop("start", True))
-    secrets = {name: given.pop(name, None) for name in SECRETS}
+    secrets = _secrets(given)
     return _told(site, site.mirrors.save(given, start=start, **secrets))
 
 
@@ -96,8 +96,17 @@ def _told(site, row):
 
 def _meant(given):
     """Return (connection, or the name of a saved one; {"password", "passphrase"}) of what a page sent."""
+    secrets = _secrets(given)
+    return _needed(given, "name") if set(given) == {"name"} else given, secrets
+
+
+def _secrets(given):
+    """Take the secrets, text or None, out of a body and return them. Raises UsageError."""
     secrets = {name: given.pop(name, None) for name in SECRETS}
-    return given["name"] if set(given) == {"name"} else given, secrets
+    for name, value in secrets.items():
+        if not isinstance(value, (str, type(None))):
+            raise UsageError(f"{name} must be text")
+    return secrets
 
 
 def _needed(given, name):

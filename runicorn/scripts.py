@@ -20,7 +20,7 @@ MARGIN = 1.0                # s; a heart may beat a little late
 
 
 def open_reader(roots, mirrors, home):
-    """Return a Reader over local roots [(slug, folder)] and mirrors [(slug, folder)], up to date; no connection is opened.
+    """Return a Reader over local roots [(slug, folder)] and mirrors [(slug, folder[, name])], up to date; no connection is opened.
 
     A viewer that runs beside is asked how the open runs stand; without one they are looked at here.
     """

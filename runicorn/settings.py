@@ -14,6 +14,7 @@ from pathlib import Path
 
 from runicorn import disk, layout, local_disk, local_names
 from runicorn.errors import NotFoundError, SettingsError, UsageError, coded
+from runicorn.surrogates import LONE, encode_json
 
 CONFIG, OVERLAY = "config.json", "overlay.json"
 PRIVATE = 0o600
@@ -210,7 +211,7 @@ def _text(made, field):
     value = made[field]
     if value is None:
         return ""
-    if not isinstance(value, str) or "\0" in value or "\n" in value:
+    if not isinstance(value, str) or "\0" in value or "\n" in value or LONE.search(value):
         raise UsageError(f"{field} is {value!r}; it must be one line of text")
     return value.strip()
 
@@ -363,7 +364,8 @@ def _update(path, change):
         with local_disk.locked(path):
             value = _load(path)
             change(value)
-            layout.replace_file(path, (json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n").encode(), mode=PRIVATE)
+            text = json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n"
+            layout.replace_file(path, encode_json(text), mode=PRIVATE)
     except OSError as error:
         raise SettingsError(f"{path} can't be written: {error.strerror}") from error
     return value

@@ -65,8 +65,8 @@ FLOORS = {
     "filters": "errors layout", "bounded": "layout", "listing": "bounded entries errors filters layout",
     "reader": "bounded columns entries errors firstlook index layout listing local_names series states", "poll": "",
     # the line to a server
-    "settings": "errors layout local_names", "viewer_local": "", "viewer_client": "layout viewer_local",
-    "beside": "firstlook viewer_client",
+    "settings": "errors layout local_names surrogates", "viewer_local": "", "viewer_client": "layout viewer_local",
+    "beside": "firstlook local_names settings viewer_client",
     "scripts": "beside command_root errors filters layout reader settings states viewer_client",
     "ssh_local": "", "sshconfig": "errors ssh_local", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors ssh_local",
     "handshake": "errors hostkeys ssh_local ssh_transport sshconfig", "login": "errors ssh_keys",

@@ -190,6 +190,13 @@ def test_of_mirrored_runs_what_the_syncing_process_last_wrote_is_told(tmp_path, 
         assert told == state
 
 
+def test_a_mirrors_runs_are_found_by_the_name_of_its_connection(tmp_path, home, root):
+    settings.save_connection(home, {"name": "GPU Server 1", "host": "gpu.example"})
+    synced(home / "cache" / "gpu-server-1", tmp_path / "far")
+    for words, count in (('connection:"GPU Server 1"', 1), ("connection:gpu-server-1", 1), ('connection!="GPU Server 1"', 0)):
+        assert command("runs", words, "--json").stdout.count("\n") == len(runicorn.runs(words)) == count
+
+
 def test_what_an_ended_sync_wrote_comes_with_its_age(tmp_path, home, root):
     synced(home / "cache" / "gpu1", tmp_path / "far", seen=7201, looked=7200, first=9000, written=7200, up=False)
     line = json.loads(command("runs", "--json").stdout)

@@ -14,8 +14,9 @@ from wsgiref.validate import validator
 import pytest
 from test_reader import make_run
 
-from runicorn import assets, layout, viewer
+from runicorn import assets, layout, routes_connections, viewer
 from runicorn.bell import Bell
+from runicorn.errors import UsageError
 from runicorn.mirrors import Mirrors
 from runicorn.routes import ROUTES
 
@@ -481,3 +482,15 @@ PLACES = [("/api/series", {"run": KEY, "metric": "train/loss"}, ("rank", "ranks"
 def test_a_number_that_is_none_is_the_asker_s_mistake(call, path, query, names, value):
     answers = {name: call("GET", path, **{**query, name: value}).status for name in names}
     assert set(answers.values()) <= {200, 400, 404}, answers
+
+
+def test_half_an_emoji_and_what_has_another_type_cost_no_answer(call):
+    assert call("PATCH", f"/api/runs/{KEY}", {"note": "\ud83d"}).status == 200
+    assert call("GET", "/api/runs").status == 200
+    assert call("POST", "/api/connections", {"host": "h", "name": "\ud83d", "start": False}).status == 400
+    assert call("GET", "/api/connections").status == 200
+    with pytest.raises(UsageError, match="name"):        # what a test, a browse and a plan are meant for
+        routes_connections._meant({"name": 5})
+    assert [call("POST", "/api/connections", {"host": "h", "password": secret}).status for secret in (5, ["a"])] == [400] * 2
+    boot = call.get("/api/news", timeout=0)["news"].split(".")[0]
+    assert call.get("/api/news", since=f"{boot}.{'9' * 5000}", topic="runs", timeout=0)["reset"] is True
