@@ -6,7 +6,7 @@ import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from runicorn import dialogue, local_disk, terminal
+from runicorn import dialogue, local_disk, local_names, terminal
 from runicorn.arguments import age, size
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import default_root, home_dir, slug
@@ -86,12 +86,16 @@ def take_in(options):
     namesake.say()
     root = Path(options.root).expanduser().absolute() if options.root else default_root()
     source = Path(options.path).expanduser()
+    if not local_names.is_plain(source.name):
+        raise NotFoundError(f"{source} is no name of a file on Windows")        # a device, which would be waited for
     if not source.exists():
         raise NotFoundError(f"{source} does not exist")
     if source.is_dir():
         report = foreign.take_in(source, root, options.project, options.name)
         return print(f"{report['runs']} runs, {report['new']} of them new or grown, {report['points']} points, "
                      f"{report['skipped']} values that are no scalars left out; root {root}")
+    if not source.is_file():
+        raise UsageError(f"{source} is neither a file nor a folder")
     report = courier.take_in(source, root, options.limit or courier.LIMIT)
     print(f"{report['files']} files of {report['runs']} runs: {report['put']} put, {report['appended']} appended, "
           f"{report['unchanged']} were here already ({dialogue.size_text(report['bytes'])} new); root {root}")

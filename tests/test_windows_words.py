@@ -1,6 +1,7 @@
 """What a person on Windows types and reads, shown anywhere: pipes in another encoding, consoles of old, ports that are kept, odd names."""
 
 import errno
+import functools
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 import runicorn
-from runicorn import assets, cli, dialogue, layout, processes, server, tail, windows
+from runicorn import assets, cli, dialogue, layout, local_names, processes, server, tail, windows
 from runicorn.errors import BusyError
 
 
@@ -204,3 +205,16 @@ def test_a_new_run_lies_in_the_folders_that_are_there(begin, tmp_path):
         run.finish()
     begin(project="a/b", name="CON", id="nul").finish()
     assert begin(project="a/b", name="CON", id="nul", resume="must").attempt == 2
+
+
+@pytest.mark.parametrize("name", ["aux", "AUX.tar.gz", "nul.bundle", "com1", "a:b"])
+def test_import_waits_for_no_device(name, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(local_names, "is_plain", functools.partial(local_names.is_plain, windows=True))
+    assert cli.main(["import", name, "--root", str(tmp_path)]) == 2 and "no name of a file on Windows" in capsys.readouterr().err
+
+
+@pytest.mark.posix
+def test_import_waits_for_no_pipe(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe")
+    assert cli.main(["import", str(tmp_path / "pipe"), "--root", str(tmp_path)]) == 2
+    assert "neither a file nor a folder" in capsys.readouterr().err
