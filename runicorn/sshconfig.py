@@ -297,7 +297,9 @@ def _words(text):
     while place < len(text) and not (word is None and text[place] == "#"):
         one, after = text[place], text[place + 1:place + 2]
         place += 1
-        if one == "\\" and after and (after in "\\\"'" or after == " " and not quote):
+        if one == after == "\\" and not word and text[place + 1:place + 2].strip("\\\"' "):
+            word, place = "\\\\", place + 1          # \\.\pipe\agent and \\host\share, as people write them
+        elif one == "\\" and after and (after in "\\\"'" or after == " " and not quote):
             word, place = (word or "") + after, place + 1
         elif one in " \t" and not quote:
             words, word = [*words, *([] if word is None else [word])], None

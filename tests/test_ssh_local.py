@@ -108,6 +108,8 @@ def test_how_config_json_was_written_loses_no_root(home, tmp_path, monkeypatch, 
 def test_names_with_spaces_are_one_file_each(tmp_path):
     (tmp_path / "config").write_text('Host gpu\n  UserKnownHostsFile "C:\\Users\\A B\\known" "~/second  one"\n'
                                      '  GlobalKnownHostsFile "/x y/z"\n  IdentityAgent "\\\\.\\pipe\\my  agent"\n')
+    (tmp_path / "escaped").write_text('Host gpu\n  IdentityAgent "\\\\\\\\.\\\\pipe\\\\my  agent"\n')
+    assert sshconfig.lookup("gpu", paths=[tmp_path / "escaped"], folder=tmp_path / ".ssh")["identityagent"] == "\\\\.\\pipe\\my  agent"
     found = sshconfig.lookup("gpu", paths=[tmp_path / "config"], folder=tmp_path / ".ssh")
     assert found["userknownhostsfile"] == ["C:\\Users\\A B\\known", f"{tmp_path}/second  one"]
     assert found["globalknownhostsfile"] == ["/x y/z"] and found["identityagent"] == "\\\\.\\pipe\\my  agent"
