@@ -8,7 +8,7 @@ import os
 
 from runicorn import firstlook, kept, layout, local_disk, manifest
 from runicorn.index import LocalRoot, file_mark, live_beats
-from runicorn.record import Record, record_of
+from runicorn.record import LARGEST, Record, record_of
 
 STEMS = dict(zip(firstlook.STEMS, layout.SMALL))
 FEW = 20        # runs read anew are sooner read once more than all are written
@@ -48,7 +48,7 @@ class CommandRoot(LocalRoot):
         for _, entry, _ in firstlook.entries(os.fspath(self.folder), [path]):
             for (stem, name), seen in zip(STEMS.items(), marks):
                 if entry[stem] is None and seen and seen[1] > manifest.INLINE:
-                    entry[stem] = layout.read_json(f"{folder}/{name}")
+                    entry[stem] = layout.read_json(f"{folder}/{name}", limit=LARGEST[stem])
             record = record_of(path, entry)
             record.small = marks
             return record
