@@ -272,10 +272,10 @@ class File:
         self.path, self.row, self._folder = path, row, cache
         self._begin()
 
-    def _begin(self):
+    def _begin(self, identity=None):
         self.table, self.parser = Table(), Parser(self.row)
         self.position = self.behind = self._saved = self._torn = 0
-        self._identity, self._mtime, self._size, self._guard = None, None, None, b""
+        self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
 
     @property
     def skipped(self):
@@ -293,8 +293,7 @@ class File:
             self._identity = identity
             self._load(found)
         elif identity != self._identity or found.st_size < self.position or self._is_rewritten(found):
-            self._begin()
-            self._identity = identity
+            self._begin(identity)
         self._mtime, self._size = found.st_mtime_ns, found.st_size
         self.behind = found.st_size - self.position if found.st_size != self._torn else 0
         return self.behind > 0
@@ -317,9 +316,7 @@ class File:
         """Parse at most the next READ_BYTES; return whether more is left. Raises OSError."""
         with open(open_regular(self.path), "rb") as file:
             if not self._holds_guard(file):                 # other content under the same inode: begin again
-                identity = self._identity
-                self._begin()
-                self._identity = identity
+                self._begin(self._identity)
                 return True
             block = file.read(READ_BYTES)
             end = block.rfind(b"\n") + 1

@@ -195,17 +195,17 @@ def row_of(line):
 
 def spark(folder, sizes, metric, n=24):
     """Return the Spark of `metric` in the run in `folder`, at most `n` values, or None if it was not found."""
-    points, exact, cut = [], True, None
+    points, exact, cut = [], True, math.inf
     pattern = re.compile(rb'"' + re.escape(json.dumps(metric, ensure_ascii=False)[1:-1].encode()) + rb'":\s*("?[-+.\w]+"?)')
     events = events_of(sizes)
     for name in reversed(events):
         blocks, whole = _blocks(os.path.join(folder, name), sizes[name])
         exact = exact and whole
         older = [(_value(found[1]), block, found.start()) for block in blocks for found in pattern.finditer(block)]
-        steps = [_step(point) or 0 for point in older] if len(events) > 1 else []
-        if cut is not None:             # a newer attempt logged these steps again
+        if len(events) > 1:             # what a newer attempt logged again is superseded
+            steps = [_step(point) or 0 for point in older]
             older = [point for point, step in zip(older, steps) if step < cut]
-        cut = min(steps, default=cut) if cut is None else min([cut, *steps])
+            cut = min([cut, *steps])
         points = older + points
     if not points:
         return None

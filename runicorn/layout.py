@@ -232,7 +232,8 @@ def is_like(pattern, text):
     first, *parts, last = pattern.split("*")
     place, end = len(first), len(text) - len(last)
     for part in parts:
-        place = text.find(part, place, end) + len(part) if text.find(part, place, end) >= 0 else end + 1
+        found = text.find(part, place, end)
+        place = found + len(part) if found >= 0 else end + 1
     return place <= end and text.startswith(first) and text.endswith(last)
 
 

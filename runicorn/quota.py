@@ -92,8 +92,7 @@ def _finished(mirror, now):
 def _known(mirror):
     """Yield (path, names of its files) of the runs in a mirror's index that are not gone from the server; what is not in it is none of
     ours to delete."""
-    gone = (layout.read_json(mirror / cache.INDEX / cache.LIVE) or {}).get("gone")
-    gone = set(gone) if isinstance(gone, list) and all(isinstance(path, str) for path in gone) else set()
+    gone = cache.Mirror(mirror).load_kept()["gone"]
     try:
         index = manifest.load(mirror / cache.INDEX / "full.json")
     except manifest.ManifestError:
