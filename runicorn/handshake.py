@@ -11,7 +11,7 @@ from runicorn.errors import HostKeyError, LineError, RemoteError, coded
 HANDSHAKE_SECONDS = 20      # or the user's ConnectTimeout, where that is longer
 UNCHECKED = ("no", "off", "false")      # StrictHostKeyChecking that takes any key; "accept-new" only those of hosts that nobody knows
 STRICT = ("yes", "true")    # that takes only keys which known_hosts has
-TURNED_AWAY = (b"Exceeded MaxStartups", b"Not allowed at this time")        # sshd's own words in place of its banner, for a while
+BUSY, PENALTY = b"Exceeded MaxStartups", b"Not allowed at this time"        # sshd's own words in place of its banner (sshd.c)
 NOWHERE = ("/dev/null", "none")
 
 
@@ -100,7 +100,12 @@ class Handshake:
             words = line.said()
             return coded(LineError(f"the ProxyCommand to {target.name} brought no server: {words}"), "banner", said="proxy_said",
                          words=words, host=target.name)
-        if heard.startswith(TURNED_AWAY):
+        if heard.startswith(PENALTY):       # sshd 9.8's PerSourcePenalties: each further try makes it longer
+            words = PENALTY.decode()
+            text = (f"{where} takes no login from here for now; it says: {words}. It is not tried again by itself, since each try makes it "
+                    "longer: wait some minutes, then test again or sync now")
+            return coded(RemoteError(text), "refused", said="penalty", words=words, host=target.name, port=port)
+        if heard.startswith(BUSY):
             text = f"{where} hung up; it says: {heard.splitlines()[0].decode()}"
             return coded(LineError(text), "banner", said="hung_up", words=text.partition("says: ")[2], host=target.name, port=port)
         if heard and not heard.startswith(b"SSH-") and b"\nSSH-" not in heard:

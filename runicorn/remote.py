@@ -28,7 +28,6 @@ FOR_NOW = (2, 4)            # SSH_OPEN_CONNECT_FAILED, …_RESOURCE_SHORTAGE (RF
 CHANNEL_PAUSES = (0.1, 0.3, None)
 SFTP_SECONDS = 60           # for SFTP to begin: a home folder that is mounted, start files that take their time
 FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
-JUMPS = 8                   # more than this is a loop in the SSH config
 
 # One host to log in at. name: as the user calls it; hostname: after ~/.ssh/config; auth: key, agent, password or hop (a jump host:
 # whatever works); keys: paths; options: what ~/.ssh/config says about it.
@@ -139,9 +138,8 @@ class _Dialer:
 
     def _line(self, target, depth=0):
         """Return a byte stream to the target's SSH port: over jump hosts, through a ProxyCommand, or by TCP."""
-        if depth > JUMPS:
-            raise coded(RemoteError(f"ProxyJump leads in a circle at {target.name}; mend ~/.ssh/config"), "channel", said="jump_circle",
-                        host=target.name)
+        if depth > sshconfig.JUMPS:
+            raise sshconfig.circle(target.name)
         jump, command = target.options.get("proxyjump", "none"), target.options.get("proxycommand", "none")
         if jump.lower() != "none":
             return self._jumped(target, sshconfig.jumps(jump), depth)

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from runicorn import local_disk, ssh_local
-from runicorn.errors import UsageError
+from runicorn.errors import RemoteError, UsageError, coded
 
 DEPTH = 16                  # OpenSSH's own limit on nested Include
 EXEC_SECONDS = 10           # for `Match exec`
@@ -21,6 +21,7 @@ WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the re
 FLAGS = {"identitiesonly", "proxyusefdpass", "stricthostkeychecking", "canonicalizehostname", "canonicalizefallbacklocal",
          "nohostauthenticationforlocalhost"}       # keywords of few words, in any case; true and false are yes and no
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+JUMPS = 8                   # more jump hosts than this, each told by the next one's own entry, lead in a circle
 SYSTEM_CONFIG = ssh_local.system_file("ssh_config")
 PATTERN = re.compile(r"[*?!]")
 
@@ -389,3 +390,8 @@ def jumps(text):
             raise UsageError(f"ProxyJump {hop.strip()!r} is not user@host:port")
         found.append((matched[2].strip("[]"), matched[1] or "", _port(matched[3]) if matched[3] else None))
     return found
+
+
+def circle(host):
+    """Return the error for a ProxyJump that leads to itself (RemoteError)."""
+    return coded(RemoteError(f"ProxyJump leads in a circle at {host}; mend ~/.ssh/config"), "channel", said="jump_circle", host=host)

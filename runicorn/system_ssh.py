@@ -7,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from runicorn import remote_shell, sftp, ssh_local, ssh_words
+from runicorn import remote_shell, sftp, ssh_local, ssh_words, sshconfig
 from runicorn.errors import (
     DeniedError,
     LineError,
@@ -60,6 +60,7 @@ class SystemRemote:
         """Return the options of every ssh of ours; SessionType=default is -s's own after it, and a command's without."""
         if self._arguments is None:
             told = self._told()
+            self._no_circle(told)
             options = [*ALWAYS, f"Compression={'yes' if self._compress else 'no'}",
                        *(f"{name}={value}" for name, value in WHERE_SET.items() if _differs(told, name, value)),
                        *_patience(told), *_multiplexing(told), *_strictness(told), *self._known_hosts(told)]
@@ -75,13 +76,17 @@ class SystemRemote:
 
     def _told(self):
         """Return what ssh's config says for this connection, {lower-case keyword: value}; {} where ssh can't tell."""
-        try:
-            done = subprocess.run(["ssh", "-G", *self._where(), "--", self._connection["host"]], capture_output=True, text=True,
-                                  errors="replace", stdin=subprocess.DEVNULL, timeout=CONFIG_SECONDS)
-        except (OSError, subprocess.TimeoutExpired):
-            return {}           # the connection itself, tried next, tells what is wrong
-        return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line) if not done.returncode else {}
+        return _config([*self._where(), "--", self._connection["host"]])
 
+    def _no_circle(self, told):
+        """Refuse jump hosts that lead to themselves: ssh would start itself again and again, until the machine has no memory left."""
+        for _ in range(sshconfig.JUMPS + 1):
+            jump = told.get("proxyjump", "none")
+            if jump.lower() == "none":
+                return
+            host, user, port = sshconfig.jumps(jump)[0]         # ssh reads the config of the nearest one; the others are told by it
+            told = _config([*(["-l", user] if user else []), *(["-p", str(port)] if port else []), "--", host])
+        raise sshconfig.circle(self._connection["host"])
     def _known_hosts(self, told):
         """Let ssh also read the host keys that were trusted here, and write none of its own there."""
         ours = Path(self._home) / "known_hosts"
@@ -208,6 +213,16 @@ class SystemRemote:
         """End every ssh process."""
         for pipe in self._pipes:
             pipe.close()
+
+
+def _config(arguments):
+    """Return what `ssh -G` says, {lower-case keyword: value}; {} where it can't tell."""
+    try:
+        done = subprocess.run(["ssh", "-G", *arguments], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
+                              timeout=CONFIG_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return {}           # the connection itself, tried next, tells what is wrong
+    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line) if not done.returncode else {}
 
 
 def _seconds(text, otherwise):

@@ -129,6 +129,8 @@ export default {
   "said.login_refused_words": "{user}@{host} was refused; the server says: {words} (tried: {tried}; it takes {offered}). It is not "
     + "tried again by itself.",
   "said.algorithms_new": "{host} speaks only algorithms that paramiko does not know ({detail}). Set the connection to system ssh.",
+  "said.penalty": "{host}:{port} takes no login from here for now; it says: {words}. It is not tried again by itself, since each try "
+    + "makes it longer: wait some minutes, then test again or sync now.",
   "said.hung_up": "{host}:{port} hung up; it says: {words}",
   "said.proxy_said": "The ProxyCommand to {host} brought no server: {words}",
   "said.no_ssh": "What answers at {host}:{port} is no SSH server: it says “{words}”. Is the port right?",

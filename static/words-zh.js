@@ -90,6 +90,7 @@ export default {
   "said.login_refused": "{user}@{host} 登录被拒绝（已尝试：{tried}；服务器接受：{offered}）。不会自动重试：请检查用户名、密钥或密码，然后重新测试连接。",
   "said.login_refused_words": "{user}@{host} 登录被拒绝；服务器说：{words}（已尝试：{tried}；服务器接受：{offered}）。不会自动重试。",
   "said.algorithms_new": "{host} 只支持 paramiko 不认识的算法（{detail}）。请将该连接改为系统 ssh。",
+  "said.penalty": "{host}:{port} 暂时不接受来自本机的登录，并说：{words}。每次重试都会延长等待，因此不会自动重试：请等几分钟，再测试或立即同步。",
   "said.hung_up": "{host}:{port} 挂断了连接，并说：{words}",
   "said.proxy_said": "到 {host} 的 ProxyCommand 没有接通服务器：{words}",
   "said.no_ssh": "{host}:{port} 上应答的不是 SSH 服务器：它说“{words}”。端口是否正确？",

@@ -70,7 +70,7 @@ FLOORS = {
     "scripts": "beside command_root errors filters layout reader settings states viewer_client",
     "ssh_local": "", "sshconfig": "errors ssh_local", "hostkeys": "errors", "ssh_transport": "", "ssh_keys": "errors ssh_local",
     "handshake": "errors hostkeys ssh_local ssh_transport sshconfig", "login": "errors ssh_keys",
-    "ssh_process": "errors ssh_local", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_local ssh_process ssh_words",
+    "ssh_process": "errors ssh_local", "ssh_words": "errors", "system_ssh": "errors remote_shell sftp ssh_local ssh_process ssh_words sshconfig",
     "remote": "errors handshake hostkeys login remote_shell sftp ssh_local ssh_process ssh_transport ssh_words sshconfig system_ssh",
     "doctor": "errors left_out namesake remote remote_shell sftp sftp_answers walk",
     "connection": "cache doctor errors layout local_names login remote settings sync", "questions": "",

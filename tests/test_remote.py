@@ -253,7 +253,6 @@ def test_an_unknown_name(home):
 @pytest.mark.parametrize("greeting, said", [
     (b"", "said nothing"), (b"HTTP/1.0 400 Bad Request\r\n\r\n", "no SSH server: it says 'HTTP/1.0 400 Bad Request'"),
     (b"Exceeded MaxStartups\r\n", "hung up; it says: Exceeded MaxStartups"),
-    (b"Not allowed at this time\r\n", "hung up; it says: Not allowed at this time"),
     (b"220 mail.lab ESMTP\r\n", "it says '220 mail.lab ESMTP'"), (b"\x00" * 5000, "no SSH server"),
     (b"SSH-2.0-x\r\n\xff\xff\xff\xff\xff", "broke off the SSH handshake"),
     (b"-ERR unknown\r\n+PONG\r\n" * 100, "no SSH server"), ("\N{SNOWMAN}\x1b[31mred\r\n".encode(), "it says"),
@@ -269,6 +268,21 @@ def test_something_that_is_no_ssh_server(home, greeting, said):
     with pytest.raises(LineError, match=re.escape(said)) as caught:
         remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
     assert caught.value.code == "banner" and "protocol banner" not in str(caught.value) and "\x1b" not in str(caught.value)
+    listener.close()
+
+
+def test_a_server_that_punishes_is_not_tried_again(home):
+    """sshd 9.8 and newer, PerSourcePenalties: each further try makes it longer."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def punish():
+        line, _ = listener.accept()
+        line.sendall(b"Not allowed at this time\r\n")
+        line.close()
+    threading.Thread(target=punish, daemon=True).start()
+    with pytest.raises(RemoteError, match="says: Not allowed at this time. It is not tried again by itself") as caught:
+        remote.connect(settings.checked({"host": "127.0.0.1", "port": listener.getsockname()[1]}), home=home)
+    assert not isinstance(caught.value, LineError) and caught.value.code == "refused"
     listener.close()
 
 

@@ -385,3 +385,27 @@ def test_a_login_shell_that_breaks_an_external_sftp_server(home, desk, tmp_path,
     error = caught.value
     assert not isinstance(error, LineError) and error.code == "sftp" and words in str(error) and "internal-sftp" in str(error)
     assert ("instead of SFTP" in str(error)) == words.startswith("This account")
+
+
+@pytest.mark.parametrize("entries", [
+    "Host gpu\n  HostName 127.0.0.1\n  Port 9\n  ProxyJump gpu\n",
+    "Host gpu\n  ProxyJump gate\nHost gate\n  ProxyJump other\nHost other\n  ProxyJump someone@gpu:24,far\n",
+    "Host *\n  ProxyJump gate\n  HostName 127.0.0.1\n",
+])
+def test_jump_hosts_that_lead_to_themselves_are_refused_before_ssh_starts(desk, home, entries):
+    (desk.folder / "config").write_text(entries)
+    started = desk.folder / "started"
+    # a fork bomb, where it is started: only what ssh says of its config is asked of it here
+    desk.script(f'case "$1" in -G) exec {SSH} -F {desk.folder / "config"} "$@";; esac; echo "$@" >> {started}; exit 255')
+    with pytest.raises(RemoteError, match="ProxyJump leads in a circle at gpu"):
+        connect(home)
+    assert not started.exists()
+
+
+def test_a_long_way_over_jump_hosts_is_no_circle(desk, home):
+    names = [f"gate{number}" for number in range(sshconfig.JUMPS)]
+    entries = [f"Host {name}\n  ProxyJump {after}\n" for name, after in zip(["gpu", *names], names, strict=False)]
+    (desk.folder / "config").write_text("".join(entries))
+    desk.script(f'case "$1" in -G) exec {SSH} -F {desk.folder / "config"} "$@";; esac; echo no such way >&2; exit 255')
+    with pytest.raises(LineError, match="no such way"):
+        connect(home)
