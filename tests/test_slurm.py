@@ -119,7 +119,7 @@ def cancelled(work, jobs):
 def out_of_time(work, jobs):
     time.sleep(2)               # a job's end may not be before its begin
     for job in jobs:
-        work.slurm.call("scontrol", "update", f"jobid={job}", "endtime=now")
+        work.slurm.call("scontrol", "update", f"jobid={job}", "endtime=now+2")      # s; a moment that is over by then is refused
 
 
 def requeued(work, jobs):
@@ -129,8 +129,9 @@ def requeued(work, jobs):
 
 
 def preempted(work, jobs):
-    other = work.slurm.sbatch(work.folder, "true\n", "--partition=high", "--exclusive", "--nodes=2")
-    work.slurm.wait(other, "COMPLETED")
+    other = work.slurm.sbatch(work.folder, "sleep 600\n", "--partition=high", "--exclusive", "--nodes=2")
+    work.slurm.wait(other, "RUNNING")       # and stays so: they must not begin again while they are looked at
+    return [other]
 
 
 PLAIN = "python train.py\n"
@@ -149,10 +150,12 @@ SHELL = "exec python train.py\n"       # the batch script becomes the training
 def test_a_job_that_is_ended_from_outside_is_interrupted(work, end, left, way, script):
     work, times = work(), TIMES if script == PLAIN else 3
     jobs = [work.submit(script, "--nodelist=" + NODES[number % 2]) for number in range(times)]
-    end(work, jobs)
-    for job in jobs:
-        work.over(job, left)
-    work.slurm.call("scancel", *jobs)
+    others = end(work, jobs) or []
+    try:
+        for job in jobs:
+            work.over(job, left)
+    finally:
+        work.slurm.call("scancel", *jobs, *others)
     states = tally.count(f"slurm: {way}, {end.__name__.replace('_', ' ')}", work.states())
     assert set(states) <= {"interrupted", "running"} and sum(states.values()) == times
     share = 1 if script != PLAIN else SHARE if os.getloadavg()[0] <= os.cpu_count() else BUSY_SHARE
