@@ -108,14 +108,15 @@ def test_a_training_whose_workers_are_killed_has_failed(tmp_path):
 
 @pytest.mark.chaos
 def test_hundreds_of_trainings_whose_workers_are_killed_have_failed(tmp_path):
-    process, wrong = start(tmp_path, FORKS + TRAIN), []
-    for line in process.stdout:
-        attempt, code = map(int, line.split())
-        folder = tmp_path / str(attempt)
-        try:
-            check(HOW[attempt % len(HOW)], code, folder, (folder / "stderr").read_text())
-        except (AssertionError, OSError) as error:      # the others go on, and are counted
-            wrong.append(f"attempt {attempt}: {error}")
-        tally.tried()
-    assert process.wait() == 0 and attempt == HUNDREDS - 1, process.stderr.read()
+    wrong = []
+    with start(tmp_path, FORKS + TRAIN) as process:
+        for line in process.stdout:
+            attempt, code = map(int, line.split())
+            folder = tmp_path / str(attempt)
+            try:
+                check(HOW[attempt % len(HOW)], code, folder, (folder / "stderr").read_text())
+            except (AssertionError, OSError) as error:      # the others go on, and are counted
+                wrong.append(f"attempt {attempt}: {error}")
+            tally.tried()
+        assert process.wait() == 0 and attempt == HUNDREDS - 1, process.stderr.read()
     assert not wrong, "\n\n".join(wrong)
