@@ -46,9 +46,13 @@ def only(folder):
     return run
 
 
-def rows(run, name="events.jsonl"):
-    """Return the rows of an events file (list of dict); every line must be strict JSON."""
-    return [json.loads(line, parse_constant=_refuse) for line in (run / name).read_text(encoding="utf-8").splitlines() if line]
+def rows(run, name="events.jsonl", killed=False):
+    """Return the rows of an events file (list of dict); every line must be strict JSON. killed: the last may lack its end, where SIGKILL
+    came while the system wrote it (at the edge of a page), and is left out then."""
+    lines = (run / name).read_text(encoding="utf-8").split("\n")
+    if killed:
+        del lines[-1]
+    return [json.loads(line, parse_constant=_refuse) for line in lines if line]
 
 
 def _refuse(constant):

@@ -689,7 +689,7 @@ def killed(folder, after, pause):
     time.sleep(after)
     process.kill()
     process.communicate()
-    return int(returned.read_text()), rows(only(folder))
+    return int(returned.read_text()), rows(only(folder), killed=True)
 
 
 @pytest.mark.parametrize("pause", [0, 0.5])
