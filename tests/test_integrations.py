@@ -43,6 +43,47 @@ def test_lightning(tmp_path):
     assert list(run.glob("**/*.ckpt"))          # Lightning's checkpoints lie in the run
 
 
+def test_lightning_by_its_own_command_line(tmp_path):
+    """LightningCLI makes the logger from a YAML file or from arguments, by what jsonargparse reads in the source of its class."""
+    code = QUIET + textwrap.dedent("""
+        import torch
+        from pytorch_lightning import LightningModule
+        from pytorch_lightning.cli import LightningCLI
+
+        class Model(LightningModule):
+            def __init__(self, lr: float = 0.1):
+                super().__init__()
+                self.save_hyperparameters()
+                self.layer = torch.nn.Linear(4, 1)
+            def training_step(self, batch, index):
+                loss = self.layer(batch).square().mean()
+                self.log("train/loss", loss)
+                return loss
+            def configure_optimizers(self):
+                return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
+            def train_dataloader(self):
+                return torch.utils.data.DataLoader(torch.randn(16, 4), batch_size=8)
+
+        LightningCLI(Model)
+        """)
+    (tmp_path / "given.yaml").write_text("""
+model: {lr: 0.25}
+trainer:
+  logger: {class_path: runicorn.integrations.lightning.RunicornLogger, init_args: {project: p, name: yaml, tags: [a, b]}}
+""")
+    logger = "runicorn.integrations.lightning.RunicornLogger"
+    options = ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    for folder, given in (("file", ["--config=../given.yaml"]),
+                          ("words", [f"--trainer.logger={logger}", "--trainer.logger.project=p", "--trainer.logger.name=words",
+                                     "--trainer.logger.tags=[a,b]", "--model.lr=0.25"])):
+        (tmp_path / folder).mkdir()
+        train(tmp_path / folder, f"import sys\nsys.argv[1:] = {['fit', *options, *given]}\n" + code, timeout=120)
+        run = only(tmp_path / folder)
+        meta = small(run, "meta")
+        assert (meta["project"], meta["name"], meta["tags"]) == ("p", {"file": "yaml", "words": "words"}[folder], ["a", "b"])
+        assert meta["config"]["lr"] == 0.25 and [row["step"] for row in rows(run) if "train/loss" in row["data"]] == [0, 1]
+
+
 def test_transformers(tmp_path):
     train(tmp_path, QUIET + textwrap.dedent("""
         import torch

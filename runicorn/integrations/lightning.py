@@ -20,7 +20,8 @@ class RunicornLogger(Logger):
 
     def __init__(self, run=None, **options):
         super().__init__()
-        self._run, self._options = run, options
+        self._run = run
+        self._options = options     # on its own: LightningCLI follows it to the arguments of init (jsonargparse reads the source)
 
     @property
     @rank_zero_experiment
