@@ -72,7 +72,8 @@ trainer:
   logger: {class_path: runicorn.integrations.lightning.RunicornLogger, init_args: {project: p, name: yaml, tags: [a, b]}}
 """)
     logger = "runicorn.integrations.lightning.RunicornLogger"
-    options = ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    options = ["--trainer.max_epochs=1", "--trainer.log_every_n_steps=1", "--trainer.accelerator=cpu",
+               "--trainer.enable_progress_bar=false"]
     for folder, given in (("file", ["--config=../given.yaml"]),
                           ("words", [f"--trainer.logger={logger}", "--trainer.logger.project=p", "--trainer.logger.name=words",
                                      "--trainer.logger.tags=[a,b]", "--model.lr=0.25"])):
