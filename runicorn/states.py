@@ -79,8 +79,8 @@ class Pulse:
             self.first, self.cut, self.changed = now, False, None
             self.grew = now
         elif seen:
-            if rows != self.rows or now - (self.changed or self.first) > CHECKING:
-                self.grew = now             # a run that comes back gets time for its next row
+            if self.grew is None or rows != self.rows or now - (self.changed or self.first) > CHECKING:
+                self.grew = now             # a run that comes back, or was never seen to move, gets time for its next row
             self.changed = now
         self.looked = now if seen or new[0] else self.looked
         self.read = now if rows != self.rows or new[1] else self.read

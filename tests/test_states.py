@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runicorn import layout, manifest
 from runicorn.index import LocalRoot, Mirror
@@ -339,6 +341,41 @@ def test_pulse_reports_what_it_saw_change():
     pulse = Pulse()
     assert pulse.look(0, 1, (10,)) and not pulse.look(1, 1, (10,)) and pulse.look(2, 2, (10,)) and pulse.look(3, 2, (11,))
     assert pulse.since_row(5) == 2
+
+
+def test_a_pulse_that_was_never_seen_to_move_goes_on_after_a_restart():
+    """The mirror's last word says since when it looks, and no change; then a beat moves, and no row with it."""
+    pulse = Pulse()
+    pulse.resume(0, 10)
+    assert not pulse.look(11, 1, (5,)) and pulse.judge().state == "checking"
+    assert pulse.look(12, 2, (5,)) and pulse.judge()[:2] == ("running", "beating")
+    assert pulse.since_row(14) == 2
+
+
+STEPS = st.one_of(st.tuples(st.just("look"), st.floats(0, 100), st.integers(0, 2), st.integers(0, 2),
+                            st.tuples(*[st.one_of(st.none(), st.integers(0, 3))] * 2)), st.just(("line down",)))
+RESUMED = st.one_of(st.none(), st.tuples(st.floats(0, 400), st.floats(0, 100), st.one_of(st.none(), st.floats(0, 400)),
+                                         st.one_of(st.none(), st.floats(0, 400))))
+
+
+@given(RESUMED, st.lists(STEPS, max_size=12))
+def test_whatever_a_pulse_saw_there_is_a_verdict(resumed, steps):
+    pulse, now = Pulse(), 1000.0
+    if resumed:
+        long, ago, changed, grew = resumed
+        changed, grew = (None if since is None else now - ago - since for since in (changed, grew))
+        pulse.resume(now - ago - long, now - ago, changed, grew)
+    for step in steps:
+        if step[0] == "line down":
+            pulse.line_down()
+        else:
+            _, passed, sign, rows, asked = step
+            now += passed
+            pulse.look(now, sign, (rows,), asked)
+        verdict = pulse.judge()
+        assert verdict.state in ("running", "checking", "stalled", "lost") and verdict.text
+        assert all(seconds >= 0 for seconds in verdict.values.values())
+        assert pulse.since_row(now) is None or pulse.since_row(now) >= 0
 
 
 def test_sources_judge_alike_for_local_roots_and_mirrors():
