@@ -24,7 +24,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 SERVER = ("__init__", "__main__", "cli", "manifest", "tail")     # with all they import
-READERS = {"scripts", "manifest_entry", "windows", "local_disk"}    # imported only when a script reads runs, somebody an index, on Windows
+READERS = {"scripts", "manifest_entry", "windows", "local_disk", "schtasks"}     # for scripts that read runs, readers of an index, Windows
 
 PYZ_MAIN = """\
 import sys
@@ -53,7 +53,7 @@ Runicorn's server side. It needs Python 3.8+ and nothing else.
     export PYTHONPATH=/path/to/runicorn-server-copy
     python3 train.py
     python3 -m runicorn manifest --verbose  # makes the first mirroring fast
-    python3 -m runicorn tail RUN_ID  # follow a run here
+    python3 -m runicorn tail RUN_ID
 
 Runs lie below ~/.runicorn/experiments, or where RUNICORN_DIR points.
 To watch them, on your laptop: runicorn config ssh add
@@ -187,7 +187,7 @@ def lean(source, shown):
 
 def narrow(source):
     """Return Python source indented by one space a level instead of four, by one where a statement goes on, without those around
-    operators and brackets.
+    operators and brackets and between a keyword and a text.
     The lines within texts are as they were, those of docstrings as `inspect.getdoc` shows them."""
     lines, within, docs, begun, before = source.splitlines(keepends=True), set(), {}, [], ""
     firsts, is_first, marks = set(), True, {}           # the rows where statements begin; row: (first, last) columns of operators
@@ -201,7 +201,9 @@ def narrow(source):
             within.update(range((begun.pop() if kind != "STRING" else token.start[0]) + 1, token.end[0] + 1))
         elif kind == "OP" and token.string not in (".", "...") and not begun:
             marks.setdefault(token.end[0], []).append((token.start[1], token.end[1]))
-        before = kind
+        if (before, kind) == ("STRING", "NAME") or before == "NAME" and kind == "STRING" and token.string[0] in "'\"":     # a keyword
+            marks.setdefault(token.start[0], []).append((token.start[1], token.start[1]))
+        before = "STRING" if kind == "FSTRING_END" else kind
         if kind == "NEWLINE":
             is_first = True
         elif is_first and kind not in ("NL", "COMMENT", "INDENT", "DEDENT"):

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 
 from runicorn.errors import UsageError
 
@@ -22,8 +23,12 @@ def install(kind, root, yes):
     if kind == "cron":
         return _install_cron("*/5 * * * * " + " ".join(map(shlex.quote, words)).replace("%", "\\%"), yes)
     if kind == "systemd":
-        return _install_systemd(" ".join(_quoted(word) for word in words), yes)
-    task = ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN", "Runicorn manifest", "/TR", subprocess.list2cmdline(words)]
+        return _install_systemd(words, yes)
+    try:
+        from runicorn.schtasks import task_words  # Windows alone needs it
+    except ImportError:
+        raise UsageError("--install schtasks needs runicorn.pyz")  # noqa: B904
+    task = task_words(root, words)
     print(subprocess.list2cmdline(task))
     return _call(task) if yes else 0
 
@@ -53,22 +58,34 @@ def _install_cron(line, yes):
     return _call(["crontab", "-"], old + (b"" if old[-1:] in (b"", b"\n") else b"\n") + line.encode() + b"\n")
 
 
-def _install_systemd(command, yes):
+def _install_systemd(words, yes):
     system = hasattr(os, "geteuid") and os.geteuid() == 0
     folder = "/etc/systemd/system" if system else os.path.expanduser("~/.config/systemd/user")
     user = "User=%s\n" % os.environ["SUDO_USER"] if system and os.environ.get("SUDO_USER") else ""
-    for ending, unit in (("service", SERVICE.format(command=command, user=user)), ("timer", TIMER)):
-        path = os.path.join(folder, "%s.%s" % (UNIT, ending))
-        print("# %s\n%s" % (path, unit))
+    unit = _unit(folder, words[-1])
+    for ending, text in (("service", SERVICE.format(command=" ".join(map(_quoted, words)), user=user)), ("timer", TIMER)):
+        path = "%s/%s.%s" % (folder, unit, ending)
+        print("# %s\n%s" % (path, text))
         if yes:
             os.makedirs(folder, exist_ok=True)
-            with open(path, "w") as file:
-                file.write(unit)
+            with open(path, "wb") as file:
+                file.write(os.fsencode(text))
     control = ["systemctl"] + ([] if system else ["--user"])
     # sudo, su and some logins by SSH leave the variable unset that leads systemctl to the user's systemd.
     if yes and not (system or os.path.isdir(os.environ.setdefault("XDG_RUNTIME_DIR", "/run/user/%d" % os.geteuid()) + "/systemd")):
         raise UsageError("systemd does not run for this user: start it with `loginctl enable-linger`, or choose --install cron")
-    return (_call(control + ["daemon-reload"]) or _call(control + ["enable", "--now", UNIT + ".timer"])) if yes else 0
+    return (_call(control + ["daemon-reload"]) or _call(control + ["enable", "--now", unit + ".timer"])) if yes else 0
+
+
+def _unit(folder, root):
+    """Return the name of a root's units: UNIT, and one of its own where another root has that."""
+    try:
+        with open("%s/%s.service" % (folder, UNIT), "rb") as file:
+            if os.fsencode(_quoted(root)) + b"\n" not in file.read():
+                return "%s-%08x" % (UNIT, zlib.crc32(os.fsencode(root)))
+    except OSError:
+        pass            # absent, so the name is free
+    return UNIT
 
 
 def _call(words, text=b""):

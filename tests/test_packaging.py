@@ -176,11 +176,13 @@ def test_code_is_made_narrow_outside_of_texts_only():
     source = ('def f(x, y):\n    """Of f, say.\n\n    More:\n        even more."""\n    if x:\n'
               '        return (f"""a, {x, y}\n        {x}\n    b""", x,\n'
               '                "c, d", y)\n    z = y == "a = b"\n    # no\n'
+              "    if '' or not 'b' 'c': return b'' if '' '' else f'' if x in '' else ''\n"
               "    return '''\n    d'''\n")
     narrow = pack.narrow(pack.lean(source, {"f"}))
     assert narrow == ('def f(x,y):\n """Of f, say.\n\n More:\n     even more."""\n if x:\n'
                       '  return(f"""a, {x, y}\n        {x}\n    b""",x,\n "c, d",y)\n z=y=="a = b"\n\n'
-                      " return '''\n    d'''\n")
+                      " if''or not'b' 'c':return b''if'' ''else f''if x in''else''\n"
+                      " return'''\n    d'''\n")
     assert code_and_lines(narrow) == code_and_lines(source)
 
 

@@ -132,6 +132,55 @@ def test_the_windows_task_runs_the_same_words(folder, capsys, monkeypatch):
     assert windows_words(task[10]) == [sys.executable, str(Path(units.__file__).with_name("manifest.py")), "--root", folder]
 
 
+def task_name(root, capsys):
+    assert units.install("schtasks", root, yes=False) == 0
+    return windows_words(capsys.readouterr().out.rstrip("\n"))[8]
+
+
+def test_every_root_has_a_windows_task_of_its_own(capsys):
+    roots = ["D:\\runs", "E:\\runs", "D:\\my runs", "D:\\my-runs", "D:\\my\\runs", "\\\\server\\share\\runs", "D:\\",
+             "D:\\\u9879\u76ee", "D:\\\u9879\u6728",
+             "D:\\" + "x" * 90 + "\\a", "D:\\" + "x" * 90 + "\\b"]
+    names = [task_name(root, capsys) for root in roots]
+    assert len(set(names)) == len(roots)
+    assert all(name.startswith("Runicorn manifest ") and not re.search(r'[\\/:*?"<>|]', name) and len(name) < 100 for name in names), names
+    # One folder, written in other ways, keeps one task: a second /Create replaces the first.
+    assert {task_name(root, capsys) for root in ("D:\\Runs", "d:\\runs", "D:\\runs\\", "D:/runs")} == {names[0]}
+
+
+@pytest.mark.parametrize("name, other", [("python.exe", "pythonw.exe"), ("Python.EXE", "pythonw.EXE"),
+                                         ("python3.12.exe", "pythonw3.12.exe")])
+def test_a_windows_task_shows_no_console_window(tmp_path, monkeypatch, capsys, name, other):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / name))
+    for made, expected in ((False, name), (True, other)):
+        if made:
+            (tmp_path / other).write_bytes(b"")
+        assert units.install("schtasks", "D:\\runs", yes=False) == 0
+        command = windows_words(windows_words(capsys.readouterr().out.rstrip("\n"))[10])
+        assert command[0] == str(tmp_path / expected)
+
+
+def test_a_command_that_is_too_long_for_schtasks_is_said(capsys):
+    with pytest.raises(UsageError, match="261 characters"):
+        units.install("schtasks", "D:\\" + "x" * 250, yes=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_second_root_has_systemd_units_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "systemd").mkdir()
+    calls = []
+    monkeypatch.setattr(units, "_call", lambda words, text=b"": calls.append(words[-1]) or 0)
+    for root in ("/data/a", "/data/a b", "/data/\u9879\u76ee", "/data/a", "/data/a b"):
+        assert units.install("systemd", root, yes=True) == 0
+    enabled = [name for name in calls if name != "daemon-reload"]
+    assert enabled[0] == enabled[3] == "runicorn-manifest.timer" and enabled[1] == enabled[4] and len(set(enabled)) == 3
+    services = sorted((tmp_path / ".config/systemd/user").glob("*.service"))
+    assert [exec_words(path.read_text(encoding="utf-8"))[-1] for path in services].count("/data/a") == 1 and len(services) == 3
+
+
 def test_without_a_bus_of_the_user_one_sentence_says_what_to_do(root, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "nothing"))
