@@ -1,8 +1,9 @@
 """The viewer: pages, static files and the API on one port. The only door to bottle; what is answered is in `routes` and its kin."""
 
+import base64
 import contextlib
+import functools
 import hashlib
-import json
 import os
 import sys
 import threading
@@ -27,19 +28,31 @@ from runicorn.version import VERSION
 from runicorn.viewer_local import told_by_kernel
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
-NO_PAGE = ('<!doctype html><html lang="en"><meta charset="utf-8"><title>Runicorn</title><link rel="stylesheet" href="/static/style.css">'
-           '<main class="empty"><h1>There is no such page</h1><p lang="zh-CN">没有这个页面</p>'
-           '<p><a href="/">Runicorn</a></p></main></html>')
-NO_TOKEN = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Runicorn</title><main><h1>Runicorn</h1>
-<p>This browser is not known to the viewer yet. Open the whole address that <code>runicorn viewer</code> prints in its terminal
-(it ends in <code>?token=…</code>), once: from then on this address works here, also after a restart.</p>
-<p>No terminal in sight? Start <code>runicorn viewer</code> again, and open this page once more.</p>
-<div lang="zh-CN"><p>查看器还不认识这个浏览器。请打开一次 <code>runicorn viewer</code> 在终端里打印的完整地址
-（以 <code>?token=…</code> 结尾）：
+REFUSED = {                 # code -> what a browser's page says of it, in English and in Chinese
+    "token": (
+        """<h1>This browser is not known to the viewer yet</h1>
+<p>Open the whole address that <code>runicorn viewer</code> prints in its terminal (it ends in <code>?token=…</code>), once: from then on
+this address works here, also after a restart.</p>
+<p>No terminal in sight? Start <code>runicorn viewer</code> again, and open this page once more.</p>""",
+        """<h2>查看器还不认识这个浏览器</h2>
+<p>请打开一次 <code>runicorn viewer</code> 在终端里打印的完整地址（以 <code>?token=…</code> 结尾）：
 此后直接访问本地址即可，重启后也一样。</p>
-<p>找不到那个终端？重新运行 <code>runicorn viewer</code>，然后再打开一次本页。</p></div></main></html>
-"""
+<p>找不到那个终端？重新运行 <code>runicorn viewer</code>，然后再打开一次本页。</p>"""),
+    "foreign_host": (
+        """<h1>This viewer does not answer by that name</h1>
+<p>It takes only the names of this computer, so that no page from elsewhere reaches it: open it as <code>127.0.0.1</code> or
+<code>localhost</code>, with the same port.</p>""",
+        """<h2>查看器不接受这个主机名</h2>
+<p>它只接受本机的名称，以免被外来网页访问：请改用 <code>127.0.0.1</code> 或 <code>localhost</code> 打开，端口不变。</p>"""),
+    "foreign_user": (
+        """<h1>This viewer belongs to another user of this computer</h1>
+<p>Start one of your own, at a port that is free: <code>runicorn viewer --port 23301</code>.</p>""",
+        """<h2>这个查看器属于本机的另一位用户</h2>
+<p>请启动您自己的查看器，并选用空闲端口：<code>runicorn viewer --port 23301</code>。</p>"""),
+    "not_found": (
+        '<h1>There is no such page</h1>\n<p><a href="/">All runs</a></p>',
+        '<h2>没有这个页面</h2>\n<p><a href="/">全部实验</a></p>'),
+}
 PAGES = ("/", "/runs/<key:path>", "/compare", "/settings")
 TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8",
          "svg": "image/svg+xml", "png": "image/png", "ico": "image/x-icon", "woff2": "font/woff2", "json": "application/json",
@@ -82,27 +95,25 @@ def make_app(site):
     for one in ROUTES:
         app.route(one.rule, one.method, _answering(site, one.function))
     for rule in PAGES:
-        app.route(rule, "GET", _answering(site, pages.page, api=False))
+        app.route(rule, "GET", _answering(site, pages.page, pages))
     for rule in ("/static/<stamp:re:[0-9a-f]{8}>/<name:path>", "/static/<name:path>"):
-        app.route(rule, "GET", _answering(site, pages.static, api=False))
-    app.default_error_handler = _unrouted
+        app.route(rule, "GET", _answering(site, pages.static, pages))
+    app.default_error_handler = functools.partial(_unrouted, pages)
     return app
 
 
-def _answering(site, function, api=True):
-    """Return a bottle callback: admit, run the route, turn its answer or error into a response."""
+def _answering(site, function, pages=None):
+    """Return a bottle callback: admit, run the route, turn its answer or error into a response. pages: what makes a page of a refusal;
+    None for the API."""
     def callback(**parts):
         ask = _ask()
         try:
-            by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)), api)
+            by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)), pages is None)
             found = function(site, ask, **parts)
         except RunicornError as error:
-            by, found = None, to_error(error)
+            by, found = None, pages and pages.refused(error) or to_error(error)
         answer = found if isinstance(found, Answer) else to_json(found)
-        if not api and answer.status == 401 and "text/html" in bottle.request.get_header("Accept", ""):
-            answer = Answer(NO_TOKEN.encode(), TYPES["html"], 401)
-            site.say_address()
-        return _sent(site, answer, cookie=by is not None and not api)
+        return _sent(site, answer, cookie=by is not None and pages is not None)
     return callback
 
 
@@ -160,20 +171,17 @@ def _common(kind):
             "Vary": "Accept-Encoding", "X-Runicorn-Time": f"{time.time():.3f}"}
 
 
-def _unrouted(error):
+def _unrouted(pages, error):
     """What bottle answers by itself: no such route, a wrong method, a bug of ours."""
     code = {404: "not_found", 405: "method", 400: "request"}.get(error.status_code, "bug" if error.status_code >= 500 else "request")
     message = {"not_found": "there is nothing at this address; GET /api lists the routes",
                "method": "this address does not take that method", "request": str(error.body),
                "bug": "a bug in Runicorn: please report what the viewer's terminal shows"}[code]
-    typed = "text/html" in bottle.request.get_header("Accept", "") and not bottle.request.path.startswith("/api")
-    if code == "not_found" and typed:
-        for name, value in _common(TYPES["html"]).items():
-            error.set_header(name, value)
-        return NO_PAGE
-    for name, value in _common("application/json").items():
+    refused = Refused(error.status_code, code, message)
+    answer = (None if bottle.request.path.startswith("/api") else pages.refused(refused)) or to_error(refused)
+    for name, value in {**_common(answer.type), **answer.headers}.items():
         error.set_header(name, value)
-    return json.dumps({"error": code, "message": message})
+    return answer.body
 
 
 def cookie_name(port):
@@ -200,6 +208,20 @@ class Pages:
         for word, value in (("token", site.guard.token), ("version", VERSION), ("static", f"/static/{self._stamp}")):
             text = text.replace("{{" + word + "}}", value)
         return Answer(text.encode(), TYPES["html"])
+
+    def refused(self, error):
+        """Return the page that tells a person of an error (Answer), or None where no page was asked for or no text is written for it."""
+        said = REFUSED.get(error.code) if isinstance(error, Refused) else None
+        if said is None or "text/html" not in bottle.request.get_header("Accept", ""):
+            return None
+        if error.code == "token":
+            self._site.say_address()
+        text = self._file("refused.html")[0].decode("utf-8")
+        for word, part in zip(("en", "zh"), said):
+            text = text.replace("{{" + word + "}}", part)
+        style = hashlib.sha256(text[text.index("<style>") + 7:text.index("</style>")].encode()).digest()
+        allowed = f"{POLICY}; style-src 'sha256-{base64.b64encode(style).decode()}'"     # files of ours are refused here, too
+        return Answer(text.encode(), TYPES["html"], error.status, {"Content-Security-Policy": allowed})
 
     def static(self, site, ask, name, stamp=None):
         """Answer a file; at an address with the present stamp it is kept by the browser, and by us, until the stamp changes."""

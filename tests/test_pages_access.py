@@ -48,3 +48,24 @@ def test_no_page_has_a_serious_violation(serve, open_page, root, locale, theme, 
         expect(page.locator(sign).first).to_be_visible()
         found[name] = violations(page)
     assert not any(found.values()), "\n".join(f"{name}: {line}" for name, lines in found.items() for line in lines)
+
+
+@pytest.mark.parametrize(("theme", "locale", "width"), [("light", "en-US", 1440), ("dark", "zh-CN", 900), ("dark", "en-US", 360)])
+def test_the_page_of_a_browser_without_the_token_looks_like_the_others(serve, open_page, root, theme, locale, width):
+    server = serve()
+    colours = """() => [document.body, document.querySelector("a")].map(node => {
+        const look = getComputedStyle(node);
+        return [look.backgroundColor, node === document.body ? "" : look.color, look.fontFamily, look.fontSize];
+    })"""
+    page = open_page(server.url, theme=theme, locale=locale, width=width)
+    expect(page.locator("a.brand")).to_be_visible()
+    known = page.evaluate(colours)
+    server.site.guard.peer_user = lambda *ends: None
+    page = open_page(server.url, theme=theme, locale=locale, width=width)          # another browser
+    expect(page.locator("h1")).to_have_text("This browser is not known to the viewer yet")
+    expect(page.locator("[lang=zh-CN] h2")).to_have_text("查看器还不认识这个浏览器")
+    assert page.evaluate(colours) == known
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert violations(page) == []
+    page.goto(server.site.address())
+    expect(page.locator("tr[data-key]").first).to_be_visible()

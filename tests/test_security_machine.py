@@ -424,3 +424,25 @@ def test_a_browser_without_the_token_is_told_what_to_do_in_both_languages(site):
     assert status == 401 and headers["content-type"].startswith("text/html") and "set-cookie" not in headers
     assert "runicorn viewer" in text and "查看器" in text and site.token not in text
     assert code(site.ask("GET", "/api/runs", headers=[("Accept", "text/html")])) == (401, "token")
+
+
+@pytest.mark.parametrize(("path", "host", "status", "english", "chinese"), [
+    ("/", "evil.example", 403, "127.0.0.1", "查看器不接受这个主机名"), ("/runs/x", "evil.example:80", 403, "localhost", "本机的名称"),
+    ("/static/style.css", "evil.example", 403, "127.0.0.1", "主机名"), ("/nowhere", None, 404, "There is no such page", "没有这个页面"),
+    ("/static/none.css", None, 404, "There is no such page", "没有这个页面")])
+def test_a_browser_that_is_refused_gets_a_page_in_both_languages_that_needs_no_other_file(site, path, host, status, english, chinese):
+    asked = [("Accept", "text/html,*/*"), *([("Host", host)] if host else [])]
+    told, headers, body = site.ask("GET", path, headers=asked)
+    text = body.decode() if isinstance(body, bytes) else str(body)
+    assert told == status and headers["content-type"].startswith("text/html") and english in text and chinese in text
+    assert "evil.example" not in text and "<link" not in text and "<script" not in text and "{{" not in text and site.token not in text
+    assert "style-src 'sha256-" in headers["content-security-policy"] and "default-src 'self'" in headers["content-security-policy"]
+    assert code(site.ask("GET", path, headers=asked[1:]))[0] == status              # a program gets JSON
+
+
+def test_somebody_elses_browser_gets_a_page_and_nothing_of_ours(site):
+    site.server.site.guard.peer_user = lambda *ends: 65534
+    status, headers, body = site.ask("GET", "/", headers=[("Accept", "text/html")])
+    text = body.decode() if isinstance(body, bytes) else str(body)
+    assert status == 403 and "another user of this computer" in text and "另一位用户" in text and site.token not in text
+    assert "set-cookie" not in headers
