@@ -19,6 +19,7 @@ const GOOD = [/acc(uracy)?$/i, /(f1|auc|map|bleu|reward|score)$/i];
 const SPARE = 40;                // px of the room left over that go to the names first
 const [PADDING, FIGURE] = [12, 6.2];         // px: of a cell, of a figure in it
 const NOT_FINITE = new Set(["NaN", "Infinity", "-Infinity"]);
+const NO_CUTS = () => ({tails: new Map(), projects: new Set()});
 const LIVE = new Set(["running", "stalled", "checking"]);
 
 /** Columns shown when the reader chose none: the basics (a connection only where there are several), one more summary value, two config
@@ -148,15 +149,24 @@ function sparkCell(cell, row) {
   }
 }
 
-function nameCell(cell, row) {
-  const sign = `${row.key}|${row.name}`;
+function nameCell(cell, row, tail) {
+  const sign = `${row.key}|${row.name}|${tail || ""}`;
   if (cell.sign !== sign) {
     cell.sign = sign;
     const link = cell.firstElementChild || cell.appendChild(h("a", {tabIndex: -1}, middle(row.name)));
     link.setAttribute("href", runHref(row.key));
     link.setAttribute("aria-label", row.name);
     link.title = `${row.project}/${row.name}\n${row.id}`;
-    renameMiddle(link.firstElementChild, row.name);
+    renameMiddle(link.firstElementChild, row.name, 13, tail);
+  }
+}
+
+/** inside: whether it is cut in its middle, for others begin alike. */
+function projectCell(cell, project, inside) {
+  const sign = `${inside} ${project}`;
+  if (cell.sign !== sign) {
+    [cell.sign, cell.title] = [sign, project];
+    fill(cell, inside ? middle(project, 12) : own(project));
   }
 }
 
@@ -178,8 +188,6 @@ const CELLS = {
     node.append(h("span.vh", {}, `: ${reasonText(row.reason)}`));
     return node;
   }),
-  name: nameCell,
-  project: plain((row) => row.project),
   connection: plain((row) => (row.connection === "local" ? t("runs.local") : row.connection_name)),
   group: plain((row) => row.group),
   job_type: plain((row) => row.job_type),
@@ -193,15 +201,20 @@ const CELLS = {
 };
 
 /** One column as the table wants it: {id, width, numeric, sort, edge, title, small, paint(cell, row)}. */
-export function column(id, {mainMetric, widths, rows = [], tags = () => []}) {
+export function column(id, {mainMetric, widths, rows = [], tags = () => [], cuts = NO_CUTS}) {
   const [small, title] = columnTitle(id, mainMetric);
   const given = id.startsWith("config.") || id.startsWith("summary.");
   const width = columnWidth(id, widths);
   const format = id.startsWith("config.") ? (value) => fmt.within(value, Math.floor((width - PADDING) / FIGURE)) : fmt.value;
+  const cells = {
+    name: (cell, row) => nameCell(cell, row, cuts().tails.get(row.name)),
+    project: (cell, row) => projectCell(cell, row.project, cuts().projects.has(row.project)),
+    tags: tagsCell(tags),
+  };
   const words = given && rows.some((row) => typeof row.values?.[id] === "string" && !NOT_FINITE.has(row.values[id]));
   return {
     id, small, title, width, numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note"
       ? null : id,
-    paint: id === "tags" ? tagsCell(tags) : CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
+    paint: cells[id] || CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
   };
 }

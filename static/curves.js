@@ -4,8 +4,8 @@ import * as api from "./api.js";
 import {compareHref, runHref} from "./address.js";
 import {fill, h, icon, renew} from "./dom.js";
 import {colourOf, setTicked, state, stroke, tick} from "./store.js";
-import {fullNames} from "./runnames.js";
-import {menu, middle} from "./widgets.js";
+import {fullNames, tails} from "./runnames.js";
+import {ending, menu, middle} from "./widgets.js";
 import {t} from "./words.js";
 
 const MOST_CHARTS = 3;
@@ -90,7 +90,7 @@ export class Curves {
   }
 
   drawLegend() {
-    const names = this.names = fullNames(this.rows);
+    const names = this.names = fullNames(this.rows), cuts = tails(names.values(), ending);
     renew(this.legend, this.rows.map((row) => {
       const off = this.hidden.has(row.key);
       const label = t(off ? "runs.showCurve" : "runs.hideCurve", {name: names.get(row.key)});
@@ -101,7 +101,7 @@ export class Curves {
           icon("x"));
       return h("li", {class: off ? "off" : ""}, swatch(colourOf(row.key), off),
         h("a.nm.cut", {href: runHref(row.key), "aria-label": names.get(row.key), title: `${names.get(row.key)}\n${row.id}`},
-          middle(names.get(row.key), 12)),
+          middle(names.get(row.key), 12, cuts.get(names.get(row.key)))),
         h("span.grow"),
         this.preview ? null : [eye, drop]);
     }));
@@ -125,11 +125,22 @@ export class Curves {
     if (!this.charts.size) {
       fill(this.place, this.metrics.map(waiting));
     }
-    const answer = await api.get("/api/series", {run: this.rows.map((row) => row.key), metric: this.metrics, buckets: BUCKETS,
-      smooth: 0.6});
+    const series = await this.ask(this.rows.map((row) => row.key));
     if (turn === this.turn) {
-      this.series = answer.series;
+      this.series = series;
       await this.feed();
+    }
+  }
+
+  /** The curves of runs; one that is gone, or that an old address names, costs the others none. */
+  async ask(keys) {
+    try {
+      return (await api.get("/api/series", {run: keys, metric: this.metrics, buckets: BUCKETS, smooth: 0.6})).series;
+    } catch (error) {
+      if (keys.length > 1 && ["not_found", "ambiguous"].includes(error.code)) {
+        return (await Promise.all(keys.map((key) => this.ask([key]).catch(() => [])))).flat();
+      }
+      throw error;
     }
   }
 

@@ -2,7 +2,8 @@
 
 import * as api from "./api.js";
 import {fill, h, own} from "./dom.js";
-import {popover, runState} from "./widgets.js";
+import {tails} from "./runnames.js";
+import {ending, middle, popover, runState} from "./widgets.js";
 import {t} from "./words.js";
 
 const OFFERED = 60;
@@ -12,15 +13,16 @@ export function chooseRun(anchor, taken, picked) {
   const list = h("ul");
   let close = () => null;
   let turn = 0;
-  const entry = (run) => h("li", {}, h("button.item", {type: "button", onclick: () => { close(); picked(run.key); }},
-    runState(run.state), own(run.name, {class: "cut grow"}), own(run.project, {class: "m3 cut"})));
+  const entry = (run, ends) => h("li", {}, h("button.item", {type: "button", onclick: () => { close(); picked(run.key); }},
+    runState(run.state), h("span.grow", {title: run.name}, middle(run.name, 13, ends.get(run.name))), own(run.project, {class: "m3 cut"})));
   const look = async () => {
     const mine = ++turn;
     // Half a filter is refused and finds nothing.
     const {runs} = await api.get("/api/runs", {filter: field.value, typed: 1, limit: OFFERED, sort: "-started"}).catch(() => ({runs: []}));
     if (mine === turn) {
       const others = runs.filter(({key}) => !taken.includes(key));
-      fill(list, others.length ? others.map(entry) : h("li.m2", {}, t("compare.noOthers")));
+      const ends = tails(others.map(({name}) => name), ending);
+      fill(list, others.length ? others.map((run) => entry(run, ends)) : h("li.m2", {}, t("compare.noOthers")));
     }
   };
   const field = h("input.inp", {placeholder: t("compare.addHint"), "aria-label": t("compare.addHint"), oninput: look, spellcheck: "false"});

@@ -64,6 +64,48 @@ export function heads(runs, room) {
   return new Map(runs.map(({key, name}) => [key, head(name)]));
 }
 
+/** Those of `names` that begin with the same `room` letters as another (Set). */
+export function alike(names, room = 12) {
+  const begun = new Map();
+  new Set(names).forEach((name) => begun.set(name.slice(0, room), [...(begun.get(name.slice(0, room)) || []), name]));
+  return new Set([...begun.values()].filter((group) => group.length > 1).flat());
+}
+
+function sharedLength(one, other) {
+  let at = 0;
+  while (at < one.length && one[at] === other[at]) {
+    at += 1;
+  }
+  return at;
+}
+
+/**
+ * Map of name to what is shown behind a cut in its middle, of those whose ends would show others the same though they begin alike: the
+ * letters in which they differ. kept(name) -> how many letters stay at a name's end, 0 where it is not cut in its middle.
+ */
+export function tails(names, kept) {
+  const ends = new Map(), found = new Map();
+  for (const name of new Set(names)) {
+    const end = kept(name) && name.slice(-kept(name));
+    if (end) {
+      ends.set(end, [...(ends.get(end) || []), name]);
+    }
+  }
+  for (const [end, alike] of [...ends].filter(([, group]) => group.length > 1)) {
+    alike.sort();
+    const first = sharedLength(alike[0], alike.at(-1));
+    const piece = (name, from) => `…${name.slice(from, from + end.length - 1)}…`;
+    const apart = new Set(alike.map((name) => piece(name, first))).size === alike.length;
+    alike.forEach((name, at) => {
+      const nearest = Math.max(...[alike[at - 1], alike[at + 1]].map((other) => (other === undefined ? 0 : sharedLength(name, other))));
+      if (nearest >= end.length) {
+        found.set(name, piece(name, apart ? first : nearest));
+      }
+    });
+  }
+  return found;
+}
+
 /** Map of run key to the run's name, with what tells it from others of that name. */
 export function fullNames(runs) {
   const words = distinctions(runs);

@@ -8,8 +8,8 @@ import {Curves} from "./curves.js";
 import {fill, h, icon, renew, text} from "./dom.js";
 import {filterBox} from "./filterbox.js";
 import {RunList} from "./list.js";
-import {Selection} from "./selection.js";
-import {drawSide} from "./side.js";
+import {Selection, tickNamed} from "./selection.js";
+import {cuts, drawSide} from "./side.js";
 import {arrange} from "./slices.js";
 import {colourOf, recall, remember, setTicked, state, watch} from "./store.js";
 import {Table} from "./table.js";
@@ -39,7 +39,7 @@ class RunsPage {
     this.abort = new AbortController();
     this.columnIds = this.query.cols ? splitList(this.query.cols) : recall("lastColumns", null) || defaultColumns(null, null);
     if (this.query.ticked) {
-      setTicked(splitList(this.query.ticked));
+      tickNamed(splitList(this.query.ticked));
     }
     this.list = new RunList(this);
     this.selection = new Selection(this);
@@ -248,8 +248,8 @@ class RunsPage {
     const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, room, kept);
     const widths = roomy(ids, room, kept);
     const rows = [...this.list.slices.rows.values()].slice(0, 50);
-    const tags = () => this.list.answer?.tree?.tags || [];
-    const columns = ids.map((id) => column(id, {mainMetric: this.mainMetric, widths, rows, tags}));
+    const tree = () => this.list.answer?.tree, tags = () => tree()?.tags || [], cut = () => cuts(tree());
+    const columns = ids.map((id) => column(id, {mainMetric: this.mainMetric, widths, rows, tags, cuts: cut}));
     const sign = JSON.stringify([columns, this.parameters().sort, state.language]);
     if (sign !== this.columnSign) {
       this.columnSign = sign;

@@ -1,11 +1,24 @@
 // Cursor and ticks of the run list, by key and by pointer.
 
+import * as api from "./api.js";
 import {compareHref, go, runHref} from "./address.js";
 import {announce, typing} from "./dom.js";
 import {setTicked, state, tick} from "./store.js";
 import {t} from "./words.js";
 
 const MOST_TICKED = 50;          // runs that can be compared
+
+const WHOLE = /^[^:]+:[^/]+\/[^/]+\/[^/]+$/;        // connection:project/name/id
+
+/** Tick the runs that an address names; ids and ends of keys, as people type them, give way to the keys under which curves come. */
+export function tickNamed(names) {
+  setTicked(names.slice(0, MOST_TICKED));
+  for (const name of state.ticked.filter((one) => !WHOLE.test(one))) {
+    api.get(api.runPath(name)).then(
+      ({key}) => setTicked([...new Set(state.ticked.map((one) => (one === name ? key : one)))]),
+      (error) => console.info(`runicorn: ${name}: ${error.message}`));
+  }
+}
 
 export class Selection {
   /** page: {table, list, edit(line), focusFilter(), moved()}. */

@@ -3,17 +3,34 @@
 import {queryText} from "./address.js";
 import {h, icon, own, renew} from "./dom.js";
 import {recall, remember} from "./store.js";
-import {linkLook} from "./widgets.js";
+import {alike, tails} from "./runnames.js";
+import {ending, linkLook, middle} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
 const NAMES = 12;                // experiments shown of an open project before "n more"
 const TAGS = 20;
+const known = new WeakMap();     // tree of an answer -> its cuts
 const wide = new Set();          // projects whose experiments are all shown
 const FACETS = ["project", "name", "connection", "tag", "hidden", "filter", "ticked"];
 
 function link(href, here, content, count, extra) {
   return h("a", {href, "aria-current": here ? "page" : null, class: extra}, content,
     count == null ? null : h("span.n", {}, fmt.int(count)));
+}
+
+/**
+ * How names are cut where they have no room, reckoned once for each answer: {tails, of experiments that begin and end alike
+ * (runnames.tails); projects, those that begin alike: only these are cut in their middle}.
+ */
+export function cuts(tree) {
+  if (!tree) {
+    return {tails: new Map(), projects: new Set()};
+  }
+  if (!known.has(tree)) {
+    known.set(tree, {tails: tails(tree.projects.flatMap(({names}) => names.map(({name}) => name)), ending),
+      projects: alike(tree.projects.map((one) => one.project))});
+  }
+  return known.get(tree);
 }
 
 /** The address of the list with some of its facets changed; sort, columns and grouping stay. */
@@ -43,18 +60,19 @@ function views(query, answer, saved, forget) {
   ];
 }
 
-function project(query, one, open, toggle, all) {
+function project(query, one, open, toggle, all, inside) {
   const here = query.project === one.slug;
   const shown = all ? one.names : one.names.slice(0, NAMES);
-  const inside = (child) => link(address(query, {project: one.slug, name: child.slug}), here && query.name === child.slug,
-    own(child.name, {class: "cut"}), child.count, "in");
+  const experiment = (child) => link(address(query, {project: one.slug, name: child.slug}), here && query.name === child.slug,
+    h("span.cell", {title: child.name}, middle(child.name, 13, inside.tails.get(child.name))), child.count, "in");
   return [
     h("div.node", {},
       h("button.btn.bare.tw", {type: "button", "aria-expanded": String(open), "aria-label": t("runs.experimentsOf", {name: one.project}),
         data: {slug: one.slug}, onclick: toggle}, icon(open ? "dn" : "rt")),
       link(address(query, {project: here && !query.name ? null : one.slug, name: null}), here && !query.name,
-        own(one.project, {class: "cut", title: one.project}), one.count)),
-    open ? shown.map(inside) : null,
+        inside.projects.has(one.project) ? h("span.cell", {title: one.project}, middle(one.project))
+          : own(one.project, {class: "cut", title: one.project}), one.count)),
+    open ? shown.map(experiment) : null,
     open && one.names.length > shown.length ? h("button.link.in", {type: "button", data: {slug: one.slug, all: "1"}, onclick: toggle},
       t("runs.moreNames", {n: one.names.length - shown.length})) : null,
   ];
@@ -89,7 +107,8 @@ export function drawSide(node, {query, answer, store, saved, forget, again}) {
   renew(node,
     views(query, answer, saved, forget),
     h("h2", {}, t("runs.projects")),
-    tree.projects.map((one) => project(query, one, open.has(one.slug) || query.project === one.slug, toggle, wide.has(one.slug))),
+    tree.projects.map((one) => project(query, one, open.has(one.slug) || query.project === one.slug, toggle, wide.has(one.slug),
+      cuts(answer.tree))),
     tree.connections.length ? [h("h2", {}, t("runs.connections")), connections(query, tree.connections, store)] : null,
     tree.tags.length ? [h("h2", {}, t("runs.tags")), tree.tags.slice(0, TAGS).map((one) =>
       link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag,

@@ -6,6 +6,9 @@ import {fmt, known, quoted, t} from "./words.js";
 
 const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
 const TAIL = 8;                  // characters of a name that stay at its end
+const TAIL_WIDE = 5;             // … of Chinese, Japanese or Korean
+const WIDE = /[\u2e80-\uffef]/;
+const ONE_WAY = /^[ -~\u00a0-\u02ff\u0370-\u052f\u2010-\u2027\u2e80-\ud7a3\uff00-\uffef]*$/;        // from left to right, a letter each
 const SLACK = 0.6;               // px a measured name may be wider than its own box by rounding
 const EDGE = 8;                  // px kept free at the window's edges
 
@@ -256,18 +259,25 @@ function widthOf(words, size) {
   return pen.measureText(words).width;
 }
 
+/** How many letters stay at the end of a name that is cut in its middle; 0: it is short, or of a script that may run from right to left
+or join its letters, and is cut at its end. */
+export function ending(name) {
+  const letters = WIDE.test(name) ? TAIL_WIDE : TAIL;
+  return name.length >= 2 * letters && ONE_WAY.test(name) ? letters : 0;
+}
+
 /**
  * A name that is cut in its middle where it has no room: sweeps differ at the end. The text stays whole for search, copy and readers;
- * style.css lays its tail over the cut. size: px of the font. Other scripts than Latin are cut at their end.
+ * style.css lays its tail over the cut. size: px of the font; tail: what to lay there instead of the name's end.
  */
-export function middle(name, size = 13) {
-  return renameMiddle(h("bdi", {translate: "no"}), name, size);
+export function middle(name, size = 13, tail = undefined) {
+  return renameMiddle(h("bdi", {translate: "no"}), name, size, tail);
 }
 
 /** Give another name to what middle() made; returns it. */
-export function renameMiddle(node, name, size = 13) {
-  const cut = name.length >= 2 * TAIL && /^[\x20-\x7e]*$/.test(name);
-  const tail = `…${name.slice(-TAIL)}`;
+export function renameMiddle(node, name, size = 13, given = undefined) {
+  const cut = ending(name);
+  const tail = given ?? `…${name.slice(-cut)}`;
   node.className = cut ? "midcut name" : "cut name";
   text(node, name);
   if (cut) {

@@ -23,3 +23,13 @@ def test_runs_named_by_their_ids_are_compared_with_their_curves(home, serve, ope
     page = open_page(f"{serve().url}/compare?runs={','.join(IDS)}&base={IDS[1]}")
     page.wait_for_function(COLOURED, timeout=60000)
     expect(page).to_have_url(re.compile("local.*vision.*180000.*local.*vision.*180001.*base=local.*180001"))
+
+
+def test_runs_that_an_address_ticks_by_their_ids_have_their_names_and_curves(home, serve, open_page):
+    for number, run_id in enumerate(IDS):
+        write_run(home / "experiments", "vision", f"resnet{number}", run_id)
+    page = open_page(f"{serve().url}/?ticked={','.join([*IDS, '20990101_000000_ffffff'])}")         # the last is nowhere
+    page.wait_for_function(COLOURED, timeout=60000)
+    expect(page.locator(".panel .lg .nm")).to_have_text(["resnet0", "resnet1", "20990101_000000_ffffff"])
+    expect(page.locator("tr.on")).to_have_count(2)
+    expect(page).to_have_url(re.compile("ticked=local.*vision.*180000.*local.*vision.*180001"))

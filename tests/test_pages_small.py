@@ -118,3 +118,34 @@ def test_charts_of_compare_say_that_they_are_on_their_way(serve, open_page, seed
     for route in held:
         route.continue_()
     expect(waiting).to_have_count(0)
+
+
+def shown(page, selector):
+    """The names below `selector` as they are read: head and tail of those that are cut, whole others, and their titles."""
+    return page.locator(selector).evaluate_all("""all => all.map((one) => {
+        const cut = one.classList.contains("midcut") && getComputedStyle(one, "::after").width !== "0px";
+        return [cut ? one.textContent.slice(0, 12) + one.dataset.tail : one.textContent, one.closest("[title]")?.title || ""];
+    })""")
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 900)])
+def test_names_that_begin_alike_are_told_apart_wherever_they_are_cut(serve, open_page, home, theme, width):
+    ends = ("_lr1e-4", "_lr3e-4", "_seed1", "_seed2", "a" + "y" * 40, "b" + "y" * 40, "的大规模预训练实验一号", "的大规模预训练实验二号")
+    names = [f"{'pretrain_llama_7b_redpajama_cosine_warmup':x<44}{end}" for end in ends]
+    for number, name in enumerate(names):
+        write_run(home / "experiments", f"a_rather_long_project_name_{number % 2}", name, f"20250123_18000{number}_abc12{number}")
+    ids = ",".join(f"20250123_18000{number}_abc12{number}" for number in range(len(names)))
+    server = serve()
+    page = open_page(f"{server.url}/?project=a_rather_long_project_name_0&ticked={ids}&cols=name,project,state,started", theme=theme,
+                     width=width)
+    expect(page.locator("tr[data-key]")).to_have_count(4)
+    expect(page.locator(".panel .lg .nm").filter(has_text="pretrain")).to_have_count(8 if width > 1200 else 0)
+    places = [".rows td.c-name bdi", *([".side .in bdi", ".panel .lg bdi"] if width > 1200 else [])]
+    for place in places:
+        found = shown(page, place)
+        assert len({name for name, _ in found}) == len(found) >= 4, (place, found)
+        assert all(any(name in title for name in names) for _, title in found), (place, found)
+    page.goto(f"{server.url}/?cols=name,project,state,started")
+    expect(page.locator("tr[data-key]")).to_have_count(8)
+    projects = {name for name, _ in shown(page, ".rows td.c-project bdi")}
+    assert projects == {"a_rather_lon…t_name_0", "a_rather_lon…t_name_1"}

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {distinctions, fullNames, heads} from "../../static/runnames.js";
+import {distinctions, fullNames, heads, tails} from "../../static/runnames.js";
 
 const run = (key, name, config, more = {}) => ({key, name, project: "p", id: `20250101_000000_${key}`, config, ...more});
 const words = (runs) => [...distinctions(runs).values()];
@@ -40,4 +40,21 @@ test("long names that begin alike are headed by what follows", () => {
   assert.deepEqual(named(["a".repeat(40), "a".repeat(40)]), ["a".repeat(40), "a".repeat(40)]);       // one name: told apart otherwise
   assert.deepEqual(named(["a".repeat(40), `${"a".repeat(39)}b`]), ["…a", "…b"]);
   assert.deepEqual(named(["a".repeat(30), "a".repeat(40)]), ["a".repeat(30), `…${"a".repeat(10)}`]);
+});
+
+test("names that begin and end alike keep the letters between in which they differ", () => {
+  const kept = (name) => (name.length >= 16 ? 8 : 0);
+  const cuts = (...names) => { const found = tails(names, kept); return names.map((name) => found.get(name) ?? null); };
+  const long = (middle) => `${"a".repeat(40)}${middle}${"z".repeat(40)}`;
+  assert.deepEqual(cuts(long("1"), long("2")), ["…1zzzzzz…", "…2zzzzzz…"]);
+  assert.deepEqual(cuts(long("1"), long("1"), long("2")), ["…1zzzzzz…", "…1zzzzzz…", "…2zzzzzz…"]);
+  assert.deepEqual(cuts(`${"a".repeat(40)}_lr1`, `${"a".repeat(40)}_lr2`), [null, null]);            // their ends tell
+  assert.deepEqual(cuts(`one_${"z".repeat(40)}`, `two_${"z".repeat(40)}`), [null, null]);            // their beginnings tell
+  assert.deepEqual(cuts("short1zz", "short2zz", long("1")), [null, null, null]);
+  const grid = ["lr1_wd1", "lr1_wd2", "lr2_wd1"].map((part) => long(`_${part}_`));
+  assert.equal(new Set(cuts(...grid)).size, 3);
+  const far = [long(`1${"b".repeat(30)}1`), long(`1${"b".repeat(30)}2`), long(`2${"b".repeat(30)}1`)];
+  assert.equal(new Set(cuts(...far)).size, 3);
+  assert.equal(cuts("a".repeat(60), "a".repeat(50))[0], "…aaaaaaa…");       // one is the other's beginning: the longer has more
+  assert.deepEqual(cuts(), []);
 });
