@@ -15,6 +15,7 @@ SOURCE = """
 import hashlib, json, os, stat, sys
 for path, size in json.loads(sys.argv[1]):
     hashed, left = hashlib.sha256(), size
+    path = path.encode("utf-8", "surrogateescape")
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             raise OSError
@@ -60,15 +61,18 @@ class WholeFiles:
         return bool(self._hashing)
 
     def compare(self, paths, now):
-        """Compare all we hold of the runs `paths` and queue what differs; returns {"files": compared, "refetched": n}."""
+        """Compare all we hold of the runs `paths` and queue what differs; returns {"files": compared, "refetched": n}.
+
+        What can't be read there is no more than asked for once more, so that who looks is told why it does not come.
+        """
         index = self._intake.index
         held = [(path, name) for path in paths for name in index.entry(path)["files"]
                 if plan.believable(path, name) and self._intake.is_settled((path, name)) and self._mirror.stat(path, name)]
-        wrong = differing(self._client, self._remote, self._mirror, self._root, held, self._log) if held else []
+        wrong, unread = differing(self._client, self._remote, self._mirror, self._root, held, self._log) if held else ([], [])
         for path, name in wrong:
             self._log.warning("%s/%s was not what the server has; fetched again", path, name)
-        self._intake.fetch_whole(wrong, now)
-        return {"files": len(held), "refetched": len(wrong)}
+        self._intake.fetch_whole(wrong + unread, now)
+        return {"files": len(held) - len(unread), "refetched": len(wrong)}
 
     def compare_share(self, paths, now):
         """Compare so many of the ended runs among `paths` that a month compares all."""
@@ -80,7 +84,8 @@ class WholeFiles:
 
 
 def differing(session, remote, mirror, root, files, log):
-    """Return those of `files`, a list of (run path, name), whose first bytes on the server are not what we hold.
+    """Return those of `files`, a list of (run path, name), whose first bytes on the server are not what we hold, and those that can't be
+    read there (two lists).
 
     By sha256 through exec where that works, else by reading them again. Raises LineError, ProtocolError.
     """
@@ -90,21 +95,22 @@ def differing(session, remote, mirror, root, files, log):
             return _by_exec(remote, mirror, root, files)
         except SftpError as error:
             log.info("no sha256 by python3 on the server: %s", error)
-    wrong, waiting = [], collections.deque(files)
+    wrong, unread, waiting = [], [], collections.deque(files)
     while waiting:
         group = [waiting.popleft() for _ in range(min(len(waiting), GROUP, max(1, session.lasting)))]
-        differ, later = _by_reading(session, mirror, root, group)
+        differ, closed, later = _by_reading(session, mirror, root, group)
         wrong += differ
+        unread += closed
         if later == group:
             raise SftpError(f"{root}: the server lets no file be open beside those that are", 4)
         waiting.extend(later)
-    return wrong
+    return wrong, unread
 
 
 class Hashing:
     """Compares `files` (see `differing`) by sha256 through exec, in a thread of its own; `wrong` (set) once it is not `busy`.
 
-    Where the server doesn't tell, all are.
+    Those that the server doesn't tell are, too.
     """
 
     def __init__(self, remote, mirror, root, files, log):
@@ -118,7 +124,8 @@ class Hashing:
 
     def _run(self, remote, mirror, root, files, log):
         try:
-            self.wrong = set(_by_exec(remote, mirror, root, files))
+            wrong, unread = _by_exec(remote, mirror, root, files)
+            self.wrong = {*wrong, *unread}
         except RunicornError as error:      # a line that broke shows at its next use, too
             log.info("no sha256 by python3 on the server: %s", error)
 
@@ -130,7 +137,8 @@ def _by_exec(remote, mirror, root, files):
     told = out.decode("ascii", "replace").split()
     if len(told) != len(files):
         raise SftpError(f"python3 answered for {len(told)} of {len(files)} files", 4)
-    return [key for key, size, theirs in zip(files, sizes, told) if theirs != "unreadable" and theirs != _hash(mirror, key, size)]
+    wrong = [key for key, size, theirs in zip(files, sizes, told) if theirs != "unreadable" and theirs != _hash(mirror, key, size)]
+    return wrong, [key for key, theirs in zip(files, told) if theirs == "unreadable"]
 
 
 def _hash(mirror, key, size):
@@ -145,13 +153,16 @@ def _hash(mirror, key, size):
 
 
 def _by_reading(session, mirror, root, files):
-    """Return those of `files` that differ, and those that the server did not let be open beside the others (two lists)."""
+    """Return those of `files` that differ, those that can't be read, and those that the server did not let be open beside the others
+    (three lists)."""
     places = [f"{root}/{path}/{name}" for path, name in files]
     stats = session.batch([sftp.lstat(place) for place in places])
-    files = [key for key, place, attrs in zip(files, places, stats) if not sftp.refusal(place, attrs)]
+    unread = [key for key, place, attrs in zip(files, places, stats) if sftp.refusal(place, attrs)]
+    files = [key for key in files if key not in unread]
     handles = session.batch([sftp.open_file(f"{root}/{path}/{name}") for path, name in files])
     opened = {key: handle for key, handle in zip(files, handles) if not isinstance(handle, SftpError)}
     later = [key for key, handle in zip(files, handles) if isinstance(handle, HandlesError)]
+    unread += [key for key in files if key not in opened and key not in later]
     wrong, at = [], dict.fromkeys(opened, 0)
     while at:
         keys = list(at)
@@ -166,4 +177,4 @@ def _by_reading(session, mirror, root, files):
             else:
                 at[key] += len(held)
     session.batch([sftp.close(handle) for handle in opened.values()])
-    return wrong, later
+    return wrong, unread, later

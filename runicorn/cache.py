@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runicorn import disk, layout, local_disk, local_names, manifest, parts, plan, run_places
 from runicorn.errors import BusyError, LayoutError, SyncError
+from runicorn.surrogates import exact_json
 
 INDEX = ".index"
 BLOCK = 1 << 20
@@ -135,11 +136,11 @@ class Mirror:
     def save_folders(self, folders):
         """Keep what walk.Skeleton.told told for the next session, unless that is nothing. Raises SyncError."""
         if folders:
-            self.write(self.index / FOLDERS, layout.to_json(folders).encode("utf-8", "surrogatepass"))
+            self.write(self.index / FOLDERS, exact_json(layout.to_json(folders)))
 
     def save_live(self, live):
         """Replace .index/live.json by `live` (dict). Raises SyncError."""
-        self.write(self.index / LIVE, layout.to_json(live).encode())
+        self.write(self.index / LIVE, exact_json(layout.to_json(live)))
 
     def write(self, path, data):
         """Replace a file whole (see layout.replace_file). Raises SyncError."""

@@ -142,9 +142,12 @@ def _stamp_of(stamps):
 
 @functools.lru_cache(1)
 def program():
-    """Return the Python program (str) that answers on the server: what `manifest.reply` needs of its module. It is sent with each look."""
+    """Return the Python program (str) that answers on the server: what `manifest.reply` needs of its module. It is sent with each look.
+
+    SFTP's paths are bytes, shown here as UTF-8 has them; python3 there may take them for ASCII (3.6 in the C locale) or for GBK.
+    """
     text = manifest.__loader__.get_source("runicorn.manifest")
-    return f"{excerpt(text, 'reply')}\nreply(sys.argv[1])\n"
+    return f"{excerpt(text, 'reply')}\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"
 
 
 def excerpt(text, name):

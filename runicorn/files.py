@@ -41,7 +41,8 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, whole=Tr
     The run's own files are always in it, of others so many that MOST are.
 
     folder: the run's folder here; indexed: {name: {"size", "mtime"}} of what the server has, which need not be here; places:
-    {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it; same:
+    {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it ("why", also
+    of one that is here as it was read before); same:
     {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more:
     "unseen" if `indexed` is not the `whole` of what is there.
     """
@@ -65,8 +66,7 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, whole=Tr
         if name.endswith("/"):              # a folder of it that may not be listed
             found[name] = {"name": name, "size": 0, "mtime": None, "here": False, "kind": "small", "why": why[name]}
     for name in why.keys() & found.keys():
-        if not found[name]["here"]:
-            found[name]["why"] = why[name]
+        found[name]["why"] = why[name]
     for name in found if same is not None else ():
         if found[name]["here"]:
             found[name]["copy"] = ("gone" if whole else "unseen") if name not in indexed else "same" if same.get(name) else "changed"

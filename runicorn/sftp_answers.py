@@ -86,11 +86,11 @@ def names(kind, raw):
 
 
 def real_path(kind, raw):
-    """Return the one path (str) that REALPATH tells."""
-    found = names(kind, raw)
-    if len(found) != 1 or not found[0][0]:
+    """Return the one path (str) that REALPATH tells: a home folder's name may be of Latin-1."""
+    found = path(kind, raw) if len(names(kind, raw)) == 1 else ""
+    if not found:
         raise ProtocolError("the server did not answer with one path when asked for the real path")
-    return found[0][0]
+    return found
 
 
 def path(kind, raw):

@@ -209,8 +209,8 @@ export class FilesPart {
       h("td.m2", {}, t(`run.kind.${kind}`)),
       h("td.num", {}, bytes(size)),
       h("td.m2", {title: fmt.full(mtime)}, mtime == null ? "–" : `${fmt.day(mtime)} ${fmt.clock(mtime)}`),
-      h("td", {class: here && copy !== "changed" ? "m2" : "warn", title: why ? why.text : ""},
-        here ? t(copy ? `run.copy.${copy}` : "run.isHere") : why ? known(`run.why.${why.code}`, {}, why.text) : t("run.notHere")),
+      h("td", {class: here && copy !== "changed" && !why ? "m2" : "warn", title: why ? why.text : ""}, here && !why ? t(copy ? `run.copy.${copy}` : "run.isHere")
+        : !why ? t("run.notHere") : here ? t("run.copy.held", {why: known(`run.why.${why.code}`, {}, why.text)}) : known(`run.why.${why.code}`, {}, why.text)),
     );
   }
 

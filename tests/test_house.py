@@ -33,10 +33,10 @@ FLOORS = {
     "beginning": "current ends errors facts layout live masking notice otherrank place processes ranks recorder restart silent values",
     "writer": "beginning current errors notice silent",
     # the mirror
-    "sftp_answers": "errors", "grants": "errors sftp_answers", "sftp": "errors grants sftp_answers",
+    "surrogates": "", "sftp_answers": "errors", "grants": "errors sftp_answers", "sftp": "errors grants sftp_answers",
     "remote_shell": "errors", "local_names": "errors layout",
     "plan": "errors layout local_names manifest", "run_places": "layout local_names", "parts": "layout",
-    "cache": "errors layout local_names manifest parts plan run_places",
+    "cache": "errors layout local_names manifest parts plan run_places surrogates",
     "room": "", "clock": "", "left_out": "errors layout",
     "survey": "layout left_out manifest plan", "walk": "errors layout local_names manifest plan sftp",
     "fetch": "errors layout local_names manifest plan sftp", "bulk": "errors fetch plan",
@@ -51,7 +51,7 @@ FLOORS = {
                "survey tails walk",
     "sync": "cache clock errors grants layout left_out local_names meter opening room session survey",
     # reading
-    "surrogates": "", "namesake": "version",
+    "namesake": "version",
     "events": "layout surrogates", "wide": "", "columns": "events layout wide", "samples": "columns events layout",
     "curves": "columns", "buckets": "columns",
     "pieces": "", "series": "buckets columns curves errors events layout pieces samples", "lines": "",

@@ -96,7 +96,7 @@ def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
         shutil.copytree(root, mirror.folder)
         (root / RUN / "logs.txt").write_text("other")
         files = [(RUN, "logs.txt"), (RUN, "events.jsonl")]
-        assert audit.differing(None, line, mirror, str(root), files, LOG) == [(RUN, "logs.txt")]
+        assert audit.differing(None, line, mirror, str(root), files, LOG) == ([(RUN, "logs.txt")], [])
         line.close()
 
 

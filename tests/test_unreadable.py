@@ -233,3 +233,37 @@ def test_an_empty_folder_is_no_closed_one(tmp_path):
     with Far() as far:
         found = walk.list_folders(far.open_sftp(), [str(tmp_path / "empty")])
     assert [name for name, _ in found[str(tmp_path / "empty")]] == ["."]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_edited_and_then_closed_is_not_taken_for_read(closed, way):
+    """To the same size, so that by exec its hash decides: a file that can't be hashed is not what we hold."""
+    far = closed(way)
+    big = far.run / "checkpoints" / "big.bin"
+    write(big, b"a" * 100_000, mtime=OLD)
+    if AS:
+        os.chown(big, NOBODY, NOBODY)
+    far.passes(3)
+    assert far.rows()["checkpoints/big.bin"]["copy"] == "same"
+    with open(big, "r+b") as file:
+        file.write(b"b")
+    big.chmod(0)
+    far.passes(4)
+    row = far.rows()["checkpoints/big.bin"]
+    assert row["why"]["code"] == "denied" and row["copy"] != "same" and not far.said()["verified"]
+    big.chmod(0o644)
+    far.passes(4)
+    assert far.is_whole() and far.said()["verified"]
+
+
+@pytest.mark.parametrize("way", ("exec", "sftp"))
+def test_what_can_t_be_read_is_not_counted_as_compared(closed, way):
+    far = closed(way)
+    far.passes(2)
+    (far.run / "logs.txt").chmod(0)
+    assert far.one.sync._session.verify(far.one.now) == {"files": 10, "refetched": 0}
+    far.passes()
+    assert far.rows()["logs.txt"]["why"]["code"] == "denied" and far.one.sync.state()["reason"]["code"] == "live_partly"
+    (far.run / "logs.txt").chmod(0o644)
+    far.passes(2)
+    assert far.is_whole()
