@@ -42,10 +42,11 @@ browsers: $(VENV)/test $(PAGES)  ## the pages in Firefox, WebKit and Chromium 11
 	node tests/floor.mjs build/floor
 	$(RUN) tests/browsers.py $(ARGS)
 
-windows: $(VENV)/run $(PAGES)  ## a Windows Python under Wine: checks, then a user's day over a real sshd (LIVE=300 s of it live); kept in build/windows
+windows: $(VENV)/run $(PAGES)  ## a Windows Python under Wine: checks, tests, then a user's day over a real sshd (LIVE=300 s of it live); kept in build/windows
 	@sh tests/need.sh windows
 	@$(PIP) psutil
 	$(RUN) tests/windows_python.py build/windows tests/windows_checks.py
+	$(RUN) tests/windows_python.py build/windows tests/windows_tests.py
 	$(RUN) tests/windows_walk.py build/windows $(LIVE)
 
 lint: $(VENV)/test  ## ruff

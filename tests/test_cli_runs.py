@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_runs import write_run
 
-from runicorn import cli, terminal
+from runicorn import cli, terminal, viewer_local
 from runicorn.commands_viewer import has_desktop, local_roots
 from runicorn.version import VERSION
 
@@ -149,7 +149,7 @@ def test_several_local_roots_have_names(tmp_path):
 
 
 def test_no_browser_without_a_terminal_or_desktop(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(viewer_local, "HAS_DESKTOP", False)
     assert not has_desktop({"DISPLAY": ":0"})                   # the output is captured: no terminal
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert has_desktop({"DISPLAY": ":0"}) and has_desktop({"WAYLAND_DISPLAY": "w"})

@@ -3,7 +3,7 @@
     python3 tests/windows_python.py FOLDER SCRIPT [WORD ...]
 
 Two wheels carry its parts: lilypond python.exe and its library, panda3d the same version's DLLs. FOLDER keeps it for the next time, with
-the packages that the laptop's side needs.
+the packages that the laptop's side and its tests need.
 """
 
 import os
@@ -15,7 +15,8 @@ import zipfile
 from pathlib import Path
 
 WHEELS = {"lilypond": "2.25.12", "panda3d": "1.10.16"}
-PACKAGES = ("paramiko >= 3.4, < 6", "bottle >= 0.13")
+PACKAGES = ("paramiko >= 3.4, < 6", "bottle >= 0.13", "pytest >= 8", "psutil", "hypothesis")
+MARKED = ("colorama", "exceptiongroup", "tomli")        # pytest's on that system and that version, for which pip asks this one's
 DOWNLOAD = "-m pip download --quiet --only-binary :all: --platform win_amd64 --python-version 310 --implementation cp".split()
 WHOLE = {"python.exe", "python310.zip", "python310.dll", "VCRUNTIME140.dll", "libffi-7.dll", "libcrypto-1_1.dll", "libssl-1_1.dll",
          "sqlite3.dll"}
@@ -61,12 +62,12 @@ def make(folder):
             with zipfile.ZipFile(wheel) as archive:
                 for item in filter(lambda item: wanted(item.rpartition("/")[2]), archive.namelist()):
                     (python / item.rpartition("/")[2]).write_bytes(archive.read(item))
-    if not (site / "paramiko").exists():
+    if not all((site / name).exists() for name in ("paramiko", "pytest")):
         # Packages for every Python 3 call python3.dll, and random bytes come from a DLL that this Wine lacks.
         names = exported((python / "python310.dll").read_bytes())
         (python / "python3.dll").write_bytes(forwarder("python3.dll", {name: f"python310.{name}" for name in names if "Py" in name[:3]}))
         (python / "bcryptprimitives.dll").write_bytes(forwarder("bcryptprimitives.dll", {"ProcessPrng": "advapi32.SystemFunction036"}))
-        for wheel in downloaded(folder, *PACKAGES):
+        for wheel in downloaded(folder, *PACKAGES, *MARKED):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(site)
     tree = there(Path(__file__).resolve().parent.parent)
