@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import runicorn
-from runicorn import layout, manifest
+from runicorn import index, layout, manifest
 from runicorn.errors import AmbiguousError, MissingPackageError, NotFoundError
 from runicorn.reader import Reader
 
@@ -94,7 +94,9 @@ def test_finding_by_any_unambiguous_tail(tmp_path):
 # -- keeping up ---------------------------------------------------------------------------------------------------
 
 
-def test_new_changed_and_vanished_runs_are_noticed(tmp_path):
+def test_new_changed_and_vanished_runs_are_noticed(tmp_path, monkeypatch):
+    monkeypatch.setattr(index, "PACE", 0.0)         # how long this machine takes to look has no place in the clock below
+    monkeypatch.setattr(index, "LOOK", 0.0)
     clock, root = Clock(), tmp_path / "root"
     reader = reader_of(root, clock=clock)  # the root is not there yet
     assert reader.runs()["total"] == 0
@@ -265,7 +267,7 @@ def test_local_roots_and_mirrors_are_one_list(tmp_path):
     ]
     (row,) = reader.runs('connection:"GPU Server 1"')["runs"]
     assert (row["connection"], row["connection_name"], row["here"]) == ("gpu-server-1", "GPU Server 1", True)
-    assert reader.run(row["key"])["remote_path"] == f"{tmp_path}/far/vision/third/runs/20250126_180000_00000a"
+    assert reader.run(row["key"])["remote_path"] == f"{tmp_path / 'far'}/vision/third/runs/20250126_180000_00000a"
 
 
 def test_one_run_through_two_connections_is_one_run_and_the_freshest_is_read(tmp_path):

@@ -166,6 +166,7 @@ def test_a_command_that_is_too_long_for_schtasks_is_said(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.posix       # systemd
 def test_a_second_root_has_systemd_units_of_its_own(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -181,6 +182,7 @@ def test_a_second_root_has_systemd_units_of_its_own(tmp_path, monkeypatch, capsy
     assert [exec_words(path.read_text(encoding="utf-8"))[-1] for path in services].count("/data/a") == 1 and len(services) == 3
 
 
+@pytest.mark.posix       # systemd
 def test_without_a_bus_of_the_user_one_sentence_says_what_to_do(root, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "nothing"))
