@@ -79,7 +79,10 @@ def is_console(stream):
     if not WINDOWS:
         return True
     from runicorn.windows import console
-    return console(stream)[1] != 0
+    try:
+        return console(stream)[1] != 0
+    except (OSError, ValueError):
+        return True             # a program's own window, as IDLE has: no device of the system's behind it
 
 
 def ask(prompt, default=None, secret=False):

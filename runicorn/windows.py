@@ -57,7 +57,8 @@ def at_close(end):
 
 
 def console(stream):
-    """Return (handle, mode) of the console that a stream is; the mode is 0 where it is none: a pipe, a file, NUL."""
+    """Return (handle, mode) of the console that a stream is; the mode is 0 where it is none: a pipe, a file, NUL. Raises OSError or
+    ValueError for what is no stream of the system's."""
     from msvcrt import get_osfhandle
     handle, mode = ctypes.c_void_p(get_osfhandle(stream.fileno())), ctypes.c_ulong()
     return handle, mode.value if ctypes.windll.kernel32.GetConsoleMode(handle, ctypes.byref(mode)) else 0
@@ -65,7 +66,10 @@ def console(stream):
 
 def escapes(stream):
     """Whether a console takes escape sequences; those since Windows 10 do once that is switched on, as it is here."""
-    handle, mode = console(stream)
+    try:
+        handle, mode = console(stream)
+    except (OSError, ValueError):
+        return False
     return bool(mode and (mode & ESCAPES or ctypes.windll.kernel32.SetConsoleMode(handle, mode | ESCAPES)))
 
 

@@ -64,6 +64,15 @@ def test_nobody_answers_at_nul(monkeypatch):
     assert dialogue.is_terminal(Stream())
 
 
+def test_a_window_without_a_descriptor_is_a_terminal_that_takes_no_escapes(monkeypatch):
+    """IDLE's streams, those of a notebook: isatty() is true, fileno() raises."""
+    monkeypatch.setattr(dialogue, "WINDOWS", True)
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(get_osfhandle=lambda descriptor: descriptor))
+    with pytest.raises(io.UnsupportedOperation):
+        Stream().fileno()
+    assert dialogue.is_terminal(Stream()) and not windows.escapes(Stream())
+
+
 @pytest.mark.parametrize("mode, takes, found, made", [(7, True, True, None), (3, True, True, 7), (3, False, False, 7),
                                                       (0, True, False, None)])
 def test_escapes_are_switched_on_where_a_console_has_them(monkeypatch, mode, takes, found, made):
@@ -207,7 +216,7 @@ def test_a_new_run_lies_in_the_folders_that_are_there(begin, tmp_path):
     assert begin(project="a/b", name="CON", id="nul", resume="must").attempt == 2
 
 
-@pytest.mark.parametrize("name", ["aux", "AUX.tar.gz", "nul.bundle", "com1", "a:b"])
+@pytest.mark.parametrize("name", ["aux", "AUX.tar.gz", "nul.bundle", "com1", "ab:c"])
 def test_import_waits_for_no_device(name, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(local_names, "is_plain", functools.partial(local_names.is_plain, windows=True))
     assert cli.main(["import", name, "--root", str(tmp_path)]) == 2 and "no name of a file on Windows" in capsys.readouterr().err
