@@ -49,7 +49,7 @@ class Server:
         self._since = weakref.WeakKeyDictionary()       # socket -> when it was taken, Unix s
         self._answered = collections.deque()        # sockets that may bring another request
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
-        self._stopping = threading.Event()
+        self._stopping, self._turn = threading.Event(), threading.Lock()       # of beginning and stopping: one is first
         self._said_at = float("-inf")       # when a trouble was said last
         self._loop = None                   # the thread in serve_forever
         self._wake, self._woken = socket.socketpair()
@@ -63,9 +63,12 @@ class Server:
         return self._since[connection]
 
     def serve_forever(self):
-        """Answer until `stop`."""
+        """Answer until `stop`, also one that came before."""
         more_files()
-        self._loop = threading.current_thread()
+        with self._turn:
+            if self._stopping.is_set():
+                return
+            self._loop = threading.current_thread()
         with selectors.DefaultSelector() as selector:
             for listener in self.listeners:
                 listener.setblocking(False)
@@ -84,11 +87,12 @@ class Server:
 
     def stop(self):
         """End `serve_forever`, if it runs, and free the port."""
-        if self._stopping.is_set():
-            return
-        self._stopping.set()
+        with self._turn:
+            if self._stopping.is_set():
+                return
+            self._stopping.set()
+            loop = self._loop
         self._wake.send(b"x")
-        loop = self._loop
         if loop not in (None, threading.current_thread()):
             loop.join(5)
         for one in (*self.listeners, self._wake, self._woken):

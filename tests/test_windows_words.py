@@ -181,6 +181,13 @@ def test_the_help_says_how_excel_reads_a_csv(capsys):
     assert "byte order mark" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_viewer_that_is_stopped_before_its_threads_began_ends():
+    made = server.Server(None, server.listen("127.0.0.1", 0))
+    made.stop()
+    made.serve_forever()
+    assert [one.fileno() for one in made.listeners] == [-1] * len(made.listeners)
+
+
 # -- names that differ in case --------------------------------------------------------------------------------------
 
 @pytest.fixture
