@@ -175,8 +175,8 @@ class Intake:
     def _is_suspect(self, one, here):
         """Whether a fetch waits for the server's SHA-256: its tail, where that is known, is ours, and only its mtime moved."""
         key = one.path, one.name
-        if not self.hashes or not here or here["size"] != one.size or one.size <= HASHED:
-            return False
+        if not self.hashes or not one.whole or not here or here["size"] != one.size or one.size <= HASHED:
+            return False        # what is not whole looks at a seam only: the listing is older than what we read
         if one.tail and self.mirror.tail(*key, one.size) != one.tail:
             return False
         self.suspects[key] = one._replace(began=self.unsettled.moment())

@@ -253,6 +253,24 @@ def test_exec_gives_the_list_and_then_only_what_is_new(root, mirror, pair):
     assert "p/n/runs/20250123_180009_abc129" in found and (absent, one.far.sessions[0].requests) == (set(), before)
 
 
+def test_a_list_older_than_what_was_read_of_a_growing_log_asks_for_its_seam_alone(root, pair):
+    """What python3 listed a second ago is shorter than our copy, which was read at its end since: nothing of it moved."""
+    run = make_run(root, status="running", rows=4000)
+    live(root)
+    one = pair(far=Far(python="python3"))
+    one.passes()
+    session = one.sync._session
+    assert session.intake.hashes and (run / "logs.txt").stat().st_size > 64 << 10
+    entry = session.index.entry(RUN)
+    file = entry["files"]["logs.txt"]
+    session.index.put(RUN, {**entry, "files": {**entry["files"], "logs.txt": {**file, "size": file["size"] - 4096, "tail": None}}})
+    session.intake.plan([RUN], one.now)
+    assert not session.intake.suspects
+    one.passes()
+    one.passes(31)
+    one.same()
+
+
 def test_with_the_manifest_switched_off_neither_exec_nor_file_is_used(root, pair):
     make_run(root)
     manifest.generate(str(root))
