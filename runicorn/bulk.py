@@ -90,7 +90,8 @@ class Bulk:
         line = self._fetcher
         if line is None or self._fast is not None:
             return
-        if line.best_rate >= FAST:
+        since = line.session.answered_at - (self._tried or math.inf)        # whoever asks may have been busy since
+        if line.best_rate >= FAST or line.bytes >= TRIAL // 4 and line.bytes >= FAST * since:
             self._fast = True
         elif self._tried and time.monotonic() > self._tried + PATIENCE + 8 * main.round_trip:       # answers may be too rare to fill it
             self._fast = False

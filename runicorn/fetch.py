@@ -19,6 +19,7 @@ PACES = 10                      # … which are taken together: it comes in gust
 GUST = 4                        # marks, between which it came in the last moments: more, where it is the line's beginning
 LAG = 0.3                       # s; no more is asked for than comes in this time, or whoever watches a tail waits behind it
 AT_ONCE = 64                    # answers of one file asked for at once
+AHEAD = 2 << 20                 # bytes of files that are opened ahead, however little may be asked for: each takes a turn or two
 SMALLEST, FIRST_CEILING = 512 << 10, 2 << 20
 DONE, CHANGED, SHORT, UNWANTED, DISK, NO_ROOM = "done", "changed", "short", "unwanted", "disk", "no room"
 
@@ -125,7 +126,7 @@ class Fetcher:
             if self.at_work(job):
                 job.begin()
         files, known = min(FILES, max(1, self.session.room - self.session.folders)), 0
-        while (known < AT_ONCE and self._queue and len(self._jobs) < files and self.promised < self.ceiling
+        while (known < AT_ONCE and self._queue and len(self._jobs) < files and self.promised < max(self.ceiling, AHEAD)
                and self.bytes + self.asked + self.promised < self.enough and not (self.rests and self.can_wait(self._queue[0]))):
             known += self._start(self._queue.popleft())
 
@@ -154,19 +155,23 @@ class Fetcher:
 
     def _pace(self):
         """Ask for about as much as comes in LAG."""
-        passed = time.monotonic() - self._marks[-1][0]
+        passed, full = time.monotonic() - self._marks[-1][0], self.asked >= self.ceiling // 2
         if passed < PACE:
             return
-        if passed > PACES * PACE or self.asked < self.ceiling // 2:
-            self.full = 0               # it was not the line that set the rate
+        self.full = self.full + 1 if full else 0
+        if passed > PACES * PACE or self.asked + self.promised < self.ceiling // 2:
+            self.full = 0               # it was neither the line that set the rate nor the ceiling
             self._marks = collections.deque([self._mark()], PACES)
             return
-        self.full += 1
         self._marks.append(self._mark())
-        self.wire_rate = self._rate(0, 2)
-        self.best_rate = max(self.best_rate, self.wire_rate if self.full > 1 else 0.0)
         aim = max(self._rate(0, 1), self._rate(-GUST, 1)) * max(LAG, 4 * self.round_trip)
-        self.ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
+        ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
+        if full:
+            self.wire_rate = self._rate(0, 2)
+            self.best_rate = max(self.best_rate, self.wire_rate if self.full > 1 else 0.0)
+            self.ceiling = ceiling
+        else:
+            self.ceiling = max(self.ceiling, ceiling)       # files that are being opened come in gusts, between which the line is idle
 
     def _rate(self, since, what):
         """Return how many bytes a second came since a mark. what: 1 for those of the session, 2 for those on the wire."""

@@ -11,6 +11,7 @@ from runicorn.unsettled import LONG_AGO, Moment, Unsettled
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 NAMED = 20                      # runs whose broken entries are named in the log at once
+AT_A_TIME = 200                 # runs planned between two looks whether the lines have work
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
 
 
@@ -84,6 +85,25 @@ class Intake:
         if self._held and not (more or self._small):
             self._release()
 
+    def plan_ahead(self, paths, now):
+        """Plan the runs `paths`, the newest first, and have the first line begin with what the run list shows of some while there are more,
+        and the second with the rest; returns whether there were any."""
+        told = sorted(paths, key=lambda path: path.rpartition("/")[2], reverse=True)
+        for at in range(0, len(told), AT_A_TIME):
+            self.plan(told[at:at + AT_A_TIME], now, more=True)
+            self.fetcher.session.send()
+        self._more = False
+        if self.room.fits(plan.total(self._held)):      # else the newest should have the room, and a second line begins with the oldest
+            held, self._held = self._held, []
+            self._queue(held, last=True)
+            self._share()
+        return bool(told)
+
+    def give_up(self, paths):
+        """The runs `paths` (set) are none: nothing of them is fetched."""
+        for line in (self.fetcher, self.second):
+            line.keep_only(lambda one: one.path not in paths)
+
     def _list_mended(self):
         """List the runs whose lines had to be mended, in a manifest or in our own index."""
         mended = self.index.take_mended()
@@ -100,9 +120,9 @@ class Intake:
         self._queue(freed)
         self._share()                   # before the first line begins with them
 
-    def _queue(self, fetches):
+    def _queue(self, fetches, last=False):
         fetches.sort(key=self._urgency, reverse=True)
-        self.fetcher.add(fetches, first=len(fetches) < 100)
+        self.fetcher.add(fetches, first=not last and len(fetches) < 100)
 
     def _unqueue(self, fetches):
         for one in fetches:

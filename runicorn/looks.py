@@ -1,5 +1,7 @@
 """When is each run that goes on looked at again? Those that show no change in a crowd come less often. Keeps times, asks no server."""
 
+from runicorn import plan
+
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time
 
@@ -39,3 +41,40 @@ class Looks:
     def forgive(self):
         """Look at all of them at the next occasion."""
         self._next.clear()
+
+
+class FolderTimes:
+    """The mtimes (s) of the folders of runs, and of those below, "checkpoints/", as LSTATs and listings show them."""
+
+    def __init__(self):
+        self._mtimes = {}               # "run path", "run path/checkpoints/" -> mtime
+        self._observed = {}             # run path -> (its folder's mtime, when first seen so)
+
+    def __contains__(self, path):
+        return path in self._mtimes
+
+    def moved(self, path, name, known, mtime):
+        """Take the LSTAT of a folder of the run `path`, "" or "checkpoints/"; returns whether that was another one before. known: the mtime
+        of the run's own folder so far."""
+        known = self._mtimes.get(f"{path}/{name}") if name else known
+        self._mtimes[f"{path}/{name}" if name else path] = mtime
+        return mtime is not None and (known is None or int(known) != mtime)
+
+    def take(self, path, files, mtime):
+        """Take the folders out of a listing `files` (walk.RunFiles); returns the mtime of the run's own. mtime: as the folder above lists
+        it, for servers that list no "."."""
+        mtime = files.pop(".", {"mtime": self._mtimes.get(path, mtime)})["mtime"]
+        for name in [name for name in files if name.endswith("/")]:
+            self._mtimes[f"{path}/{name}"] = files.pop(name)["mtime"]
+        self._mtimes[path] = mtime
+        return mtime
+
+    def settles(self, path, mtime, now, wall):
+        """Return when to list a run's folder once more (s), as it may still change within the second of its mtime; else None."""
+        old, when = self._observed.get(path, (None, now))
+        when = when if old == mtime else now
+        if plan.settled(mtime, when, now, wall):
+            self._observed.pop(path, None)
+            return None
+        self._observed[path] = mtime, when
+        return when + 2

@@ -164,9 +164,9 @@ class RunList:
                 self._read[path] = attrs.mtime, attrs.size
                 self.log.warning("the server's manifest is of no use: %s is larger than %d MB", path, manifest.LIMIT >> 20)
         moved = {kind: (mtime, path) for kind, (mtime, size, path) in newest.items() if self._read.get(path) != (mtime, size)}
-        whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], now)
+        whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], stats, now)
         if manifest.FULL in moved and not whole:
-            self._by_file(*moved[manifest.FULL], now)
+            self._by_file(*moved[manifest.FULL], stats, now)
         self._read.update({path: (mtime, size) for mtime, size, path in newest.values()})
         if newest and self._made is not None:
             self.source = self.source or "manifest"
@@ -174,10 +174,10 @@ class RunList:
                 self.manifest_made = now - max(0.0, self._wall(now) - max(newest.values())[0])
             self.fresh = self._whole and self._wall(now) - self._made < FRESH
 
-    def _by_file(self, mtime, path, now):
+    def _by_file(self, mtime, path, stats, now):
         """Read a manifest; returns whether the index now has its digest."""
         try:
-            with contextlib.closing(self.client.read_pieces(path, manifest.LIMIT)) as pieces:
+            with contextlib.closing(self.client.read_pieces(path, manifest.LIMIT, stats[path])) as pieces:
                 found = manifest_stream.read(pieces, path)
         except (SftpError, manifest.ManifestError) as error:
             self.log.warning("the server's manifest is of no use: %s", error)

@@ -7,7 +7,7 @@ from runicorn import audit, bulk, fetch, layout, local_names, moves, plan, sftp,
 from runicorn.beats import Beats
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
 from runicorn.intake import Intake
-from runicorn.looks import Looks
+from runicorn.looks import FolderTimes, Looks
 from runicorn.recheck import Recheck
 from runicorn.runlist import RunList
 
@@ -16,6 +16,7 @@ LISTED = 250                    # runs listed in one go when there is nothing el
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 CLOSED = 20                     # unknown runs whose folders may not be listed, tried again with each survey
 TROUBLED = 50                   # doubtful runs listed between two surveys
+AHEAD = 10_000                  # runs that are planned at most before the folders above them are listed
 GHOSTS = 1000                   # runs that only a manifest knows are looked for one by one up to here; more is a lie
 PATIENCE = 1.0                  # s that a first look waits for python3 on the server
 CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
@@ -56,13 +57,12 @@ class Session:
             fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, moment, lambda: self.remote.bytes_received,
                           self._hearsay, told=self.intake.told),
             bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, moment, self._hearsay, self._caution.tame))
-        self._observed = {}             # run path -> (its folder's mtime, when first seen so)
-        self._folder_mtime = {}         # run path -> its folder's mtime by LSTAT, for servers that list no "."
-        self._looks = Looks()
+        self._looks, self._folders = Looks(), FolderTimes()
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log,
                             self._wall, self._opening.look_for(index))
-        self._planned = False           # what is missing here of what the index said to begin with
+        self._bare = not index.lines    # nothing was here to begin with
+        self._planned = False           # what is missing here of what the index said to begin with, or the list told first
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
         self.whole_files = audit.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
         self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
@@ -135,6 +135,8 @@ class Session:
         if audit:
             self._looks.forgive()
         self.list.look(now, thorough)
+        if first and self._bare and len(self.list.new) <= AHEAD:
+            self._planned = self.intake.plan_ahead(self._take_new(), now)
         changed = self._stat_all(now, watched)
         if audit and not first:
             self.skeleton.forget_listings()
@@ -155,16 +157,20 @@ class Session:
             self.intake.pass_over(passed)
 
     def _plan(self, paths, now):
+        self.intake.plan(self._take_new().union(paths), now)
+
+    def _take_new(self):
+        """Return the runs of which the list told something new (set of paths)."""
         self._heard()
         new = self.list.take_new()
         self.intake.left_out.ask_for(new)
         self.news = self.news or bool(new)
-        self.intake.plan(new.union(paths), now)
+        return new
 
     def _is_hearsay(self, path, first):
         """Whether an ended run is to be listed, as nobody looked at its files: on this line, if it is the `first` time, or just now."""
         looked_at = path in self.gone or not self.index.ended(path) or self.source == "exec"
-        return not looked_at and (not first or path not in self._folder_mtime and not self.list.fresh)
+        return not looked_at and (not first or path not in self._folders and not self.list.fresh)
 
     def adjust(self, before, now):
         """The settings changed from `before` (dict) to what `options` says now: plan anew, and give up what is not wanted any more."""
@@ -251,9 +257,7 @@ class Session:
         if opened and folder:
             self.intake.doubtful.add(path)
         if folder:
-            known = self._folder_mtime.get(f"{path}/{name}") if name else entry["mtime"]
-            self._folder_mtime[f"{path}/{name}" if name else path] = attrs.mtime
-            if attrs.mtime is not None and (known is None or int(known) != attrs.mtime):
+            if self._folders.moved(path, name, entry["mtime"], attrs.mtime):
                 self.intake.doubtful.add(path)
             return False
         known = entry["files"].get(name)
@@ -279,7 +283,8 @@ class Session:
 
     def _list(self, now, audit):
         """List new, moved and doubtful runs; find out which vanished. Returns run paths that changed (set)."""
-        if self._planned and not self.surveyed and self.source == "exec" and not self.intake.doubtful | self.list.seen(self.gone):
+        here = self._planned and not self._bare and self.source == "exec"
+        if here and not self.surveyed and not self.intake.doubtful | self.list.seen(self.gone):
             self.moves.follow_entries(self.list.new)
             return self._relist(set(), {}, now)     # it just told of all; the next survey lists what is above
         there = self.skeleton.refresh(now)
@@ -306,6 +311,7 @@ class Session:
             for path in ghosts:
                 self.index.drop(path)
             self.intake.doubtful -= ghosts
+            self.intake.give_up(ghosts)
             self.news = True
 
     def _relist(self, paths, there, now):
@@ -375,12 +381,10 @@ class Session:
         if beat:
             self.beats.own_heart(path, self._absolute(path, ".beat"), beat["mtime"], now)
         self._note_looks([path], now)
-        mtime = files.pop(".", {"mtime": self._folder_mtime.get(path, mtime)})["mtime"]
-        for name in [name for name in files if name.endswith("/")]:
-            self._folder_mtime[f"{path}/{name}"] = files.pop(name)["mtime"]
-        self._folder_mtime[path] = mtime
+        mtime = self._folders.take(path, files, mtime)
         self.recheck.note([path], now)
-        self._settle(path, mtime, now)
+        again = self._folders.settles(path, mtime, now, self._wall(now))
+        self.intake.again.update({path: again} if again else ())
         back = path in self.gone
         self.news = self.news or back
         self.gone.discard(path)
@@ -403,16 +407,6 @@ class Session:
         self.intake.left_out.set_folders(path, files.closed)
         if files.closed:
             files.update((name, file) for name, file in entry["files"].items() if name.startswith(tuple(files.closed)))
-
-    def _settle(self, path, mtime, now):
-        """List a folder once more if it may still change within the second of its mtime."""
-        old, when = self._observed.get(path, (None, now))
-        when = when if old == mtime else now
-        if plan.settled(mtime, when, now, self._wall(now)):
-            self._observed.pop(path, None)
-        else:
-            self._observed[path] = mtime, when
-            self.intake.again[path] = when + 2
 
     # -- what somebody watches
 

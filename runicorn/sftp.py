@@ -390,9 +390,9 @@ class Sftp:
         """Return a handle (bytes) to read the regular file `path`; close it with `close_handle`. Raises SftpError."""
         return self._looked_at(path)[0]
 
-    def _looked_at(self, path):
-        """Return (a handle to read the regular file `path`, its size)."""
-        attrs = self.lstat(path)
+    def _looked_at(self, path, attrs=None):
+        """Return (a handle to read the regular file `path`, its size). attrs: what LSTAT of it gave a moment ago."""
+        attrs = attrs or self.lstat(path)
         error = refusal(path, attrs)
         if error:
             raise error
@@ -464,9 +464,10 @@ class Sftp:
         self.close_handle(handle)
         return sorted(entries)
 
-    def read_pieces(self, path, limit):
-        """Yield the bytes of a file, at most `limit`, in pieces of up to IN_FLIGHT_BYTES. Raises SftpError."""
-        (handle, size), at = self._looked_at(path), 0
+    def read_pieces(self, path, limit, attrs=None):
+        """Yield the bytes of a file, at most `limit`, in pieces of up to IN_FLIGHT_BYTES. attrs: its LSTAT, if that was asked for a moment
+        ago. Raises SftpError."""
+        (handle, size), at = self._looked_at(path, attrs), 0
         size = min(size, limit)
         try:
             while at < size:
@@ -474,7 +475,7 @@ class Sftp:
                 yield piece
                 at = at + len(piece) if piece else size
         finally:
-            self.close_handle(handle)
+            self.ask(close(handle), lambda answer: None)        # travels with what is asked next
 
     def _read_all(self, handle, offset, length):
         pieces, done = {}, 0

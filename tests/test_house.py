@@ -46,7 +46,7 @@ FLOORS = {
     "execlook": "errors manifest manifest_stream remote_shell", "verified": "errors layout local_names manifest plan",
     "recheck": "verified",
     "moves": "errors layout local_names manifest plan sftp",
-    "runlist": "errors manifest manifest_stream sftp survey unsettled", "looks": "", "opening": "errors execlook manifest runlist",
+    "runlist": "errors manifest manifest_stream sftp survey unsettled", "looks": "plan", "opening": "errors execlook manifest runlist",
     "session": "audit beats bulk errors fetch intake layout local_names looks moves plan recheck runlist sftp sftp_answers "
                "survey tails walk",
     "sync": "cache clock errors grants layout left_out local_names meter opening room session survey",

@@ -4,7 +4,8 @@ import pytest
 from far import Far
 from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
 
-from runicorn import sftp
+from runicorn import fetch, manifest, sftp
+from runicorn.bulk import FAST, TRIAL, Bulk
 from runicorn.cache import Mirror
 from runicorn.errors import LoginError
 from runicorn.fetch import Fetcher
@@ -49,7 +50,8 @@ def files(root, count, size):
     return fetches
 
 
-def test_the_next_files_are_opened_while_the_last_are_read(root, line):
+def test_the_next_files_are_opened_while_the_last_are_read(root, line, monkeypatch):
+    monkeypatch.setattr(fetch, "AHEAD", 0)      # else all of them are before the first is read
     fetcher, seen, ended = line
     fetcher.ceiling = 4 * LONG * 8192       # room for the reads of four files
     fetcher.add(files(root, MANY, LONG * 8192))
@@ -62,6 +64,59 @@ def test_the_next_files_are_opened_while_the_last_are_read(root, line):
             reading += 1 if what == "asked" else -1
         ahead += (what, kind) == ("asked", sftp.OPEN) and reading > 0
     assert ahead > MANY * 3 // 4, "the answer to an OPEN comes behind all that was asked before it"
+
+
+def test_files_are_opened_ahead_however_little_may_be_asked_for(root, line):
+    """Of a line on trial: with a turn for each OPEN, and one for an LSTAT before it, it would not show how fast it is."""
+    fetcher, seen, ended = line
+    fetcher.ceiling = 8192
+    fetcher.add(files(root, MANY, 8192))
+    while fetcher.left:
+        fetcher.session.pump()
+    assert len(ended) == MANY and {outcome for _, outcome, _, _ in ended} == {"done"}
+    assert seen[:seen.index(("asked", sftp.READ))].count(("asked", sftp.OPEN)) == fetcher.session.room > 30
+
+
+def test_what_may_be_asked_for_grows_though_files_are_opened_in_gusts(root, line, monkeypatch):
+    fetcher, _, _ = line
+    moment = [fetch.time.monotonic()]
+    monkeypatch.setattr(fetch.time, "monotonic", lambda: moment[0])
+    fetcher.ceiling, fetcher.promised = fetch.SMALLEST, 8 * fetch.SMALLEST
+    for _ in range(8):
+        moment[0] += 1.1 * fetch.PACE
+        fetcher.session.received += 4 * fetch.SMALLEST
+        fetcher._pace()
+    assert fetcher.ceiling > 8 * fetch.SMALLEST and fetcher.full == 0 and fetcher.wire_rate == float("inf"), "the line was not full"
+    fetcher.promised, ceiling = 0, fetcher.ceiling
+    for _ in range(8):
+        moment[0] += 1.1 * fetch.PACE
+        fetcher._pace()
+    assert fetcher.ceiling == ceiling, "nothing was asked for: that tells nothing"
+
+
+@pytest.mark.parametrize("rate, fast", [(2 * FAST, True), (FAST / 2, None)])
+def test_a_second_line_is_fast_by_what_its_trial_took_whenever_somebody_asks(rate, fast, monkeypatch):
+    """Whoever asks may have been busy with the list for longer than the trial, and the trial may have been too short to fill the line."""
+    second = Bulk(None, None, "", None, None, None)
+    second._tried = 100.0
+    second._fetcher = type("Line", (), {"best_rate": 0.0, "bytes": TRIAL, "wire_rate": 0.0,
+                                        "session": type("Session", (), {"answered_at": 100.0 + TRIAL / rate})})
+    monkeypatch.setattr("runicorn.bulk.time.monotonic", lambda: 100.1)
+    second._judge(type("Main", (), {"round_trip": 0.05}))
+    assert second._fast is fast
+
+
+def test_what_a_manifest_tells_is_fetched_while_the_folders_above_are_listed(root, pair, monkeypatch):
+    for number in range(20):
+        make_run(root, f"p/n/runs/20250123_{180000 + number}_abc123")
+    manifest.generate(str(root))
+    one, asked, ask = pair(manifest=True), [], sftp.Sftp.ask
+    monkeypatch.setattr(sftp.Sftp, "ask", lambda session, request, done: (asked.append((request.kind, request.about)),
+                                                                          ask(session, request, done))[1])
+    one.passes()
+    one.same()
+    opened = asked.index((sftp.OPEN, str(root / "p/n/runs/20250123_180019_abc123/meta.json")))
+    assert asked.index((sftp.OPENDIR, str(root / "p/n/runs"))) > opened
 
 
 def test_a_question_is_not_kept_waiting_by_bulk(root, line):
