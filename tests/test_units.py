@@ -160,6 +160,16 @@ def test_a_windows_task_shows_no_console_window(tmp_path, monkeypatch, capsys, n
         assert command[0] == str(tmp_path / expected)
 
 
+@pytest.mark.parametrize("name, code", [("experiments", 0), ("absent", 1)])
+def test_what_a_windowless_task_runs_needs_no_streams(tmp_path, name, code):
+    (tmp_path / "experiments" / "p" / "n" / "runs" / "i").mkdir(parents=True)
+    words = [str(Path(units.__file__).with_name("manifest.py")), "--root", str(tmp_path / name), "--verbose"]
+    script = "import runpy, sys; sys.stdin = sys.stdout = sys.stderr = None; sys.argv = sys.argv[1:]; " \
+             "runpy.run_path(sys.argv[0], run_name='__main__')"
+    assert subprocess.run([sys.executable, "-c", script, *words], timeout=60).returncode == code
+    assert indexed(tmp_path / name) is (code == 0)
+
+
 def test_a_command_that_is_too_long_for_schtasks_is_said(capsys):
     with pytest.raises(UsageError, match="261 characters"):
         units.install("schtasks", "D:\\" + "x" * 250, yes=False)
