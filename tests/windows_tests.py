@@ -9,7 +9,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parent
 CHOICE = """
-    disk layout foreign_names settings units cli_runs manifest reader sshconfig
+    disk layout foreign_names settings units cli_runs manifest reader sshconfig windows_words viewer_local
     """.split()
 NOT_HERE = "not to_pandas"   # pandas' own DLLs do not load under Wine
 SECONDS = 300               # a test that takes longer hangs: it is named, with what its threads do
