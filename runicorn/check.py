@@ -57,7 +57,7 @@ def check_run(folder, prefix, expected):
     meta, findings = load(folder / META, prefix + META)
     yield from findings
     if meta is not None:
-        if isinstance(meta.get("format"), int) and meta["format"] > FORMAT:
+        if isinstance(meta.get("format"), (int, float)) and meta["format"] > FORMAT:
             yield Finding(prefix + META, None, f"format {meta['format']} was made by a newer Runicorn; this one knows {FORMAT}", False)
             return
         yield from check_meta(meta, prefix + META, expected)

@@ -1,5 +1,6 @@
 """`runicorn bundle`, `import` and `check`: runs as files, carried and examined."""
 
+import math
 import os
 import sys
 import time
@@ -77,7 +78,7 @@ def add_import(parser):
     parser.add_argument("--root", help="the root to take it into (default: your experiments)")
     parser.add_argument("--project", help="for folders: the project (default: as written there, or the folder's name)")
     parser.add_argument("--name", help="for folders: the name of the experiment")
-    parser.add_argument("--limit", type=size, default=None, metavar="SIZE", help="most a bundle may unpack to (default 20GB)")
+    parser.add_argument("--limit", type=size, default=None, metavar="SIZE", help="most a bundle may unpack to (default 20GB; 0: no limit)")
 
 
 def take_in(options):
@@ -96,7 +97,7 @@ def take_in(options):
                      f"{report['skipped']} values that are no scalars left out; root {root}")
     if not source.is_file():
         raise UsageError(f"{source} is neither a file nor a folder")
-    report = courier.take_in(source, root, options.limit or courier.LIMIT)
+    report = courier.take_in(source, root, {None: courier.LIMIT, 0: math.inf}.get(options.limit, options.limit))
     print(f"{report['files']} files of {report['runs']} runs: {report['put']} put, {report['appended']} appended, "
           f"{report['unchanged']} were here already ({dialogue.size_text(report['bytes'])} new); root {root}")
     _say_problems(report)

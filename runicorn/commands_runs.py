@@ -17,6 +17,10 @@ EXAMPLES = {
 }
 MARKS = {"running": "●", "stalled": "◐", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
 SHOWN = 200                 # lines of one part of a run that `show` prints unasked
+WHOLE = ("STATE", "STARTED", "TOOK", "STEP", "MAIN METRIC", "ID")     # columns that are never cut
+NARROW = ("TOOK", "STEP", "PROJECT")    # … that go where there is no room for all, in this order
+NAME_CELLS = 12             # a name, project or metric has so much room before a column goes
+FAULTS = 3                  # runs of which `runs` says what is wrong with them
 FORMATS = ("csv", "tensorboard", "html")
 
 
@@ -110,14 +114,46 @@ def print_runs(found, columns, options):
         print("no runs fit this filter" if options.filter else f"no runs yet in {places}, nor from a server: a script that "
                      "calls runicorn.init makes one, `runicorn config ssh add` adds a server", file=sys.stderr)
         return
-    headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
-    for line in dialogue.table(headers, [cells(row, columns) for row in found["runs"]], terminal.columns(), whole=True):
+    for line in listed(found["runs"], columns, terminal.columns()):
         terminal.say(line)
     for field, names in found.get("means", {}).items():
         said = ", ".join(f"{name} in {count} run{'s' if count > 1 else ''}" for name, count in names.items())
         print(f"{field} means {dialogue.clean(said)}", file=sys.stderr)
+    for row in [row for row in found["runs"] if row.get("error")][:FAULTS]:
+        print(dialogue.clean(f"{row['id']}: {row['error']}"), file=sys.stderr)
     if found["matched"] > len(found["runs"]):
         print(f"{len(found['runs'])} of {found['matched']} runs; --limit 0 shows all", file=sys.stderr)
+
+
+def listed(rows, columns, width):
+    """Return the lines (list of str) of the run list. Where not all has room, the main metric is said in short, then the columns NARROW
+    go; neither a date nor a number nor an id is ever cut."""
+    headers = ["STATE", "NAME", "PROJECT", "STARTED", "TOOK", "STEP", "MAIN METRIC", *(column.upper() for column in columns), "ID"]
+    lines = [cells(row, columns) for row in rows]
+    if too_wide(headers, lines, width):
+        headers = [header.partition(".")[2] or header for header in headers]        # CONFIG.LR
+        lines = [[*line[:6], short_main(row["main"]), *line[7:]] for line, row in zip(lines, rows)]
+    for header in NARROW:
+        if too_wide(headers, lines, width):
+            at = headers.index(header)
+            headers, lines = headers[:at] + headers[at + 1:], [line[:at] + line[at + 1:] for line in lines]
+    return dialogue.table(headers, lines, width, whole=WHOLE)
+
+
+def short_main(main):
+    """Return the main metric in NAME_CELLS + 2 cells (str): the last part of its name, four digits of its value."""
+    if not main:
+        return "-"
+    value = f"{main['value']:.4g}" if isinstance(main["value"], float) else terminal.number_text(main["value"])
+    name, room = terminal.clean(main["metric"].rpartition("/")[2]), max(4, NAME_CELLS + 1 - len(value))
+    return f"{terminal.fit(name, room).rstrip()} {value}"
+
+
+def too_wide(headers, lines, width):
+    """Whether a table has no room in `width` cells where all but what is never cut is NAME_CELLS wide at most."""
+    least = [max(map(terminal.cells, column)) for column in zip(headers, *lines)]
+    least = [one if header in WHOLE else min(one, NAME_CELLS) for header, one in zip(headers, least)]
+    return sum(least) + 2 * (len(least) - 1) > width
 
 
 def holds_old(folder):
@@ -192,6 +228,7 @@ def head(run):
              f"started {when(run['started'])}{took}, on {run.get('host') or '?'} by {run.get('user') or '?'}"]
     lines += [f"tags: {', '.join(run['tags'])}"] if run["tags"] else []
     lines += [f"note: {run['note']}"] if run.get("note") else []
+    lines += [f"! {run['error']}"] if run["error"] else []
     return [terminal.clean(line) for line in [*lines, f"files: {run['path']}"]]
 
 

@@ -15,7 +15,7 @@ Metric = namedtuple("Metric", "name")       # what define_metric returns: the na
 
 
 def _words(summary):
-    return [word for word in re.split("[,\\s]+", ",".join(texts(summary)).lower()) if word][:WORDS]
+    return re.findall("[^,\\s]+", ",".join(texts(summary)).lower())[:WORDS]
 
 
 def _checked(entry):
@@ -39,17 +39,18 @@ class Definitions:
         if summary is None and isinstance(step_metric, str) and {*_words(step_metric)} <= {*WAYS}:
             summary, step_metric = step_metric, None        # define_metric("loss", "min")
         words = _words(summary)
-        unknown = [f"summary={word!r}" for word in words if word not in (*WAYS, "copy")]
+        unknown = [f"summary={word!r}" for word in words if word not in (*WAYS, "copy", "none")]
         ways = [way for way in WAYS if way in words or way in entry.get("summary", "").split(",")]
-        if ways:
+        if "none" in words:
+            entry.pop("summary", None)
+        elif ways:
             entry["summary"] = ",".join(ways)
         if goal is not None:
             known = GOALS.get(key_text(goal).lower())
             unknown += [] if known else [f"goal={describe(goal)!r}"]
             entry.update({"goal": known} if known else {})
         if step_metric is not None:
-            named = None if isinstance(step_metric, str) else getattr(step_metric, "name", None)
-            entry["step_metric"] = key_text(named or step_metric)
+            entry["step_metric"] = key_text(not isinstance(step_metric, str) and getattr(step_metric, "name", "") or step_metric)
         entry.update({key: value for key, value in (("step_sync", step_sync), ("hidden", hidden)) if isinstance(value, bool)})
         self.entries[name] = entry
         self._plans.clear()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import sys
 
@@ -14,22 +15,62 @@ ASCII_BARS = "_.-=+*#@"
 ERASE = "\x1b[K"
 
 
-def table(headers, rows, width, whole=False):
+def table(headers, rows, width, whole=()):
     """Return the lines (list of str) of a table at most `width` cells wide.
 
-    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells; whole: the last one never
-    does (it is what the next command takes), the others down to 4.
+    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells; whole: headers of columns
+    that never do, the others then down to 6. Cells that would look alike where they are cut are cut where they differ.
     """
     most = max(1000, 4 * width)         # characters looked at of a cell that may be megabytes
-    rows = [[clean(cell if whole and cell is row[-1] else cell[:most]) for cell in row] for row in rows]
-    widths = [max([cells(header)] + [cells(row[i]) for row in rows]) for i, header in enumerate(headers)]
-    widths = [min(one, max(width, 8)) for one in widths[:-1]] + ([widths[-1]] if whole else [min(widths[-1], max(width, 8))])
-    giving, least = (widths[:-1], 4) if whole else (widths, 8)
-    rest = sum(widths) - sum(giving)
-    while sum(giving) + rest + 2 * (len(widths) - 1) > width and max(giving) > least:
-        giving[giving.index(max(giving))] -= 1
-    widths = [*giving, *widths[len(giving):]]
-    return ["  ".join(fit(cell, w) for cell, w in zip(row, widths)).rstrip() for row in [list(headers), *rows]]
+    columns = [[clean(row[i] if header in whole else row[i][:most]) for row in rows] for i, header in enumerate(headers)]
+    widths = [max(map(cells, [header, *column])) for header, column in zip(headers, columns)]
+    least, giving = 6 if whole else 8, [i for i, header in enumerate(headers) if header not in whole]
+    for i in giving:
+        widths[i] = min(widths[i], max(width, 8))
+    while giving and sum(widths) + 2 * (len(widths) - 1) > width and max(widths[i] for i in giving) > least:
+        widths[max(giving, key=widths.__getitem__)] -= 1
+    cut = [[header, *apart(column, wide)] for header, column, wide in zip(headers, columns, widths)]
+    return ["  ".join(fit(cell, wide) for cell, wide in zip(row, widths)).rstrip() for row in zip(*cut)]
+
+
+def apart(texts, width):
+    """Return `texts` (list of str), those too wide for `width` cells that would look the same without their end cut in the middle or,
+    where that does not tell them apart either, before the place where they differ."""
+    groups = {}
+    for text in set(texts):
+        if cells(text) > width and not _is_number(text):
+            groups.setdefault(fit(text, width), []).append(text)
+    shown = {}
+    for alike in filter(lambda group: group[1:], groups.values()):
+        half, begin = (width - 1) // 2, len(os.path.commonprefix(alike))
+        ways = [{text: f"{_begin(text, half)}…{_end(text, width - 1 - half)}" for text in alike},
+                {text: f"…{text[max(0, begin - width // 6):]}" for text in alike}]
+        best = max(ways, key=lambda way: len({fit(text, width) for text in way.values()}))
+        shown.update(best)
+    return [shown.get(text, text) for text in texts]
+
+
+def _is_number(text):
+    try:
+        return float(text) is not None
+    except ValueError:
+        return False
+
+
+def _begin(text, width):
+    """Return as much of the beginning of `text` as has room in `width` cells (str)."""
+    at = 0
+    while at < len(text) and cells(text[:at + 1]) <= width:
+        at += 1
+    return text[:at]
+
+
+def _end(text, width):
+    """Return as much of the end of `text` as has room in `width` cells (str)."""
+    at = len(text)
+    while at > 0 and cells(text[at - 1:]) <= width:
+        at -= 1
+    return text[at:]
 
 
 def size_text(count):

@@ -65,23 +65,30 @@ class Entry:
         return self.source.there(self.record.path)
 
     def error(self):
-        """Return what the list says is wrong with the run (str), or None."""
-        error = self.record.error
-        if error == NO_META:
+        """Return what the list says is wrong with the run: its code and a sentence (str), or (None, None)."""
+        if self.record.newer:
+            return "newer", (f"its format is {self.record.newer:g}, which a newer Runicorn made; this one knows format {layout.FORMAT}: "
+                             "name, state, times and files are shown, nothing else is read")
+        if self.record.error == NO_META:
             why = self.source.left_out(self.record.path)
             why = why.get(layout.META) or why.get("")
-            error = f"{layout.META} is not here: {why['text']}" if why else error
-        return error or self._unread()
+            return ("left_out", f"{layout.META} is not here: {why['text']}") if why else ("no_meta", NO_META)
+        if self.record.error:
+            return "index", self.record.error
+        unread = self._unread()
+        return ("unreadable", f"{unread} can't be read: permission denied") if unread else (None, None)
 
     def _unread(self):
-        """Return that the events of a local run may not be read (str), or None."""
+        """Return the name of a file of events of a local run that may not be read, or None."""
         if not self.source.local:
             return None             # of a mirror, the run's page and the connection say so
         events = [name for name in glance.events_of(self.sizes()) if not os.access(os.path.join(self.folder, name), os.R_OK)]
-        return f"{events[0]} can't be read: permission denied" if events else None
+        return events[0] if events else None
 
     def end(self, sizes=None):
-        """Return the glance.End of the run's events, read again only when they grew."""
+        """Return the glance.End of the run's events, read again only when they grew; nothing of a format that is not known."""
+        if self.record.newer:
+            return glance.End()
         sizes = sizes or self.sizes()
         if self._end is None or self._end[0] != sizes:
             self._end = sizes, glance.end(self.folder, sizes, self._tops)
@@ -89,6 +96,8 @@ class Entry:
 
     def learn_step(self, step):
         """Take the largest step as a whole reading of the events tells it: of a large file `end` looked at places only."""
+        if self.record.newer:
+            return
         end, sizes = self.end(), self._end[0]
         if step is not None and end.step is not None and step > end.step:
             name = [name for name in glance.events_of(sizes) if sizes[name]][-1]
@@ -194,6 +203,8 @@ def _is_positive(value):
 
 def attempts(status, entry):
     """Return [{"n", "started_at", "from_step"}] of the run's attempts, from its status or else its files."""
+    if entry.record.newer:
+        return []
     said = status.get("attempts") if isinstance(status.get("attempts"), list) else []
     told = {item.get("n", place): item for place, item in enumerate(said, 1) if isinstance(item, dict)}
     events = {layout.parse_own(name)[1]: name for name in glance.events_of(entry.sizes())}

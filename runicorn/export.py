@@ -52,6 +52,8 @@ def html(reader, keys):
 
 def _all_here(reader, key):
     entry = reader.entry(key)
+    if entry.record.newer:
+        raise DataError(f"{entry.key} can't be exported: {entry.error()[1]}")
     if not entry.logged(whole=bool(entry.record.ended)):
         raise DataError(f"{entry.key} is not all here yet; wait until it is synced, then try again")
     return entry

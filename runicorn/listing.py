@@ -9,7 +9,6 @@ from runicorn.entries import total_steps
 from runicorn.errors import UsageError
 
 STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled", "checking", "lost", "failed", "interrupted", "finished"))}
-MOST = 10_000               # rows in one answer
 MEANINGS = 5                # names that a bare one is said to stand for
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
 FIRST = operator.itemgetter(0)
@@ -119,7 +118,7 @@ class View:
     def row(self, run, gets=None, spark=False, deadline=0.0):
         """Return the Row of one run (dict; see the README, "HTTP API"). gets: {column: its getter}; spark: whether to look for a
         sparkline, at most until `deadline` (monotonic s)."""
-        record, verdict, sizes = run.record, run.verdict(), run.sizes()
+        record, verdict, sizes, (error_code, error) = run.record, run.verdict(), run.sizes(), run.error()
         end, main = run.end(sizes), self.main_name(run)
         may_read = run.glanced(main, sizes) or time.monotonic() < deadline
         glanced = (run.spark(main, sizes) if may_read else run.last_spark(main)) if spark and main else None
@@ -132,7 +131,8 @@ class View:
             "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
             "total": total_steps(record, end.step), "main": self._main(run, main, glanced), "spark": glanced.values if glanced else None,
             "values": {column: layout.strict(found[0]) for column, get in (gets or {}).items() for found in [get(run)] if found},
-            "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": record.newer, "error": run.error()}
+            "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": bool(record.newer),
+            "format": record.newer or None, "error": error, "error_code": error_code}
 
     def _main(self, run, name, glanced):
         if name is None:
@@ -198,7 +198,7 @@ class View:
         if group:
             chosen, answer["groups"] = self._grouped(chosen, group)
         deadline = time.monotonic() + SPARK_SECONDS
-        part = chosen[offset:offset + min(MOST if limit is None else limit, MOST)]
+        part = chosen[offset:None if limit is None else offset + limit]
         gets = {column: self.getter(column) for column in columns}
         answer["runs"] = [self.row(run, gets, spark, deadline) for run in part]
         answer["owes"] = any(run.owes for run in part)

@@ -363,6 +363,8 @@ class Reader:
     def series(self, key):
         """Return the run's Series, as far as it can be read at once; the rest is parsed behind, then the run's topic rings."""
         entry = self.entry(key)
+        if entry.record.newer:
+            return Series("")           # of no folder: what its lines mean is not known
         with self._lock:
             series = self._series.pop(entry.key, None)
             if series is None or series.folder != os.fspath(entry.folder):

@@ -51,7 +51,7 @@ def record_of(path, entry, line=None):
     entry = entry or {}
     meta = entry.get("meta") or {}
     record.path, record.line, record.small = path, line, None
-    record.newer = isinstance(meta.get("format"), (int, float)) and meta["format"] > layout.FORMAT
+    record.newer = newer_format(meta)
     record.error = None if meta else NO_META
     record.project = _text(meta.get("project")) or local_names.unslug(project)
     record.name = _text(meta.get("name")) or local_names.unslug(name)
@@ -71,6 +71,12 @@ def record_of(path, entry, line=None):
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
     record.defined = None if record.newer else _defined(meta.get("metrics"))
     return record
+
+
+def newer_format(meta):
+    """Return the `format` (number, at most a million) of a meta.json that a newer Runicorn wrote; False of one that we know."""
+    made = meta.get("format")
+    return isinstance(made, (int, float)) and made > layout.FORMAT and min(made, 1_000_000)
 
 
 def _status(status):

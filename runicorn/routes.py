@@ -131,7 +131,7 @@ def _stretch(ask):
 def curves(site, entry):
     """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server."""
     series = site.reader.series(entry.key)
-    if not entry.source.local and not entry.here():
+    if not entry.source.local and not entry.here() and not entry.record.newer:
         from runicorn import far
         far.prime(site.mirrors, entry, series)
     return series

@@ -11,7 +11,7 @@ import time
 from runicorn import layout, settings, viewer_client
 from runicorn.beside import mirror_folders
 from runicorn.command_root import CommandRoot
-from runicorn.errors import MissingPackageError, NotFoundError, SettingsError
+from runicorn.errors import DataError, MissingPackageError, NotFoundError, SettingsError
 from runicorn.filters import parse
 from runicorn.reader import Reader
 from runicorn.states import BEAT
@@ -119,6 +119,8 @@ class OpenedRun:
         """
         series = self._reader.series(self.key)
         known = series.metrics()
+        if names and self._row["newer"]:
+            raise DataError(f"{self.key} can't be read: {self._row['error']}")
         for name in names or ():
             if name not in known:
                 raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(known) or 'nothing'}")

@@ -22,7 +22,7 @@ import {Link} from "./link.js";
 import {reorderable} from "./reorder.js";
 import {arrange, groupMetrics, matcher, placed, shortLabel, splitName} from "./series.js";
 import {colourOf, stroke} from "./store.js";
-import {empty} from "./widgets.js";
+import {empty, errorText} from "./widgets.js";
 import {fmt, t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
@@ -115,6 +115,9 @@ export class RunCharts {
         t("charts.noneMatch"),
         h("p", {}, h("button.btn", {type: "button", onclick: () => this.setFilter("")}, t("charts.clearFilter"))),
       );
+    }
+    if (this.row.newer) {
+      return empty(t("charts.noMetrics"), h("p", {}, errorText(this.row)));
     }
     return empty(t("charts.noMetrics"), h("p", {}, t("charts.noMetricsHow")), h("pre", {}, 'run.log({"loss": loss}, step=step)'));
   }

@@ -9,7 +9,7 @@ import {editRun} from "./edit.js";
 import {morphChildren} from "./morph.js";
 import {colourOf, state, stroke, tick, watch} from "./store.js";
 import {prefer} from "./topbar.js";
-import {ago, figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
+import {ago, errorText, figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
@@ -164,6 +164,7 @@ export class RunHead {
   /** Files of the run's own that can't be shown, for they are not here. */
   lacks() {
     const lines = Object.entries(this.row.left_out || {}).map(([name, why]) => !name ? t("run.closed") : t(why.code === "unreadable" ? "run.unreadable" : "run.lacks", {name, why: known(`run.why.${why.code}`, {}, why.text)}));
+    lines.push(...(this.row.error && !lines.length ? [errorText(this.row)] : []));
     return lines.length ? h("div.whybar.warn", {}, icon("lost", "warn"), h("span.cut", {title: lines.join("\n")}, own(lines.join(" · ")))) : null;
   }
 

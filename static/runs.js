@@ -15,7 +15,7 @@ import {colourOf, recall, remember, setTicked, state, watch} from "./store.js";
 import {Table} from "./table.js";
 import {forgetView, savedViews, saveView} from "./views.js";
 import {noMatch, welcome} from "./welcome.js";
-import {popover, reasonText, tooltip} from "./widgets.js";
+import {errorText, popover, reasonText, tooltip} from "./widgets.js";
 import {fmt, known, t} from "./words.js";
 
 const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
@@ -318,7 +318,7 @@ class RunsPage {
     return row && !tr.group
       ? [h("div.hd", {}, [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, row.step == null ? null
       : t("runs.atStep", {n: row.step})].filter(Boolean).join(" · ")),
-      h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null, row.error ? h("div.bad", {}, row.error)
+      h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null, row.error ? h("div.bad", {}, errorText(row))
         : null] : null;
   }
 

@@ -188,6 +188,9 @@ export function reasonText(reason) {
   return reason.ranks ? t("reason.with_rank", {text, rank: rankText(reason.ranks)}) : text;
 }
 
+/** What is wrong with a run of the list, in the reader's language. */
+export const errorText = (row) => known(`run.error.${row.error_code}`, {format: row.format}, row.error);
+
 /** What a rank other than 0 said of its end. */
 function rankText({rank, state, more, why, text}) {
   const because = why.code === state ? "" : t("reason.rank_why", {why: reasonText(why)});

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from small_runs import write_run
 
+import runicorn
 from runicorn import cli, terminal, viewer_local
 from runicorn.commands_viewer import has_desktop, local_roots
 from runicorn.version import VERSION
@@ -55,6 +57,53 @@ def test_runs_says_so_when_nothing_fits_and_where_a_filter_is_wrong(capsys, tmp_
 def test_runs_fits_a_narrow_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert all(terminal.cells(line) <= 80 for line in printed(capsys, "runs", "--root", GOLDEN).out.splitlines())
+
+
+@pytest.mark.parametrize("width", [60, 80, 90, 100, 120, 160])
+def test_dates_ids_and_values_are_whole_and_names_told_apart_at_any_width(capsys, monkeypatch, tmp_path, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    names = [f"pretrain_llama_7b_redpajama_cosine_warmup{end}" for end in ("_lr1e-4", "_lr3e-4", "_seed1")]
+    names += ["x" * 60 + middle + "y" * 60 for middle in "ab"]
+    names += ["大规模语言模型预训练实验使用余弦学习率与长时间预热" + end for end in ("一号", "二号")]
+    for number, name in enumerate(names):
+        write_run(tmp_path, "a_project_with_a_long_name", name, f"20260101_00000{number}_abc123", rows=3,
+                  metric="eval/mean_of_everything_loss")
+    header, *lines = printed(capsys, "runs", "--root", str(tmp_path)).out.splitlines()
+    assert len(lines) == len(names) and all(terminal.cells(line) <= max(width, 78) for line in lines)
+    whole = re.compile(r"✓ finished  (\S+) +.*\d{4}-\d\d-\d\d \d\d:\d\d  .* 0\.6+7  \d{8}_\d{6}_abc123")
+    found = [whole.fullmatch(line) for line in lines]
+    assert all(found), [line for line, one in zip(lines, found) if not one]
+    assert len({one[1] for one in found}) == len(names), lines
+    assert ("PROJECT" in header, "TOOK" in header) == (width > 90, width > 100), header
+
+
+def test_many_columns_leave_dates_and_ids_whole(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "96")
+    write_run(tmp_path, "p", "n", "20260101_000000_abc123", config={"lr": 0.00012345678, "model": "resnet"})
+    header, line = printed(capsys, "runs", "--root", str(tmp_path), "--columns", "config.lr,config.model").out.splitlines()
+    assert header.split()[-3:] == ["LR", "MODEL", "ID"]
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d .*20260101_000000_abc123$", line)
+
+
+def test_a_newer_format_is_said_in_list_and_show(capsys, tmp_path):
+    write_run(tmp_path, "p", "n", "20260101_000000_abc123", format=3)
+    said = printed(capsys, "runs", "--root", str(tmp_path))
+    assert said.out.splitlines()[1].split()[-3:] == ["-", "-", "20260101_000000_abc123"] and "format is 3" in said.err
+    assert "! its format is 3" in printed(capsys, "show", "abc123", "--root", str(tmp_path)).out
+    row = json.loads(printed(capsys, "runs", "--json", "--root", str(tmp_path)).out)
+    assert (row["newer"], row["format"], row["step"], row["main"]) == (True, 3, None, None)
+
+
+def test_limit_0_shows_all_and_a_limit_no_more(capsys, tmp_path):
+    for number in range(60):
+        write_run(tmp_path, "p", "n", f"20260101_0000{number:02}_abc123", rows=1)
+    assert len(printed(capsys, "runs", "--root", str(tmp_path)).out.splitlines()) == 51
+    everything = printed(capsys, "runs", "--root", str(tmp_path), "--limit", "0")
+    assert len(everything.out.splitlines()) == 61 and "--limit" not in everything.err
+    assert len(printed(capsys, "runs", "--root", str(tmp_path), "--limit", "2").out.splitlines()) == 3
+    view = runicorn.runs(root=tmp_path)[0]._reader.view()
+    view.runs = view.runs * 200
+    assert len(view.list(limit=None)["runs"]) == 12_000 and len(view.list(limit=11_000)["runs"]) == 11_000
 
 
 def test_runs_says_when_it_shows_a_part(capsys):

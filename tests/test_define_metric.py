@@ -106,9 +106,9 @@ def test_what_is_not_understood_is_named_once(begin, capsys):
     run = begin()
     for _ in range(2):
         run.define_metric("loss", summary="min,median", goal="up", nonsense=1)
-        run.define_metric("loss", summary="none")
+        run.define_metric("loss", summary="all")
     err = capsys.readouterr().err
-    assert [err.count(word) for word in ("summary='median'", "goal='up'", "nonsense=", "summary='none'")] == [1, 1, 1, 1]
+    assert [err.count(word) for word in ("summary='median'", "goal='up'", "nonsense=", "summary='all'")] == [1, 1, 1, 1]
     assert summary(logged(run, 2, 1)) == {"loss": 1, "loss.min": 1}
 
 
@@ -177,3 +177,17 @@ def test_many_metrics_cost_one_look_each(begin):
         run.log(row)
     assert time.process_time() - began < 5          # fifty patterns looked up for fifty metrics each time would take a minute
     assert summary(run)["group3/loss.mean"] == 3.0
+
+
+@pytest.mark.parametrize("word", ["none", "None", ["none"], "min,none"])
+def test_none_keeps_nothing_but_the_last_value_and_takes_back_what_was_defined(begin, capsys, word):
+    run = begin()
+    run.define_metric("*", summary="min")
+    run.define_metric("loss", summary="max", goal="min")
+    run.define_metric("loss", summary=word)
+    for value in (2.0, 1.0, 3.0):
+        run.log({"loss": value, "acc": value})
+    run.finish()
+    assert "unknown" not in capsys.readouterr().err
+    assert small(run.dir, "summary") == {"loss": 3.0, "acc": 3.0, "acc.min": 1.0}
+    assert small(run.dir, "meta")["metrics"]["loss"] == {"goal": "min"}

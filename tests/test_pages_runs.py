@@ -440,3 +440,19 @@ def test_pure_modules_under_node():
     tests = sorted(map(str, (Path(__file__).parent / "js").glob("*.test.mjs")))
     ran = subprocess.run(["node", "--test", *tests], capture_output=True, text=True)
     assert tests and ran.returncode == 0, ran.stdout + ran.stderr
+
+
+@pytest.mark.parametrize(("locale", "words"), [("en-US", "Its format is 7, which a newer Runicorn made"),
+                                               ("zh-CN", "格式为 7，由更新版本的 Runicorn 写入")])
+def test_a_run_of_a_newer_format_says_what_is_known_of_it(home, serve, open_page, locale, words):
+    write_run(home / "experiments", "vision", "next", "20300101_000000_ffffff", format=7)
+    page = open_page(f"{serve().url}/", locale=locale)
+    row = page.locator("tr[data-key]")
+    expect(row.locator("td.c-step")).to_have_text("–")
+    row.locator("td.c-state").hover()
+    expect(page.get_by_role("tooltip").or_(page.locator(".tip")).first).to_contain_text(words)
+    row.locator("td.c-name a").click()
+    expect(page.locator(".whybar")).to_contain_text(words)
+    expect(page.locator("[data-fact=step] dd")).to_have_text("–")
+    expect(page.locator("figure.chart")).to_have_count(0)
+    expect(page.locator(".empty").filter(has_text=words)).to_be_visible()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import runicorn
-from runicorn import index, layout, manifest
-from runicorn.errors import AmbiguousError, MissingPackageError, NotFoundError
+from runicorn import export, index, layout, manifest, scripts
+from runicorn.errors import AmbiguousError, DataError, MissingPackageError, NotFoundError
 from runicorn.reader import Reader
 
 
@@ -197,7 +197,7 @@ def test_a_kept_index_of_another_root_is_not_believed(tmp_path, home):
         ("meta.json", b'{"config": [1], "tags": {"a": 1}, "created_at": "x", "user": 5, "project": 7}', None),
         ("status.json", b"nonsense", None),
         ("summary.json", b'{"a": {"b": [1, 2, {"c": NaN}]}}', None),
-        ("meta.json", b'{"format": 99, "config": {"x": 1}}', None),
+        ("meta.json", b'{"format": 99, "config": {"x": 1}}', "format is 99"),
         ("meta.json", b"[" * 100000, "meta.json"),
         ("summary.json", b'{"val/loss": 1e999, "b": true}', None),
         ("meta.json", None, "meta.json"),
@@ -223,8 +223,26 @@ def test_a_newer_format_is_named_and_never_parsed_half(tmp_path):
     make_run(tmp_path, format=2)
     reader = reader_of(tmp_path)
     (row,) = reader.runs(columns=["config.lr"])["runs"]
-    assert row["newer"] and row["values"] == {} and row["name"] == "resnet50"
-    assert reader.run(row["key"])["config"] == {}
+    assert row["newer"] and row["format"] == 2 and row["values"] == {} and row["name"] == "resnet50"
+    assert (row["step"], row["main"], row["spark"], row["error_code"]) == (None, None, None, "newer") and "format is 2" in row["error"]
+    run = reader.run(row["key"])
+    assert (run["config"], run["summary"], run["metrics"], run["attempts"], run["progress"]["step"]) == ({}, {}, [], [], None)
+    assert reader.series(row["key"]).metrics() == {} and reader.runs("step>=0")["runs"] == []
+    for format in export.FORMATS:
+        with pytest.raises(DataError, match="format is 2"):
+            export.stream(reader, row["key"], format)
+    script = scripts.OpenedRun(reader, row)
+    assert script.metrics() == {} and script.metric_names() == [] and script.step is None
+    with pytest.raises(DataError, match="format is 2"):
+        script.metrics(["val/loss"])
+
+
+@pytest.mark.parametrize(("format", "newer", "told"), [(1, False, None), (1.0, False, None), (None, False, None), ("7", False, None),
+                                                       (True, False, None), (7, True, 7), (1.5, True, 1.5), (10 ** 40, True, 1_000_000)])
+def test_which_formats_are_newer(tmp_path, format, newer, told):
+    make_run(tmp_path, format=format)
+    (row,) = reader_of(tmp_path).runs()["runs"]
+    assert (row["newer"], row["format"], row["error_code"], row["step"] is None) == (newer, told, "newer" if newer else None, newer)
 
 
 def test_folders_of_runicorn_0_4_are_read(tmp_path):
