@@ -26,15 +26,16 @@ class Bell:
         with self._condition:
             return f"{self.boot}.{self._n}"
 
-    def ring(self, topic):
-        """Say that `topic` (str) changed. Never blocks for long, never raises."""
+    def ring(self, *topics):
+        """Say that `topics` (str) changed; whoever waits wakes up once for all of them. Never blocks for long, never raises."""
         with self._condition:
-            self._n += 1
-            self._rung.pop(topic, None)
-            self._rung[topic] = self._n
-            if len(self._rung) > TOPICS_KEPT:
-                oldest = next(iter(self._rung))
-                self._forgotten = self._rung.pop(oldest)
+            for topic in topics:
+                self._n += 1
+                self._rung.pop(topic, None)
+                self._rung[topic] = self._n
+                if len(self._rung) > TOPICS_KEPT:
+                    oldest = next(iter(self._rung))
+                    self._forgotten = self._rung.pop(oldest)
             self._condition.notify_all()
 
     def wait(self, since, topics, timeout):

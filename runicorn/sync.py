@@ -363,8 +363,8 @@ class Sync:
                 session.news = intake.news = False
                 self.bell.ring("runs")
             self._published = now + PACE * (time.monotonic() - began)
-        for path in intake.grown:
-            self.bell.ring(f"run:{local_names.run_key(self._slug, path)}")
+        if intake.grown:
+            self.bell.ring(*(f"run:{local_names.run_key(self._slug, path)}" for path in intake.grown))
         intake.grown.clear()
         if not session.index.changed:
             self._checked = session.recheck.told(session.index.paths)

@@ -79,3 +79,14 @@ def test_many_threads_ring_and_none_is_lost():
     for thread in threads:
         thread.join()
     assert bell.wait(mark, [f"t{n}" for n in range(9)], 0) == {"news": f"{bell.boot}.1600", "topics": [f"t{n}" for n in range(8)]}
+
+
+def test_who_waits_is_woken_once_for_all_that_is_rung_together():
+    bell, woken = Bell(), []
+    before = bell.now()
+    notify = bell._condition.notify_all
+    bell._condition.notify_all = lambda: (woken.append(1), notify())
+    bell.ring("run:a", "run:b", "runs")
+    assert len(woken) == 1
+    assert bell.wait(before, ["run:b", "runs", "x"], 0)["topics"] == ["run:b", "runs"]
+    assert bell.now().endswith(".3"), "each has a number of its own"
