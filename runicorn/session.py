@@ -12,7 +12,8 @@ from runicorn.recheck import Recheck
 from runicorn.runlist import RunList
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
-LISTED = 250                    # runs listed in one go when there is nothing else to do
+LISTED = 250                    # runs listed in one go when there is nothing else to do; each takes two turns …
+TOGETHER = 1000                 # … so that the first survey lists as many ended runs with the others
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 CLOSED = 20                     # unknown runs whose folders may not be listed, tried again with each survey
 TROUBLED = 50                   # doubtful runs listed between two surveys
@@ -142,7 +143,7 @@ class Session:
             self.skeleton.forget_listings()
         changed |= self._list(now, audit)
         if first or thorough:
-            self._unlisted = sorted(path for path in self.index.paths() if self._is_hearsay(path, first))
+            self._unlisted = self._known_by_hearsay(first)
             changed |= set() if first and self._planned else self.index.lines.keys() - self.gone
         elif audit:
             self.whole_files.compare_share([path for path in self.index.paths() if path not in self.gone], now)
@@ -167,10 +168,13 @@ class Session:
         self.news = self.news or bool(new)
         return new
 
-    def _is_hearsay(self, path, first):
-        """Whether an ended run is to be listed, as nobody looked at its files: on this line, if it is the `first` time, or just now."""
-        looked_at = path in self.gone or not self.index.ended(path) or self.source == "exec"
-        return not looked_at and (not first or path not in self._folders and not self.list.fresh)
+    def _known_by_hearsay(self, first):
+        """Return the ended runs that are to be listed, sorted, as nobody looked at their files: on this line, if it is the `first` time,
+        or just now."""
+        if self.source == "exec" or first and self.list.fresh:
+            return []
+        ended = (path for path in self.index.paths() if path not in self.gone and self.index.ended(path))
+        return sorted(path for path in ended if not (first and path in self._folders))
 
     def adjust(self, before, now):
         """The settings changed from `before` (dict) to what `options` says now: plan anew, and give up what is not wanted any more."""
@@ -298,6 +302,8 @@ class Session:
             if new or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
         doubtful.update(path for path in self.index.paths() if path not in there and path not in self.gone)
+        if not (self.surveyed or self.list.asking):
+            doubtful.update(self._known_by_hearsay(True)[:TOGETHER])
         return self._relist(doubtful, there, now)
 
     def _believe(self, there):

@@ -10,7 +10,7 @@ import pytest
 from far import Far
 from pairs import OLD, RUN, live, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
-from runicorn import cache, layout, manifest, room, sftp, survey, verified
+from runicorn import cache, layout, manifest, room, sftp, survey, verified, walk
 from runicorn.bulk import Bulk
 
 RUNS = 30
@@ -46,6 +46,24 @@ def test_files_that_are_as_a_manifest_says_need_no_second_parse_of_it(root, pair
     assert 1 <= len(looked) < RUNS
     assert len(opened) < RUNS, "what was kept in memory is not read from the disk again to be compared"
 
+
+
+def test_a_second_sync_by_sftp_alone_lists_the_ended_runs_in_one_go_with_the_others(root, pair, monkeypatch):
+    many_runs(root)
+    one = pair(manifest=False)
+    one.passes()
+    one.same()
+    one.sync.stop()
+    one.sync.run()
+    log = root / "vision/resnet50/runs/20250123_180007_abc123/events.jsonl"
+    log.write_bytes(log.read_bytes().replace(b"0.5", b"0.7"))
+    monkeypatch.setattr("runicorn.session.LISTED", 5)
+    listed = counted(monkeypatch, walk, "list_runs")
+    again = pair(manifest=False)
+    again.passes()
+    again.same()
+    assert [len(paths) for _, _, paths, _ in listed if paths] == [RUNS]
+    assert not again.sync._session.looking
 
 
 def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, monkeypatch):
