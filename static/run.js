@@ -54,6 +54,9 @@ class RunPage {
   }
 
   async read() {
+    if (this.row) {
+      return;
+    }
     try {
       const row = await api.get(api.runPath(this.key));
       if (this.alive) {
@@ -223,8 +226,8 @@ class RunPage {
   }
 
   async update(changed) {
-    if (!this.row) {
-      await (changed === null ? this.load() : null);
+    if (!this.row) {             // its connection may be on its way to it
+      await (changed === null ? this.load() : changed.has("runs") ? this.rhythm.ask("head", HEAD_MS, () => this.load()) : null);
       return;
     }
     const grown = changed === null || changed.has(`run:${this.key}`);

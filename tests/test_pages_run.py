@@ -412,6 +412,21 @@ def test_a_tree_without_uplot_says_what_to_do_in_place_of_each_chart(serve, open
     expect(chart(page, "loss").locator(".noplot")).to_contain_text("run `make` once where there is a network")
 
 
+def test_a_run_that_comes_after_its_page_was_opened_is_shown(serve, open_page, root):
+    """A bookmark opened while the connection is on its way."""
+    page = open_page(f"{serve().url}/runs/{KEY}?tab=logs")
+    expect(page.get_by_role("heading", name="This run is not here")).to_be_visible()
+    folder = write_run(root, "vision", "resnet50", KEY.rsplit("/", 1)[1], "running")
+    write_rows(folder, guide_rows(time.time(), 100))
+    (folder / "logs.txt").write_text("the first line\n")
+    beat(root, folder, folder.name)
+    expect(page.get_by_text("the first line")).to_be_visible(timeout=20_000)
+    with open(folder / "logs.txt", "a") as file:
+        file.write("the second line\n")
+    expect(page.get_by_text("the second line")).to_be_visible(timeout=20_000)
+    expect(page.locator("section.log")).to_have_count(1)
+
+
 def test_a_run_that_is_not_here_and_an_id_that_is_short(serve, open_page, live):
     server = serve()
     page = open_page(f"{server.url}/runs/20250101_000000_ffffff")
