@@ -98,6 +98,15 @@ class ComparePage {
     this.draw();
   }
 
+  /** Runs that were not here may have come: their connection may have been on its way to them. */
+  async renewMissing() {
+    const before = this.missing.size;
+    await this.loadAll([...this.missing.keys()]);
+    if (this.alive && this.missing.size < before) {
+      this.draw();
+    }
+  }
+
   /** Ask for some at the same time, for all in the end. */
   async loadAll(keys) {
     const waiting = [...keys];
@@ -382,8 +391,8 @@ class ComparePage {
     if (this.loading) {
       return;
     }
-    if (changed === null && this.missing.size) {
-      await this.load([...this.missing.keys()]);
+    if (this.missing.size && (changed === null || changed.has("runs"))) {
+      await this.rhythm.ask("missing", HEAD_MS, () => this.renewMissing());
     }
     const grew = ({key, state: how}) => changed === null || changed.has(`run:${key}`) || (changed.has("runs") && !ENDED.includes(how));
     const grown = this.runs.filter(grew).map(({key}) => key);
