@@ -43,6 +43,7 @@ class Intake:
         self._may_share = False         # whether a second line may be used
         self._space_seen = self.now = 0.0
         self.full = False               # this disk has no room for more
+        self._begun_any = False         # since what is left of earlier transfers was cleared away
         self.reset_progress()
 
     def reset_progress(self):
@@ -121,6 +122,7 @@ class Intake:
         self._share()                   # before the first line begins with them
 
     def _queue(self, fetches, last=False):
+        self._begun_any = self._begun_any or bool(fetches)
         fetches.sort(key=self._urgency, reverse=True)
         self.fetcher.add(fetches, first=not last and len(fetches) < 100)
 
@@ -314,7 +316,6 @@ class Intake:
 
         Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
         """
-        idle = not self.left
         while self.left and not urgent and not self.listed and time.monotonic() < until and self.fetcher.bytes < self.fetcher.enough:
             self._share()
             for ended in self.second.collect():
@@ -326,7 +327,8 @@ class Intake:
         self.grown |= self.fetcher.grown() | self.second.grown()
         self.fetcher.session.send()     # the line has work while whoever called tells the pages
         self.listed = False
-        if not self.left and not idle:
+        if self._begun_any and not self.left:       # the last may have come while the line was asked for other things
+            self._begun_any = False
             self.mirror.parts.clear()
 
     def _has_room(self):

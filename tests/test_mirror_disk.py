@@ -244,6 +244,24 @@ def test_a_part_that_is_of_no_more_use_is_cleared_away(root, pair, monkeypatch):
     assert list(parts.iterdir()) == []
 
 
+def test_it_is_cleared_away_also_where_the_last_file_came_while_the_line_was_asked_for_other_things(root, pair, monkeypatch):
+    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    write(make_run(root) / "weights.pt", random.Random(1).randbytes(3_000_000))
+    one = pair(large=True)
+    parts = one.mirror / ".index" / "parts"
+    for _ in range(200):
+        one.sync.one_pass(one.now)
+        if parts.exists() and any(part.stat().st_size > 4096 for part in parts.iterdir()):
+            break
+    session = one.sync._session
+    for _ in range(200):
+        session.sftp.lstat(session.root)
+    assert session.intake.left == 0 and list(parts.iterdir()) != []
+    one.passes()
+    one.same()
+    assert list(parts.iterdir()) == []
+
+
 # -- what this disk does not take ----------------------------------------------------------------------------------
 
 WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
