@@ -9,6 +9,7 @@ from runicorn.left_out import LeftOut, passed_text, passes, read_passed
 from runicorn.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
+GROWING = 2 << 30               # bytes of logs that never rest, which the server hashes at once
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 NAMED = 20                      # runs whose broken entries are named in the log at once
 AT_A_TIME = 200                 # runs planned between two looks whether the lines have work
@@ -204,6 +205,16 @@ class Intake:
         self.suspects[key] = one._replace(began=self.unsettled.moment())
         return True
 
+    def doubt_growing(self):
+        """Have the server hash what we hold of logs that grow without rest: an edit of what came before shows in nothing else."""
+        left = GROWING
+        for path, name in self.unsettled.waiting() if self.hashes else ():
+            file = self.index.entry(path)["files"].get(name) if path in self.index else None
+            here = self.mirror.stat(path, name) if file and self.is_settled((path, name)) else None
+            if here and here["size"] <= left:
+                left -= here["size"]
+                self.suspects[path, name] = plan.Fetch(path, name, 0, here["size"], file["mtime"], None, True, self.unsettled.moment())
+
     def judged(self, suspects, wrong, now):
         """The server told the SHA-256 of `suspects`, {(path, name): Fetch}; those in `wrong` are not what we hold, or nobody knows."""
         for key, one in suspects.items():
@@ -251,6 +262,16 @@ class Intake:
             self.unsettled.grew(key, here["size"])
             del self.grown_to[key]
         return here
+
+    def tail_grew(self, key, known):
+        """A tail appended to our copy of a file, {"size", "mtime"} as last `known`; returns the size of our copy.
+
+        It was written just now, perhaps in the very second of the server's mtime, which must not pass for a proof.
+        """
+        if known["mtime"] is not None:
+            self.mirror.touch(*key, known["mtime"] - 1)
+        self.grown_to[key] = self.mirror.stat(*key)["size"]
+        return self.grown_to[key]
 
     def _urgency(self, one):
         return one.path in self.asked, one.path in self.beats.runs, plan.order(one)

@@ -147,6 +147,7 @@ class Session:
             changed |= set() if first and self._planned else self.index.lines.keys() - self.gone
         elif audit:
             self.whole_files.compare_share([path for path in self.index.paths() if path not in self.gone], now)
+            self.intake.doubt_growing()
         self._audited = now if audit else self._audited
         self.intake.forgive(thorough)
         self.moves.merge_copies()
@@ -460,7 +461,7 @@ class Session:
             self.intake.doubtful.add(path)
         elif count:
             known = self.index.entry(path)["files"][name]
-            size = self.intake.grown_to[path, name] = self.mirror.stat(path, name)["size"]
+            size = self.intake.tail_grew((path, name), known)
             if size > known["size"]:
                 self._set_file(path, name, size, known["mtime"], now)
             self._saw_change(path, now)

@@ -93,6 +93,10 @@ class Unsettled:
             return now >= since + 2
         return now >= max(since, self._read.get(key, since)) + REST + self._waiting[key] / RATE
 
+    def waiting(self):
+        """Return the append-only files that are to be read again once they rest, those first that were read whole longest ago (list)."""
+        return sorted(self._waiting, key=lambda key: self._read.get(key, 0.0))
+
     def take_due(self, ended, now):
         """Return the runs of which files are to be read again now (set of paths). ended(path): whether a run ended."""
         due = [key for key in self._waiting if self._is_due(key, ended(key[0]), now)]

@@ -108,6 +108,38 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp
     assert judge.check(edited) is (edit != "deleted")
 
 
+@pytest.mark.parametrize("within", [True, False], ids=["within a second", "over minutes"])
+@pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
+def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified(root, tmp_path, pair, source, within):
+    """Appended to between any two looks, it shows but a larger size and a later time. By exec its hash is asked for every ten minutes;
+    else it is read again once it rests, or its run ends. Within one second of the system's clock our copy has the time of the server's."""
+    run = edited_run(root, "running")
+    one = pair(source)
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    one.passes(31)
+    assert judge.verified()[0] is True
+    poke(run / "events.jsonl", 30)
+    edited, found = one.now, None
+    for turn in range(130):
+        grow(run / "events.jsonl")
+        if not within:
+            os.utime(run / "events.jsonl", (one.now, one.now))
+        if source == "manifest" and turn % 10 == 0:
+            manifest.generate(str(root))
+        one.passes(6)
+        settle(one)
+        judge.check(edited)
+        if found is None and judge.is_same()[0]:
+            found = one.now - edited
+    assert source != "exec" or found is not None and found <= 660
+    for seconds in [6] * 25:
+        one.passes(seconds)
+        settle(one)
+        judge.check(edited)
+    assert judge.is_same() == (True, set()) and (source == "manifest" or judge.check(edited))
+
+
 def second_begun():
     """Wait until the system's clock shows the beginning of a second: what follows lies within it."""
     time.sleep(1.0 - time.time() % 1.0 + 0.02)
