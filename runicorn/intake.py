@@ -264,11 +264,8 @@ class Intake:
         return here
 
     def tail_grew(self, key, known):
-        """A tail appended to our copy of a file, {"size", "mtime"} as last `known`; returns the size of our copy.
-
-        It was written just now, perhaps in the very second of the server's mtime, which must not pass for a proof.
-        """
-        if known["mtime"] is not None:
+        """A tail appended to our copy of a file, {"size", "mtime"} as last `known`; returns the size of our copy."""
+        if known["mtime"] is not None:          # written in the very second of the server's mtime, ours would pass for a proof
             self.mirror.touch(*key, known["mtime"] - 1)
         self.grown_to[key] = self.mirror.stat(*key)["size"]
         return self.grown_to[key]
