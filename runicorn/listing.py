@@ -15,6 +15,7 @@ FIRST = operator.itemgetter(0)
 PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
          "note", "group", "job_type")            # what one can sort by besides config.X and summary.X
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
+TREE_TAGS, TREE_NAMES = 500, 500        # named in each answer of the list: all tags, experiments of one project
 
 
 class View:
@@ -218,7 +219,8 @@ class View:
     # -- the sidebar -----------------------------------------------------------------------------------------------
 
     def tree(self, hidden=False):
-        """Return what the sidebar counts but states: {"projects", "connections", "tags"}."""
+        """Return what the sidebar counts but states: {"projects", "connections", "tags", "more": {"tags"}}. TREE_TAGS tags, those of most
+        runs, and the first TREE_NAMES experiments of a project are named; `more` counts the others."""
         projects, connections, tags = {}, {}, {}
         for run in self.runs:
             if not hidden and self.hidden(run):
@@ -233,10 +235,13 @@ class View:
             for tag in self.tags(run):
                 tags[tag] = tags.get(tag, 0) + 1
         for held in projects.values():
-            held["names"] = sorted(held["names"].values(), key=_by_slug)
+            held["more"] = max(0, len(held["names"]) - TREE_NAMES)
+            held["names"] = sorted(held["names"].values(), key=_by_slug)[:TREE_NAMES]
+        ordered = sorted(tags.items(), key=lambda item: (-item[1], item[0]))
         return {"projects": sorted(projects.values(), key=_by_slug),
                 "connections": sorted(connections.values(), key=_by_slug),
-                "tags": [{"tag": tag, "count": count} for tag, count in sorted(tags.items(), key=lambda item: (-item[1], item[0]))]}
+                "tags": [{"tag": tag, "count": count} for tag, count in ordered[:TREE_TAGS]],
+                "more": {"tags": max(0, len(ordered) - TREE_TAGS)}}
 
     def states(self, hidden=False):
         """Return {state: how many runs are in it}."""

@@ -75,6 +75,7 @@ function project(query, one, open, toggle, all, inside) {
     open ? shown.map(experiment) : null,
     open && one.names.length > shown.length ? h("button.link.in", {type: "button", data: {slug: one.slug, all: "1"}, onclick: toggle},
       t("runs.moreNames", {n: one.names.length - shown.length})) : null,
+    open && all && one.more ? h("span.in.m3.small", {}, t("runs.moreNames", {n: fmt.int(one.more)})) : null,
   ];
 }
 

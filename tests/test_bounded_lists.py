@@ -7,6 +7,7 @@ import sys
 import textwrap
 
 import pytest
+from small_runs import write_run
 
 from runicorn import glance, record
 
@@ -80,3 +81,17 @@ def test_a_last_row_without_its_newline_has_the_last_step(tmp_path, before):
         file.write("\n" + events((before + 1, 2.0)))
     assert glance.end(str(folder), glance.own_sizes(str(folder)), tops).step == before + 1
     assert os.path.getsize(folder / "events.jsonl") == tops["events.jsonl"].position
+
+
+def test_tags_and_experiments_of_the_sidebar_are_bounded_and_counted(tmp_path):
+    from runicorn.reader import Reader
+    for number in range(520):
+        tags = ["all", f"tag{number:03}", f"more{number:03}"]
+        write_run(tmp_path, "p", f"name{number:03}", f"20260101_{number:06}_aaaaaa", rows=0, tags=tags)
+    reader = Reader([("local", tmp_path)], home=tmp_path / "home")
+    reader.refresh()
+    tree = reader.tree(reader.view())
+    assert tree["tags"][0] == {"tag": "all", "count": 520} and len(tree["tags"]) == 500 and tree["more"] == {"tags": 541}
+    (project,) = tree["projects"]
+    assert (project["count"], len(project["names"]), project["more"]) == (520, 500, 20)
+    assert len(reader.runs("tag:more519", limit=None)["runs"]) == 1              # what is not named is found all the same
