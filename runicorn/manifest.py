@@ -41,7 +41,6 @@ LIMIT, RUNS = 256 << 20, 200000     # bytes of a manifest, unpacked, and runs in
 LINE, PLAIN = 8 << 20, 8 << 20      # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 UTF8 = sys.getfilesystemencoding().lower() == "utf-8"       # of names; 3.6 takes them for ASCII in the C locale, which cron has
-ODD = re.compile("[\ud800-\udfff]|\\.tmp")
 READING = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK"))    # no wait at a pipe
 CHANGED = 2 if os.name == "nt" else 3       # which of a file's times in a Look moves with each change; Windows' ctime is when it was made
 OWN = re.compile(r"(?:(?:meta|status|summary)\.json|(?:(?:events|system)(?:\.rank\d+)?(?:\.\d+)?\.jsonl|logs(?:\.rank\d+)?(?:\.\d+)?\.txt)"
@@ -112,7 +111,6 @@ def is_number(value):
 
 
 def _is_deep(value):
-    """Whether dicts and lists are nested deeper than NESTED in `value`."""
     level = [value]
     for _ in range(NESTED):
         level = [item for outer in level for item in (outer.values() if type(outer) is dict else outer) if type(item) in (dict, list)]
@@ -174,10 +172,12 @@ def lines_of(data, at, end):
         cut = data.find(b'": {', at, stop)
         try:
             path = data[at + 1:max(cut, at + 1)].decode("utf-8")
-            path = json.loads('"%s"' % path) if "\\" in path else path
+            if "\\" in path:
+                path = json.loads('"%s"' % path)
+                path.encode()
         except ValueError:
             path = ""
-        if path and cut > at and not UNDECODABLE.search(path):
+        if path and cut > at:
             lines[path] = data[cut + 3:stop - (data[stop - 1:stop] == b",")]
         else:
             skipped += 1
@@ -281,7 +281,7 @@ def build(root, previous=None, rescan=False):
         line = known.get(path, b"")
         head = HEAD.match(line)
         if head and _is_same(head, look, trusted):
-            beat = json.dumps(look.beat).encode() if look.beat else b"null"
+            beat = str(look.beat or "null").encode()
             line = line if head.group(8) == beat else line[:head.start(8)] + beat + line[head.end(8):]
         else:
             line = _scan(look, skipped)
@@ -496,7 +496,8 @@ def _files(folder, prefix, depth, skipped, into):
     FILES. Raises OSError when `folder` can't be listed."""
     listed = _listed(folder, skipped)
     names, modes = "\0".join([file[0] for file in listed]), [file[4] for file in listed]
-    if not into and not prefix and listed and S_ISREG(min(modes)) and S_ISREG(max(modes)) and UTF8 and not ODD.search(names):
+    if (not prefix and listed and S_ISREG(min(modes)) and S_ISREG(max(modes)) and UTF8
+            and ".tmp" not in names and not UNDECODABLE.search(names)):
         return listed               # as most runs are
     for name, size, mtime, changed, mode in listed:
         if UNDECODABLE.search(said(name)):
@@ -568,14 +569,14 @@ def _scan(look, skipped):
         return None         # removed under our eyes
     texts, pieces, total, ended, hashed = {}, [], 0, False, sha256()
     for name, size, mtime, _, _ in look.files:
-        mtime, text = seconds(mtime), said(name)
+        mtime, text = repr(seconds(mtime)), said(name)
         size, tail, raw = _read(look.folder + "/" + name, size, name in SMALL, skipped)
-        hashed.update(("%s\0%d\0%s\0%s\n" % (text, size, tail, "" if raw else repr(mtime))).encode() + (raw or b""))
+        hashed.update(("%s\0%d\0%s\0%s\n" % (text, size, tail, "" if raw else mtime)).encode() + (raw or b""))
         if name in SMALL:
-            texts[name], value = (b'{"truncated": %d}' % size, {}) if raw is None else splice(raw, skipped)
+            texts[name], value = (b'{"truncated": %d}' % size, {}) if raw is None else splice(raw, skipped, QUICK)
             ended = ended or name == SMALL[1] and isinstance(value, dict) and value.get("status") in ENDED
         total += size
-        pieces.append('%s: {"size": %d, "mtime": %r, "tail": %s}' % (quote(text), size, mtime, '"%s"' % tail if tail else "null"))
+        pieces.append('%s: {"size": %d, "mtime": %s, "tail": %s}' % (quote(text), size, mtime, '"%s"' % tail if tail else "null"))
     texts = [texts.get(name) or b"null" for name in SMALL]
     changed = max(look.changed, folder.st_mtime)
     return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed, look.skipped)
@@ -586,11 +587,11 @@ def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, cha
 
     stamp, changed: of its Look, where one was taken. skipped: {reason: count} of what is left out of it.
     """
-    head = '{"digest": "%s", "mtime": %s, "ended": %s, "count": %d, "bytes": %d, ' % (
-        digest, json.dumps(mtime), json.dumps(ended), len(pieces), total)
+    head = '{"digest": "%s", "mtime": %r, "ended": %s, "count": %d, "bytes": %d, ' % (
+        digest, mtime, str(ended).lower(), len(pieces), total)
     if stamp:
         head += '"stamp": "%s", "changed": %.3f, ' % (stamp, changed)
-    head += '"beat": %s, "meta": ' % json.dumps(beat)
+    head += '"beat": %s, "meta": ' % (beat or "null")
     end = '}, "skipped": %s}' % json.dumps(skipped, sort_keys=True) if skipped else "}}"
     return b"".join([head.encode(), texts[0], b', "status": ', texts[1], b', "summary": ', texts[2],
                      b', "files": {', ", ".join(pieces).encode(), end.encode()])
@@ -615,17 +616,18 @@ def _read(path, size, whole, skipped):
 
 
 STRICT = json.JSONDecoder(parse_constant={}.__getitem__)        # a bare NaN or infinity, which strict JSON has not, is a KeyError
+QUICK = json.JSONDecoder(parse_constant={}.__getitem__, parse_float=str)     # half the time
 
 
 def on_one_line(raw):
     return raw.strip().replace(b"\n", b" ").replace(b"\r", b" ")
 
 
-def splice(raw, skipped):
+def splice(raw, skipped, by=STRICT):
     """Return (the JSON object in `raw` (bytes) as text of one line, bare NaN quoted, its value); (b"null", None) if it is none."""
     try:
         try:
-            value = STRICT.decode(raw.decode("utf-8"))
+            value = by.decode(raw.decode("utf-8"))
             line = on_one_line(raw)
         except KeyError:
             value = json.loads(raw.decode("utf-8"), parse_constant=str)

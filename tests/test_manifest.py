@@ -1,5 +1,6 @@
 """The manifest: what it lists, what it takes over, what it refuses; and that it runs from a pipe on an old Python."""
 
+import collections
 import contextlib
 import gzip
 import json
@@ -534,3 +535,43 @@ def test_what_is_not_on_this_machine_is_said(root, tmp_path, monkeypatch, capsys
     with pytest.raises(UsageError, match="not on this machine"):
         units.install("schtasks", str(root), yes=True)
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(("text", "taken"), [
+    ('{"a":' * 63 + "{}" + "}" * 63, True), ('{"a":' * 64 + "{}" + "}" * 64, False), ('{"a": ' + "[" * 64 + "]" * 64 + "}", False),
+    ('{"a": [' + "[1.5], " * 80 + "{}]}", True), ('{"a": "' + "{[" * 80 + '"}', True), ('{"a": 1e999, "b": -0.0, "c": 2.5e-300}', True),
+    ('{"a": 0.' + "3" * 5000 + "}", True), ('{"a": 1.}', False), ('{"a": .5}', False), ('{"a": 1.5, "a": 01}', False),
+    ("1.5", False), ("[1.5]", False),
+    ('\ufeff{"a": 1}', False), ('{"a": "\ud800"}', False), ("", False)])
+def test_small_json_is_spliced_in_as_found_or_counted(root, text, taken):
+    (make_run(root) / "meta.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    built = manifest.build(str(root))
+    assert b'"meta": %s, "status"' % (text.encode("utf-8", "replace") if taken else b"null") in built.lines[RUN]
+    assert built.skipped == ({} if taken else {"not JSON": 1})
+
+
+def test_a_number_in_small_json_is_one_when_somebody_looks(root):
+    (make_run(root) / "meta.json").write_text('{"a": 0.1, "b": NaN}')
+    assert manifest.build(str(root)).entry(RUN)["meta"] == {"a": 0.1, "b": "NaN"}
+    assert manifest.splice(b'{"a": 0.1}', collections.Counter()) == (b'{"a": 0.1}', {"a": 0.1})
+
+
+@pytest.mark.parametrize("name", ["half.tmp", "a.tmp.txt", "\udce9.txt", "\u5b9e\u9a8c.txt"])
+def test_a_name_that_needs_a_look_is_treated_alike_among_plain_ones(root, name):
+    run = make_run(root)
+    plain = sorted(manifest.build(str(root)).entry(RUN)["files"])
+    (run / name).write_text("x")
+    built = manifest.build(str(root))
+    listed = name in ("a.tmp.txt", "\u5b9e\u9a8c.txt")
+    assert sorted(built.entry(RUN)["files"]) == sorted(plain + [name] * listed)
+    assert built.skipped == ({manifest.NO_UTF8: 1} if name == "\udce9.txt" else {})
+
+
+def test_a_key_that_is_no_text_is_no_run(root):
+    make_run(root)
+    data = b"".join(manifest.text(manifest.build(str(root))))
+    for key in (b"\\ud800", b"\\u0041\\udfff", b"\xed\xa0\x80", b"\\u00"):
+        poisoned = data.replace(b'"runs": {\n', b'"runs": {\n"%s": {},\n' % key)
+        assert poisoned != data and manifest.parse(poisoned).paths() == [RUN]
+    escaped = data.replace(b'"vision/', b'"\\u0076ision/')
+    assert escaped != data and manifest.parse(escaped).paths() == [RUN]
