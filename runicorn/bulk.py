@@ -13,6 +13,7 @@ HELD = 800                      # fetches handed over at once: as many as are in
 TRIAL = 8 << 20                 # bytes handed over before its bandwidth is known; of these so many are asked for at first:
 TRIAL_CEILING = 256 << 10
 PATIENCE = 0.6                  # s, and eight round trips, after which a line that did not show that it is fast is not
+COUNT_SECONDS = 1.0             # between looks at whether all that waits has room
 PROBE = 4                       # looks at the first line while it is full, twenty a second, after which its bandwidth is known
 FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 LINGER = 3.0                    # s without work until it hangs up
@@ -39,6 +40,7 @@ class Bulk:
         self._thread = self._remote = self._fetcher = None
         self._fast = None               # whether the line is; None: not known yet
         self._tried = None              # when it was given something first
+        self._fits, self._counted = True, (-math.inf, 0)        # whether all that waits has room; when that was found out, and of how many
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
 
@@ -78,12 +80,20 @@ class Bulk:
         if self._fast is False and known and main.wire_rate >= FAST:
             self._fast = self._tried = None         # worth another trial
         thin = self._fast is False or self._fast is None and known and main.wire_rate < FAST
-        if self.refused or thin or not main.has_waiting(ENOUGH // 4 if self._held else ENOUGH, plan.total(later)):
+        enough = ENOUGH // 4 if self._held else ENOUGH
+        if self.refused or thin or not main.has_waiting(enough, plan.total(later)) or not self._all_fits(main, later):
             return False
         self.expect()
         if self._fetcher and self.held < HELD // 2:
             self._take(main, later, HELD - self.held, math.inf if self._fast else TRIAL - plan.total(self._held.values()))
         return self._fast is True and bool(self._held)
+
+    def _all_fits(self, main, later):
+        """Whether all that waits has room (bool): else the newest should have it, and this line begins with the oldest."""
+        now, count = time.monotonic(), main.left + len(later)
+        if now > self._counted[0] + COUNT_SECONDS or count > self._counted[1]:
+            self._fits, self._counted = self._room.fits(main.waiting_bytes + plan.total(later)), (now, count)
+        return self._fits
 
     def _judge(self, main):
         """Find out whether the line is fast: once it showed it, or had long enough to show it."""

@@ -86,6 +86,11 @@ class Fetcher:
         sizes = (one.size - one.offset for one in self._queue)
         return any(total >= size for total in itertools.accumulate(sizes, initial=count))
 
+    @property
+    def waiting_bytes(self):
+        """How many bytes wait to be asked for (int)."""
+        return plan.total(self._queue)
+
     def take_back(self):
         """Give the last of the fetches that wait to somebody else (Fetch); None where there is none that can wait."""
         return self._queue.pop() if self._queue and self.can_wait(self._queue[-1]) else None
