@@ -62,4 +62,4 @@ def _is_ours(line, note):
             return lives(note.get("pid"))
         if user in our_users() or time.monotonic() > until:
             return user in our_users()
-        time.sleep(0.01)        # Linux says 0 until the connection was accepted
+        time.sleep(0.01)        # it has no owner until it was accepted

@@ -17,12 +17,13 @@ import time
 
 WINDOWS = os.name == "nt"
 HAS_DESKTOP = sys.platform in ("darwin", "win32")       # whoever sits at a terminal there has a desktop
-CLOSING = -1                # instead of a user: that end is not established, and so has no owner any more
+CLOSING = -1                # instead of a user: that end is not established or not accepted, and so has no owner, yet or any more
 
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 ESTABLISHED = 1
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLMSG_ERROR, NLM_F_REQUEST = 4, 20, 2, 1        # linux/netlink.h, linux/sock_diag.h
-LINE = re.compile(r"^\s*\d+: ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+\s+(\d+)", re.M)
+LINE = re.compile(r"^\s*\d+: ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]+:[0-9A-F]{4}) ([0-9A-F]{2}) \S+ \S+ \S+\s+(\d+)\s+\d+ (\d+)",
+                  re.M)
 
 CONNECTIONS, MIB_ESTABLISHED, TOO_SMALL = 4, 5, 122     # TCP_TABLE_OWNER_PID_CONNECTIONS, MIB_TCP_STATE_ESTAB, ERROR_INSUFFICIENT_BUFFER
 ROW, ROW6 = struct.Struct("=I4s2s2x4s2s2xI"), struct.Struct("=16s4x2s2x16s4x2s2xII")    # MIB_TCPROW_OWNER_PID, MIB_TCP6ROW_OWNER_PID
@@ -82,11 +83,14 @@ def by_uid(peer, here):
         found = by_diag(peer, here)
     except OSError:
         found = by_table(peer, here)        # no sock_diag in this kernel or sandbox
-    return found and (found[1] if found[0] == ESTABLISHED else CLOSING)
+    if found is None:
+        return None
+    state, uid, inode = found
+    return uid if state == ESTABLISHED and inode else CLOSING       # until it is accepted its owner is told as 0, which is root
 
 
 def by_diag(peer, here):
-    """Ask the kernel for one socket: return (TCP state, uid) of the peer's end, or None. Raises OSError where it can't be asked.
+    """Ask the kernel for one socket: return (TCP state, uid, inode) of the peer's end, or None. Raises OSError where it can't be asked.
 
     Reading /proc/net/tcp walks all sockets (5 ms and more); this looks up one (0.1 ms).
     """
@@ -104,11 +108,11 @@ def by_diag(peer, here):
         if code == errno.ENOENT:
             return None
         raise OSError(code, os.strerror(code))
-    return answer[17], struct.unpack_from("=I", answer, 16 + 64)[0]        # inet_diag_msg: state, uid
+    return (answer[17], *struct.unpack_from("=II", answer, 16 + 64))       # inet_diag_msg: state, uid, inode
 
 
 def by_table(peer, here, tables=TABLES):
-    """Read the same from /proc/net/tcp and tcp6: return (TCP state, uid) of the peer's end, or None."""
+    """Read the same from /proc/net/tcp and tcp6: return (TCP state, uid, inode) of the peer's end, or None."""
     wanted = {(_hex(peer, six), _hex(here, six)) for six in (False, True)}
     for table in tables:
         try:
@@ -116,9 +120,9 @@ def by_table(peer, here, tables=TABLES):
                 text = file.read()
         except OSError:
             continue        # no IPv6
-        for local, remote, state, uid in LINE.findall(text):
+        for local, remote, state, uid, inode in LINE.findall(text):
             if (local, remote) in wanted:
-                return int(state, 16), int(uid)
+                return int(state, 16), int(uid), int(inode)
     return None
 
 

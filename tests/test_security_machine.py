@@ -110,10 +110,22 @@ def test_both_ways_of_asking_the_kernel_agree(host, client):
         served, peer = listener.accept()
         with served:
             ends = peer[:2], served.getsockname()[:2]
-            assert viewer_local.by_diag(*ends) == viewer_local.by_table(*ends) == (viewer_local.ESTABLISHED, os.getuid())
+            owned = viewer_local.by_table(*ends)
+            assert viewer_local.by_diag(*ends) == owned and owned[:2] == (viewer_local.ESTABLISHED, os.getuid()) and owned[2]
             line.shutdown(socket.SHUT_RDWR)
         assert viewer_local.peer_user(*ends) in (-1, None)
     assert viewer_local.by_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
+
+
+def test_an_end_that_is_not_accepted_yet_is_nobodys():
+    """The kernel tells 0 for its owner, which is root's number; whose program it is shows when it is accepted."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as line:
+        ends = line.getpeername(), line.getsockname()
+        for found in (viewer_local.by_diag(*ends), viewer_local.by_table(*ends)):
+            assert found[0] == viewer_local.ESTABLISHED and not found[2]
+        assert viewer_local.peer_user(*ends) == viewer_local.CLOSING
+        with listener.accept()[0]:
+            assert viewer_local.peer_user(*ends) == os.getuid()
 
 
 def table(state, uid):
