@@ -21,39 +21,39 @@ demo: $(VENV)/run $(PAGES)  ## the whole workflow on this machine, in a browser 
 	@$(RUN) -m runicorn demo $(ARGS)
 
 test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorch
-	@sh tests/need.sh
+	@sh tests/support/need.sh
 	@# What fails beside others for want of time is tried once more alone, and named; what is wrong fails again.
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS) || { printf '\nOnce more, one at a time: what failed.\n'; $(RUN) -m pytest -v --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
 
 chaos: $(VENV)/test $(PAGES)  ## the long fault runs
-	@sh tests/need.sh
-	@sh tests/need.sh servers
+	@sh tests/support/need.sh
+	@sh tests/support/need.sh servers
 	$(RUN) -m pytest -m chaos $(ARGS)
 
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
-	@sh tests/need.sh slurm
+	@sh tests/support/need.sh slurm
 	$(RUN) -m pytest -m slurm -n 2 $(ARGS)
 
 FLOOR := @mdn/browser-compat-data@8 acorn@8 acorn-walk@8 css-tree@3 es-check@9 eslint@10 eslint-plugin-compat@7
 
 browsers: $(VENV)/test $(PAGES)  ## the pages in Firefox, WebKit and Chromium 115, and what needs newer ones (installs Debian's; npm's into build)
-	@sh tests/need.sh browsers
+	@sh tests/support/need.sh browsers
 	@mkdir -p build/floor && npm install --silent --no-audit --no-fund --prefix build/floor $(FLOOR)
-	node tests/floor.mjs build/floor
-	$(RUN) tests/browsers.py $(ARGS)
+	node tests/js/floor.mjs build/floor
+	$(RUN) tests/support/browsers.py $(ARGS)
 
 windows: $(VENV)/run $(PAGES)  ## a Windows Python under Wine: checks, tests, then a user's day over a real sshd (LIVE=300 s of it live); kept in build/windows
-	@sh tests/need.sh windows
+	@sh tests/support/need.sh windows
 	@$(PIP) psutil
-	$(RUN) tests/windows_python.py build/windows tests/windows_checks.py
-	$(RUN) tests/windows_python.py build/windows tests/windows_tests.py
-	$(RUN) tests/windows_walk.py build/windows $(LIVE)
+	$(RUN) tests/support/windows_python.py build/windows tests/support/windows_checks.py
+	$(RUN) tests/support/windows_python.py build/windows tests/support/windows_tests.py
+	$(RUN) tests/support/windows_walk.py build/windows $(LIVE)
 
 lint: $(VENV)/test  ## ruff
 	$(RUN) -m ruff check .
 
 bare: $(VENV)/test $(PAGES)  ## proof that the server side and the copies need the standard library only
-	$(RUN) -m pytest tests/test_house.py tests/test_packaging.py -k "standard_library or site_packages or bare" $(ARGS)
+	$(RUN) -m pytest tests/house/test_house.py tests/house/test_packaging.py -k "standard_library or site_packages or bare" $(ARGS)
 
 wheel: $(VENV)/run $(PAGES)  ## dist/runicorn-*.whl and the source archive
 	@$(PIP) 'setuptools >= 77'
@@ -70,7 +70,7 @@ server-copy: $(VENV)/run  ## dist/runicorn-server-copy: the writer and the manif
 	@$(RUN) .ci/pack.py server-copy
 
 screenshots: $(VENV)/test $(PAGES)  ## the pictures in docs/images
-	$(RUN) tests/screenshots.py $(ARGS)
+	$(RUN) tests/support/screenshots.py $(ARGS)
 
 # Debian keeps the module venv apart from Python.
 $(VENV)/run: setup.cfg

@@ -6,13 +6,15 @@
     server-copy  the writer and the manifest alone: Python 3.8 and nothing else
 
 The code of pyz and server-copy is without comments, and without docstrings but those that `help(runicorn.init)` and the like show; that
-of server-copy is indented by one space a level, and has none behind commas. Every statement stands on the line where it is in the tree,
+of server-copy is indented by one space a level, has none behind commas, and imports from its own package as `from .x`.
+Every statement stands on the line where it is in the tree,
 so tracebacks stay true.
 """
 
 import ast
 import gzip
 import io
+import re
 import shutil
 import sys
 import tarfile
@@ -23,8 +25,9 @@ from importlib import metadata
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-SERVER = ("__init__", "__main__", "cli", "manifest", "tail")     # with all they import
-READERS = {"scripts", "manifest_entry", "windows", "local_disk", "schtasks"}     # for scripts that read runs, readers of an index, Windows
+SERVER = ("__init__", "__main__", "cli.main", "manifest", "cli.tail")     # with all they import
+# For scripts that read runs, readers of an index, Windows.
+READERS = {"reader.scripts", "manifest_entry", "writer.windows", "local_disk", "schtasks"}
 
 PYZ_MAIN = """\
 import sys
@@ -32,7 +35,7 @@ import sys
 if sys.version_info < (3, 8):
     sys.exit("runicorn needs Python 3.8 or newer; this is " + ".".join(map(str, sys.version_info[:3])))
 
-from runicorn.cli import entry
+from runicorn.cli.main import entry
 
 entry()
 """
@@ -74,7 +77,7 @@ def main(argv):
 
 def make_copy(dist):
     folder = fresh(dist / "runicorn-copy")
-    put_package(folder, [path.stem for path in (TREE / "runicorn").glob("*.py")])
+    put_package(folder, everything())
     put_pages(folder / "runicorn" / "static")
     put_bottle(folder)
     (folder / "README").write_text(COPY_README, encoding="utf-8")
@@ -86,7 +89,8 @@ def make_server_copy(dist):
     put_package(folder, reached(SERVER))
     for path in folder.rglob("*.py"):
         shown = public() - {"runs", "open_run"}         # what reads runs is not in it
-        path.write_text(narrow(lean(path.read_text(encoding="utf-8"), shown)), encoding="utf-8")
+        text = narrow(lean(path.read_text(encoding="utf-8"), shown))
+        path.write_text(near(text, f"runicorn.{path.parent.name}"), encoding="utf-8")
     (folder / "README").write_text(SERVER_README, encoding="utf-8")
     return [folder, packed(folder)]
 
@@ -94,7 +98,7 @@ def make_server_copy(dist):
 def make_pyz(dist):
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        put_package(folder, [path.stem for path in (TREE / "runicorn").glob("*.py")])
+        put_package(folder, everything())
         put_pages(folder / "runicorn" / "static")
         put_bottle(folder)
         for path in folder.rglob("*.py"):       # a third of its weight; the other artefacts keep theirs, for people to read
@@ -112,8 +116,19 @@ def reached(names):
         if name in found:
             continue
         found.add(name)
-        todo += imported(ast.parse((TREE / "runicorn" / f"{name}.py").read_text(encoding="utf-8"))) - READERS
-    return sorted(found)
+        todo += imported(ast.parse(source(name).read_text(encoding="utf-8"))) - READERS
+    packages = {name.rpartition(".")[0] for name in found} - {""}
+    return sorted(found | {f"{package}.__init__" for package in packages})
+
+
+def everything():
+    """Return the names of all modules, `writer.run` for runicorn/writer/run.py."""
+    package = TREE / "runicorn"
+    return [".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("*.py")]
+
+
+def source(name):
+    return TREE.joinpath("runicorn", *name.split(".")).with_suffix(".py")
 
 
 def imported(tree):
@@ -125,16 +140,16 @@ def imported(tree):
         elif isinstance(node, ast.ImportFrom):
             base = "runicorn" + (f".{node.module}" if node.module else "") if node.level else node.module
             names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
-    ours = {name.split(".")[1] for name in names if name.startswith("runicorn.")}
-    return {name for name in ours if (TREE / "runicorn" / f"{name}.py").is_file()}
+    ours = {name.partition(".")[2] for name in names if name.startswith("runicorn.")}
+    return {name for name in ours if source(name).is_file()}
 
 
 def put_package(folder, names):
     package = folder / "runicorn"
-    package.mkdir()
-    for name in names:
-        shutil.copy(TREE / "runicorn" / f"{name}.py", package)
-    shutil.copytree(TREE / "runicorn" / "integrations", package / "integrations", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in {*names, *(name for name in everything() if name.startswith("integrations."))}:
+        target = package.joinpath(*name.split(".")).with_suffix(".py")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source(name), target)
     shutil.copy(TREE / "LICENSE", folder)
 
 
@@ -218,6 +233,11 @@ def narrow(source):
         if row not in within and text.strip():
             lines[row - 1] = " " * (indent // 4 if row in firsts or row in docs else min(indent, 1)) + line[indent:]
     return "".join(lines)
+
+
+def near(source, package):
+    """Return Python source that imports from its own package as from a neighbour: `from .x import y`."""
+    return re.sub(rf"(?m)^( *from ){re.escape(package)}(?=[ .])\.?", r"\1.", source)
 
 
 def packed(folder):

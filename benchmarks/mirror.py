@@ -22,15 +22,16 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 from line import Line  # noqa: E402
 from sshd import Sshd  # noqa: E402
 from tree import append, log_rows, make_run, make_tree, rows, run_path  # noqa: E402
 
-from runicorn import manifest, remote  # noqa: E402
-from runicorn.bell import Bell  # noqa: E402
-from runicorn.sync import Sync  # noqa: E402
+from runicorn import manifest  # noqa: E402
+from runicorn.mirror.sync import Sync  # noqa: E402
+from runicorn.news import Bell  # noqa: E402
+from runicorn.ssh import remote  # noqa: E402
 
 SECTIONS = {}
 LOG = logging.getLogger("mirror")

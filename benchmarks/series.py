@@ -24,10 +24,10 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from runicorn import export  # noqa: E402  (the tree beside us, not an installed copy)
-from runicorn.logs import Log  # noqa: E402
-from runicorn.rows import Rows  # noqa: E402
-from runicorn.series import Series  # noqa: E402
+from runicorn.metrics.series import Series  # noqa: E402
+from runicorn.reader.log import Log  # noqa: E402
+from runicorn.transfer import export  # noqa: E402  (the tree beside us, not an installed copy)
+from runicorn.transfer.rows import Rows  # noqa: E402
 
 STEPS, RUNS, RUN_STEPS, BUCKETS = 1_000_000, 1000, 1000, 2000
 SPIKES = {123: 9.0, 77_777: -9.5, 500_000: 12.0, 654_321: 7.0, 999_999: -3.0}

@@ -26,7 +26,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from tree import make_run  # noqa: E402
 
-from runicorn import tfevents, viewer_client  # noqa: E402  (the tree beside us, not an installed copy)
+from runicorn.reader import viewer_client  # noqa: E402
+from runicorn.transfer import tensorboard as tfevents  # noqa: E402  (the tree beside us, not an installed copy)
 
 RUNS, POINTS, RUN_ID = 10_000, 1_000_000, "20250123_180000_abc123"
 STARTS, LISTS = 21, 7           # times a quick command is repeated; the median counts

@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 from sshd import Sshd  # noqa: E402
 

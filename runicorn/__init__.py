@@ -14,10 +14,10 @@ if _sys.version_info < (3, 8):      # noqa: UP036  Before anything is imported t
         _sys.exit(_why + " (`python3 " + __path__[0] + "/manifest.py --root FOLDER`, alone, runs on 3.6)")
     raise ImportError(_why)
 
-from runicorn import writer as _writer
 from runicorn.errors import RunicornError
 from runicorn.version import VERSION as __version__
-from runicorn.writer import define_metric, finish, init, log, watch
+from runicorn.writer import api as _writer
+from runicorn.writer.api import define_metric, finish, init, log, watch
 
 __all__ = ["Image", "Run", "RunicornError", "__version__", "define_metric", "finish", "init", "log", "open_run", "runs", "watch"]
 
@@ -31,13 +31,13 @@ def __getattr__(name):
             raise AttributeError("runicorn." + name + " needs a run: call runicorn.init(...) first")
         return getattr(_writer.current_run(), name)
     if name == "Run":
-        from runicorn.recorder import Run
+        from runicorn.writer.run import Run
         return Run
     if name == "Image":
-        from runicorn.images import Image
+        from runicorn.writer.images import Image
         return Image
     if name in ("runs", "open_run"):
-        from runicorn import scripts
+        from runicorn.reader import scripts
         return getattr(scripts, name)
     raise AttributeError("module 'runicorn' has no attribute " + repr(name))
 

@@ -1,5 +1,5 @@
 """`python -m runicorn` is `runicorn`."""
 
-from runicorn.cli import entry
+from runicorn.cli.main import entry
 
 entry()

@@ -772,7 +772,7 @@ def main(argv=None):
 
 def _run(options, root, how):
     if options.install:
-        from runicorn.units import install  # only here: this file must also run alone
+        from runicorn.manifest_timer import install  # only here: this file must also run alone
         return install(options.install, os.path.abspath(root), options.yes)
     if how != "as given":
         print("%s (%s%s)" % (root, how, "" if os.path.isdir(root) else "; no runs yet, the first one makes it"))

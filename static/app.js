@@ -1,16 +1,16 @@
 // The shell: which page is shown, what it is told, and keys that work everywhere. Pages export mount(root, params).
 
-import * as api from "./api.js";
-import {go, query, route} from "./address.js";
-import {jumped, now} from "./clock.js";
-import {fill, h, typing} from "./dom.js";
-import {change, recall, recallTicked, setTicked, state, watch} from "./store.js";
-import {applyPreferences, drawBar, startBar} from "./topbar.js";
-import {ask, closePopover, empty} from "./widgets.js";
-import {setLanguage, t} from "./words.js";
+import * as api from "./shared/api.js";
+import {go, query, route} from "./shared/address.js";
+import {jumped, now} from "./shared/clock.js";
+import {fill, h, typing} from "./shared/dom.js";
+import {change, recall, recallTicked, setTicked, state, watch} from "./shared/store.js";
+import {applyPreferences, drawBar, startBar} from "./shared/topbar.js";
+import {ask, closePopover, empty} from "./shared/widgets.js";
+import {setLanguage, t} from "./shared/words.js";
 
-const PAGES = {runs: () => import("./runs.js"), run: () => import("./run.js"), compare: () => import("./compare.js"),
-  settings: () => import("./settings.js")};
+const PAGES = {runs: () => import("./runs/page.js"), run: () => import("./run/page.js"), compare: () => import("./compare/page.js"),
+  settings: () => import("./settings/page.js")};
 const PATIENCE = 1;              // seconds a page may take to update before the next poll starts all the same
 const REST = 0.1;                // seconds between two polls: a training at 1,000 rows a second must not make 1,000 requests
 
@@ -136,7 +136,7 @@ function globalKeys(event) {
     return;
   }
   const does = {
-    "?": async () => ask(t("keys.title"), (await import("./keys.js")).keyList(), [{label: t("common.close"), value: "close", primary: true}], "listing"),
+    "?": async () => ask(t("keys.title"), (await import("./shared/shortcuts.js")).keyList(), [{label: t("common.close"), value: "close", primary: true}], "listing"),
     g: () => go("/"),
     ",": () => go("/settings"),
   }[event.key];

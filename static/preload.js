@@ -34,15 +34,21 @@
 
   fetchEarly("/api/settings");
 
-  const plots = "axis chartaxes charthead charts charttip charttools difference feed grid link moments morph paint reorder rhythm series";
+  const plots = "charts/axes charts/axis_text charts/head charts/chart charts/tooltip charts/toolbar charts/difference "
+    + "charts/curve_cache charts/grid charts/crosshair charts/moments shared/morph charts/paint charts/reorder shared/throttle "
+    + "charts/curves";
   const modules = {
-    all: "address api clock dom foreign store topbar widgets words words-en words-zh",
-    runs: "runs chooser columns curves filterbox flat list runnames selection side slices spark table views welcome",
-    run: `run ${plots} ansi edit flat gauges loglines logs logsearch rail runcharts runfacts runhead system`,
-    compare: `compare ${plots} comparetable comparetools flat runadder runnames`,
-    settings: "settings browse connect connections keys question storage trial",
+    all: "shared/address shared/api shared/clock shared/dom shared/foreign shared/store shared/topbar shared/widgets "
+      + "shared/words shared/words-en shared/words-zh",
+    runs: "runs/page runs/column_menu runs/columns runs/curve_panel runs/filter_box shared/flatten runs/loader shared/run_names "
+      + "runs/selection runs/sidebar runs/slices runs/sparkline runs/table runs/saved_views runs/empty",
+    run: `run/page ${plots} run/ansi shared/tag_editor shared/flatten run/gauges run/log_lines run/log run/log_search run/rail `
+      + `run/charts run/config_files run/header run/system`,
+    compare: `compare/page ${plots} compare/table compare/toolbar shared/flatten compare/add_run shared/run_names`,
+    settings: "settings/page settings/folder_browser settings/connection_form settings/connection_list shared/shortcuts "
+      + "settings/question settings/cache settings/connection_test",
   };
-  const here = document.currentScript.src.replace(/early\.js$/, "");
+  const here = document.currentScript.src.replace(/preload\.js$/, "");
   const ask = (values) => document.head.append(Object.assign(document.createElement("link"), values));
   for (const name of `${modules.all} ${modules[page] ?? ""}`.trim().split(" ")) {
     ask({rel: "modulepreload", href: `${here}${name}.js`});

@@ -40,7 +40,7 @@ def pytest_ignore_collect(collection_path):
 def pytest_collection_modifyitems(config, items):
     """Mark what needs POSIX; where there is none, the rest is run."""
     for item in items:
-        if item.path.parent == needs_posix.TESTS and (needs_posix.loads(item.path.stem)
+        if needs_posix.TESTS in item.path.parents and (needs_posix.loads(item.path.stem)
                                                       or needs_posix.needs(item.path.stem, getattr(item, "originalname", item.name))):
             item.add_marker("posix")
     if os.name != "posix":
@@ -71,4 +71,4 @@ def sshd(tmp_path):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """On a busy machine python3 takes its time; what the mirror does without its answer is a test of its own."""
-    monkeypatch.setattr("runicorn.session.PATIENCE", 60.0)
+    monkeypatch.setattr("runicorn.mirror.remote_root.PATIENCE", 60.0)

@@ -3,7 +3,7 @@
 import argparse
 import re
 
-from runicorn.parser import Parser
+from runicorn.cli.parser import Parser
 
 BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

@@ -1,9 +1,9 @@
 """`runicorn cache`: what the mirrors take on this disk, and cleaning it. Nothing on a server is ever touched."""
 
 
-from runicorn import dialogue, terminal
-from runicorn.arguments import SECONDS, Branch, age, size
-from runicorn.commands_sync import at_work
+from runicorn.cli import dialogue, terminal
+from runicorn.cli.arguments import SECONDS, Branch, age, size
+from runicorn.cli.sync import at_work
 from runicorn.errors import UsageError
 from runicorn.layout import home_dir
 

@@ -7,8 +7,9 @@ import time
 from argparse import ArgumentTypeError
 from pathlib import Path
 
-from runicorn import dialogue, local_disk, local_names, terminal
-from runicorn.arguments import age, size
+from runicorn import local_disk, local_names
+from runicorn.cli import dialogue, terminal
+from runicorn.cli.arguments import age, size
 from runicorn.errors import NotFoundError, UsageError
 from runicorn.layout import default_root, home_dir, slug
 
@@ -33,7 +34,8 @@ def bundle(options):
     """Pack what is new. What the last bundle held is remembered once the archive is whole."""
     import socket
 
-    from runicorn import courier, manifest
+    from runicorn import manifest
+    from runicorn.transfer import bundle as courier
     root = Path(options.root).expanduser().absolute() if options.root else default_root()
     there = courier.snapshot(root)
     held = home_dir() / "bundles" / f"{slug(str(root))}.json"
@@ -83,7 +85,9 @@ def add_import(parser):
 
 def take_in(options):
     """Take in a bundle or a folder; returns 1 if something of it could not be merged."""
-    from runicorn import courier, foreign, namesake
+    from runicorn import namesake
+    from runicorn.transfer import bundle as courier
+    from runicorn.transfer import importer
     namesake.say()
     root = Path(options.root).expanduser().absolute() if options.root else default_root()
     source = Path(options.path).expanduser()
@@ -92,7 +96,7 @@ def take_in(options):
     if not source.exists():
         raise NotFoundError(f"{source} does not exist")
     if source.is_dir():
-        report = foreign.take_in(source, root, options.project, options.name)
+        report = importer.take_in(source, root, options.project, options.name)
         return print(f"{report['runs']} runs, {report['new']} of them new or grown, {report['points']} points, "
                      f"{report['skipped']} values that are no scalars left out; root {root}")
     if not source.is_file():
@@ -122,9 +126,9 @@ def check(options):
     """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
 
     if options.secrets:
-        from runicorn.secretscan import scan as examine
+        from runicorn.transfer.secret_scan import scan as examine
     else:
-        from runicorn.check import check as examine
+        from runicorn.transfer.check import check as examine
     wrong = notes = 0
     for finding in examine(options.path):
         wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)

@@ -9,7 +9,7 @@ import contextlib
 import io
 import re
 
-from runicorn import cli
+from runicorn.cli import main as cli
 from runicorn.errors import UsageError
 
 SHELLS = ("bash", "zsh", "powershell")
@@ -52,7 +52,7 @@ Register-ArgumentCompleter -Native -CommandName runicorn -ScriptBlock {
 
 def parsers():
     """Return {command: its parser, or the main(argv) of one that parses for itself}."""
-    return {name: cli.door(name).main if name in cli.OWN_ARGUMENTS else cli.parser_of(name) for name in cli.COMMANDS}
+    return {name: cli.door(cli.COMMANDS[name][0]).main if name in cli.OWN_ARGUMENTS else cli.parser_of(name) for name in cli.COMMANDS}
 
 
 def script(shell):

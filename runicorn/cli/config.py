@@ -4,8 +4,8 @@ import json
 import sys
 from argparse import ArgumentTypeError
 
-from runicorn import dialogue, terminal
-from runicorn.arguments import Branch, age, port
+from runicorn.cli import dialogue, terminal
+from runicorn.cli.arguments import Branch, age, port
 from runicorn.errors import LineError, UsageError
 from runicorn.layout import home_dir
 from runicorn.local_names import connection_slug
@@ -119,8 +119,9 @@ def asked(given, listed):
     """
     if not dialogue.is_terminal(sys.stdin):
         raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
-    from runicorn import settings, sshconfig
-    given, known = dict(given), sshconfig.hosts()
+    from runicorn import settings
+    from runicorn.ssh import user_config
+    given, known = dict(given), user_config.hosts()
 
     def field(key, prompt, default=None, check=str):
         while key not in given:
@@ -135,7 +136,7 @@ def asked(given, listed):
         print(f"Hosts of ~/.ssh/config: {', '.join(known[:12])}")
     field("host", "Host (name, address, or a Host of ~/.ssh/config)")
     given = settings.taken_apart(given)
-    told = sshconfig.lookup(given["host"], commands=False)
+    told = user_config.lookup(given["host"], commands=False)
     field("name", "Name of the connection", given["host"])
     field("port", "Port", str(told["port"]), port)
     field("user", "User", told["user"])
@@ -168,7 +169,7 @@ def ssh_list(options):
 
 
 def ssh_remove(options):
-    from runicorn.commands_sync import at_work
+    from runicorn.cli.sync import at_work
     with at_work(offline=True) as (_, mirrors):
         row = mirrors.row(options.name)
         if options.drop_cache and not options.yes and not dialogue.confirm(f"Delete the mirror {row['folder']} too?"):
@@ -179,7 +180,7 @@ def ssh_remove(options):
 
 
 def ssh_test(options):
-    from runicorn.commands_sync import answer, at_work, offers
+    from runicorn.cli.sync import answer, at_work, offers
     with at_work() as (bell, mirrors):
         name = mirrors.row(options.name)["name"]
         test, shown = mirrors.test(name), 0

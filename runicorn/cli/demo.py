@@ -26,9 +26,9 @@ from pathlib import Path
 
 import runicorn
 from runicorn import manifest
-from runicorn.bell import Bell
-from runicorn.dialogue import end_as_ctrl_c_does
+from runicorn.cli.dialogue import end_as_ctrl_c_does
 from runicorn.errors import RunicornError
+from runicorn.news import Bell
 
 USER = "alice"
 ROOT = "/home/alice/.runicorn/experiments"      # as the SFTP session sees it
@@ -142,7 +142,7 @@ def train(root, pause=0.1):
 @contextlib.contextmanager
 def training(root):
     """Run `train` as its own process, as on a real server; kill it at the end."""
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.demo import train; train(sys.argv[2])"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli.demo import train; train(sys.argv[2])"
     home = Path(runicorn.__file__).parent.parent            # a folder, or the archive we run from
     process = subprocess.Popen([sys.executable, "-c", code, str(home), str(root)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                stderr=subprocess.PIPE, env={**os.environ, "PYTHONIOENCODING": "utf-8"}, start_new_session=True)
@@ -241,7 +241,7 @@ def ssh_server(server, root, home):
     try:
         import paramiko
     except ImportError:
-        from runicorn import demo_sshd
+        from runicorn.cli import demo_sshd
         with demo_sshd.serving(root, home) as connection:
             yield connection
         return
@@ -259,8 +259,8 @@ def ssh_server(server, root, home):
 @contextlib.contextmanager
 def workflow(port=0):
     """Run the whole workflow in a scratch folder; yield the viewer's server (`.url`, `.token`, `.serve_forever()`)."""
-    from runicorn import viewer
-    from runicorn.mirrors import Mirrors
+    from runicorn.connections.registry import Mirrors
+    from runicorn.viewer import app
     scratch = Path(tempfile.mkdtemp(prefix="runicorn-demo-")).resolve()
     server, home = scratch / "server", scratch / "laptop"
     root = server / ROOT.lstrip("/")
@@ -271,7 +271,7 @@ def workflow(port=0):
             manifest.generate(str(root))
             bell = Bell()
             mirrors = Mirrors(home, bell)
-            page = viewer.start(home, [("local", home / "experiments")], mirrors, bell, port=port)
+            page = app.start(home, [("local", home / "experiments")], mirrors, bell, port=port)
             try:
                 mirrors.save({"name": "Demo server", **connection}, start=True)
                 yield page

@@ -6,9 +6,9 @@ import os
 import signal
 import sys
 
+from runicorn.cli.terminal import PLAIN, cells, clean, columns, fit, say, unicode_fits
 from runicorn.errors import UsageError
-from runicorn.processes import WINDOWS, escapes
-from runicorn.terminal import PLAIN, cells, clean, columns, fit, say, unicode_fits
+from runicorn.writer.processes import WINDOWS, escapes
 
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-=+*#@"
@@ -119,7 +119,7 @@ def is_console(stream):
     """Whether a terminal is one, and not a device that says so."""
     if not WINDOWS:
         return True
-    from runicorn.windows import console
+    from runicorn.writer.windows import console
     try:
         return console(stream)[1] != 0
     except (OSError, ValueError):

@@ -12,21 +12,21 @@ from importlib import import_module, util
 from runicorn.errors import MissingPackageError, RunicornError, UsageError
 from runicorn.version import VERSION
 
-# name: (module, what it does). The module has add_NAME(parser), which sets the function to run, and EXAMPLES: {NAME: text}.
+# name: (module below runicorn, what it does). The module has add_NAME(parser), which sets the function to run, and EXAMPLES: {NAME: text}.
 COMMANDS = {
-    "viewer": ("commands_viewer", "watch runs in the browser"),
+    "viewer": ("cli.viewer", "watch runs in the browser"),
     "manifest": ("manifest", "write the index of a root (also: generate-manifest)"),
-    "sync": ("commands_sync", "mirror runs from servers without a browser"),
-    "config": ("commands_config", "settings and SSH connections"),
-    "runs": ("commands_runs", "list runs"),
-    "show": ("commands_runs", "one run: config, summary, state, metrics"),
-    "tail": ("tail", "follow a run's metrics and log in the terminal"),
-    "export": ("commands_runs", "a run as CSV, TensorBoard log or HTML report"),
-    "bundle": ("commands_files", "pack what is new into one file, for machines without a line"),
-    "import": ("commands_files", "take in a bundle, TensorBoard logs or old Runicorn folders"),
-    "check": ("commands_files", "does this root or run keep the format?"),
-    "cache": ("commands_cache", "what the mirrors take on this disk, and cleaning it"),
-    "demo": ("demo", "the whole workflow on this machine"),
+    "sync": ("cli.sync", "mirror runs from servers without a browser"),
+    "config": ("cli.config", "settings and SSH connections"),
+    "runs": ("cli.runs", "list runs"),
+    "show": ("cli.runs", "one run: config, summary, state, metrics"),
+    "tail": ("cli.tail", "follow a run's metrics and log in the terminal"),
+    "export": ("cli.runs", "a run as CSV, TensorBoard log or HTML report"),
+    "bundle": ("cli.carry", "pack what is new into one file, for machines without a line"),
+    "import": ("cli.carry", "take in a bundle, TensorBoard logs or old Runicorn folders"),
+    "check": ("cli.carry", "does this root or run keep the format?"),
+    "cache": ("cli.cache", "what the mirrors take on this disk, and cleaning it"),
+    "demo": ("cli.demo", "the whole workflow on this machine"),
 }
 SAME = {"generate-manifest": "manifest"}
 FULL = (errno.ENOSPC, errno.EDQUOT)       # Python names no file with these
@@ -73,7 +73,7 @@ def silenced():
 
 def refuse(sentence, code):
     """Print why nothing came of it, on stderr; returns `code`."""
-    from runicorn.terminal import clean  # what a server named may be in it
+    from runicorn.cli.terminal import clean  # what a server named may be in it
     print("runicorn: " + "\n".join(map(clean, str(sentence).split("\n"))), file=sys.stderr)
     return code
 
@@ -87,7 +87,7 @@ def dispatch(argv):
     if first in ("--help", "-h", "help") and not argv[1:]:
         return print(overview())
     if first == "--completion":
-        return print(door("completion").script(argv[1] if argv[1:] else ""), end="")
+        return print(door("cli.completion").script(argv[1] if argv[1:] else ""), end="")
     if first == "help":
         first, argv = argv[1], [argv[1], "--help"]
     name = SAME.get(first, first)
@@ -113,7 +113,7 @@ def parser_of(name):
     """Return the parser of one command that does not parse for itself."""
     module, about = COMMANDS[name]
     commands = door(module)
-    from runicorn.parser import Parser
+    from runicorn.cli.parser import Parser
     parser = Parser(f"runicorn {name}", about, commands.EXAMPLES[name])
     getattr(commands, f"add_{name}")(parser)
     return parser

@@ -4,11 +4,13 @@ import os
 import sys
 import time
 
-from runicorn import bounded, dialogue, disk, local_disk, local_names, terminal
-from runicorn.arguments import count, take_minus
+from runicorn import disk, local_disk, local_names
+from runicorn.cli import dialogue, terminal
+from runicorn.cli.arguments import count, take_minus
 from runicorn.errors import UsageError
-from runicorn.filters import parse
 from runicorn.layout import default_root, home_dir, strict
+from runicorn.reader import bounded
+from runicorn.reader.filters import parse
 
 EXAMPLES = {
     "runs": "runicorn runs \"loss<0.3 tag:baseline\"",
@@ -26,9 +28,9 @@ FORMATS = ("csv", "tensorboard", "html")
 
 def reader(roots=None):
     """Return a Reader over the local roots and every mirror on this machine, up to date; no connection is opened."""
-    from runicorn import scripts
-    from runicorn.beside import mirror_folders
-    from runicorn.commands_viewer import local_roots
+    from runicorn.cli.viewer import local_roots
+    from runicorn.reader import scripts
+    from runicorn.reader.beside_viewer import mirror_folders
     home = home_dir()
     return scripts.open_reader(local_roots(roots), mirror_folders(home), home)
 
@@ -74,14 +76,14 @@ def is_open(found, undecided, options):
 
 def beside(options, columns):
     """Return the list as a viewer beside us has it (dict), None where it must be read here."""
-    from runicorn import beside
-    from runicorn.commands_viewer import local_roots
+    from runicorn.cli.viewer import local_roots
+    from runicorn.reader import beside_viewer as beside
     return beside.runs(home_dir(), local_roots(options.root), options.filter, options.sort, options.limit or None, columns)
 
 
 def second_look(index, look, first, columns, options):
     """Print again, once it is known whether they are alive, the runs of which that was not known at the first look."""
-    from runicorn import scripts
+    from runicorn.reader import scripts
     say = "1 run is" if index.undecided() == 1 else f"{index.undecided()} runs are"
     print(f"{say} looked at once more, one beat later (10 s), to see whether they are alive; Ctrl+C leaves it at this", file=sys.stderr)
     sys.stdout.flush()
@@ -158,7 +160,7 @@ def too_wide(headers, lines, width):
 
 def holds_old(folder):
     """Whether there are runs of other makes in a folder that `import` would take."""
-    from runicorn.foreign import holds_any
+    from runicorn.transfer.importer import holds_any
     return holds_any(folder)
 
 
@@ -284,7 +286,7 @@ def export(options):
     """Write the run in another format and print where. Raises UsageError rather than overwriting without --force."""
     if len(options.run_id) > 1 and options.format != "html":
         raise UsageError(f"one run at a time as {options.format}; a comparison is --format html")
-    from runicorn import export as exporter
+    from runicorn.transfer import export as exporter
     index = reader(options.root)
     keys = [index.find(run_id) for run_id in options.run_id]
     facts = exporter.told(index, keys[0])
@@ -312,7 +314,7 @@ def destination(run, options):
         raise UsageError(f"{target} is no regular file; -o names a file, - is stdout")
     target = os.path.realpath(target) if os.path.islink(target) else target      # a link stays one
     if options.format == "tensorboard":         # TensorBoard reads folders
-        from runicorn.export import tensorboard_name
+        from runicorn.transfer.export import tensorboard_name
         os.makedirs(target, exist_ok=True)
         target = os.path.join(target, tensorboard_name(run))
     return target

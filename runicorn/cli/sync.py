@@ -5,8 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from runicorn import dialogue, left_out, terminal
-from runicorn.arguments import Branch, size
+from runicorn import left_out
+from runicorn.cli import dialogue, terminal
+from runicorn.cli.arguments import Branch, size
 from runicorn.errors import LineError, RemoteError, SyncError, UsageError
 from runicorn.layout import home_dir
 
@@ -45,8 +46,8 @@ def chosen(mirrors, options, default_all=False):
 @contextlib.contextmanager
 def at_work(offline=False, cache_size=None):
     """The connections of this home as (Bell, Mirrors); their threads and lines end with the block."""
-    from runicorn.bell import Bell
-    from runicorn.mirrors import Mirrors
+    from runicorn.connections.registry import Mirrors
+    from runicorn.news import Bell
     bell = Bell()
     mirrors = Mirrors(home_dir(), bell, offline=offline, cache_size=cache_size)
     try:

@@ -12,9 +12,11 @@ import time
 from collections import Counter
 from datetime import datetime, timedelta
 
-from runicorn import manifest, processes, terminal
+from runicorn import manifest
+from runicorn.cli import terminal
 from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.layout import HIDDEN, META, STATUS, default_root, home_dir, number, open_regular, own_file, parse_own, read_json
+from runicorn.writer import processes
 
 EXAMPLES = {"tail": "runicorn tail 20250123_180000_abc123"}
 PASS_SECONDS = 0.3          # between two looks at the files

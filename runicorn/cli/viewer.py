@@ -6,13 +6,13 @@ import sys
 import threading
 from pathlib import Path
 
-from runicorn import viewer_local
-from runicorn.arguments import port, size
-from runicorn.commands_sync import at_work
-from runicorn.dialogue import end_as_ctrl_c_does
+from runicorn import loopback
+from runicorn.cli.arguments import port, size
+from runicorn.cli.dialogue import end_as_ctrl_c_does
+from runicorn.cli.sync import at_work
+from runicorn.cli.terminal import unicode_fits
 from runicorn.errors import UsageError
 from runicorn.layout import default_root, home_dir
-from runicorn.terminal import unicode_fits
 from runicorn.version import VERSION
 
 EXAMPLES = {"viewer": "runicorn viewer --port 23301 --connection \"GPU Server 1\""}
@@ -35,8 +35,8 @@ def viewer(options):
     """Serve the pages until Ctrl+C or its like. Raises BusyError when the port is taken."""
     gc.set_threshold(YOUNG)
     roots = local_roots(options.root)
-    from runicorn.guard import lasting_token
-    from runicorn.viewer import banner, start
+    from runicorn.viewer.access import lasting_token
+    from runicorn.viewer.app import banner, start
     if options.new_token:
         lasting_token(home_dir(), renew=True)
     end_as_ctrl_c_does()
@@ -75,7 +75,7 @@ def has_desktop(environ):
     """Whether a browser would appear before the person who typed this: a terminal, a desktop session, no SSH between."""
     if not sys.stdout.isatty() or environ.get("SSH_CONNECTION"):
         return False
-    return viewer_local.HAS_DESKTOP or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
+    return loopback.HAS_DESKTOP or bool(environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"))
 
 
 def open_browser(url):

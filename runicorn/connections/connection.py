@@ -5,8 +5,10 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, layout, local_names, remote, settings, sync
+from runicorn import layout, local_names, settings
 from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError, coded
+from runicorn.mirror import local_copy, sync
+from runicorn.ssh import remote
 
 STOP_SECONDS = 5
 # What a row tells when nothing is known yet; Sync.state() fills in the rest.
@@ -130,7 +132,7 @@ class Connection:
 
     def _look_elsewhere(self, client, root):
         """The root holds no runs, or is not there: look where runs usually are and offer it. client: sftp.Sftp."""
-        from runicorn import doctor
+        from runicorn.connections import doctor
         try:
             self._offer = doctor.offers(client, root, client.realpath(".")) or None
         except SftpError as error:
@@ -172,7 +174,7 @@ class Connection:
 
     def _kept(self):
         """Return what the index tells of a connection that is not at work in this process, and who else is at it."""
-        told = layout.read_json(self.folder / cache.INDEX / "live.json") or {}
+        told = layout.read_json(self.folder / local_copy.INDEX / "live.json") or {}
         kept = told.get("state") if isinstance(told.get("state"), dict) else {}
         owner = self._owner()
         if owner:
@@ -181,7 +183,7 @@ class Connection:
 
     def _owner(self):
         """Return the id of another process that holds the mirror, or None."""
-        mirror = cache.Mirror(self.folder)
+        mirror = local_copy.Mirror(self.folder)
         if not (mirror.index / "lock").exists():
             return None
         try:

@@ -3,8 +3,10 @@
 import statistics
 import time
 
-from runicorn import left_out, namesake, remote, remote_shell, sftp, sftp_answers, walk
+from runicorn import left_out, namesake
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
+from runicorn.mirror import walk
+from runicorn.ssh import remote, remote_shell, sftp, sftp_answers
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "namesake", "root", "runs", "manifest", "clock", "rtt",
          "throughput")

@@ -5,10 +5,12 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout, local_names, quota, settings, synclog
+from runicorn import layout, local_names, settings
+from runicorn.connections import sync_log
+from runicorn.connections.questions import Questions
 from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, SyncError, UsageError, coded
-from runicorn.questions import Questions
-from runicorn.room import Room
+from runicorn.mirror import quota
+from runicorn.mirror.room import Room
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
 TRIM_SECONDS = 300
@@ -35,7 +37,7 @@ class Mirrors:
         self._only = None               # start_all's choice: a viewer for one connection leaves the others alone
         self._kept_answers = {}         # what is asked often and changes slowly: name -> (when, answer)
         self._stopping = threading.Event()
-        self._log = synclog.opened(self.home, self._secret_texts)
+        self._log = sync_log.opened(self.home, self._secret_texts)
         self._keeper = None
         self._seen = None
         self._reload()
@@ -170,7 +172,7 @@ class Mirrors:
 
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
-        from runicorn.connection import Connection  # here: a viewer without connections need not load SSH and sync
+        from runicorn.connections.connection import Connection  # here: a viewer without connections need not load SSH and sync
         known = self._secrets.setdefault(_identity(saved), {})
         made = Connection(saved, self.home, self.bell, self.questions, self._log, known, self._room)
         if old and old.sync:
@@ -258,7 +260,7 @@ class Mirrors:
 
     def browse(self, connection, path, password=None, passphrase=None):
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
-        from runicorn import doctor
+        from runicorn.connections import doctor
         wanted = self._wanted(connection, password, passphrase)
         with self._browse_lock:
             line = self._line_for(wanted)
@@ -274,7 +276,7 @@ class Mirrors:
 
     def hosts(self):
         """Return what ~/.ssh/config offers: [{"host", "hostname", "user", "port", "key", "jump"}]."""
-        from runicorn import remote
+        from runicorn.ssh import remote
         try:
             return self._remembered("hosts", 10, remote.hosts)
         except UsageError as error:
@@ -286,7 +288,7 @@ class Mirrors:
         if kept and kept["identity"] == _identity(wanted) and kept["remote"].alive:
             kept["uses"] += 1
             return kept
-        from runicorn import remote
+        from runicorn.ssh import remote
         self._hang_up()
         identity = _identity(wanted)
         if identity in self._refusals:
@@ -384,7 +386,7 @@ class Mirrors:
         return quota.outlook(entries, wanted)
 
     def _holdings(self, wanted):
-        from runicorn import doctor
+        from runicorn.connections import doctor
         with self._browse_lock:
             line = self._line_for(wanted)
             try:
@@ -452,7 +454,7 @@ class Trial:
         threading.Thread(target=self._run, name="connection test", daemon=True).start()
 
     def _run(self):
-        from runicorn import doctor
+        from runicorn.connections import doctor
         try:
             self._result = doctor.examine(self._connection, self._say, self._ask, self._held, self._home)
         except Exception as error:      # a bug of ours must end the test on the page, too, and show there

@@ -2,7 +2,7 @@
 
 from keras.callbacks import Callback
 
-from runicorn import writer
+from runicorn.writer import api
 
 
 class RunicornCallback(Callback):
@@ -18,7 +18,7 @@ class RunicornCallback(Callback):
 
     def on_train_begin(self, logs=None):
         """Begin the run, unless there is one; `model.fit`'s parameters go into the config."""
-        self._run = writer.current_run() or writer.init(**self._options)
+        self._run = api.current_run() or api.init(**self._options)
         self._run.config.update(self.params or {})
 
     def on_train_batch_end(self, batch, logs=None):

@@ -9,7 +9,7 @@ except ImportError:         # the older package of the same code
 
 from torch.utils.data import get_worker_info
 
-from runicorn import writer
+from runicorn.writer import api
 
 
 class RunicornLogger(Logger):
@@ -28,11 +28,11 @@ class RunicornLogger(Logger):
     def experiment(self):
         """The Run; begun by the first use. On other ranks Lightning puts a dummy in its place."""
         if self._run is None:
-            self._run = writer.init(**self._options)
+            self._run = api.init(**self._options)
         elif getattr(self._run, "elsewhere", False) and get_worker_info() is None:
             # ddp_spawn: the run began in the process that spawned this one, and only that may write it
             same = {"project": self._run.project, "name": self._run.name, "config": self._run.config}
-            self._run = writer.init(**{**same, **self._options})
+            self._run = api.init(**{**same, **self._options})
         return self._run
 
     @property

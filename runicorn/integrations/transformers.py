@@ -2,7 +2,7 @@
 
 from transformers import TrainerCallback
 
-from runicorn import writer
+from runicorn.writer import api
 
 
 class RunicornCallback(TrainerCallback):
@@ -19,7 +19,7 @@ class RunicornCallback(TrainerCallback):
         """Begin the run, unless there is one."""
         if not state.is_world_process_zero:
             return
-        self._run = writer.current_run() or writer.init(**self._options)
+        self._run = api.current_run() or api.init(**self._options)
         self._run.config.update(dict(args.to_dict(), **({"model": model.config.to_dict()} if hasattr(model, "config") else {})))
 
     def on_log(self, args, state, control, logs=None, **kwargs):

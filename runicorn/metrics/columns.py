@@ -15,9 +15,9 @@ from hashlib import sha256
 from threading import get_ident
 
 from runicorn import disk
-from runicorn.events import Parser, event_row
 from runicorn.layout import open_regular
-from runicorn.wide import LIMIT, Columns, WideRows, is_wide
+from runicorn.metrics.parse import Parser, event_row
+from runicorn.metrics.wide import LIMIT, Columns, WideRows, is_wide
 
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
@@ -136,7 +136,7 @@ class Table:
         return list({id(group): group for group in self.where.values()}.values())
 
     def add(self, parts):
-        """Append the rows of `parts` (list of events.Part, all of later lines than before)."""
+        """Append the rows of `parts` (list of parse.Part, all of later lines than before)."""
         parts = sorted(parts, key=lambda part: part.rows[0])
         self._note(parts)
         if is_wide(parts):
@@ -268,7 +268,7 @@ class File:
     """One growing file of events or samples. `table` holds what is parsed, `behind` how many bytes could be parsed now."""
 
     def __init__(self, path, cache=None, row=event_row):
-        """path: str; cache: folder for the column cache (str) or None; row: events.event_row or sample_row."""
+        """path: str; cache: folder for the column cache (str) or None; row: parse.event_row or sample_row."""
         self.path, self.row, self._folder = path, row, cache
         self._begin()
 

@@ -5,7 +5,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
-from runicorn.columns import Column, ascending
+from runicorn.metrics.columns import Column, ascending
 
 SAME = 1e-5                 # x told to a page is rounded to the microsecond
 

@@ -9,7 +9,7 @@ import weakref
 from bisect import bisect_left, bisect_right
 from functools import reduce
 
-from runicorn.columns import BLOCK
+from runicorn.metrics.columns import BLOCK
 
 SNAP = 4                    # blocks in an average bucket from which bounds may move to the next block: an eighth of a bucket
 WEIGHTS_KEPT = 4            # smoothings remembered of a column

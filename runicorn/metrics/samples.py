@@ -1,8 +1,8 @@
 """A first picture of a huge file of events: evenly spaced lines of it, and its ends."""
 
-from runicorn.columns import Table
-from runicorn.events import Parser
 from runicorn.layout import open_regular
+from runicorn.metrics.columns import Table
+from runicorn.metrics.parse import Parser
 
 SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
 ENDS = 64 << 10             # of its beginning and its end, read whole

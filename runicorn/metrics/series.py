@@ -9,12 +9,13 @@ import time
 from array import array
 from bisect import bisect_left, bisect_right
 
-from runicorn import curves, layout, samples
-from runicorn.buckets import extremes, picture
-from runicorn.columns import File
+from runicorn import layout
 from runicorn.errors import DataError, UsageError
-from runicorn.events import event_row, sample_row
-from runicorn.pieces import piece
+from runicorn.metrics import curves, samples
+from runicorn.metrics.columns import File
+from runicorn.metrics.downsample import extremes, picture
+from runicorn.metrics.parse import event_row, sample_row
+from runicorn.metrics.pieces import piece
 
 COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
 POINTS_KEPT = 4_000_000     # in joined or sorted copies of curves: 64 MB

@@ -12,7 +12,7 @@ NAME_BYTES, STEP_BYTES = 32, 40         # of a name's number; of a step and its 
 
 
 def is_wide(parts):
-    """Whether `parts` (list of events.Part) name more metrics than their rows are worth adding column by column."""
+    """Whether `parts` (list of parse.Part) name more metrics than their rows are worth adding column by column."""
     names = sum([len(part.names) for part in parts])
     return names > MANY and names * FEW > sum([len(part.names) * len(part.rows) for part in parts])
 
@@ -78,7 +78,7 @@ class WideRows:
         return len(self._cells)
 
     def add(self, part):
-        """Append the rows of an events.Part or RowPart."""
+        """Append the rows of an parse.Part or RowPart."""
         height = len(part.rows)
         self.rows.extend(part.rows)
         self.ts.extend(part.ts)

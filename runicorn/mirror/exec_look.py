@@ -8,8 +8,10 @@ import threading
 import time
 import zlib
 
-from runicorn import manifest, manifest_stream, remote_shell
+from runicorn import manifest
 from runicorn.errors import SftpError
+from runicorn.mirror import manifest_stream
+from runicorn.ssh import remote_shell
 
 TIMEOUT = 120.0                 # s
 NEVER = 1e15                    # s; nothing changes after that

@@ -3,10 +3,12 @@
 import collections
 import time
 
-from runicorn import bulk, fetch, layout, local_names, manifest, plan
+from runicorn import layout, local_names, manifest
 from runicorn.errors import DeniedError, LayoutError, SftpError
 from runicorn.left_out import LeftOut, passed_text, passes, read_passed
-from runicorn.unsettled import LONG_AGO, Moment, Unsettled
+from runicorn.mirror import fetcher as fetch
+from runicorn.mirror import plan, second_line
+from runicorn.mirror.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 GROWING = 2 << 30               # bytes of logs that never rest, which the server hashes at once
@@ -52,7 +54,7 @@ class Intake:
         self.began = time.monotonic()
 
     def take_lines(self, fetcher, second):
-        """Say what fetches: a fetch.Fetcher, which reports to `ended`, and a bulk.Bulk."""
+        """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.Bulk."""
         self.fetcher, self.second = fetcher, second
         if not (self.index.lines or self.options.get("budget")):
             second.expect()         # nothing is here: it will have work
@@ -369,7 +371,7 @@ class Intake:
             self.listed = not self._small
             if self.listed and self._held and not self._more:
                 self._release()
-        if outcome in (bulk.LOST, fetch.DISK, fetch.UNWANTED):
+        if outcome in (second_line.LOST, fetch.DISK, fetch.UNWANTED):
             self.files_total -= 1
             self.bytes_total -= one.size - one.offset
             if outcome is not fetch.UNWANTED:

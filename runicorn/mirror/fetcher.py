@@ -7,8 +7,10 @@ import itertools
 import time
 from hashlib import sha256
 
-from runicorn import disk, layout, local_disk, local_names, manifest, plan, sftp
+from runicorn import disk, layout, local_disk, local_names, manifest
 from runicorn.errors import LayoutError, SftpError, SyncError
+from runicorn.mirror import plan
+from runicorn.ssh import sftp
 
 SEAM = 64                       # bytes before our end that are read again and compared: two different logs differ there
 SNAPSHOT = 64 << 10             # small JSON up to here is read in one request: one version, never half of two

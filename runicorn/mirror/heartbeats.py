@@ -2,8 +2,10 @@
 
 import json
 
-from runicorn import layout, plan, sftp, walk
+from runicorn import layout
 from runicorn.errors import MissingFileError, SftpError
+from runicorn.mirror import plan, walk
+from runicorn.ssh import sftp
 
 LIMIT = 64 << 10                # bytes of a live file
 PLACES = 50                     # live files LSTATed per look, in turn

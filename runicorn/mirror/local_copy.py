@@ -8,8 +8,9 @@ import os
 import stat
 from pathlib import Path
 
-from runicorn import disk, layout, local_disk, local_names, manifest, parts, plan, run_places
+from runicorn import disk, layout, local_disk, local_names, manifest
 from runicorn.errors import BusyError, LayoutError, SyncError
+from runicorn.mirror import parts, plan, run_places
 from runicorn.surrogates import exact_json
 
 INDEX = ".index"

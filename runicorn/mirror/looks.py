@@ -1,6 +1,6 @@
 """When is each run that goes on looked at again? Those that show no change in a crowd come less often. Keeps times, asks no server."""
 
-from runicorn import plan
+from runicorn.mirror import plan
 
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
 CROWD = 200                     # … where there are more of them than this; fewer are looked at every time

@@ -8,8 +8,10 @@ that is in the copy, too.
 import json
 import time
 
-from runicorn import layout, local_names, manifest, plan, sftp
+from runicorn import layout, local_names, manifest
 from runicorn.errors import LayoutError, MissingFileError, SftpError
+from runicorn.mirror import plan
+from runicorn.ssh import sftp
 
 META_BYTES = 64 << 10           # of a meta.json that is read to compare; a larger one is told by its size and mtime
 MERGING = 1.0                   # s that copies are compared with what they are copies of, at each survey
@@ -19,7 +21,7 @@ class Moves:
     """Finds the runs of one session that moved, and has our copies, and what is known of them, go with them."""
 
     def __init__(self, session, index, intake, beats, recheck, hearsay):
-        """session: session.Session, of which the client, root, mirror, log and the set `gone` are used; hearsay: its set."""
+        """session: remote_root.Session, of which the client, root, mirror, log and the set `gone` are used; hearsay: its set."""
         self._client, self._root, self._mirror, self._log = session.sftp, session.root, session.mirror, session.log
         self._gone, self._hearsay = session.gone, hearsay
         self._index, self._intake, self._beats, self._recheck = index, intake, beats, recheck

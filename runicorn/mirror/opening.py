@@ -2,16 +2,17 @@
 
 from runicorn import manifest
 from runicorn.errors import SftpError
-from runicorn.execlook import ExecLook
-from runicorn.runlist import is_recent
+from runicorn.mirror.exec_look import ExecLook
+from runicorn.mirror.server_runs import is_recent
 
 
 class Opening:
     """What is there once SFTP began over a line: `client` (sftp.Sftp) and `root`, the absolute path of the remote root (str)."""
 
     def __init__(self, remote, options, index, kept, now, wall):
-        """Begin SFTP, and have python3 on the server say what differs from `index` (survey.Index), which the mirror most often turns out
-        to have. kept: what an earlier session told (see cache.Mirror.load_kept); wall: clock.Clock.wall. Raises RemoteError."""
+        """Begin SFTP, and have python3 on the server say what differs from `index` (remote_index.Index), which the mirror most often
+        turns out
+        to have. kept: what an earlier session told (see local_copy.Mirror.load_kept); wall: clock.Clock.wall. Raises RemoteError."""
         self._remote, self._index = remote, index
         told, root = kept["list"] if isinstance(kept.get("list"), dict) else {}, options["remote_root"]
         since, refused = (when if manifest.is_number(when) else None for when in map(told.get, ("server_time", "refused")))

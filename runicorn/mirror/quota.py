@@ -5,8 +5,9 @@ import shutil
 import time
 from pathlib import Path
 
-from runicorn import cache, disk, layout, local_disk, local_names, manifest, plan, run_places
+from runicorn import disk, layout, local_disk, local_names, manifest
 from runicorn.errors import BusyError, LayoutError, SyncError
+from runicorn.mirror import local_copy, plan, run_places
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
 FREE_SHARE = 0.1
@@ -73,7 +74,7 @@ def _take(gone, ordered, enough=None):
 def _finished(mirror, now):
     """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended and hold files that may go: those that
     the server had at the last look. Of others the only copy may be here."""
-    viewed, places = layout.read_json(mirror / cache.INDEX / VIEWED) or {}, run_places.read(mirror)
+    viewed, places = layout.read_json(mirror / local_copy.INDEX / VIEWED) or {}, run_places.read(mirror)
     for path, listed in _known(mirror):
         try:
             folder = run_places.folder(mirror, path, places)
@@ -92,9 +93,9 @@ def _finished(mirror, now):
 def _known(mirror):
     """Yield (path, names of its files) of the runs in a mirror's index that are not gone from the server; what is not in it is none of
     ours to delete."""
-    gone = cache.Mirror(mirror).load_kept()["gone"]
+    gone = local_copy.Mirror(mirror).load_kept()["gone"]
     try:
-        index = manifest.load(mirror / cache.INDEX / "full.json")
+        index = manifest.load(mirror / local_copy.INDEX / "full.json")
     except manifest.ManifestError:
         return
     for path in index.paths():
@@ -125,20 +126,20 @@ def _unlinked(path):
 
 def mark_evicted(mirror, runs):
     """Note in a mirror's index that files went: {run path: [names] or True for all}. Raises SyncError."""
-    path = mirror / cache.INDEX / EVICTED
+    path = mirror / local_copy.INDEX / EVICTED
     known = layout.read_json(path) or {}
     for run, names in runs.items():
         old = known.get(run)
         known[run] = True if names is True or old is True else sorted({*(old if isinstance(old, list) else ()), *names})
-    cache.Mirror(mirror).write(path, layout.to_json(known).encode())
+    local_copy.Mirror(mirror).write(path, layout.to_json(known).encode())
 
 
 def mark_viewed(mirror, run, now=None):
     """Note that a run was opened: it is kept longest."""
-    path = mirror / cache.INDEX / VIEWED
+    path = mirror / local_copy.INDEX / VIEWED
     known = layout.read_json(path) or {}
     known[run] = int(time.time() if now is None else now)
-    cache.Mirror(mirror).write(path, layout.to_json(known).encode())
+    local_copy.Mirror(mirror).write(path, layout.to_json(known).encode())
 
 
 def drop_run(mirror, run):
@@ -154,7 +155,7 @@ def drop_mirror(mirror):
     """Delete a whole mirror. Raises BusyError while another process syncs it, SyncError where the disk refuses."""
     if not mirror.exists():
         return
-    held = cache.Mirror(mirror)
+    held = local_copy.Mirror(mirror)
     try:
         held.lock()
         local_disk.remove_tree(os.fspath(held.folder), spare=(os.fspath(held.index / "lock"),))
@@ -173,7 +174,7 @@ def drop_mirror(mirror):
 def known_entries(mirror):
     """Return the entries of all runs in a mirror's index (list of dicts), or None if it was never synced."""
     try:
-        index = manifest.load(mirror / cache.INDEX / "full.json")
+        index = manifest.load(mirror / local_copy.INDEX / "full.json")
         return [index.entry(path) for path in index.paths()]
     except manifest.ManifestError:
         return None

@@ -2,7 +2,7 @@
 
 import time
 
-from runicorn.verified import checked, sound
+from runicorn.mirror.verified import checked, sound
 
 RATE = 12.0                     # files and folders LSTATed a second: 5,000 files of 1,000 runs take 500 s …
 SHORTEST = 60.0                 # s; … and smaller roots take at least this long

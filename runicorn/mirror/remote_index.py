@@ -10,7 +10,8 @@ import re
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
 
-from runicorn import layout, left_out, manifest, plan
+from runicorn import layout, left_out, manifest
+from runicorn.mirror import plan
 
 FIELDS = [name[:-5] for name in layout.SMALL]
 SKIPPED = b'}, "skipped": '      # near the end of a run's line where there is something to say

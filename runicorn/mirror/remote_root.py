@@ -3,13 +3,17 @@
 import collections
 import time
 
-from runicorn import audit, bulk, fetch, layout, local_names, moves, plan, sftp, sftp_answers, survey, tails, walk
-from runicorn.beats import Beats
+from runicorn import layout, local_names
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
-from runicorn.intake import Intake
-from runicorn.looks import FolderTimes, Looks
-from runicorn.recheck import Recheck
-from runicorn.runlist import RunList
+from runicorn.mirror import fetcher, moves, plan, second_line, tails, walk
+from runicorn.mirror import remote_index as survey
+from runicorn.mirror import verify as audit
+from runicorn.mirror.fetch_queue import Intake
+from runicorn.mirror.heartbeats import Beats
+from runicorn.mirror.looks import FolderTimes, Looks
+from runicorn.mirror.recheck import Recheck
+from runicorn.mirror.server_runs import RunList
+from runicorn.ssh import sftp, sftp_answers
 
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
 LISTED = 250                    # runs listed in one go when there is nothing else to do; each takes two turns …
@@ -38,7 +42,7 @@ class Session:
         self.looked = 0.0               # every run that may be alive and is not in `beats` was looked at since then, s
 
     def resume(self, kept, now):
-        """Take up what an earlier session told, `kept` (see cache.Mirror.load_kept), or what only looks like it."""
+        """Take up what an earlier session told, `kept` (see local_copy.Mirror.load_kept), or what only looks like it."""
         if self.index.lines:
             self.gone.update(kept["gone"] & self.index.lines.keys())
             self.recheck.resume(kept.get("checked"), self.index.paths(), now)
@@ -46,7 +50,7 @@ class Session:
             self.skeleton.resume(kept.get("folders"))
 
     def begin(self, index, rekeyed=False):
-        """Take up the index (survey.Index) of the mirror. rekeyed: the server shows another host key than it did before."""
+        """Take up the index (remote_index.Index) of the mirror. rekeyed: the server shows another host key than it did before."""
         self.index, self._rekeyed = index, rekeyed
         self.skeleton = walk.Skeleton(self.sftp, self.root, self._wall)
         self.beats = Beats(self.sftp, self.root, self._wall)
@@ -55,9 +59,9 @@ class Session:
         self.intake = Intake(self.options, self.mirror, index, self.beats, self.room, self.log, self._wall)
         moment = self.intake.unsettled.moment
         self.intake.take_lines(
-            fetch.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, moment, lambda: self.remote.bytes_received,
+            fetcher.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, moment, lambda: self.remote.bytes_received,
                           self._hearsay, told=self.intake.told),
-            bulk.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, moment, self._hearsay, self._caution.tame))
+            second_line.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, moment, self._hearsay, self._caution.tame))
         self._looks, self._folders = Looks(), FolderTimes()
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.sftp, self.root, index, self.intake, self.recheck, self.log,

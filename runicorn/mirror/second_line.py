@@ -5,8 +5,9 @@ import math
 import threading
 import time
 
-from runicorn import fetch, plan
 from runicorn.errors import RunicornError
+from runicorn.mirror import fetcher as fetch
+from runicorn.mirror import plan
 
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
 HELD = 800                      # fetches handed over at once: as many as are in flight, and some
@@ -127,7 +128,7 @@ class Bulk:
         self._waking.set()
 
     def collect(self):
-        """Return [(Fetch, outcome, held, data), …] that ended since last asked; see fetch.Fetcher."""
+        """Return [(Fetch, outcome, held, data), …] that ended since last asked; see fetcher.Fetcher."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
         for one, *_ in ended:
             self._held.pop((one.path, one.name), None)

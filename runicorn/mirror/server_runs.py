@@ -2,9 +2,11 @@
 
 import contextlib
 
-from runicorn import manifest, manifest_stream, sftp, survey
+from runicorn import manifest
 from runicorn.errors import LineError, ProtocolError, SftpError
-from runicorn.unsettled import Moment
+from runicorn.mirror import manifest_stream, remote_index
+from runicorn.mirror.unsettled import Moment
+from runicorn.ssh import sftp
 
 FRESH = 900.0                   # s; an older manifest is a hint only
 AGAIN = 600.0                   # s after python3 on the server failed to answer until it is asked again
@@ -17,7 +19,7 @@ class RunList:
     our clock, s."""
 
     def __init__(self, options, remote, client, root, index, intake, recheck, log, wall, look):
-        """wall: clock.Clock.wall; look: execlook.ExecLook, which may be under way."""
+        """wall: clock.Clock.wall; look: exec_look.ExecLook, which may be under way."""
         self._wall = wall
         self.options, self.remote, self.client, self.root, self.log = options, remote, client, root, log
         self.index, self.intake, self.recheck = index, intake, recheck
@@ -154,7 +156,7 @@ class RunList:
         stats: {absolute path: Attrs or SftpError} with the manifests' LSTATs.
         """
         newest = {}
-        for kind, path in survey.manifest_files(self.root):
+        for kind, path in remote_index.manifest_files(self.root):
             attrs = stats.get(path)
             if attrs is None or sftp.refusal(path, attrs):
                 continue
@@ -186,9 +188,9 @@ class RunList:
         self.source = self.source or "manifest"
         self.manifest_made = now if path in self._read else now - max(0.0, self._wall(now) - mtime)    # its own time is the server's
         lines = self.index.flush().lines
-        whole = survey.index_digest(lines) == found.header["digest"]
+        whole = remote_index.index_digest(lines) == found.header["digest"]
         told = lines if whole else found.lines
-        proven = [path for path in told if path in lines and (whole or lines[path] == told[path]) and survey.is_proof(lines[path])]
+        proven = [path for path in told if path in lines and (whole or lines[path] == told[path]) and remote_index.is_proof(lines[path])]
         made, wall = found.header.get("generated_at"), self._wall(now)
         if type(made) in (int, float) and wall - YEARS < made:
             when = min(now, now + made - wall)
@@ -198,7 +200,7 @@ class RunList:
 
     def _take(self, found, now=False):
         """Take a Manifest into the index. now: it shows this very moment."""
-        new = survey.adopt(self.index, found, self.intake.doubtful, self.intake.rewrite if now else None) if found else ()
+        new = remote_index.adopt(self.index, found, self.intake.doubtful, self.intake.rewrite if now else None) if found else ()
         for path in self.intake.left_out.closed_runs & found.lines.keys() if now and found else ():
             if path not in self.intake.doubtful:
                 self.intake.left_out.set_folders(path, ())

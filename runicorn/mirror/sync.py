@@ -12,9 +12,12 @@ import random
 import threading
 import time
 
-from runicorn import cache, clock, grants, layout, left_out, local_disk, local_names, meter, survey
+from runicorn import clock, layout, left_out, local_disk, local_names
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
-from runicorn.room import Room
+from runicorn.mirror import local_copy, remote_index
+from runicorn.mirror import traffic as meter
+from runicorn.mirror.room import Room
+from runicorn.ssh import grants
 
 TICK = 0.9                      # s between looks at what somebody watches: with a round trip and the writing, a second
 IDLE = 5.0                      # s between looks while nobody does
@@ -43,7 +46,7 @@ class Sync:
     """
 
     def __init__(self, options, folder, connect, bell, logger, room=None, look_elsewhere=None, moved=None):
-        self.options, self.mirror, self.bell, self.log = options, cache.Mirror(folder), bell, logger
+        self.options, self.mirror, self.bell, self.log = options, local_copy.Mirror(folder), bell, logger
         self._connect, self._room = connect, room or Room(self.mirror.folder)
         self._look_elsewhere, self._looked_elsewhere = look_elsewhere or (lambda client, root: None), False
         self._moved = moved or (lambda moved: None)
@@ -67,7 +70,7 @@ class Sync:
         self._whole = False             # the run list was, over this line
         self._no_root = self._room_made = False
         self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
-        self._list = None               # what was read into that; see runlist.RunList.told
+        self._list = None               # what was read into that; see server_runs.RunList.told
 
     # -- the thread
 
@@ -207,22 +210,22 @@ class Sync:
         """Get a line, take up the mirror, and learn the list at once where a manifest or exec tells it."""
         self.mirror.check()                 # before a login that would lead to nothing
         self._say("connecting", "connecting", f"connecting to {self.options['host']}")
-        index, kept = self._index or survey.Index(self.mirror.load_index()), self.mirror.load_kept()
-        loading = threading.Thread(target=__import__, args=("runicorn.session",), daemon=True)
+        index, kept = self._index or remote_index.Index(self.mirror.load_index()), self.mirror.load_kept()
+        loading = threading.Thread(target=__import__, args=("runicorn.mirror.remote_root",), daemon=True)
         loading.start()                     # a login is waiting, mostly
         remote = self._connect()
         session = None
         try:
             loading.join()
-            from runicorn.opening import Opening
-            from runicorn.session import Session
+            from runicorn.mirror.opening import Opening
+            from runicorn.mirror.remote_root import Session
             opening = Opening(remote, self.options, index, kept, now, self._clock.wall)
             session = Session(self.options, self.mirror, remote, opening, self._room, self.log, self._clock.wall, self._caution)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
             claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
                                        "host_key": key, "root": session.root})
-            self._index = survey.Index(self.mirror.load_index()) if claim is cache.NEW else index
-            session.begin(self._index, rekeyed=claim is cache.REKEYED)
+            self._index = remote_index.Index(self.mirror.load_index()) if claim is local_copy.NEW else index
+            session.begin(self._index, rekeyed=claim is local_copy.REKEYED)
             session.resume(kept, now)
             self._say("syncing", "looking", "looking what is new")
             session.learn(now)

@@ -3,8 +3,9 @@
 import functools
 import time
 
-from runicorn import local_disk, sftp
+from runicorn import local_disk
 from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpError
+from runicorn.ssh import sftp
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once

@@ -5,7 +5,7 @@ SFTP's mtimes are whole seconds, those of some disks (FAT) two. Asks no server.
 
 import collections
 
-from runicorn import plan
+from runicorn.mirror import plan
 
 MARGIN = 2.1                    # s after an mtime of whole seconds on the server's clock: what changes later has another
 REST = 10.0                     # s that a file of a running run did not change before it is read again …

@@ -4,8 +4,9 @@ import bisect
 import hashlib
 import os
 
-from runicorn import layout, local_names, manifest, plan
+from runicorn import layout, local_names, manifest
 from runicorn.errors import LayoutError
+from runicorn.mirror import plan
 
 
 def verified(folder, path, files, places=None):

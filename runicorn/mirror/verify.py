@@ -5,8 +5,9 @@ import hashlib
 import json
 import threading
 
-from runicorn import plan, remote_shell, sftp
 from runicorn.errors import HandlesError, RunicornError, SftpError
+from runicorn.mirror import plan
+from runicorn.ssh import remote_shell, sftp
 
 MONTH = 4320                    # audits in a month: each compares its share of the ended runs' files whole
 GROUP = 100                     # files read at once

@@ -4,8 +4,10 @@ import collections
 import functools
 import posixpath
 
-from runicorn import layout, local_names, manifest, plan, sftp
+from runicorn import layout, local_names, manifest
 from runicorn.errors import DeniedError, MissingFileError, SftpError
+from runicorn.mirror import plan
+from runicorn.ssh import sftp
 
 FOLDERS = 200_000               # folders listed below one run
 PENDING = 400_000               # folders that wait to be listed, of all runs

@@ -6,7 +6,7 @@ A viewer has everything in memory; a command that asks it says the same as its p
 import os
 from urllib.parse import urlencode
 
-from runicorn import firstlook, viewer_client
+from runicorn.reader import first_look, viewer_client
 
 MOST = 10_000               # rows in one answer
 
@@ -39,7 +39,7 @@ def runs(home, roots, filter, sort, limit, columns):
 def sources(roots, mirrors):
     """Return {folder: a digest of the paths of its runs, None of a mirror} as Reader.known says it of all sources."""
     return {**{os.path.realpath(folder): None for _, folder, _ in mirrors},
-            **{os.path.realpath(folder): firstlook.digest(firstlook.paths(os.fspath(folder))) for _, folder in roots}}
+            **{os.path.realpath(folder): first_look.digest(first_look.paths(os.fspath(folder))) for _, folder in roots}}
 
 
 def _known(told):

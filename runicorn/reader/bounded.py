@@ -89,7 +89,7 @@ def clipped(text, most=TEXT):
 def offered(runs, names):
     """Return {"config", "summary", "metrics", "more"}: the names that a list of columns offers, sorted, and {side: how many more}.
 
-    runs: entries.Entry; names: {side: sorted list of all}. Where there are too many, those that most runs have go first, then the short.
+    runs: run_entry.Entry; names: {side: sorted list of all}. Where there are too many, those that most runs have go first, then the short.
     """
     found, more = {}, {}
     for side, every in names.items():

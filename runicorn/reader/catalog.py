@@ -6,15 +6,16 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import bounded, layout, local_disk, local_names
-from runicorn.columns import trim
-from runicorn.entries import Entry, Member, attempts, freshness, progress
+from runicorn import layout, local_disk, local_names
 from runicorn.errors import AmbiguousError, NotFoundError
-from runicorn.firstlook import digest
-from runicorn.index import LocalRoot, Mirror
-from runicorn.listing import View, names_of
-from runicorn.series import COARSE_BYTES, Series
-from runicorn.states import BEAT, Verdict
+from runicorn.metrics.columns import trim
+from runicorn.metrics.series import COARSE_BYTES, Series
+from runicorn.reader import bounded
+from runicorn.reader.first_look import digest
+from runicorn.reader.liveness import BEAT, Verdict
+from runicorn.reader.run_entry import Entry, Member, attempts, freshness, progress
+from runicorn.reader.run_list import View, names_of
+from runicorn.reader.sources import LocalRoot, Mirror
 
 CANDIDATES = 20             # named in an ambiguous answer
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
@@ -52,7 +53,7 @@ class Reader:
         self.owes = False                   # sparklines that an answer left out for lack of time
 
     def local(self):
-        """Return the local roots (list of index.LocalRoot)."""
+        """Return the local roots (list of sources.LocalRoot)."""
         return [source for source in list(self.sources.values()) if source.local]
 
     def beating(self):
@@ -271,7 +272,7 @@ class Reader:
     # -- the list --------------------------------------------------------------------------------------------------
 
     def view(self):
-        """Return the listing.View on all runs as they are now."""
+        """Return the run_list.View on all runs as they are now."""
         preferences = self.preferences()
         rules = preferences.get("best_rule") or {}
         runs = tuple(self._by_key.values())
@@ -294,7 +295,7 @@ class Reader:
         return self.view().row(self.entry(key), spark=True, deadline=float("inf"))
 
     def tree(self, view, hidden=False):
-        """Return what the sidebar counts (see listing.View): {"projects", "connections", "tags", "states"}."""
+        """Return what the sidebar counts (see run_list.View): {"projects", "connections", "tags", "states"}."""
         trees = self._fact("trees", dict)
         if trees.get("notes") != view.notes:        # the overlay was changed since
             trees.clear()

@@ -6,11 +6,12 @@ Their times, sizes and numbers are looked at, three a run; a viewer, which stays
 import collections
 import os
 
-from runicorn import firstlook, kept, layout, local_disk, manifest
-from runicorn.index import LocalRoot, file_mark, live_beats
-from runicorn.record import LARGEST, Record, record_of
+from runicorn import layout, local_disk, manifest
+from runicorn.reader import first_look, kept
+from runicorn.reader.records import LARGEST, Record, record_of
+from runicorn.reader.sources import LocalRoot, file_mark, live_beats
 
-STEMS = dict(zip(firstlook.STEMS, layout.SMALL))
+STEMS = dict(zip(first_look.STEMS, layout.SMALL))
 FEW = 20        # runs read anew are sooner read once more than all are written
 
 
@@ -28,7 +29,7 @@ class CommandRoot(LocalRoot):
         with self.lock:
             self.beats = live_beats(self.folder)
             records, moved, folder = {}, 0, os.fspath(self.folder)
-            for path in firstlook.paths(folder):
+            for path in first_look.paths(folder):
                 found = local_disk.reach(f"{folder}/{path}")
                 marks = tuple([file_mark(f"{found}/{name}") for name in layout.SMALL])
                 record = self._known.get(path)
@@ -45,7 +46,7 @@ class CommandRoot(LocalRoot):
         """Return the Record of a run as its small files are now, None where they may not be read."""
         if not os.access(folder, os.R_OK | os.X_OK):
             return None
-        for _, entry, _ in firstlook.entries(os.fspath(self.folder), [path]):
+        for _, entry, _ in first_look.entries(os.fspath(self.folder), [path]):
             for (stem, name), seen in zip(STEMS.items(), marks):
                 if entry[stem] is None and seen and seen[1] > manifest.INLINE:
                     entry[stem] = layout.read_json(f"{folder}/{name}", limit=LARGEST[stem])

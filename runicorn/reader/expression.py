@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 
-from runicorn import lines
 from runicorn.errors import BusyError, UsageError
+from runicorn.reader import log_lines
 
 WAIT = 0.5              # s between two signs that it is still looking; writing one shows whether the client is still there
 BLOCK_SECONDS = 10      # that one block may take; a sane expression takes milliseconds
@@ -23,7 +23,7 @@ _at_work = set()        # processes
 
 @atexit.register
 def _end_all():
-    """A thread that is searching when the viewer ends has no time to clean up. (After SIGKILL, the alarm in `lines` does it.)"""
+    """A thread that is searching when the viewer ends has no time to clean up. (After SIGKILL, the alarm in `log_lines` does it.)"""
     for process in list(_at_work):
         process.kill()
 
@@ -36,8 +36,8 @@ class Expression:
 
     def __init__(self, pattern, ignore_case):
         try:
-            lines.matcher(pattern, ignore_case)
-        except (lines.re.error, OverflowError, RecursionError) as error:
+            log_lines.matcher(pattern, ignore_case)
+        except (log_lines.re.error, OverflowError, RecursionError) as error:
             raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
         self.pattern, self._asked = pattern, [pattern, ignore_case, 2 * BLOCK_SECONDS]
         self._answers = queue.SimpleQueue()
@@ -45,7 +45,7 @@ class Expression:
     def __enter__(self):
         if not _places.acquire(blocking=False):
             raise BusyError(f"{MOST} searches by expression are under way; stop one of them")
-        source = lines.__loader__.get_source(lines.__name__)        # works from a zip, too
+        source = log_lines.__loader__.get_source(log_lines.__name__)        # works from a zip, too
         self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _at_work.add(self.process)
         self._room = _widened(self.process.stdin)

@@ -4,8 +4,8 @@ killed never again. Reads events from their end."""
 import math
 import os
 
-from runicorn.glance import END, events_of, row_of
 from runicorn.layout import SUMMARY, best_rule, definition_of, number, open_regular
+from runicorn.reader.quick_stats import END, events_of, row_of
 
 BACK = 16 << 20             # bytes at the end of events in which a run that died is searched
 FIRST = 4 << 10             # bytes; mostly all that is read: the summary is as new as the last row

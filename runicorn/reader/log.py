@@ -12,9 +12,9 @@ from array import array
 from threading import Lock
 
 from runicorn.errors import UsageError
-from runicorn.expression import Expression
 from runicorn.layout import open_regular
-from runicorn.lines import COLOUR, STAMP_LENGTH, matcher, seconds, shown
+from runicorn.reader.expression import Expression
+from runicorn.reader.log_lines import COLOUR, STAMP_LENGTH, matcher, seconds, shown
 
 PAGE_BYTES = 64 << 10
 BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, which doubles the speed of a search

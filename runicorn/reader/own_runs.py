@@ -5,10 +5,11 @@ import os
 import time
 from typing import NamedTuple
 
-from runicorn import glance, live
-from runicorn.facts import hostname
 from runicorn.layout import HIDDEN, read_json, slug
 from runicorn.local_disk import reach
+from runicorn.reader import quick_stats
+from runicorn.writer import live
+from runicorn.writer.environment import hostname
 
 LIMIT = 1 << 16             # bytes of a live file
 
@@ -60,17 +61,17 @@ class Writers:
         """Whether what `host` writes into the root gets our clock's times: it is ours, and no file server is between."""
         if host != hostname():
             return False
-        from runicorn.system import on_network
+        from runicorn.writer.system import on_network
         return not on_network(self._root)
 
 
 def ages(folder, writer):
     """Return (seconds since the run at `folder` did anything, seconds since its last row or None), None where its times are ahead of
     our clock, or there are none."""
-    names = glance.own_sizes(folder)
+    names = quick_stats.own_sizes(folder)
     times = {name: _mtime(os.path.join(folder, name)) for name in names}
     known = [time for time in (writer.beat, *times.values()) if time is not None]
-    rows = [times[name] for name in glance.events_of(names) if names[name] and times[name] is not None]
+    rows = [times[name] for name in quick_stats.events_of(names) if names[name] and times[name] is not None]
     now = time.time()
     if not known or max(known) > now + 2:
         return None, None

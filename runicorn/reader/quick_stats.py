@@ -8,9 +8,9 @@ import re
 import statistics
 from typing import NamedTuple
 
-from runicorn.events import Parser, event_row
 from runicorn.layout import number, open_regular, parse_own, read_json
 from runicorn.local_names import parse_rank_status
+from runicorn.metrics.parse import Parser, event_row
 
 END = 32 << 10              # bytes at the end of events that tell the last time and the usual gap
 WHOLE = 4 << 20             # bytes; a larger file is looked at in places for its sparkline

@@ -5,7 +5,7 @@ import sys
 import time
 
 from runicorn import layout, local_names
-from runicorn.states import ENDED
+from runicorn.reader.liveness import ENDED
 from runicorn.surrogates import visible
 
 KEPT_TEXT = 400             # characters kept of a long value in config or summary

@@ -3,10 +3,11 @@
 import os
 import time
 
-from runicorn import glance, last_values, layout
+from runicorn import layout
 from runicorn.errors import LayoutError
-from runicorn.record import NO_META
-from runicorn.states import with_ranks
+from runicorn.reader import last_values, quick_stats
+from runicorn.reader.liveness import with_ranks
+from runicorn.reader.records import NO_META
 
 PACE_ERROR = 0.02           # of the steps of an epoch, where epochs are logged now and then
 SETTLED = 2.0               # s; a folder may change once more within the second of its mtime
@@ -40,24 +41,24 @@ class Entry:
         return self.record.ended or self.source.verdict(self.record).state
 
     def verdict(self):
-        """Return the states.Verdict on the run, with what its ranks other than 0 said of their ends."""
+        """Return the liveness.Verdict on the run, with what its ranks other than 0 said of their ends."""
         return with_ranks(self.source.verdict(self.record), self.record.status, self._rank_statuses())
 
     def _rank_statuses(self):
-        """Return what glance.rank_statuses does; read again only when the folder changed."""
+        """Return what quick_stats.rank_statuses does; read again only when the folder changed."""
         try:
             folder = self.folder
             changed = os.stat(folder).st_mtime
         except (OSError, LayoutError):
             return {}               # gone, or not here yet
         if self._ranks[0] != changed:
-            self._ranks = changed if changed < time.time() - SETTLED else None, glance.rank_statuses(folder)
+            self._ranks = changed if changed < time.time() - SETTLED else None, quick_stats.rank_statuses(folder)
         return self._ranks[1]
 
     def sizes(self):
         """Return {name: bytes} of the run's append-only files here; those of an ended local run are looked up once."""
         if self._sizes is None or not (self.record.ended and self.source.local):
-            self._sizes = glance.own_sizes(self.folder)
+            self._sizes = quick_stats.own_sizes(self.folder)
         return self._sizes
 
     def there(self):
@@ -82,16 +83,16 @@ class Entry:
         """Return the name of a file of events of a local run that may not be read, or None."""
         if not self.source.local:
             return None             # of a mirror, the run's page and the connection say so
-        events = [name for name in glance.events_of(self.sizes()) if not os.access(os.path.join(self.folder, name), os.R_OK)]
+        events = [name for name in quick_stats.events_of(self.sizes()) if not os.access(os.path.join(self.folder, name), os.R_OK)]
         return events[0] if events else None
 
     def end(self, sizes=None):
-        """Return the glance.End of the run's events, read again only when they grew; nothing of a format that is not known."""
+        """Return the quick_stats.End of the run's events, read again only when they grew; nothing of a format that is not known."""
         if self.record.newer:
-            return glance.End()
+            return quick_stats.End()
         sizes = sizes or self.sizes()
         if self._end is None or self._end[0] != sizes:
-            self._end = sizes, glance.end(self.folder, sizes, self._tops)
+            self._end = sizes, quick_stats.end(self.folder, sizes, self._tops)
         return self._end[1]
 
     def learn_step(self, step):
@@ -100,7 +101,7 @@ class Entry:
             return
         end, sizes = self.end(), self._end[0]
         if step is not None and end.step is not None and step > end.step:
-            name = [name for name in glance.events_of(sizes) if sizes[name]][-1]
+            name = [name for name in quick_stats.events_of(sizes) if sizes[name]][-1]
             self._end, self._tops[name] = (sizes, end._replace(step=step)), self._tops[name]._replace(step=step)
 
     @property
@@ -134,13 +135,13 @@ class Entry:
         return metric in self._sparks and self._sparks[metric][0] == sizes
 
     def spark(self, metric, sizes):
-        """Return the glance.Spark of a metric, or None."""
+        """Return the quick_stats.Spark of a metric, or None."""
         if not self.glanced(metric, sizes):
-            self._sparks = {metric: (sizes, glance.spark(self.folder, sizes, metric))}
+            self._sparks = {metric: (sizes, quick_stats.spark(self.folder, sizes, metric))}
         return self._sparks[metric][1]
 
     def last_spark(self, metric):
-        """Return the glance.Spark of a metric as it was when last looked at, or None; reads nothing."""
+        """Return the quick_stats.Spark of a metric as it was when last looked at, or None; reads nothing."""
         return self._sparks[metric][1] if metric in self._sparks else None
 
     def duration(self, end=None):
@@ -207,14 +208,14 @@ def attempts(status, entry):
         return []
     said = status.get("attempts") if isinstance(status.get("attempts"), list) else []
     told = {item.get("n", place): item for place, item in enumerate(said, 1) if isinstance(item, dict)}
-    events = {layout.parse_own(name)[1]: name for name in glance.events_of(entry.sizes())}
+    events = {layout.parse_own(name)[1]: name for name in quick_stats.events_of(entry.sizes())}
     numbers = sorted({n for n in told if isinstance(n, int)} | set(events) | {1})
     return [_attempt(n, told.get(n, {}), status, entry.folder, events.get(n)) for n in numbers]
 
 
 def _attempt(n, told, status, folder, name):
     started = told.get("started_at", status.get("started_at") if n == 1 else None)
-    first = told.get("from_step", glance.first_step(folder, name) if name else None)
+    first = told.get("from_step", quick_stats.first_step(folder, name) if name else None)
     return {"n": n, "started_at": layout.number(started), "from_step": first}
 
 

@@ -4,9 +4,10 @@ import collections
 import operator
 import time
 
-from runicorn import bounded, filters, layout
-from runicorn.entries import total_steps
+from runicorn import layout
 from runicorn.errors import UsageError
+from runicorn.reader import bounded, filters
+from runicorn.reader.run_entry import total_steps
 
 STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled", "checking", "lost", "failed", "interrupted", "finished"))}
 MEANINGS = 5                # names that a bare one is said to stand for
@@ -21,7 +22,7 @@ TREE_TAGS, TREE_NAMES = 500, 500        # named in each answer of the list: all 
 class View:
     """Merged runs with what the reader noted about them: answers for the run list.
 
-    runs: sequence of reader.Entry; names: what `names_of` says of them; notes: {key: {"tags"?, "note"?, "hidden"?}};
+    runs: sequence of run_entry.Entry; names: what `names_of` says of them; notes: {key: {"tags"?, "note"?, "hidden"?}};
     main_metric: {project: metric}; rule: function(metric, run) -> "min" or "max".
     """
 

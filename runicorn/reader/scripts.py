@@ -8,13 +8,14 @@
 import contextlib
 import time
 
-from runicorn import layout, settings, viewer_client
-from runicorn.beside import mirror_folders
-from runicorn.command_root import CommandRoot
+from runicorn import layout, settings
 from runicorn.errors import DataError, MissingPackageError, NotFoundError, SettingsError
-from runicorn.filters import parse
-from runicorn.reader import Reader
-from runicorn.states import BEAT
+from runicorn.reader import viewer_client
+from runicorn.reader.beside_viewer import mirror_folders
+from runicorn.reader.catalog import Reader
+from runicorn.reader.command_root import CommandRoot
+from runicorn.reader.filters import parse
+from runicorn.reader.liveness import BEAT
 
 MARGIN = 1.0                # s; a heart may beat a little late
 

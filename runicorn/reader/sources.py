@@ -6,10 +6,12 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import cache, firstlook, glance, kept, layout, left_out, local_disk, local_names, manifest, own_runs, run_places
-from runicorn.record import LARGEST, Record, record_of
-from runicorn.states import CHECKING, LOST, Pulse, as_of, judge
-from runicorn.verified import agrees, checked, sound, verified
+from runicorn import layout, left_out, local_disk, local_names, manifest
+from runicorn.mirror import local_copy, run_places
+from runicorn.mirror.verified import agrees, checked, sound, verified
+from runicorn.reader import first_look, kept, own_runs, quick_stats
+from runicorn.reader.liveness import CHECKING, LOST, Pulse, as_of, judge
+from runicorn.reader.records import LARGEST, Record, record_of
 
 BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
 SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
@@ -38,7 +40,7 @@ class Source:
         self.version = 0            # grows when runs came or went
         self.up = True              # whether our line to it is up
         self.told = {}              # path -> Verdict of a run that has not ended, by a viewer that looks at the same folder
-        self.patience = CHECKING    # s; see states.Pulse.judge
+        self.patience = CHECKING    # s; see liveness.Pulse.judge
         self.lock = threading.Lock()
         self._manifest = None
         self._round = 0
@@ -135,7 +137,7 @@ class Source:
     def _feel(self, path, pulse, now):
         """Look at one run's heart and files; return whether they moved."""
         folder = str(self.run_folder(path))
-        sizes = glance.own_sizes(folder)
+        sizes = quick_stats.own_sizes(folder)
         rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
         beat = self.beats.get(path.rpartition("/")[2]) or file_mark(os.path.join(folder, ".beat"))
         return pulse.look(now, (beat, sizes), rows, self._answers(path))
@@ -155,14 +157,14 @@ class Source:
         self.up, self.told = up, told
 
     def verdict(self, record):
-        """Return the states.Verdict on the run of a record."""
+        """Return the liveness.Verdict on the run of a record."""
         if record.path in self.told and not record.ended:
             return self.told[record.path]
         pulse = self.pulses.get(record.path)
         found = judge(record.status, pulse, patience=self.patience)
         if found.code == "no_rows":
             folder = self.run_folder(record.path)
-            found = judge(record.status, pulse, glance.gap(folder, glance.own_sizes(folder)))
+            found = judge(record.status, pulse, quick_stats.gap(folder, quick_stats.own_sizes(folder)))
         age = None if record.ended or found.code == "first_look" else self._age()
         return found if age is None else as_of(found, age)
 
@@ -247,17 +249,17 @@ class LocalRoot(Source):
                 self._look_first(shown)
 
     def _look_first(self, shown):
-        paths = firstlook.paths(os.fspath(self.folder))
+        paths = first_look.paths(os.fspath(self.folder))
         records = {}
         if len(paths) > MANY:
-            records = self._read(firstlook.newest(paths, NEWEST))
+            records = self._read(first_look.newest(paths, NEWEST))
             self._replace(records)
             shown()
         records = {**records, **self._read(path for path in paths if path not in records)}
         self._replace({path: records[path] for path in paths if path in records})
 
     def _read(self, paths):
-        return {path: record_of(path, entry, part) for path, entry, part in firstlook.entries(os.fspath(self.folder), paths)}
+        return {path: record_of(path, entry, part) for path, entry, part in first_look.entries(os.fspath(self.folder), paths)}
 
     def _begun(self):
         """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
@@ -289,7 +291,7 @@ class LocalRoot(Source):
 
     def left_out(self, path):
         folder = os.fspath(self.run_folder(path))
-        names = [*layout.SMALL, *glance.own_sizes(folder)]
+        names = [*layout.SMALL, *quick_stats.own_sizes(folder)]
         return {name: dict(UNREADABLE) for name in names
                 if os.path.lexists(os.path.join(folder, name)) and not os.access(os.path.join(folder, name), os.R_OK)}
 
@@ -404,7 +406,7 @@ class Mirror(Source):
         """Whether every own file of the run that the index lists (of one stem, such as "events", if given) is here, if `whole` to its
         end."""
         files = (self.entry(path) or {}).get("files", {})
-        sizes = glance.own_sizes(self.run_folder(path))
+        sizes = quick_stats.own_sizes(self.run_folder(path))
         listed = {name: file["size"] for name, file in files.items() if (own := layout.parse_own(name)) and stem in (None, own[0])}
         return all(sizes.get(name, -1) >= (size if whole else 0) for name, size in listed.items())
 
@@ -420,7 +422,7 @@ class Mirror(Source):
 
     def copies(self, path):
         indexed = (self.entry(path) or {}).get("files", {})
-        places = cache.Mirror(self.folder).local_names(path, indexed)
+        places = local_copy.Mirror(self.folder).local_names(path, indexed)
         return indexed, places, self.left_out(path)
 
     def left_out(self, path):
@@ -442,7 +444,7 @@ class Mirror(Source):
         return seen + self._ahead - beat if beat is not None and seen is not None else 0.0      # 0: no beat was seen to come
 
     def place(self, path, name):
-        copy = cache.Mirror(self.folder)
+        copy = local_copy.Mirror(self.folder)
         others = (self.entry(path) or {}).get("files", ()) if copy.ignores_case else ()
         return copy.local_names(path, [*others, name]).get(name, name)
 

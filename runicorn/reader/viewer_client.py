@@ -7,14 +7,14 @@ import time
 from urllib.parse import urlsplit
 
 from runicorn.layout import read_json
-from runicorn.viewer_local import lives, our_users, peer_user
+from runicorn.loopback import lives, our_users, peer_user
 
 PATIENCE = 1.0              # s that a viewer may take; a busier one is no help
 LIMIT = 64 << 20            # bytes of an answer
 
 
 def states(home):
-    """Return what the running viewers of the home folder tell (list of dicts, see reader.Reader.states), oldest viewer first."""
+    """Return what the running viewers of the home folder tell (list of dicts, see catalog.Reader.states), oldest viewer first."""
     told = []
     for note in notes(home):
         sources = (asked(note, "/api/states") or {}).get("sources")

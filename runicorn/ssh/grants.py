@@ -8,8 +8,8 @@ import collections
 import math
 import time
 
-from runicorn import sftp_answers
 from runicorn.errors import DeniedError, LineError, MissingFileError, SftpError
+from runicorn.ssh import sftp_answers
 
 OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, STAT = 3, 4, 5, 7, 8, 11, 12, 17
 OPENING = {OPEN, OPENDIR}

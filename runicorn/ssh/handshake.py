@@ -5,8 +5,9 @@ import shlex
 import time
 from pathlib import Path
 
-from runicorn import hostkeys, ssh_local, ssh_transport, sshconfig
 from runicorn.errors import HostKeyError, LineError, RemoteError, coded
+from runicorn.ssh import host_keys, local, user_config
+from runicorn.ssh import transport as ssh_transport
 
 HANDSHAKE_SECONDS = 20      # or the user's ConnectTimeout, where that is longer
 UNCHECKED = ("no", "off", "false")      # StrictHostKeyChecking that takes any key; "accept-new" only those of hosts that nobody knows
@@ -22,27 +23,27 @@ class Handshake:
         self.ssh, self.target, self.home, self.ask, self.log = ssh, target, home, ask, log
         alias = target.options.get("hostkeyalias")
         own = target.options.get("userknownhostsfile") or ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
-        usual = target.options.get("globalknownhostsfile") or list(map(ssh_local.system_file, ("ssh_known_hosts", "ssh_known_hosts2")))
+        usual = target.options.get("globalknownhostsfile") or list(map(local.system_file, ("ssh_known_hosts", "ssh_known_hosts2")))
         files = [Path(file).expanduser() for file in (*own, *usual) if file not in NOWHERE]
-        self.name = alias.lower() if alias else hostkeys.host_name(target.hostname, target.port)     # as known_hosts keeps it
+        self.name = alias.lower() if alias else host_keys.host_name(target.hostname, target.port)     # as known_hosts keeps it
         self._strict = target.options.get("stricthostkeychecking", "ask").lower()
         self._forgets = self._strict in UNCHECKED and all(file in NOWHERE for file in own)      # a machine that is made anew each day
         if not self._forgets:
             files.append(home / "known_hosts")
-        self._lines = hostkeys.read(files, self.name)
+        self._lines = host_keys.read(files, self.name)
         # as ssh(1) does: a host that is not known at this port may be known at port 22, with the same key
-        self._elsewhere = [] if alias or target.port == 22 else hostkeys.read(files, target.hostname.lower())
+        self._elsewhere = [] if alias or target.port == 22 else host_keys.read(files, target.hostname.lower())
 
     def _commanded(self, moment, name, kind="NONE", shown="NONE", blob=b""):
-        """Return the lines (list of hostkeys.Line) about the host `name` that the user's KnownHostsCommand prints."""
-        text = sshconfig.known_hosts_lines(self.target.options, H=name, I=moment, t=kind, f=shown,
+        """Return the lines (list of host_keys.Line) about the host `name` that the user's KnownHostsCommand prints."""
+        text = user_config.known_hosts_lines(self.target.options, H=name, I=moment, t=kind, f=shown,
                                            K=base64.b64encode(blob).decode() or "NONE")
-        lines = [hostkeys.parse(line, "the output of KnownHostsCommand") for line in text.splitlines()]
-        return [line for line in lines if line and hostkeys.matches(line, name)]
+        lines = [host_keys.parse(line, "the output of KnownHostsCommand") for line in text.splitlines()]
+        return [line for line in lines if line and host_keys.matches(line, name)]
 
     def run(self, transport, line):
         """Shake hands over `line` and check the host key. Raises LineError, RemoteError, HostKeyError."""
-        self._patience = max(HANDSHAKE_SECONDS, sshconfig.seconds(self.target.options.get("connecttimeout"), 0))
+        self._patience = max(HANDSHAKE_SECONDS, user_config.seconds(self.target.options.get("connecttimeout"), 0))
         transport.banner_timeout = transport.handshake_timeout = self._patience
         self._prefer(transport)
         self._shake(transport, line)
@@ -56,11 +57,11 @@ class Handshake:
         """
         lines = (self._lines or self._elsewhere) + self._commanded("ORDER", self.target.options.get("hostkeyalias", self.target.hostname))
         options = transport.get_security_options()
-        usual = [kind for kind in options.key_types if not kind.endswith(hostkeys.CERTIFIED)]
-        kinds = hostkeys.known_types(lines)
+        usual = [kind for kind in options.key_types if not kind.endswith(host_keys.CERTIFIED)]
+        kinds = host_keys.known_types(lines)
         first = [kind for kind in usual if kind in kinds or (kind.startswith("rsa-sha2") and "ssh-rsa" in kinds)]
-        if hostkeys.authorities(lines):
-            first = [kind + hostkeys.CERTIFIED for kind in usual] + first
+        if host_keys.authorities(lines):
+            first = [kind + host_keys.CERTIFIED for kind in usual] + first
         options.key_types = tuple(dict.fromkeys(first + usual))
         options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)
 
@@ -124,15 +125,15 @@ class Handshake:
         key = transport.get_remote_server_key()
         kind, blob = key.get_name(), key.asbytes()
         if self._is_here(line):
-            return self.log("host_key", f"{kind} {hostkeys.fingerprint(blob)}")
-        self._lines = self._lines + self._commanded("HOSTNAME", self.name, kind, hostkeys.fingerprint(blob), blob)
+            return self.log("host_key", f"{kind} {host_keys.fingerprint(blob)}")
+        self._lines = self._lines + self._commanded("HOSTNAME", self.name, kind, host_keys.fingerprint(blob), blob)
         self._refuse_revoked(key, kind, blob)
         if key.public_blob and self._certified(key):
             return
-        verdict = hostkeys.judge(self._lines, kind, blob)
-        if verdict.kind == "unknown" and hostkeys.judge(self._elsewhere, kind, blob).kind in ("known", "revoked"):
-            verdict = hostkeys.judge(self._elsewhere, kind, blob)
-        shown = hostkeys.fingerprint(blob)
+        verdict = host_keys.judge(self._lines, kind, blob)
+        if verdict.kind == "unknown" and host_keys.judge(self._elsewhere, kind, blob).kind in ("known", "revoked"):
+            verdict = host_keys.judge(self._elsewhere, kind, blob)
+        shown = host_keys.fingerprint(blob)
         if verdict.kind == "revoked":
             raise self._revoked(shown)
         if verdict.kind == "changed" and not (self._strict in UNCHECKED and self.target.auth in ("key", "agent")):
@@ -142,7 +143,7 @@ class Handshake:
         if verdict.kind == "unknown" and self._strict in STRICT:
             raise self._not_asked_about(kind, shown)
         if verdict.kind == "unknown":
-            self._ask_about(kind, blob, verdict.expected, hostkeys.comparison(kind, transport.remote_version))
+            self._ask_about(kind, blob, verdict.expected, host_keys.comparison(kind, transport.remote_version))
         self.log("host_key", f"{kind} {shown}")
 
     def _is_here(self, line):
@@ -154,11 +155,11 @@ class Handshake:
     def _refuse_revoked(self, key, kind, blob):
         """Refuse a key, or a certificate's authority, that known_hosts marks as revoked or the user's RevokedHostKeys names."""
         path = self.target.options.get("revokedhostkeys", "none")
-        authority = hostkeys.certificate(key.public_blob.key_blob).authority if key.public_blob else None
+        authority = host_keys.certificate(key.public_blob.key_blob).authority if key.public_blob else None
         for name, one in ((kind, blob), (authority and self.ssh.Message(authority).get_text(), authority)):
-            if one and (hostkeys.judge(self._lines, name, one).kind == "revoked"
-                        or path != "none" and hostkeys.is_revoked(path, name, one)):
-                raise self._revoked(hostkeys.fingerprint(one))
+            if one and (host_keys.judge(self._lines, name, one).kind == "revoked"
+                        or path != "none" and host_keys.is_revoked(path, name, one)):
+                raise self._revoked(host_keys.fingerprint(one))
 
     def _revoked(self, shown):
         return coded(HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts or RevokedHostKeys: do not "
@@ -174,7 +175,7 @@ class Handshake:
     def _take(self, verdict, kind, blob, shown):
         """Take a key that nobody compared, because the user's config says so; note one that is new, unless it says to note none."""
         if verdict == "unknown" and not self._forgets:
-            hostkeys.add(self.home / "known_hosts", self.name, kind, blob)
+            host_keys.add(self.home / "known_hosts", self.name, kind, blob)
         changed = verdict == "changed"
         news = "another one than before" if changed else "new"
         self.log("host_key", f"{kind} {shown}, {news}: taken, as ~/.ssh/config says (StrictHostKeyChecking {self._strict})",
@@ -182,9 +183,9 @@ class Handshake:
                  strict=self._strict)
 
     def _certified(self, key):
-        made = hostkeys.certificate(key.public_blob.key_blob)
+        made = host_keys.certificate(key.public_blob.key_blob)
         host = self.target.options.get("hostkeyalias") or self.target.hostname
-        why = hostkeys.refusal(made, host, hostkeys.authorities(self._lines or self._elsewhere), time.time())
+        why = host_keys.refusal(made, host, host_keys.authorities(self._lines or self._elsewhere), time.time())
         if why is None:
             message = self.ssh.Message(made.authority)
             authority = self.ssh.PKey.from_type_string(message.get_text(), made.authority)
@@ -194,8 +195,8 @@ class Handshake:
         return why is None
 
     def _ask_about(self, kind, blob, others, comparison):
-        """Ask whether an unknown key is the server's. others: [hostkeys.Line] of its other keys; comparison: hostkeys.comparison."""
-        name, shown = self.name, hostkeys.fingerprint(blob)
+        """Ask whether an unknown key is the server's. others: [host_keys.Line] of its other keys; comparison: host_keys.comparison."""
+        name, shown = self.name, host_keys.fingerprint(blob)
         prompt = f"The host key of {name} is not known yet: {kind} {shown}. Is it the server's?"
         if others:
             prompt += f" So far the server was known by another kind of key: {_listed(others)}."
@@ -206,7 +207,7 @@ class Handshake:
             raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's{there}, then "
                                      "trust it when asked"),
                         "host_key_unknown", host=name, offered=shown, key_type=kind, comparison=comparison)
-        hostkeys.add(self.home / "known_hosts", name, kind, blob)
+        host_keys.add(self.home / "known_hosts", name, kind, blob)
 
 
 def _changed(name, kind, shown, expected):
@@ -219,4 +220,4 @@ def _changed(name, kind, shown, expected):
 
 
 def _listed(lines):
-    return ", ".join(f"{line.key_type} {hostkeys.fingerprint(line.blob)} in {line.path}" for line in lines)
+    return ", ".join(f"{line.key_type} {host_keys.fingerprint(line.blob)} in {line.path}" for line in lines)

@@ -10,8 +10,9 @@ import io
 import os
 from pathlib import Path
 
-from runicorn import local_disk, ssh_local
+from runicorn import local_disk
 from runicorn.errors import LoginError, coded
+from runicorn.ssh import local
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
 FIDO_KEYS = ("id_ed25519_sk", "id_ecdsa_sk")
@@ -207,13 +208,13 @@ class Keys:
         named = self.target.options.get("identityagent", "SSH_AUTH_SOCK")
         if named.lower() == "none":
             return ()
-        path = os.environ.get(named[1:], "") if named[:1] == "$" else named if named != "SSH_AUTH_SOCK" else ssh_local.usual_agent()
+        path = os.environ.get(named[1:], "") if named[:1] == "$" else named if named != "SSH_AUTH_SOCK" else local.usual_agent()
         self._agent = self._agent_at(path) if path is not None else self.ssh.Agent()
         return self._agent.get_keys()
 
     def _agent_at(self, path):
         """Return the agent that IdentityAgent names: password managers have one of their own."""
-        line = ssh_local.agent_line(path)
+        line = local.agent_line(path)
         agent = self.ssh.Agent.__new__(self.ssh.Agent)
         self.ssh.agent.AgentSSH.__init__(agent)
         agent._connect(line)        # paramiko's own way in looks at SSH_AUTH_SOCK only
@@ -226,7 +227,7 @@ def _exposed(path):
         status = os.stat(path)
     except OSError:
         return ""               # reading it tells
-    exposed = not ssh_local.WINDOWS and status.st_uid == os.getuid() and status.st_mode & 0o077
+    exposed = not local.WINDOWS and status.st_uid == os.getuid() and status.st_mode & 0o077
     return f"{status.st_mode & 0o777:04o}" if exposed else ""
 
 

@@ -1,7 +1,7 @@
 """Who gets in, and how: keys, agent, password and the server's own questions, each tried once. Is handed paramiko, opens no line."""
 
-from runicorn import ssh_keys
 from runicorn.errors import LineError, LoginError, coded
+from runicorn.ssh import keys as ssh_keys
 
 STEPS = 4                   # a server may ask for several methods one after another (key, then a code)
 ANSWER_SECONDS = 300        # how long the user may look for a one-time code; sshd itself waits 120 s by default

@@ -4,8 +4,8 @@ import os
 import socket
 import threading
 
-from runicorn import ssh_local
 from runicorn.errors import LineError, coded
+from runicorn.ssh import local
 
 SAID_BYTES = 64 << 10       # of standard error; what comes before the last of it is dropped
 LAST_WORDS = 0.5            # s to wait for them after the process ended; a grandchild may hold its standard error open for ever
@@ -23,7 +23,7 @@ class Pipe:
         self._apart = apart
         self.sent = self.received = 0
         try:
-            self.process, self.socket = ssh_local.started(command, self._errors.end, apart)
+            self.process, self.socket = local.started(command, self._errors.end, apart)
         except OSError as error:
             name = command if isinstance(command, str) else command[0]
             raise coded(LineError(f"{name} can't be started: {error.strerror}"), "line", said="not_started", command=name,
@@ -61,7 +61,7 @@ class Pipe:
         """End the process and free everything."""
         self.socket.close()
         if self.process.poll() is None:
-            ssh_local.end(self.process, self._apart, END_SECONDS)
+            local.end(self.process, self._apart, END_SECONDS)
 
 
 class _Errors(threading.Thread):

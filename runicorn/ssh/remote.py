@@ -11,18 +11,20 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from runicorn import hostkeys, remote_shell, sftp, ssh_local, ssh_transport, ssh_words, sshconfig, system_ssh
 from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError, coded
-from runicorn.handshake import Handshake
-from runicorn.login import Login
-from runicorn.ssh_process import Pipe
+from runicorn.ssh import host_keys, local, remote_shell, sftp, system_remote, user_config
+from runicorn.ssh import transport as ssh_transport
+from runicorn.ssh import words as ssh_words
+from runicorn.ssh.handshake import Handshake
+from runicorn.ssh.login import Login
+from runicorn.ssh.process import Pipe
 
 TCP_SECONDS = 10            # per address
 KEEPALIVE_SECONDS = 30
 CHANNEL_SECONDS = 20        # for a jump host to reach the next one
 WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no more
 PACKET_BYTES = 64 << 10
-OUTPUT_LIMIT, SAID_LIMIT = system_ssh.OUTPUT_LIMIT, 1 << 20       # bytes of what a command prints, and of its standard error
+OUTPUT_LIMIT, SAID_LIMIT = system_remote.OUTPUT_LIMIT, 1 << 20       # bytes of what a command prints, and of its standard error
 FIRST_BYTES = 400
 FOR_NOW = (2, 4)            # SSH_OPEN_CONNECT_FAILED, …_RESOURCE_SHORTAGE (RFC 4254, 5.1): of a host behind a jump host
 CHANNEL_PAUSES = (0.1, 0.3, None)
@@ -49,14 +51,14 @@ def connect(connection, ask=None, secrets=None, home=None, log=None, compress=Tr
         ssh = _paramiko(connection)
         if ssh:
             return _Dialer(ssh, connection, ask, secrets, Path(home), log or _silent).dial(compress)
-    return system_ssh.SystemRemote(connection, home, compress)
+    return system_remote.SystemRemote(connection, home, compress)
 
 
 def hosts():
     """Return what ~/.ssh/config offers: list of {"host", "hostname", "user", "port", "key", "jump"}."""
     return [{"host": name, "hostname": options["hostname"], "user": options["user"], "port": options["port"],
              "key": (options.get("identityfile") or [None])[0], "jump": options.get("proxyjump")}
-            for name, options in sshconfig.offered().items()]
+            for name, options in user_config.offered().items()]
 
 
 def _paramiko(connection):
@@ -123,13 +125,13 @@ class _Dialer:
     def _target(self):
         wanted = self.connection
         port = wanted["port"] if wanted["port"] != 22 else None         # 22 is the form's default: ~/.ssh/config may know better
-        options = sshconfig.lookup(wanted["host"], wanted["user"], port)
+        options = user_config.lookup(wanted["host"], wanted["user"], port)
         keys = [str(Path(wanted["key"]).expanduser())] if wanted["key"] else []
         return Target(wanted["host"], options["hostname"], options["port"], options["user"], wanted["auth"],
                       keys or options.get("identityfile", []), bool(keys), options.get("identitiesonly", "").lower() == "yes", options)
 
     def _hop(self, host, user, port):
-        options = sshconfig.lookup(host, user, port)
+        options = user_config.lookup(host, user, port)
         keys = list(options.get("identityfile", [])) or ([str(Path(self.connection["key"]).expanduser())] if self.connection["key"] else [])
         return Target(host, options["hostname"], options["port"], options["user"], "hop", keys, False,
                       options.get("identitiesonly", "").lower() == "yes", options)
@@ -138,14 +140,14 @@ class _Dialer:
 
     def _line(self, target, depth=0):
         """Return a byte stream to the target's SSH port: over jump hosts, through a ProxyCommand, or by TCP."""
-        if depth > sshconfig.JUMPS:
-            raise sshconfig.circle(target.name)
+        if depth > user_config.JUMPS:
+            raise user_config.circle(target.name)
         jump, command = target.options.get("proxyjump", "none"), target.options.get("proxycommand", "none")
         if jump.lower() != "none":
-            return self._jumped(target, sshconfig.jumps(jump), depth)
+            return self._jumped(target, user_config.jumps(jump), depth)
         if command.lower() != "none":
             self.log("name", f"by ProxyCommand {command}", said="proxy", command=command)
-            pipe = Pipe(ssh_local.shell_words(command, replaced=True))
+            pipe = Pipe(local.shell_words(command, replaced=True))
             passes = target.options.get("proxyusefdpass", "no").lower() in ("yes", "true") and hasattr(socket, "recv_fds")
             return self._kept(_passed_socket(pipe, target) if passes else pipe)
         return self._kept(self._dialled(target))
@@ -190,7 +192,7 @@ class _Dialer:
             try:
                 if options.get("bindaddress"):
                     line.bind((options["bindaddress"], 0))
-                line.settimeout(sshconfig.seconds(options.get("connecttimeout"), TCP_SECONDS))
+                line.settimeout(user_config.seconds(options.get("connecttimeout"), TCP_SECONDS))
                 line.connect(address)
                 _keep_alive(line)
                 where, took = f"{address[0]}:{address[1]}", f"{(time.monotonic() - began) * 1000:.0f}"
@@ -230,7 +232,7 @@ class _Dialer:
 def _passed_socket(pipe, target):
     """Return the socket that a ProxyCommand with ProxyUseFdpass makes and hands over."""
     try:
-        pipe.settimeout(sshconfig.seconds(target.options.get("connecttimeout"), TCP_SECONDS))
+        pipe.settimeout(user_config.seconds(target.options.get("connecttimeout"), TCP_SECONDS))
         _, passed, _, _ = socket.recv_fds(pipe.socket, 1, 1)
         line = socket.socket(fileno=passed[0])
     except (OSError, IndexError) as error:
@@ -320,7 +322,7 @@ class Remote:
         self.exec_allowed = None            # None: not tried yet
         self.banner = transport.remote_version
         key = transport.get_remote_server_key()
-        self.host_key = {"type": key.get_name(), "fingerprint": hostkeys.fingerprint(key.asbytes())}
+        self.host_key = {"type": key.get_name(), "fingerprint": host_keys.fingerprint(key.asbytes())}
         self.host, self.port, self.user = target.hostname, target.port, target.user
 
     def open_stream(self, timeout=30, meanwhile=None):

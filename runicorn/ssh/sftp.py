@@ -12,10 +12,10 @@ import stat
 import struct
 import time
 
-from runicorn import grants
-from runicorn import sftp_answers as answers
 from runicorn.errors import HandlesError, LineError, ProtocolError, RemoteError, SftpError, coded
-from runicorn.sftp_answers import FAILURE, MAX_PACKET, STATUS
+from runicorn.ssh import grants
+from runicorn.ssh import sftp_answers as answers
+from runicorn.ssh.sftp_answers import FAILURE, MAX_PACKET, STATUS
 
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17, 19
 EXTENDED = 200

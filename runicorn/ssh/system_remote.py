@@ -7,7 +7,6 @@ import subprocess
 import time
 from pathlib import Path
 
-from runicorn import remote_shell, sftp, ssh_local, ssh_words, sshconfig
 from runicorn.errors import (
     DeniedError,
     LineError,
@@ -17,7 +16,8 @@ from runicorn.errors import (
     SftpError,
     coded,
 )
-from runicorn.ssh_process import Pipe
+from runicorn.ssh import local, remote_shell, sftp, user_config, words
+from runicorn.ssh.process import Pipe
 
 CONNECT_SECONDS = 15        # where the user's config names no ConnectTimeout
 LOGIN_SECONDS = 60          # more, for the login itself: a home folder that is mounted, a slow PAM
@@ -31,7 +31,7 @@ ALWAYS = ("BatchMode=yes", "ClearAllForwardings=yes", "PermitLocalCommand=no", "
 WHERE_SET = {"RemoteCommand": "none", "SessionType": "default", "StdinNull": "no", "ForkAfterAuthentication": "no"}
 OFF = {"no", "false"}       # as ssh -G prints it
 OUR_ALIVE = {"ServerAliveInterval": "15", "ServerAliveCountMax": "3"}
-GLOBAL_KNOWN_HOSTS = " ".join(f'"{ssh_local.system_file(name)}"' for name in ("ssh_known_hosts", "ssh_known_hosts2"))
+GLOBAL_KNOWN_HOSTS = " ".join(f'"{local.system_file(name)}"' for name in ("ssh_known_hosts", "ssh_known_hosts2"))
 
 
 class SystemRemote:
@@ -80,13 +80,13 @@ class SystemRemote:
 
     def _no_circle(self, told):
         """Refuse jump hosts that lead to themselves: ssh would start itself again and again, until the machine has no memory left."""
-        for _ in range(sshconfig.JUMPS + 1):
+        for _ in range(user_config.JUMPS + 1):
             jump = told.get("proxyjump", "none")
             if jump.lower() == "none":
                 return
-            host, user, port = sshconfig.jumps(jump)[0]         # ssh reads the config of the nearest one; the others are told by it
+            host, user, port = user_config.jumps(jump)[0]         # ssh reads the config of the nearest one; the others are told by it
             told = _config([*(["-l", user] if user else []), *(["-p", str(port)] if port else []), "--", host])
-        raise sshconfig.circle(self._connection["host"])
+        raise user_config.circle(self._connection["host"])
     def _known_hosts(self, told):
         """Let ssh also read the host keys that were trusted here, and write none of its own there."""
         ours = Path(self._home) / "known_hosts"
@@ -142,7 +142,7 @@ class SystemRemote:
                          limit=self._login_seconds, command=self._by_hand())
         if status not in (None, LOST) and status > 0:       # it got in, and hands on what the server's end left with
             return remote_shell.ended(self, host, status)
-        return ssh_words.error(host, said, self._by_hand()) or error
+        return words.error(host, said, self._by_hand()) or error
 
     def run(self, command, stdin=b"", timeout=60):
         """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, SftpError."""
@@ -157,11 +157,11 @@ class SystemRemote:
         finally:
             pipe.close()
         host = self._connection["host"]
-        if status == LOST and ssh_words.no_commands(said):
+        if status == LOST and words.no_commands(said):
             self.exec_allowed = False
-            raise coded(DeniedError(f"{host} runs no commands", 3), "exec", said="exec_none", detail=ssh_words.sentence(said))
+            raise coded(DeniedError(f"{host} runs no commands", 3), "exec", said="exec_none", detail=words.sentence(said))
         if status == LOST:
-            detail = ssh_words.sentence(said) or "ssh failed"
+            detail = words.sentence(said) or "ssh failed"
             raise coded(LineError(f"{host}: {detail}"), "line", said="system_line", host=host, detail=detail)
         self.exec_allowed = True
         return status, out, said.encode()

@@ -10,8 +10,9 @@ import socket
 import subprocess
 from pathlib import Path
 
-from runicorn import local_disk, ssh_local
+from runicorn import local_disk
 from runicorn.errors import RemoteError, UsageError, coded
+from runicorn.ssh import local
 
 DEPTH = 16                  # OpenSSH's own limit on nested Include
 EXEC_SECONDS = 10           # for `Match exec`
@@ -22,7 +23,7 @@ FLAGS = {"identitiesonly", "proxyusefdpass", "stricthostkeychecking", "canonical
          "nohostauthenticationforlocalhost"}       # keywords of few words, in any case; true and false are yes and no
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 JUMPS = 8                   # more jump hosts than this, each told by the next one's own entry, lead in a circle
-SYSTEM_CONFIG = ssh_local.system_file("ssh_config")
+SYSTEM_CONFIG = local.system_file("ssh_config")
 PATTERN = re.compile(r"[*?!]")
 
 
@@ -79,7 +80,7 @@ class Files:
         """Return [(keyword, values, lines)] of a file in order, one for its top and one a Host or Match line; of Host lines
         without patterns only those that name `host`, if given."""
         if path not in self._blocks:
-            if path != SYSTEM_CONFIG and ssh_local.others_may_change(path):
+            if path != SYSTEM_CONFIG and local.others_may_change(path):
                 raise UsageError(f"others may change {path}, which names commands that run as you; ssh refuses it, too: `chmod go-w "
                                  f"{path}`, and let it be yours")
             self._stamps[path] = _stamp(path)
@@ -262,7 +263,7 @@ class _Reading:
         return made
 
     def path(self, text):
-        text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), self.expanded(ssh_local.expanded(text)))
+        text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), self.expanded(local.expanded(text)))
         return self.home + text[1:] if text.startswith("~/") else os.path.expanduser(text)
 
 
@@ -346,7 +347,7 @@ def _tokens(text, known):
 
 def _succeeds(command):
     try:
-        return subprocess.run(ssh_local.shell_words(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        return subprocess.run(local.shell_words(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL, timeout=EXEC_SECONDS).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False        # as a command that failed: the block does not apply

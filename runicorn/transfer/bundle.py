@@ -18,8 +18,9 @@ import time
 import zlib
 from pathlib import Path
 
-from runicorn import disk, layout, local_disk, local_names, manifest, plan
+from runicorn import disk, layout, local_disk, local_names, manifest
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
+from runicorn.mirror import plan
 
 FORMAT = 1
 BLOCK = 1 << 20

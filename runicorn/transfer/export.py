@@ -9,17 +9,18 @@ import zipfile
 from itertools import chain
 from operator import itemgetter
 
-from runicorn import report, tfevents
 from runicorn.errors import DataError, UsageError
 from runicorn.layout import META
 from runicorn.local_names import local_name
-from runicorn.rows import Rows
+from runicorn.transfer import html_report
+from runicorn.transfer import tensorboard as tfevents
+from runicorn.transfer.rows import Rows
 
 FORMATS = ("csv", "tensorboard", "html")
 
 
 def stream(reader, key, format, long=False):
-    """Return an iterator of bytes: the run `key` of a reader.Reader as "csv", "tensorboard" (a zip with the folder TensorBoard
+    """Return an iterator of bytes: the run `key` of a catalog.Reader as "csv", "tensorboard" (a zip with the folder TensorBoard
     wants) or "html". Raises UsageError for another format, NotFoundError, and DataError while the run is not all here."""
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")
@@ -47,7 +48,7 @@ def told(reader, key):
 
 def html(reader, keys):
     """Yield a report of the runs `keys` as one HTML page that needs no network. Raises as `rows` does."""
-    return report.page([(reader.run(key), reader.series(key)) for key in keys if _all_here(reader, key)])
+    return html_report.page([(reader.run(key), reader.series(key)) for key in keys if _all_here(reader, key)])
 
 
 def _all_here(reader, key):
@@ -133,7 +134,7 @@ def tensorboard(rows, run):
     Raises DataError.
     """
     first = run.get("started") or rows.first_ts or 0.0
-    config = {name: value for name, value in report.flattened(run.get("config") or {}).items() if value is not None}
+    config = {name: value for name, value in html_report.flattened(run.get("config") or {}).items() if value is not None}
     yield tfevents.opening(first) + b"".join(tfevents.hparams(config, rows.names, first, run.get("ended"), run.get("state")))
     scalars = tfevents.Scalars()
     for rank in rows.ranks:

@@ -19,8 +19,8 @@ SMOOTH = 0.9                # weight of the smoothed curve one may look at inste
 SMOOTHED_FROM = 200         # points; a curve of fewer would only lag behind itself
 DIGITS = 8                  # of a drawn value: finer than a screen, half the size of a float64
 FACTS = ("id", "key", "project", "name", "state", "user", "host", "started", "ended", "duration", "tags", "note", "connection_name")
-SCRIPTS = ("uplot/uPlot.iife.min.js", "report.js")
-STYLES = ("uplot/uPlot.min.css", "report.css")
+SCRIPTS = ("uplot/uPlot.iife.min.js", "report/report.js")
+STYLES = ("uplot/uPlot.min.css", "report/report.css")
 
 
 def page(runs):

@@ -9,9 +9,9 @@ import os
 from collections import deque
 
 from runicorn import layout
-from runicorn.columns import File
 from runicorn.errors import DataError
-from runicorn.events import STEP_LIMIT, Part
+from runicorn.metrics.columns import File
+from runicorn.metrics.parse import STEP_LIMIT, Part
 
 
 class Rows:
@@ -46,7 +46,7 @@ class Rows:
         self.names, self.first_ts = list(names), min(times, default=None)
 
     def blocks(self, rank):
-        """Yield the rows of a rank in the order logged, about a megabyte of the file at a time: lists of events.Part, whose `rows`
+        """Yield the rows of a rank in the order logged, about a megabyte of the file at a time: lists of parse.Part, whose `rows`
         (line numbers) tell the order within a list. Times are floats, steps integers where they are whole. Raises DataError."""
         for path in self._attempts[rank]:
             for parts in _blocks(path):

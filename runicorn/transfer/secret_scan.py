@@ -4,11 +4,11 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from runicorn.check import Finding, gathered, is_run, lines, load, rows, run_folders
 from runicorn.errors import NotFoundError
 from runicorn.layout import META, STATUS, SUMMARY, parse_own
 from runicorn.local_names import parse_rank_status
 from runicorn.masking import masked
+from runicorn.transfer.check import Finding, gathered, is_run, lines, load, rows, run_folders
 
 
 def scan(path):

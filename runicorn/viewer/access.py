@@ -14,8 +14,8 @@ import secrets
 from urllib.parse import parse_qs
 
 from runicorn import disk, layout, local_disk
-from runicorn.exchange import Refused
-from runicorn.viewer_local import our_users, peer_user
+from runicorn.loopback import our_users, peer_user
+from runicorn.viewer.exchange import Refused
 
 SAFE = ("GET", "HEAD")
 TOKEN = re.compile(r"[\w-]{43}\Z", re.ASCII)

@@ -15,17 +15,17 @@ import bottle
 
 from runicorn import assets, disk, layout, local_disk, settings
 from runicorn.errors import RunicornError, SettingsError
-from runicorn.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
-from runicorn.guard import Guard, lasting_token
-from runicorn.pieces import Pieces
-from runicorn.poll import Poll
-from runicorn.reader import COLUMNS, Reader
-from runicorn.routes_connections import ROUTES
-from runicorn.sample_times import SampleTimes
-from runicorn.server import Server as Listener
-from runicorn.server import listen
+from runicorn.loopback import told_by_kernel
+from runicorn.metrics.pieces import Pieces
+from runicorn.reader.catalog import COLUMNS, Reader
 from runicorn.version import VERSION
-from runicorn.viewer_local import told_by_kernel
+from runicorn.viewer.access import Guard, lasting_token
+from runicorn.viewer.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
+from runicorn.viewer.http_server import Server as Listener
+from runicorn.viewer.http_server import listen
+from runicorn.viewer.routes_connections import ROUTES
+from runicorn.viewer.sample_times import SampleTimes
+from runicorn.viewer.watcher import Poll
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
 REFUSED = {                 # code -> what a browser's page says of it, in English and in Chinese
@@ -286,7 +286,7 @@ class Server:
 def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=False, cache_size=None):
     """Build a viewer and bind it; returns the Server, which `serve_forever` runs.
 
-    home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; mirrors: mirrors.Mirrors; cache_size: bytes the column
+    home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; mirrors: registry.Mirrors; cache_size: bytes the column
     cache may take. Raises BusyError if the port is taken.
     """
     home, overlay = Path(home), settings.Overlay(home)

@@ -7,7 +7,7 @@ import weakref
 
 from runicorn import layout, local_names
 from runicorn.errors import RunicornError
-from runicorn.logs import Log
+from runicorn.reader.log import Log
 
 BLOCK = 128 << 10           # bytes of a log read at once
 LEAPS, PROBES = 11, 16      # how the end of a log that grew is looked for: up to 4 ** LEAPS blocks on, then between PROBES places

@@ -6,12 +6,13 @@ import os
 from typing import NamedTuple
 from urllib.parse import quote
 
-from runicorn import bounded, files
 from runicorn.errors import FilterError, RunicornError, UsageError
-from runicorn.exchange import Answer, Refused, begun, to_error, to_json
 from runicorn.layout import parse_own
-from runicorn.pieces import Pieces
+from runicorn.metrics.pieces import Pieces
+from runicorn.reader import bounded
 from runicorn.version import VERSION
+from runicorn.viewer import run_files as files
+from runicorn.viewer.exchange import Answer, Refused, begun, to_error, to_json
 
 NEWS_SECONDS = 25.0         # under the 30 s at which many proxies cut an idle request
 MOST_CURVES = 4000          # runs x metrics in one answer
@@ -132,8 +133,8 @@ def curves(site, entry):
     """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server."""
     series = site.reader.series(entry.key)
     if not entry.source.local and not entry.here() and not entry.record.newer:
-        from runicorn import far
-        far.prime(site.mirrors, entry, series)
+        from runicorn.viewer import far_files
+        far_files.prime(site.mirrors, entry, series)
     return series
 
 
@@ -240,8 +241,8 @@ def byte_of(ask, name):
 def opened_log(site, ask):
     """Return (Log or None, Entry, [{"name", "size", "attempt", "rank"}]) of the log the request names: all attempts of a rank joined
     (rank 0 unless it says), one attempt, or one file. Only plain files are opened, never a link that has the name of one."""
-    from runicorn.far import FarLog
-    from runicorn.logs import Log
+    from runicorn.reader.log import Log
+    from runicorn.viewer.far_files import FarLog
     entry = site.reader.entry(ask.text("run"))
     here, there = entry.sizes(), entry.there()
     sizes = {name: max(here.get(name, 0), there.get(name, 0)) for name in {**here, **there} if name.startswith("logs")}
@@ -330,7 +331,7 @@ def run_file(site, ask):
 
 @route("GET", "/api/export", "a run as a download: ?run=KEY&format=csv|tensorboard|html&long=1")
 def export(site, ask):
-    from runicorn import export as exports
+    from runicorn.transfer import export as exports
     key, form = site.reader.find(ask.text("run")), ask.text("format", "csv")
     if form not in EXPORTS:
         raise Refused(400, "format", f"there is no format {form[:50]!r}; there are {', '.join(EXPORTS)}")

@@ -2,9 +2,9 @@
 
 from runicorn import settings
 from runicorn.errors import UsageError
-from runicorn.exchange import Refused
-from runicorn.routes import ROUTES, route
 from runicorn.version import VERSION
+from runicorn.viewer.exchange import Refused
+from runicorn.viewer.routes import ROUTES, route
 
 __all__ = ["ROUTES"]        # with those of `routes`, and now ours
 SECRETS = ("password", "passphrase")

@@ -5,8 +5,9 @@ import time
 from threading import Lock
 from typing import NamedTuple
 
-from runicorn import glance, layout
+from runicorn import layout
 from runicorn.clock import Clock
+from runicorn.reader import quick_stats
 
 RUNS_KEPT = 1000
 
@@ -54,6 +55,6 @@ class SampleTimes:
 
 def _newest(entry):
     """Return (name, bytes) of the system file of the run's last attempt, or None."""
-    own = [(layout.parse_own(name), name, size) for name, size in glance.own_sizes(entry.folder).items()]
+    own = [(layout.parse_own(name), name, size) for name, size in quick_stats.own_sizes(entry.folder).items()]
     samples = [(attempt, name, size) for (stem, attempt, rank), name, size in own if stem == "system" and rank == 0 and size]
     return max(samples)[1:] if samples else None

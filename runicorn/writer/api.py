@@ -1,10 +1,10 @@
 """What a training script calls: `init`, and `log`, `finish`, … for the current run. Only `init` may raise, and only for
 a call that can't mean anything. What only a run needs is imported by `init`, so that `import runicorn` costs little."""
 
-from runicorn import current
 from runicorn.errors import UsageError
-from runicorn.notice import is_interrupt, say, uncut
-from runicorn.silent import SilentRun
+from runicorn.writer import current
+from runicorn.writer.notice import is_interrupt, say, uncut
+from runicorn.writer.silent import SilentRun
 
 AUTO = "auto"
 
@@ -35,7 +35,7 @@ def init(project=None, name=None, config=None, tags=None, notes=None, storage=No
     arguments = dict(locals())
     try:
         with uncut():
-            from runicorn.beginning import begin
+            from runicorn.writer.beginning import begin
     except (ImportError, OSError) as error:     # the process ends; it has no descriptor left to import with
         if is_interrupt(error):
             raise

@@ -4,9 +4,9 @@ import errno
 import os
 import time
 
-from runicorn.descriptors import identity, keep, mark, release
 from runicorn.layout import open_regular
-from runicorn.notice import is_interrupt, say, say_gone, say_unwritten
+from runicorn.writer.descriptors import identity, keep, mark, release
+from runicorn.writer.notice import is_interrupt, say, say_gone, say_unwritten
 
 FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 REOPEN_SECONDS = 1.0        # how often a file that went away is looked for

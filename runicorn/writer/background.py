@@ -3,7 +3,7 @@
 import threading
 import time
 
-from runicorn.notice import say
+from runicorn.writer.notice import say
 
 LONGEST = 10.0          # seconds between two looks at the clock
 NEVER = float("inf")    # what a chore returns that is done for good

@@ -4,16 +4,16 @@ import os
 import sys
 import time
 
-from runicorn import current, ends, facts, processes, ranks, restart
 from runicorn.errors import NotFoundError, RunicornError, UsageError
 from runicorn.layout import META, STATUS, SUMMARY, below, legible, new_run_id, read_json, root_path, run_path
-from runicorn.live import clear_stale, lives
 from runicorn.masking import masked, names, without_masks
-from runicorn.notice import is_interrupt, say
-from runicorn.place import again, fresh, largest_step
-from runicorn.recorder import Run, name_unknown
-from runicorn.silent import SilentRun
-from runicorn.values import attempt, describe, key_text, plain_fields, texts, type_name
+from runicorn.writer import current, environment, exits, processes, ranks, restart
+from runicorn.writer.live import clear_stale, lives
+from runicorn.writer.notice import is_interrupt, say
+from runicorn.writer.run import Run, name_unknown
+from runicorn.writer.run_folder import again, fresh, largest_step
+from runicorn.writer.silent import SilentRun
+from runicorn.writer.values import attempt, describe, key_text, plain_fields, texts, type_name
 
 
 def begin(project, name, config, tags, notes, storage, id, resume, mode, capture, system, all_ranks, rank, group, job_type, reinit, dir,
@@ -84,7 +84,7 @@ def _previous_goes_on(reinit):
         return False
     if reinit is None:
         say(f"run {previous.id} is finished now, because init() was called again", once=("again", previous.id))
-    previous.conclude(ends.verdict_by_init(previous))
+    previous.conclude(exits.verdict_by_init(previous))
     return False
 
 
@@ -118,13 +118,13 @@ def _begin(given, storage, run_id, resume, options, launch, quiet):
     try:
         root, given, run_id = processes.settle(os.path.abspath(_root(storage)), given, run_id)
         if launch.rank:
-            from runicorn.otherrank import RankRun  # here: most trainings have one rank, or record one
+            from runicorn.writer.rank_run import RankRun  # here: most trainings have one rank, or record one
 
-            run = RankRun(root, dict(facts.gather(time.time()), id=run_id or new_run_id(), **given), launch, **options)
+            run = RankRun(root, dict(environment.gather(time.time()), id=run_id or new_run_id(), **given), launch, **options)
         else:
             run = _rank_0(root, given, run_id, resume, options, launch, quiet)
         clear_stale(root)
-        ends.watch(run)
+        exits.watch(run)
         return run.start()
     except RunicornError:
         raise
@@ -148,7 +148,7 @@ def _root(storage):
 
 
 def _rank_0(root, given, run_id, resume, options, launch, quiet):
-    here = facts.gather(time.time())
+    here = environment.gather(time.time())
     shown = masked({"argv": here["argv"], "config": given["config"]}, options["not_secret"])     # as the run before has them
     before = restart.forerunner(root, given, here, shown, run_id) if restart.is_restart(here) and resume != "never" else None
     place = again(root, run_path(given["project"], given["name"], before["id"]), before["id"]) if before else None

@@ -10,10 +10,10 @@ import weakref
 from collections import deque
 from io import BufferedWriter
 
-from runicorn.descriptors import select_ready
 from runicorn.layout import legible
-from runicorn.notice import is_interrupt, say
-from runicorn.screen import Screen
+from runicorn.writer.descriptors import select_ready
+from runicorn.writer.notice import is_interrupt, say
+from runicorn.writer.screen import Screen
 
 FORK_SECONDS = 1.0          # a fork waits this long at most for a terminal that somebody is writing to
 CELL_SECONDS = 5.0          # a cell that has ended puts `write` back within this time

@@ -13,11 +13,11 @@ import threading
 import time
 from collections import deque
 
-from runicorn.append import AppendFile
-from runicorn.console import LogFile, is_stalled, log_gap
-from runicorn.descriptors import is_ours, keep, release, select_ready
-from runicorn.notice import say
-from runicorn.system import on_network
+from runicorn.writer.append import AppendFile
+from runicorn.writer.capture import LogFile, is_stalled, log_gap
+from runicorn.writer.descriptors import is_ours, keep, release, select_ready
+from runicorn.writer.notice import say
+from runicorn.writer.system import on_network
 
 TICK_SECONDS = 0.5
 SYNC_SECONDS = 2.0          # between two fsyncs on a network file system
@@ -26,7 +26,7 @@ STALL_SECONDS = 0.1         # a terminal that takes nothing for so long is stall
 DONE, STALLED = b"k", b"s"  # how the helper answers `stop`
 BLOCK = 1 << 16
 PIPE_BYTES = 1 << 20        # what Linux lets anybody have; C code then rarely waits for the helper
-START = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.pump import main; main(sys.argv[2:])"
+START = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.writer.capture_fd import main; main(sys.argv[2:])"
 
 
 class DescriptorCapture:
@@ -69,7 +69,7 @@ class DescriptorCapture:
     def _start(self, path, theirs):
         import subprocess
         ends = {self._pipes[number][0]: self._saved[number] for number in (2, 1)}
-        package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        package = os.path.abspath(__file__ + "/../../..")
         arguments = [str(path), str(theirs.fileno())] + [f"{read_end}:{terminal}" for read_end, terminal in ends.items()]
         return subprocess.Popen([sys.executable, "-S", "-E", "-c", START, package, *arguments], stdin=subprocess.DEVNULL,
                                 stdout=subprocess.DEVNULL, pass_fds=[theirs.fileno(), *ends, *ends.values()])

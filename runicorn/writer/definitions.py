@@ -4,7 +4,7 @@ import re
 from collections import namedtuple
 
 from runicorn.layout import best_rule, definition_of, number
-from runicorn.values import describe, key_text, texts
+from runicorn.writer.values import describe, key_text, texts
 
 WAYS = ("min", "max", "mean", "first", "last", "best")
 GOALS = {"minimize": "min", "maximize": "max", "min": "min", "max": "max"}

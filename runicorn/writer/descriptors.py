@@ -8,7 +8,7 @@ import errno
 import os
 import time
 
-from runicorn.notice import is_interrupt
+from runicorn.writer.notice import is_interrupt
 
 LOWEST = 3                  # 0, 1 and 2 are the standard streams, also where they are closed: prints go there
 _moved = {}                 # descriptor of ours -> its owner's function that takes the number it moves to

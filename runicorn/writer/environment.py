@@ -4,10 +4,10 @@ import os
 import sys
 import time
 
-from runicorn import processes
 from runicorn.layout import FORMAT
-from runicorn.notice import uncut
 from runicorn.version import VERSION
+from runicorn.writer import processes
+from runicorn.writer.notice import uncut
 
 GIT_SECONDS = 20            # a huge repository on a slow disk; then there is no dirty flag
 SLURM = {"SLURM_JOB_ID": "job_id", "SLURM_JOB_NAME": "job_name", "SLURM_ARRAY_JOB_ID": "array_job_id",

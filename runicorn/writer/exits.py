@@ -6,9 +6,9 @@ import sys
 import threading
 from functools import partial
 
-from runicorn import signals
-from runicorn.leaving import hold_prints, unwatch_exit_code, watch_children, watch_exec, watch_exit_code
-from runicorn.notice import is_interrupt, say
+from runicorn.writer import signals
+from runicorn.writer.leaving import hold_prints, unwatch_exit_code, watch_children, watch_exec, watch_exit_code
+from runicorn.writer.notice import is_interrupt, say
 
 TRIES = 9                   # of a step of ours in the middle of which a signal handler raises
 
@@ -223,7 +223,7 @@ def _skip_ours(trace):
         within = False
         while trace.tb_next:
             name = trace.tb_next.tb_frame.f_globals.get("__name__") or ""
-            within = name in ("runicorn.console", "runicorn.leaving") or within and name.startswith("runicorn.")
+            within = name in ("runicorn.writer.capture", "runicorn.writer.leaving") or within and name.startswith("runicorn.")
             if not within:
                 break
             trace.tb_next = trace.tb_next.tb_next

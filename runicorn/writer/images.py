@@ -4,7 +4,7 @@ import os
 import struct
 import zlib
 
-from runicorn.values import key_text
+from runicorn.writer.values import key_text
 
 KINDS = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpg"), (b"GIF8", "gif"), (b"RIFF", "webp"), (b"BM", "bmp"))
 MODES = {1: 0, 2: 4, 3: 2, 4: 6}       # channels -> PNG colour type: grey, grey + alpha, RGB, RGBA

@@ -3,9 +3,10 @@
 import threading
 import time
 
-from runicorn import descriptors, disk
+from runicorn import disk
 from runicorn.layout import json_bytes, replace_file
-from runicorn.notice import is_interrupt, say_unwritten
+from runicorn.writer import descriptors
+from runicorn.writer.notice import is_interrupt, say_unwritten
 
 PAUSE_SECONDS = 0.1         # between two replacements of one file
 RETRY_SECONDS = 2.0         # after one that failed

@@ -4,10 +4,11 @@ import os
 import time
 from collections import namedtuple
 
-from runicorn import descriptors, disk, processes
-from runicorn.facts import hostname, process, process_start
+from runicorn import disk
 from runicorn.layout import HIDDEN, STATUS, below, disk_path, json_bytes, make_folders, read_json, replace_file, slug
-from runicorn.notice import say_unwritten
+from runicorn.writer import descriptors, processes
+from runicorn.writer.environment import hostname, process, process_start
+from runicorn.writer.notice import say_unwritten
 
 BEAT = ".beat"                  # in the run's folder, where the root's live folder can't be written
 BEAT_SECONDS = 10.0

@@ -5,8 +5,8 @@ import sys
 from collections import OrderedDict
 from collections.abc import MutableMapping
 
-from runicorn.notice import say
-from runicorn.values import attempt, key_text, plain, plain_fields, reason, type_name
+from runicorn.writer.notice import say
+from runicorn.writer.values import attempt, key_text, plain, plain_fields, reason, type_name
 
 
 class Copy(dict):

@@ -15,6 +15,6 @@ def settle(*same):
 
 if WINDOWS:
     try:
-        from runicorn.windows import at_close, cpu_times, escapes, memory, settle, start  # noqa: F401 (for those who ask us)
+        from runicorn.writer.windows import at_close, cpu_times, escapes, memory, settle, start  # noqa: F401 (for those who ask us)
     except ImportError:
         pass                # the server copy

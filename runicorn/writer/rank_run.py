@@ -3,13 +3,13 @@
 import os
 import time
 
-from runicorn.append import AppendFile
-from runicorn.heart import NEVER
 from runicorn.layout import HIDDEN, META, RUNS, STATUS, below, legible, make_folders, own_file, read_json, run_path, slug
-from runicorn.live import LATE_SECONDS, has_ended, hearts, is_alive, is_of_this_machine, probe, running
-from runicorn.notice import say
-from runicorn.place import Place, claim_events, fresh
-from runicorn.recorder import Run
+from runicorn.writer.append import AppendFile
+from runicorn.writer.background import NEVER
+from runicorn.writer.live import LATE_SECONDS, has_ended, hearts, is_alive, is_of_this_machine, probe, running
+from runicorn.writer.notice import say
+from runicorn.writer.run import Run
+from runicorn.writer.run_folder import Place, claim_events, fresh
 
 MEMORY_BYTES = 8 << 20          # kept of each file until its folder is known
 SEEK_SECONDS = 1.0

@@ -4,7 +4,7 @@ import os
 import re
 from collections import namedtuple
 
-from runicorn.facts import hostname, process
+from runicorn.writer.environment import hostname, process
 
 Launch = namedtuple("Launch", "rank size key")      # int, int, text that all ranks of one launch can compute, or None
 

@@ -5,10 +5,10 @@ import os
 import re
 import time
 
-from runicorn import facts, ranks
 from runicorn.layout import META, RUNS, below, disk_path, read_json, run_path, slug
-from runicorn.live import lives, process_lives
-from runicorn.notice import say
+from runicorn.writer import environment, ranks
+from runicorn.writer.live import lives, process_lives
+from runicorn.writer.notice import say
 
 CLOCK_SECONDS = 4000.0      # a clock that was set, and the hour that summer ends with: how much older a run's id may look
 AGENTS = (b"torchrun", b"torch.distributed.run", b"torch.distributed.launch", b"accelerate")
@@ -109,7 +109,7 @@ def _folders(above, here):
         return []
     if ordinal(here) > (0, 0):
         return names
-    began = facts.began(here["torchrun"]["agent"][1]) - CLOCK_SECONDS
+    began = environment.began(here["torchrun"]["agent"][1]) - CLOCK_SECONDS
     oldest = time.strftime("%Y%m%d_%H%M%S", time.localtime(began))
     return [name for name in names if not re.match(RUN_ID, name) or name >= oldest]
 

@@ -6,18 +6,18 @@ import time
 from functools import partial
 from threading import get_ident
 
-from runicorn import ends, facts
-from runicorn.append import AppendFile
-from runicorn.console import Capture, log_gap
-from runicorn.definitions import Definitions, Metric
-from runicorn.heart import NEVER, Heart
 from runicorn.layout import below, encode, own_file, run_path, to_json
-from runicorn.live import Live
-from runicorn.notice import is_interrupt, say
-from runicorn.silent import Copied
-from runicorn.small_files import SmallFiles
-from runicorn.system import Sampler, on_network
-from runicorn.values import attempt, describe, encode_exact, fields, flatten, key_text, reason, scalar, texts, type_name
+from runicorn.writer import environment, exits
+from runicorn.writer.append import AppendFile
+from runicorn.writer.background import NEVER, Heart
+from runicorn.writer.capture import Capture, log_gap
+from runicorn.writer.definitions import Definitions, Metric
+from runicorn.writer.live import Live
+from runicorn.writer.notice import is_interrupt, say
+from runicorn.writer.silent import Copied
+from runicorn.writer.small_files import SmallFiles
+from runicorn.writer.system import Sampler, on_network
+from runicorn.writer.values import attempt, describe, encode_exact, fields, flatten, key_text, reason, scalar, texts, type_name
 
 TICK_SECONDS = 0.5              # of the log's unfinished lines
 LAST_VALUES_SECONDS = 5.0       # how old the metrics' last values in summary.json may be
@@ -85,7 +85,7 @@ class Run(Copied):
         """Return what copies the output into logs.txt: a Capture, a DescriptorCapture for "fd", or None."""
         if capture == "fd":
             try:
-                from runicorn.pump import DescriptorCapture
+                from runicorn.writer.capture_fd import DescriptorCapture
                 return DescriptorCapture(below(self._folder, own_file("logs", self.attempt, self.rank)))
             except (OSError, ValueError) as error:      # Windows, a notebook, no room for a process
                 say(f"capture=\"fd\" is not possible here ({error}); what Python prints is logged")
@@ -162,7 +162,7 @@ class Run(Copied):
 
     def _take_image(self, key, value, step):
         """Write an Image, or a list of them, and its row; returns whether `value` was one."""
-        images = sys.modules.get("runicorn.images")
+        images = sys.modules.get("runicorn.writer.images")
         if images is None or not images.is_image(value):
             return False
         self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "")
@@ -287,7 +287,7 @@ class Run(Copied):
 
     def _slow_facts(self, now):
         try:
-            found = facts.git(facts.script_folder())
+            found = environment.git(environment.script_folder())
             if found:
                 self._small.set(git=found)
         finally:
@@ -328,10 +328,10 @@ class Run(Copied):
     def finish(self, exit_code=None, **unknown):
         """End the run: status.json says how, the output is no longer captured. exit_code: int; 0 is finished, others failed;
         default: interrupted if a signal is ending the process, else finished. Further calls do nothing."""
-        self.conclude(ends.verdict_now(_exit_code(exit_code)))
+        self.conclude(exits.verdict_now(_exit_code(exit_code)))
 
     def conclude(self, verdict, hurry=False):
-        """End the run as `verdict` (a dict, see ends.verdict) says. That is on disk before anything else is done, and stays.
+        """End the run as `verdict` (a dict, see exits.verdict) says. That is on disk before anything else is done, and stays.
 
         hurry: the process is about to die; wait for nothing. Raises, when all is done, what a signal handler raised meanwhile.
         """
@@ -339,8 +339,8 @@ class Run(Copied):
             self._patience = 0.0
         steps = [partial(self._be_over, verdict)] if self._off is None else []
         if steps or self._off is OVER and not self._closed:
-            steps += [self._await_facts, self._stop_heart, *self._closing(), self._small.state_again, partial(ends.forget, self)]
-            raised = ends.each(steps)
+            steps += [self._await_facts, self._stop_heart, *self._closing(), self._small.state_again, partial(exits.forget, self)]
+            raised = exits.each(steps)
             self._closed = True
             if raised is not None:
                 raise raised
@@ -404,9 +404,9 @@ class Run(Copied):
         if error is None:
             self.finish()
         elif self._off is OVER:         # by a `finally` within the block
-            self.state_end(ends.verdict_of(error))
+            self.state_end(exits.verdict_of(error))
         else:
-            self.conclude(ends.verdict_of(error))
+            self.conclude(exits.verdict_of(error))
 
     def __repr__(self):
         return f"<runicorn.Run {self.path}>"

@@ -12,9 +12,9 @@ import threading
 import time
 import weakref
 
-from runicorn import processes
-from runicorn.descriptors import is_ours, keep, release, select_ready
-from runicorn.notice import say
+from runicorn.writer import processes
+from runicorn.writer.descriptors import is_ours, keep, release, select_ready
+from runicorn.writer.notice import say
 
 # These say "stop", also to a script that handles them. SIGBREAK: a console of Windows was closed, or Ctrl+Break typed there.
 STOPS = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP", "SIGQUIT", "SIGXCPU")

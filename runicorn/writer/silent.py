@@ -4,10 +4,10 @@ works as on a real one."""
 import os
 from weakref import WeakValueDictionary
 
-from runicorn.definitions import Metric
-from runicorn.mappings import Config, Summary
-from runicorn.notice import say
-from runicorn.values import key_text
+from runicorn.writer.definitions import Metric
+from runicorn.writer.mappings import Config, Summary
+from runicorn.writer.notice import say
+from runicorn.writer.values import key_text
 
 STATE = ("project", "name", "id", "path", "tags", "notes", "step", "resumed", "attempt", "rank")
 _written = WeakValueDictionary()        # by id: the runs that this process writes

@@ -4,10 +4,10 @@ import os
 import time
 
 from runicorn.disk import PATIENCE
-from runicorn.jsonfile import JsonFile
 from runicorn.layout import META, STATUS, SUMMARY
-from runicorn.mappings import Config, Summary
 from runicorn.masking import masked
+from runicorn.writer.jsonfile import JsonFile
+from runicorn.writer.mappings import Config, Summary
 
 MEANS_SECONDS = 60.0            # how old the counts in meta.json may be from which the next attempt goes on with a mean
 IDENTITY = ("id", "project", "name", "attempts", "metrics")      # what meta.json and status.json are read by: as it is
@@ -74,7 +74,7 @@ class SmallFiles:
         self._meta.write(PATIENCE)
 
     def state_end(self, verdict):
-        """Have status.json say that the run ended so (see ends.verdict)."""
+        """Have status.json say that the run ended so (see exits.verdict)."""
         self._state = dict(self._history, ended_at=round(time.time(), 3), **verdict)
         self._stated = self._status.write(PATIENCE)
 

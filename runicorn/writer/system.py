@@ -3,8 +3,8 @@
 import os
 import time
 
-from runicorn import processes
-from runicorn.notice import uncut
+from runicorn.writer import processes
+from runicorn.writer.notice import uncut
 
 NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "fuse", "cifs", "smb", "ceph", "glusterfs", "9p", "afs", "panfs", "wekafs", "orangefs")
 UNLIMITED = 1 << 60         # bytes; cgroup v1 says "no limit" with a number near 2**63

@@ -11,7 +11,7 @@ from itertools import islice
 from json import JSONEncoder
 
 from runicorn.layout import strict, to_json
-from runicorn.notice import is_interrupt, say
+from runicorn.writer.notice import is_interrupt, say
 
 PLAIN = frozenset((int, float, bool, str))
 DEPTH = 32              # of nested dicts and lists

@@ -1,8 +1,8 @@
 // The two axes of a chart: range, transform, lines and words for what x and y are.
 
-import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "./axis.js";
-import {now} from "./clock.js";
-import {fmt, t} from "./words.js";
+import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "./axes.js";
+import {now} from "../shared/clock.js";
+import {fmt, t} from "../shared/words.js";
 
 const X_SPACE = 84;              // px a label on the x axis has to itself
 const Y_SPACE = 54;

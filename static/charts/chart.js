@@ -1,17 +1,17 @@
 // One chart: axes, curves, crosshair, zoom. The only door to uPlot, which gives axes, scales, the cursor and its selection.
 
-import {axisFor} from "./chartaxes.js";
-import {Head} from "./charthead.js";
-import {hideTip, showTip, tipRows} from "./charttip.js";
-import {fill, fontFamily, h, own} from "./dom.js";
-import {Link} from "./link.js";
+import {axisFor} from "./axis_text.js";
+import {Head} from "./head.js";
+import {hideTip, showTip, tipRows} from "./tooltip.js";
+import {fill, fontFamily, h, own} from "../shared/dom.js";
+import {Link} from "./crosshair.js";
 import {learnMoments} from "./moments.js";
 import {forgetColours, ink, paint} from "./paint.js";
-import {extent, nearest, noisy, span, valuesAt} from "./series.js";
-import {fmt, t} from "./words.js";
+import {extent, nearest, noisy, span, valuesAt} from "./curves.js";
+import {fmt, t} from "../shared/words.js";
 
-const PLOT = new URL("uplot/uPlot.iife.min.js", import.meta.url).href;
-const PLOT_CSS = new URL("uplot/uPlot.min.css", import.meta.url).href;
+const PLOT = new URL("../uplot/uPlot.iife.min.js", import.meta.url).href;
+const PLOT_CSS = new URL("../uplot/uPlot.min.css", import.meta.url).href;
 const REPAINT_MS = 230;          // four times a second; less by what an answer may come sooner than the one before
 const NEAR_ZERO = 0.05;          // steps that begin within this share of the last one are shown from zero
 const REACH = 14;                // px from the crosshair within which a curve's end still has a value

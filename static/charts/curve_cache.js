@@ -1,6 +1,6 @@
 // Holds the curves a page shows: fetches them whole, then only what is new, and joins the two.
 
-import {joinTail, noisy, overgrown, pointWeight} from "./series.js";
+import {joinTail, noisy, overgrown, pointWeight} from "./curves.js";
 
 const BUCKETS = 600;
 const SLOW_SHARE = 0.05;         // a curve that ended this far (share of the run) before the newest point is asked for once a second only

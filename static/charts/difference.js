@@ -1,7 +1,7 @@
 // What differs between runs: metrics with the best marked, config and environment with equal keys apart, differences to a baseline. Pure.
 
-import {flattened} from "./flat.js";
-import {groupMetrics} from "./series.js";
+import {flattened} from "../shared/flatten.js";
+import {groupMetrics} from "./curves.js";
 
 const PERCENT = /(acc(uracy)?|percent|pct|top-?[15])$/i;
 

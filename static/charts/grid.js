@@ -1,9 +1,9 @@
 // A scrolled grid of charts: each is made when it comes near the view and dropped when it is far, its place stays.
 
-import {Chart} from "./charts.js";
-import {fill, h, icon} from "./dom.js";
-import {menu} from "./widgets.js";
-import {t} from "./words.js";
+import {Chart} from "./chart.js";
+import {fill, h, icon} from "../shared/dom.js";
+import {menu} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const NEAR = "400px 0px";        // of the visible part: charts within are alive
 

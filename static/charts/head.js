@@ -1,9 +1,9 @@
 // The head of a chart: its name, its curves with their last values, how many points there are. What has no room is counted, never cut in a number.
 
-import {swatch} from "./charttip.js";
-import {fontFamily, h, nodes, own} from "./dom.js";
-import {morphChildren} from "./morph.js";
-import {fmt, t} from "./words.js";
+import {swatch} from "./tooltip.js";
+import {fontFamily, h, nodes, own} from "../shared/dom.js";
+import {morphChildren} from "../shared/morph.js";
+import {fmt, t} from "../shared/words.js";
 
 const GAP = 12;                  // px between the parts of the head
 const SWATCH = 22;               // px of a curve's swatch and of what stands around its value

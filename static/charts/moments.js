@@ -1,6 +1,6 @@
 // When a point was logged: its step, time of day and epoch, asked of the viewer once the crosshair rests on it.
 
-import * as api from "./api.js";
+import * as api from "../shared/api.js";
 
 const REST_MS = 60;              // a crosshair that moves on asks for nothing
 const KEPT = 2000;               // moments remembered; a point never changes its own

@@ -1,6 +1,6 @@
 // Draws the curves of one chart on its canvas: bands, raw behind smooth, superseded points, marks for what is no number.
 
-import {colours} from "./dom.js";
+import {colours} from "../shared/dom.js";
 
 const RAW = 0.3;                 // opacity of the raw curve behind its smooth one; fainter where many runs overlap
 const RAW_CROWDED = 0.09;

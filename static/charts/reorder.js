@@ -1,6 +1,6 @@
 // A chart is dragged by its title to another place. Nothing moves until it is let go: a bar shows where it would stand.
 
-import {h} from "./dom.js";
+import {h} from "../shared/dom.js";
 
 const FAR = 6;                   // px the pointer must move before a press on a title becomes a drag
 const EDGE = 36;                 // px from the upper or lower edge within which the charts scroll along

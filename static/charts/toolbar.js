@@ -1,11 +1,11 @@
 // What stands above charts and in their menus: filter, smoothing, x axis, grouping; what is remembered of them per project.
 
-import {fill, h, icon} from "./dom.js";
-import {placed, splitName, toCsv} from "./series.js";
-import {state} from "./store.js";
-import {prefer} from "./topbar.js";
-import {menu, segmented} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {fill, h, icon} from "../shared/dom.js";
+import {placed, splitName, toCsv} from "./curves.js";
+import {state} from "../shared/store.js";
+import {prefer} from "../shared/topbar.js";
+import {menu, segmented} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const EMPTY = {pinned: [], hidden: [], order: [], logY: [], linearY: []};
 const SETTLE_MS = 150;           // a slider that moves is asked for its value when it rests so long

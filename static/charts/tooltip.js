@@ -1,8 +1,8 @@
 // The box beside the crosshair: the values of every curve there, largest first. One for the whole page.
 
-import {fill, h, own} from "./dom.js";
+import {fill, h, own} from "../shared/dom.js";
 import {momentOf} from "./moments.js";
-import {fmt, t} from "./words.js";
+import {fmt, t} from "../shared/words.js";
 
 const GAP = 14;                  // px between crosshair and box
 const ROWS = 16;                 // more curves than this: the rest is counted

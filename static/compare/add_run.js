@@ -1,10 +1,10 @@
 // The box that finds one more run to compare.
 
-import * as api from "./api.js";
-import {fill, h, own} from "./dom.js";
-import {tails} from "./runnames.js";
-import {ending, middle, popover, runState} from "./widgets.js";
-import {t} from "./words.js";
+import * as api from "../shared/api.js";
+import {fill, h, own} from "../shared/dom.js";
+import {tails} from "../shared/run_names.js";
+import {ending, middle, popover, runState} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const OFFERED = 60;
 

@@ -1,22 +1,22 @@
 // The compare page: runs side by side in a table, their curves over each other.
 
-import * as api from "./api.js";
-import {change, compareHref, query, splitList} from "./address.js";
-import {chartChoices, chooseCharts, placeItems, savePng, saveCsv, toggled, zoomChip} from "./charttools.js";
-import {COLUMNS, CompareTable} from "./comparetable.js";
-import {saveTable, toolbar} from "./comparetools.js";
-import {fill, h} from "./dom.js";
-import {Feed} from "./feed.js";
-import {Grid} from "./grid.js";
-import {Link} from "./link.js";
-import {arrange, groupMetrics, placed, splitName} from "./series.js";
-import {reorderable} from "./reorder.js";
-import {Rhythm} from "./rhythm.js";
-import {fullNames} from "./runnames.js";
-import {chooseRun} from "./runadder.js";
-import {colourOf, setTicked, spreadColours, state, stroke} from "./store.js";
-import {banner, bones, empty} from "./widgets.js";
-import {t} from "./words.js";
+import * as api from "../shared/api.js";
+import {change, compareHref, query, splitList} from "../shared/address.js";
+import {chartChoices, chooseCharts, placeItems, savePng, saveCsv, toggled, zoomChip} from "../charts/toolbar.js";
+import {COLUMNS, CompareTable} from "./table.js";
+import {saveTable, toolbar} from "./toolbar.js";
+import {fill, h} from "../shared/dom.js";
+import {Feed} from "../charts/curve_cache.js";
+import {Grid} from "../charts/grid.js";
+import {Link} from "../charts/crosshair.js";
+import {arrange, groupMetrics, placed, splitName} from "../charts/curves.js";
+import {reorderable} from "../charts/reorder.js";
+import {Rhythm} from "../shared/throttle.js";
+import {fullNames} from "../shared/run_names.js";
+import {chooseRun} from "./add_run.js";
+import {colourOf, setTicked, spreadColours, state, stroke} from "../shared/store.js";
+import {banner, bones, empty} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const MOST = 50;
 const AT_ONCE = 4;               // runs asked for at the same time: a browser holds six connections, one waits for news

@@ -1,14 +1,14 @@
 // The table of the compare page: runs as columns, metrics, config and environment as rows, what differs first.
 
-import {runHref} from "./address.js";
-import {against, configRows, environmentRows, metricRows} from "./difference.js";
-import {tickLabels} from "./axis.js";
-import {fill, h, icon, own} from "./dom.js";
-import {morph} from "./morph.js";
-import {colourOf, stroke} from "./store.js";
-import {distinctions, fullNames, heads} from "./runnames.js";
-import {runState} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {runHref} from "../shared/address.js";
+import {against, configRows, environmentRows, metricRows} from "../charts/difference.js";
+import {tickLabels} from "../charts/axes.js";
+import {fill, h, icon, own} from "../shared/dom.js";
+import {morph} from "../shared/morph.js";
+import {colourOf, stroke} from "../shared/store.js";
+import {distinctions, fullNames, heads} from "../shared/run_names.js";
+import {runState} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 function swatch(key, hidden) {
   const {colour, dash} = stroke(colourOf(key));

@@ -1,9 +1,9 @@
 // The bar of the compare page: what it shows, how its charts are drawn, what can be taken out of it.
 
-import {axisChoice, download, hiddenChoice, smoothing} from "./charttools.js";
-import {copy, fill, h, icon} from "./dom.js";
-import {menu, segmented} from "./widgets.js";
-import {t} from "./words.js";
+import {axisChoice, download, hiddenChoice, smoothing} from "../charts/toolbar.js";
+import {copy, fill, h, icon} from "../shared/dom.js";
+import {menu, segmented} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 function copyButton() {
   const link = h(

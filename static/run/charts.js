@@ -1,7 +1,7 @@
 // The charts of one run: its metrics in groups, what the reader chose for them, their curves kept up to date.
 
-import * as api from "./api.js";
-import {change} from "./address.js";
+import * as api from "../shared/api.js";
+import {change} from "../shared/address.js";
 import {
   axisChoice,
   chartChoices,
@@ -14,16 +14,16 @@ import {
   smoothing,
   toggled,
   zoomChip,
-} from "./charttools.js";
-import {Feed} from "./feed.js";
-import {fill, h, icon} from "./dom.js";
-import {Grid} from "./grid.js";
-import {Link} from "./link.js";
-import {reorderable} from "./reorder.js";
-import {arrange, groupMetrics, matcher, placed, shortLabel, splitName} from "./series.js";
-import {colourOf, stroke} from "./store.js";
-import {empty, errorText} from "./widgets.js";
-import {fmt, t} from "./words.js";
+} from "../charts/toolbar.js";
+import {Feed} from "../charts/curve_cache.js";
+import {fill, h, icon} from "../shared/dom.js";
+import {Grid} from "../charts/grid.js";
+import {Link} from "../charts/crosshair.js";
+import {reorderable} from "../charts/reorder.js";
+import {arrange, groupMetrics, matcher, placed, shortLabel, splitName} from "../charts/curves.js";
+import {colourOf, stroke} from "../shared/store.js";
+import {empty, errorText} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
 const SMOOTH = 0.6;

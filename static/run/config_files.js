@@ -1,11 +1,11 @@
 // The Config and Files tabs of a run: everything it was started with, everything that lies in its folder.
 
-import * as api from "./api.js";
-import {copy, fill, h, icon, own} from "./dom.js";
-import {flattened} from "./flat.js";
-import {matcher} from "./series.js";
-import {ago, bytes, empty, reasonText} from "./widgets.js";
-import {fmt, known, t} from "./words.js";
+import * as api from "../shared/api.js";
+import {copy, fill, h, icon, own} from "../shared/dom.js";
+import {flattened} from "../shared/flatten.js";
+import {matcher} from "../charts/curves.js";
+import {ago, bytes, empty, reasonText} from "../shared/widgets.js";
+import {fmt, known, t} from "../shared/words.js";
 
 const PAUSE = 200;               // ms after the last key before the viewer is asked for what is not here
 const PAGE = 1000;               // values asked for at a time

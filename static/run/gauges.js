@@ -1,8 +1,8 @@
 // What a machine is doing: figures of GPUs, CPU and memory, and how its curves are named and joined in charts.
 
-import {h, svg} from "./dom.js";
-import {ago} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {h, svg} from "../shared/dom.js";
+import {ago} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const WIDTH = 48;
 const HEIGHT = 16;

@@ -1,16 +1,16 @@
 // The head of a run's page: what it is called, how it is, how far, how good, since when, until when.
 
-import * as api from "./api.js";
-import {compareHref} from "./address.js";
-import {now} from "./clock.js";
-import {inPercent} from "./difference.js";
-import {copy, fill, h, icon, nodes, own, svg, text} from "./dom.js";
-import {editRun} from "./edit.js";
-import {morphChildren} from "./morph.js";
-import {colourOf, state, stroke, tick, watch} from "./store.js";
-import {prefer} from "./topbar.js";
-import {ago, errorText, figure, linkLook, menu, reasonText, runState, tooltip} from "./widgets.js";
-import {fmt, known, t} from "./words.js";
+import * as api from "../shared/api.js";
+import {compareHref} from "../shared/address.js";
+import {now} from "../shared/clock.js";
+import {inPercent} from "../charts/difference.js";
+import {copy, fill, h, icon, nodes, own, svg, text} from "../shared/dom.js";
+import {editRun} from "../shared/tag_editor.js";
+import {morphChildren} from "../shared/morph.js";
+import {colourOf, state, stroke, tick, watch} from "../shared/store.js";
+import {prefer} from "../shared/topbar.js";
+import {ago, errorText, figure, linkLook, menu, reasonText, runState, tooltip} from "../shared/widgets.js";
+import {fmt, known, t} from "../shared/words.js";
 
 const ALIVE = ["running", "stalled", "checking"];
 

@@ -1,12 +1,12 @@
 // The log of a run: one scrolled view of a file of any size, read by byte range; follows its end; tied to the charts by step.
 
-import * as api from "./api.js";
-import {fill, h, icon} from "./dom.js";
-import {KEPT, LogLines, ROW} from "./loglines.js";
-import {LogSearch} from "./logsearch.js";
-import {recall, remember} from "./store.js";
-import {bytes} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import * as api from "../shared/api.js";
+import {fill, h, icon} from "../shared/dom.js";
+import {KEPT, LogLines, ROW} from "./log_lines.js";
+import {LogSearch} from "./log_search.js";
+import {recall, remember} from "../shared/store.js";
+import {bytes} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const PAGE = 65536;              // bytes of one answer
 const FOLLOWED = 16384;          // bytes of the end that are shown where more than a page came since the last look

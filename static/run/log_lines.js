@@ -1,9 +1,9 @@
 // Lines of a log in the document: one stretch of a file of any size, in a box that scrolls as if the whole were there. Asks for nothing.
 
 import {marked, pieces, plain} from "./ansi.js";
-import {copy, fill, h} from "./dom.js";
-import {empty} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {copy, fill, h} from "../shared/dom.js";
+import {empty} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 export const ROW = 16;           // px of a line that is not wrapped
 export const KEPT = 1500;        // lines in the document; the far end is dropped beyond

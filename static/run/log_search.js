@@ -1,9 +1,9 @@
 // Searching a run's log: plain or by expression, streamed, stoppable; steps through what was found.
 
-import * as api from "./api.js";
+import * as api from "../shared/api.js";
 import {searchPattern} from "./ansi.js";
-import {fill, h, icon} from "./dom.js";
-import {fmt, quoted, t} from "./words.js";
+import {fill, h, icon} from "../shared/dom.js";
+import {fmt, quoted, t} from "../shared/words.js";
 
 const MOST = 1000;               // hits asked for
 const SETTLE_MS = 250;

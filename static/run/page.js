@@ -1,21 +1,21 @@
 // The page of one run: head, tabs, charts with the log below them, the rail. Each part draws itself; this file tells them what is new.
 
-import * as api from "./api.js";
-import {change, go, query, runHref} from "./address.js";
-import {fill, h, typing} from "./dom.js";
-import {LogPanel} from "./logs.js";
-import {morphChildren} from "./morph.js";
+import * as api from "../shared/api.js";
+import {change, go, query, runHref} from "../shared/address.js";
+import {fill, h, typing} from "../shared/dom.js";
+import {LogPanel} from "./log.js";
+import {morphChildren} from "../shared/morph.js";
 import {Rail} from "./rail.js";
-import {RunCharts} from "./runcharts.js";
-import {ConfigPart, FilesPart, noRun} from "./runfacts.js";
-import {RunHead} from "./runhead.js";
+import {RunCharts} from "./charts.js";
+import {ConfigPart, FilesPart, noRun} from "./config_files.js";
+import {RunHead} from "./header.js";
 import {gaugeLine} from "./gauges.js";
-import {Rhythm} from "./rhythm.js";
-import {recall, remember, state} from "./store.js";
+import {Rhythm} from "../shared/throttle.js";
+import {recall, remember, state} from "../shared/store.js";
 import {SystemPart} from "./system.js";
-import {waiting} from "./charttools.js";
-import {bones} from "./widgets.js";
-import {t} from "./words.js";
+import {waiting} from "../charts/toolbar.js";
+import {bones} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const TABS = ["charts", "logs", "system", "config", "files"];
 const HEAD_MS = 1000;            // the head is asked for once a second at most, however fast the points come

@@ -1,11 +1,11 @@
 // The rail beside a run's charts: the machine now, last values, config, code.
 
-import {fill, h, nodes, own} from "./dom.js";
-import {flattened} from "./flat.js";
+import {fill, h, nodes, own} from "../shared/dom.js";
+import {flattened} from "../shared/flatten.js";
 import {gauges, sampleAge} from "./gauges.js";
-import {morphChildren} from "./morph.js";
-import {metricValue} from "./runhead.js";
-import {fmt, t} from "./words.js";
+import {morphChildren} from "../shared/morph.js";
+import {metricValue} from "./header.js";
+import {fmt, t} from "../shared/words.js";
 
 const CONFIG_SHOWN = 12;
 const SUMMARY_SHOWN = 10;

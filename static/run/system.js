@@ -1,14 +1,14 @@
 // The System tab of a run: what its machine is doing, and did.
 
-import * as api from "./api.js";
-import {fill, h} from "./dom.js";
+import * as api from "../shared/api.js";
+import {fill, h} from "../shared/dom.js";
 import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel, systemValue} from "./gauges.js";
-import {Grid} from "./grid.js";
-import {Link} from "./link.js";
-import {morphChildren} from "./morph.js";
-import {saveCsv, savePng, zoomChip} from "./charttools.js";
-import {empty} from "./widgets.js";
-import {t} from "./words.js";
+import {Grid} from "../charts/grid.js";
+import {Link} from "../charts/crosshair.js";
+import {morphChildren} from "../shared/morph.js";
+import {saveCsv, savePng, zoomChip} from "../charts/toolbar.js";
+import {empty} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const BUCKETS = 300;
 

@@ -1,10 +1,10 @@
 // Choosing columns and grouping of the run list.
 
-import * as api from "./api.js";
+import * as api from "../shared/api.js";
 import {offeredColumns} from "./columns.js";
-import {fill, h} from "./dom.js";
-import {menu, popover} from "./widgets.js";
-import {fmt, known, t} from "./words.js";
+import {fill, h} from "../shared/dom.js";
+import {menu, popover} from "../shared/widgets.js";
+import {fmt, known, t} from "../shared/words.js";
 
 const GROUPS = ["project", "name", "group", "job_type", "connection", "state", "user", "tag"];
 const PAUSE = 200;               // ms after the last key before the viewer is asked for names that are not here

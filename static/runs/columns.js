@@ -1,11 +1,11 @@
 // The columns of the run list: which there are, how wide, how a row fills their cells.
 
-import {runHref} from "./address.js";
-import {now} from "./clock.js";
-import {fill, h, own, text} from "./dom.js";
-import {draw, sparkline} from "./spark.js";
-import {middle, reasonText, renameMiddle, runState} from "./widgets.js";
-import {current, fmt, known, t} from "./words.js";
+import {runHref} from "../shared/address.js";
+import {now} from "../shared/clock.js";
+import {fill, h, own, text} from "../shared/dom.js";
+import {draw, sparkline} from "./sparkline.js";
+import {middle, reasonText, renameMiddle, runState} from "../shared/widgets.js";
+import {current, fmt, known, t} from "../shared/words.js";
 
 const BASICS = ["state", "name", "project", "group", "job_type", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
 const DEFAULTS = ["state", "name", "project", "connection", "tags", "started", "duration", "step", "spark", "main"];

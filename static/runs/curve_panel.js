@@ -1,12 +1,12 @@
 // Curves of the ticked runs beside the list; with nothing ticked, those of the run under the cursor.
 
-import * as api from "./api.js";
-import {compareHref, runHref} from "./address.js";
-import {fill, h, icon, renew} from "./dom.js";
-import {colourOf, setTicked, state, stroke, tick} from "./store.js";
-import {fullNames, tails} from "./runnames.js";
-import {ending, menu, middle} from "./widgets.js";
-import {t} from "./words.js";
+import * as api from "../shared/api.js";
+import {compareHref, runHref} from "../shared/address.js";
+import {fill, h, icon, renew} from "../shared/dom.js";
+import {colourOf, setTicked, state, stroke, tick} from "../shared/store.js";
+import {fullNames, tails} from "../shared/run_names.js";
+import {ending, menu, middle} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const MOST_CHARTS = 3;
 const MOST_RUNS = 24;            // more curves than colours and dashes say nothing
@@ -146,7 +146,7 @@ export class Curves {
 
   async feed() {
     const {turn} = this;
-    const [{Chart}, {Link}] = await Promise.all([import("./charts.js"), import("./link.js")]);
+    const [{Chart}, {Link}] = await Promise.all([import("../charts/chart.js"), import("../charts/crosshair.js")]);
     if (turn !== this.turn) {
       return;                    // the panel was closed, or other runs are wanted by now
     }

@@ -1,9 +1,9 @@
 // What the run list says where it has no rows: how to get the first run, or how to find one again.
 
-import {h} from "./dom.js";
-import {version} from "./api.js";
-import {empty} from "./widgets.js";
-import {t} from "./words.js";
+import {h} from "../shared/dom.js";
+import {version} from "../shared/api.js";
+import {empty} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 /** There is no run anywhere yet. */
 export function welcome() {

@@ -1,7 +1,7 @@
 // The filter box: types into the address, shows where a filter is wrong.
 
-import {fill, h, icon} from "./dom.js";
-import {t} from "./words.js";
+import {fill, h, icon} from "../shared/dom.js";
+import {t} from "../shared/words.js";
 
 const PAUSE = 160;               // ms after the last key before the list is asked
 

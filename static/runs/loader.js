@@ -1,9 +1,9 @@
 // The runs that are listed: asks the viewer for them in slices and keeps them current without moving what somebody reads.
 
-import * as api from "./api.js";
-import * as clock from "./clock.js";
+import * as api from "../shared/api.js";
+import * as clock from "../shared/clock.js";
 import {Slices} from "./slices.js";
-import {keepText} from "./store.js";
+import {keepText} from "../shared/store.js";
 
 const CALM = 1;                  // seconds between two refreshes, however often it rings
 const STILL = 2;                 // seconds after which a pointer that rests no longer holds the order
@@ -28,7 +28,7 @@ export class RunList {
     return new Slices(async (offset, limit) => {
       const values = {...this.page.parameters(), offset, limit};
       if (!location.search && offset === 0) {
-        keepText("listAsked", `/api/runs${api.parameters(values)}`);      // early.js asks for the same the next time
+        keepText("listAsked", `/api/runs${api.parameters(values)}`);      // preload.js asks for the same the next time
       }
       const answer = await api.get("/api/runs", values, this.abort.signal);
       const readAt = clock.now();

@@ -1,22 +1,22 @@
 // The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the address.
 
-import {change as changeAddress, compareHref, query, splitList} from "./address.js";
-import {chooseColumns, chooseGroup, groupLabel} from "./chooser.js";
-import * as clock from "./clock.js";
+import {change as changeAddress, compareHref, query, splitList} from "../shared/address.js";
+import {chooseColumns, chooseGroup, groupLabel} from "./column_menu.js";
+import * as clock from "../shared/clock.js";
 import {column, columnTitle, defaultColumns, fitting, roomy, runtime, sharedMetric} from "./columns.js";
-import {Curves} from "./curves.js";
-import {fill, h, icon, renew, text} from "./dom.js";
-import {filterBox} from "./filterbox.js";
-import {RunList} from "./list.js";
+import {Curves} from "./curve_panel.js";
+import {fill, h, icon, renew, text} from "../shared/dom.js";
+import {filterBox} from "./filter_box.js";
+import {RunList} from "./loader.js";
 import {Selection, tickNamed} from "./selection.js";
-import {cuts, drawSide} from "./side.js";
+import {cuts, drawSide} from "./sidebar.js";
 import {arrange} from "./slices.js";
-import {colourOf, recall, remember, setTicked, state, watch} from "./store.js";
+import {colourOf, recall, remember, setTicked, state, watch} from "../shared/store.js";
 import {Table} from "./table.js";
-import {forgetView, savedViews, saveView} from "./views.js";
-import {noMatch, welcome} from "./welcome.js";
-import {errorText, popover, reasonText, tooltip} from "./widgets.js";
-import {fmt, known, t} from "./words.js";
+import {forgetView, savedViews, saveView} from "./saved_views.js";
+import {noMatch, welcome} from "./empty.js";
+import {errorText, popover, reasonText, tooltip} from "../shared/widgets.js";
+import {fmt, known, t} from "../shared/words.js";
 
 const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
 const PREVIEW = 150;             // ms the cursor must rest before its run's curves are fetched
@@ -398,7 +398,7 @@ class RunsPage {
   }
 
   async edit(line, first) {
-    const {editRun} = await import("./edit.js");
+    const {editRun} = await import("../shared/tag_editor.js");
     const cell = this.table.cellOf(line, first === "note" ? "note" : "tags") || this.table.cellOf(line, "name");
     const row = this.list.row(this.table.lines.at(line).row);
     if (cell && row) {

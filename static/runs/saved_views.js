@@ -1,11 +1,11 @@
 // Saved views of the run list: the address's query under a name, kept among the preferences.
 
-import {query, queryText} from "./address.js";
-import {announce, h} from "./dom.js";
-import {state} from "./store.js";
-import {prefer} from "./topbar.js";
-import {popover} from "./widgets.js";
-import {t} from "./words.js";
+import {query, queryText} from "../shared/address.js";
+import {announce, h} from "../shared/dom.js";
+import {state} from "../shared/store.js";
+import {prefer} from "../shared/topbar.js";
+import {popover} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const LONGEST = 80;              // characters of a name
 

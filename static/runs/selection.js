@@ -1,10 +1,10 @@
 // Cursor and ticks of the run list, by key and by pointer.
 
-import * as api from "./api.js";
-import {compareHref, go, runHref} from "./address.js";
-import {announce, typing} from "./dom.js";
-import {setTicked, state, tick} from "./store.js";
-import {t} from "./words.js";
+import * as api from "../shared/api.js";
+import {compareHref, go, runHref} from "../shared/address.js";
+import {announce, typing} from "../shared/dom.js";
+import {setTicked, state, tick} from "../shared/store.js";
+import {t} from "../shared/words.js";
 
 const MOST_TICKED = 50;          // runs that can be compared
 

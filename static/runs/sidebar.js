@@ -1,11 +1,11 @@
 // The tree beside the run list: views, projects with their experiments, connections, tags. Links only; the address does the rest.
 
-import {queryText} from "./address.js";
-import {h, icon, own, renew} from "./dom.js";
-import {recall, remember} from "./store.js";
-import {alike, tails} from "./runnames.js";
-import {ending, linkLook, middle} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {queryText} from "../shared/address.js";
+import {h, icon, own, renew} from "../shared/dom.js";
+import {recall, remember} from "../shared/store.js";
+import {alike, tails} from "../shared/run_names.js";
+import {ending, linkLook, middle} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const NAMES = 12;                // experiments shown of an open project before "n more"
 const TAGS = 20;

@@ -1,6 +1,6 @@
 // A run's sparkline: 54 by 18, logarithmic where all values are positive, as wide as the run is far. Pure but for draw().
 
-import {svg} from "./dom.js";
+import {svg} from "../shared/dom.js";
 
 export const WIDTH = 54;
 export const HEIGHT = 18;

@@ -1,8 +1,8 @@
 // The windowed table: of thousands of rows only those in sight are in the document. Knows columns and lines, not runs' meaning.
 
-import {fill, h, icon} from "./dom.js";
-import {stroke} from "./store.js";
-import {fmt, t} from "./words.js";
+import {fill, h, icon} from "../shared/dom.js";
+import {stroke} from "../shared/store.js";
+import {fmt, t} from "../shared/words.js";
 
 const TICK = 28;                 // px of the column of tick boxes
 const ROW = 26;                  // px, --row in style.css

@@ -1,10 +1,10 @@
 // What the mirrors take on this disk, and cleaning it.
 
-import * as api from "./api.js";
-import {fill, h, own, svg} from "./dom.js";
-import {state} from "./store.js";
-import {ask, bytes, segmented} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import * as api from "../shared/api.js";
+import {fill, h, own, svg} from "../shared/dom.js";
+import {state} from "../shared/store.js";
+import {ask, bytes, segmented} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const AGES = [["90", 90], ["30", 30], ["7", 7]];
 

@@ -1,11 +1,11 @@
 // The form that adds or changes a connection, in three steps: server, folder, what to sync; the test stands beside it.
 
-import * as api from "./api.js";
-import {browse} from "./browse.js";
-import {fill, h, icon, own} from "./dom.js";
-import {Trial} from "./trial.js";
-import {menu, segmented} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import * as api from "../shared/api.js";
+import {browse} from "./folder_browser.js";
+import {fill, h, icon, own} from "../shared/dom.js";
+import {Trial} from "./connection_test.js";
+import {menu, segmented} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const PAUSE = 400;               // ms after the last change before the plan is asked for
 const FRESH = {name: "", host: "", port: 22, user: "", auth: "key", key: "", remote_root: "~/.runicorn/experiments", mode: "auto",

@@ -1,13 +1,13 @@
 // The list of connections on the settings page: state, reason, folder, traffic, and what can be done about each.
 
-import * as api from "./api.js";
-import {now} from "./clock.js";
-import {fill, h, icon, own, renew} from "./dom.js";
+import * as api from "../shared/api.js";
+import {now} from "../shared/clock.js";
+import {fill, h, icon, own, renew} from "../shared/dom.js";
 import {questionBox, changedKey} from "./question.js";
-import {cacheLine} from "./storage.js";
-import {Trial, systemOffer} from "./trial.js";
-import {ask, bones, bytes, linkLook, menu, reasonText, said} from "./widgets.js";
-import {fmt, t} from "./words.js";
+import {cacheLine} from "./cache.js";
+import {Trial, systemOffer} from "./connection_test.js";
+import {ask, bones, bytes, linkLook, menu, reasonText, said} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const SYNC_SHOWN_MS = 60000;      // as long as "sync now" says that it goes on; the row's state tells the rest
 const SYNCED_S = 3;

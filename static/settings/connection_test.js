@@ -1,10 +1,10 @@
 // The connection test, line by line, each with its time; its questions stand where they arise. Also written to the console.
 
-import * as api from "./api.js";
-import {announce, copy, fill, h, icon, nodes, own} from "./dom.js";
+import * as api from "../shared/api.js";
+import {announce, copy, fill, h, icon, nodes, own} from "../shared/dom.js";
 import {changedKey, questionBox} from "./question.js";
-import {advised, said} from "./widgets.js";
-import {fmt, known, t} from "./words.js";
+import {advised, said} from "../shared/widgets.js";
+import {fmt, known, t} from "../shared/words.js";
 
 const LINES = ["name", "port", "banner", "host_key", "login", "sftp", "root", "runs", "manifest", "rtt", "throughput", "exec", "clock"];
 const LOOK = {true: ["finished", "ok"], false: ["failed", "bad"], null: ["wait", "m3"]};

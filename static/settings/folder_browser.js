@@ -1,9 +1,9 @@
 // Choose a folder on the server: a modal list, one level at a time.
 
-import * as api from "./api.js";
-import {fill, h, icon, own} from "./dom.js";
-import {bones} from "./widgets.js";
-import {t} from "./words.js";
+import * as api from "../shared/api.js";
+import {fill, h, icon, own} from "../shared/dom.js";
+import {bones} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 /** Open at connection.remote_root; resolves to the chosen path or null. */
 export function browse(connection) {

@@ -1,15 +1,15 @@
 // The settings: remote sync, storage, appearance and language, keys, about. One tab at a time, named in the address.
 
-import {change as changeAddress, query} from "./address.js";
-import {ConnectForm} from "./connect.js";
-import {ConnectionList} from "./connections.js";
-import {fill, h, own, renew} from "./dom.js";
-import {keyList} from "./keys.js";
-import {state, watch} from "./store.js";
-import {storage} from "./storage.js";
-import {prefer} from "./topbar.js";
-import {segmented} from "./widgets.js";
-import {t} from "./words.js";
+import {change as changeAddress, query} from "../shared/address.js";
+import {ConnectForm} from "./connection_form.js";
+import {ConnectionList} from "./connection_list.js";
+import {fill, h, own, renew} from "../shared/dom.js";
+import {keyList} from "../shared/shortcuts.js";
+import {state, watch} from "../shared/store.js";
+import {storage} from "./cache.js";
+import {prefer} from "../shared/topbar.js";
+import {segmented} from "../shared/widgets.js";
+import {t} from "../shared/words.js";
 
 const TABS = ["sync", "storage", "appearance", "keyboard", "about"];
 

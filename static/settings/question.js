@@ -1,8 +1,8 @@
 // A question the server or its key puts to the reader: host key, password, passphrase, one-time code.
 
-import * as api from "./api.js";
-import {h, icon, own} from "./dom.js";
-import {prompted, t} from "./words.js";
+import * as api from "../shared/api.js";
+import {h, icon, own} from "../shared/dom.js";
+import {prompted, t} from "../shared/words.js";
 
 function fingerprint(rows) {
   return h("div.fp", {}, rows.filter(([, value]) => value).map(([name, value]) => [h("span", {}, name), h("span", {}, own(value))]));

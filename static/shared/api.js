@@ -71,7 +71,7 @@ async function failure(answer) {
   return new ApiError(code, message, Number(answer.headers?.get(REFUSED)) || answer.status, body);
 }
 
-/** What early.js asked for already, once. */
+/** What preload.js asked for already, once. */
 function early(path) {
   const answer = globalThis.early?.[path];
   delete globalThis.early?.[path];

@@ -1,6 +1,6 @@
 // Runs that are called the same, told apart: by project, else by what their configs differ in, else by their ids. Pure.
 
-import {flattened} from "./flat.js";
+import {flattened} from "./flatten.js";
 import {fmt} from "./words.js";
 
 const KEYS = 2;                  // config values in a name

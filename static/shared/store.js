@@ -57,7 +57,7 @@ export function recall(name, otherwise) {
   }
 }
 
-/** Words that early.js reads before any module is here; without storage it goes without them. */
+/** Words that preload.js reads before any module is here; without storage it goes without them. */
 export function keepText(name, words) {
   try {
     localStorage.setItem(`runicorn.${name}`, words);

@@ -28,7 +28,7 @@ export async function prefer(values) {
 export function applyPreferences({theme, language} = {}) {
   if (theme) {
     document.documentElement.dataset.theme = theme;
-    keepText("theme", theme);    // early.js reads it before the first paint
+    keepText("theme", theme);    // preload.js reads it before the first paint
   }
   const before = current();
   if (language) {

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import arguments, cli, completion, dialogue, terminal
+from runicorn.cli import arguments, completion, dialogue, terminal
+from runicorn.cli import main as cli
+from runicorn.cli.tail import Tail
 from runicorn.errors import UsageError
-from runicorn.tail import Tail
 from runicorn.version import VERSION
 
 ADD = ["config", "ssh", "add", "--name", "GPU Server 1", "--host", "gpu-server.example.com", "--port", "22", "--user", "your_username",
@@ -33,7 +34,7 @@ def test_version(capsys):
 
 
 def test_version_loads_no_command_and_no_package_of_others():
-    code = ("import sys; from runicorn import cli; cli.main(['--version'])\n"
+    code = ("import sys; from runicorn.cli import main as cli; cli.main(['--version'])\n"
             "print(sorted(name for name in sys.modules if name.split('.')[0] in ('argparse', 'bottle', 'paramiko', 'numpy')))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -380,7 +381,7 @@ def test_tail_names_the_candidates_when_a_name_is_not_enough(tmp_path, capsys):
 
 def test_tail_runs_on_the_servers_bare_python(tmp_path):
     make_run(tmp_path)
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli import main; sys.exit(main(sys.argv[2:]))"
-    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(Path(cli.__file__).parent.parent), "tail", "--no-follow", "--root",
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from runicorn.cli.main import main; sys.exit(main(sys.argv[2:]))"
+    done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(Path(cli.__file__).parents[2]), "tail", "--no-follow", "--root",
                            str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "Epoch 0" in done.stdout, done.stderr

@@ -12,8 +12,9 @@ import time
 
 import pytest
 
-from runicorn import cli, settings
-from runicorn.commands_sync import moving_text
+from runicorn import settings
+from runicorn.cli import main as cli
+from runicorn.cli.sync import moving_text
 
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
 

@@ -14,11 +14,13 @@ import pytest
 from small_runs import write_run
 
 import runicorn
-from runicorn import cli, terminal, viewer_local
-from runicorn.commands_viewer import has_desktop, local_roots
+from runicorn import loopback
+from runicorn.cli import main as cli
+from runicorn.cli import terminal
+from runicorn.cli.viewer import has_desktop, local_roots
 from runicorn.version import VERSION
 
-GOLDEN = str(Path(__file__).parent / "golden" / "root")
+GOLDEN = str(Path(__file__).parents[1] / "golden" / "root")
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +200,7 @@ def test_several_local_roots_have_names(tmp_path):
 
 
 def test_no_browser_without_a_terminal_or_desktop(monkeypatch):
-    monkeypatch.setattr(viewer_local, "HAS_DESKTOP", False)
+    monkeypatch.setattr(loopback, "HAS_DESKTOP", False)
     assert not has_desktop({"DISPLAY": ":0"})                   # the output is captured: no terminal
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert has_desktop({"DISPLAY": ":0"}) and has_desktop({"WAYLAND_DISPLAY": "w"})
@@ -210,7 +212,7 @@ def test_no_browser_without_a_terminal_or_desktop(monkeypatch):
 def test_a_closed_stdout_or_stderr_is_no_fault(home, tmp_path, closed, words):
     write_run(tmp_path / "root", "vision", "n", "20250123_180000_abc123", status="running")
     command = f"exec {sys.executable} -m runicorn {words} {closed}"
-    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent.parent,
+    ended = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2],
                            env={**os.environ, "RUNICORN_DIR": str(tmp_path / "root")})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert bool(ended.stdout) == (closed == "2>&-")

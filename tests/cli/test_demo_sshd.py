@@ -15,7 +15,7 @@ def without_paramiko(tmp_path):
     package.mkdir(parents=True)
     (package / "__init__.py").write_text('raise ImportError("hidden by a test")')
     (tmp_path / "tmp").mkdir()
-    ours = str(Path(__file__).parents[1])
+    ours = str(Path(__file__).parents[2])
     return {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{ours}", "TMPDIR": str(tmp_path / "tmp")}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import manifest, units
+from runicorn import manifest, manifest_timer
 from runicorn.errors import UsageError
 
 NAMES = ["experiments", 'runs of "Ann", 100% $HOME\\new \'s']
@@ -94,7 +94,7 @@ def table(tmp_path, monkeypatch):
 
 def test_a_real_crontab_takes_the_line_once_and_keeps_what_was_there(root, table, capfd):
     for _ in range(2):
-        assert units.install("cron", str(root), yes=True) == 0, capfd.readouterr().err
+        assert manifest_timer.install("cron", str(root), yes=True) == 0, capfd.readouterr().err
     first, line = table()
     assert first == "0 4 1 1 * true" and line.startswith("*/5 * * * * ")
     command = line.split(" ", 5)[5].replace("\\%", "%")             # crontab(5): a plain % would end the command
@@ -126,14 +126,14 @@ def windows_words(line):
 @pytest.mark.parametrize("folder", ["D:\\experiments", "D:\\my runs", "D:\\", "E:\\my runs\\"])
 def test_the_windows_task_runs_the_same_words(folder, capsys, monkeypatch):
     monkeypatch.setattr(sys, "executable", "C:\\Program Files\\Python\\python.exe")
-    assert units.install("schtasks", folder, yes=False) == 0
+    assert manifest_timer.install("schtasks", folder, yes=False) == 0
     task = windows_words(capsys.readouterr().out.rstrip("\n"))
     assert task[:8] == ["schtasks", "/Create", "/F", "/SC", "MINUTE", "/MO", "5", "/TN"] and task[9] == "/TR"
-    assert windows_words(task[10]) == [sys.executable, str(Path(units.__file__).with_name("manifest.py")), "--root", folder]
+    assert windows_words(task[10]) == [sys.executable, str(Path(manifest_timer.__file__).with_name("manifest.py")), "--root", folder]
 
 
 def task_name(root, capsys):
-    assert units.install("schtasks", root, yes=False) == 0
+    assert manifest_timer.install("schtasks", root, yes=False) == 0
     return windows_words(capsys.readouterr().out.rstrip("\n"))[8]
 
 
@@ -155,7 +155,7 @@ def test_a_windows_task_shows_no_console_window(tmp_path, monkeypatch, capsys, n
     for made, expected in ((False, name), (True, other)):
         if made:
             (tmp_path / other).write_bytes(b"")
-        assert units.install("schtasks", "D:\\runs", yes=False) == 0
+        assert manifest_timer.install("schtasks", "D:\\runs", yes=False) == 0
         command = windows_words(windows_words(capsys.readouterr().out.rstrip("\n"))[10])
         assert command[0] == str(tmp_path / expected)
 
@@ -163,7 +163,7 @@ def test_a_windows_task_shows_no_console_window(tmp_path, monkeypatch, capsys, n
 @pytest.mark.parametrize("name, code", [("experiments", 0), ("absent", 1)])
 def test_what_a_windowless_task_runs_needs_no_streams(tmp_path, name, code):
     (tmp_path / "experiments" / "p" / "n" / "runs" / "i").mkdir(parents=True)
-    words = [str(Path(units.__file__).with_name("manifest.py")), "--root", str(tmp_path / name), "--verbose"]
+    words = [str(Path(manifest_timer.__file__).with_name("manifest.py")), "--root", str(tmp_path / name), "--verbose"]
     script = "import runpy, sys; sys.stdin = sys.stdout = sys.stderr = None; sys.argv = sys.argv[1:]; " \
              "runpy.run_path(sys.argv[0], run_name='__main__')"
     assert subprocess.run([sys.executable, "-c", script, *words], timeout=60).returncode == code
@@ -172,7 +172,7 @@ def test_what_a_windowless_task_runs_needs_no_streams(tmp_path, name, code):
 
 def test_a_command_that_is_too_long_for_schtasks_is_said(capsys):
     with pytest.raises(UsageError, match="261 characters"):
-        units.install("schtasks", "D:\\" + "x" * 250, yes=False)
+        manifest_timer.install("schtasks", "D:\\" + "x" * 250, yes=False)
     assert capsys.readouterr().out == ""
 
 
@@ -183,9 +183,9 @@ def test_a_second_root_has_systemd_units_of_its_own(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "systemd").mkdir()
     calls = []
-    monkeypatch.setattr(units, "_call", lambda words, text=b"": calls.append(words[-1]) or 0)
+    monkeypatch.setattr(manifest_timer, "_call", lambda words, text=b"": calls.append(words[-1]) or 0)
     for root in ("/data/a", "/data/a b", "/data/\u9879\u76ee", "/data/a", "/data/a b"):
-        assert units.install("systemd", root, yes=True) == 0
+        assert manifest_timer.install("systemd", root, yes=True) == 0
     enabled = [name for name in calls if name != "daemon-reload"]
     assert enabled[0] == enabled[3] == "runicorn-manifest.timer" and enabled[1] == enabled[4] and len(set(enabled)) == 3
     services = sorted((tmp_path / ".config/systemd/user").glob("*.service"))
@@ -203,6 +203,6 @@ def test_without_a_bus_of_the_user_one_sentence_says_what_to_do(root, tmp_path, 
     said = str(caught.value)
     assert "loginctl enable-linger" in said and "--install cron" in said and calls == []
     (tmp_path / "nothing/systemd").mkdir(parents=True)
-    monkeypatch.setattr(units.shutil, "which", lambda name: name)
+    monkeypatch.setattr(manifest_timer.shutil, "which", lambda name: name)
     assert manifest.main(["--root", str(root), "--install", "systemd", "--yes"]) == 0
     assert calls == [["systemctl", "--user", "daemon-reload"], ["systemctl", "--user", "enable", "--now", "runicorn-manifest.timer"]]

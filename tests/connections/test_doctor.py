@@ -8,8 +8,10 @@ from asking import AskingServer
 from ports import free_port
 from sshd import JAIL, JAILED, NO_BASHRC, Sshd, make_key
 
-from runicorn import doctor, remote, settings
+from runicorn import settings
+from runicorn.connections import doctor
 from runicorn.errors import DeniedError
+from runicorn.ssh import remote
 
 
 def examined(server, home, ask=None, secrets=None, **changes):

@@ -9,8 +9,8 @@ from far import Far
 from pairs import OLD, OWN, RUN, Pair, here, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
-from runicorn.bulk import Bulk
 from runicorn.errors import LoginError
+from runicorn.mirror.second_line import Bulk
 
 RECENT = "p/n/runs/20250124_180000_abc124"
 
@@ -54,10 +54,10 @@ def test_what_is_no_longer_wanted_is_given_up_half_way(pair, run, monkeypatch):
         def second(self):
             raise LoginError("one line only")
 
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.0)
     one = pair(far=Lonely(), large=True, window=None)
     one.sync.one_pass(one.now)
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.001)
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.001)
     one.sync.one_pass(one.now)
     assert one.sync.state()["progress"]["files_total"] == 14
     one.sync.adjust({**one.sync.options, "large": False, "small_only": False})
@@ -98,8 +98,8 @@ def test_the_second_line_gives_up_what_is_no_longer_wanted(root, pair, monkeypat
 
     expect = Bulk.expect
     monkeypatch.setattr(Bulk, "expect", expecting)      # it is there before the first line is done
-    monkeypatch.setattr("runicorn.bulk.PROBE", 0)       # the line's bandwidth is known at once
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.01)
+    monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)       # the line's bandwidth is known at once
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.01)
     for n in range(60):
         folder = make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=3)
         (folder / "last.pt").write_bytes(random.Random(n).randbytes(1_100_000))

@@ -12,11 +12,12 @@ from asking import AskingServer
 from ports import free_port
 from sshd import Sshd, make_key
 
-from runicorn import cache, doctor, quota, synclog
-from runicorn.bell import Bell
+from runicorn.connections import doctor, sync_log
+from runicorn.connections.questions import Questions
+from runicorn.connections.registry import Mirrors
 from runicorn.errors import DeniedError, LoginError, NotFoundError, SyncError, UsageError
-from runicorn.mirrors import Mirrors
-from runicorn.questions import Questions
+from runicorn.mirror import local_copy, quota
+from runicorn.news import Bell
 
 PATIENCE = 60               # s; how long a test waits, on a slow machine, for what takes a moment
 
@@ -294,7 +295,7 @@ def test_stopping_does_not_wait_for_answers(home, bell, sshd):
 def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home):
     saved(mirrors, sshd)
     state(mirrors, bell, "live")
-    code = ("import sys,time\nfrom runicorn.bell import Bell\nfrom runicorn.mirrors import Mirrors\n"
+    code = ("import sys,time\nfrom runicorn.news import Bell\nfrom runicorn.connections.registry import Mirrors\n"
             "mirrors = Mirrors(sys.argv[1], Bell())\nmirrors.start_all()\n"
             "while True:\n"
             "    row = mirrors.row('test')\n"
@@ -347,8 +348,8 @@ def test_one_server_that_is_down_holds_up_no_other(mirrors, bell, sshd, root, tm
 # -- what is logged
 
 def test_the_log_tells_the_story_without_secrets_and_is_rotated(home, monkeypatch):
-    monkeypatch.setattr(synclog, "LOG_BYTES", 2000)
-    log = synclog.opened(home, lambda: ["open sesame"])
+    monkeypatch.setattr(sync_log, "LOG_BYTES", 2000)
+    log = sync_log.opened(home, lambda: ["open sesame"])
     for number in range(100):
         log.info("login %d with open sesame\r\x1b[31mred\nsecond line", number, extra={"connection": "GPU Server 1"})
     for handler in log.handlers:
@@ -546,7 +547,7 @@ def test_many_starts_at_once_make_one_thread(mirrors, bell, sshd, root, saving):
 
 
 def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, monkeypatch):
-    monkeypatch.setattr("runicorn.mirrors.BROWSE_SECONDS", 0.4)
+    monkeypatch.setattr("runicorn.connections.registry.BROWSE_SECONDS", 0.4)
     saved(mirrors, sshd, start=False)
     lines = set()
     deadline = time.monotonic() + 1.5
@@ -561,7 +562,7 @@ def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, 
 
 
 def test_a_slow_folder_is_not_cut_by_the_timer(mirrors, sshd, root, monkeypatch):
-    monkeypatch.setattr("runicorn.mirrors.BROWSE_SECONDS", 0.2)
+    monkeypatch.setattr("runicorn.connections.registry.BROWSE_SECONDS", 0.2)
     saved(mirrors, sshd, start=False)
     browse = doctor.browse
     monkeypatch.setattr(doctor, "browse", lambda client, path: time.sleep(0.6) or browse(client, path))
@@ -604,7 +605,7 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
         beside.start_all()
         state(beside, bell, "live")
         folder = home / "cache" / "test"
-        assert folder.is_dir() and cache.Mirror(folder).owner() == os.getpid()
+        assert folder.is_dir() and local_copy.Mirror(folder).owner() == os.getpid()
         mirrors.remove("test", drop_cache=True)
         assert not folder.exists() and mirrors.list() == []
     finally:
@@ -612,9 +613,9 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
 
 
 def test_a_mirror_that_nobody_lets_go_is_named_and_the_connection_is_gone(home, mirrors, sshd, root, monkeypatch):
-    monkeypatch.setattr("runicorn.mirrors.LET_GO_SECONDS", 0.3)
+    monkeypatch.setattr("runicorn.connections.registry.LET_GO_SECONDS", 0.3)
     mirrors.save(sshd.connection(remote_root=str(root)), start=False)
-    held = cache.Mirror(home / "cache" / "test")
+    held = local_copy.Mirror(home / "cache" / "test")
     held.lock()
     try:
         with pytest.raises(SyncError, match=f"test is removed, but the mirror .*process {os.getpid()}.*settings page"):

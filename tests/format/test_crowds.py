@@ -4,7 +4,9 @@ import pytest
 from far import Far
 from pairs import Pair, make_run
 
-from runicorn import files, local_names, manifest, walk
+from runicorn import local_names, manifest
+from runicorn.mirror import walk
+from runicorn.viewer import run_files
 
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
 
@@ -72,7 +74,7 @@ def test_a_tree_of_folders_without_end_is_left_at_a_bound(root, tmp_path, monkey
 def test_twenty_thousand_files_beside_them_hide_no_file_of_the_run(tmp_path, status):
     run = make_run(tmp_path, status=status)
     crowd(run, 20_000)
-    found, more = files.listed(run)
-    assert len(found) + more == 20_005 and more == 20_005 - files.MOST
+    found, more = run_files.listed(run)
+    assert len(found) + more == 20_005 and more == 20_005 - run_files.MOST
     own = [item["name"] for item in found if item["kind"] == "own"]
     assert own == ["events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]

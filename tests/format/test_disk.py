@@ -11,30 +11,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from refusals import Refusals
 from small_runs import write_run
 
 import runicorn
-from runicorn import cache, columns, disk, guard, layout, local_disk, local_names, manifest, quota, settings, synclog
+from runicorn import disk, layout, local_disk, local_names, manifest, settings
+from runicorn.connections import sync_log
 from runicorn.errors import BusyError, LayoutError
+from runicorn.metrics import columns
+from runicorn.mirror import local_copy, quota
+from runicorn.viewer import access
 
 SOURCES = Path(disk.__file__).parent
-
-
-class Refusals:
-    """Stands for an os function that Windows refuses `count` times while a reader has the file open."""
-
-    def __init__(self, monkeypatch, name, count, winerror=5, only=""):
-        self.act, self.count, self.winerror, self.only, self.tries = getattr(os, name), count, winerror, only, 0
-        monkeypatch.setattr(os, name, self)
-
-    def __call__(self, *names, **more):
-        if self.only in os.fspath(names[-1]):
-            self.tries += 1
-            if self.tries <= self.count:
-                error = PermissionError(13, "Access is denied", os.fspath(names[0]))
-                error.winerror = self.winerror
-                raise error
-        return self.act(*names, **more)
 
 
 @pytest.fixture
@@ -95,7 +83,7 @@ def test_a_file_that_is_being_replaced_is_read_a_moment_later(tmp_path, monkeypa
     """To a page that asks just then a connection would have no state, a mirror no runs, the settings an error."""
     home = tmp_path / "home"
     settings.save_preferences(home, {"locale": "zh"})
-    token = guard.lasting_token(home)
+    token = access.lasting_token(home)
     write_run(tmp_path / "root", "p", "n", "20250101_000000_abcdef")
     manifest.save(manifest.build(str(tmp_path / "root")), str(tmp_path / "full.json"))
     closed = [Closed(os.open, "meta.json", winerror=winerror), Closed(open, "full.json", winerror=winerror),
@@ -108,7 +96,7 @@ def test_a_file_that_is_being_replaced_is_read_a_moment_later(tmp_path, monkeypa
     assert layout.read_json(tmp_path / "root" / "p" / "n" / "runs" / "20250101_000000_abcdef" / "meta.json")["project"] == "p"
     assert len(manifest.load(str(tmp_path / "full.json"))) == 1
     assert settings.preferences(home)["locale"] == "zh"
-    assert guard.lasting_token(home) == token
+    assert access.lasting_token(home) == token
     assert [one.tries for one in closed] == [3, 3, 3, 3]
 
 
@@ -134,8 +122,8 @@ def test_no_other_module_replaces_renames_deletes_or_locks():
     assert calls.pop("disk") == {"replace", "unlink"}
     assert calls.pop("local_disk") == {"rename", "unlink", "rmdir", "flock", "locking"}
     assert calls.pop("manifest") == {"replace", "unlink"}
-    assert calls.pop("demo") == {"rmtree"}          # of its own scratch folder, where what stays is the system's to clear
-    assert calls.pop("demo_sshd") == {"rmdir"}      # of the folder that sshd wants, if it was made for it
+    assert calls.pop("cli/demo") == {"rmtree"}          # of its own scratch folder, where what stays is the system's to clear
+    assert calls.pop("cli/demo_sshd") == {"rmdir"}      # of the folder that sshd wants, if it was made for it
     assert not calls
 
 
@@ -164,7 +152,7 @@ def test_a_training_waits_20_ms_at_most_and_its_daemon_thread_goes_on(run, monke
 
 def test_a_reader_that_never_lets_go_is_told_of_once(run, monkeypatch, capsys):
     Refusals(monkeypatch, "replace", 10**9, only="summary.json")
-    monkeypatch.setattr("runicorn.jsonfile.PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("runicorn.writer.jsonfile.PAUSE_SECONDS", 0.001)
     run.summary({"best": 1})
     said, until = "", time.monotonic() + 30
     while "summary.json" not in said and time.monotonic() < until:
@@ -206,7 +194,7 @@ def test_the_column_cache_and_its_trimming_do_not_fail(tmp_path, monkeypatch):
 
 def test_a_mirror_is_dropped_whole_though_windows_keeps_the_lock_while_it_is_open(tmp_path, monkeypatch):
     """The lock file can't be deleted while we hold it; what can be deleted goes, and the rest when the lock is given back."""
-    mirror = cache.Mirror(tmp_path / "cache" / "gpu")
+    mirror = local_copy.Mirror(tmp_path / "cache" / "gpu")
     mirror.lock()
     mirror.unlock()
     (mirror.folder / "p" / "n").mkdir(parents=True)
@@ -255,11 +243,11 @@ def test_a_folder_whose_last_file_goes_with_its_reader_is_deleted(tmp_path, monk
 
 
 def test_a_folder_that_readers_hold_is_renamed_when_they_let_go(tmp_path, monkeypatch):
-    mirror = cache.Mirror(tmp_path / "gpu")
+    mirror = local_copy.Mirror(tmp_path / "gpu")
     mirror.lock()
-    assert mirror.claim({"host": "a", "user": "u", "port": 22, "root": "/r", "host_key": ""}) == cache.SAME
+    assert mirror.claim({"host": "a", "user": "u", "port": 22, "root": "/r", "host_key": ""}) == local_copy.SAME
     Refusals(monkeypatch, "rename", 3)
-    assert mirror.claim({"host": "b", "user": "u", "port": 22, "root": "/r", "host_key": ""}) == cache.NEW
+    assert mirror.claim({"host": "b", "user": "u", "port": 22, "root": "/r", "host_key": ""}) == local_copy.NEW
     assert (tmp_path / "gpu~1").is_dir() and (tmp_path / "gpu" / ".index" / "lock").exists()
     mirror.unlock()
 
@@ -268,7 +256,7 @@ def test_a_folder_that_readers_hold_is_renamed_when_they_let_go(tmp_path, monkey
 
 HOLD = """
 import sys, time
-from runicorn import cache
+from runicorn.mirror import local_copy as cache
 mirror = cache.Mirror(sys.argv[1])
 mirror.lock()
 print(flush=True)
@@ -280,7 +268,7 @@ def test_a_lock_is_a_few_bytes_and_says_whose_it_is_while_it_is_held(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "gpu")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         holder.stdout.readline()
-        mirror = cache.Mirror(tmp_path / "gpu")
+        mirror = local_copy.Mirror(tmp_path / "gpu")
         assert mirror.owner() == holder.pid and (mirror.index / "lock").stat().st_size < 20
         with pytest.raises(BusyError, match=f"process {holder.pid}"):
             mirror.lock()
@@ -297,14 +285,14 @@ def test_a_lock_of_windows_lies_beyond_what_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(local_disk, "WINDOWS", True)
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, size: asked.append(
         (os.lseek(descriptor, 0, os.SEEK_CUR), mode, size))))
-    mirror = cache.Mirror(tmp_path / "gpu")
+    mirror = local_copy.Mirror(tmp_path / "gpu")
     mirror.lock()
     assert asked == [(local_disk.FAR, 2, 1)] and (mirror.index / "lock").read_bytes() == str(os.getpid()).encode()
     mirror.unlock()
 
 
 def test_a_huge_lock_of_an_earlier_version_is_cut_and_not_read_whole(tmp_path):
-    mirror = cache.Mirror(tmp_path / "gpu")
+    mirror = local_copy.Mirror(tmp_path / "gpu")
     mirror.index.mkdir(parents=True)
     with open(mirror.index / "lock", "wb") as file:
         file.truncate(1 << 30)
@@ -335,8 +323,8 @@ def test_whoever_waits_for_a_lock_gets_it_or_is_told(tmp_path):
 
 def test_two_processes_share_the_log_over_its_rotation(tmp_path, monkeypatch):
     """Every line of both is there: none holds the file open, so it can be renamed under neither."""
-    monkeypatch.setattr(synclog, "LOG_BYTES", 1200)
-    first, second = (synclog.opened(tmp_path, lambda: ["sesame"]) for _ in range(2))
+    monkeypatch.setattr(sync_log, "LOG_BYTES", 1200)
+    first, second = (sync_log.opened(tmp_path, lambda: ["sesame"]) for _ in range(2))
     for number in range(40):
         for name, logger in (("a", first), ("b", second)):
             logging.LoggerAdapter(logger, {"connection": name}).info("event %d with sesame", number)
@@ -365,7 +353,7 @@ def test_no_mirrored_path_passes_a_junction(tmp_path, monkeypatch):
                         if os.fspath(path).endswith("project") else lstat(path))
     with pytest.raises(LayoutError, match="link"):
         local_names.local_path(tmp_path, "project/name/runs/id")
-    assert cache.Mirror(tmp_path).stat("project/name/runs/id", "meta.json") is None
+    assert local_copy.Mirror(tmp_path).stat("project/name/runs/id", "meta.json") is None
 
 
 @pytest.mark.parametrize("path, expected", [

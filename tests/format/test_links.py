@@ -16,9 +16,14 @@ from far import Far
 from pairs import OLD, Pair, make_run, tree
 from small_runs import beat, write_run
 
-from runicorn import check, doctor, execlook, firstlook, left_out, manifest, tail, walk
-from runicorn.cli import main
-from runicorn.index import LocalRoot, Mirror
+from runicorn import left_out, manifest
+from runicorn.cli import tail
+from runicorn.cli.main import main
+from runicorn.connections import doctor
+from runicorn.mirror import exec_look, walk
+from runicorn.reader import first_look
+from runicorn.reader.sources import LocalRoot, Mirror
+from runicorn.transfer import check
 
 NOBODY = 65534
 ROOT_ONLY = pytest.mark.skipif(os.getuid() != 0, reason="another owner's files are made by root only")
@@ -171,7 +176,7 @@ def mirrored(root, near, far, **options):
 
 
 def by_first_look(root, tmp):
-    return firstlook.paths(str(root))
+    return first_look.paths(str(root))
 
 
 def by_reader(root, tmp):
@@ -213,7 +218,7 @@ def test_every_way_lists_the_same_runs(way, tmp_path):
 def test_a_root_that_is_a_link_or_passes_one_is_the_same(way, tmp_path):
     root, disk = tmp_path / "far", tmp_path / "disk"
     everything(root, disk)
-    expected = firstlook.paths(str(root))
+    expected = first_look.paths(str(root))
     link(tmp_path / "data/root", root)
     link(tmp_path / "short", "data")
     (tmp_path / "work").mkdir()
@@ -396,7 +401,7 @@ def test_what_is_sent_to_python3_on_the_server_is_small_and_whole(tmp_path):
     make_run(tmp_path / "root", f"p/n/runs/{run_id(1)}")
     link(tmp_path / "root" / "linked", tmp_path / "root" / "p")
     (tmp_path / "root" / f"p/n/runs/{run_id(1)}" / os.fsdecode(b"\xff")).write_bytes(b"")
-    program = execlook.program()
+    program = exec_look.program()
     assert len(zlib.compress(program.encode(), 9)) <= 5_500 and '"""' not in program and not re.search("(?m)^ *#", program)
     lines = set(Path(manifest.__file__).read_text(encoding="utf-8").split("\n"))
     assert len(program.split("\n")) > 100 and sum(line not in lines and line not in {re.sub("  +# .*", "", one) for one in lines}

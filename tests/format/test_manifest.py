@@ -14,9 +14,10 @@ import zlib
 from pathlib import Path
 
 import pytest
+from edits import poke
 from pairs import OLD, grow, live, make_run, write
 
-from runicorn import manifest, units
+from runicorn import manifest, manifest_timer
 from runicorn.errors import UsageError
 
 FILE = Path(manifest.__file__)
@@ -101,13 +102,6 @@ EDITS = {
     "touched": lambda file: os.utime(file),
     "deleted": lambda file: file.unlink(),
 }
-
-
-def poke(file, place):
-    """Overwrite one byte of a file in place."""
-    with open(file, "r+b") as opened:
-        opened.seek(place)
-        opened.write(b"#")
 
 
 @pytest.mark.parametrize("status", ["finished", "running"])
@@ -238,7 +232,7 @@ def test_the_active_manifest_applied_to_an_old_full_one_gives_the_new_one(root):
     manifest.generate(str(root), active_window=time.time() - made)
     active = manifest.load(root / ".runicorn" / "active_manifest.json")
     assert active.header["kind"] == "active" and active.paths() == ["p/n/runs/20250123_180009_abc129"]
-    from runicorn.survey import index_digest
+    from runicorn.mirror.remote_index import index_digest
 
     assert index_digest({**old.lines, **active.lines}) == active.header["digest"]
     assert index_digest(old.lines) != active.header["digest"]
@@ -432,7 +426,7 @@ def keys(held, paths):
 @pytest.mark.parametrize("linked", [".runicorn", ".runicorn/live"])
 def test_nothing_is_deleted_in_a_folder_that_others_laid_a_link_to(root, tmp_path, linked):
     """In a root that a group may write to."""
-    from runicorn import live
+    from runicorn.writer import live
     shutil.rmtree(root / ".runicorn", ignore_errors=True)
     home = tmp_path / "home" / ("live" if linked == ".runicorn" else "")
     home.mkdir(parents=True)
@@ -447,7 +441,7 @@ def test_nothing_is_deleted_in_a_folder_that_others_laid_a_link_to(root, tmp_pat
 
 
 def test_only_live_files_are_cleared(root):
-    from runicorn import live
+    from runicorn.writer import live
     folder = root / ".runicorn" / "live"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("old.json", "notes.txt", ".1-ab0.tmp"):
@@ -533,7 +527,7 @@ def test_units_name_this_interpreter_and_root(root, capsys):
 def test_what_is_not_on_this_machine_is_said(root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="not on this machine"):
-        units.install("schtasks", str(root), yes=True)
+        manifest_timer.install("schtasks", str(root), yes=True)
     capsys.readouterr()
 
 

@@ -1,56 +1,24 @@
 """A pipe, a socket, a device, a folder or a loop of links where a regular file belongs: never opened, never waited for."""
 
 import os
-import socket
 import subprocess
 import sys
 
 import pytest
 from far import Far
+from manifests import listed
+from odd_files import KINDS, folder, pipe, put, to_pipe
 from pairs import OLD, Pair, make_run, write
-from test_records import listed
 
-from runicorn import courier, files, manifest
+from runicorn import manifest
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.reader import Reader
+from runicorn.reader.catalog import Reader
+from runicorn.transfer import bundle
+from runicorn.viewer import run_files
 
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
 OTHER = "vision/resnet50/runs/20250124_180000_abc124"
 
-
-def pipe(path):
-    os.mkfifo(path)
-
-
-def unix_socket(path):
-    here = os.getcwd()
-    os.chdir(path.parent)           # a socket's path may have 107 bytes
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
-def folder(path):
-    path.mkdir()
-    (path / "inside.txt").write_text("x")
-
-
-def loop(path):
-    path.symlink_to(path.name)
-
-
-def to_pipe(path):
-    os.mkfifo(path.with_name(f"{path.name}.end"))
-    path.symlink_to(f"{path.name}.end")
-
-
-def to_zero(path):
-    path.symlink_to("/dev/zero")
-
-
-KINDS = [pipe, unix_socket, folder, loop, to_pipe, to_zero]
 OWN = ["meta.json", "status.json", "summary.json", "events.jsonl", "events.2.jsonl", "system.jsonl", "logs.txt", "events.rank1.jsonl"]
 
 
@@ -59,13 +27,6 @@ def root(tmp_path):
     made = tmp_path / "far"
     made.mkdir()
     return made
-
-
-def put(path, kind):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        path.unlink()
-    kind(path)
 
 
 class Watched(Far):
@@ -177,17 +138,17 @@ def test_no_command_waits_for_what_is_no_file_of_a_local_root(root, tmp_path, ki
     assert len(listed([("local", root)])) == len(OWN) + 1      # as the viewer's pages ask
     reader = Reader([("local", root)])
     reader.refresh()
-    names = [item["name"] for item in files.listed(run)[0]]
+    names = [item["name"] for item in run_files.listed(run)[0]]
     assert "meta.json" in names and not {*OWN[4:], "notes.txt"} & set(names)
     for name in (*OWN[4:], "notes.txt"):
         with pytest.raises((NotFoundError, LayoutError)):
-            files.opened(run, name)
+            run_files.opened(run, name)
 
 
 def test_a_bundle_goes_on_without_what_became_a_pipe_or_may_not_be_read(root, tmp_path, monkeypatch):
     run = make_run(root)
-    there = courier.snapshot(root)
+    there = bundle.snapshot(root)
     put(run / "logs.txt", pipe)
-    report = courier.bundle(root, there, None, tmp_path / "out.tgz")
+    report = bundle.bundle(root, there, None, tmp_path / "out.tgz")
     assert report["files"] == 4 and [line.split(":")[0] for line in report["problems"]] == [f"{RUN}/logs.txt"]
-    assert courier.take_in(tmp_path / "out.tgz", tmp_path / "in")["files"] == 4
+    assert bundle.take_in(tmp_path / "out.tgz", tmp_path / "in")["files"] == 4

@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import runicorn
-from runicorn import cli
-from runicorn.series import Series
+from runicorn.cli import main as cli
+from runicorn.metrics.series import Series
 
 pytest_plugins = ["chromium"]
 ROWS = [{"loss": 1 / (step + 1), "phase": "warm <b>up</b>" if step < 10 else "main", "histogram": [1, 2.5, step], "empty": [],

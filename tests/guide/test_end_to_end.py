@@ -13,7 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 from ports import free_port
 from sshd import listening
 
-BLOCK = (Path(__file__).parent / "guide" / "train.py.txt").read_text(encoding="utf-8")
+BLOCK = (Path(__file__).parents[1] / "guide" / "train.py.txt").read_text(encoding="utf-8")
 GAP = "model = ...  # 你的 PyTorch 模型\n"
 SLOW_MODEL = """
 import time

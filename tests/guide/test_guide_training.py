@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-BLOCK = (Path(__file__).parent / "guide" / "train.py.txt").read_text(encoding="utf-8")
+BLOCK = (Path(__file__).parents[1] / "guide" / "train.py.txt").read_text(encoding="utf-8")
 GAP = "model = ...  # 你的 PyTorch 模型\n"
 MODEL = """
 torch.manual_seed(0); torch.set_num_threads(1)

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import cli, completion, manifest, settings
+from runicorn import manifest, settings
+from runicorn.cli import completion
+from runicorn.cli import main as cli
 
-TREE = Path(__file__).parent.parent
+TREE = Path(__file__).parents[2]
 DOCUMENTS = sorted([*TREE.glob("README*.md"), *TREE.glob("docs/**/*.md")])
 RUN_ID = "20250123_180000_abc123"
 # Every command line of the workflow guide, with the options spelt as there.
@@ -76,7 +78,7 @@ def understood(argv):
     if name.startswith("--"):
         assert name in ("--version", "--help", "--completion")
     elif name in cli.OWN_ARGUMENTS:
-        flags = completion.words_of(cli.door(name).main, name)[name]
+        flags = completion.words_of(cli.door(cli.COMMANDS[name][0]).main, name)[name]
         assert [word for word in argv[1:] if word.startswith("--") and word.partition("=")[0] not in flags] == []
     else:
         cli.parser_of(name).parse_args(argv[1:])
@@ -111,8 +113,8 @@ def completion_words():
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(TREE).as_posix())
 def test_every_route_in_a_document_exists(path):
-    from runicorn import routes_connections  # noqa: F401  (its routes join the table)
-    from runicorn.routes import ROUTES
+    from runicorn.viewer import routes_connections  # noqa: F401  (its routes join the table)
+    from runicorn.viewer.routes import ROUTES
     rules = [re.compile("^" + re.sub(r"<[^>]*:re:([^>]*)>", r"(\1)", re.sub(r"<\w+(:path)?>", "[^?]+", one.rule)) + "$") for one in ROUTES]
     named = {route.rstrip("/.,") for route in re.findall(r"/api(?:/[\w{}./:-]+)?", re.sub(r"\S*docs/api\S*|\.\./api\S*", "", text(path)))}
     assert [route for route in named if not any(rule.match(route) for rule in rules)] == []

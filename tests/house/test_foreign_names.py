@@ -9,10 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 from small_runs import beat, write_run
-from test_security import Viewer
+from viewers import Viewer
 
-from runicorn import assets, check, commands_runs, courier, export, files, index, layout, local_names, manifest, settings
+from runicorn import assets, layout, local_names, manifest, settings
+from runicorn.cli import runs
 from runicorn.errors import LayoutError, NotFoundError, RunicornError
+from runicorn.reader import sources
+from runicorn.transfer import bundle, check, export
+from runicorn.viewer import run_files
 
 RUN = "p/n/runs/20250101_000000_abcdef"
 DRIVES = ["C:", "c:x", "D:\\x", "\\x", "\\\\evil\\share", "..\\..\\x", "\\\\?\\C:\\x", "\\\\.\\pipe\\x", "??\\C:\\x"]
@@ -92,9 +96,9 @@ def test_no_file_of_a_run_is_opened_by_such_a_name(tmp_path, monkeypatch, window
     touched.clear()
     for path in (name, f"media/{name}", f"{name}/meta.json"):
         with pytest.raises((LayoutError, NotFoundError)):
-            files.opened(folder, path)
+            run_files.opened(folder, path)
     assert not [path for path in touched if name in path.replace(str(tmp_path), "")]
-    files.opened(folder, "meta.json").close()
+    run_files.opened(folder, "meta.json").close()
     assert touched
 
 
@@ -129,7 +133,7 @@ def test_an_index_that_somebody_left_in_a_root_leads_nowhere(tmp_path, monkeypat
     whole["runs"].update({run: entry for name in NAMES for run in (f"{name}/n/runs/i", f"p/{name}/runs/i", f"p/n/runs/{name}")})
     path.write_text(json.dumps(whole))
     touched.clear()
-    root = index.LocalRoot("local", tmp_path)
+    root = sources.LocalRoot("local", tmp_path)
     root.begin(look=True, shown=list)
     assert list(root.records) == [RUN]
     root.look(0.0)
@@ -170,7 +174,7 @@ def test_what_a_bundle_brings_has_plain_names_here(tmp_path):
     for name in NAMES:
         entries += [(RUN, name), (RUN, f"media/{name}"), (f"{name}/{name}/runs/{name}", "meta.json")]
     pack(output, entries)
-    report = courier.take_in(output, here)
+    report = bundle.take_in(output, here)
     made = [path.relative_to(here).as_posix() for path in here.rglob("*")]
     assert report["files"] == len(entries) and report["put"] + report["clash"] + report["unchanged"] == len(entries)
     assert len(made) > len(NAMES) and [path for path in made if not local_names.is_plain(path, windows=True)] == []
@@ -181,22 +185,22 @@ def pack(output, entries):
     import hashlib
     import tarfile
     with tarfile.open(output, "w:gz", format=tarfile.GNU_FORMAT) as archive:
-        courier._put_note(archive, "bundle.json", {"format": 1, "kind": "runicorn bundle"})
+        bundle._put_note(archive, "bundle.json", {"format": 1, "kind": "runicorn bundle"})
         for number, (path, name) in enumerate(entries):
             member = tarfile.TarInfo(str(number))
             member.size = 1
             archive.addfile(member, io.BytesIO(b"x"))
-            courier._put_note(archive, f"{number}.json", {"path": path, "name": name, "offset": 0, "size": 1, "mtime": 1.0, "whole": True,
+            bundle._put_note(archive, f"{number}.json", {"path": path, "name": name, "offset": 0, "size": 1, "mtime": 1.0, "whole": True,
                                                           "sha256": hashlib.sha256(b"x").hexdigest()})
-        courier._put_note(archive, "end.json", {"files": len(entries)})
+        bundle._put_note(archive, "end.json", {"files": len(entries)})
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_an_export_is_called_is_plain(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    for form in commands_runs.FORMATS:
+    for form in runs.FORMATS:
         options = SimpleNamespace(output=None, format=form, force=False)
-        target = commands_runs.destination({"id": name, "started": 5.0}, options)
+        target = runs.destination({"id": name, "started": 5.0}, options)
         assert local_names.is_plain(target.replace(os.sep, "/"), windows=True)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from scripts import only, rows, runs, small, train
 
-TREE = str(Path(__file__).parent.parent)
-EAGER = {"", ".current", ".definitions", ".disk", ".errors", ".layout", ".mappings", ".notice", ".silent", ".values", ".version", ".writer"}
+TREE = str(Path(__file__).parents[2])
+EAGER = {"", ".disk", ".errors", ".layout", ".version", ".writer", ".writer.api", ".writer.current", ".writer.definitions",
+         ".writer.mappings", ".writer.notice", ".writer.silent", ".writer.values"}
 HEAVY = {"pathlib", "urllib.parse", "ipaddress", "fnmatch", "signal", "subprocess", "socket", "select", "selectors", "tempfile", "shutil",
          "hashlib", "datetime", "typing", "dataclasses", "inspect", "logging", "traceback", "tokenize", "contextlib", "asyncio", "argparse"}
 
@@ -29,9 +30,9 @@ def test_import_loads_what_a_run_that_records_nothing_needs_and_no_more():
 
 
 def test_init_loads_what_it_needs_to_begin_and_no_more(tmp_path):
-    names = loaded("import runicorn, runicorn.heart; runicorn.heart.REST_SECONDS = 60; "        # what its thread loads comes later
+    names = loaded("import runicorn, runicorn.writer.background as heart; heart.REST_SECONDS = 60; "        # its thread loads more later
                    f"runicorn.init(project='p', name='n', storage={str(tmp_path)!r}, quiet=True)")
-    assert names & HEAVY <= {"select"} and "runicorn.recorder" in names       # select, of C alone, by the thread that waits for signals
+    assert names & HEAVY <= {"select"} and "runicorn.writer.run" in names       # select, of C alone, by the thread that waits for signals
     assert len({name for name in names - loaded("import runicorn") if not name.startswith("runicorn")}) < 10     # 5 on Python 3.11
 
 
@@ -40,7 +41,7 @@ def test_what_is_loaded_late_is_there_all_the_same():
 import pickle, runicorn
 assert {"Run", "Image", "runs", "open_run", "run", "config", "summary", "init", "log", "__version__"} <= set(dir(runicorn))
 from runicorn import Run, init, log
-assert runicorn.Run is Run and Run.__module__ == "runicorn.recorder" and isinstance(Run, type)
+assert runicorn.Run is Run and Run.__module__ == "runicorn.writer.run" and isinstance(Run, type)
 assert all(pickle.loads(pickle.dumps(value)) is value for value in (runicorn, Run, init, log, runicorn.finish, runicorn.watch))
 from runicorn import *
 try:
@@ -88,7 +89,7 @@ def test_a_time_limit_that_strikes_while_init_loads_reaches_the_script(tmp_path)
 
         class Finder:
             def find_spec(self, name, path=None, target=None):
-                if name == "runicorn.recorder" and strike not in struck:
+                if name == "runicorn.writer.run" and strike not in struck:
                     struck.append(strike)
                     signal.raise_signal(signal.SIGALRM)
 

@@ -9,8 +9,11 @@ import junctions
 import pytest
 from small_runs import write_run
 
-from runicorn import cache, check, courier, files, foreign, layout, local_disk, local_names, manifest, quota
+from runicorn import layout, local_disk, local_names, manifest
 from runicorn.errors import NotFoundError
+from runicorn.mirror import local_copy, quota
+from runicorn.transfer import bundle, check, importer
+from runicorn.viewer import run_files
 
 RUN = "p/n/runs/20250101_000000_abcdef"
 
@@ -74,21 +77,21 @@ def test_a_junction_to_another_disk_is_followed_as_a_link_is_at_every_level(tmp_
 
 
 def test_the_files_of_a_run_end_at_them(root, monkeypatch):
-    listed, more = files.listed(root / RUN)
+    listed, more = run_files.listed(root / RUN)
     assert not more and {item["name"] for item in listed} >= {"meta.json"}
     assert not [item["name"] for item in listed if "/" in item["name"]]
     monkeypatch.setattr(os, "supports_dir_fd", set())               # as on Windows
     for name in ("media/key.pem", "plain/deep/key.pem", "media"):
         with pytest.raises(NotFoundError):
-            files.opened(root / RUN, name)
-    file = files.opened(root / RUN, "meta.json")
+            run_files.opened(root / RUN, name)
+    file = run_files.opened(root / RUN, "meta.json")
     assert b"".join(file)
     file.close()
 
 
 def test_a_bundle_holds_nothing_from_behind(root, tmp_path):
     output = str(tmp_path / "a.tar.gz")
-    report = courier.bundle(str(root), courier.snapshot(str(root)), None, output)
+    report = bundle.bundle(str(root), bundle.snapshot(str(root)), None, output)
     with tarfile.open(output) as archive:
         held = b"".join(archive.extractfile(member).read() for member in archive)
     assert report["files"] > 1 and b"SECRET" not in held and b"secret" not in held
@@ -100,8 +103,8 @@ def test_an_import_writes_through_none(root, tmp_path, behind):
     write_run(other, "p", "n", "20250101_000000_abcdef")
     (other / RUN / "media").mkdir()
     (other / RUN / "media" / "key.pem").write_text("OVERWRITTEN")
-    courier.bundle(str(other), courier.snapshot(str(other)), None, output)
-    report = courier.take_in(output, str(root))
+    bundle.bundle(str(other), bundle.snapshot(str(other)), None, output)
+    report = bundle.take_in(output, str(root))
     assert any("symbolic link" in problem for problem in report["problems"]) and (behind / "key.pem").read_text() == "SECRET"
 
 
@@ -109,18 +112,18 @@ def test_foreign_runs_are_not_looked_for_behind_them(root, tmp_path, behind):
     source, into = tmp_path / "logs", tmp_path / "into"
     source.mkdir()
     (source / "linked").symlink_to(behind)
-    assert not foreign.holds_any(source)
+    assert not importer.holds_any(source)
     with pytest.raises(NotFoundError):
-        foreign.take_in(source, into)
+        importer.take_in(source, into)
     write_run(source, "p", "n", "20250101_000000_abcdef")
     (source / RUN / "media").symlink_to(behind)
-    report = foreign.take_in(source, into)
+    report = importer.take_in(source, into)
     assert report["runs"] == 1 and not [name for name in names_below(into) if "key.pem" in name] and names_below(into)
 
 
 def mirrored(tmp_path, behind, monkeypatch):
     """Return a Mirror with a finished run in which somebody made a junction."""
-    mirror = cache.Mirror(tmp_path / "cache" / "gpu")
+    mirror = local_copy.Mirror(tmp_path / "cache" / "gpu")
     mirror.lock()
     write_run(mirror.folder, "p", "n", "20250101_000000_abcdef")
     mirror.save_index(manifest.build(os.fspath(mirror.folder)))
@@ -151,7 +154,7 @@ def test_a_run_that_a_junction_stands_for_is_nobody_s_to_clean(tmp_path, behind,
     with pytest.raises(local_names.LayoutError):
         quota.drop_run(mirror.folder, RUN)
     with pytest.raises(local_names.LayoutError):
-        cache.Mirror(mirror.folder).place(RUN, "logs.txt")
+        local_copy.Mirror(mirror.folder).place(RUN, "logs.txt")
     assert names_below(behind) == before
 
 

@@ -7,10 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 from small_runs import beat, write_run
-from test_courier import event, simple
+from tfrecords import event, simple
 
-from runicorn import cache, check, courier, export, files, foreign, layout, local_disk, local_names, manifest, own_runs, quota, secretscan
-from runicorn.reader import Reader
+from runicorn import layout, local_disk, local_names, manifest
+from runicorn.mirror import local_copy, quota
+from runicorn.reader import own_runs
+from runicorn.reader.catalog import Reader
+from runicorn.transfer import bundle, check, export, importer, secret_scan
+from runicorn.viewer import run_files
 
 LIMIT = 260                             # characters, as on Windows
 PREFIX = "/proc/self/root"              # what reaches further here
@@ -78,15 +82,15 @@ def test_a_long_run_of_a_local_root_is_read_as_any(root, limited, tmp_path):
     assert len(reader.runs()["runs"]) == 2 and reader.run(key)["metrics"][0]["points"] == 20
     assert b"".join(export.stream(reader, key, "csv")).count(b"\n") == 21
     folder = reader.folder(key)
-    assert {item["name"] for item in files.listed(folder)[0]} > {"media/a.png", "meta.json"}
-    file = files.opened(folder, "media/a.png")
+    assert {item["name"] for item in run_files.listed(folder)[0]} > {"media/a.png", "meta.json"}
+    file = run_files.opened(folder, "media/a.png")
     assert b"".join(file) == b"PNG"
     file.close()
     assert limited == []
 
 
 def test_tail_follows_a_long_run(root, limited, capsys):
-    from runicorn import tail
+    from runicorn.cli import tail
     runs = sorted(tail.run_folders(str(root)), key=len)
     assert len(runs) == 2 and runs[1].startswith(PREFIX)
     options = SimpleNamespace(root=str(root), run_id=f"{NAME}/{ID}", lines=20, rank=0, no_follow=True)
@@ -107,20 +111,20 @@ def test_check_looks_at_long_runs(root, limited):
     wrong = [finding for finding in check.check(root) if finding.wrong]
     assert [finding.path for finding in wrong] == [f"{RUN}/status.json"]
     (Path(PREFIX + str(root)) / RUN / "meta.json").write_text('{"config": {"password": "hunter2hunter2"}}')
-    assert [finding.path for finding in secretscan.scan(root) if "password" in finding.text] == [f"{RUN}/meta.json"]
+    assert [finding.path for finding in secret_scan.scan(root) if "password" in finding.text] == [f"{RUN}/meta.json"]
     assert limited == []
 
 
 def test_long_runs_travel_in_a_bundle(root, limited, tmp_path):
     output, there = str(tmp_path / "a.tar.gz"), tmp_path / "there"
-    report = courier.bundle(str(root), courier.snapshot(str(root)), None, output)
+    report = bundle.bundle(str(root), bundle.snapshot(str(root)), None, output)
     assert report["runs"] == 2 and not report["problems"]
     with tarfile.open(output) as archive:
         assert len(archive.getnames()) > 10
-    report = courier.take_in(output, str(there))
+    report = bundle.take_in(output, str(there))
     assert report["runs"] == 2 and report["problems"] == [] and report["put"] == report["files"] > 8
     assert (Path(PREFIX + str(there)) / RUN / "media" / "a.png").read_bytes() == b"PNG"
-    assert courier.take_in(output, str(there))["unchanged"] == report["files"] and limited == []
+    assert bundle.take_in(output, str(there))["unchanged"] == report["files"] and limited == []
 
 
 def test_runs_of_other_makes_are_taken_in_by_long_names_and_from_long_folders(limited, tmp_path):
@@ -129,7 +133,7 @@ def test_runs_of_other_makes_are_taken_in_by_long_names_and_from_long_folders(li
     far.mkdir(parents=True)
     (far / "events.out.tfevents.1.host").write_bytes(event(1737653445.25, 0, simple("loss", 0.5)))
     write_run(Path(PREFIX + str(source)), PROJECT, NAME, ID)
-    report = foreign.take_in(source, into)
+    report = importer.take_in(source, into)
     assert report["runs"] == 2 and report["points"] > 0 and limited == []
     assert (Path(PREFIX + str(into)) / RUN / "events.jsonl").stat().st_size > 100
     assert len(manifest.build(str(into))) == 2
@@ -137,7 +141,7 @@ def test_runs_of_other_makes_are_taken_in_by_long_names_and_from_long_folders(li
 
 def test_what_is_long_in_a_mirror_is_counted_cleaned_and_dropped(limited, tmp_path):
     home = tmp_path / "home"
-    mirror = cache.Mirror(home / "cache" / "gpu")
+    mirror = local_copy.Mirror(home / "cache" / "gpu")
     mirror.lock()
     for name in ("meta.json", "summary.json", "logs.txt", "events.jsonl", "d" * 100 + "/x.txt"):
         mirror.replace(RUN, name, b"{}" * 100)
@@ -163,7 +167,7 @@ def test_a_prefix_is_for_what_is_long(monkeypatch, path, expected):
 
 
 def test_a_root_is_reached_so_that_its_runs_can_be_written(monkeypatch):
-    from runicorn import windows
+    from runicorn.writer import windows
     monkeypatch.setattr(local_disk, "long", lambda path: "\\\\?\\" + path)
     given = {"project": "p" * 60, "name": "n" * 60}
     assert windows.settle("C:\\" + "u" * 40, given, None)[0].startswith("\\\\?\\C:")

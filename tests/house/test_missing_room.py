@@ -13,11 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
-from test_reader import make_run, reader_of
+from catalogs import make_run, reader_of
 
-from runicorn import cli, dialogue, server
+from runicorn.cli import dialogue
+from runicorn.cli import main as cli
+from runicorn.viewer import http_server
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 READ_ONLY = Path("/sys/runicorn")           # nobody can make a folder there, root included
 ID = "20250123_180000_abc123"
 
@@ -78,7 +80,7 @@ def app(environ, start_response):
 
 @pytest.fixture
 def serving():
-    made = server.Server(app, server.listen("127.0.0.1", 0))
+    made = http_server.Server(app, http_server.listen("127.0.0.1", 0))
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made

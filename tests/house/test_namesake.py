@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from sshd import NO_BASHRC, Sshd
 
-from runicorn import doctor, namesake, remote_shell, settings
+from runicorn import namesake, settings
+from runicorn.connections import doctor
+from runicorn.ssh import remote_shell
 from runicorn.version import VERSION
 
-TREE = Path(__file__).parents[1]
+TREE = Path(__file__).parents[2]
 
 
 def other(folder, version="0.7.2", pip=True):

@@ -27,10 +27,10 @@ PLANTED = {
 @pytest.fixture
 def planted(tmp_path, monkeypatch):
     """Make a folder of tests beside the helpers; gives a function that puts one module there."""
+    helpers = needs_posix._places()
     monkeypatch.setattr(needs_posix, "TESTS", tmp_path)
-    real = needs_posix._tree.__wrapped__, needs_posix.Path(needs_posix.__file__).parent
     for name in ("conftest", "sshd"):
-        (tmp_path / f"{name}.py").write_text((real[1] / f"{name}.py").read_text(encoding="utf-8"), encoding="utf-8")
+        (tmp_path / f"{name}.py").write_text(helpers[name].read_text(encoding="utf-8"), encoding="utf-8")
     caches = [value for value in vars(needs_posix).values() if hasattr(value, "cache_clear")]
     for cache in caches:
         cache.cache_clear()

@@ -21,7 +21,7 @@ from ports import free_port
 
 from runicorn.version import VERSION
 
-TREE = Path(__file__).parent.parent
+TREE = Path(__file__).parents[2]
 BARE = [sys.executable, "-S", "-I"]         # no site-packages, no environment: what a bare Python has
 # Runs a command of a copy at argv[1] as `python3 -m runicorn …` inside it would, with nothing else to import from.
 IN_COPY = [*BARE, "-c", "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('runicorn', None, '__main__', True)"]
@@ -119,7 +119,7 @@ def viewer(*command, cwd):
 def shows_the_run(fetch):
     assert b"<!doctype html>" in fetch("/")[:100].lower()
     assert b"uPlot" in fetch("/static/uplot/uPlot.iife.min.js")[:300]
-    assert fetch("/static/style.css") and fetch("/static/app.js")
+    assert fetch("/static/styles/style.css") and fetch("/static/app.js")
     row, = json.loads(fetch("/api/runs"))["runs"]
     assert (row["name"], row["state"], row["step"]) == ("resnet50", "finished", 4)
 
@@ -141,19 +141,21 @@ def test_everything_holds_the_pages_the_chart_library_and_the_licences(built):
     single = zipfile.ZipFile(built / "runicorn.pyz").namelist()
     copy = [path.relative_to(built / "runicorn-copy").as_posix() for path in (built / "runicorn-copy").rglob("*")]
     for names in (wheel, single, copy):
-        for wanted in ("index.html", "style.css", "app.js", "uplot/uPlot.iife.min.js", "uplot/uPlot.min.css", "uplot/LICENSE"):
+        for wanted in ("index.html", "styles/style.css", "app.js", "uplot/uPlot.iife.min.js", "uplot/uPlot.min.css", "uplot/LICENSE"):
             assert f"runicorn/static/{wanted}" in names
         assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
     assert {"LICENSE", "LICENSE.bottle", "bottle.py"} <= set(single) & set(copy)
 
 
-def code_and_lines(text):
-    """Return what a module does, and the line of each of its nodes, whatever its docstrings are."""
+def code_and_lines(text, package=""):
+    """Return what a module of `package` does, and the line of each of its nodes, whatever its docstrings are."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
             del node.body[0]
+        elif isinstance(node, ast.ImportFrom) and node.level == 1:
+            node.level, node.module = 0, ".".join(filter(None, [package, node.module]))
     return ast.dump(tree), [node.lineno for node in ast.walk(tree) if hasattr(node, "lineno")]
 
 
@@ -162,13 +164,14 @@ def test_what_is_packed_lean_holds_the_same_code_on_the_same_lines(built, source
     if artefact.endswith(".pyz"):
         with zipfile.ZipFile(built / artefact) as single:
             packed = {name: single.read(name).decode() for name in single.namelist()
-                      if re.fullmatch(r"runicorn/(integrations/)?\w+\.py", name)}
+                      if re.fullmatch(r"runicorn/((?!static)\w+/)?\w+\.py", name)}
     else:
         folder = built / artefact
         packed = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*.py")}
     assert len(packed) > at_least
     for name, text in packed.items():
-        assert code_and_lines(text) == code_and_lines((source / name).read_text(encoding="utf-8")), name
+        package = name.rpartition("/")[0].replace("/", ".")
+        assert code_and_lines(text, package) == code_and_lines((source / name).read_text(encoding="utf-8"), package), name
 
 
 def test_code_is_made_narrow_outside_of_texts_only():
@@ -200,7 +203,7 @@ def test_a_traceback_from_the_server_copy_names_lines_of_the_tree(built, tmp_pat
     failing = "import sys; sys.path.insert(0, sys.argv[1]); import runicorn; runicorn.init(mode='nonsense')"
     ends = [run(*BARE, "-B", "-c", failing, place, cwd=tmp_path, ok=False).stderr.replace(str(place), "").replace(" ", "")
             for place in (built / "runicorn-server-copy", TREE)]
-    assert ends[0] == ends[1] and (ends[0].count("writer.py"), ends[0].count("beginning.py")) == (1, 2)
+    assert ends[0] == ends[1] and (ends[0].count("api.py"), ends[0].count("beginning.py")) == (1, 2)
 
 
 def test_the_source_archive_builds_the_same_wheel(built, tmp_path):
@@ -233,7 +236,7 @@ def test_the_wheel_in_a_fresh_environment(installed, tmp_path):
 
 
 def test_an_absent_package_is_one_sentence(installed, tmp_path):
-    done = run(installed.parent / "python", "-c", "import sys; sys.modules['bottle'] = None; from runicorn.cli import main; "
+    done = run(installed.parent / "python", "-c", "import sys; sys.modules['bottle'] = None; from runicorn.cli.main import main; "
                "sys.exit(main(['viewer', '--port', '0']))", cwd=tmp_path, ok=False)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "pip install bottle" in done.stderr
 
@@ -360,7 +363,7 @@ def packer():
 def server_side():
     """Return the paths of the modules that the server copy holds."""
     pack = packer()
-    return [TREE / "runicorn" / f"{name}.py" for name in pack.reached(pack.SERVER)] + sorted(TREE.glob("runicorn/integrations/*.py"))
+    return [pack.source(name) for name in pack.reached(pack.SERVER)] + sorted(TREE.glob("runicorn/integrations/*.py"))
 
 
 @pytest.mark.parametrize("version, files", [

@@ -4,14 +4,16 @@ import pytest
 from far import Far
 from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
 
-from runicorn import fetch, manifest, sftp
-from runicorn.bulk import FAST, TRIAL, Bulk
-from runicorn.cache import Mirror
+from runicorn import manifest
 from runicorn.errors import LoginError
-from runicorn.fetch import Fetcher
-from runicorn.plan import Fetch
-from runicorn.room import Room
-from runicorn.unsettled import Moment
+from runicorn.mirror import fetcher as fetch
+from runicorn.mirror.fetcher import Fetcher
+from runicorn.mirror.local_copy import Mirror
+from runicorn.mirror.plan import Fetch
+from runicorn.mirror.room import Room
+from runicorn.mirror.second_line import FAST, TRIAL, Bulk
+from runicorn.mirror.unsettled import Moment
+from runicorn.ssh import sftp
 
 MANY, LONG = 60, 3              # files; reads of one
 
@@ -101,7 +103,7 @@ def test_a_second_line_is_fast_by_what_its_trial_took_whenever_somebody_asks(rat
     second._tried = 100.0
     second._fetcher = type("Line", (), {"best_rate": 0.0, "bytes": TRIAL, "wire_rate": 0.0,
                                         "session": type("Session", (), {"answered_at": 100.0 + TRIAL / rate})})
-    monkeypatch.setattr("runicorn.bulk.time.monotonic", lambda: 100.1)
+    monkeypatch.setattr("runicorn.mirror.second_line.time.monotonic", lambda: 100.1)
     second._judge(type("Main", (), {"round_trip": 0.05}))
     assert second._fast is fast
 

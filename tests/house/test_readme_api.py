@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import showroom
 
-from runicorn import viewer
-from runicorn.bell import Bell
-from runicorn.mirrors import Mirrors
-from runicorn.routes import ROUTES, shown
+from runicorn.connections.registry import Mirrors
+from runicorn.news import Bell
+from runicorn.viewer import app
+from runicorn.viewer.routes import ROUTES, shown
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 SECTION = README.split("## HTTP API")[1].split("\n## ")[0]
 SETUP, *REST = re.search(r"```bash\n(.*?)```", SECTION, re.S)[1].split("\n\n")
 LINES = [line.split("   #")[0].strip() for line in "\n".join(REST).splitlines() if line.startswith("curl")]
@@ -46,7 +46,7 @@ def site(tmp_path_factory):
     bell = Bell()
     mirrors = Mirrors(home, bell)
     mirrors.save({"name": "GPU Server 1", "host": "127.0.0.1", "port": 1, "user": "alice", "auth": "agent"}, start=False)
-    server = viewer.start(home, [("local", root)], mirrors, bell, port=0)
+    server = app.start(home, [("local", root)], mirrors, bell, port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield home, int(server.url.rpartition(":")[2])
     server.stop()

@@ -1,57 +1,16 @@
 """Attacks on a viewer that listens on a real port, from other sites' pages: foreign hosts and origins, hostile bodies, paths and names."""
 
-import http.client
 import json
 import os
-import threading
 from urllib.parse import quote
 
 import pytest
-from test_reader import make_run
-
-from runicorn import viewer
-from runicorn.bell import Bell
-from runicorn.mirrors import Mirrors
+from catalogs import make_run
+from viewers import Viewer, code
 
 KEY = "local:vision/resnet50/20250123_180000_abc123"
 SECRET = "correct-horse-battery-staple"
 NOBODY = 65534
-
-
-class Viewer:
-    """A viewer in a thread of its own."""
-
-    def __init__(self, home, root, host="127.0.0.1", offline=True):
-        self.mirrors = Mirrors(home, Bell(), offline=offline)
-        self.server = viewer.start(home, [("local", root)], self.mirrors, Bell(), host=host, port=0, offline=offline)
-        self.port, self.token = self.server.port, self.server.token
-        self.thread = threading.Thread(target=self.server.serve_forever)
-        self.thread.start()
-
-    def stop(self):
-        self.server.stop()
-        self.thread.join()
-        self.mirrors.stop()
-
-    def ask(self, method, path, body=None, headers=(), host="127.0.0.1"):
-        """Return (status, headers, body) as a plain HTTP client of our own user sees them."""
-        line = http.client.HTTPConnection(host, self.port, timeout=10)
-        try:
-            line.putrequest(method, path, skip_host="Host" in dict(headers), skip_accept_encoding=True)
-            for name, value in headers:
-                line.putheader(name, value)
-            if body is not None and not any(name in ("Content-Length", "Transfer-Encoding") for name, _ in headers):
-                line.putheader("Content-Length", str(len(body)))
-            line.endheaders(body)
-            answer = line.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-        finally:
-            line.close()
-
-    def change(self, path="/api/settings", body=b'{"preferences": {"theme": "dark"}}', method="PATCH", token=None, **headers):
-        given = {"Content-Type": "application/json", "X-Runicorn-Token": self.token if token is None else token}
-        given.update({name.replace("_", "-"): value for name, value in headers.items()})
-        return self.ask(method, path, body, [(name, value) for name, value in given.items() if value])
 
 
 @pytest.fixture
@@ -65,10 +24,6 @@ def site(home, root):
     made = Viewer(home, root)
     yield made
     made.stop()
-
-
-def code(answer):
-    return answer[0], json.loads(answer[2])["error"]
 
 
 # -- other sites' pages -------------------------------------------------------------------------------------------

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import pytest
 from asking import AskingServer
-from test_reader import make_run
-from test_security import Viewer, code
+from catalogs import make_run
+from viewers import Viewer, code
 
-from runicorn import guard, layout, local_names, viewer_local
-from runicorn import server as serving
+from runicorn import layout, local_names, loopback
 from runicorn.errors import BusyError
-from runicorn.routes_connections import ROUTES
+from runicorn.viewer import access
+from runicorn.viewer import http_server as serving
+from runicorn.viewer.routes_connections import ROUTES
 
 SECRET = "correct-horse-battery-staple"
 NOBODY = 65534
@@ -96,10 +97,10 @@ def test_a_peer_that_closed_its_end_is_not_believed(site):
 def test_only_an_established_end_has_an_owner(monkeypatch, state, uid, found):
     ends = (("127.0.0.1", 4000), ("127.0.0.1", 5000))
     path = table(state, uid)
-    monkeypatch.setattr(viewer_local, "by_diag", lambda peer, here: viewer_local.by_table(peer, here, [path]))
-    assert viewer_local.peer_user(*ends) == found
-    assert viewer_local.peer_user(("127.0.0.1", 4001), ends[1]) is None and viewer_local.peer_user(None, None) is None
-    assert viewer_local.by_table(*ends, tables=["/nothing"]) is None
+    monkeypatch.setattr(loopback, "by_diag", lambda peer, here: loopback.by_table(peer, here, [path]))
+    assert loopback.peer_user(*ends) == found
+    assert loopback.peer_user(("127.0.0.1", 4001), ends[1]) is None and loopback.peer_user(None, None) is None
+    assert loopback.by_table(*ends, tables=["/nothing"]) is None
 
 
 @pytest.mark.parametrize("host, client", [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "::ffff:127.0.0.1")])
@@ -110,22 +111,22 @@ def test_both_ways_of_asking_the_kernel_agree(host, client):
         served, peer = listener.accept()
         with served:
             ends = peer[:2], served.getsockname()[:2]
-            owned = viewer_local.by_table(*ends)
-            assert viewer_local.by_diag(*ends) == owned and owned[:2] == (viewer_local.ESTABLISHED, os.getuid()) and owned[2]
+            owned = loopback.by_table(*ends)
+            assert loopback.by_diag(*ends) == owned and owned[:2] == (loopback.ESTABLISHED, os.getuid()) and owned[2]
             line.shutdown(socket.SHUT_RDWR)
-        assert viewer_local.peer_user(*ends) in (-1, None)
-    assert viewer_local.by_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
+        assert loopback.peer_user(*ends) in (-1, None)
+    assert loopback.by_diag(("127.0.0.1", 1), ("127.0.0.1", 2)) is None
 
 
 def test_an_end_that_is_not_accepted_yet_is_nobodys():
     """The kernel tells 0 for its owner, which is root's number; whose program it is shows when it is accepted."""
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as line:
         ends = line.getpeername(), line.getsockname()
-        for found in (viewer_local.by_diag(*ends), viewer_local.by_table(*ends)):
-            assert found[0] == viewer_local.ESTABLISHED and not found[2]
-        assert viewer_local.peer_user(*ends) == viewer_local.CLOSING
+        for found in (loopback.by_diag(*ends), loopback.by_table(*ends)):
+            assert found[0] == loopback.ESTABLISHED and not found[2]
+        assert loopback.peer_user(*ends) == loopback.CLOSING
         with listener.accept()[0]:
-            assert viewer_local.peer_user(*ends) == os.getuid()
+            assert loopback.peer_user(*ends) == os.getuid()
 
 
 def table(state, uid):
@@ -354,9 +355,9 @@ OFFLINE = textwrap.dedent("""
     connected = []
     outward = ("socket.connect", "socket.getaddrinfo", "subprocess.Popen")
     sys.addaudithook(lambda event, words: connected.append(words[1]) if event in outward else None)
-    from runicorn import viewer
-    from runicorn.bell import Bell
-    from runicorn.mirrors import Mirrors
+    from runicorn.viewer import app as viewer
+    from runicorn.news import Bell
+    from runicorn.connections.registry import Mirrors
     home, bell = Path(sys.argv[1]), Bell()
     mirrors = Mirrors(home, bell, offline=True)
     mirrors.save({"name": "gpu1", "host": "192.0.2.1", "user": "alice"}, start=True)
@@ -384,7 +385,7 @@ OFFLINE = textwrap.dedent("""
 
 def test_offline_opens_no_socket_outwards(home):
     done = subprocess.run(
-        [sys.executable, "-c", OFFLINE, str(home)], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parent.parent
+        [sys.executable, "-c", OFFLINE, str(home)], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2]
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
@@ -399,34 +400,34 @@ def test_layout_refuses_what_the_pages_could_be_made_to_ask():
 # -- the token lasts ----------------------------------------------------------------------------------------------
 
 def test_the_token_is_made_once_and_one_command_makes_a_new_one(tmp_path):
-    first = guard.lasting_token(tmp_path / "home")
-    assert guard.lasting_token(tmp_path / "home") == first and len(first) == 43
+    first = access.lasting_token(tmp_path / "home")
+    assert access.lasting_token(tmp_path / "home") == first and len(first) == 43
     assert os.stat(tmp_path / "home" / "token").st_mode & 0o777 == 0o600
-    second = guard.lasting_token(tmp_path / "home", renew=True)
-    assert second != first and guard.lasting_token(tmp_path / "home") == second
+    second = access.lasting_token(tmp_path / "home", renew=True)
+    assert second != first and access.lasting_token(tmp_path / "home") == second
 
 
 def test_a_token_that_others_could_read_or_that_is_none_is_replaced(tmp_path):
-    first = guard.lasting_token(tmp_path)
+    first = access.lasting_token(tmp_path)
     (tmp_path / "token").chmod(0o644)
-    second = guard.lasting_token(tmp_path)
+    second = access.lasting_token(tmp_path)
     (tmp_path / "token").write_text("short")
     (tmp_path / "token").chmod(0o600)
-    assert len({first, second, guard.lasting_token(tmp_path)}) == 3
+    assert len({first, second, access.lasting_token(tmp_path)}) == 3
 
 
 def test_a_home_that_cant_be_written_has_a_token_for_this_start_and_a_word(tmp_path, caplog):
     (tmp_path / "file").write_text("")
-    first = guard.lasting_token(tmp_path / "file" / "home")
-    assert len(first) == 43 and guard.lasting_token(tmp_path / "file" / "home") != first
+    first = access.lasting_token(tmp_path / "file" / "home")
+    assert len(first) == 43 and access.lasting_token(tmp_path / "file" / "home") != first
     assert "at the next start" in caplog.text
 
 
 def test_the_cookie_is_of_one_port_and_does_not_give_the_token_away():
-    made = guard.Guard(token="x" * 43)
+    made = access.Guard(token="x" * 43)
     assert made.cookie(23300) != made.cookie(23301) and "x" * 43 not in made.cookie(23300)
-    assert made.cookie(23300) == guard.Guard(token="x" * 43).cookie(23300)           # after a restart, too
-    assert made.cookie(23300) != guard.Guard(token="y" * 43).cookie(23300)
+    assert made.cookie(23300) == access.Guard(token="x" * 43).cookie(23300)           # after a restart, too
+    assert made.cookie(23300) != access.Guard(token="y" * 43).cookie(23300)
 
 
 def test_a_browser_without_the_token_is_told_what_to_do_in_both_languages(site):
@@ -440,7 +441,7 @@ def test_a_browser_without_the_token_is_told_what_to_do_in_both_languages(site):
 
 @pytest.mark.parametrize(("path", "host", "status", "english", "chinese"), [
     ("/", "evil.example", 403, "127.0.0.1", "查看器不接受这个主机名"), ("/runs/x", "evil.example:80", 403, "localhost", "本机的名称"),
-    ("/static/style.css", "evil.example", 403, "127.0.0.1", "主机名"), ("/nowhere", None, 404, "There is no such page", "没有这个页面"),
+    ("/static/app.js", "evil.example", 403, "127.0.0.1", "主机名"), ("/nowhere", None, 404, "There is no such page", "没有这个页面"),
     ("/static/none.css", None, 404, "There is no such page", "没有这个页面")])
 def test_a_browser_that_is_refused_gets_a_page_in_both_languages_that_needs_no_other_file(site, path, host, status, english, chinese):
     asked = [("Accept", "text/html,*/*"), *([("Host", host)] if host else [])]

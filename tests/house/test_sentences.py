@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parents[1]
-WORDS = (HERE / "static" / "words-en.js").read_text(encoding="utf-8")
+HERE = Path(__file__).parents[2]
+WORDS = (HERE / "static" / "shared" / "words-en.js").read_text(encoding="utf-8")
 # A sentence the pages show in another way: the changed key with both fingerprints, a command that is not run by a test.
 ELSEWHERE = {"exec", "usage", "filter", "not_found", "missing"}
 

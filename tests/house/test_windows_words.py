@@ -14,8 +14,12 @@ from types import SimpleNamespace
 import pytest
 
 import runicorn
-from runicorn import assets, cli, dialogue, layout, local_names, processes, server, tail, windows
+from runicorn import assets, layout, local_names
+from runicorn.cli import dialogue, tail
+from runicorn.cli import main as cli
 from runicorn.errors import BusyError
+from runicorn.viewer import http_server
+from runicorn.writer import processes, windows
 
 
 class Stream(io.StringIO):
@@ -123,7 +127,7 @@ def test_a_port_that_the_system_keeps_is_one_sentence(monkeypatch, number, winer
         raise error
     monkeypatch.setattr(socket.socket, "bind", refuse)
     with pytest.raises(BusyError, match="port 23300 .*take another: runicorn viewer --port 23301"):
-        server.listen("127.0.0.1", 23300)
+        http_server.listen("127.0.0.1", 23300)
 
 
 def test_our_port_is_ours_alone_where_a_system_lets_others_take_it(monkeypatch):
@@ -135,7 +139,7 @@ def test_our_port_is_ours_alone_where_a_system_lets_others_take_it(monkeypatch):
     def noted(self, level, option, value):
         return asked.append((level, option, value)) if option == -5 else real(self, level, option, value)
     monkeypatch.setattr(socket.socket, "setsockopt", noted)
-    for listener in server.listen("127.0.0.1", 0):
+    for listener in http_server.listen("127.0.0.1", 0):
         listener.close()
     assert (socket.SOL_SOCKET, -5, 1) in asked
 
@@ -143,8 +147,8 @@ def test_our_port_is_ours_alone_where_a_system_lets_others_take_it(monkeypatch):
 def test_more_idle_sockets_than_select_takes_do_not_end_the_viewer(monkeypatch):
     """Where only select is there (Windows: 512), the oldest idle socket goes for a new one."""
     monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
-    listeners = server.listen("127.0.0.1", 0)
-    serving = server.Server(lambda environ, start: [], listeners)
+    listeners = http_server.listen("127.0.0.1", 0)
+    serving = http_server.Server(lambda environ, start: [], listeners)
     assert serving._most_waiting + len(listeners) + 1 <= 512
     serving.stop()
 
@@ -182,7 +186,7 @@ def test_the_help_says_how_excel_reads_a_csv(capsys):
 
 
 def test_a_viewer_that_is_stopped_before_its_threads_began_ends():
-    made = server.Server(None, server.listen("127.0.0.1", 0))
+    made = http_server.Server(None, http_server.listen("127.0.0.1", 0))
     made.stop()
     made.serve_forever()
     assert [one.fileno() for one in made.listeners] == [-1] * len(made.listeners)

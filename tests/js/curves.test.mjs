@@ -2,13 +2,13 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/axis.js";
-import {axisFor} from "../../static/chartaxes.js";
-import {toggled} from "../../static/charttools.js";
-import {Feed} from "../../static/feed.js";
-import {Rhythm} from "../../static/rhythm.js";
-import {Link} from "../../static/link.js";
-import {arrange, extent, groupMetrics, joinTail, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/series.js";
+import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/charts/axes.js";
+import {axisFor} from "../../static/charts/axis_text.js";
+import {toggled} from "../../static/charts/toolbar.js";
+import {Feed} from "../../static/charts/curve_cache.js";
+import {Rhythm} from "../../static/shared/throttle.js";
+import {Link} from "../../static/charts/crosshair.js";
+import {arrange, extent, groupMetrics, joinTail, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/charts/curves.js";
 
 function curve(x, last, more = {}) {
   return {run: "r", metric: "loss", x, last, min: last, max: last, min_x: x, max_x: x, smooth: null, nan: [], superseded: null,

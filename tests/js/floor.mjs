@@ -1,4 +1,4 @@
-// Lists what the pages use that needs newer browsers than the floor: `node tests/floor.mjs FOLDER [STATIC]`, where FOLDER holds node_modules with
+// Lists what the pages use that needs newer browsers than the floor: `node tests/js/floor.mjs FOLDER [STATIC]`, where FOLDER holds node_modules with
 // @mdn/browser-compat-data, acorn, acorn-walk, css-tree, es-check, eslint and eslint-plugin-compat. Ends with 1 where there is anything.
 //
 // Firefox 115 and Safari 16.4 themselves are not to be had everywhere; the tables of what they know are.
@@ -9,7 +9,7 @@ import {createRequire} from "node:module";
 import path from "node:path";
 
 const FLOOR = {chrome: 115, firefox: 115, safari: 16.4};
-const STATIC = path.join(process.argv[3] || new URL("../static/", import.meta.url).pathname, "/");
+const STATIC = path.join(process.argv[3] || new URL("../../static/", import.meta.url).pathname, "/");
 const folder = path.resolve(process.argv[2]);
 const require = createRequire(path.join(folder, "package.json"));
 const bcd = require("@mdn/browser-compat-data");
@@ -94,7 +94,7 @@ for (const [name, parts] of COMMON.map((name) => [name, interfaces[name]])) {
 
 function checkScript(name) {
   const text = fs.readFileSync(path.join(STATIC, name), "utf8");
-  const classic = ["early.js", "floor.js", "report.js"].includes(name);
+  const classic = ["preload.js", "floor.js", "report/report.js"].includes(name);
   const tree = acorn.parse(text, {ecmaVersion: name === "floor.js" ? 5 : 2022, sourceType: classic ? "script" : "module", locations: true});
   walk.full(tree, (node) => {
     const where = `${name}:${node.loc.start.line}`;

@@ -3,8 +3,8 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import test from "node:test";
-import {inChinese} from "../../static/foreign.js";
-import {prompted, quoted, setLanguage, t} from "../../static/words.js";
+import {inChinese} from "../../static/shared/foreign.js";
+import {prompted, quoted, setLanguage, t} from "../../static/shared/words.js";
 
 test("errors of the system and of the SSH library are Chinese, in a sentence and alone", () => {
   setLanguage("zh");
@@ -42,7 +42,7 @@ test("prompts that are known are Chinese, others are quoted", () => {
 });
 
 test("the reasons for which a host certificate is refused all have their Chinese words", () => {
-  const source = fs.readFileSync(new URL("../../runicorn/hostkeys.py", import.meta.url), "utf8");
+  const source = fs.readFileSync(new URL("../../runicorn/ssh/host_keys.py", import.meta.url), "utf8");
   const reasons = [...source.slice(source.indexOf("def refusal")).matchAll(/return f?"([^"]+)"/g)].map(([, text]) => text.replace(/\{.*\}/, "gpu-1"));
   assert.ok(reasons.length >= 5);
   reasons.forEach((reason) => assert.match(inChinese(reason), /[\u3400-\u9fff]/, reason));

@@ -2,16 +2,16 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {joinList, encodeKey, queryText, route, splitList} from "../../static/address.js";
-import {older, parameters} from "../../static/api.js";
-import {defaultColumns, fitting} from "../../static/columns.js";
-import {apart, problems} from "../../static/connect.js";
-import {pickMetrics} from "../../static/curves.js";
-import {parseTags} from "../../static/edit.js";
-import {keepOrder, reordered} from "../../static/list.js";
-import {arrange, BLOCK, Slices} from "../../static/slices.js";
-import {HEIGHT, sparkPath, WIDTH} from "../../static/spark.js";
-import {report} from "../../static/trial.js";
+import {joinList, encodeKey, queryText, route, splitList} from "../../static/shared/address.js";
+import {older, parameters} from "../../static/shared/api.js";
+import {defaultColumns, fitting} from "../../static/runs/columns.js";
+import {apart, problems} from "../../static/settings/connection_form.js";
+import {pickMetrics} from "../../static/runs/curve_panel.js";
+import {parseTags} from "../../static/shared/tag_editor.js";
+import {keepOrder, reordered} from "../../static/runs/loader.js";
+import {arrange, BLOCK, Slices} from "../../static/runs/slices.js";
+import {HEIGHT, sparkPath, WIDTH} from "../../static/runs/sparkline.js";
+import {report} from "../../static/settings/connection_test.js";
 
 function far(total) {
   const asked = [];

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {marked, pieces, plain, searchPattern} from "../../static/ansi.js";
-import {against, bestOf, configRows, inPercent, metricRows, valueRows} from "../../static/difference.js";
-import {flattened} from "../../static/flat.js";
+import {marked, pieces, plain, searchPattern} from "../../static/run/ansi.js";
+import {against, bestOf, configRows, inPercent, metricRows, valueRows} from "../../static/charts/difference.js";
+import {flattened} from "../../static/shared/flatten.js";
 
 test("colours become classes, everything else of a terminal goes", () => {
   assert.deepEqual(pieces("\x1b[32m✓ done\x1b[0m ok"), [{text: "✓ done", class: "a-green"}, {text: " ok", class: ""}]);

@@ -1,4 +1,4 @@
-// early.js asks for exactly the modules that a page imports, directly or not.
+// preload.js asks for exactly the modules that a page imports, directly or not.
 
 import assert from "node:assert/strict";
 import fs from "node:fs";
@@ -10,8 +10,9 @@ const STATIC = new URL("../../static/", import.meta.url);
 function imported(name, seen = new Set()) {
   if (!seen.has(name)) {
     seen.add(name);
-    for (const [, other] of fs.readFileSync(new URL(`${name}.js`, STATIC), "utf8").matchAll(/from "\.\/([\w-]+)\.js"/g)) {
-      imported(other, seen);
+    const here = new URL(`${name}.js`, STATIC);
+    for (const [, other] of fs.readFileSync(here, "utf8").matchAll(/from "(\.[\w./-]+)\.js"/g)) {
+      imported(new URL(other, here).href.slice(STATIC.href.length), seen);
     }
   }
   return seen;
@@ -21,9 +22,9 @@ function preloaded(pathname) {
   const links = [];
   const asked = [];
   const document = {documentElement: {dataset: {}}, head: {append: (link) => links.push(link)}, createElement: () => ({}),
-    currentScript: {src: "http://127.0.0.1/static/12345678/early.js"}};
+    currentScript: {src: "http://127.0.0.1/static/12345678/preload.js"}};
   const storage = {"runicorn.theme": "dark"};
-  vm.runInNewContext(fs.readFileSync(new URL("early.js", STATIC), "utf8"), {document, location: {pathname, search: ""},
+  vm.runInNewContext(fs.readFileSync(new URL("preload.js", STATIC), "utf8"), {document, location: {pathname, search: ""},
     localStorage: {getItem: (name) => storage[name] ?? null}, fetch: async (path) => asked.push(path)});
   assert.equal(document.documentElement.dataset.theme, "dark");
   const modules = links.filter(({rel}) => rel === "modulepreload").map(({href}) => href.slice("http://127.0.0.1/static/12345678/".length, -".js".length));
@@ -32,7 +33,7 @@ function preloaded(pathname) {
 
 for (const [path, page] of [["/", "runs"], ["/runs/local:a/b/c", "run"], ["/compare", "compare"], ["/settings", "settings"]]) {
   test(`all modules of ${page} and no others are asked for at once`, () => {
-    const wanted = new Set([...imported("app"), ...imported(page)]);
+    const wanted = new Set([...imported("app"), ...imported(`${page}/page`)]);
     wanted.delete("app");        // index.html asks for it
     assert.deepEqual(preloaded(path).modules.sort(), [...wanted].sort());
   });

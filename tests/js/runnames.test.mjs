@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {distinctions, fullNames, heads, tails} from "../../static/runnames.js";
+import {distinctions, fullNames, heads, tails} from "../../static/shared/run_names.js";
 
 const run = (key, name, config, more = {}) => ({key, name, project: "p", id: `20250101_000000_${key}`, config, ...more});
 const words = (runs) => [...distinctions(runs).values()];

@@ -2,9 +2,9 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import en from "../../static/words-en.js";
-import zh from "../../static/words-zh.js";
-import {fmt, known, parts, pick, setLanguage, t} from "../../static/words.js";
+import en from "../../static/shared/words-en.js";
+import zh from "../../static/shared/words-zh.js";
+import {fmt, known, parts, pick, setLanguage, t} from "../../static/shared/words.js";
 
 const holes = (text) => [...text.matchAll(/\{([^{}|]+)[^{}]*\}/g)].map((found) => found[1]);
 

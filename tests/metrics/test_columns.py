@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runicorn import columns, events, layout, samples
-from runicorn.columns import BLOCK, File, trim
-from runicorn.events import Parser, Part, sample_row
+from runicorn import layout
+from runicorn.metrics import columns, parse, samples
+from runicorn.metrics.columns import BLOCK, File, trim
+from runicorn.metrics.parse import Parser, Part, sample_row
 
 
 def line(ts, step, data, **more):
@@ -358,7 +359,7 @@ def test_wide_rows_are_put_together_without_looking_at_each_name_for_each():
 
 
 def test_a_wide_line_is_not_taken_apart_to_see_whether_it_is_a_template(monkeypatch):
-    monkeypatch.setattr(events, "_fixed_texts", lambda line: pytest.fail("taken apart"))
+    monkeypatch.setattr(parse, "_fixed_texts", lambda line: pytest.fail("taken apart"))
     line = json.dumps({"ts": 1, "step": 1, "data": {f"m{n}": n for n in range(10_000)}}).encode()
     with pytest.raises(ValueError, match="too many"):
-        events.Template(line)
+        parse.Template(line)

@@ -9,8 +9,8 @@ import tracemalloc
 
 import pytest
 
-from runicorn import columns, wide
-from runicorn.columns import BLOCK, File
+from runicorn.metrics import columns, wide
+from runicorn.metrics.columns import BLOCK, File
 
 DRAW = random.Random(1)
 ROWS = {

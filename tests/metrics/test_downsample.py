@@ -7,9 +7,9 @@ from array import array
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runicorn.buckets import extremes, picture, smoothed
-from runicorn.columns import BLOCK, Column
-from runicorn.curves import Curve
+from runicorn.metrics.columns import BLOCK, Column
+from runicorn.metrics.curves import Curve
+from runicorn.metrics.downsample import extremes, picture, smoothed
 
 FAIR = settings(max_examples=200, deadline=None)
 gaps = st.one_of(st.just(1), st.integers(0, 3), st.floats(0, 1000))

@@ -6,7 +6,7 @@ import zlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn.pieces import Pieces, piece
+from runicorn.metrics.pieces import Pieces, piece
 
 
 @given(st.lists(st.recursive(st.text(max_size=400) | st.floats(allow_nan=False), lambda inner: st.lists(inner, max_size=50)), max_size=30))

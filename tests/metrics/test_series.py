@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from runicorn import layout
 from runicorn.errors import DataError, UsageError
-from runicorn.series import COARSE_BYTES, Series
+from runicorn.metrics.series import COARSE_BYTES, Series
 
 
 def write(folder, name, *rows, start=1000.0):

@@ -9,11 +9,12 @@ import pytest
 from pairs import OLD, RUN, Pair, grow, live, make_run, mirror, pair, root, settle, told  # noqa: F401 (fixtures)
 from small_runs import write_run
 
-from runicorn import manifest, quota, recheck
+from runicorn import manifest
 from runicorn.clock import Clock
 from runicorn.errors import LineError
-from runicorn.reader import Reader
-from runicorn.sync import Sync
+from runicorn.mirror import quota, recheck
+from runicorn.mirror.sync import Sync
+from runicorn.reader.catalog import Reader
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 NEW = "p/n/runs/20250124_180000_abc124"
@@ -141,7 +142,7 @@ def until(holds):
 def test_a_sleep_is_noticed_while_nothing_is_due(root, pair, monkeypatch):
     """The laptop sleeps in the middle of an hour's wait: the rest of it isn't waited for."""
     one, real, ahead = pair(), time.time, [0.0]
-    monkeypatch.setattr("runicorn.sync.NAP", 0.1)
+    monkeypatch.setattr("runicorn.mirror.sync.NAP", 0.1)
     monkeypatch.setattr(time, "time", lambda: real() + ahead[0])
     one.sync._clock.at(time.time())
     waiting = threading.Thread(target=one.sync._wait, args=(3600,), daemon=True)

@@ -10,8 +10,10 @@ import pytest
 from far import Far
 from pairs import OLD, RUN, live, make_run, mirror, pair, root, write  # noqa: F401 (fixtures)
 
-from runicorn import cache, layout, manifest, room, sftp, survey, verified, walk
-from runicorn.bulk import Bulk
+from runicorn import layout, manifest
+from runicorn.mirror import local_copy, remote_index, room, verified, walk
+from runicorn.mirror.second_line import Bulk
+from runicorn.ssh import sftp
 
 RUNS = 30
 
@@ -57,7 +59,7 @@ def test_a_second_sync_by_sftp_alone_lists_the_ended_runs_in_one_go_with_the_oth
     one.sync.run()
     log = root / "vision/resnet50/runs/20250123_180007_abc123/events.jsonl"
     log.write_bytes(log.read_bytes().replace(b"0.5", b"0.7"))
-    monkeypatch.setattr("runicorn.session.LISTED", 5)
+    monkeypatch.setattr("runicorn.mirror.remote_root.LISTED", 5)
     listed = counted(monkeypatch, walk, "list_runs")
     again = pair(manifest=False)
     again.passes()
@@ -71,9 +73,9 @@ def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, m
     run = make_run(root, path)
     write(run / "meta.json", {"id": "x", "notes": "学习 – \"quoted\"", "config": {"status": {"status": "failed"}, "summary": {}}}, OLD)
     write(run / "status.json", b'{\n "status": "finished",\r\n "loss": [1, 2]\n}\n', OLD)
-    index = survey.Index(manifest.build(str(root)))
+    index = remote_index.Index(manifest.build(str(root)))
     parsed = counted(monkeypatch, manifest.Manifest, "mended")
-    texts = {field: manifest.on_one_line((run / f"{field}.json").read_bytes()) for field in survey.FIELDS}
+    texts = {field: manifest.on_one_line((run / f"{field}.json").read_bytes()) for field in remote_index.FIELDS}
     assert len(texts) == 3 and all(index.says(path, field, text) for field, text in texts.items())
     assert not index.says(path, "status", b'{"status": "failed"}'), "that one stands in its config"
     assert not index.says(path, "summary", texts["status"]) and not parsed
@@ -86,14 +88,14 @@ def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, m
 def test_a_line_laid_out_by_others_says_nothing():
     torn = b'{"digest": "%s", "mtime": 1.0, "ended": true, "count": 0, "bytes": 0, "beat": null, "meta": {' % (b"0" * 64)
     for line in (b"", b"{}", b'{"meta": {}}', b"[", torn):
-        index = survey.Index(manifest.Manifest({"digest": ""}, {"p/n/runs/r": line}))
+        index = remote_index.Index(manifest.Manifest({"digest": ""}, {"p/n/runs/r": line}))
         assert not index.says("p/n/runs/r", "meta", b"{}")
 
 
 def test_the_version_of_a_run_moves_with_its_files_and_not_with_its_small_ones():
     path, file = "p/n/runs/r", {"size": 1, "mtime": 1.0, "tail": None}
-    index = survey.Index(manifest.Manifest({"digest": ""}, {}))
-    index.put(path, survey.empty())
+    index = remote_index.Index(manifest.Manifest({"digest": ""}, {}))
+    index.put(path, remote_index.empty())
     first = index.version(path)
     index.put(path, {**index.entry(path), "meta": {"id": "r"}}, {"meta": b'{"id": "r"}'})
     assert index.version(path) == first
@@ -102,7 +104,7 @@ def test_the_version_of_a_run_moves_with_its_files_and_not_with_its_small_ones()
     index.adopt(path, index.flush().lines[path])
     third = index.version(path)
     index.drop(path)
-    index.put(path, survey.empty())
+    index.put(path, remote_index.empty())
     assert len({0, first, second, third, index.version(path)}) == 5, "a run that went and came again is another one, too"
 
 
@@ -165,9 +167,9 @@ def test_room_is_never_reckoned_larger_than_what_was_seen_less_what_was_claimed(
 
 
 def test_notes_of_parts_are_those_on_the_disk_and_those_made_since(tmp_path):
-    from runicorn.parts import Parts
-    from runicorn.plan import Fetch
-    from runicorn.unsettled import Moment
+    from runicorn.mirror.parts import Parts
+    from runicorn.mirror.plan import Fetch
+    from runicorn.mirror.unsettled import Moment
     one, other = (Fetch("p/n/runs/r", name, 0, 7, 1.0, None, True, Moment(1.0, 2.0, 3.0)) for name in ("a.bin", "b.bin"))
     folder = str(tmp_path / "parts")
     assert Parts(folder).begun(one) is None
@@ -182,7 +184,7 @@ def test_notes_of_parts_are_those_on_the_disk_and_those_made_since(tmp_path):
 
 
 def test_a_folder_that_the_other_lines_thread_makes_in_the_same_moment_is_no_trouble(tmp_path, monkeypatch):
-    near, path = cache.Mirror(tmp_path), "p/n/runs/r"
+    near, path = local_copy.Mirror(tmp_path), "p/n/runs/r"
     near.lock()
     real, tries = layout.replace_file, []
 
@@ -203,8 +205,8 @@ def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_aske
         make_run(root, f"p/n/runs/20250123_1800{number:02}_abc123", rows=20_000)
     make_run(root, RUN, "running", rows=20_000, old=False)
     live(root)
-    monkeypatch.setattr("runicorn.bulk.PROBE", 0)
-    monkeypatch.setattr("runicorn.bulk.FAST", 0.0)
+    monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)
+    monkeypatch.setattr("runicorn.mirror.second_line.FAST", 0.0)
     carried, take, expect = [], Bulk._take, Bulk.expect
 
     def expecting(bulk):
@@ -259,16 +261,16 @@ VALUES = [{}, {"a": []}, {"note": " two  blanks, a \\ and a \"quote\" } ", "学�
 def test_a_small_file_is_made_of_its_line_byte_by_byte(value, style, end):
     data = (json.dumps(value, **STYLES[style]) + end).encode()
     text, _ = manifest.splice(data, Counter())
-    assert b"\n" not in text and survey.restored(text, len(data), sha256(data).hexdigest()) == data
+    assert b"\n" not in text and remote_index.restored(text, len(data), sha256(data).hexdigest()) == data
 
 
 @pytest.mark.parametrize("data", [b'{"a":\n1}', b'{\r\n "a": 1\r\n}', b' {"a": 1}', b'{"a": 1}\n\n', b'{"a": "%s"}' % (b"x" * 4096),
                                   b'{ "a": NaN }'])
 def test_a_small_file_that_its_line_does_not_tell_is_fetched(data):
     text, _ = manifest.splice(data, Counter())
-    made = survey.restored(text, len(data), sha256(data[-manifest.TAIL:]).hexdigest())
+    made = remote_index.restored(text, len(data), sha256(data[-manifest.TAIL:]).hexdigest())
     assert made is None
-    assert survey.restored(text, len(data), "0" * 64) is None
+    assert remote_index.restored(text, len(data), "0" * 64) is None
 
 
 def opened_there(monkeypatch):

@@ -12,7 +12,8 @@ import pytest
 from small_runs import write_run
 from sshd import Sshd
 
-from runicorn import manifest, manifest_stream, settings
+from runicorn import manifest, settings
+from runicorn.mirror import manifest_stream
 
 RUN = "p/n/runs/20250123_180000_abc123"
 MORE = 200 << 20                # bytes of memory that an answer may cost beside those of an honest one
@@ -93,7 +94,7 @@ def asked(home):
     """Ask python3 on the server and wait for what it says; returns (what came of it, the most memory that took in bytes)."""
     code = textwrap.dedent("""
         from pathlib import Path
-        from runicorn import execlook, remote, settings
+        from runicorn import settings; from runicorn.mirror import exec_look as execlook; from runicorn.ssh import remote
         home = Path(sys.argv[1])
         saved, = settings.connections(home)
         execlook.TIMEOUT = 8.0

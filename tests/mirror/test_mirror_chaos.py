@@ -9,14 +9,21 @@ import time
 
 import pytest
 import tally
+from manifests import all_lines, write_manifest
+from odd_files import KINDS, put
 from pairs import grow, live, make_run, tree, write
+from real_syncs import Running, mirror_of, same, soon
+from refusals import (
+    LONG,
+    ONE_FILE,
+    Refusing,
+    giant,
+    refusing,  # noqa: F401 (fixtures)
+)
 from sshd import Sshd
-from test_mirror_disk import LONG, ONE_FILE, Refusing, giant, refusing  # noqa: F401 (fixtures)
-from test_pipes import KINDS, put
-from test_records import all_lines, write_manifest
-from test_sync_ssh import Running, mirror_of, same, soon
 
-from runicorn import local_names, manifest, room
+from runicorn import local_names, manifest
+from runicorn.mirror import room
 
 pytestmark = pytest.mark.chaos
 SETTLED = 90.0                  # s after the last change until all is here: a turn by SFTP alone takes 60

@@ -6,13 +6,13 @@ import time
 
 import pytest
 import tally
+from edits import EDITS, NAMES, edited_run
 from pairs import OLD, tree
+from real_syncs import Running, mirror_of, soon
 from sshd import Sshd
-from test_sync_ssh import Running, mirror_of, soon
-from test_verified_edits import EDITS, NAMES, edited_run
 
 from runicorn import manifest
-from runicorn.reader import Reader
+from runicorn.reader.catalog import Reader
 
 pytestmark = pytest.mark.chaos
 SOURCES = ("exec", "manifest", "sftp")

@@ -8,16 +8,27 @@ from pathlib import Path
 
 import pytest
 from pairs import RUN, Pair, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
-from test_disk import Refusals
+from refusals import (
+    LONG,
+    ONE_FILE,
+    Refusals,
+    Refusing,
+    giant,
+    refusing,  # noqa: F401 (fixture)
+)
 
-from runicorn import cache, disk, files, index, layout, left_out, manifest, quota, room, sftp
+from runicorn import disk, layout, left_out, manifest
 from runicorn.errors import DeniedError
+from runicorn.mirror import local_copy, quota, room
+from runicorn.reader import sources
+from runicorn.ssh import sftp
+from runicorn.viewer import run_files
 
 
 @pytest.fixture
 def caseless(monkeypatch):
     """A disk that ignores case, as far as the mirror can see."""
-    monkeypatch.setattr(cache.Mirror, "ignores_case", True)
+    monkeypatch.setattr(local_copy.Mirror, "ignores_case", True)
 
 
 def contents(folder):
@@ -91,7 +102,7 @@ def test_two_runs_that_such_a_disk_takes_for_one_are_both_mirrored(root, pair, c
     assert set(places) == {path, other}
     assert all(contents(Path(places[run])) == contents(root / run) for run in places)
     assert one.sync.state()["state"] == "live" and one.sync.state()["runs"] == 2
-    source = index.Mirror("gpu", one.mirror)
+    source = sources.Mirror("gpu", one.mirror)
     source.refresh(None)
     assert {run: os.fspath(source.run_folder(run)) for run in places} == places
 
@@ -155,7 +166,7 @@ def refused(act, name):
                                          ("summary.json", 1)])
 def test_nothing_that_is_replaced_in_a_mirror_pauses_it_while_a_reader_has_it_open(root, pair, monkeypatch, impatient, name, count):
     run = make_run(root, rows=50)
-    monkeypatch.setattr(cache.Mirror, "replace", refused(cache.Mirror.replace, "logs.txt"))
+    monkeypatch.setattr(local_copy.Mirror, "replace", refused(local_copy.Mirror.replace, "logs.txt"))
     one = pair()
     refusals = Refusals(monkeypatch, "replace", count, 5, only=f"{os.sep}{name}")
     states, small = [], ["meta.json", "status.json", "summary.json"]
@@ -208,7 +219,7 @@ def test_a_tail_that_comes_for_a_file_deleted_meanwhile_makes_no_wrong_one(root,
 
 def test_a_file_deleted_in_the_moment_it_arrives_comes_again(root, pair, monkeypatch):
     make_run(root)
-    arrived = cache.Mirror.replace
+    arrived = local_copy.Mirror.replace
 
     def replace(self, path, name, data):
         arrived(self, path, name, data)
@@ -216,7 +227,7 @@ def test_a_file_deleted_in_the_moment_it_arrives_comes_again(root, pair, monkeyp
             monkeypatch.undo()
             os.unlink(self.place(path, name))
 
-    monkeypatch.setattr(cache.Mirror, "replace", replace)
+    monkeypatch.setattr(local_copy.Mirror, "replace", replace)
     one = pair()
     one.passes()
     one.passes(31)
@@ -224,7 +235,7 @@ def test_a_file_deleted_in_the_moment_it_arrives_comes_again(root, pair, monkeyp
 
 
 def test_a_part_that_is_of_no_more_use_is_cleared_away(root, pair, monkeypatch):
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.0)
     run = make_run(root)
     write(run / "weights.pt", random.Random(1).randbytes(3_000_000))
     one = pair(large=True)
@@ -245,7 +256,7 @@ def test_a_part_that_is_of_no_more_use_is_cleared_away(root, pair, monkeypatch):
 
 
 def test_it_is_cleared_away_also_where_the_last_file_came_while_the_line_was_asked_for_other_things(root, pair, monkeypatch):
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.0)
     write(make_run(root) / "weights.pt", random.Random(1).randbytes(3_000_000))
     one = pair(large=True)
     parts = one.mirror / ".index" / "parts"
@@ -265,39 +276,6 @@ def test_it_is_cleared_away_also_where_the_last_file_came_while_the_line_was_ask
 # -- what this disk does not take ----------------------------------------------------------------------------------
 
 WHOLE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.EILSEQ, errno.ENOTDIR, errno.EFBIG, errno.ELOOP, errno.EINVAL)
-
-
-class Refusing(cache.Mirror):
-    """A mirror on a disk that refuses files whose name begins with `odd`."""
-
-    number = errno.ENAMETOOLONG
-
-    def place(self, path, name):
-        place = super().place(path, name)
-        return place if not name.startswith("odd") or self.number is None else Refused(place, self.number)
-
-
-class Refused(str):
-    """A path on which every call of the system fails."""
-
-    def __new__(cls, place, number):
-        made = super().__new__(cls, place)
-        made.number = number
-        return made
-
-
-@pytest.fixture
-def refusing(monkeypatch):
-    """Make opens and replacements of `Refused` places fail as their error number says."""
-    def failing(call):
-        def tried(place, *rest, **named):
-            if isinstance(place, Refused):
-                raise OSError(place.number, os.strerror(place.number), str(place))
-            return call(place, *rest, **named)
-        return tried
-    monkeypatch.setattr(cache.layout, "replace_file", failing(cache.layout.replace_file))
-    monkeypatch.setattr(cache.os, "open", failing(os.open))
 
 
 def left_out_of(one, run=RUN):
@@ -342,9 +320,6 @@ def test_a_disk_that_takes_nothing_pauses_the_mirror(root, pair, refusing, monke
     one.same()
 
 
-LONG = ("n" * 255, "图" * 80 + ".png", "图" * 85, "é" * 127, "😀" * 63, "n" * 241 + ".pt", "x" * 236 + ".npy", "." + "h" * 254)
-
-
 @pytest.mark.parametrize("folder", ["", "samples/", "图" * 80 + "/" + "n" * 250 + "/"], ids=["in the run", "below", "in long folders"])
 def test_long_names_come_and_stop_nothing(root, pair, folder):
     run = make_run(root)
@@ -359,7 +334,7 @@ def test_long_names_come_and_stop_nothing(root, pair, folder):
     one.passes(700)
     assert {path: path.stat().st_ino for path in (one.mirror / RUN).rglob("*")} == before, "known to be here"
     indexed = one.sync._index.entry(RUN)["files"]
-    listed, _ = files.listed(one.mirror / RUN, indexed, one.sync.mirror.local_names(RUN, indexed))
+    listed, _ = run_files.listed(one.mirror / RUN, indexed, one.sync.mirror.local_names(RUN, indexed))
     assert [file["name"] for file in listed] == sorted(indexed) and [file["name"] for file in listed if not file["here"]] == []
 
 
@@ -421,11 +396,6 @@ class Denying(sftp.Sftp):
 
 
 # -- room ----------------------------------------------------------------------------------------------------------
-
-def giant(path, size):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as file:
-        file.truncate(size)
 
 
 def bytes_in(folder):
@@ -500,9 +470,9 @@ def test_the_bytes_of_a_file_count_as_they_come(root, pair, monkeypatch):
     write(run / "logs.txt", b"[2025-01-23 18:30:45+0800] a long line of output\n" * 800_000)
     live(root)
     one = pair()
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.002)
-    monkeypatch.setattr("runicorn.sftp.IN_FLIGHT_BYTES", 1 << 20)        # so that it takes several passes on any machine
-    monkeypatch.setattr("runicorn.fetch.SMALLEST", 256 << 10)
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.002)
+    monkeypatch.setattr("runicorn.ssh.sftp.IN_FLIGHT_BYTES", 1 << 20)        # so that it takes several passes on any machine
+    monkeypatch.setattr("runicorn.mirror.fetcher.SMALLEST", 256 << 10)
     told, rung, copy = [], [], one.mirror / RUN / "logs.txt"
     monkeypatch.setattr(one.bell, "ring", rung.append)
     for _ in range(2000):

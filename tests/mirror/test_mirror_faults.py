@@ -11,7 +11,8 @@ import pytest
 from far import Far
 from pairs import OLD, OWN, RUN, Pair, grow, here, live, make_run, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
 
-from runicorn import manifest, sftp
+from runicorn import manifest
+from runicorn.ssh import sftp
 
 # -- files change in every way -------------------------------------------------------------------------------------
 

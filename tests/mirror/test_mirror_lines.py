@@ -15,8 +15,10 @@ import tally
 from far import SERVER, Far
 from pairs import OWN, RUN, Pair, facts, grow, here, live, make_run, mirror, pair, root, tree, write  # noqa: F401 (fixtures)
 
-from runicorn import manifest, room, sftp
+from runicorn import manifest
 from runicorn.errors import HostKeyError, LineError, LoginError
+from runicorn.mirror import room
+from runicorn.ssh import sftp
 
 # -- lines that break ----------------------------------------------------------------------------------------------
 

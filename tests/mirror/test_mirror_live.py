@@ -13,11 +13,11 @@ import pytest
 import tally
 from line import Line
 from pairs import facts, mirror, pair, root, tree  # noqa: F401 (fixtures)
+from real_syncs import Running, mirror_of, soon
+from running_runs import Clock
 from sshd import Sshd
-from test_states import Clock
-from test_sync_ssh import Running, mirror_of, soon
 
-from runicorn.reader import Reader
+from runicorn.reader.catalog import Reader
 
 SECOND = 1.1                    # s; our clock runs ahead of the writer's: its last word must not bear the second of what we have read
 WRITER = """
@@ -39,7 +39,7 @@ while True:
 def training(root):
     """A real process that logs 100 rows a second into the server's root; `run_id` and `folder` are its run's."""
     command = [sys.executable, "-c", WRITER, str(root)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     process.run_id = process.stdout.readline().strip()
     process.path = f"p/n/runs/{process.run_id}"
     process.folder = root / process.path

@@ -10,10 +10,12 @@ import subprocess
 import pytest
 from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
 
-from runicorn import cache, connection, manifest, quota, run_places, settings
-from runicorn.bell import Bell
+from runicorn import manifest, settings
+from runicorn.connections import connection
 from runicorn.errors import AmbiguousError, NotFoundError
-from runicorn.reader import Reader
+from runicorn.mirror import local_copy, quota, run_places
+from runicorn.news import Bell
+from runicorn.reader.catalog import Reader
 
 OTHER = "vision/vit/runs/20250124_180000_abc124"
 MOST = 30_000                   # bytes that a look and a list may take; the runs below hold more than ten times as many
@@ -503,7 +505,7 @@ CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123", "Vision
 
 @pytest.mark.parametrize("change", CASES)
 def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root, pair, source, monkeypatch, change):
-    monkeypatch.setattr(cache.Mirror, "ignores_case", True)
+    monkeypatch.setattr(local_copy.Mirror, "ignores_case", True)
     old, new = CASES[change]
     big_run(root, old)
     one = mirrored(pair, root, source)
@@ -520,7 +522,7 @@ def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root
 
 
 def test_where_the_disk_ignores_case_a_renamed_run_never_takes_another_ones_place(root, pair, source, monkeypatch):
-    monkeypatch.setattr(cache.Mirror, "ignores_case", True)
+    monkeypatch.setattr(local_copy.Mirror, "ignores_case", True)
     first, second = "p/Exp/runs/20250123_180000_abc123", "p/exp/runs/20250123_180000_abc123"
     big_run(root, first)
     write(big_run(root, second, host="gpu-02") / "logs.txt", b"[2025-01-23 18:30:45+0800] another\n")

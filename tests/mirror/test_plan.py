@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runicorn import local_names, plan
+from runicorn import local_names
+from runicorn.mirror import plan
 
 NAMES = ["meta.json", "status.json", "events.jsonl", "events.2.jsonl", "logs.txt", "system.rank3.jsonl", "media/a.png", "last.pt"]
 contents = st.binary(max_size=12).map(lambda raw: raw * 700)  # below and beyond the 4 KiB a tail covers

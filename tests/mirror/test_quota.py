@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from runicorn import cache, manifest, quota
+from runicorn import manifest
 from runicorn.errors import BusyError, LayoutError
+from runicorn.mirror import local_copy, quota
 
 NOW = 1_780_000_000.0
 
@@ -106,7 +107,7 @@ def test_dropping_one_run(mirror):
 
 
 def test_a_mirror_in_use_is_not_deleted(mirror):
-    holder = cache.Mirror(mirror)
+    holder = local_copy.Mirror(mirror)
     holder.lock()
     with pytest.raises(BusyError, match=str(os.getpid())):
         quota.drop_mirror(mirror)

@@ -5,8 +5,8 @@ import os
 
 import pytest
 from far import Far
+from nobody import PYTHON
 from pairs import make_run, mirror, pair, root, settle, tree, write  # noqa: F401 (fixtures)
-from test_unreadable import PYTHON
 
 RUN = "视觉/名 1/runs/20250123_180000_abc123"
 NAME = "检查点.bin"

@@ -191,7 +191,7 @@ def test_the_heartbeat_is_told_by_change_not_by_clock(root, pair):
 
 
 def test_hearts_are_looked_at_in_turn_and_each_says_when(root, pair, monkeypatch):
-    monkeypatch.setattr("runicorn.beats.PLACES", 2)
+    monkeypatch.setattr("runicorn.mirror.heartbeats.PLACES", 2)
     paths = [f"p/n/runs/2025012{n}_180000_abc12{n}" for n in range(6)]
     for path in paths:
         make_run(root, path, status="running")
@@ -285,7 +285,7 @@ def bulk(root, monkeypatch):
     """A tree worth a second line, on a line whose bandwidth is known at once."""
     for n in range(8):
         make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=20_000)
-    monkeypatch.setattr("runicorn.bulk.PROBE", 0)
+    monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)
 
 
 def test_a_second_line_carries_bulk(root, pair, bulk):
@@ -298,9 +298,9 @@ def test_a_second_line_carries_bulk(root, pair, bulk):
 
 
 def test_a_thin_line_is_left_to_the_first_connection(root, pair, bulk, monkeypatch):
-    monkeypatch.setattr("runicorn.bulk.FAST", float("inf"))
-    monkeypatch.setattr("runicorn.bulk.PROBE", 0)       # what it is tried with is little here, and never fills it
-    monkeypatch.setattr("runicorn.bulk.TRIAL", 400_000)
+    monkeypatch.setattr("runicorn.mirror.second_line.FAST", float("inf"))
+    monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)       # what it is tried with is little here, and never fills it
+    monkeypatch.setattr("runicorn.mirror.second_line.TRIAL", 400_000)
     one = pair()
     one.passes()
     one.same()
@@ -326,8 +326,8 @@ def test_a_run_somebody_opens_jumps_the_queue(root, pair, monkeypatch):
     for n in range(50):
         make_run(root, f"p/n/runs/20250123_{180000 + n}_abc123", rows=2000)
     one = pair()
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
-    monkeypatch.setattr("runicorn.fetch.FILES", 0)          # nothing is begun, so the queue shows the order
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.0)
+    monkeypatch.setattr("runicorn.mirror.fetcher.FILES", 0)          # nothing is begun, so the queue shows the order
     one.sync.one_pass(one.now)
     one.sync.want("p/n/runs/20250123_180000_abc123")
     one.sync.one_pass(one.now)
@@ -409,7 +409,7 @@ def test_the_root_may_start_with_a_tilde_or_be_missing(root, pair, tmp_path):
 
 def test_progress_and_traffic_are_told(root, pair, monkeypatch):
     make_run(root, rows=30_000)
-    monkeypatch.setattr("runicorn.sync.SLICE", 0.0)
+    monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.0)
     one = pair()
     one.sync.one_pass(one.now)
     progress = one.sync.state()["progress"]
@@ -440,7 +440,7 @@ class Slow(Far):
 
 
 def test_a_command_that_hangs_holds_nothing_up_and_its_answer_is_taken_when_it_comes(root, pair, monkeypatch):
-    monkeypatch.setattr("runicorn.session.PATIENCE", 0.05)
+    monkeypatch.setattr("runicorn.mirror.remote_root.PATIENCE", 0.05)
     for n in range(5):
         make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
     run = make_run(root, "p/n/runs/20250123_180009_abc129", status="running", old=False)

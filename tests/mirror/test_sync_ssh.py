@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 from line import Line
-from pairs import LOG, RUN, grow, live, make_run, tree, write
+from pairs import RUN, grow, live, make_run, write
+from real_syncs import Running, mirror_of, same, soon
 from sshd import Sshd
 
-from runicorn import remote
-from runicorn.bell import Bell
-from runicorn.sync import Sync
-
 MATCHED_CHROOT = ["  ChrootDirectory /"] if os.getuid() == 0 else []
-STINGY = Path(__file__).parent / "stingy_sftp.py"
+STINGY = Path(__file__).parents[1] / "support" / "stingy_sftp.py"
 
 
 @pytest.fixture
@@ -26,60 +23,6 @@ def root(tmp_path):
     make_run(tmp_path / "far", "p/n/runs/20250124_180000_abc124", status="running", old=False)
     live(tmp_path / "far", "p/n/runs/20250124_180000_abc124")
     return tmp_path / "far"
-
-
-def mirror_of(server, root, home, port=None, **options):
-    """Return a Sync of `root` over `server`, perhaps through a line at `port`."""
-    server.trusted_in(home)
-    if port:
-        key = " ".join(server.host_key.read_text().split()[:2])
-        with open(home / "known_hosts", "a") as known:
-            known.write(f"[127.0.0.1]:{port} {key}\n")
-    connection = {
-        **server.connection(),
-        "name": "gpu",
-        "port": port or server.port,
-        "remote_root": str(root),
-        "mode": "auto",
-        "interval": 1,
-        "manifest": True,
-        "small_only": True,
-        "large": False,
-        "window": None,
-        "small_limit": 1 << 20,
-        **options,
-    }
-    return Sync(connection, home / "cache" / "gpu", lambda: remote.connect(connection, home=home), Bell(), LOG)
-
-
-class Running:
-    """A Sync in its thread, watched, until the block ends."""
-
-    def __init__(self, one):
-        self.one = one
-        self.thread = threading.Thread(target=one.run)
-
-    def __enter__(self):
-        self.one.bell.look({"runs"})
-        self.thread.start()
-        return self.one
-
-    def __exit__(self, *exc):
-        self.one.stop()
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-
-
-def soon(true, seconds=40):
-    """Assert that `true()` becomes so."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
-
-
-def same(one, root):
-    return tree(one.mirror.folder) == tree(root)
 
 
 @pytest.mark.parametrize(

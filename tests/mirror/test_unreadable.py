@@ -4,22 +4,23 @@ file and by SFTP alone. The far side's processes are another user's where the te
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 from far import SERVER, Far
+from nobody import PYTHON
 from pairs import OLD, OWN, Pair, make_run, settle, tree, write
 
-from runicorn import files, left_out, manifest, recheck, walk
-from runicorn.reader import Reader
+from runicorn import left_out, manifest
+from runicorn.mirror import recheck, walk
+from runicorn.reader.catalog import Reader
+from runicorn.viewer import run_files
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 OTHER = "p/n/runs/20250124_180000_abc124"
 NOBODY = 65534
 AS = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups") if os.getuid() == 0 else ()
-PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable      # that the other user may run
 WAYS = ("exec", "manifest", "sftp")
 FILES = ("meta.json", "status.json", "summary.json", "events.jsonl", "logs.txt", "checkpoints/last.pt")
 CLOSED = {"the run's folder": ("", 0), "the run's folder, listed only": ("", 0o644),
@@ -72,7 +73,7 @@ class Closed:
         entry = self.reader.entry(KEY)
         indexed, places, why = entry.source.copies(entry.record.path)
         same = entry.source.agrees(entry.record.path, indexed, places)
-        return {row["name"]: row for row in files.listed(entry.folder, indexed, places, why, same, False)[0]}
+        return {row["name"]: row for row in run_files.listed(entry.folder, indexed, places, why, same, False)[0]}
 
     def is_whole(self):
         """Whether all is here, and nothing is said to be left out."""

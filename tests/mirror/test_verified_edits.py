@@ -10,47 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
+from edits import EDITS, NAMES, edited_run, poke
 from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, tree, write  # noqa: F401 (fixtures)
-from test_manifest import poke
 
-from runicorn import manifest, survey
-from runicorn.columns import File
-from runicorn.reader import Reader
+from runicorn import manifest
+from runicorn.metrics.columns import File
+from runicorn.mirror import remote_index
+from runicorn.reader.catalog import Reader
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
-EDITS = {
-    "appended": lambda run: grow(run / "events.jsonl"),
-    "truncated": lambda run: os.truncate(run / "events.jsonl", 5000),
-    "rewritten longer": lambda run: (run / "events.jsonl").write_bytes(b'{"step":1,"data":{"loss":7}}\n' * 9000),
-    "a line changed and one appended": lambda run: (poke(run / "events.jsonl", 30), grow(run / "events.jsonl")),
-    "rewritten shorter": lambda run: (run / "events.jsonl").write_bytes(b'{"step":1,"data":{"loss":7}}\n' * 9),
-    "same size in place": lambda run: poke(run / "events.jsonl", 40_000),
-    "same size by rename": lambda run: write(run / "events.jsonl", (run / "events.jsonl").read_bytes().replace(b"0.5", b"0.6")),
-    "an older copy put back": lambda run: write(run / "logs.txt", (run / "logs.txt").read_bytes().replace(b"line", b"LINE"), OLD - 5000),
-    "from the future": lambda run: write(run / "logs.txt", (run / "logs.txt").read_bytes().replace(b"line", b"LINE"), 4e9),
-    "new summary": lambda run: write(run / "summary.json", {"loss": 0.7}),
-    "new status": lambda run: write(run / "status.json", {"status": "failed"}),
-    "another file": lambda run: poke(run / "checkpoints" / "last.pt", 5),
-    "a new file below": lambda run: write(run / "checkpoints" / "new.pt", b"new"),
-    "another rank": lambda run: poke(run / "events.rank1.jsonl", 7),
-    "a second attempt": lambda run: write(run / "events.2.jsonl", b'{"step":11,"data":{"loss":1}}\n'),
-    "deleted": lambda run: (run / "logs.txt").unlink(),
-    "deleted and made again": lambda run: ((run / "logs.txt").unlink(), (run / "logs.txt").write_bytes(b"anew\n")),
-}
-
-
-def edited_run(root, status, path=RUN):
-    run = make_run(root, path, status=status, rows=2000)
-    write(run / "checkpoints" / "last.pt", bytes(range(256)) * 8, mtime=OLD)
-    write(run / "events.rank1.jsonl", (run / "events.jsonl").read_bytes(), mtime=OLD)
-    for folder in (run / "checkpoints", run):
-        os.utime(folder, (OLD, OLD))
-    if status == "running":
-        live(root, path)
-    return run
-
-
-NAMES = ("a new file below", "a second attempt", "deleted", "deleted and made again")
 CASES = [(edit, status) for edit in EDITS for status in ("finished", "running")]
 
 
@@ -362,7 +330,7 @@ def test_a_manifest_of_an_older_server_copy_is_a_hint_only(root, tmp_path, pair)
 
 def older_root(root):
     """The golden runs with the manifest that an older server copy made of them; returns that (Path)."""
-    golden = Path(__file__).parent / "golden"
+    golden = Path(__file__).parents[1] / "golden"
     shutil.copytree(golden / "root", root, dirs_exist_ok=True)
     place = root / ".runicorn" / "full_manifest.json"
     place.parent.mkdir()
@@ -379,7 +347,7 @@ def test_a_recorded_manifest_of_an_older_server_copy_is_read_whole_and_proves_no
     place = older_root(root)
     recorded = manifest.load(place)
     assert recorded.paths() == sorted(str(path.relative_to(root)) for path in root.glob("*/*/runs/*"))
-    assert [path for path in recorded.paths() if recorded.mended(path)[1] or survey.is_proof(recorded.line(path))] == []
+    assert [path for path in recorded.paths() if recorded.mended(path)[1] or remote_index.is_proof(recorded.line(path))] == []
     path = "vision/resnet50/runs/20250123_180000_abc123"
     stale = recorded.entry(path)
     poke(root / path / "events.jsonl", 30)      # since it was made, and as no folder shows

@@ -9,7 +9,7 @@ from small_runs import write_run
 
 pytest_plugins = ["chromium"]
 
-STATIC = Path(__file__).resolve().parents[1] / "static"
+STATIC = Path(__file__).resolve().parents[2] / "static"
 RUN_ID = "20250123_180000_abc123"
 # What came after Chrome 115, Firefox 115 or Safari 16.4. The whole list is `make browsers`'; these are the ones one reaches for.
 NEWER = {

@@ -14,12 +14,13 @@ from ports import free_port
 from small_runs import beat, event, write_run
 from sshd import listening
 
-from runicorn import firstlook, index
+from runicorn.reader import first_look
+from runicorn.reader import sources as index
 
 pytest_plugins = ["chromium"]
 
 SLOW = 30_000                   # ms, where a machine under load has much to do
-STATIC = Path(__file__).parents[1] / "static"
+STATIC = Path(__file__).parents[2] / "static"
 HOSTILE = ["<img src=x onerror=alert(1)><script>alert(2)</script>", "\u202egnihton si siht\u202c", "👩‍👩‍👧‍👦 عربى 中文", "n" * 10_000,
            "'\"`${alert(3)}&lt;", "%2F..%00"]
 
@@ -127,14 +128,14 @@ def test_back_before_the_next_page_has_come_stays_on_the_list(serve, open_page, 
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)
     held = []
-    page.route("**/run.js", lambda route: held.append(route))
+    page.route("**/run/page.js", lambda route: held.append(route))
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/runs/local:vision/resnet50/"))
     page.wait_for_timeout(300)
     assert held, "the page's code is on its way"
     page.go_back()
-    with page.expect_response("**/run.js"):
+    with page.expect_response("**/run/page.js"):
         held[0].continue_()
     page.wait_for_timeout(500)
     expect(rows(page)).to_have_count(3)
@@ -272,14 +273,14 @@ def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(serve
         write_run(root, "vision", f"exp{i}", f"20250101_0000{i:02d}_abc123", started=1735689600 + i)
     monkeypatch.setattr(index, "MANY", 89)
     monkeypatch.setattr(index, "NEWEST", 60)
-    read, shown = firstlook.entries, threading.Event()
+    read, shown = first_look.entries, threading.Event()
 
     def entries(root, paths):
         paths = list(paths)
         if "exp0/" in paths[0]:
             assert shown.wait(30)
         return read(root, paths)
-    monkeypatch.setattr(firstlook, "entries", entries)
+    monkeypatch.setattr(first_look, "entries", entries)
     page = open_page(serve().url)
     expect(page.locator(".counts")).to_have_text("reading… 60 runs so far")
     for line, name in enumerate(("exp89", "exp88", "exp87"), 2):
@@ -437,7 +438,7 @@ def test_modules_ask_nobody_but_home():
 
 
 def test_pure_modules_under_node():
-    tests = sorted(map(str, (Path(__file__).parent / "js").glob("*.test.mjs")))
+    tests = sorted(map(str, (Path(__file__).parents[1] / "js").glob("*.test.mjs")))
     ran = subprocess.run(["node", "--test", *tests], capture_output=True, text=True)
     assert tests and ran.returncode == 0, ran.stdout + ran.stderr
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from asking import AskingServer
+from forms import NAME, connection, fill_in
 from playwright.sync_api import expect
 from ports import free_port
 from small_runs import write_run
@@ -15,7 +16,6 @@ pytest_plugins = ["chromium"]
 
 SLOW = 30_000                   # ms, for a line that must time out or come back
 ROOT = ".runicorn/experiments"
-NAME = "GPU Server 1"
 LABELS = ["连接名称", "服务器地址", "端口", "用户名", "密钥路径", "远程实验根目录", "同步间隔", "启用 Manifest-based sync（高性能）",
           "仅同步元数据和小文件", "同步大文件（模型检查点等）"]
 
@@ -27,16 +27,6 @@ def far(tmp_path):
     write_run(root, "vision", "resnet50", "20250123_180000_abc123")
     write_run(root, "vision", "resnet18", "20250122_180000_abc124")
     return root
-
-
-def fill_in(page, sshd, **more):
-    """Type a server into the form as the guide says."""
-    for field, value in {"name": NAME, "host": sshd.host, "port": sshd.port, "user": sshd.user, "key": sshd.key, **more}.items():
-        page.locator(f"#f-{field}").fill(str(value))
-
-
-def connection(page, name=NAME):
-    return page.locator(f'.conn[data-connection="{name}"]')
 
 
 def added(server, sshd, **more):
@@ -154,7 +144,7 @@ def test_pause_start_and_sync_now(sshd, far, serve, open_page, home):
 
 
 def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open_page, home, monkeypatch):
-    monkeypatch.setattr("runicorn.sync.FIRST_RETRY", 600.0)         # it does not come back by itself before the click
+    monkeypatch.setattr("runicorn.mirror.sync.FIRST_RETRY", 600.0)         # it does not come back by itself before the click
     sshd.trusted_in(home)
     server = serve()
     added(server, sshd)

@@ -1,11 +1,11 @@
 """From the page: a server of algorithms that paramiko does not know. The test names system ssh; chosen, it passes and the runs come."""
 
 import pytest
+from forms import connection, fill_in
 from pairs import make_run
 from playwright.sync_api import expect
 from servers import Server
-from test_as_ssh_does import user  # noqa: F401 (fixture)
-from test_pages_settings import connection, fill_in
+from ssh_users import user  # noqa: F401 (fixture)
 
 pytest_plugins = ["chromium"]
 pytestmark = pytest.mark.chaos

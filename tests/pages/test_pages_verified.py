@@ -8,7 +8,8 @@ import pytest
 from pairs import OLD, Pair, grow, make_run, write
 from playwright.sync_api import expect
 
-from runicorn import manifest, walk
+from runicorn import manifest
+from runicorn.mirror import walk
 
 pytest_plugins = ["chromium"]
 

@@ -1,9 +1,9 @@
 """A bare name such as `loss` means of each run what it has: just that, else what ends in it, the main metric first."""
 
 import pytest
-from test_reader import make_run, reader_of
+from catalogs import make_run, reader_of
 
-from runicorn import cli
+from runicorn.cli import main as cli
 from runicorn.errors import UsageError
 
 

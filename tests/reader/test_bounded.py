@@ -7,12 +7,15 @@ import sys
 import time
 
 import pytest
+from clients import Client
 from small_runs import event, write_run
-from test_viewer import Client
 
-from runicorn import bounded, dialogue, layout, viewer
-from runicorn.bell import Bell
-from runicorn.mirrors import Mirrors
+from runicorn import layout
+from runicorn.cli import dialogue
+from runicorn.connections.registry import Mirrors
+from runicorn.news import Bell
+from runicorn.reader import bounded
+from runicorn.viewer import app
 
 MOST = 1 << 20              # bytes of any answer here
 RUN = "20250123_180000_abc123"
@@ -31,10 +34,10 @@ def served(root, tmp_path):
 
     def start():
         mirrors = Mirrors(tmp_path / "home", Bell(), offline=True)
-        server = viewer.start(tmp_path / "home", [("local", root)], mirrors, Bell(), port=0, offline=True)
+        server = app.start(tmp_path / "home", [("local", root)], mirrors, Bell(), port=0, offline=True)
         running.extend((server, mirrors))
         assert server.reader.ready.wait(20)
-        client = Client(server, viewer.make_app(server.site))
+        client = Client(server, app.make_app(server.site))
 
         def get(path, **query):
             reply = client("GET", path, **query)

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 from small_runs import write_run
 
-from runicorn import glance, record
+from runicorn.reader import quick_stats, records
 
 NESTED = "[" + ",".join(["[]"] * 300_000) + "]"
 
@@ -53,11 +53,11 @@ def test_ranks_and_statuses_are_kept_as_far_as_they_are_told(tmp_path):
     folder = run_folder(tmp_path)
     (folder / "status.rank1.json").write_text(json.dumps({"status": "failed", "error": "x" * 9000, "more": [[]] * 1000, "exit_code": 3}))
     (folder / "status.rank2.json").write_text(json.dumps({"status": "finished", "x": "y" * 100_000}))
-    told = glance.rank_statuses(str(folder))
-    assert list(told) == [(1, 1)] and set(told[1, 1]) == {"status", "error", "exit_code"} and len(told[1, 1]["error"]) == glance.MOST
+    told = quick_stats.rank_statuses(str(folder))
+    assert list(told) == [(1, 1)] and set(told[1, 1]) == {"status", "error", "exit_code"} and len(told[1, 1]["error"]) == quick_stats.MOST
     status = {"status": "failed", "error": "e" * 9000, "deep": [[[]]], "attempts": [{"n": 1, "deep": {}}, 7]}
-    kept = record.record_of("p/n/runs/20260101_000000_aaaaaa", {"meta": {"id": "x"}, "status": status, "summary": None}).status
-    assert kept == {"status": "failed", "error": "e" * record.KEPT_TEXT, "attempts": [{"n": 1}]}
+    kept = records.record_of("p/n/runs/20260101_000000_aaaaaa", {"meta": {"id": "x"}, "status": status, "summary": None}).status
+    assert kept == {"status": "failed", "error": "e" * records.KEPT_TEXT, "attempts": [{"n": 1}]}
 
 
 def events(*steps):
@@ -67,7 +67,7 @@ def events(*steps):
 def test_the_best_counts_no_superseded_point_though_steps_go_back_and_forth(tmp_path):
     folder = run_folder(tmp_path, **{"events.jsonl": events((1, 9.0), (7, 0.1), (2, 5.0), (8, 0.2)),
                                      "events.2.jsonl": events((9, 3.0), (6, 2.0))})
-    spark = glance.spark(str(folder), glance.own_sizes(str(folder)), "loss")
+    spark = quick_stats.spark(str(folder), quick_stats.own_sizes(str(folder)), "loss")
     assert spark.low == (2.0, 6) and spark.high == (9.0, 1) and spark.values == [9.0, 5.0, 3.0, 2.0]
 
 
@@ -75,16 +75,16 @@ def test_the_best_counts_no_superseded_point_though_steps_go_back_and_forth(tmp_
 def test_a_last_row_without_its_newline_has_the_last_step(tmp_path, before):
     text = events(*((step, 1.0) for step in range(before + 1)))[:-1]
     folder = run_folder(tmp_path, **{"events.jsonl": text})
-    sizes, tops = glance.own_sizes(str(folder)), {}
-    assert glance.end(str(folder), sizes, tops).step == before
+    sizes, tops = quick_stats.own_sizes(str(folder)), {}
+    assert quick_stats.end(str(folder), sizes, tops).step == before
     with open(folder / "events.jsonl", "a") as file:
         file.write("\n" + events((before + 1, 2.0)))
-    assert glance.end(str(folder), glance.own_sizes(str(folder)), tops).step == before + 1
+    assert quick_stats.end(str(folder), quick_stats.own_sizes(str(folder)), tops).step == before + 1
     assert os.path.getsize(folder / "events.jsonl") == tops["events.jsonl"].position
 
 
 def test_tags_and_experiments_of_the_sidebar_are_bounded_and_counted(tmp_path):
-    from runicorn.reader import Reader
+    from runicorn.reader.catalog import Reader
     for number in range(520):
         tags = ["all", f"tag{number:03}", f"more{number:03}"]
         write_run(tmp_path, "p", f"name{number:03}", f"20260101_{number:06}_aaaaaa", rows=0, tags=tags)

@@ -7,73 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from catalogs import Clock, ids, make_run, mirror_of, reader_of
 
 import runicorn
-from runicorn import export, index, layout, manifest, scripts
+from runicorn import layout, manifest
 from runicorn.errors import AmbiguousError, DataError, MissingPackageError, NotFoundError
-from runicorn.reader import Reader
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-def make_run(
-    root,
-    project="vision",
-    name="resnet50",
-    run_id="20250123_180000_abc123",
-    status="finished",
-    config=None,
-    summary=None,
-    events=(),
-    **meta,
-):
-    """Write a run by the format alone; return its folder."""
-    folder = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
-    meta = {
-        "format": 1,
-        "id": run_id,
-        "project": project,
-        "name": name,
-        "created_at": 1737655200.0,
-        "user": "alice",
-        "hostname": "gpu-01",
-        "tags": ["baseline"],
-        "notes": "",
-        "config": config or {"lr": 0.001, "optimizer": {"name": "Adam"}},
-        **meta,
-    }
-    status = {"status": status, "started_at": meta["created_at"], **({"ended_at": meta["created_at"] + 60} if status != "running" else {})}
-    for file, value in (
-        (layout.META, meta),
-        (layout.STATUS, status),
-        (layout.SUMMARY, {"train/loss": 0.5, "val/loss": 0.25} if summary is None else summary),
-    ):
-        (folder / file).write_text(layout.to_json(value), encoding="utf-8")
-    (folder / "events.jsonl").write_text(
-        "".join(
-            layout.to_json({"ts": meta["created_at"] + step, "step": step, "data": data}) + "\n"
-            for step, data in enumerate(events or [{"train/loss": 1.0, "val/loss": 0.5}])
-        ),
-        encoding="utf-8",
-    )
-    return folder
-
-
-def reader_of(*roots, clock=None, **more):
-    reader = Reader([("local" if n == 1 else f"local{n}", root) for n, root in enumerate(roots, 1)], clock=clock or Clock(), **more)
-    reader.refresh()
-    reader.look()
-    return reader
-
-
-def ids(answer):
-    return [row["id"] for row in answer["runs"]]
+from runicorn.reader import scripts
+from runicorn.reader import sources as index
+from runicorn.reader.catalog import Reader
+from runicorn.transfer import export
 
 
 def test_finding_by_any_unambiguous_tail(tmp_path):
@@ -263,15 +205,6 @@ def test_folders_of_runicorn_0_4_are_read(tmp_path):
 # -- several roots and mirrors ------------------------------------------------------------------------------------
 
 
-def mirror_of(root, folder, live=None, up=True):
-    """Make a mirror's folder as sync leaves it: the index of `root`, and its files."""
-    shutil.copytree(root, folder, dirs_exist_ok=True)
-    (folder / ".index").mkdir(exist_ok=True)
-    (folder / ".index/source.json").write_text(layout.to_json({"host": "gpu-01", "root": str(root)}))
-    manifest.save(manifest.build(root), folder / ".index/full.json")
-    layout.replace_file(folder / ".index/live.json", layout.to_json({"runs": live or {}, "line": {"up": up}, "gone": []}).encode())
-
-
 def test_local_roots_and_mirrors_are_one_list(tmp_path):
     make_run(tmp_path / "here")
     make_run(tmp_path / "second", name="other", run_id="20250125_180000_000009")
@@ -420,7 +353,7 @@ def test_a_run_without_any_metric_and_an_empty_one(tmp_path):
 
 
 def test_a_big_file_is_glanced_at_in_places(tmp_path, monkeypatch):
-    monkeypatch.setattr("runicorn.listing.SPARK_SECONDS", 60.0)         # on a busy machine the list would come without
+    monkeypatch.setattr("runicorn.reader.run_list.SPARK_SECONDS", 60.0)         # on a busy machine the list would come without
     folder = make_run(tmp_path)
     with open(folder / "events.jsonl", "w") as file:
         for step in range(120_000):

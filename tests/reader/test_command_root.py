@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from small_runs import event, write_run
 
-from runicorn import firstlook, layout, manifest, scripts
-from runicorn.command_root import FEW
-from runicorn.reader import Reader
+from runicorn import layout, manifest
+from runicorn.reader import first_look, scripts
+from runicorn.reader.catalog import Reader
+from runicorn.reader.command_root import FEW
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 OLD = 1737653445.0
 MANY = FEW + 10
 
@@ -58,13 +59,13 @@ def as_a_viewer_has_it(root, tmp_path):
 
 def taken_anew(monkeypatch):
     """Return a list to which the path of each run is added whose small files are read."""
-    seen, entries = [], firstlook.entries
+    seen, entries = [], first_look.entries
 
     def counted(folder, paths):
         paths = list(paths)
         seen.extend(paths)
         return entries(folder, paths)
-    monkeypatch.setattr(firstlook, "entries", counted)
+    monkeypatch.setattr(first_look, "entries", counted)
     return seen
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runicorn.errors import FilterError
-from runicorn.filters import compile_terms, parse
+from runicorn.reader.filters import compile_terms, parse
 
 RUN = {
     "": ("vision\nresnet50_baseline\n20250123_180000_abc123\nalice\nbaseline\nlr sweep\n学习率扫描",),

@@ -5,13 +5,14 @@ import os
 import time
 
 import pytest
-from test_reader import Clock, make_run
+from catalogs import Clock, make_run
 
-from runicorn import firstlook, index, layout
-from runicorn.bell import Bell
+from runicorn import layout
 from runicorn.errors import NotFoundError
-from runicorn.poll import GRACE, Poll
-from runicorn.reader import Reader
+from runicorn.news import Bell
+from runicorn.reader import first_look, sources
+from runicorn.reader.catalog import Reader
+from runicorn.viewer.watcher import GRACE, Poll
 
 
 @pytest.fixture
@@ -71,22 +72,22 @@ def test_links_in_runs_and_foreign_folders_are_no_runs(root, tmp_path_factory):
     folder = root / "p0/resnet50/runs/20250123_180000_abc123"
     (folder / "meta.json").rename(elsewhere / "meta.json")
     os.symlink(elsewhere / "meta.json", folder / "meta.json")
-    found = {path: entry for path, entry, _ in firstlook.entries(str(root), firstlook.paths(str(root)))}
+    found = {path: entry for path, entry, _ in first_look.entries(str(root), first_look.paths(str(root)))}
     assert len(found) == 31 and "linked/resnet50/runs/20250123_180000_abc123" in found
     assert found["p0/resnet50/runs/20250123_180000_abc123"]["meta"] is None
-    assert firstlook.paths(str(root / "absent")) == []
+    assert first_look.paths(str(root / "absent")) == []
 
 
 def test_of_a_big_root_the_newest_runs_are_listed_before_the_others_are_read(reader, monkeypatch):
-    monkeypatch.setattr(index, "MANY", 29)
-    monkeypatch.setattr(index, "NEWEST", 10)
-    read, seen = firstlook.entries, []
+    monkeypatch.setattr(sources, "MANY", 29)
+    monkeypatch.setattr(sources, "NEWEST", 10)
+    read, seen = first_look.entries, []
 
     def entries(root, paths):
         for found in read(root, paths):
             seen.append((reader.some.is_set(), reader.ready.is_set(), [row["id"] for row in reader.runs(limit=None)["runs"]]))
             yield found
-    monkeypatch.setattr(firstlook, "entries", entries)
+    monkeypatch.setattr(first_look, "entries", entries)
     reader.begin()
     assert reader.some.is_set() and reader.ready.is_set() and len(rows(reader)) == 30
     assert len(seen) == 30, "each run is read once"
@@ -94,11 +95,11 @@ def test_of_a_big_root_the_newest_runs_are_listed_before_the_others_are_read(rea
     assert all(one == (False, False, []) for one in early)
     newest = [f"20250123_1800{number:02d}_abc123" for number in reversed(range(20, 30))]
     assert all(one == (True, False, newest) for one in late), "none of the older ones before all of them"
-    assert list(reader.sources["local"].records) == firstlook.paths(str(reader.sources["local"].folder))
+    assert list(reader.sources["local"].records) == first_look.paths(str(reader.sources["local"].folder))
 
 
 def test_only_who_asks_for_it_gets_part_of_a_list(reader, monkeypatch):
-    monkeypatch.setattr("runicorn.reader.FIRST_SECONDS", 0.05)
+    monkeypatch.setattr("runicorn.reader.catalog.FIRST_SECONDS", 0.05)
     reader.some.set()
     reader.await_first_look(partial=True)
     waited = time.monotonic()

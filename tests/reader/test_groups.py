@@ -3,7 +3,7 @@
 import pytest
 from small_runs import write_run
 
-from runicorn.reader import Reader
+from runicorn.reader.catalog import Reader
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import sys
 import time
 
 import pytest
+from catalogs import make_run, reader_of
 from small_runs import event
-from test_reader import make_run, reader_of
 
 import runicorn
 from runicorn import layout
@@ -303,8 +303,8 @@ def test_best_follows_define_metric(tmp_path, home, metrics, best):
         assert row["main"]["best"]["value"] == best
         assert [metric["best"]["value"] for metric in reader.run(row["key"])["metrics"]] == [best]
         reader.save()
-    from runicorn import report
-    facts = report._facts(reader.run(row["key"]), reader.series(row["key"]))
+    from runicorn.transfer import html_report
+    facts = html_report._facts(reader.run(row["key"]), reader.series(row["key"]))
     assert facts["metrics"]["error_free"]["best"][0] == best
 
 

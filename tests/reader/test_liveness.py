@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from running_runs import Clock, beat, looked, make_run, row
 
 from runicorn import layout, manifest
-from runicorn.index import LocalRoot, Mirror
-from runicorn.reader import Reader
-from runicorn.states import Pulse, judge
+from runicorn.reader.catalog import Reader
+from runicorn.reader.liveness import Pulse, judge
+from runicorn.reader.sources import LocalRoot, Mirror
 
 WRITER = """
 import sys, time, runicorn
@@ -29,14 +30,6 @@ while True:
 """
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
     return Clock()
@@ -46,22 +39,13 @@ def clock():
 def training(tmp_path):
     """A real process that logs 50 rows a second into tmp_path/root."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path / "root")], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+        [sys.executable, "-c", WRITER, str(tmp_path / "root")], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     )
     process.run_id = process.stdout.readline().strip()
     yield process
     process.kill()
     process.wait()
     process.stdout.close()
-
-
-def looked(reader, clock, seconds=0.0, key=None):
-    """Let `seconds` pass on the reader's clock, look, and return the run's (state, reason code)."""
-    clock.now += seconds
-    reader.refresh()
-    reader.look()
-    (row,) = reader.runs()["runs"]
-    return row["state"], row["reason"]["code"]
 
 
 def until(reader, clock, wanted, seconds=10):
@@ -100,25 +84,6 @@ def test_a_process_that_was_killed_before_we_looked_is_lost_at_the_first_look(tm
     reader = Reader([("local", tmp_path / "root")], clock=clock)
     assert looked(reader, clock) == ("lost", "process_gone")
     assert looked(reader, clock, 89) == ("lost", "process_gone")
-
-
-def make_run(root, status="running", run_id="20250123_180000_abc123", **more):
-    """Write a run by the format alone; return its folder."""
-    folder = Path(layout.make_folders(root, layout.run_path("p", "n", run_id)))
-    (folder / "meta.json").write_text(layout.to_json({"format": 1, "id": run_id, "project": "p", "name": "n", "created_at": 1737650000.0}))
-    (folder / "status.json").write_text(layout.to_json({"status": status, "started_at": 1737650000.0, **more}))
-    (folder / "events.jsonl").write_text("".join(row(step) for step in range(3)))
-    layout.make_folders(root, ".runicorn/live")
-    (Path(root) / ".runicorn/live" / f"{run_id}.json").write_text("{}")
-    return folder
-
-
-def row(step, ts=None, gap=1.0):
-    return layout.to_json({"ts": 1737650000.0 + step * gap if ts is None else ts, "step": step, "data": {"loss": 1.0}}) + "\n"
-
-
-def beat(root, at, run_id="20250123_180000_abc123"):
-    os.utime(Path(root) / ".runicorn/live" / f"{run_id}.json", (at, at))
 
 
 @pytest.mark.parametrize("offset", [-3600, 0, 3600, -10 * 365 * 86400])

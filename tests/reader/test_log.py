@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searching import searching
 
-from runicorn import expression, layout
+from runicorn import layout
 from runicorn.errors import BusyError, UsageError
-from runicorn.logs import BLOCK_BYTES, Log, seconds, shown
+from runicorn.reader import expression
+from runicorn.reader.log import BLOCK_BYTES, Log, seconds, shown
 
 
 def log_of(folder, text, name="logs.txt"):

@@ -11,15 +11,18 @@ import time
 from pathlib import Path
 
 import pytest
-from test_states import Clock, beat, looked, make_run
+from running_runs import Clock, beat, looked, make_run
 
 import runicorn
-from runicorn import beside, facts, layout, manifest, scripts, settings, viewer, viewer_client
-from runicorn.bell import Bell
-from runicorn.mirrors import Mirrors
-from runicorn.reader import Reader
+from runicorn import layout, manifest, settings
+from runicorn.connections.registry import Mirrors
+from runicorn.news import Bell
+from runicorn.reader import beside_viewer, scripts, viewer_client
+from runicorn.reader.catalog import Reader
+from runicorn.viewer import app
+from runicorn.writer import environment
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parents[2]
 ID = "20250123_180000_abc123"
 WRITER = """
 import sys, time, runicorn
@@ -52,7 +55,7 @@ def command(*words, timeout=60):
 def viewing(home, roots):
     bell = Bell()
     mirrors = Mirrors(home, bell, offline=True)
-    server = viewer.start(home, roots, mirrors, bell, port=0, offline=True)
+    server = app.start(home, roots, mirrors, bell, port=0, offline=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -119,7 +122,7 @@ def test_the_end_of_a_process_is_what_it_said(root, home, ended):
 def test_beat_and_rows_of_a_living_process_of_this_machine_are_told_by_our_clock(root, home, beat_age, row_age, state):
     folder = make_run(root)
     live = root / ".runicorn/live" / f"{ID}.json"
-    ours = {"host": facts.hostname(), **facts.process(), "pid": os.getppid(), "start": None}
+    ours = {"host": environment.hostname(), **environment.process(), "pid": os.getppid(), "start": None}
     live.write_text(layout.to_json({"path": f"p/n/runs/{ID}", **ours}))
     now = time.time()
     for path, age in ((live, beat_age), (folder / "events.jsonl", row_age)):
@@ -186,7 +189,7 @@ def synced(mirror, far, seen=1.0, looked=0.5, first=600.0, written=0.5, up=True,
 def test_of_mirrored_runs_what_the_syncing_process_last_wrote_is_told(tmp_path, home, root, seen, looked_ago, first, state):
     synced(home / "cache" / "gpu1", tmp_path / "far", seen, looked_ago, first, looked_ago)
     for told in (looked(Reader([], [("gpu1", home / "cache" / "gpu1")]), Clock())[0],
-                 scripts.open_reader([], beside.mirror_folders(home), home).runs()["runs"][0]["state"]):
+                 scripts.open_reader([], beside_viewer.mirror_folders(home), home).runs()["runs"][0]["state"]):
         assert told == state
 
 
@@ -290,27 +293,27 @@ def beside_three(root, home):
 
 
 def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
-    by_viewer = beside.runs(home, [("local", root)], "", *ASKED)
+    by_viewer = beside_viewer.runs(home, [("local", root)], "", *ASKED)
     own = scripts.open_reader([("local", root)], [], home).runs(limit=50)
     assert by_viewer["matched"] == 3 and by_viewer["undecided"] == 0
     assert json.loads(layout.to_json(own["runs"])) == by_viewer["runs"]
     beside_three.reader.runs = None             # only the viewer's view is asked
     assert len(command("runs", "--json").stdout.splitlines()) == 3
-    found = beside.runs(home, [("local", root)], "state:finished", "name", 2, ["config.lr"])
+    found = beside_viewer.runs(home, [("local", root)], "state:finished", "name", 2, ["config.lr"])
     own = scripts.open_reader([("local", root)], [], home).runs("state:finished", "name", limit=2, columns=["config.lr"])
     assert found["matched"] == 3 and len(found["runs"]) == 2 and json.loads(layout.to_json(own["runs"])) == found["runs"]
 
 
 def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, beside_three):
     finished(root, 7)
-    assert beside.runs(home, [("local", root)], "", *ASKED) is None or beside_three.reader.runs()["total"] == 4
+    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None or beside_three.reader.runs()["total"] == 4
     assert len(command("runs", "--json").stdout.splitlines()) == 4
     other = tmp_path / "other"
     finished(other, 8)
-    assert beside.runs(home, [("local", other)], "", *ASKED) is None
+    assert beside_viewer.runs(home, [("local", other)], "", *ASKED) is None
     assert len(command("runs", "--json", "--root", str(other)).stdout.splitlines()) == 1
     (home / "cache" / "a-mirror").mkdir(parents=True)           # which this viewer does not show
-    assert beside.runs(home, [("local", root)], "", *ASKED) is None
+    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
 
 
 def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training):
@@ -318,7 +321,7 @@ def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training)
         server.reader.await_first_look()
         folder, = root.glob("p/n/runs/*")
         (folder / "status.json").write_text(json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
-        found = beside.runs(home, [("local", root)], "", *ASKED)
+        found = beside_viewer.runs(home, [("local", root)], "", *ASKED)
         assert [run["state"] for run in found["runs"]] == ["finished"]
 
 
@@ -336,7 +339,7 @@ def test_words_and_numbers_are_answered_as_without_a_viewer(root, home, words):
 def test_a_nonsensical_list_is_not_taken(root, home, monkeypatch, answer):
     monkeypatch.setattr(viewer_client, "notes", lambda home: [{"url": "", "token": ""}])
     monkeypatch.setattr(viewer_client, "asked", lambda note, path: answer)
-    assert beside.runs(home, [("local", root)], "", *ASKED) is None
+    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None
 
 
 @pytest.mark.parametrize(

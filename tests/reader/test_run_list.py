@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from test_reader import Clock, ids, make_run, reader_of
+from catalogs import Clock, ids, make_run, reader_of
 
 from runicorn.errors import FilterError, UsageError
 from runicorn.settings import Overlay

@@ -1,23 +1,22 @@
 """~/.ssh/config as people have it: where plain sftp gets in with it we get in, with paramiko and by the system's ssh, and nowhere else."""
 
-import getpass
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import types
 
 import pytest
+from ssh_users import (
+    ME,
+    user,  # noqa: F401 (fixture)
+)
 from sshd import Sshd, make_key
-from user_home import UserHome
 
-from runicorn import sshconfig
 from runicorn.errors import HostKeyError, RunicornError
+from runicorn.ssh import user_config
 
-ME = getpass.getuser()
 CHAOS = pytest.mark.chaos
-HOSTS = {"node7.cluster.example": "127.0.0.1", "node7.cluster.example.": "127.0.0.1"}
 BASE = "Host gpu\n  HostName 127.0.0.1\n  Port {port}\n  User {me}\n"
 KEY = "  IdentityFile {key}\n"
 GATES = ("Host gate\n  HostName 127.0.0.1\n  Port {gate.port}\n  IdentityFile {gate.key}\n"
@@ -227,18 +226,6 @@ def servers(tmp_path_factory):
         yield gpu, gate, far
 
 
-@pytest.fixture
-def user(home, monkeypatch):
-    """The test's home as that of plain ssh too; both know the hosts of a cluster."""
-    made = UserHome(home.parent, HOSTS)
-    monkeypatch.setenv("PATH", f"{made.tools}:{os.environ['PATH']}")
-    monkeypatch.setenv("SHELL", shutil.which("bash"))
-    monkeypatch.chdir(home.parent)
-    asked = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked(HOSTS.get(host, host), *more, **options))
-    return made
-
-
 @pytest.mark.parametrize("name", [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in ROWS])
 @pytest.mark.parametrize("auth", ["key", pytest.param("system", marks=CHAOS)])
 def test_where_sftp_gets_in_we_get_in(servers, user, home, name, auth):
@@ -349,7 +336,7 @@ def test_a_config_that_others_may_write_is_refused_and_nothing_of_it_is_run(serv
     (user.ssh / "x.conf").write_text(more.format(home=user.home))
     user.connect(home).close()
     (user.home / "ran").unlink(missing_ok=True)
-    assert "gpu" in sshconfig.offered()
+    assert "gpu" in user_config.offered()
     prepare(user)
     if os.getuid() == 0:        # others give ssh the config by -F, which it does not look at so
         plain = user.sftp()
@@ -357,7 +344,7 @@ def test_a_config_that_others_may_write_is_refused_and_nothing_of_it_is_run(serv
     with pytest.raises(RunicornError, match=r"others may change \S+/\.ssh/\S+, .*`chmod go-w "):
         user.connect(home)
     with pytest.raises(RunicornError, match="others may change"):
-        sshconfig.offered()
+        user_config.offered()
     assert not (user.home / "ran").exists()
 
 
@@ -370,7 +357,7 @@ def test_a_group_of_ours_alone_may_write_the_config(servers, user, home, monkeyp
     (user.ssh / "config").chmod(0o664)
     monkeypatch.setattr(grp, "getgrgid", lambda group: types.SimpleNamespace(gr_mem=["root"]))
     monkeypatch.setattr(pwd, "getpwall", lambda: [pwd.getpwnam("root"), pwd.getpwnam("nobody")])
-    assert sshconfig.lookup("gpu")["user"] == "given"
+    assert user_config.lookup("gpu")["user"] == "given"
     monkeypatch.setattr(grp, "getgrgid", lambda group: types.SimpleNamespace(gr_mem=["root", "nobody"]))
     with pytest.raises(RunicornError, match="chmod go-w"):
-        sshconfig.lookup("gpu")
+        user_config.lookup("gpu")

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 from far import Far
+from pairs import RUN, Pair, grow, live, make_run, tree, write
+from real_syncs import Running, mirror_of, same, soon
 from sshd import Sshd
-from test_sync import RUN, Pair, grow, live, make_run, tree, write
-from test_sync_ssh import Running, mirror_of, same, soon
 
-from runicorn import doctor, settings
+from runicorn import settings
+from runicorn.connections import doctor
 from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, SftpError
-from runicorn.grants import CLOSE, GROWTH, HANDLES, LOAD, LSTAT, OPEN, READ, STANDING, Asked, Caution, Grants, Trial
-from runicorn.sftp import Request
+from runicorn.ssh.grants import CLOSE, GROWTH, HANDLES, LOAD, LSTAT, OPEN, READ, STANDING, Asked, Caution, Grants, Trial
+from runicorn.ssh.sftp import Request
 
 CHAOS = pytest.mark.chaos
-DOOR = Path(__file__).parent / "stingy_sftp.py"
+DOOR = Path(__file__).parents[1] / "support" / "stingy_sftp.py"
 OPENED, LOGGED = "p/n/runs/20250124_180000_abc124", "p/n/runs/20250125_180000_abc125"
 LIMITS = ["handles=3", "handles=1", "handles=2", "handles=7", "handles=3 denies=Too_many_open_files refusal=3", "requests=16", "requests=2",
           "read=4096", "read=16384", "short=700", "short=5000", "burst=40", "per=150", "handles=3 requests=20 short=3000",

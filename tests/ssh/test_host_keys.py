@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sshd import make_key
 
-from runicorn import hostkeys
 from runicorn.errors import HostKeyError
+from runicorn.ssh import host_keys
 
 
 def public(path):
@@ -27,7 +27,7 @@ def keys(tmp_path):
 def written(tmp_path, name, *lines):
     """Write the lines and return those about a host."""
     (tmp_path / "known_hosts").write_text("\n".join(lines))
-    return hostkeys.read([tmp_path / "known_hosts", tmp_path / "absent", tmp_path], name)
+    return host_keys.read([tmp_path / "known_hosts", tmp_path / "absent", tmp_path], name)
 
 
 def line(names, key, marker=""):
@@ -41,15 +41,15 @@ def line(names, key, marker=""):
     ("[gpu]:*", "[gpu]:22022", "known"), ("gp[uv]", "gpu", "unknown"),
 ])
 def test_names_and_patterns(tmp_path, keys, names, name, kind):
-    assert hostkeys.judge(written(tmp_path, name, line(names, keys[0])), *keys[0]).kind == kind
+    assert host_keys.judge(written(tmp_path, name, line(names, keys[0])), *keys[0]).kind == kind
 
 
 def test_the_name_of_a_host_depends_on_its_port():
-    assert hostkeys.host_name("GPU", 22) == "gpu" and hostkeys.host_name("::1", 2222) == "[::1]:2222"
+    assert host_keys.host_name("GPU", 22) == "gpu" and host_keys.host_name("::1", 2222) == "[::1]:2222"
 
 
 def test_another_key_of_the_same_type_is_a_change(tmp_path, keys):
-    verdict = hostkeys.judge(written(tmp_path, "gpu", line("gpu", keys[0])), *keys[1])
+    verdict = host_keys.judge(written(tmp_path, "gpu", line("gpu", keys[0])), *keys[1])
     assert verdict.kind == "changed" and verdict.expected[0].blob == keys[0][1]
     assert verdict.expected[0].path == str(tmp_path / "known_hosts")
 
@@ -57,13 +57,13 @@ def test_another_key_of_the_same_type_is_a_change(tmp_path, keys):
 def test_a_key_of_another_type_is_unknown_and_the_known_type_is_asked_for_first(tmp_path, keys):
     other = public(make_key(tmp_path / "ecdsa", kind="ecdsa"))
     lines = written(tmp_path, "gpu", line("gpu", keys[0]))
-    assert hostkeys.judge(lines, *other).kind == "unknown"
-    assert hostkeys.known_types(lines) == ["ssh-ed25519"]
+    assert host_keys.judge(lines, *other).kind == "unknown"
+    assert host_keys.known_types(lines) == ["ssh-ed25519"]
 
 
 def test_revoked_wins_over_known(tmp_path, keys):
     lines = written(tmp_path, "gpu", line("gpu", keys[0]), line("*", keys[0], "@revoked"))
-    assert hostkeys.judge(lines, *keys[0]).kind == "revoked"
+    assert host_keys.judge(lines, *keys[0]).kind == "revoked"
 
 
 def test_names_hashed_by_ssh_keygen(tmp_path, keys):
@@ -71,26 +71,26 @@ def test_names_hashed_by_ssh_keygen(tmp_path, keys):
     path.write_text(line("gpu.example.com", keys[0]) + "\n" + line("[gpu]:2222", keys[1]) + "\n")
     subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(path)], check=True, capture_output=True)
     assert "gpu" not in path.read_text()
-    assert hostkeys.judge(hostkeys.read([path], "gpu.example.com"), *keys[0]).kind == "known"
-    assert hostkeys.judge(hostkeys.read([path], "[gpu]:2222"), *keys[1]).kind == "known"
-    assert hostkeys.judge(hostkeys.read([path], "other"), *keys[0]).kind == "unknown"
+    assert host_keys.judge(host_keys.read([path], "gpu.example.com"), *keys[0]).kind == "known"
+    assert host_keys.judge(host_keys.read([path], "[gpu]:2222"), *keys[1]).kind == "known"
+    assert host_keys.judge(host_keys.read([path], "other"), *keys[0]).kind == "unknown"
 
 
 def test_nonsense_is_passed_over(tmp_path, keys):
     lines = written(tmp_path, "gpu", "", "# comment", "gpu", "gpu ssh-ed25519", "gpu ssh-ed25519 ###", "|1|x ssh-ed25519 AAAA",
                     "@other gpu a b",
                     "\x00\xff", "|1|bad|bad ssh-rsa AAAA", line("gpu", keys[0]))
-    assert hostkeys.judge(lines, *keys[0]).kind == "known"
+    assert host_keys.judge(lines, *keys[0]).kind == "known"
 
 
 def test_added_keys_are_known_and_a_torn_end_is_respected(tmp_path, keys):
     path = tmp_path / "ours" / "known_hosts"
-    hostkeys.add(path, "gpu", *keys[0])
+    host_keys.add(path, "gpu", *keys[0])
     with path.open("a") as file:
         file.write("# torn")
-    hostkeys.add(path, "[gpu]:22022", *keys[1])
-    assert hostkeys.judge(hostkeys.read([path], "gpu"), *keys[0]).kind == "known"
-    assert hostkeys.judge(hostkeys.read([path], "[gpu]:22022"), *keys[1]).kind == "known"
+    host_keys.add(path, "[gpu]:22022", *keys[1])
+    assert host_keys.judge(host_keys.read([path], "gpu"), *keys[0]).kind == "known"
+    assert host_keys.judge(host_keys.read([path], "[gpu]:22022"), *keys[1]).kind == "known"
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -109,7 +109,7 @@ def test_a_key_revocation_list(tmp_path, keys, monkeypatch, windows):
     subprocess.run(["ssh-keygen", "-q", "-k", "-f", str(krl), str(tmp_path / "key0.pub")], check=True)
     if windows:
         ssh_keygen_without_special_files(tmp_path / "bin", monkeypatch)
-    assert [hostkeys.is_revoked(str(krl), *key) for key in keys] == [True, False]
+    assert [host_keys.is_revoked(str(krl), *key) for key in keys] == [True, False]
 
 
 def test_a_key_revocation_list_that_can_not_be_read_is_not_taken_for_a_revoked_key(tmp_path, keys, monkeypatch):
@@ -118,18 +118,18 @@ def test_a_key_revocation_list_that_can_not_be_read_is_not_taken_for_a_revoked_k
     whole = krl.read_bytes()
     krl.write_bytes(whole[:30])
     with pytest.raises(HostKeyError, match="can't be read .*Invalid KRL.*no host key is trusted without it"):
-        hostkeys.is_revoked(str(krl), *keys[1])
+        host_keys.is_revoked(str(krl), *keys[1])
     krl.write_bytes(whole)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HostKeyError, match="can't be read .*ssh-keygen"):
-        hostkeys.is_revoked(str(krl), *keys[1])
+        host_keys.is_revoked(str(krl), *keys[1])
     with pytest.raises(HostKeyError, match="can't be read .*absent"):
-        hostkeys.is_revoked(str(tmp_path / "absent"), *keys[1])
+        host_keys.is_revoked(str(tmp_path / "absent"), *keys[1])
 
 
 def test_fingerprints_are_those_of_ssh_keygen(tmp_path, keys):
     shown = subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "key0.pub")], capture_output=True, text=True, check=True).stdout
-    assert hostkeys.fingerprint(keys[0][1]) == shown.split()[1]
+    assert host_keys.fingerprint(keys[0][1]) == shown.split()[1]
 
 
 def certified(tmp_path, *options, key="host"):
@@ -137,7 +137,7 @@ def certified(tmp_path, *options, key="host"):
     make_key(tmp_path / key)
     subprocess.run(["ssh-keygen", "-q", "-s", str(tmp_path / "authority"), "-I", "id", *options, str(tmp_path / f"{key}.pub")],
                    check=True, capture_output=True)
-    return hostkeys.certificate(base64.b64decode((tmp_path / f"{key}-cert.pub").read_text().split()[1]))
+    return host_keys.certificate(base64.b64decode((tmp_path / f"{key}-cert.pub").read_text().split()[1]))
 
 
 @pytest.mark.parametrize("options, host, reason", [
@@ -147,15 +147,15 @@ def certified(tmp_path, *options, key="host"):
 ])
 def test_what_a_certificate_vouches_for(tmp_path, options, host, reason):
     made = certified(tmp_path, *options)
-    trusted = hostkeys.authorities(written(tmp_path, host, line("*", public(tmp_path / "authority"), "@cert-authority")))
-    told = hostkeys.refusal(made, host, trusted, now=1_780_000_000)
+    trusted = host_keys.authorities(written(tmp_path, host, line("*", public(tmp_path / "authority"), "@cert-authority")))
+    told = host_keys.refusal(made, host, trusted, now=1_780_000_000)
     assert told is None if reason is None else reason in told
-    assert "does not trust" in hostkeys.refusal(made, host, [], now=1_780_000_000)
+    assert "does not trust" in host_keys.refusal(made, host, [], now=1_780_000_000)
 
 
 def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
     lines = written(tmp_path, "gpu", line("*", keys[0], "@cert-authority"), line("*", keys[0], "@revoked"))
-    assert len(lines) == 2 and hostkeys.authorities(lines) == []
+    assert len(lines) == 2 and host_keys.authorities(lines) == []
 
 
 @pytest.mark.parametrize("kind, version, command", [
@@ -166,31 +166,31 @@ def test_a_revoked_authority_is_trusted_no_more(tmp_path, keys):
     ("ssh-rsa", "SSH-2.0-dropbear_2022.83", "dropbearkey -y -f /etc/dropbear/dropbear_rsa_host_key"),
     ("ssh-ed25519", "SSH-2.0-Go", ""), ("ssh-ed25519", "SSH-2.0-x; rm -rf /", "")])
 def test_how_a_key_is_compared_on_its_server(kind, version, command):
-    assert hostkeys.comparison(kind, version) == command
+    assert host_keys.comparison(kind, version) == command
 
 
 def test_a_large_file_is_looked_at_once_until_it_changes(tmp_path, keys, monkeypatch):
-    path, looked, parsed, parse = tmp_path / "known_hosts", [], [], hostkeys.parse
+    path, looked, parsed, parse = tmp_path / "known_hosts", [], [], host_keys.parse
     path.write_text("".join(line(f"host{number}", keys[0]) + "\n" for number in range(2000)) + line("*.lab", keys[1]) + "\n")
-    about = hostkeys._about
-    monkeypatch.setattr(hostkeys, "_about", lambda *given: looked.append(given[1]) or about(*given))
-    monkeypatch.setattr(hostkeys, "parse", lambda text, path: parsed.append(text) or parse(text, path))
+    about = host_keys._about
+    monkeypatch.setattr(host_keys, "_about", lambda *given: looked.append(given[1]) or about(*given))
+    monkeypatch.setattr(host_keys, "parse", lambda text, path: parsed.append(text) or parse(text, path))
     for _ in range(3):
-        assert [found.names for found in hostkeys.read([path], "host1234")] == ["host1234"]
+        assert [found.names for found in host_keys.read([path], "host1234")] == ["host1234"]
     assert looked == ["host1234"] and len(parsed) < 5, "of 2,001 lines only those that may speak about it are parsed"
     with path.open("a") as file:
         file.write(line("host1234", keys[1]) + "\n")
-    assert len(hostkeys.read([path], "host1234")) == 2 and looked == ["host1234"] * 2
+    assert len(host_keys.read([path], "host1234")) == 2 and looked == ["host1234"] * 2
 
 
 @settings(deadline=None)
 @given(st.text(max_size=200), st.binary(max_size=300))
 def test_no_line_and_no_certificate_breaks_the_reader(text, blob):
-    made = hostkeys.parse(text) or hostkeys.parse(f"{text.replace(' ', '')} ssh-ed25519 AAAA")
+    made = host_keys.parse(text) or host_keys.parse(f"{text.replace(' ', '')} ssh-ed25519 AAAA")
     if made:
-        assert hostkeys.matches(made, "gpu") in (True, False)
+        assert host_keys.matches(made, "gpu") in (True, False)
     with pytest.raises(HostKeyError):
-        hostkeys.certificate(blob)
+        host_keys.certificate(blob)
 
 
 @pytest.mark.parametrize("size", [0, 3, 40, 100, 200])
@@ -198,4 +198,4 @@ def test_a_certificate_cut_short_is_one_sentence(tmp_path, size):
     certified(tmp_path, "-h")
     blob = base64.b64decode((tmp_path / "host-cert.pub").read_text().split()[1])
     with pytest.raises(HostKeyError, match="can't be read"):
-        hostkeys.certificate(blob[:size])
+        host_keys.certificate(blob[:size])

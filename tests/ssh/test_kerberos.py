@@ -7,8 +7,11 @@ import time
 
 import pytest
 from ports import free_port
+from ssh_users import (
+    ME,
+    user,  # noqa: F401 (fixture)
+)
 from sshd import Sshd, listening
-from test_as_ssh_does import ME, user  # noqa: F401 (fixture)
 
 from runicorn.errors import LoginError
 

@@ -8,9 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from logins import agent  # noqa: F401 (fixture)
+from ssh_users import user  # noqa: F401 (fixture)
 from sshd import Sshd, make_key
-from test_as_ssh_does import user  # noqa: F401 (fixture)
-from test_remote_login import agent  # noqa: F401 (fixture)
 
 from runicorn.errors import RunicornError
 

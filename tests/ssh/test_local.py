@@ -9,11 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from test_system_ssh import connect, desk, gets_in  # noqa: F401
+from desks import (
+    connect,
+    desk,  # noqa: F401
+    gets_in,
+)
 
-from runicorn import handshake, hostkeys, layout, manifest, remote, settings, ssh_keys, ssh_local, sshconfig
+from runicorn import layout, manifest, settings
 from runicorn.errors import LineError
-from runicorn.ssh_process import Pipe
+from runicorn.ssh import handshake, host_keys, keys, local, remote, user_config
+from runicorn.ssh.process import Pipe
 
 BOM = b"\xef\xbb\xbf"
 
@@ -21,7 +26,7 @@ BOM = b"\xef\xbb\xbf"
 @pytest.fixture
 def piped(monkeypatch):
     """Processes are started as on Windows: with pipes, which two threads join to a socket."""
-    monkeypatch.setattr(ssh_local, "WINDOWS", True)
+    monkeypatch.setattr(local, "WINDOWS", True)
 
 
 # -- folders ------------------------------------------------------------------------------------------------------
@@ -30,12 +35,12 @@ def piped(monkeypatch):
     ({"ProgramData": "C:\\ProgramData"}, "C:\\ProgramData\\ssh\\ssh_config"), ({"ProgramData": "D:\\PD"}, "D:\\PD\\ssh\\ssh_config"),
     ({}, os.devnull), ({"ProgramData": ""}, os.devnull), ({"ProgramData": "etc"}, os.devnull), ({"ProgramData": "\\etc"}, os.devnull)])
 def test_files_for_all_users_come_from_program_data_alone(environ, expected):
-    assert ssh_local.system_file("ssh_config", environ, windows=True) == expected
-    assert ssh_local.system_file("ssh_config", environ, windows=False) == "/etc/ssh/ssh_config"
+    assert local.system_file("ssh_config", environ, windows=True) == expected
+    assert local.system_file("ssh_config", environ, windows=False) == "/etc/ssh/ssh_config"
 
 
 def test_no_other_module_names_a_folder_of_the_system():
-    texts = {path.name: path.read_text(encoding="utf-8") for path in (Path(__file__).parents[1] / "runicorn").rglob("*.py")}
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "runicorn").rglob("*.py")}
     named = [name for name, text in texts.items() if "/etc/ssh/ssh_config" in text or "/etc/ssh/ssh_known" in text]
     assert named == []
 
@@ -46,17 +51,17 @@ def test_no_other_module_names_a_folder_of_the_system():
     ("\\\\.\\pipe\\openssh-ssh-agent", True), ("//./pipe/pageant.me.1234", True), ("\\\\.\\PIPE\\X", True), ("/run/agent.sock", False),
     ("C:\\agent.sock", False), ("\\\\server\\pipe\\agent", False)])
 def test_agents_of_windows_are_pipes_of_this_machine(path, is_pipe, monkeypatch):
-    assert ssh_local.is_pipe(path) is is_pipe
-    assert ssh_local.usual_agent({"SSH_AUTH_SOCK": path}, windows=True) == (path if is_pipe else None)
-    assert ssh_local.usual_agent({"SSH_AUTH_SOCK": path}, windows=False) is None
+    assert local.is_pipe(path) is is_pipe
+    assert local.usual_agent({"SSH_AUTH_SOCK": path}, windows=True) == (path if is_pipe else None)
+    assert local.usual_agent({"SSH_AUTH_SOCK": path}, windows=False) is None
     opened = []
     monkeypatch.setattr(os, "open", lambda *named: opened.append(named[0]) or 1 << 20)
     if is_pipe:
-        ssh_local.agent_line(path, windows=True)
+        local.agent_line(path, windows=True)
         assert [name.replace("/", "\\") for name in opened] == [path.replace("/", "\\")]
     else:
         with pytest.raises(OSError, match="named pipe"):
-            ssh_local.agent_line(path, windows=True)
+            local.agent_line(path, windows=True)
 
 
 def test_a_pipe_in_use_is_tried_again(tmp_path, monkeypatch):
@@ -70,7 +75,7 @@ def test_a_pipe_in_use_is_tried_again(tmp_path, monkeypatch):
             raise OSError(22, "Invalid argument")
         return real(tmp_path / "pipe", os.O_RDWR)
     monkeypatch.setattr(os, "open", busy)
-    line = ssh_local.agent_line("\\\\.\\pipe\\agent", windows=True)
+    line = local.agent_line("\\\\.\\pipe\\agent", windows=True)
     assert len(tries) == 3 and line.send(b"abc") == 3
     line.close()
 
@@ -85,14 +90,14 @@ WRITERS = {"Notepad": lambda text: BOM + text.encode(), "PowerShell's >": lambda
 def test_a_byte_order_mark_utf16_and_crlf_change_nothing(tmp_path, write):
     """With a mark taken for text, the first Host block was one for all hosts; in UTF-16 there was none."""
     (tmp_path / "config").write_bytes(write("Host gpu\r\n  User alice\r\n  Port 2222\r\nHost *\r\n  User bob\r\n"))
-    found = {host: sshconfig.lookup(host, paths=[tmp_path / "config"]) for host in ("gpu", "other")}
+    found = {host: user_config.lookup(host, paths=[tmp_path / "config"]) for host in ("gpu", "other")}
     assert [(one["user"], one["port"]) for one in found.values()] == [("alice", 2222), ("bob", 22)]
-    assert sshconfig.hosts(paths=[tmp_path / "config"]) == ["gpu"]
+    assert user_config.hosts(paths=[tmp_path / "config"]) == ["gpu"]
     blob = "AAAAC3NzaC1lZDI1NTE5AAAAIJhMUTfYpTf4eoDCJsU1dmWvVf8CBm0R0y4W7d2bTqvC"
     (tmp_path / "known").write_bytes(write(f"gpu ssh-ed25519 {blob}\r\nother ssh-ed25519 {blob}\r\n"))
-    assert [len(hostkeys.read([tmp_path / "known"], name)) for name in ("gpu", "other")] == [1, 1]
+    assert [len(host_keys.read([tmp_path / "known"], name)) for name in ("gpu", "other")] == [1, 1]
     (tmp_path / "key.pub").write_bytes(write(f"ssh-ed25519 {blob} me\r\n"))
-    assert ssh_keys._public_blob(tmp_path / "key.pub")
+    assert keys._public_blob(tmp_path / "key.pub")
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
@@ -109,8 +114,8 @@ def test_names_with_spaces_are_one_file_each(tmp_path):
     (tmp_path / "config").write_text('Host gpu\n  UserKnownHostsFile "C:\\Users\\A B\\known" "~/second  one"\n'
                                      '  GlobalKnownHostsFile "/x y/z"\n  IdentityAgent "\\\\.\\pipe\\my  agent"\n')
     (tmp_path / "escaped").write_text('Host gpu\n  IdentityAgent "\\\\\\\\.\\\\pipe\\\\my  agent"\n')
-    assert sshconfig.lookup("gpu", paths=[tmp_path / "escaped"], folder=tmp_path / ".ssh")["identityagent"] == "\\\\.\\pipe\\my  agent"
-    found = sshconfig.lookup("gpu", paths=[tmp_path / "config"], folder=tmp_path / ".ssh")
+    assert user_config.lookup("gpu", paths=[tmp_path / "escaped"], folder=tmp_path / ".ssh")["identityagent"] == "\\\\.\\pipe\\my  agent"
+    found = user_config.lookup("gpu", paths=[tmp_path / "config"], folder=tmp_path / ".ssh")
     assert found["userknownhostsfile"] == ["C:\\Users\\A B\\known", f"{tmp_path}/second  one"]
     assert found["globalknownhostsfile"] == ["/x y/z"] and found["identityagent"] == "\\\\.\\pipe\\my  agent"
 
@@ -175,9 +180,9 @@ def test_a_program_that_is_not_there(piped):
 
 
 def test_a_command_is_one_line_for_the_shell_of_windows():
-    line = ssh_local.shell_words('connect.exe -S "a b" %h', replaced=True, environ={"ComSpec": "C:\\cmd.exe"}, windows=True)
+    line = local.shell_words('connect.exe -S "a b" %h', replaced=True, environ={"ComSpec": "C:\\cmd.exe"}, windows=True)
     assert line == 'C:\\cmd.exe /d /s /c "connect.exe -S "a b" %h"'
-    assert ssh_local.shell_words("nc a b", replaced=True, environ={"SHELL": "/bin/zsh"}, windows=False) == ["/bin/zsh", "-c", "exec nc a b"]
+    assert local.shell_words("nc a b", replaced=True, environ={"SHELL": "/bin/zsh"}, windows=False) == ["/bin/zsh", "-c", "exec nc a b"]
 
 
 def test_windows_flags_are_given(monkeypatch):
@@ -189,7 +194,7 @@ def test_windows_flags_are_given(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", refuse)
     monkeypatch.setattr(subprocess, "CREATE_NO_WINDOW", 0x08000000, raising=False)
     with pytest.raises(OSError, match="no"):
-        ssh_local.started(["ssh"], 2, windows=True)
+        local.started(["ssh"], 2, windows=True)
     assert asked["creationflags"] & 0x08000000 and asked["stdin"] == asked["stdout"] == subprocess.PIPE
 
 
@@ -214,8 +219,8 @@ def test_a_proxy_command_through_pipes(sshd, home, desk, piped, tmp_path, monkey
     (home.parent / ".ssh" / "config").write_text(
         f"Host gpu\n  HostName 127.0.0.1\n  Port {sshd.port}\n  User {sshd.user}\n  IdentityFile {sshd.key}\n"
         f"  ProxyCommand {sys.executable} {tmp_path / 'pipe.py'} %h %p\n")
-    words = ssh_local.shell_words
-    monkeypatch.setattr(ssh_local, "shell_words", lambda *given, **more: words(*given, **more, windows=False))
+    words = local.shell_words
+    monkeypatch.setattr(local, "shell_words", lambda *given, **more: words(*given, **more, windows=False))
     line = remote.connect(settings.checked({"host": "gpu", "auth": "key"}), home=home)
     try:
         assert line.open_sftp().realpath(".") and line.run("echo hello")[1] == b"hello\n"
@@ -227,7 +232,7 @@ def test_no_socket_stays_open_where_nothing_starts(monkeypatch):
     made, pair = [], socket.socketpair
     monkeypatch.setattr(socket, "socketpair", lambda: made.extend(pair()) or tuple(made[-2:]))
     with pytest.raises(OSError, match="no-such-program"):
-        ssh_local.started(["no-such-program-anywhere"], 2, windows=True)
+        local.started(["no-such-program-anywhere"], 2, windows=True)
     assert [end.fileno() for end in made] == [-1, -1]
 
 
@@ -238,4 +243,4 @@ def test_a_program_that_is_not_there_is_named_where_windows_does_not(monkeypatch
     for windows in (True, False):
         for command in (["no-such-program", "-x"], "no-such-program"):
             with pytest.raises(OSError, match="no-such-program"):
-                ssh_local.started(command, None, windows=windows)
+                local.started(command, None, windows=windows)

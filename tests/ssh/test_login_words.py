@@ -7,11 +7,16 @@ import sys
 import paramiko
 import pytest
 from asking import AskingServer
+from logins import (
+    User,
+    agent,  # noqa: F401 (fixture)
+    connect,
+)
 from sshd import Sshd, make_key
-from test_remote_login import User, agent, connect  # noqa: F401 (fixture)
 
-from runicorn import remote, settings
+from runicorn import settings
 from runicorn.errors import LineError, LoginError, RemoteError
+from runicorn.ssh import remote
 
 
 def ssh(server, home, *words, **options):

@@ -5,11 +5,13 @@ import subprocess
 import time
 
 import pytest
+from logins import User
 from pam import PASSWORD, PASSWORDS, TODAY, PamSshd, askpass
-from test_remote_login import User
 
-from runicorn import doctor, remote, settings
+from runicorn import settings
+from runicorn.connections import doctor
 from runicorn.errors import LineError, LoginError, RemoteError
+from runicorn.ssh import remote
 
 pytestmark = pytest.mark.chaos
 SECRET = "JBSWY3DPEHPK3PXP"
@@ -163,9 +165,9 @@ def test_a_login_shell_is_as_good_for_us_as_for_sftp(tmp_path, home, name, auth)
 
 @pytest.mark.parametrize("auth, message", [("key", "SFTP did not begin within 3 s: a login shell"), ("system", "ssh brought no SFTP")])
 def test_an_sftp_that_waits_for_the_login_shell_says_so(tmp_path, home, auth, message, monkeypatch):
-    monkeypatch.setattr("runicorn.remote.SFTP_SECONDS", 3)
-    monkeypatch.setattr("runicorn.system_ssh.LOGIN_SECONDS", 3)
-    monkeypatch.setattr("runicorn.system_ssh.CONNECT_SECONDS", 2)
+    monkeypatch.setattr("runicorn.ssh.remote.SFTP_SECONDS", 3)
+    monkeypatch.setattr("runicorn.ssh.system_remote.LOGIN_SECONDS", 3)
+    monkeypatch.setattr("runicorn.ssh.system_remote.CONNECT_SECONDS", 2)
     with Site(tmp_path / "site", home, **{"SetEnv": "A=b", **EXTERNAL}) as site:
         (site.server.home_of_pat / ".bashrc").write_text("sleep 300\n")
         connection = settings.checked(site.server.trusted_in(home).connection(auth=auth))

@@ -13,8 +13,9 @@ from asking import AskingServer
 from ports import free_port
 from sshd import JAIL, JAILED, Sshd, make_key
 
-from runicorn import handshake, hostkeys, remote, settings
+from runicorn import settings
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
+from runicorn.ssh import handshake, host_keys, remote
 
 
 def connect(server, home, ask=None, **changes):
@@ -30,7 +31,7 @@ def test_a_key_file_opens_sftp_and_everything_is_counted(sshd, home, tmp_path):
     assert client.realpath(".") == str(tmp_path / "far") and list(client.read_pieces("hello.txt", 100)) == [b"hello"]
     assert stages == ["name", "port", "banner", "host_key", "login"] and "OpenSSH" in line.banner
     assert line.bytes_sent > client.sent and line.bytes_received > client.received > 0
-    assert line.host_key["fingerprint"] == hostkeys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
+    assert line.host_key["fingerprint"] == host_keys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
     assert line.alive
     line.close()
     assert not line.alive
@@ -58,9 +59,9 @@ def test_without_a_yes_nobody_logs_in(sshd, home, ask):
 
 def test_a_changed_host_key_stops_and_shows_both(sshd, home):
     sshd.trusted_in(home)
-    old = hostkeys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
+    old = host_keys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
     sshd.new_host_key()
-    new = hostkeys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
+    new = host_keys.fingerprint(base64.b64decode(sshd.host_key.read_text().split()[1]))
     with pytest.raises(HostKeyError) as caught:
         connect(sshd, home, ask=lambda question: pytest.fail("a changed key is never a question"))
     assert old in str(caught.value) and new in str(caught.value) and "ssh-keygen -R" in str(caught.value)

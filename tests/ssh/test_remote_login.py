@@ -3,49 +3,22 @@
 import os
 import random
 import shutil
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 from asking import AskingServer
 from line import Line
+from logins import (
+    User,
+    agent,  # noqa: F401 (fixture)
+    connect,
+)
 from sshd import Sshd, make_key
 
-from runicorn import remote, settings
+from runicorn import settings
 from runicorn.errors import LineError, LoginError, MissingPackageError
-
-
-def connect(server, home, ask=None, secrets=None, **changes):
-    server.trusted_in(home)
-    return remote.connect(settings.checked(server.connection(**changes)), ask, secrets, home)
-
-
-class User:
-    """Somebody who answers questions by their kind, and remembers them."""
-
-    def __init__(self, **answers):
-        self.answers, self.asked = answers, []
-
-    def __call__(self, question):
-        self.asked.append(question)
-        return self.answers.get(question["kind"])
-
-
-@pytest.fixture
-def agent(tmp_path, monkeypatch):
-    """A real ssh-agent; returns add(key path)."""
-    path = tmp_path / "agent.sock"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
-    with socket.socket(socket.AF_UNIX) as probe:
-        while probe.connect_ex(str(path)):      # bound is not yet listening
-            time.sleep(0.01)
-    yield lambda path: subprocess.run(["ssh-add", "-q", str(path)], check=True, capture_output=True)
-    process.terminate()
-    process.wait()
-
+from runicorn.ssh import remote
 
 # -- keys
 

@@ -7,8 +7,9 @@ import pytest
 from asking import AskingServer
 from sshd import Sshd, make_key
 
-from runicorn import remote, settings, system_ssh
+from runicorn import settings
 from runicorn.errors import HostKeyError, LineError, LoginError, RemoteError, UsageError
+from runicorn.ssh import remote, system_remote
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ def test_ipv6(tmp_path, home):
 
 def test_the_systems_ssh(sshd, home):
     line = remote.connect(settings.checked(sshd.trusted_in(home).connection(auth="system")), home=home)
-    assert isinstance(line, system_ssh.SystemRemote)
+    assert isinstance(line, system_remote.SystemRemote)
     client = line.open_sftp()
     assert client.realpath(".") == str(sshd.home)
     data = bytes(range(256)) * 2000
@@ -195,7 +196,7 @@ def test_the_systems_ssh(sshd, home):
 def test_without_paramiko_keys_go_through_the_systems_ssh(sshd, home, monkeypatch):
     monkeypatch.setitem(sys.modules, "paramiko", None)
     line = remote.connect(settings.checked(sshd.trusted_in(home).connection()), home=home)
-    assert isinstance(line, system_ssh.SystemRemote) and works(line)
+    assert isinstance(line, system_remote.SystemRemote) and works(line)
 
 
 def test_what_the_systems_ssh_says_becomes_our_error(sshd, home, tmp_path):

@@ -1,11 +1,15 @@
 """The matrix of servers: with each, plain sftp gets in, the connection test passes, the mirror is the root, and a curve goes on."""
 
 import pytest
+from pairs import LOG, RUN, grow, live, make_run, write
+from real_syncs import Running, same, soon
 from servers import Server
-from test_sync_ssh import LOG, RUN, Running, Sync, grow, live, make_run, same, soon, write
 
-from runicorn import doctor, remote, settings
-from runicorn.bell import Bell
+from runicorn import settings
+from runicorn.connections import doctor
+from runicorn.mirror.sync import Sync
+from runicorn.news import Bell
+from runicorn.ssh import remote
 
 CHAOS = pytest.mark.chaos
 # kind -> (ways in that work, whether commands run)

@@ -11,8 +11,9 @@ import pytest
 from far import Far
 from hypothesis import HealthCheck, given, settings, strategies
 
-from runicorn import sftp, tails
 from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError
+from runicorn.mirror import tails
+from runicorn.ssh import sftp
 
 
 @pytest.fixture

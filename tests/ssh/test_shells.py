@@ -11,9 +11,12 @@ import pytest
 from pairs import RUN, make_run
 from sshd import NO_BASHRC, Sshd
 
-from runicorn import audit, cache, doctor, remote, remote_shell, settings
+from runicorn import settings
+from runicorn.connections import doctor
 from runicorn.errors import DeniedError, SftpError
-from runicorn.execlook import ExecLook
+from runicorn.mirror import local_copy, verify
+from runicorn.mirror.exec_look import ExecLook
+from runicorn.ssh import remote, remote_shell
 
 LOG = logging.getLogger("shells")
 HERE = Path(sys.executable).resolve().parent
@@ -92,11 +95,11 @@ def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
         assert lines["exec"]["said"] == "exec_python" and lines["clock"]["said"] == "clock_same"
         line = remote.connect(settings.checked(server.connection(auth=auth)), home=home)
         assert asked(line, str(root)).paths() == [RUN]
-        mirror = cache.Mirror(home / "cache" / "x")
+        mirror = local_copy.Mirror(home / "cache" / "x")
         shutil.copytree(root, mirror.folder)
         (root / RUN / "logs.txt").write_text("other")
         files = [(RUN, "logs.txt"), (RUN, "events.jsonl")]
-        assert audit.differing(None, line, mirror, str(root), files, LOG) == ([(RUN, "logs.txt")], [])
+        assert verify.differing(None, line, mirror, str(root), files, LOG) == ([(RUN, "logs.txt")], [])
         line.close()
 
 

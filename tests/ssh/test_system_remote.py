@@ -1,7 +1,5 @@
 """The system's own ssh as a person has it set up: whatever `ssh` and `sftp` get into with a config, we get into, and say what they say."""
 
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,56 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 from asking import AskingServer
+from desks import (
+    SSH,
+    connect,
+    desk,  # noqa: F401 (fixture)
+    gets_in,
+)
 from ports import free_port
 from sshd import Sshd, listening, make_key
 
-from runicorn import remote, settings, sshconfig
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
-
-SSH, SFTP = shutil.which("ssh"), shutil.which("sftp")
-
-
-class Desk:
-    """A person's machine: `ssh` in a folder of PATH reads `folder`/config and its known_hosts, as do plain ssh and sftp."""
-
-    def __init__(self, folder):
-        self.folder, self.known = folder, folder / "known"
-        self.known.write_text("")
-        (folder / "bin").mkdir()
-        self.script("exec", f'{SSH} -F {folder / "config"} "$@"')
-
-    def script(self, *words):
-        (self.folder / "bin" / "ssh").write_text(f"#!/bin/sh\n{' '.join(words)}\n")
-        (self.folder / "bin" / "ssh").chmod(0o755)
-
-    def config(self, server, *lines, name="gpu", above="", trusted=True):
-        if trusted:
-            with self.known.open("a") as file:
-                file.write(server.known_hosts if isinstance(server.known_hosts, str) else server.known_hosts.read_text())
-        usual = [f"Host {name}", "HostName 127.0.0.1", f"Port {server.port}", f"User {server.user}", f"IdentityFile {server.key}",
-                 f"UserKnownHostsFile {self.known}"]
-        with (self.folder / "config").open("a") as file:
-            file.write(above + "\n  ".join([*usual, *lines]) + "\n")
-
-    def plain(self, program, *arguments):
-        """Run plain ssh or sftp without a terminal, as a person's script would. Returns the finished process."""
-        command = [program, "-F", str(self.folder / "config"), "-oBatchMode=yes", *arguments]
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, start_new_session=True)
-
-    def sftp(self, host="gpu"):
-        return self.plain(SFTP, "-b", "/dev/null", host)
-
-
-@pytest.fixture
-def desk(tmp_path, monkeypatch):
-    (tmp_path / "desk").mkdir()
-    made = Desk(tmp_path / "desk")
-    monkeypatch.setenv("PATH", f"{made.folder / 'bin'}:{os.environ['PATH']}")
-    return made
-
-
-def connect(home, host="gpu", **changes):
-    return remote.connect(settings.checked({"host": host, "auth": "system", **changes}), home=home)
+from runicorn.ssh import user_config
 
 
 def refused(home, kind, **changes):
@@ -68,15 +27,6 @@ def refused(home, kind, **changes):
     with pytest.raises(kind) as caught:
         connect(home, **changes).close()
     return caught.value
-
-
-def gets_in(home, **changes):
-    line = connect(home, **changes)
-    try:
-        client = line.open_sftp()
-        return bool(client.realpath(".")) and line.run("echo hello")[1] == b"hello\n" and line.probe_exec()
-    finally:
-        line.close()
 
 
 # -- what the user's config wants for a session of theirs ----------------------------------------------------------
@@ -316,7 +266,7 @@ def test_the_words_of_a_proxy_command_are_in_our_sentence(sshd, home, desk, auth
     if auth == "key":           # paramiko reads the config of the home folder
         (home.parent / ".ssh").mkdir()
         (home.parent / ".ssh" / "config").write_text((desk.folder / "config").read_text())
-        assert sshconfig.lookup("gpu")["proxycommand"]
+        assert user_config.lookup("gpu")["proxycommand"]
     assert "cloud-gate: your certificate ran out" in desk.sftp().stderr
     error = refused(home, LineError, auth=auth)
     assert "cloud-gate: your certificate ran out" in str(error) and "UNKNOWN" not in str(error)
@@ -403,7 +353,7 @@ def test_jump_hosts_that_lead_to_themselves_are_refused_before_ssh_starts(desk, 
 
 
 def test_a_long_way_over_jump_hosts_is_no_circle(desk, home):
-    names = [f"gate{number}" for number in range(sshconfig.JUMPS)]
+    names = [f"gate{number}" for number in range(user_config.JUMPS)]
     entries = [f"Host {name}\n  ProxyJump {after}\n" for name, after in zip(["gpu", *names], names, strict=False)]
     (desk.folder / "config").write_text("".join(entries))
     desk.script(f'case "$1" in -G) exec {SSH} -F {desk.folder / "config"} "$@";; esac; echo no such way >&2; exit 255')

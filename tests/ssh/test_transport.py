@@ -8,12 +8,12 @@ import paramiko
 import pytest
 from paramiko.buffered_pipe import BufferedPipe, PipeTimeout
 
-from runicorn import ssh_transport
+from runicorn.ssh import transport
 
 
 @pytest.fixture
 def chunks():
-    return ssh_transport.buffer_class(paramiko)()
+    return transport.buffer_class(paramiko)()
 
 
 def test_every_byte_comes_once_and_in_order_in_pieces_of_any_size(chunks):
@@ -60,5 +60,5 @@ def test_it_answers_as_paramikos_own_does(chunks):
 @pytest.mark.parametrize("ended", ["closed", "eof_received"])
 def test_a_channel_that_ended_at_once_has_an_end(ended):
     channel = types.SimpleNamespace(**{"closed": False, "eof_received": False, ended: True})
-    ssh_transport.take_chunks(paramiko, channel)
+    transport.take_chunks(paramiko, channel)
     assert channel.in_buffer.read(1, 5) == b""

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runicorn import sshconfig
 from runicorn.errors import UsageError
+from runicorn.ssh import user_config
 
 CONFIG = """
 # a comment
@@ -54,7 +54,7 @@ def folder(home):
 
 
 def look(host, folder, **given):
-    return sshconfig.lookup(host, paths=[folder / "config"], folder=folder, **given)
+    return user_config.lookup(host, paths=[folder / "config"], folder=folder, **given)
 
 
 @pytest.mark.parametrize("host, expected", [
@@ -119,7 +119,7 @@ def test_no_config_breaks_the_reader(text):
         path = Path(folder) / "config"
         path.write_text(text)
         try:
-            found, names = sshconfig.lookup("gpu", paths=[path], folder=folder, commands=False), sshconfig.hosts([path], folder)
+            found, names = user_config.lookup("gpu", paths=[path], folder=folder, commands=False), user_config.hosts([path], folder)
         except UsageError as error:
             assert "config" in str(error)
         else:
@@ -127,8 +127,8 @@ def test_no_config_breaks_the_reader(text):
 
 
 def test_names_offered_to_the_form(folder):
-    assert sshconfig.hosts(folder=folder) == ["included", "gpu", "gpu-alias", "proxied"]
-    assert sshconfig.hosts(folder=folder / "nowhere") == []
+    assert user_config.hosts(folder=folder) == ["included", "gpu", "gpu-alias", "proxied"]
+    assert user_config.hosts(folder=folder / "nowhere") == []
 
 
 @pytest.mark.parametrize("text, hops", [
@@ -137,10 +137,10 @@ def test_names_offered_to_the_form(folder):
     ("ssh://u@[::1]:22/", [("::1", "u", 22)]),
 ])
 def test_hops_of_a_jump(text, hops):
-    assert sshconfig.jumps(text) == hops
+    assert user_config.jumps(text) == hops
 
 
 @pytest.mark.parametrize("text", ["", "a,,b", "host:port", "host:0"])
 def test_a_jump_that_is_none(text):
     with pytest.raises(UsageError):
-        sshconfig.jumps(text)
+        user_config.jumps(text)

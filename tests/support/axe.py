@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-BUILD = Path(__file__).parents[1] / "build"
+BUILD = Path(__file__).parents[2] / "build"
 NAME = "axe-core-4.10.3"
 SHA256 = "0f2b4d7dcdf7d1219df8d1959ad68e565f51d14c3f0d88bb71cd59abeb956292"
 

@@ -1,6 +1,6 @@
 """The pages' main walk in Firefox, in WebKit, Safari's engine, and in Chromium 115, the oldest that is supported.
 
-    python tests/browsers.py [firefox] [webkit] [chromium]       # `make browsers` does it in all three
+    python tests/support/browsers.py [firefox] [webkit] [chromium]       # `make browsers` does it in all three
 
 Firefox is spoken to by Marionette, WebKitGTK by WebDriver under Xvfb; both take the commands of W3C WebDriver. Chromium 115 is unpacked
 from the npm package @sparticuz/chromium@115 into build/browsers. Prints a line for each step; the exit code is the number of steps that
@@ -19,15 +19,16 @@ import time
 import urllib.request
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE)]
+HERE = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(HERE.parent), str(HERE / "support")]
 
 from small_runs import beat, event, write_run  # noqa: E402
 from sshd import free_port  # noqa: E402
 
-from runicorn import layout, viewer  # noqa: E402
-from runicorn.bell import Bell  # noqa: E402
-from runicorn.mirrors import Mirrors  # noqa: E402
+from runicorn import layout  # noqa: E402
+from runicorn.connections.registry import Mirrors  # noqa: E402
+from runicorn.news import Bell  # noqa: E402
+from runicorn.viewer import app  # noqa: E402
 
 PATIENCE = 60.0                 # s; on a busy machine
 PICTURES = HERE.parent / "build" / "browsers"
@@ -245,7 +246,7 @@ class Site:
         self.root, self.steps = root, 0
         self.log(200)
         mirrors = Mirrors(home, bell := Bell(), offline=False)
-        self.server = viewer.start(home, [("local", root)], mirrors, bell, port=0)
+        self.server = app.start(home, [("local", root)], mirrors, bell, port=0)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = self.server.url
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from runicorn import viewer
-from runicorn.bell import Bell
-from runicorn.mirrors import Mirrors
+from runicorn.connections.registry import Mirrors
+from runicorn.news import Bell
+from runicorn.viewer import app
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"]
@@ -37,7 +37,7 @@ def serve(home):
     with contextlib.ExitStack() as stack:
         def start(**options):
             mirrors = Mirrors(home, bell := Bell(), offline=options.get("offline", False))
-            server = viewer.start(home, [("local", home / "experiments")], mirrors, bell, **{"port": 0, **options})
+            server = app.start(home, [("local", home / "experiments")], mirrors, bell, **{"port": 0, **options})
             threading.Thread(target=server.serve_forever, daemon=True).start()
             mirrors.start_all()
             server.mirrors, server.end = mirrors, stack.enter_context(contextlib.ExitStack())

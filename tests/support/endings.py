@@ -8,7 +8,7 @@ import time
 
 from scripts import environment, rows, runs, small
 
-from runicorn.states import judge
+from runicorn.reader.liveness import judge
 
 STUB = '''
 import atexit, os, pathlib, tempfile

@@ -3,7 +3,7 @@
 import socket
 import subprocess
 
-from runicorn.sftp import Sftp
+from runicorn.ssh.sftp import Sftp
 
 SERVER = "/usr/lib/openssh/sftp-server"
 

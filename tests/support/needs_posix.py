@@ -8,7 +8,7 @@ import functools
 import re
 from pathlib import Path
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 MODULES = {"pty", "termios", "tty", "fcntl", "resource", "pwd", "grp", "curses"}
 CALLS = set("""
     fork forkpty openpty kill killpg mkfifo mknod getuid geteuid getgid setuid seteuid setsid getpgid setpgid chown chroot symlink
@@ -26,7 +26,7 @@ OWN = {"sshd", "pam", "slurm", "servers", "line"}       # helpers that are serve
 
 
 def needs(module, name):
-    """Whether the test or helper `name` of a module in tests/ (str, without ".py") needs POSIX."""
+    """Whether the test or helper `name` of a module below tests/ (str, without ".py") needs POSIX."""
     seen, waiting = set(), [(module, name)]
     while waiting:
         place = waiting.pop()
@@ -41,7 +41,7 @@ def needs(module, name):
 
 @functools.lru_cache(None)
 def loads(module):
-    """Whether a module in tests/ can't even be imported elsewhere: it, or a helper it imports, imports what is POSIX's, or calls it."""
+    """Whether a module below tests/ can't even be imported elsewhere: it, or a helper it imports, imports what is POSIX's, or calls it."""
     names = {name for node in _tree(module).body for name in _imported_by(node)}
     return bool(names & MODULES) or any(loads(name) for name in names if _is_ours(name) and name != module) or any(
         isinstance(part, ast.Attribute) and (part.attr in CALLS or SIGNALS.match(part.attr)) for node in _tree(module).body
@@ -105,8 +105,14 @@ def _members(module, node):
 
 
 @functools.lru_cache(None)
+def _places():
+    """Return {module: its path} of all below tests/; no two have the same name."""
+    return {path.stem: path for path in TESTS.rglob("*.py")}
+
+
+@functools.lru_cache(None)
 def _tree(module):
-    return ast.parse((TESTS / f"{module}.py").read_text(encoding="utf-8"))
+    return ast.parse(_places()[module].read_text(encoding="utf-8"))
 
 
 @functools.lru_cache(None)
@@ -135,4 +141,4 @@ def _imported(module):
 
 @functools.lru_cache(None)
 def _is_ours(module):
-    return (TESTS / f"{module}.py").is_file()
+    return module in _places()

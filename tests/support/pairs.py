@@ -9,8 +9,8 @@ import time
 import pytest
 from far import Far
 
-from runicorn.bell import Bell
-from runicorn.sync import Sync
+from runicorn.mirror.sync import Sync
+from runicorn.news import Bell
 
 LOG = logging.getLogger("sync")
 OLD = time.time() - 200_000  # before any clock's doubt

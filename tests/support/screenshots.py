@@ -1,6 +1,6 @@
 """Render the main screens, both themes and both languages, into docs/images/, from runs that really arrive over SSH.
 
-    make screenshots            # or: .venv/bin/python tests/screenshots.py [--out FOLDER] [--width 1440] [--only run-light …]
+    make screenshots            # or: .venv/bin/python tests/support/screenshots.py [--out FOLDER] [--width 1440] [--only run-light …]
 """
 
 import argparse
@@ -18,10 +18,10 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from sshd import Sshd
 
-from runicorn import viewer
-from runicorn.bell import Bell
-from runicorn.demo import ask
-from runicorn.mirrors import Mirrors
+from runicorn.cli.demo import ask
+from runicorn.connections.registry import Mirrors
+from runicorn.news import Bell
+from runicorn.viewer import app
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--font-render-hinting=none"]
@@ -46,7 +46,7 @@ def stage(folder):
                 threading.Thread(target=showroom.go_on, args=(start / ROOT, alive, stop), daemon=True).start()
             servers[name] = stack.enter_context(Sshd(folder / f"{name}-sshd", start=start)).trusted_in(home)
         stack.callback(stop.set)
-        page = viewer.start(home, [("local", home / "experiments")], mirrors, bell, port=0)
+        page = app.start(home, [("local", home / "experiments")], mirrors, bell, port=0)
         stack.callback(page.stop)
         threading.Thread(target=page.serve_forever, daemon=True).start()
         for name, server in servers.items():

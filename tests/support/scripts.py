@@ -12,7 +12,7 @@ def environment(folder, **more):
     run is, so that whatever stands on stderr is a complaint (test_init_line.py is about that line)."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH") if name in os.environ}
     return {**kept, "HOME": str(folder), "RUNICORN_HOME": str(folder / "home"), "RUNICORN_DIR": str(folder / "root"), "RUNICORN_QUIET": "1",
-            "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(Path(__file__).parent.parent), **more}
+            "PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(Path(__file__).parents[2]), **more}
 
 
 def start(folder, code, python=(), name="train.py", **more):

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from runicorn import remote, settings
+from runicorn import settings
+from runicorn.ssh import remote
 
 TOOLS = {name: shutil.which(name) for name in ("ssh", "sftp")}
 # ssh asks the password file, not $HOME, where "~" is: root gives it one with this home, which nobody else sees; others name the config.

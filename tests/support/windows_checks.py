@@ -26,7 +26,7 @@ ENDS = {
 }
 ENDING = """
 import os, runicorn, signal, sys, threading
-from runicorn import windows
+from runicorn.writer import windows
 run = runicorn.init(project="ends", name="n", storage=sys.argv[1], capture=False)
 run.log({"loss": 1.0})
 """
@@ -39,13 +39,13 @@ def opened_for(path, seconds):
 
 
 def a_lock_is_small_and_readable():
-    from runicorn import cache
     from runicorn.errors import BusyError
-    mirror = cache.Mirror(HOME / "cache" / "gpu")
+    from runicorn.mirror import local_copy
+    mirror = local_copy.Mirror(HOME / "cache" / "gpu")
     mirror.lock()
-    assert (mirror.index / "lock").stat().st_size < 20 and cache.Mirror(mirror.folder).owner() == os.getpid()
+    assert (mirror.index / "lock").stat().st_size < 20 and local_copy.Mirror(mirror.folder).owner() == os.getpid()
     try:
-        cache.Mirror(mirror.folder).lock()
+        local_copy.Mirror(mirror.folder).lock()
     except BusyError:
         pass
     else:
@@ -54,7 +54,7 @@ def a_lock_is_small_and_readable():
 
 
 def a_mirror_is_dropped_whole():
-    from runicorn import quota
+    from runicorn.mirror import quota
     quota.drop_mirror(HOME / "cache" / "gpu")
     assert not (HOME / "cache" / "gpu").exists()
 
@@ -71,8 +71,8 @@ def files_that_are_open_are_replaced_and_deleted():
 
 
 def long_paths_and_odd_names_are_mirrored():
-    from runicorn import cache, quota
-    mirror = cache.Mirror(HOME / "cache" / "long")
+    from runicorn.mirror import local_copy, quota
+    mirror = local_copy.Mirror(HOME / "cache" / "long")
     mirror.lock()
     run = "/".join(("p" * 100, "n" * 100, "runs", "i" * 100))
     for name in ("a/" + "b" * 200 + "/meta.json", "nul.txt", "tail.", "a:b", "con", "x" * 200):
@@ -98,7 +98,7 @@ def a_run_ends_though_its_status_is_read():
 
 
 def processes_are_known_without_killing_them():
-    from runicorn import live, processes
+    from runicorn.writer import live, processes
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3)"])
     assert live.process_lives(child.pid) and not live.process_lives(child.pid, 5) and child.poll() is None
     assert child.wait() == 0 and not live.process_lives(child.pid)
@@ -125,7 +125,7 @@ def signals_and_a_closed_console_end_a_run():
 
 
 def pipes_join_a_process_and_a_socket():
-    from runicorn.ssh_process import Pipe
+    from runicorn.ssh.process import Pipe
     pipe = Pipe([sys.executable, "-c", "import sys, shutil; shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer, 4096)"])
     pipe.settimeout(30)
     data, came = os.urandom(1 << 20), bytearray()
@@ -141,9 +141,9 @@ def pipes_join_a_process_and_a_socket():
 def two_processes_share_a_log():
     import logging
 
-    from runicorn import synclog
-    synclog.LOG_BYTES = 1200
-    loggers = [logging.LoggerAdapter(synclog.opened(HOME, lambda: []), {"connection": name}) for name in "ab"]
+    from runicorn.connections import sync_log
+    sync_log.LOG_BYTES = 1200
+    loggers = [logging.LoggerAdapter(sync_log.opened(HOME, lambda: []), {"connection": name}) for name in "ab"]
     for number in range(40):
         for logger in loggers:
             logger.info("event %d", number)
@@ -165,8 +165,8 @@ def no_page_leaves_its_folder():
 def the_viewers_port_is_its_own():
     import socket
 
-    from runicorn import server
-    listeners = server.listen("127.0.0.1", 0)
+    from runicorn.viewer import http_server
+    listeners = http_server.listen("127.0.0.1", 0)
     with socket.socket() as other:
         try:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -183,22 +183,22 @@ def a_connection_of_the_same_user_is_known():
     """Wine knows a socket's process once that has sent something; a browser outside Wine is nobody's."""
     import socket
 
-    from runicorn import viewer_local
-    assert viewer_local.our_sid().startswith("S-1-") and viewer_local.told_by_kernel()
+    from runicorn import loopback
+    assert loopback.our_sid().startswith("S-1-") and loopback.told_by_kernel()
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as line:
         line.send(b"x")
         ends = line.getsockname(), line.getpeername()
-        assert viewer_local.peer_user(*ends, time.time()) in viewer_local.our_users()
-        assert viewer_local.peer_user(*ends, time.time() - 3600) is None        # this process is younger
-        assert viewer_local.peer_user(ends[0], ("127.0.0.1", 1), time.time()) is None
-    assert viewer_local.sid_of(4, time.time()) is None
+        assert loopback.peer_user(*ends, time.time()) in loopback.our_users()
+        assert loopback.peer_user(*ends, time.time() - 3600) is None        # this process is younger
+        assert loopback.peer_user(ends[0], ("127.0.0.1", 1), time.time()) is None
+    assert loopback.sid_of(4, time.time()) is None
 
 
 def owners_of_links_are_told():
     """Wine has no links of its own; it tells whose a file is, whether the link or what it leads to is asked for."""
-    from runicorn import local_disk, viewer_local
+    from runicorn import local_disk, loopback
     (HOME / "mine").mkdir()
-    assert set(local_disk.owners(str(HOME / "mine"))) <= {viewer_local.our_sid(), 0} != {None}
+    assert set(local_disk.owners(str(HOME / "mine"))) <= {loopback.our_sid(), 0} != {None}
     assert local_disk.owners(str(HOME / "absent")) == (None, None)
 
 

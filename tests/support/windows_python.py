@@ -1,6 +1,6 @@
 """Make a CPython 3.10 of Windows under Wine, of packages of the registry alone, and run a script there.
 
-    python3 tests/windows_python.py FOLDER SCRIPT [WORD ...]
+    python3 tests/support/windows_python.py FOLDER SCRIPT [WORD ...]
 
 Two wheels carry its parts: lilypond python.exe and its library, panda3d the same version's DLLs. FOLDER keeps it for the next time, with
 the packages that the laptop's side and its tests need.
@@ -70,7 +70,7 @@ def make(folder):
         for wheel in downloaded(folder, *PACKAGES, *MARKED):
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(site)
-    tree = there(Path(__file__).resolve().parent.parent)
+    tree = there(Path(__file__).resolve().parents[2])
     (python / "python310._pth").write_text(f"python310.zip\n.\nsite-packages\n{tree}\nimport site\n")
 
 

@@ -1,6 +1,6 @@
 """A Windows user's day, by a Windows Python under Wine, with a real sshd on this side: `make windows` runs it. Prints its counts.
 
-    python tests/windows_walk.py FOLDER [SECONDS]
+    python tests/support/windows_walk.py FOLDER [SECONDS]
 
 FOLDER: what windows_python made; SECONDS: how long two trainings are followed live at least (300). Ends with 1 if anything is wrong.
 What comes next waits for what was to be seen before, not for a time, so a slow machine takes longer and is asked the same.

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 from small_runs import write_run
+from tfrecords import event, part, simple, varint
 
-from runicorn import cli, courier, foreign, layout, manifest
+from runicorn import layout, manifest
+from runicorn.cli import main as cli
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
+from runicorn.transfer import bundle as courier
+from runicorn.transfer import importer
 
 PATH = "vision/resnet50/runs/20250123_180000_abc123"
 
@@ -259,27 +263,6 @@ def test_bundle_since_last_and_import(far, tmp_path, capsys, monkeypatch):
 
 # -- runs of other makes ------------------------------------------------------------------------------------------
 
-def varint(value):
-    out = bytearray()
-    value &= (1 << 64) - 1
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def part(field, kind, data):
-    return varint(field << 3 | kind) + (varint(len(data)) if kind == 2 else b"") + data
-
-
-def event(ts, step, *values):
-    body = part(1, 1, struct.pack("<d", ts)) + part(2, 0, varint(step)) + part(5, 2, b"".join(part(1, 2, value) for value in values))
-    return struct.pack("<Q", len(body)) + b"\0" * 4 + body + b"\0" * 4
-
-
-def simple(tag, value):
-    return part(1, 2, tag.encode()) + part(2, 5, struct.pack("<f", value))
-
 
 def tensor(tag, dtype, content):
     return part(1, 2, tag.encode()) + part(8, 2, part(1, 0, varint(dtype)) + content)
@@ -292,7 +275,7 @@ def test_tensorboard_scalars_come_in_with_step_time_value_and_tag(tmp_path):
         event(1737653445.25, 0, simple("loss", 0.1)) + event(1737653446.5, 1, simple("loss", float("nan")), simple("acc", 0.5))
         + event(1737653447.5, 2, tensor("lr", 2, part(4, 2, struct.pack("<d", 1e-3))), tensor("n", 9, part(10, 0, varint(-3))))
         + event(1737653448.5, 3, part(1, 2, b"img") + part(4, 2, b"\x89PNG")) + b"torn")
-    report = foreign.take_in(tmp_path / "logs", tmp_path / "root")
+    report = importer.take_in(tmp_path / "logs", tmp_path / "root")
     assert report == {"runs": 1, "new": 1, "points": 5, "skipped": 1}
     run, = (tmp_path / "root").glob("logs/lr0.1/runs/*")
     rows = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
@@ -301,12 +284,12 @@ def test_tensorboard_scalars_come_in_with_step_time_value_and_tag(tmp_path):
                     {"ts": 1737653446.5, "step": 1, "data": {"loss": "NaN", "acc": 0.5}},
                     {"ts": 1737653447.5, "step": 2, "data": {"lr": 1e-3, "n": -3}}]
     assert json.loads((run / "meta.json").read_text())["created_at"] == 1737653445.25
-    assert foreign.take_in(tmp_path / "logs", tmp_path / "root")["new"] == 0
+    assert importer.take_in(tmp_path / "logs", tmp_path / "root")["new"] == 0
     with open(logs / "events.out.tfevents.1737653445.gpu", "r+b") as file:
         file.truncate(file.seek(0, 2) - 4)
         file.seek(0, 2)
         file.write(event(1737653449.5, 4, simple("loss", 0.25)))
-    assert foreign.take_in(tmp_path / "logs", tmp_path / "root")["new"] == 1
+    assert importer.take_in(tmp_path / "logs", tmp_path / "root")["new"] == 1
     assert len(list((tmp_path / "root").glob("*/*/runs/*"))) == 1
 
 
@@ -317,7 +300,7 @@ def test_a_tensorboard_log_has_the_same_id_in_every_time_zone(tmp_path, monkeypa
         for zone in ("UTC", "Asia/Shanghai", "America/Los_Angeles"):
             monkeypatch.setenv("TZ", zone)
             time.tzset()
-            assert foreign.take_in(tmp_path / "logs", tmp_path / "root")["new"] == (zone == "UTC")
+            assert importer.take_in(tmp_path / "logs", tmp_path / "root")["new"] == (zone == "UTC")
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -329,7 +312,7 @@ def test_a_tensorboard_log_has_the_same_id_in_every_time_zone(tmp_path, monkeypa
                                      struct.pack("<Q", 3) + b"\0" * 4 + b"\x2a\xff\xff" + b"\0" * 4])
 def test_a_damaged_log_ends_quietly(tmp_path, damaged):
     (tmp_path / "events.out.tfevents.1").write_bytes(event(1.5, 0, simple("loss", 0.5)) + damaged)
-    assert [row[3:] for row in foreign.scalars(tmp_path / "events.out.tfevents.1")] == [("loss", 0.5)]
+    assert [row[3:] for row in importer.scalars(tmp_path / "events.out.tfevents.1")] == [("loss", 0.5)]
 
 
 @pytest.mark.parametrize("place, meta, target", [
@@ -348,7 +331,7 @@ def test_folders_of_older_runicorns_come_in_as_they_are(tmp_path, place, meta, t
     run = tmp_path / "root" / target / "runs" / "20240101_000000_aaaaaa"
     assert sorted(files(run)) == ["events.jsonl", "media/a.png", "meta.json"]
     assert (run / "events.jsonl").stat().st_mtime == 1_700_000_000
-    assert foreign.take_in(old, tmp_path / "root")["new"] == 0
+    assert importer.take_in(old, tmp_path / "root")["new"] == 0
 
 
 def imported(tmp_path, *logs):
@@ -356,15 +339,16 @@ def imported(tmp_path, *logs):
     (tmp_path / "logs").mkdir()
     for number, records in enumerate(logs):
         (tmp_path / "logs" / f"events.out.tfevents.{number}").write_bytes(b"".join(records))
-    report = foreign.take_in(tmp_path / "logs", tmp_path / "root")
+    report = importer.take_in(tmp_path / "logs", tmp_path / "root")
     run, = (tmp_path / "root").glob("logs/run/runs/*")
     rows = [json.loads(line, parse_constant=pytest.fail) for line in (run / "events.jsonl").read_text().splitlines()]
     return rows, json.loads((run / "meta.json").read_text()), report
 
 
 def start(ts, step, status=1):
-    from runicorn import tfevents
-    return tfevents.record(tfevents.double(1, ts) + tfevents.integer(2, step) + tfevents.message(7, tfevents.integer(1, status)))
+    from runicorn.transfer import tensorboard
+    session = tensorboard.message(7, tensorboard.integer(1, status))
+    return tensorboard.record(tensorboard.double(1, ts) + tensorboard.integer(2, step) + session)
 
 
 def points(ts, steps, value):
@@ -380,9 +364,9 @@ def test_points_that_a_later_start_purged_do_not_count(tmp_path):
 
 
 def test_hyperparameters_become_the_config(tmp_path):
-    from runicorn import tfevents
+    from runicorn.transfer import tensorboard
     config = {"lr": 0.1, "epochs": 10, "amp": True, "opt": "adam", "optimizer.betas": "[0.9, 0.999]", "名": "值"}
-    rows, meta, report = imported(tmp_path, [*tfevents.hparams(config, ["loss"], 1e9, None, "running"), *points(1e9, range(3), 1.0)])
+    rows, meta, report = imported(tmp_path, [*tensorboard.hparams(config, ["loss"], 1e9, None, "running"), *points(1e9, range(3), 1.0)])
     assert meta["config"] == config and type(meta["config"]["epochs"]) is int and len(rows) == 3 and report["skipped"] == 0
 
 
@@ -400,20 +384,20 @@ def test_a_log_of_nothing_but_impossible_times_comes_in(tmp_path):
 
 def test_a_folder_with_nothing_known_in_it_is_said_to_be_so(tmp_path):
     with pytest.raises(NotFoundError, match="neither"):
-        foreign.take_in(tmp_path, tmp_path / "root")
+        importer.take_in(tmp_path, tmp_path / "root")
 
 
 def test_what_we_export_to_tensorboard_comes_back_the_same(tmp_path):
-    from runicorn import export
-    from runicorn.rows import Rows
-    golden = Path(__file__).parent / "golden" / "root" / PATH
+    from runicorn.transfer import export
+    from runicorn.transfer.rows import Rows
+    golden = Path(__file__).parents[1] / "golden" / "root" / PATH
     logs = tmp_path / "logs"
     logs.mkdir()
     run = {"config": {"lr": 0.1}, "started": 1737653400.5, "ended": 1737653460.0, "state": "finished"}
     (logs / export.tensorboard_name(run)).write_bytes(b"".join(export.tensorboard(Rows(golden), run)))
     rows = [json.loads(line) for line in (golden / "events.jsonl").read_text().splitlines()]
     logged = [(row["ts"], row["step"], tag, value) for row in rows if "type" not in row for tag, value in row["data"].items()]
-    back = [row[1:] for file in logs.iterdir() for row in foreign.scalars(file) if isinstance(row[3], str)]
+    back = [row[1:] for file in logs.iterdir() for row in importer.scalars(file) if isinstance(row[3], str)]
     assert sorted(row[:3] for row in back) == sorted(row[:3] for row in logged)
     single = {row[:3]: struct.unpack("<f", struct.pack("<f", row[3]))[0] for row in logged}
     assert all(value == single[ts, step, tag] for ts, step, tag, value in back)

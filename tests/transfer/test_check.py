@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from runicorn import cli, layout
-from runicorn.check import check
-from runicorn.reader import Reader
-from runicorn.series import Series
+from runicorn import layout
+from runicorn.cli import main as cli
+from runicorn.metrics.series import Series
+from runicorn.reader.catalog import Reader
+from runicorn.transfer.check import check
 
-GOLDEN = Path(__file__).parent / "golden" / "root"
+GOLDEN = Path(__file__).parents[1] / "golden" / "root"
 EXPECTED = json.loads((GOLDEN.parent / "expected.json").read_text(encoding="utf-8"))
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
 

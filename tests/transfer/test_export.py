@@ -10,16 +10,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from catalogs import make_run as mirrored_run
+from catalogs import mirror_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
-from test_reader import make_run as mirrored_run
-from test_reader import mirror_of
 
-from runicorn import export, layout, report, tfevents
+from runicorn import layout
 from runicorn.errors import DataError, UsageError
-from runicorn.reader import Reader
-from runicorn.rows import Rows
-from runicorn.series import Series
+from runicorn.metrics.series import Series
+from runicorn.reader.catalog import Reader
+from runicorn.transfer import export, html_report, tensorboard
+from runicorn.transfer.rows import Rows
 
 pytest_plugins = ["chromium"]       # for its browser
 STEPS = 3000
@@ -128,7 +129,7 @@ def test_rows_with_metrics_of_many_groups_stay_one_row(tmp_path):
 def test_a_run_that_is_not_all_here_is_not_exported(tmp_path):
     series = Series(tmp_path)
     series.prime("events.jsonl", 40, lambda spans: [b'{"ts":1,"step":1,"data":{"loss":1}}\n' for _ in spans])
-    for call in (lambda: all_of(report.page([({}, series)])), lambda: series.points("loss")):
+    for call in (lambda: all_of(html_report.page([({}, series)])), lambda: series.points("loss")):
         with pytest.raises(DataError, match="not all here"):
             call()
 
@@ -201,17 +202,17 @@ def float32(value):
 
 
 def test_crc32c_is_the_published_one():
-    assert tfevents.crc32c(b"123456789") == 0xE3069283                  # RFC 3720's check value, and its examples
-    assert tfevents.crc32c(bytes(32)) == 0x8A9136AA and tfevents.crc32c(b"\xff" * 32) == 0x62A8AB43
-    assert tfevents.crc32c(bytes(range(32))) == 0x46DD794E
+    assert tensorboard.crc32c(b"123456789") == 0xE3069283                  # RFC 3720's check value, and its examples
+    assert tensorboard.crc32c(bytes(32)) == 0x8A9136AA and tensorboard.crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert tensorboard.crc32c(bytes(range(32))) == 0x46DD794E
     for length in (0, 1, 3, 4, 5, 255, 256, 257, 259, 700):
         data = bytes(place * 7 & 255 for place in range(length))
         state = 0xFFFFFFFF
         for byte in data:
             state ^= byte
             for _ in range(8):
-                state = state >> 1 ^ (tfevents.CASTAGNOLI if state & 1 else 0)
-        assert tfevents.crc32c(data) == state ^ 0xFFFFFFFF
+                state = state >> 1 ^ (tensorboard.CASTAGNOLI if state & 1 else 0)
+        assert tensorboard.crc32c(data) == state ^ 0xFFFFFFFF
 
 
 def test_tensorboard_reads_every_step_time_value_and_tag(reader, tmp_path):
@@ -401,7 +402,7 @@ def test_the_lines_of_a_reports_axes_have_labels_of_their_own(root, tmp_path, op
 
 def test_a_report_keeps_every_spike(tmp_path):
     write(tmp_path, "events.jsonl", [(step, {"loss": {777: 99.0, 41_000: -99.0}.get(step, 0.5)}) for step in range(50_000)])
-    text = all_of(report.page([({}, Series(tmp_path))])).decode()
+    text = all_of(html_report.page([({}, Series(tmp_path))])).decode()
     data = json.loads(text.split('id="data">')[1].split("</script>")[0])
     curve, = data["curves"]
     points = list(zip(curve["x"], curve["y"]))

@@ -1,100 +1,25 @@
 """The viewer's API and pages, called as a WSGI application under wsgiref.validate, on real files."""
 
-import gzip
 import json
 import os
 import re
 import threading
 import time
-import zlib
-from io import BytesIO
-from urllib.parse import quote, urlencode
-from wsgiref.validate import validator
+from urllib.parse import quote
 
 import pytest
-from test_reader import make_run
+from catalogs import make_run
+from clients import Client
 
-from runicorn import assets, layout, routes_connections, viewer
-from runicorn.bell import Bell
+from runicorn import assets, layout
+from runicorn.connections.registry import Mirrors
 from runicorn.errors import UsageError
-from runicorn.mirrors import Mirrors
-from runicorn.routes import ROUTES
+from runicorn.news import Bell
+from runicorn.viewer import app as viewer
+from runicorn.viewer import routes_connections
+from runicorn.viewer.routes import ROUTES
 
 KEY = "local:vision/resnet50/20250123_180000_abc123"
-
-
-class Reply:
-    def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = int(status.split()[0]), {name.lower(): value for name, value in headers}, body
-        if self.headers.get("content-encoding") == "gzip":
-            self.plain = gzip.decompress(body)
-        elif self.headers.get("content-encoding") == "deflate":
-            self.plain = zlib.decompress(body)
-        else:
-            self.plain = body
-
-    @property
-    def json(self):
-        return json.loads(self.plain)
-
-
-class Client:
-    """Calls the application without a socket, as the page would: with the cookie, and with the token for changes."""
-
-    def __init__(self, server, app):
-        self.server, self.app = server, validator(app)
-
-    def __call__(self, method, path, body=None, headers=None, gzipped=False, **query):
-        raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        environ = {
-            "REQUEST_METHOD": method,
-            "SCRIPT_NAME": "",
-            "PATH_INFO": path.encode().decode("latin1"),
-            "QUERY_STRING": urlencode(query, doseq=True),
-            "SERVER_NAME": "127.0.0.1",
-            "SERVER_PORT": str(self.server.port),
-            "SERVER_PROTOCOL": "HTTP/1.0",
-            "HTTP_HOST": f"127.0.0.1:{self.server.port}",
-            "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http",
-            "wsgi.input": BytesIO(raw),
-            "wsgi.errors": BytesIOText(),
-            "wsgi.multithread": True,
-            "wsgi.multiprocess": False,
-            "wsgi.run_once": False,
-            "HTTP_COOKIE": f"{viewer.cookie_name(self.server.port)}={self.server.site.guard.cookie(self.server.port)}",
-        }
-        if method not in ("GET", "HEAD"):
-            environ.update(
-                {"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(raw)), "HTTP_X_RUNICORN_TOKEN": self.server.token}
-            )
-        if gzipped:
-            environ["HTTP_ACCEPT_ENCODING"] = gzipped if isinstance(gzipped, str) else "gzip, br"
-        environ.update(headers or {})
-        heard = []
-        answer = self.app(environ, lambda status, found, exc_info=None: heard.append((status, found)))
-        try:
-            return Reply(*heard[0], b"".join(answer))
-        finally:
-            answer.close()
-
-    def get(self, path, **query):
-        reply = self("GET", path, **query)
-        assert reply.status == 200, reply.plain
-        return reply.json
-
-
-class BytesIOText:
-    """wsgi.errors: what bottle would print of a bug fails the test."""
-
-    def write(self, text):
-        raise AssertionError(text)
-
-    def writelines(self, lines):
-        raise AssertionError("".join(lines))
-
-    def flush(self):
-        pass
 
 
 @pytest.fixture
@@ -415,7 +340,7 @@ def test_static_files_are_zipped_and_not_sent_twice(call):
         and packed.plain == plain.body
     )
     assert call("GET", "/static/app.js", headers={"HTTP_IF_NONE_MATCH": packed.headers["etag"]}).status == 304
-    for name in ("nothing.js", "../runicorn/viewer.py", "..%2fsetup.cfg", "/etc/passwd"):
+    for name in ("nothing.js", "../runicorn/viewer/app.py", "..%2fsetup.cfg", "/etc/passwd"):
         assert call("GET", f"/static/{name}").status == 404
 
 
@@ -424,13 +349,14 @@ def test_a_page_names_files_that_a_browser_may_keep_until_one_changes(call, tmp_
     def named():
         return re.search(r'"(/static/[0-9a-f]{8}/)app.js"', call("GET", "/").plain.decode())[1]
     before = named()
-    assert "immutable" in call("GET", f"{before}words.js").headers["cache-control"]
-    (tmp_path / "words.js").write_text("// another")
+    assert "immutable" in call("GET", f"{before}shared/words.js").headers["cache-control"]
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "words.js").write_text("// another")
     after = named()
     assert after != before
-    assert call("GET", f"{after}words.js").body == call("GET", f"{before}words.js").body == b"// another"
-    assert "immutable" in call("GET", f"{after}words.js").headers["cache-control"]
-    assert all(call("GET", f"{path}words.js").headers["cache-control"] == "no-cache" for path in (before, "/static/"))
+    assert call("GET", f"{after}shared/words.js").body == call("GET", f"{before}shared/words.js").body == b"// another"
+    assert "immutable" in call("GET", f"{after}shared/words.js").headers["cache-control"]
+    assert all(call("GET", f"{path}shared/words.js").headers["cache-control"] == "no-cache" for path in (before, "/static/"))
 
 
 def test_json_is_zipped_when_that_pays(call):

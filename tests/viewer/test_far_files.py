@@ -3,11 +3,12 @@
 import shutil
 
 import pytest
-from test_reader import make_run, mirror_of
+from catalogs import make_run, mirror_of
 
-from runicorn import far, layout
+from runicorn import layout
 from runicorn.errors import LineError
-from runicorn.reader import Reader
+from runicorn.reader.catalog import Reader
+from runicorn.viewer import far_files
 
 KEY = "gpu1:vision/resnet50/20250123_180000_abc123"
 
@@ -42,16 +43,16 @@ def entry(tmp_path):
 def test_a_curve_is_drawn_from_spaced_blocks(tmp_path, entry):
     entry, series = entry
     mirrors = FolderMirrors(tmp_path / "far")
-    far.prime(mirrors, entry, series)
+    far_files.prime(mirrors, entry, series)
     picture = series.picture("loss", buckets=100)
     assert picture["approximate"] and picture["x_min"] == 0 and picture["x_max"] == 59_999 and 200 < picture["m"] < 30_000
     asked = mirrors.asked
-    far.prime(mirrors, entry, series)
+    far_files.prime(mirrors, entry, series)
     assert mirrors.asked == asked and not entry.folder.exists()
 
 
 def log_of(tmp_path, entry, mirrors=None):
-    return far.FarLog(mirrors or FolderMirrors(tmp_path / "far"), entry[0], ["logs.txt"])
+    return far_files.FarLog(mirrors or FolderMirrors(tmp_path / "far"), entry[0], ["logs.txt"])
 
 
 def whole_log(tmp_path):
@@ -100,9 +101,9 @@ def test_what_is_here_can_be_searched_and_no_more_is_fetched_for_it(tmp_path, en
 def test_without_a_line_there_is_nothing_and_no_error(tmp_path, entry, caplog):
     entry, series = entry
     mirrors = FolderMirrors(tmp_path / "far", broken=True)
-    far.prime(mirrors, entry, series)
+    far_files.prime(mirrors, entry, series)
     assert series.picture("loss") is None
-    log = far.FarLog(mirrors, entry, ["logs.txt"])
+    log = far_files.FarLog(mirrors, entry, ["logs.txt"])
     assert log.covered == 0 and log.local() is None and log.size == len(whole_log(tmp_path))
     with pytest.raises(LineError):
         log.page()

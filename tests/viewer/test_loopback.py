@@ -6,10 +6,10 @@ import struct
 import time
 
 import pytest
-from test_reader import make_run
-from test_security import Viewer, code
+from catalogs import make_run
+from viewers import Viewer, code
 
-from runicorn import local_disk, viewer_local
+from runicorn import local_disk, loopback
 
 US, OTHER, CLOUD = "S-1-5-21-3623811015-3361044348-30300820-1013", "S-1-5-21-3623811015-3361044348-30300820-1014", "S-1-12-1-1-2-3-4"
 SYSTEM, SCANNER = "S-1-5-18", "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
@@ -50,10 +50,10 @@ RECORDED6 = (("::1", 47380), ("::1", 37661)), bytes.fromhex(
 def windows(monkeypatch):
     """Make this a Windows whose tables and processes are those that are put into the dict it gives."""
     told = {"users": {}, 4: table(), 6: table(), "asked": []}
-    monkeypatch.setattr(viewer_local, "WINDOWS", True)
-    monkeypatch.setattr(viewer_local, "our_sid", lambda: US)
-    monkeypatch.setattr(viewer_local, "tcp_table", lambda six: told[6 if six else 4])
-    monkeypatch.setattr(viewer_local, "sid_of", lambda pid, since: told["asked"].append((pid, since)) or told["users"].get(pid))
+    monkeypatch.setattr(loopback, "WINDOWS", True)
+    monkeypatch.setattr(loopback, "our_sid", lambda: US)
+    monkeypatch.setattr(loopback, "tcp_table", lambda six: told[6 if six else 4])
+    monkeypatch.setattr(loopback, "sid_of", lambda pid, since: told["asked"].append((pid, since)) or told["users"].get(pid))
     return told
 
 
@@ -61,10 +61,10 @@ def windows(monkeypatch):
 def test_a_recorded_table_names_the_process_of_the_peers_end(recorded, pid, other, size):
     """Both ends of a connection lie in it; only one is the peer's."""
     (peer, here), told = recorded
-    assert viewer_local.process_of(told, peer, here) == (5, pid)
-    assert viewer_local.process_of(told, here, peer) == (5, other)
-    assert viewer_local.process_of(told, peer, (here[0], here[1] + 1)) is None
-    assert viewer_local.process_of(told[:4 + size // 2], peer, here) is None        # cut in a row
+    assert loopback.process_of(told, peer, here) == (5, pid)
+    assert loopback.process_of(told, here, peer) == (5, other)
+    assert loopback.process_of(told, peer, (here[0], here[1] + 1)) is None
+    assert loopback.process_of(told[:4 + size // 2], peer, here) is None        # cut in a row
 
 
 @pytest.mark.parametrize("peer, here, made, kind", [(PEER, HERE, row, 4), (PEER6, HERE6, row6, 6)], ids=["IPv4", "IPv6"])
@@ -73,46 +73,46 @@ def test_only_the_very_end_of_the_very_connection_counts(windows, peer, here, ma
     noise = [made(LISTENING, here, (here[0], 0), 7), made(ESTABLISHED, here, peer, 7),            # our own end
              made(ESTABLISHED, (peer[0], peer[1] + 1), here, 7), made(ESTABLISHED, peer, (here[0], here[1] + 1), 7)]
     windows[kind] = table(*noise, made(ESTABLISHED, peer, here, 8), made(ESTABLISHED, peer, here, 7))
-    assert viewer_local.peer_user(peer, here, 123.0) == US and windows["asked"] == [(8, 123.0)]
+    assert loopback.peer_user(peer, here, 123.0) == US and windows["asked"] == [(8, 123.0)]
     windows[kind] = table(*noise)
-    assert viewer_local.peer_user(peer, here, 123.0) is None
+    assert loopback.peer_user(peer, here, 123.0) is None
     windows[kind] = table(made(ESTABLISHED, peer, here, 8), count=0)
-    assert viewer_local.peer_user(peer, here, 123.0) is None
+    assert loopback.peer_user(peer, here, 123.0) is None
     windows[kind] = table(made(ESTABLISHED, peer, here, 8), count=4_000_000_000, rest=b"")
-    assert viewer_local.peer_user(peer, here, 123.0) == US
+    assert loopback.peer_user(peer, here, 123.0) == US
 
 
 @pytest.mark.parametrize("state", [*range(1, 5), *range(6, 13)])
 def test_an_end_that_is_not_established_has_no_owner(windows, state):
     windows["users"] = {8: US}
     windows[4] = table(row(state, PEER, HERE, 8))
-    assert viewer_local.peer_user(PEER, HERE, 1.0) == viewer_local.CLOSING and not windows["asked"]
+    assert loopback.peer_user(PEER, HERE, 1.0) == loopback.CLOSING and not windows["asked"]
 
 
 @pytest.mark.parametrize("sid, told", [(US, US), (OTHER, OTHER), (CLOUD, CLOUD), (None, None), (SYSTEM, None), (SCANNER, None),
                                        ("S-1-5-19", None), ("S-1-5-20", None), ("S-1-5-7", None)])
 def test_another_person_is_somebody_a_service_is_anybody(windows, sid, told):
     windows["users"], windows[4] = {8: sid}, table(row(ESTABLISHED, PEER, HERE, 8))
-    assert viewer_local.peer_user(PEER, HERE, 1.0) == told
+    assert loopback.peer_user(PEER, HERE, 1.0) == told
 
 
 def test_a_viewer_that_runs_as_a_service_knows_its_own(windows, monkeypatch):
-    monkeypatch.setattr(viewer_local, "our_sid", lambda: SYSTEM)
+    monkeypatch.setattr(loopback, "our_sid", lambda: SYSTEM)
     windows["users"], windows[4] = {8: SYSTEM}, table(row(ESTABLISHED, PEER, HERE, 8))
-    assert viewer_local.peer_user(PEER, HERE, 1.0) in viewer_local.our_users()
+    assert loopback.peer_user(PEER, HERE, 1.0) in loopback.our_users()
 
 
 def test_who_does_not_know_himself_knows_nobody(windows, monkeypatch):
-    monkeypatch.setattr(viewer_local, "our_sid", lambda: None)
+    monkeypatch.setattr(loopback, "our_sid", lambda: None)
     windows[4] = table(row(ESTABLISHED, PEER, HERE, 8))
-    assert viewer_local.our_users() == set() and viewer_local.peer_user(PEER, HERE, 1.0) is None
+    assert loopback.our_users() == set() and loopback.peer_user(PEER, HERE, 1.0) is None
 
 
 def test_a_table_that_is_refused_leaves_it_to_the_token(windows, monkeypatch):
     def refused(six):
         raise OSError(50, "GetExtendedTcpTable")
-    monkeypatch.setattr(viewer_local, "tcp_table", refused)
-    assert viewer_local.peer_user(PEER, HERE, 1.0) is None and not viewer_local.told_by_kernel()
+    monkeypatch.setattr(loopback, "tcp_table", refused)
+    assert loopback.peer_user(PEER, HERE, 1.0) is None and not loopback.told_by_kernel()
 
 
 @pytest.mark.parametrize("sid, text", [
@@ -120,7 +120,7 @@ def test_a_table_that_is_refused_leaves_it_to_the_token(windows, monkeypatch):
     ("010100000000000512000000", "S-1-5-18"), ("0101000000000010" "00300000", "S-1-16-12288"),
     ("010500000000000515000000c73dfdd7e8eb57c88457ce01f5030000" "00" * 40, "S-1-5-21-3623697863-3361205224-30300036-1013")])
 def test_a_sid_is_written_as_people_do(sid, text):
-    assert viewer_local.sid_text(bytes.fromhex(sid)) == text
+    assert loopback.sid_text(bytes.fromhex(sid)) == text
 
 
 # -- what a viewer makes of it ------------------------------------------------------------------------------------
@@ -141,8 +141,8 @@ def test_the_same_user_needs_no_token_and_another_gets_nothing(site, windows, mo
     def told(peer, here):
         asked.append((peer, here))
         return table(row(ESTABLISHED, peer, here, 8))
-    real = viewer_local.process_of
-    monkeypatch.setattr(viewer_local, "process_of", lambda made, peer, here: real(told(peer, here), peer, here))
+    real = loopback.process_of
+    monkeypatch.setattr(loopback, "process_of", lambda made, peer, here: real(told(peer, here), peer, here))
     windows["users"] = {8: sid}
     began = time.time()
     for headers, answer in ((), plain), ([("X-Runicorn-Token", site.token)], with_token):
@@ -172,7 +172,7 @@ def test_a_browser_nobody_can_tell_is_given_its_address_once_on_the_terminal(sit
 
 def test_the_address_that_is_printed_has_the_token_where_the_system_does_not_tell(home, tmp_path, monkeypatch):
     for told in (True, False):
-        monkeypatch.setattr("runicorn.viewer.told_by_kernel", lambda told=told: told)
+        monkeypatch.setattr("runicorn.viewer.app.told_by_kernel", lambda told=told: told)
         made = Viewer(home, tmp_path)
         made.stop()
         assert ("token=" in made.server.address) is not told

@@ -3,8 +3,8 @@
 import threading
 import time
 
-from runicorn import bell as module
-from runicorn.bell import Bell
+from runicorn import news as module
+from runicorn.news import Bell
 
 
 class Clock:

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from catalogs import make_run
 from searching import searching
-from test_reader import make_run
 
 RUN = "20250123_180000_abc123"
 

@@ -4,12 +4,12 @@ import os
 import time
 
 import pytest
-from test_reader import make_run
+from catalogs import make_run
 
-from runicorn import poll as module
-from runicorn.bell import Bell
-from runicorn.poll import Poll
-from runicorn.reader import Reader
+from runicorn.news import Bell
+from runicorn.reader.catalog import Reader
+from runicorn.viewer import watcher as module
+from runicorn.viewer.watcher import Poll
 
 KEY = "local:vision/resnet50/20250123_180000_abc123"
 

@@ -16,9 +16,9 @@ import time
 import pytest
 from scripts import environment, only, rows, runs, shown, small, start, train
 
-from runicorn.append import AppendFile
-from runicorn.console import LogFile
-from runicorn.screen import LONGEST_OPEN, Screen
+from runicorn.writer.append import AppendFile
+from runicorn.writer.capture import LogFile
+from runicorn.writer.screen import LONGEST_OPEN, Screen
 
 BEGIN = "import os, signal, subprocess, sys, threading, time\nimport runicorn\nrun = runicorn.init(project='p', name='n')\n"
 BEGIN_FD = BEGIN.replace("name='n'", "name='n', capture='fd'")

@@ -9,7 +9,7 @@ from scripts import rows, small
 
 import runicorn
 from runicorn import layout
-from runicorn.notice import _said
+from runicorn.writer.notice import _said
 
 
 @pytest.fixture(autouse=True)

@@ -94,7 +94,7 @@ def test_a_descriptor_that_a_thread_is_about_to_open_is_waited_for(tmp_path):
     """dup2 then says EBUSY (dup(2)), which no script of one thread expects."""
     train(tmp_path, BEGIN + textwrap.dedent("""
         import errno
-        from runicorn import descriptors as ours
+        from runicorn.writer import descriptors as ours
         true, busy = ours._originals["dup2"], [1, 2, 3]
         def dup2(*arguments):
             if busy:
@@ -140,8 +140,8 @@ def test_what_goes_astray_in_a_tight_loop_is_a_tenth_of_a_second_and_said(tmp_pa
 def test_all_files_of_a_run_are_looked_after(tmp_path):
     """events, logs and system: each descriptor is taken by C code, each goes on in its own file."""
     train(tmp_path, textwrap.dedent("""
-        import runicorn.recorder
-        runicorn.recorder.FIRST_SAMPLE_SECONDS = runicorn.recorder.SAMPLE_SECONDS = 0.15
+        import runicorn.writer.run
+        runicorn.writer.run.FIRST_SAMPLE_SECONDS = runicorn.writer.run.SAMPLE_SECONDS = 0.15
         """) + BEGIN.replace("system=False", "system=True") + textwrap.dedent("""
         while len(descriptors()) < 3:
             time.sleep(0.02)

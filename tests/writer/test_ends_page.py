@@ -7,23 +7,15 @@ from pathlib import Path
 import pytest
 import test_slurm
 from endings import BEGIN
+from ends_page import ENDS, table
 from scripts import only, rows, small, start
-from test_ends_table import ENDS
 
-from runicorn.states import LOST, Pulse, judge
+from runicorn.reader.liveness import LOST, Pulse, judge
 
-PAGE = (Path(__file__).parent.parent / "docs" / "ends.md").read_text(encoding="utf-8")
 NONE = "–"              # no exit code
 UNSEEN = {"kill -9": ("os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL), "os._exit(7)": ("os._exit(7)", 7),
           "os.abort()": ("os.abort()", -signal.SIGABRT),
           "a segmentation fault": ("import ctypes\nctypes.string_at(0)", -signal.SIGSEGV)}
-
-
-def table(section):
-    """Return the rows of the table of a section of the page: list of list of str."""
-    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)[1]
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    return lines[1:]
 
 
 def page(*sections):

@@ -71,7 +71,7 @@ while len(numbers) < 4:
     numbers += reader.recv(64)
 assert numbers == bytes([signal.SIGUSR1] * 3 + [signal.SIGTERM]), numbers
 run.finish()
-assert signal.set_wakeup_fd.__module__ != 'runicorn.signals' and signal.set_wakeup_fd(-1) == writer.fileno()
+assert signal.set_wakeup_fd.__module__ != 'runicorn.writer.signals' and signal.set_wakeup_fd(-1) == writer.fileno()
 """,
 }
 

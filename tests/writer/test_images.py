@@ -61,7 +61,7 @@ def test_images_beside_metrics_lists_and_captions(run):
 
 @pytest.mark.parametrize("source", ["/no/such/file.png", b"no image", np.zeros((5, 5, 9)), np.zeros(4), np.zeros((0, 3)), object(), None])
 def test_what_is_no_image_is_named_and_left_out(run, capsys, source):
-    from runicorn.notice import _said
+    from runicorn.writer.notice import _said
     _said.clear()
     run.log({"bad": runicorn.Image(source), "loss": 1.0})
     assert [row["data"] for row in rows(run.dir)] == [{"loss": 1.0}]
@@ -77,8 +77,8 @@ def test_a_resumed_run_writes_over_no_image(tmp_path):
 
 
 def test_a_bitmap_is_an_image_for_the_pages_and_a_sound_is_none(run, capsys):
-    from runicorn import files
+    from runicorn.viewer import run_files
     run.log({"map": runicorn.Image(file_of("bmp"))})
-    assert rows(run.dir)[0]["data"]["map"][0]["file"].endswith(".bmp") and ".bmp" in files.IMAGES
+    assert rows(run.dir)[0]["data"]["map"][0]["file"].endswith(".bmp") and ".bmp" in run_files.IMAGES
     run.log({"sound": runicorn.Image(b"RIFF\x24\0\0\0WAVEfmt ")})
     assert "sound" in capsys.readouterr().err and len(rows(run.dir)) == 1

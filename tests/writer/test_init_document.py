@@ -8,7 +8,7 @@ import pytest
 
 import runicorn
 
-TREE = Path(__file__).parent.parent
+TREE = Path(__file__).parents[2]
 DOCUMENTS = [TREE / "docs" / name for name in ("init.md", "init.zh.md")]
 ARGUMENTS = {name: parameter.default for name, parameter in inspect.signature(runicorn.init).parameters.items()
              if parameter.kind is not parameter.VAR_KEYWORD}

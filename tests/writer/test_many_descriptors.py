@@ -86,8 +86,8 @@ def test_fd_copies_output_and_its_end(tmp_path):
 
 def test_a_terminal_with_a_high_number_is_known_to_be_stalled_and_gets_all_in_the_end(tmp_path):
     code = MANY + textwrap.dedent("""
-        from runicorn.console import is_stalled
-        from runicorn.pump import write_all
+        from runicorn.writer.capture import is_stalled
+        from runicorn.writer.capture_fd import write_all
         reader, writer = os.pipe()
         assert writer > 1023 and not is_stalled(writer)
         os.set_blocking(writer, False)

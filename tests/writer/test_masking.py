@@ -8,7 +8,8 @@ import time
 import pytest
 from scripts import only, rows, runs, small, train
 
-from runicorn import cli, masking
+from runicorn import masking
+from runicorn.cli import main as cli
 from runicorn.masking import MASK, masked, names, without_masks
 
 PW = "hunter2"

@@ -6,18 +6,19 @@ import sys
 import time
 
 import pytest
+from ends_page import table
 from pairs import OLD, Pair, make_run, write
 from playwright.sync_api import expect
+from ranks import BEGIN, torchrun
 from scripts import environment, only, small, start
 from small_runs import write_run
-from test_ends_page import table
-from test_writer_ranks import BEGIN, torchrun
 
-from runicorn import layout, local_names, manifest, plan, quota
-from runicorn.check import check_run
-from runicorn.reader import Reader
-from runicorn.session import AUDIT
-from runicorn.states import Pulse, Verdict, judge, with_ranks
+from runicorn import layout, local_names, manifest
+from runicorn.mirror import plan, quota
+from runicorn.mirror.remote_root import AUDIT
+from runicorn.reader.catalog import Reader
+from runicorn.reader.liveness import Pulse, Verdict, judge, with_ranks
+from runicorn.transfer.check import check_run
 
 pytest_plugins = ["chromium"]
 

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scripts import environment, only, shown
 
-from runicorn.screen import COLOUR, ROWS, Screen
+from runicorn.writer.screen import COLOUR, ROWS, Screen
 
 HEIGHT, WIDTH = ROWS, 300
 UP = re.compile("\x1b(\\[[0-9;]*[AFHJ]|8|M)")
@@ -209,7 +209,7 @@ def test_refreshes_cost_the_same_however_many_and_are_not_lines(again, size):
 
 @pytest.mark.parametrize("piece", ["0.1234567890, ", ".", "\x1b[32m.\x1b[0m", "\x1b[Kx", "x\x1b[1@", "\x1b[1Cx"])
 def test_a_line_without_end_is_bounded_whatever_it_is_made_of(piece, monkeypatch):
-    monkeypatch.setattr("runicorn.screen.LONGEST_OPEN", 4096)
+    monkeypatch.setattr("runicorn.writer.screen.LONGEST_OPEN", 4096)
     screen, lines, longest = Screen(), [], 0
     for number in range(1000):
         lines += screen.feed(piece * 10, 0.0)

@@ -11,9 +11,9 @@ import psutil
 import pytest
 from scripts import environment, only, rows, small, train
 
-from runicorn.system import Sampler, on_network
+from runicorn.writer.system import Sampler, on_network
 
-STUB = Path(__file__).parent / "nvml_stub.c"
+STUB = Path(__file__).parents[1] / "support" / "nvml_stub.c"
 GIB = 1 << 30
 
 
@@ -106,7 +106,8 @@ def compiled(folder, *options):
 
 def gpus(stub, tmp_path, code="", **environ):
     """Return what a process that finds the stub sees: (facts, sample)."""
-    script = "import json\nfrom runicorn.system import Gpus\ngpus = Gpus()\n" + code + "\nprint(json.dumps([gpus.facts(), gpus.sample()]))"
+    begin = "import json\nfrom runicorn.writer.system import Gpus\ngpus = Gpus()\n"
+    script = f"{begin}{code}\nprint(json.dumps([gpus.facts(), gpus.sample()]))"
     done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path, LD_LIBRARY_PATH=str(stub), **environ),
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -198,7 +199,7 @@ def test_a_driver_that_fails_is_no_gpu(stub, tmp_path, answer):
 
 def test_no_driver_and_no_pynvml_are_silent(tmp_path):
     assert gpus(tmp_path, tmp_path) == [[], []]
-    script = "import sys\nsys.modules['pynvml'] = None\nfrom runicorn.system import Gpus\nassert Gpus().sample() == []"
+    script = "import sys\nsys.modules['pynvml'] = None\nfrom runicorn.writer.system import Gpus\nassert Gpus().sample() == []"
     subprocess.run([sys.executable, "-c", script], env=environment(tmp_path), check=True, timeout=60)
 
 

@@ -10,7 +10,7 @@ import torch
 from scripts import rows
 
 import runicorn
-from runicorn.notice import _said
+from runicorn.writer.notice import _said
 
 
 @pytest.fixture

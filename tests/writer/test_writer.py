@@ -19,7 +19,7 @@ from scripts import rows, small
 
 import runicorn
 from runicorn.errors import NotFoundError, UsageError
-from runicorn.notice import _said
+from runicorn.writer.notice import _said
 
 
 @pytest.fixture(autouse=True)

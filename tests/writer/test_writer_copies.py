@@ -14,7 +14,7 @@ import torch
 from scripts import only, rows, runs, small, train
 
 import runicorn
-from runicorn.notice import _said
+from runicorn.writer.notice import _said
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from scripts import rows, small
 
 import runicorn
-from runicorn.notice import _said
+from runicorn.writer.notice import _said
 
 ROWS = 20
 
@@ -193,7 +193,7 @@ def test_a_pools_thread_that_has_nothing_to_do_keeps_no_run_alive(begin):
             list(pool.map(lambda who: runicorn.log({"who": who}), [fold] * 4))
             other.map(lambda who: runicorn.log({"who": who}), [fold] * 4)
             for thread in threading.enumerate():            # the last worker is back at its queue
-                while thread.name.startswith("ThreadPool") and not runicorn.writer.current._is_idle(frame(thread)):
+                while thread.name.startswith("ThreadPool") and not runicorn.writer.api.current._is_idle(frame(thread)):
                     pass
     assert [run.ended for run in found] == [True, True, False]
     assert [names(run) for run in found] == [[fold] * 8 for fold in range(3)]

@@ -155,7 +155,7 @@ def test_an_ignored_signal_stays_ignored(tmp_path):
 
 CLOSED = """
 import os, signal, threading, runicorn
-from runicorn import processes
+from runicorn.writer import processes
 asked = []
 processes.at_close = asked.append
 run = runicorn.init(project="p", name="n")
@@ -354,7 +354,7 @@ def test_a_script_that_loads_the_package_twice_tells_both_of_its_end(tmp_path):
     out, _ = train(tmp_path, "member = SystemExit.__dict__['code']\n" + BEGIN + textwrap.dedent("""
         import importlib
         exit = sys.exit
-        importlib.reload(sys.modules["runicorn.leaving"])
+        importlib.reload(sys.modules["runicorn.writer.leaving"])
         other = runicorn.init(project="p", reinit='create_new')
         other.finish()
         for name in [name for name in sys.modules if name.partition(".")[0] == "runicorn"]:
@@ -522,7 +522,7 @@ def test_setting_signals_up_costs_less_than_a_millisecond(tmp_path):
     out, _ = train(tmp_path, textwrap.dedent("""
         import time
         import runicorn
-        from runicorn import signals
+        from runicorn.writer import signals
         times = []
         for _ in range(20):
             began = time.process_time()

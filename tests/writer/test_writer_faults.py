@@ -2,14 +2,16 @@
 
 import json
 import os
-import shutil
 import stat
 import subprocess
-import tempfile
 import textwrap
-from pathlib import Path
 
 import pytest
+from nobody import (
+    as_nobody,
+    needs_root,
+    open_path,  # noqa: F401 (fixture)
+)
 from scripts import only, rows, runs, small, start, train
 
 BEGIN = "import os, resource, shutil, signal, sys, time\nimport runicorn\n"
@@ -77,7 +79,7 @@ def test_a_really_full_file_system(tmp_path):
         subprocess.run(["umount", str(tmp_path / "root")], check=True)
 
 
-QUICK_CHECK = "import runicorn.recorder\nrunicorn.recorder.CHECK_SECONDS = 0.2\n"
+QUICK_CHECK = "import runicorn.writer.run\nrunicorn.writer.run.CHECK_SECONDS = 0.2\n"
 
 
 def test_a_removed_root_is_said_once_and_the_training_goes_on(tmp_path):
@@ -112,34 +114,6 @@ def test_a_folder_that_comes_back_is_written_again(tmp_path):
         """))
     good, bad = lines(only(tmp_path) / "events.jsonl")
     assert [row.get("step", row.get("lines")) for row in good] == [0, 1, 2] and not bad
-
-
-NOBODY = """
-import encodings.unicode_escape, hashlib, os, pwd, resource, shutil, subprocess, traceback
-import runicorn
-os.setgroups([1234])    # a group of the lab
-os.setgid(65534)
-os.setuid(65534)        # after the imports: the interpreter itself may lie where nobody else can read
-"""
-
-
-def as_nobody(folder, code, expect=0, **environ):
-    """Run a script as the user nobody (65534), for whom modes count; returns its stderr."""
-    os.chmod(folder, 0o755)
-    return train(folder, NOBODY + code, expect, **environ)[1]
-
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
-
-
-@pytest.fixture
-def open_path(tmp_path_factory):
-    """A folder other users can reach: pytest's own are 0700."""
-    folder = Path(tempfile.mkdtemp(prefix="runicorn-test-", dir="/tmp"))
-    os.chmod(folder, 0o755)
-    yield folder
-    shutil.rmtree(folder)
-
 
 LOOP = "for step in range(10):\n    run.log({'loss': 1.0})\nrun.summary({'best': 1})\nprint('trained')\n"
 

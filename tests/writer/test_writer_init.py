@@ -8,9 +8,9 @@ import textwrap
 import threading
 
 import pytest
+from nobody import as_nobody, needs_root
+from nobody import open_path as open_path  # a fixture
 from scripts import environment, only, rows, runs, shown, small, train
-from test_writer_faults import as_nobody, needs_root
-from test_writer_faults import open_path as open_path  # a fixture
 
 import runicorn
 from runicorn import layout, local_names
@@ -34,8 +34,8 @@ def test_without_room_for_a_thread_the_run_is_recorded_and_beats(open_path):
     os.chown(open_path / "root", 65534, 65534)
     err = as_nobody(open_path, textwrap.dedent("""
         import threading, time
-        import runicorn.heart, runicorn.live, runicorn.recorder
-        runicorn.heart.TRY_SECONDS = runicorn.live.BEAT_SECONDS = 0.05
+        import runicorn.writer.background, runicorn.writer.live, runicorn.writer.run
+        runicorn.writer.background.TRY_SECONDS = runicorn.writer.live.BEAT_SECONDS = 0.05
         before = resource.getrlimit(resource.RLIMIT_NPROC)
         resource.setrlimit(resource.RLIMIT_NPROC, (1, before[1]))
         run = runicorn.init(project="p", name="n")
@@ -176,7 +176,7 @@ def test_a_fork_while_our_thread_says_something_leaves_stderr_usable(tmp_path):
     out, _ = train(tmp_path, textwrap.dedent("""
         import os, sys, threading, time
         import runicorn
-        from runicorn.notice import say
+        from runicorn.writer.notice import say
         run = runicorn.init(project="p", name="n", capture=False, system=False)
         def talk():
             for number in range(900):

@@ -9,12 +9,11 @@ import textwrap
 import time
 
 import pytest
+from ranks import BEGIN, torchrun
 from scripts import environment, only, rows, runs, shown, small, start, train
 
-from runicorn import live, ranks
-from runicorn.states import judge, with_ranks
-
-BEGIN = "import os, signal, sys, time\nimport runicorn\n"
+from runicorn.reader.liveness import judge, with_ranks
+from runicorn.writer import live, ranks
 
 # -- ranks --------------------------------------------------------------------------------------------------------
 
@@ -40,11 +39,6 @@ def launch(folder, options="{}", environ=lambda rank: {}):
     ended = [process.communicate(timeout=90) for process in processes]
     assert [process.returncode for process in processes] == [0] * 4, ended
     return [err for _, err in ended]
-
-
-def torchrun(rank):
-    return {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511",
-            "TORCHELASTIC_RUN_ID": "none"}
 
 
 def test_only_rank_0_is_recorded_and_the_others_say_so_once(tmp_path):
@@ -188,8 +182,8 @@ HOSTED = textwrap.dedent("""
         os.uname = lambda: os.uname_result((uname.sysname, os.environ["HOST"], *uname[2:]))
     time.time = lambda: clock() + ahead
     time.sleep(float(os.environ.get("LATE", "0")))
-    import runicorn, runicorn.live
-    runicorn.live.BEAT_SECONDS = 0.3
+    import runicorn, runicorn.writer.live
+    runicorn.writer.live.BEAT_SECONDS = 0.3
     me = {"launch": os.environ["LAUNCH"], "rank": os.environ["RANK"]}
     """)
 LOGS = HOSTED + textwrap.dedent("""
@@ -289,8 +283,9 @@ def test_two_processes_of_one_rank_never_write_one_file(tmp_path):
 def test_another_users_rank_0_is_not_joined(tmp_path):
     """Both users' scripts meet at the same host and port, one after the other, in one root."""
     zero = start(tmp_path, LOGS, **two(0, "theirs", LINGER="4"))
-    code = LOGS.replace("runicorn.live.BEAT", "import runicorn.otherrank as o\n"
-                        "o.probe = lambda folder: runicorn.live.Probe(runicorn.live.probe(folder).time, 4711)\nrunicorn.live.BEAT")
+    code = LOGS.replace("runicorn.writer.live.BEAT", "import runicorn.writer.rank_run as o\n"
+                        "o.probe = lambda folder: runicorn.writer.live.Probe(runicorn.writer.live.probe(folder).time, 4711)\n"
+                        "runicorn.writer.live.BEAT")
     together(tmp_path, [two(1, "mine", LATE="1", LINGER="1.5")], code)
     zero.communicate(timeout=60)
     assert launches_of(tmp_path) == [["mine"], ["theirs"]] and live.probe(tmp_path).user == os.stat(tmp_path).st_uid

@@ -13,9 +13,9 @@ import time
 import pytest
 from scripts import environment, only, rows, runs, shown, small, start, train
 
-from runicorn import live
-from runicorn.cli import main
-from runicorn.facts import process, process_start
+from runicorn.cli.main import main
+from runicorn.writer import live
+from runicorn.writer.environment import process, process_start
 
 BEGIN = "import os, signal, sys, time\nimport runicorn\n"
 SLURM = {"SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train"}
@@ -340,7 +340,7 @@ def test_twenty_processes_in_the_same_second_get_twenty_folders(tmp_path):
 # -- the heartbeat ------------------------------------------------------------------------------------------------
 
 def test_the_live_file_names_the_run_and_beats(tmp_path):
-    code = BEGIN + "import runicorn.live\nrunicorn.live.BEAT_SECONDS = 0.5\nrun = runicorn.init(project='p', name='n')\n"
+    code = BEGIN + "import runicorn.writer.live\nrunicorn.writer.live.BEAT_SECONDS = 0.5\nrun = runicorn.init(project='p', name='n')\n"
     process = start(tmp_path, code + "print(run.path, flush=True)\ntime.sleep(60)", RANK="0", WORLD_SIZE="4", MASTER_ADDR="127.0.0.1",
                     MASTER_PORT="29511")
     path = process.stdout.readline().strip()

@@ -27,9 +27,10 @@ import torch
 from scripts import rows, small, train
 
 import runicorn
-from runicorn import layout, values
+from runicorn import layout
 from runicorn.errors import RunicornError, UsageError
-from runicorn.notice import _said
+from runicorn.writer import values
+from runicorn.writer.notice import _said
 
 
 @pytest.fixture(autouse=True)
@@ -405,7 +406,7 @@ def test_config_that_changes_in_another_thread(begin):
 
 SAME = """
 import attr, collections, dataclasses, enum, functools, json, pathlib, threading, types, weakref
-from runicorn.values import plain
+from runicorn.writer.values import plain
 class Opt:
     def method(self): pass
 def f(): yield 1
@@ -560,7 +561,7 @@ def test_an_exit_code_of_any_kind(begin, code, right):
 
 
 def test_looking_imports_nothing(tmp_path):
-    code = ("import sys\nfrom runicorn import values\nvalues.plain({'a': object(), 'b': [1], 'c': {1}}, 'config')\n"
+    code = ("import sys\nfrom runicorn.writer import values\nvalues.plain({'a': object(), 'b': [1], 'c': {1}}, 'config')\n"
             "print({'numpy', 'torch', 'omegaconf', 'decimal'} & set(sys.modules))")
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n" and done.stderr == ""
