@@ -10,7 +10,7 @@ ARGS ?=
 LIVE ?= 300
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo test chaos slurm browsers lint windows bare wheel pyz copy server-copy screenshots clean
+.PHONY: all help demo quick test chaos slurm browsers lint windows bare wheel pyz copy server-copy screenshots clean
 
 all: $(PAGES)  ## the pages' chart library, once, where there is a network
 
@@ -19,6 +19,9 @@ help:  ## this list
 
 demo: $(VENV)/run $(PAGES)  ## the whole workflow on this machine, in a browser (ARGS=--check: headless)
 	@$(RUN) -m runicorn demo $(ARGS)
+
+quick: $(VENV)/test $(PAGES)  ## what needs no sshd, Chromium or PyTorch; about a minute
+	$(RUN) -m pytest -n 2 --quick $(ARGS)
 
 test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorch
 	@sh tests/support/need.sh

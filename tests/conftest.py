@@ -5,11 +5,18 @@ import signal
 
 import needs_posix
 import pytest
+import quick
 import tally
 from sshd import Sshd
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # of a shell's background job; what the tests start is to take Ctrl+C
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:     # of nohup: what the tests start is to hear it
+    signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--quick", action="store_true", help="only files that need no sshd, browser or framework, see support/quick.py")
 
 
 def pytest_sessionfinish(session):
@@ -30,8 +37,10 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(line)
 
 
-def pytest_ignore_collect(collection_path):
-    """Where there is no POSIX, leave out modules that can't even be imported there."""
+def pytest_ignore_collect(collection_path, config):
+    """Where there is no POSIX, leave out modules that can't even be imported there; with --quick, what is not quick."""
+    if config.getoption("quick") and collection_path.name.startswith("test_") and not quick.is_quick(collection_path):
+        return True
     if os.name != "posix" and collection_path.name.startswith("test_") and needs_posix.loads(collection_path.stem):
         return True
     return None

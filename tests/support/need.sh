@@ -56,6 +56,7 @@ else
     command -v systemd-analyze >/dev/null || missing="$missing systemd"
     command -v setpriv >/dev/null || missing="$missing util-linux"
     fc-list 2>/dev/null | grep -qi "noto.*cjk" || missing="$missing fontconfig fonts-noto-cjk"
+    [ -z "$missing" ] || echo "the tests need these Debian packages and install them where they may:$missing" >&2
 fi
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
