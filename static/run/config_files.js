@@ -70,7 +70,7 @@ class PartRest {
 
   async ask() {
     const {text} = this;
-    let page = null;
+    let page;
     do {                         // a page that only repeats what the answer told is no more
       page = await api.get("/api/part", {run: this.key, of: this.part, find: text, offset: this.next, limit: PAGE});
       if (text !== this.text) {

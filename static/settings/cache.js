@@ -26,11 +26,11 @@ export function cacheLine(answer) {
   return h("div.cache", {}, h("b", {}, t("settings.cache")), bar(cache),
     h("span", {}, h("b", {}, bytes(cache.used)), cache.limit ? [t("settings.cacheOf"), bytes(cache.limit)] : null),
     parts.map(([slug, size]) => h("span.no-s", {}, own(names.get(slug) || slug), " ", bytes(size))), h("span.grow"),
-    h("button.btn", {type: "button", data: {act: "clean"}, onclick: () => clean(answer)}, t("settings.clean")));
+    h("button.btn", {type: "button", data: {act: "clean"}, onclick: () => clean()}, t("settings.clean")));
 }
 
 /** Ask what to clean, say what that would free, then do it. */
-export async function clean(answer) {
+export async function clean() {
   let days = 30;
   const said = h("p.m2", {role: "status"});
   const look = async () => {
