@@ -224,7 +224,7 @@ class Intake:
             here = self.mirror.stat(*key)
             if key in wrong:
                 self.rewrite.add(key)
-            elif here and here["size"] == one.size:
+            elif here and here["size"] == one.size and one.mtime is not None:         # a server may tell none
                 self._date(one)
                 self.grown.add(one.path)
         self.plan({path for path, _ in suspects}, now)
