@@ -54,6 +54,7 @@ class Run(Copied):
         self._definitions = Definitions(meta["metrics"], meta.get("means", ())) if meta.get("metrics") else None
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
         self._off, self._closed = None, False   # why nothing is recorded (any more); whether all files are closed
+        self._verdict = None            # the first that `conclude` was given: a signal that comes while it is written changes nothing
         self._patience = FACTS_SECONDS          # how long the end may wait for git
         self._media = self._samples_from = self._sampler = self._samples = self._network = None      # made when first needed
         self._last_rows, self._check_at = 0, 0.0
@@ -337,7 +338,8 @@ class Run(Copied):
         """
         if hurry:
             self._patience = 0.0
-        steps = [partial(self._be_over, verdict)] if self._off is None else []
+        self._verdict = self._verdict or verdict
+        steps = [partial(self._be_over, self._verdict)] if self._off is None else []
         if steps or self._off is OVER and not self._closed:
             steps += [self._await_facts, self._stop_heart, *self._closing(), self._small.state_again, partial(exits.forget, self)]
             raised = exits.each(steps)

@@ -89,7 +89,7 @@ def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified
     assert judge.verified()[0] is True
     poke(run / "events.jsonl", 30)
     edited, found = one.now, None
-    for turn in range(112):
+    for turn in range(130):
         grow(run / "events.jsonl")
         if not within:
             os.utime(run / "events.jsonl", (one.now, one.now))

@@ -433,6 +433,24 @@ def test_a_disk_that_is_full_at_the_end_keeps_no_verdict_out(tmp_path, code, exp
         subprocess.run(["umount", str(tmp_path / "root")], check=True)
 
 
+@pytest.mark.parametrize("end, code", [("sys.exit(3)", 3), ("run.finish(exit_code=3)", -signal.SIGTERM)])
+def test_a_signal_in_the_moment_in_which_the_verdict_is_written_changes_nothing_of_it(tmp_path, end, code):
+    process = start(tmp_path, BEGIN + textwrap.dedent(f"""
+        from runicorn.writer import small_files
+        written = small_files.SmallFiles.state_end
+        def write(files, verdict):
+            written(files, verdict)
+            small_files.SmallFiles.state_end = written
+            os.kill(os.getpid(), 15)
+            time.sleep(0.1)
+        small_files.SmallFiles.state_end = write
+        {end}
+        time.sleep(20)
+        """))
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, status(tmp_path)["status"], status(tmp_path)["exit_code"]) == (code, "failed", 3), err
+
+
 def test_the_verdict_is_there_while_the_rest_is_being_done(tmp_path):
     """Git's answer takes five seconds; a kill, another signal or a Ctrl+C meanwhile changes neither the verdict nor the exit code."""
     (tmp_path / "bin").mkdir()
