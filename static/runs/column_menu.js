@@ -8,11 +8,16 @@ import {fmt, known, t} from "../shared/words.js";
 
 const GROUPS = ["project", "name", "group", "job_type", "connection", "state", "user", "tag"];
 const PAUSE = 200;               // ms after the last key before the viewer is asked for names that are not here
+const LOOK = 250;                // ms between looks whether the list has come, or has more names
 const MOST = 300;                // boxes drawn at once; the search finds the others
 
-/** The column chooser at `anchor`. chosen: ids; offered: the answer's columns; pick(ids | null) is called at every change. */
-export function chooseColumns(anchor, {chosen, offered, pick}) {
+/**
+ * The column chooser at `anchor`. chosen: ids; columns() -> the newest answer's columns, undefined before the first; pick(ids | null) is
+ * called at every change.
+ */
+export function chooseColumns(anchor, {chosen, columns, pick}) {
   let ids = [...chosen];
+  let offered = columns();
   let all = offeredColumns(offered);
   const list = h("div.cols");
   const search = h("input.inp", {type: "search", placeholder: t("runs.findColumn"), "aria-label": t("runs.findColumn"),
@@ -40,6 +45,17 @@ export function chooseColumns(anchor, {chosen, offered, pick}) {
   };
   draw();
   let timer = 0;
+  const count = (one) => (one ? `${one.summary?.length}/${one.config?.length}/${JSON.stringify(one.more)}` : "");
+  let shown = count(offered);
+  const looking = setInterval(() => {
+    if (!list.isConnected) {
+      clearInterval(looking);
+    } else if (!search.value && count(columns()) !== shown) {
+      offered = columns();
+      [all, shown] = [offeredColumns(offered), count(offered)];
+      draw();
+    }
+  }, LOOK);
   /** Look among the names that the list's answer had no room for. */
   const findMore = () => {
     clearTimeout(timer);

@@ -357,7 +357,7 @@ class RunsPage {
       this.setColumns();
       this.list.reload();
     };
-    chooseColumns(anchor, {chosen: this.columnIds, offered: this.list.answer?.columns, pick});
+    chooseColumns(anchor, {chosen: this.columnIds, columns: () => this.list.answer?.columns, pick});
   }
 
   resize(id, px) {

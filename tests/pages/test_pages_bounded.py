@@ -1,5 +1,7 @@
 """Runs that hold more than an answer takes, in a real browser: the pages say how much is left out, and it can be had."""
 
+import time
+
 import pytest
 from playwright.sync_api import expect
 from small_runs import event, write_run
@@ -42,8 +44,12 @@ def test_the_charts_filter_finds_a_metric_that_the_answer_left_out(wide, serve, 
     expect(page.locator("figure")).to_contain_text("norm2998")
 
 
-def test_the_chooser_of_columns_finds_a_name_that_the_list_left_out(wide, serve, open_page):
-    page = open_page(serve().url)
+@pytest.mark.parametrize("late", [False, True])
+def test_the_chooser_of_columns_finds_a_name_that_the_list_left_out(wide, serve, open_page, late):
+    page = open_page(f"{serve().url}/settings")
+    if late:            # it is opened before the list has come
+        page.route("**/api/runs?*", lambda route: (time.sleep(2), route.continue_()))
+    page.get_by_role("link", name="Runs", exact=True).click()
     page.get_by_role("button", name="Columns").click()
     chooser = page.locator(".chooser")
     expect(chooser).to_contain_text("more: type a part of the name")
