@@ -371,7 +371,7 @@ def _say_unhanded():
     """Say what `_receive` could not do; never while `_handing` is held, for which a print may wait whose lock this waits for."""
     global _unhanded
     why, _unhanded = _unhanded, None
-    if why:
+    if why and _theirs[0][0] != -1:         # else its loop has ended
         say(f"a signal can't be handed on to the event loop ({why})")
 
 
@@ -389,6 +389,8 @@ def _watch(readers):
             with _handing:
                 data = (_read if number else _receive)(reader) if is_ours(reader.fileno()) else None
                 deadly = [] if number else list(filter(_is_deadly, data or b""))
+            if _unhanded:
+                time.sleep(0.05)            # trio closes its descriptor, then takes it back
             _say_unhanded()
             if data is None:
                 del readers[reader]

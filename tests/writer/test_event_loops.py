@@ -202,3 +202,22 @@ os._exit(0)
 """
     status, out, err = ended(launch(tmp_path / "with", code))
     assert (status, err) == (0, "") and out == "runicorn: a signal can't be handed on to the event loop (Bad file descriptor)\n"
+
+
+def test_a_signal_that_came_before_its_loop_closed_its_descriptor_is_not_told(tmp_path):
+    """As trio does at its end: it closes the descriptor first, and takes it back then. Our thread comes late, as on a busy machine."""
+    code = BEGIN + """
+from runicorn.writer import signals
+reader, writer = os.pipe()
+os.set_blocking(writer, False)
+signal.set_wakeup_fd(writer)
+signal.signal(signal.SIGUSR1, lambda *_: None)
+with signals._handing:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.close(writer)
+time.sleep(0.02)
+signal.set_wakeup_fd(-1)
+time.sleep(0.3)
+"""
+    status, _, err = ended(launch(tmp_path / "with", code))
+    assert (status, err) == (0, "")
