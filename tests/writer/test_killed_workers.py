@@ -20,7 +20,10 @@ TRAIN = textwrap.dedent("""
             return torch.tensor(float(index))
     def kill(workers, after):
         time.sleep(after)
-        os.kill(random.choice(workers).pid, signal.SIGKILL)
+        try:
+            os.kill(random.choice(workers).pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass            # it is dead and gone; a second traceback would be printed into the first
     if __name__ == "__main__":
         after, how = float(sys.argv[1]), sys.argv[2]
         run = runicorn.init(project="p", name="n")
