@@ -106,7 +106,9 @@ def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified
         one.passes(seconds)
         settle(one)
         judge.check(edited)
-    assert judge.is_same() == (True, set()) and (source == "manifest" or judge.check(edited))
+    assert judge.is_same() == (True, set())
+    # By SFTP, what was written within one second of the system's clock is proven by that clock, which this test does not move.
+    assert judge.check(edited) or source == "manifest" or within and source == "sftp"
 
 
 def second_begun():
