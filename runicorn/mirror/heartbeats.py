@@ -5,6 +5,7 @@ import json
 from runicorn import layout
 from runicorn.errors import MissingFileError, SftpError
 from runicorn.mirror import plan, walk
+from runicorn.mirror.looks import Turns
 from runicorn.ssh import sftp
 
 LIMIT = 64 << 10                # bytes of a live file
@@ -28,16 +29,12 @@ class Beats:
         self._own = {}                  # absolute path of a .beat -> run path
         self._beating = set()           # run paths that have either
         self._mtime, self._observed = None, 0.0
-        self._turn = 0
+        self._turns = Turns()
 
     def ask(self):
         """Return the absolute paths to LSTAT now: the live folder, and hearts in turn."""
         self._beating = {*self._files.values(), *self._own.values()}
-        files = sorted([*self._files, *self._own])
-        if len(files) > PLACES:
-            start = self._turn = (self._turn + PLACES) % len(files)
-            files = (files + files)[start:start + PLACES]
-        return [self.folder] + files
+        return [self.folder, *self._turns.take(sorted([*self._files, *self._own]), PLACES)]
 
     def take(self, stats, now):
         """Take the answers ({absolute path: Attrs or SftpError}); lists the folder when it moved. Returns new run paths (list)."""

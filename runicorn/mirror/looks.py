@@ -43,6 +43,20 @@ class Looks:
         self._next.clear()
 
 
+class Turns:
+    """What is looked at in turn where it is much."""
+
+    def __init__(self):
+        self._place = 0
+
+    def take(self, members, most):
+        """Return those of `members` (list) whose turn it is, at most `most`."""
+        if len(members) <= most:
+            return members
+        self._place = (self._place + most) % len(members)
+        return (members + members)[self._place:self._place + most]
+
+
 class FolderTimes:
     """The mtimes (s) of the folders of runs, and of those below, "checkpoints/", as LSTATs and listings show them."""
 

@@ -5,9 +5,7 @@ import time
 
 from runicorn import layout, local_names
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
-from runicorn.mirror import fetcher, moves, plan, second_line, tails, walk
-from runicorn.mirror import remote_index as survey
-from runicorn.mirror import verify as audit
+from runicorn.mirror import fetcher, moves, plan, remote_index, second_line, tails, verify, walk
 from runicorn.mirror.fetch_queue import Intake
 from runicorn.mirror.heartbeats import Beats
 from runicorn.mirror.looks import FolderTimes, Looks
@@ -69,7 +67,7 @@ class Session:
         self._bare = not index.lines    # nothing was here to begin with
         self._planned = False           # what is missing here of what the index said to begin with, or the list told first
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
-        self.whole_files = audit.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
+        self.whole_files = verify.WholeFiles(self.sftp, self.remote, self.mirror, self.root, self.intake, self.log)
         self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
         self.moves = moves.Moves(self, index, self.intake, self.beats, self.recheck, self._hearsay)
         self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
@@ -101,7 +99,7 @@ class Session:
         if not self.options.get("manifest", True):
             return
         asked = self.list.ask(now)
-        paths = [path for _, path in survey.manifest_files(self.root)] + self.beats.ask()
+        paths = [path for _, path in remote_index.manifest_files(self.root)] + self.beats.ask()
         began = time.monotonic()
         self._just_seen = stats = dict(zip(paths, self.sftp.batch([sftp.lstat(path) for path in paths])))
         self._took(time.monotonic() - began)
@@ -114,12 +112,6 @@ class Session:
             self.list.read(stats, now)
         self.news = self.news or bool(self.list.new)
         self.moves.follow_entries(self.list.new)
-
-    def _heard(self):
-        """The list told something: of which runs nobody but it knows whether their files are regular ones."""
-        unlooked = self.list.unlooked(self._hearsay)
-        self._hearsay.intersection_update(unlooked)
-        self._hearsay.update(unlooked)
 
     def _list_above(self, now):
         """List the folders above the runs until the answer is there."""
@@ -167,7 +159,9 @@ class Session:
 
     def _take_new(self):
         """Return the runs of which the list told something new (set of paths)."""
-        self._heard()
+        unlooked = self.list.unlooked(self._hearsay)        # nobody but the list knows whether their files are regular ones
+        self._hearsay.intersection_update(unlooked)
+        self._hearsay.update(unlooked)
         new = self.list.take_new()
         self.intake.left_out.ask_for(new)
         self.news = self.news or bool(new)
@@ -222,7 +216,7 @@ class Session:
         turn = self.recheck.due(now, self._turn) if self.source != "exec" and self._audited is not None and not self._unlisted else []
         files.update((self._absolute(path, name), (path, name)) for path, names, _, _ in turn for name in names if path in self.index)
         beats = self.beats.ask()
-        manifests = [path for _, path in survey.manifest_files(self.root)] if self.options.get("manifest", True) else []
+        manifests = [path for _, path in remote_index.manifest_files(self.root)] if self.options.get("manifest", True) else []
         stats, self._just_seen = self._just_seen, {}
         paths = [path for path in (*folders, *files, *beats, *manifests) if path not in stats]
         if paths or watched:
@@ -280,7 +274,7 @@ class Session:
         file = {"size": size, "mtime": mtime, "tail": None}
         self.intake.rewrite.update((path, edited) for edited in plan.edits(entry, {name: file}))
         entry["files"][name] = file
-        entry["digest"] = survey.WALKED
+        entry["digest"] = remote_index.WALKED
         self.news = self.news or entry["ended"]
         self.index.put(path, entry)
         self._saw_change(path, now)
@@ -387,7 +381,7 @@ class Session:
     def _listed(self, path, files, mtime, now):
         """Take the listing of a run; returns whether it shows anything new."""
         known = path in self.index
-        entry = self.index.entry(path) if known else survey.empty()
+        entry = self.index.entry(path) if known else remote_index.empty()
         beat = files.pop(".beat", None)
         if beat:
             self.beats.own_heart(path, self._absolute(path, ".beat"), beat["mtime"], now)
@@ -403,7 +397,7 @@ class Session:
         self._closed.pop(path, None)
         self._keep_unseen(path, entry, files)
         self.intake.rewrite.update((path, name) for name in plan.edits(entry, files))
-        new = survey.merged(entry, files, mtime)
+        new = remote_index.merged(entry, files, mtime)
         if new is entry and known:
             return back or bool(self.intake.rewrite) and any((path, name) in self.intake.rewrite for name in files)
         self.index.put(path, new)
@@ -488,7 +482,7 @@ class Session:
     def check_rekeyed(self, now):
         """Once after the host key changed, compare all files whole where python3 on the server can; returns whether it did."""
         due, self._rekeyed = self._rekeyed and self.remote.exec_allowed is not False, False
-        return due and bool(self.whole_files.compare([path for path in self.index.paths() if path not in self.gone], now))
+        return due and bool(self.verify(now))
 
     def traffic(self):
         """Return (bytes both ways, requests) of this session and its second line."""

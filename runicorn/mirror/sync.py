@@ -15,8 +15,9 @@ import time
 from runicorn import clock, layout, left_out, local_disk, local_names
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.mirror import local_copy, remote_index
-from runicorn.mirror import traffic as meter
+from runicorn.mirror.looks import Turns
 from runicorn.mirror.room import Room
+from runicorn.mirror.traffic import Meter
 from runicorn.ssh import grants
 
 TICK = 0.9                      # s between looks at what somebody watches: with a round trip and the writing, a second
@@ -61,10 +62,10 @@ class Sync:
         self._failures = 0
         self._state, self._reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
         self._line, self._line_began = {"up": False, "since": time.time()}, 0.0
-        self._owner, self._turn = None, 0
+        self._owner, self._turns = None, Turns()
         self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
         self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
-        self._meter, self._caution, self._rest = meter.Meter(), grants.Caution(), grants.Rest(IDLE)
+        self._meter, self._caution, self._rest = Meter(), grants.Caution(), grants.Rest(IDLE)
         self._published = self._saved = 0.0         # when the index may be written next, and was last, the clock's time, s
         self._refused = collections.Counter()       # {who wrote: times in a row that readers kept open what it replaces}
         self._whole = False             # the run list was, over this line
@@ -202,7 +203,7 @@ class Sync:
         opened = self._opened(session, watched)
         running = [path for path in session.beats.runs if path in session.index and not session.index.ended(path) and path not in opened]
         self._look_due = now + (TICK if opened or "runs" in watched else self._rest.seconds)
-        return opened + self._in_turn(running)
+        return opened + self._turns.take(running, PLACES)
 
     # -- the line
 
@@ -296,13 +297,6 @@ class Sync:
             if path in session.index and not session.index.ended(path):
                 opened.append(path)
         return opened
-
-    def _in_turn(self, running):
-        """Return the running runs whose turn it is."""
-        if len(running) <= PLACES:
-            return running
-        self._turn = (self._turn + PLACES) % len(running)
-        return (running + running)[self._turn:self._turn + PLACES]
 
     def _serve(self, session, now):
         """Do what other threads asked for: runs somebody opened come first, and whoever waits for an answer gets it."""

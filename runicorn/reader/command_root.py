@@ -8,8 +8,9 @@ import os
 
 from runicorn import layout, local_disk, manifest
 from runicorn.reader import first_look, kept
+from runicorn.reader.file_marks import file_mark, live_beats
 from runicorn.reader.records import LARGEST, Record, record_of
-from runicorn.reader.sources import LocalRoot, file_mark, live_beats
+from runicorn.reader.sources import LocalRoot
 
 STEMS = dict(zip(first_look.STEMS, layout.SMALL))
 FEW = 20        # runs read anew are sooner read once more than all are written

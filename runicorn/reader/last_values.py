@@ -5,6 +5,7 @@ import math
 import os
 
 from runicorn.layout import SUMMARY, best_rule, definition_of, number, open_regular
+from runicorn.reader.file_marks import mtime
 from runicorn.reader.quick_stats import END, events_of, row_of
 
 BACK = 16 << 20             # bytes at the end of events in which a run that died is searched
@@ -19,7 +20,7 @@ def missed(folder, sizes, summary, definitions=None, alive=False):
     sizes: {name: bytes} of the run's files; summary: what summary.json says (dict): a value that the user set over a metric's own
     stays; definitions: the "metrics" of meta.json; alive: it is written again soon, so a short look will do.
     """
-    since = _mtime(os.path.join(folder, SUMMARY))
+    since = mtime(os.path.join(folder, SUMMARY))
     names = [name for name in reversed(events_of(sizes)) if sizes[name]]
     if not names:
         return {}
@@ -98,13 +99,6 @@ def _defined(numbers, summary, definitions):
             choose = min if (best_rule(metric, entry) if way == "best" else way) == "min" else max
             found[f"{metric}.{way}"] = choose([*finite, *([] if known is None else [known])])
     return found
-
-
-def _mtime(path):
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return None
 
 
 def _rows_back(folder, names, budget):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from runicorn.layout import HIDDEN, read_json, slug
 from runicorn.local_disk import reach
 from runicorn.reader import quick_stats
+from runicorn.reader.file_marks import mtime
 from runicorn.writer import live
 from runicorn.writer.environment import hostname
 
@@ -69,17 +70,10 @@ def ages(folder, writer):
     """Return (seconds since the run at `folder` did anything, seconds since its last row or None), None where its times are ahead of
     our clock, or there are none."""
     names = quick_stats.own_sizes(folder)
-    times = {name: _mtime(os.path.join(folder, name)) for name in names}
+    times = {name: mtime(os.path.join(folder, name)) for name in names}
     known = [time for time in (writer.beat, *times.values()) if time is not None]
     rows = [times[name] for name in quick_stats.events_of(names) if names[name] and times[name] is not None]
     now = time.time()
     if not known or max(known) > now + 2:
         return None, None
     return max(0.0, now - max(known)), max(0.0, now - max(rows)) if rows else None
-
-
-def _mtime(path):
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return None             # gone since it was listed

@@ -9,7 +9,8 @@ from pathlib import Path
 from runicorn import layout, left_out, local_disk, local_names, manifest
 from runicorn.mirror import local_copy, run_places
 from runicorn.mirror.verified import agrees, checked, sound, verified
-from runicorn.reader import first_look, kept, own_runs, quick_stats
+from runicorn.reader import file_marks, first_look, kept, own_runs, quick_stats
+from runicorn.reader.file_marks import file_mark, live_beats
 from runicorn.reader.liveness import CHECKING, LOST, Pulse, as_of, judge
 from runicorn.reader.records import LARGEST, Record, record_of
 
@@ -222,14 +223,6 @@ class Source:
         return name
 
 
-def file_mark(path):
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None             # absent: that is a mark too
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
-
 class LocalRoot(Source):
     """A root on this machine."""
 
@@ -334,25 +327,9 @@ class LocalRoot(Source):
             self._stat_at = float("-inf")
         if now >= self._stat_at:
             started = time.perf_counter()
-            self._mtimes = [_mtime(f"{self.folder}/{folder}") for folder in self._listed[1]]
+            self._mtimes = [file_marks.mtime_ns(local_disk.reach(f"{self.folder}/{folder}")) for folder in self._listed[1]]
             self._stat_at = now + LOOK * (time.perf_counter() - started)
         return self._mtimes
-
-
-def _mtime(folder):
-    try:
-        return os.stat(local_disk.reach(folder)).st_mtime_ns
-    except OSError:
-        return None
-
-
-def live_beats(root):
-    """Return {run id: mtime of its live file, ns}."""
-    try:
-        with os.scandir(os.path.join(root, layout.HIDDEN, "live")) as items:
-            return {item.name[:-5]: item.stat(follow_symlinks=False).st_mtime_ns for item in items if item.name.endswith(".json")}
-    except OSError:
-        return {}               # nothing was ever live here
 
 
 class Mirror(Source):

@@ -1,0 +1,40 @@
+"""One test of a connection at work: its lines as they come, its questions, its result."""
+
+import secrets
+import threading
+
+
+class Trial:
+    """One test of a connection, in a thread of its own."""
+
+    def __init__(self, connection, held, home, questions, bell):
+        self.id = secrets.token_hex(8)
+        self.topic = f"test:{self.id}"
+        self._connection, self._held, self._home, self._questions, self._bell = connection, held, home, questions, bell
+        self._lines, self._result = [], None
+
+    def begin(self):
+        threading.Thread(target=self._run, name="connection test", daemon=True).start()
+
+    def _run(self):
+        from runicorn.connections import doctor
+        try:
+            self._result = doctor.examine(self._connection, self._say, self._ask, self._held, self._home)
+        except Exception as error:      # a bug of ours must end the test on the page, too, and show there
+            text = f"the test itself failed: {type(error).__name__}: {error}"
+            self._say({"name": "login", "ok": False, "text": text, "advice": "please report this", "ms": None, "said": "test_broken",
+                       "detail": f"{type(error).__name__}: {error}"})
+            self._result = {"ok": False, "offer": [], "browse": False}
+        self._bell.ring(self.topic)
+
+    def _ask(self, question):
+        return self._questions.ask(self._connection["name"], question, self.topic)
+
+    def _say(self, line):
+        self._lines.append(line)
+        self._bell.ring(self.topic)
+
+    def state(self):
+        result = self._result or {"ok": False, "offer": [], "browse": False}
+        return {"id": self.id, "done": self._result is not None, "lines": list(self._lines), **result,
+                "question": self._questions.waiting(topic=self.topic)}

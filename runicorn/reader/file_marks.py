@@ -1,0 +1,37 @@
+"""What shows whether files of a root changed: their times, sizes and numbers, one stat each. Opens none."""
+
+import os
+
+from runicorn import layout
+
+
+def file_mark(path):
+    """Return what another state of a file differs in: (mtime in ns, bytes, inode), None where it is absent."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def mtime_ns(path):
+    """Return a file's or folder's mtime (ns), None where it is not there."""
+    mark = file_mark(path)
+    return mark and mark[0]
+
+
+def mtime(path):
+    """Return the same in seconds."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return None             # gone since it was listed
+
+
+def live_beats(root):
+    """Return {run id: mtime of its live file, ns}."""
+    try:
+        with os.scandir(os.path.join(root, layout.HIDDEN, "live")) as items:
+            return {item.name[:-5]: item.stat(follow_symlinks=False).st_mtime_ns for item in items if item.name.endswith(".json")}
+    except OSError:
+        return {}               # nothing was ever live here
