@@ -5,25 +5,11 @@ import math
 import time
 
 import pytest
+from one_process import begin, quiet  # noqa: F401 (fixtures)
 from scripts import rows, small
 
 import runicorn
 from runicorn import layout
-from runicorn.writer.notice import _said
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    _said.clear()
-    yield
-    runicorn.finish()
-
-
-@pytest.fixture
-def begin(tmp_path):
-    def begin(**more):
-        return runicorn.init(**{"project": "p", "name": "n", "storage": tmp_path / "root", "capture": False, "system": False, **more})
-    return begin
 
 
 def summary(run):

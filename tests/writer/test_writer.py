@@ -15,27 +15,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from one_process import begin, quiet  # noqa: F401 (fixtures)
 from scripts import rows, small
 
 import runicorn
 from runicorn.errors import NotFoundError, UsageError
-from runicorn.writer.notice import _said
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """Each message is said once a process; here each test is a process."""
-    _said.clear()
-    yield
-    runicorn.finish()
-
-
-@pytest.fixture
-def begin(tmp_path):
-    """init(...) with a root of its own, no captured output, no samples."""
-    def begin(**more):
-        return runicorn.init(**{"project": "p", "name": "n", "storage": tmp_path / "root", "capture": False, "system": False, **more})
-    return begin
 
 
 def data(run):

@@ -24,29 +24,13 @@ import omegaconf
 import pandas as pd
 import pytest
 import torch
+from one_process import begin, quiet  # noqa: F401 (fixtures)
 from scripts import rows, small, train
 
 import runicorn
 from runicorn import layout
 from runicorn.errors import RunicornError, UsageError
 from runicorn.writer import values
-from runicorn.writer.notice import _said
-
-
-@pytest.fixture(autouse=True)
-def quiet():
-    """Each message is said once a process; here each test is a process."""
-    _said.clear()
-    yield
-    runicorn.finish()
-
-
-@pytest.fixture
-def begin(tmp_path):
-    """init(...) with a root of its own, no captured output, no samples."""
-    def begin(**more):
-        return runicorn.init(**{"project": "p", "name": "n", "storage": tmp_path / "root", "capture": False, "system": False, **more})
-    return begin
 
 
 def config(run):
