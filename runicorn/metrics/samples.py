@@ -9,7 +9,7 @@ ENDS = 64 << 10             # of its beginning and its end, read whole
 
 
 def of(file):
-    """Return a Table of a sample of what a columns.File has parsed and has yet to. Raises OSError."""
+    """Return a Table of a sample of what a column_file.File has parsed and has yet to. Raises OSError."""
     with open(open_regular(file.path), "rb", buffering=0) as opened:
         def read(spans):
             return [opened.read(length) for offset, length in spans if opened.seek(offset) >= 0]

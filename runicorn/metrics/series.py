@@ -1,5 +1,6 @@
 """The curves of one run: its attempts and ranks joined, pictures, best values, times of steps. Parses nothing itself."""
 
+import functools
 import itertools
 import json
 import math
@@ -12,9 +13,10 @@ from bisect import bisect_left, bisect_right
 from runicorn import layout
 from runicorn.errors import DataError, UsageError
 from runicorn.metrics import curves, samples
-from runicorn.metrics.columns import File
+from runicorn.metrics.column_file import File
 from runicorn.metrics.downsample import extremes, picture
-from runicorn.metrics.parse import event_row, sample_row
+from runicorn.metrics.kinds import events
+from runicorn.metrics.parse import sample_row
 from runicorn.metrics.pieces import piece
 
 COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
@@ -23,6 +25,8 @@ POINT_BYTES = 16            # of such a copy: x and value
 PICTURES_KEPT = 64          # encoded pictures of a run, until it grows: about 8 KB each at 300 buckets
 YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
 TAIL_BYTES = 64 << 10       # holds a system sample of any machine
+
+MAKERS = {"events": events.Reader, "system": functools.partial(events.Reader, row=sample_row)}
 
 
 class Series:
@@ -75,7 +79,7 @@ class Series:
             for key in gone:
                 del self._files[key]
             for key in new:
-                self._files[key] = File(found[key], self._cache, event_row if key[0] == "events" else sample_row)
+                self._files[key] = File(found[key], self._cache, MAKERS[key[0]])
             return bool(gone or new)
 
     def _read(self, file, deadline):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runicorn import layout, local_disk, local_names
 from runicorn.errors import AmbiguousError, NotFoundError
-from runicorn.metrics.columns import trim
+from runicorn.metrics.column_cache import trim
 from runicorn.metrics.series import COARSE_BYTES, Series
 from runicorn.reader import bounded
 from runicorn.reader.first_look import digest

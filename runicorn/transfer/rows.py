@@ -10,7 +10,7 @@ from collections import deque
 
 from runicorn import layout
 from runicorn.errors import DataError
-from runicorn.metrics.columns import File
+from runicorn.metrics.column_file import File
 from runicorn.metrics.parse import STEP_LIMIT, Part
 
 
@@ -69,7 +69,7 @@ def _blocks(path):
 
 
 class _Block:
-    """What columns.File fills in place of a Table."""
+    """What column_file.File fills in place of a Table."""
 
     def __init__(self):
         self.parts, self.others = [], deque(maxlen=0)

@@ -18,7 +18,7 @@ import runicorn
 from runicorn import disk, layout, local_disk, local_names, manifest, settings
 from runicorn.connections import sync_log
 from runicorn.errors import BusyError, LayoutError
-from runicorn.metrics import columns
+from runicorn.metrics import column_cache
 from runicorn.mirror import local_copy, quota
 from runicorn.viewer import access
 
@@ -184,11 +184,11 @@ def test_a_run_begins_again_while_its_status_is_read(tmp_path, monkeypatch):
 
 def test_the_column_cache_and_its_trimming_do_not_fail(tmp_path, monkeypatch):
     Refusals(monkeypatch, "replace", 2)
-    columns._write(str(tmp_path / "columns" / "a"), {}, [])
+    column_cache._write(str(tmp_path / "columns" / "a"), {}, [])
     assert (tmp_path / "columns" / "a").is_file()
     (tmp_path / "columns" / "b").write_bytes(b"x" * 100)
     Refusals(monkeypatch, "unlink", 10**9, 32, only="b")        # another viewer reads it
-    columns.trim(tmp_path / "columns", 0)
+    column_cache.trim(tmp_path / "columns", 0)
     assert [path.name for path in (tmp_path / "columns").iterdir()] == ["b"]
 
 

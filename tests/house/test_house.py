@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[2] / "runicorn"
 GROUND = ("assets clock disk errors layout left_out local_disk local_names loopback manifest manifest_entry manifest_timer masking "
           "namesake news schtasks settings surrogates version")
 PACKAGES = {
-    "writer": "", "integrations": "writer", "ssh": "", "metrics": "", "mirror": "ssh.sftp ssh.sftp_answers ssh.grants ssh.remote_shell",
+    "writer": "", "integrations": "writer", "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
+    "mirror": "ssh.sftp ssh.sftp_answers ssh.grants ssh.remote_shell",
     "connections": "ssh mirror", "reader": "metrics mirror.local_copy mirror.run_places mirror.verified",
     "transfer": "metrics reader mirror.plan", "viewer": "metrics reader transfer",
     "cli": "writer ssh metrics mirror connections reader transfer viewer",
@@ -66,7 +67,7 @@ def test_systems_differ_in_few_modules_only():
 
 def test_every_module_has_its_place():
     assert {name for name in modules() if "." not in name} == {*GROUND.split(), "__init__", "__main__"}
-    assert {name.partition(".")[0] for name in modules() if "." in name} == set(PACKAGES)
+    assert {name.rpartition(".")[0] for name in modules() if "." in name} == set(PACKAGES)
     assert all(len(modules()[f"{package}.__init__"].body) == 1 for package in PACKAGES), "a docstring alone"
 
 

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runicorn import layout
-from runicorn.metrics import columns, parse, samples
-from runicorn.metrics.columns import BLOCK, File, trim
+from runicorn.metrics import column_cache, column_file, columns, parse, samples
+from runicorn.metrics.column_cache import trim
+from runicorn.metrics.column_file import File
+from runicorn.metrics.columns import BLOCK
 from runicorn.metrics.parse import Parser, Part, sample_row
 
 
@@ -116,7 +118,7 @@ def test_a_million_bytes_of_mixed_shapes(tmp_path):
             lines.append(line(1000 + step / 8, step, {"val/loss": rng.random()}))
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"".join(lines))
-    assert path.stat().st_size > 2 * columns.READ_BYTES
+    assert path.stat().st_size > 2 * column_file.READ_BYTES
     table = parsed(path).table
     assert same(held(table), plain(lines)[0])
     assert sorted(sorted(group.columns) for group in table.groups()) == [["grad"], ["loss", "lr"], ["val/loss"]]
@@ -243,7 +245,7 @@ def test_a_cache_of_another_file_is_not_believed(tmp_path, harm):
     elif harm == "cut cache":
         os.truncate(stored, stored.stat().st_size - 8)
     else:
-        stored.write_bytes(columns.MAGIC + b'{"path":\n' + os.urandom(500))
+        stored.write_bytes(column_cache.MAGIC + b'{"path":\n' + os.urandom(500))
     assert same(held(parsed(path, str(cache)).table), plain(path.read_bytes().splitlines())[0])
 
 

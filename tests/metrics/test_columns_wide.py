@@ -10,7 +10,8 @@ import tracemalloc
 import pytest
 
 from runicorn.metrics import columns, wide
-from runicorn.metrics.columns import BLOCK, File
+from runicorn.metrics.column_file import File
+from runicorn.metrics.columns import BLOCK
 
 DRAW = random.Random(1)
 ROWS = {

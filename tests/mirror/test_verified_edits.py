@@ -14,7 +14,7 @@ from edits import EDITS, NAMES, edited_run, poke
 from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, tree, write  # noqa: F401 (fixtures)
 
 from runicorn import manifest
-from runicorn.metrics.columns import File
+from runicorn.metrics.column_file import File
 from runicorn.mirror import remote_index
 from runicorn.reader.catalog import Reader
 

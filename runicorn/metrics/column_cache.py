@@ -1,0 +1,98 @@
+"""The column cache: one file for what was parsed of a growing file, believed only if everything in its head agrees."""
+
+import json
+import os
+import sys
+from array import array
+from threading import get_ident
+
+from runicorn import disk
+from runicorn.metrics.columns import Column, Group
+
+HEAD_LIMIT = 64 << 20       # bytes of a cache file's first line: names, and what else is known of the file
+MAGIC = b"runicorn columns 4\n"
+
+
+def save(path, head, table):
+    """Write what is parsed to the cache file `path`; head: dict of what the caller wants back. Raises OSError."""
+    head = {**head, "order": sys.byteorder, "rows": table.rows, "first_ts": table.first_ts, "last_ts": table.last_ts,
+            "top_step": table.top_step, "recent": list(table.recent), "purges": table.purges, "names": list(table.where),
+            "groups": [_describe(group) for group in table.groups()]}
+    _write(path, head, [held for group in table.groups() for held in _arrays(group)])
+
+
+def load(path, table, believe):
+    """Fill the empty `table` from the cache file `path` and return its head (dict), or None where it tells nothing.
+
+    believe: called with the head, whether it is of the file in question. Raises OSError, EOFError or ValueError for a damaged one.
+    """
+    with open(path, "rb") as cached:
+        head = json.loads(cached.readline(HEAD_LIMIT)) if cached.read(len(MAGIC)) == MAGIC else None
+        if not head or head["order"] != sys.byteorder or not believe(head):
+            return None
+        groups = [_read_group(cached, shape) for shape in head["groups"]]
+    where = {name: group for group in groups for name in group.columns}
+    table.restore({name: where[name] for name in head["names"]}, head)
+    return head
+
+
+def trim(folder, limit):
+    """Delete the cache files in `folder` that were not used for longest until the rest holds at most `limit` bytes."""
+    try:
+        found = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]
+    except OSError:
+        return                                  # none yet, or not ours to read: then we keep none either
+    used = sum(size for _, size, _ in found)
+    for _, size, path in sorted(found):
+        if used <= limit:
+            return
+        disk.discard(path, 0.0)         # another viewer trims, too, or reads it
+        used -= size
+
+
+def _arrays(group):
+    columns = [held for column in group.columns.values() for held in (column.values, column.lows, column.highs, column.bad)]
+    return [group.rows, group.ts, group.steps, *columns]
+
+
+def _describe(group):
+    return {"rows": len(group.rows), "steps": group.steps.typecode, "sorted": [group.ts_sorted, group.steps_sorted],
+            "columns": [[name, len(column.lows), len(column.bad)] for name, column in group.columns.items()]}
+
+
+def _read_group(file, shape):
+    group, rows = Group(), shape["rows"]
+    group.ts_sorted, group.steps_sorted = shape["sorted"]
+    group.rows, group.ts = _read_array(file, "I", rows), _read_array(file, "d", rows)
+    group.steps = _read_array(file, shape["steps"], rows)
+    for name, blocks, bad in shape["columns"]:
+        column = group.columns[name] = Column()
+        column.values = _read_array(file, "d", rows)
+        column.lows, column.highs = _read_array(file, "d", blocks), _read_array(file, "d", blocks)
+        column.bad = _read_array(file, "I", bad)
+    return group
+
+
+def _read_array(file, kind, count):
+    """Return the next `count` items (array). Raises EOFError. Straight into place: `fromfile` would copy each byte twice."""
+    if count * array(kind).itemsize > os.fstat(file.fileno()).st_size:
+        raise EOFError("the cache file's head is wrong")
+    held = array(kind, [0]) * count
+    if file.readinto(memoryview(held).cast("B")) < len(held) * held.itemsize:
+        raise EOFError("the cache file ends early")
+    return held
+
+
+def _write(path, head, arrays):
+    """Write a cache file beside `path` and rename it; streamed, because the arrays of a large run should not exist twice."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    beside = f"{path}.{os.getpid()}-{get_ident()}.tmp"
+    try:
+        with open(beside, "wb") as file:
+            file.write(MAGIC + json.dumps(head).encode() + b"\n")
+            for held in arrays:
+                held.tofile(file)
+        disk.replace(beside, path)
+    except OSError:
+        disk.discard(beside, 0.0)
+        raise

@@ -1,0 +1,139 @@
+"""One growing file of metrics or samples, whatever its kind: what is new of it is read, its columns are kept between sessions."""
+
+import os
+from contextlib import suppress
+from hashlib import sha256
+
+from runicorn.layout import open_regular
+from runicorn.metrics import column_cache
+from runicorn.metrics.columns import Table
+from runicorn.metrics.kinds import events
+
+READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, small enough to let other threads in between
+RECORD_LIMIT = 16 << 20     # what a reader does not know as one whole record by then is never one
+WRITTEN_NS = 10_000_000     # an mtime that is so close to the ctime is that of a write
+CHECKED = 4096              # bytes before the parsed end whose hash must still be the same
+SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache file
+
+
+class File:
+    """One growing file. `table` holds what is parsed, `reader` what reads it, `behind` is how many bytes could be parsed now."""
+
+    def __init__(self, path, cache=None, make=events.Reader):
+        """path: str; cache: folder for the column cache (str) or None; make: function(state) returning the reader of its kind."""
+        self.path, self._make, self._folder = path, make, cache
+        self._begin()
+
+    def _begin(self, identity=None):
+        self.table, self.reader = Table(), self._make(None)
+        self.position = self.behind = self._saved = self._torn = 0
+        self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
+
+    @property
+    def skipped(self):
+        """Lines or records that could not be read (int)."""
+        return sum(self.reader.skipped.values())
+
+    def look(self):
+        """Return whether there is something to parse, after one stat; forgets all if the file was replaced or has shrunk.
+
+        Raises OSError if the file can't be looked at.
+        """
+        found = os.stat(self.path)
+        identity = (found.st_dev, found.st_ino)
+        if self._identity is None:
+            self._identity = identity
+            self._load(found)
+        elif identity != self._identity or found.st_size < self.position or self._is_rewritten(found):
+            self._begin(identity)
+        self._mtime, self._size = found.st_mtime_ns, found.st_size
+        self.behind = found.st_size - self.position if found.st_size != self._torn else 0
+        return self.behind > 0
+
+    def _is_rewritten(self, found):
+        """Whether other bytes were written in place though the size is the same. A time set after the writing, as the mirror and
+        `touch` set it, is no sign of it. Raises OSError."""
+        if found.st_mtime_ns == self._mtime or found.st_size != self._size:
+            return False
+        if abs(found.st_mtime_ns - found.st_ctime_ns) < WRITTEN_NS:
+            return True
+        with open(open_regular(self.path), "rb") as file:
+            return not self._holds_guard(file)
+
+    def _holds_guard(self, file):
+        file.seek(self.position - len(self._guard))
+        return file.read(len(self._guard)) == self._guard
+
+    def step(self):
+        """Parse at most the next READ_BYTES; return whether more is left. Raises OSError."""
+        with open(open_regular(self.path), "rb") as file:
+            if not self._holds_guard(file):                 # other content under the same inode: begin again
+                self._begin(self._identity)
+                return True
+            left = os.fstat(file.fileno()).st_size - self.position
+            block = file.read(READ_BYTES)
+            used, parts = self.reader.take(block, max(left, len(block)))
+            while not used and READ_BYTES <= len(block) < RECORD_LIMIT and (more := file.read(READ_BYTES)):
+                block += more
+                used, parts = self.reader.take(block, max(left, len(block)))
+            if not used:
+                self.behind, self._torn = 0, self.position + len(block)     # part of a record: nothing to do until the file grows
+                return False
+            self._guard = (self._guard + block[:used])[-CHECKED:] if used <= len(block) else self._passed_over(file, used)
+        self.position += used
+        self.behind = max(0, self.behind - used)
+        self.table.add(parts)
+        self.table.purges = self.reader.facts().get("purges")
+        return self.behind > 0
+
+    def _passed_over(self, file, used):
+        """Return the bytes that must still be the same before what comes next, where the reader passed over bytes unread."""
+        begin = max(0, self.position + used - CHECKED)
+        file.seek(begin)
+        return file.read(self.position + used - begin)
+
+    # -- the column cache ------------------------------------------------------------------------------------------
+
+    def _cache(self):
+        """Return where the parse is kept (str): found by device and inode, which a renamed file or folder keeps, else by the path."""
+        name = f"{self._identity}" if self._identity[1] else os.path.abspath(self.path)
+        return os.path.join(self._folder, sha256(os.fsencode(name)).hexdigest()[:32])
+
+    def save(self):
+        """Keep the parse in the cache if it grew enough to be worth it. Never raises: a cache is only a convenience."""
+        grown = self.position - self._saved
+        if not self._folder or grown < max(SAVE_BYTES, self._saved // 4):
+            return
+        head = {"identity": list(self._identity), "mtime": self._mtime, "length": self.position, "check": sha256(self._guard).hexdigest(),
+                "kind": self.reader.kind, "reader": self.reader.state()}
+        with suppress(OSError):
+            column_cache.save(self._cache(), head, self.table)
+        self._saved = self.position         # a full disk: parse again next time, and don't try at every append
+
+    def _load(self, found):
+        """Take the parse over from the cache if it is one of the first bytes of just this file."""
+        try:
+            head = column_cache.load(self._cache(), self.table, lambda head: self._is_of(head, found)) if self._folder else None
+        except (OSError, EOFError, ValueError):
+            self.table, self._guard = Table(), b""
+            return                          # absent or damaged: parse
+        if head is None:
+            return
+        self.reader = self._make(head["reader"])
+        self.position = self._saved = head["length"]
+        with suppress(OSError):             # a cache we may only read serves as well
+            os.utime(self._cache())         # `trim` drops what was not used for longest
+
+    def _is_of(self, head, found):
+        """Whether the cached parse is one of the bytes with which the file begins now; takes its guard then. Raises OSError."""
+        if head.get("identity") != [found.st_dev, found.st_ino] or head.get("kind") != self.reader.kind:
+            return False
+        if head["length"] > found.st_size:
+            return False
+        if head["length"] == found.st_size and head.get("mtime") != found.st_mtime_ns:
+            return False                    # rewritten to the same size, in place or under an inode that came back
+        with open(open_regular(self.path), "rb") as file:
+            file.seek(max(0, head["length"] - CHECKED))
+            guard = file.read(min(CHECKED, head["length"]))
+        self._guard = guard if sha256(guard).hexdigest() == head["check"] else b""
+        return bool(self._guard)
