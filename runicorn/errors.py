@@ -2,18 +2,17 @@
 
 
 class RunicornError(Exception):
-    """Anything we raise on purpose: what happened, to what, and what to do next, in one sentence."""
+    """Anything we raise on purpose: what happened, to what, and what to do next, in one sentence.
+
+    code: a stable word for what happened, or None; values: of the sentence, for the pages' translation. values["said"], where there is
+    one, names the sentence; else `code` does.
+    """
 
     exit_code = 1
 
-
-def coded(error, code, **values):
-    """Return `error` with a stable word for what happened (`code`) and its values (dict), for the pages' translation.
-
-    values["said"], where given, names the sentence; else `code` does.
-    """
-    error.code, error.values = code, values
-    return error
+    def __init__(self, message, /, code=None, **values):
+        super().__init__(message)
+        self.code, self.values = code, values
 
 
 class UsageError(RunicornError):
@@ -33,8 +32,8 @@ class AmbiguousError(UsageError):
 class FilterError(UsageError):
     """A filter that can't be understood; `at` is the place in its text (characters from the start)."""
 
-    def __init__(self, message, at=0):
-        super().__init__(message)
+    def __init__(self, message, at=0, **said):
+        super().__init__(message, **said)
         self.at = at
 
 
@@ -83,8 +82,8 @@ class ProtocolError(RemoteError):
 class SftpError(RemoteError):
     """The server answered one request with an error status (`status`: SFTP v3 code, draft-ietf-secsh-filexfer-02 section 7)."""
 
-    def __init__(self, message, status):
-        super().__init__(message)
+    def __init__(self, message, status, **said):
+        super().__init__(message, **said)
         self.status = status
 
 

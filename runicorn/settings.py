@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from runicorn import disk, layout, local_disk, local_names
-from runicorn.errors import NotFoundError, SettingsError, UsageError, coded
+from runicorn.errors import NotFoundError, SettingsError, UsageError
 from runicorn.surrogates import LONE, encode_json
 
 CONFIG, OVERLAY = "config.json", "overlay.json"
@@ -230,8 +230,8 @@ def _refuse_twin(saved, known):
     folder = local_names.connection_slug(saved["name"])
     for other in known:
         if other.get("name") != saved["name"] and local_names.connection_slug(str(other.get("name") or other.get("host"))) == folder:
-            raise coded(UsageError(f"{saved['name']!r} would share the folder {folder} with {other['name']!r}; choose another name"),
-                        "usage", said="name_taken", taken=other["name"])
+            raise UsageError(f"{saved['name']!r} would share the folder {folder} with {other['name']!r}; choose another name",
+                             code="usage", said="name_taken", taken=other["name"])
 
 
 def _saved(config):

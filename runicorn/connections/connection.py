@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from runicorn import layout, local_names, settings
-from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError, coded
+from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError
 from runicorn.mirror import local_copy, sync
 from runicorn.ssh import remote
 
@@ -104,8 +104,7 @@ class Connection:
         except LineError:
             raise                       # worth another try later
         except RunicornError as error:
-            self._refuse(error if isinstance(error, RemoteError) else coded(RemoteError(str(error)), getattr(error, "code", "settings"),
-                                                                            **getattr(error, "values", {})))
+            self._refuse(error if isinstance(error, RemoteError) else RemoteError(str(error), error.code or "settings", **error.values))
             raise self._refusal from error
         self._log.info("connected in %.1f s", time.monotonic() - began)
         return line
@@ -163,8 +162,7 @@ class Connection:
     def _overriding(self, row, offline):
         """Yield (state, reason) of what we know better than the sync; the last one holds."""
         if self._refusal and not (self._thread and self._thread.is_alive()):
-            code = getattr(self._refusal, "code", None) or "refused"
-            yield "refused", {**getattr(self._refusal, "values", {}), "code": code, "text": str(self._refusal)}
+            yield "refused", {**self._refusal.values, "code": self._refusal.code or "refused", "text": str(self._refusal)}
         if row["question"]:
             yield "waiting", {"code": f"question_{row['question']['kind']}", "text": row["question"]["prompt"]}
         if not self.settings["enabled"]:

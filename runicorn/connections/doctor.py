@@ -74,7 +74,7 @@ class _Examination:
         return remote.connect(self.connection, ask, secrets, home, log=passed, compress=False)      # zlib would bound the throughput
 
     def failed(self, error):
-        code, values = getattr(error, "code", None), getattr(error, "values", {"said": "failed", "detail": str(error)})
+        code, values = error.code, error.values if error.code else {"said": "failed", "detail": str(error)}
         line = STAGE.get(code) or ("login" if code in LOGIN_CODES and self.at not in ("name", "port", "banner") else self.at)
         self.say(line, False, str(error), **{"said": code, **values, "code": code})
 

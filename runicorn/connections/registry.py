@@ -8,7 +8,7 @@ from runicorn import layout, local_names, settings
 from runicorn.connections import sync_log
 from runicorn.connections.questions import Questions
 from runicorn.connections.trials import Trial
-from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, SyncError, UsageError, coded
+from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, SyncError, UsageError
 from runicorn.mirror import quota
 from runicorn.mirror.room import Room
 
@@ -246,13 +246,13 @@ class Mirrors:
     def test_state(self, test_id):
         """Return how a test is going: {"id", "done", "ok", "lines", "question", "offer", "browse"}. Raises NotFoundError."""
         if test_id not in self._trials:
-            raise coded(NotFoundError(f"there is no test {test_id!r}; begin another"), "not_found", said="test_gone")
+            raise NotFoundError(f"there is no test {test_id!r}; begin another", code="not_found", said="test_gone")
         return self._trials[test_id].state()
 
     def answer(self, question_id, text):
         """Answer a prompt; an empty or absent text refuses a host key. Raises NotFoundError when nobody waits for it any more."""
         if not self.questions.answer(question_id, text):
-            raise coded(NotFoundError("that question is no longer open; reconnect to be asked again"), "not_found", said="question_gone")
+            raise NotFoundError("that question is no longer open; reconnect to be asked again", code="not_found", said="question_gone")
 
     def trust(self, question_id):
         """Trust the host key that a question shows, for good. Raises NotFoundError."""

@@ -109,7 +109,7 @@ class Sync:
             return self._lost(error, now)
         except RemoteError as error:
             self._retry_at = math.inf       # until somebody acts, who may do so as soon as the refusal shows
-            self._hang_up("refused", getattr(error, "code", None) or "refused", str(error), getattr(error, "values", {}))
+            self._hang_up("refused", error.code or "refused", str(error), error.values)
             return WAIT
         except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
             if self._is_held("pass", error):
@@ -249,7 +249,7 @@ class Sync:
             self._rest.lost(self._session.sftp)
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
         self._retry_at, self._retry_shown = now + pause, self._clock.wall(now) + pause
-        self._hang_up("offline", getattr(error, "code", None) or "line", str(error), getattr(error, "values", {}))
+        self._hang_up("offline", error.code or "line", str(error), error.values)
         return pause
 
     def _hang_up(self, state, code, text, values=None):

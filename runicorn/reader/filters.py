@@ -11,7 +11,7 @@ import operator
 import re
 from typing import NamedTuple
 
-from runicorn.errors import FilterError, coded
+from runicorn.errors import FilterError
 from runicorn.layout import number
 
 STATES = ("checking", "running", "stalled", "lost", "finished", "failed", "interrupted")
@@ -39,7 +39,7 @@ class Term(NamedTuple):
 def parse(text):
     """Return the list of Terms in `text`. Raises FilterError, which says what is wrong and where."""
     if len(text) > LONGEST:
-        raise coded(FilterError(f"the filter is longer than {LONGEST} characters", LONGEST), "filter", said="filter_long", count=LONGEST)
+        raise FilterError(f"the filter is longer than {LONGEST} characters", LONGEST, code="filter", said="filter_long", count=LONGEST)
     terms, at = [], 0
     while at < len(text):
         if text[at].isspace():
@@ -66,8 +66,8 @@ def _piece(text, start):
             pieces.append((character, quoted is not None))
         at += 1
     if quoted is not None:
-        raise coded(FilterError(f'the quote at {quoted + 1} is never closed: add a " at its end', quoted), "filter", said="filter_quote",
-                    place=quoted + 1)
+        raise FilterError(f'the quote at {quoted + 1} is never closed: add a " at its end', quoted, code="filter", said="filter_quote",
+                          place=quoted + 1)
     return at, pieces
 
 
@@ -82,12 +82,12 @@ def _term(pieces, at):
     where, _, sign = min(found)
     field, value = _text(pieces[:where]), pieces[where + len(sign):]
     if not field:
-        raise coded(FilterError(f"{sign!r} at {at + 1} has no name before it, such as loss{sign}0.3", at), "filter", said="filter_nameless",
-                    sign=sign, place=at + 1)
+        raise FilterError(f"{sign!r} at {at + 1} has no name before it, such as loss{sign}0.3", at, code="filter", said="filter_nameless",
+                          sign=sign, place=at + 1)
     values = tuple(_split(value)) if sign == ":" else (_text(value),)
     if not any(quoted for _, quoted in value) and not all(values):
-        raise coded(FilterError(f"{field}{sign} at {at + 1} has no value after it", at), "filter", said="filter_valueless",
-                    sign=field + sign, place=at + 1)
+        raise FilterError(f"{field}{sign} at {at + 1} has no value after it", at, code="filter", said="filter_valueless",
+                          sign=field + sign, place=at + 1)
     return Term(field, sign, values, negated, at)
 
 
@@ -108,16 +108,16 @@ def _split(pieces):
 
 def _checked(term):
     if not term.field and not term.values[0]:
-        raise coded(FilterError(f"there is no word at {term.at + 1}", term.at), "filter", said="filter_empty", place=term.at + 1)
+        raise FilterError(f"there is no word at {term.at + 1}", term.at, code="filter", said="filter_empty", place=term.at + 1)
     if term.field == "state" and term.operator in (":", "=", "!="):
         for value in term.values:
             if "*" not in value and value.lower() not in STATES:
-                raise coded(FilterError(f"there is no state {value!r}; there are {', '.join(STATES)}", term.at), "filter",
-                            said="filter_state", value=value, states=", ".join(STATES))
+                raise FilterError(f"there is no state {value!r}; there are {', '.join(STATES)}", term.at, code="filter",
+                                  said="filter_state", value=value, states=", ".join(STATES))
     if term.operator in COMPARE and _amount(term) is None:
-        raise coded(FilterError(f"{term.field}{term.operator} needs {_wanted(term.field)}, not {term.values[0]!r}", term.at), "filter",
-                    said="filter_time" if term.field in TIMES else "filter_span" if term.field in SPANS else "filter_number",
-                    sign=term.field + term.operator, value=term.values[0])
+        raise FilterError(f"{term.field}{term.operator} needs {_wanted(term.field)}, not {term.values[0]!r}", term.at, code="filter",
+                          said="filter_time" if term.field in TIMES else "filter_span" if term.field in SPANS else "filter_number",
+                          sign=term.field + term.operator, value=term.values[0])
     return term
 
 

@@ -5,7 +5,7 @@ import shlex
 import time
 from pathlib import Path
 
-from runicorn.errors import HostKeyError, LineError, RemoteError, coded
+from runicorn.errors import HostKeyError, LineError, RemoteError
 from runicorn.ssh import host_keys, local, user_config
 from runicorn.ssh import transport as ssh_transport
 
@@ -70,8 +70,8 @@ class Handshake:
         try:
             transport.start_client(timeout=self._patience * 2)
             if not transport.initial_kex_done:
-                raise coded(LineError(f"{target.name} did not finish the SSH handshake in time"), "banner", said="handshake_slow",
-                            host=target.name)
+                raise LineError(f"{target.name} did not finish the SSH handshake in time", code="banner", said="handshake_slow",
+                                host=target.name)
         except self.ssh.ssh_exception.IncompatiblePeer as error:
             raise self._nothing_in_common(transport, error) from error
         except (self.ssh.SSHException, EOFError, OSError) as error:
@@ -83,11 +83,11 @@ class Handshake:
         if ssh_transport.is_legacy(transport.peer_kex) or "host key" in str(error) and "ssh-dss" in str(error):
             text = (f"{target.name} and paramiko {self.ssh.__version__} share no algorithm ({error}). An old server that speaks only SHA-1 "
                     "needs `pip install 'paramiko<5'`, or the connection set to system ssh (auth: system)")
-            return coded(RemoteError(text), "algorithms", host=target.name, detail=str(error))
+            return RemoteError(text, code="algorithms", host=target.name, detail=str(error))
         offers = f"; it offers {transport.peer_kex}" if transport.peer_kex and "kex" in str(error) else ""
         text = (f"{target.name} speaks only algorithms that paramiko {self.ssh.__version__} does not know ({error}{offers}). "
                 "Set the connection to system ssh (auth: system)")
-        return coded(RemoteError(text), "algorithms", said="algorithms_new", host=target.name, detail=str(error))
+        return RemoteError(text, code="algorithms", said="algorithms_new", host=target.name, detail=str(error))
 
     def _no_ssh(self, transport, line, error):
         """Return the error for what answered, if anything did, as no SSH server does."""
@@ -95,31 +95,31 @@ class Handshake:
         where, heard = f"{target.name}:{target.port}", bytes(line.first)
         port = str(target.port)
         if transport.words:
-            return coded(RemoteError(f"{where} hung up; it says: {transport.words}"), "refused", said="hung_up", words=transport.words,
-                         host=target.name, port=port)
+            return RemoteError(f"{where} hung up; it says: {transport.words}", code="refused", said="hung_up", words=transport.words,
+                               host=target.name, port=port)
         if not heard and line.said():
             words = line.said()
-            return coded(LineError(f"the ProxyCommand to {target.name} brought no server: {words}"), "banner", said="proxy_said",
-                         words=words, host=target.name)
+            return LineError(f"the ProxyCommand to {target.name} brought no server: {words}", code="banner", said="proxy_said",
+                             words=words, host=target.name)
         if heard.startswith(PENALTY):       # sshd 9.8's PerSourcePenalties: each further try makes it longer
             words = PENALTY.decode()
             text = (f"{where} takes no login from here for now; it says: {words}. It is not tried again by itself, since each try makes it "
                     "longer: wait some minutes, then test again or sync now")
-            return coded(RemoteError(text), "refused", said="penalty", words=words, host=target.name, port=port)
+            return RemoteError(text, code="refused", said="penalty", words=words, host=target.name, port=port)
         if heard.startswith(BUSY):
             text = f"{where} hung up; it says: {heard.splitlines()[0].decode()}"
-            return coded(LineError(text), "banner", said="hung_up", words=text.partition("says: ")[2], host=target.name, port=port)
+            return LineError(text, code="banner", said="hung_up", words=text.partition("says: ")[2], host=target.name, port=port)
         if heard and not heard.startswith(b"SSH-") and b"\nSSH-" not in heard:
             words = "".join(c if c.isprintable() else " " for c in heard.decode("utf-8", "replace"))[:100].strip()
             text = f"what answers at {where} is no SSH server: it says {words!r}. Is the port right?"
-            return coded(LineError(text), "banner", said="no_ssh", words=words, host=target.name, port=port)
+            return LineError(text, code="banner", said="no_ssh", words=words, host=target.name, port=port)
         if not heard:
             text = (f"{where} took the connection and said nothing: no SSH server is behind this port, or it is overloaded or behind a "
                     "firewall that cuts")
-            return coded(LineError(text), "banner", said="silent_port", host=target.name, port=port)
+            return LineError(text, code="banner", said="silent_port", host=target.name, port=port)
         why = error or "it hung up"
-        return coded(LineError(f"{where} broke off the SSH handshake ({why})"), "banner", said="handshake_cut", detail=str(why),
-                     host=target.name, port=port)
+        return LineError(f"{where} broke off the SSH handshake ({why})", code="banner", said="handshake_cut", detail=str(why),
+                         host=target.name, port=port)
 
     def _check_host_key(self, transport, line):
         key = transport.get_remote_server_key()
@@ -162,15 +162,15 @@ class Handshake:
                 raise self._revoked(host_keys.fingerprint(one))
 
     def _revoked(self, shown):
-        return coded(HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts or RevokedHostKeys: do not "
-                                  "connect; ask the server's administrator"), "host_key_revoked", host=self.name, offered=shown)
+        return HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts or RevokedHostKeys: do not "
+                            "connect; ask the server's administrator", code="host_key_revoked", host=self.name, offered=shown)
 
     def _not_asked_about(self, kind, shown):
         command = f"ssh -o StrictHostKeyChecking=ask {shlex.quote(self.target.name)}"
-        return coded(HostKeyError(f"no host key of {self.name} is known that equals {kind} {shown}, and ~/.ssh/config asks for strict "
-                                  f"checking (StrictHostKeyChecking {self._strict}): run `{command}` once in a terminal, compare the "
-                                  "key with the server's and say yes, or have its administrator put it into known_hosts"),
-                     "host_key_unknown", said="host_key_strict", host=self.name, offered=f"{kind} {shown}", command=command)
+        return HostKeyError(f"no host key of {self.name} is known that equals {kind} {shown}, and ~/.ssh/config asks for strict "
+                            f"checking (StrictHostKeyChecking {self._strict}): run `{command}` once in a terminal, compare the "
+                            "key with the server's and say yes, or have its administrator put it into known_hosts",
+                            code="host_key_unknown", said="host_key_strict", host=self.name, offered=f"{kind} {shown}", command=command)
 
     def _take(self, verdict, kind, blob, shown):
         """Take a key that nobody compared, because the user's config says so; note one that is new, unless it says to note none."""
@@ -204,19 +204,19 @@ class Handshake:
                     "comparison": comparison}
         if not self.ask or self.ask(question) not in ("yes", "trust"):
             there = f" (there: `{comparison}`)" if comparison else ""
-            raise coded(HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's{there}, then "
-                                     "trust it when asked"),
-                        "host_key_unknown", host=name, offered=shown, key_type=kind, comparison=comparison)
+            raise HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's{there}, then "
+                               "trust it when asked",
+                               code="host_key_unknown", host=name, offered=shown, key_type=kind, comparison=comparison)
         host_keys.add(self.home / "known_hosts", name, kind, blob)
 
 
 def _changed(name, kind, shown, expected):
     known = _listed(expected)
     removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(line.path for line in expected)]
-    return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
-                              f"the server was set up anew: ask its administrator, then forget the old key with "
-                              f"{' and '.join(f'`{command}`' for command in removal)}"),
-                 "host_key_changed", host=name, known=known, offered=f"{kind} {shown}", removal=removal)
+    return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
+                        f"the server was set up anew: ask its administrator, then forget the old key with "
+                        f"{' and '.join(f'`{command}`' for command in removal)}",
+                        code="host_key_changed", host=name, known=known, offered=f"{kind} {shown}", removal=removal)
 
 
 def _listed(lines):

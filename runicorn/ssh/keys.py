@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from runicorn import local_disk
-from runicorn.errors import LoginError, coded
+from runicorn.errors import LoginError
 from runicorn.ssh import local
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")     # what OpenSSH tries, without the FIDO kinds, which need the system's ssh
@@ -43,8 +43,8 @@ class Keys:
         if target.auth == "agent":
             held = self._asked_agent()
             if not held:
-                raise coded(LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file"),
-                            "agent")
+                raise LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file",
+                                 code="agent")
         for path in files:
             held = self._of_agent(path)
             named += held
@@ -70,7 +70,7 @@ class Keys:
             unused.append(f"PKCS11Provider {provider} (a smart card: or give its keys to the agent, `ssh-add -s {provider}`)")
         text = f"there is no key to offer to {name}: {', '.join(unused) or 'none is named'}"
         advice = "FIDO keys, smart cards and Kerberos need your system's ssh: set the connection to it (auth: system)"
-        return coded(LoginError(f"{text}. {advice}"), "key_missing", said="no_key_usable", host=name, detail=", ".join(unused))
+        return LoginError(f"{text}. {advice}", code="key_missing", said="no_key_usable", host=name, detail=", ".join(unused))
 
     # -- files
 
@@ -80,13 +80,13 @@ class Keys:
         if target.keys:
             usable = [path for path in target.keys if path.lower() != "none" and (Path(path).is_file() or self._of_agent(path))]
             if target.key_required and not usable:
-                raise coded(LoginError(f"the key file {target.keys[0]} is not there"), "key_missing", key=target.keys[0])
+                raise LoginError(f"the key file {target.keys[0]} is not there", code="key_missing", key=target.keys[0])
             return usable
         usual = [str(path) for path in (Path("~/.ssh").expanduser() / name for name in DEFAULT_KEYS) if path.is_file()]
         elsewhere = self._fido() or target.options.get("pkcs11provider", "none") != "none"
         if not usual and not elsewhere and target.auth == "key" and not self._quiet_agent():
-            raise coded(LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file"), "key_missing",
-                        said="no_key")
+            raise LoginError("there is no key in ~/.ssh; make one with `ssh-keygen`, or choose its file", code="key_missing",
+                             said="no_key")
         return usual if target.auth != "agent" else []
 
     def _fido(self):
@@ -104,14 +104,14 @@ class Keys:
 
     def _load(self, path):
         if _public_blob(path):
-            raise coded(LoginError(f"{path} is the public half, and no agent holds its key; the connection needs "
-                                   f"{path.removesuffix('.pub')}"), "key_format", said="key_public", key=path,
-                        why="the public half, whose key no agent holds")
+            raise LoginError(f"{path} is the public half, and no agent holds its key; the connection needs "
+                             f"{path.removesuffix('.pub')}", code="key_format", said="key_public", key=path,
+                             why="the public half, whose key no agent holds")
         mode = _exposed(path)
         if mode:
-            raise coded(LoginError(f"others may read the key file {path} (mode {mode}), so ssh does not use it, and we do not: "
-                                   f"`chmod 600 {path}`"), "key_format", said="key_exposed", key=path, mode=mode,
-                        why=f"others may read it: `chmod 600 {path}`")
+            raise LoginError(f"others may read the key file {path} (mode {mode}), so ssh does not use it, and we do not: "
+                             f"`chmod 600 {path}`", code="key_format", said="key_exposed", key=path, mode=mode,
+                             why=f"others may read it: `chmod 600 {path}`")
         try:
             return self._read(path, None)
         except self.ssh.PasswordRequiredException:
@@ -123,8 +123,8 @@ class Keys:
         try:
             data = local_disk.utf8(Path(path).read_bytes())
         except OSError as problem:
-            raise coded(LoginError(f"the key file {path} can't be read: {problem.strerror}"), "key_missing", said="key_unreadable",
-                        key=path, detail=problem.strerror) from problem
+            raise LoginError(f"the key file {path} can't be read: {problem.strerror}", code="key_missing", said="key_unreadable",
+                             key=path, detail=problem.strerror) from problem
         for read in (*(functools.partial(self._read_as, kind) for kind in self._kinds()), self._read_pkcs8):
             try:
                 return read(data, passphrase)
@@ -134,7 +134,7 @@ class Keys:
                 error = problem     # another kind of key
         if passphrase is not None:
             self.secrets.pop("passphrase", None)
-            raise coded(LoginError(f"the passphrase does not open the key {path}"), "passphrase", key=path) from error
+            raise LoginError(f"the passphrase does not open the key {path}", code="passphrase", key=path) from error
         raise _unknown_kind(path) from error
 
     @staticmethod
@@ -200,8 +200,8 @@ class Keys:
             try:
                 self._agent_keys = list(self._listed())
             except (self.ssh.SSHException, OSError, AttributeError) as error:
-                raise coded(LoginError(f"the SSH agent does not answer: {error}"), "agent", said="agent_silent",
-                            detail=str(error)) from error
+                raise LoginError(f"the SSH agent does not answer: {error}", code="agent", said="agent_silent",
+                                 detail=str(error)) from error
         return self._agent_keys
 
     def _listed(self):
@@ -241,13 +241,13 @@ def _unknown_kind(path):
     except (OSError, binascii.Error):
         head = raw = b""        # not even that: it is called neither
     if head.startswith(b"PuTTY-User-Key-File"):
-        return coded(LoginError(f"{path} is a PuTTY key: export it as OpenSSH key (PuTTYgen, Conversions) and name that file"),
-                     "key_format", said="key_putty", key=path, why="a PuTTY key: export it as OpenSSH key")
+        return LoginError(f"{path} is a PuTTY key: export it as OpenSSH key (PuTTYgen, Conversions) and name that file",
+                          code="key_format", said="key_putty", key=path, why="a PuTTY key: export it as OpenSSH key")
     if b"sk-" in raw[:400] or (_public_kind(path) or "").startswith("sk-"):
-        return coded(LoginError(f"{path} is a FIDO key, which needs your system's ssh: set the connection to it (auth: system)"),
-                     "key_format", said="key_fido", key=path, why="a FIDO key: auth: system")
-    return coded(LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know; where ssh can use it, set the connection to your "
-                            "system's ssh (auth: system)"), "key_format", key=path, why="of no kind we know")
+        return LoginError(f"{path} is a FIDO key, which needs your system's ssh: set the connection to it (auth: system)",
+                          code="key_format", said="key_fido", key=path, why="a FIDO key: auth: system")
+    return LoginError(f"{path} is no OpenSSH or PEM private key of a kind we know; where ssh can use it, set the connection to your "
+                      "system's ssh (auth: system)", code="key_format", key=path, why="of no kind we know")
 
 
 def _public_kind(path):

@@ -1,6 +1,6 @@
 """Who gets in, and how: keys, agent, password and the server's own questions, each tried once. Is handed paramiko, opens no line."""
 
-from runicorn.errors import LineError, LoginError, coded
+from runicorn.errors import LineError, LoginError
 from runicorn.ssh import keys as ssh_keys
 
 STEPS = 4                   # a server may ask for several methods one after another (key, then a code)
@@ -121,7 +121,7 @@ class Login:
         answer = self._ask(question) if self._ask else None
         if answer is None:
             self._unanswered = True
-            raise coded(LoginError(f"{self.target.name} wants an answer and nobody gave one: {prompt}"), "no_answer", host=self.target.name)
+            raise LoginError(f"{self.target.name} wants an answer and nobody gave one: {prompt}", code="no_answer", host=self.target.name)
         return answer
 
     def _try(self, method, what, attempt):
@@ -132,8 +132,8 @@ class Login:
             pass                    # the server changed its mind about this method: the same as refusing
         except self.ssh.AuthenticationException as error:
             if "timeout" in str(error).lower():
-                raise coded(LineError(f"{self.target.name} did not answer the login in time"), "line", said="login_slow",
-                            host=self.target.name) from error
+                raise LineError(f"{self.target.name} did not answer the login in time", code="line", said="login_slow",
+                                host=self.target.name) from error
         self.tried.append((method, what))
         return None
 
@@ -147,8 +147,8 @@ class Login:
             raise self._dropped() from None
         except (self.ssh.SSHException, EOFError, OSError) as error:
             if self.transport.is_active() and isinstance(error, self.ssh.SSHException):     # a broken line may look active still
-                raise coded(LoginError(f"the login at {self.target.name} failed: {error}"), "login", said="login_failed",
-                            host=self.target.name, detail=str(error)) from error
+                raise LoginError(f"the login at {self.target.name} failed: {error}", code="login", said="login_failed",
+                                 host=self.target.name, detail=str(error)) from error
             raise self._dropped() from error
 
     def _dropped(self):
@@ -157,11 +157,11 @@ class Login:
         if self.transport.disconnected or self.transport.heard > self._heard:
             return self._refused("was refused and hung up on", [], [*self.tried, *filter(None, [self._trying])])
         if self._unanswered:
-            return coded(LoginError(f"{self.target.name} asked something that nobody answered"), "no_answer", host=self.target.name)
+            return LoginError(f"{self.target.name} asked something that nobody answered", code="no_answer", host=self.target.name)
         if self.tried:
             return self._refused("refused the login and hung up", [])
-        return coded(LineError(f"the line to {self.target.name} was cut during the login{f'; the server says: {words}' if words else ''}"),
-                     "line", said="login_cut", host=self.target.name)
+        return LineError(f"the line to {self.target.name} was cut during the login{f'; the server says: {words}' if words else ''}",
+                         code="line", said="login_cut", host=self.target.name)
 
     def _refused(self, did, offered, tried=None):
         """Return the LoginError for a server that `did` so. offered: what it still takes; tried: in place of what it refused."""
@@ -170,9 +170,9 @@ class Login:
         takes = f"; it takes {', '.join(offered)}" if offered else ""
         sentence, advice = self._advice(offered, words)
         said = f"; the server says: {words}" if words else ""
-        error = LoginError(f"{self.target.user}@{name} {did} (tried: {tried or 'nothing'}{takes}){said}. It is not tried again by itself: "
-                           f"{advice}, then test the connection")
-        return coded(error, "login", said=sentence, user=self.target.user, host=name, words=words, tried=tried, offered=list(offered))
+        return LoginError(f"{self.target.user}@{name} {did} (tried: {tried or 'nothing'}{takes}){said}. It is not tried again by itself: "
+                          f"{advice}, then test the connection",
+                          code="login", said=sentence, user=self.target.user, host=name, words=words, tried=tried, offered=list(offered))
 
     @staticmethod
     def _advice(offered, words):

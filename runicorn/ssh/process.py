@@ -4,7 +4,7 @@ import os
 import socket
 import threading
 
-from runicorn.errors import LineError, coded
+from runicorn.errors import LineError
 from runicorn.ssh import local
 
 SAID_BYTES = 64 << 10       # of standard error; what comes before the last of it is dropped
@@ -26,8 +26,8 @@ class Pipe:
             self.process, self.socket = local.started(command, self._errors.end, apart)
         except OSError as error:
             name = command if isinstance(command, str) else command[0]
-            raise coded(LineError(f"{name} can't be started: {error.strerror}"), "line", said="not_started", command=name,
-                        detail=error.strerror) from error
+            raise LineError(f"{name} can't be started: {error.strerror}", code="line", said="not_started", command=name,
+                            detail=error.strerror) from error
         finally:
             self._errors.begin()
 

@@ -11,7 +11,7 @@ import time
 from collections import namedtuple
 from pathlib import Path
 
-from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError, coded
+from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError
 from runicorn.ssh import host_keys, local, remote_shell, sftp, system_remote, user_config
 from runicorn.ssh import transport as ssh_transport
 from runicorn.ssh import words as ssh_words
@@ -68,8 +68,8 @@ def _paramiko(connection):
             import paramiko
     except ImportError as error:
         if connection["auth"] == "password":
-            raise coded(MissingPackageError("logging in with a password needs paramiko: pip install paramiko"), "missing",
-                        said="missing_paramiko") from error
+            raise MissingPackageError("logging in with a password needs paramiko: pip install paramiko", code="missing",
+                                      said="missing_paramiko") from error
         return None
     logger = logging.getLogger("paramiko")
     if not logger.handlers:
@@ -183,8 +183,8 @@ class _Dialer:
             addresses = socket.getaddrinfo(target.hostname, target.port, family, socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             why = getattr(error, "strerror", error)
-            raise coded(LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN"),
-                        "name", host=target.hostname) from error
+            raise LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN",
+                            code="name", host=target.hostname) from error
         self.log("name", ", ".join(dict.fromkeys(address[4][0] for address in addresses)))
         errors, causes = [], []
         for family, kind, protocol, _, address in addresses:
@@ -202,9 +202,9 @@ class _Dialer:
                 line.close()
                 errors.append(error.strerror or str(error))
                 causes.append(errno.errorcode.get(error.errno, "ETIMEDOUT" if isinstance(error, TimeoutError) else errors[-1]))
-        raise coded(LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): is the port right, "
-                              "sshd running, a firewall or VPN in between?"),
-                    "port", host=target.hostname, port=str(target.port), causes=list(dict.fromkeys(causes)))
+        raise LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): is the port right, "
+                        "sshd running, a firewall or VPN in between?",
+                        code="port", host=target.hostname, port=str(target.port), causes=list(dict.fromkeys(causes)))
 
     def _kept(self, line):
         counted = _Counted(line)
@@ -237,8 +237,8 @@ def _passed_socket(pipe, target):
         line = socket.socket(fileno=passed[0])
     except (OSError, IndexError) as error:
         words = ssh_words.sentence(pipe.said()) or str(error)
-        raise coded(LineError(f"the ProxyCommand to {target.name} brought no server: {words}"), "banner", said="proxy_said", words=words,
-                    host=target.name) from error
+        raise LineError(f"the ProxyCommand to {target.name} brought no server: {words}", code="banner", said="proxy_said", words=words,
+                        host=target.name) from error
     finally:
         pipe.close()
     _keep_alive(line)
@@ -303,13 +303,13 @@ class _told:
 
     def __exit__(self, kind, error, _):
         if isinstance(error, self.ssh.ChannelException) and error.code in self.for_now:
-            raise coded(LineError(f"{self.what}: {self.host} could not make it ({error.text})"), "line", said="channel",
-                        host=self.host, detail=error.text) from error
+            raise LineError(f"{self.what}: {self.host} could not make it ({error.text})", code="line", said="channel",
+                            host=self.host, detail=error.text) from error
         if isinstance(error, self.ssh.ChannelException):
-            raise coded(RemoteError(f"{self.what}: the server said no ({error})"), "channel", host=self.host, detail=str(error)) from error
+            raise RemoteError(f"{self.what}: the server said no ({error})", code="channel", host=self.host, detail=str(error)) from error
         if isinstance(error, (self.ssh.SSHException, EOFError, OSError)):
-            raise coded(LineError(f"{self.what} was cut or did not answer ({error or 'end of stream'})"), "line", host=self.host,
-                        detail=str(error) or "end of stream") from error
+            raise LineError(f"{self.what} was cut or did not answer ({error or 'end of stream'})", code="line", host=self.host,
+                            detail=str(error) or "end of stream") from error
 
 
 class Remote:
@@ -347,8 +347,8 @@ class Remote:
             if not self.alive:
                 raise
             if channel.closed and not channel.event_ready:
-                raise coded(RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config"),
-                            "sftp", host=self._target.name) from error
+                raise RemoteError(f"{self._target.name} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config",
+                                  code="sftp", host=self._target.name) from error
             if not channel.eof_received:
                 raise remote_shell.silent(self._target.name, max(timeout, SFTP_SECONDS)) from error
             channel.status_event.wait(1)
@@ -393,7 +393,7 @@ class Remote:
             if not channel.eof_received:    # refused; dropbear ends a channel opened as another one closes
                 break
         self.exec_allowed = False           # no commands at all, or none beside SFTP (MaxSessions 1)
-        raise coded(DeniedError(f"{self._target.name} runs no commands", 3), "exec")
+        raise DeniedError(f"{self._target.name} runs no commands", 3, code="exec")
 
     def _command_channel(self, timeout):
         """Return a channel, None where the server grants none."""
@@ -416,8 +416,8 @@ class Remote:
     def second(self):
         """Return another Remote with the same login, for bulk. Asks nobody: raises LoginError where that can't be."""
         if self.interactive:
-            raise coded(LoginError(f"{self._target.name} asks a question at each login, so there is one line only"), "no_answer",
-                        host=self._target.name)
+            raise LoginError(f"{self._target.name} asks a question at each login, so there is one line only", code="no_answer",
+                             host=self._target.name)
         return self._dialer.again().dial(compress=False)
 
     @property

@@ -8,7 +8,7 @@ import base64
 import re
 import secrets
 
-from runicorn.errors import DeniedError, LineError, LoginError, RemoteError, SftpError, coded
+from runicorn.errors import DeniedError, LineError, LoginError, RemoteError, SftpError
 
 PROBE = "echo runi'corn'-is; date +%s; python3 -V; echo runi'corn'-done"    # echoed back, the quotes are still in it
 PYTHONS = ("python3", "python")
@@ -47,7 +47,7 @@ def probe(remote, timeout=20):
     found = re.search(r"(?s).*runicorn-is\s*?\n(.*)runicorn-done", text)
     if not found:
         said = _last(errors) or _last(out)
-        raise coded(DeniedError(f"commands do not run there: {said or f'exit status {status}'}", 3), "exec", said="exec_none", detail=said)
+        raise DeniedError(f"commands do not run there: {said or f'exit status {status}'}", 3, code="exec", said="exec_none", detail=said)
     clock = re.search(r"(?m)^(\d{6,20})\s*$", found[1])
     version = re.search(r"(?m)^Python \d[\w.+ -]*", found[1])
     return clock[1] if clock else "", version[0].strip() if version else ""
@@ -69,18 +69,18 @@ def ended(remote, host, status):
         words = getattr(error, "values", {}).get("detail") or ""
     detail = words or f"exit status {status}"
     if EXPIRED.search(words):
-        return coded(LoginError(f"{host} let us in and wants a new password first ({detail}): log in once in a terminal, `ssh {host}`, "
-                                "choose one, then test the connection"), "login", said="password_expired", host=host, detail=detail)
-    return coded(RemoteError(f"{host} let us in and ended SFTP at once ({detail}): a login shell that exits, prints or may not run "
-                             "/usr/lib/openssh/sftp-server does that; `Subsystem sftp internal-sftp` in its sshd_config needs no shell"),
-                 "sftp", said="sftp_ended", host=host, detail=detail)
+        return LoginError(f"{host} let us in and wants a new password first ({detail}): log in once in a terminal, `ssh {host}`, "
+                          "choose one, then test the connection", code="login", said="password_expired", host=host, detail=detail)
+    return RemoteError(f"{host} let us in and ended SFTP at once ({detail}): a login shell that exits, prints or may not run "
+                       "/usr/lib/openssh/sftp-server does that; `Subsystem sftp internal-sftp` in its sshd_config needs no shell",
+                       code="sftp", said="sftp_ended", host=host, detail=detail)
 
 
 def silent(host, limit):
     """Return the error for a server that let us in and whose SFTP says nothing for `limit` s."""
-    return coded(LineError(f"{host} let us in, and SFTP did not begin within {limit:.0f} s: a login shell whose start files wait for "
-                           "something, or a home folder that does not answer; `Subsystem sftp internal-sftp` in its sshd_config needs no "
-                           "shell"), "line", said="sftp_silent", host=host, limit=limit)
+    return LineError(f"{host} let us in, and SFTP did not begin within {limit:.0f} s: a login shell whose start files wait for "
+                     "something, or a home folder that does not answer; `Subsystem sftp internal-sftp` in its sshd_config needs no "
+                     "shell", code="line", said="sftp_silent", host=host, limit=limit)
 
 
 def python(remote, source, arguments=(), data=b"", timeout=60):
@@ -102,16 +102,16 @@ def python(remote, source, arguments=(), data=b"", timeout=60):
         if not found and status not in NOT_THERE:
             break                   # no shell, or one that runs other things
     if version:
-        raise coded(SftpError(f"its Python {version} is older than 3.6", FAILURE), "exec", said="exec_old", python=f"Python {version}")
+        raise SftpError(f"its Python {version} is older than 3.6", FAILURE, code="exec", said="exec_old", python=f"Python {version}")
     detail = _last(errors) or f"exit status {status}"
-    raise coded(SftpError(f"no python3 on the server: {detail}", FAILURE), "exec", said="exec_bare", detail=detail)
+    raise SftpError(f"no python3 on the server: {detail}", FAILURE, code="exec", said="exec_bare", detail=detail)
 
 
 def _whole(out, start, mark, status, errors):
     end = out.rfind(mark, start)
     if status or end < 0:
         detail = _last(errors) or f"exit status {status}"
-        raise coded(SftpError(f"python3 on the server: {detail}", FAILURE), "exec", said="exec_failed", detail=detail)
+        raise SftpError(f"python3 on the server: {detail}", FAILURE, code="exec", said="exec_failed", detail=detail)
     return bytes(memoryview(out)[start:end])
 
 

@@ -12,7 +12,7 @@ import stat
 import struct
 import time
 
-from runicorn.errors import HandlesError, LineError, ProtocolError, RemoteError, SftpError, coded
+from runicorn.errors import HandlesError, LineError, ProtocolError, RemoteError, SftpError
 from runicorn.ssh import grants
 from runicorn.ssh import sftp_answers as answers
 from runicorn.ssh.sftp_answers import FAILURE, MAX_PACKET, STATUS
@@ -162,8 +162,8 @@ class Sftp:
         packet = self._packet()
         self._begun, self._timeout = True, timeout
         if packet[0] != VERSION or len(packet) < 5 or struct.unpack_from(">I", packet, 1)[0] < 3:
-            raise coded(RemoteError("the server does not speak SFTP version 3, which every client since 2001 does"), "sftp",
-                        said="sftp_version")
+            raise RemoteError("the server does not speak SFTP version 3, which every client since 2001 does", code="sftp",
+                              said="sftp_version")
         if b"limits@openssh.com" in packet:
             self.ask(_limits(), self._set_limits)       # travels with the first requests, costs no round trip
         while start is not None and self.start is None:
@@ -348,10 +348,10 @@ class Sftp:
             text = bytes(self._buffer[self._at:self._at + 4]).isascii()
             return ProtocolError(f"the server sent an SFTP packet of {size} bytes"
                                  + (f' ("{said}": does a program that its shell starts print that?)' if text else ""))
-        return coded(RemoteError(f'the server answered "{said}" instead of SFTP: its shell prints something at login. Let ~/.bashrc '
-                                 "and its like print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST true` prints nothing, or "
-                                 "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the connection"),
-                     "sftp", said="sftp_noise", detail=said)
+        return RemoteError(f'the server answered "{said}" instead of SFTP: its shell prints something at login. Let ~/.bashrc '
+                           "and its like print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST true` prints nothing, or "
+                           "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the connection",
+                           code="sftp", said="sftp_noise", detail=said)
 
     def _receive(self, deadline):
         left = deadline - time.monotonic()

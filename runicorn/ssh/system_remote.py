@@ -14,7 +14,6 @@ from runicorn.errors import (
     ProtocolError,
     RemoteError,
     SftpError,
-    coded,
 )
 from runicorn.ssh import local, remote_shell, sftp, user_config, words
 from runicorn.ssh.process import Pipe
@@ -42,8 +41,8 @@ class SystemRemote:
 
     def __init__(self, connection, home, compress=True):
         if not shutil.which("ssh"):
-            raise coded(MissingPackageError("the system has no ssh: install OpenSSH's client, or `pip install paramiko`"), "missing",
-                        said="missing_ssh")
+            raise MissingPackageError("the system has no ssh: install OpenSSH's client, or `pip install paramiko`", code="missing",
+                                      said="missing_ssh")
         self._connection, self._home, self._compress = connection, home, compress
         self._pipes = []
         self._past = [0, 0]
@@ -137,9 +136,9 @@ class SystemRemote:
         pipe.close()
         host = self._connection["host"]
         if status is None and not said:
-            return coded(LineError(f"ssh brought no SFTP from {host} within {self._login_seconds} s, and says nothing: does "
-                                   f"`{self._by_hand()}` get in, and quickly?"), "line", said="system_silent", host=host,
-                         limit=self._login_seconds, command=self._by_hand())
+            return LineError(f"ssh brought no SFTP from {host} within {self._login_seconds} s, and says nothing: does "
+                             f"`{self._by_hand()}` get in, and quickly?", code="line", said="system_silent", host=host,
+                             limit=self._login_seconds, command=self._by_hand())
         if status not in (None, LOST) and status > 0:       # it got in, and hands on what the server's end left with
             return remote_shell.ended(self, host, status)
         return words.error(host, said, self._by_hand()) or error
@@ -152,17 +151,17 @@ class SystemRemote:
             status = pipe.process.wait(5)
             said = pipe.said()
         except (TimeoutError, socket.timeout, subprocess.TimeoutExpired) as error:
-            raise coded(LineError(f"{self._connection['host']} did not finish a command within {timeout} s"), "line", said="command_slow",
-                        host=self._connection["host"]) from error
+            raise LineError(f"{self._connection['host']} did not finish a command within {timeout} s", code="line", said="command_slow",
+                            host=self._connection["host"]) from error
         finally:
             pipe.close()
         host = self._connection["host"]
         if status == LOST and words.no_commands(said):
             self.exec_allowed = False
-            raise coded(DeniedError(f"{host} runs no commands", 3), "exec", said="exec_none", detail=words.sentence(said))
+            raise DeniedError(f"{host} runs no commands", 3, code="exec", said="exec_none", detail=words.sentence(said))
         if status == LOST:
             detail = words.sentence(said) or "ssh failed"
-            raise coded(LineError(f"{host}: {detail}"), "line", said="system_line", host=host, detail=detail)
+            raise LineError(f"{host}: {detail}", code="line", said="system_line", host=host, detail=detail)
         self.exec_allowed = True
         return status, out, said.encode()
 

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from runicorn import local_disk
-from runicorn.errors import RemoteError, UsageError, coded
+from runicorn.errors import RemoteError, UsageError
 from runicorn.ssh import local
 
 DEPTH = 16                  # OpenSSH's own limit on nested Include
@@ -395,4 +395,4 @@ def jumps(text):
 
 def circle(host):
     """Return the error for a ProxyJump that leads to itself (RemoteError)."""
-    return coded(RemoteError(f"ProxyJump leads in a circle at {host}; mend ~/.ssh/config"), "channel", said="jump_circle", host=host)
+    return RemoteError(f"ProxyJump leads in a circle at {host}; mend ~/.ssh/config", code="channel", said="jump_circle", host=host)

@@ -6,7 +6,7 @@ No manual fixes these messages; they are OpenSSH's (sshconnect.c, sshconnect2.c,
 import re
 import shlex
 
-from runicorn.errors import HostKeyError, LineError, LoginError, RemoteError, coded
+from runicorn.errors import HostKeyError, LineError, LoginError, RemoteError
 
 LONGEST = 500               # characters of a sentence that are somebody else's
 # Said whether or not it works, or said of what another line says better.
@@ -45,7 +45,7 @@ def error(host, said, command):
     found = next(filter(None, (kind(host, said, words, command) for kind in kinds)), None)
     if found or not words.all:
         return found
-    return coded(LineError(f"{host}: {words.all}"), "line", said="system_line", host=host, detail=words.all)
+    return LineError(f"{host}: {words.all}", code="line", said="system_line", host=host, detail=words.all)
 
 
 def sentence(said):
@@ -94,28 +94,28 @@ def _host_key(host, said, words, command):
         return None
     offered = _found(r"(SHA256:[\w+/=]+)", said, "?")
     if "REVOKED HOST KEY" in said or "marked as revoked" in said:
-        return coded(HostKeyError(f"the host key of {host} ({offered}) is marked as revoked in known_hosts: do not connect; ask the "
-                                  "server's administrator"), "host_key_revoked", host=host, offered=offered)
+        return HostKeyError(f"the host key of {host} ({offered}) is marked as revoked in known_hosts: do not connect; ask the "
+                            "server's administrator", code="host_key_revoked", host=host, offered=offered)
     if "REMOTE HOST IDENTIFICATION HAS CHANGED" not in said:
         name = _found(r"No \S+ host key is known for (\S+)", said, f"{host}, or of a host on the way there")
-        return coded(HostKeyError(f"ssh does not know the host key of {name}: run `{command}` once in a terminal, compare the key with "
-                                  "the server's and say yes, then test again"),
-                     "host_key_unknown", said="system_key_unknown", host=name, command=command)
+        return HostKeyError(f"ssh does not know the host key of {name}: run `{command}` once in a terminal, compare the key with "
+                            "the server's and say yes, then test again",
+                            code="host_key_unknown", said="system_key_unknown", host=name, command=command)
     name, kind = _found(r"Host key for (\S+) has changed", said, host), _found(r"for the (\S+) key sent by", said)
     places = re.findall(r"^Offending (\S+) key in (.+):\d+", said, re.M)
     removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(path for _, path in places)]
     known, shown = ", ".join(f"{other} in {path}" for other, path in places), f"{kind} {offered}".strip()
     forget = " and ".join(f"`{one}`" for one in removal) or f"`ssh-keygen -R {shlex.quote(name)}`"
-    return coded(HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known or 'another'}. Offered: {shown}. Someone may be listening "
-                              f"in, or the server was set up anew: ask its administrator, then forget the old key with {forget}"),
-                 "host_key_changed", host=name, known=known, offered=shown, removal=removal)
+    return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known or 'another'}. Offered: {shown}. Someone may be listening "
+                        f"in, or the server was set up anew: ask its administrator, then forget the old key with {forget}",
+                        code="host_key_changed", host=name, known=known, offered=shown, removal=removal)
 
 
 def _config(host, said, words, command):
     if not re.search(r"Bad configuration option|terminating, \d+ bad|Bad owner or permissions|line \d+: (Bad|Unsupported|Missing)", said):
         return None
-    return coded(RemoteError(f"ssh can't use its configuration: {words.own}. Mend it until `{command}` works, then test again"),
-                 "refused", said="system_config", detail=words.own, command=command)
+    return RemoteError(f"ssh can't use its configuration: {words.own}. Mend it until `{command}` works, then test again",
+                       code="refused", said="system_config", detail=words.own, command=command)
 
 
 def _algorithms(host, said, words, command):
@@ -129,9 +129,9 @@ def _algorithms(host, said, words, command):
         option = "KexAlgorithms +…"
     else:
         return None
-    return coded(RemoteError(f"ssh and {host} share no algorithm: {words.own}. If you trust a server as old as that, allow it one in "
-                             f"~/.ssh/config, under `Host {host}`: `{option}`; a newer ssh helps where the server is the newer one"),
-                 "algorithms", said="system_algorithms", host=host, detail=words.own, option=option)
+    return RemoteError(f"ssh and {host} share no algorithm: {words.own}. If you trust a server as old as that, allow it one in "
+                       f"~/.ssh/config, under `Host {host}`: `{option}`; a newer ssh helps where the server is the newer one",
+                       code="algorithms", said="system_algorithms", host=host, detail=words.own, option=option)
 
 
 def _denied(host, said, words, command):
@@ -140,21 +140,21 @@ def _denied(host, said, words, command):
     detail = words.quoted()
     if "Too many authentication failures" in said:
         advice = f"ssh offered too many keys: name the right one with IdentityFile and `IdentitiesOnly yes` under `Host {host}`"
-        return coded(LoginError(f"ssh did not get into {host}: {detail}. {advice} in ~/.ssh/config, then test again"), "login",
-                     said="system_many_keys", host=host, detail=detail)
+        return LoginError(f"ssh did not get into {host}: {detail}. {advice} in ~/.ssh/config, then test again", code="login",
+                          said="system_many_keys", host=host, detail=detail)
     if ASKS.search(said):
-        return coded(LoginError(f"ssh did not get into {host} without asking: {detail}. It is not tried again by itself: if `{command}` "
-                                "asks you for a password or a code, set the connection to key or password (--auth), which ask you here"),
-                     "login", said="system_asks", host=host, detail=detail, command=command)
-    return coded(LoginError(f"ssh did not get into {host}: {detail}. It is not tried again by itself: make `{command}` work, then test "
-                            "again"), "login", said="system_login", host=host, detail=detail, command=command)
+        return LoginError(f"ssh did not get into {host} without asking: {detail}. It is not tried again by itself: if `{command}` "
+                          "asks you for a password or a code, set the connection to key or password (--auth), which ask you here",
+                          code="login", said="system_asks", host=host, detail=detail, command=command)
+    return LoginError(f"ssh did not get into {host}: {detail}. It is not tried again by itself: make `{command}` work, then test "
+                      "again", code="login", said="system_login", host=host, detail=detail, command=command)
 
 
 def _no_sftp(host, said, words, command):
     if "subsystem request failed" not in said:
         return None
-    return coded(RemoteError(f"{host} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config ({words.quoted()})"),
-                 "sftp", host=host)
+    return RemoteError(f"{host} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config ({words.quoted()})",
+                       code="sftp", host=host)
 
 
 def _turned_away(host, said, words, command):
@@ -165,6 +165,6 @@ def _turned_away(host, said, words, command):
     if not parting and not (words.others and HUNG_UP.search(said)):
         return None
     detail = "; ".join(filter(None, (printable(parting[2]) if parting else "", words.others)))[-LONGEST:] or words.own
-    return coded(LoginError(f"{host} refused the login and says: {detail}. It is not tried again by itself: set it right, make "
-                            f"`{command}` work, then test again"), "login", said="system_refused", host=host, detail=detail,
-                 command=command)
+    return LoginError(f"{host} refused the login and says: {detail}. It is not tried again by itself: set it right, make "
+                      f"`{command}` work, then test again", code="login", said="system_refused", host=host, detail=detail,
+                      command=command)

@@ -26,8 +26,8 @@ class Refused(errors.RunicornError):
     """A request that is not answered, with its HTTP status and a stable code."""
 
     def __init__(self, status, code, message):
-        super().__init__(message)
-        self.status, self.code = status, code
+        super().__init__(message, code)
+        self.status = status
 
 
 class Answer(NamedTuple):
@@ -108,11 +108,14 @@ def to_json(value, status=200, headers=None):
 def to_error(error):
     """Return the Answer for an error of ours: {"error": code, "message": text, …}."""
     status, code = next((status, code) for kind, status, code in STATUSES if isinstance(error, kind))
-    body = {"error": getattr(error, "code", None) or code, "message": str(error)}
-    for extra in ("candidates", "at", "values"):
+    refused = isinstance(error, Refused)
+    body = {"error": error.code or code, "message": str(error)}
+    for extra in ("candidates", "at"):
         if hasattr(error, extra):
             body[extra] = getattr(error, extra)
-    return to_json(body, getattr(error, "status", status) if isinstance(error, Refused) else status)
+    if error.code and not refused:
+        body["values"] = error.values
+    return to_json(body, error.status if refused else status)
 
 
 def begun(blocks):

@@ -13,16 +13,16 @@ ELSEWHERE = {"exec", "usage", "filter", "not_found", "missing"}
 
 
 def sentences():
-    """Yield (file:line, [names of a sentence], {names of its values}) of every coded error and line of the test."""
+    """Yield (file:line, [names of a sentence], {names of its values}) of every error with a code and line of the test."""
     for path in sorted((HERE / "runicorn").rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(call, ast.Call):
                 values = {word.arg: word.value for word in call.keywords if word.arg}
-                named = getattr(call.func, "id", "") == "coded" and isinstance(call.args[1], ast.Constant)
-                wanted = values.get("said") or (call.args[1] if named else None)
+                code = values.get("code") if getattr(call.func, "id", "").endswith("Error") else None
+                wanted = values.get("said") or code
                 if wanted is not None:
                     yield f"{path.name}:{call.lineno}", [one.value for one in ast.walk(wanted) if isinstance(one, ast.Constant)
-                                                         and isinstance(one.value, str)], set(values)
+                                                         and isinstance(one.value, str)], set(values) - {"code"}
 
 
 SENTENCES = [(where, name, values) for where, names, values in sentences() for name in names if name and name not in ELSEWHERE]
