@@ -144,6 +144,7 @@ class Reader:
             entries, aliases = [], {}
             for members in found.values():
                 entries += self._joined(members, aliases)
+            entries.sort(key=lambda entry: (-(entry.record.started or 0.0), entry.key))      # what is equal is listed alike everywhere
             self._by_key = {entry.key: entry for entry in entries}
             self._aliases, self._versions, self._facts = aliases, versions, {}
             return True

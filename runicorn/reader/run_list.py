@@ -2,6 +2,7 @@
 
 import collections
 import operator
+import re
 import time
 
 from runicorn import layout
@@ -13,6 +14,7 @@ STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled",
 MEANINGS = 5                # names that a bare one is said to stand for
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
 FIRST = operator.itemgetter(0)
+DIGITS = re.compile("([0-9]+)")
 PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
          "note", "group", "job_type")            # what one can sort by besides config.X and summary.X
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
@@ -177,7 +179,7 @@ class View:
             return lambda run: run.record.started
         if field == "state":
             return lambda run: STATE_ORDER[run.state()]
-        if not (field in PLAIN or field.startswith(("config.", "summary.")) or self._knows(field)):
+        if not (field in PLAIN or field in _FIELDS or field.startswith(("config.", "summary.")) or self._knows(field)):
             raise UsageError(f"runs can't be sorted by {field!r}; sort by {', '.join(PLAIN)}, config.NAME, summary.NAME or the last "
                              "part of one")
         get = self.getter("tag" if field == "tags" else field)
@@ -263,7 +265,7 @@ def names_of(runs):
 
 
 def _by_slug(item):
-    return item["slug"].lower()
+    return _natural(item["slug"])
 
 
 def _getter(summary, config):
@@ -291,7 +293,14 @@ def _ordered(value):
     """Return a key that puts numbers before texts before nothing."""
     if isinstance(value, (bool, int, float)) or value in ("Infinity", "-Infinity"):
         return (0, layout.number(value), "")
-    return (1, 0.0, str(value).lower()) if value is not None else (2, 0.0, "")
+    return (1, 0.0, _natural(str(value))) if value is not None else (2, 0.0, "")
+
+
+def _natural(text):
+    """Return a key (list) that puts run2 before run10: the numbers in a text by their size, the words between without their case."""
+    parts = DIGITS.split(text.lower())
+    parts[1::2] = [(len(digits), digits) for digits in (part.lstrip("0") for part in parts[1::2])]
+    return parts
 
 
 _SIDES = {

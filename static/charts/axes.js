@@ -5,6 +5,7 @@ const PAD = 0.05;                // free above and below the curves, as a share 
 const NEAR_ZERO = 0.3;           // a curve that comes this near to zero (share of its height) is shown from zero
 const FIGURES = 9;               // characters of a label; longer ones say how far a line is from the first
 const GEOMETRIC = 30;            // largest to smallest value of an axis, from which each line has a notation of its own
+const MINUTE = 60;
 const DAY = 86400;
 const MONTH = 30.44 * DAY;
 const TIME_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, DAY, 2 * DAY, 3 * DAY, 7 * DAY, 14 * DAY];
@@ -52,12 +53,16 @@ export function valueRange({lo, hi}, log = false, unit = 0) {
   return [Math.max(-Number.MAX_VALUE, bottom), Math.min(Number.MAX_VALUE, hi + height * PAD)];
 }
 
-/** [min, max] of an x axis: the data's own range, widened only if it has no width. */
-export function spanRange(lo, hi) {
+/** [min, max] of an x axis: the data's own range, widened only if it has no width: around a moment by a minute, for it is no quantity. */
+export function spanRange(lo, hi, kind = "step") {
   if (!(lo <= hi)) {
     return [0, 1];
   }
-  return lo === hi ? [lo - (Math.abs(lo) * FLAT || 0.5), hi + (Math.abs(hi) * FLAT || 0.5)] : [lo, hi];
+  if (lo < hi) {
+    return [lo, hi];
+  }
+  const half = kind === "wall" ? MINUTE / 2 : Math.abs(lo) * FLAT || 0.5;
+  return [kind === "relative" && lo >= 0 ? Math.max(0, lo - half) : lo - half, hi + half];
 }
 
 function multiples(lo, hi, step) {
@@ -83,14 +88,14 @@ function atLeastTwo(steps, lines) {
   return values;
 }
 
-/** Round values between lo and hi, about `count` of them. */
-export function linearTicks(lo, hi, count) {
-  const rough = hi / Math.max(1, count) - lo / Math.max(1, count);
+/** Round values between lo and hi, about `count` of them; whole: none between two whole numbers. */
+export function linearTicks(lo, hi, count, whole = false) {
+  const rough = Math.max(hi / Math.max(1, count) - lo / Math.max(1, count), whole ? 1 : 0);
   if (!(rough > 0) || !Number.isFinite(rough)) {
     return [lo];
   }
   const power = 10 ** Math.floor(Math.log10(rough));
-  const steps = [10, 5, 2.5, 2, 1, 0.5, 0.25].map((k) => k * power);
+  const steps = [10, 5, 2.5, 2, 1, 0.5, 0.25].map((k) => k * power).filter((step) => !whole || Number.isInteger(step));
   const wanted = steps.findLastIndex((step) => step >= rough * NEARER);
   const values = atLeastTwo(steps.slice(wanted), (step) => multiples(lo, hi, step));
   return values.length ? values : [lo];
@@ -196,18 +201,18 @@ function scientific(value, figures = 4) {
     return String(value);
   }
   const [mantissa, power] = value.toExponential(Math.max(0, Math.min(16, figures - 1))).split("e");
-  return `${untailed(mantissa)}e${power.replace("+", "")}`;
+  return untailed(mantissa) + (Number(power) ? `e${power.replace("+", "")}` : "");
 }
 
 /** Decimal places that tell multiples of `step` apart, those of 2.5 too. */
-function places(step) {
+export function places(step) {
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   const half = Math.abs(step * 10 ** digits - Math.round(step * 10 ** digits)) > 1e-6;
   return Math.min(100, digits + (half ? 1 : 0));
 }
 
 /** How far lines are apart: two figures of it, for the rest is what a double of their size can't hold. */
-const finest = (values) => Number(Math.min(...values.slice(1).map((v, i) => Math.abs(v - values[i])).filter((v) => v > 0)).toPrecision(2));
+export const finest = (values) => Number(Math.min(...values.slice(1).map((v, i) => Math.abs(v - values[i])).filter((v) => v > 0)).toPrecision(2));
 
 /** What the lines of an axis say: no two the same, one notation for all of them, a real minus sign. */
 export function tickLabels(values) {

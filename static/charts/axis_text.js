@@ -1,6 +1,6 @@
 // The two axes of a chart: range, transform, lines and words for what x and y are.
 
-import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "./axes.js";
+import {durationTicks, finest, linearTicks, logTicks, logUnit, places, spanRange, tickLabels, timeTicks, transform, valueRange} from "./axes.js";
 import {now} from "../shared/clock.js";
 import {fmt, t} from "../shared/words.js";
 
@@ -11,11 +11,10 @@ const GAP = 8;                   // px between two labels of the x axis at least
 const FIGURE = 6.3;              // px of a figure at the size of labels; of a Chinese character twice as many
 const FINE = 1000;               // parts of a range that are told apart where a value is read off
 const YEAR = 360 * 86400;        // lines further apart than this are the first days of years
+const TWICE = [-3600, 3600, -1800, 1800];     // s by which clocks are put back
 const LONG = 12;                 // characters of a duration; longer ones say how far a line is from the first
 
 const zone = (at) => -new Date(at * 1000).getTimezoneOffset() * 60;
-
-const apart = (ticks) => Math.min(...ticks.slice(1).map((at, i) => at - ticks[i]));
 
 const year = (at) => new Date(at * 1000).getFullYear();
 
@@ -25,14 +24,17 @@ const dayBeside = (at, other) => (year(at) === year(other) ? fmt.day(at) : fmt.d
 /** Digits behind the second that tell moments `seconds` apart. */
 const secondDigits = (seconds) => Math.max(0, Math.min(6, Math.ceil(-Math.log10(seconds) - 1e-9)));
 
+/** Which of two the moment is, where the clock is put back and shows the same twice: " GMT+1", else "". */
+const whichOfTwo = (at) => (TWICE.some((away) => fmt.clock(at + away) === fmt.clock(at)) ? ` ${fmt.zone(at)}` : "");
+
 /** Times of day; the first line of a day says which day, unless all of them are of today. */
 function clockLabels(ticks, today = now()) {
-  const step = apart(ticks);
-  const digits = Number.isFinite(step) ? secondDigits(Number(step.toPrecision(2))) : 0;
+  const step = ticks.length > 1 ? finest(ticks) : Infinity;
+  const digits = step < 60 ? Math.min(6, places(step)) : 0;
   const days = ticks.map(fmt.date);
   const dated = new Set([...days, fmt.date(today)]).size > 1;
   return ticks.map((at, i) => {
-    const clock = step < 60 ? fmt.seconds(at, digits) : fmt.clock(at);
+    const clock = (step < 60 ? fmt.seconds(at, digits) : fmt.clock(at)) + whichOfTwo(at);
     if (!dated || days[i] === days[i - 1]) {
       return clock;
     }
@@ -43,8 +45,7 @@ function clockLabels(ticks, today = now()) {
 
 /** 0, 30s, 1m; where those take too much room or two lines would say the same, the first one and how far the others are from it. */
 function durationLabels(ticks) {
-  const step = apart(ticks);
-  if (step < 1 || ticks.some((seconds) => !Number.isInteger(seconds))) {
+  if (ticks.length > 1 && finest(ticks) < 1 || ticks.some((seconds) => !Number.isInteger(seconds))) {
     return tickLabels(ticks).map((label) => (label === "0" ? label : t("time.span.s", {n: label})));
   }
   const labels = ticks.map((seconds) => (seconds === 0 ? "0" : fmt.span(seconds)));
@@ -57,7 +58,7 @@ const WORDS = {
   wall: {
     ticks: (lo, hi, count) => timeTicks(lo, hi, count, zone),
     labels: clockLabels,
-    exact: (x, digits) => `${dayBeside(x, now())} ${fmt.seconds(x, digits)}`,
+    exact: (x, digits) => `${dayBeside(x, now())} ${fmt.seconds(x, digits)}${whichOfTwo(x)}`,
   },
 };
 
@@ -78,18 +79,21 @@ const clear = (labels, places) => labels.slice(1).every((label, i) =>
   Math.abs(places[i + 1] - places[i]) >= (width(label) + width(labels[i])) / 2 + GAP);
 
 /**
- * An axis for {lo, hi, tiny}: {range, unit, fwd, bwd, ticks(px), labels(ticks), exact(value)}.
- * side: "x" or "y"; log: logarithmic; kind: what x is ("step", "relative", "wall", "metric").
+ * An axis for {lo, hi, tiny, whole}: {range, unit, fwd, bwd, ticks(px), labels(ticks), exact(value)}.
+ * side: "x" or "y"; log: logarithmic; kind: what x is ("step", "relative", "wall", "metric"); whole: there is nothing between two whole
+ * numbers.
  */
 export function axisFor(side, limits, log, kind = "value") {
   const known = limits.lo <= limits.hi;
   const unit = log && known ? logUnit(limits) : 0;
-  const range = side === "x" ? spanRange(limits.lo, limits.hi) : valueRange(limits, log, unit);
+  const range = side === "x" ? spanRange(limits.lo, limits.hi, kind) : valueRange(limits, log, unit);
   if (log && !unit && range[0] <= 0) {
     range[0] = Math.min(range[1], 1) * 0.1;      // a flat x axis at zero
   }
   const special = side === "x" && (!log || kind === "wall") ? WORDS[kind] : null;
-  const lines = special?.ticks || (log ? (lo, hi, count) => logTicks(lo, hi, count, unit) : linearTicks);
+  const lines = special?.ticks || (log
+    ? (lo, hi, count) => logTicks(lo, hi, count, unit)
+    : (lo, hi, count) => linearTicks(lo, hi, count, limits.whole));
   const labels = special?.labels || tickLabels;
   const axis = {range, unit, ...transform(log, unit), labels, exact: readOff(range, kind)};
   const place = (px) => {

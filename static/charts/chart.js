@@ -14,6 +14,7 @@ const PLOT = new URL("../uplot/uPlot.iife.min.js", import.meta.url).href;
 const PLOT_CSS = new URL("../uplot/uPlot.min.css", import.meta.url).href;
 const REPAINT_MS = 230;          // four times a second; less by what an answer may come sooner than the one before
 const NEAR_ZERO = 0.05;          // steps that begin within this share of the last one are shown from zero
+const FEW_STEPS = 50;            // of so few, lines would stand between two of them
 const REACH = 14;                // px from the crosshair within which a curve's end still has a value
 
 let loading = null;
@@ -157,8 +158,9 @@ export class Chart {
     const {link, logX, logY, x} = this.options;
     const all = link.widen(span(this.series));
     const shown = link.shown || (x === "step" && all.lo > 0 && all.lo < all.hi * NEAR_ZERO ? {lo: 0, hi: all.hi} : all);
+    const whole = x === "step" && shown.hi - shown.lo < FEW_STEPS && this.series.every((series) => series.x.every(Number.isInteger));
     const axes = {
-      x: axisFor("x", {...shown, tiny: 1}, logX, x),
+      x: axisFor("x", {...shown, tiny: 1, whole}, logX, x),
       y: axisFor("y", this.widened(extent(this.series, link.shown?.lo, link.shown?.hi)), logY),
     };
     const changed = this.axes && (axes.x.unit !== this.axes.x.unit || axes.y.unit !== this.axes.y.unit);

@@ -213,8 +213,7 @@ export function column(id, {mainMetric, widths, rows = [], tags = () => [], cuts
   };
   const words = given && rows.some((row) => typeof row.values?.[id] === "string" && !NOT_FINITE.has(row.values[id]));
   return {
-    id, small, title, width, numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" || id === "note"
-      ? null : id,
+    id, small, title, width, numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" ? null : id,
     paint: cells[id] || CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
   };
 }

@@ -340,7 +340,7 @@ class RunsPage {
   sortBy(id) {
     const present = this.parameters().sort;
     const falls = present.startsWith("-");
-    const first = ["name", "project", "connection", "user", "tags", "state"].includes(id) ? id : `-${id}`;
+    const first = this.table.numeric(id) ? `-${id}` : id;        // the largest first, but A before Z
     this.choose({sort: present.replace(/^-/, "") !== id ? first : falls ? id : `-${id}`});
   }
 

@@ -62,6 +62,11 @@ export class Table {
     this.paint();
   }
 
+  /** Whether a column holds figures. */
+  numeric(id) {
+    return Boolean(this.columns.find((column) => column.id === id)?.numeric);
+  }
+
   headTick() {
     this.all = h("input.tick", {type: "checkbox", "aria-label": t("runs.tickAll"), title: t("runs.tickAll"),
       onchange: () => this.hooks.allTicked(this.all.checked)});

@@ -107,12 +107,16 @@ function dayText(date) {
   return language === "zh" ? `${date.getMonth() + 1}月${date.getDate()}日` : `${MONTHS[date.getMonth()]} ${date.getDate()}`;
 }
 
-/** Jan 23, 2025, 18:30:45 GMT+8 */
-function dateText(date, time) {
+/** GMT+8 */
+function zoneText(date) {
   const minutes = -date.getTimezoneOffset();
   const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
-  const zone = `GMT${minutes ? (minutes < 0 ? "−" : "+") + hours : ""}${rest ? `:${pad(rest)}` : ""}`;
-  const day = dayText(date);
+  return `GMT${minutes ? (minutes < 0 ? "−" : "+") + hours : ""}${rest ? `:${pad(rest)}` : ""}`;
+}
+
+/** Jan 23, 2025, 18:30:45 GMT+8 */
+function dateText(date, time) {
+  const [day, zone] = [dayText(date), zoneText(date)];
   return language === "zh" ? `${date.getFullYear()}年${day} ${time} ${zone}` : `${day}, ${date.getFullYear()}, ${time} ${zone}`;
 }
 
@@ -232,7 +236,13 @@ export const fmt = {
   clock: (at) => clockParts(at).slice(0, 2).join(":"),
 
   /** 18:41:07, 18:41:07.25 */
-  seconds: (at, digits = 0) => clockParts(at).join(":") + (digits ? (at - Math.floor(at)).toFixed(digits).slice(1) : ""),
+  seconds(at, digits = 0) {
+    const near = digits ? Math.round(at * 10 ** digits) / 10 ** digits : at;        // .9996 in three digits is the next second
+    return clockParts(near).join(":") + (digits ? (near - Math.floor(near)).toFixed(digits).slice(1) : "");
+  },
+
+  /** How the reader's clock goes then: GMT+8. */
+  zone: (at) => zoneText(new Date(at * 1000)),
 
   /** Today's times as 18:41, this year's days as Jan 22, others as 2024-11-05. now: for tests. */
   when(at, now = time.now()) {

@@ -114,6 +114,51 @@ test("an axis of times has two lines and a date, wherever it begins, and the rea
   }
 });
 
+test("a clock that is put back tells the hour it shows twice apart, on the lines and at the crosshair", () => {
+  const zone = process.env.TZ;
+  process.env.TZ = "Europe/Berlin";
+  try {
+    const back = 1792890000;     // 25 October 2026, 03:00 becomes 02:00
+    for (const [hours, px] of [[1.5, 330], [1.5, 900], [4, 900], [0.2, 500]]) {
+      const axis = axisFor("x", {lo: back - hours * 3600, hi: back + hours * 3600, tiny: 1}, false, "wall");
+      const labels = axis.labels(axis.ticks(px));
+      assert.ok(labels.length > 1 && new Set(labels).size === labels.length, `${hours} h, ${px} px: ${labels}`);
+    }
+    const axis = axisFor("x", {lo: back - 5400, hi: back + 5400, tiny: 1}, false, "wall");
+    assert.match(axis.exact(back - 1800), /02:30:00.* GMT\+2$/);
+    assert.match(axis.exact(back + 1800), /02:30:00.* GMT\+1$/);
+    assert.match(axis.exact(back + 5400), /03:30:00$/);
+  } finally {
+    process.env.TZ = zone ?? "";
+    zone ?? delete process.env.TZ;
+  }
+});
+
+test("lines within a second say where they are, not where a shorter label would be; a fraction that rounds up is the next second", () => {
+  const axis = axisFor("x", {lo: 1737653445, hi: 1737653446, tiny: 1}, false, "wall");
+  for (const px of [330, 400, 500, 900]) {
+    const ticks = axis.ticks(px);
+    assert.deepEqual(axis.labels(ticks).map((label) => Number(/:([\d.]+)$/.exec(label)[1])), ticks.map((at) => Number((45 + (at - 1737653445)).toFixed(2))));
+  }
+  assert.match(axis.exact(1737653445.99996), /:46\.000$/);
+});
+
+test("an axis of one moment shows a minute around it, one of one duration nothing before its beginning", () => {
+  const moment = axisFor("x", {lo: 1737653445, hi: 1737653445, tiny: 1}, false, "wall");
+  assert.deepEqual(moment.range, [1737653415, 1737653475]);
+  assert.ok(moment.labels(moment.ticks(500)).every((label) => /:\d\d:\d\d$/.test(label)));
+  assert.equal(axisFor("x", {lo: 0, hi: 0, tiny: 1}, false, "relative").range[0], 0);
+});
+
+test("between two whole steps there is no line, between fractional ones there are", () => {
+  const steps = (hi, whole, px) => axisFor("x", {lo: 0, hi, tiny: 1, whole}, false, "step").labels(axisFor("x", {lo: 0, hi, tiny: 1, whole}, false, "step").ticks(px));
+  assert.deepEqual(steps(1, true, 900), ["0", "1"]);
+  assert.deepEqual(steps(3, true, 900), ["0", "1", "2", "3"]);
+  assert.ok(steps(20, true, 900).every((label) => /^\d+$/.test(label)));
+  assert.deepEqual(steps(0.9, false, 500), ["0", "0.2", "0.4", "0.6", "0.8"]);
+  assert.deepEqual(tickLabels([1e-12, 1e-6, 1, 1e3]), ["1e−12", "1e−6", "1", "1e3"]);
+});
+
 test("an axis of durations tells its lines apart, seconds after a day too", () => {
   for (const [lo, hi] of [[0, 0.001], [0, 1], [10, 10.3], [0, 60], [100000, 100060], [100000.1, 100000.2], [0, 30 * 86400], [0, 300 * 86400], [90061, 98000], [3600.5, 3603]]) {
     const axis = axisFor("x", {lo, hi, tiny: 1}, false, "relative");

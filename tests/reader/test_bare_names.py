@@ -66,4 +66,4 @@ def test_what_is_no_bare_name_is_not_explained(tmp_path):
 def test_the_command_line_says_what_a_bare_name_means(tmp_path, capsys):
     runs_of(tmp_path, {"val/loss": 0.1}, {"loss": 0.2})
     assert cli.main(["runs", "loss<0.3", "--root", str(tmp_path)]) == 0
-    assert "loss means val/loss in 1 run, loss in 1 run" in capsys.readouterr().err
+    assert "loss means loss in 1 run, val/loss in 1 run" in capsys.readouterr().err

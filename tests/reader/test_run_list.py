@@ -80,6 +80,25 @@ def test_sorting_puts_what_has_no_value_last(sweep, sort, order):
         found = found[len(group) :]
 
 
+def test_numbers_in_texts_are_sorted_by_their_size_and_what_is_equal_newest_first(tmp_path):
+    names = ["run10", "run9", "Run2", "v1.10", "v1.9", "run", "2", "10"]
+    for n, name in enumerate(names):
+        make_run(tmp_path, name=name, run_id=f"20250123_18000{n}_00000{n}", created_at=1737655200.0 + n, tags=[],
+                 config={"same": 1, "day": f"2025-0{9 - n}-01", "size": ("12B", 7, None, "NaN", True, [1], "7B", "1T")[n], "long": "9" * 5000})
+    reader = reader_of(tmp_path)
+
+    def sizes(sort):
+        return [row["values"].get("config.size") for row in reader.runs(sort=sort, columns=["config.size"])["runs"]]
+    assert [row["name"] for row in reader.runs(sort="name")["runs"]] == ["2", "10", "run", "Run2", "run9", "run10", "v1.9", "v1.10"]
+    assert [row["name"] for row in reader.runs(sort="-name")["runs"]] == ["v1.10", "v1.9", "run10", "run9", "Run2", "run", "10", "2"]
+    assert sizes("config.size") == [True, 7, "1T", "7B", "12B", "[1]", "NaN", None]
+    assert sizes("-config.size") == ["[1]", "12B", "7B", "1T", 7, True, "NaN", None]
+    assert [ids(reader.runs(sort=sort)) for sort in ("config.same", "-config.same", "host", "-long", "tag", "-age")] == [
+        *[ids(reader.runs())] * 5, ids(reader.runs())[::-1]]
+    assert ids(reader.runs(sort="day")) == ids(reader.runs())
+    assert [group["value"] for group in reader.runs(group="name")["groups"]][:3] == ["2", "10", "run"]
+
+
 def test_sorting_by_nothing_we_know_is_refused(sweep):
     with pytest.raises(UsageError, match="can't be sorted by 'colour'"):
         sweep.runs(sort="colour")
