@@ -83,8 +83,9 @@ def test_sorting_puts_what_has_no_value_last(sweep, sort, order):
 def test_numbers_in_texts_are_sorted_by_their_size_and_what_is_equal_newest_first(tmp_path):
     names = ["run10", "run9", "Run2", "v1.10", "v1.9", "run", "2", "10"]
     for n, name in enumerate(names):
+        size = ("12B", 7, None, "NaN", True, [1], "7B", "1T")[n]
         make_run(tmp_path, name=name, run_id=f"20250123_18000{n}_00000{n}", created_at=1737655200.0 + n, tags=[],
-                 config={"same": 1, "day": f"2025-0{9 - n}-01", "size": ("12B", 7, None, "NaN", True, [1], "7B", "1T")[n], "long": "9" * 5000})
+                 config={"same": 1, "day": f"2025-0{9 - n}-01", "size": size, "long": "9" * 5000})
     reader = reader_of(tmp_path)
 
     def sizes(sort):
