@@ -23,7 +23,7 @@ class LeftOut:
         """passed: what an earlier session passed over (see `passed`), until this one looked."""
         self._files = {}            # (path, name) -> (size and mtime on the server then, {"code", "text"})
         self._trying = set()        # of these, what may be fetched once more
-        self._modes = {}            # of these, {(path, name): its mode when last looked at}
+        self._access = {}           # of these, {(path, name): (its mode, uid, gid) when last looked at}
         self._closed = {}           # run path -> its folders that may not be listed (tuple of str); each is among the files, too
         self.passed = passed or {}  # {reason: count} of what the server has and no index lists, because of its name, place or kind
         self.changed = False        # since it was saved
@@ -48,12 +48,12 @@ class LeftOut:
     def forget(self, key):
         """A file is here, or not asked for any more."""
         self._trying.discard(key)
-        self._modes.pop(key, None)
+        self._access.pop(key, None)
         self.changed = self._files.pop(key, None) is not None or self.changed
 
     def rename(self, moved):
         """Runs moved, {old path: new path}."""
-        for kept in (self._files, self._modes):
+        for kept in (self._files, self._access):
             kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
         self._trying = {(moved.get(path, path), name) for path, name in self._trying}
         for path in moved.keys() & self._closed.keys():
@@ -65,18 +65,20 @@ class LeftOut:
         self.changed = self.changed or bool(self._files)
         self._files.clear()
         self._trying.clear()
-        self._modes.clear()
+        self._access.clear()
         self._closed.clear()
 
     def ask_for(self, paths):
         """Have all of the runs `paths` tried again: somebody opened them, or the server says that they changed."""
         self._trying.update(key for key in self._files if key[0] in paths)
 
-    def is_opened(self, key, mode):
-        """Whether what is left out may be readable now: its `mode`, as an LSTAT just showed, is another one than before, or the first."""
-        if key not in self._files or self._modes.get(key) == mode:
+    def is_opened(self, key, attrs):
+        """Whether what is left out may be readable now: its mode or owners, as an LSTAT just showed (Attrs), are others than before, or the
+        first."""
+        access = attrs.mode, attrs.uid, attrs.gid
+        if key not in self._files or self._access.get(key) == access:
             return False
-        self._modes[key] = mode
+        self._access[key] = access
         self._trying.add(key)
         return True
 
@@ -86,8 +88,8 @@ class LeftOut:
 
     @property
     def closed_runs(self):
-        """The run paths that have a folder which may not be listed (set)."""
-        return set(self._closed)
+        """The run paths that have a folder which may not be listed, those first that were listed longest ago (list)."""
+        return list(self._closed)
 
     def set_folders(self, path, names):
         """Note which folders of a run may not be listed now: "checkpoints/", or "" for its own (sequence of str)."""

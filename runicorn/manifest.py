@@ -345,7 +345,7 @@ def _folders(folder, level, skipped):
     """Return ([name of a folder, ...], [name of a symbolic link, ...]) in a folder, sorted; what is neither is counted."""
     if level == EXPERIMENT:
         link, is_folder = is_link(folder + "/runs"), os.path.isdir(reach(folder + "/runs"))
-        skipped["outside"] += not (link or is_folder)
+        skipped["outside" if os.access(folder, os.X_OK) else "unreadable"] += not (link or is_folder)
         return ([], ["runs"]) if link else (["runs"] * is_folder, [])
     folders, links = [], []
     try:

@@ -256,7 +256,7 @@ class Session:
         if isinstance(attrs, SftpError) or not folder and (not sftp.is_file(attrs) or attrs.size is None):
             self.intake.doubtful.add(path)
             return False
-        opened = self.intake.left_out.is_opened((path, name), attrs.mode)
+        opened = self.intake.left_out.is_opened((path, name), attrs)
         if opened and folder:
             self.intake.doubtful.add(path)
         if folder:
@@ -295,6 +295,8 @@ class Session:
         self.moves.follow_entries(self.list.new)
         doubtful = self.intake.doubtful
         closed = set(list(self._closed)[CLOSED:])       # the others' turn comes at the next audit
+        if self.source != "exec":
+            doubtful.update(self.intake.left_out.closed_runs[:None if audit else CLOSED])
         self._believe(there)
         for path, mtime in there.items():
             new = path not in self.index and (audit or path not in closed) or path in self.gone

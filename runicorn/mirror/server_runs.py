@@ -201,7 +201,7 @@ class RunList:
     def _take(self, found, now=False):
         """Take a Manifest into the index. now: it shows this very moment."""
         new = remote_index.adopt(self.index, found, self.intake.doubtful, self.intake.rewrite if now else None) if found else ()
-        for path in self.intake.left_out.closed_runs & found.lines.keys() if now and found else ():
+        for path in found.lines.keys() & self.intake.left_out.closed_runs if now and found else ():
             if path not in self.intake.doubtful:
                 self.intake.left_out.set_folders(path, ())
         if now:

@@ -15,6 +15,7 @@ CROWD = 200_000                 # entries of one folder that are kept; of more, 
 LISTED = 400                    # folders listed at once; each takes two round trips
 MANY_NAMES = 50                 # entries in one answer that make another one likely; OpenSSH puts 100 in
 LONGEST = 4096                  # characters of a path that a link may lead to
+CLOSED = 20                     # folders above the runs that may not be listed, tried again with each look
 HOPS = 10                       # links read one after the other where the server does not say where a path really is
 
 
@@ -151,6 +152,7 @@ class Skeleton:
         self._children = {}         # folder -> {name: mtime} of the folders in it
         self._links = {}            # folder -> {name: uid} of the symbolic links in it
         self._passed = {}           # folder -> {reason: count} of what else is in it
+        self._closed = {}           # folder -> None, of those that may not be listed, those first that were tried longest ago
         self._listed_at = {}        # folder -> its absolute path when it was listed
         self._targets = {}          # link -> (uid, uid of the folder, where that really is, its mtime)
         self._decided = manifest.Links(root, collections.Counter())
@@ -223,6 +225,7 @@ class Skeleton:
         for known in [known for known in self._seen if not folder or known == folder or known.startswith(folder + "/")]:
             del self._seen[known]
             self._children.pop(known, None)
+            self._closed.pop(known, None)
         self._children.pop(folder.rpartition("/")[0], None)     # what is in the folder above it has to be told again
 
     def forget_listings(self):
@@ -238,6 +241,8 @@ class Skeleton:
         """
         self._decided = decided = manifest.Links(self.root, collections.Counter())
         folders, passed = [""], collections.Counter()
+        for folder in list(self._closed)[:CLOSED]:      # what opens it, an access list or another owner, need not show in any LSTAT
+            self._children.pop(folder, None)
         for level in range(1, manifest.RUN + 1):
             if enough(len(folders)):
                 return {}
@@ -270,9 +275,11 @@ class Skeleton:
         absolute = {self.absolute(folder): folder for folder in folders}
         for place, listing in (list_folders(self.session, absolute).items() if absolute else ()):
             folder = absolute[place]
+            self._closed.pop(folder, None)
             if isinstance(listing, SftpError):
                 if not folder:
                     raise listing
+                self._closed.update({folder: None} if isinstance(listing, DeniedError) else {})
                 self._take(folder, (), {"unreadable": 1} if isinstance(listing, DeniedError) else {})
                 mtime = None
             else:
@@ -288,7 +295,7 @@ class Skeleton:
         for experiment, attrs in zip(experiments, answers):
             self._take(experiment, () if isinstance(attrs, SftpError) else [(layout.RUNS, attrs)], {})
             if not (self._children[experiment] or self._links[experiment]):
-                self._passed[experiment] = {"outside": 1}
+                self._passed[experiment] = {"unreadable" if isinstance(attrs, DeniedError) else "outside": 1}
                 del self._children[experiment]
 
     def _take(self, folder, listing, passed):

@@ -3,14 +3,15 @@ file and by SFTP alone. The far side's processes are another user's where the te
 
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 from far import SERVER, Far
-from nobody import PYTHON
-from pairs import OLD, OWN, Pair, make_run, settle, tree, write
+from nobody import PYTHON, needs_root
+from pairs import OLD, OWN, RUN, Pair, make_run, settle, tree, write
 
 from runicorn import left_out, manifest
 from runicorn.mirror import recheck, walk
@@ -37,6 +38,19 @@ def place():
         if path.is_dir():
             path.chmod(0o755)
     shutil.rmtree(folder)
+
+
+def deny(path):
+    """Close a folder to the other user by an access list (acl(5)), which neither its mode, nor its mtime, nor its owner shows."""
+    whom = 0xffffffff           # the tag says it
+    entries = (1, 7, whom), (2, 0, NOBODY), (4, 5, whom), (16, 5, whom), (32, 5, whom)
+    os.setxattr(path, ACL, struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries))
+
+
+ACL = "system.posix_acl_access"
+UNSEEN = {"an access list": (0, 0o755, deny, lambda path: os.removexattr(path, ACL)),
+          "another owner": (NOBODY, 0o700, lambda path: os.chown(path, 0, 0), lambda path: os.chown(path, NOBODY, NOBODY))}
+FOLDERS = (f"{RUN}/checkpoints", OTHER, "q/n/runs", "r/n", "s")     # each of another run
 
 
 class Closed:
@@ -133,9 +147,9 @@ def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, wh
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_run_of_twenty_thousand_files_has_its_own_and_says_how_many_are_not_listed(closed, way):
+def test_a_run_of_too_many_files_has_its_own_and_says_how_many_are_not_listed(closed, way):
     far = closed(way)
-    for number in range(20_000):
+    for number in range(10_100):
         (far.run / f"a{number:05}.bin").touch()
     far.one.others = dict               # it would read all of them before and after each pass
     far.one.options.update(small_only=False)            # what is asked here is what is listed
@@ -145,7 +159,7 @@ def test_a_run_of_twenty_thousand_files_has_its_own_and_says_how_many_are_not_li
     assert set(OWN) <= {path.name for path in entry.folder.iterdir()} and [metric["name"] for metric in run["metrics"]] == ["loss"]
     assert (entry.folder / "logs.txt").read_bytes() == (far.run / "logs.txt").read_bytes()
     rows = far.rows()
-    assert run["more_files"] == 20_006 - len(rows) and set(OWN) <= rows.keys() and 9_990 < len(rows) < 10_010
+    assert run["more_files"] == 10_106 - len(rows) and set(OWN) <= rows.keys() and 9_990 < len(rows) < 10_010
 
 
 @pytest.mark.parametrize("which", CLOSED)
@@ -174,6 +188,30 @@ def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):
     (far.root / folder).chmod(0o755)
     far.passes(3)
     assert far.is_whole()
+
+
+@needs_root
+@pytest.mark.parametrize("way, how", [("manifest", "an access list"), ("sftp", "an access list"), ("sftp", "another owner")])
+def test_a_folder_that_opens_without_a_sign_is_looked_into(closed, way, how):
+    far, (owner, mode, close, undo) = closed(way), UNSEEN[how]
+    for project in "qrs":
+        make_run(far.root, f"{project}/n/runs/20250124_180000_abc124")
+    folders = [far.root / name for name in FOLDERS]
+    for folder in folders:
+        os.chown(folder, owner, owner)
+        folder.chmod(mode)
+    for first in (True, False):
+        for folder in folders:
+            close(folder)
+        far.passes(2)
+        runs = [path for path, files in left_out.read(far.one.mirror).items() if "" in files]
+        assert left_out.read_passed(far.one.mirror)["unreadable"] == 5 if first else len(runs) == 4
+        assert far.rows()["checkpoints/"]["why"]["code"] == "denied"
+        for folder in folders:
+            undo(folder)
+        far.passes(2)
+        assert far.is_whole() and far.said()["verified"] and left_out.read_passed(far.one.mirror) == {}
+        assert far.one.sync.state()["runs"] == 5
 
 
 def closed_plots(far, count):
