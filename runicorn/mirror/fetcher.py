@@ -33,8 +33,8 @@ class Fetcher:
     ends before the size we were told; UNWANTED, when it was given up; NO_ROOM, when there is none for it here; DISK, when
     this disk takes nothing any more; the OSError or LayoutError with which it refused this file alone; or the SftpError.
     held: bytes of it that are here now; data: the bytes of a small JSON file, else None.
-    `ceiling` is how many bytes may be asked for at once (int). `wire()` returns the bytes that came over the line so far,
-    fewer than the session's where it is compressed.
+    `ceiling` is how many bytes may be asked for at once (int), none while `paused` is set. `wire()` returns the bytes that came over
+    the line so far, fewer than the session's where it is compressed.
     """
 
     def __init__(self, session, mirror, root, room, report, moment, wire=None, hearsay=(), ceiling=FIRST_CEILING, told=lambda fetch: None):
@@ -44,7 +44,8 @@ class Fetcher:
         self._hearsay, self._moment, self._told = hearsay, moment, told
         self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)
-        self.ceiling = ceiling
+        self.ceiling, self._least = ceiling, min(ceiling, SMALLEST)
+        self.paused = False
         self.rests = False                  # whether what waits and can wait is left to another line
         self.wire_rate = float("inf")       # bytes/s on the wire when the line was full last …
         self.best_rate = 0.0                # … at any time …
@@ -127,11 +128,13 @@ class Fetcher:
 
         The answer to an OPEN comes behind all that was asked before: without files open ahead the line would fall idle.
         """
+        if self.paused:
+            return
         self._pace()
-        while self._opened and self.asked < self.ceiling:
+        while self._opened and self.asks_more():
             job = self._opened.popleft()
             if self.at_work(job):
-                job.begin()
+                job.go_on()
         files, known = min(FILES, max(1, self.session.room - self.session.folders)), 0
         while (known < AT_ONCE and self._queue and len(self._jobs) < files and self.promised < max(self.ceiling, AHEAD)
                and self.bytes + self.asked + self.promised < self.enough and not (self.rests and self.can_wait(self._queue[0]))):
@@ -139,22 +142,23 @@ class Fetcher:
 
     @contextlib.contextmanager
     def held_back(self):
-        """Ask for next to nothing more while the block runs, unless the files under way hold all that may be open."""
+        """Ask for nothing more while the block runs, and for little after it, unless the files under way hold all that may be open."""
         if self.session.max_handles < 2:
             yield
             return
-        self.session.refill, ceiling, self.ceiling = None, self.ceiling, 0
+        self.paused = True
         try:
             yield
         finally:
-            self.session.refill, self.ceiling = self.refill, ceiling
+            self.paused, self.ceiling = False, min(self.ceiling, SMALLEST)      # who waited asks again, mostly
 
     def step(self, until):
         """Work until all is fetched, the monotonic clock says `until`, or `bytes` reached `enough`.
 
         Raises LineError, ProtocolError and SyncError.
         """
-        while self.left and not self.at_rest and self.bytes < self.enough and time.monotonic() < until:
+        while (self.left and not self.at_rest and self.bytes < self.enough and time.monotonic() < until
+               and (self.session.unanswered or not self.paused)):
             self.session.pump()
             if self.refusal:
                 error, self.refusal = self.refusal, None
@@ -172,7 +176,7 @@ class Fetcher:
             return
         self._marks.append(self._mark())
         aim = max(self._rate(0, 1), self._rate(-GUST, 1)) * max(LAG, 4 * self.round_trip)
-        ceiling = int(max(SMALLEST, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
+        ceiling = int(max(self._least, min(sftp.IN_FLIGHT_BYTES, aim, 2 * self.ceiling)))
         if full:
             self.wire_rate = self._rate(0, 2)
             self.best_rate = max(self.best_rate, self.wire_rate if self.full > 1 else 0.0)
@@ -241,6 +245,14 @@ class Fetcher:
         """A file is open: it's read when its turn comes."""
         self._opened.append(job)
 
+    def asks_more(self):
+        """Whether more may be asked for now (bool)."""
+        return self.asked < self.ceiling and not self.paused
+
+    def put_off(self, job):
+        """A file that is being read goes on as soon as there is room for more."""
+        self._opened.appendleft(job)
+
     def at_work(self, job):
         """Whether the job has not ended (bool)."""
         return job in self._jobs
@@ -265,7 +277,7 @@ class _Job:
         self.start = self.next = self.written = fetch.offset - len(self.seam)
         self.end = fetch.size
         self.promised = self.end - self.start
-        self.outstanding, self.arrived = 0, {}
+        self.begun, self.outstanding, self.arrived = False, 0, {}
 
     def opened(self, handle):
         refused = isinstance(handle, SftpError)
@@ -280,10 +292,13 @@ class _Job:
         self.fetcher.promised -= self.promised
         self.promised = 0
 
-    def begin(self):
-        """Read the open file."""
+    def go_on(self):
+        """Read the open file, from its beginning or from where it was put off."""
+        begun, self.begun = self.begun, True
         self.promise_kept()
         try:
+            if begun:
+                return self._more()
             if self.whole:
                 return self._ask_all()
             if self.fetch.whole:
@@ -342,11 +357,15 @@ class _Job:
 
     def _more(self):
         """Ask for what fits."""
-        longest = self.fetcher.session.max_read
-        while self.next < self.end and (not self.outstanding or self.outstanding < AT_ONCE and self.fetcher.asked < self.fetcher.ceiling):
+        longest = min(self.fetcher.session.max_read, max(sftp.SAFE_READ, self.fetcher.ceiling // 2))
+        while self.next < self.end and self.outstanding < AT_ONCE and self.fetcher.asks_more():
             self._ask(self.next, min(longest, self.end - self.next), self._came)
             self.next += min(longest, self.end - self.next)
-        if not self.outstanding:
+        if self.outstanding:
+            return
+        if self.next < self.end:
+            self.fetcher.put_off(self)
+        else:
             self._ended()
 
     def _ask(self, at, size, take, room=0):

@@ -473,7 +473,7 @@ class Session:
     def peek(self, path, name, ranges):
         """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it now; a negative offset
         counts from its end. Raises SftpError."""
-        with self.intake.fetcher.held_back():       # somebody waits: what is on its way already is enough ahead of it
+        with self.intake.fetcher.held_back(), self.intake.second.held_back():   # what is on its way already is enough ahead of it
             return self.tails.peek((path, name), ranges)
 
     def verify(self, now):

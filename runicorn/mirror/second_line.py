@@ -1,6 +1,7 @@
 """A second line for bulk, in a thread of its own: takes fetches over while there are many, hangs up when there are none."""
 
 import collections
+import contextlib
 import math
 import threading
 import time
@@ -17,6 +18,7 @@ PATIENCE = 0.6                  # s, and eight round trips, after which a line t
 COUNT_SECONDS = 1.0             # between looks at whether all that waits has room
 PROBE = 4                       # looks at the first line while it is full, twenty a second, after which its bandwidth is known
 FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
+LULL = 0.5                      # s after somebody waited for an answer: another question follows, mostly
 LINGER = 3.0                    # s without work until it hangs up
 LOST = "lost"                   # outcome of a fetch that the second line took down with it
 
@@ -40,7 +42,8 @@ class Bulk:
         self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
         self._thread = self._remote = self._fetcher = None
         self._fast = None               # whether the line is; None: not known yet
-        self._tried = None              # when it was given something first
+        self._tried = None              # when it was given something first, later by how long it was held back since
+        self._resumes = 0.0             # when it is no more held back
         self._fits, self._counted = True, (-math.inf, 0)        # whether all that waits has room; when that was found out, and of how many
         self.refused = False            # the server grants one line only
         self.sent = self.received = self.requests = 0
@@ -76,6 +79,8 @@ class Bulk:
         """Take fetches over, when there are enough and the line is fast, from the list `later`, which is emptied from its end, and from the
         end of the queue of `main`, the first line's Fetcher; dials when it is needed. Returns whether `main` should leave the rest to
         this line, too."""
+        if time.monotonic() < self._resumes:
+            return False
         self._judge(main)
         known = main.full >= PROBE
         if self._fast is False and known and main.wire_rate >= FAST:
@@ -139,6 +144,24 @@ class Bulk:
             self._given.clear()
         return ended
 
+    @contextlib.contextmanager
+    def held_back(self):
+        """Ask for nothing more while the block runs, and LULL s after it."""
+        began, self._resumes = max(time.monotonic(), self._resumes), math.inf
+        self._heed()
+        try:
+            yield
+        finally:
+            self._resumes = time.monotonic() + LULL
+            self._tried = self._tried and self._tried + self._resumes - began
+
+    def _heed(self):
+        """Have the fetcher pause or go on; returns for how long it is held back yet (s)."""
+        fetcher, seconds = self._fetcher, self._resumes - time.monotonic()
+        if fetcher:
+            fetcher.paused = seconds > 0
+        return max(0.0, seconds)
+
     def close(self):
         """Hang up; what was handed over is collected as LOST. Never raises."""
         self._hang_up()
@@ -176,9 +199,10 @@ class Bulk:
                 unwanted, self._unwanted = self._unwanted, None
                 if unwanted:
                     fetcher.keep_only(lambda one, unwanted=unwanted: (one.path, one.name) not in unwanted)
-                if fetcher.left:
+                seconds = self._heed()
+                if fetcher.left and (session.unanswered or not seconds):
                     fetcher.step(time.monotonic() + 0.1)
-                elif not self._waking.wait(LINGER):
+                elif not self._waking.wait(min(seconds, LULL) or LINGER) and not seconds:
                     return
                 self._waking.clear()
         finally:

@@ -1,5 +1,8 @@
 """How the mirror keeps a line full and lets nobody wait: counted in requests, over OpenSSH's sftp-server."""
 
+import logging
+import time
+
 import pytest
 from far import Far
 from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
@@ -11,7 +14,7 @@ from runicorn.mirror.fetcher import Fetcher
 from runicorn.mirror.local_copy import Mirror
 from runicorn.mirror.plan import Fetch
 from runicorn.mirror.room import Room
-from runicorn.mirror.second_line import FAST, TRIAL, Bulk
+from runicorn.mirror.second_line import FAST, TRIAL, TRIAL_CEILING, Bulk
 from runicorn.mirror.unsettled import Moment
 from runicorn.ssh import sftp
 
@@ -54,6 +57,7 @@ def files(root, count, size):
 
 def test_the_next_files_are_opened_while_the_last_are_read(root, line, monkeypatch):
     monkeypatch.setattr(fetch, "AHEAD", 0)      # else all of them are before the first is read
+    monkeypatch.setattr(fetch, "PACE", 60.0)    # and the ceiling stays
     fetcher, seen, ended = line
     fetcher.ceiling = 4 * LONG * 8192       # room for the reads of four files
     fetcher.add(files(root, MANY, LONG * 8192))
@@ -132,10 +136,40 @@ def test_a_question_is_not_kept_waiting_by_bulk(root, line):
     on_its_way, before = fetcher.asked, session.received
     with fetcher.held_back():
         assert list(session.read_pieces(path, 1 << 20))
-    assert session.received - before <= on_its_way + 2 * 4 * session.max_read, "what was on its way, and a read or two of each file"
+    assert session.received - before <= on_its_way + 2 * session.max_read, "what was on its way, and no read of a file more"
+    assert not fetcher.paused and fetcher.left
     while fetcher.left:
         session.pump()
     assert fetcher.bytes == 4 * size
+
+
+def test_a_question_is_not_kept_waiting_by_the_second_line(root, tmp_path):
+    """What it asked for is no more than it may while it is on trial; then it rests, and for a moment after the answer, and goes on."""
+    near, room, size = Mirror(tmp_path / "near"), Room(tmp_path), 4 << 20
+    near.lock()
+    with Far() as far:
+        second = Bulk(far.second, near, str(root), room, logging.getLogger("t"), lambda: Moment(0.0, None, 0.0))
+        main = type("Main", (), {"can_wait": lambda self, one: True, "round_trip": 0.0})()
+        later = files(root, 4, size)
+        second.expect()
+        while not second._fetcher:
+            time.sleep(0.01)
+        line, asked, tried = second._fetcher, [], []
+        ask = line.session.ask
+        line.session.ask = lambda request, done: (asked.append((request.kind, line.asked)), ask(request, done))
+        with second.held_back():
+            second._take(main, later, 4, 1 << 60)
+            time.sleep(0.3)
+            assert line.left and not [kind for kind, _ in asked if kind == sftp.READ] and line.paused
+            tried.append(second._tried)
+        assert second._tried >= tried[0] + 0.3, "what it rested is no part of its trial"
+        while second.held:
+            second.collect()
+            time.sleep(0.01)
+        most = [count for kind, count in asked if kind == sftp.READ]
+        second.close()
+    near.unlock()
+    assert len(most) > 30 and most[0] <= TRIAL_CEILING and {path.stat().st_size for path in near.folder.rglob("events.jsonl")} == {size}
 
 
 def test_the_list_is_written_before_bulk_begins(root, pair, monkeypatch):
