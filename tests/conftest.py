@@ -1,5 +1,6 @@
 """What all tests share: a home of their own, so that no test sees or touches the files of whoever runs it."""
 
+import itertools
 import os
 import signal
 
@@ -7,7 +8,7 @@ import needs_posix
 import pytest
 import quick
 import tally
-from sshd import Sshd
+import tiers
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:       # of a shell's background job; what the tests start is to take Ctrl+C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -46,22 +47,30 @@ def pytest_ignore_collect(collection_path, config):
     return None
 
 
+@pytest.hookimpl(tryfirst=True)                          # before pytest's own, which leaves out by -m
 def pytest_collection_modifyitems(config, items):
-    """Mark what needs POSIX; where there is none, the rest is run."""
-    for item in items:
-        if needs_posix.TESTS in item.path.parents and (needs_posix.loads(item.path.stem)
-                                                      or needs_posix.needs(item.path.stem, getattr(item, "originalname", item.name))):
-            item.add_marker("posix")
+    """Mark rows of long tables, where whole files are run, and what needs POSIX; where there is none, the rest is run."""
+    if not any("::" in part for part in config.args) and not config.getoption("lf", False):
+        tiers.shorten(items)
+    if os.name != "posix" or "posix" in config.option.markexpr:         # it reads all sources: seconds
+        needs_posix.mark(items)
     if os.name != "posix":
         others = [item for item in items if item.get_closest_marker("posix")]
         items[:] = [item for item in items if not item.get_closest_marker("posix")]
         config.hook.pytest_deselected(items=others)
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory):
+    return tmp_path_factory.mktemp("h"), itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
+def home(_homes, monkeypatch):
     """A fresh RUNICORN_HOME and user home (Path of the former) for every test; no SSH agent of the outside."""
-    user = tmp_path_factory.mktemp("home")
+    folder, number = _homes             # not tmp_path_factory.mktemp for each: it lists all that it made before
+    user = folder / str(next(number))
+    user.mkdir()
     monkeypatch.setenv("HOME", str(user))
     monkeypatch.setenv("RUNICORN_HOME", str(user / ".runicorn"))
     for name in ("SSH_AUTH_SOCK", "RUNICORN_DIR", "RUNICORN_RUN_ID", "COLUMNS"):
@@ -72,6 +81,7 @@ def home(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def sshd(tmp_path):
     """A running sshd (see sshd.Sshd) whose SFTP sessions begin in `tmp_path/far`."""
+    from sshd import Sshd  # with paramiko: a tenth of a second that few files need
     (tmp_path / "far").mkdir()
     with Sshd(tmp_path / "sshd", start=tmp_path / "far") as server:
         yield server

@@ -25,6 +25,13 @@ CODE = re.compile(rf"\bos\.({'|'.join(sorted(CALLS))})\b|\bsignal\.({SIGNALS.pat
 OWN = {"sshd", "pam", "slurm", "servers", "line"}       # helpers that are servers and shells of POSIX as a whole
 
 
+def mark(items):
+    """Put the mark `posix` on those of `items` (list of pytest.Item) that need it."""
+    for item in items:
+        if TESTS in item.path.parents and (loads(item.path.stem) or needs(item.path.stem, getattr(item, "originalname", item.name))):
+            item.add_marker("posix")
+
+
 def needs(module, name):
     """Whether the test or helper `name` of a module below tests/ (str, without ".py") needs POSIX."""
     seen, waiting = set(), [(module, name)]

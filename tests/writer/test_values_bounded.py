@@ -6,7 +6,6 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scripts import rows
 
 import runicorn
@@ -63,9 +62,14 @@ def test_a_plain_dict_of_many_thousands_is_kept_whole(run):
     assert len(rows(run.dir)[0]["data"]) == 50_000
 
 
+def zeros():
+    import torch  # seconds, which each process that collects the tests would wait for
+    return torch.zeros(10_000_000)
+
+
 LARGE = {
     "array": (lambda: np.zeros((1000, 1000)), "<ndarray of shape (1000, 1000)>"),
-    "tensor": (lambda: torch.zeros(10_000_000), "<Tensor of shape (10000000,)>"),
+    "tensor": (lambda: zeros(), "<Tensor of shape (10000000,)>"),
     "frame": (lambda: pd.DataFrame(np.zeros((100_000, 20))), "<DataFrame of shape (100000, 20)>"),
     "nested": (lambda: [[0.0] * 1000] * 1000, "<list of 1000>"),
     "arrays": (lambda: [np.zeros(1000)] * 1000, "<list of 1000>"),
@@ -96,7 +100,7 @@ def test_tags_and_summaries_that_are_arrays(run, capsys):
     table = np.zeros((1000, 1000)).view(Unprinted)
     run.tags = table
     assert run.tags == ("<Unprinted of shape (1000, 1000)>",)
-    run.tags = torch.zeros(10_000_000)
+    run.tags = zeros()
     assert run.tags == ("<Tensor of shape (10000000,)>",)
     run.tags = np.array(["a", "b"])
     assert run.tags == ("a", "b")
