@@ -8,6 +8,8 @@ UPLOT_SHA256 := 4b8a8191e425658e3ea8c8c1314b0fc679c861ee3a1af2b20c7b16ba50b5133d
 PAGES := static/uplot/uPlot.iife.min.js
 ARGS ?=
 LIVE ?= 300
+# What Python compiles is kept: without it each of the suite's thousands of processes compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := all
 .PHONY: all help demo quick test chaos slurm browsers lint windows bare wheel pyz copy server-copy screenshots clean
@@ -28,10 +30,11 @@ test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorc
 	@# What fails beside others for want of time is tried once more alone, and named; what is wrong fails again.
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS) || { printf '\nOnce more, one at a time: what failed.\n'; $(RUN) -m pytest -v --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
 
-chaos: $(VENV)/test $(PAGES)  ## the long fault runs
+chaos: $(VENV)/test $(PAGES)  ## the long fault runs, and the rows of long tables that `make test` leaves out
 	@sh tests/support/need.sh
 	@sh tests/support/need.sh servers
-	$(RUN) -m pytest -m chaos $(ARGS)
+	@# First the rows of tables whose like is in `make test`, then the runs that need the machine for themselves.
+	$(RUN) -m pytest -m long -n 2 --dist loadfile $(ARGS); long=$$?; $(RUN) -m pytest -m chaos $(ARGS) && exit $$long
 
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
 	@sh tests/support/need.sh slurm

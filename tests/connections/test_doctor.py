@@ -52,6 +52,7 @@ def test_runs_behind_links_count_and_links_that_lead_nowhere_are_told(sshd, home
     assert (lines["runs"]["said"], lines["runs"]["count"], lines["runs"]["passed"]) == ("runs_passed", 5, 2)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("hangs", ["sleep 300", "echo welcome; cat > /dev/null; sleep 300", "yes | head -c 5000000; sleep 300"])
 def test_commands_that_hang_are_no_missing_connection(tmp_path, home, hangs):
     script = tmp_path / "shell"
@@ -101,6 +102,7 @@ def test_sftp_only_is_enough(tmp_path, home):
     assert lines["clock"]["ok"] is None
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("off, said", [(3600, "ahead"), (-3600, "behind")])
 def test_a_clock_that_is_off_is_told_and_does_no_harm(tmp_path, home, off, said):
     (tmp_path / "date").write_text(f"#!/bin/sh\necho $(( $(/bin/date +%s) + {off} ))\n")

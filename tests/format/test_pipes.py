@@ -44,6 +44,7 @@ def opened(far):
     return {about for kind, about in far.asked if kind == 3}
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize("name", ["full_manifest.json", "active_manifest.json", "live/20250123_180000_abc123.json"])
@@ -59,6 +60,7 @@ def test_no_manifest_and_no_live_file_that_is_none_is_opened_on_a_server(root, t
     assert all(process.returncode is not None for process in one.far.processes)
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("name", [*OWN, "notes.txt", "media/a.png"])
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_no_file_of_a_run_that_is_none_is_opened_on_a_server_whatever_its_manifest_says(root, tmp_path, kind, name):
@@ -121,6 +123,7 @@ def command(root, words, tmp_path):
     return done
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_no_command_waits_for_what_is_no_file_of_a_local_root(root, tmp_path, kind):
     for number, name in enumerate(OWN, 1):

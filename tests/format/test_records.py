@@ -109,6 +109,7 @@ def _part(line, field):
     return line[start:line.rindex(f', "{following}": ')]
 
 
+@pytest.mark.few(30)
 @pytest.mark.parametrize("what", POISON)
 @pytest.mark.parametrize("field", ["revision", "generated_at", "host", "root", "kind", "window", "digest", "format"])
 def test_a_poisoned_header_costs_at_most_its_manifest(root, near, field, what, capsys):

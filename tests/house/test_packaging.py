@@ -366,6 +366,7 @@ def server_side():
     return [pack.source(name) for name in pack.reached(pack.SERVER)] + sorted(TREE.glob("runicorn/integrations/*.py"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("version, files", [
     ("3.6", lambda: [TREE / "runicorn" / "manifest.py"]),
     ("3.8", server_side),

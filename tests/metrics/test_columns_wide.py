@@ -47,6 +47,7 @@ def read(path):
     return file.table
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", ROWS)
 def test_wide_rows_are_read_as_they_are(tmp_path, shape, name):
@@ -72,6 +73,7 @@ def test_the_time_grows_with_the_values_and_not_with_the_width(tmp_path):
     assert seconds[4000] < 12 * seconds[500] + 0.5, "each name was looked for among all of its row"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shape", ROWS)
 def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
     written(tmp_path / "events.jsonl", ROWS[shape])
@@ -86,6 +88,7 @@ def test_what_is_held_is_what_nbytes_says(tmp_path, shape):
     assert 0.8 * held < table.nbytes() < 1.2 * held
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shape", sorted(set(ROWS) - {"one metric a row"}))      # that one has no wide rows
 def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
     made, plain = [], columns.Column.__init__
@@ -97,6 +100,7 @@ def test_no_column_is_made_before_it_is_asked_for(tmp_path, monkeypatch, shape):
     assert list(table.where[metric].columns[metric].values) == [value for _, value in found] and len(made) == 1
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shape", sorted(set(ROWS) - {"one metric a row"}))
 def test_wide_rows_cost_a_few_times_their_json(tmp_path, shape):
     path, ratios = tmp_path / "events.jsonl", []
@@ -132,6 +136,7 @@ def mixed(path):
     return points
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("limit", [1, wide.LIMIT])
 @pytest.mark.parametrize("asked", [False, True], ids=["at the end", "at each step"])
 def test_wide_and_narrow_rows_in_turns_are_one_table(tmp_path, monkeypatch, limit, asked):

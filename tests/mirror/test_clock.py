@@ -45,6 +45,7 @@ def test_the_time_goes_on_with_the_wall_clock_and_never_back():
 
 # -- what comes here
 
+@pytest.mark.few()
 @pytest.mark.parametrize("jump", JUMPS)
 @pytest.mark.parametrize("source", ["sftp", "exec", "manifest"])
 def test_new_runs_are_listed_within_the_interval(root, pair, source, jump):
@@ -111,6 +112,7 @@ def test_a_line_that_is_down_is_tried_again_as_soon_as_before(root, pair, jump):
     assert abs(one.sync.state()["retry_at"] - one.now) < 90, "as the wall clock shows it now"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("jump", JUMPS)
 def test_with_real_clocks(root, tmp_path, monkeypatch, jump):
     """The thread itself, whose wall clock jumps while it waits."""

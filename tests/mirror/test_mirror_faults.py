@@ -29,6 +29,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("name", ["events.jsonl", "logs.txt", "summary.json", "weights.pt"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_that_changed_is_here_as_it_is_there(root, pair, name, change):

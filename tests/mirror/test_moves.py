@@ -99,6 +99,7 @@ RENAMES = {
 }
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("rename", RENAMES)
 def test_a_renamed_folder_is_the_same_run_and_comes_once(root, pair, source, rename):
     big_run(root)
@@ -290,6 +291,7 @@ def test_nested_renames_at_once(root, pair, source):
     assert told(one)["gone"] == []
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("level", ["vision", "vision/resnet50", "vision/resnet50/runs", RUN])
 @pytest.mark.parametrize("link", ["absolute", "relative"])
 def test_moved_to_another_disk_with_a_link_in_its_place(root, pair, source, tmp_path, level, link):
@@ -316,6 +318,7 @@ BARE = {"no meta.json": lambda run: (run / "meta.json").unlink(),
         "nothing in it": lambda run: write(run / "meta.json", b"")}
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("bare", BARE)
 @pytest.mark.parametrize("rename", ["a project", "an experiment", "a run's own folder"])
 def test_a_run_whose_meta_tells_not_who_it_is_moves_with_its_folder(root, pair, source, rename, bare):
@@ -503,6 +506,7 @@ CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123", "Vision
          "how an accent is written": ("vision/caf\u00e9/runs/20250123_180000_abc123", "vision/cafe\u0301/runs/20250123_180000_abc123")}
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("change", CASES)
 def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root, pair, source, monkeypatch, change):
     monkeypatch.setattr(local_copy.Mirror, "ignores_case", True)
@@ -565,6 +569,7 @@ def test_a_run_that_is_gone_and_kept_makes_no_later_session_ask_twice(root, pair
     assert len(asked) == 1, "nothing changed: one stamp says so"
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("changed", ["as it was", "changed meanwhile", "not all of it here"])
 def test_a_run_that_was_gone_and_is_there_again_is_seen_by_the_next_session(root, pair, source, changed):
     run = big_run(root)

@@ -25,6 +25,7 @@ def root(tmp_path):
     return tmp_path / "far"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "config, source",
     [({}, "exec"), ({"ForceCommand": "internal-sftp"}, "walk"), ({"MaxSessions": 1}, "walk"),
@@ -83,6 +84,7 @@ NOISES = {"a greeting": "echo Welcome to gpu-01", "one letter": "printf x", "emp
           "100 kB": "yes 'message of the day' | head -c 100000", "bytes": r"printf '\377\376\200\000'", "and an end": "echo bye; exit 0"}
 
 
+@pytest.mark.few("key-colours", "system-a greeting")
 @pytest.mark.parametrize("name", NOISES)
 @pytest.mark.parametrize("auth", ["key", "system"])
 def test_a_shell_that_prints_in_place_of_sftp_is_a_refusal_as_it_is_for_sftp(root, tmp_path, home, name, auth):

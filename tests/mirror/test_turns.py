@@ -68,6 +68,7 @@ FIRST = {"exec": 26, "exec and a manifest": 26, "a manifest": 34, "SFTP alone": 
 AGAIN = {"exec": (14, 14_000), "exec and a manifest": (14, 14_000), "a manifest": (17, 8_000), "SFTP alone": (18, 11_000)}
 
 
+@pytest.mark.few("exec")
 def test_turns_of_sync_once(typed):
     how, user, root = typed
     turns, _ = user.sync()
@@ -96,6 +97,7 @@ def test_what_is_passed_over_is_said_again_though_nobody_lists_it(typed):
         assert "passed over there: 1 links to no folder" in user.said
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("typed", ["a manifest"], indirect=True)
 @pytest.mark.parametrize("spoilt", ["folders.json", "live.json"])
 @pytest.mark.parametrize("how", [b"", b"[]", b'{"": 5, "p0": [1, {}, {}], "list": [], "../..": [1750000000, {"x": null}, {"a": "b"}]}',
@@ -108,6 +110,7 @@ def test_what_an_earlier_session_left_may_be_anything(typed, spoilt, how):
     same(root, user.home / "cache" / "gpu")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("where", ["~", "~/far", "far", "../{name}/far"])
 def test_a_root_from_where_sftp_begins_is_the_same_for_commands(tmp_path, where):
     """A command begins in the user's home, SFTP where the server says."""

@@ -107,6 +107,7 @@ def closed(place):
         one.one.close()
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_file_that_may_not_be_read_is_said_and_comes_when_it_may(closed, way, name):
@@ -124,6 +125,7 @@ def test_a_file_that_may_not_be_read_is_said_and_comes_when_it_may(closed, way, 
     assert far.is_whole() and far.said()["left_out"] == {} and far.said()["error"] is None and far.said()["verified"]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("which", CLOSED)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, which):
@@ -146,6 +148,7 @@ def test_a_folder_that_is_closed_later_loses_nothing_and_is_said(closed, way, wh
     assert far.is_whole() and far.said()["left_out"] == {} and far.rows().keys() == before.keys()
 
 
+@pytest.mark.few("sftp")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_run_of_too_many_files_has_its_own_and_says_how_many_are_not_listed(closed, way):
     far = closed(way)
@@ -177,6 +180,7 @@ def test_a_folder_that_was_closed_from_the_beginning_comes_when_it_opens(closed,
     assert far.is_whole() and left_out.read_passed(far.one.mirror) == {}
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("folder", ["vision", "vision/resnet50", "vision/resnet50/runs"])
 @pytest.mark.parametrize("way", WAYS)
 def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):

@@ -45,6 +45,7 @@ class Judge:
         return verified and at >= since
 
 
+@pytest.mark.few()
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
 @pytest.mark.parametrize("edit, status", CASES)
 def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp_path, pair, source, status, edit):
@@ -76,6 +77,7 @@ def test_an_edit_is_found_in_time_and_nothing_wrong_is_called_verified(root, tmp
     assert judge.check(edited) is (edit != "deleted")
 
 
+@pytest.mark.few("sftp-within a second")
 @pytest.mark.parametrize("within", [True, False], ids=["within a second", "over minutes"])
 @pytest.mark.parametrize("source", ["exec", "manifest", "sftp"])
 def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified(root, tmp_path, pair, source, within):
@@ -126,6 +128,7 @@ def rewrite(path):
     path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1:])
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("status", ["finished", "running"])
 @pytest.mark.parametrize("name", FILES)
 def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_that_not_verified(root, tmp_path, pair, name, status):

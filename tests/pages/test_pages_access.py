@@ -35,6 +35,7 @@ def root(home):
         (folder / "logs.txt").write_text("[2025-01-23 18:30:45+0800] Epoch 0 [0/1563] Loss: 2.3025 Acc: 10.00%\n" * 30)
 
 
+@pytest.mark.few("…dark…")
 @pytest.mark.parametrize(("locale", "theme", "names"), [
     ("en-US", "light", ["list", "charts", "compare", "sync", "storage", "nowhere"]),
     ("zh-CN", "dark", ["list", "charts", "logs", "config", "files", "appearance", "keys", "about"])])
@@ -50,6 +51,7 @@ def test_no_page_has_a_serious_violation(serve, open_page, root, locale, theme, 
     assert not any(found.values()), "\n".join(f"{name}: {line}" for name, lines in found.items() for line in lines)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("theme", "locale", "width"), [("light", "en-US", 1440), ("dark", "zh-CN", 900), ("dark", "en-US", 360)])
 def test_the_page_of_a_browser_without_the_token_looks_like_the_others(serve, open_page, root, theme, locale, width):
     server = serve()

@@ -63,6 +63,7 @@ def runs(home):
     return [RUN_ID[:-1] + str(number) for number in range(2)]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 900])
 @pytest.mark.parametrize("page_of", ["runs", "compare"])
 def test_full_screen_is_full_though_the_scrolled_box_contains_its_layout(serve, open_page, runs, page_of, width):
@@ -121,6 +122,7 @@ def test_a_plotting_library_that_does_not_run_is_not_called_missing(serve, open_
     expect(page.locator(".noplot").first).to_contain_text("does not run in this browser")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("theme, background", [("light", "rgb(255, 255, 255)"), ("dark", "rgb(21, 24, 28)")])
 def test_the_palette_follows_the_system_and_the_readers_choice(serve, open_page, runs, theme, background):
     page = open_page(serve().url, theme=theme)

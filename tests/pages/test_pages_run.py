@@ -447,6 +447,7 @@ def test_keys_lead_to_the_neighbours_and_back_to_the_list(serve, open_page, live
     expect(page.locator("tr[data-key]")).to_have_count(2)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("width", [900, 1440])
 def test_everything_fits_at(serve, open_page, live, width):
     page = open_run(open_page, serve(), width=width)

@@ -443,6 +443,7 @@ def test_pure_modules_under_node():
     assert tests and ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("locale", "words"), [("en-US", "Its format is 7, which a newer Runicorn made"),
                                                ("zh-CN", "格式为 7，由更新版本的 Runicorn 写入")])
 def test_a_run_of_a_newer_format_says_what_is_known_of_it(home, serve, open_page, locale, words):

@@ -336,6 +336,7 @@ def test_the_other_tabs(serve, open_page, home):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("width", [900, 1440])
 def test_many_connections_in_trouble_have_their_names_in_the_bar_and_overlap_nothing(serve, open_page, locale, width):

@@ -91,6 +91,7 @@ def test_half_an_expression_for_the_log_is_no_fault_in_the_console(serve, open_p
     assert said == []
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale, export, more", [("en-US", "Export", "More"), ("zh-CN", "导出", "更多")])
 def test_export_only_exports(serve, open_page, seeds, locale, export, more):
     page = open_page(f"{serve().url}/runs/{seeds[0]}", locale=locale)
@@ -128,6 +129,7 @@ def shown(page, selector):
     })""")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 900)])
 def test_names_that_begin_alike_are_told_apart_wherever_they_are_cut(serve, open_page, home, theme, width):
     ends = ("_lr1e-4", "_lr3e-4", "_seed1", "_seed2", "a" + "y" * 40, "b" + "y" * 40, "的大规模预训练实验一号", "的大规模预训练实验二号")

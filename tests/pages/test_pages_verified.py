@@ -32,6 +32,7 @@ def pair(home, tmp_path):
     one.close()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale, head, line, changed, gone", [
     ("en-US", r"^4 m", "verified: as the server had it 4 m", "changed on the server", "gone from the server"),
     ("zh-CN", r"^4", "已验证：与服务器 4", "服务器上已变化", "服务器上已不存在"),
@@ -61,6 +62,7 @@ def test_a_mirrored_run_says_when_it_was_verified(serve, open_page, pair, locale
     shot(page, f"unverified-{locale}")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale, head, line", [
     ("en-US", "25 more than are listed", "and 25 more"), ("zh-CN", "另有 25 个未列出", "另有 25 个")])
 def test_a_run_of_more_files_than_are_listed_says_how_many(serve, open_page, pair, monkeypatch, locale, head, line):

@@ -38,6 +38,7 @@ def grown_by(root):
     return json.loads(done.stdout)
 
 
+@pytest.mark.few("events.jsonl")
 @pytest.mark.posix
 @pytest.mark.parametrize("name", ["meta.json", "status.json", "summary.json", "events.jsonl"])
 def test_no_file_of_a_run_takes_memory_that_its_metrics_do_not(tmp_path, name):

@@ -226,6 +226,7 @@ def servers(tmp_path_factory):
         yield gpu, gate, far
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in ROWS])
 @pytest.mark.parametrize("auth", ["key", pytest.param("system", marks=CHAOS)])
 def test_where_sftp_gets_in_we_get_in(servers, user, home, name, auth):

@@ -40,6 +40,7 @@ def root(tmp_path):
     return folder
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("limits", [limits if limits in USUAL else pytest.param(limits, marks=CHAOS) for limits in LIMITS])
 def test_all_comes_and_a_curve_goes_on(root, tmp_path, home, limits):
     door = f"{sys.executable} {DOOR} {limits}"

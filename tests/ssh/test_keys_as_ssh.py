@@ -160,6 +160,7 @@ USUAL = ("third of three, MaxAuthTries 2", "CertificateFile, the key in the agen
          "host certificate for a pattern")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in ROWS])
 def test_where_sftp_gets_in_we_get_in(tmp_path, user, home, agent, name):
     prepare, options, ways, words = ROWS[name]
@@ -180,6 +181,7 @@ def test_where_sftp_gets_in_we_get_in(tmp_path, user, home, agent, name):
                     user.connect(home, auth=auth)
 
 
+@pytest.mark.few("client")
 @pytest.mark.parametrize("where", ["server", "client"])
 def test_keys_renewed_at_every_megabyte(tmp_path, user, home, where):
     (tmp_path / "data").write_bytes(os.urandom(30 << 20))

@@ -40,6 +40,7 @@ def taken(port):
     return held
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("line", [
     "LocalForward 127.0.0.1:{port} 127.0.0.1:9", "RemoteForward 127.0.0.1:{port} 127.0.0.1:9", "DynamicForward 127.0.0.1:{port}"])
 @pytest.mark.parametrize("held", [True, False], ids=["the port is taken", "the port is free"])
@@ -57,6 +58,7 @@ def test_forwards_of_the_config_are_neither_made_nor_missed(sshd, home, desk, li
     line.close()
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("lines", [
     ["RemoteCommand tmux attach", "RequestTTY yes"], ["RequestTTY force"], ["PermitLocalCommand yes", "LocalCommand touch {mark}"],
     ["ForkAfterAuthentication yes"], ["StdinNull yes"], ["SessionType none"], ["SessionType subsystem"], ["Tunnel yes"],
@@ -216,6 +218,7 @@ def test_a_revoked_host_key(sshd, home, desk):
     assert refused(home, HostKeyError).code == "host_key_revoked"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("keyword, value, option", [
     ("KexAlgorithms", "diffie-hellman-group14-sha1", "KexAlgorithms +diffie-hellman-group14-sha1"),
     ("Ciphers", "aes128-cbc", "Ciphers +aes128-cbc"), ("HostKeyAlgorithms", "ssh-rsa", "HostKeyAlgorithms +ssh-rsa")])

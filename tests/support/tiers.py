@@ -3,6 +3,7 @@
     few("id", …)   the rows of these ids, as pytest shows them in brackets; "…" at an end of one stands for any text
     few(3)         three rows: the first, the last, and one between
     few()          of a product, so many rows that every value of every argument comes once
+    few(…, tier="frameworks")      the others are run by `make frameworks`
 
 A test, or a file run as `pytest FILE -m ""`, has all of them; so has a row that is named by itself, or that failed the time before.
 """
@@ -13,16 +14,17 @@ import pytest
 
 
 def shorten(items):
-    """Mark rows among `items` (list of pytest.Item, of whole files) as `long`; raises UsageError for an id that no row has."""
+    """Mark those of `items` (list of pytest.Item, of whole files) that do not stay; raises UsageError for an id that no row has."""
     tables = defaultdict(list)
     for item in items:
         if hasattr(item, "callspec") and item.get_closest_marker("few"):
             tables[item.nodeid.partition("[")[0]].append(item)
     for name, rows in tables.items():
-        stay = choose([row.callspec for row in rows], rows[0].get_closest_marker("few").args, name)
+        few = rows[0].get_closest_marker("few")
+        stay = choose([row.callspec for row in rows], few.args, name)
         for row in rows:
             if row.callspec.id not in stay:
-                row.add_marker("long")
+                row.add_marker(few.kwargs.get("tier", "long"))
 
 
 def choose(rows, asked, name):

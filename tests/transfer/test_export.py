@@ -339,6 +339,7 @@ def compared(tmp_path, opened, *runs):
     return heads
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("runs, heads", [
     ([("p", {"lr": 1, "seed": 1}), ("p", {"lr": 2, "seed": 2})], ["base seed=1", "base seed=2"]),
     ([("p", {"o": {"lr": 0.1}, "x": 1}), ("p", {"o": {"lr": 0.2}, "x": 1})], ["base lr=0.1", "base lr=0.2"]),

@@ -235,6 +235,7 @@ def test_an_exception_of_a_signal_handler_reaches_the_script(tmp_path):
     assert all(row["data"] == {"loss": 1} for row in rows(only(tmp_path)))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("call", ["print('x')", "print('\\x1b[A\\rx')", "logging.warning('x')", "sys.stdout.buffer.write(b'x\\n')"])
 def test_an_endless_recursion_that_prints_is_a_recursion_error(tmp_path, call):
     """Python 3.8 ends the process if its RecursionError is answered by calls as deep again; tried at each depth."""
@@ -418,6 +419,7 @@ def test_fd_leaves_nothing_open_and_no_process(tmp_path):
     assert out == "0 0\n"
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("capture, logged", [(True, False), ("fd", True)])
 def test_prints_of_data_loader_workers_need_fd(tmp_path, capture, logged, start):
@@ -508,6 +510,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("capture", [True, "fd"])
 @pytest.mark.parametrize("blocking", ["print('x' * 999)", "sys.stdout.write('y' * 99)", "sys.stdout.buffer.write(b'z' * 99)",
                                       "print('w' * 99, flush=True)"])

@@ -67,6 +67,7 @@ time.sleep(0.11)""",
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("way", WAYS)
 def test_closing_all_descriptors_costs_nothing(tmp_path, way):
     _, err = train(tmp_path, BEGIN + WAYS[way] + END)
@@ -251,6 +252,7 @@ def test_a_removed_file_and_a_taken_descriptor_at_once(tmp_path):
 FD = BEGIN.replace("system=False", "system=False, capture='fd'") + "os.system('echo a child before')\n"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", ["os.closerange(3, 4096)", "for number in range(3, 64):\n    libc.close(number)",
                                  "files = [os.open('mine0.bin', os.O_RDWR | os.O_CREAT)]\nfor number in range(4, 40):\n"
                                  "    number in files or os.dup2(files[0], number)"])

@@ -48,6 +48,7 @@ def test_a_library_or_an_unusual_place_ends_the_run(tmp_path, way):
     assert told(tmp_path) == [expected]
 
 
+@pytest.mark.few("nohup")
 @pytest.mark.parametrize("before, code, signals, expected", [
     (("timeout", "-s", "INT", "4"), "time.sleep(60)", (), INTERRUPTED),
     (("nohup",), READY + "time.sleep(1)\n" + READY + "time.sleep(60)", (signal.SIGHUP, signal.SIGTERM),
@@ -115,6 +116,7 @@ NEXT, TWO = ("finished", "ended by the next init()"), ("failed", "ValueError: tw
 RETURNED, CODE = ("finished", "its job of the multirun returned"), ("failed", "exit code 4")
 
 
+@pytest.mark.few("-m +x=1,3---1", tier="frameworks")
 @pytest.mark.parametrize("full", ["0", "1"])
 @pytest.mark.parametrize("arguments, after, said", [
     (["-m", "+x=1,2,3"], "", [NEXT, TWO, RETURNED]),

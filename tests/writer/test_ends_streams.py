@@ -16,6 +16,7 @@ PRINTS = {"print": "print('x' * 50, flush=True)", "bytes": "sys.stdout.buffer.wr
 ENDS_TRIED = 5
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("capture", [True, False])
 @pytest.mark.parametrize("what", PRINTS)
 def test_a_daemon_thread_that_prints_in_a_tight_loop_aborts_no_end(tmp_path, what, capture):
@@ -78,6 +79,7 @@ def end_of(folder, shell, code, path=None):
     return done.returncode, re.sub(r"0x[0-9a-f]+", "", done.stderr.replace(os.fspath(folder), ""))
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("what", CODES)
 @pytest.mark.parametrize("shell", SHELLS)
 def test_streams_that_take_nothing_end_a_script_as_without_us(tmp_path, shell, what):

@@ -76,6 +76,7 @@ assert signal.set_wakeup_fd.__module__ != 'runicorn.writer.signals' and signal.s
 }
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("way", LIBRARIES)
 def test_a_loop_that_handles_sigterm_saves_and_its_run_was_interrupted(tmp_path, way):
     _, err = both(tmp_path, LIBRARIES[way], (signal.SIGTERM,))

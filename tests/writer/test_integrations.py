@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
 from scripts import environment, only, rows, small, train
 
 QUIET = "import logging, os, warnings\nwarnings.simplefilter('ignore')\nlogging.disable(logging.WARNING)\n"
@@ -43,6 +44,7 @@ def test_lightning(tmp_path):
     assert list(run.glob("**/*.ckpt"))          # Lightning's checkpoints lie in the run
 
 
+@pytest.mark.frameworks
 def test_lightning_by_its_own_command_line(tmp_path):
     """LightningCLI makes the logger from a YAML file or from arguments, by what jsonargparse reads in the source of its class."""
     code = QUIET + textwrap.dedent("""

@@ -141,6 +141,7 @@ sys.__stderr__.write(f"{{swallowed}} swallowed, {{reached}} reached\\n")
 """
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("call", [LOG, PRINT], ids=["log", "print"])
 @pytest.mark.parametrize("kind", ["Late", "TimeoutError", "ValueError", "KeyboardInterrupt", "Configured"])
 def test_what_another_thread_puts_into_one_reaches_it(tmp_path, kind, call):

@@ -42,6 +42,7 @@ WAYS = {
 }
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_signals_are_handed_on_and_nothing_spins(tmp_path, way):
     before, after = WAYS[way]

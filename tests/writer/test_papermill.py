@@ -12,6 +12,7 @@ from scripts import environment, only, small
 BEGIN = "import runicorn, sys\nrun = runicorn.init(project='p', name='n', system=False)\nrun.log({'a': 1})"
 
 
+@pytest.mark.few(1, tier="frameworks")
 @pytest.mark.parametrize("cell, expect, state, code, error", [
     ("x = 1", 0, "finished", 0, None), ("1 / 0", 1, "failed", 1, "ZeroDivisionError: division by zero"),
     ("sys.exit(3)", 1, "failed", 3, None), ("raise KeyboardInterrupt", 1, "interrupted", 130, None)])

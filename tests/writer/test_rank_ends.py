@@ -104,6 +104,7 @@ def test_the_row_of_a_run_that_goes_on():
     assert (found.state, found.text) == PAGE[GOES_ON]
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("ways", ENDS, ids=" and ".join)
 def test_the_run_says_how_the_others_ended(tmp_path, ways):
     launch(tmp_path, ENDS[ways])
@@ -111,6 +112,7 @@ def test_the_run_says_how_the_others_ended(tmp_path, ways):
     assert shown(tmp_path) == (reason if reason.startswith("finished") else f"{state} ({reason})")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("end, said", [
     ("if rank in (1, 2): raise ValueError(9)", "finished; rank {} failed: ValueError: 9 (and 1 more)"),
     ("if rank == 2: runicorn.finish(exit_code=4)", "finished; rank 2 failed: exit code 4"),
@@ -226,6 +228,7 @@ def test_room_that_is_made_leaves_it_here(tmp_path):
 
 # -- the pages ----------------------------------------------------------------------------------------------------
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("locale, said, more", [
     ("en-US", "finished; rank 3 failed: E: <b>far</b> (and 1 more)", "has not said how it ended"),
     ("zh-CN", "已完成；rank 3 失败：E: <b>far</b>（另有 1 个）", "未说明如何结束")])

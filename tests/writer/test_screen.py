@@ -294,6 +294,7 @@ ENLIGHTENED = """
     """
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("capture", [True, "fd"])
 @pytest.mark.parametrize("code, printed, most", [
     (RICH_ROWS.replace("ROWS", "2"), 6, 40), (RICH_ROWS.replace("ROWS", "3"), 6, 40), (RICH_ROWS.replace("ROWS", "10"), 6, 80),

@@ -97,6 +97,7 @@ def verdict_at(found):
     return next(index for index, event in enumerate(found) if event[0] == "os.rename" and event[2].endswith("/status.json"))
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("end", ENDS)
 def test_the_verdict_is_the_first_thing_that_an_end_writes(tmp_path, slow_git, end):
     code, expect, state = ENDS[end]
@@ -162,6 +163,7 @@ def wait_for_group(group):
     raise AssertionError(f"the process group {group} lives")
 
 
+@pytest.mark.few("2")
 @pytest.mark.parametrize("milliseconds", [2, 5, 10, 20])
 def test_a_cancelled_job_is_interrupted_or_its_heart_stops(tmp_path, milliseconds):
     states = []
@@ -215,6 +217,7 @@ def test_a_requeued_job_that_had_saved_goes_on_with_its_run(tmp_path, name, hand
     assert any("--resume" in line for line in said), said
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("milliseconds", [2, 20])
 def test_a_requeued_job_that_was_killed_goes_on_with_its_run(tmp_path, milliseconds):
     more = dict(SLURM, SIGNAL="SIGUSR1", HANDLER="before", CODE="0")

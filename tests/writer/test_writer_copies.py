@@ -163,6 +163,7 @@ LOADER = """
 """
 
 
+@pytest.mark.few("fork", tier="frameworks")
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_data_loader_workers_hold_the_run_and_its_config(tmp_path, method):
     _, err = train(tmp_path, textwrap.dedent(LOADER).replace("sys.argv[1]", repr(method)), timeout=300)
@@ -207,6 +208,7 @@ def test_pools_executors_and_joblib_take_what_holds_a_run(tmp_path):
 
 # -- frameworks ---------------------------------------------------------------------------------------------------
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("module, needed", [("lightning", "run"), ("transformers", "none"), ("keras", "none")])
 def test_loggers_and_callbacks_copy_and_pickle(tmp_path, module, needed):
     code = f"""
@@ -256,6 +258,7 @@ SPAWNED = """
 """
 
 
+@pytest.mark.frameworks
 def test_lightnings_spawned_processes_after_the_first_use_are_recorded(tmp_path):
     """The run that the first process began can't be written by another; rank 0 of the spawned ones makes one of its own."""
     _, err = train(tmp_path, textwrap.dedent(SPAWNED), timeout=300)

@@ -395,6 +395,7 @@ def test_subinterpreters_leave_system_exit_whole(tmp_path):
     assert [small(folder, "status")["exit_code"] for folder in runs(tmp_path) if small(folder, "meta")["name"] == "n"] == [6]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("reader", ["head -1", "head -c 1", "true"])
 @pytest.mark.parametrize("code, state", [
     ("print('a')", "finished"), ("print('a')\nsys.exit(3)", "failed"),

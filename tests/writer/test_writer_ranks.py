@@ -221,6 +221,7 @@ def launches_of(folder):
     return sorted(sorted({launch for launches in files.values() for launch in launches}) for files in written(folder).values())
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("more", [{"TORCHELASTIC_RUN_ID": "none"}, {"TORCHELASTIC_RUN_ID": "100"}, {"MASTER_ADDR": "localhost"},
                                   {"SLURM_JOB_ID": "5", "SLURM_STEP_ID": "0"}], ids=str)
 def test_two_hosts_that_meet_at_their_own_loopback_have_two_runs(tmp_path, more):
@@ -229,6 +230,7 @@ def test_two_hosts_that_meet_at_their_own_loopback_have_two_runs(tmp_path, more)
     assert launches_of(tmp_path) == [["a"], ["b"]] and all(len(files) == 2 for files in written(tmp_path).values())
 
 
+@pytest.mark.few("one host-killed")
 @pytest.mark.parametrize("end", [{}, {"KILLED": "1"}], ids=["finished", "killed"])
 @pytest.mark.parametrize("hosts", [{}, {"MASTER_ADDR": "node-a"}], ids=["one host", "two hosts"])
 def test_three_launches_in_a_row_are_three_runs(tmp_path, end, hosts):
@@ -334,6 +336,7 @@ def torchrun_ends(process, expect=0):
     return said
 
 
+@pytest.mark.frameworks
 def test_launches_of_the_real_torchrun_are_kept_apart(tmp_path):
     """Two at once that were given the same id, as the tutorials have it, then one more."""
     options = "--nproc-per-node=2", "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--rdzv-id=100"
@@ -361,6 +364,7 @@ RESTARTED = textwrap.dedent("""
     """)
 
 
+@pytest.mark.few("an id", tier="frameworks")
 @pytest.mark.parametrize("options", [[], ["--standalone"], ["--no-python", "bash", "-c", "\"$0\" -u ddp.py; exit $?", sys.executable]],
                          ids=["no id", "an id", "a wrapper"])
 def test_workers_that_torchrun_restarts_go_on_with_their_run(tmp_path, options):
@@ -374,6 +378,7 @@ def test_workers_that_torchrun_restarts_go_on_with_their_run(tmp_path, options):
         assert small(run, "status")["status"] == "finished" and len(small(run, "status")["attempts"]) == 3
 
 
+@pytest.mark.frameworks
 @pytest.mark.parametrize("all_ranks, crashes", [(False, 0), (True, 0), (True, 1)])
 def test_a_rank_that_raises_the_first_time_has_finished_once_torchrun_restarted_it(tmp_path, all_ranks, crashes):
     code = textwrap.dedent(f"""
@@ -405,6 +410,7 @@ def test_a_rank_that_raises_the_first_time_has_finished_once_torchrun_restarted_
         assert with_ranks(judge(status, None), status, {(2, 1): small(run, names[2]), (1, 1): small(run, names[1])}).text == "finished"
 
 
+@pytest.mark.frameworks
 def test_a_rank_0_whose_own_node_did_not_fail_goes_on_too(tmp_path):
     """Each agent counts its own failures: rank 0 is started again and told that it was not."""
     code = textwrap.dedent("""
@@ -435,6 +441,7 @@ def test_a_rank_0_whose_own_node_did_not_fail_goes_on_too(tmp_path):
     assert rows(run, "events.rank1.2.jsonl")[0]["data"]["count"] == 1
 
 
+@pytest.mark.frameworks
 def test_separate_experiments_under_torchrun_stay_separate(tmp_path):
     """rank=None: one after the other, and started again."""
     code = textwrap.dedent("""

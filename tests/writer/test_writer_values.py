@@ -245,6 +245,7 @@ def test_omegaconf_with_missing_values_and_interpolations(begin):
     assert config(begin(config={"s": structured})) == {"s": {"lr": 0.1, "child": None}}
 
 
+@pytest.mark.frameworks
 def test_lightning_takes_a_config_with_missing_values(begin):
     from runicorn.integrations.lightning import RunicornLogger
     run = begin()
