@@ -25,7 +25,8 @@ class File:
         self._begin()
 
     def _begin(self, identity=None):
-        self.table, self.reader = Table(), self._make(None)
+        self.reader = self._make(None)
+        self.table = Table(self.reader.kind)
         self.position = self.behind = self._saved = self._torn = 0
         self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
 
@@ -115,7 +116,7 @@ class File:
         try:
             head = column_cache.load(self._cache(), self.table, lambda head: self._is_of(head, found)) if self._folder else None
         except (OSError, EOFError, ValueError):
-            self.table, self._guard = Table(), b""
+            self.table, self._guard = Table(self.reader.kind), b""
             return                          # absent or damaged: parse
         if head is None:
             return

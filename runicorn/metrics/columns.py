@@ -101,9 +101,10 @@ class Table:
     """Everything parsed from one file so far: `where` is {metric: Group} in the order first logged; of all rows their
     number, the first and last time, the largest step, and the last times. `purges`: [[row, step, [metric, …] or None], …]: the values
     of these metrics (None: of all) in rows before `row`, in this file and older ones, are superseded from `step` on; None: an older
-    attempt's are from the first step that a newer one logged of the metric."""
+    attempt's are from the first step that a newer one logged of the metric. `kind`: of the file."""
 
-    def __init__(self):
+    def __init__(self, kind="events"):
+        self.kind = kind
         self._where = {}
         self._wide = WideRows()                             # not in `_where` yet
         self.rows = 0

@@ -34,7 +34,7 @@ def curve(tables, metric, x, shift=0.0):
     `shift` makes the difference) or "metric:NAME". One attempt that is in order is shown as it stands, without a copy.
     """
     group = tables[0].where[metric]
-    if len(tables) == 1 and in_order(group, x):
+    if len(tables) == 1 and not tables[0].purges and in_order(group, x):
         return Curve(group.steps if x == "step" else group.ts, group.columns[metric], shift), None
     kept, superseded = joined(tables, metric, x)
     return _sorted(*kept, shift), _sorted(*superseded, shift) if len(superseded[0]) else None
@@ -98,16 +98,32 @@ def joined(tables, metric, x):
     """Return (xs, values) of the points that count and (xs, values) of those superseded, each in the order logged.
 
     An older attempt's point is superseded when its step is at or beyond the first step at which a newer attempt logged
-    the same metric. Points without a finite x are left out.
+    the same metric; where the Tables tell purges, those decide alone. Points without a finite x are left out.
     """
     cut, pieces = math.inf, []
     for table in reversed(tables):
         group = table.where[metric]
-        pieces.append(_cut(group.steps, group.steps_sorted, cut, _axis(table, group, x), group.columns[metric].values))
-        cut = min(cut, _first_step(group))
+        xs, values = _axis(table, group, x), group.columns[metric].values
+        ends = _purged(table, metric)
+        for begin, end, until in ends:          # the newest rows first
+            cut = min(cut, until)
+            piece = slice(bisect_left(group.rows, begin), bisect_left(group.rows, end))
+            pieces.append(_cut(group.steps[piece], group.steps_sorted, cut, xs[piece], values[piece]))
+        if table.purges is None:
+            cut = min(cut, _first_step(group))
     pieces.reverse()
     kept, superseded = ([piece[side] for piece in pieces] for side in (0, 1))
     return _concatenated(kept), _concatenated(superseded)
+
+
+def _purged(table, metric):
+    """Yield (first row, row after the last, step from which rows before that are superseded) of the stretches between the purges of a
+    metric in a columns.Table, the newest first; the first step is infinite."""
+    marks = [(row, step) for row, step, names in table.purges or () if names is None or metric in names]
+    ends = [(row, step) for row, step in marks] + [(math.inf, math.inf)]
+    begins = [0, *(row for row, _ in marks)]
+    for begin, (end, step) in zip(reversed(begins), reversed(ends)):
+        yield begin, end, step
 
 
 def _first_step(group):

@@ -1,6 +1,5 @@
 """The curves of one run: its attempts and ranks joined, pictures, best values, times of steps. Parses nothing itself."""
 
-import functools
 import itertools
 import json
 import math
@@ -12,11 +11,9 @@ from bisect import bisect_left, bisect_right
 
 from runicorn import layout
 from runicorn.errors import DataError, UsageError
-from runicorn.metrics import curves, samples
+from runicorn.metrics import curves, own_files, samples
 from runicorn.metrics.column_file import File
 from runicorn.metrics.downsample import extremes, picture
-from runicorn.metrics.kinds import events
-from runicorn.metrics.parse import sample_row
 from runicorn.metrics.pieces import piece
 
 COARSE_BYTES = 16 << 20     # more than this not yet parsed: a picture is made from spaced samples (about half a second of parsing)
@@ -26,19 +23,17 @@ PICTURES_KEPT = 64          # encoded pictures of a run, until it grows: about 8
 YIELD_SECONDS = 0.0002      # between two portions: a lock given back and taken at once would let nobody else in
 TAIL_BYTES = 64 << 10       # holds a system sample of any machine
 
-MAKERS = {"events": events.Reader, "system": functools.partial(events.Reader, row=sample_row)}
-
-
 class Series:
     """The metrics and system samples of the run in `folder`. Thread-safe; each call holds its lock for some 30 ms at most
     while a large file is parsed."""
 
-    def __init__(self, folder, columns_dir=None):
-        """folder: path of the run; columns_dir: folder of the column cache, or None for no cache."""
-        self.folder = os.fspath(folder)
+    def __init__(self, folder, columns_dir=None, files_of=own_files.find):
+        """folder: path of the run; columns_dir: folder of the column cache, or None for no cache; files_of: function(folder) that
+        tells the run's files as `own_files.find` does: of another logger's run it is `foreign_files.find`."""
+        self.folder, self._files_of = os.fspath(folder), files_of
         self._cache = os.fspath(columns_dir) if columns_dir else None
         self._files = {}                # (stem, rank, attempt) -> File
-        self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points taken), …], Curve, superseded Curve)
+        self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
         self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed
         self._told = (None, {})         # what the files were like, and the pictures encoded since: asked -> pieces.Piece
         self._held = 0                  # bytes in the columns of all files
@@ -65,21 +60,15 @@ class Series:
         return changed
 
     def _find(self):
-        found = {}
-        try:
-            with os.scandir(self.folder) as entries:
-                for entry in entries:
-                    own = layout.parse_own(entry.name)
-                    if own and own[0] != "logs" and entry.is_file(follow_symlinks=False):      # a link may point at anybody's file
-                        found[own[0], own[2], own[1]] = entry.path
-        except OSError:                 # not here yet, or taken away: as if empty
-            found.clear()
+        files = self._files_of(self.folder)
         with self._lock:
-            gone, new = self._files.keys() - found.keys(), sorted(found.keys() - self._files.keys())
+            gone = [key for key, file in self._files.items() if key not in files or files[key][0] != file.path]
             for key in gone:
                 del self._files[key]
+            new = sorted(files.keys() - self._files.keys())
             for key in new:
-                self._files[key] = File(found[key], self._cache, MAKERS[key[0]])
+                path, make = files[key]
+                self._files[key] = File(path, self._cache, make)
             return bool(gone or new)
 
     def _read(self, file, deadline):
@@ -213,7 +202,7 @@ class Series:
     def _facts(self, name, places):
         rank = places[0][0]
         curve, _ = self._curve(name, rank, "step")
-        group = [table.where[name] for _, table in self._tables(rank)[0] if name in table.where][-1]
+        group = _holding([table for _, table in self._tables(rank)[0]], name)[-1].where[name]
         values, (low, high) = curve.column.values, extremes(curve.column)
         return {"points": len(values), "first_step": curve.xs[0], "last_step": curve.xs[-1],
                 "last": group.columns[name].values[-1], "last_ts": group.ts[-1],
@@ -264,21 +253,22 @@ class Series:
 
     def _curve(self, metric, rank, x, stem="events"):
         """Return the Curve of a metric and that of its superseded points; None where there are none."""
-        tables = [table for _, table in self._tables(rank, stem)[0] if metric in table.where]
+        tables = _holding([table for _, table in self._tables(rank, stem)[0]], metric)
         if not tables:
             return None, None
         shift = min(table.first_ts for _, table in self._tables(rank, stem)[0] if table.rows) if x == "relative" else 0.0
-        if len(tables) == 1 and curves.in_order(tables[0].where[metric], x):
+        if len(tables) == 1 and not tables[0].purges and curves.in_order(tables[0].where[metric], x):
             return curves.curve(tables, metric, x, shift)
         return self._copy((stem, metric, rank, x), tables, shift)
 
     def _copy(self, key, tables, shift):
         """Return the two Curves joined or sorted from `tables`; kept, and continued where a newest attempt only grew."""
         _, metric, _, x = key
-        state = [(table, len(table.where[metric].rows)) for table in tables]
+        state = [(table, len(table.where[metric].rows), len(table.purges or ())) for table in tables]
         before, *known = self._curves.pop(key, ([], None, None))
         if before != state:
-            grown = before and before[:-1] == state[:-1] and curves.grow(known[0], before[-1], tables[-1], metric, x)
+            grown = before and before[:-1] == state[:-1] and before[-1][2] == state[-1][2] and curves.grow(
+                known[0], before[-1][:2], tables[-1], metric, x)
             known = known if grown else curves.curve(tables, metric, x, shift)
         self._curves[key] = state, *known
         while len(self._curves) > 1 and sum(len(kept.xs) for _, kept, _ in self._curves.values()) > POINTS_KEPT:
@@ -288,7 +278,7 @@ class Series:
     def points(self, metric, rank=0):
         """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not superseded; all
         empty if the rank never logged the metric. Reads what is new first. Raises DataError if part of the run is not here."""
-        tables = [table for table in self._whole(rank) if metric in table.where]
+        tables = _holding(self._whole(rank), metric)
         if not tables:
             return array("q"), array("d"), array("d")
         with self._lock:
@@ -407,6 +397,13 @@ class Series:
             series = [{"metric": name, "rank": rank, **picture(curve, lo, hi, buckets)} for name, curve in shown.items()]
             files = [file for key, file in sorted(self._files.items()) if key[:2] == ("system", rank)]
         return {"now": _last_object(files[-1].path) if files else None, "series": series}
+
+
+def _holding(tables, metric):
+    """Return those of some Tables (oldest first, those of the kind that is believed first last) that hold a metric: of one kind only,
+    where another logger wrote it, too."""
+    holding = [table for table in tables if metric in table.where]
+    return [table for table in holding if table.kind == holding[-1].kind]
 
 
 def _median(values):

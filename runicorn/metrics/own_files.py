@@ -1,0 +1,21 @@
+"""Which files of a run of ours hold its metrics and samples, and what reads them."""
+
+import functools
+import os
+
+from runicorn import layout
+from runicorn.metrics.kinds import events
+from runicorn.metrics.parse import sample_row
+
+MAKERS = {"events": events.Reader, "system": functools.partial(events.Reader, row=sample_row)}
+
+
+def find(folder):
+    """Return {(stem, rank, attempt): (path, function(state) returning its reader)} of a run's folder; {} where there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            owned = [(layout.parse_own(entry.name), entry) for entry in entries]
+            return {(own[0], own[2], own[1]): (entry.path, MAKERS[own[0]]) for own, entry in owned
+                    if own and own[0] in MAKERS and entry.is_file(follow_symlinks=False)}      # a link may point at anybody's file
+    except OSError:                 # not here yet, or taken away
+        return {}
