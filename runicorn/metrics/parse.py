@@ -101,14 +101,20 @@ class Template:
         self.head, *self.middles, self.tail = texts
         if not 2 <= len(texts) - 1 <= len(SEPARATORS):
             raise ValueError("too few or too many numbers")
-        found = event_row(json.loads(skeleton))
+        self.ts, self.step, data = self.roles(line, json.loads(skeleton))
+        self.names, self.places = tuple(data), list(data.values())
+
+    def roles(self, line, skeleton):
+        """Return (place of the time, of the step, {metric: place}) in `skeleton`, `line` (bytes) as parsed with places for its numbers;
+        no place is None. Raises ValueError."""
+        found = event_row(skeleton)
         if found is None or not all(type(place) is int for place in (*found[:2], *found[2].values())):
             raise ValueError("not a plain row of metrics")
-        self.ts, self.step = found[:2]
-        self.names, self.places = tuple(found[2]), list(found[2].values())
+        return found
 
     def read(self, block):
-        """Return (ts, steps, columns) of `block` (bytes, lines each ended by a newline), or None if any line is written otherwise."""
+        """Return (ts, steps, columns) of `block` (bytes, lines each ended by a newline), or None if any line is written otherwise.
+        What has no place in the lines is None."""
         if not (block.startswith(self.head) and block.endswith(self.tail + b"\n")):
             return None
         count = block.count(b"\n")
@@ -121,8 +127,8 @@ class Template:
         try:
             flat = json.loads(b"[" + body.translate(COMMAS) + b"]")
             width = len(between) + 1
-            ts, steps = flat[self.ts::width], flat[self.step::width]
-            if not (math.isfinite(sum(ts)) and math.isfinite(sum(steps))):
+            ts, steps = (place if place is None else flat[place::width] for place in (self.ts, self.step))
+            if not math.isfinite(sum(ts or ())) or not math.isfinite(sum(steps or ())):
                 return None
             return ts, steps, [array("d", flat[place::width]) for place in self.places]
         except (ValueError, OverflowError):         # 1.2.3, or a number beyond float64: the JSON way knows what to do
@@ -151,9 +157,12 @@ def _fixed_texts(line):
 class Parser:
     """Parses one file block by block, in order; remembers its shapes. `skipped` counts lines that are no JSON object."""
 
+    template = Template
+
     def __init__(self, row=event_row, lines=0, skipped=0):
         """row: `event_row` or `sample_row`; lines, skipped: what was parsed before."""
         self.row, self.lines, self.skipped = row, lines, skipped
+        self._has_templates = row is not sample_row
         self._ts = 0.0
         self._templates = {}
         self._last = None
@@ -168,14 +177,14 @@ class Parser:
     def _parts(self, block):
         first, count = self.lines, block.count(b"\n")
         self.lines += count
-        if self._last is None and self.row is event_row:
+        if self._last is None and self._has_templates:
             self._last = self._template(b"", block[:block.find(b"\n")])        # as a rule all lines look like the first
         whole = self._last.read(block) if self._last else None
         if whole:
             return [Part(self._last.names, range(first, first + count), *whole)]
         lines = block.split(b"\n")
         lines.pop()
-        if self.row is not event_row:
+        if not self._has_templates:
             return self._by_json(lines, range(count), first)
         parts, rest = self._by_template(block, first)
         return parts + self._by_json(lines, rest, first)
@@ -206,7 +215,7 @@ class Parser:
         if len(self._templates) >= SHAPES:
             return None
         try:
-            self._templates[signature] = Template(line)
+            self._templates[signature] = self.template(line)
         except (ValueError, RecursionError):
             self._templates[signature] = None
         return self._templates[signature]
@@ -219,7 +228,7 @@ class Parser:
             found = self.row(line)
             if found is None:
                 continue            # an image, a gap, or what a later version writes
-            ts, step, data = self._clean(*found, first + place)
+            ts, step, data = self.clean(*found, first + place)
             names = tuple(data)
             part = rows.get(names)
             if part is None:
@@ -251,7 +260,7 @@ class Parser:
         self.skipped += type(found) is not dict
         return found if type(found) is dict else None
 
-    def _clean(self, ts, step, data, line_number):
+    def clean(self, ts, step, data, line_number):
         """Fill in a missing or impossible time or step; leave only numbers in `data`."""
         ts = number(ts)
         self._ts = ts if ts is not None and math.isfinite(ts) else self._ts

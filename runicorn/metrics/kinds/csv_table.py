@@ -1,0 +1,336 @@
+"""Tables with a header and a column of steps or epochs: Lightning's metrics.csv, Keras' CSVLogger, YOLO's results.csv, pandas' to_csv.
+
+Cells are separated by commas, semicolons or tabs, and may be quoted (RFC 4180). Empty cells and text are no points. Most tables
+have no times: then `facts` tells "no_times" and all `ts` are 0.0; the caller puts in when it saw the rows.
+"""
+
+import csv
+import math
+import re
+from array import array
+
+from runicorn.metrics.kinds.row_steps import Steps, whole
+from runicorn.metrics.kinds.stamps import naive, plausible, seconds
+from runicorn.metrics.kinds.text_lines import LineReader, decoded, text_lines
+from runicorn.metrics.parse import STEP_LIMIT, Part
+
+STEPS = ("globalstep", "step", "steps", "totalsteps", "trainstep", "iter", "iters", "iteration", "iterations", "itr", "globaliter",
+         "globaliteration", "traininfoglobalstep", "totaltimesteps", "timestepstotal", "timesteps", "trainingiteration", "update",
+         "updates")
+EPOCHS = ("epoch", "epochs", "epochnumber", "currentepoch")
+TIMES = ("time", "timestamp", "walltime", "datetime", "date", "ts", "createdat")
+PHASES = ("mode", "phase", "split", "stage", "subset")
+PHASE_NAMES = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
+OWNERS = {"", "train", "trainer", "training", "time", "global", "progress"}     # of a counter: time/total_timesteps, not loss/epoch
+KNOWN = ("metrics.csv", "results.csv", "progress.csv", "training.log")          # so called by the loggers that write them
+ENDINGS = (".csv", ".tsv", ".log", ".txt")
+NEVER = ("tensors.tsv", "metadata.tsv")                                         # what TensorBoard's add_embedding leaves
+SEPARATORS = b",;\t"
+COLUMNS = 1000              # a table of more is a data set
+HEADER_BYTES = 128 << 10
+OPEN_LIMIT = 64 << 10       # bytes in which a quoted cell must end
+CELL = 64                   # bytes; a longer cell is no number
+NUMBER = re.compile(rb"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|infinity)", re.IGNORECASE)
+NOT = {separator: bytes(set(range(256)) - {separator, 10}) for separator in SEPARATORS}
+
+
+def is_kind(name, head):
+    """Whether a file is a table of a training: `name` (str), and `head`, its first 4,096 bytes."""
+    name = name.lower()
+    if not name.endswith(ENDINGS) or name in NEVER:
+        return False
+    lines = [line for line in text_lines(head) if line.strip() and not line.startswith("#")]
+    if not lines:                                       # a header of more than 4,096 bytes
+        return name in KNOWN and head.count(b",") > 20 and re.search(rb"(?:^|,)\"?(?:step|epoch)\"?,", head) is not None
+    header = Header.of(lines[0].encode())
+    if header is None:
+        return False
+    rows = [row for row in csv.reader(lines[1:200], delimiter=chr(header.separator)) if len(row) == len(header.names)]
+    if len(rows) < 2:
+        return len(lines) == len(rows) + 1 and (name in KNOWN or bool(rows) and header.has_numbers(rows))
+    return len(rows) > 0.8 * len(lines) - 2 and header.has_numbers(rows) and header.rises(rows)
+
+
+class Header:
+    """The columns of a table: `names`, the one of `steps`, of `epochs`, of `times` and of `phases` (places, or None)."""
+
+    def __init__(self, names, separator):
+        self.names, self.separator = names, separator
+        plain = [_plain(name) for name in names]
+        self.steps, self.epochs, self.times, self.phases = (
+            next((plain.index(word) for word in words if word in plain), None) for words in (STEPS, EPOCHS, TIMES, PHASES))
+        if self.steps is None:
+            self.steps, self.epochs = self.epochs, None
+
+    @classmethod
+    def of(cls, line):
+        """Return the Header that `line` (bytes) is, or None if it is none of a training."""
+        separator = max(SEPARATORS, key=lambda byte: line.count(byte))
+        try:
+            names = [name.strip() for name in next(csv.reader([decoded(line)], delimiter=chr(separator)), [])]
+        except csv.Error:
+            return None
+        if not 2 <= len(names) <= COLUMNS or any(NUMBER.fullmatch(name.encode()) for name in names):
+            return None
+        header = cls(_distinct(names), separator)
+        return header if header.steps is not None else None
+
+    def is_metric(self, place):
+        """Whether the column's numbers are a metric."""
+        return place not in (self.steps, self.phases) and bool(self.names[place])
+
+    def has_numbers(self, rows):
+        """Whether most cells of `rows` (lists of str) are numbers, and some of them of a metric."""
+        cells = [(place, cell.strip()) for row in rows for place, cell in enumerate(row) if place not in (self.phases, self.times)]
+        numbers = [place for place, cell in cells if number(cell.encode()) is not None]
+        return 2 * len(numbers) >= sum(bool(cell) for _, cell in cells) and any(
+            place not in (self.steps, self.epochs) and self.is_metric(place) for place in numbers)
+
+    def rises(self, rows):
+        """Whether the steps of `rows` (lists of str) go up, as those of a training do, from zero again in each epoch at most."""
+        steps = [number(row[self.steps].encode()) for row in rows]
+        epochs = [number(row[self.epochs].encode()) for row in rows] if self.epochs is not None else []
+        steps, epochs = [step for step in steps if step is not None], [epoch for epoch in epochs if epoch is not None]
+        falls = sum(after < before for before, after in zip(steps, steps[1:]))
+        if len(steps) < 0.5 * len(rows) or any(step < 0 or step != whole(step) and self.epochs is not None for step in steps):
+            return False
+        rises = len(set(steps)) > 1 or len(rows) < 4
+        in_epochs = len(set(epochs)) > 1 and epochs == sorted(epochs) and falls < len(set(epochs))
+        return rises and (falls <= len(steps) // 10 or in_epochs) or in_epochs
+
+
+def _plain(name):
+    owner, _, last = name.lower().rpartition("/")
+    return re.sub(r"[\s_-]+", "", last) if owner in OWNERS else ""
+
+
+def _distinct(names):
+    """Return `names` with a number behind what stands there already, as pandas does."""
+    distinct = {}
+    for name in names:
+        other, count = name, 0
+        while other in distinct and name:
+            count += 1
+            other = f"{name}.{count}"
+        distinct[other if name else object()] = name and other
+    return list(distinct.values())
+
+
+def number(cell):
+    """Return the float that a cell (bytes) stands for, or None. What only Python takes for a number (1_000) is text."""
+    cell = cell.strip()
+    return float(cell) if len(cell) <= CELL and NUMBER.fullmatch(cell) else None
+
+
+class Reader(LineReader):
+    """Reads one table from its beginning, or from where `state` was told."""
+
+    kind = "csv"
+
+    def load(self, own):
+        """Take over what `save` told (dict), or begin (None)."""
+        own = own or {}
+        self._header = Header(own["names"], own["separator"]) if own else None
+        self._steps = Steps(own.get("steps"))
+        self._rows, self._ts, self._timed = own.get("rows", 0), own.get("ts", 0.0), own.get("timed")
+        self._has_naive = own.get("naive", False)
+
+    def save(self):
+        """Return what is needed to go on, or None at the beginning."""
+        if self._header is None:
+            return None
+        return {"names": self._header.names, "separator": self._header.separator, "steps": self._steps.state(), "rows": self._rows,
+                "ts": self._ts, "timed": self._timed, "naive": self._has_naive}
+
+    def facts(self):
+        """Return what else is known of the run (dict)."""
+        facts = self._steps.facts()
+        if not self._timed:
+            facts["no_times"] = True
+        elif self._has_naive:
+            facts["naive_times"] = True
+        return facts
+
+    def end(self, block, start):
+        """Return where the last complete row of `block` ends; lines of one quoted cell are not taken apart."""
+        if b'"' not in block:
+            return block.rfind(b"\n", start) + 1
+        for end, _ in _records(block, start):
+            start = end
+        return start
+
+    def parse(self, body):
+        """Return the Parts of `body` (bytes): complete lines."""
+        parts = []
+        if self._header is None:
+            body = self._begin_table(body)
+        if body and self._header is not None:
+            columns, is_strict = self._columns(body), b"_" in body
+            steps = _values(columns[self._header.steps], is_strict) if columns is not None else None
+            if columns is None or _has_text(steps, columns[self._header.steps]):        # another header, as a rule
+                for header, rows in self._tables(body):
+                    if header is not self._header:
+                        self._header, self._timed = header, None
+                    columns = [list(column) for column in zip(*rows)]
+                    parts += self._parts(columns, True, _values(columns[header.steps], True)) if rows else []
+            else:
+                parts = self._parts(columns, is_strict, steps)
+        return parts
+
+    def _begin_table(self, body):
+        """Take the header off `body`; return the other lines."""
+        while body and self._header is None:
+            line, _, body = body.partition(b"\n")
+            if not line.strip() or line.startswith(b"#"):
+                continue
+            self._header = Header.of(line) if len(line) <= HEADER_BYTES else None
+            if self._header is None:
+                self.close("no column of steps or epochs")
+                return b""
+        return body
+
+    def _columns(self, body):
+        """Return the cells of `body` by column (lists of bytes), or None if its rows are not all written alike."""
+        width, separator = len(self._header.names), self._header.separator
+        if b'"' in body or b"\n\n" in body or body.startswith(b"\n"):
+            return None
+        if b"\r" in body:
+            body = body.replace(b"\r\n", b"\n")
+        between = bytes([separator])
+        if body.translate(None, NOT[separator]) != (between * (width - 1) + b"\n") * body.count(b"\n"):
+            return None
+        flat = body[:-1].replace(b"\n", between).split(between)
+        return [flat[place::width] for place in range(width)]
+
+    def _tables(self, body):
+        """Yield (header, rows), one pair for each header within `body`: who appends to a table may write another one."""
+        header, rows = self._header, []
+        place = 0
+        for end, is_whole in _records(body, 0):
+            record, place = body[place:end], end
+            cells = self._cells(record, header.separator) if is_whole else None
+            other = Header.of(record) if cells and not any(number(cell) is not None for cell in cells) else None
+            if other is not None:
+                yield header, rows
+                header, rows = other, []
+            elif cells and len(cells) == len(header.names):
+                rows.append(cells)
+            elif record.strip():
+                self.skip("not as wide as the header" if cells else "quotes that do not end")
+        yield header, rows
+
+    def _cells(self, record, separator):
+        if b'"' not in record:
+            return record.rstrip(b"\r\n").split(bytes([separator])) if record.strip() else None
+        try:
+            return [cell.encode() for cell in next(csv.reader(decoded(record).splitlines(True), delimiter=chr(separator)), [])]
+        except csv.Error:
+            return None
+
+    def _parts(self, columns, is_strict, steps):
+        """Return the settled Parts of `columns` (lists of bytes, all as long) with the numbers of `steps`.
+
+        is_strict: whether some cells may be numbers to Python alone.
+        """
+        header, count = self._header, len(columns[0])
+        rows = range(self._rows, self._rows + count)
+        self._rows += count
+        values = {place: _values(columns[place], is_strict) for place in range(len(columns)) if header.is_metric(place)}
+        steps = _steps(steps)
+        ts = self._times(columns, values, count)
+        texts = columns[header.phases] if header.phases is not None else None
+        parts, epochs = [], []
+        for names, numbers, index in _shapes(header, values, texts, count):
+            parts.append(Part(names, _chosen(rows, index), _chosen(ts, index), _chosen(steps, index),
+                              [array("d", _chosen(column, index)) for column in numbers]))
+            counted = values.get(header.epochs)
+            epochs.append(counted if counted is None else [math.nan if epoch is None else epoch for epoch in _chosen(counted, index)])
+        return self._steps.settle(parts, epochs)
+
+    def _times(self, columns, values, count):
+        """Return the rows' times (Unix seconds), 0.0 each if the table has none."""
+        place = self._header.times
+        if self._timed is None:
+            self._timed = place is not None and seconds(decoded(columns[place][0].strip())) is not None
+        if not self._timed or place is None:
+            return [self._ts] * count
+        numbers = values.pop(place)
+        if None not in numbers and all(map(plausible, numbers)):
+            self._ts = numbers[-1]
+            return list(numbers)
+        ts = []
+        for cell in columns[place]:
+            found = seconds(decoded(cell.strip()))
+            self._ts = self._ts if found is None else found
+            self._has_naive = self._has_naive or naive(cell)
+            ts.append(self._ts)
+        return ts
+
+
+def _values(cells, is_strict):
+    """Return the numbers of `cells` (bytes): array('d'), or a list with None for what is no number."""
+    if not is_strict:
+        try:
+            return [float(cell) if cell else None for cell in cells] if b"" in cells else array("d", map(float, cells))
+        except ValueError:
+            pass                                        # a text among them
+    return [number(cell) for cell in cells]
+
+
+def _has_text(numbers, cells):
+    return type(numbers) is list and any(number is None and cell.strip() for number, cell in zip(numbers, cells))
+
+
+def _steps(numbers):
+    """Return steps as int where they are whole; NaN where there is none."""
+    if type(numbers) is array and math.isfinite(sum(numbers)):
+        steps = list(map(int, numbers))
+        if sum(steps) == sum(numbers) and abs(sum(steps)) < STEP_LIMIT and array("d", steps) == numbers:
+            return steps
+    return [whole(step) if step is not None and math.isfinite(step) else math.nan for step in numbers]
+
+
+def _chosen(column, index):
+    return column if index is None else [column[place] for place in index]
+
+
+def _shapes(header, values, texts, count):
+    """Yield (names, columns, places of the rows or None for all) for the rows that have the same metrics."""
+    partial = [place for place, numbers in values.items() if type(numbers) is list and None in numbers]
+    partial = [place for place in partial if any(value is not None for value in values[place])]
+    full = [place for place, numbers in values.items() if type(numbers) is array or None not in numbers]
+    masks = [[value is not None for value in values[place]] for place in partial]
+    prefixes = [_prefix(text) for text in texts] if texts is not None else None
+    if not masks and prefixes is None:
+        if full:
+            yield tuple(header.names[place] for place in full), [values[place] for place in full], None
+        return
+    shapes = {}
+    for index, key in enumerate(zip(*masks, prefixes or [""] * count)):
+        shapes.setdefault(key, []).append(index)
+    for key, index in shapes.items():
+        places = sorted([*full, *(place for place, present in zip(partial, key) if present)])
+        if places:
+            yield tuple(key[-1] + header.names[place] for place in places), [values[place] for place in places], index
+
+
+def _prefix(text):
+    text = decoded(text).strip()
+    return f"{text}/" if text.lower() in PHASE_NAMES else ""
+
+
+def _records(block, start):
+    """Yield (end, whether it is whole) of each record of `block` behind `start`; one of several lines has OPEN_LIMIT bytes at most."""
+    begin = start
+    while True:
+        first = block.find(b"\n", begin) + 1
+        end, quotes = first, block.count(b'"', begin, first) if first else 0
+        while end and quotes % 2 and end - begin <= OPEN_LIMIT:
+            more = block.find(b"\n", end) + 1
+            quotes += block.count(b'"', end, more) if more else 0
+            end = more
+        if not first or not end and len(block) - begin <= OPEN_LIMIT:
+            return
+        is_whole = end and quotes % 2 == 0 and (end == first or end - begin <= OPEN_LIMIT)
+        begin = end if is_whole else first              # a quote that does not end is damage: only its line is lost
+        yield begin, bool(is_whole)

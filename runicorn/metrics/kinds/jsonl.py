@@ -1,0 +1,238 @@
+"""Lines of JSON that other loggers write: detectron2's metrics.json, mmengine's scalars.json, mmcv's *.log.json, one's own.
+
+A line is a row if it is an object with a number and one of STEPS; without one it belongs to a data set. Objects in it are flattened
+with "/", text is left out, but "mode": "train" and its like stand before the names.
+"""
+
+import json
+import math
+from bisect import bisect
+
+from runicorn.layout import number
+from runicorn.metrics.kinds.row_steps import Steps, whole
+from runicorn.metrics.kinds.stamps import ISO, moment, naive, plausible, seconds
+from runicorn.metrics.kinds.text_lines import LineReader, text_lines
+from runicorn.metrics.parse import Parser, Part, Template
+
+STEPS = ("step", "_step", "global_step", "trainer/global_step", "iter", "iteration")
+EPOCH = "epoch"
+TIMES = ("time", "timestamp", "ts", "_timestamp", "wall_time", "datetime", "date", "created_at")
+PHASES = ("mode", "phase", "split", "stage", "subset")
+TRAINING = {"train", "training"}
+EVALUATION = {"val", "valid", "validation", "eval", "evaluation", "test", "dev"}
+COUNTERS = {*STEPS, EPOCH}
+ENDINGS = (".jsonl", ".json", ".ndjson", ".log", ".txt")
+LOGGERS = ("metrics", "scalars", "log", "train", "history", "events", "progress")       # how a file of one line so far must begin
+WORDS = ("NaN", "Infinity", "-Infinity")            # as text they are numbers all the same
+DEPTH = 8                   # of objects in objects
+TEXT = 0.8                  # of the bytes; lines of more text are a data set
+
+
+def is_kind(name, head):
+    """Whether a file is a log of a training in lines of JSON: `name` (str), and `head`, its first 4,096 bytes."""
+    name = name.lower()
+    if not name.endswith(ENDINGS) or not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return False
+    lines = [line for line in text_lines(head) if line.strip()]
+    objects = [entry for entry in map(_object, lines) if entry is not None]
+    rows = [found for found in map(row, objects) if found is not None and set(found[2]) - COUNTERS]
+    if not rows or len(objects) < len(lines) or 2 * len(rows) < len(objects):
+        return False
+    letters = sum(len(text) for entry in objects for text in _texts(entry, DEPTH))
+    if letters > TEXT * sum(map(len, lines)):
+        return False
+    if len(rows) == 1:
+        return name.endswith((".jsonl", ".ndjson")) or name.startswith(LOGGERS) or name.endswith(".log.json")
+    steps = [found[2].get(EPOCH) if found[1] is None else found[1] for found in rows]
+    return len(set(steps)) > 1 or len(rows) < 5
+
+
+def _object(line):
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if type(entry) is dict else None
+
+
+def _texts(entry, depth):
+    for value in entry.values() if type(entry) is dict else entry:
+        if type(value) is str:
+            yield value
+        elif type(value) in (dict, list) and depth:
+            yield from _texts(value, depth - 1)
+
+
+def row(entry):
+    """Return (ts, step, {metric: number}) of an object (dict), or None if it is no row; ts or step may be None, where it has none."""
+    roles = _roles(entry)
+    if roles is None:
+        return None
+    time_key, step_key, prefix = roles
+    data = {name if name in COUNTERS else prefix + name: value for name, value in _leaves(entry, DEPTH)
+            if name not in (time_key, step_key) and (type(value) is not str or value in WORDS)}
+    ts = entry[time_key] if time_key else None
+    return seconds(ts) if type(ts) is str else ts if ts is None else moment(ts), step_key and number(entry[step_key]), data
+
+
+def _roles(entry):
+    """Return (key of the time or None, key of the step or None if there is an epoch alone, what stands before the names), or None."""
+    step_key = next((key for key in STEPS if _is_count(entry.get(key))), None)
+    has_epoch = _is_count(entry.get(EPOCH))
+    if step_key is None and not has_epoch:
+        return None
+    phase = next((entry[key] for key in PHASES if type(entry.get(key)) is str), "")
+    is_evaluation = phase.lower() in EVALUATION
+    if step_key == "iter" and has_epoch and is_evaluation:
+        step_key = None                                     # mmcv: the number of batches it was evaluated on
+    time_key = next((key for key in TIMES if _is_time(entry.get(key))), None)
+    return time_key, step_key, f"{phase}/" if is_evaluation or phase.lower() in TRAINING else ""
+
+
+def _is_count(value):
+    return type(value) in (int, float) and math.isfinite(number(value))
+
+
+def _is_time(value):
+    if type(value) is str:
+        return ISO.match(value) is not None and seconds(value) is not None
+    return type(value) in (int, float) and moment(value) is not None
+
+
+def _leaves(entry, depth, prefix=""):
+    """Yield (name, value) of the numbers and texts in an object; what is deeper than `depth` is left out."""
+    for key, value in entry.items():
+        if type(value) is dict:
+            if depth:
+                yield from _leaves(value, depth - 1, f"{prefix}{key}/")
+        elif type(value) in (int, float, str):
+            yield prefix + key, value
+
+
+class _Template(Template):
+    def roles(self, line, skeleton):
+        """Return the places of the time, the step and the metrics, as the real `line` (bytes) tells which is which."""
+        roles = _roles(json.loads(line))
+        if roles is None:
+            raise ValueError("not a row")
+        time_key, step_key, prefix = roles
+        places = dict(_leaves(skeleton, DEPTH))
+        ts, step = (places.get(key) if key else None for key in (time_key, step_key))
+        if type(ts) is str or any(place in WORDS for place in places.values()):
+            raise ValueError("a number or a time in words")
+        return ts, step, {name if name in COUNTERS else prefix + name: place for name, place in places.items()
+                          if name not in (time_key, step_key) and type(place) is int}
+
+    def read(self, block):
+        """Return as Template does, or None if what seemed to be times are none."""
+        found = super().read(block)
+        if found is None or found[0] is None or plausible(min(found[0])) and plausible(max(found[0])):
+            return found
+        ts = list(map(moment, found[0]))
+        return None if None in ts else (ts, *found[1:])
+
+
+class _Parser(Parser):
+    template = _Template
+
+    def clean(self, ts, step, data, line_number):
+        """Return the row with NaN for a time or step it does not have."""
+        return (math.nan if ts is None else ts, math.nan if step is None else step,
+                {name: number(value) for name, value in data.items() if number(value) is not None})
+
+
+class Reader(LineReader):
+    """Reads one file from its beginning, or from where `state` was told."""
+
+    kind = "jsonl"
+
+    def load(self, own):
+        """Take over what `save` told (dict), or begin (None)."""
+        own = own or {}
+        self._parser = _Parser(self._row, own.get("lines", 0))
+        self._steps = Steps(own.get("steps"))
+        self._ts, self._has_times, self._has_naive = own.get("ts", 0.0), own.get("times", False), own.get("naive", False)
+        self._epoch = own.get("epoch")                      # of the last training row that counts iterations beside epochs
+
+    def save(self):
+        """Return what is needed to go on."""
+        return {"lines": self._parser.lines, "steps": self._steps.state(), "ts": self._ts, "times": self._has_times,
+                "naive": self._has_naive, "epoch": self._epoch}
+
+    def facts(self):
+        """Return what else is known of the run (dict)."""
+        facts = self._steps.facts()
+        if not self._has_times:
+            facts["no_times"] = True
+        elif self._has_naive:
+            facts["naive_times"] = True
+        return facts
+
+    def parse(self, body):
+        """Return the Parts of `body` (bytes): complete lines."""
+        if b"\r" in body:
+            body = body.replace(b"\r\n", b"\n")
+        parts = [part for part in self._parser.parse(body) if part.names]
+        if self._parser.skipped:
+            self.skip("no JSON", self._parser.skipped)
+            self._parser.skipped = 0
+        if not parts:
+            return parts
+        parts = self._timed([part._replace(steps=_plain(part.steps)) for part in parts])
+        epochs = [part.columns[part.names.index(EPOCH)] if EPOCH in part.names else None for part in parts]
+        parts = self._at_iterations(parts, epochs)
+        alone = [part.steps is None or all(step != step for step in part.steps) for part in parts]
+        parts = self._steps.settle(parts, epochs)
+        parts = [_without(part, EPOCH) if is_alone else part for part, is_alone in zip(parts, alone)]
+        return [part for part in parts if part.names]
+
+    def _row(self, entry):
+        found = row(entry)
+        if found is not None and not self._has_naive and found[0] is not None:
+            self._has_naive = any(type(entry.get(key)) is str and naive(entry[key].encode("utf-8", "replace")) for key in TIMES)
+        return found
+
+    def _timed(self, parts):
+        """Put the last time before it in a row that has none."""
+        if all(part.ts is None for part in parts):
+            return [part._replace(ts=[self._ts] * len(part.rows)) for part in parts]
+        if any(part.ts is None or not math.isfinite(sum(part.ts)) for part in parts):
+            parts = [part._replace(ts=[math.nan] * len(part.rows) if part.ts is None else part.ts) for part in parts]
+            for _, place, index in sorted((line, place, index) for place, part in enumerate(parts) for index, line in enumerate(part.rows)):
+                ts = parts[place].ts
+                if ts[index] == ts[index]:
+                    self._ts, self._has_times = ts[index], True
+                else:
+                    ts[index] = self._ts
+            return parts
+        self._ts, self._has_times = max((part.rows[-1], part.ts[-1]) for part in parts)[1], True
+        return parts
+
+    def _at_iterations(self, parts, epochs):
+        """Take the step of an evaluation for the epoch it is in a file (mmengine) whose training rows tell iterations beside epochs."""
+        training = [(line, epoch) for part, column in zip(parts, epochs) if column is not None and "iter" in part.names
+                    for line, epoch in zip(part.rows, column)]
+        if not training and self._epoch is None:
+            return parts
+        training.sort()
+        lines, before = [line for line, _ in training], self._epoch
+        settled = []
+        for part, column in zip(parts, epochs):
+            if column is None and "iter" not in part.names and part.steps is not None:
+                passed = [training[place - 1][1] if place else before for place in (bisect(lines, line) for line in part.rows)]
+                part = part._replace(steps=[math.nan if epoch is not None and step <= epoch else step
+                                            for step, epoch in zip(part.steps, passed)])
+            settled.append(part)
+        if training:
+            self._epoch = training[-1][1]
+        return settled
+
+
+def _plain(steps):
+    return steps if steps is None or set(map(type, steps)) == {int} else list(map(whole, steps))
+
+
+def _without(part, name):
+    places = [place for place, other in enumerate(part.names) if other != name]
+    columns = part.columns
+    return Part(tuple(part.names[place] for place in places), part.rows, part.ts, part.steps, [columns[place] for place in places])
