@@ -3,7 +3,7 @@ const BROWSER = `AbortController AbortSignal Blob CSS CustomEvent DOMException D
   HTMLElement Image IntersectionObserver Intl KeyboardEvent MutationObserver Node PointerEvent ResizeObserver Response TextDecoder
   TextDecoderStream TextEncoder URL URLSearchParams Worker addEventListener cancelAnimationFrame clearInterval clearTimeout confirm
   console crypto devicePixelRatio dispatchEvent document fetch getComputedStyle getSelection history innerHeight innerWidth
-  localStorage location matchMedia navigator performance queueMicrotask removeEventListener requestAnimationFrame screen scrollTo
+  localStorage location matchMedia navigator performance queueMicrotask removeEventListener reportError requestAnimationFrame screen scrollTo
   scrollX scrollY sessionStorage setInterval setTimeout structuredClone uPlot window`.split(/\s+/);
 const RULES = `array-callback-return constructor-super for-direction getter-return no-async-promise-executor no-class-assign
   no-compare-neg-zero no-cond-assign no-const-assign no-constant-binary-expression no-constant-condition no-debugger no-dupe-args

@@ -90,13 +90,7 @@ async function renewAges() {
   const old = jumped() || rows.some((row) => MOVING.has(row.state) && now() - row.last_news > CURRENT);
   if (old && !asking && !state.down) {
     asking = true;
-    await readConnections().catch(complain).finally(() => { asking = false; });
-  }
-}
-
-function complain(error) {
-  if (error.name !== "AbortError" && error.code !== "unreachable") {
-    console.info(`runicorn: ${error.message}`);
+    await readConnections().catch(api.quiet).finally(() => { asking = false; });
   }
 }
 
@@ -109,7 +103,7 @@ async function listen() {
     }
     change({down: null, heard: now()});
     if (news.topics.size || news.reset || news.back) {
-      await Promise.race([refresh(news.reset || news.back ? null : news.topics).catch(complain), api.sleep(PATIENCE)]);
+      await Promise.race([refresh(news.reset || news.back ? null : news.topics).catch(api.quiet), api.sleep(PATIENCE)]);
     }
     await api.sleep(REST);
   }
@@ -156,9 +150,9 @@ function start() {
   document.addEventListener("keydown", globalKeys);
   addEventListener("popstate", () => show());
   addEventListener("runicorn:go", () => show());
-  settled = readSettings().catch(complain);
+  settled = readSettings().catch(api.quiet);
   show();
-  settled.then(() => refresh(new Set(["connections"]))).catch(complain).finally(listen);      // the page reads the rest itself
+  settled.then(() => refresh(new Set(["connections"]))).catch(api.quiet).finally(listen);      // the page reads the rest itself
 }
 
 start();

@@ -34,17 +34,17 @@
 
   fetchEarly("/api/settings");
 
-  const plots = "charts/axes charts/axis_text charts/head charts/chart charts/tooltip charts/toolbar charts/difference "
+  const plots = "charts/axes charts/axis_text charts/board charts/head charts/chart charts/tooltip charts/toolbar charts/difference "
     + "charts/curve_cache charts/grid charts/crosshair charts/moments shared/morph charts/paint charts/reorder shared/throttle "
-    + "charts/curves";
+    + "shared/states charts/curves";
   const modules = {
     all: "shared/address shared/api shared/clock shared/dom shared/foreign shared/store shared/topbar shared/widgets "
       + "shared/words shared/words-en shared/words-zh",
     runs: "runs/page runs/column_menu runs/columns runs/curve_panel runs/filter_box shared/flatten runs/loader shared/run_names "
-      + "runs/selection runs/sidebar runs/slices runs/sparkline runs/table runs/saved_views runs/empty",
+      + "runs/selection runs/sidebar runs/slices runs/sparkline runs/table runs/saved_views runs/empty shared/states charts/curves",
     run: `run/page ${plots} run/ansi shared/tag_editor shared/flatten run/gauges run/log_lines run/log run/log_search run/rail `
       + `run/charts run/config_files run/header run/system`,
-    compare: `compare/page ${plots} compare/table compare/toolbar shared/flatten compare/add_run shared/run_names`,
+    compare: `compare/page ${plots} compare/charts compare/table compare/toolbar shared/flatten compare/add_run shared/run_names`,
     settings: "settings/page settings/folder_browser settings/connection_form settings/connection_list shared/shortcuts "
       + "settings/question settings/cache settings/connection_test",
   };

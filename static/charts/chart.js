@@ -55,7 +55,7 @@ function watchTheme() {
  *   title, sub: bold name and the faint word behind it; link: Link shared with other charts;
  *   x: "step" | "relative" | "wall" | "metric", then xName is its name; logY, logX: bool; marks: [{x, label}]; baseline: run key;
  *   include: [lo, hi], values always in view; actions: nodes at the right of the head;
- *   legend: false leaves the curves' names out; onPick(x): a click; timed: false when its points belong to no step of the run;
+ *   legend: false leaves the curves' names out; timed: false when its points belong to no step of the run;
  *   figure(value): how a value is written; else with the digits its axis tells apart.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
  */
@@ -289,14 +289,12 @@ export class Chart {
   }
 
   pick() {
-    const {link, onPick} = this.options;
+    const {link} = this.options;
     if (this.dragged) {
       this.dragged = false;
       return;
     }
-    const x = link.pinned !== null && link.hovered === link.pinned ? null : link.hovered;
-    link.pin(x, this);
-    onPick?.(x);
+    link.pin(link.pinned !== null && link.hovered === link.pinned ? null : link.hovered, this);
   }
 
   selected(plot) {

@@ -55,6 +55,16 @@ export class Feed {
     this.round = new AbortController();
   }
 
+  /** The shown stretch slid along with the newest points: nothing is asked for anew. */
+  move(shown) {
+    this.shown = shown;
+  }
+
+  /** What x means has changed: nothing that is held can be drawn any more. */
+  clear() {
+    this.held.clear();
+  }
+
   /** Whether what is held is as smooth as it is meant to be. */
   smoothed(run, metric) {
     const weight = this.weight(run, metric);

@@ -3,6 +3,7 @@
 // A series is what GET /api/series answers: {run, metric, n, m, total, x, min, max, min_x, max_x, last, smooth, nan, superseded,
 // approximate, x_min, x_max, exact}; arrays of finite numbers, one entry a bucket, x ascending.
 
+export const SMOOTH = 0.6;       // where the reader chose no other smoothing
 const PER_BUCKET = ["x", "min", "max", "min_x", "max_x", "last", "smooth"];
 const NOISE = 0.2;               // share of turning points from which a curve counts as noisy (white noise: 0.67)
 const NOISE_POINTS = 100;         // a curve with fewer points is never smoothed
@@ -28,6 +29,12 @@ function chartRank({title, metrics}) {
   const main = metrics.length > 1 || metrics.some((metric) => memberRank(metric) < ORDER.length);
   return known >= 0 ? known : main ? 3 : 4;
 }
+
+/**
+ * Whether the y axis of a chart is logarithmic where the reader chose none: of what spans powers of ten. A learning rate is not
+ * among them, for it begins or ends at zero, and the form of its schedule is what one looks for.
+ */
+export const logarithmic = (title) => /(^|[/_])(grad_?norm|perplexity|ppl)$/i.test(title);
 
 /**
  * Which metrics share a chart. how: "last" (same last name part), "prefix" (same first parts) or "one" (each its own).

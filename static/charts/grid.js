@@ -136,18 +136,25 @@ export class Grid {
     cell.figure.querySelector(".plot")?.focus({preventScroll: true});
   }
 
-  /** The key "f": the chart under the pointer or with the focus, else the one that is full. */
+  cellOf(selector) {
+    return [...this.cells.values()].find(({figure}) => figure.matches(selector));
+  }
+
+  /** {group, chart} of the chart under the pointer or with the focus, undefined where there is none. */
+  pointed() {
+    return this.cellOf(":hover, :focus-within");
+  }
+
+  /** The key "f": the chart that is full, else the one under the pointer or with the focus. */
   toggleFull() {
-    const cells = [...this.cells.values()];
-    const cell =
-      cells.find(({figure}) => figure.classList.contains("full")) || cells.find(({figure}) => figure.matches(":hover, :focus-within"));
+    const cell = this.cellOf(".full") || this.pointed();
     if (cell) {
       this.full(cell);
     }
   }
 
   leaveFull() {
-    const cell = [...this.cells.values()].find(({figure}) => figure.classList.contains("full"));
+    const cell = this.cellOf(".full");
     if (cell) {
       this.full(cell, false);
     }

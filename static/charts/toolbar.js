@@ -63,39 +63,27 @@ export function smoothing(value, changed) {
 
 /** Choose what x is: "step", "relative", "wall" or "metric:NAME"; metrics(): the names there are. */
 export function axisChoice(value, metrics, picked) {
-  const metric = value.startsWith("metric:") ? value.slice(7) : null;
-  const more = h(
-    "button",
-    {
-      type: "button",
-      role: "radio",
-      "aria-checked": String(Boolean(metric)),
-      "aria-haspopup": "menu",
-      title: t("charts.xMetricTitle"),
-      onclick: (event) => {
-        event.stopPropagation();
-        menu(
-          more,
-          metrics()
-            .slice(0, 300)
-            .map((name) => ({label: name, checked: name === metric, run: () => picked(`metric:${name}`)})),
-          {right: true, label: t("charts.xMetric")},
-        );
-      },
-    },
-    metric ? h("bdi.cut.w-m", {}, splitName(metric).last) : t("charts.xMetric"),
-  );
-  const group = segmented(
-    t("charts.xAxis"),
-    [
-      ["step", t("charts.xStep")],
-      ["relative", t("charts.xRelative")],
-      ["wall", t("charts.xWall")],
-    ],
-    value,
-    picked,
-  );
+  const kinds = [["step", t("charts.xStep")], ["relative", t("charts.xRelative")], ["wall", t("charts.xWall")]];
+  const group = segmented(t("charts.xAxis"), kinds, value, (x) => pick(x));
+  const more = h("button", {type: "button", role: "radio", "aria-haspopup": "menu", title: t("charts.xMetricTitle"), onclick: (event) => {
+    event.stopPropagation();
+    menu(more, metrics().slice(0, 300).map((name) => ({label: name, checked: name === metric, run: () => pick(`metric:${name}`)})),
+      {right: true, label: t("charts.xMetric")});
+  }});
+  let metric = "";
+  const draw = (x) => {
+    metric = x.startsWith("metric:") ? x.slice(7) : "";
+    group.choose(x);
+    more.setAttribute("aria-checked", String(Boolean(metric)));
+    more.tabIndex = 0;
+    fill(more, metric ? h("bdi.cut.w-m", {}, splitName(metric).last) : t("charts.xMetric"));
+  };
+  const pick = (x) => {
+    draw(x);
+    picked(x);
+  };
   group.append(more);
+  draw(value);
   return group;
 }
 

@@ -1,6 +1,6 @@
 // The bar of the compare page: what it shows, how its charts are drawn, what can be taken out of it.
 
-import {axisChoice, download, hiddenChoice, smoothing} from "../charts/toolbar.js";
+import {axisChoice, download, smoothing} from "../charts/toolbar.js";
 import {copy, fill, h, icon} from "../shared/dom.js";
 import {menu, segmented} from "../shared/widgets.js";
 import {t} from "../shared/words.js";
@@ -33,8 +33,8 @@ function exportButton(save) {
 }
 
 /**
- * The bar's nodes for {count: runs, all: equal rows too, hidden: charts, zoom: the node of its chip, smooth, x, metrics() -> names}.
- * hooks: {add(button), all(bool), unhide(id), smooth(value), x(name), save()}
+ * The bar's nodes for {count: runs, all: equal rows too, hidden, zoom: nodes of the board, smooth, x, metrics() -> names}.
+ * hooks: {add(button), all(bool), smooth(value), x(name), save()}
  */
 export function toolbar({count, all, hidden, zoom, smooth, x, metrics}, hooks) {
   const adder = h("button.btn", {type: "button", "aria-haspopup": "dialog", onclick: () => hooks.add(adder)}, t("compare.add"));
@@ -47,7 +47,7 @@ export function toolbar({count, all, hidden, zoom, smooth, x, metrics}, hooks) {
     adder,
     segmented(t("compare.show"), kinds, all ? "all" : "some", (value) => hooks.all(value === "all")),
     h("span.grow"),
-    hiddenChoice(hidden, hooks.unhide),
+    hidden,
     zoom,
     smoothing(smooth, hooks.smooth),
     axisChoice(x, metrics, hooks.x),

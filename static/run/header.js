@@ -7,12 +7,11 @@ import {inPercent} from "../charts/difference.js";
 import {copy, fill, h, icon, nodes, own, svg, text} from "../shared/dom.js";
 import {editRun} from "../shared/tag_editor.js";
 import {morphChildren} from "../shared/morph.js";
+import {isLive} from "../shared/states.js";
 import {colourOf, state, stroke, tick, watch} from "../shared/store.js";
 import {prefer} from "../shared/topbar.js";
 import {ago, errorText, figure, linkLook, menu, reasonText, runState, tooltip} from "../shared/widgets.js";
 import {fmt, known, t} from "../shared/words.js";
-
-const ALIVE = ["running", "stalled", "checking"];
 
 /** A moment less than a day away as its time, others as their day. */
 const recent = (at) => (Math.abs(at - now()) < 86400 ? fmt.clock(at) : fmt.when(at));
@@ -202,7 +201,7 @@ export class RunHead {
 
   runtime() {
     const {row} = this;
-    const alive = ALIVE.includes(row.state);
+    const alive = isLive(row.state);
     const since = h("span.m2", {title: fmt.full(row.started)}, t("run.since", {time: recent(row.started)}));
     const duration = alive ? this.counting("runtime", () => fmt.duration(row.duration + now() - this.at)) : fmt.duration(row.duration ?? 0);
     return [duration, " ", since];
@@ -218,7 +217,7 @@ export class RunHead {
     }
     const bar = svg(
       "svg.bar",
-      {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true", class: ALIVE.includes(this.row.state) ? "on" : ""},
+      {viewBox: "0 0 64 4", preserveAspectRatio: "none", "aria-hidden": "true", class: isLive(this.row.state) ? "on" : ""},
       svg("rect", {width: share * 64, height: 4}),
     );
     return [
@@ -245,7 +244,7 @@ export class RunHead {
 
   left() {
     const {eta} = this.row.progress || {};
-    if (!(eta > 0) || !ALIVE.includes(this.row.state)) {
+    if (!(eta > 0) || !isLive(this.row.state)) {
       return [null];
     }
     return [

@@ -88,7 +88,7 @@ export class LogPanel {
       await this.busy;
     }
     this.view.scroll.setAttribute("aria-busy", "true");
-    this.busy = work().catch(quiet).finally(() => {
+    this.busy = work().catch(api.quiet).finally(() => {
       this.busy = null;
       this.view.scroll.removeAttribute("aria-busy");
     });
@@ -368,12 +368,5 @@ export class LogPanel {
     this.resized.disconnect();
     this.search.stop();
     clearTimeout(this.seeking);
-  }
-}
-
-/** The viewer is away or the page is left: what is shown stays. */
-function quiet(error) {
-  if (error.name !== "AbortError" && error.code !== "unreachable") {
-    console.info(`runicorn: log: ${error.message}`);
   }
 }

@@ -11,7 +11,7 @@ import {ConfigPart, FilesPart, noRun} from "./config_files.js";
 import {RunHead} from "./header.js";
 import {gaugeLine} from "./gauges.js";
 import {Rhythm} from "../shared/throttle.js";
-import {recall, remember, state} from "../shared/store.js";
+import {recall, remember} from "../shared/store.js";
 import {SystemPart} from "./system.js";
 import {waiting} from "../charts/toolbar.js";
 import {bones} from "../shared/widgets.js";
@@ -29,7 +29,7 @@ class RunPage {
     this.root = root;
     this.key = key;              // as the address has it, maybe in short
     this.alive = true;
-    this.rhythm = new Rhythm(quiet);
+    this.rhythm = new Rhythm(api.quiet);
     this.tab = TABS.includes(query().tab) ? query().tab : "charts";
     this.root.className = "run";
     this.loading();
@@ -75,7 +75,7 @@ class RunPage {
       api.pollAnew();            // the viewer rings for this name
     }
     this.head = new RunHead((answer) => this.saved(answer));
-    this.charts = new RunCharts(row.key, query(), () => null);
+    this.charts = new RunCharts(row.key, query());
     this.logs = new LogPanel({key: row.key, link: this.charts.link, fold: true, toggled: () => this.fold()});
     this.rail = new Rail((tab) => this.open(tab));
     this.system = new SystemPart(row.key);
@@ -98,7 +98,7 @@ class RunPage {
     this.show(row);
     this.drawTab();
     ["head", "system", "curves"].forEach((part) => this.rhythm.begin(part));       // the first news come at once and bring nothing new
-    this.renewSystem().catch(quiet);
+    this.renewSystem().catch(api.quiet);
   }
 
   /** Hand a new answer of the viewer to every part. */
@@ -167,7 +167,7 @@ class RunPage {
       fill(this.work, this.left, this.tab === "logs" ? this.rail.node : null);
     }
     this.logs.shown();
-    this.renewTab().catch(quiet);
+    this.renewTab().catch(api.quiet);
   }
 
   async renewTab() {
@@ -189,7 +189,7 @@ class RunPage {
   fold() {
     remember("drawer.folded", !this.folded);
     this.setDrawer();
-    this.renewTab().catch(quiet);
+    this.renewTab().catch(api.quiet);
   }
 
   setDrawer(height = recall("drawer", DRAWER.usual)) {
@@ -296,7 +296,7 @@ class RunPage {
       l: () => this.tab === "charts" && this.charts.toggleLog(),
       s: () => document.getElementById("smoothing")?.focus(),
       e: () => this.head.edit("tags"),
-      "/": () => (this.tab === "charts" ? this.charts.filter : this.tab === "config" ? this.config.filter : this.logs.search.field).focus(),
+      "/": () => (this.tab === "charts" ? this.charts.field : this.tab === "config" ? this.config.filter : this.logs.search.field).focus(),
       "[": () => this.neighbour(-1),
       "]": () => this.neighbour(1),
       Escape: () => this.back(grid),
@@ -339,13 +339,6 @@ class RunPage {
       part?.destroy();
     }
     document.title = "Runicorn";
-  }
-}
-
-/** The viewer is away or the answer was overtaken: what is shown stays, the bar says so. */
-function quiet(error) {
-  if (error.name !== "AbortError" && !state.down && error.code !== "unreachable") {
-    console.info(`runicorn: ${error.message}`);
   }
 }
 

@@ -4,6 +4,7 @@ import {runHref} from "../shared/address.js";
 import {now} from "../shared/clock.js";
 import {fill, h, own, text} from "../shared/dom.js";
 import {draw, sparkline} from "./sparkline.js";
+import {isLive} from "../shared/states.js";
 import {middle, reasonText, renameMiddle, runState} from "../shared/widgets.js";
 import {current, fmt, known, t} from "../shared/words.js";
 
@@ -20,7 +21,6 @@ const SPARE = 40;                // px of the room left over that go to the name
 const [PADDING, FIGURE] = [12, 6.2];         // px: of a cell, of a figure in it
 const NOT_FINITE = new Set(["NaN", "Infinity", "-Infinity"]);
 const NO_CUTS = () => ({tails: new Map(), projects: new Set()});
-const LIVE = new Set(["running", "stalled", "checking"]);
 
 /** Columns shown when the reader chose none: the basics (a connection only where there are several), one more summary value, two config
 keys worth comparing. */
@@ -102,7 +102,7 @@ export function fitting(ids, room, widths) {
 
 /** Seconds a run has taken by now; a live one goes on counting from when its row was read. */
 export function runtime(row) {
-  return LIVE.has(row.state) && row.readAt ? row.duration + now() - row.readAt : row.duration;
+  return isLive(row.state) && row.readAt ? row.duration + now() - row.readAt : row.duration;
 }
 
 function once(cell, sign, build) {
@@ -140,7 +140,7 @@ function mainCell(cell, row) {
 }
 
 function sparkCell(cell, row) {
-  const share = LIVE.has(row.state) && row.total ? row.step / row.total : 1;
+  const share = isLive(row.state) && row.total ? row.step / row.total : 1;
   const sign = `${row.spark?.join()}|${share.toFixed(2)}|${row.state}`;
   if (cell.sign !== sign) {
     cell.sign = sign;
@@ -184,7 +184,7 @@ function plain(value) {
 const CELLS = {
   state: (cell, row) => once(cell, `${row.state}|${row.stale}|${reasonText(row.reason)}`, () => {
     const node = runState(row.state);
-    node.classList.toggle("stale", Boolean(row.stale) && LIVE.has(row.state));
+    node.classList.toggle("stale", Boolean(row.stale) && isLive(row.state));
     node.append(h("span.vh", {}, `: ${reasonText(row.reason)}`));
     return node;
   }),

@@ -2,6 +2,7 @@
 
 import * as api from "../shared/api.js";
 import {compareHref, runHref} from "../shared/address.js";
+import {logarithmic, SMOOTH, splitName} from "../charts/curves.js";
 import {fill, h, icon, renew} from "../shared/dom.js";
 import {colourOf, setTicked, state, stroke, tick} from "../shared/store.js";
 import {fullNames, tails} from "../shared/run_names.js";
@@ -26,10 +27,10 @@ function swatch(slot, off) {
     "aria-hidden": "true"});
 }
 
-/** A metric's name as a chart's head: the last part bold, what stands before it faint. */
+/** A metric as the options of its chart: the last part of its name bold, what stands before it faint. */
 function titled(metric) {
-  const at = metric.lastIndexOf("/");
-  return {title: metric.slice(at + 1), sub: metric.slice(0, Math.max(at, 0))};
+  const {prefix, last} = splitName(metric);
+  return {title: last, sub: prefix, logY: logarithmic(metric)};
 }
 
 /** The place of a chart whose points are on their way. */
@@ -135,7 +136,7 @@ export class Curves {
   /** The curves of runs; one that is gone, or that an old address names, costs the others none. */
   async ask(keys) {
     try {
-      return (await api.get("/api/series", {run: keys, metric: this.metrics, buckets: BUCKETS, smooth: 0.6})).series;
+      return (await api.get("/api/series", {run: keys, metric: this.metrics, buckets: BUCKETS, smooth: SMOOTH})).series;
     } catch (error) {
       if (keys.length > 1 && ["not_found", "ambiguous"].includes(error.code)) {
         return (await Promise.all(keys.map((key) => this.ask([key]).catch(() => [])))).flat();

@@ -11,6 +11,7 @@ import {RunList} from "./loader.js";
 import {Selection, tickNamed} from "./selection.js";
 import {cuts, drawSide} from "./sidebar.js";
 import {arrange} from "./slices.js";
+import {isLive} from "../shared/states.js";
 import {colourOf, recall, remember, setTicked, state, watch} from "../shared/store.js";
 import {Table} from "./table.js";
 import {forgetView, savedViews, saveView} from "./saved_views.js";
@@ -24,7 +25,6 @@ const BONES = 20;                // lines that keep the place of what comes
 const PATIENCE = 150;            // ms without an answer before they are drawn
 const AHEAD = 150;               // rows fetched beyond the sight of a list that moves
 const MOST_WATCHED = 30;         // running runs whose news this page asks for
-const LIVE = ["running", "stalled", "checking"];
 const SOON = 50;                 // ms after the rows until what stands around them is drawn: a frame for the rows alone
 const SAID = 5000;               // ms a remark stays in the foot
 
@@ -446,7 +446,7 @@ class RunsPage {
     const live = [];
     for (let index = first; index <= last && live.length < MOST_WATCHED; index += 1) {
       const row = this.list.row(index);
-      if (row && LIVE.includes(row.state)) {
+      if (row && isLive(row.state)) {
         live.push(`run:${row.key}`);
       }
     }

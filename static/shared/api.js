@@ -17,6 +17,21 @@ export class ApiError extends Error {
   }
 }
 
+/**
+ * For catch() where what is shown stays as it is: a question that was overtaken by another or that nobody answered is no failure
+ * (the bar above the page says so), and what the viewer refused is told in the console. Anything else is a fault of ours: the
+ * browser reports it, and the page goes on.
+ */
+export function quiet(error) {
+  if (!(error instanceof ApiError)) {
+    if (error.name !== "AbortError") {
+      reportError(error);
+    }
+  } else if (error.code !== "unreachable") {
+    console.info(`runicorn: ${error.message}`);
+  }
+}
+
 let token = null;
 let since = null;                // the smallest news that everything shown so far was read after
 let polling = false;

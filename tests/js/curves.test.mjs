@@ -8,7 +8,7 @@ import {toggled} from "../../static/charts/toolbar.js";
 import {Feed} from "../../static/charts/curve_cache.js";
 import {Rhythm} from "../../static/shared/throttle.js";
 import {Link} from "../../static/charts/crosshair.js";
-import {arrange, extent, groupMetrics, joinTail, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/charts/curves.js";
+import {arrange, extent, groupMetrics, joinTail, logarithmic, lowerBound, matcher, nearest, noisy, overgrown, placed, pointWeight, shortLabel, span, toCsv, valuesAt} from "../../static/charts/curves.js";
 
 function curve(x, last, more = {}) {
   return {run: "r", metric: "loss", x, last, min: last, max: last, min_x: x, max_x: x, smooth: null, nan: [], superseded: null,
@@ -336,4 +336,13 @@ test("work asked for too often is done in its rhythm, and the last of it is neve
   assert.deepEqual(done, [1, "other", 2]);
   rhythm.ask("head", 1e6, work(4));
   rhythm.stop();
+});
+
+test("what spans powers of ten has a logarithmic axis, a learning rate has none", () => {
+  for (const name of ["grad_norm", "train/gradnorm", "val/perplexity", "encoder_ppl"]) {
+    assert.equal(logarithmic(name), true, name);
+  }
+  for (const name of ["learning_rate", "train/lr", "loss", "apple"]) {
+    assert.equal(logarithmic(name), false, name);
+  }
 });

@@ -176,3 +176,37 @@ def test_with_nothing_to_compare_the_next_step_is_said(serve, open_page):
     page = open_page(f"{serve().url}/compare")
     expect(page.get_by_role("heading", name="Nothing to compare yet")).to_be_visible()
     expect(page.get_by_role("link", name="Go to the runs")).to_be_visible()
+
+
+def test_a_chart_has_the_same_axis_in_the_list_on_the_page_of_a_run_and_beside_other_runs(serve, open_page, root):
+    folder = write_run(root, "vision", "schedule", "20250123_180000_abc123", rows=0, started=time.time() - 5000)
+    with open(folder / "events.jsonl", "w", encoding="utf-8") as file:
+        file.writelines(event(1737653445 + step, step, {"optim/lr": 0.01 / (1 + step), "optim/grad_norm": 10 / (1 + step)})
+                        for step in range(40))
+    (folder / "summary.json").write_text(json.dumps({"optim/lr": 0.00025, "optim/grad_norm": 0.25}))
+    key, url = "local:vision/schedule/20250123_180000_abc123", serve().url
+    for address in (f"/?ticked={key}", f"/runs/{key}?group=one", f"/runs/{key}", f"/compare?runs={key}"):
+        page = open_page(url + address)
+        expect(page.locator("figure.chart header", has_text="grad_norm")).to_contain_text(" log")
+        expect(page.locator("figure.chart header", has_text="lr")).not_to_contain_text(" log")
+
+
+def test_an_axis_of_another_metric_is_named_in_the_bar(serve, open_page, three):
+    page = open_compare(open_page, serve(), three)
+    axis = page.get_by_role("radiogroup", name="Horizontal axis")
+    axis.get_by_role("radio").last.click()
+    page.get_by_role("menuitemradio", name="train/loss").click()
+    expect(axis.get_by_role("radio").last).to_have_text("loss")
+    expect(axis.get_by_role("radio").last).to_have_attribute("aria-checked", "true")
+    axis.get_by_role("radio", name="Wall").click()
+    expect(axis.get_by_role("radio").last).to_have_attribute("aria-checked", "false")
+
+
+def test_a_metric_that_a_run_logs_later_gets_its_chart(serve, open_page, root):
+    key, folder = make(root, 0, *GUIDE[0], status="running")
+    beat(root, folder, key.rsplit("/", 1)[1])
+    page = open_compare(open_page, serve(), [key])
+    expect(chart(page, "train/loss")).to_be_visible()
+    with open(folder / "events.jsonl", "a", encoding="utf-8") as file:
+        file.write(event(time.time(), 41, {"val/f1": 0.5}))
+    expect(chart(page, "val/f1")).to_be_visible()

@@ -1,0 +1,107 @@
+// The charts of the compare page: one for each metric, the curves of its runs over each other.
+
+import {Board} from "../charts/board.js";
+import {groupMetrics} from "../charts/curves.js";
+import {saveCsv} from "../charts/toolbar.js";
+import {isLive} from "../shared/states.js";
+import {colourOf, stroke} from "../shared/store.js";
+import {t} from "../shared/words.js";
+
+const PROJECT = "*compare";      // under this name the choices of this page are remembered
+
+export class CompareCharts extends Board {
+  /** asked: what the address says. */
+  constructor(asked) {
+    super(t("compare.charts"), asked);
+    this.runs = [];
+    this.names = new Map();      // run key -> what it is called here
+    this.hidden = new Set();     // keys of runs whose curves are not drawn
+    this.base = null;            // key of the run that the others are compared to
+  }
+
+  get project() {
+    return PROJECT;
+  }
+
+  get alive() {
+    return this.runs.some(({state}) => isLive(state));
+  }
+
+  /** Draw these runs (answers of GET /api/runs/<key>) from now on, each under its name. */
+  setRuns(runs, names) {
+    this.runs = runs;
+    this.names = names;
+    this.feed.set(this.how, this.stretch());
+    this.arrange();
+  }
+
+  /** The same runs as they are now: a metric that was not there yet gets its chart. */
+  renewRuns(runs) {
+    const known = this.metrics().length;
+    this.runs = runs;
+    if (this.metrics().length !== known) {
+      this.arrange();
+    }
+  }
+
+  /** hidden: keys of runs without curves; base: key of the baseline. */
+  setChoice({hidden, base}) {
+    const moved = base !== this.base;
+    this.hidden = hidden;
+    this.base = base;
+    this.show();
+    if (moved) {
+      this.grid.refresh();
+    }
+  }
+
+  /** A run's answer is here: how many points its metrics have decides how they are smoothed. */
+  count({key, metrics}) {
+    this.feed.count(key, metrics);
+  }
+
+  metrics() {
+    return [...new Set(this.runs.flatMap(({metrics}) => metrics.map(({name}) => name)))];
+  }
+
+  /** Metrics that several runs have come first. */
+  every() {
+    const count = new Map();
+    this.runs.forEach(({metrics}) => metrics.forEach(({name}) => count.set(name, (count.get(name) || 0) + 1)));
+    const names = [...count.keys()].sort((a, b) => Number(count.get(b) > 1) - Number(count.get(a) > 1));
+    const order = groupMetrics(names, "last").flatMap(({metrics}) => [...metrics].reverse());
+    return order.map((name) => ({id: `one:${name}`, title: name, metrics: [name]}));
+  }
+
+  arrange() {
+    const groups = super.arrange();
+    this.want(this.grid.near());
+    return groups;
+  }
+
+  options(group) {
+    return {...super.options(group), baseline: this.base, legend: false};
+  }
+
+  /** only: keys of runs, null for all. */
+  pairs(groups, only = null) {
+    return groups.flatMap(({metrics}) => this.runs.filter(({key}) => !only || only.has(key))
+      .flatMap((run) => metrics.filter((metric) => run.metrics.some(({name}) => name === metric)).map((metric) => [run.key, metric])));
+  }
+
+  dressed(group) {
+    return this.runs.filter(({key}) => !this.hidden.has(key)).flatMap((run) => group.metrics.map((metric) => {
+      const series = this.feed.get(run.key, metric);
+      return series && {...series, ...stroke(colourOf(run.key)), label: this.names.get(run.key)};
+    })).filter((series) => series?.x.length || series?.nan?.length);
+  }
+
+  /** These runs have news. */
+  grow(keys) {
+    return this.renew(this.pairs(this.grid.near(), keys));
+  }
+
+  csv(group) {
+    saveCsv(group.title, this.dressed(group), (key) => this.names.get(key) || key);
+  }
+}
