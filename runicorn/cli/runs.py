@@ -61,8 +61,12 @@ def runs(options):
         return index.runs(filter=options.filter, sort=options.sort, offset=0, limit=options.limit or None, columns=columns)
     found = look()
     again = is_open(found, index.undecided(), options)
-    if found["runs"] or not again:
+    unread = index.unreadable()
+    if found["runs"] or not (again or unread):
         print_runs(found, columns, options)
+    if unread:
+        folders = "1 folder" if unread == 1 else f"{unread} folders"
+        print(f"{folders} below {', '.join(options.root or [str(default_root())])} can't be read: permission denied", file=sys.stderr)
     if again:
         second_look(index, look, found, columns, options)
     return None
@@ -231,6 +235,7 @@ def head(run):
     lines += [f"tags: {', '.join(run['tags'])}"] if run["tags"] else []
     lines += [f"note: {run['note']}"] if run.get("note") else []
     lines += [f"! {run['error']}"] if run["error"] else []
+    lines += [f"! {name or 'its folder'}: {why['text']}" for name, why in sorted(run["left_out"].items())][:FAULTS]
     return [terminal.clean(line) for line in [*lines, f"files: {run['path']}"]]
 
 

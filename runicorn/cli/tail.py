@@ -20,8 +20,8 @@ from runicorn.writer import processes
 
 EXAMPLES = {"tail": "runicorn tail 20250123_180000_abc123"}
 PASS_SECONDS = 0.3          # between two looks at the files
-METRICS_SECONDS = 1.0       # between two lines of metrics: a fast loop must not bury the log
-SILENT_SECONDS = 180.0      # neither heartbeat nor data for so long: the pages call such a run lost
+METRICS_SECONDS = 1.0       # between two lines of metrics: they must not bury the log
+SILENT_SECONDS = 180.0      # without a sign of life: the pages call it lost
 BACK_BYTES = 256 << 10      # how far back the last lines are looked for
 TIME, TIMED = "%Y%m%d_%H%M%S", re.compile(r"\d{8}_\d{6}_")
 STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
@@ -44,7 +44,7 @@ def tail(options):
     output.line(title(folder))
     waiting = threading.Event()
     while True:
-        ended = following.ended()           # asked before the last look, so that nothing written before the end is missed
+        ended = following.ended()           # before the last look, so that nothing is missed
         output.show(following.one_pass(time.monotonic()), following.moving)
         if ended or options.no_follow:
             output.show(following.metrics(), "")
@@ -168,8 +168,7 @@ class Tail:
 
     def one_pass(self, now):
         """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a second."""
-        self._look()
-        lines = self._log()
+        lines = [*self._look(), *self._log()]
         self._events()
         if self._fresh and now - self._told >= METRICS_SECONDS:
             self._told = now
@@ -211,6 +210,7 @@ class Tail:
                 self._attempts[stem] = attempt
                 if os.path.isfile(path):
                     self._files[stem] = Growing(path, None if before else BACK_BYTES)
+                    yield from () if os.access(path, os.R_OK) else [f"· {path} can't be read"]
 
     def _log(self):
         file = self._files.get("logs")

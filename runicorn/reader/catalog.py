@@ -56,6 +56,10 @@ class Reader:
         """Return the local roots (list of sources.LocalRoot)."""
         return [source for source in list(self.sources.values()) if source.local]
 
+    def unreadable(self):
+        """Return how many folders of the local roots a command could not look into (int)."""
+        return sum(source.passed["unreadable"] for source in self.local())
+
     def beating(self):
         """Return the keys of the runs that are alive or may be (list of str)."""
         return [entry.key for entry in list(self._by_key.values()) if not entry.record.ended and entry.state() != "lost"]

@@ -30,7 +30,8 @@ class CommandRoot(LocalRoot):
         with self.lock:
             self.beats = live_beats(self.folder)
             records, moved, folder = {}, 0, os.fspath(self.folder)
-            for path in first_look.paths(folder):
+            self.passed = collections.Counter()
+            for path in first_look.paths(folder, self.passed):
                 found = local_disk.reach(f"{folder}/{path}")
                 marks = tuple([file_mark(f"{found}/{name}") for name in layout.SMALL])
                 record = self._known.get(path)
@@ -46,6 +47,7 @@ class CommandRoot(LocalRoot):
     def _fresh(self, path, folder, marks):
         """Return the Record of a run as its small files are now, None where they may not be read."""
         if not os.access(folder, os.R_OK | os.X_OK):
+            self.passed["unreadable"] += 1
             return None
         for _, entry, _ in first_look.entries(os.fspath(self.folder), [path]):
             for (stem, name), seen in zip(STEMS.items(), marks):

@@ -6,12 +6,13 @@ from runicorn import layout
 
 
 def file_mark(path):
-    """Return what another state of a file differs in: (mtime in ns, bytes, inode), None where it is absent."""
+    """Return what another state of a file differs in: (mtime in ns, bytes, inode, ctime in ns), None where it is absent. The last shows
+    that it may be read now."""
     try:
         found = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
 
 
 def mtime_ns(path):

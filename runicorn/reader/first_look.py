@@ -13,10 +13,11 @@ STEMS = ("meta", "status", "summary")
 DECODE = json.JSONDecoder().decode      # json.loads guesses the encoding first, which takes a third of its time
 
 
-def paths(root):
-    """Return the paths of all runs below `root`, sorted (list of str). None for an absent root."""
+def paths(root, passed=None):
+    """Return the paths of all runs below `root`, sorted (list of str). None for an absent root. passed: {reason: count} of what is no
+    run's and may not be looked into (Counter), added to."""
     try:
-        return sorted(path for path, _ in manifest.runs(root, collections.Counter()))
+        return sorted(path for path, _ in manifest.runs(root, collections.Counter() if passed is None else passed))
     except manifest.ManifestError:
         return []
 
@@ -35,10 +36,9 @@ def entries(root, paths):
     """Yield (path, entry, part) of the runs at `paths` below `root`: their small files as dicts or None, and the part of a run's line
     in a manifest that these make (bytes), or None where only a parse of that line can tell."""
     for path in paths:
-        try:
-            folder = local_disk.reach(f"{root}/{path}")
-            raws = [_raw(os.path.join(folder, small)) for small in layout.SMALL]
-        except PermissionError:
+        folder = local_disk.reach(f"{root}/{path}")
+        raws = [_raw(os.path.join(folder, small)) for small in layout.SMALL]
+        if not any(raws) and not os.access(folder, os.R_OK | os.X_OK):
             continue                    # another user's: the manifest counts it
         values = list(map(_parsed, raws))
         part = _part(raws) if None not in values else None
@@ -46,13 +46,11 @@ def entries(root, paths):
 
 
 def _raw(path):
-    """Return the bytes of a small file, None if it is absent. Raises PermissionError. A huge one is cut, and then no JSON."""
+    """Return the bytes of a small file, None if it is absent or may not be read. A huge one is cut, and then no JSON."""
     try:
         descriptor = layout.open_regular(path, manifest.READING)
-    except PermissionError:
-        raise
     except OSError:
-        return None                     # absent, or a link
+        return None                     # absent, a link, or not ours to read
     try:
         return os.read(descriptor, manifest.INLINE + 1)
     finally:

@@ -231,6 +231,7 @@ class LocalRoot(Source):
         self._tree, self._built, self._again, self._cost = None, None, None, 0.0
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
+        self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
         self._writers, self._ids = own_runs.Writers(folder), set()      # ids of the runs at the last scan; another one that beats is new
 
     def begin(self, look=False, shown=None):

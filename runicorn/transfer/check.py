@@ -65,7 +65,12 @@ def check_run(folder, prefix, expected):
         value, findings = load(folder / name, prefix + name)
         yield from findings
         yield from rules(value, prefix + name) if value is not None else ()
-    for name in sorted(os.listdir(folder)):
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        yield Finding(prefix.rstrip("/") or ".", None, f"can't be listed: {error.strerror}", True)
+        return
+    for name in names:
         stem = (parse_own(name) or [None])[0]
         if stem:
             yield from gathered(LINES[stem](folder, name), prefix + name)
@@ -148,7 +153,14 @@ def check_status(status, where):
 def check_live(root):
     """Yield a finding for each live file that names no run of this root."""
     live = root / HIDDEN / "live"
-    for path in sorted(live.glob("*.json")) if live.is_dir() else ():
+    try:
+        paths = sorted(live / name for name in os.listdir(live) if name.endswith(".json"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Finding(live.relative_to(root).as_posix(), None, f"can't be listed: {error.strerror}", True)
+        return
+    for path in paths:
         where = path.relative_to(root).as_posix()
         beat, findings = load(path, where)
         yield from findings
