@@ -9,53 +9,17 @@ import struct
 from functools import reduce
 from operator import getitem, xor
 
-CASTAGNOLI = 0x82F63B78         # CRC-32C's polynomial, bits reversed (RFC 3720, appendix B.4)
-CHUNK = 256                     # bytes summed at once: one table of 256 numbers for each
+from runicorn.metrics.kinds import crc32c
+
 FLOAT32_MAX = 3.4028235677973366e38         # from here on a value rounds to infinity
 STATUS = {"finished": 1, "failed": 2, "interrupted": 2, "running": 3}       # hparams' Status: success, failure, running
 
 
 # -- framing ----------------------------------------------------------------------------------------------------------
 
-def _tables(count):
-    """Return, for each place in a chunk, the effect of every byte value there on the sum at the chunk's end."""
-    last = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (CASTAGNOLI if byte & 1 else 0)
-        last.append(byte)
-    tables = [last]
-    for _ in range(count - 1):
-        tables.append([value >> 8 ^ last[value & 255] for value in tables[-1]])
-    return tables[::-1]
-
-
-_BY_PLACE = []                  # made at the first use
-
-
-def crc32c(data):
-    """Return the CRC-32C (Castagnoli) of `data` (bytes; int).
-
-    The sum is linear over GF(2), so each byte's share is looked up by its value and place and all are xored, without a
-    Python loop: some 40 ns a byte.
-    """
-    if not _BY_PLACE:
-        _BY_PLACE.extend(_tables(CHUNK))
-    state = 0xFFFFFFFF
-    for begin in range(0, len(data), CHUNK):
-        chunk = data[begin:begin + CHUNK]
-        if len(chunk) < 4:      # shorter than the state: byte by byte
-            for byte in chunk:
-                state = state >> 8 ^ _BY_PLACE[-1][(state ^ byte) & 255]
-            continue
-        head = (int.from_bytes(chunk[:4], "little") ^ state).to_bytes(4, "little")
-        state = reduce(xor, map(getitem, _BY_PLACE[-len(chunk):], head + chunk[4:]))
-    return state ^ 0xFFFFFFFF
-
-
 def masked(crc):
-    """Return a CRC as TFRecord stores it: rotated and shifted, so that a record of records does not confuse (bytes)."""
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+    """Return a CRC as TFRecord stores it (bytes)."""
+    return struct.pack("<I", crc32c.masked(crc))
 
 
 _LENGTHS = {}                   # length -> its 12 bytes; records of one file have few different ones
@@ -65,8 +29,8 @@ def record(data):
     """Return `data` (bytes) framed as one record."""
     if len(data) not in _LENGTHS:
         length = struct.pack("<Q", len(data))
-        _LENGTHS[len(data)] = length + masked(crc32c(length))
-    return _LENGTHS[len(data)] + data + masked(crc32c(data))
+        _LENGTHS[len(data)] = length + masked(crc32c.crc32c(length))
+    return _LENGTHS[len(data)] + data + masked(crc32c.crc32c(data))
 
 
 # -- protocol buffers: only what these messages need (protobuf.dev, "Encoding") ----------------------------------------
@@ -141,8 +105,8 @@ class _Form:
             at += size
         self.places = places
         self.head = record(self.fixed)[:12]
-        self.base = crc32c(self.fixed) if at <= CHUNK else None
-        self.tables = [_BY_PLACE[place - at] for place in places] if at <= CHUNK else ()
+        self.base = crc32c.crc32c(self.fixed) if at <= crc32c.CHUNK else None
+        self.tables = [crc32c.table(at - 1 - place) for place in places] if at <= crc32c.CHUNK else ()
 
     def record(self, data):
         """Return the record whose changing bytes are `data`. The sum is linear: theirs is xored onto that of the fixed ones."""

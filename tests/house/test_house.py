@@ -19,7 +19,7 @@ PACKAGES = {
     "writer": "", "integrations": "writer", "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
     "mirror": "ssh.sftp ssh.sftp_answers ssh.grants ssh.remote_shell",
     "connections": "ssh mirror", "reader": "metrics mirror.local_copy mirror.run_places mirror.verified",
-    "transfer": "metrics reader mirror.plan", "viewer": "metrics reader transfer",
+    "transfer": "metrics metrics.kinds reader mirror.plan", "viewer": "metrics reader transfer",
     "cli": "writer ssh metrics mirror connections reader transfer viewer",
 }
 OWN_RUNS = "writer.environment writer.live writer.system"       # what reader.own_runs asks about runs of this machine

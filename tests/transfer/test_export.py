@@ -17,9 +17,10 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from runicorn import layout
 from runicorn.errors import DataError, UsageError
+from runicorn.metrics.kinds.crc32c import CASTAGNOLI, crc32c
 from runicorn.metrics.series import Series
 from runicorn.reader.catalog import Reader
-from runicorn.transfer import export, html_report, tensorboard
+from runicorn.transfer import export, html_report
 from runicorn.transfer.rows import Rows
 
 pytest_plugins = ["chromium"]       # for its browser
@@ -202,17 +203,17 @@ def float32(value):
 
 
 def test_crc32c_is_the_published_one():
-    assert tensorboard.crc32c(b"123456789") == 0xE3069283                  # RFC 3720's check value, and its examples
-    assert tensorboard.crc32c(bytes(32)) == 0x8A9136AA and tensorboard.crc32c(b"\xff" * 32) == 0x62A8AB43
-    assert tensorboard.crc32c(bytes(range(32))) == 0x46DD794E
+    assert crc32c(b"123456789") == 0xE3069283                  # RFC 3720's check value, and its examples
+    assert crc32c(bytes(32)) == 0x8A9136AA and crc32c(b"\xff" * 32) == 0x62A8AB43
+    assert crc32c(bytes(range(32))) == 0x46DD794E
     for length in (0, 1, 3, 4, 5, 255, 256, 257, 259, 700):
         data = bytes(place * 7 & 255 for place in range(length))
         state = 0xFFFFFFFF
         for byte in data:
             state ^= byte
             for _ in range(8):
-                state = state >> 1 ^ (tensorboard.CASTAGNOLI if state & 1 else 0)
-        assert tensorboard.crc32c(data) == state ^ 0xFFFFFFFF
+                state = state >> 1 ^ (CASTAGNOLI if state & 1 else 0)
+        assert crc32c(data) == state ^ 0xFFFFFFFF
 
 
 def test_tensorboard_reads_every_step_time_value_and_tag(reader, tmp_path):
