@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from foreign import grown, points, read, values
+from kind_cuts import check_cuts, counting, points, whole
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -19,6 +19,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
 from runicorn.metrics.columns import Table
+from runicorn.metrics.kinds import event_records
 from runicorn.metrics.kinds.crc32c import crc32c, masked, wrong
 from runicorn.metrics.kinds.tensorboard import Reader, is_kind
 
@@ -38,9 +39,8 @@ def accumulated(path):
 
 
 def ours(data):
-    reader = Reader()
-    parts, _ = read(reader, data)
-    return values(parts, reader.facts()), reader
+    growing = whole(Reader, data)
+    return counting(growing.parts, growing.reader.facts()), growing.reader
 
 
 def only_file(folder):
@@ -101,14 +101,12 @@ def test_all_points_of_torch_are_those_of_tensorboard(torch_file):
     assert reader.skipped == {} and abs(facts["started"] - time.time()) < 3600
     assert facts["texts"] == {"note/text_summary": "step 350, 好"}
     assert facts["counts"] == {"histograms": 8, "images": 16, "texts": 8, "audio": 8, "PR curves": 8}
-    assert json.loads(json.dumps(facts)) == facts and "purges" not in facts
+    assert json.loads(json.dumps(facts)) == facts and facts["purges"] == []
 
 
 def test_a_table_takes_the_rows(torch_file):
-    reader, table = Reader(), Table()
-    for part_of in np.array_split(np.frombuffer(torch_file.read_bytes(), np.uint8), 1):
-        parts, _ = read(reader, part_of.tobytes(), block=20_000)
-        table.add(parts)
+    table = Table("tensorboard")
+    table.add(whole(Reader, torch_file.read_bytes()).parts)
     group = table.where["train/loss"]
     assert list(group.steps) == list(range(400)) and group.columns["train/loss"].values[3] == 0.25
 
@@ -123,24 +121,14 @@ def test_large_pictures_are_passed_over_unread(torch_file):
     assert reader.facts()["counts"]["images"] == 16 and asked < len(data) * 0.6
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_growth_in_steps_of_any_size_gives_the_same_rows(torch_file, seed):
-    data = torch_file.read_bytes()[:300_000]
-    whole = Reader()
-    parts, position = read(whole, data)
-    reader, pieces = grown(Reader, data, seed, most=40_000 if seed else 700)
-    assert points(pieces) == points(parts) and len(points(parts)) >= 4
-    assert reader.facts() == whole.facts() and reader.skipped == whole.skipped == {}
-    assert json.loads(json.dumps(reader.state())) == json.loads(json.dumps(whole.state()))
+def test_growth_in_steps_of_any_size_gives_the_same_rows(torch_file):
+    growing = check_cuts(Reader, torch_file.read_bytes()[:200_000])
+    assert len(points(growing.parts)) >= 4 and growing.reader.skipped == {}
 
 
 def test_a_file_that_grows_by_single_bytes():
-    data, reader, parts, position = b"".join(random_events(random.Random(9), 100)), Reader(), [], 0
-    for end in range(len(data) + 1):
-        used, got = reader.take(data[position:end], end - position)
-        position, parts = position + used, parts + got
-    whole, behind = read(Reader(), data)
-    assert points(parts) == points(whole) and position == behind and sum(map(len, points(parts).values())) > 50
+    growing = check_cuts(Reader, b"".join(random_events(random.Random(9), 90)))
+    assert len(growing.data) < 6000 and sum(map(len, points(growing.parts).values())) > 50
 
 
 def test_tensorboardx_writes_the_same_points(tmp_path):
@@ -196,8 +184,7 @@ def test_tensors_of_every_type_are_read_as_tensorboard_reads_them(tmp_path):
     mine, reader = ours(path.read_bytes())
     assert mine == accumulated(path) and set(mine) == set(makers) and all(len(column) == 60 for column in mine.values())
     assert reader.facts()["counts"] == {"tensors": 120}
-    _, pieces = grown(Reader, path.read_bytes(), 5, most=300)
-    assert values(pieces) == mine
+    check_cuts(Reader, path.read_bytes(), rounds=3)
 
 
 def test_bfloat16_is_read(tmp_path):
@@ -247,8 +234,7 @@ def test_random_files_give_tensorboards_points(tmp_path, seed, number):
     path.write_bytes(data)
     mine, reader = ours(data)
     assert mine == accumulated(path) and sum(map(len, mine.values())) > 100 and reader.skipped == {}
-    again, pieces = grown(Reader, data, seed, most=2000)
-    assert values(pieces, again.facts()) == mine and again.facts() == reader.facts()
+    check_cuts(Reader, data, rounds=2, seed=seed)
 
 
 # -- restarts -------------------------------------------------------------------------------------------------------
@@ -267,14 +253,13 @@ def test_a_start_supersedes_what_stands_before_it(tmp_path):
     os.rename(second, tmp_path / "events.out.tfevents.2")
     parts, start_row, purges = [], 0, []
     for number in (1, 2):
-        reader = Reader()
-        got, _ = read(reader, (tmp_path / f"events.out.tfevents.{number}").read_bytes())
-        parts += [part._replace(rows=[row + start_row for row in part.rows]) for part in got]
-        purges += [[row + start_row, step, names] for row, step, names in reader.facts().get("purges", ())]
-        start_row += reader.state()["row"]
-    assert reader.facts()["restarts"] == 1 and len(purges) == 1
-    assert values(parts, {"purges": purges}) == accumulated(tmp_path)
-    assert len(values(parts)["loss"]) == 130 and len(values(parts, {"purges": purges})["loss"]) == 80
+        growing = whole(Reader, (tmp_path / f"events.out.tfevents.{number}").read_bytes())
+        parts += [part._replace(rows=[row + start_row for row in part.rows]) for part in growing.parts]
+        purges += [[row + start_row, step, names] for row, step, names in growing.reader.facts()["purges"]]
+        start_row += growing.reader.state()["row"]
+    assert growing.reader.facts()["restarts"] == 1 and len(purges) == 1
+    assert counting(parts, {"purges": purges}) == accumulated(tmp_path)
+    assert len(points(parts)["loss"]) == 130 and len(counting(parts, {"purges": purges})["loss"]) == 80
 
 
 def test_a_stop_supersedes_nothing():
@@ -333,10 +318,10 @@ def test_files_cut_at_every_byte_of_their_last_2_kb_have_all_whole_records():
     while places[-1] < len(data):
         places.append(places[-1] + 16 + struct.unpack_from("<Q", data, places[-1])[0])
     for end in range(max(0, len(data) - 2048), len(data) + 1):
-        reader = Reader()
-        parts, position = read(reader, data[:end])
-        whole = max(place for place in places if place <= end)
-        assert position == whole and reader.skipped == {} and sum(len(part.rows) for part in parts) == places.index(whole) - 1
+        growing = whole(Reader, data[:end])
+        last = max(place for place in places if place <= end)
+        assert growing.position == last and growing.reader.skipped == {}
+        assert sum(len(part.rows) for part in growing.parts) == places.index(last) - 1
 
 
 def test_one_flipped_bit_costs_one_record_and_is_counted(tmp_path):
@@ -355,8 +340,7 @@ def test_one_flipped_bit_costs_one_record_and_is_counted(tmp_path):
             path.write_bytes(damaged)
             theirs = {(tag, *point) for tag, column in accumulated(path).items() for point in column}
             assert theirs <= got
-            _, pieces = grown(Reader, bytes(damaged), number, most=900)
-            assert values(pieces) == mine
+            check_cuts(Reader, bytes(damaged), rounds=2, seed=number)
 
 
 def test_a_torn_record_in_the_middle_costs_itself_only():
@@ -366,8 +350,7 @@ def test_a_torn_record_in_the_middle_costs_itself_only():
         mine, reader = ours(data)
         assert [step for _, step, _ in mine["loss"]] == [*range(50), *range(51, 100)], torn
         assert sum(reader.skipped.values()) == 1
-        _, pieces = grown(Reader, data, torn, most=100)
-        assert values(pieces) == mine
+        check_cuts(Reader, data, rounds=2)
 
 
 def test_a_long_torn_record_has_not_swallowed_the_ones_behind_it():
@@ -397,8 +380,8 @@ def test_a_record_of_256_bytes_behind_nuls_is_found_where_it_begins():
 
 def test_what_macos_puts_beside_event_files_has_no_records():
     data = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(4000)
-    reader = Reader()
-    assert read(reader, data) == ([], len(data)) and reader.skipped == {}
+    growing = whole(Reader, data)
+    assert growing.parts == [] and growing.position == len(data) and growing.reader.skipped == {}
     assert not is_kind("._events.out.tfevents.1", data) and not is_kind("events.out.tfevents.1", data)
 
 
@@ -414,11 +397,11 @@ def test_a_file_is_tensorboards_by_its_name_and_its_first_record(torch_file):
 
 # -- hostile files -----------------------------------------------------------------------------------------------------
 
-def cost(data, block=1 << 20):
-    """Read; returns (reader, points, processor seconds)."""
-    reader, begun = Reader(), time.process_time()
-    parts, _ = read(reader, data, block=block)
-    return reader, parts, time.process_time() - begun
+def cost(data):
+    """Read; returns (reader, Parts, processor seconds)."""
+    begun = time.process_time()
+    growing = whole(Reader, data)
+    return growing.reader, growing.parts, time.process_time() - begun
 
 
 def test_giant_lengths_are_damage():
@@ -432,17 +415,18 @@ def test_giant_lengths_are_damage():
 def test_a_record_beyond_the_files_end_waits():
     head = struct.pack("<Q", 1 << 30)
     data = plain(30) + head + struct.pack("<I", masked(crc32c(head))) + bytes(100)
-    reader = Reader()
-    parts, position = read(reader, data)
-    assert position == len(plain(30)) and reader.skipped == {} and sum(len(part.rows) for part in parts) == 30
+    growing = whole(Reader, data)
+    assert growing.position == len(plain(30)) and growing.reader.skipped == {} and sum(len(part.rows) for part in growing.parts) == 30
 
 
-def test_more_tags_than_anyone_has_are_counted():
-    data = b"".join([version(2), *(scalars(1e9, step, *((f"t{step}.{place}", 1.0) for place in range(1100))) for step in range(100))])
+def test_tags_beyond_the_limit_are_counted(monkeypatch):
+    assert event_records.NAMES == 100_000
+    monkeypatch.setattr(event_records, "NAMES", 10_000)
+    data = b"".join([version(2), *(scalars(1e9, step, *((f"t{step}.{place}", 1.0) for place in range(110))) for step in range(100))])
     reader, parts, _ = cost(data)
-    assert len(points(parts)) == 100_000 and reader.skipped == {"values of too many tags": 10_000}
-    again, pieces = grown(Reader, data, 3, most=900_000)
-    assert points(pieces).keys() == points(parts).keys() and again.skipped == reader.skipped
+    assert len(points(parts)) == 10_000 and reader.skipped == {"values of too many tags": 1000}
+    growing = whole(Reader, data[:200_000]).grow(data[200_000:], restart=True)
+    assert growing.outcome()[1:] == (reader.skipped, reader.facts()) and points(growing.parts).keys() == points(parts).keys()
 
 
 def test_names_of_many_megabytes_are_counted():
@@ -487,13 +471,11 @@ def test_records_that_are_damaged_one_after_the_other_end_in_time():
 
 
 def test_what_a_state_holds_is_bounded(torch_file):
-    reader = Reader()
-    read(reader, torch_file.read_bytes())
+    reader = whole(Reader, torch_file.read_bytes()).reader
     assert len(json.dumps(reader.state())) < 4000
     long = [event(1e9, step, summary=summary_pb2.Summary(value=[tensor(f"note {step}", tensor_util.make_tensor_proto("x" * 20_000),
             summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text")))])) for step in range(80)]
-    reader = Reader()
-    read(reader, version(2) + b"".join(long))
+    reader = whole(Reader, version(2) + b"".join(long)).reader
     assert len(reader.facts()["texts"]) == 64 and len(json.dumps(reader.state())) < 2 << 20
 
 

@@ -25,6 +25,15 @@ def steps_and_values(parts, name):
     return [(step, float(value)) for _, _, step, value in points(parts).get(name, [])]
 
 
+def counting(parts, facts):
+    """Return {metric: [(ts, step, repr of the value), …]} of the points that no later start superseded, in the order of their rows."""
+    read = points(parts)
+    for row, step, names in facts.get("purges", ()):
+        for name in read if names is None else set(names) & set(read):
+            read[name] = [point for point in read[name] if point[0] >= row or point[2] < step]
+    return {name: [point[1:] for point in rows] for name, rows in read.items() if rows}
+
+
 class Growing:
     """A file that grows: `reader` has read all it could of what was there. Its state goes through JSON now and then."""
 

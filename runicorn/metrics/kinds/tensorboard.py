@@ -41,6 +41,8 @@ class Reader:
     one of its folder is judged by its own steps only.
     """
 
+    kind = "tensorboard"
+
     def __init__(self, state=None):
         """state: what `state` returned, also after JSON, to go on behind it."""
         state = state or {}
@@ -59,8 +61,8 @@ class Reader:
         """Return what else the file says: config, texts, started, counts, purges, restarts; only what is known."""
         events = self._events
         known = {"config": dict(events.config), "texts": dict(events.texts), "started": self._started, "counts": dict(events.counts),
-                 "purges": self._purges.list(), "restarts": self._purges.restarts}
-        return {name: value for name, value in known.items() if value not in (None, {}, [], 0)}
+                 "restarts": self._purges.restarts}
+        return {"purges": self._purges.list(), **{name: value for name, value in known.items() if value}}
 
     # -- bytes to records ----------------------------------------------------------------------------------------
 
