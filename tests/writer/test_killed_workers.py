@@ -68,13 +68,13 @@ def crash(folder, after, how):
 
 
 HOW = ("plain", "plain", "two", "finally", "caught")
-HUNDREDS = 300
+HUNDREDS, DOZEN = 300, 10
 # PyTorch is loaded once for hundreds of trainings: each is a child that goes on with TRAIN to the end of its Python, `runicorn` still to
 # be imported. Says "attempt exit-code" of each; one that hangs is killed.
-FORKS = textwrap.dedent(f"""
+FORKS = textwrap.dedent("""
     import os, sys, time
     import torch
-    for attempt in range({HUNDREDS}):
+    for attempt in range({count}):
         child, until, status = os.fork(), time.monotonic() + 120, None
         if not child:
             os.mkdir(str(attempt))
@@ -82,7 +82,7 @@ FORKS = textwrap.dedent(f"""
             os.environ.update(HOME=os.getcwd(), RUNICORN_HOME=os.path.abspath("home"), RUNICORN_DIR=os.path.abspath("root"))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os.dup2(os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
-            sys.argv[1:] = str(0.002 * (attempt % 100)), {HOW}[attempt % {len(HOW)}]
+            sys.argv[1:] = str(0.002 * (attempt % 100)), {how}[attempt % {hows}]
             break
         while status is None:
             if time.monotonic() > until:
@@ -102,24 +102,30 @@ def check(how, code, folder, err):
     assert how == "caught" or said["error"].splitlines()[-1] in err
 
 
+def crashes(folder, count):
+    """Return what is wrong of `count` trainings whose workers were killed (list of str)."""
+    wrong, tried = [], 0
+    with start(folder, FORKS.format(count=count, how=HOW, hows=len(HOW)) + TRAIN) as process:
+        for line in process.stdout:
+            attempt, code = map(int, line.split())
+            place = folder / str(attempt)
+            try:
+                check(HOW[attempt % len(HOW)], code, place, (place / "stderr").read_text())
+            except (AssertionError, OSError) as error:      # the others go on, and are counted
+                wrong.append(f"attempt {attempt}: {error}")
+            tried += 1
+        assert process.wait() == 0 and tried == count, process.stderr.read()
+    return wrong
+
+
 def test_a_training_whose_workers_are_killed_has_failed(tmp_path):
-    for attempt in range(12):
-        how = HOW[attempt % len(HOW)]
-        code, err = crash(tmp_path / str(attempt), 0.002 * attempt, how)
-        check(how, code, tmp_path / str(attempt), err)
+    code, err = crash(tmp_path / "fresh", 0.002, "plain")
+    check("plain", code, tmp_path / "fresh", err)
+    assert crashes(tmp_path, DOZEN) == []
 
 
 @pytest.mark.chaos
 def test_hundreds_of_trainings_whose_workers_are_killed_have_failed(tmp_path):
-    wrong = []
-    with start(tmp_path, FORKS + TRAIN) as process:
-        for line in process.stdout:
-            attempt, code = map(int, line.split())
-            folder = tmp_path / str(attempt)
-            try:
-                check(HOW[attempt % len(HOW)], code, folder, (folder / "stderr").read_text())
-            except (AssertionError, OSError) as error:      # the others go on, and are counted
-                wrong.append(f"attempt {attempt}: {error}")
-            tally.tried()
-        assert process.wait() == 0 and attempt == HUNDREDS - 1, process.stderr.read()
+    wrong = crashes(tmp_path, HUNDREDS)
+    tally.tried(HUNDREDS)
     assert not wrong, "\n\n".join(wrong)
