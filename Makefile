@@ -12,7 +12,7 @@ LIVE ?= 300
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := all
-.PHONY: all help demo quick test chaos slurm browsers lint windows bare wheel pyz copy server-copy screenshots clean
+.PHONY: all help demo quick test chaos frameworks slurm browsers lint windows bare wheel pyz copy server-copy screenshots clean
 
 all: $(PAGES)  ## the pages' chart library, once, where there is a network
 
@@ -25,7 +25,7 @@ demo: $(VENV)/run $(PAGES)  ## the whole workflow on this machine, in a browser 
 quick: $(VENV)/test $(PAGES)  ## what needs no sshd, Chromium or PyTorch; about a minute
 	$(RUN) -m pytest -n 2 --quick $(ARGS)
 
-test: $(VENV)/test $(PAGES)  ## all tests, on real parts: sshd, Chromium, PyTorch
+test: lint $(PAGES)  ## lint, then the tests, on real parts: sshd, Chromium, PyTorch
 	@sh tests/support/need.sh
 	@# What fails beside others for want of time is tried once more alone, and named; what is wrong fails again.
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS) || { printf '\nOnce more, one at a time: what failed.\n'; $(RUN) -m pytest -v --last-failed --last-failed-no-failures none --maxfail 3 $(ARGS); }
@@ -35,6 +35,16 @@ chaos: $(VENV)/test $(PAGES)  ## the long fault runs, and the rows of long table
 	@sh tests/support/need.sh servers
 	@# First the rows of tables whose like is in `make test`, then the runs that need the machine for themselves.
 	$(RUN) -m pytest -m long -n 2 --dist loadfile $(ARGS); long=$$?; $(RUN) -m pytest -m chaos $(ARGS) && exit $$long
+
+frameworks: $(PAGES)  ## large frameworks (Lightning, Transformers, Keras, Hydra …), each set of versions in .ci/frameworks in an environment of its own
+	@sh tests/support/need.sh
+	@for pins in .ci/frameworks/*.txt; do set=$$(basename $$pins .txt); $(MAKE) --no-print-directory build/frameworks/$$set/done && \
+		echo "With $$pins:" && build/frameworks/$$set/bin/python -m pytest -m frameworks -n 2 $(ARGS) || exit 1; done
+
+build/frameworks/%/done: .ci/frameworks/%.txt setup.cfg | $(VENV)/run
+	$(PYTHON) -m venv build/frameworks/$*
+	build/frameworks/$*/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]' -c $<
+	@touch $@
 
 slurm: $(VENV)/test $(PAGES)  ## jobs of a real Slurm on this machine: cancelled, preempted, requeued (installs Debian's slurmd, slurmctld, munge)
 	@sh tests/support/need.sh slurm

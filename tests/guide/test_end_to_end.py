@@ -5,13 +5,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 from ports import free_port
 from sshd import listening
+from waiting import until
 
 BLOCK = (Path(__file__).parents[1] / "guide" / "train.py.txt").read_text(encoding="utf-8")
 GAP = "model = ...  # 你的 PyTorch 模型\n"
@@ -56,17 +56,6 @@ def processes():
 
 def runicorn(*args):
     return [sys.executable, "-m", "runicorn", *args]
-
-
-def until(true, what, seconds=30):
-    """Wait until `true()` and return what it returned; fail after `seconds`, naming `what`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = true()
-        if found:
-            return found
-        time.sleep(0.05)
-    pytest.fail(f"waited {seconds} s for {what}")
 
 
 def test_from_a_training_on_the_server_to_a_curve_that_grows_in_the_browser(sshd, home, tmp_path, processes):

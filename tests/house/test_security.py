@@ -6,24 +6,10 @@ from urllib.parse import quote
 
 import pytest
 from catalogs import make_run
-from viewers import Viewer, code
+from viewers import SECRET, Viewer, code
 
 KEY = "local:vision/resnet50/20250123_180000_abc123"
-SECRET = "correct-horse-battery-staple"
-NOBODY = 65534
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_run(tmp_path / "root")
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def site(home, root):
-    made = Viewer(home, root)
-    yield made
-    made.stop()
+pytest_plugins = ["attacked"]
 
 
 # -- other sites' pages -------------------------------------------------------------------------------------------

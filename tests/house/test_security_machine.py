@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 from asking import AskingServer
-from catalogs import make_run
-from viewers import Viewer, code
+from viewers import NOBODY, SECRET, Viewer, code
+from waiting import until
 
 from runicorn import layout, local_names, loopback
 from runicorn.errors import BusyError
@@ -26,21 +26,7 @@ from runicorn.viewer import access
 from runicorn.viewer import http_server as serving
 from runicorn.viewer.routes_connections import ROUTES
 
-SECRET = "correct-horse-battery-staple"
-NOBODY = 65534
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_run(tmp_path / "root")
-    return tmp_path / "root"
-
-
-@pytest.fixture
-def site(home, root):
-    made = Viewer(home, root)
-    yield made
-    made.stop()
+pytest_plugins = ["attacked"]
 
 
 # -- other users of this machine ----------------------------------------------------------------------------------
@@ -220,8 +206,8 @@ def test_a_client_that_takes_nothing_is_given_up(site, root, monkeypatch):
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
         line.sendall(f"GET /api/file?run=abc123&name=weights.bin HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
         assert line.recv(12) == b"HTTP/1.1 200"
-        until = time.monotonic() + 10
-        while threading.active_count() > before and time.monotonic() < until:
+        deadline = time.monotonic() + 10
+        while threading.active_count() > before and time.monotonic() < deadline:
             time.sleep(0.05)
         assert threading.active_count() <= before
     assert site.ask("GET", "/api/runs")[0] == 200
@@ -325,20 +311,13 @@ def test_secrets_appear_in_no_answer_and_no_file(home, root, caplog):
             for what in ("test", "browse", "plan"):
                 body = {**given, "path": "~"} if what == "browse" else given
                 answers.append(site.change(f"/api/connections/{what}", json.dumps(body).encode(), "POST")[2])
-            assert wait_for(lambda: "password" in server.attempts and site.mirrors.list()[0]["state"] != "connecting")
+            assert until(lambda: "password" in server.attempts and site.mirrors.list()[0]["state"] != "connecting")
             answers += [answer for route in ROUTES for answer in asked(site, route, json.loads(answers[2]).get("test", "t"))]
         finally:
             site.stop()
     assert len(answers) > len(ROUTES) and all(SECRET.encode() not in answer for answer in answers)
     assert SECRET not in caplog.text and (home / "logs/sync.log").stat().st_size
     assert all(SECRET.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
-
-
-def wait_for(sure, seconds=20):
-    until = time.monotonic() + seconds
-    while not sure() and time.monotonic() < until:
-        time.sleep(0.05)
-    return sure()
 
 
 def asked(site, route, test):

@@ -8,6 +8,7 @@ import time
 import pytest
 from pairs import OLD, RUN, Pair, grow, live, make_run, mirror, pair, root, settle, told  # noqa: F401 (fixtures)
 from small_runs import write_run
+from waiting import until
 
 from runicorn import manifest
 from runicorn.clock import Clock
@@ -131,14 +132,6 @@ def test_with_real_clocks(root, tmp_path, monkeypatch, jump):
     thread.join(10)
     assert not thread.is_alive()
     one.far.close()
-
-
-def until(holds):
-    for _ in range(600):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError("not within 30 s")
 
 
 def test_a_sleep_is_noticed_while_nothing_is_due(root, pair, monkeypatch):

@@ -12,7 +12,7 @@ import tally
 from manifests import all_lines, write_manifest
 from odd_files import KINDS, put
 from pairs import grow, live, make_run, tree, write
-from real_syncs import Running, mirror_of, same, soon
+from real_syncs import Running, mirror_of, same
 from refusals import (
     LONG,
     ONE_FILE,
@@ -21,6 +21,7 @@ from refusals import (
     refusing,  # noqa: F401 (fixtures)
 )
 from sshd import Sshd
+from waiting import until
 
 from runicorn import local_names, manifest
 from runicorn.mirror import room
@@ -113,7 +114,7 @@ def test_files_this_disk_refuses_keep_nothing_else_back_and_come_when_it_takes_t
         settled_and_compared(one, root, {"odd.png", "odd.json"})
         monkeypatch.setattr(Refusing, "number", None)
         settled_and_compared(one, root)
-        soon(lambda: one.state()["reason"]["code"] == "live")
+        until(lambda: one.state()["reason"]["code"] == "live")
 
 
 def test_a_clock_that_jumps_stops_nothing(server, root, home, monkeypatch):
@@ -125,7 +126,7 @@ def test_a_clock_that_jumps_stops_nothing(server, root, home, monkeypatch):
         write(run / "summary.json", {"loss": chance.random()})
         grow(run / "logs.txt", b"[2025-01-23 18:30:45+0800] a line\n")
     with Running(mirror_of(server, root, home)) as one:
-        soon(lambda: same(one, root))
+        until(lambda: same(one, root))
         changing(server, root, chance, 40, change)
         settled_and_compared(one, root)
 
@@ -147,7 +148,7 @@ def test_pipes_and_other_irregular_files_stop_nothing_and_leave_no_process_behin
     with Running(mirror_of(server, root, home)) as one:
         changing(server, root, chance, 60, change)
         settled_and_compared(one, root, odd)
-    soon(lambda: not server.sessions(), 20)
+    until(lambda: not server.sessions(), seconds=20)
 
 
 def test_poisoned_records_stop_nothing(server, root, home):
@@ -211,7 +212,7 @@ def test_giants_never_fill_a_small_disk_and_leave_no_hole(server, root, small_di
         def come():
             return {name for name in small if (one.mirror.folder / name).is_file()
                     and (one.mirror.folder / name).read_bytes() == (root / name).read_bytes()}
-        soon(lambda: one.state()["state"] == "live" and come() == small, SETTLED)
+        until(lambda: one.state()["state"] == "live" and come() == small, SETTLED)
         kept = [path for path in one.mirror.folder.rglob("*") if path.is_file()]
         assert [str(path) for path in kept if path.stat().st_blocks * 512 < path.stat().st_size] == [], "a file with a hole"
         for name in small:

@@ -8,8 +8,9 @@ import pytest
 import tally
 from edits import EDITS, NAMES, edited_run
 from pairs import OLD, tree
-from real_syncs import Running, mirror_of, soon
+from real_syncs import Running, mirror_of
 from sshd import Sshd
+from waiting import until
 
 from runicorn import manifest
 from runicorn.reader.catalog import Reader
@@ -75,7 +76,7 @@ def test_every_edit_is_found_in_the_stated_time_and_nothing_wrong_is_called_veri
     one = Edited(source, tmp_path)
     expected = {path for path, (edit, _) in one.runs.items() if edit != "deleted"}
     with one.server, Running(one.sync):
-        soon(lambda: one.verified().keys() == one.runs.keys(), 120)
+        until(lambda: one.verified().keys() == one.runs.keys(), seconds=120)
         one.edit()
         one.judge()
         time.sleep(1)

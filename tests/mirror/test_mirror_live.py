@@ -13,9 +13,10 @@ import pytest
 import tally
 from line import Line
 from pairs import facts, mirror, pair, root, tree  # noqa: F401 (fixtures)
-from real_syncs import Running, mirror_of, soon
+from real_syncs import Running, mirror_of
 from running_runs import Clock
 from sshd import Sshd
+from waiting import until
 
 from runicorn.reader.catalog import Reader
 
@@ -73,7 +74,7 @@ def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_
     held = tree(mirror)
     assert held == tree(root), "what it wrote before is here, whole"
     training.send_signal(signal.SIGCONT)
-    soon(lambda: shown(one, reader, clock, 1) == "running")
+    until(lambda: shown(one, reader, clock, 1) == "running")
     time.sleep(SECOND)
     training.send_signal(signal.SIGTERM)
     training.wait(20)
@@ -108,14 +109,14 @@ def through(line, one, training, cuts, pause):
 @pytest.mark.parametrize("cuts, pause", [(4, 1.0), pytest.param(100, 2.5, marks=pytest.mark.chaos)])
 def test_a_training_watched_over_a_line_that_is_cut_again_and_again(tmp_path, home, root, training, cuts, pause):
     with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.02) as line, Running(mirror_of(server, root, home, line.port)) as one:
-        soon(lambda: one.state()["state"] == "live")
+        until(lambda: one.state()["state"] == "live")
         through(line, one, training, cuts, pause)
         training.send_signal(signal.SIGTERM)
         training.wait(20)
         line.cut_after(1 << 60)
         before = facts(root)
         one.wake()
-        soon(lambda: one.state()["state"] == "live" and tree(one.mirror.folder) == tree(root))
+        until(lambda: one.state()["state"] == "live" and tree(one.mirror.folder) == tree(root))
     if cuts > 50:
         tally.tried(cuts)
     for name, true in tree(root).items():
@@ -127,7 +128,7 @@ def test_a_training_watched_over_a_line_that_is_cut_again_and_again(tmp_path, ho
 @pytest.mark.chaos
 def test_a_writer_really_stopped_for_100_seconds(tmp_path, home, root, training):
     with Sshd(tmp_path / "sshd") as server, Running(mirror_of(server, root, home)) as one:
-        soon(lambda: tree(one.mirror.folder).keys() == tree(root).keys())
+        until(lambda: tree(one.mirror.folder).keys() == tree(root).keys())
         reader = Reader([], [("gpu", one.mirror.folder)])
 
         def state():
@@ -136,17 +137,17 @@ def test_a_writer_really_stopped_for_100_seconds(tmp_path, home, root, training)
             reader.look()
             return reader.runs()["runs"][0]["state"]
 
-        soon(lambda: state() == "running")
+        until(lambda: state() == "running")
         training.send_signal(signal.SIGSTOP)
-        seen, until = set(), time.monotonic() + 100
-        while time.monotonic() < until:
+        seen, end = set(), time.monotonic() + 100
+        while time.monotonic() < end:
             seen.add(state())
             time.sleep(0.5)
         assert seen == {"running", "stalled"}
         os.kill(training.pid, signal.SIGCONT)
-        soon(lambda: state() == "running")
+        until(lambda: state() == "running")
         training.send_signal(signal.SIGTERM)
         training.wait(20)
-        soon(lambda: state() == "interrupted" and tree(one.mirror.folder) == tree(root))
+        until(lambda: state() == "interrupted" and tree(one.mirror.folder) == tree(root))
     tally.tried()
     assert_whole(tree(one.mirror.folder), training)

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from line import Line
 from pairs import RUN, grow, live, make_run, write
-from real_syncs import Running, mirror_of, same, soon
+from real_syncs import Running, mirror_of, same
 from sshd import Sshd
+from waiting import until
 
 MATCHED_CHROOT = ["  ChrootDirectory /"] if os.getuid() == 0 else []
 STINGY = Path(__file__).parents[1] / "support" / "stingy_sftp.py"
@@ -35,24 +36,24 @@ def root(tmp_path):
 )
 def test_what_a_server_grants_is_enough(root, tmp_path, home, config, source):
     with Sshd(tmp_path / "sshd", **config) as server, Running(mirror_of(server, root, home)) as one:
-        soon(lambda: one.state()["state"] == "live" and same(one, root))
+        until(lambda: one.state()["state"] == "live" and same(one, root))
         assert one.state()["source"] == source and one.state()["runs"] == 2
         grow(root / RUN / "events.jsonl")  # a finished run is resumed
         write(root / RUN / "status.json", {"status": "running"})
         live(root, RUN)
-        soon(lambda: same(one, root))
+        until(lambda: same(one, root))
 
 
 def test_a_restarted_server_is_found_again(root, tmp_path, home):
     with Sshd(tmp_path / "sshd") as server, Running(mirror_of(server, root, home)) as one:
-        soon(lambda: same(one, root))
+        until(lambda: same(one, root))
         server.stop()
-        soon(lambda: one.state()["state"] == "offline")
+        until(lambda: one.state()["state"] == "offline")
         assert one.state()["retry_at"] is not None and one.state()["reason"]["text"]
         grow(root / "p/n/runs/20250124_180000_abc124/events.jsonl")
         server.start()
         one.wake()
-        soon(lambda: same(one, root) and one.state()["state"] == "live")
+        until(lambda: same(one, root) and one.state()["state"] == "live")
 
 
 def test_cuts_on_a_delayed_line_cost_nothing_but_time(root, tmp_path, home):
@@ -61,22 +62,22 @@ def test_cuts_on_a_delayed_line_cost_nothing_but_time(root, tmp_path, home):
     with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.01) as line, Running(mirror_of(server, root, home, line.port)) as one:
         for count in (2_000, 40_000, 90_000, 200_000):
             line.cut_after(count)
-            soon(lambda: one.state()["state"] in ("offline", "live"))
+            until(lambda: one.state()["state"] in ("offline", "live"))
             grow(root / "p/n/runs/20250124_180000_abc124/events.jsonl")
             one.wake()
         line.cut()
-        soon(lambda: same(one, root) and one.state()["state"] == "live")
+        until(lambda: same(one, root) and one.state()["state"] == "live")
 
 
 def test_a_stalled_line_delivers_everything_when_it_flows_again(root, tmp_path, home):
     with Sshd(tmp_path / "sshd") as server, Line(server.port, rtt=0.01) as line, Running(mirror_of(server, root, home, line.port)) as one:
-        soon(lambda: same(one, root))
+        until(lambda: same(one, root))
         line.stall()
         grow(root / "p/n/runs/20250124_180000_abc124/events.jsonl")
         time.sleep(3)
         assert not same(one, root)
         line.resume()
-        soon(lambda: same(one, root))
+        until(lambda: same(one, root))
 
 
 NOISES = {"a greeting": "echo Welcome to gpu-01", "one letter": "printf x", "empty lines": "echo; echo; echo",
@@ -116,10 +117,10 @@ def test_a_server_that_cuts_who_rests_is_asked_more_often(root, tmp_path, home):
         thread = threading.Thread(target=one.run)
         thread.start()          # nobody looks
         try:
-            soon(lambda: same(one, root))
-            soon(lambda: one._rest.seconds < 3)
+            until(lambda: same(one, root))
+            until(lambda: one._rest.seconds < 3)
             time.sleep(1)
-            soon(lambda: one.state()["state"] == "live")
+            until(lambda: one.state()["state"] == "live")
             logins = server.log.read_text().count("Accepted publickey")
             time.sleep(12)
             assert one.state()["state"] == "live" and server.log.read_text().count("Accepted publickey") == logins
@@ -135,11 +136,11 @@ def test_a_line_that_was_cut_meanwhile_does_not_swallow_sync_now(root, tmp_path,
         thread.start()
         try:
             one.sync_now()
-            soon(lambda: same(one, root) and one.state()["state"] == "live")
+            until(lambda: same(one, root) and one.state()["state"] == "live")
             server.cut()
             grow(root / RUN / "events.jsonl")
             one.sync_now()
-            soon(lambda: same(one, root) and one.state()["state"] == "live")
+            until(lambda: same(one, root) and one.state()["state"] == "live")
         finally:
             one.stop()
             thread.join(30)

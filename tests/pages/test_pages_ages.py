@@ -10,6 +10,7 @@ import pytest
 from line import Line
 from playwright.sync_api import expect
 from small_runs import beat, event, write_run
+from waiting import until
 
 pytest_plugins = ["chromium"]
 
@@ -73,17 +74,10 @@ def site(home, sshd, serve):
                 file.write(f"[{sshd.host}]:{port} {key}")
         for name in names:
             server.mirrors.save(sshd.connection(name=name, remote_root="~/root", **({"port": port} if port and name == names[0] else {})))
-        wait(lambda: all(row["state"] == "live" for row in server.mirrors.list()) and server.reader.runs()["runs"])
+        until(lambda: all(row["state"] == "live" for row in server.mirrors.list()) and server.reader.runs()["runs"])
         return server
     sshd.trusted_in(home)
     return start
-
-
-def wait(check, seconds=60):
-    until = time.monotonic() + seconds
-    while not check() and time.monotonic() < until:
-        time.sleep(0.1)
-    assert check()
 
 
 @pytest.mark.few("-3600")

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 
 import pytest
 from asking import AskingServer
@@ -11,6 +10,7 @@ from forms import NAME, connection, fill_in
 from playwright.sync_api import expect
 from ports import free_port
 from small_runs import write_run
+from waiting import until
 
 pytest_plugins = ["chromium"]
 
@@ -300,13 +300,6 @@ def test_offline_shows_what_is_here_and_asks_nobody(sshd, far, serve, open_page,
     page.locator("#gear").click()
     expect(page.locator("tr[data-name]")).to_be_visible()
     assert page.get_by_role("button", name="Sync now").count() == 0
-
-
-def until(true, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_cache_is_shown_and_cleaned(sshd, far, serve, open_page, home):

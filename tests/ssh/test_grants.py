@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from far import Far
 from pairs import RUN, Pair, grow, live, make_run, tree, write
-from real_syncs import Running, mirror_of, same, soon
+from real_syncs import Running, mirror_of, same
 from sshd import Sshd
+from waiting import until
 
 from runicorn import settings
 from runicorn.connections import doctor
@@ -48,12 +49,12 @@ def test_all_comes_and_a_curve_goes_on(root, tmp_path, home, limits):
         if "cut" not in limits:
             assert doctor.examine(settings.checked(server.connection(remote_root=str(root))), [].append, home=home)["ok"]
         one.bell.look({"runs", f"run:gpu:{OPENED.replace('/runs/', '/')}"})
-        soon(lambda: same(one, root), 80)
+        until(lambda: same(one, root), seconds=80)
         for _ in range(3):
             for path in (OPENED, LOGGED):
                 grow(root / path / "events.jsonl")
                 write(root / path / "summary.json", {"loss": 0.25, "names": ["x" * 50] * 200})
-            soon(lambda: same(one, root), 30)
+            until(lambda: same(one, root), seconds=30)
         assert one.state()["state"] in ("live", "syncing"), one.state()
 
 

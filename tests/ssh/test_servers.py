@@ -2,8 +2,9 @@
 
 import pytest
 from pairs import LOG, RUN, grow, live, make_run, write
-from real_syncs import Running, same, soon
+from real_syncs import Running, same
 from servers import Server
+from waiting import until
 
 from runicorn import settings
 from runicorn.connections import doctor
@@ -34,12 +35,12 @@ def test_test_sync_and_live(kind, auth, tmp_path, home):
         assert (told["exec"]["ok"] is True) == SERVERS[kind][1], told["exec"]
         one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(), LOG)
         with Running(one):
-            soon(lambda: same(one, root))
+            until(lambda: same(one, root))
             live(root, RUN)
             write(root / RUN / "status.json", {"status": "running"})
             for _ in range(3):
                 grow(root / RUN / "events.jsonl")
-                soon(lambda: same(one, root))
+                until(lambda: same(one, root))
 
 
 QUIRKS = [(), ("no long names",), ("no owners",), ("no modes in lists",), ("short reads",), ("reads past the end fail",), ("dots",),
@@ -63,9 +64,9 @@ def test_an_sftp_server_that_is_odd(quirks, tmp_path, home):
         assert {line["name"]: line["text"] for line in lines}["runs"] == f"3 runs in {root}"
         one = Sync(connection, home / "cache" / "test", lambda: remote.connect(connection, home=home), Bell(), LOG)
         with Running(one):
-            soon(lambda: same(one, root))
+            until(lambda: same(one, root))
             live(root, RUN)
             write(root / RUN / "status.json", {"status": "running"})
             grow(root / RUN / "events.jsonl")
-            soon(lambda: same(one, root) and one.state()["state"] == "live")
+            until(lambda: same(one, root) and one.state()["state"] == "live")
         assert plain.returncode == 0 or quirks, plain.stderr

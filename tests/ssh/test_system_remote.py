@@ -17,6 +17,7 @@ from desks import (
 )
 from ports import free_port
 from sshd import Sshd, listening, make_key
+from waiting import until
 
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
 from runicorn.ssh import user_config
@@ -94,13 +95,6 @@ def test_a_wrapper_called_ssh_and_all_that_it_starts_end_with_the_connection(ssh
     assert sshd.sessions()
     line.close()
     until(lambda: not sshd.sessions())
-
-
-def until(true, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 @pytest.fixture

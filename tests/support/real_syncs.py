@@ -1,7 +1,6 @@
 """A sync over a real sshd, at work in a thread, and what it made of a root."""
 
 import threading
-import time
 
 from pairs import LOG, tree
 
@@ -50,14 +49,6 @@ class Running:
         self.one.stop()
         self.thread.join(30)
         assert not self.thread.is_alive()
-
-
-def soon(true, seconds=40):
-    """Assert that `true()` becomes so."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 def same(one, root):

@@ -9,7 +9,6 @@ import io
 import os
 import tempfile
 import threading
-import time
 import urllib.parse
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import showroom
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from sshd import Sshd
+from waiting import until
 
 from runicorn.cli.demo import ask
 from runicorn.connections.registry import Mirrors
@@ -56,15 +56,6 @@ def stage(folder):
         mirrors.pause("cluster-b")
         until(lambda: mirrors.row("lab-a100")["state"] == "offline")
         yield page
-
-
-def until(true, seconds=60):
-    """Wait until `true()`; raises TimeoutError."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the stage was not set in time")
-        time.sleep(0.2)
 
 
 def addresses(page):

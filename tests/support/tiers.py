@@ -49,9 +49,11 @@ def _is(row, text):
 
 def _each_value_once(rows):
     """The row with the most values that none before had, again and again until none is left."""
-    left, stay = {(name, value) for row in rows for name, value in row.indices.items()}, set()
+    values = {row.id: {(name, value if isinstance(value, (str, int, float, bytes, type(None))) else id(value))
+                       for name, value in row.params.items()} for row in rows}
+    left, stay = set().union(*values.values()), set()
     while left:
-        best = max(rows, key=lambda row: len(left & set(row.indices.items())))
-        stay.add(best.id)
-        left -= set(best.indices.items())
+        best = max(rows, key=lambda row: len(left & values[row.id])).id
+        stay.add(best)
+        left -= values[best]
     return stay

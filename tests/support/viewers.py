@@ -8,6 +8,9 @@ from runicorn.connections.registry import Mirrors
 from runicorn.news import Bell
 from runicorn.viewer import app
 
+SECRET = "correct-horse-battery-staple"
+NOBODY = 65534                  # a user of this machine who owns nothing
+
 
 class Viewer:
     """A viewer in a thread of its own."""

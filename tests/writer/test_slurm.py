@@ -9,6 +9,7 @@ import pytest
 import tally
 from scripts import environment, rows, runs, shown, small
 from slurm import NODES, Slurm
+from waiting import until
 
 pytestmark = pytest.mark.slurm
 TIMES = 12              # of each way to end a job
@@ -95,13 +96,6 @@ class Work:
 @pytest.fixture
 def work(slurm, tmp_path):
     return lambda code=BEGIN + GOES_ON: Work(slurm, tmp_path, code)
-
-
-def until(condition, explain=lambda: "", seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, explain()
-        time.sleep(0.1)
 
 
 def attempts(status):
