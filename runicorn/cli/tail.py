@@ -7,7 +7,6 @@ import json
 import os
 import re
 import sys
-import threading
 import time
 from collections import Counter
 from datetime import datetime, timedelta
@@ -42,14 +41,13 @@ def tail(options):
     following = Tail(folder, options.rank, options.lines)
     output = Output(sys.stdout)
     output.line(title(folder))
-    waiting = threading.Event()
     while True:
         ended = following.ended()           # before the last look, so that nothing is missed
         output.show(following.one_pass(time.monotonic()), following.moving)
         if ended or options.no_follow:
             output.show(following.metrics(), "")
             return output.line(ended) if ended else None
-        waiting.wait(PASS_SECONDS)
+        time.sleep(PASS_SECONDS)
 
 
 # -- which run ----------------------------------------------------------------------------------------------------
@@ -66,15 +64,16 @@ def find(roots, wanted=None):
 
     Raises NotFoundError, or AmbiguousError with the candidates.
     """
+    where = ", ".join(str(root) for _, root in roots)
     last = wanted.replace(":", "/").rstrip("/").split("/")[-1] if wanted else None
     found = [(key(name, folder), folder) for name, root in roots for folder in run_folders(root, last)]
     if not wanted:
         if not found:
-            raise NotFoundError(f"there is no run in {', '.join(str(root) for _, root in roots)}")
+            raise NotFoundError(f"there is no run in {where}")
         return newest([folder for _, folder in found])
     fitting = {whole: folder for whole, folder in found if whole == wanted or whole.endswith(("/" + wanted, ":" + wanted))}
     if not fitting:
-        raise NotFoundError(f"there is no run {wanted!r} in {', '.join(str(root) for _, root in roots)}")
+        raise NotFoundError(f"there is no run {wanted!r} in {where}")
     if len(fitting) > 1:
         raise AmbiguousError(f"{wanted!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}")
     return next(iter(fitting.values()))
@@ -187,7 +186,7 @@ class Tail:
             self._signs, self._alive, self._missed = signs, now, False
         elif now - self._alive >= SILENT_SECONDS and not self._missed and not self.ended():
             self._missed = True
-            return [f"· no sign of life for {terminal.duration_text(now - self._alive)}: the process may be gone (Ctrl+C ends this)"]
+            return [f"· no sign of life for {terminal.duration_text(now - self._alive)}: the process may be gone"]
         return []
 
     def metrics(self):
@@ -206,11 +205,11 @@ class Tail:
         for stem in ("logs", "events"):
             attempt, before = newest.get(stem, 0), self._attempts.get(stem, 0)
             path = os.path.join(self._folder, own_file(stem, attempt, self._rank))
-            if attempt > before:
+            if attempt > before and os.path.isfile(path):
                 self._attempts[stem] = attempt
-                if os.path.isfile(path):
-                    self._files[stem] = Growing(path, None if before else BACK_BYTES)
-                    yield from () if os.access(path, os.R_OK) else [f"· {path} can't be read"]
+                self._files[stem] = Growing(path, None if before else BACK_BYTES)
+                if not os.access(path, os.R_OK):
+                    yield f"· {path} can't be read"
 
     def _log(self):
         file = self._files.get("logs")
