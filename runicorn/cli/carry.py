@@ -97,8 +97,12 @@ def take_in(options):
         raise NotFoundError(f"{source} does not exist")
     if source.is_dir():
         report = importer.take_in(source, root, options.project, options.name)
-        return print(f"{report['runs']} runs, {report['new']} of them new or grown, {report['points']} points, "
-                     f"{report['skipped']} values that are no scalars left out; root {root}")
+        print(f"{report['runs']} runs, {report['new']} of them new or grown, {report['points']} points, "
+              f"{report['skipped']} values that are no scalars left out; root {root}")
+        for damage in report["damage"][:20]:
+            terminal.say(f"· {terminal.clean(damage)}", sys.stderr)
+        _say_problems(report)
+        return 1 if report["problems"] else 0
     if not source.is_file():
         raise UsageError(f"{source} is neither a file nor a folder")
     report = courier.take_in(source, root, {None: courier.LIMIT, 0: math.inf}.get(options.limit, options.limit))

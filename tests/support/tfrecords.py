@@ -2,6 +2,10 @@
 
 import struct
 
+from runicorn.metrics.kinds.crc32c import crc32c, masked
+
+SCALARS = b"\x0a\x07scalars"                   # SummaryMetadata.PluginData.plugin_name
+
 
 def varint(value):
     out = bytearray()
@@ -18,7 +22,12 @@ def part(field, kind, data):
 
 def event(ts, step, *values):
     body = part(1, 1, struct.pack("<d", ts)) + part(2, 0, varint(step)) + part(5, 2, b"".join(part(1, 2, value) for value in values))
-    return struct.pack("<Q", len(body)) + b"\0" * 4 + body + b"\0" * 4
+    return record(body)
+
+
+def record(data):
+    head = struct.pack("<Q", len(data))
+    return b"".join([head, struct.pack("<I", masked(crc32c(head))), data, struct.pack("<I", masked(crc32c(data)))])
 
 
 def simple(tag, value):

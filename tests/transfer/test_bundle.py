@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import struct
 import tarfile
 import time
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from small_runs import write_run
-from tfrecords import event, part, simple, varint
+from tfrecords import SCALARS, event, part, record, simple, varint
 
 from runicorn import layout, manifest
 from runicorn.cli import main as cli
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
 from runicorn.transfer import bundle as courier
-from runicorn.transfer import importer
+from runicorn.transfer import importer, tensorboard
+from runicorn.transfer.event_files import EventFiles
 
 PATH = "vision/resnet50/runs/20250123_180000_abc123"
 
@@ -265,7 +267,7 @@ def test_bundle_since_last_and_import(far, tmp_path, capsys, monkeypatch):
 
 
 def tensor(tag, dtype, content):
-    return part(1, 2, tag.encode()) + part(8, 2, part(1, 0, varint(dtype)) + content)
+    return part(1, 2, tag.encode()) + part(8, 2, part(1, 0, varint(dtype)) + content) + part(9, 2, part(1, 2, SCALARS))
 
 
 def test_tensorboard_scalars_come_in_with_step_time_value_and_tag(tmp_path):
@@ -276,7 +278,7 @@ def test_tensorboard_scalars_come_in_with_step_time_value_and_tag(tmp_path):
         + event(1737653447.5, 2, tensor("lr", 2, part(4, 2, struct.pack("<d", 1e-3))), tensor("n", 9, part(10, 0, varint(-3))))
         + event(1737653448.5, 3, part(1, 2, b"img") + part(4, 2, b"\x89PNG")) + b"torn")
     report = importer.take_in(tmp_path / "logs", tmp_path / "root")
-    assert report == {"runs": 1, "new": 1, "points": 5, "skipped": 1}
+    assert report == {"runs": 1, "new": 1, "points": 5, "skipped": 1, "damage": [], "problems": []}
     run, = (tmp_path / "root").glob("logs/lr0.1/runs/*")
     rows = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
     single = struct.unpack("<f", struct.pack("<f", 0.1))[0]
@@ -308,11 +310,38 @@ def test_a_tensorboard_log_has_the_same_id_in_every_time_zone(tmp_path, monkeypa
     assert run.name.startswith("20250123_173045_")
 
 
-@pytest.mark.parametrize("damaged", [b"\xff" * 12, struct.pack("<Q", 1 << 60) + b"\0" * 4,
-                                     struct.pack("<Q", 3) + b"\0" * 4 + b"\x2a\xff\xff" + b"\0" * 4])
-def test_a_damaged_log_ends_quietly(tmp_path, damaged):
-    (tmp_path / "events.out.tfevents.1").write_bytes(event(1.5, 0, simple("loss", 0.5)) + damaged)
-    assert [row[3:] for row in importer.scalars(tmp_path / "events.out.tfevents.1")] == [("loss", 0.5)]
+@pytest.mark.parametrize("damaged", [b"\xff" * 12, struct.pack("<Q", 1 << 60) + b"\0" * 4, record(b"\x2a\xff\xff"),
+                                     event(1.5, 1, simple("loss", 0.25))[:-1] + b"?"])
+def test_what_is_damaged_in_a_log_is_said_and_what_follows_it_comes_in(tmp_path, damaged, capsys):
+    (tmp_path / "logs").mkdir()
+    around = event(1.5, 0, simple("loss", 0.5)), event(2.5, 2, simple("loss", 0.75))
+    (tmp_path / "logs" / "events.out.tfevents.1").write_bytes(damaged.join(around))
+    assert cli.main(["import", str(tmp_path / "logs"), "--root", str(tmp_path / "root")]) == 0
+    said = capsys.readouterr()
+    assert "1 runs, 1 of them new or grown, 2 points, 0 values" in said.out
+    assert re.search(r"events\.out\.tfevents\.1: left out: 1 (damaged|unreadable) (records|heads)\n", said.err)
+    events, = (tmp_path / "root").glob("logs/run/runs/*/events.jsonl")
+    assert [json.loads(line)["data"]["loss"] for line in events.read_text().splitlines()] == [0.5, 0.75]
+
+
+def test_a_log_that_can_not_be_read_keeps_no_other_back(tmp_path, capsys):
+    for place in ("a", "b"):
+        (tmp_path / "logs" / place).mkdir(parents=True)
+        (tmp_path / "logs" / place / "events.out.tfevents.1").write_bytes(event(1.5, 0, simple("loss", 0.5)))
+    (tmp_path / "logs" / "a" / "events.out.tfevents.1").unlink()
+    (tmp_path / "logs" / "a" / "events.out.tfevents.1").symlink_to(tmp_path / "gone")
+    assert cli.main(["import", str(tmp_path / "logs"), "--root", str(tmp_path / "root")]) == 1
+    assert "tfevents.1 can't be read: " in capsys.readouterr().err
+    assert len(list((tmp_path / "root").glob("logs/b/runs/*"))) == 1
+
+
+def test_what_only_bears_the_name_of_a_log_is_none(tmp_path):
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "read_tfevents.py").write_bytes(b"import struct\n" * 100)
+    (tmp_path / "._events.out.tfevents.1").write_bytes(b"\0\5\x16\7" + bytes(4092))
+    assert not importer.holds_any(tmp_path)
+    with pytest.raises(NotFoundError, match="neither"):
+        importer.take_in(tmp_path, tmp_path / "root")
 
 
 @pytest.mark.parametrize("place, meta, target", [
@@ -338,7 +367,7 @@ def imported(tmp_path, *logs):
     """Import event files made of the records in each of `logs`; return (rows of the events, meta, report)."""
     (tmp_path / "logs").mkdir()
     for number, records in enumerate(logs):
-        (tmp_path / "logs" / f"events.out.tfevents.{number}").write_bytes(b"".join(records))
+        (tmp_path / "logs" / f"events.out.tfevents.{number}").write_bytes(tensorboard.opening(1e9) + b"".join(records))
     report = importer.take_in(tmp_path / "logs", tmp_path / "root")
     run, = (tmp_path / "root").glob("logs/run/runs/*")
     rows = [json.loads(line, parse_constant=pytest.fail) for line in (run / "events.jsonl").read_text().splitlines()]
@@ -346,7 +375,6 @@ def imported(tmp_path, *logs):
 
 
 def start(ts, step, status=1):
-    from runicorn.transfer import tensorboard
     session = tensorboard.message(7, tensorboard.integer(1, status))
     return tensorboard.record(tensorboard.double(1, ts) + tensorboard.integer(2, step) + session)
 
@@ -364,7 +392,6 @@ def test_points_that_a_later_start_purged_do_not_count(tmp_path):
 
 
 def test_hyperparameters_become_the_config(tmp_path):
-    from runicorn.transfer import tensorboard
     config = {"lr": 0.1, "epochs": 10, "amp": True, "opt": "adam", "optimizer.betas": "[0.9, 0.999]", "名": "值"}
     rows, meta, report = imported(tmp_path, [*tensorboard.hparams(config, ["loss"], 1e9, None, "running"), *points(1e9, range(3), 1.0)])
     assert meta["config"] == config and type(meta["config"]["epochs"]) is int and len(rows) == 3 and report["skipped"] == 0
@@ -397,7 +424,7 @@ def test_what_we_export_to_tensorboard_comes_back_the_same(tmp_path):
     (logs / export.tensorboard_name(run)).write_bytes(b"".join(export.tensorboard(Rows(golden), run)))
     rows = [json.loads(line) for line in (golden / "events.jsonl").read_text().splitlines()]
     logged = [(row["ts"], row["step"], tag, value) for row in rows if "type" not in row for tag, value in row["data"].items()]
-    back = [row[1:] for file in logs.iterdir() for row in importer.scalars(file) if isinstance(row[3], str)]
+    back = [(ts, step, tag, value) for ts, step, data in EventFiles(logs.iterdir()).rows() for tag, value in data.items()]
     assert sorted(row[:3] for row in back) == sorted(row[:3] for row in logged)
     single = {row[:3]: struct.unpack("<f", struct.pack("<f", row[3]))[0] for row in logged}
     assert all(value == single[ts, step, tag] for ts, step, tag, value in back)
