@@ -75,6 +75,7 @@ def sweep(tmp_path):
 )
 def test_sorting_puts_what_has_no_value_last(sweep, sort, order):
     found = [run_id[-1] for run_id in ids(sweep.runs(sort=sort))]
+    assert len(found) == 5
     for group in [found] if not order else order.split():
         assert sorted(found[: len(group)]) == sorted(group) and (" " in order or found[: len(group)] == list(group))
         found = found[len(group) :]
