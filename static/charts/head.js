@@ -1,8 +1,7 @@
 // The head of a chart: its name, its curves with their last values, how many points there are. What has no room is counted, never cut in a number.
 
 import {swatch} from "./tooltip.js";
-import {fontFamily, h, nodes, own} from "../shared/dom.js";
-import {morphChildren} from "../shared/morph.js";
+import {fontFamily, h, own, renew} from "../shared/dom.js";
 import {fmt, t} from "../shared/words.js";
 
 const GAP = 12;                  // px between the parts of the head
@@ -74,7 +73,7 @@ export class Head {
   draw({title = "", sub = "", logY = false, legend = true}, series, figure, room) {
     const words = [own(title), sub ? h("span.m3", {}, " ", own(sub)) : null, logY ? h("span.m3", {}, ` ${t("charts.log")}`) : null];
     this.name.title = title;
-    morphChildren(this.name, nodes(words));
+    renew(this.name, words);
     const counts = points(series);
     const entries = legend ? series.map((s) => [s, s.label || s.metric, figure(s.last.at(-1))]) : [];
     const text = (parts) => parts.map((part) => part.textContent).join(" ");
@@ -88,8 +87,8 @@ export class Head {
     const [look, parts, least] = ways.find(fits) || ways[2];
     const {count, short} = room ? fitting(sizes, left(parts, least)) : {count: sizes.length, short: false};
     this.node.dataset.look = look;
-    morphChildren(this.legend, [...entries.slice(0, count).map((entry) => this.entry(entry, short)), ...this.others(entries.slice(count))]);
-    morphChildren(this.count, nodes(parts.flatMap((part) => [part, " "]).slice(0, -1)));
+    renew(this.legend, entries.slice(0, count).map((entry) => this.entry(entry, short)), this.others(entries.slice(count)));
+    renew(this.count, parts.flatMap((part) => [part, " "]).slice(0, -1));
   }
 
   entry([series, label, value], short) {

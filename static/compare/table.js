@@ -3,8 +3,7 @@
 import {runHref} from "../shared/address.js";
 import {against, configRows, environmentRows, metricRows} from "../charts/difference.js";
 import {tickLabels} from "../charts/axes.js";
-import {fill, h, icon, own} from "../shared/dom.js";
-import {morph} from "../shared/morph.js";
+import {fill, h, icon, own, renew} from "../shared/dom.js";
 import {colourOf, stroke} from "../shared/store.js";
 import {distinctions, fullNames, heads} from "../shared/run_names.js";
 import {runState} from "../shared/widgets.js";
@@ -66,8 +65,8 @@ export class CompareTable {
     this.base = Math.max(0, runs.findIndex(({key}) => key === choice.base));
     const columns = h("colgroup", {}, h("col.kcol"), runs.map(() => h("col.rcol")));
     const table = this.table(columns, this.head(), h("tbody", {}, this.metrics(), this.config(), this.environment()));
-    if (news && this.node.firstChild?.nodeName === "TABLE") {
-      morph(this.node.firstChild, table);
+    if (news) {
+      renew(this.node, table);
       return;
     }
     const [top, left] = [this.node.scrollTop, this.node.scrollLeft];

@@ -4,9 +4,8 @@ import * as api from "../shared/api.js";
 import {compareHref} from "../shared/address.js";
 import {now} from "../shared/clock.js";
 import {inPercent} from "../charts/difference.js";
-import {copy, fill, h, icon, nodes, own, svg, text} from "../shared/dom.js";
+import {copy, fill, h, icon, own, renew, svg, text} from "../shared/dom.js";
 import {editRun} from "../shared/tag_editor.js";
-import {morphChildren} from "../shared/morph.js";
 import {isLive} from "../shared/states.js";
 import {colourOf, state, stroke, tick, watch} from "../shared/store.js";
 import {prefer} from "../shared/topbar.js";
@@ -34,7 +33,7 @@ export class RunHead {
   show(row) {
     this.row = row;
     this.at = now();
-    morphChildren(this.node, nodes([this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble(), this.lacks()]));
+    renew(this.node, this.title(), h("dl.facts", {}, this.facts()), this.note(), this.trouble(), this.lacks());
   }
 
   title() {
@@ -320,7 +319,7 @@ export class RunHead {
   drawConnection() {
     const fact = this.row && this.node.querySelector("[data-fact=connection] dd");
     if (fact) {
-      morphChildren(fact, nodes(this.connection()));
+      renew(fact, this.connection());
     }
   }
 

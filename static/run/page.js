@@ -2,9 +2,8 @@
 
 import * as api from "../shared/api.js";
 import {change, go, query, runHref} from "../shared/address.js";
-import {fill, h, typing} from "../shared/dom.js";
+import {fill, h, renew, typing} from "../shared/dom.js";
 import {LogPanel} from "./log.js";
-import {morphChildren} from "../shared/morph.js";
 import {Rail} from "./rail.js";
 import {RunCharts} from "./charts.js";
 import {ConfigPart, FilesPart, noRun} from "./config_files.js";
@@ -269,7 +268,7 @@ class RunPage {
       return;
     }
     this.rail.showSystem(answer);
-    morphChildren(this.line, gaugeLine(answer.now));
+    renew(this.line, gaugeLine(answer.now));
     if (this.tab === "system") {
       await this.system.renew();
     }

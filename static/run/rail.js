@@ -1,9 +1,8 @@
 // The rail beside a run's charts: the machine now, last values, config, code.
 
-import {fill, h, nodes, own} from "../shared/dom.js";
+import {fill, h, own, renew} from "../shared/dom.js";
 import {flattened} from "../shared/flatten.js";
 import {gauges, sampleAge} from "./gauges.js";
-import {morphChildren} from "../shared/morph.js";
 import {metricValue} from "./header.js";
 import {fmt, t} from "../shared/words.js";
 
@@ -56,7 +55,7 @@ export class Rail {
       fill(this.machine);
       return;
     }
-    morphChildren(this.machine, [h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer))), h("div.sys", {}, gauges(answer))]);
+    renew(this.machine, h("h2", {}, t("run.system"), h("span.m3", {}, sampleAge(answer))), h("div.sys", {}, gauges(answer)));
   }
 
   show(row) {
@@ -82,6 +81,6 @@ export class Rail {
         : null,
       code(row.meta || {}),
     ];
-    morphChildren(this.rest, nodes(parts));
+    renew(this.rest, parts);
   }
 }

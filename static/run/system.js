@@ -1,11 +1,10 @@
 // The System tab of a run: what its machine is doing, and did.
 
 import * as api from "../shared/api.js";
-import {fill, h} from "../shared/dom.js";
+import {fill, h, renew} from "../shared/dom.js";
 import {gauges, readable, sampleAge, systemGroups, systemInclude, systemLabel, systemValue} from "./gauges.js";
 import {Grid} from "../charts/grid.js";
 import {Link} from "../charts/crosshair.js";
-import {morphChildren} from "../shared/morph.js";
 import {saveCsv, savePng, zoomChip} from "../charts/toolbar.js";
 import {empty} from "../shared/widgets.js";
 import {t} from "../shared/words.js";
@@ -74,7 +73,7 @@ export class SystemPart {
       fill(this.node, empty(t("sys.none"), h("p", {}, t("sys.noneHow")), h("pre", {}, "pip install nvidia-ml-py")));
       return;
     }
-    morphChildren(this.now, [h("div.sys.wide.grow", {}, gauges(answer)), h("span.m3.keep", {}, sampleAge(answer))]);
+    renew(this.now, h("div.sys.wide.grow", {}, gauges(answer)), h("span.m3.keep", {}, sampleAge(answer)));
     if (this.node.firstChild !== this.now) {
       fill(this.node, this.now, this.grid.box);
     }

@@ -67,49 +67,73 @@ export function fill(node, ...children) {
   return node;
 }
 
-const LISTENING = new Set(["BUTTON", "A", "INPUT", "TEXTAREA", "SELECT", "FORM"]);
+const CONTROLS = new Set(["BUTTON", "A", "INPUT", "TEXTAREA", "SELECT", "FORM"]);
 
-function mergeable(present, wanted) {
-  return present.nodeName === wanted.nodeName && !LISTENING.has(present.nodeName);
+function alike(old, fresh) {
+  return old.nodeName === fresh.nodeName && old.dataset?.key === fresh.dataset?.key;
 }
 
-function adopt(node, fresh) {
-  [...fresh.childNodes].forEach((wanted, i) => {
-    const present = node.childNodes[i];
-    if (!present) {
-      node.append(wanted);
-    } else if (!present.isEqualNode(wanted)) {
-      if (mergeable(present, wanted)) {
-        become(present, wanted);
-      } else {
-        present.replaceWith(wanted);
-      }
+/** A control that changed has listeners that belong to what it is now; the focus goes over to it. */
+function exchange(old, fresh) {
+  const focused = old === document.activeElement;
+  old.replaceWith(fresh);
+  if (focused) {
+    fresh.focus({preventScroll: true});
+  }
+}
+
+function patchAttributes(old, fresh) {
+  old.getAttributeNames().filter((name) => !fresh.hasAttribute(name)).forEach((name) => old.removeAttribute(name));
+  fresh.getAttributeNames().filter((name) => old.getAttribute(name) !== fresh.getAttribute(name))
+    .forEach((name) => old.setAttribute(name, fresh.getAttribute(name)));
+}
+
+function patch(old, fresh) {
+  if (old.nodeType !== Node.ELEMENT_NODE) {
+    if (old.data !== fresh.data) {
+      old.data = fresh.data;
     }
-  });
-}
-
-function become(node, fresh) {
-  if (node.nodeType === Node.TEXT_NODE) {
-    node.data = fresh.data;
     return;
   }
-  [...node.attributes].filter(({name}) => !fresh.hasAttribute(name)).forEach(({name}) => node.removeAttribute(name));
-  [...fresh.attributes].forEach(({name, value}) => node.getAttribute(name) !== value && node.setAttribute(name, value));
-  const count = fresh.childNodes.length;
-  adopt(node, fresh);
-  while (node.childNodes.length > count) {
-    node.lastChild.remove();
+  if (old.hasAttribute("aria-expanded") && !fresh.hasAttribute("aria-expanded")) {
+    fresh.setAttribute("aria-expanded", old.getAttribute("aria-expanded"));      // its menu is or was open: widgets.popover says so
   }
+  if (old.nodeName === "DETAILS") {
+    fresh.open = old.open;
+  }
+  if (old.isEqualNode(fresh)) {
+    return;
+  }
+  if (CONTROLS.has(old.nodeName)) {
+    exchange(old, fresh);
+  } else {
+    patchAttributes(old, fresh);
+    patchChildren(old, [...fresh.childNodes]);
+  }
+}
+
+function patchChildren(node, wanted) {
+  const present = [...node.childNodes];
+  wanted.forEach((fresh, at) => {
+    const old = present[at];
+    if (!old) {
+      node.append(fresh);
+    } else if (alike(old, fresh)) {
+      patch(old, fresh);
+    } else {
+      old.replaceWith(fresh);
+    }
+  });
+  present.slice(wanted.length).forEach((old) => old.remove());
 }
 
 /**
- * Like fill(), but what already looks as wanted stays where it is: focus, hover and a click under way survive news.
- * A control that stays keeps its first listener, so listeners look up what they need when they are called.
+ * Like fill(), but what already looks as wanted stays where it is: focus, selection, hover, a click under way, an open menu and an
+ * open <details> survive news. What stays keeps its first listeners, so listeners look up what they need when they are called; a
+ * control that looks otherwise now is replaced, and so is what has another data-key: give one to what stands for a thing in a list.
  */
 export function renew(node, ...children) {
-  const fresh = node.cloneNode(false);
-  fresh.append(...nodes(children));
-  become(node, fresh);
+  patchChildren(node, nodes(children));
   return node;
 }
 
