@@ -21,9 +21,9 @@ def read(name):
     parts = name.split("/")
     if not all(map(_PLAIN.match, parts)):
         raise FileNotFoundError(name)
-    for place in _PLACES:
+    for folder in _PLACES:
         try:
-            return _loader.get_data(os.path.join(place, *parts))    # the loader's own reader: works inside a zip too
+            return _loader.get_data(os.path.join(folder, *parts))    # the loader's own reader: works inside a zip too
         except OSError:
             continue
     raise FileNotFoundError(name)
@@ -31,13 +31,13 @@ def read(name):
 
 def stamp():
     """Return a short word (str) that another state of `static/` does not have: names, sizes and times of its files, or of the zip."""
-    found = []
+    states = []
     for place in _PLACES:
         for folder, _, names in os.walk(place):
-            found += [(name, *_state(os.path.join(folder, name))) for name in names]
-    if not found:
-        found = _state(_loader.archive)
-    return f"{zlib.crc32(repr(sorted(found)).encode()):08x}"
+            states += [(name, *_state(os.path.join(folder, name))) for name in names]
+    if not states:
+        states = _state(_loader.archive)
+    return f"{zlib.crc32(repr(sorted(states)).encode()):08x}"
 
 
 def _state(path):

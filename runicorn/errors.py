@@ -32,8 +32,8 @@ class AmbiguousError(UsageError):
 class FilterError(UsageError):
     """A filter that can't be understood; `at` is the place in its text (characters from the start)."""
 
-    def __init__(self, message, at=0, **said):
-        super().__init__(message, **said)
+    def __init__(self, message, at=0, **sentence):
+        super().__init__(message, **sentence)
         self.at = at
 
 
@@ -82,8 +82,8 @@ class ProtocolError(RemoteError):
 class SftpError(RemoteError):
     """The server answered one request with an error status (`status`: SFTP v3 code, draft-ietf-secsh-filexfer-02 section 7)."""
 
-    def __init__(self, message, status, **said):
-        super().__init__(message, **said)
+    def __init__(self, message, status, **sentence):
+        super().__init__(message, **sentence)
         self.status = status
 
 

@@ -41,10 +41,10 @@ def _home(environ):
 
 
 def _expanded(path):
-    found = os.path.expanduser(path)
-    if found[:1] == "~":
+    expanded = os.path.expanduser(path)
+    if expanded[:1] == "~":
         raise RuntimeError(f"no home folder: {path}")
-    return found
+    return expanded
 
 
 def default_root(storage=None, environ=os.environ):
@@ -87,10 +87,10 @@ def own_file(stem, attempt=1, rank=0):
 
 def parse_own(name):
     """Return (stem, attempt, rank) of an append-only file of a run, or None if `name` is none of them."""
-    found = OWN.match(name)
-    if not found or ENDINGS[found[1]] != found[4]:
+    match = OWN.match(name)
+    if not match or ENDINGS[match[1]] != match[4]:
         return None
-    return found[1], int(found[3] or 1), int(found[2] or 0)
+    return match[1], int(match[3] or 1), int(match[2] or 0)
 
 
 # -- names --------------------------------------------------------------------------------------------------------
@@ -108,12 +108,12 @@ def slug(name):
     return escaped_name(name, normal, lambda c: c in KEPT or unicodedata.category(c)[0] in "LMN", SLUG_BYTES)
 
 
-def escaped_name(name, normal, keep, limit, hidden=False, place=None):
+def escaped_name(name, normal, keep, limit, hidden=False, position=None):
     """Return `normal`, the form of `name` to write, with what a folder's name may not hold escaped; at most `limit` bytes.
 
-    keep: called with a character, whether it may stay. hidden: whether a leading dot may. place: where a character must not stay.
+    keep: called with a character, whether it may stay. hidden: whether a leading dot may. position: where a character must not stay.
     """
-    out = [c if keep(c) and index != place else _escape(c) for index, c in enumerate(normal)]
+    out = [c if keep(c) and index != position else _escape(c) for index, c in enumerate(normal)]
     if out[0] == "." and not hidden:
         out[0] = "%2E"
     if out[-1] in (".", " "):
@@ -141,13 +141,13 @@ def name_bytes(text):
 
 
 def _cut(pieces, limit):
-    used, kept = 0, []
+    used, short = 0, []
     for piece in pieces:
         used += len(name_bytes(piece))
         if used > limit:
             break
-        kept.append(piece)
-    return "".join(kept)
+        short.append(piece)
+    return "".join(short)
 
 
 def legible(text):
@@ -229,12 +229,12 @@ def number(value):
 
 def is_like(pattern, text):
     """Whether `text` is as `pattern` has it, each * standing for anything. In linear time: servers send patterns."""
-    first, *parts, last = pattern.split("*")
-    place, end = len(first), len(text) - len(last)
-    for part in parts:
-        found = text.find(part, place, end)
-        place = found + len(part) if found >= 0 else end + 1
-    return place <= end and text.startswith(first) and text.endswith(last)
+    head, *parts, last = pattern.split("*")
+    reached, end = len(head), len(text) - len(last)
+    for literal in parts:
+        index = text.find(literal, reached, end)
+        reached = index + len(literal) if index >= 0 else end + 1
+    return reached <= end and text.startswith(head) and text.endswith(last)
 
 
 def definition_of(entries, metric):
@@ -247,9 +247,9 @@ def best_rule(metric, definition=()):
     """Return "min" or "max": which value of a metric is its best. definition: its entry in meta.json (dict); its goal, or one of
     the two as summary, goes before a word in the name's last part."""
     ways = {"min", "max"} & set(dict(definition).get("summary", "").split(","))
-    said = dict(definition).get("goal") or (ways.pop() if len(ways) == 1 else None)
-    if said:
-        return said
+    goal = dict(definition).get("goal") or (ways.pop() if len(ways) == 1 else None)
+    if goal:
+        return goal
     name = metric.rsplit("/", 1)[-1]
     words = {word.lower() for word in re.findall("[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
     return "min" if words & SMALLER_WORDS or any(part in name.lower() for part in SMALLER_IS_BETTER) else "max"
@@ -326,14 +326,14 @@ def make_folders(root, path):
     """Make the folders `path` (str, relative, "/") below `root`; each new one copies the root's mode and group. Returns the last (str)."""
     os.makedirs(root, exist_ok=True)
     like = os.stat(root)
-    here = os.fspath(root)
-    for part in disk_path(path).split("/"):
-        here = os.path.join(here, part)
+    folder = os.fspath(root)
+    for name in disk_path(path).split("/"):
+        folder = os.path.join(folder, name)
         try:
-            new_folder(here, like)
+            new_folder(folder, like)
         except FileExistsError:
             continue
-    return here
+    return folder
 
 
 def new_folder(folder, like):

@@ -53,8 +53,8 @@ class LeftOut:
 
     def rename(self, moved):
         """Runs moved, {old path: new path}."""
-        for kept in (self._files, self._access):
-            kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
+        for table in (self._files, self._access):
+            table.update({(moved[path], name): table.pop((path, name)) for path, name in list(table) if path in moved})
         self._trying = {(moved.get(path, path), name) for path, name in self._trying}
         for path in moved.keys() & self._closed.keys():
             self._closed[moved[path]] = self._closed.pop(path)

@@ -104,7 +104,7 @@ def is_shared(folder, environ=os.environ, windows=WINDOWS):
     import ntpath
     settle = os.path.realpath if WINDOWS else ntpath.normpath
     own = [environ[name] for name in ("USERPROFILE", "APPDATA", "LOCALAPPDATA") if environ.get(name)]
-    return not any((ntpath.normcase(settle(folder)) + "\\").startswith(ntpath.normcase(settle(place)) + "\\") for place in own)
+    return not any((ntpath.normcase(settle(folder)) + "\\").startswith(ntpath.normcase(settle(private)) + "\\") for private in own)
 
 
 # -- locks --------------------------------------------------------------------------------------------------------
@@ -114,12 +114,12 @@ def try_lock(descriptor):
     try:
         if WINDOWS:
             import msvcrt
-            at = os.lseek(descriptor, 0, os.SEEK_CUR)
+            offset = os.lseek(descriptor, 0, os.SEEK_CUR)
             os.lseek(descriptor, FAR, os.SEEK_SET)
             try:
                 msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
             finally:
-                os.lseek(descriptor, at, os.SEEK_SET)       # what is written next belongs at the beginning
+                os.lseek(descriptor, offset, os.SEEK_SET)       # what is written next belongs at the beginning
         else:
             import fcntl
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,11 +214,11 @@ class _Entry:
         return self._entry.is_file() and (follow_symlinks or not self.is_symlink())
 
     def stat(self, follow_symlinks=True):
-        found = self._entry.stat(follow_symlinks=follow_symlinks)
-        if follow_symlinks or not stands_for_another(found):
-            return found
-        return os.stat_result((stat.S_IFLNK | stat.S_IMODE(found.st_mode), *found[1:]), {"st_mtime_ns": found.st_mtime_ns,
-                                                                                         "st_ctime_ns": found.st_ctime_ns})
+        status = self._entry.stat(follow_symlinks=follow_symlinks)
+        if follow_symlinks or not stands_for_another(status):
+            return status
+        return os.stat_result((stat.S_IFLNK | stat.S_IMODE(status.st_mode), *status[1:]), {"st_mtime_ns": status.st_mtime_ns,
+                                                                                         "st_ctime_ns": status.st_ctime_ns})
 
 
 def walk(folder):
@@ -226,9 +226,9 @@ def walk(folder):
     following links, junctions included. What can't be listed is passed over."""
     waiting = [os.fspath(folder)]
     while waiting:
-        here, folders, names = waiting.pop(), [], []
+        current, folders, names = waiting.pop(), [], []
         try:
-            with scandir(here) as items:
+            with scandir(current) as items:
                 for item in items:
                     if item.is_dir(follow_symlinks=False):
                         folders.append(item.name)
@@ -236,8 +236,8 @@ def walk(folder):
                         names.append(item.name)
         except OSError:
             continue
-        yield here, sorted(folders), sorted(names)
-        waiting += [os.path.join(here, name) for name in sorted(folders, reverse=True)]
+        yield current, sorted(folders), sorted(names)
+        waiting += [os.path.join(current, name) for name in sorted(folders, reverse=True)]
 
 
 # -- long paths ---------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def safe_relative(path, depth=32):
     Raises LayoutError otherwise. A path that passes may still hold names this disk can't: see `local_path`.
     """
     parts = path.split("/")
-    if "\0" in path or len(parts) > depth or any(part in ("", ".", "..") for part in parts):
+    if "\0" in path or len(parts) > depth or any(component in ("", ".", "..") for component in parts):
         raise LayoutError(f"the path {path[:200]!r} is not a plain relative path")
     return path
 
@@ -31,7 +31,7 @@ def safe_relative(path, depth=32):
 def is_plain(path, windows=local_disk.WINDOWS):
     """Whether every part of a relative `path` is one entry of a folder on this machine as it is written: on Windows "C:" is a drive,
     "a:b" a stream, "nul.txt" a device, "\\\\host" another machine, and "a." is "a"."""
-    return not windows or not any(DEVICES.match(part) or ODD.search(part) for part in path.split("/"))
+    return not windows or not any(DEVICES.match(component) or ODD.search(component) for component in path.split("/"))
 
 
 def inside(folder, path, windows=local_disk.WINDOWS):
@@ -44,8 +44,8 @@ def inside(folder, path, windows=local_disk.WINDOWS):
 
 def parse_rank_status(name):
     """Return (attempt, rank) of the file in which a rank other than 0 says how it ends, or None if `name` is none."""
-    found = RANK_STATUS.match(name)
-    return (int(found[2] or 1), int(found[1])) if found else None
+    match = RANK_STATUS.match(name)
+    return (int(match[2] or 1), int(match[1])) if match else None
 
 
 def is_small(name):
@@ -92,7 +92,7 @@ def local_name(component, hidden=True, escaped=None):
 
 def twin_name(component):
     """Return another local name for a component that this disk would take for one beside it, as reversible as the first."""
-    return local_name(component, escaped=next((place for place, c in enumerate(component) if c.isalpha()), 0))
+    return local_name(component, escaped=next((index for index, c in enumerate(component) if c.isalpha()), 0))
 
 
 def folded(name):
@@ -103,12 +103,12 @@ def folded(name):
 def local_path(folder, path, plain=()):
     """Return where the server's relative `path` lives below `folder` (Path). Raises LayoutError for a hostile path
     and for one that would pass through a symbolic link. plain: folders known to be no links."""
-    here = os.fspath(folder)
-    for level, part in enumerate(safe_relative(path).split("/")):
-        here = os.path.join(here, local_name(part, hidden=level > 0))
-        if here not in plain and local_disk.is_link(here):
-            raise LayoutError(f"{here} is a symbolic link; the mirror never follows one")
-    return Path(here)
+    local = os.fspath(folder)
+    for level, component in enumerate(safe_relative(path).split("/")):
+        local = os.path.join(local, local_name(component, hidden=level > 0))
+        if local not in plain and local_disk.is_link(local):
+            raise LayoutError(f"{local} is a symbolic link; the mirror never follows one")
+    return Path(local)
 
 
 def unslug(text):

@@ -32,18 +32,18 @@ PERSON = re.compile(r"S-1-(5-21|12-1)-")                # a user of this machine
 EPOCH = 11_644_473_600                                  # s from 1601, where Windows begins to count (in 100 ns)
 
 
-def peer_user(peer, here, since=None):
+def peer_user(peer, own, since=None):
     """Return whose the peer's end of a loopback connection is: a uid (int), on Windows a SID (str); CLOSING if nobody's any more; None
     where the system does not know, or does not tell.
 
-    peer, here: (address, port) of the two ends. since: when the connection was taken (Unix s).
+    peer, own: (address, port) of the two ends. since: when the connection was taken (Unix s).
     """
-    if not peer or not here:
+    if not peer or not own:
         return None
     try:
         if WINDOWS:
-            return by_process(peer, here, math.inf if since is None else since)
-        return by_uid(peer, here) if sys.platform == "linux" else None
+            return by_process(peer, own, math.inf if since is None else since)
+        return by_uid(peer, own) if sys.platform == "linux" else None
     except OSError:
         return None
 
@@ -77,32 +77,32 @@ def told_by_kernel():
 
 # -- Linux --------------------------------------------------------------------------------------------------------
 
-def by_uid(peer, here):
+def by_uid(peer, own):
     """Return the uid that owns the peer's end, CLOSING, or None if the kernel knows no such end (another network namespace)."""
     try:
-        found = by_diag(peer, here)
+        socket_facts = by_diag(peer, own)
     except OSError:
-        found = by_table(peer, here)        # no sock_diag in this kernel or sandbox
-    if found is None:
+        socket_facts = by_table(peer, own)        # no sock_diag in this kernel or sandbox
+    if socket_facts is None:
         return None
-    state, uid, inode = found
+    state, uid, inode = socket_facts
     return uid if state == ESTABLISHED and inode else CLOSING       # until it is accepted its owner is told as 0, which is root
 
 
-def by_diag(peer, here):
+def by_diag(peer, own):
     """Ask the kernel for one socket: return (TCP state, uid, inode) of the peer's end, or None. Raises OSError where it can't be asked.
 
     Reading /proc/net/tcp walks all sockets (5 ms and more); this looks up one (0.1 ms).
     """
     family = socket.AF_INET6 if ":" in peer[0] else socket.AF_INET
-    ends = [socket.inet_pton(family, end[0]).ljust(16, b"\0") for end in (peer, here)]
-    ports, nobody = struct.pack("!HH", peer[1], here[1]), struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
+    ends = [socket.inet_pton(family, end[0]).ljust(16, b"\0") for end in (peer, own)]
+    ports, nobody = struct.pack("!HH", peer[1], own[1]), struct.pack("=III", 0, 0xFFFFFFFF, 0xFFFFFFFF)
     # inet_diag_req_v2: in any state, on any interface, without a cookie
-    wanted = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + ports + b"".join(ends) + nobody
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as asked:
-        asked.settimeout(1.0)
-        asked.send(struct.pack("=IHHII", 16 + len(wanted), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + wanted)
-        answer = asked.recv(4096)
+    identity = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, 0, 0, 0xFFFFFFFF) + ports + b"".join(ends) + nobody
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG) as channel:
+        channel.settimeout(1.0)
+        channel.send(struct.pack("=IHHII", 16 + len(identity), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + identity)
+        answer = channel.recv(4096)
     if struct.unpack_from("=H", answer, 4)[0] == NLMSG_ERROR:
         code = -struct.unpack_from("=i", answer, 16)[0]
         if code == errno.ENOENT:
@@ -111,9 +111,9 @@ def by_diag(peer, here):
     return (answer[17], *struct.unpack_from("=II", answer, 16 + 64))       # inet_diag_msg: state, uid, inode
 
 
-def by_table(peer, here, tables=TABLES):
+def by_table(peer, own, tables=TABLES):
     """Read the same from /proc/net/tcp and tcp6: return (TCP state, uid, inode) of the peer's end, or None."""
-    wanted = {(_hex(peer, six), _hex(here, six)) for six in (False, True)}
+    pairs = {(_hex(peer, six), _hex(own, six)) for six in (False, True)}
     for table in tables:
         try:
             with open(table, encoding="ascii") as file:
@@ -121,7 +121,7 @@ def by_table(peer, here, tables=TABLES):
         except OSError:
             continue        # no IPv6
         for local, remote, state, uid, inode in LINE.findall(text):
-            if (local, remote) in wanted:
+            if (local, remote) in pairs:
                 return int(state, 16), int(uid), int(inode)
     return None
 
@@ -132,32 +132,32 @@ def _hex(end, six):
     if six and address.version == 4:
         address = ipaddress.ip_address(f"::ffff:{end[0]}")
     packed = address.packed
-    words = [packed[at:at + 4] for at in range(0, len(packed), 4)]
+    words = [packed[start:start + 4] for start in range(0, len(packed), 4)]
     return "".join(f"{int.from_bytes(word, sys.byteorder):08X}" for word in words) + f":{end[1]:04X}"
 
 
 # -- Windows ------------------------------------------------------------------------------------------------------
 
-def by_process(peer, here, since):
+def by_process(peer, own, since):
     """Return the SID of whose process owns the peer's end, CLOSING, or None if that can't be known or is a service: what looks into
     connections (virus scanners do) makes them anew, for whomever. Raises OSError."""
-    found = process_of(tcp_table(":" in peer[0]), peer, here)
-    if not found or found[0] != MIB_ESTABLISHED:
-        return found and CLOSING
-    sid = sid_of(found[1], since)
+    owner = process_of(tcp_table(":" in peer[0]), peer, own)
+    if not owner or owner[0] != MIB_ESTABLISHED:
+        return owner and CLOSING
+    sid = sid_of(owner[1], since)
     return sid if sid in our_users() or PERSON.match(sid or "") else None
 
 
-def process_of(table, peer, here):
+def process_of(table, peer, own):
     """Return (TCP state, process id) of the peer's end in a MIB_TCPTABLE_OWNER_PID or, of IPv6, MIB_TCP6TABLE_OWNER_PID (bytes), or
     None."""
     six = ":" in peer[0]
     row, family = (ROW6, socket.AF_INET6) if six else (ROW, socket.AF_INET)
-    wanted = [part for end in (peer, here) for part in (socket.inet_pton(family, end[0]), struct.pack("!H", end[1]))]
+    pair = [field for end in (peer, own) for field in (socket.inet_pton(family, end[0]), struct.pack("!H", end[1]))]
     count = min(struct.unpack_from("=I", table)[0], (len(table) - 4) // row.size)
-    for found in row.iter_unpack(table[4:4 + count * row.size]):
-        ends, facts = (found[:4], found[4:]) if six else (found[1:5], (found[0], found[5]))
-        if list(ends) == wanted:
+    for entry in row.iter_unpack(table[4:4 + count * row.size]):
+        ends, facts = (entry[:4], entry[4:]) if six else (entry[1:5], (entry[0], entry[5]))
+        if list(ends) == pair:
             return facts
     return None
 
@@ -185,10 +185,10 @@ def sid_of(pid, since):
     process, token = ctypes.c_void_p(kernel.OpenProcess(QUERY, False, pid)), ctypes.c_void_p()
     times, user, length = (ctypes.c_uint64 * 4)(), ctypes.create_string_buffer(256), ctypes.c_ulong()
     try:
-        told = (process and kernel.GetProcessTimes(process, *(ctypes.byref(times, 8 * place) for place in range(4)))
+        times_known = (process and kernel.GetProcessTimes(process, *(ctypes.byref(times, 8 * index) for index in range(4)))
                 and times[0] / 1e7 - EPOCH <= since and advapi.OpenProcessToken(process, TOKEN_QUERY, ctypes.byref(token))
                 and advapi.GetTokenInformation(token, TOKEN_USER, user, len(user), ctypes.byref(length)))
-        return sid_text(user.raw[ctypes.c_void_p.from_buffer(user).value - ctypes.addressof(user):]) if told else None
+        return sid_text(user.raw[ctypes.c_void_p.from_buffer(user).value - ctypes.addressof(user):]) if times_known else None
     finally:
         for handle in filter(None, (token, process)):
             kernel.CloseHandle(handle)

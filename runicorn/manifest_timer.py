@@ -35,9 +35,9 @@ def install(kind, root, yes):
 
 def _command(root):
     """Return the words that make the manifest again, with this interpreter: this file alone, or the archive it is in."""
-    here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "manifest.py")
-    if os.path.isfile(here):
-        return [sys.executable, here, "--root", root]
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "manifest.py")
+    if os.path.isfile(script):
+        return [sys.executable, script, "--root", root]
     if os.path.isfile(sys.argv[0]):
         return [sys.executable, os.path.abspath(sys.argv[0]), "manifest", "--root", root]
     raise UsageError("--install needs a copy of Runicorn on this machine; copy manifest.py here and run it from there")

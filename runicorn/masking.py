@@ -123,14 +123,14 @@ def _list(values, allowed, key, inherited):
     result, before, spared = [], NONE, False
     for value in values:
         text = value if isinstance(value, str) else ""
-        name, equals, given = text.partition("=")
+        name, equals, tail = text.partition("=")
         name = name if text[:1] == "-" or equals and re.fullmatch(r"[+~]*[\w./@\-]{1,255}", name) else ""
         follows, kind = text[:1] != "-", _kind(name)
         if allowed and (name and "_".join(_words(name)) in allowed or follows and spared):
             result.append(value)
         elif follows and _is_secret(before, text):
             result.append(MASK)
-        elif equals and _is_secret(kind, given):
+        elif equals and _is_secret(kind, tail):
             result.append(f"{name}={MASK}")
         else:
             result.append(_masked(value, allowed, key, inherited))
@@ -152,18 +152,18 @@ def _kind(key):
     if not words:
         return NONE
     last, before = words[-1].rstrip("0123456789"), words[-2] if len(words) > 1 and not key.endswith("." + words[-1]) else ""
-    one = last[:-1] if last.endswith("s") and not last.endswith("ss") else last
-    if one.endswith(PASSWORDS):
+    singular = last[:-1] if last.endswith("s") and not last.endswith("ss") else last
+    if singular.endswith(PASSWORDS):
         return PASSWORD
     if last in ("pwd", "pw", "psw", "sshpass") or last == "pass" and before not in PASSES:
         return SECRET
-    if one.endswith(SECRETS) or one in ("cred", "authorization") or one == "key" and words[-2:-1] and words[-2] in KEYS:
+    if singular.endswith(SECRETS) or singular in ("cred", "authorization") or singular == "key" and words[-2:-1] and words[-2] in KEYS:
         return SECRET
-    if one.endswith(("token", "令牌")):
-        if one == "token":
-            return WORD if before in ACCOUNTS or key.isupper() or not before and last == one else RANDOM
-        return WORD if one[:-5] in ACCOUNTS or one.endswith("令牌") else RANDOM
-    return RANDOM if one in ("auth", "cookie", "signature", "sig", "ak", "sk") else MIXED if one == "key" and before else NONE
+    if singular.endswith(("token", "令牌")):
+        if singular == "token":
+            return WORD if before in ACCOUNTS or key.isupper() or not before and last == singular else RANDOM
+        return WORD if singular[:-5] in ACCOUNTS or singular.endswith("令牌") else RANDOM
+    return RANDOM if singular in ("auth", "cookie", "signature", "sig", "ak", "sk") else MIXED if singular == "key" and before else NONE
 
 
 def _is_secret(kind, value):
@@ -191,23 +191,23 @@ def _text(text, allowed):
 
 
 def _hide(match):
-    (start, end), whole = match.span(match.lastindex or 0), match.start()
+    (start, end), offset = match.span(match.lastindex or 0), match.start()
     if re.fullmatch(PLACEHOLDER, match[match.lastindex or 0][:256]):
         return match[0]
-    return match[0][:start - whole] + MASK + match[0][end - whole:]
+    return match[0][:start - offset] + MASK + match[0][end - offset:]
 
 
 def _keyed(text, allowed):
     """Mask the values of `key=value`, `"key": "value"`, `--key value` and the like within a text."""
-    pieces, done = [], 0
+    pieces, masked = [], 0
     for name in re.finditer(NAME, text):
-        kind = _kind(name[0]) if name.start() >= done else NONE
+        kind = _kind(name[0]) if name.start() >= masked else NONE
         tail = kind and not (allowed and "_".join(_words(name[0])) in allowed) and re.compile(TAIL).match(text, name.end())
         if tail and _is_secret(kind, tail[tail.lastindex]) and _is_value(kind, name[0], tail):
             start, end = tail.span(tail.lastindex)
-            pieces += [text[done:start], MASK]
-            done = end
-    return "".join(pieces) + text[done:]
+            pieces += [text[masked:start], MASK]
+            masked = end
+    return "".join(pieces) + text[masked:]
 
 
 def _is_value(kind, name, tail):

@@ -52,12 +52,12 @@ except Exception:
 
 def others(folders=None):
     """Return [(version, folder)] (str) of the other program in `folders` (default: sys.path), in their order."""
-    found = {}
+    versions = {}
     for folder in dict.fromkeys(map(os.path.abspath, sys.path if folders is None else folders)):
         version = _installed(folder) or (_bare(folder) if folder != HERE else None)
         if version:
-            found[folder] = version
-    return [(version, folder) for folder, version in found.items()]
+            versions[folder] = version
+    return [(version, folder) for folder, version in versions.items()]
 
 
 def _installed(folder):

@@ -54,11 +54,11 @@ class Bell:
                 return {"news": f"{self.boot}.{self._n}", "topics": sorted(topics), "reset": True}
             while True:
                 changed = sorted(topic for topic in topics if self._rung.get(topic, 0) > number)
-                left = deadline - self._clock()
-                if changed or left <= 0:
+                seconds = deadline - self._clock()
+                if changed or seconds <= 0:
                     self._look(topics)
                     return {"news": f"{self.boot}.{self._n}", "topics": changed}
-                self._condition.wait(left)
+                self._condition.wait(seconds)
 
     def look(self, topics):
         """Note that somebody looks at `topics` now, without waiting."""
@@ -69,10 +69,10 @@ class Bell:
         """Return the set of topics somebody waited for, or looked at, within the last 30 s."""
         with self._condition:
             oldest = self._clock() - WATCHED_SECONDS
-            self._waited = {topic: when for topic, when in self._waited.items() if when >= oldest}
+            self._waited = {topic: moment for topic, moment in self._waited.items() if moment >= oldest}
             return set(self._waited)
 
     def _look(self, topics):
-        when = self._clock()
+        moment = self._clock()
         for topic in topics:
-            self._waited[topic] = when
+            self._waited[topic] = moment

@@ -28,5 +28,5 @@ def _name(root):
 
 def _windowless(python):
     """Return the interpreter beside `python` that shows no console window each time, where there is one."""
-    other = re.sub(r"python([\d.]*)(\.exe)\Z", r"pythonw\1\2", python, flags=re.I)
-    return other if os.path.isfile(other) else python
+    pythonw = re.sub(r"python([\d.]*)(\.exe)\Z", r"pythonw\1\2", python, flags=re.I)
+    return pythonw if os.path.isfile(pythonw) else python

@@ -67,14 +67,14 @@ def save_preferences(home, changes):
         raise UsageError("preferences are a JSON object")
 
     def change(config):
-        kept = config.get("preferences")
-        config["preferences"] = _merged(kept if isinstance(kept, dict) else {}, changes, depth=2)
+        saved = config.get("preferences")
+        config["preferences"] = _merged(saved if isinstance(saved, dict) else {}, changes, depth=2)
     return _preferences(update(home, change))
 
 
 def _preferences(config):
-    kept = config.get("preferences")
-    chosen = {**PREFERENCES, **(kept if isinstance(kept, dict) else {})}
+    saved = config.get("preferences")
+    chosen = {**PREFERENCES, **(saved if isinstance(saved, dict) else {})}
     return {key: value if isinstance(value, type(PREFERENCES.get(key, value))) else PREFERENCES[key] for key, value in chosen.items()}
 
 
@@ -105,25 +105,25 @@ def connections(home):
 
 def connection(home, name):
     """Return the saved connection called `name`, or whose mirror folder is called so. Raises NotFoundError."""
-    known = connections(home)
-    for saved in known:
+    listed = connections(home)
+    for saved in listed:
         if name in (saved["name"], local_names.connection_slug(saved["name"])):
             return saved
-    names = ", ".join(repr(saved["name"]) for saved in known) or "none; add one with `runicorn config ssh add`"
+    names = ", ".join(repr(saved["name"]) for saved in listed) or "none; add one with `runicorn config ssh add`"
     raise NotFoundError(f"there is no connection {name!r} (known: {names})")
 
 
-def save_connection(home, given):
-    """Add the connection `given` (dict), or merge it into the saved one of its name. Returns it whole. Raises UsageError."""
+def save_connection(home, changes):
+    """Add the connection `changes` (dict), or merge it into the saved one of its name. Returns it whole. Raises UsageError."""
     saved = None
 
     def change(config):
         nonlocal saved
-        known = _saved(config)
-        old = next((one for one in known if one.get("name") == given.get("name")), {})
-        saved = checked({**old, **given})
-        _refuse_twin(saved, known)
-        config["connections"] = [saved if one is old else one for one in known] + ([] if old else [saved])
+        listed = _saved(config)
+        old = next((entry for entry in listed if entry.get("name") == changes.get("name")), {})
+        saved = checked({**old, **changes})
+        _refuse_twin(saved, listed)
+        config["connections"] = [saved if entry is old else entry for entry in listed] + ([] if old else [saved])
     update(home, change)
     return saved
 
@@ -133,62 +133,63 @@ def remove_connection(home, name):
     name = connection(home, name)["name"]
 
     def change(config):
-        config["connections"] = [one for one in _saved(config) if one.get("name") != name]
+        config["connections"] = [entry for entry in _saved(config) if entry.get("name") != name]
     update(home, change)
 
 
-def checked(given):
-    """Return the connection `given` (dict) with every default filled in, secrets left out, unknown keys kept.
+def checked(settings):
+    """Return the connection `settings` (dict) with every default filled in, secrets left out, unknown keys kept.
 
     Raises UsageError naming the field that is missing or makes no sense.
     """
-    made = {**CONNECTION, **{key: value for key, value in given.items() if key not in SECRETS}}
+    connection = {**CONNECTION, **{key: value for key, value in settings.items() if key not in SECRETS}}
     for field in ("host", "user"):
-        made[field] = _text(made, field)
-    made = taken_apart(made)
-    made["name"] = _text(made, "name") or made["host"]
-    if not made["host"]:
+        connection[field] = _text(connection, field)
+    connection = taken_apart(connection)
+    connection["name"] = _text(connection, "name") or connection["host"]
+    if not connection["host"]:
         raise UsageError("a connection needs a host (server address)")
     for field in ("host", "user"):
-        if UNSAFE.search(made[field]):
-            raise UsageError(f"{field} {made[field]!r} holds characters that SSH does not allow there")
-    if re.search("[@/]", made["host"]):
-        raise UsageError(f"host {made['host']!r} is no name or address of a server: paste it as user@host:port, or the host alone")
+        if UNSAFE.search(connection[field]):
+            raise UsageError(f"{field} {connection[field]!r} holds characters that SSH does not allow there")
+    if re.search("[@/]", connection["host"]):
+        raise UsageError(f"host {connection['host']!r} is no name or address of a server: paste it as user@host:port, or the host alone")
     for field, choices in CHOICES.items():
-        if made[field] not in choices:
-            raise UsageError(f"{field} is {made[field]!r}; it may be {', '.join(map(str, choices))}")
+        if connection[field] not in choices:
+            raise UsageError(f"{field} is {connection[field]!r}; it may be {', '.join(map(str, choices))}")
     for field in FLAGS:
-        if not isinstance(made[field], bool):
-            raise UsageError(f"{field} is {made[field]!r}; it may be true or false")
+        if not isinstance(connection[field], bool):
+            raise UsageError(f"{field} is {connection[field]!r}; it may be true or false")
     for field, (low, high) in NUMBERS.items():
-        made[field] = _whole(made, field, low, high)
-    made["key"] = _text(made, "key") or None
-    made["remote_root"] = _text(made, "remote_root") or CONNECTION["remote_root"]
-    return made
+        connection[field] = _whole(connection, field, low, high)
+    connection["key"] = _text(connection, "key") or None
+    connection["remote_root"] = _text(connection, "remote_root") or CONNECTION["remote_root"]
+    return connection
 
 
 PASTED = re.compile(r"(?P<uri>(?:ssh|sftp)://)?(?:(?P<user>[^/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?"
                     r"(?:/|:(?P<path>(?!\d+$)[^:].*))?")
 
 
-def taken_apart(given):
+def taken_apart(connection):
     """Return a connection (dict) whose host, where it was pasted as "user@host:port", "ssh://user@host:port", "[address]" or, as scp has
     it, "user@host:path", is the host alone, with user, port and remote_root in their own fields. Raises UsageError where those are
     given and differ, and for a password."""
-    whole = PASTED.fullmatch(given.get("host") or "")
-    if not whole or whole["host"] == given["host"] and "[" not in given["host"] or _is_address(given["host"]):
-        return given                # a plain name or address; IPv6 has colons of its own
-    if ":" in (whole["user"] or ""):
+    pasted = PASTED.fullmatch(connection.get("host") or "")
+    if not pasted or pasted["host"] == connection["host"] and "[" not in connection["host"] or _is_address(connection["host"]):
+        return connection                # a plain name or address; IPv6 has colons of its own
+    if ":" in (pasted["user"] or ""):
         raise UsageError("the host holds a password: leave it out, it is asked for and never kept in a file")
-    if whole["uri"] and whole["path"]:
-        raise UsageError(f"the host {given['host']!r} ends in a path: leave it out, and say it as the remote root")
-    path = whole["path"] and (whole["path"] if whole["path"][0] in "/~" else f"~/{whole['path']}")
-    parts = {"user": whole["user"], "port": int(whole["port"]) if whole["port"] else None, "remote_root": path}
-    parts = {field: text for field, text in parts.items() if text is not None}
-    for field, text in parts.items():
-        if given.get(field, CONNECTION[field]) not in (CONNECTION[field], text):
-            raise UsageError(f"the host {given['host']!r} says {field} {text}, and the {field} is {given[field]}: which is right?")
-    return {**given, "host": whole["host"].strip("[]"), **parts}
+    if pasted["uri"] and pasted["path"]:
+        raise UsageError(f"the host {connection['host']!r} ends in a path: leave it out, and say it as the remote root")
+    path = pasted["path"] and (pasted["path"] if pasted["path"][0] in "/~" else f"~/{pasted['path']}")
+    parts = {"user": pasted["user"], "port": int(pasted["port"]) if pasted["port"] else None, "remote_root": path}
+    parts = {field: value for field, value in parts.items() if value is not None}
+    for field, value in parts.items():
+        if connection.get(field, CONNECTION[field]) not in (CONNECTION[field], value):
+            raise UsageError(f"the host {connection['host']!r} says {field} {value}, and the {field} is {connection[field]}: "
+                             "which is right?")
+    return {**connection, "host": pasted["host"].strip("[]"), **parts}
 
 
 def _is_address(text):
@@ -200,15 +201,15 @@ def _is_address(text):
     return True
 
 
-def fits(given, listed=()):
-    """Raise UsageError if what is `given` of a connection so far (dict) can't be saved, beside those `listed` (dicts)."""
-    made = checked({"host": "not-said-yet", **given})
-    if "name" in given:
-        _refuse_twin(made, listed)
+def fits(changes, listed=()):
+    """Raise UsageError if what is `changes` of a connection so far (dict) can't be saved, beside those `listed` (dicts)."""
+    connection = checked({"host": "not-said-yet", **changes})
+    if "name" in changes:
+        _refuse_twin(connection, listed)
 
 
-def _text(made, field):
-    value = made[field]
+def _text(connection, field):
+    value = connection[field]
     if value is None:
         return ""
     if not isinstance(value, str) or "\0" in value or "\n" in value or LONE.search(value):
@@ -216,27 +217,27 @@ def _text(made, field):
     return value.strip()
 
 
-def _whole(made, field, low, high):
-    value = made[field]
+def _whole(connection, field, low, high):
+    value = connection[field]
     if value is None and field in OPTIONAL:
         return None
-    whole = isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and value.is_integer()
-    if not whole or not low <= value <= high:
+    integral = isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and value.is_integer()
+    if not integral or not low <= value <= high:
         raise UsageError(f"{field} is {value!r}; it must be a whole number from {low} to {high}")
     return int(value)
 
 
-def _refuse_twin(saved, known):
+def _refuse_twin(saved, listed):
     folder = local_names.connection_slug(saved["name"])
-    for other in known:
-        if other.get("name") != saved["name"] and local_names.connection_slug(str(other.get("name") or other.get("host"))) == folder:
-            raise UsageError(f"{saved['name']!r} would share the folder {folder} with {other['name']!r}; choose another name",
-                             code="usage", said="name_taken", taken=other["name"])
+    for twin in listed:
+        if twin.get("name") != saved["name"] and local_names.connection_slug(str(twin.get("name") or twin.get("host"))) == folder:
+            raise UsageError(f"{saved['name']!r} would share the folder {folder} with {twin['name']!r}; choose another name",
+                             code="usage", said="name_taken", taken=twin["name"])
 
 
 def _saved(config):
     listed = config.get("connections")
-    return [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
 
 
 # -- overlay.json -------------------------------------------------------------------------------------------------
@@ -250,7 +251,7 @@ class Overlay:
         self._path = Path(home) / OVERLAY
         self._clock = clock
         self._lock = threading.Lock()
-        self._runs, self._seen, self._looked = {}, None, None
+        self._runs, self._mark, self._looked = {}, None, None
 
     def get(self, key):
         """Return {"tags": [str]|None, "note": str|None, "hidden": bool} of the run `key`; None: not changed here."""
@@ -275,7 +276,7 @@ class Overlay:
             runs = overlay.get("runs") if isinstance(overlay.get("runs"), dict) else {}
             entry = _merged(runs.get(key) or {}, changes, depth=1)
             runs = {**runs, key: entry}
-            overlay["runs"] = runs if entry else {other: runs[other] for other in runs if other != key}
+            overlay["runs"] = runs if entry else {run_key: runs[run_key] for run_key in runs if run_key != key}
         written = _update(self._path, change)
         with self._lock:
             self._runs, self._looked = written["runs"], None
@@ -289,8 +290,8 @@ class Overlay:
         def change(overlay):
             runs = overlay.get("runs") if isinstance(overlay.get("runs"), dict) else {}
             for old in moved.keys() & runs.keys():
-                entry, known = runs.pop(old), runs.get(moved[old], {})
-                runs[moved[old]] = {**entry, **known} if isinstance(entry, dict) and isinstance(known, dict) else entry
+                entry, newer = runs.pop(old), runs.get(moved[old], {})
+                runs[moved[old]] = {**entry, **newer} if isinstance(entry, dict) and isinstance(newer, dict) else entry
             overlay["runs"] = runs
         with self._lock:
             self._runs, self._looked = _update(self._path, change)["runs"], None
@@ -301,14 +302,14 @@ class Overlay:
             return
         self._looked = now
         try:
-            found = os.stat(self._path)
-            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+            status = os.stat(self._path)
+            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
         except OSError:
-            seen = None         # no overlay yet
-        if seen != self._seen:
-            self._seen = seen
+            mark = None         # no overlay yet
+        if mark != self._mark:
+            self._mark = mark
             runs = _load(self._path).get("runs")
-            self._runs = {key: _noted(one) for key, one in runs.items() if isinstance(one, dict)} if isinstance(runs, dict) else {}
+            self._runs = {key: _noted(entry) for key, entry in runs.items() if isinstance(entry, dict)} if isinstance(runs, dict) else {}
 
 
 def _noted(entry):

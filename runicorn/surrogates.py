@@ -15,14 +15,14 @@ def encode_json(text):
     try:
         return text.encode("utf-8")
     except UnicodeEncodeError:
-        return LONE.sub(lambda found: "\\" + _escape(found), text).encode("utf-8")
+        return LONE.sub(lambda match: "\\" + _escape(match), text).encode("utf-8")
 
 
 def exact_json(text):
     r"""Return JSON text (str) as UTF-8 that is read back as it was: half a pair by JSON's own escape, "\ud800"."""
-    return LONE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8")
+    return LONE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode("utf-8")
 
 
-def _escape(found):
-    code = ord(found[0])
+def _escape(match):
+    code = ord(match[0])
     return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

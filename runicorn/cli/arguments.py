@@ -30,18 +30,18 @@ class _Leaf(Parser):
 
 def size(text):
     """Return the bytes (int) that "1GB", "500 MB", "2GiB" or "1000" stand for; kB, MB, GB are powers of ten."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write it as 500MB or 1GB")
-    return int(float(found[1]) * BYTES[found[2] or ""])
+    return int(float(match[1]) * BYTES[match[2] or ""])
 
 
 def age(text):
     """Return the seconds (float) that "30d", "12h", "90m", "45s" or "2w" stand for."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip().lower())
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip().lower())
+    if not match:
         raise argparse.ArgumentTypeError(f"{text!r} is no age; write it as 30d, 12h or 90m")
-    return float(found[1]) * SECONDS[found[2]]
+    return float(match[1]) * SECONDS[match[2]]
 
 
 def count(text):
@@ -68,7 +68,7 @@ def _joined(parser, args):
     """Return `args` with what argparse would take for options put so that it does not: "--sort -started" becomes "--sort=-started", and a
     word such as "-state:failed" comes after "--"."""
     flags = parser._option_string_actions
-    taken, words, args = [], [], list(args)
+    options, words, args = [], [], list(args)
     while args:
         word = args.pop(0)
         if word == "--":
@@ -77,14 +77,14 @@ def _joined(parser, args):
         action = flags.get(word)
         value = args[0] if args and action is not None and action.nargs is None else ""
         if value[:1] == "-" and value != "--" and value.partition("=")[0] not in flags:
-            taken.append(f"{word}={args.pop(0)}")
+            options.append(f"{word}={args.pop(0)}")
         elif word[:1] == "-" and word[1:2] not in ("-", "") and word.partition("=")[0] not in flags and _is_filter(word):
             words.append(word)
         else:
-            taken.append(word)
+            options.append(word)
             if action is not None and action.nargs is None and args:
-                taken.append(args.pop(0))
-    return [*taken, "--", *words] if words else taken
+                options.append(args.pop(0))
+    return [*options, "--", *words] if words else options
 
 
 def _is_filter(word):

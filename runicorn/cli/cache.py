@@ -28,7 +28,7 @@ def cache_info(options):
         info = mirrors.cache_info()
     if options.json:
         return print(dialogue.json_text(info, indent=2))
-    rows = [[slug, dialogue.size_text(taken)] for slug, taken in sorted(info["by"].items(), key=lambda item: -item[1])]
+    rows = [[slug, dialogue.size_text(size)] for slug, size in sorted(info["by"].items(), key=lambda item: -item[1])]
     for line in dialogue.table(["MIRROR", "SIZE"], [*rows, ["all", dialogue.size_text(info["used"])]], terminal.columns()):
         print(line)
     return print(f"limit {dialogue.size_text(info['limit'])}; {home_dir() / 'cache'}")
@@ -50,5 +50,5 @@ def cache_clean(options):
             return print(f"would delete {text}")
         if not options.yes and not dialogue.confirm(f"Delete {text} of mirrored data that the servers have, too?"):
             return 1
-        done = mirrors.cache_clean(**choice)
-    return print(f"deleted {done['files']} files, {dialogue.size_text(done['bytes'])}")
+        report = mirrors.cache_clean(**choice)
+    return print(f"deleted {report['files']} files, {dialogue.size_text(report['bytes'])}")

@@ -37,14 +37,14 @@ def bundle(options):
     from runicorn import manifest
     from runicorn.transfer import bundle as courier
     root = Path(options.root).expanduser().absolute() if options.root else default_root()
-    there = courier.snapshot(root)
-    held = home_dir() / "bundles" / f"{slug(str(root))}.json"
+    index = courier.snapshot(root)
+    last = home_dir() / "bundles" / f"{slug(str(root))}.json"
     output = options.output or f"runicorn-{slug(socket.gethostname())}-{time.strftime('%Y%m%d-%H%M%S')}.bundle.tar.gz"
-    report = courier.bundle(root, there, packed_before(options.since, there, held), output)
+    report = courier.bundle(root, index, packed_before(options.since, index, last), output)
     _say_problems(report)
-    held.parent.mkdir(parents=True, exist_ok=True)
-    courier.forget(there, report["incomplete"])         # packed the next time
-    manifest.save(there, held)
+    last.parent.mkdir(parents=True, exist_ok=True)
+    courier.forget(index, report["incomplete"])         # packed the next time
+    manifest.save(index, last)
     if not report["files"]:
         local_disk.remove(output)
         return print("nothing is new since the last bundle; --since all packs everything again", file=sys.stderr)
@@ -53,19 +53,19 @@ def bundle(options):
                  f"{dialogue.size_text(os.path.getsize(output))}; carry it over and: runicorn import {output}", file=sys.stderr)
 
 
-def packed_before(since, there, held):
+def packed_before(since, index, last):
     """Return the Manifest of what need not be packed again, or None."""
     from runicorn import manifest
     if since == "all":
         return None
     if since == "last":
-        return manifest.load(held) if held.is_file() else None
+        return manifest.load(last) if last.is_file() else None
     try:
         oldest = time.time() - age(since)
     except ArgumentTypeError as error:
         raise UsageError(f"--since {since!r}: it may be last, all, or an age such as 7d") from error
-    lines = {path: there.line(path) for path in there.paths() if newest(there.entry(path)) < oldest}
-    return manifest.Manifest(there.header, lines)
+    lines = {path: index.line(path) for path in index.paths() if newest(index.entry(path)) < oldest}
+    return manifest.Manifest(index.header, lines)
 
 
 def newest(entry):

@@ -59,13 +59,13 @@ def script(shell):
     """Return the script for `shell` ("bash", "zsh" or "powershell"). Raises UsageError for another shell."""
     if shell not in SHELLS:
         raise UsageError(f"completion is for {', '.join(SHELLS[:-1])} or {SHELLS[-1]}: runicorn --completion bash")
-    known = {"": [*cli.COMMANDS, "generate-manifest", "--help", "--version", "--completion"]}
+    words_by_path = {"": [*cli.COMMANDS, "generate-manifest", "--help", "--version", "--completion"]}
     for name, parser in parsers().items():
-        known.update(words_of(parser, name))
-    known["generate-manifest"] = known["manifest"]
+        words_by_path.update(words_of(parser, name))
+    words_by_path["generate-manifest"] = words_by_path["manifest"]
     if shell == "powershell":
-        return POWERSHELL % "".join(f"        '{path}' = @({', '.join(map(repr, words))})\n" for path, words in known.items())
-    cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n' for path, words in known.items())
+        return POWERSHELL % "".join(f"        '{path}' = @({', '.join(map(repr, words))})\n" for path, words in words_by_path.items())
+    cases = "".join(f'        "{path}") echo "{" ".join(words)}";;\n' for path, words in words_by_path.items())
     return f'{ZSH if shell == "zsh" else ""}_runicorn_words() {{\n    case "$1" in\n{cases}    esac\n}}\n{FUNCTION}'
 
 
@@ -73,14 +73,14 @@ def words_of(parser, path):
     """Return {path: [options and subcommands]} of a parser and all below it."""
     if callable(parser):
         return {path: sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", help_of(parser))))}
-    found = {path: []}
+    words = {path: []}
     for action in parser._actions:
-        found[path] += [option for option in action.option_strings if option.startswith("--")]
+        words[path] += [option for option in action.option_strings if option.startswith("--")]
         if isinstance(action.choices, dict):        # subcommands
-            found[path] += list(action.choices)
+            words[path] += list(action.choices)
             for name, child in action.choices.items():
-                found.update(words_of(child, f"{path} {name}"))
-    return found
+                words.update(words_of(child, f"{path} {name}"))
+    return words
 
 
 def help_of(main):

@@ -18,9 +18,9 @@ HIDDEN_KEYS = ("password", "passphrase")        # never written by us; a hand-ed
 def add_config(parser):
     branch = Branch(parser)
     branch.add("show", "print config.json and where it is", "runicorn config show", show)
-    one = branch.add("set", "set one value of config.json", "runicorn config set root /data/experiments", set_value)
-    one.add_argument("key", help="such as root, or preferences.language")
-    one.add_argument("value", help="JSON, or plain text")
+    setter = branch.add("set", "set one value of config.json", "runicorn config set root /data/experiments", set_value)
+    setter.add_argument("key", help="such as root, or preferences.language")
+    setter.add_argument("value", help="JSON, or plain text")
     add_ssh(branch.add("ssh", "SSH connections", "runicorn config ssh add"))
 
 
@@ -52,9 +52,9 @@ def add_ssh(parser):
 def show(options):
     from runicorn import settings
     home = home_dir()
-    kept = settings.load(home)
+    config = settings.load(home)
     print(f"# {home / 'config.json'}", file=sys.stderr)
-    print(dialogue.json_text(without_secrets(kept), indent=2))
+    print(dialogue.json_text(without_secrets(config), indent=2))
 
 
 def without_secrets(value):
@@ -72,18 +72,18 @@ def set_value(options):
         value = json.loads(options.value)
     except ValueError:
         value = options.value
-    settings.update(home_dir(), lambda kept: set_path(kept, options.key.split("."), value))
+    settings.update(home_dir(), lambda config: set_path(config, options.key.split("."), value))
     print(f"{options.key} = {dialogue.json_text(value)}")
 
 
-def set_path(kept, keys, value):
+def set_path(config, keys, value):
     """Set kept[k1][k2]… = value in a nested dict. Raises UsageError where a key on the way is no group."""
-    *way, last = keys
-    for key in way:
-        kept = kept.setdefault(key, {})
-        if not isinstance(kept, dict):
+    *groups, last = keys
+    for key in groups:
+        config = config.setdefault(key, {})
+        if not isinstance(config, dict):
             raise UsageError(f"{key} is a plain value, not a group")
-    kept[last] = value
+    config[last] = value
 
 
 # -- connections --------------------------------------------------------------------------------------------------
@@ -92,28 +92,28 @@ def ssh_add(options):
     from runicorn import settings
     home = home_dir()
     fields = ("name", "host", "port", "user", "auth", "key", "remote_root")
-    given = {field: getattr(options, field) for field in fields if getattr(options, field) is not None}
+    options_given = {field: getattr(options, field) for field in fields if getattr(options, field) is not None}
     if options.interval:
-        given["interval"] = int(options.interval)
+        options_given["interval"] = int(options.interval)
     if options.window:
-        given["window"] = None if options.window == "all" else options.window
+        options_given["window"] = None if options.window == "all" else options.window
     if options.key and not options.auth:
-        given["auth"] = "key"
-    given = settings.taken_apart(given)
-    settings.fits(given)
+        options_given["auth"] = "key"
+    options_given = settings.taken_apart(options_given)
+    settings.fits(options_given)
     listed = settings.connections(home)
-    known = {one["name"]: one for one in listed}
-    if "host" not in given and given.get("name") not in known:
-        given = asked(given, listed)
-    saved = settings.save_connection(home, {"name": given.get("host"), **given})
+    saved_names = {entry["name"]: entry for entry in listed}
+    if "host" not in options_given and options_given.get("name") not in saved_names:
+        options_given = asked(options_given, listed)
+    saved = settings.save_connection(home, {"name": options_given.get("host"), **options_given})
     name = saved["name"]
-    terminal.say(f'✓ {"changed" if name in known else "saved"} "{name}"; its mirror is {home / "cache" / connection_slug(name)}')
+    terminal.say(f'✓ {"changed" if name in saved_names else "saved"} "{name}"; its mirror is {home / "cache" / connection_slug(name)}')
     print(f'  try it:   runicorn config ssh test "{name}"')
     print(f'  start it: runicorn sync start --connection "{name}"    (or open `runicorn viewer`)')
 
 
-def asked(given, listed):
-    """Return `given` with an answer for each field it lacks, in the order of the settings page; what can't be is asked for again.
+def asked(answers, listed):
+    """Return `answers` with an answer for each field it lacks, in the order of the settings page; what can't be is asked for again.
 
     listed: the connections there are. Raises UsageError without a terminal.
     """
@@ -121,30 +121,30 @@ def asked(given, listed):
         raise UsageError("a connection needs at least --host; `runicorn config ssh add --help` shows a whole line")
     from runicorn import settings
     from runicorn.ssh import user_config
-    given, known = dict(given), user_config.hosts()
+    answers, hosts = dict(answers), user_config.hosts()
 
     def field(key, prompt, default=None, check=str):
-        while key not in given:
+        while key not in answers:
             answer = dialogue.ask(prompt, default)
             try:
                 value = {key: check(answer)} if answer else {}
-                settings.fits({**given, **value}, listed)
-                given.update(value)
+                settings.fits({**answers, **value}, listed)
+                answers.update(value)
             except (ArgumentTypeError, UsageError) as error:
                 print(f"  {error}")
-    if known and "host" not in given:
-        print(f"Hosts of ~/.ssh/config: {', '.join(known[:12])}")
+    if hosts and "host" not in answers:
+        print(f"Hosts of ~/.ssh/config: {', '.join(hosts[:12])}")
     field("host", "Host (name, address, or a Host of ~/.ssh/config)")
-    given = settings.taken_apart(given)
-    told = user_config.lookup(given["host"], commands=False)
-    field("name", "Name of the connection", given["host"])
-    field("port", "Port", str(told["port"]), port)
-    field("user", "User", told["user"])
+    answers = settings.taken_apart(answers)
+    config = user_config.lookup(answers["host"], commands=False)
+    field("name", "Name of the connection", answers["host"])
+    field("port", "Port", str(config["port"]), port)
+    field("user", "User", config["user"])
     field("auth", f"Login by ({', '.join(AUTH)})", "key", auth)
-    if given["auth"] == "key":
-        field("key", "Key file", (told.get("identityfile") or ["~/.ssh/id_rsa"])[0])
+    if answers["auth"] == "key":
+        field("key", "Key file", (config.get("identityfile") or ["~/.ssh/id_rsa"])[0])
     field("remote_root", "Folder of runs on the server", "~/.runicorn/experiments")
-    return given
+    return answers
 
 
 def auth(text):
@@ -175,8 +175,8 @@ def ssh_remove(options):
         if options.drop_cache and not options.yes and not dialogue.confirm(f"Delete the mirror {row['folder']} too?"):
             return 1
         mirrors.remove(row["name"], drop_cache=options.drop_cache)
-    left = "its mirror is deleted" if options.drop_cache else f"its mirror stays viewable in {row['folder']}"
-    return terminal.say(f'✓ removed "{row["name"]}"; {left}')
+    rest_of_it = "its mirror is deleted" if options.drop_cache else f"its mirror stays viewable in {row['folder']}"
+    return terminal.say(f'✓ removed "{row["name"]}"; {rest_of_it}')
 
 
 def ssh_test(options):

@@ -175,8 +175,8 @@ def sftp_server(folder, login_key):
         """Read-only: no method that writes is there, so paramiko answers those requests with "not supported"."""
 
         def _place(self, path):
-            place = (folder / path.lstrip("/")).resolve()
-            return place if place == folder or folder in place.parents else folder / "nowhere"
+            target = (folder / path.lstrip("/")).resolve()
+            return target if target == folder or folder in target.parents else folder / "nowhere"
 
         def _stat(self, path, read):
             try:

@@ -17,11 +17,11 @@ PRIVSEP = "/run/sshd"       # root's sshd wants it; the system makes it only whe
 
 def tools():
     """Return (sshd, ssh-keygen), absolute paths. Raises MissingPackageError where they or ssh are not on this machine."""
-    found = [shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{PLACES}") for name in ("sshd", "ssh-keygen", "ssh")]
-    if None in found:
+    paths = [shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{PLACES}") for name in ("sshd", "ssh-keygen", "ssh")]
+    if None in paths:
         raise MissingPackageError("the demo plays an SSH server and finds neither paramiko nor the system's sshd and ssh for it: "
                                   "`pip install paramiko`, or install OpenSSH's client and server")
-    return found[:2]
+    return paths[:2]
 
 
 @contextlib.contextmanager
@@ -58,13 +58,13 @@ def serving(root, home):
 
 @contextlib.contextmanager
 def _privsep_folder():
-    made = os.geteuid() == 0 and not os.path.isdir(PRIVSEP)
-    if made:
+    missing = os.geteuid() == 0 and not os.path.isdir(PRIVSEP)
+    if missing:
         os.mkdir(PRIVSEP, 0o755)
     try:
         yield
     finally:
-        if made:
+        if missing:
             with contextlib.suppress(OSError):          # another sshd lives in it by now
                 os.rmdir(PRIVSEP)
 
@@ -76,7 +76,7 @@ def _await(process, port, log):
             return socket.create_connection(("127.0.0.1", port), timeout=5).close()
         except OSError:
             time.sleep(0.05)
-    said = log.read_text(errors="replace").strip().splitlines()
-    why = said[-1] if said else "it says nothing"
+    lines = log.read_text(errors="replace").strip().splitlines()
+    why = lines[-1] if lines else "it says nothing"
     raise MissingPackageError(f"the demo needs an SSH server, and the system's sshd did not start: {why}; "
                               "`pip install paramiko` and the demo plays the server itself")

@@ -15,16 +15,16 @@ ASCII_BARS = "_.-=+*#@"
 ERASE = "\x1b[K"
 
 
-def table(headers, rows, width, whole=()):
+def table(headers, rows, width, uncut=()):
     """Return the lines (list of str) of a table at most `width` cells wide.
 
-    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells; whole: headers of columns
+    headers: list of str. rows: list of lists of str. The widest columns give way first, down to 8 cells; uncut: headers of columns
     that never do, the others then down to 6. Cells that would look alike where they are cut are cut where they differ.
     """
     most = max(1000, 4 * width)         # characters looked at of a cell that may be megabytes
-    columns = [[clean(row[i] if header in whole else row[i][:most]) for row in rows] for i, header in enumerate(headers)]
+    columns = [[clean(row[i] if header in uncut else row[i][:most]) for row in rows] for i, header in enumerate(headers)]
     widths = [max(map(cells, [header, *column])) for header, column in zip(headers, columns)]
-    least, giving = 6 if whole else 8, [i for i, header in enumerate(headers) if header not in whole]
+    least, giving = 6 if uncut else 8, [i for i, header in enumerate(headers) if header not in uncut]
     for i in giving:
         widths[i] = min(widths[i], max(width, 8))
     while giving and sum(widths) + 2 * (len(widths) - 1) > width and max(widths[i] for i in giving) > least:
@@ -45,7 +45,7 @@ def apart(texts, width):
         half, begin = (width - 1) // 2, len(os.path.commonprefix(alike))
         ways = [{text: f"{_begin(text, half)}…{_end(text, width - 1 - half)}" for text in alike},
                 {text: f"…{text[max(0, begin - width // 6):]}" for text in alike}]
-        best = max(ways, key=lambda way: len({fit(text, width) for text in way.values()}))
+        best = max(ways, key=lambda texts_cut: len({fit(text, width) for text in texts_cut.values()}))
         shown.update(best)
     return [shown.get(text, text) for text in texts]
 
@@ -59,18 +59,18 @@ def _is_number(text):
 
 def _begin(text, width):
     """Return as much of the beginning of `text` as has room in `width` cells (str)."""
-    at = 0
-    while at < len(text) and cells(text[:at + 1]) <= width:
-        at += 1
-    return text[:at]
+    count = 0
+    while count < len(text) and cells(text[:count + 1]) <= width:
+        count += 1
+    return text[:count]
 
 
 def _end(text, width):
     """Return as much of the end of `text` as has room in `width` cells (str)."""
-    at = len(text)
-    while at > 0 and cells(text[at - 1:]) <= width:
-        at -= 1
-    return text[at:]
+    start = len(text)
+    while start > 0 and cells(text[start - 1:]) <= width:
+        start -= 1
+    return text[start:]
 
 
 def size_text(count):

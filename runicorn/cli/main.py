@@ -80,19 +80,19 @@ def refuse(sentence, code):
 
 def dispatch(argv):
     """Find the command in `argv` and run it; returns its exit code or None. Raises UsageError for an unknown one."""
-    first = argv[0] if argv else "--help"
-    if first in ("--version", "-V", "version"):
+    word = argv[0] if argv else "--help"
+    if word in ("--version", "-V", "version"):
         print(f"runicorn {VERSION}")
         return util.find_spec("runicorn.namesake") and door("namesake").say()
-    if first in ("--help", "-h", "help") and not argv[1:]:
+    if word in ("--help", "-h", "help") and not argv[1:]:
         return print(overview())
-    if first == "--completion":
+    if word == "--completion":
         return print(door("cli.completion").script(argv[1] if argv[1:] else ""), end="")
-    if first == "help":
-        first, argv = argv[1], [argv[1], "--help"]
-    name = SAME.get(first, first)
+    if word == "help":
+        word, argv = argv[1], [argv[1], "--help"]
+    name = SAME.get(word, word)
     if name not in COMMANDS:
-        raise UsageError(f"there is no command {first!r}{suggestion(first)}; `runicorn --help` lists them")
+        raise UsageError(f"there is no command {word!r}{suggestion(word)}; `runicorn --help` lists them")
     if name in OWN_ARGUMENTS:
         return door(COMMANDS[name][0]).main(argv[1:])
     options = parser_of(name).parse_args(argv[1:])

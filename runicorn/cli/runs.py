@@ -52,30 +52,30 @@ def add_runs(parser):
 def runs(options):
     """Print the run list. Raises UsageError for a filter that means nothing."""
     columns = [column for column in options.columns.split(",") if column]
-    found = beside(options, columns)
-    if found is not None and not is_open(found, found["undecided"], options):
-        return print_runs(found, columns, options)
+    answer = beside(options, columns)
+    if answer is not None and not is_open(answer, answer["undecided"], options):
+        return print_runs(answer, columns, options)
     index = reader(options.root)
 
     def look():
         return index.runs(filter=options.filter, sort=options.sort, offset=0, limit=options.limit or None, columns=columns)
-    found = look()
-    again = is_open(found, index.undecided(), options)
+    answer = look()
+    again = is_open(answer, index.undecided(), options)
     unread = index.unreadable()
-    if found["runs"] or not (again or unread):
-        print_runs(found, columns, options)
+    if answer["runs"] or not (again or unread):
+        print_runs(answer, columns, options)
     if unread:
         folders = "1 folder" if unread == 1 else f"{unread} folders"
         print(f"{folders} below {', '.join(options.root or [str(default_root())])} can't be read: permission denied", file=sys.stderr)
     if again:
-        second_look(index, look, found, columns, options)
+        second_look(index, look, answer, columns, options)
     return None
 
 
-def is_open(found, undecided, options):
+def is_open(answer, undecided, options):
     """Whether the list, as it was found, waits for runs of which it is not known yet whether they are alive (`undecided` in all)."""
     by_state = any(term.field == "state" for term in parse(options.filter))
-    return undecided and (by_state or any(row["state"] == "checking" for row in found["runs"]) and sys.stdout.isatty())
+    return undecided and (by_state or any(row["state"] == "checking" for row in answer["runs"]) and sys.stdout.isatty())
 
 
 def beside(options, columns):
@@ -85,7 +85,7 @@ def beside(options, columns):
     return beside.runs(home_dir(), local_roots(options.root), options.filter, options.sort, options.limit or None, columns)
 
 
-def second_look(index, look, first, columns, options):
+def second_look(index, look, shown, columns, options):
     """Print again, once it is known whether they are alive, the runs of which that was not known at the first look."""
     from runicorn.reader import scripts
     say = "1 run is" if index.undecided() == 1 else f"{index.undecided()} runs are"
@@ -95,21 +95,21 @@ def second_look(index, look, first, columns, options):
         scripts.decide(index)
     except KeyboardInterrupt:
         return
-    before = {row["key"]: row["state"] for row in first["runs"]}
-    found = look()
-    rows = [row for row in found["runs"] if before.get(row["key"]) != row["state"]]
-    if rows or not first["runs"]:
-        print_runs({**found, "runs": rows, "matched": len(rows)}, columns, options)
+    before = {row["key"]: row["state"] for row in shown["runs"]}
+    answer = look()
+    rows = [row for row in answer["runs"] if before.get(row["key"]) != row["state"]]
+    if rows or not shown["runs"]:
+        print_runs({**answer, "runs": rows, "matched": len(rows)}, columns, options)
 
 
-def print_runs(found, columns, options):
+def print_runs(answer, columns, options):
     """Print an answer of Reader.runs as a table or as JSON."""
     if options.json:
-        for row in found["runs"]:
+        for row in answer["runs"]:
             main = row["main"] and {name: value for name, value in row["main"].items() if name != "best"}      # no curve was read
             print(dialogue.json_text(strict({**row, "main": main})))
         return
-    if not found["runs"]:
+    if not answer["runs"]:
         folders = options.root or [str(default_root())]
         old = [] if options.filter else [folder for folder in folders if holds_old(folder)]
         if old:
@@ -120,15 +120,15 @@ def print_runs(found, columns, options):
         print("no runs fit this filter" if options.filter else f"no runs yet in {places}, nor from a server: a script that "
                      "calls runicorn.init makes one, `runicorn config ssh add` adds a server", file=sys.stderr)
         return
-    for line in listed(found["runs"], columns, terminal.columns()):
+    for line in listed(answer["runs"], columns, terminal.columns()):
         terminal.say(line)
-    for field, names in found.get("means", {}).items():
-        said = ", ".join(f"{name} in {count} run{'s' if count > 1 else ''}" for name, count in names.items())
-        print(f"{field} means {dialogue.clean(said)}", file=sys.stderr)
-    for row in [row for row in found["runs"] if row.get("error")][:FAULTS]:
+    for field, names in answer.get("means", {}).items():
+        meanings = ", ".join(f"{name} in {count} run{'s' if count > 1 else ''}" for name, count in names.items())
+        print(f"{field} means {dialogue.clean(meanings)}", file=sys.stderr)
+    for row in [row for row in answer["runs"] if row.get("error")][:FAULTS]:
         print(dialogue.clean(f"{row['id']}: {row['error']}"), file=sys.stderr)
-    if found["matched"] > len(found["runs"]):
-        print(f"{len(found['runs'])} of {found['matched']} runs; --limit 0 shows all", file=sys.stderr)
+    if answer["matched"] > len(answer["runs"]):
+        print(f"{len(answer['runs'])} of {answer['matched']} runs; --limit 0 shows all", file=sys.stderr)
 
 
 def listed(rows, columns, width):
@@ -141,9 +141,9 @@ def listed(rows, columns, width):
         lines = [[*line[:6], short_main(row["main"]), *line[7:]] for line, row in zip(lines, rows)]
     for header in NARROW:
         if too_wide(headers, lines, width):
-            at = headers.index(header)
-            headers, lines = headers[:at] + headers[at + 1:], [line[:at] + line[at + 1:] for line in lines]
-    return dialogue.table(headers, lines, width, whole=WHOLE)
+            index = headers.index(header)
+            headers, lines = headers[:index] + headers[index + 1:], [line[:index] + line[index + 1:] for line in lines]
+    return dialogue.table(headers, lines, width, uncut=WHOLE)
 
 
 def short_main(main):
@@ -158,7 +158,7 @@ def short_main(main):
 def too_wide(headers, lines, width):
     """Whether a table has no room in `width` cells where all but what is never cut is NAME_CELLS wide at most."""
     least = [max(map(terminal.cells, column)) for column in zip(headers, *lines)]
-    least = [one if header in WHOLE else min(one, NAME_CELLS) for header, one in zip(headers, least)]
+    least = [cell_count if header in WHOLE else min(cell_count, NAME_CELLS) for header, cell_count in zip(headers, least)]
     return sum(least) + 2 * (len(least) - 1) > width
 
 
@@ -171,11 +171,11 @@ def holds_old(folder):
 def cells(row, columns):
     """Return a row of the table (list of str)."""
     main = row["main"]
-    where = "" if row["connection"] == "local" else f"{row['connection']}:"
+    prefix = "" if row["connection"] == "local" else f"{row['connection']}:"
     return [f"{MARKS[row['state']]} {row['state']}", row["name"], row["project"], when(row["started"]),
             terminal.duration_text(row["duration"]) if row["duration"] is not None else "-", terminal.number_text(row["step"]),
             f"{main['metric']} {terminal.number_text(main['value'])}" if main else "-",
-            *(terminal.number_text(row["values"].get(column)) for column in columns), where + row["id"]]
+            *(terminal.number_text(row["values"].get(column)) for column in columns), prefix + row["id"]]
 
 
 def when(seconds):
@@ -204,12 +204,12 @@ def show(options):
         terminal.say(line)
     width = terminal.columns()
     for title, values in (("config", run["config"]), ("summary", run["summary"]), ("Slurm", job(run["meta"]))):
-        found = part(bounded.pairs(values), options, short=bounded.short_pair)
-        section(title, [(name, text(value)) for name, value in found["items"]], width)
-        say_more(found)
-    found = part(run["metrics"], options, name=lambda metric: metric["name"])
-    metrics(found["items"], index.series(key), width)
-    say_more(found)
+        shown = part(bounded.pairs(values), options, short=bounded.short_pair)
+        section(title, [(name, text(value)) for name, value in shown["items"]], width)
+        say_more(shown)
+    shown = part(run["metrics"], options, name=lambda metric: metric["name"])
+    metrics(shown["items"], index.series(key), width)
+    say_more(shown)
 
 
 def part(items, options, **how):
@@ -218,9 +218,9 @@ def part(items, options, **how):
     return bounded.page(items, options.find, 0, most, size=sys.maxsize, **how)
 
 
-def say_more(found):
+def say_more(shown):
     """Say how many lines of a part were left out, and how they come."""
-    left_out = found["matched"] - len(found["items"])
+    left_out = shown["matched"] - len(shown["items"])
     if left_out:
         print(f"  and {left_out:,} more; --all shows all, --find TEXT those whose names hold TEXT")
 
@@ -228,9 +228,9 @@ def say_more(found):
 def head(run):
     """Return the lines (list of str) that say what the run is and how it stands."""
     state, reason = run["state"], run["reason"]["text"]
-    said = reason if f"{reason};".startswith(f"{state};") else f"{state} ({reason})"
+    standing = reason if f"{reason};".startswith(f"{state};") else f"{state} ({reason})"
     took = f", {terminal.duration_text(run['duration'])}" if run["duration"] is not None else ""
-    lines = [f"{run['project']} / {run['name']}   {run['key']}", f"{MARKS[state]} {said}",
+    lines = [f"{run['project']} / {run['name']}   {run['key']}", f"{MARKS[state]} {standing}",
              f"started {when(run['started'])}{took}, on {run.get('host') or '?'} by {run.get('user') or '?'}"]
     lines += [f"tags: {', '.join(run['tags'])}"] if run["tags"] else []
     lines += [f"note: {run['note']}"] if run.get("note") else []
@@ -257,14 +257,14 @@ def section(title, rows, width):
             terminal.say(line)
 
 
-def metrics(found, series, width):
+def metrics(listed, series, width):
     """Print a line a metric: last and best value, and a sparkline."""
-    if not found:
+    if not listed:
         return
     print()
     unicode = terminal.unicode_fits(sys.stdout)
     rows = []
-    for metric in found:
+    for metric in listed:
         best = metric["best"]
         rows.append([f"  {metric['name']}", terminal.number_text(metric["last"]),
                      f"{terminal.number_text(best['value'])} at step {terminal.number_text(best['step'])}" if best else "-",

@@ -23,12 +23,12 @@ def add_sync(parser):
     once = branch.add("once", "bring the mirror up to date, then end", 'runicorn sync once --connection "GPU Server 1"', sync_once)
     once.add_argument("--verify", action="store_true", help="also compare whole files, not only sizes and ends")
     status = branch.add("status", "what the connections do", "runicorn sync status", sync_status)
-    for one in (start, once, status):
-        one.add_argument("--connection", action="append", metavar="NAME", help="this connection; may be repeated")
-        one.add_argument("--all", action="store_true", help="every connection (the default where there is only one)")
-        one.add_argument("--json", action="store_true", help="one JSON object a line")
-    for one in (start, once):
-        one.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
+    for command in (start, once, status):
+        command.add_argument("--connection", action="append", metavar="NAME", help="this connection; may be repeated")
+        command.add_argument("--all", action="store_true", help="every connection (the default where there is only one)")
+        command.add_argument("--json", action="store_true", help="one JSON object a line")
+    for command in (start, once):
+        command.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
 
 
 def chosen(mirrors, options, default_all=False):
@@ -134,8 +134,8 @@ def answer(mirrors, question):
     """Relay a host key question or a server's prompt to the person at the terminal."""
     comparison = question.get("comparison")
     if not dialogue.is_terminal(sys.stdin):
-        there = f"It is the server's if `{comparison}` shows the same there. " if comparison else ""
-        raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} {there}Nobody is at the terminal to answer; "
+        hint = f"It is the server's if `{comparison}` shows the same there. " if comparison else ""
+        raise UsageError(f"the server asks: {terminal.clean(question['prompt'])} {hint}Nobody is at the terminal to answer; "
                          "run this once in a terminal, or answer on the settings page of `runicorn viewer`")
     print()
     if question["kind"] == "host_key":
@@ -214,9 +214,9 @@ def settled_text(row):
 
 def offers(row):
     """Return a line for each other folder of the server that holds runs, with the command that takes it."""
-    return [f"  {one['runs']} in {terminal.clean(one['root'])}: use it with "
-            f'runicorn config ssh add --name "{row["name"]}" --remote-root "{terminal.clean(one["root"])}"'
-            for one in row.get("offer") or ()]
+    return [f"  {offer['runs']} in {terminal.clean(offer['root'])}: use it with "
+            f'runicorn config ssh add --name "{row["name"]}" --remote-root "{terminal.clean(offer["root"])}"'
+            for offer in row.get("offer") or ()]
 
 
 def moving_text(row):
@@ -227,9 +227,9 @@ def moving_text(row):
         return f"{row['name']} {row['state']}{since}"
     share = progress["bytes_done"] / max(progress["bytes_total"], 1)
     rate = f" {dialogue.size_text(progress['rate'])}/s" if progress.get("rate") else ""
-    left = f" {terminal.duration_text(progress['left'])} left" if progress.get("left") else ""
+    remaining = f" {terminal.duration_text(progress['left'])} left" if progress.get("left") else ""
     return (f"{row['name']} {dialogue.bar(share)} {progress['files_done']}/{progress['files_total']} files "
-            f"{dialogue.size_text(progress['bytes_done'])} of {dialogue.size_text(progress['bytes_total'])}{rate}{left}")
+            f"{dialogue.size_text(progress['bytes_done'])} of {dialogue.size_text(progress['bytes_total'])}{rate}{remaining}")
 
 
 # -- status -------------------------------------------------------------------------------------------------------

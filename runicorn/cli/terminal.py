@@ -39,10 +39,10 @@ def clean(text):
 
 def coloured(text):
     """Return `text` with its colours (SGR sequences) and no other control sequence or character."""
-    kept = SGR.split(OTHER_ESCAPE.sub("", text))
+    pieces = SGR.split(OTHER_ESCAPE.sub("", text))
     colours = [*SGR.findall(text), ""]
-    done = "".join(clean(piece) + colour for piece, colour in zip(kept, colours))
-    return done + "\x1b[0m" if len(colours) > 1 else done
+    out = "".join(clean(piece) + colour for piece, colour in zip(pieces, colours))
+    return out + "\x1b[0m" if len(colours) > 1 else out
 
 
 def cells(text):
@@ -56,21 +56,21 @@ def fit(text, width):
     """Return `text` in exactly `width` cells: cut with "…" or padded at the right."""
     if cells(text) <= width:
         return text + " " * (width - cells(text))
-    kept, used = "", 0
+    cut, used = "", 0
     for character in text:
         used += cells(character)
         if used > width - 1:
             break
-        kept += character
-    return kept + "…" + " " * (width - 1 - cells(kept))
+        cut += character
+    return cut + "…" + " " * (width - 1 - cells(cut))
 
 
 def duration_text(seconds):
     """Return seconds for people: "45s", "12m 5s", "3h 20m", "2d 4h"."""
     seconds = int(max(seconds, 0))
-    for unit, name, part, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+    for unit, name, smaller_unit, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
         if seconds >= unit:
-            return f"{seconds // unit}{name} {seconds % unit // part}{small}"
+            return f"{seconds // unit}{name} {seconds % unit // smaller_unit}{small}"
     return f"{seconds}s"
 
 

@@ -137,7 +137,7 @@ class Connection:
         except SftpError as error:
             self._log.info("no look for other roots: %s", error)
         if self._offer:
-            self._log.info("0 runs in %s; %s", root, "; ".join(f"{one['runs']} in {one['root']}" for one in self._offer))
+            self._log.info("0 runs in %s; %s", root, "; ".join(f"{offer['runs']} in {offer['root']}" for offer in self._offer))
 
     def _run_moved(self, moved):
         """Runs were renamed on the server, {old path: new path}: the reader's own tags and notes go with them."""
@@ -172,12 +172,12 @@ class Connection:
 
     def _kept(self):
         """Return what the index tells of a connection that is not at work in this process, and who else is at it."""
-        told = layout.read_json(self.folder / local_copy.INDEX / "live.json") or {}
-        kept = told.get("state") if isinstance(told.get("state"), dict) else {}
+        live = layout.read_json(self.folder / local_copy.INDEX / "live.json") or {}
+        state = live.get("state") if isinstance(live.get("state"), dict) else {}
         owner = self._owner()
         if owner:
-            return {**kept, "owner": {"pid": owner, "ours": False}}
-        return {key: kept[key] for key in ("runs", "running", "last_news") if key in kept}
+            return {**state, "owner": {"pid": owner, "ours": False}}
+        return {key: state[key] for key in ("runs", "running", "last_news") if key in state}
 
     def _owner(self):
         """Return the id of another process that holds the mirror, or None."""

@@ -54,7 +54,7 @@ class _Examination:
 
     def __init__(self, connection, report):
         self.connection, self.report = connection, report
-        self.at, self.since = "name", time.monotonic()
+        self.stage, self.since = "name", time.monotonic()
         self.bad, self.offer, self.browse = False, [], False
 
     def say(self, name, ok, text, advice="", ms=None, **values):
@@ -70,26 +70,26 @@ class _Examination:
     def connect(self, ask, secrets, home):
         def passed(stage, text, **values):
             self.say(stage, True, text, **values)
-            self.at = LINES[LINES.index(stage) + 1] if stage != "port" else "banner"
+            self.stage = LINES[LINES.index(stage) + 1] if stage != "port" else "banner"
         return remote.connect(self.connection, ask, secrets, home, log=passed, compress=False)      # zlib would bound the throughput
 
     def failed(self, error):
         code, values = error.code, error.values if error.code else {"said": "failed", "detail": str(error)}
-        line = STAGE.get(code) or ("login" if code in LOGIN_CODES and self.at not in ("name", "port", "banner") else self.at)
+        line = STAGE.get(code) or ("login" if code in LOGIN_CODES and self.stage not in ("name", "port", "banner") else self.stage)
         self.say(line, False, str(error), **{"said": code, **values, "code": code})
 
     def look_around(self, line):
-        self.at = "sftp"
+        self.stage = "sftp"
         client = line.open_sftp()
         self.browse = True
         start = client.realpath(".")
         self.say("sftp", True, f"starts in {start}", said="sftp_open", start=start)
-        self.at = "root"
+        self.stage = "root"
         self.root(client, expanded(self.connection["remote_root"], start), start)
-        self.at = "rtt"
+        self.stage = "rtt"
         self.speed(client)
         client.close()
-        self.at = "exec"
+        self.stage = "exec"
         self.exec(line)
 
     def exec(self, line):
@@ -121,21 +121,21 @@ class _Examination:
             self.say("exec", None, text, said="exec_cut", detail=str(error))
         self.say("clock", None, "can't be told by SFTP; a run's liveness is judged by change, so it does not matter", said="clock_none")
 
-    def no_python(self, error, told):
-        """told: what `python3 -V` printed; one that is too old to run our program says only there which it is."""
-        values = {"detail": str(error), "python": told, **getattr(error, "values", {})}
-        said = values.get("said")
-        if said == "exec_bare" and told:
-            said = "exec_old" if remote_shell.is_old(told) else None
-        text = {"exec_bare": "has no python3", "exec_old": f"its {values['python']} is older than 3.6"}.get(said, str(error))
-        name = "exec_bare" if said == "exec_bare" else "exec_old" if said == "exec_old" else "exec_failed"
+    def no_python(self, error, version):
+        """version: what `python3 -V` printed; one that is too old to run our program says only there which it is."""
+        values = {"detail": str(error), "python": version, **getattr(error, "values", {})}
+        word = values.get("said")
+        if word == "exec_bare" and version:
+            word = "exec_old" if remote_shell.is_old(version) else None
+        text = {"exec_bare": "has no python3", "exec_old": f"its {values['python']} is older than 3.6"}.get(word, str(error))
+        name = "exec_bare" if word == "exec_bare" else "exec_old" if word == "exec_old" else "exec_failed"
         self.say("exec", None, f"runs commands, but {text}", "the index is read by SFTP in its place", said=name, python=values["python"],
                  detail=values["detail"])
 
-    def namesake(self, found):
+    def namesake(self, package):
         """Tell of the other program of our name, which python3 there would import: a script that logs with it brings no run here."""
-        if found:
-            version, folder = found
+        if package:
+            version, folder = package
             self.say("namesake", None, f"in {folder} is runicorn {version}, another program of the same name: a script that imports it "
                      "there makes no runs for here", f"on the server: `pip uninstall runicorn`, then `pip install {namesake.WHEEL}`",
                      said="namesake", version=version, folder=folder, wheel=namesake.WHEEL)
@@ -163,12 +163,12 @@ class _Examination:
             return self.runs(0, root)
         if not (sftp.is_dir(attrs) or sftp.is_link(attrs)):
             return self.say("root", False, f"{root} is not a folder", "browse for the folder of runs", said="root_file", root=root)
-        found = _walked(client, root)
-        if found is None:
+        walked = _walked(client, root)
+        if walked is None:
             return self.say("root", False, f"{root} can't be listed", f"ask for the right to read it (there: `ls -la {root}`)",
                             said="root_closed", root=root)
         self.say("root", True, root)
-        runs, skipped = found
+        runs, skipped = walked
         if not runs:
             self.offer = offers(client, root, start)
         self.runs(len(runs), root, skipped)
@@ -184,17 +184,17 @@ class _Examination:
             self.say("runs", bool(count) or None, f"{count} run{'' if count == 1 else 's'} in {root}", advice,
                      said="runs_found" if count else "runs_none", count=count, root=root)
         else:
-            found = "; ".join(f"{one['runs']} in {one['root']}" for one in self.offer)
-            self.say("runs", None, f"0 runs in {root}; {found}: use it?", "choose the folder that holds the runs", said="runs_elsewhere",
+            offers = "; ".join(f"{offer['runs']} in {offer['root']}" for offer in self.offer)
+            self.say("runs", None, f"0 runs in {root}; {offers}: use it?", "choose the folder that holds the runs", said="runs_elsewhere",
                      root=root)
 
     def manifest(self, client, root):
         answers = client.batch([sftp.lstat(f"{root}/.runicorn/{name}") for name in MANIFESTS])
-        found = [one for one in answers if not isinstance(one, SftpError)]
-        if not found:
+        files = [answer for answer in answers if not isinstance(answer, SftpError)]
+        if not files:
             advice = "on the server, `runicorn generate-manifest` every 5 minutes makes the first list faster"
             return self.say("manifest", None, "none", advice, said="manifest_none")
-        age = time.time() - max(one.mtime or 0 for one in found)
+        age = time.time() - max(answer.mtime or 0 for answer in files)
         return self.say("manifest", age < OLD_MANIFEST or None, f"made {age:.0f} s ago",
                         "" if age < OLD_MANIFEST else "it is old; is the server's timer or cron entry still running?",
                         said="manifest_fresh" if age < OLD_MANIFEST else "manifest_old", age=max(0, age))
@@ -218,8 +218,8 @@ def throughput(client):
         return None             # a chroot without devices, or Windows
     began, got = time.monotonic(), 0
     while got < SPEED_BYTES and time.monotonic() - began < SPEED_SECONDS:
-        answers = client.batch([sftp.read(handle, got + place * client.max_read, client.max_read) for place in range(8)])
-        if any(isinstance(one, SftpError) for one in answers):
+        answers = client.batch([sftp.read(handle, got + index * client.max_read, client.max_read) for index in range(8)])
+        if any(isinstance(answer, SftpError) for answer in answers):
             break
         got += sum(map(len, answers))
     client.close_handle(handle)
@@ -235,9 +235,10 @@ def expanded(root, start):
 
 def offers(client, root, start):
     """Return the usual places that do hold runs, when `root` holds none: [{"root", "runs"}], most runs first."""
-    places = [expanded(one, start) for one in USUAL_ROOTS] + [root.rstrip("/").rpartition("/")[0] or "/", f"{root.rstrip('/')}/experiments"]
-    found = [{"root": place, "runs": count_runs(client, place, WIDEST) or 0} for place in dict.fromkeys(places) if place != root]
-    return sorted((one for one in found if one["runs"]), key=lambda one: -one["runs"])
+    places = [expanded(usual, start) for usual in USUAL_ROOTS] + [root.rstrip("/").rpartition("/")[0] or "/",
+                                                             f"{root.rstrip('/')}/experiments"]
+    roots = [{"root": folder, "runs": count_runs(client, folder, WIDEST) or 0} for folder in dict.fromkeys(places) if folder != root]
+    return sorted((root_offered for root_offered in roots if root_offered["runs"]), key=lambda root_offered: -root_offered["runs"])
 
 
 def count_runs(client, root, widest=None):
@@ -245,8 +246,8 @@ def count_runs(client, root, widest=None):
 
     widest: the same for a folder with more folders than this at one level, which is some other tree.
     """
-    found = _walked(client, root, widest)
-    return None if found is None else len(found[0])
+    walked = _walked(client, root, widest)
+    return None if walked is None else len(walked[0])
 
 
 def _walked(client, root, widest=None):
@@ -281,15 +282,15 @@ def browse(client, path):
     """
     deadline = time.monotonic() + BROWSE_SECONDS
     start = client.realpath(".")
-    here = client.realpath(expanded(path or "~", start))
-    names = _folders(client, [here])[here]
+    folder = client.realpath(expanded(path or "~", start))
+    names = _folders(client, [folder])[folder]
     if names is None:
-        raise DeniedError(f"{here} can't be listed", sftp_answers.PERMISSION_DENIED)
-    prefix = here.rstrip("/")
+        raise DeniedError(f"{folder} can't be listed", sftp_answers.PERMISSION_DENIED)
+    prefix = folder.rstrip("/")
     few = len(names) <= COUNTED_FOLDERS
     folders = [{"name": name, **_held(client, f"{prefix}/{name}", deadline if few else 0.0)} for name in sorted(names)]
-    parent = None if here == "/" else (prefix.rpartition("/")[0] or "/")
-    return {"path": here, "runs": count_runs(client, here, WIDEST), "parent": parent, "folders": folders}
+    parent = None if folder == "/" else (prefix.rpartition("/")[0] or "/")
+    return {"path": folder, "runs": count_runs(client, folder, WIDEST), "parent": parent, "folders": folders}
 
 
 def _held(client, folder, deadline):
@@ -299,8 +300,8 @@ def _held(client, folder, deadline):
     for _ in range(BROWSE_LEVELS if runs == 0 else 0):
         listed = _folders(client, level) if time.monotonic() < deadline else {}
         level = [f"{parent.rstrip('/')}/{name}" for parent, names in listed.items() for name in (names or ())][:WIDEST]
-        for place in level:
-            inside += (count_runs(client, place, WIDEST) or 0) if time.monotonic() < deadline else 0
+        for inner in level:
+            inside += (count_runs(client, inner, WIDEST) or 0) if time.monotonic() < deadline else 0
         if inside:
             break
     return {"runs": runs, "inside": inside or None}

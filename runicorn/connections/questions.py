@@ -55,9 +55,9 @@ class Questions:
     def withdraw(self, connection=None):
         """Refuse every open question, or those of one connection: nobody waits for them any more."""
         with self._lock:
-            gone = [one for one, question in self._open.items() if connection in (None, question["connection"])]
-        for one in gone:
-            self.answer(one, None)
+            withdrawn = [question_id for question_id, question in self._open.items() if connection in (None, question["connection"])]
+        for question_id in withdrawn:
+            self.answer(question_id, None)
 
     def _ring(self, question):
         for topic in {"connections", question["topic"]}:

@@ -39,7 +39,7 @@ class Mirrors:
         self._stopping = threading.Event()
         self._log = sync_log.opened(self.home, self._secret_texts)
         self._keeper = None
-        self._seen = None
+        self._config_stamp = None
         self._reload()
 
     # -- the connections
@@ -48,17 +48,17 @@ class Mirrors:
         """Return the row of every connection, in the order they were added."""
         with self._lock:
             self._reload()
-            known = list(self._connections.values())
-        return [one.row(self.offline) for one in known]
+            connections = list(self._connections.values())
+        return [connection.row(self.offline) for connection in connections]
 
     def row(self, name):
         """Return the row of one connection, by name or mirror folder. Raises NotFoundError."""
         return self._get(name).row(self.offline)
 
-    def save(self, given, start=True, password=None, passphrase=None):
+    def save(self, changes, start=True, password=None, passphrase=None):
         """Add or change a connection, and start it (again) unless `start` is false. Returns its row. Raises UsageError."""
-        given = {**given, "enabled": True} if start else given
-        saved = settings.save_connection(self.home, given)
+        changes = {**changes, "enabled": True} if start else changes
+        saved = settings.save_connection(self.home, changes)
         self._remember(saved, password, passphrase)
         with self._lock:
             self._reload()
@@ -69,55 +69,55 @@ class Mirrors:
 
     def remove(self, name, drop_cache=False):
         """Forget a connection; its mirror stays viewable unless `drop_cache`. Raises NotFoundError, SyncError where it can't be deleted."""
-        gone = self._get(name)
-        gone.stop()
-        gone.join()
-        settings.remove_connection(self.home, gone.name)
-        self._secrets.pop(_identity(gone.settings), None)
+        connection = self._get(name)
+        connection.stop()
+        connection.join()
+        settings.remove_connection(self.home, connection.name)
+        self._secrets.pop(_identity(connection.settings), None)
         with self._lock:
             self._reload()
         try:
             if drop_cache:
-                _drop_when_free(gone.folder)
+                _drop_when_free(connection.folder)
         except RunicornError as error:
-            raise SyncError(f"{gone.name} is removed, but {error}; what is left of it can be deleted by hand, or on the settings page of "
-                            "`runicorn viewer`") from error
+            raise SyncError(f"{connection.name} is removed, but {error}; what is left of it can be deleted by hand, or on the settings "
+                            "page of `runicorn viewer`") from error
         finally:
             self.bell.ring("connections")
             self.bell.ring("runs")
 
     def start(self, name):
         """Start a connection or let it go on; returns its row."""
-        return self._act(name, lambda one: one.start(), enabled=True)
+        return self._act(name, lambda connection: connection.start(), enabled=True)
 
     def pause(self, name):
         """Stop fetching until `start`; what is here stays viewable. Returns the row."""
-        return self._act(name, lambda one: one.pause(), enabled=False)
+        return self._act(name, lambda connection: connection.pause(), enabled=False)
 
     def reconnect(self, name):
         """Try to connect now, also after a refused login. Returns the row."""
-        return self._act(name, lambda one: one.start(), enabled=True)
+        return self._act(name, lambda connection: connection.start(), enabled=True)
 
     def sync_now(self, name):
         """Bring the mirror up to date now, also where the mode is manual. Returns the row."""
-        def act(one):
-            one.start()
-            one.sync.sync_now()
+        def act(connection):
+            connection.start()
+            connection.sync.sync_now()
         return self._act(name, act, enabled=True)
 
     def verify(self, name):
         """Compare whole files with the server's: {"files": compared, "refetched": n}. Blocks. Raises RemoteError, BusyError."""
-        one = self._get(name)
-        if not one.sync:
-            raise BusyError(f"{one.name} is not at work; start it first")
-        return one.sync.verify()
+        connection = self._get(name)
+        if not connection.sync:
+            raise BusyError(f"{connection.name} is not at work; start it first")
+        return connection.sync.verify()
 
     def start_all(self, only=None):
         """Start every connection that is not paused, or those named in `only` whatever they are."""
         self._only = only
         for name in only or [row["name"] for row in self.list()]:
-            one = self._get(name)
-            if not self.offline and (only or one.settings["enabled"]):
+            connection = self._get(name)
+            if not self.offline and (only or connection.settings["enabled"]):
                 self.start(name)
         if not self._keeper:
             self._keeper = threading.Thread(target=self._keep, name="mirrors", daemon=True)
@@ -127,62 +127,63 @@ class Mirrors:
         """End every thread and line; waits a few seconds at most."""
         self._stopping.set()
         self.questions.withdraw()
-        known = list(self._connections.values())
-        for one in known:
-            one.stop()
+        connections = list(self._connections.values())
+        for connection in connections:
+            connection.stop()
         self._hang_up()
-        for one in known:
-            one.join()
+        for connection in connections:
+            connection.join()
         for handler in list(self._log.handlers):
             self._log.removeHandler(handler)        # first: a late word would open the file again
             handler.close()
 
     def _act(self, name, action, enabled):
         with self._lock:            # else a reload between the file and the object would make a second one
-            one = self._get(name)
-            if one.settings["enabled"] != enabled:
-                settings.save_connection(self.home, {"name": one.name, "enabled": enabled})
-                one.settings = {**one.settings, "enabled": enabled}
+            connection = self._get(name)
+            if connection.settings["enabled"] != enabled:
+                settings.save_connection(self.home, {"name": connection.name, "enabled": enabled})
+                connection.settings = {**connection.settings, "enabled": enabled}
             if not self.offline:
-                action(one)
+                action(connection)
         self.bell.ring("connections")
-        return one.row(self.offline)
+        return connection.row(self.offline)
 
     def _get(self, name):
         with self._lock:
             self._reload()
-            for one in self._connections.values():
-                if name in (one.name, one.slug):
-                    return one
-            known = ", ".join(map(repr, self._connections)) or "none"
-        raise NotFoundError(f"there is no connection {name!r} (known: {known}); add one with `runicorn config ssh add`")
+            for connection in self._connections.values():
+                if name in (connection.name, connection.slug):
+                    return connection
+            names = ", ".join(map(repr, self._connections)) or "none"
+        raise NotFoundError(f"there is no connection {name!r} (known: {names}); add one with `runicorn config ssh add`")
 
     def _reload(self):
         """Follow config.json: connections added, changed or removed, by us or by another process."""
-        seen = _stamp(self.home / settings.CONFIG)
-        if seen == self._seen and seen is not None:
+        stamp = _stamp(self.home / settings.CONFIG)
+        if stamp == self._config_stamp and stamp is not None:
             return
-        self._seen = seen
-        saved = {one["name"]: one for one in settings.connections(self.home)}
+        self._config_stamp = stamp
+        saved = {options["name"]: options for options in settings.connections(self.home)}
         for name in [name for name in self._connections if name not in saved]:
             self._connections[name].stop()
-        kept = self._connections
-        self._connections = {name: kept[name] if name in kept and kept[name].settings == one else self._made(one, kept.get(name))
-                             for name, one in saved.items()}        # replaced whole: others read it without the lock
+        former = self._connections
+        self._connections = {
+            name: former[name] if name in former and former[name].settings == options else self._made(options, former.get(name))
+            for name, options in saved.items()}         # replaced whole: others read it without the lock
 
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
         from runicorn.connections.connection import Connection  # here: a viewer without connections need not load SSH and sync
-        known = self._secrets.setdefault(_identity(saved), {})
-        made = Connection(saved, self.home, self.bell, self.questions, self._log, known, self._room)
+        secrets = self._secrets.setdefault(_identity(saved), {})
+        connection = Connection(saved, self.home, self.bell, self.questions, self._log, secrets, self._room)
         if old and old.sync:
             if all(old.settings.get(field) == saved.get(field) for field in LINE):
                 old.adjust(saved)
                 return old
             old.stop()
             if saved["enabled"] and not self.offline:
-                made.start(after=old)
-        return made
+                connection.start(after=old)
+        return connection
 
     def _keep(self):
         """Until stopped: notice what other processes changed, and keep the mirrors within their size."""
@@ -201,10 +202,10 @@ class Mirrors:
         before = set(self._connections)
         with self._lock:
             self._reload()
-            added = [one for name, one in self._connections.items() if name not in before]
-            for one in added:
-                if one.settings["enabled"] and not self.offline and not self._only:
-                    one.start()
+            added = [connection for name, connection in self._connections.items() if name not in before]
+            for connection in added:
+                if connection.settings["enabled"] and not self.offline and not self._only:
+                    connection.start()
         if added or set(self._connections) != before:
             self.bell.ring("connections")
 
@@ -214,7 +215,7 @@ class Mirrors:
 
     def _trim(self, short=0):
         """Bring the mirrors we sync so far below the limit that `short` bytes more fit, finished runs' large files first."""
-        ours = [one.folder for one in self._connections.values() if one.holds_mirror()]
+        ours = [connection.folder for connection in self._connections.values() if connection.holds_mirror()]
         if not ours:
             return
         others = self._used() - sum(map(quota.size_of, ours))
@@ -223,19 +224,19 @@ class Mirrors:
         if went["files"]:
             self._log.info("made room: %d files, %d bytes", went["files"], went["bytes"], extra={"connection": "mirrors"})
             self.bell.ring("runs")
-            for one in self._connections.values():
-                if short and one.holds_mirror():
-                    one.sync.room_was_made()
+            for connection in self._connections.values():
+                if short and connection.holds_mirror():
+                    connection.sync.room_was_made()
 
     # -- tests, prompts, browsing
 
     def test(self, connection, password=None, passphrase=None):
         """Begin to test a connection (a saved one's name, or a dict not saved yet). Returns the test's id (str)."""
-        wanted = self._wanted(connection, password, passphrase)
+        options = self._wanted(connection, password, passphrase)
         if self.offline:
             raise UsageError("offline: connections are not tested; start the viewer without --offline")
-        self._refusals.pop(_identity(wanted), None)
-        trial = Trial(wanted, self._secrets_of(wanted), self.home, self.questions, self.bell)
+        self._refusals.pop(_identity(options), None)
+        trial = Trial(options, self._secrets_of(options), self.home, self.questions, self.bell)
         with self._lock:
             for old in list(self._trials)[:-TRIALS_KEPT]:
                 del self._trials[old]
@@ -261,9 +262,9 @@ class Mirrors:
     def browse(self, connection, path, password=None, passphrase=None):
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
         from runicorn.connections import doctor
-        wanted = self._wanted(connection, password, passphrase)
+        options = self._wanted(connection, password, passphrase)
         with self._browse_lock:
-            line = self._line_for(wanted)
+            line = self._line_for(options)
             try:
                 return doctor.browse(line["sftp"], path)
             except SftpError:
@@ -283,18 +284,18 @@ class Mirrors:
             self._log.warning("no hosts are offered: %s", error, extra={"connection": "~/.ssh/config"})
             return []
 
-    def _line_for(self, wanted):
-        kept = self._browsing
-        if kept and kept["identity"] == _identity(wanted) and kept["remote"].alive:
-            kept["uses"] += 1
-            return kept
+    def _line_for(self, options):
+        line_kept = self._browsing
+        if line_kept and line_kept["identity"] == _identity(options) and line_kept["remote"].alive:
+            line_kept["uses"] += 1
+            return line_kept
         from runicorn.ssh import remote
         self._hang_up()
-        identity = _identity(wanted)
+        identity = _identity(options)
         if identity in self._refusals:
             raise self._refusals[identity]
         try:
-            line = remote.connect(wanted, None, self._secrets_of(wanted), self.home)
+            line = remote.connect(options, None, self._secrets_of(options), self.home)
         except (LoginError, HostKeyError) as error:
             self._refusals[identity] = error
             raise
@@ -316,16 +317,16 @@ class Mirrors:
                 self._hang_up()
 
     def _hang_up(self):
-        kept, self._browsing = self._browsing, None
-        if kept:
-            if kept["timer"]:
-                kept["timer"].cancel()
-            kept["remote"].close()
+        browsing, self._browsing = self._browsing, None
+        if browsing:
+            if browsing["timer"]:
+                browsing["timer"].cancel()
+            browsing["remote"].close()
 
     def _wanted(self, connection, password=None, passphrase=None):
-        given = self._get(connection).settings if isinstance(connection, str) else settings.checked(connection)
-        self._remember(given, password, passphrase)
-        return given
+        options = self._get(connection).settings if isinstance(connection, str) else settings.checked(connection)
+        self._remember(options, password, passphrase)
+        return options
 
     # -- secrets
 
@@ -334,63 +335,63 @@ class Mirrors:
             return self._secrets.setdefault(_identity(connection), {})
 
     def _remember(self, connection, password, passphrase):
-        given = {"password": password, "passphrase": passphrase}
+        secrets = {"password": password, "passphrase": passphrase}
         if password or passphrase:
             self._refusals.pop(_identity(connection), None)
-        self._secrets_of(connection).update({kind: text for kind, text in given.items() if text})
+        self._secrets_of(connection).update({kind: text for kind, text in secrets.items() if text})
 
     def _secret_texts(self):
         # no lock: the log calls this from the sync threads, which somebody holding the lock may be waiting for
-        kept = list(self._secrets.values())
-        kept += [value for held in kept for value in list(held.values()) if isinstance(value, dict)]        # of jump hosts
-        return [text for held in kept for text in list(held.values()) if isinstance(text, str) and len(text) > 2]
+        kinds = list(self._secrets.values())
+        kinds += [value for secrets in kinds for value in list(secrets.values()) if isinstance(value, dict)]        # of jump hosts
+        return [text for secrets in kinds for text in list(secrets.values()) if isinstance(text, str) and len(text) > 2]
 
     # -- runs
 
     def want(self, key):
         """Say that somebody opened the run `key`: it is fetched first."""
-        one, path = self._run(key)
-        if one and one.folder.exists():
-            quota.mark_viewed(one.folder, path)
-        if one and one.sync:
-            one.sync.want(path)
+        connection, path = self._run(key)
+        if connection and connection.folder.exists():
+            quota.mark_viewed(connection.folder, path)
+        if connection and connection.sync:
+            connection.sync.want(path)
 
     def peek(self, key, name, ranges):
         """Return blocks of a run's file straight from the server: [bytes]; None where its connection is not at work."""
-        one, path = self._run(key)
-        return one.sync.peek(path, name, ranges) if one and one.sync else None
+        connection, path = self._run(key)
+        return connection.sync.peek(path, name, ranges) if connection and connection.sync else None
 
     def drop(self, key):
         """Delete a mirrored run from this machine; it is not fetched again until opened. Raises UsageError for a local run."""
-        one, path = self._run(key)
-        if not one:
+        connection, path = self._run(key)
+        if not connection:
             raise UsageError(f"{key} is no mirrored run; runs of this machine are never deleted from here")
-        quota.drop_run(one.folder, path)
+        quota.drop_run(connection.folder, path)
         self.bell.ring("runs")
 
     def _run(self, key):
-        slug, _, rest = key.partition(":")
-        project, name, run_id = rest.split("/")
-        one = next((one for one in self._connections.values() if one.slug == slug), None)
-        return one, "/".join((project, name, layout.RUNS, run_id))
+        slug, _, path = key.partition(":")
+        project, name, run_id = path.split("/")
+        connection = next((connection for connection in self._connections.values() if connection.slug == slug), None)
+        return connection, "/".join((project, name, layout.RUNS, run_id))
 
     def plan(self, connection):
         """Return what a connection's choice of files comes to: {"files", "bytes"}. Looks there if nothing is mirrored yet.
 
         Raises RemoteError; a login that was refused once is not tried again for this.
         """
-        wanted = self._wanted(connection)
-        entries = quota.known_entries(self.home / "cache" / local_names.connection_slug(wanted["name"]))
+        options = self._wanted(connection)
+        entries = quota.known_entries(self.home / "cache" / local_names.connection_slug(options["name"]))
         if entries is None:
-            entries = self._remembered(("holdings", _identity(wanted), wanted["remote_root"]), 60, lambda: self._holdings(wanted))
-        return quota.outlook(entries, wanted)
+            entries = self._remembered(("holdings", _identity(options), options["remote_root"]), 60, lambda: self._holdings(options))
+        return quota.outlook(entries, options)
 
-    def _holdings(self, wanted):
+    def _holdings(self, options):
         from runicorn.connections import doctor
         with self._browse_lock:
-            line = self._line_for(wanted)
+            line = self._line_for(options)
             try:
-                return doctor.holdings(line["sftp"], doctor.expanded(wanted["remote_root"], line["sftp"].realpath(".")))
+                return doctor.holdings(line["sftp"], doctor.expanded(options["remote_root"], line["sftp"].realpath(".")))
             finally:
                 self._hang_up_later(line)
 
@@ -402,7 +403,7 @@ class Mirrors:
 
     def drop_mirror(self, slug):
         """Delete a mirror that no connection has: of one removed, or that led to another server. Raises UsageError, NotFoundError."""
-        if any(one.slug == slug for one in self._connections.values()):
+        if any(connection.slug == slug for connection in self._connections.values()):
             raise UsageError(f"{slug} is the mirror of a connection; remove that, with its copy, instead")
         folder = dict(self.roots()).get(slug)
         if folder is None:
@@ -421,11 +422,11 @@ class Mirrors:
         """Return how many bytes the mirrors may take, asked for each file that comes."""
         return self._remembered("limit", 0.2, lambda: quota.limit(self.home, self.cache_size))
 
-    def _remembered(self, what, seconds, ask):
-        when, answer = self._kept_answers.get(what, (None, None))
-        if when is None or time.monotonic() - when > seconds:
+    def _remembered(self, question, seconds, ask):
+        answered_at, answer = self._kept_answers.get(question, (None, None))
+        if answered_at is None or time.monotonic() - answered_at > seconds:
             answer = ask()
-            self._kept_answers[what] = time.monotonic(), answer
+            self._kept_answers[question] = time.monotonic(), answer
         return answer
 
     def cache_clean(self, older_than=None, connection=None, size=None, dry_run=False):
@@ -459,7 +460,7 @@ def _identity(connection):
 
 def _stamp(path):
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None         # no config.json yet
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -10,7 +10,7 @@ class Trial:
     def __init__(self, connection, held, home, questions, bell):
         self.id = secrets.token_hex(8)
         self.topic = f"test:{self.id}"
-        self._connection, self._held, self._home, self._questions, self._bell = connection, held, home, questions, bell
+        self._connection, self._secrets, self._home, self._questions, self._bell = connection, held, home, questions, bell
         self._lines, self._result = [], None
 
     def begin(self):
@@ -19,7 +19,7 @@ class Trial:
     def _run(self):
         from runicorn.connections import doctor
         try:
-            self._result = doctor.examine(self._connection, self._say, self._ask, self._held, self._home)
+            self._result = doctor.examine(self._connection, self._say, self._ask, self._secrets, self._home)
         except Exception as error:      # a bug of ours must end the test on the page, too, and show there
             text = f"the test itself failed: {type(error).__name__}: {error}"
             self._say({"name": "login", "ok": False, "text": text, "advice": "please report this", "ms": None, "said": "test_broken",

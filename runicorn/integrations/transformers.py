@@ -29,7 +29,7 @@ class RunicornCallback(TrainerCallback):
 
 
 def _name(key):
-    for part in ("eval", "test", "predict"):
-        if key.startswith(part + "_"):
-            return f"{part}/{key[len(part) + 1:]}"
+    for split in ("eval", "test", "predict"):
+        if key.startswith(split + "_"):
+            return f"{split}/{key[len(split) + 1:]}"
     return key if key == "epoch" else f"train/{key[6:] if key.startswith('train_') else key}"

@@ -45,7 +45,7 @@ class Column:
         else:
             self.values = values[:]
         if not math.isfinite(sum(values)):                  # an overflowing sum only costs the exact look
-            bad = [start + place for place, value in enumerate(values) if not math.isfinite(value)]
+            bad = [start + index for index, value in enumerate(values) if not math.isfinite(value)]
             self.bad = self.bad + array("I", bad)
         if len(self.values) - len(self.lows) * BLOCK >= BLOCK:
             self._note_blocks()
@@ -85,11 +85,11 @@ class Group:
 
     def split(self, names):
         """Move the metrics `names` into a group of their own and return it; both keep all rows so far."""
-        other = Group()
-        other.rows, other.ts, other.steps = self.rows[:], self.ts[:], self.steps[:]
-        other.ts_sorted, other.steps_sorted = self.ts_sorted, self.steps_sorted
-        other.columns = {name: self.columns.pop(name) for name in names}
-        return other
+        apart = Group()
+        apart.rows, apart.ts, apart.steps = self.rows[:], self.ts[:], self.steps[:]
+        apart.ts_sorted, apart.steps_sorted = self.ts_sorted, self.steps_sorted
+        apart.columns = {name: self.columns.pop(name) for name in names}
+        return apart
 
 
 def ascending(values, before=()):
@@ -105,7 +105,7 @@ class Table:
 
     def __init__(self, kind="events"):
         self.kind = kind
-        self._where = {}
+        self._groups = {}
         self._wide = WideRows()                             # not in `_where` yet
         self.rows = 0
         self.first_ts = self.last_ts = self.top_step = None
@@ -114,7 +114,7 @@ class Table:
 
     def restore(self, where, kept):
         """Take what was parsed before into an empty Table: {metric: Group}, and the dict with the other fields."""
-        self._where.update(where)
+        self._groups.update(where)
         self.rows, self.first_ts, self.last_ts, self.top_step = (kept[field] for field in ("rows", "first_ts", "last_ts", "top_step"))
         self.recent.extend(kept["recent"])
         self.purges = kept["purges"]
@@ -123,7 +123,7 @@ class Table:
     def where(self):
         """Return {metric: Group}, of all rows so far."""
         self._sort_wide()
-        return self._where
+        return self._groups
 
     def groups(self):
         """Return the distinct groups."""
@@ -141,12 +141,12 @@ class Table:
             return
         self._sort_wide()
         places, columns = _presence(parts)
-        self._where.update(dict.fromkeys([name for name in places if name not in self._where]))     # in the order first logged
+        self._groups.update(dict.fromkeys([name for name in places if name not in self._groups]))     # in the order first logged
         alike = {}                                          # (present group, places) -> metrics
         for name, mine in places.items():
-            alike.setdefault((id(self._where[name]), *mine), []).append(name)
+            alike.setdefault((id(self._groups[name]), *mine), []).append(name)
         for (_, *mine), names in alike.items():
-            merge = _Merge([parts[place] for place in mine])
+            merge = _Merge([parts[index] for index in mine])
             self._group(names).extend(merge.rows, merge.ts, merge.steps, {name: merge.values(columns[name]) for name in names})
 
     def _sort_wide(self):
@@ -155,7 +155,7 @@ class Table:
             return
         wide, self._wide = self._wide, WideRows()
         names = wide.names
-        owners = list(map(self._where.get, names))
+        owners = list(map(self._groups.get, names))
         for metrics, rows, ts, steps, cells in wide.by_group(owners[:]):
             mine, group = [names[metric] for metric in metrics], owners[metrics[0]]
             if group is None:
@@ -164,14 +164,14 @@ class Table:
                 group.extend(rows, ts, steps, {})
             else:
                 group, height = self._group(mine), len(rows)
-                group.extend(rows, ts, steps, {name: cells[place * height:(place + 1) * height] for place, name in enumerate(mine)})
+                group.extend(rows, ts, steps, {name: cells[index * height:(index + 1) * height] for index, name in enumerate(mine)})
             for metric in metrics:
                 owners[metric] = group
-        self._where.update(zip(names, owners))
+        self._groups.update(zip(names, owners))
 
     def _group(self, names):
         """Return the group of exactly `names`, which share one or are all new."""
-        group = self._where.get(names[0])
+        group = self._groups.get(names[0])
         if group is not None and len(group.columns) == len(names):
             return group
         if group is None:
@@ -179,7 +179,7 @@ class Table:
             group.columns = {name: Column() for name in names}
         else:
             group = group.split(names)
-        self._where.update(dict.fromkeys(names, group))
+        self._groups.update(dict.fromkeys(names, group))
         return group
 
     def _note(self, parts):
@@ -196,10 +196,10 @@ class Table:
 
     def nbytes(self):
         """Return the bytes it holds in memory: of its arrays, and of what each metric costs beside its values."""
-        groups = {id(group): group for group in self._where.values()}.values()
-        size = sys.getsizeof(self._where) + self._wide.nbytes()
+        groups = {id(group): group for group in self._groups.values()}.values()
+        size = sys.getsizeof(self._groups) + self._wide.nbytes()
         for group in groups:
-            size += GROUP_BYTES + sum(len(held) * held.itemsize for held in (group.rows, group.ts, group.steps))
+            size += GROUP_BYTES + sum(len(array) * array.itemsize for array in (group.rows, group.ts, group.steps))
             size += sys.getsizeof(group.columns) + sum(map(sys.getsizeof, group.columns))
             lazy = type(group.columns) is Columns
             size += sum([COLUMN_BYTES + 8 * (len(column.values) + 2 * len(column.lows)) + 4 * len(column.bad)
@@ -220,19 +220,19 @@ def _presence(parts):
     Wide rows name a million metrics: what names few of the others costs no object each.
     """
     places, columns = {}, {}
-    for place, part in enumerate(parts):
+    for index, part in enumerate(parts):
         if places.keys().isdisjoint(part.names):
-            places.update(dict.fromkeys(part.names, (place,)))
+            places.update(dict.fromkeys(part.names, (index,)))
             columns.update(zip(part.names, part.columns))
             continue
         for name, values in zip(part.names, part.columns):
             if name not in places:
-                places[name], columns[name] = (place,), values
+                places[name], columns[name] = (index,), values
             elif type(columns[name]) is list:
-                places[name].append(place)
+                places[name].append(index)
                 columns[name].append(values)
             else:
-                places[name], columns[name] = [*places[name], place], [columns[name], values]
+                places[name], columns[name] = [*places[name], index], [columns[name], values]
     return places, columns
 
 
@@ -248,11 +248,11 @@ class _Merge:
         self.ts, self.steps = [ts for part in parts for ts in part.ts], [step for part in parts for step in part.steps]
         if not ascending(self.rows):
             self._order = sorted(range(len(self.rows)), key=self.rows.__getitem__)
-            self.rows, self.ts, self.steps = ([values[place] for place in self._order] for values in (self.rows, self.ts, self.steps))
+            self.rows, self.ts, self.steps = ([values[index] for index in self._order] for values in (self.rows, self.ts, self.steps))
 
     def values(self, columns):
         """Return the values (array) of a metric that has `columns` in the parts, as `_presence` has them."""
         if type(columns) is not list:
             return columns
         values = [value for column in columns for value in column]
-        return array("d", [values[place] for place in self._order] if self._order else values)
+        return array("d", [values[index] for index in self._order] if self._order else values)

@@ -17,14 +17,14 @@ class Curve(NamedTuple):
     column: Column
     shift: float = 0.0
 
-    def x(self, place):
-        """Return the x to tell for the point at `place`."""
-        return round(self.xs[place] - self.shift, 6) if self.shift else self.xs[place]
+    def x(self, index):
+        """Return the x to tell for the point at `index`."""
+        return round(self.xs[index] - self.shift, 6) if self.shift else self.xs[index]
 
     def span(self, lo, hi):
         """Return the places [first, end) of the points with lo <= x <= hi; None is no bound."""
-        first = 0 if lo is None else bisect_left(self.xs, lo + self.shift)
-        return first, max(first, len(self.xs) if hi is None else bisect_right(self.xs, hi + self.shift))
+        start = 0 if lo is None else bisect_left(self.xs, lo + self.shift)
+        return start, max(start, len(self.xs) if hi is None else bisect_right(self.xs, hi + self.shift))
 
 
 def curve(tables, metric, x, shift=0.0):
@@ -36,24 +36,24 @@ def curve(tables, metric, x, shift=0.0):
     group = tables[0].where[metric]
     if len(tables) == 1 and not tables[0].purges and in_order(group, x):
         return Curve(group.steps if x == "step" else group.ts, group.columns[metric], shift), None
-    kept, superseded = joined(tables, metric, x)
-    return _sorted(*kept, shift), _sorted(*superseded, shift) if len(superseded[0]) else None
+    counting, superseded = joined(tables, metric, x)
+    return _sorted(*counting, shift), _sorted(*superseded, shift) if len(superseded[0]) else None
 
 
-def grow(known, before, table, metric, x):
-    """Append the newest attempt's new points to the Curve `known`, joined before; return whether that was possible.
+def grow(drawn, before, table, metric, x):
+    """Append the newest attempt's new points to the Curve `drawn`, joined before; return whether that was possible.
 
-    before: (columns.Table, points) of that attempt when `known` was made; table: its Table now.
+    before: (columns.Table, points) of that attempt when `drawn` was made; table: its Table now.
     """
     group = table.where[metric]
-    old, taken = before
+    old, joined_before = before
     xs = group.steps if x == "step" else group.ts
-    if old is not table or not (group.steps_sorted and in_order(group, x)) or known.xs.typecode != xs.typecode:
+    if old is not table or not (group.steps_sorted and in_order(group, x)) or drawn.xs.typecode != xs.typecode:
         return False
-    if not known.xs or known.xs[-1] > xs[taken - 1]:            # an older attempt reaches beyond
+    if not drawn.xs or drawn.xs[-1] > xs[joined_before - 1]:            # an older attempt reaches beyond
         return False
-    known.xs.extend(xs[taken:])
-    known.column.extend(group.columns[metric].values[taken:])
+    drawn.xs.extend(xs[joined_before:])
+    drawn.column.extend(group.columns[metric].values[joined_before:])
     return True
 
 
@@ -62,22 +62,22 @@ def in_order(group, x):
     return group.steps_sorted if x == "step" else group.ts_sorted and x in ("relative", "wall")
 
 
-def place_of(group, x, at):
-    """Return the place of the last row of a columns.Group that stands at `at` on "step" or a time axis, or None."""
+def place_of(group, x, position):
+    """Return the place of the last row of a columns.Group that stands at `position` on "step" or a time axis, or None."""
     xs = group.steps if x == "step" else group.ts
     if in_order(group, x):
-        place = bisect_right(xs, at + SAME) - 1
+        index = bisect_right(xs, position + SAME) - 1
     else:
-        place = min(range(len(xs)), key=lambda place: abs(xs[place] - at), default=-1)
-    return place if place >= 0 and abs(xs[place] - at) <= SAME else None
+        index = min(range(len(xs)), key=lambda index: abs(xs[index] - position), default=-1)
+    return index if index >= 0 and abs(xs[index] - position) <= SAME else None
 
 
 def epoch_at(table, row):
     """Return the epoch (number) that was logged last at or before line `row` of a columns.Table, None without one."""
     for name, group in table.where.items():
-        place = bisect_right(group.rows, row) - 1
-        if place >= 0 and name.rsplit("/", 1)[-1].lower() == "epoch":
-            epoch = group.columns[name].values[place]
+        index = bisect_right(group.rows, row) - 1
+        if index >= 0 and name.rsplit("/", 1)[-1].lower() == "epoch":
+            epoch = group.columns[name].values[index]
             return epoch if math.isfinite(epoch) else None
     return None
 
@@ -88,10 +88,10 @@ def pace(curve):
     values = curve.column.values
     if not values or not (math.isfinite(values[0]) and math.isfinite(values[-1])):
         return None
-    whole = values[-1] == int(values[-1])
-    at = bisect_left(values, values[-1]) if whole else len(values) - 1
-    epochs, steps = values[-1] - values[0], curve.xs[at] - curve.xs[0]
-    return steps / epochs if epochs >= (1 if whole else 0.1) and steps > 0 else None
+    integral = values[-1] == int(values[-1])
+    index = bisect_left(values, values[-1]) if integral else len(values) - 1
+    epochs, steps = values[-1] - values[0], curve.xs[index] - curve.xs[0]
+    return steps / epochs if epochs >= (1 if integral else 0.1) and steps > 0 else None
 
 
 def joined(tables, metric, x):
@@ -112,8 +112,8 @@ def joined(tables, metric, x):
         if table.purges is None:
             cut = min(cut, _first_step(group))
     pieces.reverse()
-    kept, superseded = ([piece[side] for piece in pieces] for side in (0, 1))
-    return _concatenated(kept), _concatenated(superseded)
+    counting, superseded = ([piece[side] for piece in pieces] for side in (0, 1))
+    return _concatenated(counting), _concatenated(superseded)
 
 
 def _purged(table, metric):
@@ -133,14 +133,14 @@ def _first_step(group):
 def _cut(steps, ordered, cut, xs, values):
     """Return ((xs, values) of the steps below `cut`, (xs, values) of the others)."""
     if ordered:
-        place = bisect_left(steps, cut)
-        return (xs[:place], values[:place]), (xs[place:], values[place:])
+        index = bisect_left(steps, cut)
+        return (xs[:index], values[:index]), (xs[index:], values[index:])
     below = [step < cut for step in steps]
     return _chosen(xs, values, below), _chosen(xs, values, [not is_below for is_below in below])
 
 
-def _chosen(xs, values, wanted):
-    return (array(held.typecode, [value for value, keep in zip(held, wanted) if keep]) for held in (xs, values))
+def _chosen(xs, values, mask):
+    return (array(series.typecode, [value for value, keep in zip(series, mask) if keep]) for series in (xs, values))
 
 
 def _concatenated(pieces):
@@ -160,21 +160,21 @@ def _axis(table, group, x):
     if not x.startswith("metric:"):
         return group.steps if x == "step" else group.ts
     name = x[len("metric:"):]
-    other = table.where.get(name)
-    if other is None:
+    owner = table.where.get(name)
+    if owner is None:
         return array("d", [math.nan]) * len(group.rows)
-    values = other.columns[name].values
-    if other is group:
+    values = owner.columns[name].values
+    if owner is group:
         return values
-    places = (bisect_right(other.rows, row) - 1 for row in group.rows)
-    return array("d", [values[place] if place >= 0 else math.nan for place in places])
+    places = (bisect_right(owner.rows, row) - 1 for row in group.rows)
+    return array("d", [values[index] if index >= 0 else math.nan for index in places])
 
 
 def _sorted(xs, values, shift):
     """Return the Curve of these points in the order of x; points of equal x keep theirs."""
     if not ascending(xs):
         order = sorted(range(len(xs)), key=xs.__getitem__)
-        xs, values = (array(held.typecode, [held[place] for place in order]) for held in (xs, values))
+        xs, values = (array(series.typecode, [series[index] for index in order]) for series in (xs, values))
     column = Column()
     column.extend(values)
     return Curve(xs, column, shift)

@@ -53,7 +53,7 @@ class RowPart(NamedTuple):
     def columns(self):
         """Return one array('d') for each name, as long as `rows`."""
         width = len(self.names)
-        return [self.cells[place::width] for place in range(width)]
+        return [self.cells[index::width] for index in range(width)]
 
 
 def event_row(line):
@@ -127,10 +127,10 @@ class Template:
         try:
             flat = json.loads(b"[" + body.translate(COMMAS) + b"]")
             width = len(between) + 1
-            ts, steps = (place if place is None else flat[place::width] for place in (self.ts, self.step))
+            ts, steps = (number if number is None else flat[number::width] for number in (self.ts, self.step))
             if not math.isfinite(sum(ts or ())) or not math.isfinite(sum(steps or ())):
                 return None
-            return ts, steps, [array("d", flat[place::width]) for place in self.places]
+            return ts, steps, [array("d", flat[number::width]) for number in self.places]
         except (ValueError, OverflowError):         # 1.2.3, or a number beyond float64: the JSON way knows what to do
             return None
 
@@ -144,11 +144,11 @@ def _fixed_texts(line):
             skeleton += piece
             continue
         end = 0
-        for found in NUMBER.finditer(piece):
-            texts[-1] += piece[end:found.start()]
-            skeleton += piece[end:found.start()] + b"%d" % places
+        for match in NUMBER.finditer(piece):
+            texts[-1] += piece[end:match.start()]
+            skeleton += piece[end:match.start()] + b"%d" % places
             texts.append(b"")
-            places, end = places + 1, found.end()
+            places, end = places + 1, match.end()
         texts[-1] += piece[end:]
         skeleton += piece[end:]
     return texts, skeleton
@@ -175,43 +175,43 @@ class Parser:
         return parts
 
     def _parts(self, block):
-        first, count = self.lines, block.count(b"\n")
+        start, count = self.lines, block.count(b"\n")
         self.lines += count
         if self._last is None and self._has_templates:
             self._last = self._template(b"", block[:block.find(b"\n")])        # as a rule all lines look like the first
-        whole = self._last.read(block) if self._last else None
-        if whole:
-            return [Part(self._last.names, range(first, first + count), *whole)]
+        columns = self._last.read(block) if self._last else None
+        if columns:
+            return [Part(self._last.names, range(start, start + count), *columns)]
         lines = block.split(b"\n")
         lines.pop()
         if not self._has_templates:
-            return self._by_json(lines, range(count), first)
-        parts, rest = self._by_template(block, first)
-        return parts + self._by_json(lines, rest, first)
+            return self._by_json(lines, range(count), start)
+        parts, others = self._by_template(block, start)
+        return parts + self._by_json(lines, others, start)
 
-    def _by_template(self, block, first):
+    def _by_template(self, block, start):
         """Return the Parts of the lines of `block` that repeat a shape, and the places of the others."""
         for quoted, bare in QUOTED:
             block = block.replace(quoted, bare)
         lines, signatures = block.split(b"\n"), block.translate(None, NUMERIC).split(b"\n")
-        places, parts, rest = {}, [], []
-        for place in range(len(lines) - 1):
-            places.setdefault(signatures[place], []).append(place)
+        places, parts, others = {}, [], []
+        for index in range(len(lines) - 1):
+            places.setdefault(signatures[index], []).append(index)
         for signature, mine in places.items():
             template = self._template(signature, lines[mine[0]]) if len(mine) >= WORTH else None
-            found = template and template.read(b"\n".join([lines[place] for place in mine]) + b"\n")
-            if found:
-                parts.append(Part(template.names, [first + place for place in mine], *found))
+            columns = template and template.read(b"\n".join([lines[index] for index in mine]) + b"\n")
+            if columns:
+                parts.append(Part(template.names, [start + index for index in mine], *columns))
                 self._last = template
             else:
-                rest += mine
-        return parts, sorted(rest)
+                others += mine
+        return parts, sorted(others)
 
     def _template(self, signature, line):
         """Return the template for lines that look like `line` but for numeric characters, or None."""
-        known = self._templates.get(signature, False)
-        if known is None or known and known.read(line + b"\n"):
-            return known
+        template = self._templates.get(signature, False)
+        if template is None or template and template.read(line + b"\n"):
+            return template
         if len(self._templates) >= SHAPES:
             return None
         try:
@@ -220,20 +220,20 @@ class Parser:
             self._templates[signature] = None
         return self._templates[signature]
 
-    def _by_json(self, lines, places, first):
+    def _by_json(self, lines, places, start):
         rows = {}
-        for place, line in zip(places, self._objects([lines[place] for place in places])):
+        for index, line in zip(places, self._objects([lines[index] for index in places])):
             if line is None:
                 continue
-            found = self.row(line)
-            if found is None:
+            row = self.row(line)
+            if row is None:
                 continue            # an image, a gap, or what a later version writes
-            ts, step, data = self.clean(*found, first + place)
+            ts, step, data = self.clean(*row, start + index)
             names = tuple(data)
             part = rows.get(names)
             if part is None:
                 part = rows[names] = RowPart(names, [], [], [], array("d"))
-            part.rows.append(first + place)
+            part.rows.append(start + index)
             part.ts.append(ts)
             part.steps.append(step)
             part.cells.extend(_cells(data.values()))
@@ -242,9 +242,9 @@ class Parser:
     def _objects(self, lines):
         """Return the dict of each line, None for an empty or broken one."""
         try:
-            found = json.loads((b"[" + b",".join(lines) + b"]").decode("utf-8"))
-            if len(found) == len(lines) and all(type(item) is dict for item in found):
-                return found
+            objects = json.loads((b"[" + b",".join(lines) + b"]").decode("utf-8"))
+            if len(objects) == len(lines) and all(type(item) is dict for item in objects):
+                return objects
         except (ValueError, RecursionError):
             pass                    # one line is broken: find out which
         return [self._object(line) for line in lines]
@@ -254,11 +254,11 @@ class Parser:
         if not text and b"\0" not in line:
             return None
         try:
-            found = json.loads(text.decode("utf-8"))
+            value = json.loads(text.decode("utf-8"))
         except (ValueError, RecursionError):
-            found = None
-        self.skipped += type(found) is not dict
-        return found if type(found) is dict else None
+            value = None
+        self.skipped += type(value) is not dict
+        return value if type(value) is dict else None
 
     def clean(self, ts, step, data, line_number):
         """Fill in a missing or impossible time or step; leave only numbers in `data`."""

@@ -35,8 +35,8 @@ class Series:
         self._files = {}                # (stem, rank, attempt) -> File
         self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
         self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed
-        self._told = (None, {})         # what the files were like, and the pictures encoded since: asked -> pieces.Piece
-        self._held = 0                  # bytes in the columns of all files
+        self._encoded = (None, {})         # what the files were like, and the pictures encoded since: asked -> pieces.Piece
+        self._bytes = 0                  # bytes in the columns of all files
         self._lock = threading.RLock()
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -56,20 +56,20 @@ class Series:
         with self._lock:
             self._sample()
             if changed:
-                self._held = sum(file.table.nbytes() for file in self._files.values())
+                self._bytes = sum(file.table.nbytes() for file in self._files.values())
         return changed
 
     def _find(self):
         files = self._files_of(self.folder)
         with self._lock:
-            gone = [key for key, file in self._files.items() if key not in files or files[key][0] != file.path]
-            for key in gone:
+            vanished = [key for key, file in self._files.items() if key not in files or files[key][0] != file.path]
+            for key in vanished:
                 del self._files[key]
             new = sorted(files.keys() - self._files.keys())
             for key in new:
                 path, make = files[key]
                 self._files[key] = File(path, self._cache, make)
-            return bool(gone or new)
+            return bool(vanished or new)
 
     def _read(self, file, deadline):
         before, more = (file.table, file.position), True
@@ -98,8 +98,8 @@ class Series:
     @property
     def nbytes(self):
         """Bytes of memory the columns take (int), as of the last refresh; asked often, so it waits for nobody."""
-        copies = [len(curve.xs) for _, *both in list(self._curves.values()) for curve in both if curve]
-        return self._held + sum(copies) * POINT_BYTES + sum(len(told.deflated) for told in list(self._told[1].values()) if told)
+        copies = [len(curve.xs) for _, *curves in list(self._curves.values()) for curve in curves if curve]
+        return self._bytes + sum(copies) * POINT_BYTES + sum(len(encoded.deflated) for encoded in [*self._encoded[1].values()] if encoded)
 
     def prime(self, name, size, read):
         """Sample an events file that is not here: until it is, pictures are approximate and made from the sample.
@@ -131,8 +131,8 @@ class Series:
             if file.behind <= COARSE_BYTES:
                 self._samples.pop((rank, attempt), None)
             elif (rank, attempt) not in self._samples:
-                found = _quietly(lambda file=file: samples.of(file))
-                self._samples.update({(rank, attempt): found} if found else {})
+                sample = _quietly(lambda file=file: samples.of(file))
+                self._samples.update({(rank, attempt): sample} if sample else {})
 
     # -- what there is ---------------------------------------------------------------------------------------------
 
@@ -192,12 +192,12 @@ class Series:
         value; "attempts", "ranks": lists of int.
         """
         with self._lock:
-            where = {}
+            places_of = {}
             for rank in self.ranks:
                 for attempt, table in self._tables(rank)[0]:
                     for name in table.where:
-                        where.setdefault(name, []).append((rank, attempt))
-            return {name: self._facts(name, places) for name, places in where.items()}
+                        places_of.setdefault(name, []).append((rank, attempt))
+            return {name: self._facts(name, places) for name, places in places_of.items()}
 
     def _facts(self, name, places):
         rank = places[0][0]
@@ -225,26 +225,26 @@ class Series:
         if buckets < 1 or not 0 <= smooth < 1 or lo != lo or hi != hi:
             raise UsageError(f"a picture from {lo} to {hi} in {buckets} buckets, smoothed by {smooth}, can't be; smoothing is below 1")
         with self._lock:
-            found, superseded = self._curve(metric, rank, x)
-            if found is None:
+            curve, superseded = self._curve(metric, rank, x)
+            if curve is None:
                 return None
             old = superseded and picture(superseded, lo, hi, buckets)
-            return {"metric": metric, "rank": rank, **picture(found, lo, hi, buckets, smooth), "approximate": self._tables(rank)[1],
+            return {"metric": metric, "rank": rank, **picture(curve, lo, hi, buckets, smooth), "approximate": self._tables(rank)[1],
                     "superseded": old and {key: old[key] for key in ("x", "last", "min", "max")}}
 
     def told(self, run, metric, **options):
         """Return the pieces.Piece of the JSON of {"run": run, **picture}, or None without a picture; encoded once, until
         something is read. options: as for `picture`."""
         with self._lock:
-            if self._told[0] != (state := self._state()):
-                self._told = state, {}
-            kept, asked = self._told[1], (run, metric, *sorted(options.items()))
-            if asked not in kept:
-                found = self.picture(metric, **options)
-                kept[asked] = piece(layout.to_json({"run": run, **found}).encode("utf-8", "surrogatepass")) if found else None
-                while len(kept) > PICTURES_KEPT:
-                    del kept[next(iter(kept))]
-            return kept[asked]
+            if self._encoded[0] != (state := self._state()):
+                self._encoded = state, {}
+            encoded, question = self._encoded[1], (run, metric, *sorted(options.items()))
+            if question not in encoded:
+                picture = self.picture(metric, **options)
+                encoded[question] = piece(layout.to_json({"run": run, **picture}).encode("utf-8", "surrogatepass")) if picture else None
+                while len(encoded) > PICTURES_KEPT:
+                    del encoded[next(iter(encoded))]
+            return encoded[question]
 
     def _state(self):
         """Return what every picture is made from: while this stays equal, so do they."""
@@ -265,15 +265,15 @@ class Series:
         """Return the two Curves joined or sorted from `tables`; kept, and continued where a newest attempt only grew."""
         _, metric, _, x = key
         state = [(table, len(table.where[metric].rows), len(table.purges or ())) for table in tables]
-        before, *known = self._curves.pop(key, ([], None, None))
+        before, *copies = self._curves.pop(key, ([], None, None))
         if before != state:
             grown = before and before[:-1] == state[:-1] and before[-1][2] == state[-1][2] and curves.grow(
-                known[0], before[-1][:2], tables[-1], metric, x)
-            known = known if grown else curves.curve(tables, metric, x, shift)
-        self._curves[key] = state, *known
-        while len(self._curves) > 1 and sum(len(kept.xs) for _, kept, _ in self._curves.values()) > POINTS_KEPT:
+                copies[0], before[-1][:2], tables[-1], metric, x)
+            copies = copies if grown else curves.curve(tables, metric, x, shift)
+        self._curves[key] = state, *copies
+        while len(self._curves) > 1 and sum(len(copy.xs) for _, copy, _ in self._curves.values()) > POINTS_KEPT:
             del self._curves[next(iter(self._curves))]
-        return known
+        return copies
 
     def points(self, metric, rank=0):
         """Return (steps, ts, values), arrays of one length in the order logged, of all points that are not superseded; all
@@ -301,7 +301,7 @@ class Series:
                 return []
             total = len(curve.xs)
             places = range(total) if total <= n else [(k + 1) * total // n - 1 for k in range(n)]
-            return [value if math.isfinite(value) else None for value in (curve.column.values[place] for place in places)]
+            return [value if math.isfinite(value) else None for value in (curve.column.values[index] for index in places)]
 
     # -- times and steps -------------------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class Series:
         with self._lock:
             groups = [group for _, table in self._tables(rank)[0] for group in table.groups()]
             places = [(group, bisect_right(group.ts, math.floor(ts) + 0.9995) - 1) for group in groups]
-            return max([(group.ts[place], group.steps[place]) for group, place in places if place >= 0], default=(None, None))[1]
+            return max([(group.ts[index], group.steps[index]) for group, index in places if index >= 0], default=(None, None))[1]
 
     def steps_at(self, times, rank=0):
         """Return the steps (list of int or None) at which consecutive lines of a log were written.
@@ -322,16 +322,16 @@ class Series:
         for second, lines in itertools.groupby(times, lambda ts: None if ts is None else math.floor(ts)):
             count = sum(1 for _ in lines)
             rows = [] if second is None else self._rows_within(second, rank)
-            whole = None if second is None or rows else self.step_at(second, rank)
-            steps += [rows[-(-(place + 1) * len(rows) // count) - 1][1] if rows else whole for place in range(count)]
+            step = None if second is None or rows else self.step_at(second, rank)
+            steps += [rows[-(-(index + 1) * len(rows) // count) - 1][1] if rows else step for index in range(count)]
         return steps
 
     def _rows_within(self, second, rank):
         """Return [(ts, step)] of the rows of one second, in their order."""
         with self._lock:
             groups = [group for _, table in self._tables(rank)[0] for group in table.groups()]
-            return sorted((group.ts[place], group.steps[place]) for group in groups
-                          for place in range(bisect_left(group.ts, second - 0.0005), bisect_right(group.ts, second + 0.9995)))
+            return sorted((group.ts[index], group.steps[index]) for group in groups
+                          for index in range(bisect_left(group.ts, second - 0.0005), bisect_right(group.ts, second + 0.9995)))
 
     def time_of(self, step, rank=0):
         """Return the time (Unix seconds) at which `step`, or the first one after it, was logged (by the newest attempt that
@@ -339,27 +339,27 @@ class Series:
         with self._lock:
             for _, table in reversed(self._tables(rank)[0]):
                 places = [(group, bisect_left(group.steps, step)) for group in table.groups()]
-                found = [group.ts[place] for group, place in places if place < len(group.steps)]
-                if found:
-                    return min(found)
+                times = [group.ts[index] for group, index in places if index < len(group.steps)]
+                if times:
+                    return min(times)
         return None
 
-    def moment(self, metric, x, at, rank=0):
-        """Return {"step", "ts", "epoch"} of the metric's newest point that stands at `at` on the axis `x`, or None without one.
+    def moment(self, metric, x, position, rank=0):
+        """Return {"step", "ts", "epoch"} of the metric's newest point that stands at `position` on the axis `x`, or None without one.
 
-        x: "step", "relative" or "wall", at: as a picture tells it; ts: Unix seconds; epoch: the last value, at or before that
+        x: "step", "relative" or "wall", position: as a picture tells it; ts: Unix seconds; epoch: the last value, at or before that
         row, of the metric whose last name part is "epoch", or None. Raises UsageError for another x.
         """
         if x not in ("step", "relative", "wall"):
             raise UsageError(f"x can't be {x!r}; a moment is found by step, relative or wall")
         with self._lock:
             tables = [table for _, table in self._tables(rank)[0] if table.rows]
-            at += min(table.first_ts for table in tables) if x == "relative" and tables else 0.0
+            position += min(table.first_ts for table in tables) if x == "relative" and tables else 0.0
             for table in reversed(tables):
                 group = table.where.get(metric)
-                place = None if group is None else curves.place_of(group, x, at)
-                if place is not None:
-                    return {"step": group.steps[place], "ts": group.ts[place], "epoch": curves.epoch_at(table, group.rows[place])}
+                index = None if group is None else curves.place_of(group, x, position)
+                if index is not None:
+                    return {"step": group.steps[index], "ts": group.ts[index], "epoch": curves.epoch_at(table, group.rows[index])}
         return None
 
     def speed(self, seconds=600):
@@ -371,9 +371,9 @@ class Series:
             if not recent:
                 return None
             group = max(recent, key=lambda group: len(group.ts))        # the one logged most often
-            first = bisect_left(group.ts, group.ts[-1] - seconds)
-            places = range(first, len(group.ts), max(1, (len(group.ts) - first) // 50))
-            points = [(group.ts[place], group.steps[place]) for place in places]
+            start = bisect_left(group.ts, group.ts[-1] - seconds)
+            places = range(start, len(group.ts), max(1, (len(group.ts) - start) // 50))
+            points = [(group.ts[index], group.steps[index]) for index in places]
         speeds = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(points, points[1:]) if b[0] > a[0] and b[1] > a[1]]
         return _median(speeds) if speeds else None
 
@@ -430,9 +430,9 @@ def _last_object(path):
         return None
     for line in reversed(lines):
         try:
-            found = json.loads(line.decode("utf-8"))
+            value = json.loads(line.decode("utf-8"))
         except (ValueError, RecursionError):
             continue            # torn, or the middle of a line
-        if isinstance(found, dict):
-            return found
+        if isinstance(value, dict):
+            return value
     return None

@@ -99,15 +99,15 @@ class WideRows:
         cells = array("d", map(self._cells.__getitem__, by_metric))
         counts = Counter(self._metrics)
         begins = [0, *accumulate(map(counts.__getitem__, range(len(owners))))]
-        columns = [list(map(held.__getitem__, places)) for held in (self.rows.tolist(), self.ts.tolist(), self.steps)]
+        columns = [list(map(column.__getitem__, places)) for column in (self.rows.tolist(), self.ts.tolist(), self.steps)]
         for metrics in _alike(owners, array("I", places), begins):
-            first, last = metrics[0], metrics[-1]
-            span = slice(begins[first], begins[first + 1])
-            if last - first < len(metrics):
-                mine = cells[begins[first]:begins[last + 1]]
+            lowest, last = metrics[0], metrics[-1]
+            span = slice(begins[lowest], begins[lowest + 1])
+            if last - lowest < len(metrics):
+                mine = cells[begins[lowest]:begins[last + 1]]
             else:
                 mine = array("d", chain.from_iterable([cells[begins[metric]:begins[metric + 1]] for metric in metrics]))
-            yield (metrics, *[held[span] for held in columns], mine)
+            yield (metrics, *[column[span] for column in columns], mine)
 
     def nbytes(self):
         """Return the bytes it holds in memory."""

@@ -42,8 +42,8 @@ def sources(roots, mirrors):
             **{os.path.realpath(folder): first_look.digest(first_look.paths(os.fspath(folder))) for _, folder in roots}}
 
 
-def _known(told):
+def _known(sources):
     try:
-        return {one["folder"]: one["runs"] for one in told}
+        return {source["folder"]: source["runs"] for source in sources}
     except (TypeError, KeyError):
         return None             # another make of viewer

@@ -13,14 +13,14 @@ LEVELS = 64                 # of nesting whose names are joined
 PARTS = ("config", "summary", "meta", "status")
 
 
-def run(found, main=None):
+def run(answer, main=None):
     """Return the answer of Reader.run with as much of each part as an answer takes, and "more" ({part: how many values (int) are left
     out}) of those that hold more. main: name of a metric that is told in any case."""
-    more, told = {}, dict(found)
-    for part in PARTS:
-        told[part], more[part] = some(found[part])
-    told["metrics"], more["metrics"] = _metrics(found["metrics"], main)
-    return {**told, "more": {part: count for part, count in more.items() if count}}
+    more, bounded = {}, dict(answer)
+    for field in PARTS:
+        bounded[field], more[field] = some(answer[field])
+    bounded["metrics"], more["metrics"] = _metrics(answer["metrics"], main)
+    return {**bounded, "more": {field: count for field, count in more.items() if count}}
 
 
 def some(values, size=PART):
@@ -46,7 +46,7 @@ def pairs(values):
 def page(items, find="", offset=0, limit=500, name=lambda item: item[0], short=None, size=PART):
     """Return {"total", "matched", "offset", "items"} of those `items` whose name holds the text `find`: from the `offset`-th of them at
     most `limit`, and not more than `size` bytes of JSON, but one in any case."""
-    total, matched, room, taken = 0, 0, size, []
+    total, matched, room, items_within = 0, 0, size, []
     find, full = find.lower(), False
     for item in items:
         total += 1
@@ -55,12 +55,12 @@ def page(items, find="", offset=0, limit=500, name=lambda item: item[0], short=N
         matched += 1
         if matched <= offset or full:
             continue
-        told = short(item) if short else item
-        room -= len(layout.json_bytes(told))
-        full = bool(taken) and room < 0 or len(taken) >= limit
+        shown = short(item) if short else item
+        room -= len(layout.json_bytes(shown))
+        full = bool(items_within) and room < 0 or len(items_within) >= limit
         if not full:
-            taken.append(told)
-    return {"total": total, "matched": matched, "offset": offset, "items": taken}
+            items_within.append(shown)
+    return {"total": total, "matched": matched, "offset": offset, "items": items_within}
 
 
 def short_pair(pair):
@@ -91,14 +91,14 @@ def offered(runs, names):
 
     runs: run_entry.Entry; names: {side: sorted list of all}. Where there are too many, those that most runs have go first, then the short.
     """
-    found, more = {}, {}
+    columns, more = {}, {}
     for side, every in names.items():
         chosen = every
         if len(every) > NAMES or sum(map(len, every)) > NAMES_BYTES // 4:
             chosen = _offered(every, _counts(runs, side))
-        found[side] = chosen
+        columns[side] = chosen
         more.update({side: len(every) - len(chosen)} if len(chosen) < len(every) else {})
-    return {**found, "more": more}
+    return {**columns, "more": more}
 
 
 def _counts(runs, side):
@@ -109,23 +109,23 @@ def _counts(runs, side):
 
 
 def _offered(names, counts):
-    room, taken = NAMES_BYTES, []
+    room, offer = NAMES_BYTES, []
     for name in sorted(names, key=lambda name: (-counts[name], len(name), name)):
         size = len(layout.json_bytes(name))
-        if size <= room and len(taken) < NAMES:
-            taken.append(name)
+        if size <= room and len(offer) < NAMES:
+            offer.append(name)
             room -= size
-    return sorted(taken)
+    return sorted(offer)
 
 
 def _metrics(metrics, main):
     """Return (as many of a run's metrics as an answer takes, in their order, how many are left out)."""
-    first = [metric for metric in metrics if metric["name"] == main]
-    found = page([*first, *(metric for metric in metrics if metric["name"] != main)], limit=METRICS, size=2 * PART)["items"]
-    if len(found) == len(metrics):
+    front = [metric for metric in metrics if metric["name"] == main]
+    within = page([*front, *(metric for metric in metrics if metric["name"] != main)], limit=METRICS, size=2 * PART)["items"]
+    if len(within) == len(metrics):
         return metrics, 0
-    names = {metric["name"] for metric in found}
-    return [metric for metric in metrics if metric["name"] in names], len(metrics) - len(found)
+    names = {metric["name"] for metric in within}
+    return [metric for metric in metrics if metric["name"] in names], len(metrics) - len(within)
 
 
 class _Taking:
@@ -135,27 +135,27 @@ class _Taking:
         self.room, self.left_out = size, 0
 
     def dict(self, values):
-        taken = {}
+        shown = {}
         for name, value in values.items():
             nested = isinstance(value, dict) and value
-            told = "" if nested else short(value)
-            size = len(layout.json_bytes(name)) + len(layout.json_bytes(told)) + 2 if self.room > 0 else 0
+            value_shown = "" if nested else short(value)
+            size = len(layout.json_bytes(name)) + len(layout.json_bytes(value_shown)) + 2 if self.room > 0 else 0
             size = size if nested else max(size, LEAST)
             if not 0 < size <= self.room:
                 self.left_out += sum(1 for _ in pairs(value)) if nested else 1
                 continue
             self.room -= size
             if not nested:
-                taken[name] = told
+                shown[name] = value_shown
             elif inner := self._within(value):
-                taken[name] = inner
-        return taken
+                shown[name] = inner
+        return shown
 
     def _within(self, values):
         """Take what is nested: not all of the room, so that what comes after it is told, too, and no nesting is too deep."""
         share = self.room * 3 // 4
         inner = _Taking(share)
-        told = inner.dict(values)
+        shown = inner.dict(values)
         self.room -= share - inner.room
         self.left_out += inner.left_out
-        return told
+        return shown

@@ -47,7 +47,7 @@ class Reader:
         self.some = threading.Event()       # set once there is something to show, or nothing to wait for
         self.ready = threading.Event()      # set once the first look has come to all runs
         self._series, self._parsing = {}, set()         # key -> Series, asked for longest ago first; keys being parsed
-        self._sizes, self._held = {}, 0     # bytes of columns in memory by key, and in all
+        self._sizes, self._series_bytes = {}, 0     # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
         self.looked_at = clock()            # when all open runs were looked at last
         self.owes = False                   # sparklines that an answer left out for lack of time
@@ -98,13 +98,13 @@ class Reader:
 
     def _follow(self):
         """Bring the sources in line with the mirrors there are."""
-        wanted = {slug: (folder, *name) for slug, folder, *name in self._mirrors()}
-        for slug in [slug for slug, source in self.sources.items() if not source.local and slug not in wanted]:
+        mirrors = {slug: (folder, *name) for slug, folder, *name in self._mirrors()}
+        for slug in [slug for slug, source in self.sources.items() if not source.local and slug not in mirrors]:
             del self.sources[slug]
             self._begun.discard(slug)
-        for slug, (folder, *name) in wanted.items():
+        for slug, (folder, *name) in mirrors.items():
             if slug not in self.sources:
-                self.sources[slug] = Mirror(slug, folder, kept=self._kept(folder))
+                self.sources[slug] = Mirror(slug, folder, kept_path=self._kept(folder))
             self.sources[slug].name = name[0] if name else slug
 
     def _begin(self, look=False):
@@ -121,9 +121,9 @@ class Reader:
         self.looked_at = now if keys is None else self.looked_at
         for source in list(self.sources.values()):
             if paths is None or source.slug in paths:
-                more, other = source.look(now, None if paths is None else paths[source.slug])
+                more, moved = source.look(now, None if paths is None else paths[source.slug])
                 grown |= {f"{source.slug}:{_short(path)}" for path in more}
-                changed |= bool(other)
+                changed |= bool(moved)
         return {self._aliases.get(key, key) for key in grown}, self._merge() or changed
 
     def _paths(self, keys):
@@ -141,12 +141,12 @@ class Reader:
             changed = {f"{source.slug}:{_short(path)}" for source in sources for path in _taken(source.dirty)}
             if versions == self._versions:
                 return self._exchange(changed)
-            found = {}
+            groups = {}
             for source in sources:
                 for record in list(source.records.values()):
-                    found.setdefault((record.id, record.created, record.host), []).append(Member(source, record))
+                    groups.setdefault((record.id, record.created, record.host), []).append(Member(source, record))
             entries, aliases = [], {}
-            for members in found.values():
+            for members in groups.values():
                 entries += self._joined(members, aliases)
             entries.sort(key=lambda entry: (-(entry.record.started or 0.0), entry.key))      # what is equal is listed alike everywhere
             self._by_key = {entry.key: entry for entry in entries}
@@ -210,21 +210,21 @@ class Reader:
             return tail
         if tail in self._aliases:
             return self._aliases[tail]
-        found = [key for key in self._by_key if tail and key.endswith(tail) and key[-len(tail) - 1] in ":/_"] or self._elsewhere(tail)
-        if not found:
+        keys = [key for key in self._by_key if tail and key.endswith(tail) and key[-len(tail) - 1] in ":/_"] or self._elsewhere(tail)
+        if not keys:
             raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
-        if len(found) > 1:
-            some = ", ".join(found[:3]) + (" …" if found[3:] else "")
-            error = AmbiguousError(f"{tail[:200]!r} may be {len(found)} runs: {some}; give more of the key")
-            error.candidates = found[:CANDIDATES]
+        if len(keys) > 1:
+            examples = ", ".join(keys[:3]) + (" …" if keys[3:] else "")
+            error = AmbiguousError(f"{tail[:200]!r} may be {len(keys)} runs: {examples}; give more of the key")
+            error.candidates = keys[:CANDIDATES]
             raise error
-        return found[0]
+        return keys[0]
 
     def _elsewhere(self, key):
         """Return the keys with the id of `key` in the same place, where nothing has that key (any more): a folder above was renamed."""
         slug, _, path = key.partition(":")
         ending = path[path.rfind("/"):]
-        return [other for other in self._by_key if path.count("/") == 2 and other.startswith(f"{slug}:") and other.endswith(ending)]
+        return [name for name in self._by_key if path.count("/") == 2 and name.startswith(f"{slug}:") and name.endswith(ending)]
 
     def entry(self, tail):
         """Return the Entry of the run that `tail` names. Raises NotFoundError, AmbiguousError."""
@@ -253,14 +253,14 @@ class Reader:
         return [{"folder": os.path.realpath(source.folder), "runs": digest(source.records) if source.local else None}
                 for source in list(self.sources.values())]
 
-    def believe(self, told):
+    def believe(self, sources):
         """Take the states that a viewer tells, as `states` does. What is not well-formed is passed over."""
         for source in self.sources.values():
-            found = next((one for one in told if one.get("folder") == os.path.realpath(source.folder)), None)
-            if found is not None:
-                runs = found["runs"] if isinstance(found.get("runs"), dict) else {}
+            source_told = next((entry for entry in sources if entry.get("folder") == os.path.realpath(source.folder)), None)
+            if source_told is not None:
+                runs = source_told["runs"] if isinstance(source_told.get("runs"), dict) else {}
                 verdicts = {path: Verdict.read(value) for path, value in runs.items()}
-                source.believe(found.get("up") is True, {path: verdict for path, verdict in verdicts.items() if verdict})
+                source.believe(source_told.get("up") is True, {path: verdict for path, verdict in verdicts.items() if verdict})
         self._merge()
 
     def undecided(self):
@@ -285,11 +285,11 @@ class Reader:
                     preferences.get("main_metric") or {},
                     lambda metric, run: rules[metric] if rules.get(metric) in ("min", "max") else run.rule(metric))
 
-    def _fact(self, what, count):
-        found = self._facts.get(what)
-        if found is None:
-            found = self._facts[what] = count()
-        return found
+    def _fact(self, name, count):
+        fact = self._facts.get(name)
+        if fact is None:
+            fact = self._facts[name] = count()
+        return fact
 
     def runs(self, filter="", sort="-started", offset=0, limit=100, **choice):
         """Return the answer of GET /api/runs without its news (dict). Raises FilterError, UsageError."""
@@ -358,13 +358,13 @@ class Reader:
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""
         entry = self.entry(key)
-        found = {name: layout.read_json(entry.folder / name) for name in layout.SMALL}
-        if None in found.values():
+        files = {name: layout.read_json(entry.folder / name) for name in layout.SMALL}
+        if None in files.values():
             index = entry.source.entry(entry.record.path) or {}
             for name, stem in ((layout.META, "meta"), (layout.STATUS, "status"), (layout.SUMMARY, "summary")):
-                found[name] = found[name] if found[name] is not None else index.get(stem) or {}
-        found[layout.SUMMARY].update(entry.missed(found[layout.SUMMARY]) if not entry.is_summed_up else ())
-        return found if not entry.record.newer else {name: {} for name in found}
+                files[name] = files[name] if files[name] is not None else index.get(stem) or {}
+        files[layout.SUMMARY].update(entry.missed(files[layout.SUMMARY]) if not entry.is_summed_up else ())
+        return files if not entry.record.newer else {name: {} for name in files}
 
     def series(self, key):
         """Return the run's Series, as far as it can be read at once; the rest is parsed behind, then the run's topic rings."""
@@ -415,12 +415,12 @@ class Reader:
     def _drop_series(self, key, series):
         """Keep what the columns in memory take below SERIES_BYTES: those asked for longest ago go first."""
         with self._lock:
-            self._held += series.nbytes - self._sizes.get(key, 0)
+            self._series_bytes += series.nbytes - self._sizes.get(key, 0)
             self._sizes[key] = series.nbytes
-            while self._held > SERIES_BYTES and len(self._series) > 1:
+            while self._series_bytes > SERIES_BYTES and len(self._series) > 1:
                 oldest = next(iter(self._series))
                 del self._series[oldest]
-                self._held -= self._sizes.pop(oldest, 0)
+                self._series_bytes -= self._sizes.pop(oldest, 0)
 
 
 # -- details ------------------------------------------------------------------------------------------------------
@@ -438,8 +438,8 @@ def _short(path):
 
 def _verified(entry):
     """Return what is known of our copy of a run: whether it is what the server had, when, and how often that is looked at (s)."""
-    true, at = entry.source.verified(entry.record.path)
-    return {"verified": true, "verified_at": at, "verified_every": getattr(entry.source, "turn", None)}
+    true, checked_at = entry.source.verified(entry.record.path)
+    return {"verified": true, "verified_at": checked_at, "verified_every": getattr(entry.source, "turn", None)}
 
 
 def _with_best(main, metrics):

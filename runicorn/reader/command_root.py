@@ -23,7 +23,7 @@ class CommandRoot(LocalRoot):
         """Take what the last command knew; `refresh` sees what of it still holds."""
         with self.lock:
             self.beats = live_beats(self.folder)
-            self._known = kept.load_small(self.kept, Record.again)
+            self._former = kept.load_small(self.kept_path, Record.again)
 
     def refresh(self, now):
         """Read what is new or changed. Raises nothing: an absent root has no runs."""
@@ -32,16 +32,16 @@ class CommandRoot(LocalRoot):
             records, moved, folder = {}, 0, os.fspath(self.folder)
             self.passed = collections.Counter()
             for path in first_look.paths(folder, self.passed):
-                found = local_disk.reach(f"{folder}/{path}")
-                marks = tuple([file_mark(f"{found}/{name}") for name in layout.SMALL])
-                record = self._known.get(path)
+                reached = local_disk.reach(f"{folder}/{path}")
+                marks = tuple([file_mark(f"{reached}/{name}") for name in layout.SMALL])
+                record = self._former.get(path)
                 if record is None or record.small != marks:
-                    record = self._fresh(path, found, marks)
+                    record = self._fresh(path, reached, marks)
                 if record is not None:
                     records[path] = record
-                    moved += record is not self._known.get(path)
-            self._moved = moved + len(self._known.keys() - records.keys())
-            self._known = records
+                    moved += record is not self._former.get(path)
+            self._moved = moved + len(self._former.keys() - records.keys())
+            self._former = records
             self._replace(dict(records))
 
     def _fresh(self, path, folder, marks):
@@ -50,8 +50,8 @@ class CommandRoot(LocalRoot):
             self.passed["unreadable"] += 1
             return None
         for _, entry, _ in first_look.entries(os.fspath(self.folder), [path]):
-            for (stem, name), seen in zip(STEMS.items(), marks):
-                if entry[stem] is None and seen and seen[1] > manifest.INLINE:
+            for (stem, name), mark in zip(STEMS.items(), marks):
+                if entry[stem] is None and mark and mark[1] > manifest.INLINE:
                     entry[stem] = layout.read_json(f"{folder}/{name}", limit=LARGEST[stem])
             record = record_of(path, entry)
             record.small = marks
@@ -60,8 +60,8 @@ class CommandRoot(LocalRoot):
 
     def save(self):
         """Keep what was read for the next command."""
-        if self.kept and self._moved > FEW:
-            kept.save_small(self.kept, self._known.values())
+        if self.kept_path and self._moved > FEW:
+            kept.save_small(self.kept_path, self._former.values())
 
     def beyond(self, path):
         look = manifest.look_at(str(self.run_folder(path)), None, collections.Counter())

@@ -39,7 +39,7 @@ class Expression:
             log_lines.matcher(pattern, ignore_case)
         except (log_lines.re.error, OverflowError, RecursionError) as error:
             raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
-        self.pattern, self._asked = pattern, [pattern, ignore_case, 2 * BLOCK_SECONDS]
+        self.pattern, self._request = pattern, [pattern, ignore_case, 2 * BLOCK_SECONDS]
         self._answers = queue.SimpleQueue()
 
     def __enter__(self):
@@ -50,7 +50,7 @@ class Expression:
         _at_work.add(self.process)
         self._room = _widened(self.process.stdin)
         threading.Thread(target=self._listen, name="expression", daemon=True).start()
-        self._say(json.dumps(self._asked).encode() + b"\n")
+        self._say(json.dumps(self._request).encode() + b"\n")
         return self
 
     def __exit__(self, *_):
@@ -65,25 +65,25 @@ class Expression:
         list of int); and before that (at, block, None) every WAIT seconds. Raises UsageError if one takes more than BLOCK_SECONDS.
         """
         sent = collections.deque()
-        for at, block in blocks:
+        for offset, block in blocks:
             if sent and 8 + len(block) > self._room:
                 yield from self._answer(*sent.popleft())        # a write that has to wait could not be ended
             self._say(len(block).to_bytes(8, "big") + block)
-            sent.append((at, block))
+            sent.append((offset, block))
             if len(sent) > 1:
                 yield from self._answer(*sent.popleft())
         while sent:
             yield from self._answer(*sent.popleft())
 
-    def _answer(self, at, block):
+    def _answer(self, offset, block):
         for _ in range(int(BLOCK_SECONDS / WAIT)):
             try:
                 answer = self._answers.get(timeout=WAIT)
             except queue.Empty:
-                yield at, block, None
+                yield offset, block, None
                 continue
             if answer:
-                yield at, block, json.loads(answer)
+                yield offset, block, json.loads(answer)
                 return
             break
         raise UsageError(f"the expression {self.pattern[:200]!r} takes too long; make it simpler: repeats within repeats, such as (a+)+, "

@@ -9,10 +9,10 @@ def file_mark(path):
     """Return what another state of a file differs in: (mtime in ns, bytes, inode, ctime in ns), None where it is absent. The last shows
     that it may be read now."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
 
 
 def mtime_ns(path):

@@ -40,35 +40,35 @@ def parse(text):
     """Return the list of Terms in `text`. Raises FilterError, which says what is wrong and where."""
     if len(text) > LONGEST:
         raise FilterError(f"the filter is longer than {LONGEST} characters", LONGEST, code="filter", said="filter_long", count=LONGEST)
-    terms, at = [], 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
+    terms, position = [], 0
+    while position < len(text):
+        if text[position].isspace():
+            position += 1
             continue
-        end, pieces = _piece(text, at)
-        terms.append(_checked(_term(pieces, at)))
-        at = end
+        end, pieces = _piece(text, position)
+        terms.append(_checked(_term(pieces, position)))
+        position = end
     return terms
 
 
 def _piece(text, start):
     """Return (end, [(character, whether quoted)]) of the word that starts at `start`."""
-    pieces, quoted, at = [], None, start
-    while at < len(text) and (quoted is not None or not text[at].isspace()):
-        character = text[at]
+    pieces, quoted, position = [], None, start
+    while position < len(text) and (quoted is not None or not text[position].isspace()):
+        character = text[position]
         if character == '"':
-            quoted = at if quoted is None else None
+            quoted = position if quoted is None else None
             pieces.append(("", True))
-        elif character == "\\" and quoted is not None and text[at + 1:at + 2] in ('"', "\\"):
-            at += 1
-            pieces.append((text[at], True))
+        elif character == "\\" and quoted is not None and text[position + 1:position + 2] in ('"', "\\"):
+            position += 1
+            pieces.append((text[position], True))
         else:
             pieces.append((character, quoted is not None))
-        at += 1
+        position += 1
     if quoted is not None:
         raise FilterError(f'the quote at {quoted + 1} is never closed: add a " at its end', quoted, code="filter", said="filter_quote",
                           place=quoted + 1)
-    return at, pieces
+    return position, pieces
 
 
 def _term(pieces, at):
@@ -76,11 +76,11 @@ def _term(pieces, at):
     if negated:
         pieces = pieces[1:]
     plain = "".join("\0" if quoted else character for character, quoted in pieces)
-    found = [(plain.find(sign), -len(sign), sign) for sign in OPERATORS if sign in plain]
-    if not found:
+    signs = [(plain.find(sign), -len(sign), sign) for sign in OPERATORS if sign in plain]
+    if not signs:
         return Term("", ":", (_text(pieces),), negated, at)
-    where, _, sign = min(found)
-    field, value = _text(pieces[:where]), pieces[where + len(sign):]
+    split, _, sign = min(signs)
+    field, value = _text(pieces[:split]), pieces[split + len(sign):]
     if not field:
         raise FilterError(f"{sign!r} at {at + 1} has no name before it, such as loss{sign}0.3", at, code="filter", said="filter_nameless",
                           sign=sign, place=at + 1)
@@ -133,8 +133,8 @@ def _amount(term):
     if term.field in TIMES:
         return _time(text)
     if term.field in SPANS:
-        found = SPAN.match(text)
-        return float(found[1]) * UNITS[found[2] or "s"] if found else None
+        match = SPAN.match(text)
+        return float(match[1]) * UNITS[match[2] or "s"] if match else None
     try:
         return float(text.replace("_", ""))
     except ValueError:
@@ -142,13 +142,13 @@ def _amount(term):
 
 
 def _time(text):
-    found = DATE.match(text)
-    if not found:
+    match = DATE.match(text)
+    if not match:
         return None
     from datetime import datetime  # here: most filters name no time
 
     try:
-        return datetime(*(int(part or default) for part, default in zip(found.groups(), (0, 1, 1, 0, 0, 0)))).timestamp()
+        return datetime(*(int(number or default) for number, default in zip(match.groups(), (0, 1, 1, 0, 0, 0)))).timestamp()
     except (ValueError, OverflowError):
         return None
 
@@ -202,15 +202,15 @@ def _compares(sign, bound):
 
 def _remembered(fits):
     """Return `fits`, asked once for each text: thousands of runs share a handful of tags and states."""
-    known = {}
+    answers = {}
 
     def remembered(value):
         if type(value) is not str:      # 1, 1.0 and True would share a place
             return fits(value)
-        found = known.get(value)
-        if found is None:
-            found = known[value] = fits(value)
-        return found
+        answer = answers.get(value)
+        if answer is None:
+            answer = answers[value] = fits(value)
+        return answer
     return remembered
 
 
@@ -225,8 +225,8 @@ def _same(term, text):
             return lower in (("true", "yes", "1") if value else ("none", "null") if value is None else ("false", "no", "0"))
         if isinstance(value, (int, float)):
             return amount is not None and (value == amount or math.isclose(value, amount, rel_tol=1e-9))
-        held = str(value).lower()
-        return like(held) if like else lower in held if contains else lower == held
+        shown = str(value).lower()
+        return like(shown) if like else lower in shown if contains else lower == shown
     return same
 
 

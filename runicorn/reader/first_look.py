@@ -41,8 +41,8 @@ def entries(root, paths):
         if not any(raws) and not os.access(folder, os.R_OK | os.X_OK):
             continue                    # another user's: the manifest counts it
         values = list(map(_parsed, raws))
-        part = _part(raws) if None not in values else None
-        yield path, dict(zip(STEMS, values)), part
+        excerpt = _part(raws) if None not in values else None
+        yield path, dict(zip(STEMS, values)), excerpt
 
 
 def _raw(path):

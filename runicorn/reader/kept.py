@@ -18,8 +18,8 @@ SETTLED = 2.5                               # s; a file that changed so lately m
 UNKEPT = "what is known of the runs can't be kept for the next start: {}"
 
 
-def save(path, index, records, whole):
-    """Keep the records (dict: path -> Record) of the Manifest `index` beside `path`; with `whole` the manifest too.
+def save(path, index, records, with_manifest):
+    """Keep the records (dict: path -> Record) of the Manifest `index` beside `path`; with `with_manifest` the manifest too.
 
     Raises SettingsError if they can't be written.
     """
@@ -31,7 +31,7 @@ def save(path, index, records, whole):
         return
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        if whole:
+        if with_manifest:
             manifest.save(index, f"{path}.json")
         _write(f"{path}.rows", head, data)
     except (OSError, manifest.ManifestError) as error:
@@ -41,19 +41,19 @@ def save(path, index, records, whole):
 def load(path, index, again):
     """Return {path: Record} of what was kept for the Manifest `index`; again(kept, line) makes a Record. Empty if nothing fits
     or `path` is None."""
-    found = {}
+    records = {}
     for check, row in _rows(f"{path}.rows") if path is not None else ():
         line = index.line(row[0]) if row[0] in index else None
         if line is not None and crc32(line) == check:       # the index may be of another time than the rows
-            found[row[0]] = again(row, line)
-    return found
+            records[row[0]] = again(row, line)
+    return records
 
 
 def save_small(path, records):
     """Keep the records (iterable) with the marks of the small files that each was read from beside `path`, but for files so new that
     they may change under the same mark. Raises SettingsError if they can't be written."""
     newest = (time.time() - SETTLED) * 1e9
-    rows = [(record.small, record.kept()) for record in records if all(one is None or one[0] < newest for one in record.small)]
+    rows = [(record.small, record.kept()) for record in records if all(mark is None or mark[0] < newest for mark in record.small)]
     data = marshal.dumps(rows)
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -64,11 +64,11 @@ def save_small(path, records):
 
 def load_small(path, again):
     """Return {path: Record} of what `save_small` kept; again(kept, line) makes a Record. Empty if `path` is None."""
-    found = {}
+    records = {}
     for marks, row in _rows(f"{path}.small") if path is not None else ():
-        found[row[0]] = again(row, None)
-        found[row[0]].small = marks
-    return found
+        records[row[0]] = again(row, None)
+        records[row[0]].small = marks
+    return records
 
 
 def _head(data):

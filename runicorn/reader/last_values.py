@@ -25,18 +25,18 @@ def missed(folder, sizes, summary, definitions=None, alive=False):
     if not names:
         return {}
     rows = _rows_back(folder, names, END if alive or since is None else BACK)
-    found = _Search(summary, since)
+    search = _Search(summary, since)
     for row in rows:
-        if found.take(row):
+        if search.take(row):
             break
-    unwritten = _unwritten(folder, names[1:], summary.keys() | found.newest.keys())
-    return {**unwritten, **found.late(), **_defined(found.numbers, summary, definitions or {})}
+    unwritten = _unwritten(folder, names[1:], summary.keys() | search.newest.keys())
+    return {**unwritten, **search.late(), **_defined(search.numbers, summary, definitions or {})}
 
 
-def _unwritten(folder, names, known):
+def _unwritten(folder, names, names_written):
     """Return {metric: value} of what attempts before the last logged in their last seconds: one that was killed had not written it, and
-    the summary that the next one went on with lacks it. names: their events, last attempt first; known: metrics that are told."""
-    found = {}
+    the summary that the next one went on with lacks it. names: their events, last attempt first; names_written: metrics that are told."""
+    values = {}
     for name in names:
         until = None
         for row in _rows_back(folder, [name], END):
@@ -44,9 +44,9 @@ def _unwritten(folder, names, known):
             until = ts if until is None else until
             if row is None or ts is None or until is None or ts < until - FLUSHED:
                 break
-            for metric in data.keys() - known:
-                found.setdefault(metric, data[metric])
-    return found
+            for metric in data.keys() - names_written:
+                values.setdefault(metric, data[metric])
+    return values
 
 
 class _Search:
@@ -94,10 +94,10 @@ def _defined(numbers, summary, definitions):
     for metric, values in numbers.items() if definitions else ():
         entry = definition_of(definitions, metric)
         finite = [value for value in map(number, values) if value is not None and math.isfinite(value)]
-        for way in {"min", "max", "best"}.intersection(entry.get("summary", "").split(",")) if finite else ():
-            known = number(summary.get(f"{metric}.{way}"))
-            choose = min if (best_rule(metric, entry) if way == "best" else way) == "min" else max
-            found[f"{metric}.{way}"] = choose([*finite, *([] if known is None else [known])])
+        for rule in {"min", "max", "best"}.intersection(entry.get("summary", "").split(",")) if finite else ():
+            best = number(summary.get(f"{metric}.{rule}"))
+            choose = min if (best_rule(metric, entry) if rule == "best" else rule) == "min" else max
+            found[f"{metric}.{rule}"] = choose([*finite, *([] if best is None else [best])])
     return found
 
 
@@ -109,7 +109,7 @@ def _rows_back(folder, names, budget):
         except OSError:
             continue                # gone since it was listed
         with file:
-            position, rest, block = file.seek(0, os.SEEK_END), b"", FIRST
+            position, open_line, block = file.seek(0, os.SEEK_END), b"", FIRST
             while position:
                 if budget <= 0:
                     yield None
@@ -117,7 +117,7 @@ def _rows_back(folder, names, budget):
                 count = min(block, position)
                 position, budget, block = position - count, budget - count, END
                 file.seek(position)
-                first, *lines = (file.read(count) + rest).split(b"\n")
-                rest = first if len(first) < LONG else b""
+                head, *lines = (file.read(count) + open_line).split(b"\n")
+                open_line = head if len(head) < LONG else b""
                 yield from filter(None, map(row_of, reversed(lines)))
-            yield from filter(None, [row_of(rest)])
+            yield from filter(None, [row_of(open_line)])

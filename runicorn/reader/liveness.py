@@ -43,49 +43,49 @@ class Verdict(NamedTuple):
 class Pulse:
     """What was seen of one run that has not ended. All times are seconds of the caller's monotonic clock."""
 
-    __slots__ = ("first", "looked", "read", "changed", "grew", "sign", "rows", "cut", "asked", "dead")
+    __slots__ = ("first_look", "looked", "read", "changed", "grew", "sign", "rows", "cut", "answers_at", "dead")
 
     def __init__(self):
-        self.first = self.looked = None     # the first look since our line came up, the last look
+        self.first_look = self.looked = None     # the first look since our line came up, the last look
         self.read = None                    # the last look at the rows
         self.changed = self.grew = None     # when a look saw a change, and one in the rows
         self.sign = self.rows = None        # what the last look saw
         self.cut = False                    # our line went down after the last look
-        self.asked = (None, None)           # which answers of the server the last look was at
+        self.answers_at = (None, None)           # which answers of the server the last look was at
         self.dead = False                   # the process that wrote it is known to be gone
 
-    def resume(self, first, looked, changed=None, grew=None):
+    def resume(self, first_look, looked, changed=None, grew=None):
         """Begin with what is known already of the time before the first look, by clocks that agree with ours: since when somebody
         looked, the last look, and when a change was seen in the run and in its rows (None: never)."""
-        self.first, self.looked, self.read, self.changed = first, looked, looked, changed
+        self.first_look, self.looked, self.read, self.changed = first_look, looked, looked, changed
         self.grew = changed if grew is None else grew
 
-    def look(self, now, sign, rows, asked=(None, None)):
+    def look(self, now, sign, rows, answers_at=(None, None)):
         """Take a look while our line is up. sign: anything that changes when the run lives (beats, sizes); rows: what
-        changes when a row is logged; asked: numbers of the server's answers that these two are (None: every look is a new one).
+        changes when a row is logged; answers_at: numbers of the server's answers that these two are (None: every look is a new one).
         Returns whether either changed."""
-        resumed = self.first is not None and self.sign is None
-        seen = (sign, rows) != (self.sign, self.rows) and not resumed
-        if self.cut and not seen and self.judge().state == "lost":
+        resumed = self.first_look is not None and self.sign is None
+        moved = (sign, rows) != (self.sign, self.rows) and not resumed
+        if self.cut and not moved and self.judge().state == "lost":
             self.cut = False                # it was dead before our line went down, and has not moved since
-        fresh = self.first is None or self.cut
+        fresh = self.first_look is None or self.cut
         if resumed:
             self.sign, self.rows = sign, rows
-        new = [fresh or number is None or number != old for number, old in zip(asked, self.asked)]
-        if not seen and not any(new):
+        new = [fresh or number is None or number != old for number, old in zip(answers_at, self.answers_at)]
+        if not moved and not any(new):
             return False                    # the same answers once more say nothing about silence
-        self.asked = asked
+        self.answers_at = answers_at
         if fresh:
-            self.first, self.cut, self.changed = now, False, None
+            self.first_look, self.cut, self.changed = now, False, None
             self.grew = now
-        elif seen:
-            if self.grew is None or rows != self.rows or now - (self.changed or self.first) > CHECKING:
+        elif moved:
+            if self.grew is None or rows != self.rows or now - (self.changed or self.first_look) > CHECKING:
                 self.grew = now             # a run that comes back, or was never seen to move, gets time for its next row
             self.changed = now
-        self.looked = now if seen or new[0] else self.looked
+        self.looked = now if moved or new[0] else self.looked
         self.read = now if rows != self.rows or new[1] else self.read
         self.sign, self.rows = sign, rows
-        return seen
+        return moved
 
     def line_down(self):
         """Our own line is down: what was judged stays as it is until the line is up again."""
@@ -100,7 +100,7 @@ class Pulse:
         after which a run that never changed is lost."""
         if self.dead:
             return Verdict("lost", "process_gone", "its process is gone and left no word: it was killed, or the machine restarted")
-        if self.first is None:
+        if self.first_look is None:
             return Verdict("checking", "first_look", "not looked at yet")
         if self.changed is None:
             return self._unproven(patience)
@@ -112,11 +112,11 @@ class Pulse:
         rowless = self.read - self.grew
         if self.rows and rowless > max(NO_ROWS, GAPS * (gap or 0)):
             return Verdict("stalled", "no_rows", f"alive, but no new row for {_span(rowless)}", {"seconds": round(rowless)})
-        seen = "it was seen to change within the last minute" if silent <= ALIVE else f"last sign of life {_span(silent)} ago"
-        return Verdict("running", "beating", seen, {"seconds": round(silent)})
+        sentence = "it was seen to change within the last minute" if silent <= ALIVE else f"last sign of life {_span(silent)} ago"
+        return Verdict("running", "beating", sentence, {"seconds": round(silent)})
 
     def _unproven(self, patience):
-        looked = self.looked - self.first
+        looked = self.looked - self.first_look
         if looked < patience:
             return Verdict("checking", "first_look", "waiting for a sign of life", {"seconds": round(looked), "limit": round(patience)})
         return Verdict("lost", "never_seen", f"nothing says how it ended, and {_span(looked)} of looking saw no sign of life",
@@ -127,12 +127,12 @@ def judge(status, pulse, gap=None, patience=CHECKING):
     """Return the Verdict on a run. status: the dict of its status.json, or None; pulse: its Pulse, or None if nobody looked; gap,
     patience: see `Pulse.judge`."""
     status = status or {}
-    said = status.get("status")
-    if said == "finished":
+    state = status.get("status")
+    if state == "finished":
         return Verdict("finished", *ENDED_BY.get(_text(status.get("ended_by")), ("finished", "finished")))
-    if said == "failed":
+    if state == "failed":
         return _failed(status)
-    if said == "interrupted":
+    if state == "interrupted":
         signal = _text(status.get("signal"))
         if signal:
             return Verdict("interrupted", "signal", f"ended by {signal}", {"signal": signal})
@@ -151,25 +151,25 @@ def with_ranks(verdict, status, ranks):
     attempts = status.get("attempts") if isinstance(status, dict) else None
     last = attempts[-1] if isinstance(attempts, list) and attempts else None
     last = last.get("n") if isinstance(last, dict) and isinstance(last.get("n"), int) else 1
-    newest = {rank: told for (attempt, rank), told in sorted(ranks.items()) if attempt >= last}
+    newest = {rank: rank_status for (attempt, rank), rank_status in sorted(ranks.items()) if attempt >= last}
     kinds = ["failed"] + ["interrupted"] * (verdict.state not in ("failed", "interrupted")) + ["running"] * (verdict.state in ENDED)
     for kind in kinds:
-        of_kind = sorted((_ended_at(told), rank) for rank, told in newest.items() if told.get("status") == kind)
+        of_kind = sorted((_ended_at(rank_status), rank) for rank, rank_status in newest.items() if rank_status.get("status") == kind)
         if of_kind:
             return _joined(verdict, kind, of_kind[0][1], newest[of_kind[0][1]], len(of_kind) - 1)
     return verdict
 
 
-def _joined(verdict, kind, rank, told, more):
-    why = judge(told, None)
+def _joined(verdict, kind, rank, rank_status, more):
+    why = judge(rank_status, None)
     text = f"rank {rank} " + ("has not said how it ended" if kind == "running" else kind if why.text == kind else f"{kind}: {why.text}")
     text += f" (and {more} more)" if more else ""
     values = {"rank": rank, "state": kind, "more": more, "why": why.reason(), "text": text}
     return verdict._replace(text=f"{verdict.text}; {text}", values={**verdict.values, "ranks": values})
 
 
-def _ended_at(told):
-    ended = number(told.get("ended_at"))
+def _ended_at(rank_status):
+    ended = number(rank_status.get("ended_at"))
     return ended if ended is not None and ended == ended else float("inf")
 
 

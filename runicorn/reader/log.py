@@ -41,18 +41,18 @@ class Log:
         """Take in the present sizes. A file that ends in the middle of a line gets a newline if another follows it."""
         files, identity, base = [], [], 0
         for path in self.paths:
-            size, *which = self._stat(path)
+            size, *marks = self._stat(path)
             torn = size and path != self.paths[-1] and self._piece(path, size - 1, 1) != b"\n"
             files.append((base, size, path))
-            identity.append((base, path, *which))
+            identity.append((base, path, *marks))
             base += size + bool(torn)
         self._files, self.size, self._counts = files, base, _counts(tuple(identity), base)
         self._identity = identity
 
     def _stat(self, path):
         """Return (bytes of a file, what makes it the same one …)."""
-        found = os.stat(path)
-        return found.st_size, found.st_dev, found.st_ino
+        status = os.stat(path)
+        return status.st_size, status.st_dev, status.st_ino
 
     def _piece(self, path, offset, length):
         with open(open_regular(path), "rb", buffering=0) as file:
@@ -65,8 +65,8 @@ class Log:
         for index, (base, size, path) in enumerate(self._files):
             stop = self._files[index + 1][0] if index + 1 < len(self._files) else self.size
             if offset < stop and end > base:
-                part = self._piece(path, offset - base, min(end, base + size) - offset)
-                out += part + b"\n" * (min(end, stop) - offset - len(part) if stop > base + size and end >= stop else 0)
+                piece = self._piece(path, offset - base, min(end, base + size) - offset)
+                out += piece + b"\n" * (min(end, stop) - offset - len(piece) if stop > base + size and end >= stop else 0)
                 offset = min(end, stop)
         return out
 
@@ -74,7 +74,7 @@ class Log:
     def id(self):
         """A number that is another one when a file was replaced, or cut and written anew (int)."""
         heads = [self._piece(path, 0, HEAD_BYTES).partition(b"\n")[:2] for _, _, path in self._files]
-        return zlib.crc32(repr((self._identity, [head for head, whole in heads if whole])).encode("utf-8", "surrogateescape"))
+        return zlib.crc32(repr((self._identity, [head for head, complete in heads if complete])).encode("utf-8", "surrogateescape"))
 
     @property
     def lines_known(self):
@@ -99,11 +99,11 @@ class Log:
             low = max(0, end - limit_bytes)
             start = self._line_start(low, low - low % REACH)        # a moving line of days keeps its place while it grows
         raw = self.read(start, end - start)
-        at, n, ts, lines = start, self._number(start), None, []
+        position, n, ts, lines = start, self._number(start), None, []
         for line in raw.split(b"\n")[:None if raw and not raw.endswith(b"\n") else -1]:
             ts, text = shown(line, ts)
-            lines.append({"at": at, "n": n, "ts": ts, **_limited(text)})
-            at, n = at + len(line) + 1, n and n + 1
+            lines.append({"at": position, "n": n, "ts": ts, **_limited(text)})
+            position, n = position + len(line) + 1, n and n + 1
         last = lines[-1]["at"] if raw and not raw.endswith(b"\n") and end == self.size else end
         return {"start": start, "end": last, "size": self.size, "lines": lines, "more_before": start > 0, "more_after": end < self.size}
 
@@ -112,9 +112,9 @@ class Log:
         low = offset
         while low > 0 and offset - low < REACH:
             step = min(low, PAGE_BYTES)
-            found = self.read(low - step, step).rfind(b"\n")
-            if found >= 0:
-                return low - step + found + 1
+            newline = self.read(low - step, step).rfind(b"\n")
+            if newline >= 0:
+                return low - step + newline + 1
             low -= step
         return 0 if low == 0 else offset if cut is None else cut
 
@@ -124,26 +124,26 @@ class Log:
             return offset
         high = offset
         while high < self.size and high - offset < REACH:
-            found = self.read(high, PAGE_BYTES).find(b"\n")
-            if found >= 0:
-                return high + found + 1
+            newline = self.read(high, PAGE_BYTES).find(b"\n")
+            if newline >= 0:
+                return high + newline + 1
             high += PAGE_BYTES
         return min(high, self.size)
 
     def _number(self, offset):
         """Return the number (from 1) of the line at `offset`, or None if counting so far would take too long."""
-        whole = offset // BLOCK_BYTES
+        blocks = offset // BLOCK_BYTES
         deadline = time.monotonic() + INDEX_SECONDS
-        while len(self._counts) < whole:
+        while len(self._counts) < blocks:
             if time.monotonic() > deadline:
                 return None
-            place = len(self._counts)
-            lines = self.read(place * BLOCK_BYTES, BLOCK_BYTES).count(b"\n")
+            index = len(self._counts)
+            lines = self.read(index * BLOCK_BYTES, BLOCK_BYTES).count(b"\n")
             with _COUNTING:
-                if len(self._counts) == place:              # else another thread counted it
+                if len(self._counts) == index:              # else another thread counted it
                     self._counts.append(self.lines_known + lines)
-        before = self._counts[whole - 1] if whole else 0
-        return before + self.read(whole * BLOCK_BYTES, offset - whole * BLOCK_BYTES).count(b"\n") + 1
+        before = self._counts[blocks - 1] if blocks else 0
+        return before + self.read(blocks * BLOCK_BYTES, offset - blocks * BLOCK_BYTES).count(b"\n") + 1
 
     # -- search ----------------------------------------------------------------------------------------------------
 
@@ -159,43 +159,43 @@ class Log:
         blocks = self._backwards(start) if backwards else self._forwards(start or 0)
         if not regex:
             match = _plain(pattern, ignore_case)
-            yield from self._found(((at, block, match(block)) for at, block in blocks), backwards)
+            yield from self._found(((position, block, match(block)) for position, block in blocks), backwards)
             return
         with Expression(pattern, ignore_case) as expression:
             yield from self._found(expression.search(blocks), backwards)
 
     def _found(self, searched_blocks, backwards):
         """Yield what `find` does, of (offset, block, places of lines in it, or None while they are looked for)."""
-        searched = told = 0
-        for at, block, places in searched_blocks:
+        searched = progress = 0
+        for position, block, places in searched_blocks:
             if places is None:
                 yield {"progress": searched, "size": self.size}
                 continue
             if places:
-                found = _hits(block, at, places, self._number(at))
-                yield from reversed(list(found)) if backwards else found
+                lines = _hits(block, position, places, self._number(position))
+                yield from reversed(list(lines)) if backwards else lines
             searched += len(block)
-            if searched - told >= PROGRESS_BYTES:
-                told = searched
+            if searched - progress >= PROGRESS_BYTES:
+                progress = searched
                 yield {"progress": searched, "size": self.size}
 
     def _forwards(self, start):
         """Yield (offset, block of whole lines) to the end."""
-        at, rest = self._line_start(min(start, self.size)), b""
-        while at + len(rest) < self.size:
-            block = self.read(at + len(rest), BLOCK_BYTES)
+        position, open_line = self._line_start(min(start, self.size)), b""
+        while position + len(open_line) < self.size:
+            block = self.read(position + len(open_line), BLOCK_BYTES)
             if not block:
                 return                      # the file was cut meanwhile
             end = block.rfind(b"\n") + 1
-            if not end and len(rest) < REACH and at + len(rest) + len(block) < self.size:
-                rest += block
+            if not end and len(open_line) < REACH and position + len(open_line) + len(block) < self.size:
+                open_line += block
                 continue
             end = end or len(block)
-            whole = rest + block[:end] if rest else block[:end]
-            yield at, whole
-            at, rest = at + len(whole), block[end:]
-        if rest:
-            yield at, rest
+            lines = open_line + block[:end] if open_line else block[:end]
+            yield position, lines
+            position, open_line = position + len(lines), block[end:]
+        if open_line:
+            yield position, open_line
 
     def _backwards(self, end):
         """Yield (offset, block of whole lines) from `end` to the beginning."""
@@ -216,27 +216,27 @@ class Log:
         low, high = 0, self.size
         while high - low > PAGE_BYTES:
             middle = (low + high) // 2
-            found = self._stamp_after(middle, high)
-            if found is None or found[1] >= int(ts):
+            stamped = self._stamp_after(middle, high)
+            if stamped is None or stamped[1] >= int(ts):
                 high = middle
             else:
-                low = found[0]
-        at = low
+                low = stamped[0]
+        position = low
         for line in self.read(low, high + REACH - low).split(b"\n"):
             stamp = shown(line)[0]
             if stamp is not None and stamp >= int(ts):
-                return at
-            at += len(line) + 1
+                return position
+            position += len(line) + 1
         return self.size
 
     def _stamp_after(self, offset, end):
         """Return (offset, Unix seconds) of the first stamped line after `offset`, or None if there is none before `end` or REACH."""
         end = min(end, offset + REACH)
         while offset < end:
-            for found in STAMPED.finditer(self.read(offset, PAGE_BYTES)):
-                ts = seconds(found[1].decode() + " ")
+            for match in STAMPED.finditer(self.read(offset, PAGE_BYTES)):
+                ts = seconds(match[1].decode() + " ")
                 if ts is not None:
-                    return offset + found.start() + 1, ts
+                    return offset + match.start() + 1, ts
             offset += PAGE_BYTES - STAMP_LENGTH - 1
         return None
 
@@ -258,14 +258,14 @@ def _counts(identity, size):
 
 # -- lines -----------------------------------------------------------------------------------------------------------
 
-def _hits(block, at, places, n):
-    """Yield the lines of a block that begin at `places`; `at` is its offset, `n` the number of its first line or None."""
+def _hits(block, base, places, n):
+    """Yield the lines of a block that begin at `places`; `base` is its offset, `n` the number of its first line or None."""
     before = 0
-    for place in places:
-        n, before = n and n + block.count(b"\n", before, place), place
-        end = block.find(b"\n", place)
-        ts, text = shown(block[place:end if end >= 0 else len(block)])
-        yield {"at": at + place, "n": n, "ts": ts, **_limited(text)}
+    for begin in places:
+        n, before = n and n + block.count(b"\n", before, begin), begin
+        end = block.find(b"\n", begin)
+        ts, text = shown(block[begin:end if end >= 0 else len(block)])
+        yield {"at": base + begin, "n": n, "ts": ts, **_limited(text)}
 
 
 def _limited(text):
@@ -285,26 +285,26 @@ def _signs(raw):
 def _plain(pattern, ignore_case):
     """Return a function from a block of lines (bytes) to the places where lines begin that show `pattern`."""
     fold = str.lower if ignore_case else str
-    wanted = fold(pattern)
-    raw, lower = wanted.encode("utf-8", "surrogateescape"), False
-    if wanted != wanted.upper() and ignore_case:        # bytes fold ASCII letters only: look for the longest part without others
-        raw, lower = max(re.split(r"[^\x00-\x7f]+", wanted), key=len).encode(), True
+    folded = fold(pattern)
+    raw, lower = folded.encode("utf-8", "surrogateescape"), False
+    if folded != folded.upper() and ignore_case:        # bytes fold ASCII letters only: look for the longest part without others
+        raw, lower = max(re.split(r"[^\x00-\x7f]+", folded), key=len).encode(), True
     signs = _signs(raw) if lower else [b""]
     drawn = matcher(re.escape(pattern), ignore_case)
 
     def match(block):
         if b"\x1b" in block or b"\r" in block:      # colours or redrawn parts may divide what the eye reads as one word
             return drawn(block)
-        hits, place = [], 0
+        hits, index = [], 0
         if not any(sign in block for sign in signs):
             return hits
         text = block.lower() if lower else block
-        while (place := text.find(raw, place)) >= 0:
-            begin = text.rfind(b"\n", 0, place) + 1
-            end = text.find(b"\n", place)
+        while (index := text.find(raw, index)) >= 0:
+            begin = text.rfind(b"\n", 0, index) + 1
+            end = text.find(b"\n", index)
             end = len(text) if end < 0 else end
-            if wanted in fold(COLOUR.sub("", shown(block[begin:end])[1])):
+            if folded in fold(COLOUR.sub("", shown(block[begin:end])[1])):
                 hits.append(begin)
-            place = end + 1
+            index = end + 1
         return hits
     return match

@@ -23,15 +23,15 @@ ACROSS = re.compile(r"\(\?|\\[AZB]")       # what may mean another thing when li
 @lru_cache(maxsize=4096)
 def seconds(stamp):
     """Return the Unix seconds of a stamp such as "[2025-01-23 18:30:45+0800] " (int), or None if it is none."""
-    found = STAMP.fullmatch(stamp)
-    if not found:
+    match = STAMP.fullmatch(stamp)
+    if not match:
         return None
     try:
-        local = calendar.timegm(time.strptime(found[1], "%Y-%m-%d %H:%M:%S"))
+        local = calendar.timegm(time.strptime(match[1], "%Y-%m-%d %H:%M:%S"))
     except ValueError:          # the 99th of a month
         return None
-    offset = int(found[2][1:3]) * 3600 + int(found[2][3:]) * 60
-    return local - offset if found[2][0] == "+" else local + offset
+    offset = int(match[2][1:3]) * 3600 + int(match[2][3:]) * 60
+    return local - offset if match[2][0] == "+" else local + offset
 
 
 def shown(line, before=None):
@@ -52,16 +52,16 @@ def matcher(pattern, ignore_case):
 
     Raises re.error, OverflowError or RecursionError for one that is none.
     """
-    found = re.compile(pattern, re.MULTILINE | (re.IGNORECASE if ignore_case else 0))
+    expression = re.compile(pattern, re.MULTILINE | (re.IGNORECASE if ignore_case else 0))
     joined = not ACROSS.search(pattern)
 
     def match(block):
         lines = _texts(block)
-        places = _matching(found, lines) if joined else [place for place, line in enumerate(lines) if found.search(line)]
+        places = _matching(expression, lines) if joined else [index for index, line in enumerate(lines) if expression.search(line)]
         if not places:
             return []
         starts = list(accumulate((len(line) + 1 for line in block.split(b"\n")), initial=0))
-        return [starts[place] for place in places if starts[place] < len(block)]
+        return [starts[index] for index in places if starts[index] < len(block)]
     return match
 
 
@@ -74,17 +74,17 @@ def _texts(block):
     return [COLOUR.sub("", line) if "\x1b" in line else line for line in lines] if b"\x1b" in block else lines
 
 
-def _matching(found, lines):
+def _matching(expression, lines):
     """Return the places of the lines that match, by searching all of them as one text; several times as fast as one by one."""
-    text, hits, at = "\n".join(lines), [], 0
+    text, hits, position = "\n".join(lines), [], 0
     starts = None
-    while hit := found.search(text, at):
+    while hit := expression.search(text, position):
         starts = starts or list(accumulate((len(line) + 1 for line in lines), initial=0))
-        place = bisect_right(starts, hit.start()) - 1
-        if place < len(lines) and found.search(lines[place]):       # a match may have run on into the next line
-            hits.append(place)
-        at = starts[place + 1]
-        if at > len(text):
+        index = bisect_right(starts, hit.start()) - 1
+        if index < len(lines) and expression.search(lines[index]):       # a match may have run on into the next line
+            hits.append(index)
+        position = starts[index + 1]
+        if position > len(text):
             break
     return hits
 
@@ -94,11 +94,11 @@ def _matching(found, lines):
 def main():
     """Match block after block until standard input ends. First comes a line of JSON: [expression, whether case is ignored, seconds that
     a block may take]; then for each block its length, 8 bytes, and itself. Answers a line of JSON each: the places of its lines."""
-    asked, answer = sys.stdin.buffer, sys.stdout
-    pattern, ignore_case, limit = json.loads(asked.readline())
+    requests, answer = sys.stdin.buffer, sys.stdout
+    pattern, ignore_case, limit = json.loads(requests.readline())
     match = matcher(pattern, ignore_case)
-    while size := asked.read(8):
-        block = asked.read(int.from_bytes(size, "big"))
+    while size := requests.read(8):
+        block = requests.read(int.from_bytes(size, "big"))
         if hasattr(signal, "alarm"):
             signal.alarm(limit)         # ends this process if nobody else does
         answer.write(json.dumps(match(block)) + "\n")

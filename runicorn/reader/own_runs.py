@@ -29,33 +29,33 @@ class Writers:
 
     def __init__(self, root):
         self._root = os.fspath(root)
-        self._known = {}            # path of a live file -> (inode, facts or None, whether it is of this machine)
+        self._live_files = {}            # path of a live file -> (inode, facts or None, whether it is of this machine)
         self._revived = {}          # path of a live file -> its beat when the process was first missed
 
     def of(self, path, record):
         """Return the Writer of the open run at `path`."""
-        for place in map(reach, (f"{self._root}/{HIDDEN}/live/{slug(record.id)}.json", f"{self._root}/{path}/{live.BEAT}")):
+        for live_file in map(reach, (f"{self._root}/{HIDDEN}/live/{slug(record.id)}.json", f"{self._root}/{path}/{live.BEAT}")):
             try:
-                found = os.stat(place)
+                status = os.stat(live_file)
             except OSError:
                 continue            # it beats elsewhere, or does no more
-            facts, ours = self._facts(place, found.st_ino)
-            lives = self._lives(place, facts, found.st_mtime) if ours else None
-            return Writer(lives, ours or self._is_here(facts.get("host")), found.st_mtime)
+            facts, ours = self._facts(live_file, status.st_ino)
+            lives = self._lives(live_file, facts, status.st_mtime) if ours else None
+            return Writer(lives, ours or self._is_here(facts.get("host")), status.st_mtime)
         return Writer(None, self._is_here(record.host))
 
-    def _facts(self, place, inode):
-        known = self._known.get(place)
-        if known is None or known[0] != inode:
-            facts = read_json(place, limit=LIMIT) or {}
+    def _facts(self, live_file, inode):
+        cached = self._live_files.get(live_file)
+        if cached is None or cached[0] != inode:
+            facts = read_json(live_file, limit=LIMIT) or {}
             ours = isinstance(facts.get("pid"), int) and live.is_of_this_machine(facts)
-            known = self._known[place] = inode, facts, ours
-        return known[1:]
+            cached = self._live_files[live_file] = inode, facts, ours
+        return cached[1:]
 
-    def _lives(self, place, facts, beat):
+    def _lives(self, live_file, facts, beat):
         if facts["pid"] == os.getpid() or live.process_lives(facts["pid"], facts.get("start")):
             return True
-        missed = self._revived.setdefault(place, beat)
+        missed = self._revived.setdefault(live_file, beat)
         return None if missed != beat else False        # a heart that beats on has a process, even if we can't see it
 
     def _is_here(self, host):
@@ -71,9 +71,9 @@ def ages(folder, writer):
     our clock, or there are none."""
     names = quick_stats.own_sizes(folder)
     times = {name: mtime(os.path.join(folder, name)) for name in names}
-    known = [time for time in (writer.beat, *times.values()) if time is not None]
+    times_known = [time for time in (writer.beat, *times.values()) if time is not None]
     rows = [times[name] for name in quick_stats.events_of(names) if names[name] and times[name] is not None]
     now = time.time()
-    if not known or max(known) > now + 2:
+    if not times_known or max(times_known) > now + 2:
         return None, None
-    return max(0.0, now - max(known)), max(0.0, now - max(rows)) if rows else None
+    return max(0.0, now - max(times_known)), max(0.0, now - max(rows)) if rows else None

@@ -66,8 +66,8 @@ def rank_statuses(folder):
         names = sorted(filter(parse_rank_status, os.listdir(folder)))[:RANKS]
     except OSError:
         return {}           # as above
-    found = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=STATUS)) for name in names)
-    return {place: {field: _short(status[field]) for field in VERDICT if field in status} for place, status in found if status is not None}
+    statuses = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=STATUS)) for name in names)
+    return {rank: {field: _short(status[field]) for field in VERDICT if field in status} for rank, status in statuses if status is not None}
 
 
 def _short(value):
@@ -76,8 +76,8 @@ def _short(value):
 
 def events_of(sizes):
     """Return the names of rank 0's events files in `sizes` (dict), first attempt first."""
-    found = sorted((parse_own(name)[1], name) for name in sizes if name.startswith("events") and parse_own(name) and not parse_own(name)[2])
-    return [name for _, name in found]
+    files = sorted((parse_own(name)[1], name) for name in sizes if name.startswith("events") and parse_own(name) and not parse_own(name)[2])
+    return [name for _, name in files]
 
 
 def end(folder, sizes, tops=None):
@@ -124,52 +124,52 @@ def _end(rows, step):
 def _times(tail):
     """Return [(ts, step)] of the rows in the end of a file (bytes; the first line may be half one)."""
     lines = tail.count(b"\n")
-    found = ROW.findall(b"\n" + tail)
-    if tail.endswith(b"\n") and len(found) + 1 >= lines:        # all but what may be half a line
-        return [(float(ts), int(step)) for ts, step in found]
+    rows = ROW.findall(b"\n" + tail)
+    if tail.endswith(b"\n") and len(rows) + 1 >= lines:        # all but what may be half a line
+        return [(float(ts), int(step)) for ts, step in rows]
     return [row[:2] for row in map(row_of, tail.split(b"\n")) if row]
 
 
-def _top(path, size, known, tail, rows):
-    """Return the Top of an events file, read from where `known` ended; of a large file that is new, in places. tail: its end (bytes),
+def _top(path, size, top_before, tail, rows):
+    """Return the Top of an events file, read from where `top_before` ended; of a large file that is new, in places. tail: its end (bytes),
     rows: what is in it."""
-    if size < known.position:
-        known = Top()               # another file has the name now
-    if size - known.position > SMALL:
+    if size < top_before.position:
+        top_before = Top()               # another file has the name now
+    if size - top_before.position > SMALL:
         steps, few = [step for _, step in rows if step is not None], _some_steps(path, size, FEW, LITTLE)
-        if size - known.position > WHOLE or (steps and steps == sorted(steps) and max(few, default=0) <= steps[-1]):
-            more = _some_steps(path, size, PLACES, PLACE) if size - known.position > WHOLE else []
+        if size - top_before.position > WHOLE or (steps and steps == sorted(steps) and max(few, default=0) <= steps[-1]):
+            more = _some_steps(path, size, PLACES, PLACE) if size - top_before.position > WHOLE else []
             return Top(size, None, max([*few, *more, *steps], default=None))
-    if not known.position and len(tail) < END:
-        return _stepped(known, tail[:tail.rfind(b"\n") + 1])         # that is the whole file
+    if not top_before.position and len(tail) < END:
+        return _stepped(top_before, tail[:tail.rfind(b"\n") + 1])         # that is the whole file
     try:
         with open(open_regular(path), "rb") as file:
-            while known.position < size:
-                file.seek(known.position)
+            while top_before.position < size:
+                file.seek(top_before.position)
                 block = file.read(BLOCK)
                 block = block[:block.rfind(b"\n") + 1]
                 if not block:
                     break           # half a line, or a line longer than any row
-                known = _stepped(known, block)
+                top_before = _stepped(top_before, block)
     except OSError:
         pass                        # gone since it was listed
-    return known
+    return top_before
 
 
 def _some_steps(path, size, places, length):
     return [int(step) for block in _spaced(path, size, places, length) for _, step in ROW.findall(block)]
 
 
-def _stepped(known, block):
+def _stepped(top_before, block):
     """Return the Top after `block` (bytes: whole lines)."""
     lines, padded = block.count(b"\n"), b"\n" + block
     steps = [int(step) for _, step in ROW.findall(padded)]
     if len(steps) < lines and len(steps) + len(OTHER.findall(padded)) < lines:       # written otherwise, or a broken line
-        parts = Parser(lines=known.lines or 0).parse(block) if block else ()
-        steps = [step for part in parts for step in part.steps]
+        parts = Parser(lines=top_before.lines or 0).parse(block) if block else ()
+        steps = [step for rows in parts for step in rows.steps]
     top = max(steps, default=None)
-    top = top if known.step is None or top is not None and top > known.step else known.step
-    return Top(known.position + len(block), None if known.lines is None else known.lines + lines, top)
+    top = top if top_before.step is None or top is not None and top > top_before.step else top_before.step
+    return Top(top_before.position + len(block), None if top_before.lines is None else top_before.lines + lines, top)
 
 
 def _tail(path, size=END):
@@ -199,9 +199,9 @@ def spark(folder, sizes, metric, n=24):
     pattern = re.compile(rb'"' + re.escape(json.dumps(metric, ensure_ascii=False)[1:-1].encode()) + rb'":\s*("?[-+.\w]+"?)')
     events = events_of(sizes)
     for name in reversed(events):
-        blocks, whole = _blocks(os.path.join(folder, name), sizes[name])
-        exact = exact and whole
-        older = [(_value(found[1]), block, found.start()) for block in blocks for found in pattern.finditer(block)]
+        blocks, complete = _blocks(os.path.join(folder, name), sizes[name])
+        exact = exact and complete
+        older = [(_value(match[1]), block, match.start()) for block in blocks for match in pattern.finditer(block)]
         if len(events) > 1:             # what a newer attempt logged again is superseded
             steps = [_step(point) or 0 for point in older]
             older = [point for point, step in zip(older, steps) if step < cut]
@@ -247,10 +247,10 @@ def _value(text):
 
 def _step(point):
     """Return the step of the row that a point (value, block, place in it) was found in (int), or None."""
-    _, block, at = point
-    line = block[block.rfind(b"\n", 0, at) + 1:(block.find(b"\n", at) + 1 or len(block) + 1) - 1]
-    found = STEP.search(line)
-    return int(found[1]) if found else None
+    _, block, position = point
+    line = block[block.rfind(b"\n", 0, position) + 1:(block.find(b"\n", position) + 1 or len(block) + 1) - 1]
+    match = STEP.search(line)
+    return int(match[1]) if match else None
 
 
 def _thin(values, n):

@@ -34,12 +34,12 @@ class Record:
                 self.newer)
 
     @classmethod
-    def again(cls, kept, line):
-        """Return the Record that `kept` was made of, with its line in the index."""
+    def again(cls, row, line):
+        """Return the Record that `row` was made of, with its line in the index."""
         self = cls()
         (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
          self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
-         self.newer) = kept
+         self.newer) = row
         self.line, self.small = line, None
         return self
 
@@ -75,16 +75,16 @@ def record_of(path, entry, line=None):
 
 def newer_format(meta):
     """Return the `format` (number, at most a million) of a meta.json that a newer Runicorn wrote; False of one that we know."""
-    made = meta.get("format")
-    return isinstance(made, (int, float)) and made > layout.FORMAT and min(made, 1_000_000)
+    version = meta.get("format")
+    return isinstance(version, (int, float)) and version > layout.FORMAT and min(version, 1_000_000)
 
 
 def _status(status):
     """Return what a status.json says of the run and its attempts (dict of plain values, and "attempts"), nothing else that is in it."""
     status = status if isinstance(status, dict) else {}
     attempts = status.get("attempts") if isinstance(status.get("attempts"), list) else ()
-    told = [_plain(attempt) for attempt in attempts[-MOST_ATTEMPTS:] if isinstance(attempt, dict)]
-    return {**_plain(status), **({"attempts": told} if told else {})}
+    attempts_shown = [_plain(attempt) for attempt in attempts[-MOST_ATTEMPTS:] if isinstance(attempt, dict)]
+    return {**_plain(status), **({"attempts": attempts_shown} if attempts_shown else {})}
 
 
 def _plain(values):
@@ -93,31 +93,31 @@ def _plain(values):
 
 def _defined(metrics):
     """Return what define_metric said of the run's metrics ({name or pattern: {"summary", "goal"}}), None where nothing useful."""
-    found = {}
+    definitions = {}
     for name, entry in metrics.items() if isinstance(metrics, dict) else ():
         summary, goal = (entry.get("summary"), entry.get("goal")) if isinstance(entry, dict) else (None, None)
         entry = {**({"summary": summary} if isinstance(summary, str) else {}), **({"goal": goal} if goal in ("min", "max") else {})}
         if entry:
-            found[name] = entry
-    return found or None
+            definitions[name] = entry
+    return definitions or None
 
 
 def flat(value, joint="."):
     """Return nested dicts as one dict with joined names; lists and long texts become short texts."""
-    found, ahead = {}, [("", value)] if isinstance(value, dict) else []
+    flattened, ahead = {}, [("", value)] if isinstance(value, dict) else []
     while ahead:
         prefix, value = ahead.pop()
         for key, item in value.items():
             name, kind = sys.intern(prefix + visible(key)), type(item)
             if kind in PLAIN:
-                found[name] = item
+                flattened[name] = item
             elif kind is str:
-                found[name] = _intern(item)
+                flattened[name] = _intern(item)
             elif kind is dict and item and prefix.count(joint) < 8:
                 ahead.append((name + joint, item))
             else:
-                found[name] = _intern(layout.to_json(item))
-    return found
+                flattened[name] = _intern(layout.to_json(item))
+    return flattened
 
 
 def _intern(value):
@@ -135,8 +135,8 @@ def _moment(value):
 
 
 def _id_time(run_id):
-    found = ID_TIME.match(run_id)
+    match = ID_TIME.match(run_id)
     try:
-        return time.mktime((*map(int, found.groups()), 0, 0, -1)) if found else None
+        return time.mktime((*map(int, match.groups()), 0, 0, -1)) if match else None
     except (ValueError, OverflowError):
         return None

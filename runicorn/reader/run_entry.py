@@ -108,8 +108,8 @@ class Entry:
     def is_summed_up(self):
         """Whether the writer wrote the summary whole at the end: not after a kill, and a later attempt knows nothing of what an earlier
         one that was killed had not written yet."""
-        said = self.record.status.get("attempts")
-        return self.record.ended == "finished" and bool(self.record.summary) and not (isinstance(said, list) and said[1:])
+        attempts = self.record.status.get("attempts")
+        return self.record.ended == "finished" and bool(self.record.summary) and not (isinstance(attempts, list) and attempts[1:])
 
     @property
     def summary(self):
@@ -164,17 +164,17 @@ class Entry:
 
     def defined_of(self, name):
         """Return the metric of whose values define_metric keeps `name` ("loss" of "loss.min"), or None where that is no such name."""
-        metric, _, way = name.rpartition(".")
-        kept = layout.definition_of(self.record.defined, metric).get("summary", "") if metric and self.record.defined else ""
-        return metric if way in kept.split(",") else None
+        metric, _, rule = name.rpartition(".")
+        rules = layout.definition_of(self.record.defined, metric).get("summary", "") if metric and self.record.defined else ""
+        return metric if rule in rules.split(",") else None
 
     def here(self):
         """Whether all own files of the run are on this machine."""
         return self.source.local or self.source.complete(self.record.path)
 
-    def logged(self, whole=True):
-        """Whether the events of all its attempts and ranks are; if not `whole`, the beginning of each is enough."""
-        return self.source.local or self.source.complete(self.record.path, "events", whole)
+    def logged(self, to_end=True):
+        """Whether the events of all its attempts and ranks are; if not `to_end`, the beginning of each is enough."""
+        return self.source.local or self.source.complete(self.record.path, "events", to_end)
 
 
 class Member:
@@ -206,17 +206,17 @@ def attempts(status, entry):
     """Return [{"n", "started_at", "from_step"}] of the run's attempts, from its status or else its files."""
     if entry.record.newer:
         return []
-    said = status.get("attempts") if isinstance(status.get("attempts"), list) else []
-    told = {item.get("n", place): item for place, item in enumerate(said, 1) if isinstance(item, dict)}
+    listed = status.get("attempts") if isinstance(status.get("attempts"), list) else []
+    by_number = {item.get("n", index): item for index, item in enumerate(listed, 1) if isinstance(item, dict)}
     events = {layout.parse_own(name)[1]: name for name in quick_stats.events_of(entry.sizes())}
-    numbers = sorted({n for n in told if isinstance(n, int)} | set(events) | {1})
-    return [_attempt(n, told.get(n, {}), status, entry.folder, events.get(n)) for n in numbers]
+    numbers = sorted({n for n in by_number if isinstance(n, int)} | set(events) | {1})
+    return [_attempt(n, by_number.get(n, {}), status, entry.folder, events.get(n)) for n in numbers]
 
 
-def _attempt(n, told, status, folder, name):
-    started = told.get("started_at", status.get("started_at") if n == 1 else None)
-    first = told.get("from_step", quick_stats.first_step(folder, name) if name else None)
-    return {"n": n, "started_at": layout.number(started), "from_step": first}
+def _attempt(n, attempt, status, folder, name):
+    started = attempt.get("started_at", status.get("started_at") if n == 1 else None)
+    from_step = attempt.get("from_step", quick_stats.first_step(folder, name) if name else None)
+    return {"n": n, "started_at": layout.number(started), "from_step": from_step}
 
 
 def progress(entry, series, end):
@@ -226,15 +226,15 @@ def progress(entry, series, end):
     of its way, wherever it was to go.
     """
     step, speed, ended = end.step, series.speed(), entry.record.ended
-    total = known = total_steps(entry.record, step)
+    total = planned = total_steps(entry.record, step)
     if ended == "finished" and step is not None:
-        total = known = known if known is not None and step + 1 >= known else step
+        total = planned = planned if planned is not None and step + 1 >= planned else step
     elif total is None and step is not None:
         total = _by_epochs(entry.record, series, step)
-    left = total - step if total is not None and step is not None else None
-    share = 1.0 if ended == "finished" else min(1.0, (step + 1) / total) if left is not None else None
-    return {"step": step, "total": None if total is None else round(total), "about": total is not None and known is None,
-            "share": share, "speed": speed, "eta": left / speed if left is not None and speed and not ended else None}
+    steps_left = total - step if total is not None and step is not None else None
+    share = 1.0 if ended == "finished" else min(1.0, (step + 1) / total) if steps_left is not None else None
+    return {"step": step, "total": None if total is None else round(total), "about": total is not None and planned is None,
+            "share": share, "speed": speed, "eta": steps_left / speed if steps_left is not None and speed and not ended else None}
 
 
 def _by_epochs(record, series, step):

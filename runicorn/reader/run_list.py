@@ -62,8 +62,8 @@ class View:
             return lambda run: (self.words(run),)
         plain, bare = _FIELDS.get(field), _SAID.get(field)
         if bare:
-            other = self.bare(field)
-            return lambda run: bare(self, run) or other(run)
+            named = self.bare(field)
+            return lambda run: bare(self, run) or named(run)
         if plain:
             return lambda run: plain(self, run)
         if field.startswith("config."):
@@ -93,22 +93,22 @@ class View:
         def stands_for(run):
             if field in run.summary or field in run.record.config:
                 return field
-            found = [name for name in metrics if name in run.summary]
-            if found[1:] and (main := self.main_name(run)) in found:
+            names = [name for name in metrics if name in run.summary]
+            if names[1:] and (main := self.main_name(run)) in names:
                 return main
-            return found[0] if found else next((name for name in settings if name in run.record.config), None)
+            return names[0] if names else next((name for name in settings if name in run.record.config), None)
         return stands_for
 
     def meanings(self, fields, runs):
         """Return {field: {name: how many of `runs` it stands for}} of those bare `fields` that stand for anything but themselves."""
-        found = {}
+        meant = {}
         for field in dict.fromkeys(fields):
             if field and field not in _FIELDS and field != "tags" and not field.startswith(("config.", "summary.")):
                 names = collections.Counter(map(self.meaning(field), runs))
                 names.pop(None, None)
                 if names.keys() - {field}:
-                    found[field] = dict(names.most_common(MEANINGS))
-        return found
+                    meant[field] = dict(names.most_common(MEANINGS))
+        return meant
 
     def words(self, run):
         """Return one lower-case text that holds all the run's words."""
@@ -134,7 +134,7 @@ class View:
             "hidden": self.hidden(run), "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
             "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
             "total": total_steps(record, end.step), "main": self._main(run, main, glanced), "spark": glanced.values if glanced else None,
-            "values": {column: layout.strict(found[0]) for column, get in (gets or {}).items() for found in [get(run)] if found},
+            "values": {column: layout.strict(value[0]) for column, get in (gets or {}).items() for value in [get(run)] if value},
             "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": bool(record.newer),
             "format": record.newer or None, "error": error, "error_code": error_code}
 
@@ -155,23 +155,23 @@ class View:
         """
         terms = filters.parse(text)
         runs = self.runs if hidden or not self.notes else [run for run in self.runs if not self.hidden(run)]
-        for side, wanted in sides.items():
-            runs = [run for run in runs if wanted in _SIDES[side](self, run)] if wanted else runs
+        for side, choice in sides.items():
+            runs = [run for run in runs if choice in _SIDES[side](self, run)] if choice else runs
         return list(filter(filters.compile_terms(terms, self.getter), runs)) if terms else runs
 
     def sorted(self, runs, sort):
         """Return `runs` sorted by a field, "-" before it for the largest first; runs without it come last."""
         field, down = sort.lstrip("-"), sort.startswith("-")
         value = self._sort_value(field)
-        held, without = [], []
+        keyed, without = [], []
         for run in runs:
             key = value(run)
             if key is None:
                 without.append(run)
             else:
-                held.append((key, run))
-        held.sort(key=FIRST, reverse=down)
-        return [run for _, run in held] + without
+                keyed.append((key, run))
+        keyed.sort(key=FIRST, reverse=down)
+        return [run for _, run in keyed] + without
 
     def _sort_value(self, field):
         """Return a function(run) -> key, or None for a run without the field. Raises UsageError for an unknown field."""
@@ -202,10 +202,10 @@ class View:
         if group:
             chosen, answer["groups"] = self._grouped(chosen, group)
         deadline = time.monotonic() + SPARK_SECONDS
-        part = chosen[offset:None if limit is None else offset + limit]
+        page = chosen[offset:None if limit is None else offset + limit]
         gets = {column: self.getter(column) for column in columns}
-        answer["runs"] = [self.row(run, gets, spark, deadline) for run in part]
-        answer["owes"] = any(run.owes for run in part)
+        answer["runs"] = [self.row(run, gets, spark, deadline) for run in page]
+        answer["owes"] = any(run.owes for run in page)
         fields = [term.field for term in filters.parse(text)] + [(sort or "").lstrip("-"), *columns]
         answer["means"] = self.meanings(fields, self.runs)
         return answer
@@ -229,17 +229,17 @@ class View:
             if not hidden and self.hidden(run):
                 continue
             project, name, _, _ = run.record.path.split("/")
-            held = projects.setdefault(project, {"slug": project, "project": run.record.project, "count": 0, "names": {}})
-            held["count"] += 1
-            named = held["names"].setdefault(name, {"slug": name, "name": run.record.name, "count": 0})
+            entry = projects.setdefault(project, {"slug": project, "project": run.record.project, "count": 0, "names": {}})
+            entry["count"] += 1
+            named = entry["names"].setdefault(name, {"slug": name, "name": run.record.name, "count": 0})
             named["count"] += 1
             for source in {member.source for member in run.members}:
                 connections.setdefault(source.slug, {"slug": source.slug, "name": source.name, "count": 0})["count"] += 1
             for tag in self.tags(run):
                 tags[tag] = tags.get(tag, 0) + 1
-        for held in projects.values():
-            held["more"] = max(0, len(held["names"]) - TREE_NAMES)
-            held["names"] = sorted(held["names"].values(), key=_by_slug)[:TREE_NAMES]
+        for entry in projects.values():
+            entry["more"] = max(0, len(entry["names"]) - TREE_NAMES)
+            entry["names"] = sorted(entry["names"].values(), key=_by_slug)[:TREE_NAMES]
         ordered = sorted(tags.items(), key=lambda item: (-item[1], item[0]))
         return {"projects": sorted(projects.values(), key=_by_slug),
                 "connections": sorted(connections.values(), key=_by_slug),
@@ -285,8 +285,8 @@ def _getter(summary, config):
 
 def _by_last_part(names, field, joint):
     """Return those of `names` that `loss` may mean where no name is just that: val/loss before train/loss."""
-    found = [name for name in names if name.endswith(joint + field)]
-    return sorted(found, key=lambda name: (not name.startswith(("val", "eval", "test")), name))
+    matching = [name for name in names if name.endswith(joint + field)]
+    return sorted(matching, key=lambda name: (not name.startswith(("val", "eval", "test")), name))
 
 
 def _ordered(value):

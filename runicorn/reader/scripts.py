@@ -29,10 +29,10 @@ def open_reader(roots, mirrors, home):
     reader.refresh()
     with contextlib.suppress(SettingsError):        # a full or read-only home: the next command reads anew
         reader.save()
-    told = viewer_client.states(home)
+    sources = viewer_client.states(home)
     reader.look()
-    if told:
-        reader.believe(told)
+    if sources:
+        reader.believe(sources)
     return reader
 
 
@@ -119,13 +119,13 @@ class OpenedRun:
         times are Unix seconds; superseded points are left out. Raises NotFoundError for a metric that was never logged.
         """
         series = self._reader.series(self.key)
-        known = series.metrics()
+        logged = series.metrics()
         if names and self._row["newer"]:
             raise DataError(f"{self.key} can't be read: {self._row['error']}")
         for name in names or ():
-            if name not in known:
-                raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(known) or 'nothing'}")
-        return {name: series.points(name, rank) for name in names or known}
+            if name not in logged:
+                raise NotFoundError(f"{self.key} never logged {name!r}; it logged {', '.join(logged) or 'nothing'}")
+        return {name: series.points(name, rank) for name in names or logged}
 
     def to_pandas(self, names=None):
         """Return a DataFrame with a column for each metric, by step. Raises MissingPackageError without pandas."""

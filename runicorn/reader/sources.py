@@ -31,16 +31,16 @@ class Source:
 
     local = True
 
-    def __init__(self, slug, folder, name=None, kept=None):
-        """kept: path (without ending) at which to keep what was read for the next start, or None."""
-        self.slug, self.name, self.folder, self.kept = slug, name or slug, Path(folder), kept
+    def __init__(self, slug, folder, name=None, kept_path=None):
+        """kept_path: path (without ending) at which to keep what was read for the next start, or None."""
+        self.slug, self.name, self.folder, self.kept_path = slug, name or slug, Path(folder), kept_path
         self.records = {}           # path -> Record; the dict is replaced when runs come or go, a Record when its run changed
         self.dirty = set()          # paths whose Record was replaced since somebody cleared this
         self.pulses = {}            # path -> Pulse of runs that have not ended
         self.beats = {}             # run id -> a number that moves when the heart beats
         self.version = 0            # grows when runs came or went
         self.up = True              # whether our line to it is up
-        self.told = {}              # path -> Verdict of a run that has not ended, by a viewer that looks at the same folder
+        self.verdicts_told = {}              # path -> Verdict of a run that has not ended, by a viewer that looks at the same folder
         self.patience = CHECKING    # s; see liveness.Pulse.judge
         self.lock = threading.Lock()
         self._manifest = None
@@ -52,7 +52,7 @@ class Source:
 
     def take(self, index):
         """Bring the records in line with a Manifest; unchanged lines keep their records."""
-        known = self.records or kept.load(self.kept, index, Record.again)
+        known = self.records or kept.load(self.kept_path, index, Record.again)
         records = {}
         for path in index.paths():
             line, old = index.line(path), known.get(path)
@@ -95,7 +95,7 @@ class Source:
         marks = tuple([file_mark(os.path.join(folder, name)) for name in layout.SMALL])
         if record is None or marks == record.small or not any(marks):
             return False
-        first = record.small is None
+        fresh_record = record.small is None
         small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in ("meta", "status", "summary")}
         if None in small.values():          # not fetched yet, or broken: what the index has is the next best
             small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
@@ -107,12 +107,12 @@ class Source:
             self.pulses.pop(path, None)
         else:
             self.pulses.setdefault(path, Pulse())
-        return not first or (fresh.status, fresh.summary, fresh.config) != (record.status, record.summary, record.config)
+        return not fresh_record or (fresh.status, fresh.summary, fresh.config) != (record.status, record.summary, record.config)
 
     def save(self):
         """Keep what was read for the next start."""
-        if self.kept and self._manifest:
-            kept.save(self.kept, self._manifest, self.records, whole=self.local)
+        if self.kept_path and self._manifest:
+            kept.save(self.kept_path, self._manifest, self.records, with_manifest=self.local)
 
     def look(self, now, paths=None):
         """Look at open runs (all that are due, or `paths`) at `now`, s of a monotonic clock.
@@ -153,21 +153,21 @@ class Source:
             return False
         return self.beats.get(path.rpartition("/")[2]) in (None, pulse.sign[0]) and (hash(path) + self._round) % LOST_TURN != 0
 
-    def believe(self, up, told):
+    def believe(self, up, verdicts):
         """Take over what a viewer says that looks at the same folder: whether its line is up, {path: Verdict} of open runs."""
-        self.up, self.told = up, told
+        self.up, self.verdicts_told = up, verdicts
 
     def verdict(self, record):
         """Return the liveness.Verdict on the run of a record."""
-        if record.path in self.told and not record.ended:
-            return self.told[record.path]
+        if record.path in self.verdicts_told and not record.ended:
+            return self.verdicts_told[record.path]
         pulse = self.pulses.get(record.path)
-        found = judge(record.status, pulse, patience=self.patience)
-        if found.code == "no_rows":
+        verdict = judge(record.status, pulse, patience=self.patience)
+        if verdict.code == "no_rows":
             folder = self.run_folder(record.path)
-            found = judge(record.status, pulse, quick_stats.gap(folder, quick_stats.own_sizes(folder)))
-        age = None if record.ended or found.code == "first_look" else self._age()
-        return found if age is None else as_of(found, age)
+            verdict = judge(record.status, pulse, quick_stats.gap(folder, quick_stats.own_sizes(folder)))
+        age = None if record.ended or verdict.code == "first_look" else self._age()
+        return verdict if age is None else as_of(verdict, age)
 
     def _age(self):
         """Return how old what is known of the open runs is (s), None where it is of now."""
@@ -226,8 +226,8 @@ class Source:
 class LocalRoot(Source):
     """A root on this machine."""
 
-    def __init__(self, slug, folder, kept=None):
-        super().__init__(slug, folder, kept=kept)
+    def __init__(self, slug, folder, kept_path=None):
+        super().__init__(slug, folder, kept_path=kept_path)
         self._tree, self._built, self._again, self._cost = None, None, None, 0.0
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
@@ -253,11 +253,11 @@ class LocalRoot(Source):
         self._replace({path: records[path] for path in paths if path in records})
 
     def _read(self, paths):
-        return {path: record_of(path, entry, part) for path, entry, part in first_look.entries(os.fspath(self.folder), paths)}
+        return {path: record_of(path, entry, excerpt) for path, entry, excerpt in first_look.entries(os.fspath(self.folder), paths)}
 
     def _begun(self):
         """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
-        for path in ([f"{self.kept}.json"] if self.kept else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
+        for path in ([f"{self.kept_path}.json"] if self.kept_path else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
             try:
                 index = manifest.load(path)
             except manifest.ManifestError:
@@ -275,7 +275,7 @@ class LocalRoot(Source):
             self.reread(path)           # a process that ends by itself says so first
             if path not in self.pulses:
                 return True
-        elif writer.same_clock and pulse.first is None:
+        elif writer.same_clock and pulse.first_look is None:
             age, row_age = own_runs.ages(os.fspath(self.run_folder(path)), writer)
             if age is not None:
                 pulse.resume(now - max(age, LOST), now, now - age, None if row_age is None else now - row_age)
@@ -338,8 +338,8 @@ class Mirror(Source):
 
     local = False
 
-    def __init__(self, slug, folder, name=None, kept=None):
-        super().__init__(slug, local_disk.long(folder), name, kept)
+    def __init__(self, slug, folder, name=None, kept_path=None):
+        super().__init__(slug, local_disk.long(folder), name, kept_path)
         self._full = self._live = None
         self._places = {}                       # as run_places.read has them
         self._left_out = None, {}               # the mark of the file, what it says
@@ -363,37 +363,37 @@ class Mirror(Source):
         with self.lock:
             index = self.folder / ".index"
             live = file_mark(index / "live.json")       # read first: its times of when a run was as the index has it are of no later index
-            told = live != self._live and (layout.read_json(index / "live.json") or {})
+            live_told = live != self._live and (layout.read_json(index / "live.json") or {})
             mark = file_mark(index / "full.json")
             if mark and mark != self._full:
                 self._full = mark
                 try:
-                    known, self._places = manifest.load(index / "full.json"), run_places.read(self.folder)     # of each run, in this order
-                    self.take(known)
+                    listed, self._places = manifest.load(index / "full.json"), run_places.read(self.folder)     # of each run, in this order
+                    self.take(listed)
                 except manifest.ManifestError:
                     pass            # the old records stay; sync makes a new index and says what was wrong
-            if told is not False:
-                self._take_live(told)
+            if live_told is not False:
+                self._take_live(live_told)
                 ago = 0.0 if self._live else abs(time.time() - (self._written or time.time()))      # what we find may be old
                 self._live, self._heard = live, time.monotonic() - ago
             if now is not None:
                 self._resume(now, time.time() - self._ahead)
             self._judge_line()
 
-    def complete(self, path, stem=None, whole=True):
-        """Whether every own file of the run that the index lists (of one stem, such as "events", if given) is here, if `whole` to its
+    def complete(self, path, stem=None, to_end=True):
+        """Whether every own file of the run that the index lists (of one stem, such as "events", if given) is here, if `to_end` to its
         end."""
         files = (self.entry(path) or {}).get("files", {})
         sizes = quick_stats.own_sizes(self.run_folder(path))
         listed = {name: file["size"] for name, file in files.items() if (own := layout.parse_own(name)) and stem in (None, own[0])}
-        return all(sizes.get(name, -1) >= (size if whole else 0) for name, size in listed.items())
+        return all(sizes.get(name, -1) >= (size if to_end else 0) for name, size in listed.items())
 
     def verified(self, path):
-        at = checked(self._checked, path)
-        if at is None or path in self.gone:
-            return False, at
+        checked_at = checked(self._checked, path)
+        if checked_at is None or path in self.gone:
+            return False, checked_at
         indexed, places, _ = self.copies(path)
-        return verified(self.run_folder(path), path, indexed, places), at
+        return verified(self.run_folder(path), path, indexed, places), checked_at
 
     def agrees(self, path, indexed, places):
         return {name: agrees(self.run_folder(path), path, name, file, places.get(name)) for name, file in indexed.items()}
@@ -418,8 +418,8 @@ class Mirror(Source):
         return {name: file["size"] for name, file in files.items() if layout.parse_own(name)}
 
     def behind(self, path):
-        beat, seen = (layout.number(self.live.get(path, {}).get(name)) for name in ("beat", "seen"))
-        return seen + self._ahead - beat if beat is not None and seen is not None else 0.0      # 0: no beat was seen to come
+        beat, seen_at = (layout.number(self.live.get(path, {}).get(name)) for name in ("beat", "seen"))
+        return seen_at + self._ahead - beat if beat is not None and seen_at is not None else 0.0      # 0: no beat was seen to come
 
     def place(self, path, name):
         copy = local_copy.Mirror(self.folder)
@@ -435,11 +435,11 @@ class Mirror(Source):
         line = line if isinstance(line, dict) else {}
         self.live = {path: run for path, run in runs.items() if isinstance(run, dict)} if isinstance(runs, dict) else {}
         for path, run in self.live.items():     # a sync that begins anew has seen nothing yet: that is no sign of life
-            run_id, seen = path.rpartition("/")[2], layout.number(run.get("seen"))
+            run_id, seen_at = path.rpartition("/")[2], layout.number(run.get("seen"))
             before = self.beats.get(run_id, (None, None))
-            self.beats[run_id] = run.get("beat"), before[1] if seen is None or seen < (before[1] or 0) else seen
-        gone = live.get("gone")
-        self.gone = frozenset(path for path in gone if isinstance(path, str)) if isinstance(gone, list) else frozenset()
+            self.beats[run_id] = run.get("beat"), before[1] if seen_at is None or seen_at < (before[1] or 0) else seen_at
+        vanished = live.get("gone")
+        self.gone = frozenset(path for path in vanished if isinstance(path, str)) if isinstance(vanished, list) else frozenset()
         self._said_up, self._written = line.get("up") is True, layout.number(live.get("written"))
         self._looked, self._ahead = live.get("looked", self._written), layout.number(live.get("ahead")) or 0.0
         self._checked, self.turn = sound(live.get("checked")), layout.number(live.get("turn"))
@@ -448,13 +448,13 @@ class Mirror(Source):
         """Begin with what the process that syncs saw of the open runs, until now or until it ended; its clock is ours."""
         for path, run in self.live.items():
             pulse = self.pulses.get(path)
-            first, looked, seen, beat = (layout.number(run.get(name)) for name in ("first", "looked", "seen", "beat"))
-            if pulse is None or pulse.first is not None or first is None or looked is None or not first <= looked <= wall + 1:
+            first_look, looked, seen_at, beat = (layout.number(run.get(name)) for name in ("first", "looked", "seen", "beat"))
+            if pulse is None or pulse.first_look is not None or None in (first_look, looked) or not first_look <= looked <= wall + 1:
                 continue
-            changed = None if seen is None else now - (wall - seen)
+            changed = None if seen_at is None else now - (wall - seen_at)
             rows = [mtime for name, mtime in self._mtimes(path).items() if name.startswith("events")]
             silent = max(0.0, beat - max(rows)) if rows and beat is not None else 0.0       # both by the server's clock
-            pulse.resume(now - (wall - first), now - (wall - looked), changed, None if changed is None else changed - silent)
+            pulse.resume(now - (wall - first_look), now - (wall - looked), changed, None if changed is None else changed - silent)
 
     def _mtimes(self, path):
         files = (self.entry(path) or {}).get("files", {})

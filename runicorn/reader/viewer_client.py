@@ -15,11 +15,11 @@ LIMIT = 64 << 20            # bytes of an answer
 
 def states(home):
     """Return what the running viewers of the home folder tell (list of dicts, see catalog.Reader.states), oldest viewer first."""
-    told = []
+    states_told = []
     for note in notes(home):
         sources = (asked(note, "/api/states") or {}).get("sources")
-        told += [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
-    return told
+        states_told += [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
+    return states_told
 
 
 def notes(home):
@@ -29,8 +29,8 @@ def notes(home):
         names = sorted(os.listdir(folder))
     except OSError:
         return []               # no viewer ever ran here
-    found = [read_json(os.path.join(folder, name), limit=1 << 16) for name in names if name.endswith(".json")]
-    return [note for note in found if note and isinstance(note.get("url"), str) and isinstance(note.get("token"), str)]
+    notes_read = [read_json(os.path.join(folder, name), limit=1 << 16) for name in names if name.endswith(".json")]
+    return [note for note in notes_read if note and isinstance(note.get("url"), str) and isinstance(note.get("token"), str)]
 
 
 def asked(note, path):

@@ -78,10 +78,10 @@ class Grants:
 
     def pausing(self):
         """Return for how many s nothing is sent."""
-        left = self._until - self._clock()
-        if left <= 0:
+        seconds = self._until - self._clock()
+        if seconds <= 0:
             self._until = 0.0
-        return max(0.0, left)
+        return max(0.0, seconds)
 
     @property
     def spare(self):
@@ -90,13 +90,13 @@ class Grants:
 
     # -- asking
 
-    def opens(self, asked):
+    def opens(self, pending):
         """Whether an OPEN or OPENDIR may be sent (bool); else it waits here for a handle."""
-        bound = asked.trial.level if asked.trial and asked.trial.why is HANDLES else self.handles
+        bound = pending.trial.level if pending.trial and pending.trial.why is HANDLES else self.handles
         if self._open + self._opening < min(bound, self.handles):
             self._opening += 1
             return True
-        self.deferred.append(asked)
+        self.deferred.append(pending)
         return False
 
     def freed(self):
@@ -112,24 +112,24 @@ class Grants:
 
     # -- answers
 
-    def judge(self, asked, result, others):
+    def judge(self, pending, result, others):
         """Take the answer to a request; returns the Asked to ask again, None where the answer stands.
 
         others: how many requests are unanswered.
         """
-        kind, trial, refused = asked.request.kind, asked.trial, isinstance(result, SftpError)
+        kind, trial, refused = pending.request.kind, pending.trial, isinstance(result, SftpError)
         if kind in OPENING:
             self._opening -= 1
             self._open += not refused
-        self._retrying -= _is_retry(asked)
-        more = self._next_trial(asked, result, others) if refused else None
+        self._retrying -= _is_retry(pending)
+        more = self._next_trial(pending, result, others) if refused else None
         if kind == CLOSE and not more:
             self._open -= 1
         if not refused:
             self._note_grant(kind, trial)
         elif not more:
             self._stood[kind] += _may_be_for_now(kind, result)
-        again = asked._replace(trial=more) if more else None
+        again = pending._replace(trial=more) if more else None
         self._retrying += _is_retry(again)
         if not self._retrying:
             self._quiet = None
@@ -158,15 +158,15 @@ class Grants:
             self._requests = min(self._most_requests, self._requests + max(1, self._requests // 2))
             self.handles = min(self._most_handles, self.handles + max(1, self.handles // 2))
 
-    def _next_trial(self, asked, error, others):
+    def _next_trial(self, pending, error, others):
         """Return the Trial in which a refused request is asked once more, None where the refusal stands."""
-        kind, trial = asked.request.kind, asked.trial
+        kind, trial = pending.request.kind, pending.trial
         if self._stood[kind] >= STANDING or not _may_be_for_now(kind, error):
             return None
         self._streak[kind] += 1
         if trial is None and kind in OPENING and self._open:
             return Trial(HANDLES, self._open)
-        if trial is None and kind == READ and asked.request.cost > SHORT_READ:
+        if trial is None and kind == READ and pending.request.cost > SHORT_READ:
             return Trial(LENGTH, SHORT_READ)
         if trial and trial.why is LOAD and trial.level > 1 or others and not (trial and trial.why in (LOAD, PAUSE)):
             level = max(1, (trial.level if trial and trial.why is LOAD else others) // STEP)
@@ -190,9 +190,9 @@ class Grants:
         return Trial(PAUSE, 1)
 
 
-def _is_retry(asked):
+def _is_retry(pending):
     """Whether a request, or None, is being asked again with fewer others beside it (bool)."""
-    return bool(asked and asked.trial) and asked.trial.why is not HANDLES
+    return bool(pending and pending.trial) and pending.trial.why is not HANDLES
 
 
 def _may_be_for_now(kind, error):

@@ -59,10 +59,10 @@ class Handshake:
         options = transport.get_security_options()
         usual = [kind for kind in options.key_types if not kind.endswith(host_keys.CERTIFIED)]
         kinds = host_keys.known_types(lines)
-        first = [kind for kind in usual if kind in kinds or (kind.startswith("rsa-sha2") and "ssh-rsa" in kinds)]
+        preferred = [kind for kind in usual if kind in kinds or (kind.startswith("rsa-sha2") and "ssh-rsa" in kinds)]
         if host_keys.authorities(lines):
-            first = [kind + host_keys.CERTIFIED for kind in usual] + first
-        options.key_types = tuple(dict.fromkeys(first + usual))
+            preferred = [kind + host_keys.CERTIFIED for kind in usual] + preferred
+        options.key_types = tuple(dict.fromkeys(preferred + usual))
         options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)
 
     def _shake(self, transport, line):
@@ -92,10 +92,10 @@ class Handshake:
     def _no_ssh(self, transport, line, error):
         """Return the error for what answered, if anything did, as no SSH server does."""
         target = self.target
-        where, heard = f"{target.name}:{target.port}", bytes(line.first)
+        address, heard = f"{target.name}:{target.port}", bytes(line.first)
         port = str(target.port)
         if transport.words:
-            return RemoteError(f"{where} hung up; it says: {transport.words}", code="refused", said="hung_up", words=transport.words,
+            return RemoteError(f"{address} hung up; it says: {transport.words}", code="refused", said="hung_up", words=transport.words,
                                host=target.name, port=port)
         if not heard and line.said():
             words = line.said()
@@ -103,22 +103,22 @@ class Handshake:
                              words=words, host=target.name)
         if heard.startswith(PENALTY):       # sshd 9.8's PerSourcePenalties: each further try makes it longer
             words = PENALTY.decode()
-            text = (f"{where} takes no login from here for now; it says: {words}. It is not tried again by itself, since each try makes it "
-                    "longer: wait some minutes, then test again or sync now")
+            text = (f"{address} takes no login from here for now; it says: {words}. It is not tried again by itself, since each try makes "
+                    "it longer: wait some minutes, then test again or sync now")
             return RemoteError(text, code="refused", said="penalty", words=words, host=target.name, port=port)
         if heard.startswith(BUSY):
-            text = f"{where} hung up; it says: {heard.splitlines()[0].decode()}"
+            text = f"{address} hung up; it says: {heard.splitlines()[0].decode()}"
             return LineError(text, code="banner", said="hung_up", words=text.partition("says: ")[2], host=target.name, port=port)
         if heard and not heard.startswith(b"SSH-") and b"\nSSH-" not in heard:
             words = "".join(c if c.isprintable() else " " for c in heard.decode("utf-8", "replace"))[:100].strip()
-            text = f"what answers at {where} is no SSH server: it says {words!r}. Is the port right?"
+            text = f"what answers at {address} is no SSH server: it says {words!r}. Is the port right?"
             return LineError(text, code="banner", said="no_ssh", words=words, host=target.name, port=port)
         if not heard:
-            text = (f"{where} took the connection and said nothing: no SSH server is behind this port, or it is overloaded or behind a "
+            text = (f"{address} took the connection and said nothing: no SSH server is behind this port, or it is overloaded or behind a "
                     "firewall that cuts")
             return LineError(text, code="banner", said="silent_port", host=target.name, port=port)
         why = error or "it hung up"
-        return LineError(f"{where} broke off the SSH handshake ({why})", code="banner", said="handshake_cut", detail=str(why),
+        return LineError(f"{address} broke off the SSH handshake ({why})", code="banner", said="handshake_cut", detail=str(why),
                          host=target.name, port=port)
 
     def _check_host_key(self, transport, line):
@@ -156,10 +156,10 @@ class Handshake:
         """Refuse a key, or a certificate's authority, that known_hosts marks as revoked or the user's RevokedHostKeys names."""
         path = self.target.options.get("revokedhostkeys", "none")
         authority = host_keys.certificate(key.public_blob.key_blob).authority if key.public_blob else None
-        for name, one in ((kind, blob), (authority and self.ssh.Message(authority).get_text(), authority)):
-            if one and (host_keys.judge(self._lines, name, one).kind == "revoked"
-                        or path != "none" and host_keys.is_revoked(path, name, one)):
-                raise self._revoked(host_keys.fingerprint(one))
+        for name, public in ((kind, blob), (authority and self.ssh.Message(authority).get_text(), authority)):
+            if public and (host_keys.judge(self._lines, name, public).kind == "revoked"
+                        or path != "none" and host_keys.is_revoked(path, name, public)):
+                raise self._revoked(host_keys.fingerprint(public))
 
     def _revoked(self, shown):
         return HostKeyError(f"the host key of {self.name} ({shown}) is marked as revoked in known_hosts or RevokedHostKeys: do not "
@@ -183,13 +183,14 @@ class Handshake:
                  strict=self._strict)
 
     def _certified(self, key):
-        made = host_keys.certificate(key.public_blob.key_blob)
+        certificate = host_keys.certificate(key.public_blob.key_blob)
         host = self.target.options.get("hostkeyalias") or self.target.hostname
-        why = host_keys.refusal(made, host, host_keys.authorities(self._lines or self._elsewhere), time.time())
+        why = host_keys.refusal(certificate, host, host_keys.authorities(self._lines or self._elsewhere), time.time())
         if why is None:
-            message = self.ssh.Message(made.authority)
-            authority = self.ssh.PKey.from_type_string(message.get_text(), made.authority)
-            why = None if authority.verify_ssh_sig(made.signed, self.ssh.Message(made.signature)) else "its signature is wrong"
+            message = self.ssh.Message(certificate.authority)
+            authority = self.ssh.PKey.from_type_string(message.get_text(), certificate.authority)
+            signature = self.ssh.Message(certificate.signature)
+            why = None if authority.verify_ssh_sig(certificate.signed, signature) else "its signature is wrong"
         self.log("host_key", f"certificate: {why or 'signed by a trusted authority'}", said="certificate_bad" if why else "certificate",
                  detail=why)
         return why is None
@@ -203,20 +204,20 @@ class Handshake:
         question = {"kind": "host_key", "prompt": prompt, "echo": True, "fingerprint": shown, "key_type": kind, "host": name,
                     "comparison": comparison}
         if not self.ask or self.ask(question) not in ("yes", "trust"):
-            there = f" (there: `{comparison}`)" if comparison else ""
-            raise HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's{there}, then "
+            hint = f" (there: `{comparison}`)" if comparison else ""
+            raise HostKeyError(f"the host key of {name} is not known: {kind} {shown}. Compare it with the server's{hint}, then "
                                "trust it when asked",
                                code="host_key_unknown", host=name, offered=shown, key_type=kind, comparison=comparison)
         host_keys.add(self.home / "known_hosts", name, kind, blob)
 
 
 def _changed(name, kind, shown, expected):
-    known = _listed(expected)
+    listed = _listed(expected)
     removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(line.path for line in expected)]
-    return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known}. Offered: {kind} {shown}. Someone may be listening in, or "
+    return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {listed}. Offered: {kind} {shown}. Someone may be listening in, or "
                         f"the server was set up anew: ask its administrator, then forget the old key with "
                         f"{' and '.join(f'`{command}`' for command in removal)}",
-                        code="host_key_changed", host=name, known=known, offered=f"{kind} {shown}", removal=removal)
+                        code="host_key_changed", host=name, known=listed, offered=f"{kind} {shown}", removal=removal)
 
 
 def _listed(lines):

@@ -60,15 +60,15 @@ def _keep(key, stamp, lines):
 def _about(data, name, path):
     """Return the lines about `name` in the bytes of a file. Only those with the name, a pattern, a marker or a hash are looked at."""
     raw = name.encode("utf-8", "surrogateescape")
-    chosen = {found.start(): found[0] for found in SIGNED.finditer(data)}
+    chosen = {match.start(): match[0] for match in SIGNED.finditer(data)}
     if b"*" in data or b"?" in data:
-        chosen.update((found.start(), found[0]) for found in PATTERNED.finditer(data))
+        chosen.update((match.start(), match[0]) for match in PATTERNED.finditer(data))
     lowered = data.lower()
-    at = lowered.find(raw)
-    while at >= 0:
-        start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+    index = lowered.find(raw)
+    while index >= 0:
+        start, end = data.rfind(b"\n", 0, index) + 1, data.find(b"\n", index)
         chosen[start] = data[start:end if end >= 0 else len(data)]
-        at = lowered.find(raw, end) if end >= 0 else -1
+        index = lowered.find(raw, end) if end >= 0 else -1
     lines = []
     for _, text in sorted(chosen.items()):
         if text.startswith(b"|1|") and not _hashed(text.split(None, 1)[0].decode("ascii", "replace"), raw):
@@ -105,13 +105,13 @@ def matches(line, name):
     """Whether `line` speaks about `name` (as host_name gives it): hashed, listed or by pattern, "!" excluding."""
     if line.names.startswith("|1|"):
         return _hashed(line.names, name.encode("utf-8", "surrogateescape"))
-    found = False
+    listed = False
     for pattern in line.names.lower().split(","):
         if _wildcard(pattern.lstrip("!"), name):
             if pattern.startswith("!"):
                 return False
-            found = True
-    return found
+            listed = True
+    return listed
 
 
 def _wildcard(pattern, name):
@@ -149,8 +149,8 @@ def is_revoked(path, key_type, blob):
         why = f"no end within {KRL_SECONDS} s" if isinstance(error, subprocess.TimeoutExpired) else error
         raise HostKeyError(f"RevokedHostKeys {path} can't be read ({why}), and no host key is trusted without it: mend the file, or "
                            "~/.ssh/config") from error
-    found = re.finditer(rb"^[ \t]*[\w@.-]+[ \t]+([\w+/=]+)", data, re.MULTILINE)
-    return base64.b64encode(blob) in {one[1] for one in found}
+    revoked = re.finditer(rb"^[ \t]*[\w@.-]+[ \t]+([\w+/=]+)", data, re.MULTILINE)
+    return base64.b64encode(blob) in {match[1] for match in revoked}
 
 
 def _is_in_krl(path, key_type, blob):
@@ -159,10 +159,10 @@ def _is_in_krl(path, key_type, blob):
     with tempfile.TemporaryDirectory() as folder:       # ssh-keygen opens what it reads by name, and Windows has no /dev/stdin
         key = Path(folder) / "key.pub"
         key.write_bytes(f"{key_type} {base64.b64encode(blob).decode()}\n".encode())
-        done = subprocess.run(["ssh-keygen", "-Q", "-f", path, key], stdin=subprocess.DEVNULL, capture_output=True, timeout=KRL_SECONDS)
-    if done.returncode not in (0, REVOKED):
-        raise ValueError(done.stderr.decode("utf-8", "replace").strip() or f"ssh-keygen ended with {done.returncode}")
-    return done.returncode == REVOKED
+        process = subprocess.run(["ssh-keygen", "-Q", "-f", path, key], stdin=subprocess.DEVNULL, capture_output=True, timeout=KRL_SECONDS)
+    if process.returncode not in (0, REVOKED):
+        raise ValueError(process.stderr.decode("utf-8", "replace").strip() or f"ssh-keygen ended with {process.returncode}")
+    return process.returncode == REVOKED
 
 
 def known_types(lines):
@@ -217,19 +217,19 @@ def certificate(blob):
 
 
 def _certificate(blob):
-    key_type, rest = _string(blob)
+    key_type, data = _string(blob)
     for _ in range(1 + KEY_STRINGS[key_type.decode().replace(CERTIFIED, "")]):       # the nonce, then the key
-        _, rest = _string(rest)
-    _, kind = struct.unpack(">QI", rest[:12])
-    _, rest = _string(rest[12:])                                                    # the key id, for people
-    principals, rest = _string(rest)
-    after, before = struct.unpack(">QQ", rest[:16])
-    critical, rest = _string(rest[16:])
+        _, data = _string(data)
+    _, kind = struct.unpack(">QI", data[:12])
+    _, data = _string(data[12:])                                                    # the key id, for people
+    principals, data = _string(data)
+    after, before = struct.unpack(">QQ", data[:16])
+    critical, data = _string(data[16:])
     for _ in ("extensions", "reserved"):
-        _, rest = _string(rest)
-    authority, rest = _string(rest)
-    signed = blob[:len(blob) - len(rest)]
-    signature, _ = _string(rest)
+        _, data = _string(data)
+    authority, data = _string(data)
+    signed = blob[:len(blob) - len(data)]
+    signature, _ = _string(data)
     return Certificate(kind, _strings(principals), after, before, critical, authority, signature, signed)
 
 
@@ -241,26 +241,26 @@ def _string(data):
 
 
 def _strings(data):
-    found = []
+    strings = []
     while data:
-        one, data = _string(data)
-        found.append(one.decode())
-    return found
+        string, data = _string(data)
+        strings.append(string.decode())
+    return strings
 
 
-def refusal(made, host, trusted, now):
-    """Return why the Certificate `made` does not vouch for `host` (str), or None when it does, its signature apart.
+def refusal(certificate, host, trusted, now):
+    """Return why the Certificate `certificate` does not vouch for `host` (str), or None when it does, its signature apart.
 
     trusted: the blobs authorities() gave. now: Unix seconds.
     """
-    if made.authority not in trusted:
+    if certificate.authority not in trusted:
         return "it is signed by an authority that known_hosts does not trust for this host"
-    if made.kind != HOST_CERTIFICATE:
+    if certificate.kind != HOST_CERTIFICATE:
         return "it is no host certificate"
-    if made.critical:
+    if certificate.critical:
         return "it has a critical option, which OpenSSH allows in no host certificate"
-    if not made.after <= now < made.before:
+    if not certificate.after <= now < certificate.before:
         return "it is not valid now"
-    if made.principals and host.lower() not in made.principals:      # no patterns, as ssh has it
-        return f"it is made for {', '.join(made.principals)}"
+    if certificate.principals and host.lower() not in certificate.principals:      # no patterns, as ssh has it
+        return f"it is made for {', '.join(certificate.principals)}"
     return None

@@ -41,14 +41,14 @@ class Keys:
         target, named, offered = self.target, [], set()
         files = self._files()
         if target.auth == "agent":
-            held = self._asked_agent()
-            if not held:
+            agent_keys = self._asked_agent()
+            if not agent_keys:
                 raise LoginError("there is no SSH agent with a key in it; start one and run `ssh-add`, or choose a key file",
                                  code="agent")
         for path in files:
-            held = self._of_agent(path)
-            named += held
-            keys = held or ([] if target.auth == "agent" else self._load_or_skip(path))
+            agent_keys = self._of_agent(path)
+            named += agent_keys
+            keys = agent_keys or ([] if target.auth == "agent" else self._load_or_skip(path))
             for key in keys:
                 offered.add(key.asbytes())
                 yield from self._certified(key, path)
@@ -280,9 +280,9 @@ def _certifies(path, key):
 
 def _strings(blob, count=None):
     """Return the SSH strings at the beginning of a blob: `count` of them, or all."""
-    strings, at = [], 0
-    while at + 4 <= len(blob) and (count is None or len(strings) < count):
-        length = int.from_bytes(blob[at:at + 4], "big")
-        strings.append(blob[at + 4:at + 4 + length])
-        at += 4 + length
+    strings, offset = [], 0
+    while offset + 4 <= len(blob) and (count is None or len(strings) < count):
+        length = int.from_bytes(blob[offset:offset + 4], "big")
+        strings.append(blob[offset + 4:offset + 4 + length])
+        offset += 4 + length
     return strings

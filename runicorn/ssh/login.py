@@ -18,7 +18,7 @@ class Login:
     def __init__(self, ssh, transport, target, ask, secrets):
         self.ssh, self.transport, self.target, self.secrets = ssh, transport, target, secrets
         self._ask = ask
-        self.asked = False          # the server asked something that only the user could answer: no silent second login
+        self.asked_user = False          # the server asked something that only the user could answer: no silent second login
         self.offered = []           # methods the server takes
         self.tried = []             # (method, what) refused by the server
         self._password_used = self._unanswered = False
@@ -48,13 +48,13 @@ class Login:
             if method not in offered:
                 continue
             if method == "publickey":
-                left = self._keys()
+                methods = self._keys()
             elif method == "password":
-                left = self._password()
+                methods = self._password()
             else:
-                left = self._interactive()
-            if left is not None:
-                return left
+                methods = self._interactive()
+            if methods is not None:
+                return methods
             if self.target.auth != "hop":
                 break               # a refused login is not tried in a second way
         raise self._refused("refused the login" if self.tried else "does not take this way of logging in", offered)
@@ -66,11 +66,11 @@ class Login:
         keys = ssh_keys.Keys(self.ssh, self.target, lambda prompt: self.secret("passphrase", prompt), self.secrets)
         offered = False
         try:
-            for key, what in keys.candidates():
+            for key, label in keys.candidates():
                 offered = True
-                left = self._try("key", what, lambda key=key: self.transport.auth_publickey(self.target.user, key))
-                if left is not None:
-                    return left
+                methods = self._try("key", label, lambda key=key: self.transport.auth_publickey(self.target.user, key))
+                if methods is not None:
+                    return methods
         finally:
             keys.close()
             self.tried += [("key", f"{path} ({why})") for path, why in keys.passed_over.items()]
@@ -81,10 +81,10 @@ class Login:
     def _password(self):
         password = self.secret("password", f"Password for {self.target.user}@{self.target.name}")
         self._password_used = True
-        left = self._try("password", "", lambda: self.transport.auth_password(self.target.user, password, fallback=False))
-        if left is None:
+        methods = self._try("password", "", lambda: self.transport.auth_password(self.target.user, password, fallback=False))
+        if methods is None:
             self.secrets.pop("password", None)      # never offered a second time
-        return left
+        return methods
 
     def _interactive(self):
         before = self.transport.auth_timeout
@@ -105,7 +105,7 @@ class Login:
                 continue
             head = "\n".join(part for part in (title, instructions) if part)
             answers.append(self._asked("code" if code or echo else "password", f"{head}\n{text}".strip(), echo))
-            self.asked = True
+            self.asked_user = True
         return answers
 
     # -- helpers
@@ -124,8 +124,8 @@ class Login:
             raise LoginError(f"{self.target.name} wants an answer and nobody gave one: {prompt}", code="no_answer", host=self.target.name)
         return answer
 
-    def _try(self, method, what, attempt):
-        self._trying = method, what
+    def _try(self, method, label, attempt):
+        self._trying = method, label
         try:
             return self._attempt(attempt)
         except self.ssh.BadAuthenticationType:
@@ -134,7 +134,7 @@ class Login:
             if "timeout" in str(error).lower():
                 raise LineError(f"{self.target.name} did not answer the login in time", code="line", said="login_slow",
                                 host=self.target.name) from error
-        self.tried.append((method, what))
+        self.tried.append((method, label))
         return None
 
     def _attempt(self, attempt):
@@ -166,11 +166,11 @@ class Login:
     def _refused(self, did, offered, tried=None):
         """Return the LoginError for a server that `did` so. offered: what it still takes; tried: in place of what it refused."""
         words, name = self.transport.words, self.target.name
-        tried = ", ".join(f"{method} {what}".strip() for method, what in (self.tried if tried is None else tried))
+        tried = ", ".join(f"{method} {label}".strip() for method, label in (self.tried if tried is None else tried))
         takes = f"; it takes {', '.join(offered)}" if offered else ""
         sentence, advice = self._advice(offered, words)
-        said = f"; the server says: {words}" if words else ""
-        return LoginError(f"{self.target.user}@{name} {did} (tried: {tried or 'nothing'}{takes}){said}. It is not tried again by itself: "
+        quote = f"; the server says: {words}" if words else ""
+        return LoginError(f"{self.target.user}@{name} {did} (tried: {tried or 'nothing'}{takes}){quote}. It is not tried again by itself: "
                           f"{advice}, then test the connection",
                           code="login", said=sentence, user=self.target.user, host=name, words=words, tried=tried, offered=list(offered))
 
@@ -179,7 +179,7 @@ class Login:
         """Return (the name of a refusal's sentence, what to do)."""
         if "Too many authentication failures" in words:
             return "login_many_keys", "name the right key (--key, or IdentityFile with `IdentitiesOnly yes` in ~/.ssh/config)"
-        if offered and all(way in OTHERS_WAYS for way in offered):
+        if offered and all(method in OTHERS_WAYS for method in offered):
             return "login_other_ways", "only your system's ssh goes that way (Kerberos, host keys): set the connection to it (auth: system)"
         sentence = ("login_refused" if offered else "login_over") + ("_words" if words else "")
         if words and not offered:

@@ -100,7 +100,7 @@ class _Dialer:
     def __init__(self, ssh, connection, ask, secrets, home, log):
         self.ssh, self.connection, self.ask, self.secrets, self.home, self.log = ssh, connection, ask, secrets, home, log
         self.opened = []            # transports and sockets of the way there, nearest first
-        self.asked = False          # somebody on the way asked what only the user could answer
+        self.asked_user = False          # somebody on the way asked what only the user could answer
 
     def dial(self, compress):
         try:
@@ -123,11 +123,11 @@ class _Dialer:
     # -- who is it
 
     def _target(self):
-        wanted = self.connection
-        port = wanted["port"] if wanted["port"] != 22 else None         # 22 is the form's default: ~/.ssh/config may know better
-        options = user_config.lookup(wanted["host"], wanted["user"], port)
-        keys = [str(Path(wanted["key"]).expanduser())] if wanted["key"] else []
-        return Target(wanted["host"], options["hostname"], options["port"], options["user"], wanted["auth"],
+        connection = self.connection
+        port = connection["port"] if connection["port"] != 22 else None         # 22 is the form's default: ~/.ssh/config may know better
+        options = user_config.lookup(connection["host"], connection["user"], port)
+        keys = [str(Path(connection["key"]).expanduser())] if connection["key"] else []
+        return Target(connection["host"], options["hostname"], options["port"], options["user"], connection["auth"],
                       keys or options.get("identityfile", []), bool(keys), options.get("identitiesonly", "").lower() == "yes", options)
 
     def _hop(self, host, user, port):
@@ -166,10 +166,10 @@ class _Dialer:
 
     def _hop_secrets(self, via):
         """Return the secrets of a jump host, kept in memory with the connection's; a key of both has one passphrase."""
-        held = self.secrets.setdefault(f"{via.user}@{via.hostname}:{via.port}", {})
+        hop = self.secrets.setdefault(f"{via.user}@{via.hostname}:{via.port}", {})
         if self.secrets.get("passphrase"):
-            held.setdefault("passphrase", self.secrets["passphrase"])
-        return held
+            hop.setdefault("passphrase", self.secrets["passphrase"])
+        return hop
 
     def _through(self, transport, via, after):
         with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name, FOR_NOW):
@@ -195,8 +195,8 @@ class _Dialer:
                 line.settimeout(user_config.seconds(options.get("connecttimeout"), TCP_SECONDS))
                 line.connect(address)
                 _keep_alive(line)
-                where, took = f"{address[0]}:{address[1]}", f"{(time.monotonic() - began) * 1000:.0f}"
-                self.log("port", f"{where} in {took} ms", said="port_open", where=where, took=took)
+                place_text, took = f"{address[0]}:{address[1]}", f"{(time.monotonic() - began) * 1000:.0f}"
+                self.log("port", f"{place_text} in {took} ms", said="port_open", where=place_text, took=took)
                 return line
             except OSError as error:
                 line.close()
@@ -221,7 +221,7 @@ class _Dialer:
         Handshake(self.ssh, target, self.home, self.ask, self.log).run(transport, line)
         login = Login(self.ssh, transport, target, self.ask, secrets)
         login.run()
-        self.asked = self.asked or login.asked
+        self.asked_user = self.asked_user or login.asked_user
         method, takes = transport.auth_handler.auth_method, ", ".join(login.offered)
         self.log("login", f"{target.user} by {method} (it takes {takes or 'anybody'})", said="login_done" if takes else "login_open",
                  user=target.user, method=method, takes=takes)
@@ -318,7 +318,7 @@ class Remote:
     def __init__(self, dialer, transport, target, line):
         self._dialer, self._transport, self._target, self._line = dialer, transport, target, line
         self._ssh = dialer.ssh
-        self.interactive = dialer.asked     # the login needed an answer that can't be given twice
+        self.interactive = dialer.asked_user     # the login needed an answer that can't be given twice
         self.exec_allowed = None            # None: not tried yet
         self.banner = transport.remote_version
         key = transport.get_remote_server_key()
@@ -443,21 +443,21 @@ def _talk(channel, stdin, deadline):
     feeder = threading.Thread(target=_feed, args=(channel, stdin, problem), daemon=True)
     feeder.start()
     outputs = (channel.recv, bytearray(), OUTPUT_LIMIT), (channel.recv_stderr, bytearray(), SAID_LIMIT)
-    for read, kept, most in outputs:            # both are buffered below, so one after the other can't lock up within the window
+    for read, output, most in outputs:            # both are buffered below, so one after the other can't lock up within the window
         while True:
             channel.settimeout(max(0.01, deadline - time.monotonic()))
             data = read(1 << 16)
             if not data:
                 break
-            kept += data
-            if len(kept) > most:
+            output += data
+            if len(output) > most:
                 raise ProtocolError(f"the command printed more than {most >> 20} MB")
     feeder.join(max(0.01, deadline - time.monotonic()))
     if channel.closed and not channel.event_ready:
         return None
     if not channel.status_event.wait(max(0.01, min(5, deadline - time.monotonic()))):
         raise EOFError("no exit status")
-    return channel.exit_status, *(kept for _, kept, _ in outputs)
+    return channel.exit_status, *(output for _, output, _ in outputs)
 
 
 def _feed(channel, stdin, problem):

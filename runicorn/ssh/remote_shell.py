@@ -44,19 +44,19 @@ def probe(remote, timeout=20):
     """
     status, out, errors = remote.run(PROBE, timeout=timeout)
     text = out.decode("utf-8", "replace")
-    found = re.search(r"(?s).*runicorn-is\s*?\n(.*)runicorn-done", text)
-    if not found:
-        said = _last(errors) or _last(out)
-        raise DeniedError(f"commands do not run there: {said or f'exit status {status}'}", 3, code="exec", said="exec_none", detail=said)
-    clock = re.search(r"(?m)^(\d{6,20})\s*$", found[1])
-    version = re.search(r"(?m)^Python \d[\w.+ -]*", found[1])
+    match = re.search(r"(?s).*runicorn-is\s*?\n(.*)runicorn-done", text)
+    if not match:
+        words = _last(errors) or _last(out)
+        raise DeniedError(f"commands do not run there: {words or f'exit status {status}'}", 3, code="exec", said="exec_none", detail=words)
+    clock = re.search(r"(?m)^(\d{6,20})\s*$", match[1])
+    version = re.search(r"(?m)^Python \d[\w.+ -]*", match[1])
     return clock[1] if clock else "", version[0].strip() if version else ""
 
 
 def is_old(version):
     """Whether `version` (str, as `python3 -V` prints it) is older than what our program needs (bool)."""
-    found = re.search(r"(\d+)\.(\d+)", version)
-    return bool(found) and tuple(map(int, found.groups())) < OLDEST
+    match = re.search(r"(\d+)\.(\d+)", version)
+    return bool(match) and tuple(map(int, match.groups())) < OLDEST
 
 
 def ended(remote, host, status):
@@ -95,11 +95,11 @@ def python(remote, source, arguments=(), data=b"", timeout=60):
         text = BOOT.format(mark=mark, oldest=OLDEST, arguments=ascii(list(arguments)), source=ascii(source),
                            data=base64.b64encode(data).decode())
         status, out, errors = remote.run(f"{name} -I -S -", text.encode("ascii"), timeout=timeout)
-        found = re.search(rb"%s (\d+\.\d+\.\d+)\r?\n" % mark.encode(), out)
-        version = found[1].decode() if found else ""
-        if found and tuple(map(int, version.split(".")))[:2] >= OLDEST:
-            return version, _whole(out, found.end(), f"\n{mark}".encode(), status, errors)
-        if not found and status not in NOT_THERE:
+        match = re.search(rb"%s (\d+\.\d+\.\d+)\r?\n" % mark.encode(), out)
+        version = match[1].decode() if match else ""
+        if match and tuple(map(int, version.split(".")))[:2] >= OLDEST:
+            return version, _whole(out, match.end(), f"\n{mark}".encode(), status, errors)
+        if not match and status not in NOT_THERE:
             break                   # no shell, or one that runs other things
     if version:
         raise SftpError(f"its Python {version} is older than 3.6", FAILURE, code="exec", said="exec_old", python=f"Python {version}")

@@ -147,7 +147,7 @@ class Sftp:
 
     def __init__(self, stream, timeout=TIMEOUT, first=None, start=None):
         self._stream, self._timeout = stream, first or timeout
-        self._buffer, self._at = bytearray(), 0
+        self._buffer, self._start = bytearray(), 0
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
         self._closing = 0               # of those in flight
         self.refill = self.shed = None
@@ -181,9 +181,9 @@ class Sftp:
 
     # asking
 
-    def ask(self, request, done):
-        """Queue a request; `done(result or SftpError)` is called from a later `pump`. Never blocks."""
-        self._waiting.append(grants.Asked(request, done))
+    def ask(self, request, take):
+        """Queue a request; `take(result or SftpError)` is called from a later `pump`. Never blocks."""
+        self._waiting.append(grants.Asked(request, take))
 
     @property
     def unanswered(self):
@@ -236,12 +236,12 @@ class Sftp:
         at_once, uncounted = self.grants.at_once, not self.grants.learned       # nobody waits for a CLOSE
         while (waiting and len(in_flight) - (self._closing if uncounted else 0) < at_once
                and (self._cost < IN_FLIGHT_BYTES or not in_flight)):
-            asked = waiting.popleft()
-            request = asked.request
-            if request.kind in grants.OPENING and not self.grants.opens(asked):
+            pending = waiting.popleft()
+            request = pending.request
+            if request.kind in grants.OPENING and not self.grants.opens(pending):
                 continue
             self._next = self._next + 1 & 0xFFFFFFFF
-            in_flight[self._next] = asked
+            in_flight[self._next] = pending
             self._cost += request.cost
             self._closing += request.kind == CLOSE
             out.append(struct.pack(">IBI", len(request.body) + 5, request.kind, self._next) + request.body)
@@ -258,17 +258,17 @@ class Sftp:
             return time.sleep(pause)
         if not self.grants.deferred or self.shed and self.shed():
             return
-        for asked in self.grants.take_deferred():
-            asked.done(HandlesError(f"{asked.request.about}: the server lets no more files be open at once", FAILURE))
+        for pending in self.grants.take_deferred():
+            pending.done(HandlesError(f"{pending.request.about}: the server lets no more files be open at once", FAILURE))
 
     def _answer(self, packet):
         if len(packet) < answers.BODY:
             raise ProtocolError("the server sent an SFTP packet without a number")
         kind, number = struct.unpack_from(">BI", packet)
-        asked = self._in_flight.pop(number, None)
-        if asked is None:
+        pending = self._in_flight.pop(number, None)
+        if pending is None:
             raise ProtocolError(f"the server answered request {number}, which nobody asked")
-        request = asked.request
+        request = pending.request
         self._cost -= request.cost
         self._closing -= request.kind == CLOSE
         try:
@@ -278,12 +278,12 @@ class Sftp:
                 result = request.parse(kind, packet) if request.parse else answers.expect(STATUS, kind)
         except struct.error as error:
             raise ProtocolError("the server sent an SFTP packet that ends in the middle") from error
-        if not self._is_again(asked, result):
-            asked.done(result)
+        if not self._is_again(pending, result):
+            pending.done(result)
 
-    def _is_again(self, asked, result):
+    def _is_again(self, pending, result):
         """Whether a request was refused with too much else, so that it is asked again (bool)."""
-        again = self.grants.judge(asked, result, len(self._in_flight))
+        again = self.grants.judge(pending, result, len(self._in_flight))
         if again and again.trial.why is grants.LENGTH:
             again = again._replace(request=_shortened(again.request, again.trial.level))
         if again and again.trial.why is grants.PAUSE:
@@ -313,20 +313,20 @@ class Sftp:
 
     def _whole(self):
         """Return the next packet (bytes) without its length if all of it is here, else None."""
-        have = len(self._buffer) - self._at
+        have = len(self._buffer) - self._start
         if have < 4:
             return None
-        size, = struct.unpack_from(">I", self._buffer, self._at)
+        size, = struct.unpack_from(">I", self._buffer, self._start)
         if not 0 < size <= MAX_PACKET:
             raise self._no_packet(size)
         if have - 4 < size:
             return None
-        start = self._at + 4
+        start = self._start + 4
         packet = bytes(memoryview(self._buffer)[start:start + size])
-        self._at = start + size
-        if self._at == len(self._buffer) or self._at > MAX_PACKET:
-            del self._buffer[:self._at]
-            self._at = 0
+        self._start = start + size
+        if self._start == len(self._buffer) or self._start > MAX_PACKET:
+            del self._buffer[:self._start]
+            self._start = 0
         return packet
 
     def _packet(self):
@@ -342,23 +342,23 @@ class Sftp:
 
     def _no_packet(self, size):
         """Return the error for a length that can't be one: most often it is text of the login shell, which comes again at each try."""
-        said = bytes(self._buffer[self._at:self._at + NOISE]).decode("utf-8", "replace")
-        said = " ".join("".join(c if c.isprintable() else " " for c in said).split())
+        noise = bytes(self._buffer[self._start:self._start + NOISE]).decode("utf-8", "replace")
+        noise = " ".join("".join(c if c.isprintable() else " " for c in noise).split())
         if self._begun:
-            text = bytes(self._buffer[self._at:self._at + 4]).isascii()
+            text = bytes(self._buffer[self._start:self._start + 4]).isascii()
             return ProtocolError(f"the server sent an SFTP packet of {size} bytes"
-                                 + (f' ("{said}": does a program that its shell starts print that?)' if text else ""))
-        return RemoteError(f'the server answered "{said}" instead of SFTP: its shell prints something at login. Let ~/.bashrc '
+                                 + (f' ("{noise}": does a program that its shell starts print that?)' if text else ""))
+        return RemoteError(f'the server answered "{noise}" instead of SFTP: its shell prints something at login. Let ~/.bashrc '
                            "and its like print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST true` prints nothing, or "
                            "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the connection",
-                           code="sftp", said="sftp_noise", detail=said)
+                           code="sftp", said="sftp_noise", detail=noise)
 
     def _receive(self, deadline):
-        left = deadline - time.monotonic()
+        seconds = deadline - time.monotonic()
         try:
-            if left <= 0:
+            if seconds <= 0:
                 raise TimeoutError
-            self._stream.settimeout(left)
+            self._stream.settimeout(seconds)
             data = self._stream.recv(MAX_READ)
         except (socket.timeout, TimeoutError) as error:
             raise LineError(f"no answer from the server for {self._timeout:g} s") from error
@@ -398,52 +398,52 @@ class Sftp:
             raise error
         return self._one(open_file(path)), attrs.size or 0
 
-    def ask_open(self, path, done):
+    def ask_open(self, path, take):
         """As `ask` with OPEN, but LSTAT first: only a regular file is opened."""
         def looked(attrs):
             error = refusal(path, attrs)
-            done(error) if error else self.ask(open_file(path), done)
+            take(error) if error else self.ask(open_file(path), take)
         self.ask(lstat(path), looked)
 
-    def ask_bytes(self, handle, offset, length, done):
-        """As `ask` with READs of an open file: `done` gets `length` bytes at `offset`, fewer only at the file's end, or the SftpError."""
-        def ask_on(held):
-            size = min(length - len(held), self.max_read)
-            self.ask(read(handle, offset + len(held), size), functools.partial(came, held))
+    def ask_bytes(self, handle, offset, length, take):
+        """As `ask` with READs of an open file: `take` gets `length` bytes at `offset`, fewer only at the file's end, or the SftpError."""
+        def ask_on(data_before):
+            size = min(length - len(data_before), self.max_read)
+            self.ask(read(handle, offset + len(data_before), size), functools.partial(came, data_before))
 
-        def came(held, data):
+        def came(data_before, data):
             if isinstance(data, SftpError):         # after some bytes: there are servers that so say the end
-                done(held or data)
-            elif not data or len(held) + len(data) >= length:
-                done(held + data)
+                take(data_before or data)
+            elif not data or len(data_before) + len(data) >= length:
+                take(data_before + data)
             else:
-                ask_on(held + data)
+                ask_on(data_before + data)
         ask_on(b"")
 
     def gather(self, asks):
         """Return in order what each of `asks`, functions that take a `done`, hands to it."""
         results = {}
-        for place, ask in enumerate(asks):
-            ask(functools.partial(results.__setitem__, place))
+        for index, ask in enumerate(asks):
+            ask(functools.partial(results.__setitem__, index))
         while len(results) < len(asks):         # others may have asked too; their answers are theirs
             self.pump()
-        return [results[place] for place in range(len(asks))]
+        return [results[index] for index in range(len(asks))]
 
     def parts(self, places):
         """Return the bytes (or the SftpError) at each of `places`, [(path of a file known as regular, offset, length), …]: each file is
         opened, read and closed, as many at once as the server lets be open."""
-        def ask_part(path, offset, length, done):
+        def ask_part(path, offset, length, take):
             def opened(handle):
                 if isinstance(handle, SftpError):
-                    done(handle)
+                    take(handle)
                 else:
                     self.ask_bytes(handle, offset, length, functools.partial(came, handle))
 
             def came(handle, data):
                 self.ask(close(handle), lambda answer: None)
-                done(data)
+                take(data)
             self.ask(open_file(path), opened)
-        return self.gather([functools.partial(ask_part, *place) for place in places])
+        return self.gather([functools.partial(ask_part, *part) for part in places])
 
     def close_handle(self, handle):
         """Close a handle. Raises SftpError."""
@@ -467,25 +467,25 @@ class Sftp:
     def read_pieces(self, path, limit, attrs=None):
         """Yield the bytes of a file, at most `limit`, in pieces of up to IN_FLIGHT_BYTES. attrs: its LSTAT, if that was asked for a moment
         ago. Raises SftpError."""
-        (handle, size), at = self._looked_at(path, attrs), 0
+        (handle, size), offset = self._looked_at(path, attrs), 0
         size = min(size, limit)
         try:
-            while at < size:
-                piece = self._read_all(handle, at, min(IN_FLIGHT_BYTES, size - at))
+            while offset < size:
+                piece = self._read_all(handle, offset, min(IN_FLIGHT_BYTES, size - offset))
                 yield piece
-                at = at + len(piece) if piece else size
+                offset = offset + len(piece) if piece else size
         finally:
             self.ask(close(handle), lambda answer: None)        # travels with what is asked next
 
     def _read_all(self, handle, offset, length):
-        pieces, done = {}, 0
-        while done < length:
-            places = [(at, min(self.max_read, length - at)) for at in range(done, length, self.max_read)][:grants.REQUESTS]
-            found = self.batch([read(handle, offset + at, size) for at, size in places])
-            for (at, size), answer in zip(places, found):
+        pieces, size_read = {}, 0
+        while size_read < length:
+            places = [(start, min(self.max_read, length - start)) for start in range(size_read, length, self.max_read)][:grants.REQUESTS]
+            answers = self.batch([read(handle, offset + start, size) for start, size in places])
+            for (start, size), answer in zip(places, answers):
                 if isinstance(answer, SftpError):
                     raise answer
-                pieces[at], done = answer, at + len(answer)
+                pieces[start], size_read = answer, start + len(answer)
                 if len(answer) < size:
                     break               # a short answer: the rest is asked again from there
             if not answer:

@@ -26,36 +26,36 @@ _U32, _COUNTS, _ATTRS = struct.Struct(">I"), struct.Struct(">QQQQ"), struct.Stru
 _PLAIN = 0x0F                   # the flags of attributes as OpenSSH sends them: size, owners, mode, times
 
 
-def _string_at(raw, at, limit=MAX_PACKET):
-    """Return (the string at `at` (bytes), where it ends)."""
-    size, = _U32.unpack_from(raw, at)
-    end = at + 4 + size
+def _string_at(raw, offset, limit=MAX_PACKET):
+    """Return (the string at `offset` (bytes), where it ends)."""
+    size, = _U32.unpack_from(raw, offset)
+    end = offset + 4 + size
     if size > limit or end > len(raw):
-        raise ProtocolError(f"the server sent an SFTP string of {size} bytes where at most {min(limit, len(raw) - at - 4)} fit")
-    return raw[at + 4:end], end
+        raise ProtocolError(f"the server sent an SFTP string of {size} bytes where at most {min(limit, len(raw) - offset - 4)} fit")
+    return raw[offset + 4:end], end
 
 
-def _attrs_at(raw, at):
-    """Return (the Attrs at `at`, where they end)."""
-    flags, = _U32.unpack_from(raw, at)
+def _attrs_at(raw, offset):
+    """Return (the Attrs at `offset`, where they end)."""
+    flags, = _U32.unpack_from(raw, offset)
     if flags == _PLAIN:
-        _, size, uid, gid, mode, _, mtime = _ATTRS.unpack_from(raw, at)
-        return Attrs(size if size < LARGEST else None, mtime, mode, uid, gid), at + _ATTRS.size
-    at += 4
+        _, size, uid, gid, mode, _, mtime = _ATTRS.unpack_from(raw, offset)
+        return Attrs(size if size < LARGEST else None, mtime, mode, uid, gid), offset + _ATTRS.size
+    offset += 4
     size = uid = gid = mode = mtime = None
     if flags & 1:
-        size, at = *struct.unpack_from(">Q", raw, at), at + 8
+        size, offset = *struct.unpack_from(">Q", raw, offset), offset + 8
     if flags & 2:
-        (uid, gid), at = struct.unpack_from(">II", raw, at), at + 8
+        (uid, gid), offset = struct.unpack_from(">II", raw, offset), offset + 8
     if flags & 4:
-        mode, at = *_U32.unpack_from(raw, at), at + 4
+        mode, offset = *_U32.unpack_from(raw, offset), offset + 4
     if flags & 8:
-        (_, mtime), at = struct.unpack_from(">II", raw, at), at + 8
+        (_, mtime), offset = struct.unpack_from(">II", raw, offset), offset + 8
     if flags & 0x80000000:
-        pairs, at = *_U32.unpack_from(raw, at), at + 4
+        pairs, offset = *_U32.unpack_from(raw, offset), offset + 4
         for _ in range(2 * pairs):
-            _, at = _string_at(raw, at)
-    return Attrs(size if size is None or size < LARGEST else None, mtime, mode, uid, gid), at
+            _, offset = _string_at(raw, offset)
+    return Attrs(size if size is None or size < LARGEST else None, mtime, mode, uid, gid), offset
 
 
 def attrs(kind, raw):
@@ -76,21 +76,21 @@ def data(length, kind, raw):
 def names(kind, raw):
     """Return a folder's entries, [(name or None where it is no UTF-8, Attrs), …]."""
     expect(NAME, kind)
-    entries, at = [], BODY + 4
+    entries, offset = [], BODY + 4
     for _ in range(*_U32.unpack_from(raw, BODY)):
-        name, at = _string_at(raw, at)
-        _, at = _string_at(raw, at)             # the long name, as `ls -l` would print it
-        attrs, at = _attrs_at(raw, at)
+        name, offset = _string_at(raw, offset)
+        _, offset = _string_at(raw, offset)             # the long name, as `ls -l` would print it
+        attrs, offset = _attrs_at(raw, offset)
         entries.append((_decoded(name), attrs))
     return entries
 
 
 def real_path(kind, raw):
     """Return the one path (str) that REALPATH tells: a home folder's name may be of Latin-1."""
-    found = path(kind, raw) if len(names(kind, raw)) == 1 else ""
-    if not found:
+    real = path(kind, raw) if len(names(kind, raw)) == 1 else ""
+    if not real:
         raise ProtocolError("the server did not answer with one path when asked for the real path")
-    return found
+    return real
 
 
 def path(kind, raw):
@@ -104,10 +104,10 @@ def limits(kind, raw):
     return expect(EXTENDED_REPLY, kind) or _COUNTS.unpack_from(raw, BODY)
 
 
-def expect(wanted, kind):
-    """Raise a ProtocolError unless the answer is of the kind `wanted`."""
-    if kind != wanted:
-        raise ProtocolError(f"the server answered with SFTP packet type {kind} where {wanted} was due")
+def expect(expected, kind):
+    """Raise a ProtocolError unless the answer is of the kind `expected`."""
+    if kind != expected:
+        raise ProtocolError(f"the server answered with SFTP packet type {kind} where {expected} was due")
 
 
 def _decoded(raw):
@@ -126,7 +126,7 @@ def status(request, raw):
         return b"" if request.kind == READ else []
     if code == OK:
         raise ProtocolError("the server answered OK where data was due")
-    said = _string_at(raw, BODY + 4)[0].decode("utf-8", "replace") if len(raw) > BODY + 4 else ""
-    said = "".join(c for c in said if c.isprintable())[:200] or f"status {code}"
+    words = _string_at(raw, BODY + 4)[0].decode("utf-8", "replace") if len(raw) > BODY + 4 else ""
+    words = "".join(c for c in words if c.isprintable())[:200] or f"status {code}"
     error = {NO_SUCH_FILE: MissingFileError, PERMISSION_DENIED: DeniedError}.get(code, SftpError)
-    return error(f"{request.about}: {said}", code)
+    return error(f"{request.about}: {words}", code)

@@ -48,7 +48,7 @@ class SystemRemote:
         self._past = [0, 0]
         self._arguments, self._login_seconds = None, LOGIN_SECONDS
         self.exec_allowed = None
-        self._first = self._open()      # says at once whether ssh gets in
+        self._opened = self._open()      # says at once whether ssh gets in
 
     def command(self, last, subsystem=False):
         """Return ssh's argument list for this connection; `last` is the command, or the subsystem, to start there."""
@@ -58,38 +58,38 @@ class SystemRemote:
     def _ssh(self):
         """Return the options of every ssh of ours; SessionType=default is -s's own after it, and a command's without."""
         if self._arguments is None:
-            told = self._told()
-            self._no_circle(told)
+            config = self._told()
+            self._no_circle(config)
             options = [*ALWAYS, f"Compression={'yes' if self._compress else 'no'}",
-                       *(f"{name}={value}" for name, value in WHERE_SET.items() if _differs(told, name, value)),
-                       *_patience(told), *_multiplexing(told), *_strictness(told), *self._known_hosts(told)]
-            self._arguments = ["-a", "-x", "-T", *(part for option in options for part in ("-o", option)), *self._where()]
-            self._login_seconds = LOGIN_SECONDS + _seconds(told.get("connecttimeout"), CONNECT_SECONDS)
+                       *(f"{name}={value}" for name, value in WHERE_SET.items() if _differs(config, name, value)),
+                       *_patience(config), *_multiplexing(config), *_strictness(config), *self._known_hosts(config)]
+            self._arguments = ["-a", "-x", "-T", *(word for option in options for word in ("-o", option)), *self._where()]
+            self._login_seconds = LOGIN_SECONDS + _seconds(config.get("connecttimeout"), CONNECT_SECONDS)
         return self._arguments
 
     def _where(self):
-        wanted = self._connection
-        made = ["-p", str(wanted["port"])] if wanted["port"] != 22 else []
-        made += ["-l", wanted["user"]] if wanted["user"] else []
-        return made + (["-i", str(Path(wanted["key"]).expanduser())] if wanted["key"] else [])
+        connection = self._connection
+        arguments = ["-p", str(connection["port"])] if connection["port"] != 22 else []
+        arguments += ["-l", connection["user"]] if connection["user"] else []
+        return arguments + (["-i", str(Path(connection["key"]).expanduser())] if connection["key"] else [])
 
     def _told(self):
         """Return what ssh's config says for this connection, {lower-case keyword: value}; {} where ssh can't tell."""
         return _config([*self._where(), "--", self._connection["host"]])
 
-    def _no_circle(self, told):
+    def _no_circle(self, config):
         """Refuse jump hosts that lead to themselves: ssh would start itself again and again, until the machine has no memory left."""
         for _ in range(user_config.JUMPS + 1):
-            jump = told.get("proxyjump", "none")
+            jump = config.get("proxyjump", "none")
             if jump.lower() == "none":
                 return
             host, user, port = user_config.jumps(jump)[0]         # ssh reads the config of the nearest one; the others are told by it
-            told = _config([*(["-l", user] if user else []), *(["-p", str(port)] if port else []), "--", host])
+            config = _config([*(["-l", user] if user else []), *(["-p", str(port)] if port else []), "--", host])
         raise user_config.circle(self._connection["host"])
-    def _known_hosts(self, told):
+    def _known_hosts(self, config):
         """Let ssh also read the host keys that were trusted here, and write none of its own there."""
         ours = Path(self._home) / "known_hosts"
-        usual = told.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS)
+        usual = config.get("globalknownhostsfile", GLOBAL_KNOWN_HOSTS)
         return [f'GlobalKnownHostsFile={usual if usual != "none" else ""} "{ours}"'] if ours.is_file() else []
 
     def _by_hand(self):
@@ -99,10 +99,10 @@ class SystemRemote:
     def open_sftp(self, timeout=30, start=None, meanwhile=None):
         """Return an sftp.Sftp over a new ssh process; `start` and `meanwhile` are as for remote.Remote. Raises LoginError, HostKeyError,
         LineError, RemoteError."""
-        first, self._first = self._first, None
-        if first and start is not None:
-            first.begin_at(start)
-        client = first or self._open(timeout, start)
+        opened, self._opened = self._opened, None
+        if opened and start is not None:
+            opened.begin_at(start)
+        client = opened or self._open(timeout, start)
         if meanwhile:
             meanwhile()
         return client
@@ -132,16 +132,16 @@ class SystemRemote:
             status = pipe.process.wait(2)
         except subprocess.TimeoutExpired:
             status = None       # it hangs; what it said so far has to do
-        said = pipe.said()
+        stderr = pipe.said()
         pipe.close()
         host = self._connection["host"]
-        if status is None and not said:
+        if status is None and not stderr:
             return LineError(f"ssh brought no SFTP from {host} within {self._login_seconds} s, and says nothing: does "
                              f"`{self._by_hand()}` get in, and quickly?", code="line", said="system_silent", host=host,
                              limit=self._login_seconds, command=self._by_hand())
         if status not in (None, LOST) and status > 0:       # it got in, and hands on what the server's end left with
             return remote_shell.ended(self, host, status)
-        return words.error(host, said, self._by_hand()) or error
+        return words.error(host, stderr, self._by_hand()) or error
 
     def run(self, command, stdin=b"", timeout=60):
         """Run `command` there. Returns (exit status, stdout bytes, stderr bytes). Raises LineError, SftpError."""
@@ -149,21 +149,21 @@ class SystemRemote:
         try:
             out = self._talk(pipe, stdin, time.monotonic() + timeout)
             status = pipe.process.wait(5)
-            said = pipe.said()
+            stderr = pipe.said()
         except (TimeoutError, socket.timeout, subprocess.TimeoutExpired) as error:
             raise LineError(f"{self._connection['host']} did not finish a command within {timeout} s", code="line", said="command_slow",
                             host=self._connection["host"]) from error
         finally:
             pipe.close()
         host = self._connection["host"]
-        if status == LOST and words.no_commands(said):
+        if status == LOST and words.no_commands(stderr):
             self.exec_allowed = False
-            raise DeniedError(f"{host} runs no commands", 3, code="exec", said="exec_none", detail=words.sentence(said))
+            raise DeniedError(f"{host} runs no commands", 3, code="exec", said="exec_none", detail=words.sentence(stderr))
         if status == LOST:
-            detail = words.sentence(said) or "ssh failed"
+            detail = words.sentence(stderr) or "ssh failed"
             raise LineError(f"{host}: {detail}", code="line", said="system_line", host=host, detail=detail)
         self.exec_allowed = True
-        return status, out, said.encode()
+        return status, out, stderr.encode()
 
     def _talk(self, pipe, stdin, deadline):
         out, view = bytearray(), memoryview(stdin)
@@ -217,34 +217,34 @@ class SystemRemote:
 def _config(arguments):
     """Return what `ssh -G` says, {lower-case keyword: value}; {} where it can't tell."""
     try:
-        done = subprocess.run(["ssh", "-G", *arguments], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
+        process = subprocess.run(["ssh", "-G", *arguments], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
                               timeout=CONFIG_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return {}           # the connection itself, tried next, tells what is wrong
-    return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line) if not done.returncode else {}
+    return dict(line.split(" ", 1) for line in process.stdout.splitlines() if " " in line) if not process.returncode else {}
 
 
 def _seconds(text, otherwise):
     return int(text) if text and text.isdecimal() else otherwise
 
 
-def _patience(told):
+def _patience(config):
     """Return the options that say how long ssh waits: the user's where they set any."""
-    options = [] if told.get("connecttimeout", "none").isdecimal() else [f"ConnectTimeout={CONNECT_SECONDS}"]
-    if told.get("serveraliveinterval", "0") == "0":
+    options = [] if config.get("connecttimeout", "none").isdecimal() else [f"ConnectTimeout={CONNECT_SECONDS}"]
+    if config.get("serveraliveinterval", "0") == "0":
         options += [f"{name}={value}" for name, value in OUR_ALIVE.items()]
     return options
 
 
-def _multiplexing(told):
+def _multiplexing(config):
     """Use a master of the user's; be none that others hang on, unless it lives on by itself: ours ends when we hang up."""
-    return ["ControlMaster=no"] if _differs(told, "controlmaster", "no") and not _differs(told, "controlpersist", "no") else []
+    return ["ControlMaster=no"] if _differs(config, "controlmaster", "no") and not _differs(config, "controlpersist", "no") else []
 
 
-def _strictness(told):
+def _strictness(config):
     """Nobody can be asked about a new host key; where that is said, ssh names the host whose key it is."""
-    return ["StrictHostKeyChecking=yes"] if told.get("stricthostkeychecking") == "ask" else []
+    return ["StrictHostKeyChecking=yes"] if config.get("stricthostkeychecking") == "ask" else []
 
 
-def _differs(told, name, value):
-    return told.get(name.lower(), value) not in (OFF if value == "no" else {value})
+def _differs(config, name, value):
+    return config.get(name.lower(), value) not in (OFF if value == "no" else {value})

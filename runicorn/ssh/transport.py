@@ -74,7 +74,7 @@ def transport_class(ssh):
             message.add_string("ssh-userauth")
             self._send_message(message)
 
-        def begin(self, channel, kind, what):
+        def begin(self, channel, kind, name):
             """Ask for a subsystem or a command on an open `channel` and wait for nothing: the server reads what is sent next as its input.
             kind, what: "subsystem", "sftp" or "exec", a command (str). A refused one's channel is closed, not `event_ready`.
 
@@ -84,7 +84,7 @@ def transport_class(ssh):
             message.add_int(channel.remote_chanid)
             message.add_string(kind)
             message.add_boolean(True)
-            message.add_string(what)
+            message.add_string(name)
             channel._event_pending()
             self._send_user_message(message)
             if "OpenSSH" not in self.remote_version:
@@ -157,27 +157,27 @@ def buffer_class(ssh):
             with self._lock:
                 if not self._cv.wait_for(lambda: self._chunks or self._closed, timeout):
                     raise ssh.buffered_pipe.PipeTimeout()
-                taken = self._take(nbytes)
+                pieces = self._take(nbytes)
                 if self._event is not None and not self._chunks and not self._closed:
                     self._event.clear()
-                return taken
+                return pieces
 
-        def _take(self, left):
-            chunks, taken = self._chunks, []
-            while chunks and left >= len(chunks[0]):
-                left -= len(chunks[0])
-                taken.append(chunks.popleft())
-            if chunks and not taken:
-                taken, chunks[0] = [chunks[0][:left]], chunks[0][left:]
-            return taken[0] if len(taken) == 1 else b"".join(taken)
+        def _take(self, count):
+            chunks, pieces = self._chunks, []
+            while chunks and count >= len(chunks[0]):
+                count -= len(chunks[0])
+                pieces.append(chunks.popleft())
+            if chunks and not pieces:
+                pieces, chunks[0] = [chunks[0][:count]], chunks[0][count:]
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
         def empty(self):
             with self._lock:
-                rest = b"".join(self._chunks)
+                joined = b"".join(self._chunks)
                 self._chunks.clear()
                 if self._event is not None and not self._closed:
                     self._event.clear()
-                return rest
+                return joined
 
         def __len__(self):
             with self._lock:

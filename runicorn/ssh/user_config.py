@@ -36,8 +36,8 @@ def lookup(host, user="", port=None, paths=None, folder=None, commands=True, fil
     known by now. Raises UsageError for a broken file.
     """
     folder = os.path.expanduser(folder or "~/.ssh")
-    given = {"user": user, "port": str(port or "")}
-    reading = _Reading(host, folder, {keyword: value for keyword, value in given.items() if value}, commands, files or Files())
+    options = {"user": user, "port": str(port or "")}
+    reading = _Reading(host, folder, {keyword: value for keyword, value in options.items() if value}, commands, files or Files())
     paths = [f"{folder}/config", SYSTEM_CONFIG] if paths is None else list(map(os.fspath, paths))
     for path in paths:
         reading.file(path, active=True)
@@ -91,13 +91,13 @@ class Files:
         """Return the files (list of str) that an Include line in the file `path` stands for."""
         if depth >= DEPTH:
             raise UsageError(f"{path} includes files more than {DEPTH} deep")
-        base, found = folder if path != SYSTEM_CONFIG and Path(folder) in Path(path).parents else os.path.dirname(path), []
+        base, files = folder if path != SYSTEM_CONFIG and Path(folder) in Path(path).parents else os.path.dirname(path), []
         for pattern in patterns:
             pattern = os.path.join(base, os.path.expanduser(pattern))
             if pattern not in self._included:
                 self._included[pattern] = sorted(glob.glob(pattern))
-            found += self._included[pattern]
-        return found
+            files += self._included[pattern]
+        return files
 
     def unchanged(self):
         """Whether every file is what it was when it was read, and every Include stands for the same."""
@@ -124,7 +124,7 @@ class _Blocks:
 
     def of(self, host):
         places = range(len(self._all)) if host is None else sorted({*self._others, *self._by_name.get(host, ())})
-        return [self._all[place] for place in places]
+        return [self._all[index] for index in places]
 
 
 def _stamp(path):
@@ -138,9 +138,9 @@ def _stamp(path):
 class _Reading:
     """One look-up: the values so far, and what the Match lines need to know."""
 
-    def __init__(self, host, folder, given, commands, files):
+    def __init__(self, host, folder, options, commands, files):
         self.original = self.host = host        # host: what Host lines are compared with
-        self.folder, self.options, self.commands, self.files = folder, given, commands, files
+        self.folder, self.options, self.commands, self.files = folder, options, commands, files
         self.final = self.wants_final = False
         self.home = os.path.dirname(folder)
 
@@ -159,8 +159,8 @@ class _Reading:
 
     def take(self, keyword, values):
         if keyword in MANY:
-            kept = self.options.setdefault(keyword, [])
-            kept += [value for value in values if value not in kept]
+            values_before = self.options.setdefault(keyword, [])
+            values_before += [value for value in values if value not in values_before]
         elif keyword in FLAGS:
             word = " ".join(values).lower()
             self.options.setdefault(keyword, {"true": "yes", "false": "no"}.get(word, word))
@@ -226,11 +226,11 @@ class _Reading:
             self.wants_final = self.wants_final or word == "final"
             return self.final
         value = words.pop(0)
-        told = {"host": self.hostname(), "originalhost": self.original, "user": self.options.get("user") or getpass.getuser(),
+        facts = {"host": self.hostname(), "originalhost": self.original, "user": self.options.get("user") or getpass.getuser(),
                 "localuser": getpass.getuser(), "tagged": self.options.get("tag", "")}
         if word == "exec":
             return self.commands and _succeeds(self.expanded(value))
-        return word in told and _names_match(value.lower().split(","), told[word].lower())
+        return word in facts and _names_match(value.lower().split(","), facts[word].lower())
 
     def hostname(self):
         return _tokens(self.options.get("hostname", self.host), {"h": self.original})
@@ -241,29 +241,29 @@ class _Reading:
 
     def tokens(self):
         name, jump = socket.gethostname(), self.options.get("proxyjump", "")
-        made = {"h": self.hostname().lower(), "n": self.original, "p": self.options.get("port", "22"), "d": self.home,
+        letters = {"h": self.hostname().lower(), "n": self.original, "p": self.options.get("port", "22"), "d": self.home,
                 "r": self.options.get("user") or getpass.getuser(), "u": getpass.getuser(), "l": name, "L": name.split(".")[0],
                 "k": self.options.get("hostkeyalias", self.original), "i": str(os.getuid()) if hasattr(os, "getuid") else "0",
                 "j": "" if jump.lower() == "none" else jump}
-        made["C"] = hashlib.sha1("".join(made[letter] for letter in "lhprj").encode("utf-8", "surrogateescape")).hexdigest()
-        return made
+        letters["C"] = hashlib.sha1("".join(letters[letter] for letter in "lhprj").encode("utf-8", "surrogateescape")).hexdigest()
+        return letters
 
     def finished(self):
-        made = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or getpass.getuser())
-        made["port"] = _port(made.get("port", "22"))
+        options = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or getpass.getuser())
+        options["port"] = _port(options.get("port", "22"))
         for keyword in MANY | FILES | {"identityagent", "revokedhostkeys"}:
-            if keyword in made:
-                value = made[keyword]
-                made[keyword] = [self.path(one) for one in value] if isinstance(value, list) else self.path(value)
+            if keyword in options:
+                value = options[keyword]
+                options[keyword] = [self.path(text) for text in value] if isinstance(value, list) else self.path(value)
         for keyword in ("proxycommand", "proxyjump"):
-            if keyword in made:
-                made[keyword] = self.expanded(made[keyword])
-        if "knownhostscommand" in made:
-            made["tokens"] = self.tokens()
-        return made
+            if keyword in options:
+                options[keyword] = self.expanded(options[keyword])
+        if "knownhostscommand" in options:
+            options["tokens"] = self.tokens()
+        return options
 
     def path(self, text):
-        text = re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], ""), self.expanded(local.expanded(text)))
+        text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], ""), self.expanded(local.expanded(text)))
         return self.home + text[1:] if text.startswith("~/") else os.path.expanduser(text)
 
 
@@ -280,12 +280,12 @@ def _line(raw, path, number):
     raw = raw.strip()
     if not raw or raw.startswith("#"):
         return None
-    keyword, _, rest = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda found: (found[1] or found[2]) + "\0", raw, count=1).partition("\0")
+    keyword, _, values = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda match: (match[1] or match[2]) + "\0", raw, count=1).partition("\0")
     if keyword.lower() in WHOLE:
-        return keyword.lower(), [rest.strip()]
-    if not re.search(r"""["'\\#]""", rest):
-        return keyword.lower(), rest.split()
-    words = _words(rest)
+        return keyword.lower(), [values.strip()]
+    if not re.search(r"""["'\\#]""", values):
+        return keyword.lower(), values.split()
+    words = _words(values)
     if words is None:
         raise UsageError(f"{path}:{number} has a quote without its other half")
     return keyword.lower(), words
@@ -295,20 +295,20 @@ def _words(text):
     """Return the words of a line's values up to a comment, as OpenSSH's argv_split has them; None where a quote has no other half.
 
     A backslash escapes quotes and itself, outside of quotes a space too; any other stands for itself, as in C:\\Users."""
-    words, word, quote, place = [], None, "", 0
-    while place < len(text) and not (word is None and text[place] == "#"):
-        one, after = text[place], text[place + 1:place + 2]
-        place += 1
-        if one == after == "\\" and not word and text[place + 1:place + 2].strip("\\\"' "):
-            word, place = "\\\\", place + 1          # \\.\pipe\agent and \\host\share, as people write them
-        elif one == "\\" and after and (after in "\\\"'" or after == " " and not quote):
-            word, place = (word or "") + after, place + 1
-        elif one in " \t" and not quote:
+    words, word, quote, index = [], None, "", 0
+    while index < len(text) and not (word is None and text[index] == "#"):
+        char, after = text[index], text[index + 1:index + 2]
+        index += 1
+        if char == after == "\\" and not word and text[index + 1:index + 2].strip("\\\"' "):
+            word, index = "\\\\", index + 1          # \\.\pipe\agent and \\host\share, as people write them
+        elif char == "\\" and after and (after in "\\\"'" or after == " " and not quote):
+            word, index = (word or "") + after, index + 1
+        elif char in " \t" and not quote:
             words, word = [*words, *([] if word is None else [word])], None
-        elif one in "\"'" and quote in ("", one):
-            word, quote = word or "", "" if quote else one
+        elif char in "\"'" and quote in ("", char):
+            word, quote = word or "", "" if quote else char
         else:
-            word = (word or "") + one
+            word = (word or "") + char
     return None if quote else [*words, *([] if word is None else [word])]
 
 
@@ -330,19 +330,19 @@ def _wildcard(pattern, name):
 
 
 def _names_match(patterns, name):
-    found = False
+    matched = False
     for pattern in patterns:
         if _wildcard(pattern.lstrip("!"), name):
             if pattern.startswith("!"):
                 return False
-            found = True
-    return found
+            matched = True
+    return matched
 
 
-def _tokens(text, known):
+def _tokens(text, tokens):
     if "%" not in text:
         return text
-    return re.sub(r"%(.)", lambda found: "%" if found[1] == "%" else str(known.get(found[1], found[0])), text)
+    return re.sub(r"%(.)", lambda match: "%" if match[1] == "%" else str(tokens.get(match[1], match[0])), text)
 
 
 def _succeeds(command):
@@ -361,13 +361,13 @@ def known_hosts_lines(options, **tokens):
         return ""
     words = [_tokens(word, {**options["tokens"], **tokens}) for word in words]
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=EXEC_SECONDS)
-        failure = f"exit status {done.returncode}" if done.returncode else ""
+        process = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=EXEC_SECONDS)
+        failure = f"exit status {process.returncode}" if process.returncode else ""
     except (OSError, subprocess.TimeoutExpired) as error:
         failure = getattr(error, "strerror", None) or f"no end within {EXEC_SECONDS} s"
     if failure:
         raise UsageError(f"KnownHostsCommand {words[0]} failed ({failure}): ssh asks it for host keys; mend it, or ~/.ssh/config")
-    return done.stdout
+    return process.stdout
 
 
 def seconds(text, otherwise):
@@ -384,13 +384,13 @@ def _port(text):
 
 def jumps(text):
     """Return the hops of a ProxyJump value, nearest first: list of (host, user or "", port or None). Raises UsageError."""
-    found = []
+    hops = []
     for hop in text.split(","):
         matched = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(\[[^\]]+\]|[^:@\s]+)(?::(\d+))?/?", hop.strip())
         if not matched:
             raise UsageError(f"ProxyJump {hop.strip()!r} is not user@host:port")
-        found.append((matched[2].strip("[]"), matched[1] or "", _port(matched[3]) if matched[3] else None))
-    return found
+        hops.append((matched[2].strip("[]"), matched[1] or "", _port(matched[3]) if matched[3] else None))
+    return hops
 
 
 def circle(host):

@@ -34,28 +34,28 @@ MARKS = ("ext-info-", "kex-strict-")        # in a list of key exchanges, but no
 NO_COMMANDS = re.compile(r"(exec|shell) request failed|channel \d+: open failed")
 
 
-def error(host, said, command):
-    """Return the RemoteError that `said` (str, ssh's standard error) stands for, or None where it tells nothing.
+def error(host, stderr, command):
+    """Return the RemoteError that `stderr` (str, ssh's standard error) stands for, or None where it tells nothing.
 
     host: as the user calls it. command: what to type to try the same (str).
     """
-    said = said.replace("\r", "")
-    words = _Words(said)
+    stderr = stderr.replace("\r", "")
+    words = _Words(stderr)
     kinds = (_host_key, _config, _algorithms, _denied, _no_sftp, _turned_away)
-    found = next(filter(None, (kind(host, said, words, command) for kind in kinds)), None)
-    if found or not words.all:
-        return found
+    meant = next(filter(None, (kind(host, stderr, words, command) for kind in kinds)), None)
+    if meant or not words.all:
+        return meant
     return LineError(f"{host}: {words.all}", code="line", said="system_line", host=host, detail=words.all)
 
 
-def sentence(said):
+def sentence(stderr):
     """Return the telling lines of ssh's standard error in one line (str)."""
-    return _Words(said).all
+    return _Words(stderr).all
 
 
-def no_commands(said):
+def no_commands(stderr):
     """Whether ssh got in, and the server granted no command (bool)."""
-    return NO_COMMANDS.search(said) is not None
+    return NO_COMMANDS.search(stderr) is not None
 
 
 def printable(text):
@@ -66,8 +66,8 @@ def printable(text):
 class _Words:
     """ssh's own lines, and those of the server or whoever is on the way."""
 
-    def __init__(self, said):
-        lines = list(filter(None, map(printable, said.splitlines())))
+    def __init__(self, stderr):
+        lines = list(filter(None, map(printable, stderr.splitlines())))
         telling = [line for line in lines if not NOISE.match(line)] or [line for line in lines if not line.startswith("@")]
         self.own = _joined(line for line in telling if OWN.match(line))
         self.others = _joined(line for line in telling if not OWN.match(line))
@@ -85,47 +85,47 @@ def _joined(lines):
 
 
 def _found(pattern, text, default=""):
-    found = re.search(pattern, text)
-    return found[1] if found else default
+    match = re.search(pattern, text)
+    return match[1] if match else default
 
 
-def _host_key(host, said, words, command):
-    if "Host key verification failed" not in said and "marked as revoked" not in said:
+def _host_key(host, stderr, words, command):
+    if "Host key verification failed" not in stderr and "marked as revoked" not in stderr:
         return None
-    offered = _found(r"(SHA256:[\w+/=]+)", said, "?")
-    if "REVOKED HOST KEY" in said or "marked as revoked" in said:
+    offered = _found(r"(SHA256:[\w+/=]+)", stderr, "?")
+    if "REVOKED HOST KEY" in stderr or "marked as revoked" in stderr:
         return HostKeyError(f"the host key of {host} ({offered}) is marked as revoked in known_hosts: do not connect; ask the "
                             "server's administrator", code="host_key_revoked", host=host, offered=offered)
-    if "REMOTE HOST IDENTIFICATION HAS CHANGED" not in said:
-        name = _found(r"No \S+ host key is known for (\S+)", said, f"{host}, or of a host on the way there")
+    if "REMOTE HOST IDENTIFICATION HAS CHANGED" not in stderr:
+        name = _found(r"No \S+ host key is known for (\S+)", stderr, f"{host}, or of a host on the way there")
         return HostKeyError(f"ssh does not know the host key of {name}: run `{command}` once in a terminal, compare the key with "
                             "the server's and say yes, then test again",
                             code="host_key_unknown", said="system_key_unknown", host=name, command=command)
-    name, kind = _found(r"Host key for (\S+) has changed", said, host), _found(r"for the (\S+) key sent by", said)
-    places = re.findall(r"^Offending (\S+) key in (.+):\d+", said, re.M)
+    name, kind = _found(r"Host key for (\S+) has changed", stderr, host), _found(r"for the (\S+) key sent by", stderr)
+    places = re.findall(r"^Offending (\S+) key in (.+):\d+", stderr, re.M)
     removal = [f"ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(path)}" for path in dict.fromkeys(path for _, path in places)]
-    known, shown = ", ".join(f"{other} in {path}" for other, path in places), f"{kind} {offered}".strip()
-    forget = " and ".join(f"`{one}`" for one in removal) or f"`ssh-keygen -R {shlex.quote(name)}`"
-    return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {known or 'another'}. Offered: {shown}. Someone may be listening "
+    listed, shown = ", ".join(f"{kind_known} in {path}" for kind_known, path in places), f"{kind} {offered}".strip()
+    forget = " and ".join(f"`{command_text}`" for command_text in removal) or f"`ssh-keygen -R {shlex.quote(name)}`"
+    return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {listed or 'another'}. Offered: {shown}. Someone may be listening "
                         f"in, or the server was set up anew: ask its administrator, then forget the old key with {forget}",
-                        code="host_key_changed", host=name, known=known, offered=shown, removal=removal)
+                        code="host_key_changed", host=name, known=listed, offered=shown, removal=removal)
 
 
-def _config(host, said, words, command):
-    if not re.search(r"Bad configuration option|terminating, \d+ bad|Bad owner or permissions|line \d+: (Bad|Unsupported|Missing)", said):
+def _config(host, stderr, words, command):
+    if not re.search(r"Bad configuration option|terminating, \d+ bad|Bad owner or permissions|line \d+: (Bad|Unsupported|Missing)", stderr):
         return None
     return RemoteError(f"ssh can't use its configuration: {words.own}. Mend it until `{command}` works, then test again",
                        code="refused", said="system_config", detail=words.own, command=command)
 
 
-def _algorithms(host, said, words, command):
-    found = OFFER.search(said)
-    if found:
-        offers = [name for name in found[2].split(",") if name and not name.startswith(MARKS)]
-        option = f"{KEYWORDS.get(found[1], 'KexAlgorithms')} +{offers[0] if offers else '…'}"
-    elif "Invalid key length" in said:
+def _algorithms(host, stderr, words, command):
+    match = OFFER.search(stderr)
+    if match:
+        offers = [name for name in match[2].split(",") if name and not name.startswith(MARKS)]
+        option = f"{KEYWORDS.get(match[1], 'KexAlgorithms')} +{offers[0] if offers else '…'}"
+    elif "Invalid key length" in stderr:
         option = "RequiredRSASize 1024"
-    elif "Unable to negotiate" in said or "no hostkey alg" in said:
+    elif "Unable to negotiate" in stderr or "no hostkey alg" in stderr:
         option = "KexAlgorithms +…"
     else:
         return None
@@ -134,15 +134,15 @@ def _algorithms(host, said, words, command):
                        code="algorithms", said="system_algorithms", host=host, detail=words.own, option=option)
 
 
-def _denied(host, said, words, command):
-    if not DENIED.search(said):
+def _denied(host, stderr, words, command):
+    if not DENIED.search(stderr):
         return None
     detail = words.quoted()
-    if "Too many authentication failures" in said:
+    if "Too many authentication failures" in stderr:
         advice = f"ssh offered too many keys: name the right one with IdentityFile and `IdentitiesOnly yes` under `Host {host}`"
         return LoginError(f"ssh did not get into {host}: {detail}. {advice} in ~/.ssh/config, then test again", code="login",
                           said="system_many_keys", host=host, detail=detail)
-    if ASKS.search(said):
+    if ASKS.search(stderr):
         return LoginError(f"ssh did not get into {host} without asking: {detail}. It is not tried again by itself: if `{command}` "
                           "asks you for a password or a code, set the connection to key or password (--auth), which ask you here",
                           code="login", said="system_asks", host=host, detail=detail, command=command)
@@ -150,19 +150,19 @@ def _denied(host, said, words, command):
                       "again", code="login", said="system_login", host=host, detail=detail, command=command)
 
 
-def _no_sftp(host, said, words, command):
-    if "subsystem request failed" not in said:
+def _no_sftp(host, stderr, words, command):
+    if "subsystem request failed" not in stderr:
         return None
     return RemoteError(f"{host} offers no SFTP; ask for `Subsystem sftp internal-sftp` in its sshd_config ({words.quoted()})",
                        code="sftp", host=host)
 
 
-def _turned_away(host, said, words, command):
+def _turned_away(host, stderr, words, command):
     """The server hung up during the login and said why: a refusal, unless its number says that it is one for now."""
-    parting = PARTING.search(said)
-    if parting and parting[1] in FOR_NOW or "_exchange" in said or "banner exchange" in said:
+    parting = PARTING.search(stderr)
+    if parting and parting[1] in FOR_NOW or "_exchange" in stderr or "banner exchange" in stderr:
         return None
-    if not parting and not (words.others and HUNG_UP.search(said)):
+    if not parting and not (words.others and HUNG_UP.search(stderr)):
         return None
     detail = "; ".join(filter(None, (printable(parting[2]) if parting else "", words.others)))[-LONGEST:] or words.own
     return LoginError(f"{host} refused the login and says: {detail}. It is not tried again by itself: set it right, make "

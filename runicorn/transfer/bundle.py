@@ -40,15 +40,15 @@ def snapshot(root):
     return manifest.build(root)
 
 
-def bundle(root, there, here, output):
-    """Write what brings the Manifest `here` (None: nothing) to `there`, this root's, into the archive `output`.
+def bundle(root, after, before, output):
+    """Write what brings the Manifest `before` (None: nothing) to `after`, this root's, into the archive `output`.
 
     Returns {"files", "bytes", "runs", "problems": [str], "incomplete": {(run path, file name)} of what it lacks}.
     The archive appears whole or not at all. Raises UsageError if `output` exists, OSError that names it where it can't be written.
     """
     if os.path.exists(output):
         raise UsageError(f"{output} is there already; choose another name with -o")
-    fetches = changed(here or manifest.Manifest({}, {}), there)
+    fetches = changed(before or manifest.Manifest({}, {}), after)
     beside = f"{output}.{os.getpid()}.tmp"
     report = {"files": 0, "bytes": 0, "runs": len({fetch.path for fetch in fetches}),
               "problems": [], "incomplete": set()}
@@ -67,12 +67,12 @@ def bundle(root, there, here, output):
     return report
 
 
-def changed(here, there):
+def changed(before, after):
     """Return what brings one Manifest to another: list of plan.Fetch, small JSON first, then the newest runs."""
     fetches = []
-    for path in there.paths():
-        new = there.entry(path)["files"]
-        old = here.entry(path)["files"] if path in here else {}
+    for path in after.paths():
+        new = after.entry(path)["files"]
+        old = before.entry(path)["files"] if path in before else {}
         for fetch in plan.diff(path, old, new):
             file = new[fetch.name]
             if file["size"] < old.get(fetch.name, file)["size"]:        # a log that shrank was replaced
@@ -141,12 +141,12 @@ class _Hashing:
         return data
 
 
-def forget(there, incomplete):
-    """Take out of the Manifest `there` the files that a bundle could not bring (iterable of (run path, file name))."""
+def forget(index, incomplete):
+    """Take out of the Manifest `index` the files that a bundle could not bring (iterable of (run path, file name))."""
     for path, name in incomplete:
-        entry = json.loads(there.line(path))
+        entry = json.loads(index.line(path))
         entry["files"].pop(name, None)
-        there.lines[path] = json.dumps(entry).encode()
+        index.lines[path] = json.dumps(entry).encode()
 
 
 def _put_note(archive, name, value):
@@ -204,12 +204,12 @@ class _Members:
 
     def blocks(self, size):
         """Yield the bytes of the member whose header was read, and step over what fills its last tar block."""
-        left = size
-        while left:
-            data = self._unpacked.read(min(left, BLOCK))
+        remaining = size
+        while remaining:
+            data = self._unpacked.read(min(remaining, BLOCK))
             if not data:
                 raise EOFError("it ends in the middle of a file")
-            left -= len(data)
+            remaining -= len(data)
             yield data
         self._unpacked.read(-size % tarfile.BLOCKSIZE)
 
@@ -309,10 +309,10 @@ def _apply(root, entry, spool, report, cases):
             report["problems"].append(str(error))
         return
     try:
-        done = _replace(target, entry, spool, root) if entry["whole"] else _append(target, entry, spool)
-        if done in (PUT, APPEND) and entry["mtime"] is not None:
+        outcome = _replace(target, entry, spool, root) if entry["whole"] else _append(target, entry, spool)
+        if outcome in (PUT, APPEND) and entry["mtime"] is not None:
             os.utime(target, (entry["mtime"], entry["mtime"]))
-        elif done in (PUT, APPEND):
+        elif outcome in (PUT, APPEND):
             report["problems"].append(f"{relative[:300]} came with no time a file can have; it has the time of now")
     except (OSError, OverflowError) as error:           # a name too long, a folder in the way, a time beyond all clocks …
         if getattr(error, "errno", None) in local_disk.DISK_ERRORS:
@@ -321,22 +321,22 @@ def _apply(root, entry, spool, report, cases):
         report[CLASH] += 1
         report["problems"].append(f"{relative[:300]} can't be stored here: {getattr(error, 'strerror', None) or error}")
         return
-    report[done] += 1
-    if done in (PUT, APPEND):
+    report[outcome] += 1
+    if outcome in (PUT, APPEND):
         report["bytes"] += entry["size"] - entry["offset"]
-    elif done == GAP:
+    elif outcome == GAP:
         report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle before this one first")
-    elif done == CLASH:
+    elif outcome == CLASH:
         report["problems"].append(f"{relative} differs from what is here; it was left as it is")
 
 
 def _replace(target, entry, spool, root):
     """Put a whole file in place unless what is here is the same, newer, or a longer log that begins so."""
     if target.is_file():
-        here = target.stat()
-        if plan.is_appended(entry["name"]) and here.st_size:
+        status = target.stat()
+        if plan.is_appended(entry["name"]) and status.st_size:
             return _append(target, entry, spool)
-        if here.st_mtime > (entry["mtime"] or 0) or (here.st_size == entry["size"] and _same(target, spool, 0)):
+        if status.st_mtime > (entry["mtime"] or 0) or (status.st_size == entry["size"] and _same(target, spool, 0)):
             return SKIP
     layout.make_folders(root, os.path.relpath(target.parent, root).replace(os.sep, "/"))
     disk.replace(spool, target)
@@ -360,10 +360,10 @@ def _append(target, entry, spool):
 
 def _same(target, spool, offset):
     """Whether `target` from `offset` on and `spool` agree as far as both go."""
-    with open(layout.open_regular(target), "rb") as here, open(spool, "rb") as there:
-        here.seek(offset)
+    with open(layout.open_regular(target), "rb") as own, open(spool, "rb") as other_file:
+        own.seek(offset)
         while True:
-            ours, theirs = here.read(BLOCK), there.read(BLOCK)
+            ours, theirs = own.read(BLOCK), other_file.read(BLOCK)
             common = min(len(ours), len(theirs))
             if ours[:common] != theirs[:common]:
                 return False

@@ -31,10 +31,10 @@ def check(path):
         yield from check_run(path, "", expected=None)
         return
     skipped = Counter()
-    found = run_folders(path, skipped)
-    if not found and not (path / HIDDEN).is_dir():
+    runs = run_folders(path, skipped)
+    if not runs and not (path / HIDDEN).is_dir():
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
-    for relative, folder in found:
+    for relative, folder in runs:
         yield from check_run(folder, relative + "/", expected=relative)
     yield from check_live(path)
     for reason, count in sorted((+skipped).items()):
@@ -48,8 +48,8 @@ def is_run(path):
 
 def run_folders(root, skipped):
     """Return [(path below the root, its folder)] of the runs, sorted; what is passed over is counted in `skipped` (Counter)."""
-    found = manifest.runs(root, skipped)
-    return sorted((path, Path(local_disk.reach(folder))) for path, folder in found if not path.startswith("."))
+    folders = manifest.runs(root, skipped)
+    return sorted((path, Path(local_disk.reach(folder))) for path, folder in folders if not path.startswith("."))
 
 
 def check_run(folder, prefix, expected):
@@ -61,7 +61,7 @@ def check_run(folder, prefix, expected):
             yield Finding(prefix + META, None, f"format {meta['format']} was made by a newer Runicorn; this one knows {FORMAT}", False)
             return
         yield from check_meta(meta, prefix + META, expected)
-    for name, rules in ((STATUS, check_status), (SUMMARY, lambda value, where: ())):
+    for name, rules in ((STATUS, check_status), (SUMMARY, lambda value, path: ())):
         value, findings = load(folder / name, prefix + name)
         yield from findings
         yield from rules(value, prefix + name) if value is not None else ()
@@ -82,19 +82,19 @@ def check_run(folder, prefix, expected):
 
 # -- small files --------------------------------------------------------------------------------------------------
 
-def load(path, where):
+def load(path, place_name):
     """Return (dict or None, [findings]) of a small JSON file."""
     try:
         with open(open_regular(path), "rb") as file:
             value = strict_json(file.read())
     except FileNotFoundError:
-        return None, [Finding(where, None, "is missing", where.endswith(META))]
+        return None, [Finding(place_name, None, "is missing", place_name.endswith(META))]
     except OSError as error:
-        return None, [Finding(where, None, f"can't be read: {error.strerror}", True)]
+        return None, [Finding(place_name, None, f"can't be read: {error.strerror}", True)]
     except (ValueError, RecursionError) as error:
-        return None, [Finding(where, getattr(error, "lineno", None), f"is no strict JSON: {error}", True)]
+        return None, [Finding(place_name, getattr(error, "lineno", None), f"is no strict JSON: {error}", True)]
     if not isinstance(value, dict):
-        return None, [Finding(where, None, "is no JSON object", True)]
+        return None, [Finding(place_name, None, "is no JSON object", True)]
     return value, []
 
 
@@ -170,20 +170,20 @@ def check_live(root):
 
 # -- append-only files --------------------------------------------------------------------------------------------
 
-def gathered(found, where):
+def gathered(findings, path):
     """Yield the findings (line, text, wrong) of one file; beyond a few of a kind only their number."""
     counts = {}
     try:
-        for line, text, wrong in found:
+        for line, text, wrong in findings:
             kind = text.split(":")[0]
             counts[kind, wrong] = counts.get((kind, wrong), 0) + 1
             if counts[kind, wrong] <= SAME:
-                yield Finding(where, line, text, wrong)
+                yield Finding(path, line, text, wrong)
     except OSError as error:
-        yield Finding(where, None, f"can't be read: {error.strerror}", True)
+        yield Finding(path, None, f"can't be read: {error.strerror}", True)
     for (kind, wrong), count in counts.items():
         if count > SAME:
-            yield Finding(where, None, f"{kind}: {count - SAME} more such lines", wrong)
+            yield Finding(path, None, f"{kind}: {count - SAME} more such lines", wrong)
 
 
 def lines(path):
@@ -255,7 +255,7 @@ def check_images(n, row, folder):
         yield n, "data: is no JSON object", True
         return
     old = "key" in data and ("path" in data or "file" in data)          # Runicorn 0.4 to 0.7 wrote one image a row
-    images = [data] if old else [image for found in data.values() for image in (found if isinstance(found, list) else [found])]
+    images = [data] if old else [image for value in data.values() for image in (value if isinstance(value, list) else [value])]
     images = [{"file": image.get("file", image.get("path"))} if isinstance(image, dict) else image for image in images]
     for file in [image.get("file") if isinstance(image, dict) else image for image in images]:
         if not is_here(folder, file, os.path.isfile):

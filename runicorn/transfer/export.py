@@ -55,7 +55,7 @@ def _all_here(reader, key):
     entry = reader.entry(key)
     if entry.record.newer:
         raise DataError(f"{entry.key} can't be exported: {entry.error()[1]}")
-    if not entry.logged(whole=bool(entry.record.ended)):
+    if not entry.logged(to_end=bool(entry.record.ended)):
         raise DataError(f"{entry.key} is not all here yet; wait until it is synced, then try again")
     return entry
 
@@ -77,11 +77,11 @@ def csv(rows, long=False):
             yield "".join(_in_order([(part.rows, lines(part)) for part in parts])).encode("utf-8", "replace")
 
 
-def _in_order(told):
-    """Return what is told of the rows of a block in their order. told: [(line numbers, list of as many)]."""
-    if len(told) == 1:
-        return told[0][1]
-    return map(itemgetter(1), sorted(chain.from_iterable(zip(*one) for one in told), key=itemgetter(0)))
+def _in_order(blocks):
+    """Return what is told of the rows of a block in their order. blocks: [(line numbers, list of as many)]."""
+    if len(blocks) == 1:
+        return blocks[0][1]
+    return map(itemgetter(1), sorted(chain.from_iterable(zip(*block) for block in blocks), key=itemgetter(0)))
 
 
 def _wide_lines(names, rank):
@@ -90,11 +90,12 @@ def _wide_lines(names, rank):
 
     def lines(part):
         if part.names not in forms:     # a metric first logged after the head was written has no column
-            place = {name: at for at, name in enumerate(part.names)}
-            cells = ",".join("%s" if name in place else "" for name in names)
-            forms[part.names] = (f"%s,%r,{'' if rank is None else f'{rank},'}{cells}\n", [place[name] for name in names if name in place])
+            columns = {name: index for index, name in enumerate(part.names)}
+            cells = ",".join("%s" if name in columns else "" for name in names)
+            forms[part.names] = (f"%s,%r,{'' if rank is None else f'{rank},'}{cells}\n",
+                                 [columns[name] for name in names if name in columns])
         form, order = forms[part.names]
-        return list(map(form.__mod__, zip(part.steps, part.ts, *[_cells(part.columns[at]) for at in order])))
+        return list(map(form.__mod__, zip(part.steps, part.ts, *[_cells(part.columns[index]) for index in order])))
     return lines
 
 
@@ -133,9 +134,9 @@ def tensorboard(rows, run):
     run: as `told` tells it. Values become float32, TensorBoard's own precision; a metric of another rank is tagged "rank3/loss".
     Raises DataError.
     """
-    first = run.get("started") or rows.first_ts or 0.0
+    started = run.get("started") or rows.first_ts or 0.0
     config = {name: value for name, value in html_report.flattened(run.get("config") or {}).items() if value is not None}
-    yield tfevents.opening(first) + b"".join(tfevents.hparams(config, rows.names, first, run.get("ended"), run.get("state")))
+    yield tfevents.opening(started) + b"".join(tfevents.hparams(config, rows.names, started, run.get("ended"), run.get("state")))
     scalars = tfevents.Scalars()
     for rank in rows.ranks:
         for parts in rows.blocks(rank):
@@ -157,18 +158,18 @@ class _Pipe(io.RawIOBase):
 
     def __init__(self):
         super().__init__()
-        self._held = []
+        self._blocks = []
 
     def writable(self):
         return True
 
     def write(self, data):
-        self._held.append(bytes(data))
+        self._blocks.append(bytes(data))
         return len(data)
 
     def take(self):
-        data = b"".join(self._held)
-        self._held.clear()
+        data = b"".join(self._blocks)
+        self._blocks.clear()
         return data
 
 

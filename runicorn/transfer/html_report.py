@@ -42,13 +42,13 @@ def page(runs):
 
 def _assets(names):
     try:
-        found = [assets.read(name) for name in names]
+        files = [assets.read(name) for name in names]
     except FileNotFoundError as error:
         raise MissingPackageError("this copy has no uPlot for the report's charts; run `make` once where there is a network") from error
-    for name, text in zip(names, found):
+    for name, text in zip(names, files):
         if b"</s" in text.lower():              # it would end its own element
             raise DataError(f"static/{name} holds an end tag and can't stand inside a page")
-    return found
+    return files
 
 
 def _allowed(texts):
@@ -62,10 +62,10 @@ def _data(runs):
     facts = [_facts(run, series) for run, series in runs]
     yield _json({"version": VERSION, "made": time.time(), "runs": facts})[:-1] + b',"curves":[\n'
     before = b""
-    for place, (_, series) in enumerate(runs):
+    for index, (_, series) in enumerate(runs):
         for metric in series.metrics():
             for rank in series.ranks:
-                curve = _curve(place, series, metric, rank)
+                curve = _curve(index, series, metric, rank)
                 if curve:
                     yield before + _json(curve)
                     before = b",\n"
@@ -75,15 +75,15 @@ def _data(runs):
 def _facts(run, series):
     metrics = {name: {"last": facts["last"], "points": facts["points"], "step": facts["last_step"], "rule": layout.best_rule(name),
                       "best": facts["best"] and facts["best"][layout.best_rule(name)]} for name, facts in series.metrics().items()}
-    told = {metric["name"]: metric["best"] for metric in run.get("metrics") or []}
-    for name, best in told.items():             # the rule the user chose, where there is one
+    bests = {metric["name"]: metric["best"] for metric in run.get("metrics") or []}
+    for name, best in bests.items():             # the rule the user chose, where there is one
         if best and name in metrics:
             metrics[name].update(rule=best["rule"], best=[best["value"], best["step"]])
     return {**{name: run.get(name) for name in FACTS}, "metrics": metrics, "config": flattened(run.get("config") or {}),
             "summary": flattened(run.get("summary") or {}), "git": (run.get("meta") or {}).get("git")}
 
 
-def _curve(place, series, metric, rank):
+def _curve(run, series, metric, rank):
     """Return one drawn curve, {"run", "metric", "rank", "x", "y", "smooth": [x, y] or None, "nan", "n", "m"}, or None; x is the step."""
     shown = series.picture(metric, buckets=BUCKETS, smooth=SMOOTH, rank=rank)
     if shown is None:
@@ -93,7 +93,7 @@ def _curve(place, series, metric, rank):
     points = list(zip(shown["x"], shown["last"]))
     if not shown["exact"]:
         points = sorted({*points, *zip(shown["min_x"], shown["min"]), *zip(shown["max_x"], shown["max"])}, key=lambda point: point[0])
-    return {"run": place, "metric": metric, "rank": rank, "x": [x for x, _ in points], "y": _short(y for _, y in points),
+    return {"run": run, "metric": metric, "rank": rank, "x": [x for x, _ in points], "y": _short(y for _, y in points),
             "smooth": [shown["x"], _short(shown["smooth"])] if shown["m"] >= SMOOTHED_FROM else None,
             "nan": shown["nan"], "n": shown["n"], "m": shown["m"]}
 

@@ -55,13 +55,13 @@ def _walk(source):
 def _take_old(folder, root, project, name, report):
     """Copy one run as it is; project and name from its meta, or from `path` ("cv/yolo") as 0.6 and 0.7 had it."""
     meta = layout.read_json(folder / layout.META) or {}
-    there = [part for part in str(meta.get("path") or "").split("/") if part]
-    project = project or _text(meta, "project") or (there[0] if there else "default")
-    name = name or _text(meta, "name") or "/".join(there[1:]) or "default"
+    names_above = [name_part for name_part in str(meta.get("path") or "").split("/") if name_part]
+    project = project or _text(meta, "project") or (names_above[0] if names_above else "default")
+    name = name or _text(meta, "name") or "/".join(names_above[1:]) or "default"
     path = layout.run_path(project, name, _text(meta, "id") or folder.name)
     target = Path(layout.make_folders(root, path))
     report["runs"] += 1
-    files = sorted(Path(here, file) for here, _, names in local_disk.walk(folder) for file in names)
+    files = sorted(Path(inside, file) for inside, _, names in local_disk.walk(folder) for file in names)
     copied = [_copy(file, target / file.relative_to(folder), target) for file in files if _is_data(file)]
     report["new"] += any(copied)
 
@@ -76,10 +76,10 @@ def _is_data(file):
 
 def _copy(file, target, run):
     """Copy a file with its times unless the same or a newer one is there; returns whether it was copied."""
-    there = file.stat()
+    original = file.stat()
     if target.is_file():
-        here = target.stat()
-        if here.st_mtime >= there.st_mtime and here.st_size >= there.st_size:
+        copy = target.stat()
+        if copy.st_mtime >= original.st_mtime and copy.st_size >= original.st_size:
             return False
     layout.make_folders(run, target.parent.relative_to(run).as_posix()) if target.parent != run else None
     beside = target.with_name(target.name + ".tmp")
@@ -111,10 +111,10 @@ def _take_tensorboard(folder, source, files, root, project, name, report):
     report["skipped"] += log.skipped
     report["damage"] += log.damage
     rows = _counted(log.rows(), report)
-    first = next(rows, None)
-    if first:
-        place = folder.relative_to(source).as_posix()
-        report["new"] += _write_run(root, project or source.resolve().name, name or (place if place != "." else "run"), place, first, rows,
+    first_row = next(rows, None)
+    if first_row:
+        log_path = folder.relative_to(source).as_posix()
+        report["new"] += _write_run(root, project or source.resolve().name, name or (log_path if log_path != "." else "run"), log_path, first_row, rows,
                                     log.config)
 
 
@@ -124,13 +124,13 @@ def _counted(rows, report):
         yield ts, step, {tag: layout.strict(value) for tag, value in data.items()}
 
 
-def _write_run(root, project, name, place, first, rows, config):
+def _write_run(root, project, name, log_path, first_row, rows, config):
     """Write the run's four files; returns whether anything changed. A log knows no time zone, so its id is in UTC: the same everywhere."""
-    started = first[0]
-    suffix = hashlib.sha256(f"{project}/{place}@{started!r}".encode()).hexdigest()[:6]
+    started = first_row[0]
+    suffix = hashlib.sha256(f"{project}/{log_path}@{started!r}".encode()).hexdigest()[:6]
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.gmtime(started)) + suffix
     target = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
-    changed, last, ended = _write_events(target / "events.jsonl", itertools.chain([first], rows))
+    changed, last, ended = _write_events(target / "events.jsonl", itertools.chain([first_row], rows))
     meta = {"id": run_id, "project": project, "name": name, "created_at": started, "tags": ["tensorboard"], "config": config,
             "format": layout.FORMAT}
     small = {layout.META: meta, layout.SUMMARY: last, layout.STATUS: {"status": "finished", "started_at": started, "ended_at": ended}}

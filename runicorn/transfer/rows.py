@@ -40,9 +40,9 @@ class Rows:
                 firsts.append(_first_steps(path, times))
                 names.update(dict.fromkeys(firsts[-1]))
             cuts = {}
-            for path, first in zip(reversed(self._attempts[rank]), reversed(firsts)):
+            for path, firsts_of in zip(reversed(self._attempts[rank]), reversed(firsts)):
                 self._cuts[path] = dict(cuts)
-                cuts.update((name, min(step, cuts.get(name, math.inf))) for name, step in first.items())
+                cuts.update((name, min(step, cuts.get(name, math.inf))) for name, step in firsts_of.items())
         self.names, self.first_ts = list(names), min(times, default=None)
 
     def blocks(self, rank):
@@ -50,7 +50,7 @@ class Rows:
         (line numbers) tell the order within a list. Times are floats, steps integers where they are whole. Raises DataError."""
         for path in self._attempts[rank]:
             for parts in _blocks(path):
-                yield [kept for part in parts for kept in _counting(part, self._cuts[path])]
+                yield [counted for part in parts for counted in _counting(part, self._cuts[path])]
 
 
 def _blocks(path):
@@ -91,15 +91,15 @@ def _steps(steps):
 
 def _first_steps(path, times):
     """Return {metric: the smallest step it was logged at} of one file, in the order first logged; adds its first time to `times`."""
-    first = {}
+    lowest_steps = {}
     for parts in _blocks(path):
         parts.sort(key=lambda part: part.rows[0])
-        times += [part.ts[0] for part in parts[:0 if first else 1]]
+        times += [part.ts[0] for part in parts[:0 if lowest_steps else 1]]
         for part in parts:
             lowest = min(part.steps)
             for name in part.names:
-                first[name] = min(lowest, first.get(name, math.inf))
-    return first
+                lowest_steps[name] = min(lowest, lowest_steps.get(name, math.inf))
+    return lowest_steps
 
 
 def _counting(part, cuts):
@@ -108,11 +108,11 @@ def _counting(part, cuts):
     if max(part.steps) < min(limits, default=math.inf):
         yield part
         return
-    found = {}                          # places of the names that count -> rows
+    by_names = {}                          # places of the names that count -> rows
     for row, ts, step, *values in zip(part.rows, part.ts, part.steps, *part.columns):
-        places = tuple(place for place, limit in enumerate(limits) if step < limit)
-        found.setdefault(places, []).append((row, ts, step, *(values[place] for place in places)))
-    for places, rows in found.items():
+        places = tuple(index for index, limit in enumerate(limits) if step < limit)
+        by_names.setdefault(places, []).append((row, ts, step, *(values[index] for index in places)))
+    for places, rows in by_names.items():
         if places:
             numbers, ts, steps, *columns = map(list, zip(*rows))
-            yield Part(tuple(part.names[place] for place in places), numbers, ts, steps, columns)
+            yield Part(tuple(part.names[index] for index in places), numbers, ts, steps, columns)

@@ -31,8 +31,8 @@ def scan_run(folder, prefix):
     for name in sorted(os.listdir(folder)):
         own = parse_own(name)
         if own and own[0] in ("events", "logs"):
-            found = scan_events if own[0] == "events" else scan_logs
-            yield from gathered(found(folder / name), prefix + name)
+            scan = scan_events if own[0] == "events" else scan_logs
+            yield from gathered(scan(folder / name), prefix + name)
 
 
 def scan_events(path):

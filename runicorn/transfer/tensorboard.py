@@ -92,27 +92,27 @@ class _Form:
 
     def __init__(self, tags, step_bytes):
         around = [_around(tag) for tag in tags]
-        length = sum(len(part) + 4 for part in around)
+        length = sum(len(text) + 4 for text in around)
         self.changing = f"<d{step_bytes}s{len(tags)}f"
         pieces = [b"\x09", 8, b"\x10", step_bytes, b"\x2a" + varint(length)]         # Event.wall_time, step, summary
-        for part in around:
-            pieces += [part, 4]
+        for text in around:
+            pieces += [text, 4]
         self.fixed = b"".join(bytes(piece) for piece in pieces)                     # bytes(8) are eight zeros
-        places, at = [], 0
+        places, offset = [], 0
         for piece in pieces:
             size = piece if isinstance(piece, int) else len(piece)
-            places += range(at, at + size) if isinstance(piece, int) else ()
-            at += size
+            places += range(offset, offset + size) if isinstance(piece, int) else ()
+            offset += size
         self.places = places
         self.head = record(self.fixed)[:12]
-        self.base = crc32c.crc32c(self.fixed) if at <= crc32c.CHUNK else None
-        self.tables = [crc32c.table(at - 1 - place) for place in places] if at <= crc32c.CHUNK else ()
+        self.base = crc32c.crc32c(self.fixed) if offset <= crc32c.CHUNK else None
+        self.tables = [crc32c.table(offset - 1 - index) for index in places] if offset <= crc32c.CHUNK else ()
 
     def record(self, data):
         """Return the record whose changing bytes are `data`. The sum is linear: theirs is xored onto that of the fixed ones."""
         body = bytearray(self.fixed)
-        for place, byte in zip(self.places, data):
-            body[place] = byte
+        for index, byte in zip(self.places, data):
+            body[index] = byte
         if self.base is None:
             return record(bytes(body))
         return b"%b%b%b" % (self.head, body, masked(reduce(xor, map(getitem, self.tables, data), self.base)))

@@ -38,8 +38,8 @@ class Guard:
         cookie: the token cookie's value; api: False for a page or a static file, which a link from elsewhere may lead to.
         """
         host = environ.get("HTTP_HOST", "")
-        found = HOST.match(host)
-        if not found or not (self.open or is_loopback(found[1].strip("[]"))):
+        match = HOST.match(host)
+        if not match or not (self.open or is_loopback(match[1].strip("[]"))):
             raise Refused(403, "foreign_host", f"this viewer is not {host[:100]!r}; open it as 127.0.0.1 or localhost")
         self._check_origin(environ, host, api)
         if self._is_our_peer(environ):
@@ -61,17 +61,17 @@ class Guard:
 
     def _has_token(self, environ, cookie):
         query = parse_qs(environ.get("QUERY_STRING", "")).get("token", [""])[-1]
-        if any(self._is_token(given) for given in (environ.get("HTTP_X_RUNICORN_TOKEN"), query)):
+        if any(self._is_token(token) for token in (environ.get("HTTP_X_RUNICORN_TOKEN"), query)):
             return True
-        wanted = self.cookie((environ.get("runicorn.here") or ("", environ.get("SERVER_PORT")))[1])
-        return bool(cookie) and hmac.compare_digest(cookie.encode("utf-8", "surrogateescape"), wanted.encode())
+        expected = self.cookie((environ.get("runicorn.here") or ("", environ.get("SERVER_PORT")))[1])
+        return bool(cookie) and hmac.compare_digest(cookie.encode("utf-8", "surrogateescape"), expected.encode())
 
     def cookie(self, port):
         """Return the cookie's value for a viewer at `port`: browsers send a cookie to every port, and another program may listen there."""
         return hmac.new(self.token.encode(), f"cookie {port}".encode(), "sha256").hexdigest()
 
-    def _is_token(self, given):
-        return bool(given) and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.token.encode())
+    def _is_token(self, token):
+        return bool(token) and hmac.compare_digest(token.encode("utf-8", "surrogateescape"), self.token.encode())
 
     def _is_our_peer(self, environ):
         """Whether the system says that the peer is ours; False if it can't tell. Raises Refused if it is somebody else's."""
@@ -99,11 +99,11 @@ def lasting_token(home, renew=False):
     try:
         (home / "run").mkdir(parents=True, exist_ok=True)
         with local_disk.locked(home / "run" / "token"):
-            kept = None if renew or _others_read(path) else disk.patiently(path.read_text, "ascii", "replace").strip()
-            if not kept or not TOKEN.match(kept):
-                kept = secrets.token_urlsafe(32)
-                layout.replace_file(path, kept.encode(), mode=0o600)
-        return kept
+            token = None if renew or _others_read(path) else disk.patiently(path.read_text, "ascii", "replace").strip()
+            if not token or not TOKEN.match(token):
+                token = secrets.token_urlsafe(32)
+                layout.replace_file(path, token.encode(), mode=0o600)
+        return token
     except OSError as error:
         if error.errno != errno.ENOSPC:         # of a full disk the viewer's own note tells next
             log.warning("%s can't be kept (%s): the viewer's address has another token at the next start", path,

@@ -92,8 +92,8 @@ def make_app(site):
     app.uninstall(bottle.JSONPlugin)
     app.uninstall(bottle.TemplatePlugin)
     pages = Pages(site)
-    for one in ROUTES:
-        app.route(one.rule, one.method, _answering(site, one.function))
+    for route in ROUTES:
+        app.route(route.rule, route.method, _answering(site, route.function))
     for rule in PAGES:
         app.route(rule, "GET", _answering(site, pages.page, pages))
     for rule in ("/static/<stamp:re:[0-9a-f]{8}>/<name:path>", "/static/<name:path>"):
@@ -109,10 +109,10 @@ def _answering(site, function, pages=None):
         ask = _ask()
         try:
             by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)), pages is None)
-            found = function(site, ask, **parts)
+            result = function(site, ask, **parts)
         except RunicornError as error:
-            by, found = None, pages and pages.refused(error) or to_error(error)
-        answer = found if isinstance(found, Answer) else to_json(found)
+            by, result = None, pages and pages.refused(error) or to_error(error)
+        answer = result if isinstance(result, Answer) else to_json(result)
         return _sent(site, answer, cookie=by is not None and pages is not None)
     return callback
 
@@ -136,10 +136,10 @@ def _body():
 
 def _drain(length):
     """Read some of a body that is refused: a client that is still sending would miss the answer."""
-    source, left = bottle.request.environ["wsgi.input"], min(length, DRAINED)
+    source, remaining = bottle.request.environ["wsgi.input"], min(length, DRAINED)
     try:
-        while left > 0 and source.read(min(left, 65536)):
-            left -= 65536
+        while remaining > 0 and source.read(min(remaining, 65536)):
+            remaining -= 65536
     except OSError:
         pass                # slow as well: it has had its chance
 
@@ -194,15 +194,15 @@ class Pages:
     def __init__(self, site):
         self._site = site
         self._stamp = assets.stamp()
-        self._kept = {}             # name -> (bytes, zipped or None, ETag), as they were at that stamp
+        self._files = {}             # name -> (bytes, zipped or None, ETag), as they were at that stamp
 
     def page(self, site, ask, key=None):
         """Answer a page; an address that carries the token leads to the one without it, where the cookie does its work."""
         if ask.text("token"):
-            rest = [(name, value) for name, value in ask.query if name != "token"]
-            query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in rest)
-            here = quote(bottle.request.path.encode("utf-8", "surrogateescape"))
-            return Answer(b"", "text/plain", 303, {"Location": here + (f"?{query}" if query else "")})
+            query_left = [(name, value) for name, value in ask.query if name != "token"]
+            query = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query_left)
+            address = quote(bottle.request.path.encode("utf-8", "surrogateescape"))
+            return Answer(b"", "text/plain", 303, {"Location": address + (f"?{query}" if query else "")})
         self._renew()
         text = self._file("index.html")[0].decode("utf-8")
         for word, value in (("token", site.guard.token), ("version", VERSION), ("static", f"/static/{self._stamp}")):
@@ -211,14 +211,14 @@ class Pages:
 
     def refused(self, error):
         """Return the page that tells a person of an error (Answer), or None where no page was asked for or no text is written for it."""
-        said = REFUSED.get(error.code) if isinstance(error, Refused) else None
-        if said is None or "text/html" not in bottle.request.get_header("Accept", ""):
+        sentences = REFUSED.get(error.code) if isinstance(error, Refused) else None
+        if sentences is None or "text/html" not in bottle.request.get_header("Accept", ""):
             return None
         if error.code == "token":
             self._site.say_address()
         text = self._file("refused.html")[0].decode("utf-8")
-        for word, part in zip(("en", "zh"), said):
-            text = text.replace("{{" + word + "}}", part)
+        for word, sentence in zip(("en", "zh"), sentences):
+            text = text.replace("{{" + word + "}}", sentence)
         style = hashlib.sha256(text[text.index("<style>") + 7:text.index("</style>")].encode()).digest()
         allowed = f"{POLICY}; style-src 'sha256-{base64.b64encode(style).decode()}'"     # files of ours are refused here, too
         return Answer(text.encode(), TYPES["html"], error.status, {"Content-Security-Policy": allowed})
@@ -239,17 +239,17 @@ class Pages:
         """Forget what is kept if a file below static/ has changed."""
         stamp = assets.stamp()
         if stamp != self._stamp:
-            self._stamp, self._kept = stamp, {}
+            self._stamp, self._files = stamp, {}
 
     def _file(self, name):
-        if name not in self._kept:
+        if name not in self._files:
             try:
                 body = assets.read(name)
             except FileNotFoundError as error:
                 raise Refused(404, "not_found", f"there is no file static/{name[:200]}") from error
             packed = zipped(body, 6) if _type(name).startswith(TEXTUAL) and len(body) >= GZIP_FROM else None
-            self._kept[name] = body, packed, '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
-        return self._kept[name]
+            self._files[name] = body, packed, '"' + hashlib.sha256(body).hexdigest()[:20] + '"'
+        return self._files[name]
 
 
 def _type(name):

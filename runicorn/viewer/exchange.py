@@ -47,32 +47,32 @@ class Ask:
 
     def all(self, name, plural=None):
         """Return every value of a parameter (list of str); `plural` names the form that holds several between commas."""
-        found = [value for key, value in self.query if key == name]
+        values = [value for key, value in self.query if key == name]
         for key, value in self.query if plural else ():
-            found += [part for part in value.split(",") if part] if key == plural else []
-        return found
+            values += [item for item in value.split(",") if item] if key == plural else []
+        return values
 
     def text(self, name, default=""):
         """Return the last value of a parameter (str)."""
-        found = self.all(name)
-        return found[-1] if found else default
+        values = self.all(name)
+        return values[-1] if values else default
 
-    def number(self, name, default=None, low=None, high=None, whole=False):
+    def number(self, name, default=None, low=None, high=None, integral=False):
         """Return a numeric parameter within its bounds (float, or int if whole). Raises UsageError if it is no number."""
         text = self.text(name)
         if not text:
             return default
         try:
-            value = int(text) if whole else float(text)
+            value = int(text) if integral else float(text)
         except ValueError as error:
-            raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a {'whole ' if whole else ''}number") from error
+            raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a {'whole ' if integral else ''}number") from error
         if not -LARGEST < value < LARGEST:
             raise errors.UsageError(f"{name} is {text[:100]!r}; it must be a number below {LARGEST:g}")
         return value if low is None else max(low, min(high, value))
 
     def numbers(self, name, plural, low, high):
         """Return every value of a parameter as whole numbers within their bounds (list of int). Raises UsageError."""
-        return [Ask("", [(name, text)], {}, None).number(name, None, low, high, whole=True) for text in self.all(name, plural) if text]
+        return [Ask("", [(name, text)], {}, None).number(name, None, low, high, integral=True) for text in self.all(name, plural) if text]
 
     def flag(self, name):
         return self.text(name).lower() in ("1", "true", "yes")
@@ -127,14 +127,14 @@ def begun(blocks):
 class _Begun:
     """An iterator whose first item is known. Closed when the client left, it closes what it iterates over."""
 
-    def __init__(self, first, rest):
-        self._rest, self._items = rest, itertools.chain([first], rest)
+    def __init__(self, first_block, blocks):
+        self._blocks, self._items = blocks, itertools.chain([first_block], blocks)
 
     def __iter__(self):
         return self._items
 
     def close(self):
-        getattr(self._rest, "close", bool)()
+        getattr(self._blocks, "close", bool)()
 
 
 def zipped(body, level=1):

@@ -39,29 +39,30 @@ class FarLog(Log):
         """names: the log's files in order, as the server has them (list of str)."""
         self._mirrors, self._entry, self._blocks = mirrors, entry, {}
         self._names = {os.fspath(entry.folder / name): name for name in names}
-        self._here = {path: _size(path) for path in self._names}
+        self._local_sizes = {path: _size(path) for path in self._names}
         indexed = (entry.source.entry(entry.record.path) or {}).get("files", {})
-        self._there = {path: max(self._here[path], (indexed.get(name) or {"size": 0})["size"]) for path, name in self._names.items()}
+        self._far_sizes = {path: max(self._local_sizes[path], (indexed.get(name) or {"size": 0})["size"])
+                           for path, name in self._names.items()}
         last = list(self._names)[-1]
-        if self._here[last] < self._there[last]:
-            self._there[last] += self._growth(last)
+        if self._local_sizes[last] < self._far_sizes[last]:
+            self._far_sizes[last] += self._growth(last)
         super().__init__(list(self._names))
 
     def _growth(self, path):
         """Return how many bytes a file grew by since the index was made; 0 while the line is down. Two round trips and a few more where
         that is more than a block."""
-        base, low = self._there[path], 0
+        base, low = self._far_sizes[path], 0
         try:
-            first, *further = self._peek(path, [(base, BLOCK), *[(base + BLOCK * 4 ** power - 1, 1) for power in range(LEAPS)]])
-            low, reached = len(first), sum(1 for byte in further if byte)
+            first_block, *further = self._peek(path, [(base, BLOCK), *[(base + BLOCK * 4 ** power - 1, 1) for power in range(LEAPS)]])
+            low, reached = len(first_block), sum(1 for byte in further if byte)
             if not reached:
                 return low
             low, high = BLOCK * 4 ** (reached - 1), BLOCK * 4 ** reached
             while high - low > BLOCK:
                 step = -(-(high - low) // PROBES)
                 places = range(low + step, high, step)
-                there = sum(1 for byte in self._peek(path, [(base + place - 1, 1) for place in places]) if byte)
-                low, high = (places[there - 1] if there else low), (places[there] if there < len(places) else high)
+                came = sum(1 for byte in self._peek(path, [(base + offset - 1, 1) for offset in places]) if byte)
+                low, high = (places[came - 1] if came else low), (places[came] if came < len(places) else high)
             return low + len(self._peek(path, [(base + low, BLOCK)])[0])
         except RunicornError:
             return low
@@ -74,32 +75,32 @@ class FarLog(Log):
         """How many bytes from its beginning are here (int)."""
         covered = 0
         for base, size, path in self._files:
-            covered = base + self._here[path]
-            if self._here[path] < size:
+            covered = base + self._local_sizes[path]
+            if self._local_sizes[path] < size:
                 break
         return covered
 
     def local(self):
         """Return the Log of those `covered` bytes, None when there are none; its offsets are the same."""
-        whole = 0
+        complete = 0
         for path in self.paths:
-            whole += 1
-            if self._here[path] < self._there[path]:
+            complete += 1
+            if self._local_sizes[path] < self._far_sizes[path]:
                 break
-        paths = [path for path in self.paths[:whole] if os.path.exists(path)]
+        paths = [path for path in self.paths[:complete] if os.path.exists(path)]
         return Log(paths) if paths else None
 
     def _stat(self, path):
-        return self._there[path], "far"
+        return self._far_sizes[path], "far"
 
     def _piece(self, path, offset, length):
-        end, piece = min(offset + length, self._there[path]), b""
-        if offset < self._here[path]:
-            piece = super()._piece(path, offset, min(end, self._here[path]) - offset)
+        end, piece = min(offset + length, self._far_sizes[path]), b""
+        if offset < self._local_sizes[path]:
+            piece = super()._piece(path, offset, min(end, self._local_sizes[path]) - offset)
         while offset + len(piece) < end:
-            at = offset + len(piece)
-            start = at - at % BLOCK
-            block = self._block(path, start)[at - start:end - start]
+            position = offset + len(piece)
+            start = position - position % BLOCK
+            block = self._block(path, start)[position - start:end - start]
             if not block:
                 break               # cut there meanwhile
             piece += block
@@ -122,18 +123,18 @@ def _size(path):
         return 0                    # not here yet
 
 
-def _missing(entry, stem, here):
+def _missing(entry, stem, sizes):
     """Yield (name, size) of rank 0's files of a stem that the server has and we have less of."""
     files = (entry.source.entry(entry.record.path) or {}).get("files", {})
     for name, file in sorted(files.items()):
         own = layout.parse_own(name)
-        if own and own[0] == stem and own[2] == 0 and here.get(name, 0) < file["size"]:
+        if own and own[0] == stem and own[2] == 0 and sizes.get(name, 0) < file["size"]:
             yield name, file["size"]
 
 
 def _blocks(mirrors, entry, name, spans):
     project, experiment, run_id = local_names.split_run_path(entry.record.path)
-    found = mirrors.peek(f"{entry.source.slug}:{project}/{experiment}/{run_id}", name, spans)
-    if found is None:
+    blocks = mirrors.peek(f"{entry.source.slug}:{project}/{experiment}/{run_id}", name, spans)
+    if blocks is None:
         raise RunicornError("its connection is not at work")
-    return found
+    return blocks

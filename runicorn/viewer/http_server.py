@@ -95,8 +95,8 @@ class Server:
         self._wake.send(b"x")
         if loop not in (None, threading.current_thread()):
             loop.join(5)
-        for one in (*self.listeners, self._wake, self._woken):
-            one.close()
+        for end in (*self.listeners, self._wake, self._woken):
+            end.close()
 
     def _accept(self, selector, listener):
         try:
@@ -179,15 +179,15 @@ class Server:
             self._say(f"a request was refused ({error}); the viewer goes on with those it has")
 
     def _answer(self, connection, head):
-        kept = False
+        reusable = False
         try:
             connection.settimeout(SEND_SECONDS)
-            kept = _Request(connection, head, self).kept
+            reusable = _Request(connection, head, self).kept
         except OSError:
             pass                            # the client went away: nobody is left to tell
         finally:
             self._at_work.release()
-            if not kept or not self._give_back(connection):
+            if not reusable or not self._give_back(connection):
                 _hang_up(connection)
 
     def _give_back(self, connection):
@@ -233,10 +233,10 @@ class _Rest(io.RawIOBase):
             count = min(len(into), len(self._head))
             into[:count], self._head = self._head[:count], self._head[count:]
             return count
-        left = self._deadline - time.monotonic()
-        if left <= 0:
+        seconds = self._deadline - time.monotonic()
+        if seconds <= 0:
             raise TimeoutError("the body took too long")
-        self._connection.settimeout(left)
+        self._connection.settimeout(seconds)
         try:
             return self._connection.recv_into(into)
         finally:
@@ -327,11 +327,11 @@ def listen(host, port):
 
     Raises BusyError if the port is taken, saying by whom.
     """
-    first = _bound(host, port)
-    listeners = [first]
+    listener = _bound(host, port)
+    listeners = [listener]
     if host in ("127.0.0.1", "localhost"):
         try:
-            listeners.append(_bound("::1", first.getsockname()[1]))
+            listeners.append(_bound("::1", listener.getsockname()[1]))
         except (OSError, BusyError):
             pass                # no IPv6 here, or somebody has that half: 127.0.0.1 is what we print
     return listeners
@@ -354,15 +354,15 @@ def _bound(host, port):
         return listener
     except OSError as error:
         listener.close()
-        other = f"runicorn viewer --port {free_after(host, port)}"
+        command = f"runicorn viewer --port {free_after(host, port)}"
         if getattr(error, "winerror", None) == RESERVED or error.errno == errno.EACCES:
             raise BusyError(f"port {port} may not be taken: the system keeps it for itself (on Windows Hyper-V and WSL reserve some: "
-                            f"netsh interface ipv4 show excludedportrange tcp); take another: {other}") from error
+                            f"netsh interface ipv4 show excludedportrange tcp); take another: {command}") from error
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
             raise BusyError(f"{host} is no address of this machine; --host takes one that is, such as 127.0.0.1") from error
         if error.errno != errno.EADDRINUSE:
             raise
-        raise BusyError(f"port {port} is held by {holder(port)}; take another: {other}") from error
+        raise BusyError(f"port {port} is held by {holder(port)}; take another: {command}") from error
 
 
 def holder(port):
@@ -408,8 +408,8 @@ def more_files():
     try:
         import resource
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        limit = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
+        if soft != resource.RLIM_INFINITY and soft < limit:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     except (ImportError, ValueError, OSError):
         pass                    # Windows, or a system that says no: fewer sockets then

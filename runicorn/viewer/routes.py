@@ -69,8 +69,8 @@ def runs(site, ask):
     hidden = ask.flag("hidden")
     choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
     try:
-        answer = view.list(ask.text("filter"), ask.text("sort", "-started"), ask.number("offset", 0, 0, 1 << 40, whole=True),
-                           ask.number("limit", 100, 0, 10_000, whole=True), ask.all("column", "columns"), ask.flag("spark"),
+        answer = view.list(ask.text("filter"), ask.text("sort", "-started"), ask.number("offset", 0, 0, 1 << 40, integral=True),
+                           ask.number("limit", 100, 0, 10_000, integral=True), ask.all("column", "columns"), ask.flag("spark"),
                            ask.text("group") or None, hidden, **choice)
     except FilterError as error:
         body = json.loads(to_error(error).body)
@@ -84,8 +84,8 @@ def runs(site, ask):
 def rows(site, ask):
     site.reader.await_first_look()
     sources = site.reader.known()               # before the list: what comes between is in it
-    answer = site.reader.view().list(ask.text("filter"), ask.text("sort", "-started"), 0, ask.number("limit", 100, 0, 10_000, whole=True),
-                                     ask.all("column", "columns"))
+    answer = site.reader.view().list(ask.text("filter"), ask.text("sort", "-started"), 0,
+                                     ask.number("limit", 100, 0, 10_000, integral=True), ask.all("column", "columns"))
     return {"sources": sources, "undecided": site.reader.undecided(), **answer}
 
 
@@ -103,8 +103,8 @@ def run(site, ask, key):
     if not entry.source.local:
         site.mirrors.want(entry.key)
     curves(site, entry)
-    found = site.reader.run(entry.key)
-    return {"news": mark, **bounded.run(found, (found["main"] or {}).get("metric"))}
+    answer = site.reader.run(entry.key)
+    return {"news": mark, **bounded.run(answer, (answer["main"] or {}).get("metric"))}
 
 
 @route("GET", "/api/part", "more of a run than its answer holds: ?run=KEY&of=config|summary|meta|status|metrics&find=lr&offset=0&limit=500")
@@ -126,7 +126,7 @@ def columns(site, ask):
 
 
 def _stretch(ask):
-    return ask.number("offset", 0, 0, 1 << 40, whole=True), ask.number("limit", 500, 1, 5000, whole=True)
+    return ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", 500, 1, 5000, integral=True)
 
 
 def curves(site, entry):
@@ -172,22 +172,23 @@ def series(site, ask):
         raise UsageError(f"at most {MOST_CURVES} curves in one answer")
     ranks = ask.numbers("rank", "ranks", 0, 1 << 20) or [0]
     options = {"x": ask.text("x", "step"), "lo": ask.number("from"), "hi": ask.number("to"),
-               "buckets": ask.number("buckets", 600, 1, 20_000, whole=True), "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
-    found = []
+               "buckets": ask.number("buckets", 600, 1, 20_000, integral=True), "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
+    pictures = []
     for key in dict.fromkeys(keys):
         entry = site.reader.entry(key)
-        one = curves(site, entry)
-        found += [one.told(entry.key, metric, rank=rank, **options) for metric in metrics for rank in ranks]
-    return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, found))))
+        curves_of = curves(site, entry)
+        pictures += [curves_of.told(entry.key, metric, rank=rank, **options) for metric in metrics for rank in ranks]
+    return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, pictures))))
 
 
 @route("GET", "/api/moment", "when a point was logged: ?run=KEY&metric=NAME&x=step|relative|wall&at=120&rank=0")
 def moment(site, ask):
-    entry, at = site.reader.entry(ask.text("run")), ask.number("at")
-    if at is None:
+    entry, position = site.reader.entry(ask.text("run")), ask.number("at")
+    if position is None:
         raise UsageError("name the place on the x axis: ?at=120")
-    found = curves(site, entry).moment(ask.text("metric"), ask.text("x", "step"), at, ask.number("rank", 0, 0, 1 << 20, whole=True))
-    return found or {"step": None, "ts": None, "epoch": None}
+    point = curves(site, entry).moment(ask.text("metric"), ask.text("x", "step"), position,
+                                       ask.number("rank", 0, 0, 1 << 20, integral=True))
+    return point or {"step": None, "ts": None, "epoch": None}
 
 
 @route("GET", "/api/system", "the machine under a run: ?run=KEY&from=&to=&buckets=300")
@@ -195,8 +196,9 @@ def system(site, ask):
     mark = site.bell.now()
     entry = site.reader.entry(ask.text("run"))
     came = site.sample_times.came(entry)            # before the sample is read: one that comes meanwhile is told with the next answer
-    found = site.reader.series(entry.key).system(ask.number("from"), ask.number("to"), ask.number("buckets", 300, 1, 20_000, whole=True))
-    return {"news": mark, **found, "came": came, "series": [{"run": entry.key, **picture} for picture in found["series"]]}
+    samples = site.reader.series(entry.key).system(ask.number("from"), ask.number("to"),
+                                                       ask.number("buckets", 300, 1, 20_000, integral=True))
+    return {"news": mark, **samples, "came": came, "series": [{"run": entry.key, **picture} for picture in samples["series"]]}
 
 
 # -- logs ---------------------------------------------------------------------------------------------------------
@@ -205,16 +207,16 @@ def system(site, ask):
        "&file=logs.txt&follow=BYTES (from BYTE, or so much of the end where more than the limit came since)")
 def logs(site, ask):
     mark = site.bell.now()
-    limit = ask.number("limit", 65536, 1, LOG_LIMIT, whole=True)
+    limit = ask.number("limit", 65536, 1, LOG_LIMIT, integral=True)
     log, entry, own = opened_log(site, ask)
     page, covered = EMPTY, None
     if log is not None:
-        start, follow = byte_of(ask, "from"), ask.number("follow", 0, 0, LOG_LIMIT, whole=True)
+        start, follow = byte_of(ask, "from"), ask.number("follow", 0, 0, LOG_LIMIT, integral=True)
         if follow and start is not None and log.size - start > limit:
             start, limit = None, follow
         page, covered = log_page(log, start, byte_of(ask, "before"), limit)
-    one = curves(site, entry)
-    steps = one.steps_at([line["ts"] for line in page["lines"]])
+    series_of = curves(site, entry)
+    steps = series_of.steps_at([line["ts"] for line in page["lines"]])
     lines = [{**line, "step": step} for line, step in zip(page["lines"], steps)]
     return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered,
             "id": log.id if log is not None and covered is None else None}
@@ -228,14 +230,14 @@ def log_page(log, start, before, limit):
     except RunicornError:
         if covered is None:
             raise
-    here = log.local()          # the line is down: what is here is shown, and that it is not all
-    page = here.page(start, before, limit) if here else EMPTY
+    local = log.local()          # the line is down: what is here is shown, and that it is not all
+    page = local.page(start, before, limit) if local else EMPTY
     return {**page, "size": log.size, "more_after": page["end"] < log.size}, covered
 
 
 def byte_of(ask, name):
     """Return a parameter that is a place in a file (bytes), or None."""
-    return ask.number(name, None, 0, 1 << 60, whole=True)
+    return ask.number(name, None, 0, 1 << 60, integral=True)
 
 
 def opened_log(site, ask):
@@ -248,7 +250,7 @@ def opened_log(site, ask):
     sizes = {name: max(here.get(name, 0), there.get(name, 0)) for name in {**here, **there} if name.startswith("logs")}
     own = sorted(({"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]} for name, size in sizes.items()),
                  key=lambda item: (item["rank"], item["attempt"]))
-    rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, whole=True), ask.text("attempt", "all"), ask.text("file")
+    rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, integral=True), ask.text("attempt", "all"), ask.text("file")
     if name and (parse_own(name) or [""])[0] != "logs":
         raise UsageError(f"{name[:100]!r} is no log file of a run")
     if name:
@@ -269,18 +271,19 @@ def search(site, ask):
     if hasattr(log, "covered"):
         covered, log = log.covered, log.local()         # a search must not fetch a log
     start = byte_of(ask, "from")
-    found = log.find(ask.text("q"), ask.flag("regex"), start, ask.flag("backwards"), not ask.flag("case")) if log else (hit for hit in ())
-    lines = hits(found, ask.number("limit", 100, 1, 100_000, whole=True), {"here": covered, "size": size})
+    findings = log.find(ask.text("q"), ask.flag("regex"), start,
+                        ask.flag("backwards"), not ask.flag("case")) if log else (hit for hit in ())
+    lines = hits(findings, ask.number("limit", 100, 1, 100_000, integral=True), {"here": covered, "size": size})
     return Answer(begun(lines), "application/x-ndjson", 200, {"Cache-Control": "no-store"})
 
 
-def hits(found, limit, extent):
+def hits(findings, limit, extent):
     """Yield a search's findings as lines of JSON, at most `limit` hits, then {"done": true} with `extent`, which says how much of the
     log was here to be searched; an error where it could not go on."""
     count, sent = 0, False
-    with contextlib.closing(found):
+    with contextlib.closing(findings):
         try:
-            for item in found:
+            for item in findings:
                 yield to_json(item).body
                 count, sent = count + ("at" in item), True
                 if count >= limit:
@@ -315,8 +318,8 @@ def run_files(site, ask):
     local = entry.source.local
     same = None if local else entry.source.agrees(entry.record.path, indexed, places)
     beyond, passed = 0 if local else entry.source.beyond(entry.record.path), entry.source.passed_over(entry.record.path)
-    found, more = files.listed(entry.folder, indexed, places, left_out, same, not beyond and "unreadable" not in passed)
-    return {"news": mark, "files": found, "more": more + beyond, "passed": passed}
+    listed, more = files.listed(entry.folder, indexed, places, left_out, same, not beyond and "unreadable" not in passed)
+    return {"news": mark, "files": listed, "more": more + beyond, "passed": passed}
 
 
 @route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")

@@ -20,10 +20,10 @@ def connections(site, ask):
 
 @route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
 def save(site, ask):
-    given = ask.json()
-    start = bool(given.pop("start", True))
-    secrets = _secrets(given)
-    return _told(site, site.mirrors.save(given, start=start, **secrets))
+    body = ask.json()
+    start = bool(body.pop("start", True))
+    secrets = _secrets(body)
+    return _told(site, site.mirrors.save(body, start=start, **secrets))
 
 
 @route("POST", "/api/connections/test", "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
@@ -41,9 +41,9 @@ def test_state(site, ask, test):
 @route("POST", "/api/connections/browse", "the folders at a place on the server: {…connection…, \"path\"}")
 def browse(site, ask):
     _online(site)
-    given = ask.json()
-    path = given.pop("path", None) or "~"
-    connection, secrets = _meant(given)
+    body = ask.json()
+    path = body.pop("path", None) or "~"
+    connection, secrets = _meant(body)
     return site.mirrors.browse(connection, path, **secrets)
 
 
@@ -56,8 +56,8 @@ def plan(site, ask):
 
 @route("POST", "/api/connections/answer", "answer a server's question: {\"question\", \"answer\"}")
 def answer(site, ask):
-    given = ask.json()
-    site.mirrors.answer(_needed(given, "question"), given.get("answer"))
+    body = ask.json()
+    site.mirrors.answer(_needed(body, "question"), body.get("answer"))
     return {"news": site.bell.now()}
 
 
@@ -94,25 +94,25 @@ def _told(site, row):
     return {"news": site.bell.now(), **row}
 
 
-def _meant(given):
+def _meant(body):
     """Return (connection, or the name of a saved one; {"password", "passphrase"}) of what a page sent."""
-    secrets = _secrets(given)
-    return _needed(given, "name") if set(given) == {"name"} else given, secrets
+    secrets = _secrets(body)
+    return _needed(body, "name") if set(body) == {"name"} else body, secrets
 
 
-def _secrets(given):
+def _secrets(body):
     """Take the secrets, text or None, out of a body and return them. Raises UsageError."""
-    secrets = {name: given.pop(name, None) for name in SECRETS}
+    secrets = {name: body.pop(name, None) for name in SECRETS}
     for name, value in secrets.items():
         if not isinstance(value, (str, type(None))):
             raise UsageError(f"{name} must be text")
     return secrets
 
 
-def _needed(given, name):
-    if not isinstance(given.get(name), str):
+def _needed(body, name):
+    if not isinstance(body.get(name), str):
         raise UsageError(f"the body needs {name!r} as text")
-    return given[name]
+    return body[name]
 
 
 # -- settings -----------------------------------------------------------------------------------------------------
@@ -127,12 +127,12 @@ def read_settings(site, ask):
 
 @route("PATCH", "/api/settings", "change preferences: {\"preferences\": {…merged…}}")
 def change_settings(site, ask):
-    given = ask.json().get("preferences")
-    if not isinstance(given, dict):
+    changes = ask.json().get("preferences")
+    if not isinstance(changes, dict):
         raise UsageError("the body needs \"preferences\" as an object")
-    kept = settings.save_preferences(site.home, given)
+    preferences = settings.save_preferences(site.home, changes)
     site.bell.ring("settings")
-    return {"news": site.bell.now(), "preferences": kept}
+    return {"news": site.bell.now(), "preferences": preferences}
 
 
 @route("POST", "/api/cache/drop", "delete a mirror that no connection has any more: {\"mirror\"}")
@@ -143,10 +143,10 @@ def cache_drop(site, ask):
 
 @route("POST", "/api/cache/clean", "remove what was not looked at for long: {\"older_than\": days, \"connection\", \"dry_run\"}")
 def clean(site, ask):
-    given = ask.json()
-    days = given.get("older_than")
+    body = ask.json()
+    days = body.get("older_than")
     if days is not None and (isinstance(days, bool) or not isinstance(days, (int, float)) or days < 0):
         raise UsageError("older_than is a number of days")
-    report = site.mirrors.cache_clean(older_than=days, connection=given.get("connection"), dry_run=bool(given.get("dry_run")))
+    report = site.mirrors.cache_clean(older_than=days, connection=body.get("connection"), dry_run=bool(body.get("dry_run")))
     site.bell.ring("runs")
     return {"news": site.bell.now(), **report}

@@ -18,24 +18,24 @@ class Opened:
     """A regular file opened for reading: iterate over its bytes, at most `size` as it was when opened."""
 
     def __init__(self, descriptor, size):
-        self.size, self._left = size, size
+        self.size, self._remaining = size, size
         self._file = os.fdopen(descriptor, "rb", buffering=0)
 
     def __iter__(self):
         return self
 
     def __next__(self):
-        block = self._file.read(min(BLOCK, self._left)) if self._left else b""
+        block = self._file.read(min(BLOCK, self._remaining)) if self._remaining else b""
         if not block:
             raise StopIteration
-        self._left -= len(block)
+        self._remaining -= len(block)
         return block
 
     def close(self):
         self._file.close()
 
 
-def listed(folder, indexed=None, places=None, left_out=None, same=None, whole=True):
+def listed(folder, indexed=None, places=None, left_out=None, same=None, complete=True):
     """Return ([{"name", "size", "mtime", "here", "kind", "why"?, "copy"?}] of a run's files, sorted by name, how many more are here).
 
     The run's own files are always in it, of others so many that MOST are.
@@ -44,15 +44,15 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, whole=Tr
     {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it ("why", also
     of one that is here as it was read before); same:
     {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more:
-    "unseen" if `indexed` is not the `whole` of what is there.
+    "unseen" if `indexed` is not the `complete` of what is there.
     """
-    indexed, names, why = indexed or {}, {place: name for name, place in (places or {}).items()}, left_out or {}
-    found = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
+    indexed, names, why = indexed or {}, {local_path: name for name, local_path in (places or {}).items()}, left_out or {}
+    files = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
              for name, item in indexed.items()}
     more = 0
-    for place, item in _walk(os.fspath(folder), "", 0):
-        name = names.get(place, place)
-        if len(found) >= MOST and name not in found and not local_names.is_own(name):
+    for local_path, item in _walk(os.fspath(folder), "", 0):
+        name = names.get(local_path, local_path)
+        if len(files) >= MOST and name not in files and not local_names.is_own(name):
             more += 1
             continue
         try:
@@ -60,17 +60,17 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, whole=Tr
         except OSError:
             continue        # gone since it was listed
         size = indexed[name]["size"] if name in indexed else 0
-        found[name] = {"name": name, "size": max(status.st_size, size), "mtime": status.st_mtime,
+        files[name] = {"name": name, "size": max(status.st_size, size), "mtime": status.st_mtime,
                        "here": status.st_size >= size, "kind": kind(name, status.st_size)}
     for name in why:
         if name.endswith("/"):              # a folder of it that may not be listed
-            found[name] = {"name": name, "size": 0, "mtime": None, "here": False, "kind": "small", "why": why[name]}
-    for name in why.keys() & found.keys():
-        found[name]["why"] = why[name]
-    for name in found if same is not None else ():
-        if found[name]["here"]:
-            found[name]["copy"] = ("gone" if whole else "unseen") if name not in indexed else "same" if same.get(name) else "changed"
-    return [found[name] for name in sorted(found)], more
+            files[name] = {"name": name, "size": 0, "mtime": None, "here": False, "kind": "small", "why": why[name]}
+    for name in why.keys() & files.keys():
+        files[name]["why"] = why[name]
+    for name in files if same is not None else ():
+        if files[name]["here"]:
+            files[name]["copy"] = ("gone" if complete else "unseen") if name not in indexed else "same" if same.get(name) else "changed"
+    return [files[name] for name in sorted(files)], more
 
 
 def kind(name, size):
@@ -85,10 +85,10 @@ def kind(name, size):
 def _walk(folder, prefix, depth):
     try:
         with local_disk.scandir(folder) as items:
-            found = sorted(items, key=lambda item: (prefix != "" or not local_names.is_own(item.name), item.name))
+            entries = sorted(items, key=lambda item: (prefix != "" or not local_names.is_own(item.name), item.name))
     except OSError:
         return              # not here, or not ours to read: nothing to list
-    for item in found:
+    for item in entries:
         if item.is_file(follow_symlinks=False):
             if not item.name.endswith(".tmp"):
                 yield prefix + item.name, item
@@ -124,12 +124,12 @@ def _descend(folder, parts):
             if local_disk.is_link(path):
                 raise NotFoundError(f"{path} is a link, which is not followed")
         return layout.open_regular(local_disk.reach(path), flags)
-    here = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
-            deeper = os.open(part, flags | os.O_DIRECTORY, dir_fd=here)
-            os.close(here)
-            here = deeper
-        return os.open(parts[-1], flags, dir_fd=here)
+            deeper = os.open(part, flags | os.O_DIRECTORY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = deeper
+        return os.open(parts[-1], flags, dir_fd=descriptor)
     finally:
-        os.close(here)
+        os.close(descriptor)

@@ -35,22 +35,22 @@ class SampleTimes:
             return None
         with self._lock:
             now = self._clock.at(self._wall())
-            known = self._arrivals.pop(entry.key, None)
-            came = known.came if known and known.file == file else self._arrived(entry, file[0], known, now)
+            arrival = self._arrivals.pop(entry.key, None)
+            came = arrival.came if arrival and arrival.file == file else self._arrived(entry, file[0], arrival, now)
             self._arrivals[entry.key] = Arrival(file, came, now)
             if len(self._arrivals) > RUNS_KEPT:
                 del self._arrivals[next(iter(self._arrivals))]
             return self._clock.wall(came)
 
-    def _arrived(self, entry, name, known, now):
+    def _arrived(self, entry, name, arrival, now):
         """Return when a sample came that is new to us (s of our clock)."""
         try:
-            found = os.stat(os.path.join(entry.folder, name))
+            status = os.stat(os.path.join(entry.folder, name))
         except OSError:
             return now                  # it went this very moment
-        if known:                       # since the last look; where the system tells when the file was touched, then
-            return min(now, max(known.looked, now + found.st_ctime - self._clock.wall(now)))
-        return min(now, now + found.st_mtime + entry.source.behind(entry.record.path) - self._clock.wall(now))
+        if arrival:                       # since the last look; where the system tells when the file was touched, then
+            return min(now, max(arrival.looked, now + status.st_ctime - self._clock.wall(now)))
+        return min(now, now + status.st_mtime + entry.source.behind(entry.record.path) - self._clock.wall(now))
 
 
 def _newest(entry):

@@ -19,7 +19,7 @@ class Poll:
 
     def __init__(self, reader, bell, clock=time.monotonic):
         self._reader, self._bell, self._clock = reader, bell, clock
-        self._rest = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
+        self._looked_at = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
         self._grew = False                          # growth that `runs` was not rung for yet
         self._stopping = threading.Event()
         self._thread = None
@@ -28,7 +28,7 @@ class Poll:
         """Have the reader know enough for a list; the pages that ask for it first are not kept waiting by the rest."""
         self._reader.begin()
         if self._reader.ready.is_set():
-            self._rest = now - REST + GRACE
+            self._looked_at = now - REST + GRACE
             self._bell.ring("runs")
         return 0.0 if not self._reader.ready.is_set() else GRACE
 
@@ -37,8 +37,8 @@ class Poll:
         watched = self._bell.watched()
         keys = {topic[4:] for topic in watched if topic.startswith("run:")}
         changed = False
-        if now - self._rest >= REST:
-            self._rest = now
+        if now - self._looked_at >= REST:
+            self._looked_at = now
             changed = self._reader.refresh()
             grown, more = self._reader.look()
         else:

@@ -29,7 +29,7 @@ class AppendFile:
         self.looked = None              # called with Unix seconds after each look at the descriptor, if somebody wants to know
         self._torn = False              # the next write has something to mend first: a new line, a gap, another descriptor
         self._split = False             # the last write failed or fell short: the file may end within a line
-        self._gone = False              # what we hold open is no longer the file at `path`
+        self._lost = False              # what we hold open is no longer the file at `path`
         self._reopen_at = 0.0           # monotonic
         self._synced = 0
         self._open()
@@ -56,7 +56,7 @@ class AppendFile:
         """
         if now is None:
             now = time.time()
-        if not self._looked <= now < self._look_at and not self._gone:      # a clock set back is a reason to look, too
+        if not self._looked <= now < self._look_at and not self._lost:      # a clock set back is a reason to look, too
             self._look(now)
         if self._torn:
             return self._mend(data)
@@ -68,12 +68,12 @@ class AppendFile:
         self._lines += data.count(b"\n")
         return written == len(data) or self._rest(data, written)
 
-    def _rest(self, data, done):
+    def _rest(self, data, count):
         try:
-            while done < len(data):
-                written = os.write(self._descriptor, data[done:])
+            while count < len(data):
+                written = os.write(self._descriptor, data[count:])
                 self.size += written
-                done += written
+                count += written
         except OSError as error:
             self._lines -= max(1, data.count(b"\n"))
             return self._failed(data, error)
@@ -93,7 +93,7 @@ class AppendFile:
 
     def _mend(self, data):
         """Write after a failure: open the file again if it must be, end the torn line, say what is missing."""
-        if self._gone and not self._reopen():
+        if self._lost and not self._reopen():
             self.lost += max(1, data.count(b"\n"))
             return False
         lost, split = self.lost, self._split
@@ -124,21 +124,21 @@ class AppendFile:
         self._was_taken()
 
     def _is_ours(self):
-        found = mark(self._descriptor)
-        if found == self._mark:
+        current = mark(self._descriptor)
+        if current == self._mark:
             return True
         status = os.fstat(self._descriptor)         # renamed, or numbered anew, as some file systems do
         if status.st_size < self._end + self.size - self._size_then:
             return False                            # a new file that got the inode of ours, which was removed
         if identity(status) != self._identity and identity(status) != identity(os.stat(self.path)):
             return False
-        self._identity, self._mark = identity(status), found
+        self._identity, self._mark = identity(status), current
         return True
 
     def _was_taken(self):
         """The descriptor is somebody else's: leave it alone, and have the next line open the file again."""
         release(self._descriptor)
-        self._descriptor, self._torn, self._gone, self._reopen_at = -1, True, True, 0.0
+        self._descriptor, self._torn, self._lost, self._reopen_at = -1, True, True, 0.0
         astray = max(0, self._lines - self._lines_then - self._arrived())
         self.lost += astray
         self._size_then, self._lines_then = self.size, self._lines
@@ -170,7 +170,7 @@ class AppendFile:
             return False
         self._close()
         self._take(descriptor)
-        self._gone = False
+        self._lost = False
         return True
 
     def _close(self):
@@ -188,15 +188,15 @@ class AppendFile:
 
     def check(self):
         """Notice that the file was removed or replaced under us; then wait for its folder to come back."""
-        if self._gone:
+        if self._lost:
             return
         try:
-            there = identity(os.stat(self.path))
-            same = there == self._identity or there == identity(os.fstat(self._descriptor))
+            current = identity(os.stat(self.path))
+            same = current == self._identity or current == identity(os.fstat(self._descriptor))
         except OSError:
             same = False
         if not same:
-            self._torn = self._split = self._gone = True
+            self._torn = self._split = self._lost = True
             if os.path.isdir(os.path.dirname(self.path)):
                 say(f"{self.path} was removed or replaced; training goes on, and logging in a new file", once=("gone", self.path))
             else:
@@ -204,7 +204,7 @@ class AppendFile:
 
     def sync(self):
         """fsync if anything was written since the last time: on a network file system only this lets others see it."""
-        if self.size == self._synced or self._gone:
+        if self.size == self._synced or self._lost:
             return
         self._synced = self.size
         try:
@@ -215,6 +215,6 @@ class AppendFile:
 
     def close(self):
         """Close the file; whoever still writes to it writes nowhere."""
-        self._torn = self._gone = True
+        self._torn = self._lost = True
         self._reopen_at = float("inf")
         self._close()

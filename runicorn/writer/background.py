@@ -70,8 +70,8 @@ class Heart:
                 break
             if chore[0] is not None and now >= chore[0] and (only is None or chore[1] in only):
                 chore[0] = self._due(chore[1], now)
-        due = [when for when, _ in self._chores if when is not None]
-        return min([LONGEST] + [max(0.0, when - now) for when in due])
+        due = [time for time, _ in self._chores if time is not None]
+        return min([LONGEST] + [max(0.0, time - now) for time in due])
 
     def _due(self, chore, now):
         try:

@@ -26,31 +26,31 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
         return current.acting()
     project, name, id, notes, group, job_type = (value if value is None else key_text(value)
                                                  for value in (project, name, id, notes, group, job_type))
-    given = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
+    fields = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
              "notes": notes}
-    given.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
-    given.update((key, legible(given[key])) for key in ("project", "name"))
+    fields.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
+    fields.update((key, legible(fields[key])) for key in ("project", "name"))
     run_id = id or os.environ.get("RUNICORN_RUN_ID")
     run_id = run_id and legible(run_id)
-    launch = ranks.numbered(_launch(rank), given["project"], given["name"])
+    launch = ranks.numbered(_launch(rank), fields["project"], fields["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
-        run = _begin(given, storage or dir, run_id, resume,
+        run = _begin(fields, storage or dir, run_id, resume,
                      {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
     else:
-        run = SilentRun(given, run_id, why)
+        run = SilentRun(fields, run_id, why)
     current.begin(run)
     return run
 
 
 
 def _check(resume, mode, capture, reinit):
-    for name, value, known in (("resume", resume, (None, False, True, "allow", "must", "never", "auto")),
+    for name, value, choices in (("resume", resume, (None, False, True, "allow", "must", "never", "auto")),
                                ("mode", mode, (None, "online", "offline", "disabled", "shared")),
                                ("capture", capture, (True, False, "fd")),
                                ("reinit", reinit, (None, True, False, "default", "finish_previous", "return_previous", "create_new"))):
-        if not any(value is choice or attempt(_same, value, choice)[0] for choice in known):
-            raise UsageError(f"init({name}={describe(value)!r}) is not one of {', '.join(map(repr, known))}")
+        if not any(value is choice or attempt(_same, value, choice)[0] for choice in choices):
+            raise UsageError(f"init({name}={describe(value)!r}) is not one of {', '.join(map(repr, choices))}")
 
 
 def _same(value, choice):
@@ -113,16 +113,16 @@ def config_values(config):
     return values
 
 
-def _begin(given, storage, run_id, resume, options, launch, quiet):
+def _begin(fields, storage, run_id, resume, options, launch, quiet):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
-        root, given, run_id = processes.settle(os.path.abspath(_root(storage)), given, run_id)
+        root, fields, run_id = processes.settle(os.path.abspath(_root(storage)), fields, run_id)
         if launch.rank:
             from runicorn.writer.rank_run import RankRun  # here: most trainings have one rank, or record one
 
-            run = RankRun(root, dict(environment.gather(time.time()), id=run_id or new_run_id(), **given), launch, **options)
+            run = RankRun(root, dict(environment.gather(time.time()), id=run_id or new_run_id(), **fields), launch, **options)
         else:
-            run = _rank_0(root, given, run_id, resume, options, launch, quiet)
+            run = _rank_0(root, fields, run_id, resume, options, launch, quiet)
         clear_stale(root)
         exits.watch(run)
         return run.start()
@@ -132,12 +132,12 @@ def _begin(given, storage, run_id, resume, options, launch, quiet):
         if is_interrupt(error, data=True):
             raise
         say(f"nothing is recorded: {str(error).rstrip('.')}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
-        return SilentRun(given, run_id, str(error))
+        return SilentRun(fields, run_id, str(error))
     except Exception as error:      # a fault of ours, or somebody's odd stream: the training has come to train
         if is_interrupt(error):
             raise
         say(f"nothing is recorded: {type(error).__name__}: {error}")
-        return SilentRun(given, run_id, str(error))
+        return SilentRun(fields, run_id, str(error))
 
 
 def _root(storage):
@@ -147,67 +147,67 @@ def _root(storage):
         raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
 
 
-def _rank_0(root, given, run_id, resume, options, launch, quiet):
-    here = environment.gather(time.time())
-    shown = masked({"argv": here["argv"], "config": given["config"]}, options["not_secret"])     # as the run before has them
-    before = restart.forerunner(root, given, here, shown, run_id) if restart.is_restart(here) and resume != "never" else None
-    place = again(root, run_path(given["project"], given["name"], before["id"]), before["id"]) if before else None
-    place = place or _place(root, given, run_id, resume)
-    kept = {}
-    if place.attempt > 1:
+def _rank_0(root, fields, run_id, resume, options, launch, quiet):
+    facts = environment.gather(time.time())
+    shown = masked({"argv": facts["argv"], "config": fields["config"]}, options["not_secret"])     # as the run before has them
+    before = restart.forerunner(root, fields, facts, shown, run_id) if restart.is_restart(facts) and resume != "never" else None
+    target = again(root, run_path(fields["project"], fields["name"], before["id"]), before["id"]) if before else None
+    target = target or _place(root, fields, run_id, resume)
+    before_it = {}
+    if target.attempt > 1:
         differing = restart.difference(before, shown) if before else []
-        say(f"going on with run {place.id}, attempt {place.attempt}"
+        say(f"going on with run {target.id}, attempt {target.attempt}"
             + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
-        kept = {"status": read_json(below(place.folder, STATUS)) or {}, "summary": read_json(below(place.folder, SUMMARY)) or {},
-                "step": largest_step(place.folder)}
+        before_it = {"status": read_json(below(target.folder, STATUS)) or {}, "summary": read_json(below(target.folder, SUMMARY)) or {},
+                "step": largest_step(target.folder)}
     quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
-    announce = None if quiet else lambda: _announce(place, given)
-    return Run(place, _meta(here, place, given, launch, shown), kept, launch, **options, announce=announce)
+    announce = None if quiet else lambda: _announce(target, fields)
+    return Run(target, _meta(facts, target, fields, launch, shown), before_it, launch, **options, announce=announce)
 
 
-def _announce(place, given):
+def _announce(target, fields):
     """Say once in a process where its first run is."""
-    folder, home = place.folder, os.path.join(os.path.expanduser("~"), "")
+    folder, home = target.folder, os.path.join(os.path.expanduser("~"), "")
     if home != os.sep and folder.startswith(home):
         folder = os.path.join("~", folder[len(home):])
-    say(f"{given['project']}/{given['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
+    say(f"{fields['project']}/{fields['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
 
 
-def _place(root, given, run_id, resume):
+def _place(root, fields, run_id, resume):
     if resume in (True, "allow", "must", "auto") and run_id:
-        path = run_path(given["project"], given["name"], run_id)
+        path = run_path(fields["project"], fields["name"], run_id)
         if lives(root, path):
             say(f"run {run_id} is being written by a running process; this is a new run")
-            return fresh(root, given["project"], given["name"])
-        place = again(root, path, run_id)
-        if place:
-            return place
+            return fresh(root, fields["project"], fields["name"])
+        target = again(root, path, run_id)
+        if target:
+            return target
     if resume == "must":
-        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under {given['project']}/{given['name']}")
+        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under {fields['project']}/{fields['name']}")
     try:
-        return fresh(root, given["project"], given["name"], run_id)
+        return fresh(root, fields["project"], fields["name"], run_id)
     except FileExistsError:
         if not run_id:
             raise
-        place = fresh(root, given["project"], given["name"])
-        say(f"there is a run {run_id} already; this one is {place.id}. resume=\"allow\" goes on with the old one")
-        return place
+        target = fresh(root, fields["project"], fields["name"])
+        say(f"there is a run {run_id} already; this one is {target.id}. resume=\"allow\" goes on with the old one")
+        return target
 
 
-def _meta(here, place, given, launch, shown):
+def _meta(facts, target, fields, launch, shown):
     """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over it."""
-    meta = dict(here, id=place.id)
+    meta = dict(facts, id=target.id)
     if launch.size > 1:
         meta["world_size"] = launch.size
     for scheduler in ("slurm", "torchrun"):
         if scheduler in meta:
             meta[scheduler] = dict(meta[scheduler], config=restart.config_digest(shown["config"]))
-    if place.attempt == 1:
-        return dict(meta, **given)
-    before = read_json(below(place.folder, META)) or {}
+    if target.attempt == 1:
+        return dict(meta, **fields)
+    before = read_json(below(target.folder, META)) or {}
     for scheduler in ("slurm", "torchrun"):
         before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
-    kept = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}
-    given = {key: value for key, value in given.items() if value not in (None, [], {})}
-    config = dict(without_masks(before.get("config") or {}), **given.pop("config", {}))
-    return {**before, **meta, **kept, **given, "config": config}
+    stays = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}
+    fields = {key: value for key, value in fields.items() if value not in (None, [], {})}
+    config = dict(without_masks(before.get("config") or {}), **fields.pop("config", {}))
+    return {**before, **meta, **stays, **fields, "config": config}

@@ -66,7 +66,7 @@ class LogFile:
         if not ended:
             return
         if len(self._streams) > 1:                  # bars that are over go before what another stream says after them
-            ended = [line for other in self._streams.values() if other is not screen for line in other.resting()] + ended
+            ended = [line for beside in self._streams.values() if beside is not screen for line in beside.resting()] + ended
         if self._stated[0] is screen and screen.is_moving:      # what is printed above bars is no later state of a bar
             ended = self._stated[1] + ended
         self._stated = (None, [])
@@ -101,9 +101,9 @@ class LogFile:
             while self._waiting and not self.closed:
                 self._take(*self._waiting.popleft())
             for screen in self._streams.values():
-                rest = screen.end()
-                if rest and not self.closed:
-                    self._append(rest, "\n")
+                tail = screen.end()
+                if tail and not self.closed:
+                    self._append(tail, "\n")
             if not self.closed:
                 self.closed = True
                 self.file.close()
@@ -168,17 +168,17 @@ class Capture:
         _captures.add(self)
         for name in ("stdout", "stderr"):
             stream = getattr(sys, name, None)
-            if stream is not None and not any(stream is taken for taken, _, _ in self._wrapped):
+            if stream is not None and not any(stream is wrapped for wrapped, _, _ in self._wrapped):
                 self._wrap_stream(stream, name)
         shell = getattr(builtins, "get_ipython", lambda: None)()
         if hasattr(shell, "events"):
             self.notebook = Notebook(shell.events, self)
 
-    def wrap_again(self, where):
-        """Wrap each `write` that is not ours any more, if `where` (a function of the stream) says so."""
+    def wrap_again(self, wanted_of):
+        """Wrap each `write` that is not ours any more, if `wanted_of` (a function of the stream) says so."""
         for stream, name, function in list(self._wrapped):
             key = next((key for key, writer in self.writers.items() if writer is function), None)
-            if key is not None and stream.write is not function and where(stream):
+            if key is not None and stream.write is not function and wanted_of(stream):
                 self._wrapped.remove((stream, name, function))
                 self._wrap_text(stream, key, *self._parts[key])
 

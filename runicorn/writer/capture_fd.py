@@ -61,7 +61,7 @@ class DescriptorCapture:
             os.dup2(write_end, number)
         for write_end in {pair[1] for pair in self._pipes.values()}:
             os.close(write_end)
-        self._kept = [keep(descriptor) for descriptor in self._descriptors()]
+        self._copies = [keep(descriptor) for descriptor in self._descriptors()]
 
     def _descriptors(self):
         return {self._control.fileno(), *self._saved.values(), *(pair[0] for pair in self._pipes.values())} - {-1, 0, 1, 2}
@@ -106,7 +106,7 @@ class DescriptorCapture:
         self._control.close()
         for write_end in pipes.values():
             os.close(write_end)
-        for descriptor in self._kept:
+        for descriptor in self._copies:
             release(descriptor)
         for descriptor in {pair[0] for pair in self._pipes.values()} | set(self._saved.values()):
             if is_ours(descriptor):

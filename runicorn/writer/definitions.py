@@ -30,7 +30,7 @@ class Definitions:
 
     def __init__(self, entries=(), means=()):
         self.entries = {name: _checked(entry) for name, entry in dict(entries).items() if isinstance(entry, dict)}
-        self.means = {name: [number(part) for part in mean] for name, mean in dict(means).items() if isinstance(mean, list)}
+        self.means = {name: [number(value) for value in mean] for name, mean in dict(means).items() if isinstance(mean, list)}
         self._plans = {}
 
     def define(self, name, step_metric=None, step_sync=None, hidden=None, summary=None, goal=None, overwrite=None):
@@ -40,15 +40,15 @@ class Definitions:
             summary, step_metric = step_metric, None        # define_metric("loss", "min")
         words = _words(summary)
         unknown = [f"summary={word!r}" for word in words if word not in (*WAYS, "copy", "none")]
-        ways = [way for way in WAYS if way in words or way in entry.get("summary", "").split(",")]
+        ways = [rule for rule in WAYS if rule in words or rule in entry.get("summary", "").split(",")]
         if "none" in words:
             entry.pop("summary", None)
         elif ways:
             entry["summary"] = ",".join(ways)
         if goal is not None:
-            known = GOALS.get(key_text(goal).lower())
-            unknown += [] if known else [f"goal={describe(goal)!r}"]
-            entry.update({"goal": known} if known else {})
+            best = GOALS.get(key_text(goal).lower())
+            unknown += [] if best else [f"goal={describe(goal)!r}"]
+            entry.update({"goal": best} if best else {})
         if step_metric is not None:
             entry["step_metric"] = key_text(not isinstance(step_metric, str) and getattr(step_metric, "name", "") or step_metric)
         entry.update({key: value for key, value in (("step_sync", step_sync), ("hidden", hidden)) if isinstance(value, bool)})
@@ -68,26 +68,26 @@ class Definitions:
             if step in last and step not in data:
                 lacking[step] = last[step]
             if ways and type(value) in (int, float) and value == value:
-                for key, way in ways:
-                    last[key] = self._kept(key, way, last.get(key), value)
+                for key, rule in ways:
+                    last[key] = self._kept(key, rule, last.get(key), value)
         return lacking
 
     def _plan(self, metric):
         name = key_text(metric)
         entry = definition_of(self.entries, name)
         rule = best_rule(name, entry)
-        ways = [(f"{name}.{way}", rule if way == "best" else way) for way in entry.get("summary", "").split(",") if way]
+        ways = [(f"{name}.{word}", rule if word == "best" else word) for word in entry.get("summary", "").split(",") if word]
         if len(self._plans) >= PLANS_KEPT:
             self._plans.clear()
         plan = self._plans[metric] = (entry.get("step_metric") if entry.get("step_sync", True) else None), ways
         return plan
 
-    def _kept(self, key, way, known, value):
-        if way == "mean":
+    def _kept(self, key, rule, before, value):
+        if rule == "mean":
             mean = self.means.setdefault(key[:-len(".mean")], [0, 0.0])
             mean[:] = mean[0] + 1, mean[1] + number(value)
             return mean[1] / mean[0]
-        known = known if type(known) in (int, float) else number(known)     # "Infinity", read from summary.json
-        if known is None or way == "last":
+        before = before if type(before) in (int, float) else number(before)     # "Infinity", read from summary.json
+        if before is None or rule == "last":
             return value
-        return known if way == "first" else min(known, value) if way == "min" else max(known, value)
+        return before if rule == "first" else min(before, value) if rule == "min" else max(before, value)

@@ -34,12 +34,12 @@ def gather(now, environ=os.environ):
 
 def slurm(environ=os.environ):
     """Return the Slurm facts of this process (dict of str; "time_limit" as Slurm writes it), empty outside Slurm."""
-    found = {name: environ[variable] for variable, name in SLURM.items() if environ.get(variable)}
+    facts = {name: environ[variable] for variable, name in SLURM.items() if environ.get(variable)}
     start, end = environ.get("SLURM_JOB_START_TIME", ""), environ.get("SLURM_JOB_END_TIME", "")
-    if "job_id" in found and start.isdecimal() and end.isdecimal() and int(start) < int(end):
-        days, rest = divmod(int(end) - int(start), 86400)
-        found["time_limit"] = f"{days}-" * bool(days) + f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
-    return found if "job_id" in found else {}
+    if "job_id" in facts and start.isdecimal() and end.isdecimal() and int(start) < int(end):
+        days, seconds = divmod(int(end) - int(start), 86400)
+        facts["time_limit"] = f"{days}-" * bool(days) + f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return facts if "job_id" in facts else {}
 
 
 def agent():
@@ -68,18 +68,18 @@ def hostname():
 def process():
     """Return what tells this process from any that has its number: {"pid", "start": clock ticks after the boot, "boot": the boot's
     id, "pid_ns", "net_ns": its namespaces (int)}; all but "pid" only where /proc says so (proc(5))."""
-    known = {"pid": os.getpid(), "start": process_start("self")}
+    facts = {"pid": os.getpid(), "start": process_start("self")}
     for name, kind in (("pid_ns", "pid"), ("net_ns", "net")):
         try:
-            known[name] = os.stat(f"/proc/self/ns/{kind}").st_ino
+            facts[name] = os.stat(f"/proc/self/ns/{kind}").st_ino
         except OSError:
             pass
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
-            known["boot"] = file.read(8)        # the beginning is enough, and short to look at
+            facts["boot"] = file.read(8)        # the beginning is enough, and short to look at
     except (OSError, ValueError):
         pass
-    return {name: value for name, value in known.items() if value is not None}
+    return {name: value for name, value in facts.items() if value is not None}
 
 
 def began(start):

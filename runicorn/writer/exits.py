@@ -86,8 +86,8 @@ def verdict_by_init(run):
     error = sys.exc_info()[1]
     if error is not None:
         return verdict_of(error)
-    found = _fallen(run) or _noted.get("cell") or verdict()
-    return dict(found, exit_code=None, ended_by="init") if found["status"] == "finished" else found
+    outcome = _fallen(run) or _noted.get("cell") or verdict()
+    return dict(outcome, exit_code=None, ended_by="init") if outcome["status"] == "finished" else outcome
 
 
 def verdict(exit_code=None, leaving=False):
@@ -97,18 +97,19 @@ def verdict(exit_code=None, leaving=False):
     """
     name, error = signals.stopped(), _uncaught()
     code = _noted.get("exit", 0 if leaving and not isinstance(error, KeyboardInterrupt) else None) if exit_code is None else exit_code
-    found = {"status": "finished", "exit_code": code or 0}
+    outcome = {"status": "finished", "exit_code": code or 0}
     if isinstance(error, KeyboardInterrupt):
-        found = {"status": "interrupted", "exit_code": code if type(error) is KeyboardInterrupt else code or 1, "signal": name or "SIGINT"}
+        code = code if type(error) is KeyboardInterrupt else code or 1
+        outcome = {"status": "interrupted", "exit_code": code, "signal": name or "SIGINT"}
     elif error is not None:
-        found = dict({"status": "failed", "exit_code": code or 1}, **described(error))
+        outcome = dict({"status": "failed", "exit_code": code or 1}, **described(error))
     elif name and exit_code is None:
-        found = {"status": "interrupted", "exit_code": code, "signal": name}
+        outcome = {"status": "interrupted", "exit_code": code, "signal": name}
     elif code:
-        found["status"] = "failed"
+        outcome["status"] = "failed"
     if "thread" in _noted:
-        found["thread_error"] = _noted["thread"]
-    return found
+        outcome["thread_error"] = _noted["thread"]
+    return outcome
 
 
 def verdict_of(error):
@@ -127,11 +128,12 @@ def described(error):
     texts, such as all that doesn't fit in a checkpoint, their beginning and end."""
     try:
         import traceback
-        told = traceback.format_exception_only(type(error), error)
-        whole, own = "".join(traceback.format_exception(type(error), error, error.__traceback__)), "".join(told)
-        text = "".join(told[next((n for n, line in enumerate(told) if line[:1] != " "), 0):]).strip()      # after a SyntaxError's place
-        lines = (whole[:-len(own)] if whole.endswith(own) else whole).splitlines()
-        own = _short(own.rstrip()) if whole.endswith(own) else ""
+        sentence = traceback.format_exception_only(type(error), error)
+        report, own = "".join(traceback.format_exception(type(error), error, error.__traceback__)), "".join(sentence)
+        # after a SyntaxError's place
+        text = "".join(sentence[next((n for n, line in enumerate(sentence) if line[:1] != " "), 0):]).strip()
+        lines = (report[:-len(own)] if report.endswith(own) else report).splitlines()
+        own = _short(own.rstrip()) if report.endswith(own) else ""
     except Exception:       # no descriptor left to import it, an error whose text can't be made, a handler that raises
         text, own = type(error).__name__, ""
         try:
@@ -176,12 +178,12 @@ class _Ended:
 
 def _begin():
     global _owner
-    first = _owner is None
+    fresh = _owner is None
     _owner = os.getpid()
     for before in (_watched, _threads, _jobs, _noted):
         before.clear()
     _noted["before"] = id(_last_error())
-    if first:
+    if fresh:
         _hooks.update(excepthook=sys.excepthook, threading=threading.excepthook)
         sys.excepthook, threading.excepthook = _excepthook, _thread_excepthook
         sys.unraisablehook = partial(_unraisable, sys.unraisablehook, _skip_ours)
@@ -257,13 +259,13 @@ def _uncaught():
 
 def _amend(error, code=1):
     """The runs that ended while `error`, or an error it came from, was on its way failed after all."""
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    ids = set()
+    while error is not None and id(error) not in ids:
+        ids.add(id(error))
         ended = error.__dict__.get("_runicorn")
         for run in ended.runs if isinstance(ended, _Ended) and not isinstance(error, SystemExit) else ():
-            found = verdict_of(error)
-            run.state_end(dict(found, exit_code=code) if found["status"] == "failed" else found)
+            outcome = verdict_of(error)
+            run.state_end(dict(outcome, exit_code=code) if outcome["status"] == "failed" else outcome)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
@@ -307,16 +309,16 @@ def _fallen(run):
     error = getattr(_jobs.get(run, (None,))[0], "_return_value", None)
     if isinstance(error, Exception):
         return verdict_of(error)
-    found, rows = _threads[run] if isinstance(_threads.get(run), tuple) else (None, None)
-    return found if rows == run.rows else None
+    outcome, rows = _threads[run] if isinstance(_threads.get(run), tuple) else (None, None)
+    return outcome if rows == run.rows else None
 
 
-def _own(run, found):
-    """Return the verdict on a run where `found` is that on the process: Hydra leaves it with an error if any job of a multirun failed."""
+def _own(run, outcome):
+    """Return the verdict on a run where `outcome` is that on the process: Hydra leaves it with an error if any job of a multirun failed."""
     job, multirun = _jobs.get(run, (None, None))
-    if multirun and found["status"] == "failed" and getattr(getattr(job, "status", None), "name", None) == "COMPLETED":
+    if multirun and outcome["status"] == "failed" and getattr(getattr(job, "status", None), "name", None) == "COMPLETED":
         return {"status": "finished", "exit_code": None, "ended_by": "job"}
-    return _fallen(run) or found
+    return _fallen(run) or outcome
 
 
 def _rows():
@@ -338,10 +340,10 @@ def _at_exit():
     if _owner != os.getpid():
         return
     error = sys.exc_info()[1]           # in a child of multiprocessing
-    found = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
+    outcome = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
     signals.leave()
     unwatch_exit_code(_exits)
-    steps = [partial(run.conclude, _own(run, found)) for run in _watched]
+    steps = [partial(run.conclude, _own(run, outcome)) for run in _watched]
     raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
     if type(_uncaught()) is KeyboardInterrupt:      # a subclass of it is an error to Python: 1
         # Python then leaves by SIGINT, unless any thread ran a text of code since (run_eval_code_obj in Python/pythonrun.c clears the

@@ -87,10 +87,10 @@ def watch_exit_code(exits):
 def unwatch_exit_code(exits):
     """Have `exits` called no more; with the last one SystemExit is as it was."""
     code = SystemExit.__dict__.get("code")
-    left = getattr(code, "exits", ())
-    if exits in left:
-        left.remove(exits)
-        if not left:
+    users = getattr(code, "exits", ())
+    if exits in users:
+        users.remove(exits)
+        if not users:
             fields, = gc.get_referents(SystemExit.__dict__)
             fields.pop("__init_subclass__", None)
             _put(fields, code.member)
@@ -146,7 +146,7 @@ def _wrap_exit(original, exits):
 def watch_children(leave):
     """Have `leave()` called when this process ends, if it is a child of multiprocessing: those leave by os._exit."""
     for name in CHILDREN:
-        process, util = (sys.modules.get(f"{name}.{part}") for part in ("process", "util"))
+        process, util = (sys.modules.get(f"{name}.{module}") for module in ("process", "util"))
         if process and util and getattr(process.current_process(), "_parent_pid", None) is not None:
             util.Finalize(None, leave, exitpriority=0)
 

@@ -23,19 +23,19 @@ _beating = set()        # (pid, path of the live file) of the runs that this pro
 class Live:
     """The heartbeat of one run. Where the shared folder can't be written it beats on `RUN/.beat`."""
 
-    def __init__(self, place, facts):
-        """place: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
-        self._facts = {"path": place.path, "interval": BEAT_SECONDS, **process(), **facts}
-        self._name, self._run = disk_path(slug(place.id) + ".json"), place.folder
+    def __init__(self, target, facts):
+        """target: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
+        self._facts = {"path": target.path, "interval": BEAT_SECONDS, **process(), **facts}
+        self._name, self._run = disk_path(slug(target.id) + ".json"), target.folder
         try:
-            folder = make_folders(place.root, f"{HIDDEN}/live")
+            folder = make_folders(target.root, f"{HIDDEN}/live")
             self.path = os.path.join(folder, self._name)
-            other = read_json(self.path)
-            if other is not None and other.get("path") != place.path and is_fresh(self.path):
+            twin = read_json(self.path)
+            if twin is not None and twin.get("path") != target.path and is_fresh(self.path):
                 raise FileExistsError(self.path)        # the same id in another experiment, running too
             self._write()
         except OSError:
-            self.path = os.path.join(place.folder, BEAT)
+            self.path = os.path.join(target.folder, BEAT)
             self._write()
         _beating.add((os.getpid(), self.path))
 
@@ -95,9 +95,9 @@ def is_alive(path, facts, seconds=LATE_SECONDS):
 
 
 def is_of_this_machine(facts):
-    """Whether a live file's process number counts here: same host, boot and process namespace, as far as the file says."""
-    here = dict(process(), host=hostname())
-    return facts.get("host") == here["host"] and all(facts.get(name, here.get(name)) == here.get(name) for name in ("boot", "pid_ns"))
+    """Whether a live file's process number counts own: same host, boot and process namespace, as far as the file says."""
+    own = dict(process(), host=hostname())
+    return facts.get("host") == own["host"] and all(facts.get(name, own.get(name)) == own.get(name) for name in ("boot", "pid_ns"))
 
 
 def process_lives(pid, start=None):
@@ -140,8 +140,8 @@ def hearts(root, path):
 def lives(root, path, elsewhere=True):
     """Whether the run at `path` is being written by a process; elsewhere: one of another machine counts, too. A status that says
     how the run ended is believed over a live file, which a killed process may leave."""
-    known = [(file, facts) for file, facts in hearts(root, path) if elsewhere or is_of_this_machine(facts)]
-    return any(is_alive(file, facts) for file, facts in known) and not has_ended(root, path)
+    files = [(file, facts) for file, facts in hearts(root, path) if elsewhere or is_of_this_machine(facts)]
+    return any(is_alive(file, facts) for file, facts in files) and not has_ended(root, path)
 
 
 def has_ended(root, path):

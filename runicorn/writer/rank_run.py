@@ -22,7 +22,7 @@ class Deferred:
 
     def __init__(self, gap=None):
         self.path, self.size, self.lost, self.looked = None, 0, 0, None
-        self._kept, self._gap, self._file = [], gap, None
+        self._early, self._gap, self._file = [], gap, None
 
     def write(self, data, now=None):
         if self._file is not None:
@@ -30,15 +30,15 @@ class Deferred:
         if self.size + len(data) > MEMORY_BYTES:
             self.lost += max(1, data.count(b"\n"))
             return False
-        self._kept.append(data)
+        self._early.append(data)
         self.size += len(data)
         return True
 
     def settle(self, path):
         """Write what was kept to `path`, and what comes after it. Raises OSError."""
         file = AppendFile(path, self._gap)
-        while self._kept:                   # what another thread adds meanwhile goes behind
-            file.write(self._kept.pop(0))
+        while self._early:                   # what another thread adds meanwhile goes behind
+            file.write(self._early.pop(0))
         if self.lost and self._gap:
             file.write(self._gap(self.lost))
         self.path, self._file = path, file
@@ -78,7 +78,7 @@ class RankRun(Run):
     def _place_small_files(self):
         """Not ours to write, unless this becomes a run of its own."""
 
-    def _begin_to_live(self, place):
+    def _begin_to_live(self, target):
         return None
 
     def _chores(self, system):
@@ -93,9 +93,9 @@ class RankRun(Run):
     # -- finding rank 0 -------------------------------------------------------------------------------------------
 
     def _seek(self, now):
-        found = self._running() if self._launch.key else None
-        if found:
-            self._join(*found)
+        run = self._running() if self._launch.key else None
+        if run:
+            self._join(*run)
         elif self._launch.key is None or now >= self._give_up:
             self._be_alone()
         return SEEK_SECONDS if self._folder is None else NEVER
@@ -108,8 +108,8 @@ class RankRun(Run):
         """
         for file, live in running(self._root):
             if live.get("launch") == self._launch.key and live.get("path") == self._path(live) and not has_ended(self._root, live["path"]):
-                here, beat = is_of_this_machine(live), self._changed(file)
-                if beat and (is_alive(file, live) if here else beat >= self._begun.time):
+                local, beat = is_of_this_machine(live), self._changed(file)
+                if beat and (is_alive(file, live) if local else beat >= self._begun.time):
                     return live["path"], live.get("id"), live.get("attempt")
         return None
 
@@ -134,15 +134,15 @@ class RankRun(Run):
         above = below(self._root, runs)
         for name in sorted(os.listdir(above) if os.path.isdir(above) else [], reverse=True)[:NEWEST]:
             file = os.path.join(above, name, STATUS)
-            status, said = read_json(file) or {}, self._changed(file)
+            status, age = read_json(file) or {}, self._changed(file)
             last = (status.get("attempts") or [{}])[-1]
-            if said is None or self._launch.key is None or last.get("launch") != self._launch.key:
+            if age is None or self._launch.key is None or last.get("launch") != self._launch.key:
                 continue
-            path, heard = f"{runs}/{legible(name)}", said
+            path, heard = f"{runs}/{legible(name)}", age
             for file, live in hearts(self._root, path) if status.get("status") == "running" else []:
                 heard = max(heard, (self._changed(file) or 0) + (0 if is_of_this_machine(live) else LATE_SECONDS))
             if heard >= self._begun.time:
-                candidates.append((abs(said - self._begun.time), path, last.get("n")))
+                candidates.append((abs(age - self._begun.time), path, last.get("n")))
         return (min(candidates)[1], None, min(candidates)[2]) if candidates else None
 
     def _join(self, path, run_id, attempt):
@@ -158,21 +158,21 @@ class RankRun(Run):
         self._file_rank, self._folder = rank, folder
 
     def _be_alone(self):
-        place = fresh(self._root, self.project, self.name)
-        say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its own: {place.id}")
-        self.id, self.path = place.id, place.path
-        self._small.set(id=place.id)
-        self._settle(place.folder, 0)
+        target = fresh(self._root, self.project, self.name)
+        say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its own: {target.id}")
+        self.id, self.path = target.id, target.path
+        self._small.set(id=target.id)
+        self._settle(target.folder, 0)
         super()._place_small_files()
-        self._live = super()._begin_to_live(place)
+        self._live = super()._begin_to_live(target)
 
     def conclude(self, verdict, hurry=False):
         """End this rank's files, its status first; the run ends with rank 0."""
         if self._folder is None and not self.ended:
             self._heart.stop()
-            found = self._running() or self._over()
-            if found:
-                self._join(*found)
+            run = self._running() or self._over()
+            if run:
+                self._join(*run)
             else:
                 self._be_alone()
         super().conclude(verdict, hurry)

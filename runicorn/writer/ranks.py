@@ -49,8 +49,8 @@ def _detected(environ):
     local, size = _number(environ, "LOCAL_RANK"), _number(environ, "WORLD_SIZE")
     if local is None or size is None:
         return 0, 1
-    here = _number(environ, "LOCAL_WORLD_SIZE") or size         # Lightning's own launcher sets no RANK
-    return local + here * (_number(environ, "NODE_RANK") or 0), size
+    local_size = _number(environ, "LOCAL_WORLD_SIZE") or size         # Lightning's own launcher sets no RANK
+    return local + local_size * (_number(environ, "NODE_RANK") or 0), size
 
 
 def environ_pair(environ, rank, size):
@@ -95,8 +95,8 @@ def spans_steps(environ=os.environ):
 
 def spans_tasks(environ=os.environ):
     """Whether the ranks of the launch lie in several Slurm tasks, whose numbers then say nothing about who is rank 0."""
-    size, here = _number(environ, "WORLD_SIZE"), _number(environ, "LOCAL_WORLD_SIZE")
-    return size is not None and here is not None and size > here
+    size, local_size = _number(environ, "WORLD_SIZE"), _number(environ, "LOCAL_WORLD_SIZE")
+    return size is not None and local_size is not None and size > local_size
 
 
 def is_loopback(address):
@@ -106,5 +106,5 @@ def is_loopback(address):
 
 def this_host():
     """Return what tells the loopback device of this process from any other: host, and the boot and network namespace if known."""
-    known = process()
-    return "/".join([hostname()] + [str(known[name]) for name in ("net_ns", "boot") if name in known])
+    facts = process()
+    return "/".join([hostname()] + [str(facts[name]) for name in ("net_ns", "boot") if name in facts])

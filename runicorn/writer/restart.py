@@ -16,15 +16,15 @@ RUN_ID = r"^\d{8}_\d{6}_[0-9a-f]{6}$"
 NAMED = 6           # differing options and config entries that are named
 
 
-def is_restart(here):
-    """Whether a scheduler may have started this process again. here: facts of this process, as `facts.gather` returns them."""
-    return ordinal(here) > (0, 0) or _is_torchruns_child(here)
+def is_restart(facts):
+    """Whether a scheduler may have started this process again. facts: facts of this process, as `facts.gather` returns them."""
+    return ordinal(facts) > (0, 0) or _is_torchruns_child(facts)
 
 
-def _is_torchruns_child(here):
+def _is_torchruns_child(facts):
     """Whether torchrun itself started this process, which it may have done before: each node counts only its own failures, so of
     two nodes that start again one does not say so."""
-    pid = (here.get("torchrun") or {"agent": [None]})["agent"][0]
+    pid = (facts.get("torchrun") or {"agent": [None]})["agent"][0]
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = file.read().split(b"\0")[:4]           # python -u -m torch.distributed.run …
@@ -43,73 +43,73 @@ def _count(scheduler):
     return int(count) if count.isdecimal() else 0
 
 
-def follows(here, before):
+def follows(facts, before):
     """Whether this process is a restart of the one that wrote the meta.json `before`, which then is no more: same job, step and
     task of Slurm, earlier; or a worker of the same torchrun and rank, earlier."""
-    if _task(here, here) != _task(before, here) or ordinal(before) > ordinal(here):
+    if _task(facts, facts) != _task(before, facts) or ordinal(before) > ordinal(facts):
         return False
-    if ordinal(before) == ordinal(here):
-        return _is_torchruns_child(here) and _same_torchrun(here, before, agent_alone=True) and here["pid"] != before.get("pid")
-    return ordinal(before)[0] < ordinal(here)[0] or _same_torchrun(here, before)
+    if ordinal(before) == ordinal(facts):
+        return _is_torchruns_child(facts) and _same_torchrun(facts, before, agent_alone=True) and facts["pid"] != before.get("pid")
+    return ordinal(before)[0] < ordinal(facts)[0] or _same_torchrun(facts, before)
 
 
-def _task(meta, here):
+def _task(meta, facts):
     """Return what names the Slurm task of a meta.json (tuple); runs of older versions do not know their number in the step."""
-    slurm, number = meta.get("slurm") or {}, (here.get("slurm") or {}).get("task")
+    slurm, number = meta.get("slurm") or {}, (facts.get("slurm") or {}).get("task")
     step = None if ranks.spans_steps() else slurm.get("step_id")
     return (slurm.get("cluster"), slurm.get("job_id"), slurm.get("array_task_id"), step,
             None if ranks.spans_tasks() else slurm.get("task", number))
 
 
-def _same_torchrun(here, before, agent_alone=False):
+def _same_torchrun(facts, before, agent_alone=False):
     """Its processes are children of one agent; on another host, or of another agent that is there too, the id has to tell."""
-    mine, other = here.get("torchrun") or {}, before.get("torchrun") or {}
-    same_host = here["hostname"] == before.get("hostname")
-    if mine.get("rank") != other.get("rank", mine.get("rank")):
+    mine, theirs = facts.get("torchrun") or {}, before.get("torchrun") or {}
+    same_host = facts["hostname"] == before.get("hostname")
+    if mine.get("rank") != theirs.get("rank", mine.get("rank")):
         return False
-    if agent_alone or same_host and mine.get("agent") == other.get("agent"):
-        return same_host and mine.get("agent") == other.get("agent")
-    pid, start = other.get("agent") or (None, None)
-    named = mine.get("run_id") not in (None, "none") and mine.get("run_id") == other.get("run_id")
+    if agent_alone or same_host and mine.get("agent") == theirs.get("agent"):
+        return same_host and mine.get("agent") == theirs.get("agent")
+    pid, start = theirs.get("agent") or (None, None)
+    named = mine.get("run_id") not in (None, "none") and mine.get("run_id") == theirs.get("run_id")
     return named and (not same_host or process_lives(pid, start))
 
 
-def forerunner(root, given, here, shown, run_id=None):
+def forerunner(root, fields, facts, shown, run_id=None):
     """Return the meta.json (dict) of the one run that this restarted process began and shall go on with, None if there is none;
     where it could have been another, one line says why a new run begins.
 
-    given: "project" and "name" of `init`. here: facts of this process. shown: its "argv" and "config" as they are written, secrets
+    fields: "project" and "name" of `init`. facts: facts of this process. shown: its "argv" and "config" as they are written, secrets
     masked. run_id: the only run that may be meant.
     """
-    above, found = below(root, f"{slug(given['project'])}/{slug(given['name'])}/{RUNS}"), []
-    for folder in [disk_path(slug(run_id))] if run_id else _folders(above, here):
+    above, metas = below(root, f"{slug(fields['project'])}/{slug(fields['name'])}/{RUNS}"), []
+    for folder in [disk_path(slug(run_id))] if run_id else _folders(above, facts):
         meta = read_json(below(above, f"{folder}/{META}"))
-        if meta and follows(here, meta):
-            found.append(meta)
-    alike = [meta for meta in found if not difference(meta, shown)]
-    if len(found) > 1 and len(alike) != 1:
-        say(f"this job was restarted, but began {len(found)} runs of {given['project']}/{given['name']}, and none or several with this "
+        if meta and follows(facts, meta):
+            metas.append(meta)
+    alike = [meta for meta in metas if not difference(meta, shown)]
+    if len(metas) > 1 and len(alike) != 1:
+        say(f"this job was restarted, but began {len(metas)} runs of {fields['project']}/{fields['name']}, and none or several with this "
             "command line and config; this is a new run. init(id=…, resume=\"allow\") says which to go on with", once="restart")
         return None
-    if not found and not run_id and ordinal(here) > (0, 0):
-        say(f"this job was restarted, but none of its attempts began a run of {given['project']}/{given['name']}; this is a new run",
+    if not metas and not run_id and ordinal(facts) > (0, 0):
+        say(f"this job was restarted, but none of its attempts began a run of {fields['project']}/{fields['name']}; this is a new run",
             once="restart")
-    chosen = found[0] if len(found) == 1 else alike[0] if alike else None
-    if chosen and lives(root, run_path(given["project"], given["name"], chosen["id"]), elsewhere=False):
+    chosen = metas[0] if len(metas) == 1 else alike[0] if alike else None
+    if chosen and lives(root, run_path(fields["project"], fields["name"], chosen["id"]), elsewhere=False):
         say(f"this job was restarted, but the process that began run {chosen['id']} is still there; this is a new run")
         return None
     return chosen
 
 
-def _folders(above, here):
+def _folders(above, facts):
     """Return the names of the run folders that may be the forerunner's. Where no scheduler says that there was one, these are few."""
     try:
         names = os.listdir(above)
     except OSError:
         return []
-    if ordinal(here) > (0, 0):
+    if ordinal(facts) > (0, 0):
         return names
-    began = environment.began(here["torchrun"]["agent"][1]) - CLOCK_SECONDS
+    began = environment.began(facts["torchrun"]["agent"][1]) - CLOCK_SECONDS
     oldest = time.strftime("%Y%m%d_%H%M%S", time.localtime(began))
     return [name for name in names if not re.match(RUN_ID, name) or name >= oldest]
 
@@ -129,11 +129,11 @@ def difference(before, shown):
         differing.append(_named("the command line", [word.partition("=")[0] for word in words if word.startswith("-")]))
     digest = (before.get("slurm") or before.get("torchrun") or {}).get("config")
     if digest != config_digest(shown["config"]):
-        kept = before.get("config") or {}
-        differing.append(_named("the config", [key for key, value in shown["config"].items() if key not in kept or kept[key] != value]))
+        config = before.get("config") or {}
+        differing.append(_named("the config", [key for key, value in shown["config"].items() if key not in config or config[key] != value]))
     return differing
 
 
-def _named(what, names):
+def _named(subject, names):
     names = list(dict.fromkeys(names))
-    return f"{what} ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else what
+    return f"{subject} ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else subject

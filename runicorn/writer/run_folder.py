@@ -64,13 +64,13 @@ def largest_step(folder):
 
 
 def _largest_step(path):
-    largest, rest = -1, b""
+    largest, tail = -1, b""
     with open(open_regular(path), "rb") as file:
         while True:
             block = file.read(BLOCK)
             if not block:
                 return largest
-            whole, newline, rest = (rest + block).rpartition(b"\n")
-            steps = STEP.findall(whole + newline)
+            lines, newline, tail = (tail + block).rpartition(b"\n")
+            steps = STEP.findall(lines + newline)
             if steps:
                 largest = max(largest, max(map(int, steps)))

@@ -51,10 +51,10 @@ class Row:
         if not any(self.styles):
             return "".join(self.cells)
         parts, style = [], ""
-        for cell, wanted in zip(self.cells, self.styles):
-            if wanted != style:
-                parts.append(wanted[len(style):] if wanted.startswith(style) else RESET + wanted)
-                style = wanted
+        for cell, next_style in zip(self.cells, self.styles):
+            if next_style != style:
+                parts.append(next_style[len(style):] if next_style.startswith(style) else RESET + next_style)
+                style = next_style
             parts.append(cell)
         return "".join(parts) + (RESET if style else "")
 
@@ -80,9 +80,9 @@ class Row:
         return cells
 
     def _combine(self, before, character, cells):
-        place = next((place for place in range(len(before) - 1, -1, -1) if before[place]), None)
-        if place is not None and len(before[place]) < LONGEST_CELL:
-            (cells if cells else self.cells)[place] += character
+        index = next((index for index in range(len(before) - 1, -1, -1) if before[index]), None)
+        if index is not None and len(before[index]) < LONGEST_CELL:
+            (cells if cells else self.cells)[index] += character
 
     def tab(self, column, style):
         """Go to the next tab stop; returns its column. Beyond the row's end the tab stays in the text."""
@@ -180,8 +180,8 @@ class Screen:
             if text[-1:] == "\n" and line.isprintable():        # by far the commonest
                 return self._plain_lines([line])
             if text.isprintable() or PLAIN.fullmatch(text):
-                *lines, rest = text.split("\n")
-                return (self._plain_lines(lines) if lines else lines) + self._plain_rest(rest, now)
+                *lines, tail = text.split("\n")
+                return (self._plain_lines(lines) if lines else lines) + self._plain_rest(tail, now)
         ended = self._interpret(text)
         if self._rows is None:
             self._began = None
@@ -265,8 +265,8 @@ class Screen:
         if final == "m":
             self._style = restyled(self._style, numbers)
             return
-        first, second = ([int(number) if number.isdigit() else 0 for number in numbers.split(";")] + [0])[:2]
-        count = min(max(1, first), COLUMNS)
+        parameter, second = ([int(number) if number.isdigit() else 0 for number in numbers.split(";")] + [0])[:2]
+        count = min(max(1, parameter), COLUMNS)
         row, column = self._row, self._column
         if final in "AF":
             self._go(row - count, 0 if final == "F" else column)
@@ -280,27 +280,27 @@ class Screen:
             top = self._screen_top() - self._base
             self._go(top + min(count, ROWS) - 1, column if final == "d" else min(max(1, second), COLUMNS) - 1)
         elif final == "K":
-            first = 2 if first == 1 and column >= COLUMNS else first
-            self._rows[row].erase(*((column, None), (0, column + 1), (0, None), (0, 0))[min(first, 3)])
-            self._column = column % COLUMNS if first == 2 else column           # a terminal has wrapped by then
+            parameter = 2 if parameter == 1 and column >= COLUMNS else parameter
+            self._rows[row].erase(*((column, None), (0, column + 1), (0, None), (0, 0))[min(parameter, 3)])
+            self._column = column % COLUMNS if parameter == 2 else column           # a terminal has wrapped by then
         elif final == "J":
-            self._erase_display(first)
+            self._erase_display(parameter)
         elif final == "X":
             self._rows[row].erase(column, column + count)
         elif final in "su":
             self._escape("7" if final == "s" else "8")
 
-    def _erase_display(self, way):
-        above, below = way in (1, 2), way in (0, 2)
+    def _erase_display(self, mode):
+        above, below = mode in (1, 2), mode in (0, 2)
         if above:
             self._reopen(self._base - self._screen_top())
             for row in self._rows[:self._row]:
                 row.erase(0, None)
         if above or below:
-            self._rows[self._row].erase(*((0, None) if way == 2 else (self._column, None) if below else (0, self._column + 1)))
+            self._rows[self._row].erase(*((0, None) if mode == 2 else (self._column, None) if below else (0, self._column + 1)))
         if below:
             del self._rows[self._row + 1:]
-        if way == 2:
+        if mode == 2:
             self._column %= COLUMNS
 
     def _screen_top(self):
@@ -346,9 +346,9 @@ class Screen:
         self._new_from = min(self._new_from, len(rows))
         if self._row == last > self._new_from and not rows[last].cells:         # a plain line was written below what moved
             self._height = self._height_before = 1
-        done = min(self._row, len(rows) - max(self._height, self._height_before))
-        if done > 0:
-            self._give_out(done)
+        over = min(self._row, len(rows) - max(self._height, self._height_before))
+        if over > 0:
+            self._give_out(over)
         if len(rows) == 1 and not rows[0].cells and rows[0].logged is None and self._column == 0 and not self._unfinished:
             self._rows, self._row_style = None, self._style
         ended, self._ended = self._ended, []
@@ -356,12 +356,12 @@ class Screen:
 
     def _give_out(self, count):
         """The first `count` rows are over. The log gets those that it does not show yet, and then all below them, to keep their order."""
-        for place, row in enumerate(self._rows[:count]):
+        for index, row in enumerate(self._rows[:count]):
             line = row.text()
             self._past.append(line)
             if line != row.logged and (line or row.logged is None):     # a line that was erased says nothing more
                 self._ended.append(line)
-                for below in self._rows[place + 1:]:
+                for below in self._rows[index + 1:]:
                     below.logged = None
         del self._rows[:count]
         self._base += count

@@ -90,8 +90,8 @@ def stopped():
     if _wakeup:
         _receive(_wakeup[0])
         _say_unhanded()
-    name, when = _noted
-    return name if name and time.monotonic() - when < GRACE_SECONDS else None
+    name, moment = _noted
+    return name if name and time.monotonic() - moment < GRACE_SECONDS else None
 
 
 def forget():
@@ -206,8 +206,8 @@ def _listen(handled):
                    if number not in handled and signal.getsignal(number) is signal.SIG_DFL)
     if not _begin(readers):                 # what comes is noted when somebody asks
         _stop_setting_aside()
-        for other in list(readers)[1:]:
-            _close(other)
+        for former in list(readers)[1:]:
+            _close(former)
         if _theirs[0][0] != -1:
             _stop_listening()               # nobody would hand anything on
 
@@ -272,8 +272,8 @@ def _sockets():
 def _kept(end):
     """Return a socket that a script which closes all descriptors leaves open: else signals were written to a file of its own."""
     import _socket
-    kept = _socket.socket(fileno=keep(end.detach(), lambda number: _lose(kept)))
-    return kept
+    end_kept = _socket.socket(fileno=keep(end.detach(), lambda number: _lose(end_kept)))
+    return end_kept
 
 
 def _lose(end):

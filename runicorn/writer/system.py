@@ -27,8 +27,8 @@ class Sampler:
         "disk": [free, total] bytes, "gpu": [{"i", "util" %, "mem": [used, total] bytes, "temp" °C, "power" W}, …]};
         what can't be known is left out."""
         sample = {"ts": round(time.time(), 3)}
-        known = {"cpu": self._cpu_percent(), "mem": self._memory(), "disk": self._disk_space(), "gpu": self.gpus.sample()}
-        sample.update((key, value) for key, value in known.items() if value not in (None, []))
+        values = {"cpu": self._cpu_percent(), "mem": self._memory(), "disk": self._disk_space(), "gpu": self.gpus.sample()}
+        sample.update((key, value) for key, value in values.items() if value not in (None, []))
         return sample
 
     def _cpu_times(self):
@@ -118,15 +118,15 @@ class Cgroup:
         """Return (used, limit) in bytes of the group with the tightest limit, or None; page cache that can go is not used."""
         names = {"v2": ("memory.max", "memory.current", "inactive_file"),
                  "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")}
-        found = [(_number(f"{folder}/{limit}"), _number(f"{folder}/{used}"), _field(f"{folder}/memory.stat", cache))
+        groups = [(_number(f"{folder}/{limit}"), _number(f"{folder}/{used}"), _field(f"{folder}/memory.stat", cache))
                  for kind, (limit, used, cache) in names.items() for folder in self._folders.get(kind, [])]
-        known = [(limit, max(0, used - (cache or 0))) for limit, used, cache in found if limit and used is not None and limit < UNLIMITED]
-        return min(known)[::-1] if known else None
+        limits = [(limit, max(0, used - (cache or 0))) for limit, used, cache in groups if limit and used is not None and limit < UNLIMITED]
+        return min(limits)[::-1] if limits else None
 
 
 def _upwards(top, path):
     """Return the folders from `top`/`path` up to `top`; in a container the path is the host's, and only `top` is there."""
-    parts = [part for part in path.split("/") if part not in ("", "..")]
+    parts = [name for name in path.split("/") if name not in ("", "..")]
     folders = [os.path.join(top, *parts[:depth]) for depth in range(len(parts), -1, -1)]
     return [folder for folder in folders if os.path.isdir(folder)]
 
@@ -158,13 +158,13 @@ def _field(path, name):
 
 def on_network(folder, mounts="/proc/self/mountinfo"):
     """Whether `folder` lies on a network file system (proc_pid_mountinfo(5): field 5 is the mount point, after "-" the type)."""
-    where, kind = "", ""
+    longest, kind = "", ""
     path = os.path.realpath(folder)
     for line in _lines(mounts):
         head, _, tail = line.partition(" - ")
         point = head.split()[4].encode().decode("unicode_escape") if len(head.split()) > 4 else ""
-        if len(point) >= len(where) and (path + "/").startswith(point.rstrip("/") + "/"):
-            where, kind = point, tail.split()[0]
+        if len(point) >= len(longest) and (path + "/").startswith(point.rstrip("/") + "/"):
+            longest, kind = point, tail.split()[0]
     return kind.startswith(NETWORK)
 
 
@@ -188,25 +188,25 @@ class Gpus:
 
     def facts(self):
         """Return [{"i", "name", "uuid", "mem": bytes}, …] of the devices."""
-        found = []
+        devices = []
         for number, handle, _ in self._devices:
             memory, name, uuid = self._memory(handle), self._ask("nvmlDeviceGetName", handle), self._ask("nvmlDeviceGetUUID", handle)
-            found.append({"i": number, "name": _word(name), "uuid": _word(uuid), "mem": memory.total if memory else None})
-        return found
+            devices.append({"i": number, "name": _word(name), "uuid": _word(uuid), "mem": memory.total if memory else None})
+        return devices
 
     def sample(self):
         """Return [{"i", "util", "mem", "temp", "power"}, …]; a device that fell off the bus is not in it."""
         return [sample for sample in map(self._sample, self._devices) if len(sample) > 1]
 
     def _sample(self, device):
-        number, handle, whole = device
+        number, handle, gpu = device
         sample = {"i": number}
         if number in self._lost:
             return sample
         utilisation = self._ask("nvmlDeviceGetUtilizationRates", handle, number)
         memory = self._memory(handle, number)
-        temperature = self._ask("nvmlDeviceGetTemperature", whole, number, self._nvml.NVML_TEMPERATURE_GPU)
-        power = self._ask("nvmlDeviceGetPowerUsage", whole, number)
+        temperature = self._ask("nvmlDeviceGetTemperature", gpu, number, self._nvml.NVML_TEMPERATURE_GPU)
+        power = self._ask("nvmlDeviceGetPowerUsage", gpu, number)
         if utilisation is not None:
             sample["util"] = utilisation.gpu
         if memory is not None:
@@ -246,11 +246,11 @@ def enumerate_devices(nvml, environ):
         if slurm and len(slurm.split(",")) < len(wholes):       # as many as visible: Slurm hid the others and counts anew
             chosen = slurm
     if chosen is None:
-        found = [part for whole in wholes for part in _parts(nvml, whole)]
+        devices = [device for gpu in wholes for device in _parts(nvml, gpu)]
     else:
-        found = list(_chosen(nvml, wholes, chosen))
-    for number, (handle, whole) in enumerate(found):
-        yield number, handle, whole
+        devices = list(_chosen(nvml, wholes, chosen))
+    for number, (handle, gpu) in enumerate(devices):
+        yield number, handle, gpu
 
 
 def _wholes(nvml):
@@ -261,19 +261,19 @@ def _wholes(nvml):
             continue                # another job's, or lost: not ours to show
 
 
-def _parts(nvml, whole):
+def _parts(nvml, gpu):
     """Yield (handle, whole) for a GPU, or for each of its MIG devices if it is divided."""
-    found = []
+    parts = []
     try:
-        if nvml.nvmlDeviceGetMigMode(whole)[0]:
-            for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(whole)):
+        if nvml.nvmlDeviceGetMigMode(gpu)[0]:
+            for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
                 try:
-                    found.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(whole, index))
+                    parts.append(nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, index))
                 except nvml.NVMLError:
                     continue        # slots may be empty
     except nvml.NVMLError:
         pass                        # a GPU that knows no MIG
-    return [(part, whole) for part in found] or [(whole, whole)]
+    return [(instance, gpu) for instance in parts] or [(gpu, gpu)]
 
 
 def _chosen(nvml, wholes, chosen):
@@ -284,10 +284,10 @@ def _chosen(nvml, wholes, chosen):
                 return
             yield from _parts(nvml, wholes[int(word)])
             continue
-        found = [pair for whole in wholes for pair in [(whole, whole)] + _parts(nvml, whole) if _is_named(nvml, pair[0], word)]
-        if not found:
+        named = [pair for gpu in wholes for pair in [(gpu, gpu)] + _parts(nvml, gpu) if _is_named(nvml, pair[0], word)]
+        if not named:
             return
-        yield found[0]
+        yield named[0]
 
 
 def _is_named(nvml, handle, word):

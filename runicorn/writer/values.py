@@ -93,20 +93,20 @@ def scalar(value):
 
 def _unwrapped(value):
     if not isinstance(value, type) and _attribute(_attribute(value, "dtype"), "kind") not in ("m", "M"):    # times are text
-        for way in ("item", "numpy"):
-            method = _attribute(value, way)
+        for name in ("item", "numpy"):
+            method = _attribute(value, name)
             if callable(method):
-                found, error = attempt(method)
+                result, error = attempt(method)
                 if error is None:
-                    return found
+                    return result
                 break                   # more than one element, a tensor that needs a graph …
     raise Unfit(type_name(value))
 
 
 def key_text(key):
     """Return the text (str) of a key of any kind."""
-    found, error = (key, None) if type(key) is str else attempt(scalar, key)
-    text = describe(key) if error else str(found)
+    plain_key, error = (key, None) if type(key) is str else attempt(scalar, key)
+    text = describe(key) if error else str(plain_key)
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + MORE
 
 
@@ -148,14 +148,14 @@ def _described(value, nested):
 
 
 def _part(value):
-    found = _Conversion(ARRAY // 10, nested=True).convert(value)
-    return found if isinstance(found, str) else to_json(found)
+    form = _Conversion(ARRAY // 10, nested=True).convert(value)
+    return form if isinstance(form, str) else to_json(form)
 
 
 def texts(values):
     """Return a list of str for one text or several values (tags)."""
-    found, error = attempt(_several, values)
-    return [key_text(value) for value in ([values] if error else found)]
+    items, error = attempt(_several, values)
+    return [key_text(value) for value in ([values] if error else items)]
 
 
 def _several(values):
@@ -176,10 +176,10 @@ def loggable(value):
     number = getattr(sys.modules.get("numbers"), "Number", ())
     if isinstance(value, number) and type_name(value) in ("Decimal", "Fraction"):
         return float(value)
-    found = scalar(value)
-    if type(found) is str and len(found) > LONGEST_TEXT:
-        raise Unfit(f"a text of {len(found)} characters")
-    return found
+    form = scalar(value)
+    if type(form) is str and len(form) > LONGEST_TEXT:
+        raise Unfit(f"a text of {len(form)} characters")
+    return form
 
 
 def flatten(data, drop, take=lambda key, value: False):
@@ -188,13 +188,13 @@ def flatten(data, drop, take=lambda key, value: False):
     data: dict, or an iterator of (key, value). drop: called with (key, what it is) for each value that can't be logged.
     take: called with (key, value) first; a true answer means it was taken elsewhere.
     """
-    flat, left = {}, LOGGED
+    flat, budget = {}, LOGGED
 
     def walk(pairs, prefix, above):
-        nonlocal left
+        nonlocal budget
         for key, value in pairs:
-            left -= 1 if type(above[-1]) is dict else FOREIGN
-            if left < 0:
+            budget -= 1 if type(above[-1]) is dict else FOREIGN
+            if budget < 0:
                 drop(MORE, f"only the first {len(flat)} nested values of a call are")
                 return
             name = prefix + key_text(key)
@@ -207,9 +207,9 @@ def flatten(data, drop, take=lambda key, value: False):
             return
         if not isinstance(value, dict):
             flat[name] = loggable(value)
-        elif len(above) >= DEPTH or any(value is other for other in above):
+        elif len(above) >= DEPTH or any(value is outer for outer in above):
             drop(name, "a dict within itself, or too deep")
-        elif left > 0:
+        elif budget > 0:
             walk(iter(value.items()), name + "/", (*above, value))
 
     error = attempt(lambda: walk(iter(data.items()) if isinstance(data, dict) else data, "", (data,)))[1]
@@ -234,33 +234,33 @@ def reason(error):
     return f"{type_name(error)}: {describe(error)}".split("\n")[0][:200]
 
 
-def plain(value, where):
-    """Return any value as JSON can hold it, for `where` (str: "config", "summary"); what has no JSON form becomes its text."""
+def plain(value, owner):
+    """Return any value as JSON can hold it, for `owner` (str: "config", "summary"); what has no JSON form becomes its text."""
     conversion = _Conversion()
-    found = conversion.convert(value)
-    conversion.tell(where)
-    return found
+    form = conversion.convert(value)
+    conversion.tell(owner)
+    return form
 
 
-def plain_fields(values, where, more=()):
+def plain_fields(values, owner, more=()):
     """Return {text: plain value} of what stands for a dict: mapping, Namespace, dataclass, object, class, (key, value) pairs;
     `more` (dict) goes over it. None if `values` is nothing of the kind."""
     conversion = _Conversion()
-    found, error = attempt(_stands_for, values)
+    pairs, error = attempt(_stands_for, values)
     if error is not None:
         conversion.unread.append((type_name(values), reason(error)))
-    elif found is None:
+    elif pairs is None:
         return None
-    result = conversion.fill({}, found or iter(()))
+    result = conversion.fill({}, pairs or iter(()))
     result.update(conversion.fill({}, iter(dict(more).items())))
-    conversion.tell(where)
+    conversion.tell(owner)
     return result
 
 
 def _stands_for(values):
-    found = fields(values)
-    if found is not None or values is None or isinstance(values, (str, bytes, int, float)):
-        return found
+    form = fields(values)
+    if form is not None or values is None or isinstance(values, (str, bytes, int, float)):
+        return form
     if isinstance(values, (list, tuple)) or hasattr(values, "__next__"):
         pairs, error = attempt(lambda: [(key, value) for key, value in islice(values, VALUES)])
         return None if error else iter(pairs)
@@ -285,26 +285,26 @@ def fields(value):
         return ((name, _attribute(value, name)) for name in names)
     if {"Namespace", "SimpleNamespace"} & set(map(_name_of, type(value).__mro__)):
         return iter(vars(value).items())
-    for way in ("to_dict", "model_dump", "_asdict"):
-        method = _attribute(value, way)
+    for method_name in ("to_dict", "model_dump", "_asdict"):
+        method = _attribute(value, method_name)
         if callable(method):
-            found = method()
-            return iter(found.items()) if isinstance(found, dict) else None
+            result = method()
+            return iter(result.items()) if isinstance(result, dict) else None
     return None
 
 
 def _item(value, key):
-    found, error = attempt(lambda: value[key])
+    item, error = attempt(lambda: value[key])
     if error is None:
-        return found
+        return item
     omegaconf = getattr(sys.modules.get("omegaconf"), "OmegaConf", None)        # has "???" or "${nothing}" where reading raises
     raw = attempt(lambda: omegaconf.to_container(value, resolve=False)[key])[0] if omegaconf else None
     return Unreadable(raw if isinstance(raw, str) else f"<{type_name(value)}: {reason(error)}>", reason(error))
 
 
 def _by_index(value):
-    for place in range(len(value)):
-        yield _item(value, place)
+    for index in range(len(value)):
+        yield _item(value, index)
 
 
 def _cells(value):
@@ -320,7 +320,7 @@ def _rank(item):
     if isinstance(item, (int, float)) and item == item:
         return 0, item, ""
     if isinstance(item, (tuple, frozenset)):
-        ranks = [_rank(part) for part in item]
+        ranks = [_rank(inner) for inner in item]
         return 1, 0, f"{type_name(item)}{ranks if isinstance(item, tuple) else sorted(ranks)}"
     return 1, 0, f"{type_name(item)} {key_text(item)}"
 
@@ -328,9 +328,9 @@ def _rank(item):
 class _Conversion:
     """One conversion to plain values, breadth first: where there is too much, what lies near the top is kept."""
 
-    def __init__(self, left=VALUES, nested=False):
-        """left: so many values are kept. nested: whether the result goes into a text."""
-        self.unread, self._cut, self._left, self._nested, self._waiting = [], [], left, nested, deque()
+    def __init__(self, budget=VALUES, nested=False):
+        """budget: so many values are kept. nested: whether the result goes into a text."""
+        self.unread, self._cut, self._budget, self._nested, self._waiting = [], [], budget, nested, deque()
 
     def convert(self, value):
         return self.fill([], iter((value,)))[0]
@@ -342,17 +342,17 @@ class _Conversion:
             self._fill(*self._waiting.popleft())
         return result
 
-    def tell(self, where):
+    def tell(self, owner):
         """Say what could not be kept as it is, a line each."""
         if self.unread:
             names = ", ".join(name for name, _ in self.unread[:3]) + (f" and {len(self.unread) - 3} more" if self.unread[3:] else "")
-            say(f"{where}: {names} can't be read ({self.unread[0][1]}); kept as text", once=("unread", where, names))
+            say(f"{owner}: {names} can't be read ({self.unread[0][1]}); kept as text", once=("unread", owner, names))
         if self._cut:
-            say(f"{where}: {self._cut[0] or 'this'} is too large or too deep to be kept whole; {MORE!r} stands for the rest",
-                once=("cut", where, self._cut[0]))
+            say(f"{owner}: {self._cut[0] or 'this'} is too large or too deep to be kept whole; {MORE!r} stands for the rest",
+                once=("cut", owner, self._cut[0]))
 
     def _fill(self, result, items, path, above):
-        room = max(self._left + 1, 2) // 2
+        room = max(self._budget + 1, 2) // 2
         while True:
             item, error = attempt(next, items, self)        # self: none follows
             if item is self:
@@ -375,29 +375,29 @@ class _Conversion:
                 result.append(self._value(item, path, above))
 
     def _value(self, value, path, above):
-        self._left -= 1
+        self._budget -= 1
         if value is None or type(value) in (float, bool):
             return value
         if type(value) is Unreadable:
             self.unread.append((path, value.why))
             return value.text
-        found, error = attempt(self._form, value, path, above)
+        form, error = attempt(self._form, value, path, above)
         if error is None:
-            return found
+            return form
         self.unread.append((path, reason(error)))
         return f"<{type_name(value)}: {reason(error)}>"
 
     def _form(self, value, path, above):
         """Return the plain form of `value`; a container is empty and waits for its turn. above: (value, above, depth) or None."""
         if not isinstance(value, (dict, list, tuple, set, frozenset)):
-            found, error = attempt(scalar, value)
+            form, error = attempt(scalar, value)
             if error is None:
-                return self._text(found, path) if type(found) is str else found
+                return self._text(form, path) if type(form) is str else form
             if isinstance(value, Enum):
                 inner = value.value
                 return (self._form(inner, path, above) if inner is None or isinstance(inner, (dict, list, tuple, set, frozenset, type))
                         else f"{type_name(value)}.{value.name}")
-        if self._left <= 0 or above and above[2] >= DEPTH:
+        if self._budget <= 0 or above and above[2] >= DEPTH:
             self._cut.append(path)
             return MORE
         upper = above
@@ -416,14 +416,14 @@ class _Conversion:
         if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
             return [], iter(value)
         if isinstance(value, Set):
-            items = list(islice(value, self._left + 2))
-            return ([], iter(sorted(items, key=_rank))) if len(items) <= self._left else (f"<{type_name(value)} of {len(value)}>", None)
+            items = list(islice(value, self._budget + 2))
+            return ([], iter(sorted(items, key=_rank))) if len(items) <= self._budget else (f"<{type_name(value)} of {len(value)}>", None)
         cells = _cells(value)
         if cells is not None and cells > ARRAY:
             return _outline(value), None
-        found = fields(value)
-        if found is not None:
-            return {}, found
+        pairs = fields(value)
+        if pairs is not None:
+            return {}, pairs
         if cells is not None and callable(_attribute(value, "tolist")):
             return [], iter(value.tolist())
         if isinstance(value, (Sequence, ValuesView)) and not isinstance(value, (bytes, bytearray, memoryview, range)):
@@ -431,9 +431,9 @@ class _Conversion:
         return describe(value, self._nested), None
 
     def _text(self, text, path):
-        limit = min(LONGEST_TEXT, CHARACTERS * max(self._left // 2, 1))
+        limit = min(LONGEST_TEXT, CHARACTERS * max(self._budget // 2, 1))
         if len(text) > limit:
             self._cut.append(path)
             text = text[:limit] + MORE
-        self._left -= len(text) // CHARACTERS
+        self._budget -= len(text) // CHARACTERS
         return text

@@ -22,7 +22,7 @@ def start(pid):
         return None if ctypes.get_last_error() == DENIED else 0
     times, code = (ctypes.c_uint64 * 4)(), ctypes.c_ulong()
     kernel.GetExitCodeProcess(handle, ctypes.byref(code))
-    kernel.GetProcessTimes(handle, *(ctypes.byref(times, 8 * place) for place in range(4)))
+    kernel.GetProcessTimes(handle, *(ctypes.byref(times, 8 * index) for index in range(4)))
     kernel.CloseHandle(handle)
     return times[0] if code.value == ALIVE else 0
 
@@ -30,7 +30,7 @@ def start(pid):
 def cpu_times():
     """Return (busy, possible) CPU time so far."""
     times = (ctypes.c_uint64 * 3)()             # idle; kernel, which has the idle time in it; user
-    ctypes.windll.kernel32.GetSystemTimes(*(ctypes.byref(times, 8 * place) for place in range(3)))
+    ctypes.windll.kernel32.GetSystemTimes(*(ctypes.byref(times, 8 * index) for index in range(3)))
     return times[1] + times[2] - times[0], times[1] + times[2]
 
 
@@ -73,19 +73,19 @@ def escapes(stream):
     return bool(mode and (mode & ESCAPES or ctypes.windll.kernel32.SetConsoleMode(handle, mode | ESCAPES)))
 
 
-def settle(root, given, run_id):
+def settle(root, fields, run_id):
     """Return the same so that runs can be written below the root (str) though their paths are long, and so that each name is spelled as
     its folder, if there is one: to this disk names that differ in case are one, and to whoever compares paths they are not.
 
-    given: has "project" and "name". run_id: or None.
+    fields: has "project" and "name". run_id: or None.
     """
-    root = local_disk.long(root) if len(root + given["project"] + given["name"]) > local_disk.ROOM else root
-    project = _spelled(root, given["project"])
-    name = _spelled(os.path.join(root, slug(project)), given["name"])
+    root = local_disk.long(root) if len(root + fields["project"] + fields["name"]) > local_disk.ROOM else root
+    project = _spelled(root, fields["project"])
+    name = _spelled(os.path.join(root, slug(project)), fields["name"])
     runs = os.path.join(root, slug(project), slug(name), RUNS)
-    return root, dict(given, project=project, name=name), run_id and _spelled(runs, run_id)
+    return root, dict(fields, project=project, name=name), run_id and _spelled(runs, run_id)
 
 
 def _spelled(folder, name):
     names = os.listdir(folder) if os.path.isdir(folder) else ()
-    return name if name in names else next((other for other in names if other.lower() == name.lower()), name)
+    return name if name in names else next((twin for twin in names if twin.lower() == name.lower()), name)

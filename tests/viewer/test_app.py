@@ -125,7 +125,7 @@ def test_curves_are_encoded_once_and_again_when_the_run_grew(call, root):
     packed, plain, gzipped = ask(), ask("identity"), ask("gzip")
     assert [one.headers.get("content-encoding") for one in (packed, plain)] == ["deflate", None]
     assert packed.json["series"] == plain.json["series"] == gzipped.json["series"] and len(packed.json["series"]) == 2
-    kept = call.server.reader.series(KEY)._told[1]
+    kept = call.server.reader.series(KEY)._encoded[1]
     before = dict(kept)
     assert ask().json["series"] == packed.json["series"] and all(kept[asked] is before[asked] for asked in before)
     assert ask(buckets=5).json["series"][0]["n"] <= 5 and ask(x="wall").json["series"] != packed.json["series"]

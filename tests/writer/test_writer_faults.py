@@ -87,7 +87,7 @@ def test_a_removed_root_is_said_once_and_the_training_goes_on(tmp_path):
         run.log({"loss": 1.0})
         while os.path.exists(os.environ["RUNICORN_DIR"]):
             shutil.rmtree(os.environ["RUNICORN_DIR"], ignore_errors=True)       # a summary may be on its way to its place
-        while not run._events._gone:
+        while not run._events._lost:
             time.sleep(0.05)
         run._live.beat()
         for step in range(100):
@@ -105,7 +105,7 @@ def test_a_folder_that_comes_back_is_written_again(tmp_path):
         root = os.environ["RUNICORN_DIR"]
         run.log({"loss": 1.0}, step=0)
         os.rename(root, root + "-away")
-        while not run._events._gone:
+        while not run._events._lost:
             time.sleep(0.05)
         run.log({"loss": 1.0}, step=1)
         os.rename(root + "-away", root)
