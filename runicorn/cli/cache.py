@@ -24,8 +24,8 @@ def add_cache(parser):
 
 
 def cache_info(options):
-    with at_work(offline=True) as (_, mirrors):
-        info = mirrors.cache_info()
+    with at_work(offline=True) as (_, connections):
+        info = connections.cache_info()
     if options.json:
         return print(dialogue.json_text(info, indent=2))
     rows = [[slug, dialogue.size_text(size)] for slug, size in sorted(info["by"].items(), key=lambda item: -item[1])]
@@ -41,8 +41,8 @@ def cache_clean(options):
     everything = options.older_than is None and options.size is None
     days = 0 if everything else None if options.older_than is None else options.older_than / SECONDS["d"]
     choice = {"older_than": days, "connection": options.connection, "size": options.size}
-    with at_work(offline=True) as (_, mirrors):
-        would = mirrors.cache_clean(**choice, dry_run=True)
+    with at_work(offline=True) as (_, connections):
+        would = connections.cache_clean(**choice, dry_run=True)
         text = f"{would['files']} files, {dialogue.size_text(would['bytes'])}"
         if not would["files"]:
             return print("nothing to clean")
@@ -50,5 +50,5 @@ def cache_clean(options):
             return print(f"would delete {text}")
         if not options.yes and not dialogue.confirm(f"Delete {text} of mirrored data that the servers have, too?"):
             return 1
-        report = mirrors.cache_clean(**choice)
+        report = connections.cache_clean(**choice)
     return print(f"deleted {report['files']} files, {dialogue.size_text(report['bytes'])}")

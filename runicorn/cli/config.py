@@ -170,27 +170,27 @@ def ssh_list(options):
 
 def ssh_remove(options):
     from runicorn.cli.sync import at_work
-    with at_work(offline=True) as (_, mirrors):
-        row = mirrors.row(options.name)
+    with at_work(offline=True) as (_, connections):
+        row = connections.row(options.name)
         if options.drop_cache and not options.yes and not dialogue.confirm(f"Delete the mirror {row['folder']} too?"):
             return 1
-        mirrors.remove(row["name"], drop_cache=options.drop_cache)
+        connections.remove(row["name"], drop_cache=options.drop_cache)
     rest_of_it = "its mirror is deleted" if options.drop_cache else f"its mirror stays viewable in {row['folder']}"
     return terminal.say(f'✓ removed "{row["name"]}"; {rest_of_it}')
 
 
 def ssh_test(options):
     from runicorn.cli.sync import answer, at_work, offers
-    with at_work() as (bell, mirrors):
-        name = mirrors.row(options.name)["name"]
-        test, shown = mirrors.test(name), 0
+    with at_work() as (bell, connections):
+        name = connections.row(options.name)["name"]
+        test, shown = connections.test(name), 0
         while True:
-            news, state = bell.now(), mirrors.test_state(test)
+            news, state = bell.now(), connections.test_state(test)
             for line in state["lines"][shown:]:
                 tell(line)
             shown = len(state["lines"])
             if state["question"]:
-                answer(mirrors, state["question"])
+                answer(connections, state["question"])
             if state["done"]:
                 break
             bell.wait(news, [f"test:{test}"], 1)

@@ -259,7 +259,7 @@ def ssh_server(server, root, home):
 @contextlib.contextmanager
 def workflow(port=0):
     """Run the whole workflow in a scratch folder; yield the viewer's server (`.url`, `.token`, `.serve_forever()`)."""
-    from runicorn.connections.registry import Mirrors
+    from runicorn.connections.registry import Registry
     from runicorn.viewer import app
     scratch = Path(tempfile.mkdtemp(prefix="runicorn-demo-")).resolve()
     server, home = scratch / "server", scratch / "laptop"
@@ -270,7 +270,7 @@ def workflow(port=0):
         with ssh_server(server, root, home) as connection, training(root):
             manifest.generate(str(root))
             bell = Bell()
-            mirrors = Mirrors(home, bell)
+            mirrors = Registry(home, bell)
             page = app.start(home, [("local", home / "experiments")], mirrors, bell, port=port)
             try:
                 mirrors.save({"name": "Demo server", **connection}, start=True)

@@ -26,8 +26,8 @@ FAULTS = 3                  # runs of which `runs` says what is wrong with them
 FORMATS = ("csv", "tensorboard", "html")
 
 
-def reader(roots=None):
-    """Return a Reader over the local roots and every mirror on this machine, up to date; no connection is opened."""
+def catalog(roots=None):
+    """Return a Catalog over the local roots and every mirror on this machine, up to date; no connection is opened."""
     from runicorn.cli.viewer import local_roots
     from runicorn.reader import scripts
     from runicorn.reader.beside_viewer import mirror_folders
@@ -55,7 +55,7 @@ def runs(options):
     answer = beside(options, columns)
     if answer is not None and not is_open(answer, answer["undecided"], options):
         return print_runs(answer, columns, options)
-    index = reader(options.root)
+    index = catalog(options.root)
 
     def look():
         return index.runs(filter=options.filter, sort=options.sort, offset=0, limit=options.limit or None, columns=columns)
@@ -103,7 +103,7 @@ def second_look(index, look, shown, columns, options):
 
 
 def print_runs(answer, columns, options):
-    """Print an answer of Reader.runs as a table or as JSON."""
+    """Print an answer of Catalog.runs as a table or as JSON."""
     if options.json:
         for row in answer["runs"]:
             main = row["main"] and {name: value for name, value in row["main"].items() if name != "best"}      # no curve was read
@@ -195,7 +195,7 @@ def add_show(parser):
 
 def show(options):
     """Print one run. Raises NotFoundError or AmbiguousError."""
-    index = reader(options.root)
+    index = catalog(options.root)
     key = index.find(options.run_id)
     run = index.run(key)
     if options.json:
@@ -292,7 +292,7 @@ def export(options):
     if len(options.run_id) > 1 and options.format != "html":
         raise UsageError(f"one run at a time as {options.format}; a comparison is --format html")
     from runicorn.transfer import export as exporter
-    index = reader(options.root)
+    index = catalog(options.root)
     keys = [index.find(run_id) for run_id in options.run_id]
     facts = exporter.told(index, keys[0])
     if options.format == "csv":

@@ -31,11 +31,11 @@ def add_sync(parser):
         command.add_argument("--cache-size", type=size, metavar="SIZE", help="most the mirrors may take on this disk, such as 1GB")
 
 
-def chosen(mirrors, options, default_all=False):
+def chosen(connections, options, default_all=False):
     """Return the names asked for. Raises UsageError when that is not clear, NotFoundError for an unknown one."""
     if options.connection:
-        return [mirrors.row(name)["name"] for name in options.connection]
-    names = [row["name"] for row in mirrors.list()]
+        return [connections.row(name)["name"] for name in options.connection]
+    names = [row["name"] for row in connections.list()]
     if not names:
         raise UsageError("there is no connection yet; add one: runicorn config ssh add")
     if len(names) > 1 and not (options.all or default_all):
@@ -45,15 +45,15 @@ def chosen(mirrors, options, default_all=False):
 
 @contextlib.contextmanager
 def at_work(offline=False, cache_size=None):
-    """The connections of this home as (Bell, Mirrors); their threads and lines end with the block."""
-    from runicorn.connections.registry import Mirrors
+    """The connections of this home as (Bell, Registry); their threads and lines end with the block."""
+    from runicorn.connections.registry import Registry
     from runicorn.news import Bell
     bell = Bell()
-    mirrors = Mirrors(home_dir(), bell, offline=offline, cache_size=cache_size)
+    connections = Registry(home_dir(), bell, offline=offline, cache_size=cache_size)
     try:
-        yield bell, mirrors
+        yield bell, connections
     finally:
-        mirrors.stop()
+        connections.stop()
 
 
 # -- start and once -----------------------------------------------------------------------------------------------
@@ -61,11 +61,11 @@ def at_work(offline=False, cache_size=None):
 def sync_start(options):
     """Synchronise until Ctrl+C or its like; only a refused login or host key on every connection ends it before."""
     dialogue.end_as_ctrl_c_does()
-    with at_work(cache_size=options.cache_size) as (bell, mirrors):
-        names = chosen(mirrors, options)
+    with at_work(cache_size=options.cache_size) as (bell, connections):
+        names = chosen(connections, options)
         try:
-            begin(mirrors, names)
-            for rows in watch(bell, mirrors, names, Screen(options.json)):
+            begin(connections, names)
+            for rows in watch(bell, connections, names, Screen(options.json)):
                 if all(row["state"] == "refused" for row in rows):
                     raise RemoteError(reasons(rows))
         except KeyboardInterrupt:
@@ -74,11 +74,11 @@ def sync_start(options):
 
 def sync_once(options):
     """Synchronise until every connection is up to date. Raises LineError or RemoteError when one can't be."""
-    with at_work(cache_size=options.cache_size) as (bell, mirrors):
-        names = chosen(mirrors, options)
-        begin(mirrors, names)
+    with at_work(cache_size=options.cache_size) as (bell, connections):
+        names = chosen(connections, options)
+        begin(connections, names)
         screen = Screen(options.json)
-        for rows in watch(bell, mirrors, names, screen):
+        for rows in watch(bell, connections, names, screen):
             if all(row["state"] in SETTLED for row in rows):
                 break
         screen.end()
@@ -86,7 +86,7 @@ def sync_once(options):
         if failed:
             raise (LineError if all(row["state"] == "offline" for row in failed) else RemoteError)(reasons(failed))
         if options.verify:
-            verify(mirrors, names)
+            verify(connections, names)
         for row in rows:
             say_passed(row)
         missing = [text for row in rows for text in not_here(row)]
@@ -110,27 +110,27 @@ def say_passed(row):
         print(f"{row['name']}: passed over there: {terminal.clean(left_out.passed_text(passed))}", file=sys.stderr)
 
 
-def begin(mirrors, names):
+def begin(connections, names):
     """Start the connections; one that was paused or is not automatic goes on because it was asked for by name."""
-    mirrors.start_all(only=names)
+    connections.start_all(only=names)
     for name in names:
-        mirrors.sync_now(name)
+        connections.sync_now(name)
 
 
-def watch(bell, mirrors, names, screen):
+def watch(bell, connections, names, screen):
     """Show the rows of `names` as they change, answer their questions, and give each state of them to the caller."""
     while True:
         news = bell.now()
-        rows = [mirrors.row(name) for name in names]
+        rows = [connections.row(name) for name in names]
         screen.show(rows)
         for row in rows:
             if row["question"]:
-                answer(mirrors, row["question"])
+                answer(connections, row["question"])
         yield rows
         bell.wait(news, ["connections"], TICK_SECONDS)
 
 
-def answer(mirrors, question):
+def answer(connections, question):
     """Relay a host key question or a server's prompt to the person at the terminal."""
     comparison = question.get("comparison")
     if not dialogue.is_terminal(sys.stdin):
@@ -144,9 +144,9 @@ def answer(mirrors, question):
         if comparison:
             print(f"  {comparison}")
         if dialogue.confirm("Is it the server's?"):
-            return mirrors.trust(question["id"])
-        return mirrors.answer(question["id"], "")
-    return mirrors.answer(question["id"], dialogue.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))
+            return connections.trust(question["id"])
+        return connections.answer(question["id"], "")
+    return connections.answer(question["id"], dialogue.ask(terminal.clean(question["prompt"]).rstrip(": "), secret=not question["echo"]))
 
 
 def foreign(row):
@@ -158,9 +158,9 @@ def reasons(rows):
     return "; ".join(f"{row['name']}: {terminal.clean(row['reason']['text'])}" for row in rows)
 
 
-def verify(mirrors, names):
+def verify(connections, names):
     for name in names:
-        report = mirrors.verify(name)
+        report = connections.verify(name)
         terminal.say(f"✓ {name}: {report['files']} files compared whole, {report['refetched']} fetched again")
 
 
@@ -235,8 +235,8 @@ def moving_text(row):
 # -- status -------------------------------------------------------------------------------------------------------
 
 def sync_status(options):
-    with at_work(offline=True) as (_, mirrors):
-        rows = [mirrors.row(name) for name in chosen(mirrors, options, default_all=True)]
+    with at_work(offline=True) as (_, connections):
+        rows = [connections.row(name) for name in chosen(connections, options, default_all=True)]
     if options.json:
         for row in rows:
             print(dialogue.json_text(public(row)))

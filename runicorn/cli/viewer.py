@@ -40,13 +40,13 @@ def viewer(options):
     if options.new_token:
         lasting_token(home_dir(), renew=True)
     end_as_ctrl_c_does()
-    with at_work(options.offline, options.cache_size) as (bell, mirrors):
-        only = connections_named(mirrors, options.connection)
-        server = start(home_dir(), roots, mirrors, bell, host=options.host, port=options.port,
+    with at_work(options.offline, options.cache_size) as (bell, connections):
+        only = connections_named(connections, options.connection)
+        server = start(home_dir(), roots, connections, bell, host=options.host, port=options.port,
                        offline=options.offline, cache_size=options.cache_size)
         try:
             print(banner(server.address, VERSION, unicode=unicode_fits(sys.stdout)), flush=True)
-            mirrors.start_all(only=only)
+            connections.start_all(only=only)
             if not options.no_browser and has_desktop(os.environ):
                 threading.Thread(target=open_browser, args=(server.address,), daemon=True).start()
             server.serve_forever()
@@ -66,9 +66,9 @@ def local_roots(folders):
     return [("local" if n == 1 else f"local{n}", path) for n, path in enumerate(paths, 1)]
 
 
-def connections_named(mirrors, names):
+def connections_named(connections, names):
     """Return `names`, each an existing connection, or None for all. Raises NotFoundError for an unknown one."""
-    return [mirrors.row(name)["name"] for name in names] if names else None
+    return [connections.row(name)["name"] for name in names] if names else None
 
 
 def has_desktop(environ):

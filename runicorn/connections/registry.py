@@ -20,7 +20,7 @@ LET_GO_SECONDS = 15         # within which another process has noticed that a co
 BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
 
-class Mirrors:
+class Registry:
     """All connections of a home. offline: show everything, open no line. cache_size: bytes all mirrors may take, None: by the disk."""
 
     def __init__(self, home, bell, offline=False, cache_size=None):

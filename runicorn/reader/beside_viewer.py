@@ -21,7 +21,7 @@ def mirror_folders(home):
 
 
 def runs(home, roots, filter, sort, limit, columns):
-    """Return what Reader.runs would (dict) of local roots [(slug, folder)] and this machine's mirrors, as a viewer has it; None where
+    """Return what Catalog.runs would (dict) of local roots [(slug, folder)] and this machine's mirrors, as a viewer has it; None where
     no viewer has just these, or it finds fault with the words. "undecided": of how many runs it does not know yet how they stand."""
     if limit is None or limit > MOST:
         return None
@@ -37,7 +37,7 @@ def runs(home, roots, filter, sort, limit, columns):
 
 
 def sources(roots, mirrors):
-    """Return {folder: a digest of the paths of its runs, None of a mirror} as Reader.known says it of all sources."""
+    """Return {folder: a digest of the paths of its runs, None of a mirror} as Catalog.known says it of all sources."""
     return {**{os.path.realpath(folder): None for _, folder, _ in mirrors},
             **{os.path.realpath(folder): first_look.digest(first_look.paths(os.fspath(folder))) for _, folder in roots}}
 

@@ -14,7 +14,7 @@ PARTS = ("config", "summary", "meta", "status")
 
 
 def run(answer, main=None):
-    """Return the answer of Reader.run with as much of each part as an answer takes, and "more" ({part: how many values (int) are left
+    """Return the answer of Catalog.run with as much of each part as an answer takes, and "more" ({part: how many values (int) are left
     out}) of those that hold more. main: name of a metric that is told in any case."""
     more, bounded = {}, dict(answer)
     for field in PARTS:

@@ -15,7 +15,7 @@ from runicorn.reader.first_look import digest
 from runicorn.reader.liveness import BEAT, Verdict
 from runicorn.reader.run_entry import Entry, Member, attempts, freshness, progress
 from runicorn.reader.run_list import View, names_of
-from runicorn.reader.sources import LocalRoot, Mirror
+from runicorn.reader.sources import LocalRoot, MirrorSource
 
 CANDIDATES = 20             # named in an ambiguous answer
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
@@ -27,7 +27,7 @@ LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be 
 FIRST_SECONDS = 3.0         # an answer waits so long for the first look at the roots
 
 
-class Reader:
+class Catalog:
     """The index of all roots, in memory. `refresh` and `look` are called by one thread; everything else by any."""
 
     def __init__(self, roots, mirrors=(), home=None, overlay=None, clock=time.monotonic, preferences=dict, ring=None, columns=COLUMNS,
@@ -104,7 +104,7 @@ class Reader:
             self._begun.discard(slug)
         for slug, (folder, *name) in mirrors.items():
             if slug not in self.sources:
-                self.sources[slug] = Mirror(slug, folder, kept_path=self._kept(folder))
+                self.sources[slug] = MirrorSource(slug, folder, kept_path=self._kept(folder))
             self.sources[slug].name = name[0] if name else slug
 
     def _begin(self, look=False):

@@ -1,4 +1,4 @@
-"""Runs for scripts and commands: one Reader, up to date, whose states are those of a running viewer where there is one.
+"""Runs for scripts and commands: one Catalog, up to date, whose states are those of a running viewer where there is one.
 
     import runicorn
     for run in runicorn.runs("loss<0.3 tag:baseline"):
@@ -12,7 +12,7 @@ from runicorn import layout, settings
 from runicorn.errors import DataError, MissingPackageError, NotFoundError, SettingsError
 from runicorn.reader import viewer_client
 from runicorn.reader.beside_viewer import mirror_folders
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.reader.command_root import CommandRoot
 from runicorn.reader.filters import parse
 from runicorn.reader.liveness import BEAT
@@ -21,26 +21,26 @@ MARGIN = 1.0                # s; a heart may beat a little late
 
 
 def open_reader(roots, mirrors, home):
-    """Return a Reader over local roots [(slug, folder)] and mirrors [(slug, folder[, name])], up to date; no connection is opened.
+    """Return a Catalog over local roots [(slug, folder)] and mirrors [(slug, folder[, name])], up to date; no connection is opened.
 
     A viewer that runs beside is asked how the open runs stand; without one they are looked at here.
     """
-    reader = Reader(roots, mirrors, home, settings.Overlay(home), time.monotonic, lambda: settings.preferences(home), local=CommandRoot)
-    reader.refresh()
+    catalog = Catalog(roots, mirrors, home, settings.Overlay(home), time.monotonic, lambda: settings.preferences(home), local=CommandRoot)
+    catalog.refresh()
     with contextlib.suppress(SettingsError):        # a full or read-only home: the next command reads anew
-        reader.save()
+        catalog.save()
     sources = viewer_client.states(home)
-    reader.look()
+    catalog.look()
     if sources:
-        reader.believe(sources)
-    return reader
+        catalog.believe(sources)
+    return catalog
 
 
-def decide(reader, wait=time.sleep):
+def decide(catalog, wait=time.sleep):
     """Look a second time, one beat after the first: of each run that was "checking" it is known then whether it is alive."""
-    if reader.undecided():
-        wait(max(0.0, BEAT + MARGIN - (time.monotonic() - reader.looked_at)))
-        reader.decide()
+    if catalog.undecided():
+        wait(max(0.0, BEAT + MARGIN - (time.monotonic() - catalog.looked_at)))
+        catalog.decide()
 
 
 def runs(filter="", sort="-started", limit=None, root=None):
@@ -49,10 +49,10 @@ def runs(filter="", sort="-started", limit=None, root=None):
     filter, sort: as in the run list, such as "loss<0.3 tag:baseline" and "summary.val/loss"; root: folder of runs instead of the
     default one. Opens no connection. Raises FilterError, UsageError.
     """
-    reader = _script_reader(root)
+    catalog = _script_reader(root)
     if any(term.field == "state" for term in parse(filter)):
-        decide(reader)
-    return [OpenedRun(reader, row) for row in reader.runs(filter, sort, limit=limit)["runs"]]
+        decide(catalog)
+    return [OpenedRun(catalog, row) for row in catalog.runs(filter, sort, limit=limit)["runs"]]
 
 
 def open_run(run_id, root=None):
@@ -60,8 +60,8 @@ def open_run(run_id, root=None):
 
     Raises NotFoundError, AmbiguousError.
     """
-    reader = _script_reader(root)
-    return OpenedRun(reader, reader.row(run_id))
+    catalog = _script_reader(root)
+    return OpenedRun(catalog, catalog.row(run_id))
 
 
 def _script_reader(root):
@@ -73,11 +73,11 @@ class OpenedRun:
     """One run, for scripts. `key`, `id`, `project`, `name`, `user`, `host` (str); `tags` (list); `state` (str), with its
     `reason` (dict with "code" and "text"); `started` (Unix s), `duration` (s), `step` (last one); `folder` (Path)."""
 
-    def __init__(self, reader, row):
-        self._reader, self._row = reader, row
+    def __init__(self, catalog, row):
+        self._reader, self._row = catalog, row
         for name in ("key", "id", "project", "name", "user", "host", "tags", "started", "duration", "step"):
             setattr(self, name, row[name])
-        self.folder = reader.folder(self.key)
+        self.folder = catalog.folder(self.key)
 
     def __repr__(self):
         return f"<run {self.key} {self._row['state']}>"

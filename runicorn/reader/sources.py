@@ -333,7 +333,7 @@ class LocalRoot(Source):
         return self._mtimes
 
 
-class Mirror(Source):
+class MirrorSource(Source):
     """The mirror of a connection: its `.index/full.json` and `live.json` tell everything, no folder is scanned."""
 
     local = False

@@ -14,7 +14,7 @@ LIMIT = 64 << 20            # bytes of an answer
 
 
 def states(home):
-    """Return what the running viewers of the home folder tell (list of dicts, see catalog.Reader.states), oldest viewer first."""
+    """Return what the running viewers of the home folder tell (list of dicts, see catalog.Catalog.states), oldest viewer first."""
     states_told = []
     for note in notes(home):
         sources = (asked(note, "/api/states") or {}).get("sources")

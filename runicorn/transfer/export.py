@@ -20,7 +20,7 @@ FORMATS = ("csv", "tensorboard", "html")
 
 
 def stream(reader, key, format, long=False):
-    """Return an iterator of bytes: the run `key` of a catalog.Reader as "csv", "tensorboard" (a zip with the folder TensorBoard
+    """Return an iterator of bytes: the run `key` of a catalog.Catalog as "csv", "tensorboard" (a zip with the folder TensorBoard
     wants) or "html". Raises UsageError for another format, NotFoundError, and DataError while the run is not all here."""
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; there are {', '.join(FORMATS)}")

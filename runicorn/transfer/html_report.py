@@ -24,7 +24,7 @@ STYLES = ("uplot/uPlot.min.css", "report/report.css")
 
 
 def page(runs):
-    """Yield the page (bytes). runs: [(run as Reader.run tells it, Series), …].
+    """Yield the page (bytes). runs: [(run as Catalog.run tells it, Series), …].
 
     Raises MissingPackageError if this copy has no uPlot, DataError while a run is not all here.
     """

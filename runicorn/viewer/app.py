@@ -17,12 +17,11 @@ from runicorn import assets, disk, layout, local_disk, settings
 from runicorn.errors import RunicornError, SettingsError
 from runicorn.loopback import told_by_kernel
 from runicorn.metrics.pieces import Pieces
-from runicorn.reader.catalog import COLUMNS, Reader
+from runicorn.reader.catalog import COLUMNS, Catalog
 from runicorn.version import VERSION
 from runicorn.viewer.access import Guard, lasting_token
 from runicorn.viewer.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
-from runicorn.viewer.http_server import Server as Listener
-from runicorn.viewer.http_server import listen
+from runicorn.viewer.http_server import HttpServer, listen
 from runicorn.viewer.routes_connections import ROUTES
 from runicorn.viewer.sample_times import SampleTimes
 from runicorn.viewer.watcher import Poll
@@ -66,8 +65,8 @@ DRAINED = 8 << 20           # bytes of a refused body that are read before the a
 class Site:
     """What every route may use."""
 
-    def __init__(self, home, reader, mirrors, bell, overlay, guard, offline=False):
-        self.home, self.reader, self.mirrors, self.bell, self.overlay = home, reader, mirrors, bell, overlay
+    def __init__(self, home, catalog, connections, bell, overlay, guard, offline=False):
+        self.home, self.catalog, self.connections, self.bell, self.overlay = home, catalog, connections, bell, overlay
         self.guard, self.offline, self.port, self.url = guard, offline, 0, ""
         self.sample_times = SampleTimes()
         self._silent = threading.Lock()
@@ -258,17 +257,18 @@ def _type(name):
 
 # -- the whole ----------------------------------------------------------------------------------------------------
 
-class Server:
+class Viewer:
     """A viewer that is bound to its port. `url`: its plain address; `address`: what to open, with the token where it is needed."""
 
-    def __init__(self, site, listener, poll):
+    def __init__(self, site, listener, poll, address):
         self.site, self._listener, self.poll = site, listener, poll
+        self.url, self.address = site.url, address
         self.token, self.port = site.guard.token, listener.port
         self.note = site.home / "run" / f"{self.port}.json"
 
     @property
-    def reader(self):
-        return self.site.reader
+    def catalog(self):
+        return self.site.catalog
 
     def serve_forever(self):
         """Answer until `stop`, from this or another thread."""
@@ -279,25 +279,24 @@ class Server:
         self._listener.stop()
         self.poll.stop()
         with contextlib.suppress(SettingsError, OSError):       # a full or read-only home: the next start reads anew
-            self.site.reader.save()
+            self.site.catalog.save()
         disk.discard(self.note)
 
 
-def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=False, cache_size=None):
-    """Build a viewer and bind it; returns the Server, which `serve_forever` runs.
+def start(home, roots, connections, bell, host="127.0.0.1", port=23300, offline=False, cache_size=None):
+    """Build a viewer and bind it; returns the Viewer, which `serve_forever` runs.
 
-    home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; mirrors: registry.Mirrors; cache_size: bytes the column
+    home: Runicorn's folder (Path); roots: [(slug, Path)] of local roots; connections: registry.Registry; cache_size: bytes the column
     cache may take. Raises BusyError if the port is taken.
     """
     home, overlay = Path(home), settings.Overlay(home)
     listeners = listen(host, port)
-    reader = Reader(roots, lambda: mirror_names(mirrors), home, overlay, preferences=lambda: settings.preferences(home), ring=bell.ring,
-                    columns=COLUMNS if cache_size is None else min(COLUMNS, cache_size // 5))
-    site = Site(home, reader, mirrors, bell, overlay, Guard(host, lasting_token(home)), offline)
-    listener = Listener(make_app(site), listeners)
+    catalog = Catalog(roots, lambda: mirror_names(connections), home, overlay, preferences=lambda: settings.preferences(home),
+                      ring=bell.ring, columns=COLUMNS if cache_size is None else min(COLUMNS, cache_size // 5))
+    site = Site(home, catalog, connections, bell, overlay, Guard(host, lasting_token(home)), offline)
+    listener = HttpServer(make_app(site), listeners)
     site.bind(host, listener.port)
-    server = Server(site, listener, Poll(reader, bell))
-    server.url, server.address = site.url, site.url if told_by_kernel() and not site.guard.open else site.address()
+    server = Viewer(site, listener, Poll(catalog, bell), site.url if told_by_kernel() and not site.guard.open else site.address())
     note = {"pid": os.getpid(), "url": server.url, "token": site.guard.token}
     try:
         layout.make_folders(home, "run")
@@ -312,10 +311,10 @@ def start(home, roots, mirrors, bell, host="127.0.0.1", port=23300, offline=Fals
     return server
 
 
-def mirror_names(mirrors):
+def mirror_names(connections):
     """Return [(slug, folder, the connection's name)] of all mirrors."""
-    names = {row["slug"]: row["name"] for row in mirrors.list()}
-    return [(slug, folder, names.get(slug, slug)) for slug, folder in mirrors.roots()]
+    names = {row["slug"]: row["name"] for row in connections.list()}
+    return [(slug, folder, names.get(slug, slug)) for slug, folder in connections.roots()]
 
 
 def _shown(host):

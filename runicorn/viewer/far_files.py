@@ -16,14 +16,14 @@ _primed = weakref.WeakKeyDictionary()       # Series -> {file name: the size its
 log = logging.getLogger("runicorn")
 
 
-def prime(mirrors, entry, series):
+def prime(connections, entry, series):
     """Give `series` a sample of each events file that is not here, once per size. Quietly does without where the line is down."""
     primed = _primed.setdefault(series, {})
     for name, size in _missing(entry, "events", entry.sizes()):
         if primed.get(name) == size:
             continue
         try:
-            series.prime(name, size, lambda spans, name=name: _blocks(mirrors, entry, name, spans))
+            series.prime(name, size, lambda spans, name=name: _blocks(connections, entry, name, spans))
             primed[name] = size
         except RunicornError as error:
             log.info("%s: no first look at %s: %s", entry.key, name, error)     # sync brings the whole file as soon as it can
@@ -35,9 +35,9 @@ class FarLog(Log):
     Raises RunicornError when the line is down, OSError.
     """
 
-    def __init__(self, mirrors, entry, names):
+    def __init__(self, connections, entry, names):
         """names: the log's files in order, as the server has them (list of str)."""
-        self._mirrors, self._entry, self._blocks = mirrors, entry, {}
+        self._connections, self._entry, self._blocks = connections, entry, {}
         self._names = {os.fspath(entry.folder / name): name for name in names}
         self._local_sizes = {path: _size(path) for path in self._names}
         indexed = (entry.source.entry(entry.record.path) or {}).get("files", {})
@@ -68,7 +68,7 @@ class FarLog(Log):
             return low
 
     def _peek(self, path, spans):
-        return _blocks(self._mirrors, self._entry, self._names[path], spans)
+        return _blocks(self._connections, self._entry, self._names[path], spans)
 
     @property
     def covered(self):
@@ -132,9 +132,9 @@ def _missing(entry, stem, sizes):
             yield name, file["size"]
 
 
-def _blocks(mirrors, entry, name, spans):
+def _blocks(connections, entry, name, spans):
     project, experiment, run_id = local_names.split_run_path(entry.record.path)
-    blocks = mirrors.peek(f"{entry.source.slug}:{project}/{experiment}/{run_id}", name, spans)
+    blocks = connections.peek(f"{entry.source.slug}:{project}/{experiment}/{run_id}", name, spans)
     if blocks is None:
         raise RunicornError("its connection is not at work")
     return blocks

@@ -37,7 +37,7 @@ SELECTABLE = 500            # sockets without a whole head where only select wat
 log = logging.getLogger("runicorn")
 
 
-class Server:
+class HttpServer:
     """Serves `app` on every socket in `listeners`. `serve_forever` blocks; `stop` may be called from any thread."""
 
     def __init__(self, app, listeners):

@@ -52,7 +52,7 @@ def shown(rule):
 def news(site, ask):
     topics = ask.all("topic", "topics")
     timeout = 0.0 if ask.method == "HEAD" else ask.number("timeout", NEWS_SECONDS, 0.0, NEWS_SECONDS)
-    names = {f"run:{alias}": topic for topic in topics if topic.startswith("run:") for alias in site.reader.aliases(topic[4:])}
+    names = {f"run:{alias}": topic for topic in topics if topic.startswith("run:") for alias in site.catalog.aliases(topic[4:])}
     names.update((topic, topic) for topic in topics)
     heard = site.bell.wait(ask.text("since"), names, timeout)
     return {**heard, "topics": sorted({names[topic] for topic in heard["topics"]})}
@@ -63,9 +63,9 @@ def news(site, ask):
 @route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&spark=1&group=tag&hidden=1"
        "&project=&name=&connection=&tag=&partial=1")
 def runs(site, ask):
-    site.reader.await_first_look(ask.flag("partial"))       # after its time the list comes empty, and news follow
-    mark, loading = site.bell.now(), not site.reader.ready.is_set()        # in this order: what ends after them is news
-    view = site.reader.view()
+    site.catalog.await_first_look(ask.flag("partial"))       # after its time the list comes empty, and news follow
+    mark, loading = site.bell.now(), not site.catalog.ready.is_set()        # in this order: what ends after them is news
+    view = site.catalog.view()
     hidden = ask.flag("hidden")
     choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
     try:
@@ -75,51 +75,51 @@ def runs(site, ask):
     except FilterError as error:
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
-    site.reader.owes |= answer.pop("owes")
+    site.catalog.owes |= answer.pop("owes")
     return {"news": mark, "loading": loading, **answer, "columns": view.names["offered"],
-            "tree": site.reader.tree(view, hidden)}
+            "tree": site.catalog.tree(view, hidden)}
 
 
 @route("GET", "/api/rows", "the run list for a command beside this viewer: ?filter=&sort=&limit=&column=; with the folders it is of")
 def rows(site, ask):
-    site.reader.await_first_look()
-    sources = site.reader.known()               # before the list: what comes between is in it
-    answer = site.reader.view().list(ask.text("filter"), ask.text("sort", "-started"), 0,
+    site.catalog.await_first_look()
+    sources = site.catalog.known()               # before the list: what comes between is in it
+    answer = site.catalog.view().list(ask.text("filter"), ask.text("sort", "-started"), 0,
                                      ask.number("limit", 100, 0, 10_000, integral=True), ask.all("column", "columns"))
-    return {"sources": sources, "undecided": site.reader.undecided(), **answer}
+    return {"sources": sources, "undecided": site.catalog.undecided(), **answer}
 
 
 @route("GET", "/api/states", "the state of every open run by folder, as the commands beside this viewer show it")
 def states(site, ask):
     mark = site.bell.now()
-    site.reader.await_first_look()
-    return {"news": mark, "sources": site.reader.states()}
+    site.catalog.await_first_look()
+    return {"news": mark, "sources": site.catalog.states()}
 
 
 @route("GET", "/api/runs/<key:path>", "one run: config, summary, state, metrics, progress")
 def run(site, ask, key):
     mark = site.bell.now()
-    entry = site.reader.entry(key)
+    entry = site.catalog.entry(key)
     if not entry.source.local:
-        site.mirrors.want(entry.key)
+        site.connections.want(entry.key)
     curves(site, entry)
-    answer = site.reader.run(entry.key)
+    answer = site.catalog.run(entry.key)
     return {"news": mark, **bounded.run(answer, (answer["main"] or {}).get("metric"))}
 
 
 @route("GET", "/api/part", "more of a run than its answer holds: ?run=KEY&of=config|summary|meta|status|metrics&find=lr&offset=0&limit=500")
 def part(site, ask):
-    entry, of = site.reader.entry(ask.text("run")), ask.text("of")
+    entry, of = site.catalog.entry(ask.text("run")), ask.text("of")
     if of not in (*bounded.PARTS, "metrics"):
         raise UsageError(f"a run has no part {of[:50]!r}; it has {', '.join(bounded.PARTS)}, metrics")
     if of == "metrics":
         curves(site, entry)
-    return site.reader.part(entry.key, of, ask.text("find"), *_stretch(ask))
+    return site.catalog.part(entry.key, of, ask.text("find"), *_stretch(ask))
 
 
 @route("GET", "/api/columns", "names that runs may be listed by: ?of=config|summary|metrics&find=loss&offset=0&limit=500")
 def columns(site, ask):
-    of, names = ask.text("of"), site.reader.view().names
+    of, names = ask.text("of"), site.catalog.view().names
     if of not in ("config", "summary", "metrics"):
         raise UsageError(f"there are no columns of {of[:50]!r}; there are those of config, summary, metrics")
     return bounded.page(names[of], ask.text("find"), *_stretch(ask), name=str, short=bounded.clipped)
@@ -131,30 +131,30 @@ def _stretch(ask):
 
 def curves(site, entry):
     """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server."""
-    series = site.reader.series(entry.key)
+    series = site.catalog.series(entry.key)
     if not entry.source.local and not entry.here() and not entry.record.newer:
         from runicorn.viewer import far_files
-        far_files.prime(site.mirrors, entry, series)
+        far_files.prime(site.connections, entry, series)
     return series
 
 
 @route("PATCH", "/api/runs/<key:path>", "change your own view of a run: {\"tags\": [...], \"note\": \"...\", \"hidden\": true}")
 def change_run(site, ask, key):
-    key, changes = site.reader.find(key), ask.json()
+    key, changes = site.catalog.find(key), ask.json()
     if not changes:
         raise UsageError("nothing to change: give tags, note or hidden")
     site.overlay.set(key, **changes)
     site.bell.ring("runs")
     site.bell.ring(f"run:{key}")
-    return {"news": site.bell.now(), **site.reader.row(key)}
+    return {"news": site.bell.now(), **site.catalog.row(key)}
 
 
 @route("DELETE", "/api/runs/<key:path>", "drop a mirrored run from this machine; never touches a server or a local root")
 def drop_run(site, ask, key):
-    entry = site.reader.entry(key)
+    entry = site.catalog.entry(key)
     if entry.source.local:
         raise UsageError("a local run is not deleted from here: it is the only copy; remove its folder yourself")
-    site.mirrors.drop(entry.key)
+    site.connections.drop(entry.key)
     site.bell.ring("runs")
     return {"news": site.bell.now(), "dropped": entry.key}
 
@@ -175,7 +175,7 @@ def series(site, ask):
                "buckets": ask.number("buckets", 600, 1, 20_000, integral=True), "smooth": ask.number("smooth", 0.0, 0.0, 0.9999)}
     pictures = []
     for key in dict.fromkeys(keys):
-        entry = site.reader.entry(key)
+        entry = site.catalog.entry(key)
         curves_of = curves(site, entry)
         pictures += [curves_of.told(entry.key, metric, rank=rank, **options) for metric in metrics for rank in ranks]
     return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, pictures))))
@@ -183,7 +183,7 @@ def series(site, ask):
 
 @route("GET", "/api/moment", "when a point was logged: ?run=KEY&metric=NAME&x=step|relative|wall&at=120&rank=0")
 def moment(site, ask):
-    entry, position = site.reader.entry(ask.text("run")), ask.number("at")
+    entry, position = site.catalog.entry(ask.text("run")), ask.number("at")
     if position is None:
         raise UsageError("name the place on the x axis: ?at=120")
     point = curves(site, entry).moment(ask.text("metric"), ask.text("x", "step"), position,
@@ -194,9 +194,9 @@ def moment(site, ask):
 @route("GET", "/api/system", "the machine under a run: ?run=KEY&from=&to=&buckets=300")
 def system(site, ask):
     mark = site.bell.now()
-    entry = site.reader.entry(ask.text("run"))
+    entry = site.catalog.entry(ask.text("run"))
     came = site.sample_times.came(entry)            # before the sample is read: one that comes meanwhile is told with the next answer
-    samples = site.reader.series(entry.key).system(ask.number("from"), ask.number("to"),
+    samples = site.catalog.series(entry.key).system(ask.number("from"), ask.number("to"),
                                                        ask.number("buckets", 300, 1, 20_000, integral=True))
     return {"news": mark, **samples, "came": came, "series": [{"run": entry.key, **picture} for picture in samples["series"]]}
 
@@ -245,7 +245,7 @@ def opened_log(site, ask):
     (rank 0 unless it says), one attempt, or one file. Only plain files are opened, never a link that has the name of one."""
     from runicorn.reader.log import Log
     from runicorn.viewer.far_files import FarLog
-    entry = site.reader.entry(ask.text("run"))
+    entry = site.catalog.entry(ask.text("run"))
     here, there = entry.sizes(), entry.there()
     sizes = {name: max(here.get(name, 0), there.get(name, 0)) for name in {**here, **there} if name.startswith("logs")}
     own = sorted(({"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]} for name, size in sizes.items()),
@@ -258,7 +258,7 @@ def opened_log(site, ask):
     else:
         chosen = [item["name"] for item in own if item["rank"] == rank and attempt in ("all", str(item["attempt"]))]
     if any(here.get(one, 0) < sizes[one] for one in chosen):
-        return FarLog(site.mirrors, entry, chosen), entry, own
+        return FarLog(site.connections, entry, chosen), entry, own
     return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
 
 
@@ -304,7 +304,7 @@ def log_at(site, ask):
         step = ask.number("step")
         if step is None:
             raise UsageError("name the step or the time: ?step=N or ?ts=S")
-        ts = site.reader.series(entry.key).time_of(step)
+        ts = site.catalog.series(entry.key).time_of(step)
     return {"at": log.at_time(ts) if log and ts is not None else None}
 
 
@@ -313,7 +313,7 @@ def log_at(site, ask):
 @route("GET", "/api/files", "the run's files, and how many more there are than are listed: ?run=KEY")
 def run_files(site, ask):
     mark = site.bell.now()
-    entry = site.reader.entry(ask.text("run"))
+    entry = site.catalog.entry(ask.text("run"))
     indexed, places, left_out = entry.source.copies(entry.record.path)
     local = entry.source.local
     same = None if local else entry.source.agrees(entry.record.path, indexed, places)
@@ -324,7 +324,7 @@ def run_files(site, ask):
 
 @route("GET", "/api/file", "one file of a run, as a download or an image: ?run=KEY&name=media/1.png")
 def run_file(site, ask):
-    entry, name = site.reader.entry(ask.text("run")), ask.text("name")
+    entry, name = site.catalog.entry(ask.text("run")), ask.text("name")
     file = files.opened(entry.folder, entry.source.place(entry.record.path, name))
     kind = files.IMAGES.get(os.path.splitext(name)[1].lower())
     headers = {"Content-Length": str(file.size), "Content-Security-Policy": "sandbox; default-src 'none'", "Cache-Control": "no-cache",
@@ -335,11 +335,11 @@ def run_file(site, ask):
 @route("GET", "/api/export", "a run as a download: ?run=KEY&format=csv|tensorboard|html&long=1")
 def export(site, ask):
     from runicorn.transfer import export as exports
-    key, form = site.reader.find(ask.text("run")), ask.text("format", "csv")
+    key, form = site.catalog.find(ask.text("run")), ask.text("format", "csv")
     if form not in EXPORTS:
         raise Refused(400, "format", f"there is no format {form[:50]!r}; there are {', '.join(EXPORTS)}")
     name = quote(f"{key.rpartition('/')[2]}.{EXPORTS[form][0]}", safe="")
-    return Answer(begun(exports.stream(site.reader, key, form, ask.flag("long"))), EXPORTS[form][1], 200,
+    return Answer(begun(exports.stream(site.catalog, key, form, ask.flag("long"))), EXPORTS[form][1], 200,
                   {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"})
 
 

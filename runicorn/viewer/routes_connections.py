@@ -14,8 +14,8 @@ ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "
 @route("GET", "/api/connections", "all connections, how they stand, hosts from ~/.ssh/config, and what the cache takes")
 def connections(site, ask):
     mark = site.bell.now()
-    return {"news": mark, "connections": site.mirrors.list(), "hosts": site.mirrors.hosts(), "offline": site.offline,
-            "cache": site.mirrors.cache_info()}
+    return {"news": mark, "connections": site.connections.list(), "hosts": site.connections.hosts(), "offline": site.offline,
+            "cache": site.connections.cache_info()}
 
 
 @route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
@@ -23,19 +23,19 @@ def save(site, ask):
     body = ask.json()
     start = bool(body.pop("start", True))
     secrets = _secrets(body)
-    return _told(site, site.mirrors.save(body, start=start, **secrets))
+    return _told(site, site.connections.save(body, start=start, **secrets))
 
 
 @route("POST", "/api/connections/test", "test a connection line by line: {\"name\"} or the whole connection; answers {\"test\": ID}")
 def test(site, ask):
     _online(site)
     connection, secrets = _meant(ask.json())
-    return {"news": site.bell.now(), "test": site.mirrors.test(connection, **secrets)}
+    return {"news": site.bell.now(), "test": site.connections.test(connection, **secrets)}
 
 
 @route("GET", "/api/connections/test/<test>", "how far a test is")
 def test_state(site, ask, test):
-    return {"news": site.bell.now(), **site.mirrors.test_state(test)}
+    return {"news": site.bell.now(), **site.connections.test_state(test)}
 
 
 @route("POST", "/api/connections/browse", "the folders at a place on the server: {…connection…, \"path\"}")
@@ -44,32 +44,32 @@ def browse(site, ask):
     body = ask.json()
     path = body.pop("path", None) or "~"
     connection, secrets = _meant(body)
-    return site.mirrors.browse(connection, path, **secrets)
+    return site.connections.browse(connection, path, **secrets)
 
 
 @route("POST", "/api/connections/plan", "what the present choice would fetch: {…connection…}; answers {\"files\", \"bytes\"}")
 def plan(site, ask):
     _online(site)
     connection, _ = _meant(ask.json())
-    return site.mirrors.plan(connection)
+    return site.connections.plan(connection)
 
 
 @route("POST", "/api/connections/answer", "answer a server's question: {\"question\", \"answer\"}")
 def answer(site, ask):
     body = ask.json()
-    site.mirrors.answer(_needed(body, "question"), body.get("answer"))
+    site.connections.answer(_needed(body, "question"), body.get("answer"))
     return {"news": site.bell.now()}
 
 
 @route("POST", "/api/connections/trust", "trust a host key that was asked about: {\"question\"}")
 def trust(site, ask):
-    site.mirrors.trust(_needed(ask.json(), "question"))
+    site.connections.trust(_needed(ask.json(), "question"))
     return {"news": site.bell.now()}
 
 
 @route("DELETE", "/api/connections/<name:path>", "forget a connection; its mirror stays unless ?drop=1")
 def remove(site, ask, name):
-    site.mirrors.remove(name, drop_cache=ask.flag("drop"))
+    site.connections.remove(name, drop_cache=ask.flag("drop"))
     for topic in ("connections", "runs"):
         site.bell.ring(topic)
     return {"news": site.bell.now()}
@@ -79,8 +79,8 @@ def remove(site, ask, name):
 def command(site, ask, name, order):
     if order != "pause":
         _online(site)
-    getattr(site.mirrors, ORDERS[order])(name)
-    return _told(site, site.mirrors.row(name))
+    getattr(site.connections, ORDERS[order])(name)
+    return _told(site, site.connections.row(name))
 
 
 def _online(site):
@@ -120,8 +120,8 @@ def _needed(body, name):
 @route("GET", "/api/settings", "your preferences, the cache, where things are")
 def read_settings(site, ask):
     mark = site.bell.now()
-    return {"news": mark, "preferences": settings.preferences(site.home), "cache": site.mirrors.cache_info(), "version": VERSION,
-            "home": str(site.home), "roots": [{"slug": source.slug, "path": str(source.folder)} for source in site.reader.local()],
+    return {"news": mark, "preferences": settings.preferences(site.home), "cache": site.connections.cache_info(), "version": VERSION,
+            "home": str(site.home), "roots": [{"slug": source.slug, "path": str(source.folder)} for source in site.catalog.local()],
             "offline": site.offline}
 
 
@@ -137,7 +137,7 @@ def change_settings(site, ask):
 
 @route("POST", "/api/cache/drop", "delete a mirror that no connection has any more: {\"mirror\"}")
 def cache_drop(site, ask):
-    site.mirrors.drop_mirror(str(ask.json().get("mirror")))
+    site.connections.drop_mirror(str(ask.json().get("mirror")))
     return {}
 
 
@@ -147,6 +147,6 @@ def clean(site, ask):
     days = body.get("older_than")
     if days is not None and (isinstance(days, bool) or not isinstance(days, (int, float)) or days < 0):
         raise UsageError("older_than is a number of days")
-    report = site.mirrors.cache_clean(older_than=days, connection=body.get("connection"), dry_run=bool(body.get("dry_run")))
+    report = site.connections.cache_clean(older_than=days, connection=body.get("connection"), dry_run=bool(body.get("dry_run")))
     site.bell.ring("runs")
     return {"news": site.bell.now(), **report}

@@ -17,8 +17,8 @@ log = logging.getLogger("runicorn")
 class Poll:
     """One pass is `one_pass(now)`, seconds until the next; `run` loops over it until `stop`."""
 
-    def __init__(self, reader, bell, clock=time.monotonic):
-        self._reader, self._bell, self._clock = reader, bell, clock
+    def __init__(self, catalog, bell, clock=time.monotonic):
+        self._catalog, self._bell, self._clock = catalog, bell, clock
         self._looked_at = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
         self._grew = False                          # growth that `runs` was not rung for yet
         self._stopping = threading.Event()
@@ -26,11 +26,11 @@ class Poll:
 
     def first_pass(self, now):
         """Have the reader know enough for a list; the pages that ask for it first are not kept waiting by the rest."""
-        self._reader.begin()
-        if self._reader.ready.is_set():
+        self._catalog.begin()
+        if self._catalog.ready.is_set():
             self._looked_at = now - REST + GRACE
             self._bell.ring("runs")
-        return 0.0 if not self._reader.ready.is_set() else GRACE
+        return 0.0 if not self._catalog.ready.is_set() else GRACE
 
     def one_pass(self, now):
         """Look at what is due at `now` (monotonic s), ring, and return the seconds until the next pass."""
@@ -39,17 +39,17 @@ class Poll:
         changed = False
         if now - self._looked_at >= REST:
             self._looked_at = now
-            changed = self._reader.refresh()
-            grown, more = self._reader.look()
+            changed = self._catalog.refresh()
+            grown, more = self._catalog.look()
         else:
-            listed = self._reader.beating()[:MOST] if "runs" in watched else ()
-            grown, more = self._reader.look(keys.union(listed)) if keys or listed else (set(), False)
+            listed = self._catalog.beating()[:MOST] if "runs" in watched else ()
+            grown, more = self._catalog.look(keys.union(listed)) if keys or listed else (set(), False)
         for key in grown:
             self._bell.ring(f"run:{key}")
-        self._grew |= bool(grown) or self._reader.owes
+        self._grew |= bool(grown) or self._catalog.owes
         if changed or more or (self._grew and now - self._list >= LIST):
             self._bell.ring("runs")
-            self._list, self._grew, self._reader.owes = now, False, False
+            self._list, self._grew, self._catalog.owes = now, False, False
         return WATCHED if keys or "runs" in watched else REST
 
     def start(self):

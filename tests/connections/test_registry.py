@@ -14,7 +14,7 @@ from sshd import Sshd, make_key
 
 from runicorn.connections import doctor, sync_log
 from runicorn.connections.questions import Questions
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.errors import DeniedError, LoginError, NotFoundError, SyncError, UsageError
 from runicorn.mirror import local_copy, quota
 from runicorn.news import Bell
@@ -29,7 +29,7 @@ def bell():
 
 @pytest.fixture
 def mirrors(home, bell):
-    made = Mirrors(home, bell)
+    made = Registry(home, bell)
     yield made
     made.stop()
 
@@ -176,7 +176,7 @@ def test_a_broken_ssh_config_is_a_refusal_and_mended_it_works(mirrors, bell, ssh
 def test_settings_changed_by_another_process_are_followed(mirrors, bell, sshd, root, home):
     saved(mirrors, sshd)
     state(mirrors, bell, "live")
-    other = Mirrors(home, Bell(), offline=True)
+    other = Registry(home, Bell(), offline=True)
     assert other.row("test")["state"] == "offline"
     other.pause("test")
     assert until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "paused")["enabled"] is False
@@ -284,7 +284,7 @@ def test_a_one_time_code_is_relayed_to_the_page(mirrors, bell, home):
 
 
 def test_stopping_does_not_wait_for_answers(home, bell, sshd):
-    mirrors = Mirrors(home, bell)
+    mirrors = Registry(home, bell)
     mirrors.save(sshd.connection())
     state(mirrors, bell, "waiting")
     began = time.monotonic()
@@ -297,8 +297,8 @@ def test_stopping_does_not_wait_for_answers(home, bell, sshd):
 def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home):
     saved(mirrors, sshd)
     state(mirrors, bell, "live")
-    code = ("import sys,time\nfrom runicorn.news import Bell\nfrom runicorn.connections.registry import Mirrors\n"
-            "mirrors = Mirrors(sys.argv[1], Bell())\nmirrors.start_all()\n"
+    code = ("import sys,time\nfrom runicorn.news import Bell\nfrom runicorn.connections.registry import Registry\n"
+            "mirrors = Registry(sys.argv[1], Bell())\nmirrors.start_all()\n"
             "while True:\n"
             "    row = mirrors.row('test')\n"
             "    print(row['state'], row['owner'] and row['owner']['pid'], row['owner'] and row['owner']['ours'], flush=True)\n"
@@ -308,7 +308,7 @@ def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home)
         assert any(line.split()[1:] == [str(os.getpid()), "False"] for _, line in zip(range(200), second.stdout))
         mirrors.stop()
         assert any(line.split() == ["live", str(second.pid), "True"] for _, line in zip(range(300), second.stdout))
-        third = Mirrors(home, Bell(), offline=True)
+        third = Registry(home, Bell(), offline=True)
         assert third.row("test")["owner"] == {"pid": second.pid, "ours": False}
         third.stop()
     finally:
@@ -320,11 +320,11 @@ def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home)
 def test_three_viewers_in_one_home_each_with_its_own_connection(home, bell, sshd, root):
     sshd.trusted_in(home)
     names = ("one", "two", "three")
-    setup = Mirrors(home, bell)
+    setup = Registry(home, bell)
     for name in names:
         setup.save(sshd.connection(name=name), start=False)
     assert [row["reason"]["code"] for row in setup.list()] == ["not_started"] * 3
-    viewers = [Mirrors(home, bell) for _ in names]
+    viewers = [Registry(home, bell) for _ in names]
     for name, viewer in zip(names, viewers):
         viewer.start_all(only=[name])
     for name, viewer in zip(names, viewers):
@@ -457,7 +457,7 @@ def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors,
 
 
 def test_mirrors_are_kept_below_their_size(home, bell, sshd, root):
-    mirrors = Mirrors(home, bell, cache_size=30_000)
+    mirrors = Registry(home, bell, cache_size=30_000)
     saved(mirrors, sshd)
     synced(mirrors, bell)
     until(bell, lambda: mirrors.row("test"), lambda row: row["owner"])
@@ -476,7 +476,7 @@ def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_h
     (giant / "weights.pt").write_bytes(os.urandom(70_000))
     with open(giant / "logs.txt", "ab") as file:
         file.truncate(1 << 40)
-    mirrors = Mirrors(home, bell, cache_size=110_000)
+    mirrors = Registry(home, bell, cache_size=110_000)
     saved(mirrors, sshd, large=True)
     synced(mirrors, bell)
     here = home / "cache" / "test" / "vision" / "resnet" / "runs"
@@ -502,12 +502,12 @@ def test_removing_keeps_the_mirror_unless_asked(mirrors, bell, sshd, root, home)
 
 
 def test_offline_shows_everything_and_opens_no_line(home, bell, sshd, root):
-    first = Mirrors(home, bell)
+    first = Registry(home, bell)
     saved(first, sshd)
     state(first, bell, "live")
     first.stop()
     until(bell, sshd.sessions, lambda sessions: not sessions)
-    mirrors = Mirrors(home, bell, offline=True)
+    mirrors = Registry(home, bell, offline=True)
     mirrors.start_all()
     row = mirrors.row("test")
     assert (row["state"], row["reason"]["code"], row["runs"]) == ("offline", "offline_mode", 2)
@@ -601,7 +601,7 @@ def test_the_question_of_an_abandoned_test_is_not_the_connection_s():
 
 def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, bell, mirrors, sshd, root):
     """As `config ssh remove --drop-cache` does beside a viewer, which notices that its connection is gone."""
-    beside = Mirrors(home, bell)
+    beside = Registry(home, bell)
     try:
         saved(beside, sshd)
         beside.start_all()

@@ -22,7 +22,7 @@ from runicorn.cli.main import main
 from runicorn.connections import doctor
 from runicorn.mirror import exec_look, walk
 from runicorn.reader import first_look
-from runicorn.reader.sources import LocalRoot, Mirror
+from runicorn.reader.sources import LocalRoot, MirrorSource
 from runicorn.transfer import check
 
 NOBODY = 65534
@@ -386,7 +386,7 @@ def test_it_is_said_what_is_passed_over(tmp_path, caplog, capsys):
     source = LocalRoot("local", root)
     source.refresh(0.0)
     path, there = f"own/exp/runs/{run_id(2)}", {manifest.NO_UTF8: 1, manifest.TOO_DEEP: 1}
-    mirror = Mirror("gpu", tmp_path / "near")
+    mirror = MirrorSource("gpu", tmp_path / "near")
     mirror.begin()
     assert source.passed_over(path) == mirror.passed_over(path) == there, "what the Files tab says"
 

@@ -12,7 +12,7 @@ from pairs import OLD, Pair, make_run, write
 
 from runicorn import manifest
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.transfer import bundle
 from runicorn.viewer import run_files
 
@@ -139,7 +139,7 @@ def test_no_command_waits_for_what_is_no_file_of_a_local_root(root, tmp_path, ki
     assert command(tmp_path / "in", ["import", str(tmp_path / "out.tgz")], tmp_path).returncode == 0
     assert (tmp_path / "in" / RUN / "meta.json").read_bytes() == (run / "meta.json").read_bytes()
     assert len(listed([("local", root)])) == len(OWN) + 1      # as the viewer's pages ask
-    reader = Reader([("local", root)])
+    reader = Catalog([("local", root)])
     reader.refresh()
     names = [item["name"] for item in run_files.listed(run)[0]]
     assert "meta.json" in names and not {*OWN[4:], "notes.txt"} & set(names)

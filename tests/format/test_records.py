@@ -13,7 +13,7 @@ from pairs import mirror as near  # noqa: F401 (fixture)
 from runicorn import layout, manifest, settings
 from runicorn.cli import main as cli
 from runicorn.errors import SettingsError
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.ssh import sftp, sftp_answers
 from runicorn.viewer import run_files
 from runicorn.viewer.exchange import to_json
@@ -206,7 +206,7 @@ def test_an_overlay_of_other_hands_stops_no_list(root, tmp_path, value):
                                     lambda data: data.replace(b"vision", b"\xffision")])
 def test_a_kept_index_that_was_damaged_is_read_anew(root, tmp_path, damage):
     make_run(root, GOOD)
-    first = Reader([("local", root)], home=tmp_path / "home")
+    first = Catalog([("local", root)], home=tmp_path / "home")
     first.refresh()
     first.save()
     kept, = (tmp_path / "home" / "index").glob("*.rows")
@@ -225,7 +225,7 @@ def test_text_that_is_no_utf_8_is_shown_by_its_escape(root, capsys):
     row, = listed([("local", root)])
     shown = [row[field] for field in ("project", "user", "host", "tags", "note")]
     assert shown == ["p\\ud800", "u\\ud800", "h\\ud800", ["t\\ud800"], "n\\ud800"]
-    reader = Reader([("local", root)])
+    reader = Catalog([("local", root)])
     reader.refresh()
     (key,) = [row["key"] for row in reader.runs("tag:t\\ud800")["runs"]]
     steps, _, values = reader.series(key).points("m\\ud800", 0)

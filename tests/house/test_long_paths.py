@@ -12,7 +12,7 @@ from tfrecords import event, simple
 from runicorn import layout, local_disk, local_names, manifest
 from runicorn.mirror import local_copy, quota
 from runicorn.reader import own_runs
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.transfer import bundle, check, export, importer, secret_scan
 from runicorn.viewer import run_files
 
@@ -75,7 +75,7 @@ def test_the_system_is_as_it_is_said(root, limited):
 
 def test_a_long_run_of_a_local_root_is_read_as_any(root, limited, tmp_path):
     assert len(manifest.build(str(root))) == 2
-    reader = Reader([("local", root)], [], tmp_path / "home")
+    reader = Catalog([("local", root)], [], tmp_path / "home")
     reader.refresh()
     reader.look()
     key = f"local:{PROJECT}/{NAME}/{ID}"

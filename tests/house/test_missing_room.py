@@ -80,7 +80,7 @@ def app(environ, start_response):
 
 @pytest.fixture
 def serving():
-    made = http_server.Server(app, http_server.listen("127.0.0.1", 0))
+    made = http_server.HttpServer(app, http_server.listen("127.0.0.1", 0))
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made

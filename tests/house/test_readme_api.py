@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import showroom
 
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.news import Bell
 from runicorn.viewer import app
 from runicorn.viewer.routes import ROUTES, shown
@@ -44,7 +44,7 @@ def site(tmp_path_factory):
     (folder / "meta.json").write_text(json.dumps({**meta, "id": ID}), encoding="utf-8")
     folder.rename(folder.with_name(ID))
     bell = Bell()
-    mirrors = Mirrors(home, bell)
+    mirrors = Registry(home, bell)
     mirrors.save({"name": "GPU Server 1", "host": "127.0.0.1", "port": 1, "user": "alice", "auth": "agent"}, start=False)
     server = app.start(home, [("local", root)], mirrors, bell, port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -311,7 +311,7 @@ def test_secrets_appear_in_no_answer_and_no_file(home, root, caplog):
             for what in ("test", "browse", "plan"):
                 body = {**given, "path": "~"} if what == "browse" else given
                 answers.append(site.change(f"/api/connections/{what}", json.dumps(body).encode(), "POST")[2])
-            assert until(lambda: "password" in server.attempts and site.mirrors.list()[0]["state"] != "connecting")
+            assert until(lambda: "password" in server.attempts and site.connections.list()[0]["state"] != "connecting")
             answers += [answer for route in ROUTES for answer in asked(site, route, json.loads(answers[2]).get("test", "t"))]
         finally:
             site.stop()
@@ -337,9 +337,9 @@ OFFLINE = textwrap.dedent("""
     sys.addaudithook(lambda event, words: connected.append(words[1]) if event in outward else None)
     from runicorn.viewer import app as viewer
     from runicorn.news import Bell
-    from runicorn.connections.registry import Mirrors
+    from runicorn.connections.registry import Registry
     home, bell = Path(sys.argv[1]), Bell()
-    mirrors = Mirrors(home, bell, offline=True)
+    mirrors = Registry(home, bell, offline=True)
     mirrors.save({"name": "gpu1", "host": "192.0.2.1", "user": "alice"}, start=True)
     server = viewer.start(home, [("local", home / "experiments")], mirrors, bell, port=0, offline=True)
     mirrors.start_all()

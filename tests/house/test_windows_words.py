@@ -148,7 +148,7 @@ def test_more_idle_sockets_than_select_takes_do_not_end_the_viewer(monkeypatch):
     """Where only select is there (Windows: 512), the oldest idle socket goes for a new one."""
     monkeypatch.setattr(selectors, "DefaultSelector", selectors.SelectSelector)
     listeners = http_server.listen("127.0.0.1", 0)
-    serving = http_server.Server(lambda environ, start: [], listeners)
+    serving = http_server.HttpServer(lambda environ, start: [], listeners)
     assert serving._most_waiting + len(listeners) + 1 <= 512
     serving.stop()
 
@@ -186,7 +186,7 @@ def test_the_help_says_how_excel_reads_a_csv(capsys):
 
 
 def test_a_viewer_that_is_stopped_before_its_threads_began_ends():
-    made = http_server.Server(None, http_server.listen("127.0.0.1", 0))
+    made = http_server.HttpServer(None, http_server.listen("127.0.0.1", 0))
     made.stop()
     made.serve_forever()
     assert [one.fileno() for one in made.listeners] == [-1] * len(made.listeners)

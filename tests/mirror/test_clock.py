@@ -15,7 +15,7 @@ from runicorn.clock import Clock
 from runicorn.errors import LineError
 from runicorn.mirror import quota, recheck
 from runicorn.mirror.sync import Sync
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 NEW = "p/n/runs/20250124_180000_abc124"
@@ -157,7 +157,7 @@ def test_a_copy_is_never_said_to_be_verified_later_than_it_was(root, pair, tmp_p
     one = pair()
     one.passes()
     one.passes(31)
-    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
     reader.refresh()
     assert reader.run(KEY)["verified"] is True
     one.now += jump
@@ -182,7 +182,7 @@ def test_the_line_of_a_live_mirror_is_up_for_the_reader(root, pair, tmp_path, mo
     make_run(root)
     one = pair()
     one.passes()
-    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
     reader.refresh()
     assert reader.sources["gpu"].up
     real = time.time
@@ -200,7 +200,7 @@ def test_a_mirror_whose_writer_died_long_ago_is_down_from_the_start(root, pair, 
     one.passes()
     place = one.mirror / ".index" / "live.json"
     place.write_text(json.dumps({**json.loads(place.read_text()), "written": time.time() - 700}))
-    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
     reader.refresh()
     assert not reader.sources["gpu"].up
 
@@ -209,7 +209,7 @@ def test_a_mirror_whose_writer_died_long_ago_is_down_from_the_start(root, pair, 
 def test_new_runs_of_a_local_root_are_listed(tmp_path, monkeypatch, jump):
     write_run(tmp_path / "local", "p", "n", "20250123_180000_abc123", started=OLD)
     clock, real = [1000.0], time.time
-    reader = Reader([("local", tmp_path / "local")], clock=lambda: clock[0])
+    reader = Catalog([("local", tmp_path / "local")], clock=lambda: clock[0])
     reader.refresh()
     monkeypatch.setattr(time, "time", lambda: real() + jump)
     write_run(tmp_path / "local", "p", "n", "20250124_180000_abc124", started=OLD)

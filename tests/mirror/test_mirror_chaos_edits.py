@@ -13,7 +13,7 @@ from sshd import Sshd
 from waiting import until
 
 from runicorn import manifest
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 pytestmark = pytest.mark.chaos
 SOURCES = ("exec", "manifest", "sftp")
@@ -32,7 +32,7 @@ class Edited:
         self.make_manifest()
         self.server = Sshd(folder / "sshd", **({} if source == "exec" else {"ForceCommand": "internal-sftp"}))
         self.sync = mirror_of(self.server, self.root, self.home, interval=5)
-        self.reader = Reader([("local", folder / "local")], [("gpu", self.sync.mirror.folder)])
+        self.reader = Catalog([("local", folder / "local")], [("gpu", self.sync.mirror.folder)])
         self.edited = None              # when, Unix s
 
     def make_manifest(self):

@@ -102,7 +102,7 @@ def test_two_runs_that_such_a_disk_takes_for_one_are_both_mirrored(root, pair, c
     assert set(places) == {path, other}
     assert all(contents(Path(places[run])) == contents(root / run) for run in places)
     assert one.sync.state()["state"] == "live" and one.sync.state()["runs"] == 2
-    source = sources.Mirror("gpu", one.mirror)
+    source = sources.MirrorSource("gpu", one.mirror)
     source.refresh(None)
     assert {run: os.fspath(source.run_folder(run)) for run in places} == places
 

@@ -18,7 +18,7 @@ from running_runs import Clock
 from sshd import Sshd
 from waiting import until
 
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 SECOND = 1.1                    # s; our clock runs ahead of the writer's: its last word must not bear the second of what we have read
 WRITER = """
@@ -64,7 +64,7 @@ def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_
     one, clock = pair(), Clock()
     one.bell.look({"runs"})
     one.sync.one_pass(one.now)
-    reader = Reader([], [("gpu", mirror)], clock=clock)
+    reader = Catalog([], [("gpu", mirror)], clock=clock)
     states = [shown(one, reader, clock, 1) for _ in range(5)]
     assert states[-1] == "running"
     time.sleep(SECOND)
@@ -129,7 +129,7 @@ def test_a_training_watched_over_a_line_that_is_cut_again_and_again(tmp_path, ho
 def test_a_writer_really_stopped_for_100_seconds(tmp_path, home, root, training):
     with Sshd(tmp_path / "sshd") as server, Running(mirror_of(server, root, home)) as one:
         until(lambda: tree(one.mirror.folder).keys() == tree(root).keys())
-        reader = Reader([], [("gpu", one.mirror.folder)])
+        reader = Catalog([], [("gpu", one.mirror.folder)])
 
         def state():
             one.bell.look({"runs"})

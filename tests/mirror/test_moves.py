@@ -15,7 +15,7 @@ from runicorn.connections import connection
 from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.mirror import local_copy, quota, run_places
 from runicorn.news import Bell
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 OTHER = "vision/vit/runs/20250124_180000_abc124"
 MOST = 30_000                   # bytes that a look and a list may take; the runs below hold more than ten times as many
@@ -209,7 +209,7 @@ def test_a_copy_is_another_run_and_the_id_alone_names_neither(root, pair, source
     look_again(one, root)
     one.same()
     assert paths(one) == [moved_path(RUN, "copied"), RUN] and one.moved == {}
-    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
     reader.refresh()
     with pytest.raises(AmbiguousError, match="may be 2 runs: .*copied/resnet50.*vision/resnet50"):
         reader.find("20250123_180000_abc123")
@@ -472,7 +472,7 @@ def test_an_address_kept_from_before_leads_to_the_run(root, pair, tmp_path):
     big_run(root)
     big_run(root, moved_path(RUN, run="20250123_190000_abc125"))
     one = mirrored(pair, root, "sftp")
-    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
     reader.refresh()
     os.rename(root / "vision", root / "renamed")
     look_again(one, root)

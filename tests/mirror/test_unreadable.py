@@ -15,7 +15,7 @@ from pairs import OLD, OWN, RUN, Pair, make_run, settle, tree, write
 
 from runicorn import left_out, manifest
 from runicorn.mirror import recheck, walk
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.viewer import run_files
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
@@ -66,7 +66,7 @@ class Closed:
                 os.chown(path, NOBODY, NOBODY)
         python = " ".join([*AS, PYTHON]) if way == "exec" else None
         self.one = Pair(self.root, place / "near", Far(words=(*AS, SERVER), python=python))
-        self.reader = Reader([("local", place / "local")], [("gpu", self.one.mirror)])
+        self.reader = Catalog([("local", place / "local")], [("gpu", self.one.mirror)])
 
     def passes(self, times=1, seconds=31):
         """Let looks go by; who makes the manifest, makes one before each."""

@@ -9,7 +9,7 @@ from pairs import OLD, RUN, grow, here, make_run, mirror, pair, root, write  # n
 
 from runicorn import manifest
 from runicorn.reader import sources
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 
@@ -22,7 +22,7 @@ def one(pair):
 @pytest.fixture
 def verified(one, tmp_path):
     """A function that returns what the reader says of the one run now."""
-    reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
 
     def say():
         reader.refresh()
@@ -78,7 +78,7 @@ def test_with_a_manifest_the_tail_decides(root, one, verified):
 
 def test_a_local_run_has_nothing_to_be_verified_against(tmp_path):
     make_run(tmp_path / "here")
-    reader = Reader([("local", tmp_path / "here")])
+    reader = Catalog([("local", tmp_path / "here")])
     reader.refresh()
     assert reader.run("20250123_180000_abc123")["verified"] is None
 
@@ -95,7 +95,7 @@ def test_a_time_that_speaks_of_a_later_index_is_not_taken_for_that_of_this_one(r
         write(place, {**live, "checked": [[path, when + 1000] for path, when in live["checked"]]})
         return found
     monkeypatch.setattr(manifest, "load", load_and_then_sync_writes)
-    source = sources.Mirror("gpu", one.mirror)
+    source = sources.MirrorSource("gpu", one.mirror)
     source.refresh(None)
     _, at = source.verified("vision/resnet50/runs/20250123_180000_abc123")
     assert live["checked"] and at == live["checked"][0][1]

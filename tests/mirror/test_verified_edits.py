@@ -16,7 +16,7 @@ from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, tr
 from runicorn import manifest
 from runicorn.metrics.column_file import File
 from runicorn.mirror import remote_index
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 KEY = "gpu:vision/resnet50/20250123_180000_abc123"
 CASES = [(edit, status) for edit in EDITS for status in ("finished", "running")]
@@ -27,7 +27,7 @@ class Judge:
 
     def __init__(self, one, root, tmp_path):
         self.one, self.root = one, root
-        self.reader = Reader([("local", tmp_path / "local")], [("gpu", one.mirror)])
+        self.reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
 
     def is_same(self):
         here, there = tree(self.one.mirror), tree(self.root)

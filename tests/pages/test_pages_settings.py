@@ -30,7 +30,7 @@ def far(tmp_path):
 
 
 def added(server, sshd, **more):
-    server.mirrors.save(sshd.connection(name=NAME, remote_root=f"~/{ROOT}", **more))
+    server.connections.save(sshd.connection(name=NAME, remote_root=f"~/{ROOT}", **more))
 
 
 def test_the_guide_from_the_gear_to_the_first_runs_in_chinese(sshd, far, serve, open_page):
@@ -84,7 +84,7 @@ def test_refusing_the_key_ends_the_test_and_nothing_is_kept(sshd, far, serve, op
     stop = page.locator("[data-question]").get_by_role("button", name="Stop")
     stop.focus()
     with page.expect_response(lambda answer: "/api/connections/test/" in answer.url):
-        server.mirrors.bell.ring(f"test:{next(iter(server.mirrors._trials))}")
+        server.connections.bell.ring(f"test:{next(iter(server.connections._trials))}")
     page.wait_for_timeout(100)
     expect(stop).to_be_focused()                # news leaves the question where it is, and the lines around it
     expect(page.locator("li[data-line=banner]")).to_be_visible()
@@ -219,7 +219,7 @@ def test_browsing_to_the_folder(sshd, far, serve, open_page, home):
 def test_sync_now_says_that_it_looks_and_that_all_is_here(sshd, far, serve, open_page, home):
     sshd.trusted_in(home)
     server = serve()
-    server.mirrors.save({**sshd.connection(name="gpu"), "remote_root": str(far)}, start=True)
+    server.connections.save({**sshd.connection(name="gpu"), "remote_root": str(far)}, start=True)
     page = open_page(f"{server.url}/settings?tab=sync", locale="zh-CN")
     row = page.locator("tr[data-name=gpu]").first
     expect(row).to_have_attribute("data-state", "live")
@@ -227,7 +227,7 @@ def test_sync_now_says_that_it_looks_and_that_all_is_here(sshd, far, serve, open
     expect(row.get_by_role("button", name="正在同步…")).to_be_disabled()
     expect(row.get_by_role("button", name="✓ 已是最新")).to_be_visible()
     expect(row.get_by_role("button", name="立即同步")).to_be_enabled()
-    assert server.mirrors.row("gpu")["up_to_date"] is not None
+    assert server.connections.row("gpu")["up_to_date"] is not None
 
 
 def test_a_folder_without_runs_offers_the_one_that_has_them(sshd, far, serve, open_page, home):
@@ -290,7 +290,7 @@ def test_offline_shows_what_is_here_and_asks_nobody(sshd, far, serve, open_page,
     sshd.trusted_in(home)
     online = serve()
     added(online, sshd)
-    until(lambda: online.mirrors.row(NAME)["state"] == "live")
+    until(lambda: online.connections.row(NAME)["state"] == "live")
     online.end.close()
     sshd.stop()
     page = open_page(serve(offline=True).url)
@@ -306,7 +306,7 @@ def test_cache_is_shown_and_cleaned(sshd, far, serve, open_page, home):
     sshd.trusted_in(home)
     server = serve()
     added(server, sshd)
-    until(lambda: server.mirrors.row(NAME)["state"] == "live")
+    until(lambda: server.connections.row(NAME)["state"] == "live")
     page = open_page(f"{server.url}/settings?tab=storage")
     expect(page.locator("tbody tr")).to_contain_text(NAME)
     page.get_by_role("button", name="Clean…").click()
@@ -335,7 +335,7 @@ def test_the_other_tabs(serve, open_page, home):
 def test_many_connections_in_trouble_have_their_names_in_the_bar_and_overlap_nothing(serve, open_page, locale, width):
     server = serve()
     for number in range(5):
-        server.mirrors.save({"name": f"cluster-{number}", "host": "127.0.0.1", "port": free_port(), "user": "alice"}, start=True)
+        server.connections.save({"name": f"cluster-{number}", "host": "127.0.0.1", "port": free_port(), "user": "alice"}, start=True)
     page = open_page(f"{server.url}/settings", width=width, locale=locale)
     shown = page.locator(".conns > .conn[data-connection]")
     expect(shown).to_have_count(2 if width == 900 else 3)

@@ -37,8 +37,8 @@ def test_a_refused_connection_goes_on_by_system_ssh(tmp_path, home, user, serve,
         user.trusts(server.trusted_in(home))
         user.config("")
         viewer = serve()
-        viewer.mirrors.save(server.connection(name="tiny", remote_root=str(tmp_path / "far")), start=True)
+        viewer.connections.save(server.connection(name="tiny", remote_root=str(tmp_path / "far")), start=True)
         page = open_page(f"{viewer.url}/settings?tab=sync")
         page.locator(".told").get_by_role("button", name="Use system ssh").click()
         expect(page.locator("tr[data-name=tiny][data-state=live]")).to_contain_text("1", timeout=60_000)
-        assert viewer.mirrors.row("tiny")["key"] == str(server.key), "the key file goes with it"
+        assert viewer.connections.row("tiny")["key"] == str(server.key), "the key file goes with it"

@@ -12,7 +12,7 @@ from small_runs import event, write_run
 
 from runicorn import layout
 from runicorn.cli import dialogue
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.news import Bell
 from runicorn.reader import bounded
 from runicorn.viewer import app
@@ -33,10 +33,10 @@ def served(root, tmp_path):
     running = []
 
     def start():
-        mirrors = Mirrors(tmp_path / "home", Bell(), offline=True)
+        mirrors = Registry(tmp_path / "home", Bell(), offline=True)
         server = app.start(tmp_path / "home", [("local", root)], mirrors, Bell(), port=0, offline=True)
         running.extend((server, mirrors))
-        assert server.reader.ready.wait(20)
+        assert server.catalog.ready.wait(20)
         client = Client(server, app.make_app(server.site))
 
         def get(path, **query):

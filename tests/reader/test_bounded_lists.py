@@ -85,11 +85,11 @@ def test_a_last_row_without_its_newline_has_the_last_step(tmp_path, before):
 
 
 def test_tags_and_experiments_of_the_sidebar_are_bounded_and_counted(tmp_path):
-    from runicorn.reader.catalog import Reader
+    from runicorn.reader.catalog import Catalog
     for number in range(520):
         tags = ["all", f"tag{number:03}", f"more{number:03}"]
         write_run(tmp_path, "p", f"name{number:03}", f"20260101_{number:06}_aaaaaa", rows=0, tags=tags)
-    reader = Reader([("local", tmp_path)], home=tmp_path / "home")
+    reader = Catalog([("local", tmp_path)], home=tmp_path / "home")
     reader.refresh()
     tree = reader.tree(reader.view())
     assert tree["tags"][0] == {"tag": "all", "count": 520} and len(tree["tags"]) == 500 and tree["more"] == {"tags": 541}

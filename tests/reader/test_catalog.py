@@ -14,7 +14,7 @@ from runicorn import layout, manifest
 from runicorn.errors import AmbiguousError, DataError, MissingPackageError, NotFoundError
 from runicorn.reader import scripts
 from runicorn.reader import sources as index
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.transfer import export
 
 
@@ -85,7 +85,7 @@ def test_what_was_read_is_kept_for_the_next_start_and_only_what_fits_is_used(tmp
     reader = reader_of(tmp_path)
     rows = reader.runs(columns=["config.lr"])["runs"]
     reader.save()
-    again = Reader([("local", tmp_path)])
+    again = Catalog([("local", tmp_path)])
     again.begin()
     assert again.ready.is_set() and again.runs(columns=["config.lr"])["runs"] == rows  # before anything was scanned
     time.sleep(0.01)

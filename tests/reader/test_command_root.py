@@ -10,7 +10,7 @@ from small_runs import event, write_run
 
 from runicorn import layout, manifest
 from runicorn.reader import first_look, scripts
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.reader.command_root import FEW
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -51,7 +51,7 @@ def rows(reader):
 
 
 def as_a_viewer_has_it(root, tmp_path):
-    reader = Reader([("local", root)], home=tmp_path / "another home")
+    reader = Catalog([("local", root)], home=tmp_path / "another home")
     reader.refresh()
     reader.look()
     return rows(reader)
@@ -195,7 +195,7 @@ def test_many_files_of_a_run_are_counted_beyond_the_first(tmp_path, monkeypatch)
     folder = write_run(tmp_path / "root", "vision", "n", run_id(1))
     for number in range(30):
         (folder / f"f{number}").write_text("x")
-    whole = Reader([("local", tmp_path / "root")], home=tmp_path / "another home")
+    whole = Catalog([("local", tmp_path / "root")], home=tmp_path / "another home")
     whole.refresh()
     told = [reader.run(run_id(1))["more_files"] for reader in (command_reader(tmp_path / "root", tmp_path / "home"), whole)]
     assert told[0] == told[1] > 20

@@ -11,7 +11,7 @@ from runicorn import layout
 from runicorn.errors import NotFoundError
 from runicorn.news import Bell
 from runicorn.reader import first_look, sources
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.viewer.watcher import GRACE, Poll
 
 
@@ -24,7 +24,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def reader(root):
-    return Reader([("local", root)], clock=Clock())
+    return Catalog([("local", root)], clock=Clock())
 
 
 def rows(reader):
@@ -55,7 +55,7 @@ def test_what_changes_between_the_two_is_taken(reader, root):
                                   '{"id": "x",\n "created_at": 5}\n', json.dumps({"config": {"long": "x" * 100_000}})])
 def test_small_files_that_are_odd_end_up_as_the_manifest_has_them(root, text):
     (root / "p1/resnet50/runs/20250123_180001_abc123/meta.json").write_text(text)
-    quick, slow = (Reader([("local", root)], clock=Clock()) for _ in range(2))
+    quick, slow = (Catalog([("local", root)], clock=Clock()) for _ in range(2))
     quick.begin()
     assert len(rows(quick)) == 30
     quick.refresh()
@@ -121,7 +121,7 @@ def test_a_viewer_answers_from_the_first_look_and_scans_a_moment_later(reader, r
 
 
 def test_of_an_empty_root_there_is_nothing_to_wait_for(tmp_path):
-    reader = Reader([("local", tmp_path / "none")], clock=Clock())
+    reader = Catalog([("local", tmp_path / "none")], clock=Clock())
     poll = Poll(reader, Bell(), Clock())
     assert poll.first_pass(0.0) == 0.0
     poll.one_pass(0.0)

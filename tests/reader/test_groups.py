@@ -3,7 +3,7 @@
 import pytest
 from small_runs import write_run
 
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def view(tmp_path, home):
     write_run(root, "vision", "old", "20250123_180006_ccccc1", config={"group": "vit", "lr": 1})
     write_run(root, "vision", "plain", "20250123_180007_ddddd1")
     for _ in range(2):                  # read, then as it was kept for the next start
-        reader = Reader([("local", root)], home=home)
+        reader = Catalog([("local", root)], home=home)
         reader.refresh()
         reader.save()
     return reader.view()

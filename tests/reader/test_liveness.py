@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from running_runs import Clock, beat, looked, make_run, row
 
 from runicorn import layout, manifest
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.reader.liveness import Pulse, judge
-from runicorn.reader.sources import LocalRoot, Mirror
+from runicorn.reader.sources import LocalRoot, MirrorSource
 
 WRITER = """
 import sys, time, runicorn
@@ -60,7 +60,7 @@ def until(reader, clock, wanted, seconds=10):
 
 
 def test_a_killed_process_is_lost_and_a_stopped_one_too_until_it_goes_on(tmp_path, clock, training):
-    reader = Reader([("local", tmp_path / "root")], clock=clock)
+    reader = Catalog([("local", tmp_path / "root")], clock=clock)
     assert looked(reader, clock) == ("running", "beating")         # of this machine: known at once
     assert until(reader, clock, "running")
     os.kill(training.pid, signal.SIGSTOP)
@@ -81,7 +81,7 @@ def test_a_process_that_was_killed_before_we_looked_is_lost_at_the_first_look(tm
     time.sleep(0.2)
     training.kill()
     training.wait()
-    reader = Reader([("local", tmp_path / "root")], clock=clock)
+    reader = Catalog([("local", tmp_path / "root")], clock=clock)
     assert looked(reader, clock) == ("lost", "process_gone")
     assert looked(reader, clock, 89) == ("lost", "process_gone")
 
@@ -89,7 +89,7 @@ def test_a_process_that_was_killed_before_we_looked_is_lost_at_the_first_look(tm
 @pytest.mark.parametrize("offset", [-3600, 0, 3600, -10 * 365 * 86400])
 def test_clocks_that_are_off_make_no_difference(tmp_path, clock, offset):
     make_run(tmp_path)
-    reader, server = Reader([("local", tmp_path)], clock=clock), time.time() + offset
+    reader, server = Catalog([("local", tmp_path)], clock=clock), time.time() + offset
     beat(tmp_path, server)
     assert looked(reader, clock)[0] == "checking"
     for _ in range(4):
@@ -103,7 +103,7 @@ def test_clocks_that_are_off_make_no_difference(tmp_path, clock, offset):
 
 def test_beats_without_rows_are_stalled_by_the_runs_own_rhythm(tmp_path, clock):
     folder = make_run(tmp_path)
-    reader, now = Reader([("local", tmp_path)], clock=clock), 1e9
+    reader, now = Catalog([("local", tmp_path)], clock=clock), 1e9
 
     def beats(seconds):
         nonlocal now
@@ -125,7 +125,7 @@ def test_beats_without_rows_are_stalled_by_the_runs_own_rhythm(tmp_path, clock):
 
 def test_a_run_that_has_not_logged_yet_is_not_stalled(tmp_path, clock):
     (make_run(tmp_path) / "events.jsonl").unlink()
-    reader, now = Reader([("local", tmp_path)], clock=clock), 1e9
+    reader, now = Catalog([("local", tmp_path)], clock=clock), 1e9
     for _ in range(30):
         now += 10
         beat(tmp_path, now)
@@ -136,7 +136,7 @@ def test_a_run_that_has_not_logged_yet_is_not_stalled(tmp_path, clock):
 def test_a_run_without_a_live_file_beats_on_its_own_folder(tmp_path, clock):
     folder = make_run(tmp_path)
     (tmp_path / ".runicorn/live/20250123_180000_abc123.json").unlink()
-    reader = Reader([("local", tmp_path)], clock=clock)
+    reader = Catalog([("local", tmp_path)], clock=clock)
     looked(reader, clock)
     for at in (5, 15):
         (folder / ".beat").touch()
@@ -170,7 +170,7 @@ def test_what_the_run_said_itself(status, state, code, text):
 def test_a_finished_run_that_goes_on_is_seen(tmp_path, clock):
     folder = make_run(tmp_path, status="finished")
     (tmp_path / ".runicorn/live/20250123_180000_abc123.json").unlink()
-    reader = Reader([("local", tmp_path)], clock=clock)
+    reader = Catalog([("local", tmp_path)], clock=clock)
     assert looked(reader, clock)[0] == "finished"
     (folder / "status.json").write_text(layout.to_json({"status": "running", "attempts": [{"n": 1}, {"n": 2}]}))
     (tmp_path / ".runicorn/live/20250123_180000_abc123.json").write_text("{}")
@@ -206,7 +206,7 @@ def server(tmp_path):
 
 
 def test_attributes_that_are_60_seconds_old_never_make_a_live_run_look_dead(tmp_path, clock, server):
-    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")], clock=clock)
     server.show(0)
     assert looked(reader, clock)[0] == "checking"
     states = set()
@@ -218,7 +218,7 @@ def test_attributes_that_are_60_seconds_old_never_make_a_live_run_look_dead(tmp_
 
 
 def test_our_own_line_being_down_greys_a_state_and_never_changes_it(tmp_path, clock, server):
-    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")], clock=clock)
     server.show(1)
     looked(reader, clock)
     server.show(2)
@@ -240,7 +240,7 @@ def test_our_own_line_being_down_greys_a_state_and_never_changes_it(tmp_path, cl
 
 def test_silence_counts_only_between_looks_at_the_server(tmp_path, clock, server):
     """A connection that is asked once an hour, or by hand, must not lose its runs in between."""
-    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")], clock=clock)
     server.show(1)
     looked(reader, clock)
     server.show(2)
@@ -254,7 +254,7 @@ def test_silence_counts_only_between_looks_at_the_server(tmp_path, clock, server
 
 def test_a_run_whose_turn_has_not_come_is_neither_lost_nor_stalled(tmp_path, clock, server):
     """Of thousands of running runs each is looked at in turn: until then nothing is known of its silence."""
-    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")], clock=clock)
 
     def show(beat, looked_at, read_at):
         server.looked += 1
@@ -276,7 +276,7 @@ def test_a_run_whose_turn_has_not_come_is_neither_lost_nor_stalled(tmp_path, clo
 
 
 def test_a_run_without_a_heart_is_judged_between_surveys(tmp_path, clock, server):
-    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")], clock=clock)
 
     def show(surveyed):
         server.looked += 1
@@ -291,7 +291,7 @@ def test_a_run_without_a_heart_is_judged_between_surveys(tmp_path, clock, server
 
 
 def test_a_sync_that_died_without_a_word_greys_its_runs(tmp_path, clock, server):
-    reader = Reader([], [("gpu1", tmp_path / "mirror")], clock=clock)
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")], clock=clock)
     server.looked = -3600_000  # its last word is an hour old
     server.show(1)
     looked(reader, clock)
@@ -344,4 +344,4 @@ def test_whatever_a_pulse_saw_there_is_a_verdict(resumed, steps):
 
 
 def test_sources_judge_alike_for_local_roots_and_mirrors():
-    assert LocalRoot.verdict is Mirror.verdict
+    assert LocalRoot.verdict is MirrorSource.verdict

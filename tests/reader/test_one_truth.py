@@ -15,10 +15,10 @@ from running_runs import Clock, beat, looked, make_run
 
 import runicorn
 from runicorn import layout, manifest, settings
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.news import Bell
 from runicorn.reader import beside_viewer, scripts, viewer_client
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.viewer import app
 from runicorn.writer import environment
 
@@ -54,7 +54,7 @@ def command(*words, timeout=60):
 @contextlib.contextmanager
 def viewing(home, roots):
     bell = Bell()
-    mirrors = Mirrors(home, bell, offline=True)
+    mirrors = Registry(home, bell, offline=True)
     server = app.start(home, roots, mirrors, bell, port=0, offline=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -86,10 +86,10 @@ def test_a_run_of_this_machine_is_judged_at_once_and_alike(root, home, training)
     assert "its process is gone" in command("show", training.run_id).stdout
     assert not runicorn.runs("state:running") and len(runicorn.runs("state:lost")) == 1
     with viewing(home, [("local", root)]) as server:
-        assert server.reader.runs()["total"] in (0, 1)
-        server.reader.await_first_look()
+        assert server.catalog.runs()["total"] in (0, 1)
+        server.catalog.await_first_look()
         deadline = time.monotonic() + 10
-        while server.reader.states()[0]["runs"].get(f"p/n/runs/{training.run_id}", [""])[0] != "lost" and time.monotonic() < deadline:
+        while server.catalog.states()[0]["runs"].get(f"p/n/runs/{training.run_id}", [""])[0] != "lost" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert told_everywhere(training.run_id) == {("lost", "process_gone")}
 
@@ -98,7 +98,7 @@ def test_a_dead_run_of_this_machine_is_never_running_again_after_a_restart(root,
     training.kill()
     training.wait()
     for _ in range(2):
-        reader, states = Reader([("local", root)], home=home), []
+        reader, states = Catalog([("local", root)], home=home), []
         for _ in range(4):
             reader.refresh()
             reader.look()
@@ -188,7 +188,7 @@ def synced(mirror, far, seen=1.0, looked=0.5, first=600.0, written=0.5, up=True,
 )
 def test_of_mirrored_runs_what_the_syncing_process_last_wrote_is_told(tmp_path, home, root, seen, looked_ago, first, state):
     synced(home / "cache" / "gpu1", tmp_path / "far", seen, looked_ago, first, looked_ago)
-    for told in (looked(Reader([], [("gpu1", home / "cache" / "gpu1")]), Clock())[0],
+    for told in (looked(Catalog([], [("gpu1", home / "cache" / "gpu1")]), Clock())[0],
                  scripts.open_reader([], beside_viewer.mirror_folders(home), home).runs()["runs"][0]["state"]):
         assert told == state
 
@@ -219,7 +219,7 @@ def test_a_run_in_two_mirrors_shows_the_freshest_everywhere(tmp_path, home, root
 def test_the_page_follows_to_the_mirror_whose_line_is_up(tmp_path):
     synced(tmp_path / "a", tmp_path / "far", up=False)
     synced(tmp_path / "b", tmp_path / "far", up=False)
-    reader = Reader([], [("a", tmp_path / "a"), ("b", tmp_path / "b")])
+    reader = Catalog([], [("a", tmp_path / "a"), ("b", tmp_path / "b")])
     reader.refresh()
     synced(tmp_path / "b", tmp_path / "far")
     reader.refresh()
@@ -235,7 +235,7 @@ def test_the_page_follows_to_the_mirror_whose_line_is_up(tmp_path):
 def test_a_mirrored_run_known_to_be_dead_stays_lost_when_a_new_sync_begins(tmp_path):
     synced(tmp_path / "m", tmp_path / "far", seen=4000, looked=10, first=9000, written=9, up=False)
     clock = Clock()
-    reader = Reader([], [("m", tmp_path / "m")], clock=clock)
+    reader = Catalog([], [("m", tmp_path / "m")], clock=clock)
     assert looked(reader, clock)[0] == "lost"
     for seconds in range(1, 8):                 # the new sync has seen nothing yet
         synced(tmp_path / "m", tmp_path / "far", seen=None, looked=0, first=seconds, written=0)
@@ -247,7 +247,7 @@ def test_a_mirrored_run_known_to_be_dead_stays_lost_when_a_new_sync_begins(tmp_p
 def test_a_sync_that_has_not_listed_a_run_yet_is_no_sign_of_its_life(tmp_path):
     synced(tmp_path / "m", tmp_path / "far", seen=4000, looked=10, first=9000, written=9)
     clock = Clock()
-    reader = Reader([], [("m", tmp_path / "m")], clock=clock)
+    reader = Catalog([], [("m", tmp_path / "m")], clock=clock)
     looked(reader, clock)
     live = json.loads((tmp_path / "m/.index/live.json").read_text())
     layout.replace_file(tmp_path / "m/.index/live.json", layout.to_json({**live, "runs": {}, "written": time.time()}).encode())
@@ -260,13 +260,13 @@ def test_a_viewer_beside_is_asked(root, home):
     make_run(root)
     beat(root, 1000)
     with viewing(home, [("local", root)]) as server:
-        server.reader.await_first_look()
+        server.catalog.await_first_look()
         deadline, state, at = time.monotonic() + 20, None, 1000
         while state != "running" and time.monotonic() < deadline:
             at += 1
             beat(root, at)
             time.sleep(0.2)
-            state = server.reader.states()[0]["runs"].get(f"p/n/runs/{ID}", [None])[0]
+            state = server.catalog.states()[0]["runs"].get(f"p/n/runs/{ID}", [None])[0]
         assert state == "running"
         assert told_everywhere(ID) == {("running", "beating")}
         assert command("runs", "state:running", "--json").stdout.count("\n") == 1
@@ -288,7 +288,7 @@ def beside_three(root, home):
     for number in range(3):
         finished(root, number)
     with viewing(home, [("local", root)]) as server:
-        server.reader.await_first_look()
+        server.catalog.await_first_look()
         yield server
 
 
@@ -297,7 +297,7 @@ def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
     own = scripts.open_reader([("local", root)], [], home).runs(limit=50)
     assert by_viewer["matched"] == 3 and by_viewer["undecided"] == 0
     assert json.loads(layout.to_json(own["runs"])) == by_viewer["runs"]
-    beside_three.reader.runs = None             # only the viewer's view is asked
+    beside_three.catalog.runs = None             # only the viewer's view is asked
     assert len(command("runs", "--json").stdout.splitlines()) == 3
     found = beside_viewer.runs(home, [("local", root)], "state:finished", "name", 2, ["config.lr"])
     own = scripts.open_reader([("local", root)], [], home).runs("state:finished", "name", limit=2, columns=["config.lr"])
@@ -306,7 +306,7 @@ def test_the_list_beside_a_viewer_is_the_viewers(root, home, beside_three):
 
 def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, beside_three):
     finished(root, 7)
-    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None or beside_three.reader.runs()["total"] == 4
+    assert beside_viewer.runs(home, [("local", root)], "", *ASKED) is None or beside_three.catalog.runs()["total"] == 4
     assert len(command("runs", "--json").stdout.splitlines()) == 4
     other = tmp_path / "other"
     finished(other, 8)
@@ -318,7 +318,7 @@ def test_what_a_viewer_does_not_know_yet_is_read_here(root, home, tmp_path, besi
 
 def test_a_run_that_ends_has_ended_at_once_beside_a_viewer(root, home, training):
     with viewing(home, [("local", root)]) as server:
-        server.reader.await_first_look()
+        server.catalog.await_first_look()
         folder, = root.glob("p/n/runs/*")
         (folder / "status.json").write_text(json.dumps({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 60}))
         found = beside_viewer.runs(home, [("local", root)], "", *ASKED)
@@ -330,7 +330,7 @@ def test_words_and_numbers_are_answered_as_without_a_viewer(root, home, words):
     finished(root, 1)
     before = command("runs", *words)
     with viewing(home, [("local", root)]) as server:
-        server.reader.await_first_look()
+        server.catalog.await_first_look()
         after = command("runs", *words)
     assert (after.returncode, after.stdout, after.stderr) == (before.returncode, before.stdout, before.stderr)
 
@@ -359,7 +359,7 @@ def test_the_note_of_a_viewer_that_was_killed_is_no_obstacle(root, home, note):
 )
 def test_a_nonsensical_answer_changes_nothing(root, home, told):
     make_run(root)
-    reader = Reader([("local", root)])
+    reader = Catalog([("local", root)])
     reader.refresh()
     reader.look()
     reader.believe([{"folder": os.path.realpath(root), "up": True, **told}])
@@ -368,7 +368,7 @@ def test_a_nonsensical_answer_changes_nothing(root, home, told):
 
 def test_ten_thousand_open_runs_are_told_in_one_answer(tmp_path):
     """Counted, not timed: one request, and one verdict for each run."""
-    reader = Reader([("local", tmp_path)])
+    reader = Catalog([("local", tmp_path)])
     for n in range(300):
         make_run(tmp_path, run_id=f"20250123_180000_{n:06x}")
     reader.refresh()
@@ -380,7 +380,7 @@ def test_header_and_sidebar_count_the_same(tmp_path):
     clock = Clock()
     make_run(tmp_path)
     make_run(tmp_path, run_id="20250123_180001_abc124")
-    reader = Reader([("local", tmp_path)], clock=clock)
+    reader = Catalog([("local", tmp_path)], clock=clock)
     beat(tmp_path, 1)
     reader.refresh()
     reader.look()

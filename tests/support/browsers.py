@@ -26,7 +26,7 @@ from small_runs import beat, event, write_run  # noqa: E402
 from sshd import free_port  # noqa: E402
 
 from runicorn import layout  # noqa: E402
-from runicorn.connections.registry import Mirrors  # noqa: E402
+from runicorn.connections.registry import Registry  # noqa: E402
 from runicorn.news import Bell  # noqa: E402
 from runicorn.viewer import app  # noqa: E402
 
@@ -245,7 +245,7 @@ class Site:
         self.folder, self.started = write_run(root, "vision", "live", self.id, "running", rows=0), time.time()
         self.root, self.steps = root, 0
         self.log(200)
-        mirrors = Mirrors(home, bell := Bell(), offline=False)
+        mirrors = Registry(home, bell := Bell(), offline=False)
         self.server = app.start(home, [("local", root)], mirrors, bell, port=0)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = self.server.url

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from runicorn import layout, manifest
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 
 
 class Clock:
@@ -59,7 +59,7 @@ def make_run(
 
 
 def reader_of(*roots, clock=None, **more):
-    reader = Reader([("local" if n == 1 else f"local{n}", root) for n, root in enumerate(roots, 1)], clock=clock or Clock(), **more)
+    reader = Catalog([("local" if n == 1 else f"local{n}", root) for n, root in enumerate(roots, 1)], clock=clock or Clock(), **more)
     reader.refresh()
     reader.look()
     return reader

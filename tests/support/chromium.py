@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.news import Bell
 from runicorn.viewer import app
 
@@ -33,14 +33,14 @@ def browser():
 
 @pytest.fixture
 def serve(home):
-    """serve(offline=False, port=0, bell=…) starts a viewer on `home`: its Server, with .mirrors and .end.close() added."""
+    """serve(offline=False, port=0, bell=…) starts a viewer on `home`: its Server, with .connections and .end.close() added."""
     with contextlib.ExitStack() as stack:
         def start(**options):
-            mirrors = Mirrors(home, bell := Bell(), offline=options.get("offline", False))
+            mirrors = Registry(home, bell := Bell(), offline=options.get("offline", False))
             server = app.start(home, [("local", home / "experiments")], mirrors, bell, **{"port": 0, **options})
             threading.Thread(target=server.serve_forever, daemon=True).start()
             mirrors.start_all()
-            server.mirrors, server.end = mirrors, stack.enter_context(contextlib.ExitStack())
+            server.connections, server.end = mirrors, stack.enter_context(contextlib.ExitStack())
             server.end.callback(mirrors.stop)
             server.end.callback(server.stop)
             return server

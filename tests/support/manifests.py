@@ -5,7 +5,7 @@ import json
 import pytest
 from pairs import OLD
 
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.viewer.exchange import to_json
 
 POISON = {
@@ -71,7 +71,7 @@ def write_manifest(root, lines, header='"revision": 1, "generated_at": 1, "host"
 
 def listed(*sources, **more):
     """Return the rows of the list as the API gives them, read as strictly as a browser does."""
-    reader = Reader(*sources, **more)
+    reader = Catalog(*sources, **more)
     reader.begin()
     reader.refresh()
     reader.look()

@@ -19,7 +19,7 @@ from sshd import Sshd
 from waiting import until
 
 from runicorn.cli.demo import ask
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.news import Bell
 from runicorn.viewer import app
 
@@ -36,7 +36,7 @@ def stage(folder):
     os.environ["RUNICORN_HOME"] = str(home)
     stop = threading.Event()
     with contextlib.ExitStack() as stack:
-        mirrors = Mirrors(home, bell := Bell())
+        mirrors = Registry(home, bell := Bell())
         stack.callback(mirrors.stop)
         servers = {}
         for name, runs in (("gpu-01", showroom.RUNS[:24]), ("lab-a100", showroom.RUNS[24:29]), ("cluster-b", showroom.RUNS[29:])):

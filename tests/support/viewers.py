@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.news import Bell
 from runicorn.viewer import app
 
@@ -16,8 +16,8 @@ class Viewer:
     """A viewer in a thread of its own."""
 
     def __init__(self, home, root, host="127.0.0.1", offline=True):
-        self.mirrors = Mirrors(home, Bell(), offline=offline)
-        self.server = app.start(home, [("local", root)], self.mirrors, Bell(), host=host, port=0, offline=offline)
+        self.connections = Registry(home, Bell(), offline=offline)
+        self.server = app.start(home, [("local", root)], self.connections, Bell(), host=host, port=0, offline=offline)
         self.port, self.token = self.server.port, self.server.token
         self.thread = threading.Thread(target=self.server.serve_forever)
         self.thread.start()
@@ -25,7 +25,7 @@ class Viewer:
     def stop(self):
         self.server.stop()
         self.thread.join()
-        self.mirrors.stop()
+        self.connections.stop()
 
     def ask(self, method, path, body=None, headers=(), host="127.0.0.1"):
         """Return (status, headers, body) as a plain HTTP client of our own user sees them."""

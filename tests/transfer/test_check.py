@@ -9,7 +9,7 @@ import pytest
 from runicorn import layout
 from runicorn.cli import main as cli
 from runicorn.metrics.series import Series
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.transfer.check import check
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "root"
@@ -39,7 +39,7 @@ def test_golden_points_are_read_as_expected(path):
 
 @pytest.mark.parametrize("path", EXPECTED)
 def test_golden_names_and_states_are_read_as_expected(path, tmp_path):
-    reader = Reader([("local", GOLDEN)], home=tmp_path)
+    reader = Catalog([("local", GOLDEN)], home=tmp_path)
     reader.refresh()
     row = reader.row(reader.find(path.replace("/runs/", "/")))
     expected = EXPECTED[path]

@@ -19,7 +19,7 @@ from runicorn import layout
 from runicorn.errors import DataError, UsageError
 from runicorn.metrics.kinds.crc32c import CASTAGNOLI, crc32c
 from runicorn.metrics.series import Series
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.transfer import export, html_report
 from runicorn.transfer.rows import Rows
 
@@ -59,7 +59,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def reader(root, tmp_path):
-    found = Reader([("local", root)], home=tmp_path / "home")
+    found = Catalog([("local", root)], home=tmp_path / "home")
     found.refresh()
     return found
 
@@ -147,7 +147,7 @@ def test_a_mirrored_run_is_exported_once_it_is_here_or_while_it_grows(tmp_path):
         (mirror / files[name]).write_bytes((tmp_path / "far" / files[name]).read_bytes().partition(b"\n")[0] + b"\n")
     (mirror / files["absent"]).unlink()
     (mirror / files["whole"]).with_name("logs.txt").unlink()        # a log that may not be read keeps no metric back
-    reader = Reader([], [("gpu1", mirror)], home=tmp_path / "home")
+    reader = Catalog([], [("gpu1", mirror)], home=tmp_path / "home")
     reader.refresh()
     found = {name: reader.find(files[name].parts[-2]) for name in files}
     assert [len(table(export.stream(reader, found[name], "csv"))) for name in ("whole", "growing")] == [4, 2]
@@ -310,7 +310,7 @@ def test_a_report_of_one_run_opens_from_disk(reader, opened):
 def test_a_report_that_compares(root, tmp_path, opened):
     other = make_run(root, "resnet18", "20250123_190000_def456", lr=0.01)
     write(other, "events.jsonl", [(step, {"train/loss": 0.5}) for step in range(10)])
-    reader = Reader([("local", root)], home=tmp_path / "home")
+    reader = Catalog([("local", root)], home=tmp_path / "home")
     reader.refresh()
     keys = [reader.find("abc123"), reader.find("def456")]
     page = opened(export.html(reader, keys), locale="zh-CN", color_scheme="dark")
@@ -331,7 +331,7 @@ def compared(tmp_path, opened, *runs):
         (folder / "status.json").write_text(layout.to_json({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 9}))
         (folder / "summary.json").write_text("{}")
         write(folder, "events.jsonl", [(step, {"loss": float(step)}) for step in range(9)])
-    reader = Reader([("local", tmp_path / "root")], home=tmp_path / "home")
+    reader = Catalog([("local", tmp_path / "root")], home=tmp_path / "home")
     reader.refresh()
     page = opened(export.html(reader, [reader.find(f"abc12{number}") for number in range(len(runs))]), locale="en-GB")
     heads = page.locator("table >> nth=0").locator("th").all_inner_texts()[1:]
@@ -370,7 +370,7 @@ def test_a_reports_names_are_not_torn_on_a_narrow_page(tmp_path, opened):
 def test_a_hostile_run_is_only_text(tmp_path, opened):
     folder = make_run(tmp_path / "root", HOSTILE, config={HOSTILE: HOSTILE, "__proto__": {"x": 1}, "constructor": 2}, tags=[HOSTILE])
     write(folder, "events.jsonl", [(step, {HOSTILE: float(step), "constructor": 1.0, "nan": "NaN"}) for step in range(5)])
-    reader = Reader([("local", tmp_path / "root")], home=tmp_path / "home")
+    reader = Catalog([("local", tmp_path / "root")], home=tmp_path / "home")
     reader.refresh()
     pieces = all_of(export.stream(reader, reader.find("abc123"), "html"))
     assert b"</script><script>document" not in pieces and b"<img" not in pieces and b"<!--" not in pieces
@@ -384,7 +384,7 @@ def test_the_lines_of_a_reports_axes_have_labels_of_their_own(root, tmp_path, op
     for name, first, step in (("lr", 3e-4, 5e-9), ("count", 1234567.01, 1e-4), ("tokens", 1.2e12, 100.0)):
         write(folder, f"{name}.jsonl", [(at, {name: first + at * step}) for at in range(100)])
     (folder / "events.jsonl").write_text("".join((folder / f"{name}.jsonl").read_text() for name in ("lr", "count", "tokens")))
-    reader = Reader([("local", root)], home=tmp_path / "home")
+    reader = Catalog([("local", root)], home=tmp_path / "home")
     reader.refresh()
     page = opened(export.stream(reader, reader.find("aaa111"), "html"), locale="en-GB")
     page.evaluate("""() => {

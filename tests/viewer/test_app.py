@@ -12,7 +12,7 @@ from catalogs import make_run
 from clients import Client
 
 from runicorn import assets, layout
-from runicorn.connections.registry import Mirrors
+from runicorn.connections.registry import Registry
 from runicorn.errors import UsageError
 from runicorn.news import Bell
 from runicorn.viewer import app as viewer
@@ -30,7 +30,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def mirrors(home):
-    made = Mirrors(home, Bell(), offline=True)
+    made = Registry(home, Bell(), offline=True)
     yield made
     made.stop()
 
@@ -38,7 +38,7 @@ def mirrors(home):
 @pytest.fixture
 def server(root, home, mirrors):
     made = viewer.start(home, [("local", root)], mirrors, Bell(), port=0, offline=True)
-    made.reader.ready.wait(5)
+    made.catalog.ready.wait(5)
     yield made
     made.stop()
 
@@ -79,8 +79,8 @@ def test_a_bad_question_is_told_so(call, query, code, at):
 def test_one_run_by_key_by_id_and_ambiguous(call, root):
     assert call.get(f"/api/runs/{KEY}")["key"] == call.get("/api/runs/abc123")["key"] == KEY
     make_run(root, name="twin", run_id="20250124_180000_abc123", created_at=2.0)
-    call.server.reader.sources["local"].refresh(1e9)
-    call.server.reader._merge()
+    call.server.catalog.sources["local"].refresh(1e9)
+    call.server.catalog._merge()
     reply = call("GET", "/api/runs/abc123")
     assert reply.status == 409 and reply.json["error"] == "ambiguous" and len(reply.json["candidates"]) == 2
     assert call("GET", "/api/runs/nothing").status == 404
@@ -125,7 +125,7 @@ def test_curves_are_encoded_once_and_again_when_the_run_grew(call, root):
     packed, plain, gzipped = ask(), ask("identity"), ask("gzip")
     assert [one.headers.get("content-encoding") for one in (packed, plain)] == ["deflate", None]
     assert packed.json["series"] == plain.json["series"] == gzipped.json["series"] and len(packed.json["series"]) == 2
-    kept = call.server.reader.series(KEY)._encoded[1]
+    kept = call.server.catalog.series(KEY)._encoded[1]
     before = dict(kept)
     assert ask().json["series"] == packed.json["series"] and all(kept[asked] is before[asked] for asked in before)
     assert ask(buckets=5).json["series"][0]["n"] <= 5 and ask(x="wall").json["series"] != packed.json["series"]

@@ -7,7 +7,7 @@ from catalogs import make_run, mirror_of
 
 from runicorn import layout
 from runicorn.errors import LineError
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.viewer import far_files
 
 KEY = "gpu1:vision/resnet50/20250123_180000_abc123"
@@ -35,7 +35,7 @@ def entry(tmp_path):
     (folder / "logs.txt").write_text("".join(f"{layout.stamp(1737655200 + n)}line {n}\n" for n in range(20_000)))
     mirror_of(tmp_path / "far", tmp_path / "mirror")
     shutil.rmtree(tmp_path / "mirror/vision")
-    reader = Reader([], [("gpu1", tmp_path / "mirror")])
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")])
     reader.refresh()
     return reader.entry(KEY), reader.series(KEY)
 

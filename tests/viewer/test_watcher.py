@@ -7,7 +7,7 @@ import pytest
 from catalogs import make_run
 
 from runicorn.news import Bell
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.viewer import watcher as module
 from runicorn.viewer.watcher import Poll
 
@@ -39,7 +39,7 @@ def bell(clock):
 
 @pytest.fixture
 def poll(tmp_path, folder, bell, clock):
-    made = Poll(Reader([("local", tmp_path)], clock=clock), bell, clock)
+    made = Poll(Catalog([("local", tmp_path)], clock=clock), bell, clock)
     made.one_pass(clock.now)
     return made
 
@@ -67,7 +67,7 @@ def test_a_watched_run_is_looked_at_ten_times_a_second(poll, bell, clock, folder
 
 def test_unwatched_everything_is_looked_at_each_two_seconds(tmp_path, clock, folder):
     bell = Bell(clock)
-    poll = Poll(Reader([("local", tmp_path)], clock=clock), bell, clock)
+    poll = Poll(Catalog([("local", tmp_path)], clock=clock), bell, clock)
     assert poll.one_pass(clock.now) == module.REST == 2.0
     grow(folder)
     mark = bell.now()
@@ -105,7 +105,7 @@ def test_only_watched_and_live_runs_are_looked_at(tmp_path, bell, clock, monkeyp
     for n in range(30):
         make_run(tmp_path, name=f"n{n}", run_id=f"20250123_180000_0000{n:02}", status="finished")
     make_run(tmp_path, status="running")
-    poll = Poll(Reader([("local", tmp_path)], clock=clock), bell, clock)
+    poll = Poll(Catalog([("local", tmp_path)], clock=clock), bell, clock)
     poll.one_pass(clock.now)
     listed, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(os.fspath(path)) or scandir(path))
@@ -117,7 +117,7 @@ def test_only_watched_and_live_runs_are_looked_at(tmp_path, bell, clock, monkeyp
 
 def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, folder, monkeypatch, caplog):
     bell = Bell()
-    poll = Poll(Reader([("local", tmp_path)]), bell)
+    poll = Poll(Catalog([("local", tmp_path)]), bell)
     broken = iter([True])
 
     def look(keys=None, look=poll._reader.look):

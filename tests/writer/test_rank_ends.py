@@ -16,7 +16,7 @@ from small_runs import write_run
 from runicorn import layout, local_names, manifest
 from runicorn.mirror import plan, quota
 from runicorn.mirror.remote_root import AUDIT
-from runicorn.reader.catalog import Reader
+from runicorn.reader.catalog import Catalog
 from runicorn.reader.liveness import Pulse, Verdict, judge, with_ranks
 from runicorn.transfer.check import check_run
 
@@ -160,7 +160,7 @@ def test_a_rank_that_ends_later_is_seen_by_who_looked_before(tmp_path):
     old = time.time() - 60
     os.utime(folder, (old, old))
     now = [0.0]
-    reader = Reader([("local", root)], clock=lambda: now[0])
+    reader = Catalog([("local", root)], clock=lambda: now[0])
     reader.refresh()
     key = reader.find(RUN_ID)
     assert [reader.run(key)["reason"]["text"] for _ in range(2)] == ["finished; rank 1 has not said how it ended"] * 2
@@ -200,7 +200,7 @@ def test_a_mirror_carries_it_whatever_is_chosen_and_keeps_it_when_files_go(tmp_p
     pair = Pair(far, tmp_path / "near", small_only=True, small_limit=0)
     try:
         pair.passes()
-        reader = Reader([("local", tmp_path / "local")], [("gpu", pair.mirror)])
+        reader = Catalog([("local", tmp_path / "local")], [("gpu", pair.mirror)])
         reader.refresh()
         key = reader.find(run.name)
         assert reader.run(key)["reason"]["text"].endswith("; rank 2 has not said how it ended")
@@ -221,7 +221,7 @@ def test_room_that_is_made_leaves_it_here(tmp_path):
     assert quota.clean([mirror], size=0)["files"] == 1
     quota.drop_run(mirror, layout.run_path("p", "n", RUN_ID))
     assert sorted(os.listdir(folder)) == ["meta.json", "status.json", "status.rank2.json", "summary.json"]
-    reader = Reader([("local", tmp_path / "local")], [("gpu", mirror)])
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", mirror)])
     reader.refresh()
     assert reader.run(reader.find(RUN_ID))["reason"]["text"] == "finished; rank 2 failed: E: far"
 
