@@ -67,6 +67,10 @@ class Connection:
         if self.sync:
             self.sync.pause()
 
+    def allow(self, enabled):
+        """Take over that the user lets it work, or not (bool); `start` and `pause` act on it."""
+        self.settings = {**self.settings, "enabled": enabled}
+
     def adjust(self, saved):
         """Go on with settings that need no other line: the present one stays, nobody types a code again."""
         switched = saved["enabled"] != self.settings["enabled"]

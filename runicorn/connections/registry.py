@@ -142,7 +142,7 @@ class Registry:
             connection = self._get(name)
             if connection.settings["enabled"] != enabled:
                 settings.save_connection(self.home, {"name": connection.name, "enabled": enabled})
-                connection.settings = {**connection.settings, "enabled": enabled}
+                connection.allow(enabled)
             if not self.offline:
                 action(connection)
         self.bell.ring("connections")
@@ -307,9 +307,9 @@ class Registry:
         if line["timer"]:
             line["timer"].cancel()
         if self._browsing is line:
-            line["timer"] = threading.Timer(BROWSE_SECONDS, self._hang_up_unused, [line, line["uses"]])
-            line["timer"].daemon = True
-            line["timer"].start()
+            timer = line["timer"] = threading.Timer(BROWSE_SECONDS, self._hang_up_unused, [line, line["uses"]])
+            timer.daemon = True
+            timer.start()
 
     def _hang_up_unused(self, line, uses):
         with self._browse_lock:         # somebody who browses at this moment comes first, and begins the time anew

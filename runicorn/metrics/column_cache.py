@@ -61,7 +61,8 @@ def _describe(group):
 
 
 def _read_group(file, shape):
-    group, rows = Group(), shape["rows"]
+    group = Group()
+    rows = shape["rows"]
     group.ts_sorted, group.steps_sorted = shape["sorted"]
     group.rows, group.ts = _read_array(file, "I", rows), _read_array(file, "d", rows)
     group.steps = _read_array(file, shape["steps"], rows)

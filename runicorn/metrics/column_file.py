@@ -84,7 +84,7 @@ class File:
         self.position += used
         self.behind = max(0, self.behind - used)
         self.table.add(parts)
-        self.table.purges = self.reader.facts().get("purges")
+        self.table.purge(self.reader.facts().get("purges"))
         return self.behind > 0
 
     def _passed_over(self, file, used):

@@ -64,9 +64,9 @@ class Column:
 class Group:
     """Metrics logged in the same rows: `rows` (line numbers), `ts` (Unix seconds), `steps`, and {name: Column}."""
 
-    def __init__(self):
+    def __init__(self, names=()):
         self.rows, self.ts, self.steps = array("I"), array("d"), array("q")
-        self.columns = {}
+        self.columns = {name: Column() for name in names}
         self.ts_sorted = self.steps_sorted = True
 
     def extend(self, rows, ts, steps, columns):
@@ -129,6 +129,10 @@ class Table:
         """Return the distinct groups."""
         return list({id(group): group for group in self.where.values()}.values())
 
+    def purge(self, purges):
+        """Take over which values a later start took back; see the class."""
+        self.purges = purges
+
     def add(self, parts):
         """Append the rows of `parts` (list of parse.Part, all of later lines than before)."""
         parts = sorted(parts, key=lambda part: part.rows[0])
@@ -175,8 +179,7 @@ class Table:
         if group is not None and len(group.columns) == len(names):
             return group
         if group is None:
-            group = Group()
-            group.columns = {name: Column() for name in names}
+            group = Group(names)
         else:
             group = group.split(names)
         self._groups.update(dict.fromkeys(names, group))

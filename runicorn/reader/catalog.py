@@ -50,7 +50,7 @@ class Catalog:
         self._sizes, self._series_bytes = {}, 0     # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
         self.looked_at = clock()            # when all open runs were looked at last
-        self.owes = False                   # sparklines that an answer left out for lack of time
+        self.owes = False                   # whether an answer left out sparklines for lack of time; see `owe`
 
     def local(self):
         """Return the local roots (list of sources.LocalRoot)."""
@@ -105,7 +105,7 @@ class Catalog:
         for slug, (folder, *name) in mirrors.items():
             if slug not in self.sources:
                 self.sources[slug] = MirrorSource(slug, folder, kept_path=self._kept(folder))
-            self.sources[slug].name = name[0] if name else slug
+            self.sources[slug].rename(name[0] if name else slug)
 
     def _begin(self, look=False):
         """Take what is known of new sources, so that there is an answer before anything is scanned."""
@@ -270,11 +270,15 @@ class Catalog:
     def decide(self):
         """Look once more, a beat after the first look: what has not moved by now is lost."""
         for source in self.sources.values():
-            source.patience = BEAT
+            source.hurry(BEAT)
         self.refresh()
         self.look()
 
     # -- the list --------------------------------------------------------------------------------------------------
+
+    def owe(self, sparklines=True):
+        """Say that an answer left out sparklines for lack of time, or that nobody waits for them any more."""
+        self.owes = sparklines
 
     def view(self):
         """Return the run_list.View on all runs as they are now."""

@@ -53,9 +53,7 @@ class CommandRoot(LocalRoot):
             for (stem, name), mark in zip(STEMS.items(), marks):
                 if entry[stem] is None and mark and mark[1] > manifest.INLINE:
                     entry[stem] = layout.read_json(f"{folder}/{name}", limit=LARGEST[stem])
-            record = record_of(path, entry)
-            record.small = marks
-            return record
+            return record_of(path, entry, small=marks)
         return None
 
     def save(self):

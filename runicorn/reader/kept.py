@@ -63,11 +63,10 @@ def save_small(path, records):
 
 
 def load_small(path, again):
-    """Return {path: Record} of what `save_small` kept; again(kept, line) makes a Record. Empty if `path` is None."""
+    """Return {path: Record} of what `save_small` kept; again(kept, None, marks) makes a Record. Empty if `path` is None."""
     records = {}
     for marks, row in _rows(f"{path}.small") if path is not None else ():
-        records[row[0]] = again(row, None)
-        records[row[0]].small = marks
+        records[row[0]] = again(row, None, marks)
     return records
 
 

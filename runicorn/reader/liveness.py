@@ -54,6 +54,11 @@ class Pulse:
         self.answers_at = (None, None)           # which answers of the server the last look was at
         self.dead = False                   # the process that wrote it is known to be gone
 
+    def writer_ended(self, dead):
+        """Take over whether the process that wrote the run is known to be gone (bool); returns whether that is news."""
+        before, self.dead = self.dead, dead
+        return dead and not before
+
     def resume(self, first_look, looked, changed=None, grew=None):
         """Begin with what is known already of the time before the first look, by clocks that agree with ours: since when somebody
         looked, the last look, and when a change was seen in the run and in its rows (None: never)."""

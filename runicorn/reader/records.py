@@ -34,25 +34,31 @@ class Record:
                 self.newer)
 
     @classmethod
-    def again(cls, row, line):
-        """Return the Record that `row` was made of, with its line in the index."""
+    def again(cls, row, line, small=None):
+        """Return the Record that `row` was made of, with its line in the index and the marks of its small files."""
         self = cls()
         (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
          self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
          self.newer) = row
-        self.line, self.small = line, None
+        self.line, self.small = line, small
+        return self
+
+    def at(self, line):
+        """Return the same, of a line of the index that says no more."""
+        self.line = line
         return self
 
 
-def record_of(path, entry, line=None):
-    """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None) and or None if it is unreadable."""
+def record_of(path, entry, line=None, small=None, error=None):
+    """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None), or None if it is unreadable, which
+    `error` says; small: marks of the small files."""
     record = Record()
     project, name, run_id = local_names.split_run_path(path)
     entry = entry or {}
     meta = entry.get("meta") or {}
-    record.path, record.line, record.small = path, line, None
+    record.path, record.line, record.small = path, line, small
     record.newer = newer_format(meta)
-    record.error = None if meta else NO_META
+    record.error = error or (None if meta else NO_META)
     record.project = _text(meta.get("project")) or local_names.unslug(project)
     record.name = _text(meta.get("name")) or local_names.unslug(name)
     record.id = run_id

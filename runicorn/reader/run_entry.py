@@ -16,16 +16,26 @@ SETTLED = 2.0               # s; a folder may change once more within the second
 class Entry:
     """One run as the list shows it: the member read, and all members (the same run through several connections)."""
 
-    __slots__ = ("key", "source", "record", "members", "words", "owes", "_sizes", "_end", "_sparks", "_ranks", "_tops", "_summary")
+    __slots__ = ("key", "source", "record", "members", "owes", "_words", "_sizes", "_end", "_sparks", "_ranks", "_tops", "_summary")
 
     def __init__(self, key, members, before=None):
         """before: the Entry that this one replaces, or None: what it read of files that are the same is not read again."""
         self.key, self.members = key, members
         self.source, self.record = members[0].source, members[0].record
-        self.words, self.owes, self._sizes, self._summary = None, False, None, None
+        self.owes = False           # whether its sparkline was left out for lack of time
+        self._words, self._sizes, self._summary = None, None, None
         self._end, self._sparks, self._ranks, self._tops = None, {}, (None, {}), {}
         if before is not None and (before.source, before.record.path) == (self.source, self.record.path):
             self._end, self._sparks, self._ranks, self._tops = before._end, before._sparks, before._ranks, before._tops
+
+    @property
+    def words(self):
+        """One lower-case text that holds all its words but the user's own."""
+        if self._words is None:
+            record, source = self.record, self.source
+            self._words = "\n".join(filter(None, (record.project, record.name, record.id, record.user, record.host, source.slug,
+                                                  source.name, record.note, *record.tags))).lower()
+        return self._words
 
     @property
     def folder(self):
@@ -129,6 +139,13 @@ class Entry:
             return last_values.missed(self.folder, sizes or self.sizes(), summary, self.record.defined, alive)
         except LayoutError:
             return {}               # a folder of a mirror that leads elsewhere
+
+    def spark_until(self, deadline, metric, sizes):
+        """Return the Spark of a metric, of now or, where that takes reading and `deadline` (monotonic s) is past, the last one."""
+        may_read = self.glanced(metric, sizes) or time.monotonic() < deadline
+        spark = self.spark(metric, sizes) if may_read else self.last_spark(metric)
+        self.owes = not self.glanced(metric, sizes)
+        return spark
 
     def glanced(self, metric, sizes):
         """Whether `spark` of the metric would read nothing."""

@@ -112,10 +112,6 @@ class View:
 
     def words(self, run):
         """Return one lower-case text that holds all the run's words."""
-        if run.words is None:
-            record = run.record
-            run.words = "\n".join(filter(None, (record.project, record.name, record.id, record.user, record.host, run.source.slug,
-                                                run.source.name, record.note, *record.tags))).lower()
         own = self.notes.get(run.key)
         return run.words + "\n" + "\n".join((*(own.get("tags") or ()), own.get("note") or "")).lower() if own else run.words
 
@@ -124,9 +120,7 @@ class View:
         sparkline, at most until `deadline` (monotonic s)."""
         record, verdict, sizes, (error_code, error) = run.record, run.verdict(), run.sizes(), run.error()
         end, main = run.end(sizes), self.main_name(run)
-        may_read = run.glanced(main, sizes) or time.monotonic() < deadline
-        glanced = (run.spark(main, sizes) if may_read else run.last_spark(main)) if spark and main else None
-        run.owes = bool(spark and main and not run.glanced(main, sizes))
+        glanced = run.spark_until(deadline, main, sizes) if spark and main else None
         return {
             "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,
             "name": record.name, "user": record.user, "host": record.host, "group": record.group,
@@ -205,7 +199,7 @@ class View:
         page = chosen[offset:None if limit is None else offset + limit]
         gets = {column: self.getter(column) for column in columns}
         answer["runs"] = [self.row(run, gets, spark, deadline) for run in page]
-        answer["owes"] = any(run.owes for run in page)
+        answer["owes"] = spark and any(run.owes for run in page)
         fields = [term.field for term in filters.parse(text)] + [(sort or "").lstrip("-"), *columns]
         answer["means"] = self.meanings(fields, self.runs)
         return answer

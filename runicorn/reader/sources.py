@@ -46,6 +46,14 @@ class Source:
         self._manifest = None
         self._round = 0
 
+    def rename(self, name):
+        """Take over what the root is called (str)."""
+        self.name = name
+
+    def hurry(self, seconds):
+        """Judge a run that was not seen to move after so many seconds of looking."""
+        self.patience = seconds
+
     def run_folder(self, path):
         """Return where the run's files are on this machine (Path)."""
         return local_disk.reach(self.folder / path)
@@ -57,7 +65,7 @@ class Source:
         for path in index.paths():
             line, old = index.line(path), known.get(path)
             if old is not None and old.line is not None and old.line in line:       # the same, or from a first look the part that says all
-                old.line, record = line, old
+                record = old.at(line)
             else:
                 record = self._parsed(index, path, line)
             if record is not None:
@@ -69,9 +77,7 @@ class Source:
         try:
             return record_of(path, self._whole(path, index.entry(path)), line)
         except manifest.ManifestError:
-            record = record_of(path, None, line)
-            record.error = "its line in the index can't be read"
-            return record
+            return record_of(path, None, line, error="its line in the index can't be read")
         except layout.LayoutError:
             return None         # a path that is no run's, from an index somebody else wrote
 
@@ -99,8 +105,7 @@ class Source:
         small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in ("meta", "status", "summary")}
         if None in small.values():          # not fetched yet, or broken: what the index has is the next best
             small.update((stem, (self.entry(path) or {}).get(stem)) for stem, value in small.items() if value is None)
-        fresh = record_of(path, small, record.line)
-        fresh.small = marks
+        fresh = record_of(path, small, record.line, marks)
         self.records[path] = fresh
         self.dirty.add(path)
         if fresh.ended:
@@ -279,8 +284,7 @@ class LocalRoot(Source):
             age, row_age = own_runs.ages(os.fspath(self.run_folder(path)), writer)
             if age is not None:
                 pulse.resume(now - max(age, LOST), now, now - age, None if row_age is None else now - row_age)
-        died = writer.lives is False and not pulse.dead
-        pulse.dead = writer.lives is False
+        died = pulse.writer_ended(writer.lives is False)
         return super()._feel(path, pulse, now) or died
 
     def left_out(self, path):

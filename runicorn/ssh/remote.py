@@ -330,7 +330,7 @@ class Remote:
 
         meanwhile: called once the server was asked for the channel, before it answered.
         """
-        self._transport.meanwhile = meanwhile
+        self._transport.at_next_channel(meanwhile)
         channel = self._channel(timeout)
         with _told(self._ssh, f"SFTP at {self._target.name}", self._target.name):
             self._transport.begin(channel, "subsystem", "sftp")

@@ -45,9 +45,13 @@ def transport_class(ssh):
 
         def __init__(self, *args, **options):
             self.words, self.heard, self.disconnected, self.peer_kex = "", 0, False, None
-            self._service_asked, self.meanwhile = False, None
+            self._service_asked, self._meanwhile = False, None
             self._sending, self._closed = threading.Lock(), set()       # of channels, by the server's numbers
             super().__init__(*args, **options)
+
+        def at_next_channel(self, meanwhile):
+            """Call `meanwhile` (None: nothing) once the next channel was asked for."""
+            self._meanwhile = meanwhile
 
         def hear(self, text):
             lines = (" ".join("".join(c if c.isprintable() else " " for c in line).split()) for line in text.splitlines())
@@ -104,8 +108,8 @@ def transport_class(ssh):
 
         def _send_user_message(self, data):
             super()._send_user_message(data)
-            if self.meanwhile and data.asbytes()[0] == CHANNEL_OPEN:
-                meanwhile, self.meanwhile = self.meanwhile, None
+            if self._meanwhile and data.asbytes()[0] == CHANNEL_OPEN:
+                meanwhile, self._meanwhile = self._meanwhile, None
                 meanwhile()
 
         def _parse_channel_open_success(self, m):

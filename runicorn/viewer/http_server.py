@@ -145,7 +145,7 @@ class HttpServer:
             return
         except OSError:
             data = b""
-        head.data += data
+        head.take(data)
         if not data or len(head.data) > HEAD_LIMIT:
             self._drop(selector, connection)
         elif b"\r\n\r\n" in head.data or b"\n\n" in head.data:
@@ -217,6 +217,9 @@ class _Head:
 
     def __init__(self, deadline):
         self.data, self.deadline = bytearray(), deadline
+
+    def take(self, data):
+        self.data += data
 
 
 class _Rest(io.RawIOBase):

@@ -75,7 +75,8 @@ def runs(site, ask):
     except FilterError as error:
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
-    site.catalog.owes |= answer.pop("owes")
+    if answer.pop("owes"):
+        site.catalog.owe()
     return {"news": mark, "loading": loading, **answer, "columns": view.names["offered"],
             "tree": site.catalog.tree(view, hidden)}
 

@@ -49,7 +49,8 @@ class Poll:
         self._grew |= bool(grown) or self._catalog.owes
         if changed or more or (self._grew and now - self._list >= LIST):
             self._bell.ring("runs")
-            self._list, self._grew, self._catalog.owes = now, False, False
+            self._list, self._grew = now, False
+            self._catalog.owe(False)
         return WATCHED if keys or "runs" in watched else REST
 
     def start(self):

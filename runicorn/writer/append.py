@@ -26,7 +26,7 @@ class AppendFile:
         self.size = 0                   # bytes written by us
         self._lines = 0                 # lines written by us
         self._gap = gap
-        self.looked = None              # called with Unix seconds after each look at the descriptor, if somebody wants to know
+        self._tell = None
         self._torn = False              # the next write has something to mend first: a new line, a gap, another descriptor
         self._split = False             # the last write failed or fell short: the file may end within a line
         self._lost = False              # what we hold open is no longer the file at `path`
@@ -48,6 +48,10 @@ class AppendFile:
 
     def _moved(self, descriptor):
         self._descriptor = descriptor
+
+    def when_looked(self, tell):
+        """Call `tell` with Unix seconds after each look at the descriptor; None: nobody wants to know."""
+        self._tell = tell
 
     def write(self, data, now=None):
         """Append `data` (bytes, whole lines); returns whether all of it was written. Not locked: callers take turns.
@@ -115,8 +119,8 @@ class AppendFile:
                 self._end += self.size - self._size_then
                 self._size_then, self._lines_then = self.size, self._lines
                 self._looked, self._look_at = now, now + LOOK_SECONDS
-                if self.looked is not None:
-                    self.looked(now)
+                if self._tell is not None:
+                    self._tell(now)
                 return
         except OSError as error:        # nothing is open there
             if is_interrupt(error):

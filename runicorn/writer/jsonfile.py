@@ -27,6 +27,10 @@ class JsonFile:
         self._dirty = False
         self.refused = 0                    # how often in a row by Windows, for which 20 are a failure: somebody may be reading it
 
+    def move(self, path):
+        """Write to `path` from now on."""
+        self.path = path
+
     def changed(self):
         """Say that the content changed: written when this returns, unless one was written within PAUSE_SECONDS."""
         with self._lock:

@@ -21,7 +21,7 @@ class Deferred:
     """An AppendFile whose folder is not known yet: keeps what is written, and writes it when it is."""
 
     def __init__(self, gap=None):
-        self.path, self.size, self.lost, self.looked = None, 0, 0, None
+        self.path, self.size, self.lost = None, 0, 0
         self._early, self._gap, self._file = [], gap, None
 
     def write(self, data, now=None):
@@ -42,6 +42,9 @@ class Deferred:
         if self.lost and self._gap:
             file.write(self._gap(self.lost))
         self.path, self._file = path, file
+
+    def when_looked(self, tell):
+        """It has no descriptor to look at."""
 
     def check(self):
         if self._file is not None:

@@ -258,13 +258,13 @@ class Run(Copied):
         """Begin the heartbeat; returns the run."""
         if not self._heart.start():
             self._facts_known.set()             # nobody asks git
-            self._events.looked = self._without_thread
+            self._events.when_looked(self._without_thread)
         return self
 
     def _without_thread(self, now):
         """Have what can't wait done in `log`, at most ten times a second, until there is room for a thread."""
         if self._heart.start():
-            self._events.looked = None
+            self._events.when_looked(None)
         else:
             self._heart.one_pass(time.monotonic(), (self._beat, self._small.flush, self._last_values))
 

@@ -38,6 +38,9 @@ class Row:
 
     def __init__(self, logged=None):
         self.cells, self.styles = [], []        # one text and one run of colour sequences for each column
+        self.show(logged)
+
+    def show(self, logged):
         self.logged = logged                    # what the log says of this row and shows below all rows above (str or None)
 
     @property
@@ -329,7 +332,7 @@ class Screen:
         lines = [self._past.pop() for _ in range(min(count, len(self._past)))]
         for line in lines:
             row = parsed(line, "")[0]
-            row.logged = line
+            row.show(line)
             self._rows.insert(0, row)
         self._base -= len(lines)
         self._row += len(lines)
@@ -362,7 +365,7 @@ class Screen:
             if line != row.logged and (line or row.logged is None):     # a line that was erased says nothing more
                 self._ended.append(line)
                 for below in self._rows[index + 1:]:
-                    below.logged = None
+                    below.show(None)
         del self._rows[:count]
         self._base += count
         self._row -= count

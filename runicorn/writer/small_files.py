@@ -41,14 +41,14 @@ class SmallFiles:
     def place(self, folder):
         """Write all three into `folder` (str), from now on. Raises OSError."""
         for file, name in ((self._meta, META), (self._status, STATUS), (self._summary, SUMMARY)):
-            file.path = os.path.join(folder, name)
+            file.move(os.path.join(folder, name))
             if not file.write() and not file.refused:
                 raise OSError(f"{file.path} can't be written")
 
     def place_status(self, path, attempt):
         """Write the status alone, to `path`: of a rank that joined `attempt` (int) of rank 0's run."""
         self._history["attempts"][0]["n"] = attempt
-        self._status.path = path
+        self._status.move(path)
         self._status.write()
 
     def set(self, **facts):
