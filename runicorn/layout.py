@@ -41,10 +41,10 @@ def _home(environ):
 
 
 def _expanded(path):
-    expanded = os.path.expanduser(path)
-    if expanded[:1] == "~":
+    home = os.path.expanduser(path)
+    if home[:1] == "~":
         raise RuntimeError(f"no home folder: {path}")
-    return expanded
+    return home
 
 
 def default_root(storage=None, environ=os.environ):
@@ -128,8 +128,8 @@ def escaped_name(name, normal, keep, limit, hidden=False, position=None):
     return _cut(out, limit - len(suffix)) + suffix
 
 
-def _escape(character):
-    return "".join(f"%{byte:02X}" for byte in name_bytes(character))
+def _escape(char):
+    return "".join(f"%{byte:02X}" for byte in name_bytes(char))
 
 
 def name_bytes(text):
@@ -230,11 +230,11 @@ def number(value):
 def is_like(pattern, text):
     """Whether `text` is as `pattern` has it, each * standing for anything. In linear time: servers send patterns."""
     head, *parts, last = pattern.split("*")
-    reached, end = len(head), len(text) - len(last)
-    for literal in parts:
-        index = text.find(literal, reached, end)
-        reached = index + len(literal) if index >= 0 else end + 1
-    return reached <= end and text.startswith(head) and text.endswith(last)
+    start, end = len(head), len(text) - len(last)
+    for piece in parts:
+        index = text.find(piece, start, end)
+        start = index + len(piece) if index >= 0 else end + 1
+    return start <= end and text.startswith(head) and text.endswith(last)
 
 
 def definition_of(entries, metric):
@@ -264,15 +264,15 @@ def open_regular(path, flags=os.O_RDONLY, mode=0o666):
         _require_regular(os.stat(path), path)           # before it is opened: a device may do anything then
     flags |= getattr(os, "O_BINARY", 0)
     try:
-        descriptor = disk.patiently(os.open, path, flags | getattr(os, "O_NONBLOCK", 0), mode, seconds=disk.BRIEF)
+        fd = disk.patiently(os.open, path, flags | getattr(os, "O_NONBLOCK", 0), mode, seconds=disk.BRIEF)
     except BlockingIOError:                             # somebody's lease (Samba's) has to be given back first, which takes a moment
-        descriptor = os.open(path, flags, mode)
+        fd = os.open(path, flags, mode)
     try:
-        _require_regular(os.fstat(descriptor), path)
+        _require_regular(os.fstat(fd), path)
     except OSError:
-        os.close(descriptor)
+        os.close(fd)
         raise
-    return descriptor
+    return fd
 
 
 def _require_regular(status, path):
@@ -302,20 +302,20 @@ def replace_file(path, data, mode=None, durable=False, shield=None, seconds=disk
     """
     path = os.fspath(path)      # the name beside owes nothing to the file's own, which may be as long as a disk takes
     beside = os.path.join(os.path.dirname(path), f".{os.getpid()}-{_OURS}{next(_TURNS):x}.tmp")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0),
                          0o666 if mode is None else mode)
     try:
-        descriptor = descriptor if shield is None else shield.keep(descriptor)
+        fd = fd if shield is None else shield.keep(fd)
         try:
             view = memoryview(data)
             while view:
-                view = view[os.write(descriptor, view):]
+                view = view[os.write(fd, view):]
             if durable:
-                os.fsync(descriptor)
+                os.fsync(fd)
         finally:
             if shield is not None:
-                shield.release(descriptor)
-            os.close(descriptor)
+                shield.release(fd)
+            os.close(fd)
         disk.replace(beside, path, seconds)
     except BaseException:
         disk.discard(beside, 0.0)       # the first error is the one worth telling

@@ -109,20 +109,20 @@ def is_shared(folder, environ=os.environ, windows=WINDOWS):
 
 # -- locks --------------------------------------------------------------------------------------------------------
 
-def try_lock(descriptor):
+def try_lock(fd):
     """Take the kernel's lock on an open file, without waiting; returns whether it was free. Others can read the file."""
     try:
         if WINDOWS:
             import msvcrt
-            offset = os.lseek(descriptor, 0, os.SEEK_CUR)
-            os.lseek(descriptor, FAR, os.SEEK_SET)
+            offset = os.lseek(fd, 0, os.SEEK_CUR)
+            os.lseek(fd, FAR, os.SEEK_SET)
             try:
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+                msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
             finally:
-                os.lseek(descriptor, offset, os.SEEK_SET)       # what is written next belongs at the beginning
+                os.lseek(fd, offset, os.SEEK_SET)       # what is written next belongs at the beginning
         else:
             import fcntl
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
@@ -169,15 +169,15 @@ def _owner(path, flags):
     file = ctypes.c_void_p(kernel.CreateFileW(ctypes.c_wchar_p(path), READ_CONTROL, 7, None, OPEN_EXISTING, flags, None))
     if file.value == ctypes.c_void_p(-1).value:
         return None
-    sid, descriptor, text = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_wchar_p()
+    sid, fd, text = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_wchar_p()
     try:
-        if (advapi.GetSecurityInfo(file, FILE_OBJECT, OWNER, ctypes.byref(sid), None, None, None, ctypes.byref(descriptor))
+        if (advapi.GetSecurityInfo(file, FILE_OBJECT, OWNER, ctypes.byref(sid), None, None, None, ctypes.byref(fd))
                 or not advapi.ConvertSidToStringSidW(sid, ctypes.byref(text))):
             return None
         return text.value
     finally:
         kernel.CloseHandle(file)
-        for memory in (descriptor, text):
+        for memory in (fd, text):
             kernel.LocalFree(ctypes.cast(memory, ctypes.c_void_p))
 
 

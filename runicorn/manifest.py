@@ -600,16 +600,16 @@ def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, cha
 def _read(path, size, whole, skipped):
     """Return (size, SHA-256 of the last 4 KiB, the bytes if `whole` and at most 64 KiB, else None); no tail if it can't be read."""
     try:
-        descriptor = os.open(reach(path), READING)
+        fd = os.open(reach(path), READING)
         try:
-            raw = os.read(descriptor, INLINE + 1) if whole else b""
+            raw = os.read(fd, INLINE + 1) if whole else b""
             if whole and len(raw) <= INLINE:
                 return len(raw), sha256(raw[-TAIL:]).hexdigest(), raw
             if whole or size > TAIL:
-                os.lseek(descriptor, max(0, size - TAIL), os.SEEK_SET)
-            return size, sha256(os.read(descriptor, min(size, TAIL))).hexdigest(), None
+                os.lseek(fd, max(0, size - TAIL), os.SEEK_SET)
+            return size, sha256(os.read(fd, min(size, TAIL))).hexdigest(), None
         finally:
-            os.close(descriptor)
+            os.close(fd)
     except OSError:
         skipped["unreadable"] += 1
         return size, None, b"" if whole else None

@@ -152,18 +152,18 @@ def _kind(key):
     if not words:
         return NONE
     last, before = words[-1].rstrip("0123456789"), words[-2] if len(words) > 1 and not key.endswith("." + words[-1]) else ""
-    singular = last[:-1] if last.endswith("s") and not last.endswith("ss") else last
-    if singular.endswith(PASSWORDS):
+    stem = last[:-1] if last.endswith("s") and not last.endswith("ss") else last
+    if stem.endswith(PASSWORDS):
         return PASSWORD
     if last in ("pwd", "pw", "psw", "sshpass") or last == "pass" and before not in PASSES:
         return SECRET
-    if singular.endswith(SECRETS) or singular in ("cred", "authorization") or singular == "key" and words[-2:-1] and words[-2] in KEYS:
+    if stem.endswith(SECRETS) or stem in ("cred", "authorization") or stem == "key" and words[-2:-1] and words[-2] in KEYS:
         return SECRET
-    if singular.endswith(("token", "令牌")):
-        if singular == "token":
-            return WORD if before in ACCOUNTS or key.isupper() or not before and last == singular else RANDOM
-        return WORD if singular[:-5] in ACCOUNTS or singular.endswith("令牌") else RANDOM
-    return RANDOM if singular in ("auth", "cookie", "signature", "sig", "ak", "sk") else MIXED if singular == "key" and before else NONE
+    if stem.endswith(("token", "令牌")):
+        if stem == "token":
+            return WORD if before in ACCOUNTS or key.isupper() or not before and last == stem else RANDOM
+        return WORD if stem[:-5] in ACCOUNTS or stem.endswith("令牌") else RANDOM
+    return RANDOM if stem in ("auth", "cookie", "signature", "sig", "ak", "sk") else MIXED if stem == "key" and before else NONE
 
 
 def _is_secret(kind, value):
@@ -199,15 +199,15 @@ def _hide(match):
 
 def _keyed(text, allowed):
     """Mask the values of `key=value`, `"key": "value"`, `--key value` and the like within a text."""
-    pieces, masked = [], 0
+    pieces, end_before = [], 0
     for name in re.finditer(NAME, text):
-        kind = _kind(name[0]) if name.start() >= masked else NONE
+        kind = _kind(name[0]) if name.start() >= end_before else NONE
         tail = kind and not (allowed and "_".join(_words(name[0])) in allowed) and re.compile(TAIL).match(text, name.end())
         if tail and _is_secret(kind, tail[tail.lastindex]) and _is_value(kind, name[0], tail):
             start, end = tail.span(tail.lastindex)
-            pieces += [text[masked:start], MASK]
-            masked = end
-    return "".join(pieces) + text[masked:]
+            pieces += [text[end_before:start], MASK]
+            end_before = end
+    return "".join(pieces) + text[end_before:]
 
 
 def _is_value(kind, name, tail):

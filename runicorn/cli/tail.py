@@ -59,23 +59,23 @@ def places(root=None):
     return [("local", default_root())] + [(mirror.name, mirror) for mirror in sorted((home_dir() / "cache").glob("*"))]
 
 
-def find(roots, name_wanted=None):
-    """Return the folder (str) of the run `name_wanted`: an id, or the end of connection:project/name/id; None: the newest.
+def find(roots, tail=None):
+    """Return the folder (str) of the run `tail`: an id, or the end of connection:project/name/id; None: the newest.
 
     Raises NotFoundError, or AmbiguousError with the candidates.
     """
     where = ", ".join(str(root) for _, root in roots)
-    last = name_wanted.replace(":", "/").rstrip("/").split("/")[-1] if name_wanted else None
-    folders = [(key(name, folder), folder) for name, root in roots for folder in run_folders(root, last)]
-    if not name_wanted:
-        if not folders:
+    last = tail.replace(":", "/").rstrip("/").split("/")[-1] if tail else None
+    runs = [(key(name, folder), folder) for name, root in roots for folder in run_folders(root, last)]
+    if not tail:
+        if not runs:
             raise NotFoundError(f"there is no run in {where}")
-        return newest([folder for _, folder in folders])
-    fitting = {name_whole: folder for name_whole, folder in folders if name_whole == name_wanted or name_whole.endswith(("/" + name_wanted, ":" + name_wanted))}
+        return newest([folder for _, folder in runs])
+    fitting = {name: folder for name, folder in runs if name == tail or name.endswith(("/" + tail, ":" + tail))}
     if not fitting:
-        raise NotFoundError(f"there is no run {name_wanted!r} in {where}")
+        raise NotFoundError(f"there is no run {tail!r} in {where}")
     if len(fitting) > 1:
-        raise AmbiguousError(f"{name_wanted!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}")
+        raise AmbiguousError(f"{tail!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}")
     return next(iter(fitting.values()))
 
 
@@ -122,7 +122,7 @@ class Growing:
 
     def __init__(self, path, back=None):
         size = os.path.getsize(path)
-        self._path, self.partial, self._before = path, b"", b""      # _seen: what lies before the offset
+        self._path, self.partial, self._past = path, b"", b""      # _past: what lies before the offset
         self.offset = max(size - back, 0) if back is not None else 0
         self._cut = self.offset > 0        # the first line we see lost its beginning
 
@@ -130,14 +130,14 @@ class Growing:
         """Return the whole lines (list of bytes) that came since the last call."""
         try:
             with open(open_regular(self._path), "rb") as file:
-                file.seek(self.offset - len(self._before))
-                if file.read(len(self._before)) != self._before:        # another file has the name now, or it was cut
-                    self.offset, self.partial, self._before, self._cut = file.seek(0), b"", b"", False
+                file.seek(self.offset - len(self._past))
+                if file.read(len(self._past)) != self._past:        # another file has the name now, or it was cut
+                    self.offset, self.partial, self._past, self._cut = file.seek(0), b"", b"", False
                 data = file.read()
         except OSError:
             return []               # removed under us: nothing more comes
         self.offset += len(data)
-        self._before = (self._before + data)[-64:]
+        self._past = (self._past + data)[-64:]
         *lines, self.partial = (self.partial + data).split(b"\n")
         if self._cut and lines:
             self._cut, lines = False, lines[1:]
@@ -150,7 +150,7 @@ class Tail:
     def __init__(self, folder, rank=0, lines=20):
         self._folder, self._rank, self._lines = folder, rank, lines
         self._files, self._attempts, self._last = {}, {}, {}
-        self._step, self._metrics_at, self._fresh = None, float("-inf"), False
+        self._step, self._told_at, self._fresh = None, float("-inf"), False
         self._signs, self._alive, self._missed = None, None, False
         self.moving = ""
 
@@ -169,8 +169,8 @@ class Tail:
         """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a second."""
         lines = [*self._look(), *self._log()]
         self._events()
-        if self._fresh and now - self._metrics_at >= METRICS_SECONDS:
-            self._metrics_at = now
+        if self._fresh and now - self._told_at >= METRICS_SECONDS:
+            self._told_at = now
             lines += self.metrics()
         return lines + self._silence(now)
 

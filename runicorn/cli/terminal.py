@@ -57,11 +57,11 @@ def fit(text, width):
     if cells(text) <= width:
         return text + " " * (width - cells(text))
     cut, used = "", 0
-    for character in text:
-        used += cells(character)
+    for char in text:
+        used += cells(char)
         if used > width - 1:
             break
-        cut += character
+        cut += char
     return cut + "…" + " " * (width - 1 - cells(cut))
 
 

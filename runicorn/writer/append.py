@@ -37,8 +37,8 @@ class AppendFile:
     def _open(self):
         self._take(open_regular(self.path, FLAGS))
 
-    def _take(self, descriptor):
-        self._descriptor = keep(descriptor, self._moved)
+    def _take(self, fd):
+        self._descriptor = keep(fd, self._moved)
         status = os.fstat(self._descriptor)
         self._identity, self._mark = identity(status), mark(self._descriptor)
         self._end = status.st_size      # bytes in the file when it was looked at last, and what we had written by then
@@ -46,8 +46,8 @@ class AppendFile:
         self._looked = time.time()
         self._look_at = self._looked + LOOK_SECONDS
 
-    def _moved(self, descriptor):
-        self._descriptor = descriptor
+    def _moved(self, fd):
+        self._descriptor = fd
 
     def when_looked(self, tell):
         """Call `tell` with Unix seconds after each look at the descriptor; None: nobody wants to know."""
@@ -128,15 +128,15 @@ class AppendFile:
         self._was_taken()
 
     def _is_ours(self):
-        current = mark(self._descriptor)
-        if current == self._mark:
+        mine = mark(self._descriptor)
+        if mine == self._mark:
             return True
         status = os.fstat(self._descriptor)         # renamed, or numbered anew, as some file systems do
         if status.st_size < self._end + self.size - self._size_then:
             return False                            # a new file that got the inode of ours, which was removed
         if identity(status) != self._identity and identity(status) != identity(os.stat(self.path)):
             return False
-        self._identity, self._mark = identity(status), current
+        self._identity, self._mark = identity(status), mine
         return True
 
     def _was_taken(self):
@@ -167,25 +167,25 @@ class AppendFile:
             return False
         self._reopen_at = now + REOPEN_SECONDS
         try:
-            descriptor = open_regular(self.path, FLAGS)
+            fd = open_regular(self.path, FLAGS)
         except OSError as error:        # still away; it was reported when it went
             if is_interrupt(error):
                 raise
             return False
         self._close()
-        self._take(descriptor)
+        self._take(fd)
         self._lost = False
         return True
 
     def _close(self):
         """Close the descriptor, unless it has become somebody else's."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor < 0:
+        fd, self._descriptor = self._descriptor, -1
+        if fd < 0:
             return
-        release(descriptor)
+        release(fd)
         try:
-            if identity(os.fstat(descriptor)) == self._identity:
-                os.close(descriptor)
+            if identity(os.fstat(fd)) == self._identity:
+                os.close(fd)
         except OSError as error:        # nothing is buffered here, so nothing can be lost by it
             if is_interrupt(error):
                 raise
@@ -195,8 +195,8 @@ class AppendFile:
         if self._lost:
             return
         try:
-            current = identity(os.stat(self.path))
-            same = current == self._identity or current == identity(os.fstat(self._descriptor))
+            mine = identity(os.stat(self.path))
+            same = mine == self._identity or mine == identity(os.fstat(self._descriptor))
         except OSError:
             same = False
         if not same:

@@ -26,19 +26,19 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
         return current.acting()
     project, name, id, notes, group, job_type = (value if value is None else key_text(value)
                                                  for value in (project, name, id, notes, group, job_type))
-    fields = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
+    spec = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
              "notes": notes}
-    fields.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
-    fields.update((key, legible(fields[key])) for key in ("project", "name"))
+    spec.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
+    spec.update((key, legible(spec[key])) for key in ("project", "name"))
     run_id = id or os.environ.get("RUNICORN_RUN_ID")
     run_id = run_id and legible(run_id)
-    launch = ranks.numbered(_launch(rank), fields["project"], fields["name"])
+    launch = ranks.numbered(_launch(rank), spec["project"], spec["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
-        run = _begin(fields, storage or dir, run_id, resume,
+        run = _begin(spec, storage or dir, run_id, resume,
                      {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
     else:
-        run = SilentRun(fields, run_id, why)
+        run = SilentRun(spec, run_id, why)
     current.begin(run)
     return run
 
@@ -113,16 +113,16 @@ def config_values(config):
     return values
 
 
-def _begin(fields, storage, run_id, resume, options, launch, quiet):
+def _begin(spec, storage, run_id, resume, options, launch, quiet):
     """Return the Run, or a SilentRun where its files can't be made."""
     try:
-        root, fields, run_id = processes.settle(os.path.abspath(_root(storage)), fields, run_id)
+        root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec, run_id)
         if launch.rank:
             from runicorn.writer.rank_run import RankRun  # here: most trainings have one rank, or record one
 
-            run = RankRun(root, dict(environment.gather(time.time()), id=run_id or new_run_id(), **fields), launch, **options)
+            run = RankRun(root, dict(environment.gather(time.time()), id=run_id or new_run_id(), **spec), launch, **options)
         else:
-            run = _rank_0(root, fields, run_id, resume, options, launch, quiet)
+            run = _rank_0(root, spec, run_id, resume, options, launch, quiet)
         clear_stale(root)
         exits.watch(run)
         return run.start()
@@ -132,12 +132,12 @@ def _begin(fields, storage, run_id, resume, options, launch, quiet):
         if is_interrupt(error, data=True):
             raise
         say(f"nothing is recorded: {str(error).rstrip('.')}. Give init(storage=…), or RUNICORN_DIR, a folder that can be written")
-        return SilentRun(fields, run_id, str(error))
+        return SilentRun(spec, run_id, str(error))
     except Exception as error:      # a fault of ours, or somebody's odd stream: the training has come to train
         if is_interrupt(error):
             raise
         say(f"nothing is recorded: {type(error).__name__}: {error}")
-        return SilentRun(fields, run_id, str(error))
+        return SilentRun(spec, run_id, str(error))
 
 
 def _root(storage):
@@ -147,67 +147,67 @@ def _root(storage):
         raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
 
 
-def _rank_0(root, fields, run_id, resume, options, launch, quiet):
+def _rank_0(root, spec, run_id, resume, options, launch, quiet):
     facts = environment.gather(time.time())
-    shown = masked({"argv": facts["argv"], "config": fields["config"]}, options["not_secret"])     # as the run before has them
-    before = restart.forerunner(root, fields, facts, shown, run_id) if restart.is_restart(facts) and resume != "never" else None
-    target = again(root, run_path(fields["project"], fields["name"], before["id"]), before["id"]) if before else None
-    target = target or _place(root, fields, run_id, resume)
+    shown = masked({"argv": facts["argv"], "config": spec["config"]}, options["not_secret"])     # as the run before has them
+    before = restart.forerunner(root, spec, facts, shown, run_id) if restart.is_restart(facts) and resume != "never" else None
+    slot = again(root, run_path(spec["project"], spec["name"], before["id"]), before["id"]) if before else None
+    slot = slot or _place(root, spec, run_id, resume)
     before_it = {}
-    if target.attempt > 1:
+    if slot.attempt > 1:
         differing = restart.difference(before, shown) if before else []
-        say(f"going on with run {target.id}, attempt {target.attempt}"
+        say(f"going on with run {slot.id}, attempt {slot.attempt}"
             + (f"; different from the attempt before: {' and '.join(differing)}" if differing else ""))
-        before_it = {"status": read_json(below(target.folder, STATUS)) or {}, "summary": read_json(below(target.folder, SUMMARY)) or {},
-                "step": largest_step(target.folder)}
+        before_it = {"status": read_json(below(slot.folder, STATUS)) or {}, "summary": read_json(below(slot.folder, SUMMARY)) or {},
+                "step": largest_step(slot.folder)}
     quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
-    announce = None if quiet else lambda: _announce(target, fields)
-    return Run(target, _meta(facts, target, fields, launch, shown), before_it, launch, **options, announce=announce)
+    announce = None if quiet else lambda: _announce(slot, spec)
+    return Run(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options, announce=announce)
 
 
-def _announce(target, fields):
+def _announce(slot, spec):
     """Say once in a process where its first run is."""
-    folder, home = target.folder, os.path.join(os.path.expanduser("~"), "")
+    folder, home = slot.folder, os.path.join(os.path.expanduser("~"), "")
     if home != os.sep and folder.startswith(home):
         folder = os.path.join("~", folder[len(home):])
-    say(f"{fields['project']}/{fields['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
+    say(f"{spec['project']}/{spec['name']} -> {folder}; \"runicorn viewer\" shows it", once="where the run is")
 
 
-def _place(root, fields, run_id, resume):
+def _place(root, spec, run_id, resume):
     if resume in (True, "allow", "must", "auto") and run_id:
-        path = run_path(fields["project"], fields["name"], run_id)
+        path = run_path(spec["project"], spec["name"], run_id)
         if lives(root, path):
             say(f"run {run_id} is being written by a running process; this is a new run")
-            return fresh(root, fields["project"], fields["name"])
-        target = again(root, path, run_id)
-        if target:
-            return target
+            return fresh(root, spec["project"], spec["name"])
+        slot = again(root, path, run_id)
+        if slot:
+            return slot
     if resume == "must":
-        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under {fields['project']}/{fields['name']}")
+        raise NotFoundError(f"resume=\"must\", and there is no run {run_id!r} in {root} under {spec['project']}/{spec['name']}")
     try:
-        return fresh(root, fields["project"], fields["name"], run_id)
+        return fresh(root, spec["project"], spec["name"], run_id)
     except FileExistsError:
         if not run_id:
             raise
-        target = fresh(root, fields["project"], fields["name"])
-        say(f"there is a run {run_id} already; this one is {target.id}. resume=\"allow\" goes on with the old one")
-        return target
+        slot = fresh(root, spec["project"], spec["name"])
+        say(f"there is a run {run_id} already; this one is {slot.id}. resume=\"allow\" goes on with the old one")
+        return slot
 
 
-def _meta(facts, target, fields, launch, shown):
+def _meta(facts, slot, spec, launch, shown):
     """Return the dict for meta.json: of a resumed run what it has, with what this attempt was given over it."""
-    meta = dict(facts, id=target.id)
+    meta = dict(facts, id=slot.id)
     if launch.size > 1:
         meta["world_size"] = launch.size
     for scheduler in ("slurm", "torchrun"):
         if scheduler in meta:
             meta[scheduler] = dict(meta[scheduler], config=restart.config_digest(shown["config"]))
-    if target.attempt == 1:
-        return dict(meta, **fields)
-    before = read_json(below(target.folder, META)) or {}
+    if slot.attempt == 1:
+        return dict(meta, **spec)
+    before = read_json(below(slot.folder, META)) or {}
     for scheduler in ("slurm", "torchrun"):
         before.pop(scheduler, None)             # what began the last attempt, if anything, not an earlier one
     stays = {key: before[key] for key in ("created_at", "format", "metrics", "means") if key in before}
-    fields = {key: value for key, value in fields.items() if value not in (None, [], {})}
-    config = dict(without_masks(before.get("config") or {}), **fields.pop("config", {}))
-    return {**before, **meta, **stays, **fields, "config": config}
+    spec = {key: value for key, value in spec.items() if value not in (None, [], {})}
+    config = dict(without_masks(before.get("config") or {}), **spec.pop("config", {}))
+    return {**before, **meta, **stays, **spec, "config": config}

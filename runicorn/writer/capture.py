@@ -144,10 +144,10 @@ class Turn:
         self.lock = threading.RLock()
 
 
-def is_stalled(descriptor):
+def is_stalled(fd):
     """Whether nobody reads what is written to a descriptor (int or None), so that a write waits."""
     try:
-        return descriptor is not None and not select_ready([descriptor], True, 0)
+        return fd is not None and not select_ready([fd], True, 0)
     except (OSError, ValueError):       # closed; no such thing on Windows
         return False
 

@@ -51,8 +51,8 @@ class DescriptorCapture:
             self._helper = self._start(path, theirs)
         except BaseException:
             self._control.close()
-            for descriptor in {*self._saved.values(), *self._pipes[1], *self._pipes[2]}:
-                os.close(descriptor)
+            for fd in {*self._saved.values(), *self._pipes[1], *self._pipes[2]}:
+                os.close(fd)
             raise
         finally:
             theirs.close()
@@ -61,7 +61,7 @@ class DescriptorCapture:
             os.dup2(write_end, number)
         for write_end in {pair[1] for pair in self._pipes.values()}:
             os.close(write_end)
-        self._copies = [keep(descriptor) for descriptor in self._descriptors()]
+        self._copies = [keep(fd) for fd in self._descriptors()]
 
     def _descriptors(self):
         return {self._control.fileno(), *self._saved.values(), *(pair[0] for pair in self._pipes.values())} - {-1, 0, 1, 2}
@@ -106,11 +106,11 @@ class DescriptorCapture:
         self._control.close()
         for write_end in pipes.values():
             os.close(write_end)
-        for descriptor in self._copies:
-            release(descriptor)
-        for descriptor in {pair[0] for pair in self._pipes.values()} | set(self._saved.values()):
-            if is_ours(descriptor):
-                os.close(descriptor)
+        for fd in self._copies:
+            release(fd)
+        for fd in {pair[0] for pair in self._pipes.values()} | set(self._saved.values()):
+            if is_ours(fd):
+                os.close(fd)
         self._wait()
 
     def _restore(self):
@@ -164,23 +164,23 @@ def _flush():
             pass            # None or closed: nothing is held back there
 
 
-def write_all(descriptor, data):
+def write_all(fd, data):
     """Write `data` (bytes) to a terminal or what stands for one; a terminal that is gone is no reason to stop."""
     view = memoryview(data)
     while view:
         try:
-            view = view[os.write(descriptor, view):]
+            view = view[os.write(fd, view):]
         except BlockingIOError:
-            select_ready([descriptor], True, 1.0)
+            select_ready([fd], True, 1.0)
         except OSError:
             return
 
 
-def _drain(descriptor, take):
+def _drain(fd, take):
     """Call `take` with each block that can be read without waiting; returns whether the end was reached."""
     while True:
         try:
-            data = os.read(descriptor, BLOCK)
+            data = os.read(fd, BLOCK)
         except BlockingIOError:
             return False
         if not data:

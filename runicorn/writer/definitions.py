@@ -40,7 +40,7 @@ class Definitions:
             summary, step_metric = step_metric, None        # define_metric("loss", "min")
         words = _words(summary)
         unknown = [f"summary={word!r}" for word in words if word not in (*WAYS, "copy", "none")]
-        ways = [rule for rule in WAYS if rule in words or rule in entry.get("summary", "").split(",")]
+        ways = [verb for verb in WAYS if verb in words or verb in entry.get("summary", "").split(",")]
         if "none" in words:
             entry.pop("summary", None)
         elif ways:

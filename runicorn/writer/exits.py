@@ -86,8 +86,8 @@ def verdict_by_init(run):
     error = sys.exc_info()[1]
     if error is not None:
         return verdict_of(error)
-    outcome = _fallen(run) or _noted.get("cell") or verdict()
-    return dict(outcome, exit_code=None, ended_by="init") if outcome["status"] == "finished" else outcome
+    end = _fallen(run) or _noted.get("cell") or verdict()
+    return dict(end, exit_code=None, ended_by="init") if end["status"] == "finished" else end
 
 
 def verdict(exit_code=None, leaving=False):
@@ -97,19 +97,19 @@ def verdict(exit_code=None, leaving=False):
     """
     name, error = signals.stopped(), _uncaught()
     code = _noted.get("exit", 0 if leaving and not isinstance(error, KeyboardInterrupt) else None) if exit_code is None else exit_code
-    outcome = {"status": "finished", "exit_code": code or 0}
+    end = {"status": "finished", "exit_code": code or 0}
     if isinstance(error, KeyboardInterrupt):
         code = code if type(error) is KeyboardInterrupt else code or 1
-        outcome = {"status": "interrupted", "exit_code": code, "signal": name or "SIGINT"}
+        end = {"status": "interrupted", "exit_code": code, "signal": name or "SIGINT"}
     elif error is not None:
-        outcome = dict({"status": "failed", "exit_code": code or 1}, **described(error))
+        end = dict({"status": "failed", "exit_code": code or 1}, **described(error))
     elif name and exit_code is None:
-        outcome = {"status": "interrupted", "exit_code": code, "signal": name}
+        end = {"status": "interrupted", "exit_code": code, "signal": name}
     elif code:
-        outcome["status"] = "failed"
+        end["status"] = "failed"
     if "thread" in _noted:
-        outcome["thread_error"] = _noted["thread"]
-    return outcome
+        end["thread_error"] = _noted["thread"]
+    return end
 
 
 def verdict_of(error):
@@ -128,10 +128,10 @@ def described(error):
     texts, such as all that doesn't fit in a checkpoint, their beginning and end."""
     try:
         import traceback
-        sentence = traceback.format_exception_only(type(error), error)
-        report, own = "".join(traceback.format_exception(type(error), error, error.__traceback__)), "".join(sentence)
+        named = traceback.format_exception_only(type(error), error)
+        report, own = "".join(traceback.format_exception(type(error), error, error.__traceback__)), "".join(named)
         # after a SyntaxError's place
-        text = "".join(sentence[next((n for n, line in enumerate(sentence) if line[:1] != " "), 0):]).strip()
+        text = "".join(named[next((n for n, line in enumerate(named) if line[:1] != " "), 0):]).strip()
         lines = (report[:-len(own)] if report.endswith(own) else report).splitlines()
         own = _short(own.rstrip()) if report.endswith(own) else ""
     except Exception:       # no descriptor left to import it, an error whose text can't be made, a handler that raises
@@ -264,8 +264,8 @@ def _amend(error, code=1):
         ids.add(id(error))
         ended = error.__dict__.get("_runicorn")
         for run in ended.runs if isinstance(ended, _Ended) and not isinstance(error, SystemExit) else ():
-            outcome = verdict_of(error)
-            run.state_end(dict(outcome, exit_code=code) if outcome["status"] == "failed" else outcome)
+            end = verdict_of(error)
+            run.state_end(dict(end, exit_code=code) if end["status"] == "failed" else end)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
@@ -309,16 +309,16 @@ def _fallen(run):
     error = getattr(_jobs.get(run, (None,))[0], "_return_value", None)
     if isinstance(error, Exception):
         return verdict_of(error)
-    outcome, rows = _threads[run] if isinstance(_threads.get(run), tuple) else (None, None)
-    return outcome if rows == run.rows else None
+    end, rows = _threads[run] if isinstance(_threads.get(run), tuple) else (None, None)
+    return end if rows == run.rows else None
 
 
-def _own(run, outcome):
-    """Return the verdict on a run where `outcome` is that on the process: Hydra leaves it with an error if any job of a multirun failed."""
+def _own(run, end):
+    """Return the verdict on a run where `end` is that on the process: Hydra leaves it with an error if any job of a multirun failed."""
     job, multirun = _jobs.get(run, (None, None))
-    if multirun and outcome["status"] == "failed" and getattr(getattr(job, "status", None), "name", None) == "COMPLETED":
+    if multirun and end["status"] == "failed" and getattr(getattr(job, "status", None), "name", None) == "COMPLETED":
         return {"status": "finished", "exit_code": None, "ended_by": "job"}
-    return _fallen(run) or outcome
+    return _fallen(run) or end
 
 
 def _rows():
@@ -340,10 +340,10 @@ def _at_exit():
     if _owner != os.getpid():
         return
     error = sys.exc_info()[1]           # in a child of multiprocessing
-    outcome = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
+    end = verdict_of(error) if error is not None else _noted.get("cell") or verdict(leaving=True)
     signals.leave()
     unwatch_exit_code(_exits)
-    steps = [partial(run.conclude, _own(run, outcome)) for run in _watched]
+    steps = [partial(run.conclude, _own(run, end)) for run in _watched]
     raised = each([*steps, partial(_amend, _uncaught()), *([hold_prints] if steps else [])])
     if type(_uncaught()) is KeyboardInterrupt:      # a subclass of it is an error to Python: 1
         # Python then leaves by SIGINT, unless any thread ran a text of code since (run_eval_code_obj in Python/pythonrun.c clears the

@@ -23,19 +23,19 @@ _beating = set()        # (pid, path of the live file) of the runs that this pro
 class Live:
     """The heartbeat of one run. Where the shared folder can't be written it beats on `RUN/.beat`."""
 
-    def __init__(self, target, facts):
-        """target: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
-        self._facts = {"path": target.path, "interval": BEAT_SECONDS, **process(), **facts}
-        self._name, self._run = disk_path(slug(target.id) + ".json"), target.folder
+    def __init__(self, slot, facts):
+        """slot: the run's Place. facts: dict for the file (its path is added). Raises OSError if neither can be written."""
+        self._facts = {"path": slot.path, "interval": BEAT_SECONDS, **process(), **facts}
+        self._name, self._run = disk_path(slug(slot.id) + ".json"), slot.folder
         try:
-            folder = make_folders(target.root, f"{HIDDEN}/live")
+            folder = make_folders(slot.root, f"{HIDDEN}/live")
             self.path = os.path.join(folder, self._name)
             twin = read_json(self.path)
-            if twin is not None and twin.get("path") != target.path and is_fresh(self.path):
+            if twin is not None and twin.get("path") != slot.path and is_fresh(self.path):
                 raise FileExistsError(self.path)        # the same id in another experiment, running too
             self._write()
         except OSError:
-            self.path = os.path.join(target.folder, BEAT)
+            self.path = os.path.join(slot.folder, BEAT)
             self._write()
         _beating.add((os.getpid(), self.path))
 

@@ -81,7 +81,7 @@ class RankRun(Run):
     def _place_small_files(self):
         """Not ours to write, unless this becomes a run of its own."""
 
-    def _begin_to_live(self, target):
+    def _begin_to_live(self, slot):
         return None
 
     def _chores(self, system):
@@ -161,13 +161,13 @@ class RankRun(Run):
         self._file_rank, self._folder = rank, folder
 
     def _be_alone(self):
-        target = fresh(self._root, self.project, self.name)
-        say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its own: {target.id}")
-        self.id, self.path = target.id, target.path
-        self._small.set(id=target.id)
-        self._settle(target.folder, 0)
+        slot = fresh(self._root, self.project, self.name)
+        say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its own: {slot.id}")
+        self.id, self.path = slot.id, slot.path
+        self._small.set(id=slot.id)
+        self._settle(slot.folder, 0)
         super()._place_small_files()
-        self._live = super()._begin_to_live(target)
+        self._live = super()._begin_to_live(slot)
 
     def conclude(self, verdict, hurry=False):
         """End this rank's files, its status first; the run ends with rank 0."""

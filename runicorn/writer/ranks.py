@@ -49,8 +49,8 @@ def _detected(environ):
     local, size = _number(environ, "LOCAL_RANK"), _number(environ, "WORLD_SIZE")
     if local is None or size is None:
         return 0, 1
-    local_size = _number(environ, "LOCAL_WORLD_SIZE") or size         # Lightning's own launcher sets no RANK
-    return local + local_size * (_number(environ, "NODE_RANK") or 0), size
+    local_n = _number(environ, "LOCAL_WORLD_SIZE") or size         # Lightning's own launcher sets no RANK
+    return local + local_n * (_number(environ, "NODE_RANK") or 0), size
 
 
 def environ_pair(environ, rank, size):
@@ -95,8 +95,8 @@ def spans_steps(environ=os.environ):
 
 def spans_tasks(environ=os.environ):
     """Whether the ranks of the launch lie in several Slurm tasks, whose numbers then say nothing about who is rank 0."""
-    size, local_size = _number(environ, "WORLD_SIZE"), _number(environ, "LOCAL_WORLD_SIZE")
-    return size is not None and local_size is not None and size > local_size
+    size, local = _number(environ, "WORLD_SIZE"), _number(environ, "LOCAL_WORLD_SIZE")
+    return size is not None and local is not None and size > local
 
 
 def is_loopback(address):

@@ -63,39 +63,39 @@ def _task(meta, facts):
 
 def _same_torchrun(facts, before, agent_alone=False):
     """Its processes are children of one agent; on another host, or of another agent that is there too, the id has to tell."""
-    mine, theirs = facts.get("torchrun") or {}, before.get("torchrun") or {}
+    mine, peer = facts.get("torchrun") or {}, before.get("torchrun") or {}
     same_host = facts["hostname"] == before.get("hostname")
-    if mine.get("rank") != theirs.get("rank", mine.get("rank")):
+    if mine.get("rank") != peer.get("rank", mine.get("rank")):
         return False
-    if agent_alone or same_host and mine.get("agent") == theirs.get("agent"):
-        return same_host and mine.get("agent") == theirs.get("agent")
-    pid, start = theirs.get("agent") or (None, None)
-    named = mine.get("run_id") not in (None, "none") and mine.get("run_id") == theirs.get("run_id")
+    if agent_alone or same_host and mine.get("agent") == peer.get("agent"):
+        return same_host and mine.get("agent") == peer.get("agent")
+    pid, start = peer.get("agent") or (None, None)
+    named = mine.get("run_id") not in (None, "none") and mine.get("run_id") == peer.get("run_id")
     return named and (not same_host or process_lives(pid, start))
 
 
-def forerunner(root, fields, facts, shown, run_id=None):
+def forerunner(root, spec, facts, shown, run_id=None):
     """Return the meta.json (dict) of the one run that this restarted process began and shall go on with, None if there is none;
     where it could have been another, one line says why a new run begins.
 
-    fields: "project" and "name" of `init`. facts: facts of this process. shown: its "argv" and "config" as they are written, secrets
+    spec: "project" and "name" of `init`. facts: facts of this process. shown: its "argv" and "config" as they are written, secrets
     masked. run_id: the only run that may be meant.
     """
-    above, metas = below(root, f"{slug(fields['project'])}/{slug(fields['name'])}/{RUNS}"), []
+    above, runs = below(root, f"{slug(spec['project'])}/{slug(spec['name'])}/{RUNS}"), []
     for folder in [disk_path(slug(run_id))] if run_id else _folders(above, facts):
         meta = read_json(below(above, f"{folder}/{META}"))
         if meta and follows(facts, meta):
-            metas.append(meta)
-    alike = [meta for meta in metas if not difference(meta, shown)]
-    if len(metas) > 1 and len(alike) != 1:
-        say(f"this job was restarted, but began {len(metas)} runs of {fields['project']}/{fields['name']}, and none or several with this "
+            runs.append(meta)
+    alike = [meta for meta in runs if not difference(meta, shown)]
+    if len(runs) > 1 and len(alike) != 1:
+        say(f"this job was restarted, but began {len(runs)} runs of {spec['project']}/{spec['name']}, and none or several with this "
             "command line and config; this is a new run. init(id=…, resume=\"allow\") says which to go on with", once="restart")
         return None
-    if not metas and not run_id and ordinal(facts) > (0, 0):
-        say(f"this job was restarted, but none of its attempts began a run of {fields['project']}/{fields['name']}; this is a new run",
+    if not runs and not run_id and ordinal(facts) > (0, 0):
+        say(f"this job was restarted, but none of its attempts began a run of {spec['project']}/{spec['name']}; this is a new run",
             once="restart")
-    chosen = metas[0] if len(metas) == 1 else alike[0] if alike else None
-    if chosen and lives(root, run_path(fields["project"], fields["name"], chosen["id"]), elsewhere=False):
+    chosen = runs[0] if len(runs) == 1 else alike[0] if alike else None
+    if chosen and lives(root, run_path(spec["project"], spec["name"], chosen["id"]), elsewhere=False):
         say(f"this job was restarted, but the process that began run {chosen['id']} is still there; this is a new run")
         return None
     return chosen
@@ -134,6 +134,6 @@ def difference(before, shown):
     return differing
 
 
-def _named(subject, names):
+def _named(noun, names):
     names = list(dict.fromkeys(names))
-    return f"{subject} ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else subject
+    return f"{noun} ({', '.join(names[:NAMED])}{', …' if len(names) > NAMED else ''})" if names else noun

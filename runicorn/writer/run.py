@@ -40,17 +40,17 @@ class Run(Copied):
     `finish()`, or neither: a script that ends by itself finishes its run. Of its methods none raises.
     """
 
-    def __init__(self, target, meta, earlier, launch, capture=True, system=True, not_secret=frozenset(), announce=None):
-        """target: where the files go. meta: dict for meta.json. earlier: of a resumed run its "status", "summary" and largest
+    def __init__(self, slot, meta, past, launch, capture=True, system=True, not_secret=frozenset(), announce=None):
+        """slot: where the files go. meta: dict for meta.json. past: of a resumed run its "status", "summary" and largest
         "step". launch: ranks.Launch. not_secret: see masking.masked. announce: called when the files are there and before the output
         is captured. Called by `init`. Raises OSError."""
         self.id, self.project, self.name = meta["id"], meta["project"], meta["name"]
-        self._folder, self.path, self.attempt, self.rank = target.folder, target.path, target.attempt, launch.rank
-        self.resumed = target.attempt > 1
+        self._folder, self.path, self.attempt, self.rank = slot.folder, slot.path, slot.attempt, launch.rank
+        self.resumed = slot.attempt > 1
         self.rows = 0                           # calls of `log` that are on disk
         self.threads = set()                    # identifiers of the threads that called `log`
-        self.step = earlier.get("step", -1)
-        self._root, self._last = target.root, dict(earlier.get("summary", {}))
+        self.step = past.get("step", -1)
+        self._root, self._last = slot.root, dict(past.get("summary", {}))
         self._definitions = Definitions(meta["metrics"], meta.get("means", ())) if meta.get("metrics") else None
         self._lock = threading.RLock()          # re-entrant: a signal handler may log while this thread logs
         self._off, self._closed = None, False   # why nothing is recorded (any more); whether all files are closed
@@ -61,11 +61,11 @@ class Run(Copied):
         self._events = self._own("events", _gap)
         began = {"n": self.attempt, "started_at": round(time.time(), 3), "host": meta["hostname"], "pid": meta["pid"],
                  "from_step": self.step + 1, "launch": launch.key}
-        self._small = SmallFiles(meta, began, earlier.get("status", {}), self._last, not_secret, lambda: self._heart.wake())
+        self._small = SmallFiles(meta, began, past.get("status", {}), self._last, not_secret, lambda: self._heart.wake())
         self.config, self.summary = self._small.config, self._small.summary
         self._place_small_files()
         self._live_facts = {name: began[name] for name in ("host", "pid", "started_at", "launch")}
-        self._live = self._begin_to_live(target)
+        self._live = self._begin_to_live(slot)
         self._facts_known = threading.Event()
         self._heart = Heart(self._chores(system))
         if announce is not None:
@@ -79,8 +79,8 @@ class Run(Copied):
     def _place_small_files(self):
         self._small.place(self._folder)
 
-    def _begin_to_live(self, target):
-        return Live(target, {"id": self.id, "attempt": self.attempt, **self._live_facts})
+    def _begin_to_live(self, slot):
+        return Live(slot, {"id": self.id, "attempt": self.attempt, **self._live_facts})
 
     def _capture(self, capture):
         """Return what copies the output into logs.txt: a Capture, a DescriptorCapture for "fd", or None."""
@@ -167,11 +167,11 @@ class Run(Copied):
         if images is None or not images.is_image(value):
             return False
         self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "")
-        entries, error = attempt(lambda: [self._media.keep(image) for image in (value if isinstance(value, (list, tuple)) else [value])])
+        files, error = attempt(lambda: [self._media.keep(image) for image in (value if isinstance(value, (list, tuple)) else [value])])
         if error is not None:
             say(f"the image {key!r} was not logged: {reason(error)}", once=("image", key))
             return True
-        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._small.masked(entries)}}
+        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._small.masked(files)}}
         self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
         return True
 
@@ -188,13 +188,13 @@ class Run(Copied):
     def _whole(self, step):
         """Return a step that was given as something else (a tensor, 3.0, "7") as an int; counts where it means none."""
         number = attempt(scalar, step)[0]
-        integer = attempt(int, number)[0]
-        if integer is None:
+        n = attempt(int, number)[0]
+        if n is None:
             say(f"step {describe(step)} is no whole number; the steps were counted instead", once="step")
             return self.step + 1
-        if integer != attempt(float, number)[0] or not -STEP_LIMIT < integer < STEP_LIMIT:
-            say(f"step {describe(step)} is no whole number; {integer} was written", once="step")
-        return integer
+        if n != attempt(float, number)[0] or not -STEP_LIMIT < n < STEP_LIMIT:
+            say(f"step {describe(step)} is no whole number; {n} was written", once="step")
+        return n
 
     def _forget_metrics(self):
         for key in list(self._last)[METRICS_LIMIT:]:

@@ -54,10 +54,10 @@ class Row:
         if not any(self.styles):
             return "".join(self.cells)
         parts, style = [], ""
-        for cell, next_style in zip(self.cells, self.styles):
-            if next_style != style:
-                parts.append(next_style[len(style):] if next_style.startswith(style) else RESET + next_style)
-                style = next_style
+        for cell, new in zip(self.cells, self.styles):
+            if new != style:
+                parts.append(new[len(style):] if new.startswith(style) else RESET + new)
+                style = new
             parts.append(cell)
         return "".join(parts) + (RESET if style else "")
 
@@ -74,18 +74,18 @@ class Row:
 
     def _cells(self, column, text):
         cells = []
-        for character in text:
-            columns = width(character)
+        for char in text:
+            columns = width(char)
             if columns:
-                cells += [character] + [""] * (columns - 1)
+                cells += [char] + [""] * (columns - 1)
             else:
-                self._combine(cells if cells else self.cells[:column], character, cells)
+                self._combine(cells if cells else self.cells[:column], char, cells)
         return cells
 
-    def _combine(self, before, character, cells):
-        index = next((index for index in range(len(before) - 1, -1, -1) if before[index]), None)
-        if index is not None and len(before[index]) < LONGEST_CELL:
-            (cells if cells else self.cells)[index] += character
+    def _combine(self, before, char, cells):
+        i = next((i for i in range(len(before) - 1, -1, -1) if before[i]), None)
+        if i is not None and len(before[i]) < LONGEST_CELL:
+            (cells if cells else self.cells)[i] += char
 
     def tab(self, column, style):
         """Go to the next tab stop; returns its column. Beyond the row's end the tab stays in the text."""
@@ -123,13 +123,13 @@ class Row:
 
 
 @lru_cache(4096)
-def width(character):
+def width(char):
     """Return how many columns a character takes (0, 1 or 2)."""
     import unicodedata
-    if unicodedata.east_asian_width(character) in "WF":
+    if unicodedata.east_asian_width(char) in "WF":
         return 2
-    if unicodedata.category(character) in ("Mn", "Me", "Cf") or "\u1160" <= character <= "\u11ff":
-        return int(character == "\xad")
+    if unicodedata.category(char) in ("Mn", "Me", "Cf") or "\u1160" <= char <= "\u11ff":
+        return int(char == "\xad")
     return 1
 
 
@@ -245,14 +245,14 @@ class Screen:
         if len(row.cells) > LONGEST_OPEN:
             self._go(self._row + 1, 0)
 
-    def _control(self, character):
-        if character in "\n\v\f":
+    def _control(self, char):
+        if char in "\n\v\f":
             self._go(self._row + 1, 0)
-        elif character == "\r":
+        elif char == "\r":
             self._column = 0
-        elif character == "\b":
+        elif char == "\b":
             self._column = max(0, self._column - 1)
-        elif character == "\t":
+        elif char == "\t":
             self._column = self._rows[self._row].tab(self._column, self._style)
 
     def _escape(self, final):
@@ -268,8 +268,8 @@ class Screen:
         if final == "m":
             self._style = restyled(self._style, numbers)
             return
-        parameter, second = ([int(number) if number.isdigit() else 0 for number in numbers.split(";")] + [0])[:2]
-        count = min(max(1, parameter), COLUMNS)
+        code, second = ([int(number) if number.isdigit() else 0 for number in numbers.split(";")] + [0])[:2]
+        count = min(max(1, code), COLUMNS)
         row, column = self._row, self._column
         if final in "AF":
             self._go(row - count, 0 if final == "F" else column)
@@ -283,11 +283,11 @@ class Screen:
             top = self._screen_top() - self._base
             self._go(top + min(count, ROWS) - 1, column if final == "d" else min(max(1, second), COLUMNS) - 1)
         elif final == "K":
-            parameter = 2 if parameter == 1 and column >= COLUMNS else parameter
-            self._rows[row].erase(*((column, None), (0, column + 1), (0, None), (0, 0))[min(parameter, 3)])
-            self._column = column % COLUMNS if parameter == 2 else column           # a terminal has wrapped by then
+            code = 2 if code == 1 and column >= COLUMNS else code
+            self._rows[row].erase(*((column, None), (0, column + 1), (0, None), (0, 0))[min(code, 3)])
+            self._column = column % COLUMNS if code == 2 else column           # a terminal has wrapped by then
         elif final == "J":
-            self._erase_display(parameter)
+            self._erase_display(code)
         elif final == "X":
             self._rows[row].erase(column, column + count)
         elif final in "su":
@@ -359,12 +359,12 @@ class Screen:
 
     def _give_out(self, count):
         """The first `count` rows are over. The log gets those that it does not show yet, and then all below them, to keep their order."""
-        for index, row in enumerate(self._rows[:count]):
+        for i, row in enumerate(self._rows[:count]):
             line = row.text()
             self._past.append(line)
             if line != row.logged and (line or row.logged is None):     # a line that was erased says nothing more
                 self._ended.append(line)
-                for below in self._rows[index + 1:]:
+                for below in self._rows[i + 1:]:
                     below.show(None)
         del self._rows[:count]
         self._base += count

@@ -42,14 +42,14 @@ class SilentRun(Copied):
 
     path, step, resumed, attempt, rank, rows, threads = None, -1, False, 1, 0, 0, frozenset()
 
-    def __init__(self, fields, run_id, why):
-        """fields: project, name, tags, notes, config; of a pickled run more. why: str, one reason in words; None for a pickled run."""
-        self.__dict__.update((name, fields[name]) for name in STATE if name in fields)
-        self.id, self.why, self.ended, self.tags = run_id or "not-recorded", why, False, tuple(fields["tags"])
+    def __init__(self, spec, run_id, why):
+        """spec: project, name, tags, notes, config; of a pickled run more. why: str, one reason in words; None for a pickled run."""
+        self.__dict__.update((name, spec[name]) for name in STATE if name in spec)
+        self.id, self.why, self.ended, self.tags = run_id or "not-recorded", why, False, tuple(spec["tags"])
         self.elsewhere = why is None            # else it was said when the run began
-        self.config, self.summary = Config(self._ignored, fields["config"]), Summary(self._ignored, user=fields.get("summary", ()))
+        self.config, self.summary = Config(self._ignored, spec["config"]), Summary(self._ignored, user=spec.get("summary", ()))
         self.why = why or "it belongs to another process: only the one that called init() writes"
-        self._folder = fields.get("dir")
+        self._folder = spec.get("dir")
 
     def _ignored(self):
         if self.elsewhere:

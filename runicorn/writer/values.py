@@ -96,17 +96,17 @@ def _unwrapped(value):
         for name in ("item", "numpy"):
             method = _attribute(value, name)
             if callable(method):
-                result, error = attempt(method)
+                item, error = attempt(method)
                 if error is None:
-                    return result
+                    return item
                 break                   # more than one element, a tensor that needs a graph …
     raise Unfit(type_name(value))
 
 
 def key_text(key):
     """Return the text (str) of a key of any kind."""
-    plain_key, error = (key, None) if type(key) is str else attempt(scalar, key)
-    text = describe(key) if error else str(plain_key)
+    form, error = (key, None) if type(key) is str else attempt(scalar, key)
+    text = describe(key) if error else str(form)
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + MORE
 
 
@@ -188,13 +188,13 @@ def flatten(data, drop, take=lambda key, value: False):
     data: dict, or an iterator of (key, value). drop: called with (key, what it is) for each value that can't be logged.
     take: called with (key, value) first; a true answer means it was taken elsewhere.
     """
-    flat, budget = {}, LOGGED
+    flat, room = {}, LOGGED
 
     def walk(pairs, prefix, above):
-        nonlocal budget
+        nonlocal room
         for key, value in pairs:
-            budget -= 1 if type(above[-1]) is dict else FOREIGN
-            if budget < 0:
+            room -= 1 if type(above[-1]) is dict else FOREIGN
+            if room < 0:
                 drop(MORE, f"only the first {len(flat)} nested values of a call are")
                 return
             name = prefix + key_text(key)
@@ -209,7 +209,7 @@ def flatten(data, drop, take=lambda key, value: False):
             flat[name] = loggable(value)
         elif len(above) >= DEPTH or any(value is outer for outer in above):
             drop(name, "a dict within itself, or too deep")
-        elif budget > 0:
+        elif room > 0:
             walk(iter(value.items()), name + "/", (*above, value))
 
     error = attempt(lambda: walk(iter(data.items()) if isinstance(data, dict) else data, "", (data,)))[1]
@@ -328,9 +328,9 @@ def _rank(item):
 class _Conversion:
     """One conversion to plain values, breadth first: where there is too much, what lies near the top is kept."""
 
-    def __init__(self, budget=VALUES, nested=False):
-        """budget: so many values are kept. nested: whether the result goes into a text."""
-        self.unread, self._cut, self._budget, self._nested, self._waiting = [], [], budget, nested, deque()
+    def __init__(self, room=VALUES, nested=False):
+        """room: so many values are kept. nested: whether the result goes into a text."""
+        self.unread, self._cut, self._room, self._nested, self._waiting = [], [], room, nested, deque()
 
     def convert(self, value):
         return self.fill([], iter((value,)))[0]
@@ -352,7 +352,7 @@ class _Conversion:
                 once=("cut", owner, self._cut[0]))
 
     def _fill(self, result, items, path, above):
-        room = max(self._budget + 1, 2) // 2
+        room = max(self._room + 1, 2) // 2
         while True:
             item, error = attempt(next, items, self)        # self: none follows
             if item is self:
@@ -375,7 +375,7 @@ class _Conversion:
                 result.append(self._value(item, path, above))
 
     def _value(self, value, path, above):
-        self._budget -= 1
+        self._room -= 1
         if value is None or type(value) in (float, bool):
             return value
         if type(value) is Unreadable:
@@ -397,7 +397,7 @@ class _Conversion:
                 inner = value.value
                 return (self._form(inner, path, above) if inner is None or isinstance(inner, (dict, list, tuple, set, frozenset, type))
                         else f"{type_name(value)}.{value.name}")
-        if self._budget <= 0 or above and above[2] >= DEPTH:
+        if self._room <= 0 or above and above[2] >= DEPTH:
             self._cut.append(path)
             return MORE
         upper = above
@@ -416,8 +416,8 @@ class _Conversion:
         if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
             return [], iter(value)
         if isinstance(value, Set):
-            items = list(islice(value, self._budget + 2))
-            return ([], iter(sorted(items, key=_rank))) if len(items) <= self._budget else (f"<{type_name(value)} of {len(value)}>", None)
+            items = list(islice(value, self._room + 2))
+            return ([], iter(sorted(items, key=_rank))) if len(items) <= self._room else (f"<{type_name(value)} of {len(value)}>", None)
         cells = _cells(value)
         if cells is not None and cells > ARRAY:
             return _outline(value), None
@@ -431,9 +431,9 @@ class _Conversion:
         return describe(value, self._nested), None
 
     def _text(self, text, path):
-        limit = min(LONGEST_TEXT, CHARACTERS * max(self._budget // 2, 1))
+        limit = min(LONGEST_TEXT, CHARACTERS * max(self._room // 2, 1))
         if len(text) > limit:
             self._cut.append(path)
             text = text[:limit] + MORE
-        self._budget -= len(text) // CHARACTERS
+        self._room -= len(text) // CHARACTERS
         return text

@@ -73,17 +73,17 @@ def escapes(stream):
     return bool(mode and (mode & ESCAPES or ctypes.windll.kernel32.SetConsoleMode(handle, mode | ESCAPES)))
 
 
-def settle(root, fields, run_id):
+def settle(root, spec, run_id):
     """Return the same so that runs can be written below the root (str) though their paths are long, and so that each name is spelled as
     its folder, if there is one: to this disk names that differ in case are one, and to whoever compares paths they are not.
 
-    fields: has "project" and "name". run_id: or None.
+    spec: has "project" and "name". run_id: or None.
     """
-    root = local_disk.long(root) if len(root + fields["project"] + fields["name"]) > local_disk.ROOM else root
-    project = _spelled(root, fields["project"])
-    name = _spelled(os.path.join(root, slug(project)), fields["name"])
+    root = local_disk.long(root) if len(root + spec["project"] + spec["name"]) > local_disk.ROOM else root
+    project = _spelled(root, spec["project"])
+    name = _spelled(os.path.join(root, slug(project)), spec["name"])
     runs = os.path.join(root, slug(project), slug(name), RUNS)
-    return root, dict(fields, project=project, name=name), run_id and _spelled(runs, run_id)
+    return root, dict(spec, project=project, name=name), run_id and _spelled(runs, run_id)
 
 
 def _spelled(folder, name):
