@@ -99,5 +99,9 @@ class HandlesError(SftpError):
     """The server lets no more files be open, and nobody is about to close one."""
 
 
+class FaultError(RunicornError):
+    """A mistake of our own, which the message places. Trying again mends nothing."""
+
+
 class SyncError(RunicornError):
     """The mirror on this machine can't be written or trusted: disk full, folder taken, index broken."""

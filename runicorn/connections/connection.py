@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout, local_names, settings
+from runicorn import faults, layout, local_names, settings
 from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError
 from runicorn.mirror import local_copy, sync
 from runicorn.ssh import remote
@@ -56,8 +56,7 @@ class Connection:
         except RunicornError as error:
             self._refuse(error)
         except Exception as error:      # a bug of ours must not end in silence: the row and the log tell it
-            self._log.exception("the sync ended by a mistake of its own")
-            self._refuse(RemoteError(f"the sync ended by a mistake of its own ({type(error).__name__}: {error}); see logs/sync.log"))
+            self._refuse(RemoteError(f"the sync ended by {faults.tell(self._log, error, 'the sync')}, with logs/sync.log"))
         finally:
             self.sync.mirror.unlock()   # whatever ended it: the next one, ours or another process's, must get in
 

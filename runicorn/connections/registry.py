@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import layout, local_names, settings
+from runicorn import faults, layout, local_names, settings
 from runicorn.connections import sync_log
 from runicorn.connections.questions import Questions
 from runicorn.connections.trials import Trial
@@ -197,6 +197,8 @@ class Registry:
                     self._trim(short)
             except (RunicornError, OSError) as error:
                 self._log.warning("%s", error, extra={"connection": "mirrors"})
+            except Exception as error:      # what other processes change, and the mirrors' size, are looked after all the same
+                faults.tell(self._log, error, "looking after the mirrors", extra={"connection": "mirrors"})
 
     def _follow_config(self):
         before = set(self._connections)

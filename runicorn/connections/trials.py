@@ -1,7 +1,10 @@
 """One test of a connection at work: its lines as they come, its questions, its result."""
 
+import logging
 import secrets
 import threading
+
+from runicorn import faults
 
 
 class Trial:
@@ -21,9 +24,10 @@ class Trial:
         try:
             self._result = doctor.examine(self._connection, self._say, self._ask, self._secrets, self._home)
         except Exception as error:      # a bug of ours must end the test on the page, too, and show there
-            text = f"the test itself failed: {type(error).__name__}: {error}"
+            detail = faults.tell(logging.getLogger("runicorn"), error, "the test of a connection")
+            text = f"the test itself failed: {detail}"
             self._say({"name": "login", "ok": False, "text": text, "advice": "please report this", "ms": None, "said": "test_broken",
-                       "detail": f"{type(error).__name__}: {error}"})
+                       "detail": detail})
             self._result = {"ok": False, "offer": [], "browse": False}
         self._bell.ring(self.topic)
 

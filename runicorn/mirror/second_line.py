@@ -6,6 +6,7 @@ import math
 import threading
 import time
 
+from runicorn import faults
 from runicorn.errors import RunicornError
 from runicorn.mirror import fetcher as fetch
 from runicorn.mirror import plan
@@ -182,6 +183,9 @@ class Bulk:
             if not self._stopping.is_set():
                 self._log.info("no second line: %s", error)
                 self.refused = True     # asked for once: a refused login is never repeated
+        except Exception as error:      # the first line fetches what this one was given, and another of its kind would end so, too
+            self.refused = True
+            faults.tell(self._log, error, "the second line")
 
     def _carry(self, remote):
         """Work until there is nothing to do."""

@@ -12,8 +12,8 @@ import random
 import threading
 import time
 
-from runicorn import clock, layout, left_out, local_disk, local_names
-from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
+from runicorn import clock, faults, layout, left_out, local_disk, local_names
+from runicorn.errors import BusyError, FaultError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.mirror import local_copy, remote_index
 from runicorn.mirror.looks import Turns
 from runicorn.mirror.room import Room
@@ -310,12 +310,14 @@ class Sync:
                 answer.put(question(session, now))
             except SftpError as error:
                 answer.put(error)
-            except BaseException as error:
+            except (RemoteError, SyncError, BusyError, OSError) as error:
                 answer.put(LineError(f"the line broke meanwhile: {error}"))
                 raise
+            except Exception as error:          # the question's own trouble: the line, and what is fetched over it, go on
+                answer.put(FaultError(faults.tell(self.log, error, "answering a question")))
 
     def _ask(self, question, timeout):
-        """Let the sync's thread answer `question(session, now)`; wait `timeout` s. Raises RemoteError."""
+        """Let the sync's thread answer `question(session, now)`; wait `timeout` s. Raises RemoteError, FaultError."""
         answer = queue.Queue(1)
         try:
             if self._state in ("offline", "refused") or self._paused or self._owner and not self._owner["ours"]:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import threading
 
+from runicorn import faults
 from runicorn.errors import HandlesError, RunicornError, SftpError
 from runicorn.mirror import plan
 from runicorn.ssh import remote_shell, sftp
@@ -129,6 +130,8 @@ class Hashing:
             self.wrong = {*wrong, *unread}
         except RunicornError as error:      # a line that broke shows at its next use, too
             log.info("no sha256 by python3 on the server: %s", error)
+        except Exception as error:
+            faults.tell(log, error, "comparing by sha256")
 
 
 def _by_exec(remote, mirror, root, files):

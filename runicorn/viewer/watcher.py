@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 
+from runicorn import faults
+
 WATCHED = 0.1               # s between looks at the runs of open pages
 REST = 2.0                  # s between looks at everything
 GRACE = 1.0                 # s in which the first answers are given before the first look at everything
@@ -63,8 +65,8 @@ class Poll:
         while not self._stopping.is_set():
             try:
                 wait = turn(self._clock())
-            except Exception:       # one broken root must not stop the news of all others
-                log.exception("looking for changes failed; trying again in %.0f s", REST)
+            except Exception as error:      # one broken root must not stop the news of all others
+                faults.tell(log, error, "looking for changes")
                 wait = REST
             turn = self.one_pass
             self._pause(wait)

@@ -118,14 +118,15 @@ def test_only_watched_and_live_runs_are_looked_at(tmp_path, bell, clock, monkeyp
 def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, folder, monkeypatch, caplog):
     bell = Bell()
     poll = Poll(Catalog([("local", tmp_path)]), bell)
-    broken = iter([True])
+    broken = iter([True, True])
+    monkeypatch.setattr("runicorn.faults._told", set())
 
-    def look(keys=None, look=poll._reader.look):
+    def look(keys=None, look=poll._catalog.look):
         if keys and next(broken, False):
             raise RuntimeError("one bad moment")
         return look(keys)
 
-    monkeypatch.setattr(poll._reader, "look", look)
+    monkeypatch.setattr(poll._catalog, "look", look)
     monkeypatch.setattr(module, "REST", 0.3)
     poll.start()
     try:
@@ -134,7 +135,9 @@ def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, fold
         mark = bell.now()
         grow(folder)
         assert bell.wait(mark, [f"run:{KEY}"], 5)["topics"] == [f"run:{KEY}"]
-        assert "one bad moment" in caplog.text
+        assert next(broken, None) is None, "both came"
+        assert caplog.text.count("looking for changes failed: a mistake of Runicorn's own at viewer/watcher.py:") == 1
+        assert "RuntimeError: one bad moment" in caplog.text
     finally:
         poll.stop()
     assert not poll._thread.is_alive()
