@@ -167,6 +167,11 @@ class Parser:
         self._templates = {}
         self._last = None
 
+    def take_skipped(self):
+        """Return how many lines were skipped since last asked (int)."""
+        skipped, self.skipped = self.skipped, 0
+        return skipped
+
     def parse(self, block):
         """Return the list of Parts in `block` (bytes): complete lines, each ended by a newline."""
         parts = self._parts(block)

@@ -173,9 +173,9 @@ class Reader(LineReader):
         if b"\r" in body:
             body = body.replace(b"\r\n", b"\n")
         parts = [part for part in self._parser.parse(body) if part.names]
-        if self._parser.skipped:
-            self.skip("no JSON", self._parser.skipped)
-            self._parser.skipped = 0
+        skipped = self._parser.take_skipped()
+        if skipped:
+            self.skip("no JSON", skipped)
         if not parts:
             return parts
         parts = self._timed([part._replace(steps=_plain(part.steps)) for part in parts])
