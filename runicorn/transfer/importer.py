@@ -114,8 +114,8 @@ def _take_tensorboard(folder, source, files, root, project, name, report):
     first_row = next(rows, None)
     if first_row:
         log_path = folder.relative_to(source).as_posix()
-        report["new"] += _write_run(root, project or source.resolve().name, name or (log_path if log_path != "." else "run"), log_path, first_row, rows,
-                                    log.config)
+        report["new"] += _write_run(root, project or source.resolve().name, name or (log_path if log_path != "." else "run"), log_path,
+                                    first_row, rows, log.config)
 
 
 def _counted(rows, report):

@@ -73,7 +73,8 @@ def site(home, sshd, serve):
             with open(home / "known_hosts", "a") as file:
                 file.write(f"[{sshd.host}]:{port} {key}")
         for name in names:
-            server.connections.save(sshd.connection(name=name, remote_root="~/root", **({"port": port} if port and name == names[0] else {})))
+            more = {"port": port} if port and name == names[0] else {}
+            server.connections.save(sshd.connection(name=name, remote_root="~/root", **more))
         until(lambda: all(row["state"] == "live" for row in server.connections.list()) and server.catalog.runs()["runs"])
         return server
     sshd.trusted_in(home)
