@@ -40,10 +40,11 @@ class Steps:
         """Return `purges` and `restarts`, if there are any."""
         return {"purges": [list(purge) for purge in self.purges], "restarts": self.restarts} if self.purges else {}
 
-    def settle(self, parts, epochs):
+    def settle(self, parts, epochs, lengths=None):
         """Return `parts` (list of parse.Part) with their steps settled.
 
         Their steps may be None or NaN: a row that has an epoch alone. epochs: for each part the epochs of its rows (NaN: unknown) or None.
+        lengths: for each part the steps in an epoch as each row tells them (0: it does not), or None.
         """
         if not parts:
             return parts
@@ -60,7 +61,8 @@ class Steps:
             part = parts[place]
             step = part.steps[index] if part.steps is not None else math.nan
             epoch = epochs[place][index] if epochs[place] is not None else math.nan
-            settled[place][index] = self._settle(row, part.names, step, epoch)
+            length = lengths[place][index] if lengths is not None else 0
+            settled[place][index] = self._settle(row, part.names, step, epoch, length)
         return [part._replace(steps=steps) for part, steps in zip(parts, settled)]
 
     def _goes_on(self, part, epochs):
@@ -99,30 +101,30 @@ class Steps:
             del self._recent[oldest]
             self._epochs.pop(oldest, None)
 
-    def _settle(self, row, names, step, epoch):
+    def _settle(self, row, names, step, epoch, length):
         if step == step:
             self._counts = True
-            return self._count(row, names, step, epoch)
+            return self._count(row, names, step, epoch, length)
         if self._counts or epoch != epoch:              # an epoch alone: it stands where the iterations do, if the file counts them
             return self._last or 0
-        return self._count(row, names, whole(epoch), math.nan)
+        return self._count(row, names, whole(epoch), math.nan, 0)
 
-    def _count(self, row, names, step, epoch):
+    def _count(self, row, names, step, epoch, length):
         key = self._key(names)
         recent = self._recent.get(key) or self._others(names)
         if recent and step <= max(recent):
             before = self._epochs.get(key, math.nan)
             if epoch > before and whole(epoch) == epoch:
-                self._begin_epoch(epoch, step, recent)
+                self._begin_epoch(epoch, step, recent, length * int(epoch - before))
             elif step < min(recent) or step in recent and step < max(recent):   # what was overtaken was not there before
                 self._supersede(row, step, epoch)
         self._note(names, [step], [epoch])
         self._last = step + self._base
         return self._last
 
-    def _begin_epoch(self, epoch, step, recent):
+    def _begin_epoch(self, epoch, step, recent, length):
         gap = recent[-1] - recent[-2] if len(recent) > 1 else 1
-        self._base = (self._last or 0) - step + (step or max(gap, 1))
+        self._base = self._base + length if length else (self._last or 0) - step + (step or max(gap, 1))
         self._recent.clear()
         self._tops.clear()
         self._bases[epoch] = self._base

@@ -13,14 +13,14 @@ class LineReader:
         """state: what `state` told (dict), or None at the beginning of a file."""
         state = state or {}
         self.skipped = dict(state.get("skipped", {}))
-        self._has_begun = state.get("begun", False)
-        self._is_inside = state.get("inside", False)        # of a line that is too long
+        self.has_begun = state.get("begun", False)
+        self.is_inside = state.get("inside", False)        # of a line that is too long
         self.is_closed = state.get("closed", False)
         self.load(state.get("own"))
 
     def state(self):
         """Return what a Reader that goes on from here is made with (dict)."""
-        return {"skipped": dict(self.skipped), "begun": self._has_begun, "inside": self._is_inside, "closed": self.is_closed,
+        return {"skipped": dict(self.skipped), "begun": self.has_begun, "inside": self.is_inside, "closed": self.is_closed,
                 "own": self.save()}
 
     def skip(self, reason, count=1):
@@ -35,25 +35,25 @@ class LineReader:
     def take(self, block, left):
         """Return (bytes used, list of parse.Part) of `block`, with which the `left` bytes of the file that are not read yet begin."""
         start = 0
-        if not self._has_begun and not self.is_closed:
+        if not self.has_begun and not self.is_closed:
             start = self._begin(block)
         if self.is_closed:
             return left, []
-        if not self._has_begun:
+        if not self.has_begun:
             return 0, []
-        if self._is_inside:
+        if self.is_inside:
             start = block.find(b"\n") + 1
             if not start:
                 return len(block), []
-            self._is_inside = False
+            self.is_inside = False
         end = self.end(block, start)
         if end <= start and len(block) - start > LINE_LIMIT:
             self.skip("longer than 1 MiB")
-            self._is_inside = True
+            self.is_inside = True
             return len(block), []
         if end <= start:
             return start, []
-        parts = self.parse(self._bounded(block[start:end]))
+        parts = self.parse(self.bounded(block[start:end]))
         return (left if self.is_closed else end), parts
 
     def _begin(self, block):
@@ -61,7 +61,7 @@ class LineReader:
         first = block[:block.find(b"\n") + 1 or LINE_LIMIT]
         if not first.endswith(b"\n") and len(first) < LINE_LIMIT:
             return 0
-        self._has_begun = True
+        self.has_begun = True
         if is_utf16(first):
             self.close("UTF-16")
         return len(UTF8_BOM) if block.startswith(UTF8_BOM) else 0
@@ -70,7 +70,8 @@ class LineReader:
         """Return where the complete records of `block` behind `start` end; `start` or less if none is complete."""
         return block.rfind(b"\n", start) + 1
 
-    def _bounded(self, body):
+    def bounded(self, body):
+        """Return `body` (bytes) without the lines that are too long."""
         if len(body) <= LINE_LIMIT:
             return body
         lines = body.split(b"\n")
