@@ -8,6 +8,7 @@ from runicorn.errors import DeniedError, LayoutError, SftpError
 from runicorn.left_out import LeftOut, passed_text, passes, read_passed
 from runicorn.mirror import fetcher as fetch
 from runicorn.mirror import plan, second_line
+from runicorn.mirror.contents import Contents
 from runicorn.mirror.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
@@ -27,7 +28,7 @@ class Intake:
         self.fetcher = self.second = None
         self.room = room
         self.unsettled = Unsettled(mirror, lambda: self.now, wall)
-        self._read_at = {}              # run path -> Moment at which python3 on the server read what its line tells
+        self.contents = Contents(index, self.unsettled, lambda key: key in self.rewrite or key in self._trouble)
         self.doubtful = set()           # run paths to list again
         self.again = {}                 # run path -> when to list and plan it again: it changed within its mtime's second
         self.rewrite = set()            # (path, name): ours is wrong somewhere, fetch it whole
@@ -396,20 +397,6 @@ class Intake:
         """Whether our copy of a file that was to be read again has all of its bytes, as far as anybody knows."""
         here = self.mirror.stat(*key)
         return plan.is_appended(one.name) and key not in self.rewrite and here is not None and here["size"] == one.size
-
-    def hear(self, paths, began):
-        """python3 on the server told of the runs `paths` in a look that began at the Moment `began`."""
-        self._read_at.update(dict.fromkeys(paths, began))
-
-    def told(self, one):
-        """Return (the bytes of a Fetch's file, the Moment at which they were read) where the list told them, else None."""
-        key, began = (one.path, one.name), self._read_at.get(one.path)
-        if began is None or not one.whole or key in self.rewrite or key in self._trouble or one.path not in self.index:
-            return None
-        if one.mtime is None or not self.unsettled.is_settled(key, one.mtime, began):
-            return None                 # it may have changed since in the same second
-        data = self.index.content(one)
-        return None if data is None else (data, began)
 
     def pass_over(self, counts):
         """Say what is not mirrored because of its name, place or kind: {reason: count} above the runs, and what the runs' lines say."""

@@ -37,11 +37,10 @@ class Fetcher:
     the line so far, fewer than the session's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, room, report, moment, wire=None, hearsay=(), ceiling=FIRST_CEILING, told=lambda fetch: None):
+    def __init__(self, session, mirror, root, room, report, moment, wire=None, hearsay=(), contents=None, ceiling=FIRST_CEILING):
         """room: room.Room, asked before each file; moment(): what a Fetch `began` at; hearsay: run paths whose files may be none by now
-        (container): looked at first; ceiling: to begin with; told(fetch): (its file's bytes, the Moment at which they were read) if
-        these are known already, else None."""
-        self._hearsay, self._moment, self._told = hearsay, moment, told
+        (container): looked at first; contents: contents.Contents; ceiling: to begin with."""
+        self._hearsay, self._moment, self._contents = hearsay, moment, contents
         self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
         self._wire = wire or (lambda: session.received)
         self.ceiling, self._least = ceiling, min(ceiling, SMALLEST)
@@ -209,7 +208,7 @@ class Fetcher:
         if not self.room.claim(claim, min(here["size"], claim) if here else 0, fetch.path in self._urgent):
             self.report(fetch, NO_ROOM, 0, None)
             return False
-        data, began = self._told(fetch) or (None, self._moment())
+        data, began = self._contents and self._contents.proven(fetch) or (None, self._moment())
         fetch = fetch._replace(began=began)
         job = _Job(self, fetch, claim, here["size"] if here else 0)
         self._jobs.add(job)
@@ -218,7 +217,10 @@ class Fetcher:
             return True
         self.promised += job.promised
         place = f"{self.root}/{fetch.path}/{fetch.name}"
-        if fetch.path in self._hearsay:
+        said = self._contents.unproven(fetch) if self._contents and fetch.path in self._hearsay else None
+        if said is not None:
+            self.session.ask(sftp.lstat(place), functools.partial(job.looked_at, place, said))
+        elif fetch.path in self._hearsay:
             self.session.ask_open(place, job.opened)
         else:
             self.session.ask(sftp.open_file(place), job.opened)
@@ -278,6 +280,18 @@ class _Job:
         self.end = fetch.size
         self.promised = self.end - self.start
         self.begun, self.outstanding, self.arrived = False, 0, {}
+
+    def looked_at(self, place, said, attrs):
+        """Take what was said of the file where LSTAT shows the one that was spoken of, else open it."""
+        error = sftp.refusal(place, attrs)
+        if not self.fetcher.at_work(self):
+            return
+        if not error and attrs.size == self.fetch.size and attrs.mtime == int(self.fetch.mtime):
+            self.take(said)
+        elif error:
+            self.opened(error)
+        else:
+            self.fetcher.session.ask(sftp.open_file(place), self.opened)
 
     def opened(self, handle):
         refused = isinstance(handle, SftpError)

@@ -17,6 +17,7 @@ FIELDS = [name[:-5] for name in layout.SMALL]
 SKIPPED = b'}, "skipped": '      # near the end of a run's line where there is something to say
 TEXT = re.compile(rb'("(?:[^"\\]|\\.)*")')
 NEWLINE = re.compile(rb"(?<! ) (?=[ }\]])")       # outside of texts: a blank that was one, of JSON that is indented
+RECENT, SHORT = 1000, 8 << 10   # entries of ended runs that stay parsed while all are gone through, and bytes of their lines at most
 WALKED = "0" * 64               # digest of an entry nobody hashed
 
 
@@ -30,6 +31,7 @@ class Index:
             del self.lines[path]
         self._parsed = {}               # path -> entry, of runs that may still change …
         self._texts = {}                # … -> {field: its JSON text}, of fields that came as text
+        self._recent = {}               # path -> entry, of ended runs, so long as somebody goes through all
         self._dirty = set()
         self._mended = {}
         self._versions, self._changes = {}, 0       # path -> which of the changes was the last of its files
@@ -45,7 +47,7 @@ class Index:
     def entry(self, path):
         """Return the entry of a run (dict); what is changed in it must be followed by `put`. What does not fit in its line is
         mended: see `take_mended`."""
-        entry = self._parsed.get(path)
+        entry = self._parsed.get(path) or self._recent.get(path)
         if entry is None:
             entry, wrong = self._read(path)
             if wrong:
@@ -53,7 +55,13 @@ class Index:
                 self.put(path, entry)
             elif not entry["ended"]:
                 self._parsed[path] = entry
+            elif len(self._recent) < RECENT and len(self.lines[path]) <= SHORT:
+                self._recent[path] = entry
         return entry
+
+    def let_go(self):
+        """Let go of the parsed entries of runs that have ended: nobody goes through all of them for now."""
+        self._recent.clear()
 
     def take_mended(self):
         """Return {path: what did not fit in its line (list of str)} of the runs mended since last asked."""
@@ -75,6 +83,7 @@ class Index:
     def put(self, path, entry, texts=None):
         """Set the entry of a run. texts: {field: JSON text (bytes)} of those of "meta", "status", "summary" that are new in it."""
         self._parsed[path] = entry
+        self._recent.pop(path, None)
         self.lines.setdefault(path, b"")
         if texts:
             self._texts.setdefault(path, {}).update(texts)
@@ -86,6 +95,7 @@ class Index:
     def adopt(self, path, line):
         """Take a line of a manifest as it is."""
         self._parsed.pop(path, None)
+        self._recent.pop(path, None)
         self._texts.pop(path, None)
         self._dirty.discard(path)
         self.lines[path] = line
@@ -109,6 +119,7 @@ class Index:
         """Forget a run."""
         self.lines.pop(path, None)
         self._parsed.pop(path, None)
+        self._recent.pop(path, None)
         self._texts.pop(path, None)
         self._dirty.discard(path)
         self._versions.pop(path, None)

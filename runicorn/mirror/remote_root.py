@@ -1,13 +1,15 @@
 """One line to a server and what is done over it: learn the list, survey, look at tails. Ends with the line; the mirror stays."""
 
 import collections
+import functools
 import time
 
-from runicorn import layout, local_names
+from runicorn import layout
 from runicorn.errors import DeniedError, LayoutError, MissingFileError, SftpError
 from runicorn.mirror import fetcher, moves, plan, remote_index, second_line, tails, verify, walk
 from runicorn.mirror.fetch_queue import Intake
 from runicorn.mirror.heartbeats import Beats
+from runicorn.mirror.looked_at import LookedAt
 from runicorn.mirror.looks import FolderTimes, Looks
 from runicorn.mirror.recheck import Recheck
 from runicorn.mirror.server_runs import RunList
@@ -16,7 +18,6 @@ from runicorn.ssh import sftp, sftp_answers
 AUDIT = 600.0                   # s between looks at every run folder's mtime, ended runs included
 LISTED = 250                    # runs listed in one go when there is nothing else to do; each takes two turns …
 TOGETHER = 1000                 # … so that the first survey lists as many ended runs with the others
-LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 CLOSED = 20                     # unknown runs whose folders may not be listed, tried again with each survey
 TROUBLED = 50                   # doubtful runs listed between two surveys
 AHEAD = 10_000                  # runs that are planned at most before the folders above them are listed
@@ -55,10 +56,11 @@ class Session:
         self.tails = tails.Tails(self.sftp, self.mirror, self.root, self.room)
         self._hearsay = set(index.paths())      # runs that neither a listing nor exec showed over this line
         self.intake = Intake(self.options, self.mirror, index, self.beats, self.room, self.log, self._wall)
+        self._looked_at = LookedAt(self.root, index, self.skeleton, self.intake.left_out)
         moment = self.intake.unsettled.moment
         self.intake.take_lines(
             fetcher.Fetcher(self.sftp, self.mirror, self.root, self.room, self.intake.ended, moment, lambda: self.remote.bytes_received,
-                          self._hearsay, told=self.intake.told),
+                          self._hearsay, self.intake.contents),
             second_line.Bulk(self.remote.second, self.mirror, self.root, self.room, self.log, moment, self._hearsay, self._caution.tame))
         self._looks, self._folders = Looks(), FolderTimes()
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
@@ -98,16 +100,20 @@ class Session:
         """
         if not self.options.get("manifest", True):
             return
-        asked = self.list.ask(now)
+        asked, began, stats = self.list.ask(now), time.monotonic(), {}
+        self._planned, self._just_seen = bool(self.index.lines), {} if self.surveyed else stats
         paths = [path for _, path in remote_index.manifest_files(self.root)] + self.beats.ask()
-        began = time.monotonic()
-        self._just_seen = stats = dict(zip(paths, self.sftp.batch([sftp.lstat(path) for path in paths])))
-        self._took(time.monotonic() - began)
-        if asked and self.index.lines:
-            self._planned = True
+        paths += self._looked_at.of_first_survey(self.gone, now) if self._planned and not asked else []
+        for path in paths:
+            self.sftp.ask(sftp.lstat(path), functools.partial(stats.__setitem__, path))
+        self.sftp.send()
+        if self._planned:
             self.intake.plan(self.index.lines.keys() - self.gone, now)
-        elif asked:
-            self._list_above(now)
+        while len(stats) < len(paths):
+            self.sftp.pump()
+        if not self._planned:
+            self._took(time.monotonic() - began)
+            self._list_above(now) if asked else None
         if not (asked and self.list.take_answer(PATIENCE)):
             self.list.read(stats, now)
         self.news = self.news or bool(self.list.new)
@@ -148,6 +154,7 @@ class Session:
         self.intake.forgive(thorough)
         self.moves.merge_copies()
         self._plan(changed | self.intake.take_due(now), now)
+        self.index.let_go()
         self._closed = {path: None for path in self._closed if path not in self.index}
         passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))
         if self.skeleton.complete and (self.news or passed != self._passed):
@@ -195,16 +202,6 @@ class Session:
         self.intake.plan(self._relist(set(some), {}, now), now)
         return bool(self._unlisted)
 
-    def _turn(self):
-        """Return [(run path, names), …] of a new turn: every run with its folder, files and folders below."""
-        paths = sorted(path for path in self.index.paths() if path not in self.gone and plan.believable(path))
-        return [(path, self._names(path)) for path in paths]
-
-    def _names(self, path):
-        files = [name for name in self.index.entry(path)["files"] if plan.believable(path, name)]
-        below = {name.rpartition("/")[0] for name in files} - {""}
-        return ["", *files, *(f"{folder}/" for folder in below), *self.intake.left_out.folders(path)]
-
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
         and manifests; returns run paths that changed (set)."""
@@ -212,9 +209,11 @@ class Session:
         alive = [path for path in self.index.paths()
                  if not self.index.ended(path) and path not in self.gone and not self.list.speaks_of(path)]
         running = self._looks.due(alive, now)
-        files = {self._absolute(path, name): (path, name) for path in running for name in self._looked(path)}
-        turn = self.recheck.due(now, self._turn) if self.source != "exec" and self._audited is not None and not self._unlisted else []
-        files.update((self._absolute(path, name), (path, name)) for path, names, _, _ in turn for name in names if path in self.index)
+        files = {self._looked_at.absolute(path, name): (path, name) for path in running for name in self._looked_at.names(path)}
+        in_turn = self.source != "exec" and self._audited is not None and not self._unlisted
+        turn = self.recheck.due(now, lambda: self._looked_at.turn(self.gone)) if in_turn else []
+        files.update((self._looked_at.absolute(path, name), (path, name))
+                     for path, names, _, _ in turn if path in self.index for name in names)
         beats = self.beats.ask()
         manifests = [path for _, path in remote_index.manifest_files(self.root)] if self.options.get("manifest", True) else []
         stats, self._just_seen = self._just_seen, {}
@@ -228,7 +227,7 @@ class Session:
         if self._audited is not None:
             self.list.read(stats, now)
         self._note_looks(running, now)
-        self.recheck.note([path for path in running if path not in self.intake.doubtful and len(self._looked(path)) > len(
+        self.recheck.note([path for path in running if path not in self.intake.doubtful and len(self._looked_at.names(path)) > len(
             self.index.entry(path)["files"])], now)
         for path, _, begun, last in turn:
             if last and path in self.index and path not in self.intake.doubtful and path not in self.gone:
@@ -242,13 +241,6 @@ class Session:
         for path in paths:
             self._looks.look(path, now)
             self.beats.read(path, now)
-
-    def _absolute(self, path, name):
-        return f"{self.root}/{path}/{name}".rstrip("/") if name else self.skeleton.absolute(path)
-
-    def _looked(self, path):
-        names = [name for name in self.index.entry(path)["files"] if "/" not in name]
-        return ["", *sorted(names, key=lambda name: not local_names.is_own(name))[:LOOKED], *self.intake.left_out.folders(path)]
 
     def _note(self, path, name, attrs, now):
         """Take the LSTAT of a run's folder ("") or file; returns whether the file changed."""
@@ -386,7 +378,7 @@ class Session:
         entry = self.index.entry(path) if known else remote_index.empty()
         beat = files.pop(".beat", None)
         if beat:
-            self.beats.own_heart(path, self._absolute(path, ".beat"), beat["mtime"], now)
+            self.beats.own_heart(path, self._looked_at.absolute(path, ".beat"), beat["mtime"], now)
         self._note_looks([path], now)
         mtime = self._folders.take(path, files, mtime)
         self.recheck.note([path], now)
@@ -421,8 +413,8 @@ class Session:
         """Read the tails of the runs `paths` and look at their small files and at who is alive, in one round trip."""
         small = [(path, name) for path in paths for name in ("", *layout.SMALL[1:]) if not name or name in self.index.entry(path)["files"]]
         beats = self.beats.ask()
-        stats = self._read_tails(paths, [self._absolute(*one) for one in small] + beats, now)
-        changed = {path for path, name in small if self._note(path, name, stats[self._absolute(path, name)], now)}
+        stats = self._read_tails(paths, [self._looked_at.absolute(*one) for one in small] + beats, now)
+        changed = {path for path, name in small if self._note(path, name, stats[self._looked_at.absolute(path, name)], now)}
         new = self.beats.take({path: stats[path] for path in beats}, now)
         self._note_looks(paths, now)
         self.list.look(now, False)

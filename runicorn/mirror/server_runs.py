@@ -184,31 +184,32 @@ class RunList:
         except (SftpError, manifest.ManifestError) as error:
             self.log.warning("the server's manifest is of no use: %s", error)
             return False
-        self._take(found)
+        new, made, wall = self._take(found), found.header["generated_at"], self._wall(now)
+        self.intake.contents.take_manifest([path for path in new if remote_index.is_proof(found.lines[path])], min(made, wall))
         self.source = self.source or "manifest"
         self.manifest_made = now if path in self._read else now - max(0.0, self._wall(now) - mtime)    # its own time is the server's
         lines = self.index.flush().lines
         whole = remote_index.index_digest(lines) == found.header["digest"]
         told = lines if whole else found.lines
         proven = [path for path in told if path in lines and (whole or lines[path] == told[path]) and remote_index.is_proof(lines[path])]
-        made, wall = found.header.get("generated_at"), self._wall(now)
-        if type(made) in (int, float) and wall - YEARS < made:
+        if wall - YEARS < made:
             when = min(now, now + made - wall)
             self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < when], when)
             self._made, self._whole = made, len(proven) == len(lines)
         return whole
 
     def _take(self, found, now=False):
-        """Take a Manifest into the index. now: it shows this very moment."""
+        """Take a Manifest into the index; returns the run paths taken. now: it shows this very moment."""
         new = remote_index.adopt(self.index, found, self.intake.doubtful, self.intake.rewrite if now else None) if found else ()
         for path in found.lines.keys() & self.intake.left_out.closed_runs if now and found else ():
             if path not in self.intake.doubtful:
                 self.intake.left_out.set_folders(path, ())
         if now:
             began = self._exec.began
-            self.intake.hear(new, Moment(began, self._exec.server_time, self._wall(began)))
+            self.intake.contents.take_look(new, Moment(began, self._exec.server_time, self._wall(began)))
         self._replan.update(new)
         self._hearsay.update(() if now else new)
+        return new
 
 
 def is_recent(refused, wall):

@@ -184,8 +184,9 @@ class Sync:
 
     def _survey(self, session, now):
         thorough, self._now_asked = self._now_asked, False
+        watched = self._looked_at(session, now)
         try:
-            session.survey(now, self._looked_at(session, now) if session.source else (), thorough)
+            session.survey(now, watched if session.source else (), thorough)
             self._no_root = False
         except MissingFileError:
             self._no_root = True        # it appears with the first run there

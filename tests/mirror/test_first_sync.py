@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from hashlib import sha256
@@ -48,6 +49,53 @@ def test_files_that_are_as_a_manifest_says_need_no_second_parse_of_it(root, pair
     assert 1 <= len(looked) < RUNS
     assert len(opened) < RUNS, "what was kept in memory is not read from the disk again to be compared"
 
+
+
+def test_small_files_that_a_manifest_tells_come_by_an_lstat_alone(root, pair, monkeypatch):
+    many_runs(root)
+    above = root / "vision/resnet50/runs"
+    fresh = above / "20250123_180009_abc123/summary.json"
+    write(fresh, '{"a": 1}')                # as young as the manifest: how clocks differ is not known
+    manifest.generate(str(root))
+    edited = [above / "20250123_180003_abc123/summary.json", above / "20250123_180004_abc123/status.json",
+              above / "20250123_180005_abc123/meta.json"]
+    same_size, longer, gone = edited
+    before = same_size.stat()
+    same_size.write_bytes(same_size.read_bytes().replace(b"1", b"2").replace(b"0", b"7"))
+    os.utime(same_size, (before.st_mtime + 1, before.st_mtime + 1))
+    longer.write_bytes(longer.read_bytes() + b" \n")
+    os.utime(longer, (OLD, OLD))
+    gone.unlink()
+    asked, ask = [], sftp.Sftp.ask
+    monkeypatch.setattr(sftp.Sftp, "ask", lambda session, request, done: (asked.append((request.kind, request.about)),
+                                                                          ask(session, request, done))[1])
+    one = pair(manifest=True)
+    one.passes()
+    one.passes(5)
+    one.passes(5)
+    one.same()
+    opened = Counter(path for kind, path in asked if kind == sftp.OPEN and path.endswith(".json") and "/runs/" in path)
+    looked = Counter(path for kind, path in asked if kind == sftp.LSTAT and path.endswith(".json"))
+    assert set(opened) == {str(fresh), str(same_size), str(longer)}
+    assert len([path for path in looked if path.endswith(("meta.json", "status.json", "summary.json"))]) >= 3 * RUNS - 1
+    assert sum(kind == sftp.OPEN for kind, _ in asked) >= RUNS, "logs are read"
+
+
+def test_a_manifest_without_proof_tells_no_bytes(root, pair, monkeypatch):
+    """Older server copies looked at no file but those of runs whose folders changed."""
+    many_runs(root)
+    manifest.generate(str(root))
+    place = root / ".runicorn/full_manifest.json"
+    text, count = re.subn(r'"stamp": "[0-9a-f]{16}", "changed": [0-9.]+, ', "", place.read_text())
+    place.write_text(text)
+    asked, ask = [], sftp.Sftp.ask
+    monkeypatch.setattr(sftp.Sftp, "ask", lambda session, request, done: (asked.append((request.kind, request.about)),
+                                                                          ask(session, request, done))[1])
+    one = pair(manifest=True)
+    one.passes()
+    one.same()
+    assert count == RUNS
+    assert len([path for kind, path in asked if kind == sftp.OPEN and path.endswith("meta.json")]) >= RUNS
 
 
 def test_a_second_sync_by_sftp_alone_lists_the_ended_runs_in_one_go_with_the_others(root, pair, monkeypatch):

@@ -1,0 +1,39 @@
+"""Which paths of a server are LSTATed, run by run: of a look at those that go on, of a turn through all. Asks no server."""
+
+from runicorn import local_names
+from runicorn.mirror import plan
+
+LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
+
+
+class LookedAt:
+    """The names of runs' files, folders ("checkpoints/") and own folders (""), and the absolute paths they are asked by."""
+
+    def __init__(self, root, index, skeleton, left_out):
+        """root: absolute; index: remote_index.Index; skeleton: walk.Skeleton; left_out: left_out.LeftOut."""
+        self._root, self._index, self._skeleton, self._left_out = root, index, skeleton, left_out
+
+    def absolute(self, path, name):
+        """Return the absolute path (str) of the file or folder `name` of a run."""
+        return f"{self._root}/{path}/{name}".rstrip("/") if name else self._skeleton.absolute(path)
+
+    def names(self, path):
+        """Return the names in a run that goes on (list of str)."""
+        names = [name for name in self._index.entry(path)["files"] if "/" not in name]
+        return ["", *sorted(names, key=lambda name: not local_names.is_own(name))[:LOOKED], *self._left_out.folders(path)]
+
+    def of_first_survey(self, gone, now):
+        """Return the absolute paths of the folders above the runs, and of what is in the runs that go on, but for `gone` (set)."""
+        running = [path for path in self._index.paths() if not self._index.ended(path) and path not in gone]
+        return [*map(self._skeleton.absolute, self._skeleton.known(now)),
+                *(self.absolute(path, name) for path in running for name in self.names(path))]
+
+    def turn(self, gone):
+        """Return [(run path, names), …] of a new turn: every run but for `gone` (set), with its folder, files and folders below."""
+        paths = sorted(path for path in self._index.paths() if path not in gone and plan.believable(path))
+        return [(path, self._all_names(path)) for path in paths]
+
+    def _all_names(self, path):
+        files = [name for name in self._index.entry(path)["files"] if plan.believable(path, name)]
+        below = {name.rpartition("/")[0] for name in files} - {""}
+        return ["", *files, *(f"{folder}/" for folder in below), *self._left_out.folders(path)]
