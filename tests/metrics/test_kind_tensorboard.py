@@ -19,7 +19,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from tensorboard.util import tensor_util
 
 from runicorn.metrics.columns import Table
-from runicorn.metrics.kinds import event_records
+from runicorn.metrics.kinds import names
 from runicorn.metrics.kinds.crc32c import crc32c, masked, wrong
 from runicorn.metrics.kinds.tensorboard import Reader, is_kind
 
@@ -420,8 +420,8 @@ def test_a_record_beyond_the_files_end_waits():
 
 
 def test_tags_beyond_the_limit_are_counted(monkeypatch):
-    assert event_records.NAMES == 100_000
-    monkeypatch.setattr(event_records, "NAMES", 10_000)
+    assert names.MOST == 100_000
+    monkeypatch.setattr(names, "MOST", 10_000)
     data = b"".join([version(2), *(scalars(1e9, step, *((f"t{step}.{place}", 1.0) for place in range(110))) for step in range(100))])
     reader, parts, _ = cost(data)
     assert len(points(parts)) == 10_000 and reader.skipped == {"values of too many tags": 1000}

@@ -11,7 +11,6 @@ from runicorn.metrics.kinds import tensors
 from runicorn.metrics.kinds.protobuf import fields, inner, signed, text, varint
 from runicorn.metrics.parse import RowPart
 
-NAMES, NAME_BYTES = 100_000, 4 << 20        # tags of a file, and their UTF-8 together
 VALUES = 100_000            # in one event
 TEXTS, TEXT_BYTES = 64, 16 << 10            # tags whose last text is kept, and how much of it
 CONFIG, CONFIG_BYTES = 1000, 1 << 20        # hyperparameters, and what they may take together
@@ -23,39 +22,11 @@ SCALARS = "scalars"
 VALUE = (2, *MEDIA, 8)      # of Summary.Value: of these one stands
 
 
-class Tags:
-    """The tags of a file, as many as are admitted."""
-
-    def __init__(self, names=()):
-        self._names = dict.fromkeys(names)
-        self._bytes = sum(map(_size, self._names))
-
-    def __contains__(self, name):
-        return name in self._names
-
-    def __iter__(self):
-        return iter(self._names)
-
-    def admit(self, name):
-        """Whether the tag may have points or metadata (bool)."""
-        if name in self._names:
-            return True
-        if len(self._names) >= NAMES or self._bytes + _size(name) > NAME_BYTES:
-            return False
-        self._names[name] = None
-        self._bytes += _size(name)
-        return True
-
-
-def _size(name):
-    return len(name.encode("utf-8", "replace"))
-
-
 class Events:
     """Reads events in order, batch by batch; what it learned stays. `plugins`: {tag: name of its plugin}; `counts`: {what: how many}."""
 
     def __init__(self, tags, skip, state=None):
-        """tags: Tags; skip: called with a reason for what can't be read; state: what `state` returned."""
+        """tags: Names; skip: called with a reason for what can't be read; state: what `state` returned."""
         state = state or {}
         self._tags, self._skip = tags, skip
         self.plugins, self.texts, self.config, self.counts = (dict(state.get(key, ())) for key in ("plugins", "texts", "config", "counts"))

@@ -11,7 +11,8 @@ from array import array
 from bisect import bisect_left
 
 from runicorn.metrics.kinds.crc32c import HEAD, TAIL, WIDEST, crc32c, masked, wrong
-from runicorn.metrics.kinds.event_records import PLUGINS, SCALARS, Events, Tags, large_media
+from runicorn.metrics.kinds.event_records import PLUGINS, SCALARS, Events, large_media
+from runicorn.metrics.kinds.names import Names
 from runicorn.metrics.kinds.protobuf import text
 from runicorn.metrics.kinds.purges import VERSION, Purges
 from runicorn.metrics.kinds.scalar_records import WORTH, split
@@ -48,7 +49,7 @@ class Reader:
         state = state or {}
         self._row, self._ts, self._mode, self._started = map(state.get, ("row", "ts", "mode", "started"), (0, 0.0, None, None))
         self.skipped = dict(state.get("skipped", ()))
-        self._tags = Tags(state.get("tags", ()))
+        self._tags = Names(state.get("tags", ()))
         self._events = Events(self._tags, self._skip, state.get("events"))
         self._purges, self._heads = Purges(state.get("purges")), Heads()
 

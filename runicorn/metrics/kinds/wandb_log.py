@@ -1,0 +1,128 @@
+"""Find records in the log that W&B writes, also behind damage. Opens no file.
+
+The log is LevelDB's (its doc/log_format.md) with a head of 7 bytes before it and zlib's CRC-32: blocks of 32 KiB, in them pieces of a
+record: CRC of type and data, length of the data (uint16), type (full, first, middle, last), data. No piece crosses a block's end.
+"""
+
+import re
+import struct
+import zlib
+
+HEADER = b":W&B\xe1\xbe\0"          # four letters, the number 0xBEE1, version 0
+BLOCK = 32 << 10
+PIECE = 7                           # bytes before the data of a piece
+FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+TYPE = re.compile(rb"[\1-\4]")
+LONGEST = 15 << 20                  # bytes of a record that is read
+TRIES = 2000                        # places in a damaged block that are tried; a block of noise has 500
+
+
+class Log:
+    """Takes one log apart. skip: called with a reason for what is left out."""
+
+    def __init__(self, skip, state=None):
+        """state: what `state` returned, or None."""
+        state = state or {}
+        self._skip = skip
+        self._position = state.get("position", 0)
+        self._is_behind_damage = state.get("behind", False)         # pieces without a first one belong to what was damaged
+
+    def state(self):
+        """Return what the constructor takes (dict for JSON)."""
+        return {"position": self._position, "behind": self._is_behind_damage}
+
+    def take(self, block):
+        """Return (bytes used, [data of each record that ends in `block`]). block: bytes from the position on."""
+        at = 0
+        if not self._position:
+            if len(block) < len(HEADER):
+                return 0, []
+            at = len(HEADER)
+            if not block.startswith(HEADER):
+                self._skip("damaged heads")
+        records, pieces, start = [], [], at
+        while True:
+            end = at + BLOCK - (self._position + at) % BLOCK
+            size, kind = _piece(block, at, end)
+            if size:
+                pieces = self._assemble(pieces, kind, block[at + PIECE:at + size], records)
+                at += size
+            elif end - at < PIECE and end <= len(block):
+                at = end                                            # too short for a piece: filled up
+            else:
+                behind = self._behind_damage(block, at, end, pieces)
+                if behind == at:
+                    break
+                at, pieces = behind, []
+            if not pieces:
+                start = at
+        self._position += start
+        return start, records
+
+    def _assemble(self, pieces, kind, data, records):
+        """Return the pieces of the record that is not whole yet; appends a whole one to `records`."""
+        if kind in (FULL, FIRST):
+            if pieces:
+                self._skip("damaged records")                       # its end never came
+            self._is_behind_damage = False
+            if kind == FULL:
+                records.append(data)
+                return []
+            return [data]
+        if not pieces:
+            if not self._is_behind_damage:
+                self._skip("damaged records")
+                self._is_behind_damage = True
+            return []
+        pieces.append(data)
+        if kind == LAST:
+            records.append(b"".join(pieces))
+            return []
+        if sum(map(len, pieces)) > LONGEST:
+            self._skip("records over 15 MB")
+            self._is_behind_damage = True
+            return []
+        return pieces
+
+    def _behind_damage(self, block, at, end, pieces):
+        """Return where the next piece is, as none begins at `at`; `at` if that can't be told yet."""
+        behind = _next_piece(block, at + 1, end)
+        if not behind:
+            if end > len(block):
+                return at
+            behind = end
+        if pieces or block[at:behind].strip(b"\0"):                 # NULs alone are room that was never written to
+            self._skip("damaged records")
+            self._is_behind_damage = True
+        return behind
+
+
+def _piece(block, at, end):
+    """Return (size, type) of the piece at `at`, or (0, 0) if there is no whole one that is right. end: of the 32 KiB, place in `block`."""
+    if at + PIECE > min(end, len(block)):
+        return 0, 0
+    crc, length, kind = struct.unpack_from("<IHB", block, at)
+    stop = at + PIECE + length
+    if not FULL <= kind <= LAST or stop > end or stop > len(block) or zlib.crc32(block[at + 6:stop]) != crc:
+        return 0, 0
+    return PIECE + length, kind
+
+
+def _next_piece(block, at, end):
+    """Return the place of the next right piece from `at` on, 0 if there is none before `end`."""
+    tries = 0
+    for match in TYPE.finditer(block, at + 6, min(end, len(block))):
+        place = match.start() - 6
+        length, = struct.unpack_from("<H", block, place + 4)
+        if place + PIECE + length <= min(end, len(block)):
+            tries += 1
+            if _piece(block, place, end)[0]:
+                return place
+            if tries == TRIES:
+                break
+    return 0
+
+
+def begins(head):
+    """Whether a file that begins with `head` (bytes, 4,096 of them or all there are) is such a log; an empty one may become one."""
+    return HEADER.startswith(head[:len(HEADER)]) or _piece(head, len(HEADER), BLOCK)[0] > 0
