@@ -40,8 +40,8 @@
   const modules = {
     all: "shared/address shared/api shared/clock shared/dom shared/foreign shared/store shared/topbar shared/widgets "
       + "shared/words shared/words-en shared/words-zh",
-    runs: "runs/page runs/column_menu runs/columns runs/curve_panel runs/filter_box shared/flatten runs/loader shared/run_names "
-      + "runs/selection runs/sidebar runs/slices runs/sparkline runs/table runs/saved_views runs/empty shared/states charts/curves",
+    runs: "runs/page runs/bar runs/column_menu runs/columns runs/curve_panel runs/filter_box shared/flatten runs/loader shared/run_names "
+      + "runs/selection runs/sidebar runs/slices runs/sparkline runs/table runs/saved_views runs/empty runs/shown_columns shared/states charts/curves",
     run: `run/page ${plots} run/ansi shared/tag_editor shared/flatten run/gauges run/log_lines run/log run/log_search run/rail `
       + `run/charts run/config_files run/header run/system`,
     compare: `compare/page ${plots} compare/charts compare/table compare/toolbar shared/flatten compare/add_run shared/run_names`,

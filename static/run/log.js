@@ -165,6 +165,10 @@ export class LogPanel {
 
   replace(answer) {
     this.view.replace(answer);
+    this.replaced(answer);
+  }
+
+  replaced(answer) {
     this.fresh = 0;
     this.files = answer.files || this.files;
     this.drawHead();
@@ -202,7 +206,7 @@ export class LogPanel {
     }
     const {scrollTop, clientHeight} = view.scroll;
     const atEnd = view.holdsEnd && view.atEnd();
-    view.seen = scrollTop;
+    view.look();
     if (this.placed === null || Math.abs(scrollTop - this.placed) > 1) {
       this.following = atEnd;
       this.placed = null;
@@ -229,11 +233,8 @@ export class LogPanel {
       const {view} = this;
       const at = Math.max(0, Math.min(view.size, top / view.rate));
       const answer = await this.ask(at + PAGE / 4 >= view.size ? {} : {from: Math.round(at)});
-      const {rate} = view;
-      this.replace(answer);
-      view.rate = rate;
-      view.pads();
-      view.scroll.scrollTop = view.list.offsetTop;
+      view.moveTo(answer);
+      this.replaced(answer);
     }), 60);
   }
 

@@ -157,6 +157,20 @@ export class LogLines {
     return this.seen;
   }
 
+  /** The reader scrolled: remember where to. */
+  look() {
+    this.seen = this.scroll.scrollTop;
+  }
+
+  /** Show an answer from elsewhere in the log; the height of what is not here stays, or the scroll bar would slip from under the pointer. */
+  moveTo(answer) {
+    const {rate} = this;
+    this.replace(answer);
+    this.rate = rate;
+    this.pads();
+    this.scroll.scrollTop = this.list.offsetTop;
+  }
+
   // -- lines -----------------------------------------------------------------------------------------------------
 
   row(line) {

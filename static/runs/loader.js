@@ -99,7 +99,7 @@ export class RunList {
     await this.guarded(async () => {
       await this.again();
       if (before !== null && this.answer.matched > before) {
-        this.slices.skew += this.answer.matched - before;
+        this.slices.holdBack(this.answer.matched - before);
         await this.again();
       }
     });
@@ -115,7 +115,7 @@ export class RunList {
       return;
     }
     if (this.page.held() && reordered(before, slices.rows)) {
-      keepOrder(before, slices.rows);
+      slices.keepOrder(before);
       clearTimeout(this.settling);
       this.settling = setTimeout(() => this.refresh(), STILL * 1000);
     }
@@ -135,7 +135,7 @@ export class RunList {
   }
 
   letIn() {
-    this.slices.skew = 0;
+    this.slices.letIn();
     return this.reload();
   }
 
@@ -147,10 +147,12 @@ export class RunList {
   }
 
   replace(row) {
-    const index = this.slices.indexOf(row.key);
-    if (index >= 0) {
-      this.slices.rows.set(index, {...this.slices.row(index), ...row});
-    }
+    this.slices.replace(row);
+  }
+
+  /** Rows that are here, the first `most` of them. */
+  some(most = Infinity) {
+    return [...this.slices.rows.values()].slice(0, most);
   }
 
   destroy() {
@@ -163,10 +165,4 @@ export class RunList {
 /** Whether other runs now stand where runs stood. */
 export function reordered(before, after) {
   return [...after].some(([index, row]) => before.has(index) && before.get(index).key !== row.key);
-}
-
-/** Put new values into the old places. */
-export function keepOrder(before, rows) {
-  const byKey = new Map([...rows.values()].map((row) => [row.key, row]));
-  before.forEach((row, index) => rows.set(index, byKey.get(row.key) || row));
 }

@@ -1,18 +1,18 @@
 // The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the address.
 
-import {change as changeAddress, compareHref, query, splitList} from "../shared/address.js";
-import {chooseColumns, chooseGroup, groupLabel} from "./column_menu.js";
-import * as clock from "../shared/clock.js";
-import {column, columnTitle, defaultColumns, fitting, roomy, runtime, sharedMetric} from "./columns.js";
+import {change as changeAddress, query, splitList} from "../shared/address.js";
+import {chooseGroup} from "./column_menu.js";
+import {columnTitle, runtime} from "./columns.js";
+import {RunsBar, RunsFoot} from "./bar.js";
 import {Curves} from "./curve_panel.js";
-import {fill, h, icon, renew, text} from "../shared/dom.js";
-import {filterBox} from "./filter_box.js";
+import {fill, h, icon} from "../shared/dom.js";
 import {RunList} from "./loader.js";
 import {Selection, tickNamed} from "./selection.js";
-import {cuts, drawSide} from "./sidebar.js";
+import {ShownColumns} from "./shown_columns.js";
+import {drawSide} from "./sidebar.js";
 import {arrange} from "./slices.js";
 import {isLive} from "../shared/states.js";
-import {colourOf, recall, remember, setTicked, state, watch} from "../shared/store.js";
+import {colourOf, recall, remember, state, watch} from "../shared/store.js";
 import {Table} from "./table.js";
 import {forgetView, savedViews, saveView} from "./saved_views.js";
 import {noMatch, welcome} from "./empty.js";
@@ -26,7 +26,6 @@ const PATIENCE = 150;            // ms without an answer before they are drawn
 const AHEAD = 150;               // rows fetched beyond the sight of a list that moves
 const MOST_WATCHED = 30;         // running runs whose news this page asks for
 const SOON = 50;                 // ms after the rows until what stands around them is drawn: a frame for the rows alone
-const SAID = 5000;               // ms a remark stays in the foot
 
 const now = () => performance.now() / 1000;
 
@@ -37,12 +36,12 @@ class RunsPage {
     this.folded = new Set();
     this.movedAt = -STILL;
     this.abort = new AbortController();
-    this.columnIds = this.query.cols ? splitList(this.query.cols) : recall("lastColumns", null) || defaultColumns(null, null);
     if (this.query.ticked) {
       tickNamed(splitList(this.query.ticked));
     }
     this.list = new RunList(this);
     this.selection = new Selection(this);
+    this.columns = new ShownColumns(this.query.cols, this);
     this.build();
     this.listen();
     this.patience = setTimeout(() => this.table.setLines(arrange(BONES, null)), PATIENCE);
@@ -55,39 +54,21 @@ class RunsPage {
     this.table = new Table(this.hooks());
     this.side = h("nav.side", {"aria-label": t("runs.projects")});
     this.curves = new Curves(() => this.showCurves(false));
+    this.bar = new RunsBar(this.query.filter || "", {
+      filter: (filter) => this.choose({filter}),
+      side: (anchor) => this.openSide(anchor),
+      group: (anchor) => this.pickGroup(anchor),
+      columns: (anchor) => this.columns.pick(anchor),
+      save: (anchor) => saveView(anchor, () => this.drawSide(this.list.answer)),
+      panel: () => this.showCurves(true),
+    });
+    this.foot = new RunsFoot();
     this.notice = h("div");
     this.fresh = h("button.btn.fresh", {type: "button", hidden: true, onclick: () => this.letIn()});
-    const middle = h("div.mid", {}, this.buildTools(), this.notice, h("div.holder", {}, this.fresh, this.table.node), this.buildFoot());
+    const middle = h("div.mid", {}, this.bar.node, this.notice, h("div.holder", {}, this.fresh, this.table.node), this.foot.node);
     this.root.classList.add("runs");
     fill(this.root, h("h1.vh", {}, t("runs.list")), this.side, middle, this.curves.node);
     this.showCurves(recall("curves", true));
-  }
-
-  buildTools() {
-    const button = (kind, run, ...content) => h(`button.btn${kind}`,
-      {type: "button", "aria-haspopup": "dialog", onclick: (event) => run(event.currentTarget)}, content);
-    this.filter = filterBox(this.query.filter || "", (filter) => this.choose({filter}));
-    this.counts = h("span.counts.cut");
-    this.groupButton = button("", (at) => this.pickGroup(at));
-    this.curvesButton = button(".sq.show-curves", () => this.showCurves(true), icon("panel"));
-    this.curvesButton.title = t("runs.showCurves");
-    this.curvesButton.setAttribute("aria-label", t("runs.showCurves"));
-    const columns = button("", (at) => this.pickColumns(at), icon("cols"), h("span.no-s", {}, t("runs.columns")), icon("dn"));
-    columns.title = t("runs.columns");          // its name where it is narrow
-    return h("div.tools", {}, button(".only-s", (at) => this.openSide(at), icon("side"), t("runs.projects")), this.filter.node, this.counts,
-      this.groupButton,
-      columns,
-      button("", (at) => saveView(at, () => this.drawSide(this.list.answer)), t("runs.saveView")), this.curvesButton);
-  }
-
-  buildFoot() {
-    this.updated = h("span");
-    this.remark = h("span.warn");
-    this.chosen = h("span.chosen");
-    const keys = [["j k", "move"], ["x", "tick"], ["c", "compare"], ["Enter", "open"], ["/", "filter"], ["?", "all"]];
-    return h("div.foot", {}, this.chosen,
-      keys.map(([names, what]) => h("span.no-s", {}, names.split(" ").map((key) => h("kbd.kbd", {}, key)), t(`keys.${what}`))),
-      this.remark, h("span.grow"), this.updated);
   }
 
   hooks() {
@@ -102,7 +83,7 @@ class RunsPage {
       allTicked: (on) => this.selection.all(on),
       point: (index) => this.selection.moveTo(this.table.lines.lineOf(index), {reveal: false}),
       fold: (value) => this.fold(value),
-      resize: (id, px) => this.resize(id, px),
+      resize: (id, px) => this.columns.resize(id, px),
       seen: (first, last) => this.seen(first, last),
     };
   }
@@ -115,7 +96,7 @@ class RunsPage {
     this.table.body.addEventListener("dblclick", (event) => this.doubleClicked(event), {signal});
     this.unwatch = watch(() => this.storeChanged());
     this.clock = setInterval(() => this.everySecond(), 1000);
-    this.resized = new ResizeObserver(([{contentRect}]) => requestAnimationFrame(() => this.setColumns(contentRect.width)));   // else "a loop"
+    this.resized = new ResizeObserver(([{contentRect}]) => requestAnimationFrame(() => this.columns.draw(contentRect.width)));   // else "a loop"
     this.resized.observe(this.table.node);
     tooltip(this.table.body, (target) => this.tip(target), "td.c-state");
   }
@@ -123,13 +104,17 @@ class RunsPage {
   // ------------------------------------------------------------ what the list asks of its page
 
   parameters() {
-    const {filter, sort, project, name, connection, tag, group, hidden} = this.query;
-    return {filter, sort: sort || "-started", project, name, connection, tag, group, hidden: hidden ? 1 : null, typed: filter ? 1 : null, spark: 1, partial: 1,
-      column: this.columnIds.filter((id) => id.includes("."))};
+    const {filter, project, name, connection, tag, group, hidden} = this.query;
+    return {filter, sort: this.sort(), project, name, connection, tag, group, hidden: hidden ? 1 : null, typed: filter ? 1 : null, spark: 1, partial: 1,
+      column: this.columns.asked};
+  }
+
+  sort() {
+    return this.query.sort || "-started";
   }
 
   byTime() {
-    return this.parameters().sort === "-started" && !this.query.group;
+    return this.sort() === "-started" && !this.query.group;
   }
 
   held() {
@@ -151,23 +136,13 @@ class RunsPage {
     return rows.length ? [rows[0], rows.at(-1)] : [0, 0];
   }
 
-  /** The first answer of another question: columns nobody chose depend on what the runs hold. */
+  /** The first answer of another question. */
   first(answer) {
-    this.filter.clear();
+    this.bar.filter.clear();
     fill(this.notice);
     this.selection.reset();
     this.table.scrollTo(0);
-    this.mainMetric = sharedMetric(answer.runs);
-    if (!this.query.cols) {
-      const ids = defaultColumns(answer.columns, this.mainMetric, answer.tree?.connections?.length);
-      const more = ids.some((id) => id.includes(".") && !this.columnIds.includes(id));
-      this.columnIds = ids;
-      remember("lastColumns", ids);
-      if (more) {
-        this.list.reload();
-      }
-    }
-    this.setColumns();
+    this.columns.first(answer);
   }
 
   failed(error) {
@@ -175,7 +150,7 @@ class RunsPage {
       return;                    // the bar above the page says so
     }
     if (error.status === 400 && this.query.filter) {
-      this.filter.fail({message: error.message, at: error.body?.at ?? error.body?.error?.at});
+      this.bar.filter.fail({message: error.message, at: error.body?.at ?? error.body?.error?.at});
       return;
     }
     fill(this.notice, h("div.banner.bad", {role: "alert"}, icon("failed", "bad"),
@@ -190,7 +165,7 @@ class RunsPage {
     const reading = answer.loading && !this.list.total;      // the first look at big roots: bones until it is done
     const groups = (this.query.group && answer.groups) || null;
     this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.folded));
-    this.drawCounts(answer);
+    this.bar.show(answer, this.query.group);
     this.drawEmpty(answer);
     this.selection.follow();
     this.fresh.hidden = !this.list.waiting;
@@ -208,20 +183,6 @@ class RunsPage {
   }
 
   // ------------------------------------------------------------ drawing
-
-  drawCounts(answer) {
-    const some = answer.matched !== answer.total;
-    fill(this.groupButton, t("runs.group", {what: groupLabel(this.query.group)}), icon("dn"));
-    if (answer.loading) {
-      fill(this.counts, t("runs.reading", {n: answer.matched}));
-      return;
-    }
-    fill(this.counts, h("b", {}, fmt.int(answer.matched)), " ", some ? t("runs.ofTotal", {n: answer.total})
-      : t("runs.count", {n: answer.matched}),
-      answer.running ? t("runs.countRunning", {n: answer.running}) : null,
-      ...Object.entries(answer.means || {}).map(([field, names]) => h("span.m2", {title: t("runs.meansHow")}, " · ",
-        t("runs.means", {field, names: Object.entries(names).map(([name, count]) => `${name} (${count})`).join(", ")}))));
-  }
 
   drawSide(answer) {
     const parts = {query: this.query, answer, store: state, saved: savedViews(),
@@ -242,26 +203,20 @@ class RunsPage {
     this.nobody = !nothing && !answer.loading && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
   }
 
-  setColumns(width = this.room) {
-    const room = this.room = width ?? (this.table.measure() || 1000);
-    const kept = recall("widths", {});
-    const ids = this.query.cols ? this.columnIds : fitting(this.columnIds, room, kept);
-    const widths = roomy(ids, room, kept);
-    const rows = [...this.list.slices.rows.values()].slice(0, 50);
-    const tree = () => this.list.answer?.tree, tags = () => tree()?.tags || [], cut = () => cuts(tree());
-    const columns = ids.map((id) => column(id, {mainMetric: this.mainMetric, widths, rows, tags, cuts: cut}));
-    const sign = JSON.stringify([columns, this.parameters().sort, state.language]);
-    if (sign !== this.columnSign) {
-      this.columnSign = sign;
-      this.table.setColumns(columns, this.parameters().sort, room);
-    }
+  /** The table has its columns. */
+  shown() {
     this.storeChanged();
+  }
+
+  columnsChosen() {
+    this.query = query();
+    this.list.reload();
   }
 
   showCurves(on) {
     remember("curves", on);
     this.root.classList.toggle("no-panel", !on);
-    this.curvesButton.hidden = on;
+    this.bar.setPanel(on);
     this.drawCurves();
   }
 
@@ -269,7 +224,7 @@ class RunsPage {
     if (!recall("curves", true) || !this.list.answer || !this.curves.node.offsetWidth) {
       return;
     }
-    const here = new Map([...this.list.slices.rows.values()].map((row) => [row.key, row]));
+    const here = new Map(this.list.some().map((row) => [row.key, row]));
     this.known = new Map([...(this.known || []), ...here]);
     const ticked = state.ticked.map((key) => this.known.get(key) || strange(key));
     const under = this.selection.row;
@@ -279,18 +234,13 @@ class RunsPage {
   }
 
   storeChanged() {
-    if (this.table.all) {
-      this.table.all.indeterminate = state.ticked.length > 0;
-      this.table.all.checked = false;
-    }
+    this.table.showTicked(state.ticked.length > 0);
     const ticks = state.ticked.join("\n");
     if (ticks !== this.ticks) {
       const before = this.ticks;
       this.ticks = ticks;
       changeAddress({ticked: state.ticked});
-      renew(this.chosen, state.ticked.length ? [h("b", {}, t("runs.ticked", {n: state.ticked.length})),
-        h("a.link", {href: compareHref(state.ticked)}, t("top.compare")),
-        h("button.link", {type: "button", onclick: () => setTicked([])}, t("runs.clear"))] : null);
+      this.foot.showTicked();
       if (before !== undefined) {               // at first the rows are on their way, and the curves come after them
         this.drawCurves();
       }
@@ -302,14 +252,11 @@ class RunsPage {
     if (document.hidden || !this.list.heard) {
       return;
     }
-    text(this.updated, t("runs.updated", {age: fmt.age(clock.now() - Math.max(this.list.heard, state.heard))}));
-    const at = this.table.columns.findIndex((one) => one.id === "duration");
-    for (const tr of this.table.drawn.values()) {
-      const row = tr.key && this.list.row(tr.index);
-      if (row && at >= 0) {
-        text(tr.parts[at], fmt.duration(runtime(row)));
-      }
-    }
+    this.foot.showAge(this.list.heard);
+    this.table.rewrite("duration", (index) => {
+      const row = this.list.row(index);
+      return row && fmt.duration(runtime(row));
+    });
   }
 
   tip(cell) {
@@ -324,9 +271,7 @@ class RunsPage {
 
   /** A short remark in the foot. */
   say(words) {
-    text(this.remark, words);
-    clearTimeout(this.saying);
-    this.saying = setTimeout(() => text(this.remark, ""), SAID);
+    this.foot.say(words);
   }
 
   // ------------------------------------------------------------ choices
@@ -338,7 +283,7 @@ class RunsPage {
   }
 
   sortBy(id) {
-    const present = this.parameters().sort;
+    const present = this.sort();
     const falls = present.startsWith("-");
     const first = this.table.numeric(id) ? `-${id}` : id;        // the largest first, but A before Z
     this.choose({sort: present.replace(/^-/, "") !== id ? first : falls ? id : `-${id}`});
@@ -347,28 +292,6 @@ class RunsPage {
   pickGroup(anchor) {
     chooseGroup(anchor, {group: this.query.group || "", offered: this.list.answer?.columns,
       pick: (group) => { this.folded.clear(); this.choose({group}); }});
-  }
-
-  pickColumns(anchor) {
-    const pick = (ids) => {
-      this.columnIds = ids || defaultColumns(this.list.answer?.columns, this.mainMetric, this.list.answer?.tree?.connections?.length);
-      changeAddress({cols: ids});
-      this.query = query();
-      this.setColumns();
-      this.list.reload();
-    };
-    chooseColumns(anchor, {chosen: this.columnIds, columns: () => this.list.answer?.columns, pick});
-  }
-
-  resize(id, px) {
-    const widths = {...recall("widths", {})};
-    if (px) {
-      widths[id] = px;
-    } else {
-      delete widths[id];
-    }
-    remember("widths", widths);
-    this.setColumns();
   }
 
   fold(value) {
@@ -394,7 +317,7 @@ class RunsPage {
   // ------------------------------------------------------------ acts
 
   focusFilter() {
-    this.filter.focus();
+    this.bar.filter.focus();
   }
 
   async edit(line, first) {
@@ -464,10 +387,8 @@ class RunsPage {
 
   addressed() {
     this.query = query();
-    this.filter.set(this.query.filter || "");
-    if (this.query.cols) {
-      this.columnIds = splitList(this.query.cols);
-    }
+    this.bar.filter.set(this.query.filter || "");
+    this.columns.read(this.query.cols);
     if (this.list.answer) {
       this.drawSide(this.list.answer);
     }
@@ -480,8 +401,8 @@ class RunsPage {
     clearInterval(this.clock);
     clearTimeout(this.patience);
     clearTimeout(this.previewing);
-    clearTimeout(this.saying);
     this.resized.disconnect();
+    this.foot.destroy();
     this.table.destroy();
     this.curves.destroy();
     this.list.destroy();

@@ -28,6 +28,30 @@ export class Slices {
     return -1;
   }
 
+  /** `count` rows came in above: those that are shown keep their numbers, and the new ones wait. */
+  holdBack(count) {
+    this.skew += count;
+  }
+
+  /** Rows that waited are let in. */
+  letIn() {
+    this.skew = 0;
+  }
+
+  /** Take over a row that was changed here, if it is here. */
+  replace(row) {
+    const index = this.indexOf(row.key);
+    if (index >= 0) {
+      this.rows.set(index, {...this.rows.get(index), ...row});
+    }
+  }
+
+  /** Put new values into the places that runs had before (Map of index -> row). */
+  keepOrder(before) {
+    const byKey = new Map([...this.rows.values()].map((row) => [row.key, row]));
+    before.forEach((row, index) => this.rows.set(index, byKey.get(row.key) || row));
+  }
+
   /** What is here is old from now on; it stays shown until its block was fetched again. */
   outdate() {
     this.generation += 1;

@@ -1,6 +1,6 @@
 // The windowed table: of thousands of rows only those in sight are in the document. Knows columns and lines, not runs' meaning.
 
-import {fill, h, icon} from "../shared/dom.js";
+import {fill, h, icon, text} from "../shared/dom.js";
 import {stroke} from "../shared/store.js";
 import {fmt, t} from "../shared/words.js";
 
@@ -96,6 +96,25 @@ export class Table {
       addEventListener("pointerup", end);
     };
     return h("span.handle", {"aria-hidden": "true", onpointerdown: start, ondblclick: () => this.hooks.resize(column.id, null)});
+  }
+
+  /** some: whether there are ticked runs; the box of all of them then clears. */
+  showTicked(some) {
+    if (this.all) {
+      this.all.indeterminate = some;
+      this.all.checked = false;
+    }
+  }
+
+  /** Write a column's cells anew: words(index of a row) -> text, undefined to leave one. */
+  rewrite(id, words) {
+    const at = this.columns.findIndex((column) => column.id === id);
+    for (const tr of at < 0 ? [] : this.drawn.values()) {
+      const value = tr.key && words(tr.index);
+      if (value) {
+        text(tr.parts[at], value);
+      }
+    }
   }
 
   /** lines as arrange() makes them. */

@@ -46,6 +46,7 @@ export class ConnectForm {
   constructor(row, page) {
     this.row = row;
     this.page = page;
+    this.hosts = page.hosts;
     this.values = {...FRESH, ...(row ? Object.fromEntries(Object.keys(FRESH).map((name) => [name, row[name]])) : {})};
     this.named = Boolean(row);
     this.trial = new Trial(t("settings.test.title"), {finished: (state) => this.tested(state), offered: (root) => this.takeRoot(root),
@@ -82,14 +83,14 @@ export class ConnectForm {
 
   server() {
     this.hostsButton = h("button.link.small", {type: "button", "aria-haspopup": "menu", onclick: () => this.pickHost()});
-    this.offerHosts(this.page.hosts);
+    this.offerHosts(this.hosts);
     this.name = this.input("name", {oninput: (event) => { this.values.name = event.target.value.trim(); this.named = true; },
       placeholder: "GPU Server 1", disabled: Boolean(this.row)});
     this.host = this.input("host", {placeholder: "gpu-server.example.com", list: "hosts", onchange: () => this.hostTyped()});
     const kinds = ["key", "password", "agent", "system"].map((auth) => [auth, recommended(auth === "key", t(`settings.auth.${auth}`)),
       t(`settings.auth.${auth}Title`)]);
     this.hostList = h("datalist", {id: "hosts"},
-      this.page.hosts.map((one) => h("option", {value: one.host}, `${one.user || ""}@${one.hostname || one.host}`)));
+      this.hosts.map((one) => h("option", {value: one.host}, `${one.user || ""}@${one.hostname || one.host}`)));
     return [h("div.step", {}, h("h3", {}, t("settings.step1")), this.hostsButton), this.hostList,
       this.label("name"), this.name,
       this.label("host"), h("div.rowf", {}, this.host, h("label.m2", {for: "f-port"}, t("settings.f.port")), this.input("port", {}, true)),
@@ -126,7 +127,7 @@ export class ConnectForm {
   }
 
   offerHosts(hosts) {
-    this.page.hosts = hosts;
+    this.hosts = hosts;
     this.hostsButton.hidden = hosts.length === 0;
     fill(this.hostsButton, t("settings.hosts", {n: hosts.length}));
     if (this.hostList) {
@@ -136,7 +137,7 @@ export class ConnectForm {
 
   pickHost() {
     menu(this.hostsButton,
-      this.page.hosts.map((one) => ({label: [h("b", {}, own(one.host)),
+      this.hosts.map((one) => ({label: [h("b", {}, own(one.host)),
       h("span.m3", {}, [one.user ? `${one.user}@` : "", one.hostname || one.host, one.port && one.port !== 22 ? `:${one.port}` : "",
       one.jump ? ` ${t("settings.through", {jump: one.jump})}` : ""])],
       run: () => this.takeHost(one)})));
@@ -147,7 +148,7 @@ export class ConnectForm {
     // what was typed beside it and differs stays: Test and Save ask which is right
     const fits = Object.entries(parts).every(([name, value]) => name === "host" || [value, FRESH[name]].includes(this.values[name]));
     const host = fits && parts.host || this.values.host;
-    const known = this.page.hosts.find((one) => one.host === host);
+    const known = this.hosts.find((one) => one.host === host);
     if (known) {
       this.takeHost(known);
     }

@@ -8,7 +8,7 @@ import {defaultColumns, fitting} from "../../static/runs/columns.js";
 import {apart, problems} from "../../static/settings/connection_form.js";
 import {pickMetrics} from "../../static/runs/curve_panel.js";
 import {parseTags} from "../../static/shared/tag_editor.js";
-import {keepOrder, reordered} from "../../static/runs/loader.js";
+import {reordered} from "../../static/runs/loader.js";
 import {arrange, BLOCK, Slices} from "../../static/runs/slices.js";
 import {HEIGHT, sparkPath, WIDTH} from "../../static/runs/sparkline.js";
 import {report} from "../../static/settings/connection_test.js";
@@ -64,10 +64,11 @@ test("group heads stand among the rows; a folded group hides its own", () => {
 
 test("an order that changed is noticed and can be put back with new values", () => {
   const before = new Map([[0, {key: "a", v: 1}], [1, {key: "b", v: 1}]]);
-  const rows = new Map([[0, {key: "b", v: 2}], [1, {key: "a", v: 2}]]);
-  assert.ok(reordered(before, rows));
-  keepOrder(before, rows);
-  assert.deepEqual([...rows.values()], [{key: "a", v: 2}, {key: "b", v: 2}]);
+  const slices = new Slices(() => null);
+  [{key: "b", v: 2}, {key: "a", v: 2}].forEach((row, index) => slices.rows.set(index, row));
+  assert.ok(reordered(before, slices.rows));
+  slices.keepOrder(before);
+  assert.deepEqual([...slices.rows.values()], [{key: "a", v: 2}, {key: "b", v: 2}]);
 });
 
 test("columns: what people compare comes by itself, the least needed goes first", () => {
