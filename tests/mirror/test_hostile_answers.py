@@ -136,6 +136,7 @@ def server(tmp_path):
         one.__exit__(None, None, None)
 
 
+@pytest.mark.few("800 MB", "7 MB of empty lists", "a cut answer", "absent that is a number", "deep", "paths out of the root")
 @pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.chaos) if what in LONG else what for what in ANSWERS])
 def test_an_answer_costs_itself_alone(server, tmp_path, what):
     honest = 120 << 20          # bytes; what a `sync once` of one run takes is about half of that

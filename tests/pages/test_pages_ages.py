@@ -87,7 +87,7 @@ def test_bar_and_head_say_what_the_api_says_whatever_the_browsers_clock_shows(ru
     running()
     page = open_page(f"{site().url}/runs/{KEY}", script=MOVED.format(skew=skew))
     expect(page.locator(HEAD)).to_be_visible()
-    time.sleep(12)                  # what the page heard first is old by now, and nothing rang
+    time.sleep(9)                   # what the page heard first is old by now, and nothing rang
     found = page.evaluate(READ, [BAR, HEAD])
     assert [abs(seconds(text) - found["api"]) < 6 for text in found["said"]] == [True, True], found
     assert found["said"][0] == found["said"][1]
@@ -100,7 +100,7 @@ def test_with_the_line_down_all_ages_count_on(running, site, open_page, sshd):
         expect(page.locator(RAIL)).to_have_text(re.compile(r"^\d(\.\d)? s ago"))
         line.stall()
         began = time.monotonic()
-        time.sleep(15)
+        time.sleep(10)
         found = page.evaluate(READ, [HEAD, RAIL])
         least = time.monotonic() - began - 5
         assert [seconds(text) > least for text in found["said"]] == [True, True], (found, least)
@@ -115,9 +115,9 @@ def test_with_the_viewer_gone_the_last_news_grow_old(running, site, open_page):
     server.end.close()
     expect(page.locator(".banner.bad")).to_be_visible()
     before = [seconds(page.locator(place).inner_text()) for place in (f".conn:has-text('{NAME}') .ago", HEAD, RAIL)]
-    time.sleep(12)
+    time.sleep(7)
     after = [seconds(page.locator(place).inner_text()) for place in (f".conn:has-text('{NAME}') .ago", HEAD, RAIL)]
-    assert [now - then > 10 for then, now in zip(before, after)] == [True, True, True], (before, after)
+    assert [now - then > 5 for then, now in zip(before, after)] == [True, True, True], (before, after)
     assert abs(after[0] - after[1]) <= 1
 
 
@@ -151,7 +151,7 @@ def test_a_run_through_two_mirrors_tells_the_age_of_the_one_it_is_read_from(runn
         page = open_page(site(line.port, (NAME, "other")).url)
         page.goto(page.url + f"runs/{RUN_ID}")
         line.stall()
-        time.sleep(10)
+        time.sleep(7)
         both = page.evaluate("""(head) => {
             const name = document.querySelector('[data-fact=connection] bdi').innerText;        // at one moment: it may change
             const places = `${head}, .conn[data-connection="${name}"] .ago`;

@@ -54,12 +54,12 @@ def run_id(number):
     return f"20250124_{number:06d}_abc123"
 
 
-def all_lines():
-    """Return {run path: line}: every poison at every place, in turn of a run that ended and one that goes on."""
+def all_lines(every=1):
+    """Return {run path: line}: every poison at every place, in turn of a run that ended and one that goes on; of these `every`-th."""
     both = [(name, what, place, poison) for name, place in PLACES.items() for what, poison in POISON.items()]
     states = [("finished", "running")[number // len(POISON) % 2] for number in range(len(both))]
     return {f"p/{status}/runs/{run_id(number)}": poisoned(place, poison, status)
-            for number, ((_, _, place, poison), status) in enumerate(zip(both, states))}
+            for number, ((_, _, place, poison), status) in enumerate(zip(both, states)) if number % every == 0}
 
 
 def write_manifest(root, lines, header='"revision": 1, "generated_at": 1, "host": "h", "root": "/r"', name="full_manifest.json"):

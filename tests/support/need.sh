@@ -45,6 +45,7 @@ else
     [ -x /usr/sbin/sshd ] || missing="$missing openssh-server"
     command -v ssh >/dev/null || missing="$missing openssh-client"
     command -v chromium >/dev/null || missing="$missing chromium"
+    command -v chromium-headless-shell >/dev/null || ! apt-cache show chromium-headless-shell >/dev/null 2>&1 || missing="$missing chromium-headless-shell"
     command -v rsync >/dev/null || missing="$missing rsync"
     command -v gcc >/dev/null || missing="$missing gcc libc6-dev"
     command -v nc >/dev/null || missing="$missing netcat-openbsd"

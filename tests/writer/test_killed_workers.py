@@ -68,7 +68,7 @@ def crash(folder, after, how):
 
 
 HOW = ("plain", "plain", "two", "finally", "caught")
-HUNDREDS, DOZEN = 300, 10
+HUNDREDS, FEW = 300, 5
 # PyTorch is loaded once for hundreds of trainings: each is a child that goes on with TRAIN to the end of its Python, `runicorn` still to
 # be imported. Says "attempt exit-code" of each; one that hangs is killed.
 FORKS = textwrap.dedent("""
@@ -121,7 +121,7 @@ def crashes(folder, count):
 def test_a_training_whose_workers_are_killed_has_failed(tmp_path):
     code, err = crash(tmp_path / "fresh", 0.002, "plain")
     check("plain", code, tmp_path / "fresh", err)
-    assert crashes(tmp_path, DOZEN) == []
+    assert crashes(tmp_path, FEW) == []
 
 
 @pytest.mark.chaos
