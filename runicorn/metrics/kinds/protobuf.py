@@ -24,6 +24,17 @@ def fields(data):
         yield key >> 3, kind, value
 
 
+def behind_field(data, at):
+    """Return the place behind the field at `at`. Raises ValueError if there is none."""
+    key, at = varint(data, at)
+    if key & 7 == 0:
+        return varint(data, at)[1]
+    size, at = varint(data, at) if key & 7 == 2 else (WIDTHS.get(key & 7), at)
+    if size is None or at + size > len(data):
+        raise ValueError("no protobuf message")
+    return at + size
+
+
 def varint(data, at):
     """Return the varint at `at` (int below 2**64) and the place behind it. Raises ValueError if there is none."""
     value = shift = 0

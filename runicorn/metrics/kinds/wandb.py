@@ -168,19 +168,24 @@ class Reader(_LogReader):
             self._count("unknown records")
 
     def _history(self, message):
-        pairs = items(message, 1, self._skip)
-        own = {path[0]: as_number(value) for path, value in pairs if len(path) == 1 and is_internal(path)}
+        own, pairs = {}, []
+        for path, value in items(message, 1, self._skip):
+            if is_internal(path):
+                own[path[0]] = as_number(value)
+            else:
+                pairs.append((path, value))
         media = media_paths(pairs)
         for kind in media.values():
             self._count(MEDIA.get(kind, OTHER_MEDIA))
         data = {}
-        for name, value in flat([pair for pair in pairs if not is_internal(pair[0])], media, self._count):
+        for name, value in flat(pairs, media, self._count):
             value = as_number(value)
             if value is not None:
-                if len(data) == VALUES:
+                data[name] = value
+                if len(data) > VALUES:
+                    del data[name]
                     self._skip("values beyond 100,000 of one row")
                     break
-                data[name] = value
         self._rows.add(self._time(own), _step(own.get("_step"), message), data)
 
     def _time(self, own):
