@@ -1,5 +1,6 @@
 """~/.ssh/config, with Include: what applies to a host, first value wins. Format: ssh_config(5). Opens no connection."""
 
+import functools
 import getpass
 import glob
 import hashlib
@@ -75,6 +76,7 @@ class Files:
 
     def __init__(self):
         self._blocks, self._stamps, self._included = {}, {}, {}
+        self._lines = {}            # (path, *patterns of one of its Include lines) -> what that stands for
 
     def blocks(self, path, host=None):
         """Return [(keyword, values, lines)] of a file in order, one for its top and one a Host or Match line; of Host lines
@@ -91,12 +93,15 @@ class Files:
         """Return the files (list of str) that an Include line in the file `path` stands for."""
         if depth >= DEPTH:
             raise UsageError(f"{path} includes files more than {DEPTH} deep")
+        if (path, *patterns) in self._lines:
+            return self._lines[(path, *patterns)]
         base, files = folder if path != SYSTEM_CONFIG and Path(folder) in Path(path).parents else os.path.dirname(path), []
         for pattern in patterns:
             pattern = os.path.join(base, os.path.expanduser(pattern))
             if pattern not in self._included:
                 self._included[pattern] = sorted(glob.glob(pattern))
             files += self._included[pattern]
+        self._lines[(path, *patterns)] = files
         return files
 
     def unchanged(self):
@@ -110,6 +115,7 @@ class _Blocks:
 
     def __init__(self, lines):
         self._all = [(None, [], [])]
+        self._shared = None                         # what `of` returns for a host that no line names
         self._by_name, self._others = {}, [0]       # places in _all: of Host lines of plain names; of all others
         for keyword, values in lines:
             if keyword not in ("host", "match"):
@@ -117,14 +123,22 @@ class _Blocks:
                 if keyword == "include":            # what others may change is refused for every host
                     self._others.append(len(self._all) - 1)
                 continue
-            plain = keyword == "host" and not any(map(PATTERN.search, values))
+            values, plain = tuple(values), keyword == "host" and not any(map(PATTERN.search, values))
             for places in [self._by_name.setdefault(name, []) for name in dict.fromkeys(values)] if plain else [self._others]:
                 places.append(len(self._all))
             self._all.append((keyword, values, []))
 
     def of(self, host):
-        places = range(len(self._all)) if host is None else sorted({*self._others, *self._by_name.get(host, ())})
-        return [self._all[index] for index in places]
+        if host is None:
+            return self._all
+        if self._shared is None:
+            blocks = (self._all[index] for index in self._others)
+            self._shared = [block for block in blocks if block[2] or block[0] == "match"]
+        named = self._by_name.get(host)
+        if named is None:
+            return self._shared
+        blocks = ((index, *self._all[index]) for index in sorted({*self._others, *named}))
+        return [(keyword, (host,) if index in named else values, lines) for index, keyword, values, lines in blocks]
 
 
 def _stamp(path):
@@ -206,31 +220,20 @@ class _Reading:
 
     def matched(self, values, path):
         """Whether every criterion of a Match line holds."""
-        words, holds = list(values), bool(values)
-        while words:
-            word, equals, value = words.pop(0).partition("=")
-            words[:0] = [value] if value else []                        # host=gpu is host gpu
-            if words and not value and words[0].startswith("="):        # and so are host =gpu and host = gpu
-                words[:1] = [words[0][1:]] if words[0] != "=" else []
-            word = word.lower()
-            negated, word = word.startswith("!"), word.lstrip("!")
-            if word not in ("all", "final", "canonical") and not words:
-                raise UsageError(f"{path}: `Match {word}` lacks its value")
-            holds = (self.criterion(word, words) != negated) and holds
+        holds = bool(values)
+        for word, negated, value in _criteria(tuple(values), path):
+            holds = (self.criterion(word, value) != negated) and holds
         return holds
 
-    def criterion(self, word, words):
+    def criterion(self, word, value):
         if word == "all":
             return True
         if word in ("final", "canonical"):
             self.wants_final = self.wants_final or word == "final"
             return self.final
-        value = words.pop(0)
-        facts = {"host": self.hostname(), "originalhost": self.original, "user": self.options.get("user") or getpass.getuser(),
-                "localuser": getpass.getuser(), "tagged": self.options.get("tag", "")}
         if word == "exec":
             return self.commands and _succeeds(self.expanded(value))
-        return word in facts and _names_match(value.lower().split(","), facts[word].lower())
+        return word in FACTS and _names_match(tuple(value.lower().split(",")), FACTS[word](self).lower())
 
     def hostname(self):
         return _tokens(self.options.get("hostname", self.host), {"h": self.original})
@@ -265,6 +268,33 @@ class _Reading:
     def path(self, text):
         text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], ""), self.expanded(local.expanded(text)))
         return self.home + text[1:] if text.startswith("~/") else os.path.expanduser(text)
+
+
+FACTS = {                       # what the criteria of a Match line are compared with
+    "host": _Reading.hostname,
+    "originalhost": lambda reading: reading.original,
+    "user": lambda reading: reading.options.get("user") or getpass.getuser(),
+    "localuser": lambda reading: getpass.getuser(),
+    "tagged": lambda reading: reading.options.get("tag", ""),
+}
+
+
+@functools.lru_cache(1000)
+def _criteria(words, path):
+    """Return [(criterion, whether it is negated, its value or None)] of a Match line in the file `path`. Raises UsageError."""
+    words, criteria = list(words), []
+    while words:
+        word, equals, value = words.pop(0).partition("=")
+        words[:0] = [value] if value else []                        # host=gpu is host gpu
+        if words and not value and words[0].startswith("="):        # and so are host =gpu and host = gpu
+            words[:1] = [words[0][1:]] if words[0] != "=" else []
+        word = word.lower()
+        negated, word = word.startswith("!"), word.lstrip("!")
+        bare = word in ("all", "final", "canonical")
+        if not (bare or words):
+            raise UsageError(f"{path}: `Match {word}` lacks its value")
+        criteria.append((word, negated, None if bare else words.pop(0)))
+    return criteria
 
 
 def _lines(path):
@@ -322,21 +352,24 @@ def _host_lines(files, path, folder, depth):
                 yield from _host_lines(files, included, folder, depth + 1)
 
 
-def _wildcard(pattern, name):
-    # an SSH pattern: "*" any text, "?" one character, nothing else special
-    if pattern in ("*", name) or not PATTERN.search(pattern):
-        return pattern in ("*", name)
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
-
-
 def _names_match(patterns, name):
-    matched = False
-    for pattern in patterns:
-        if _wildcard(pattern.lstrip("!"), name):
-            if pattern.startswith("!"):
-                return False
-            matched = True
-    return matched
+    """Whether one of SSH's patterns (tuple) is `name`, and none that begins with "!"."""
+    wanted, refused = _compiled(patterns)
+    return wanted(name) and not refused(name)
+
+
+@functools.lru_cache(1000)
+def _compiled(patterns):
+    """Return two functions of a name: whether it is one of the patterns, and whether one of those after "!"."""
+    return (_any_of([pattern for pattern in patterns if pattern[:1] != "!"]),
+            _any_of([pattern.lstrip("!") for pattern in patterns if pattern[:1] == "!"]))
+
+
+def _any_of(patterns):
+    names = {pattern for pattern in patterns if not PATTERN.search(pattern)}
+    wild = [re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns if PATTERN.search(pattern)]
+    fits = re.compile("|".join(f"(?:{one})" for one in wild)).fullmatch if wild else lambda name: None
+    return lambda name: name in names or fits(name) is not None
 
 
 def _tokens(text, tokens):

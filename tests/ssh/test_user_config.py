@@ -1,6 +1,7 @@
 """~/.ssh/config as ssh itself reads it: our answers are compared with `ssh -G`."""
 
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -144,3 +145,38 @@ def test_hops_of_a_jump(text, hops):
 def test_a_jump_that_is_none(text):
     with pytest.raises(UsageError):
         user_config.jumps(text)
+
+
+def calls(function):
+    """Return how many Python functions are called while `function()` runs."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+MANY_HOSTS = {
+    "one line": lambda n: "Host " + " ".join(f"h{i}" for i in range(n)) + "\n  User u\n",
+    "a line each": lambda n: "".join(f"Host h{i}\n  User u\n" for i in range(n)),
+    "one line with a pattern": lambda n: "Host *.d " + " ".join(f"h{i}" for i in range(n)) + "\n  User u\n",
+    "between Match and Include": lambda n: "Match originalhost h1,h2\n  User v\nInclude more\n" + "".join(f"Host h{i}\n" for i in range(n)),
+}
+
+
+@pytest.mark.parametrize("shape", MANY_HOSTS)
+def test_twice_the_hosts_are_twice_the_work(folder, shape):
+    def work(n):
+        (folder / "config").write_text(MANY_HOSTS[shape](n))
+        files = user_config.Files()
+        names = user_config.hosts([folder / "config"], folder, files)
+        assert [name for name in names if name[1:].isdigit()] == [f"h{i}" for i in range(n)]
+        look = [user_config.lookup(name, paths=[folder / "config"], folder=folder, commands=False, files=files) for name in names]
+        assert len(look) == n
+    assert calls(lambda: work(400)) < 3 * calls(lambda: work(200))
