@@ -12,7 +12,7 @@ FILE = "left_out.json"          # in a mirror's .index: {"runs": {run path: {fil
                                 # "passed": {reason: count} of what is there and not in the index}
 MOST = 10_000                   # files named in it; `files` counts all
 RETRIES = 20                    # files that could not be read or stored, tried again in turn with each survey
-PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE)        # troubles of the moment, not of the file
+PASSING = (*local_disk.SHORT, errno.EINTR, errno.ESTALE)        # troubles of the moment, not of the file
 
 
 class LeftOut:

@@ -9,8 +9,10 @@ import stat
 import time
 
 from runicorn.disk import PATIENCE, patiently
+from runicorn.errors import LineError
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)      # of a whole disk; other errors are one file's own
+SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)       # of the machine: the next try may have what it needs
 WINDOWS = os.name == "nt"
 LOCK_SECONDS = 10.0             # for another process that changes the same file
 FAR = 1 << 30                   # where Windows' lock lies: nobody can read what it covers
@@ -58,6 +60,30 @@ def remove_tree(folder, spare=()):
         raise troubles[0]
     if not any(path.startswith(os.path.join(folder, "")) for path in spare):
         _remove_empty(folder)
+
+
+def is_shortage(error):
+    """Whether an exception, or one that it came from, says that the machine has no descriptor, thread or memory left."""
+    while error is not None:
+        if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno in SHORT:
+            return True
+        if isinstance(error, RuntimeError) and "start new thread" in str(error):
+            return True
+        error = error.__cause__
+    return False
+
+
+def passing(error):
+    """Return a shortage of threads or memory as a LineError, which is worth another try; raises what is none."""
+    if not is_shortage(error):
+        raise error
+    return LineError(f"this machine is short of threads or memory ({error})")
+
+
+def pass_over(error):
+    """Pass over an OSError that is one file's own; raise it where the machine is short of what any file needs."""
+    if error.errno in SHORT:
+        raise error
 
 
 def is_held(error):

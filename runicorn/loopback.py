@@ -15,6 +15,8 @@ import struct
 import sys
 import time
 
+from runicorn.local_disk import SHORT
+
 WINDOWS = os.name == "nt"
 HAS_DESKTOP = sys.platform in ("darwin", "win32")       # whoever sits at a terminal there has a desktop
 CLOSING = -1                # instead of a user: that end is not established or not accepted, and so has no owner, yet or any more
@@ -44,7 +46,9 @@ def peer_user(peer, own, since=None):
         if WINDOWS:
             return by_process(peer, own, math.inf if since is None else since)
         return by_uid(peer, own) if sys.platform == "linux" else None
-    except OSError:
+    except OSError as error:
+        if error.errno in SHORT:
+            raise                           # the system would tell
         return None
 
 
@@ -81,7 +85,9 @@ def by_uid(peer, own):
     """Return the uid that owns the peer's end, CLOSING, or None if the kernel knows no such end (another network namespace)."""
     try:
         socket_facts = by_diag(peer, own)
-    except OSError:
+    except OSError as error:
+        if error.errno in SHORT:
+            raise
         socket_facts = by_table(peer, own)        # no sock_diag in this kernel or sandbox
     if socket_facts is None:
         return None

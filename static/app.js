@@ -98,7 +98,8 @@ async function listen() {
   const forever = new AbortController();
   for await (const news of api.news(topics, forever.signal)) {
     if (news.error) {
-      change({down: {since: state.down?.since || now(), retryAt: now() + news.retry}});
+      const why = news.error.code === "short" ? news.error.message : "";
+      change({down: {since: state.down?.since || now(), retryAt: now() + news.retry, why}});
       continue;
     }
     change({down: null, heard: now()});

@@ -6,12 +6,12 @@ import sys
 import threading
 from pathlib import Path
 
-from runicorn import loopback
+from runicorn import local_disk, loopback
 from runicorn.cli.arguments import port, size
 from runicorn.cli.dialogue import end_as_ctrl_c_does
 from runicorn.cli.sync import at_work
 from runicorn.cli.terminal import unicode_fits
-from runicorn.errors import UsageError
+from runicorn.errors import BusyError, UsageError
 from runicorn.layout import default_root, home_dir
 from runicorn.version import VERSION
 
@@ -42,8 +42,13 @@ def viewer(options):
     end_as_ctrl_c_does()
     with at_work(options.offline, options.cache_size) as (bell, connections):
         only = connections_named(connections, options.connection)
-        server = start(home_dir(), roots, connections, bell, host=options.host, port=options.port,
-                       offline=options.offline, cache_size=options.cache_size)
+        try:
+            server = start(home_dir(), roots, connections, bell, host=options.host, port=options.port,
+                           offline=options.offline, cache_size=options.cache_size)
+        except (RuntimeError, MemoryError) as error:
+            if not local_disk.is_shortage(error):
+                raise
+            raise BusyError(f"the viewer can't start: this machine is short of threads or memory ({error})") from error
         try:
             print(banner(server.address, VERSION, unicode=unicode_fits(sys.stdout)), flush=True)
             connections.start_all(only=only)

@@ -5,7 +5,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import faults, layout, local_names, settings
+from runicorn import faults, layout, local_disk, local_names, settings
 from runicorn.errors import BusyError, LineError, RemoteError, RunicornError, SettingsError, SftpError
 from runicorn.mirror import local_copy, sync
 from runicorn.ssh import remote
@@ -107,6 +107,8 @@ class Connection:
         except LineError:
             raise                       # worth another try later
         except RunicornError as error:
+            if local_disk.is_shortage(error):
+                raise LineError(str(error)) from error
             self._refuse(error if isinstance(error, RemoteError) else RemoteError(str(error), error.code or "settings", **error.values))
             raise self._refusal from error
         self._log.info("connected in %.1f s", time.monotonic() - began)

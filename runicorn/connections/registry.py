@@ -187,7 +187,7 @@ class Registry:
 
     def _keep(self):
         """Until stopped: notice what other processes changed, and keep the mirrors within their size."""
-        trimmed = time.monotonic()
+        trimmed, trouble = time.monotonic(), None
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self._follow_config()
@@ -195,8 +195,11 @@ class Registry:
                 if short or time.monotonic() - trimmed > TRIM_SECONDS:
                     trimmed = time.monotonic()
                     self._trim(short)
+                trouble = None
             except (RunicornError, OSError) as error:
-                self._log.warning("%s", error, extra={"connection": "mirrors"})
+                if str(error) != trouble:           # said once while it lasts
+                    trouble = str(error)
+                    self._log.warning("%s", error, extra={"connection": "mirrors"})
             except Exception as error:      # what other processes change, and the mirrors' size, are looked after all the same
                 faults.tell(self._log, error, "looking after the mirrors", extra={"connection": "mirrors"})
 

@@ -30,6 +30,7 @@ class _Appender(logging.Handler):
     def __init__(self, path):
         super().__init__()
         self.path = os.fspath(path)
+        self._trouble = None            # what keeps the lines from being written, until one is
 
     def emit(self, record):
         try:
@@ -39,6 +40,11 @@ class _Appender(logging.Handler):
                     self._rotate()
                 with open(self.path, "ab") as file:
                     file.write(line)
+            self._trouble = None
+        except OSError as error:        # said once while it lasts: the mirror goes on
+            if error.strerror != self._trouble:
+                self._trouble = error.strerror
+                _unwritten(self.path, error)
         except Exception:
             self.handleError(record)
 
@@ -50,6 +56,10 @@ class _Appender(logging.Handler):
                 disk.replace(newer, older)
 
 
+def _unwritten(path, error):
+    logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", path, error.strerror or error)
+
+
 def opened(home, secrets):
     """Return the logger of HOME/logs/sync.log, rotated; `secrets()` gives the texts that must never be in it."""
     logger = logging.Logger("sync", logging.INFO)
@@ -59,7 +69,7 @@ def opened(home, secrets):
         with open(path, "ab"):
             handler = _Appender(path)
     except OSError as error:
-        logging.getLogger("runicorn").warning("%s can't be written (%s); the sync's story is not kept", path, error.strerror)
+        _unwritten(path, error)
         handler = logging.NullHandler()
     handler.setFormatter(_Clean(secrets))
     logger.addHandler(handler)

@@ -3,7 +3,7 @@
 import functools
 import os
 
-from runicorn import layout
+from runicorn import layout, local_disk
 from runicorn.metrics.kinds import events
 from runicorn.metrics.parse import sample_row
 
@@ -17,5 +17,6 @@ def find(folder):
             owned = [(layout.parse_own(entry.name), entry) for entry in entries]
             return {(own[0], own[2], own[1]): (entry.path, MAKERS[own[0]]) for own, entry in owned
                     if own and own[0] in MAKERS and entry.is_file(follow_symlinks=False)}      # a link may point at anybody's file
-    except OSError:                 # not here yet, or taken away
+    except OSError as error:        # not here yet, or taken away
+        local_disk.pass_over(error)
         return {}

@@ -9,7 +9,7 @@ import time
 from array import array
 from bisect import bisect_left, bisect_right
 
-from runicorn import layout
+from runicorn import layout, local_disk
 from runicorn.errors import DataError, UsageError
 from runicorn.metrics import curves, own_files, samples
 from runicorn.metrics.column_file import File
@@ -416,7 +416,8 @@ def _quietly(call):
     """Return what `call` does, None if its file vanished or can't be read just now: the next look tells."""
     try:
         return call()
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return None
 
 
@@ -426,7 +427,8 @@ def _last_object(path):
         with open(layout.open_regular(path), "rb") as file:
             file.seek(max(0, os.path.getsize(path) - TAIL_BYTES))
             lines = file.read().split(b"\n")
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return None
     for line in reversed(lines):
         try:

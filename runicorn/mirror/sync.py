@@ -107,6 +107,8 @@ class Sync:
             return FOLLOW
         except (LineError, ProtocolError, SftpError) as error:
             return self._lost(error, now)
+        except (RuntimeError, MemoryError) as error:
+            return self._lost(local_disk.passing(error), now)
         except RemoteError as error:
             self._retry_at = math.inf       # until somebody acts, who may do so as soon as the refusal shows
             self._hang_up("refused", error.code or "refused", str(error), error.values)

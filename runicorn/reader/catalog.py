@@ -13,7 +13,7 @@ from runicorn.metrics.series import COARSE_BYTES, Series
 from runicorn.reader import bounded
 from runicorn.reader.first_look import digest
 from runicorn.reader.liveness import BEAT, Verdict
-from runicorn.reader.run_entry import Entry, Member, attempts, freshness, progress
+from runicorn.reader.run_entry import Entry, Member, attempts, freshness, newest, progress
 from runicorn.reader.run_list import View, names_of
 from runicorn.reader.sources import LocalRoot, MirrorSource
 
@@ -148,7 +148,7 @@ class Catalog:
             entries, aliases = [], {}
             for members in groups.values():
                 entries += self._joined(members, aliases)
-            entries.sort(key=lambda entry: (-(entry.record.started or 0.0), entry.key))      # what is equal is listed alike everywhere
+            entries.sort(key=newest, reverse=True)         # what is equal is listed alike everywhere
             self._by_key = {entry.key: entry for entry in entries}
             self._aliases, self._versions, self._facts = aliases, versions, {}
             return True

@@ -49,7 +49,8 @@ def _raw(path):
     """Return the bytes of a small file, None if it is absent or may not be read. A huge one is cut, and then no JSON."""
     try:
         descriptor = layout.open_regular(path, manifest.READING)
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return None                     # absent, a link, or not ours to read
     try:
         return os.read(descriptor, manifest.INLINE + 1)

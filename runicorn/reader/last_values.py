@@ -4,6 +4,7 @@ killed never again. Reads events from their end."""
 import math
 import os
 
+from runicorn import local_disk
 from runicorn.layout import SUMMARY, best_rule, definition_of, number, open_regular
 from runicorn.reader.file_marks import mtime
 from runicorn.reader.quick_stats import END, events_of, row_of
@@ -106,7 +107,8 @@ def _rows_back(folder, names, budget):
     for name in names:
         try:
             file = open(open_regular(os.path.join(folder, name)), "rb")
-        except OSError:
+        except OSError as error:
+            local_disk.pass_over(error)
             continue                # gone since it was listed
         with file:
             position, open_line, block = file.seek(0, os.SEEK_END), b"", FIRST

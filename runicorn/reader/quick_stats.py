@@ -8,6 +8,7 @@ import re
 import statistics
 from typing import NamedTuple
 
+from runicorn import local_disk
 from runicorn.layout import number, open_regular, parse_own, read_json
 from runicorn.local_names import parse_rank_status
 from runicorn.metrics.parse import Parser, event_row
@@ -56,7 +57,8 @@ def own_sizes(folder):
         with os.scandir(folder) as items:
             return {item.name: item.stat(follow_symlinks=False).st_size for item in items
                     if item.name.startswith(("events", "logs", "system")) and parse_own(item.name) and item.is_file(follow_symlinks=False)}
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return {}           # removed, not fetched yet or not ours to read: nothing to show
 
 
@@ -64,7 +66,8 @@ def rank_statuses(folder):
     """Return {(attempt, rank): dict} of what the ranks other than 0 said of their ends in `folder`, of RANKS files at most."""
     try:
         names = sorted(filter(parse_rank_status, os.listdir(folder)))[:RANKS]
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return {}           # as above
     statuses = ((parse_rank_status(name), read_json(os.path.join(folder, name), limit=STATUS)) for name in names)
     return {rank: {field: _short(status[field]) for field in VERDICT if field in status} for rank, status in statuses if status is not None}
@@ -110,7 +113,8 @@ def first_step(folder, name):
     try:
         with open(open_regular(os.path.join(folder, name)), "rb") as file:
             rows = map(row_of, file.read(END).split(b"\n"))
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return None             # gone since it was listed
     return next((row[1] for row in rows if row), None)
 
@@ -151,8 +155,8 @@ def _top(path, size, top_before, tail, rows):
                 if not block:
                     break           # half a line, or a line longer than any row
                 top_before = _stepped(top_before, block)
-    except OSError:
-        pass                        # gone since it was listed
+    except OSError as error:
+        local_disk.pass_over(error)        # gone since it was listed
     return top_before
 
 
@@ -177,7 +181,8 @@ def _tail(path, size=END):
         with open(open_regular(path), "rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - size))
             return file.read(size)
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return b""          # gone since it was listed
 
 
@@ -221,7 +226,8 @@ def _blocks(path, size):
     try:
         with open(open_regular(path), "rb") as file:
             return [file.read(WHOLE)], True
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return [], False    # gone since it was listed
 
 
@@ -234,7 +240,8 @@ def _spaced(path, size, places, length):
                 file.seek((size - length) * index // (places - 1))
                 blocks.append(file.read(length))
             return blocks
-    except OSError:
+    except OSError as error:
+        local_disk.pass_over(error)
         return []           # gone since it was listed
 
 

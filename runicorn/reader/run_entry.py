@@ -209,6 +209,11 @@ def freshness(member):
     return member.source.local, member.source.up, (pulse.changed or 0.0) if pulse else 0.0
 
 
+def newest(entry):
+    """Return a key that grows with when a run was started; runs of one moment follow their ids."""
+    return entry.record.started or 0.0, entry.record.id, entry.key
+
+
 def total_steps(record, step):
     """Return how many steps the run is to take (float), if its config says so and it is not past that at `step`, else None."""
     totals = [value for value in (record.config.get(name) for name in ("max_steps", "total_steps")) if _is_positive(value)]

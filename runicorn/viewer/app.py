@@ -24,6 +24,7 @@ from runicorn.viewer.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused
 from runicorn.viewer.http_server import HttpServer, listen
 from runicorn.viewer.routes_connections import ROUTES
 from runicorn.viewer.sample_times import SampleTimes
+from runicorn.viewer.shortage import CODE, SENTENCE
 from runicorn.viewer.watcher import Poll
 
 POLICY = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
@@ -109,7 +110,11 @@ def _answering(site, function, pages=None):
         try:
             by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)), pages is None)
             result = function(site, ask, **parts)
-        except RunicornError as error:
+        except Exception as error:          # raised again unless it is ours, or the machine's
+            if local_disk.is_shortage(error):
+                error = Refused(503, CODE, SENTENCE)
+            elif not isinstance(error, RunicornError):
+                raise
             by, result = None, pages and pages.refused(error) or to_error(error)
         answer = result if isinstance(result, Answer) else to_json(result)
         return _sent(site, answer, cookie=by is not None and pages is not None)

@@ -19,6 +19,7 @@ import weakref
 from wsgiref.simple_server import ServerHandler, WSGIRequestHandler
 
 from runicorn.errors import BusyError
+from runicorn.viewer.shortage import Spare, more_files, refusal
 
 HEAD_SECONDS = 10.0         # a request's head must have come by then, the next one on a kept connection too
 BODY_SECONDS = 20.0         # … and its body
@@ -26,10 +27,10 @@ SEND_SECONDS = 30.0         # a client that takes nothing for so long is given u
 HEAD_LIMIT = 64 << 10       # bytes of a request's head
 MOST_WAITING = 2000         # sockets without a whole head; beyond, the oldest is closed
 MOST_AT_WORK = 600          # requests being answered, long polls included
-FILES_WANTED = 8192         # open files; many systems start a process with 1,024
 BREATH = 0.05               # s of pause where no connection can be accepted
 SAID_AGAIN = 60.0           # s between two words about it
-BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+HEARING = 0.5               # s for the head of a request that is refused unread
+PATIENCE = 1.0              # s for which a client waits to be taken before it is told that it can't be
 SEND_BUFFER = 64 << 10      # bytes of head and body that leave in one piece
 RESERVED = 10013            # WSAEACCES
 SELECTABLE = 500            # sockets without a whole head where only select watches them, which takes 512 on Windows
@@ -51,6 +52,8 @@ class HttpServer:
         self._at_work = threading.BoundedSemaphore(MOST_AT_WORK)
         self._stopping, self._turn = threading.Event(), threading.Lock()       # of beginning and stopping: one is first
         self._said_at = float("-inf")       # when a trouble was said last
+        self._full_since = None             # since when no connection could be accepted, monotonic s
+        self._spare = Spare()               # given up to tell a client so
         self._loop = None                   # the thread in serve_forever
         self._wake, self._woken = socket.socketpair()
 
@@ -74,6 +77,7 @@ class HttpServer:
                 listener.setblocking(False)
                 selector.register(listener, selectors.EVENT_READ, self._accept)
             selector.register(self._woken, selectors.EVENT_READ, self._take_back)
+            self._spare.keep()
             try:
                 while not self._stopping.is_set():
                     for key, _ in selector.select(1.0):
@@ -83,6 +87,7 @@ class HttpServer:
             finally:
                 for connection in (*self._waiting, *self._answered):
                     connection.close()
+                self._spare.give_up()
                 self._loop = None
 
     def stop(self):
@@ -104,18 +109,40 @@ class HttpServer:
         except (BlockingIOError, ConnectionError):
             return
         except OSError as error:
-            self._refuse_for_now(selector, error)
+            self._refuse_for_now(selector, listener, error)
             return
+        self._full_since = None
         self._since[connection] = time.time()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)    # an answer never waits for the peer's acknowledgement
         self._await(selector, connection)
 
-    def _refuse_for_now(self, selector, error):
-        """No connection could be accepted: make room, say so, and go on; the client waits in the listener's queue meanwhile."""
+    def _refuse_for_now(self, selector, listener, error):
+        """No connection could be accepted: make room, say so, and go on; the client waits in the listener's queue meanwhile, and if it is
+        there for long it is told."""
+        now = time.monotonic()
+        self._full_since = self._full_since or now
         if error.errno in (errno.EMFILE, errno.ENFILE) and self._waiting:
             self._drop(selector, next(iter(self._waiting)))
+        elif now - self._full_since > PATIENCE:
+            self._tell(listener)
         self._say(f"a request could not be taken ({error.strerror or error}); the viewer goes on with those it has")
         self._stopping.wait(BREATH)         # the listener stays readable: without a pause this loop would burn a core
+
+    def _tell(self, listener):
+        """Tell the first client in a listener's queue that it can't be answered, with the descriptor that was kept for that."""
+        self._spare.give_up()
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            connection.settimeout(HEARING)
+            with contextlib.suppress(OSError):
+                connection.recv(HEAD_LIMIT)         # what is left unread would cost the client the answer
+            self._refuse(connection)
+        self._spare.keep()
+
+    def _refuse(self, connection):
+        with contextlib.suppress(OSError):
+            connection.send(refusal())
+        _hang_up(connection)
 
     def _say(self, sentence):
         """Say a trouble on stderr, the same kind at most once a minute."""
@@ -159,6 +186,7 @@ class HttpServer:
         connection.close()
 
     def _close_late(self, selector, now):
+        self._spare.keep()
         while self._waiting:
             oldest = next(iter(self._waiting))
             if self._waiting[oldest].deadline > now:
@@ -167,15 +195,13 @@ class HttpServer:
 
     def _begin(self, connection, head):
         if not self._at_work.acquire(blocking=False):
-            connection.close()              # the client tries again; queueing would only hide it
+            self._refuse(connection)        # the client tries again; queueing would only hide it
             return
         try:
             threading.Thread(target=self._answer, args=(connection, head), name="request", daemon=True).start()
         except (RuntimeError, MemoryError, OSError) as error:       # "can't start new thread"
             self._at_work.release()
-            with contextlib.suppress(OSError):
-                connection.send(BUSY)
-            _hang_up(connection)
+            self._refuse(connection)
             self._say(f"a request was refused ({error}); the viewer goes on with those it has")
 
     def _answer(self, connection, head):
@@ -404,15 +430,3 @@ def free_after(host, port):
             except OSError:
                 continue
     return 0
-
-
-def more_files():
-    """Raise this process's own limit of open files as far as it may go without asking."""
-    try:
-        import resource
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        limit = FILES_WANTED if hard == resource.RLIM_INFINITY else min(FILES_WANTED, hard)
-        if soft != resource.RLIM_INFINITY and soft < limit:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    except (ImportError, ValueError, OSError):
-        pass                    # Windows, or a system that says no: fewer sockets then

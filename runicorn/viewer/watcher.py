@@ -5,6 +5,8 @@ import threading
 import time
 
 from runicorn import faults
+from runicorn.errors import RunicornError
+from runicorn.local_disk import is_shortage
 
 WATCHED = 0.1               # s between looks at the runs of open pages
 REST = 2.0                  # s between looks at everything
@@ -23,6 +25,7 @@ class Poll:
         self._catalog, self._bell, self._clock = catalog, bell, clock
         self._looked_at = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
         self._grew = False                          # growth that `runs` was not rung for yet
+        self._trouble = None                        # what was said of the passes that fail, until one succeeds
         self._stopping = threading.Event()
         self._thread = None
 
@@ -65,11 +68,20 @@ class Poll:
         while not self._stopping.is_set():
             try:
                 wait = turn(self._clock())
+                self._trouble = None
             except Exception as error:      # one broken root must not stop the news of all others
-                faults.tell(log, error, "looking for changes")
+                self._say(error)
                 wait = REST
             turn = self.one_pass
             self._pause(wait)
+
+    def _say(self, error):
+        """Say a trouble once while it lasts, a mistake of ours once for all."""
+        if not isinstance(error, RunicornError) and not is_shortage(error):
+            faults.tell(log, error, "looking for changes")
+        elif str(error) != self._trouble:
+            self._trouble = str(error)
+            log.warning("runicorn: looking for changes fails (%s); it is tried again every %.0f s", error, REST)
 
     def _pause(self, wait):
         """Wait, but wake early when somebody begins to watch."""

@@ -7,6 +7,7 @@ import {known, quoted, t} from "./words.js";
 const WAIT_SECONDS = 25;         // the viewer answers a long poll at the latest after this
 const BACKOFF = [0.5, 1, 2, 4, 8];   // seconds between tries while the viewer does not answer
 const REFUSED = "Runicorn-Refused";   // the head that says what status an answer to something half typed would have
+const VALUELESS = new Set(["offline", "short"]);      // codes whose sentence needs no values
 const GRACE_SECONDS = 10;        // beyond WAIT_SECONDS: a poll that is still silent is taken for dead
 
 /** An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered. */
@@ -82,7 +83,7 @@ async function failure(answer) {
   const told = body?.message || (typeof body?.error === "object" && body.error?.message) || answer.statusText || `HTTP ${answer.status}`;
   const code = typeof body?.error === "string" ? body.error : "refused";
   const values = body?.values && Object.fromEntries(Object.entries(body.values).map(([name, value]) => [name, [value].flat().join(", ")]));
-  const message = values || code === "offline" ? known(`said.${values?.said ?? code}`, values, quoted(told)) : quoted(told);
+  const message = values || VALUELESS.has(code) ? known(`said.${values?.said ?? code}`, values, quoted(told)) : quoted(told);
   return new ApiError(code, message, Number(answer.headers?.get(REFUSED)) || answer.status, body);
 }
 

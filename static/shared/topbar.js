@@ -138,8 +138,9 @@ export function drawBar() {
 
 function downNotice() {
   const wait = Math.max(0, Math.ceil(state.down.retryAt - now()));
-  return banner("bad", [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time: fmt.seconds(state.heard || now())}), " ",
-    h("span.mono", {}, "runicorn viewer")],
+  const {why} = state.down, time = fmt.seconds(state.heard || now());
+  return banner("bad", why ? [h("b", {}, why), " ", t("notice.shown", {time})]
+    : [h("b", {}, t("notice.down")), " ", t("notice.downMore", {time}), " ", h("span.mono", {}, "runicorn viewer")],
   h("span.m2", {}, t("notice.nextTry", {age: fmt.age(wait)})), h("button.btn", {type: "button", onclick: () => tryNow()},
     t("notice.tryNow")));
 }

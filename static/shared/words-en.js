@@ -17,6 +17,7 @@ export default {
   "top.owner": "synced by process {pid}", "top.running": "{n} {n|run|runs} running",
 
   "notice.down": "The viewer does not answer.",
+  "notice.shown": "What you see is from {time}.",
   "notice.downMore": "What you see is from {time}. If its terminal was closed, start it again; this page finds it by itself:",
   "notice.nextTry": "next try in {age}", "notice.tryNow": "Try now",
   "notice.offline": "Offline: no server is asked. Runs are shown as they were mirrored.",
@@ -199,6 +200,7 @@ export default {
   "said.question_gone": "That question is no longer open; reconnect to be asked again.",
   "said.offline": "This viewer runs with --offline and opens no connection; start it without.",
   "said.unreachable": "the viewer does not answer",
+  "said.short": "This machine is short of open files, threads or memory just now: the viewer goes on, and takes new requests when it has them again.",
   "said.name_taken": "{taken} would keep its runs in the same folder; choose another name.",
   "said.filter_long": "the filter is longer than {count} characters",
   "said.filter_quote": "the quote at {place} is never closed: add a \" at its end",

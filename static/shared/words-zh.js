@@ -14,7 +14,7 @@ export default {
   "top.unknown": "查看器无应答，状态未知", "top.themeAuto": "跟随系统", "top.themeLight": "浅色", "top.themeDark": "深色", "top.answer": "回答",
   "top.owner": "由进程 {pid} 同步", "top.running": "{n} 个实验运行中",
 
-  "notice.down": "查看器没有应答。", "notice.downMore": "现在看到的是 {time} 的内容。如果它的终端已关闭，请重新启动，本页会自动恢复：", "notice.nextTry": "{age}后重试",
+  "notice.down": "查看器没有应答。", "notice.shown": "现在看到的是 {time} 的内容。", "notice.downMore": "现在看到的是 {time} 的内容。如果它的终端已关闭，请重新启动，本页会自动恢复：", "notice.nextTry": "{age}后重试",
   "notice.tryNow": "立即重试", "notice.offline": "离线模式：不访问任何服务器，显示的是已同步的实验。", "notice.offlineHow": "要联网，请去掉 --offline 重新启动：",
   "notice.question": "{name} 等待您处理：{what}", "notice.toAnswer": "去处理",
 
@@ -140,6 +140,7 @@ export default {
   "said.runs_elsewhere": "{root} 中没有实验，但在其他目录中找到了（见下方）", "said.manifest_none": "没有", "said.manifest_fresh": "{age}前生成",
   "said.manifest_old": "{age}前生成", "said.throughput_none": "未测量：没有可供读取的内容", "said.test_broken": "测试程序自身出错：{detail}",
   "said.test_gone": "这次测试已结束，请重新测试。", "said.question_gone": "该问题已失效，请重新连接后再回答。", "said.offline": "查看器以 --offline 运行，不打开任何连接；请去掉该选项重新启动。",
+  "said.short": "本机的可打开文件数、线程或内存暂时不足：查看器仍在运行，恢复后会继续处理新请求。",
   "said.unreachable": "查看器没有应答", "said.name_taken": "与连接 {taken} 使用同一个本地目录，请换一个名称。", "said.filter_long": "筛选条件超过 {count} 个字符",
   "said.filter_quote": "第 {place} 个字符处的引号没有闭合：请在末尾加上 \"", "said.filter_nameless": "第 {place} 个字符处的 {sign} 前缺少名称，例如 loss{sign}0.3",
   "said.filter_valueless": "第 {place} 个字符处的 {sign} 后缺少值", "said.filter_empty": "第 {place} 个字符处没有内容",

@@ -1,10 +1,12 @@
 """What may be deleted may also be missing: a full or read-only home, no descriptor, no thread; and words that begin with a minus."""
 
+import contextlib
 import errno
 import http.client
 import io
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from catalogs import make_run, reader_of
 
 from runicorn.cli import dialogue
 from runicorn.cli import main as cli
-from runicorn.viewer import http_server
+from runicorn.viewer import http_server, shortage
 
 PROJECT = Path(__file__).parents[2]
 READ_ONLY = Path("/sys/runicorn")           # nobody can make a folder there, root included
@@ -52,23 +54,38 @@ def test_runs_and_show_read_where_nothing_can_be_kept(tmp_path, bad_home):
     assert exported.returncode == 0 and "train/loss" in exported.stdout, exported.stderr
 
 
-def test_the_viewer_starts_there_and_says_what_it_cannot_keep(tmp_path, bad_home):
-    make_run(tmp_path / "root")
-    words = [sys.executable, "-m", "runicorn", "viewer", "--root", str(tmp_path / "root"), "--port", "0", "--no-browser", "--offline"]
+@contextlib.contextmanager
+def viewer_at(root, home):
+    """A viewer of its own process on `root`; yields it (subprocess.Popen; .said: its stderr, when it ended) and its port."""
+    words = [sys.executable, "-m", "runicorn", "viewer", "--root", str(root), "--port", "0", "--no-browser", "--offline"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=PROJECT,
-                          env={**os.environ, "RUNICORN_HOME": str(bad_home)}) as viewer:
+                          env={**os.environ, "RUNICORN_HOME": str(home)}) as viewer:
         try:
             address = next(line.split("URL: ")[1].split()[0] for line in viewer.stdout if "URL: " in line)
-            line = http.client.HTTPConnection(address.removeprefix("http://").split("/")[0], timeout=20)
-            line.request("GET", "/api/runs")
-            assert json.loads(line.getresponse().read())["total"] == 1
-            line.request("GET", f"/api/series?run={ID}&metric=train/loss")
-            assert json.loads(line.getresponse().read())["series"]
-            line.close()
-        finally:
+            yield viewer, int(address.rsplit(":", 1)[1])
             viewer.terminate()
-        said = viewer.communicate(timeout=20)[1]
-    assert "can't be written" in said and "Traceback" not in said
+            viewer.said = viewer.communicate(timeout=20)[1]
+        finally:
+            viewer.kill()
+
+
+def get(port, path):
+    """Return (status, JSON value) of an answer."""
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        line.request("GET", path)
+        answer = line.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        line.close()
+
+
+def test_the_viewer_starts_there_and_says_what_it_cannot_keep(tmp_path, bad_home):
+    make_run(tmp_path / "root")
+    with viewer_at(tmp_path / "root", bad_home) as (viewer, port):
+        assert get(port, "/api/runs")[1]["total"] == 1
+        assert get(port, f"/api/series?run={ID}&metric=train/loss")[1]["series"]
+    assert "can't be written" in viewer.said and "Traceback" not in viewer.said
 
 
 # -- the viewer without descriptors and threads ------------------------------------------------------------------------
@@ -115,6 +132,49 @@ def test_the_viewer_outlives_a_failing_accept(serving, monkeypatch, capsys, code
     assert said.count("the viewer goes on") == 1 and os.strerror(code) in said
 
 
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="this system sets no limits of another process")
+def test_a_viewer_without_descriptors_refuses_with_a_sentence_says_so_once_and_recovers(tmp_path):
+    root = tmp_path / "root"
+    make_run(root)
+    with viewer_at(root, home=tmp_path / "home") as (viewer, port):
+        soft, hard = resource.prlimit(viewer.pid, resource.RLIMIT_NOFILE)
+        refused = []
+        for spare in (0, 1):                    # none for a connection, none for what it asks for
+            resource.prlimit(viewer.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{viewer.pid}/fd")) + spare, hard))
+            refused += [get(port, path) for path in ("/api/runs", f"/api/runs/{ID}", f"/api/series?run={ID}&metric=train/loss")]
+        resource.prlimit(viewer.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        with open(root / f"vision/resnet50/runs/{ID}/events.jsonl", "a") as events:
+            events.write('{"ts": 1737655300.0, "step": 9, "data": {"train/loss": 0.1}}\n')
+        assert get(port, f"/api/series?run={ID}&metric=train/loss")[1]["series"][0]["last"][-1] == 0.1
+        assert get(port, f"/api/runs/{ID}")[1]["step"] == 9
+    assert len(refused) == 6
+    assert {(status, body["error"], body["message"]) for status, body in refused} == {(503, shortage.CODE, shortage.SENTENCE)}
+    said = viewer.said
+    assert said.count("the viewer goes on") == 1 and "Traceback" not in said and len(said.splitlines()) <= 3, said
+
+
+@pytest.mark.parametrize("call", ["open", "scandir"])
+def test_what_could_not_be_read_for_want_of_descriptors_is_not_kept_as_read(tmp_path, monkeypatch, call):
+    events = make_run(tmp_path) / "events.jsonl"
+    reader = reader_of(tmp_path)
+    with open(events, "a") as file:
+        file.write('{"ts": 1737655300.0, "step": 9, "data": {"train/loss": 0.1}}\n')
+    real = getattr(os, call)
+
+    def full(path=".", *args, **options):
+        if str(path).startswith(str(tmp_path)):
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return real(path, *args, **options)
+    with monkeypatch.context() as short:
+        short.setattr(os, call, full)
+        for ask in (lambda: reader.run(ID), lambda: reader.series(ID), lambda: reader.runs(spark=True)):
+            with pytest.raises(OSError, match="Too many open files"):
+                ask()
+                reader.view().runs[0].sizes()       # what a list already knows it need not read
+    (row,) = reader.runs(spark=True)["runs"]
+    assert (row["step"], row["spark"]) == (9, [0.5]) and reader.run(ID)["step"] == 9
+
+
 def test_the_viewer_outlives_a_lack_of_threads(serving, monkeypatch, capsys):
     start, troubles = threading.Thread.start, [RuntimeError("can't start new thread")] * 2
 
@@ -123,7 +183,8 @@ def test_the_viewer_outlives_a_lack_of_threads(serving, monkeypatch, capsys):
             raise troubles.pop()
         return start(self)
     monkeypatch.setattr(threading.Thread, "start", failing)
-    assert [asked(serving) for _ in range(3)] == [503, 503, 200]
+    assert get(serving.port, "/") == (503, {"error": shortage.CODE, "message": shortage.SENTENCE})
+    assert [asked(serving) for _ in range(2)] == [503, 200]
     assert capsys.readouterr().err.count("the viewer goes on") == 1
 
 
@@ -134,9 +195,9 @@ def test_refused_requests_give_their_places_back(serving, monkeypatch):
                         if self.name == "request" and troubles else start(self))
     assert asked(serving) == 503
     deadline = time.monotonic() + 10
-    while asked(serving) != 200 and time.monotonic() < deadline:
+    while (status := asked(serving)) != 200 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert asked(serving) == 200
+    assert status == 200
 
 
 # -- words that begin with a minus -------------------------------------------------------------------------------------
