@@ -137,6 +137,7 @@ def test_a_viewer_without_descriptors_refuses_with_a_sentence_says_so_once_and_r
     root = tmp_path / "root"
     make_run(root)
     with viewer_at(root, home=tmp_path / "home") as (viewer, port):
+        assert get(port, "/api/runs")[0] == 200         # it has begun
         soft, hard = resource.prlimit(viewer.pid, resource.RLIMIT_NOFILE)
         refused = []
         for spare in (0, 1):                    # none for a connection, none for what it asks for
