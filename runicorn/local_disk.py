@@ -9,7 +9,7 @@ import stat
 import time
 
 from runicorn.disk import PATIENCE, patiently
-from runicorn.errors import LineError
+from runicorn.errors import LineError, RunicornError
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)      # of a whole disk; other errors are one file's own
 SHORT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)       # of the machine: the next try may have what it needs
@@ -74,7 +74,9 @@ def is_shortage(error):
 
 
 def passing(error):
-    """Return a shortage of threads or memory as a LineError, which is worth another try; raises what is none."""
+    """Return an error of ours as it is, a shortage of threads or memory as a LineError, which is worth another try; raise others."""
+    if isinstance(error, RunicornError):
+        return error
     if not is_shortage(error):
         raise error
     return LineError(f"this machine is short of threads or memory ({error})")

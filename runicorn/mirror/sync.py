@@ -105,9 +105,7 @@ class Sync:
         except BusyError as error:
             self._follow(error)
             return FOLLOW
-        except (LineError, ProtocolError, SftpError) as error:
-            return self._lost(error, now)
-        except (RuntimeError, MemoryError) as error:
+        except (LineError, ProtocolError, SftpError, RuntimeError, MemoryError) as error:
             return self._lost(local_disk.passing(error), now)
         except RemoteError as error:
             self._retry_at = math.inf       # until somebody acts, who may do so as soon as the refusal shows
