@@ -1,0 +1,222 @@
+"""The settings of a training in a YAML file beside its metrics: Lightning's hparams.yaml, YOLO's args.yaml. No YAML package is needed.
+
+What `yaml.dump` writes of plain values is read: mappings in mappings, lists, texts in quotes or over several lines, numbers, booleans,
+null (YAML 1.1, but `1e-05` is a number). What only Python could make an object of (`!!python/…`) stays as the text it is.
+"""
+
+import re
+
+NAMES = ("hparams.yaml", "args.yaml", "opt.yaml")
+LIMIT = 1 << 20             # bytes of a file that is read
+ITEMS = 10_000              # of all mappings and lists together
+DEPTH = 16
+BLANK = " \t\r\n"
+TEXT = 10_000               # characters of a value
+KEY = re.compile(r"(\"(?:[^\"\\]|\\.){0,200}\"|'(?:[^']|''){0,200}'|"
+                 r"(?:[^\s#\-\[\]{},\"'!&*|>%@`?:]|[?:-](?=\S))(?:[^:\n#]|:(?!\s|$)|(?<!\s)#){0,199}?)\s*:(?=\s|$)")
+INT = re.compile(r"[-+]?(?:0|[1-9][\d_]{0,4000})")
+FLOAT = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'", re.DOTALL)
+OPENING = re.compile(r"[\[{,:\s][\"']")
+WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None, "~": None, "": None,
+         ".nan": float("nan"), ".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf")}
+ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "e": "\x1b", "b": "\b", "a": "\a", "f": "\f", "v": "\v", "N": "\x85", "_": "\xa0",
+           "L": "\u2028", "P": "\u2029"}
+ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
+
+
+def is_kind(name, head):
+    """Whether a file is the settings of a training: `name` (str), and `head`, its first bytes."""
+    return name in NAMES and b"\0" not in head
+
+
+def config(content):
+    """Return the settings (dict of plain JSON values, NaN among them) in the bytes of a file; {} if they are none. Never raises."""
+    if len(content) > LIMIT:
+        return {}
+    lines = []
+    for line in content.decode("utf-8", "replace").lstrip("\ufeff").split("\n"):
+        text = line.strip(" \t\r")
+        if text.startswith(("---", "%")) and not lines or text == "...":
+            continue
+        lines.append((len(line) - len(line.lstrip(" ")), text))
+    found = _Block(lines).value(0, 0)
+    return found if type(found) is dict else {}
+
+
+class _Block:
+    """Lines of a file as (indent, text), read from the first to the last."""
+
+    def __init__(self, lines):
+        self._lines, self._at, self._items = lines, 0, 0
+
+    def _next(self):
+        while self._at < len(self._lines) and self._lines[self._at][1][:1] in ("", "#"):
+            self._at += 1
+        return self._lines[self._at] if self._at < len(self._lines) else (-1, "")
+
+    def value(self, indent, depth):
+        """Return the mapping or list that begins at the next line, with at least `indent` blanks before it."""
+        begin, text = self._next()
+        if begin < indent or depth > DEPTH:
+            return None
+        if text == "-" or text.startswith("- "):
+            return self._list(begin, depth)
+        return self._mapping(begin, depth) if KEY.match(text) else self._scalar(self._take(), begin)
+
+    def _take(self):
+        self._at += 1
+        return self._lines[self._at - 1][1]
+
+    def _mapping(self, indent, depth):
+        found = {}
+        while self._items < ITEMS:
+            begin, text = self._next()
+            match = KEY.match(text) if begin == indent else None
+            if match is None:
+                if begin <= indent and (begin < indent or text == "-" or text.startswith("- ")) or begin < 0:
+                    return found
+                self._at += 1                           # of nothing that is known here: only itself is lost
+                continue
+            self._items += 1
+            self._at += 1
+            found[_key(match[1])] = self._content(text[match.end():].strip(BLANK), indent, depth)
+        return found
+
+    def _list(self, indent, depth):
+        found = []
+        while self._items < ITEMS:
+            begin, text = self._next()
+            if begin != indent or not (text == "-" or text.startswith("- ")):
+                return found
+            self._items += 1
+            rest = text[1:].lstrip(" \t")
+            shift = len(text) - len(rest)
+            if KEY.match(rest) or rest.startswith("- "):
+                self._lines[self._at] = (indent + shift, rest)      # what follows the dash is a block of its own
+                found.append(self.value(indent + 1, depth + 1))
+            else:
+                self._at += 1
+                found.append(self._content(rest, indent, depth))
+        return found
+
+    def _content(self, rest, indent, depth):
+        """Return what stands behind a key or a dash: `rest` of the line and the lines that are further in."""
+        if re.match(r"[&!]", rest):                     # an anchor or a tag: its value is what is of use
+            tag, _, rest = rest.partition(" ")
+            if not rest.strip() and tag.startswith("!!python/"):
+                self.value(indent + 1, depth + 1)
+                return tag[2:TEXT]
+        rest = rest.strip(BLANK)
+        if rest and rest[0] in "|>":
+            return self._literal(rest, indent)
+        if rest and not rest.startswith("#"):
+            return self._scalar(rest, indent + 1)
+        begin, text = self._next()
+        if begin > indent or begin == indent and (text == "-" or text.startswith("- ")):
+            return self.value(begin, depth + 1)
+        return None
+
+    def _scalar(self, text, indent):
+        """Return the value of `text` with the lines that go on with it: quotes and brackets that are not closed, text further in."""
+        blanks = 0
+        while self._at < len(self._lines) and len(text) < TEXT and _is_open(text):
+            begin, more = self._lines[self._at]
+            if more and (begin < indent or text[0] not in "\"'[{" and (more[0] == "#" or KEY.match(more))):
+                break
+            self._at += 1
+            if not more:
+                blanks += 1
+                continue
+            if text[0] in '"[{' and not blanks and (len(text) - len(text.rstrip("\\"))) % 2:
+                text = text[:-1] + more
+            else:
+                text += ("\n" * blanks or " ") + more
+            blanks = 0
+        return scalar(text)
+
+    def _literal(self, mark, indent):
+        lines, least = [], None
+        while self._at < len(self._lines):
+            begin, text = self._lines[self._at]
+            if text and begin <= indent:
+                break
+            least = begin if least is None and text else least
+            lines.append(" " * max(0, begin - (least or 0)) + text if text else "")
+            self._at += 1
+        joined = "\n".join(lines).rstrip("\n") if mark[0] == "|" else " ".join(lines).strip()
+        return (joined + ("" if "-" in mark else "\n"))[:TEXT]
+
+
+def _is_open(text):
+    if text[0] == '"':
+        return not re.fullmatch(r'"(?:[^"\\]|\\.)*"(?:\s*#.*)?', text, re.DOTALL)
+    if text[0] == "'":
+        return not re.fullmatch(r"'(?:[^']|'')*'(?:\s*#.*)?", text, re.DOTALL)
+    if text[0] in "[{":
+        text = QUOTED.sub("", text)
+        return OPENING.search(text) is not None or text.count("[") + text.count("{") > text.count("]") + text.count("}")
+    return True                                         # plain text goes on while lines are further in
+
+
+def _key(text):
+    return str(scalar(text)) if text[:1] in ("'", '"') else text.strip(BLANK)
+
+
+def scalar(text):
+    """Return the value of one scalar or flow collection as YAML writes it."""
+    text = text.strip(BLANK)[:TEXT]
+    if text[:1] == '"':
+        return ESCAPE.sub(_unescaped, text[1:].rpartition('"')[0] or text[1:])
+    if text[:1] == "'":
+        return (text[1:].rpartition("'")[0] or text[1:].rstrip("'")).replace("''", "'")
+    if text[:1] in ("[", "{"):
+        return _flow(text)[0]
+    text = re.sub(r"\s+#.*", "", text)
+    if text.lower() in WORDS and (text.islower() or text.istitle() or text.isupper() or not text.isalpha()):
+        return WORDS[text.lower()]
+    if INT.fullmatch(text):
+        return int(text.replace("_", ""))
+    if FLOAT.fullmatch(text) and re.search(r"\d", text) and not re.fullmatch(r"[-+]?0\d+", text):
+        return float(text.replace("_", ""))
+    return text
+
+
+def _unescaped(match):
+    code = match[1] or match[2] or match[3]
+    if code:
+        return chr(int(code, 16)) if int(code, 16) < 0x110000 else match[0]
+    return ESCAPES.get(match[4], match[4])
+
+
+def _flow(text, at=0, depth=0):
+    """Return (value, end) of the flow collection of `text` at `at`: [1, 2] or {a: 1}; the text itself if it is none."""
+    is_list, found, key, begin = text[at] == "[", [], None, at + 1
+    place = begin
+    while place < len(text) and depth < DEPTH and len(found) < ITEMS:
+        character = text[place]
+        if character in "[{" and not text[begin:place].strip():
+            value, place = _flow(text, place, depth + 1)
+            found.append((key, value))
+            key, begin = None, place
+            while begin < len(text) and text[begin] in " \t":
+                begin += 1
+            place = begin
+            if begin < len(text) and text[begin] == ",":
+                place = begin = begin + 1
+            continue
+        if character in "\"'" and not text[begin:place].strip():
+            match = QUOTED.match(text, place)
+            place = match.end() if match else len(text)
+            continue
+        if character == ":" and not is_list and key is None and text[place + 1:place + 2] in ("", " ", "[", "{", '"', "'"):
+            key, begin = _key(text[begin:place].strip(BLANK)), place + 1
+        elif character in ",]}":
+            if text[begin:place].strip() or key is not None:
+                found.append((key, scalar(text[begin:place])))
+            key, begin = None, place + 1
+            if character in "]}":
+                pairs = {name: value for name, value in found if name is not None}
+                return ([value for _, value in found] if is_list else pairs), place + 1
+        place += 1
+    return text[at:], len(text)
