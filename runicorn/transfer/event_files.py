@@ -4,7 +4,7 @@ import bisect
 import math
 import os
 
-from runicorn import layout
+from runicorn import layout, local_disk
 from runicorn.metrics.kinds import tensorboard
 
 BLOCK, LONGEST = 1 << 20, 16 << 20          # bytes handed over at once, and at most where a record is as long
@@ -38,7 +38,8 @@ class EventFiles:
             self.config.update(facts.get("config", {}))
             self.skipped += sum(count for name, count in facts.get("counts", {}).items() if name not in NO_VALUES)
             if reader.skipped:
-                self.damage.append(f"{path}: left out: " + ", ".join(f"{count} {reason}" for reason, count in reader.skipped.items()))
+                reasons = ", ".join(f"{count} {reason}" for reason, count in reader.skipped.items())
+                self.damage.append(f"{local_disk.short(str(path))}: left out: {reasons}")
             for row, step, names in facts["purges"]:
                 for name in (None,) if names is None else names:
                     starts.setdefault(name, []).append(((number, row), step))

@@ -97,7 +97,7 @@ def _event_files(folder, files, problems):
         try:
             found += [path] if is_event_file(path) else []
         except OSError as error:
-            problems.append(f"{path} can't be read: {error.strerror}")
+            problems.append(f"{local_disk.short(str(path))} can't be read: {error.strerror}")
     return found
 
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from kind_cuts import check_cuts, counting, points, whole
+from kind_cuts import Growing, check_cuts, counting, points, spoiled, whole
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -477,6 +477,27 @@ def test_what_a_state_holds_is_bounded(torch_file):
             summary_pb2.SummaryMetadata(plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name="text")))])) for step in range(80)]
     reader = whole(Reader, version(2) + b"".join(long)).reader
     assert len(reader.facts()["texts"]) == 64 and len(json.dumps(reader.state())) < 2 << 20
+
+
+def datas(stream):
+    """Yield the data of each record."""
+    at = 0
+    while at < len(stream):
+        length, = struct.unpack_from("<Q", stream, at)
+        yield stream[at + 12:at + 12 + length]
+        at += 16 + length
+
+
+def test_spoiled_events_with_right_checksums_are_read_alike_at_once_and_in_pieces():
+    rng = random.Random(11)
+    for turn in range(60):
+        events = list(datas(b"".join(random_events(rng, 50, 1 + turn % 2))))
+        events[5:5] = [spoiled(events[5], rng)] * rng.choice((0, 12))
+        data = b"".join(record(spoiled(event_data, rng)) for event_data in events)
+        growing = Growing(Reader, 200)
+        for begin in range(0, len(data), 97):
+            growing.grow(data[begin:begin + 97], restart=begin % 5 == 0)
+        assert growing.outcome() == whole(Reader, data).outcome(), turn
 
 
 # -- sums of many records at once ----------------------------------------------------------------------------------------

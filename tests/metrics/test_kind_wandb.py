@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import wandb_script
-from kind_cuts import Growing, check_cuts, points, whole
+from kind_cuts import Growing, check_cuts, points, spoiled, whole
 
 from runicorn.metrics.columns import Table
 from runicorn.metrics.kinds import names, wandb_log
@@ -341,6 +341,20 @@ def test_noise_and_giant_records_end():
     giant = log_of(row(1, loss="1"), row(2, words=json.dumps("x" * (17 << 20)), loss="2"), row(3, loss="3"))
     growing = whole(Reader, giant)
     assert [step for _, _, step, _ in points(growing.parts)["loss"]] == [1, 3] and growing.reader.skipped == {"records over 15 MB": 1}
+
+
+def test_spoiled_records_with_right_checksums_are_read_alike_at_once_and_in_pieces(log):
+    rng, skipped = random.Random(12), []
+    _, records = wandb_log.Log(skipped.append).take(log)
+    assert len(records) > STEPS and skipped == []
+    for turn in range(60):
+        data = log_of(*(spoiled(record, rng) for record in rng.sample(records, 30)))
+        growing = Growing(Reader, 300)
+        for begin in range(0, len(data), 131):
+            growing.grow(data[begin:begin + 131], restart=begin % 5 == 0)
+        assert repr(growing.outcome()[1:]) == repr(whole(Reader, data).outcome()[1:]), turn
+        assert growing.outcome()[0] == whole(Reader, data).outcome()[0]
+        assert json.dumps(whole(SystemReader, data).reader.state())
 
 
 def test_a_removed_key_is_gone():

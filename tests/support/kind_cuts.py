@@ -84,3 +84,19 @@ def check_cuts(make, data, rounds=6, seed=0):
         outcomes.append(growing.outcome())
     assert outcomes and all(outcome == wanted.outcome() for outcome in outcomes)
     return wanted
+
+
+def spoiled(data, rng):
+    """Return bytes with a few of them changed, left out or put in, as a hostile writer might have it. rng: random.Random."""
+    data = bytearray(data)
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 5))):
+        place, way = rng.randrange(len(data) + 1), rng.randrange(4)
+        if way == 0:
+            data[place:place + 1] = bytes([rng.choice((0, 1, 2, 8, 10, 16, 18, 42, 66, 127, 128, 255))])
+        elif way == 1:
+            del data[place:place + rng.randrange(1, 6)]
+        elif way == 2:
+            data[place:place] = rng.randbytes(rng.randrange(1, 6))
+        else:
+            data[place:] = data[:place][:400]
+    return bytes(data)

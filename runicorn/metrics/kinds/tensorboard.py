@@ -153,9 +153,8 @@ class Reader:
         if damaged:
             batch, resume = self._without(block, batch, sorted(damaged))
             groups = _by_size(block, batch)
-        if self._started is None and batch and block[batch[0][0] + HEAD] == 9:
-            ts, = struct.unpack_from("<d", block, batch[0][0] + HEAD + 1)
-            self._started = ts if math.isfinite(ts) else None
+        if self._started is None:
+            self._started = next(filter(math.isfinite, _times(block, batch)), None)
         parts = self._parts(groups)
         self._settle_times(parts)
         parts = self._admitted(parts)
@@ -301,6 +300,13 @@ class Reader:
     def _skip(self, reason, count=1):
         if count:
             self.skipped[reason] = self.skipped.get(reason, 0) + count
+
+
+def _times(block, batch):
+    """Yield the wall times (s) of records that begin with it, as those of every writer do."""
+    for at, size in batch:
+        if block[at + HEAD] == 9 and size >= HEAD + 9 + TAIL:
+            yield struct.unpack_from("<d", block, at + HEAD + 1)[0]
 
 
 def _in_bulk(size, indices):
