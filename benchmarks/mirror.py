@@ -264,7 +264,7 @@ def first_list(bench, line, **options):
     thread.start()
     while True:
         since = one.bell.wait(since, {"runs"}, 60)["news"]
-        took, requests = time.monotonic() - began, one._session.sftp.requests if one._session else 0
+        took, requests = time.monotonic() - began, one._remote_root.client.requests if one._remote_root else 0
         index = one.mirror.load_index()
         if len(index) == bench.options.runs and all(index.entry(path)["meta"] for path in index.paths()[::17]):
             break
@@ -335,7 +335,7 @@ def looks(bench):
         passes(one)
         time.sleep(2.1)  # past the second in which a change could hide
         passes(one)
-        listed = one._session.list
+        listed = one._remote_root.list
 
         def look():
             listed._exec.start(one._index.flush().lines, time.time())

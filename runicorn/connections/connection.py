@@ -186,7 +186,7 @@ class Connection:
 
     def _owner(self):
         """Return the id of another process that holds the mirror, or None."""
-        mirror = local_copy.Mirror(self.folder)
+        mirror = local_copy.LocalCopy(self.folder)
         if not (mirror.index / "lock").exists():
             return None
         try:

@@ -7,8 +7,8 @@ class Contents:
     """What the list told of runs' small files in this session. Asks no server."""
 
     def __init__(self, index, unsettled, is_wrong):
-        """index: remote_index.Index; unsettled: unsettled.Unsettled; is_wrong((run path, name)): whether a file turned out to be another
-        than was told."""
+        """index: remote_index.RemoteIndex; unsettled: unsettled.Unsettled; is_wrong((run path, name)): whether a file turned out to
+        be another than was told."""
         self._index, self._unsettled, self._is_wrong = index, unsettled, is_wrong
         self._read_at = {}              # run path -> Moment at which python3 on the server read what its line tells
         self._made = {}                 # run path -> when the manifest file that spoke of it was made (Unix s)

@@ -79,19 +79,19 @@ class ExecLook:
         if self._error is not None:
             self._header = None
             raise self._error
-        found, absent, self._header, self.stamps, seconds = self._answer
+        changed, absent, self._header, self.stamps, seconds = self._answer
         self.next = self.began + max(interval, SHARE * seconds)
-        return found, absent
+        return changed, absent
 
     def _run(self):
         began = time.monotonic()
         try:
             stamps = dict(self.stamps)
-            found, absent, header = self._ask(stamps)
+            changed, absent, header = self._ask(stamps)
             took = header.get("took")
             waited = time.monotonic() - began
             took = min(waited, took) if manifest.is_number(took) and took >= 0 else waited
-            self._answer = found, absent, header, stamps, took
+            self._answer = changed, absent, header, stamps, took
         except Exception as error:      # for whoever takes the answer
             self._error = error
 
@@ -99,43 +99,43 @@ class ExecLook:
         """Ask, and bring `stamps` in line with the answer. With one stamp of all first: where only files changed meanwhile, that is all it
         takes; where runs came or went unseen, the stamps don't come to the server's, and all are sent."""
         if stamps:
-            asked = {"stamp": self._header["stamp"] if self._header else _stamp_of(stamps),
+            question = {"stamp": self._header["stamp"] if self._header else _stamp_of(stamps),
                      "since": NEVER if self.server_time is None else self.server_time - manifest.SETTLED}
-            found, header = self._question(asked, b"")
-            if found is None:
+            changed, header = self._question(question, b"")
+            if changed is None:
                 return None, set(), header
             fresh = dict(stamps)
-            if self._taken(fresh, found) == header["stamp"]:
+            if self._taken(fresh, changed) == header["stamp"]:
                 stamps.update(fresh)
-                return found, set(), header
+                return changed, set(), header
         paths = sorted(stamps)
         keys = b"".join([manifest.key(path, stamps[path]) for path in paths])
-        found, header = self._question({}, keys)
-        told = header.get("absent")
-        places = [place for place in told if type(place) is int and 0 <= place < len(paths)] if isinstance(told, list) else ()
-        absent = {paths[place] for place in places}
+        changed, header = self._question({}, keys)
+        listed = header.get("absent")
+        places = [index for index in listed if type(index) is int and 0 <= index < len(paths)] if isinstance(listed, list) else ()
+        absent = {paths[index] for index in places}
         for path in absent:
             del stamps[path]
-        if found is not None:
-            self._taken(stamps, found)
-            absent -= found.lines.keys()
-        return found, absent, header
+        if changed is not None:
+            self._taken(stamps, changed)
+            absent -= changed.lines.keys()
+        return changed, absent, header
 
-    def _taken(self, stamps, found):
-        heads = ((path, manifest.HEAD.match(line)) for path, line in found.lines.items())
+    def _taken(self, stamps, changed):
+        heads = ((path, manifest.HEAD.match(line)) for path, line in changed.lines.items())
         stamps.update((path, head[6].decode()) for path, head in heads if head and head[6])
         return _stamp_of(stamps)
 
-    def _question(self, asked, keys):
+    def _question(self, fields, keys):
         """Return (Manifest or None when nothing changed, header). Raises SftpError when the server won't, ManifestError."""
-        question = json.dumps(asked).encode() + b"\n" + keys
+        question = json.dumps(fields).encode() + b"\n" + keys
         _, out = remote_shell.python(self._remote, program(), [self._root], question, TIMEOUT)
         if out[:5] not in (b"uncha", b"delta"):
             raise SftpError("python3 on the server answered something else", 4)
         if out[:9] == b"unchanged":
             return None, _header(out[9:])
-        found = manifest_stream.read([memoryview(out)[5:]], "the server's answer", zlib.decompressobj())
-        return found, _header(json.dumps(found.header))
+        changed = manifest_stream.read([memoryview(out)[5:]], "the server's answer", zlib.decompressobj())
+        return changed, _header(json.dumps(changed.header))
 
 
 def _stamp_of(stamps):
@@ -156,18 +156,18 @@ def excerpt(text, name):
     """Return what the function `name` needs of the Python module `text` (str), without the comments and docstrings."""
     tree, lines = ast.parse(text), text.split("\n")
     makers = {bound: node for node in tree.body for bound in _bound(node)}
-    needed, left = set(), [makers[name]]
-    while left:
-        node = left.pop()
+    needed, waiting = set(), [makers[name]]
+    while waiting:
+        node = waiting.pop()
         if node not in needed:
             needed.add(node)
-            left += [makers[one.id] for one in ast.walk(node) if isinstance(one, ast.Name) and one.id in makers]
-    kept = {number for node in needed for number in range(node.lineno, node.end_lineno + 1)}
+            waiting += [makers[child.id] for child in ast.walk(node) if isinstance(child, ast.Name) and child.id in makers]
+    numbers = {number for node in needed for number in range(node.lineno, node.end_lineno + 1)}
     for node in needed:
-        for one in ast.walk(node):
-            if isinstance(one, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(one) is not None and len(one.body) > 1:
-                kept.difference_update(range(one.body[0].lineno, one.body[0].end_lineno + 1))
-    return re.sub(r"(?m)(?:^|  +)# .*$|\n(?=\n)", "", "\n".join(lines[number - 1] for number in sorted(kept)))
+        for child in ast.walk(node):
+            if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(child) is not None and len(child.body) > 1:
+                numbers.difference_update(range(child.body[0].lineno, child.body[0].end_lineno + 1))
+    return re.sub(r"(?m)(?:^|  +)# .*$|\n(?=\n)", "", "\n".join(lines[number - 1] for number in sorted(numbers)))
 
 
 def _bound(node):
@@ -176,7 +176,7 @@ def _bound(node):
         return [alias.asname or alias.name.partition(".")[0] for alias in node.names]
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return [node.name]
-    return [one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+    return [child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)]
 
 
 def _header(text):

@@ -6,9 +6,9 @@ import time
 from runicorn import layout, local_names, manifest
 from runicorn.errors import DeniedError, LayoutError, SftpError
 from runicorn.left_out import LeftOut, passed_text, passes, read_passed
-from runicorn.mirror import fetcher as fetch
-from runicorn.mirror import plan, second_line
+from runicorn.mirror import plan
 from runicorn.mirror.contents import Contents
+from runicorn.mirror.fetcher import SMALLEST, Outcome
 from runicorn.mirror.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
@@ -19,7 +19,7 @@ AT_A_TIME = 200                 # runs planned between two looks whether the lin
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
 
 
-class Intake:
+class FetchQueue:
     """The fetches of one session: planned, carried out, taken into the index. `doubtful` holds run paths to list again."""
 
     def __init__(self, options, mirror, index, beats, room, log, wall):
@@ -34,7 +34,7 @@ class Intake:
         self.rewrite = set()            # (path, name): ours is wrong somewhere, fetch it whole
         self.hashes = False             # whether the server can tell a file's SHA-256, so that …
         self.suspects = {}              # … (path, name) -> Fetch waits in here for that: only the mtime of a large file moved
-        self.asked = set()              # run paths somebody opened
+        self.opened = set()              # run paths somebody opened
         self.grown = set()              # run paths whose files grew since last told
         self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
         self.news = False               # a small file changed since last told
@@ -42,7 +42,7 @@ class Intake:
         self._queued, self._trouble, self._forgiven = {}, {}, set()     # the first: (path, name) -> the index's version then
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet
-        self._held = []                 # fetches that wait until the run list is whole
+        self._later = []                 # fetches that wait until the run list is whole
         self._more = False              # more runs are being listed
         self._may_share = False         # whether a second line may be used
         self._space_seen = self.now = 0.0
@@ -55,7 +55,7 @@ class Intake:
         self.began = time.monotonic()
 
     def take_lines(self, fetcher, second):
-        """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.Bulk."""
+        """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.SecondLine."""
         self.fetcher, self.second = fetcher, second
         if not (self.index.lines or self.options.get("budget")):
             second.expect()         # nothing is here: it will have work
@@ -78,36 +78,36 @@ class Intake:
         self._list_mended()
         if not self.left:
             self.reset_progress()
-        small = [one for one in fetches if one.name in layout.SMALL]
-        self._queued.update(((one.path, one.name), self.index.version(one.path)) for one in fetches)
-        self._small.update((one.path, one.name) for one in small)
+        small = [fetch for fetch in fetches if fetch.name in layout.SMALL]
+        self._queued.update(((fetch.path, fetch.name), self.index.version(fetch.path)) for fetch in fetches)
+        self._small.update((fetch.path, fetch.name) for fetch in small)
         self.listed = self.listed and not small
         self.files_total += len(fetches)
         self.bytes_total += plan.total(fetches)
         if more:
-            self._held += [one for one in fetches if one.name not in layout.SMALL]
+            self._later += [fetch for fetch in fetches if fetch.name not in layout.SMALL]
         self._queue(small if more else fetches)
-        if self._held and not (more or self._small):
+        if self._later and not (more or self._small):
             self._release()
 
     def plan_ahead(self, paths, now):
         """Plan the runs `paths`, the newest first, and have the first line begin with what the run list shows of some while there are more,
         and the second with the rest; returns whether there were any."""
-        told = sorted(paths, key=lambda path: path.rpartition("/")[2], reverse=True)
-        for at in range(0, len(told), AT_A_TIME):
-            self.plan(told[at:at + AT_A_TIME], now, more=True)
-            self.fetcher.session.send()
+        newest_first = sorted(paths, key=lambda path: path.rpartition("/")[2], reverse=True)
+        for start in range(0, len(newest_first), AT_A_TIME):
+            self.plan(newest_first[start:start + AT_A_TIME], now, more=True)
+            self.fetcher.client.send()
         self._more = False
-        if self.room.fits(plan.total(self._held)):      # else the newest should have the room, and a second line begins with the oldest
-            held, self._held = self._held, []
-            self._queue(held, last=True)
+        if self.room.fits(plan.total(self._later)):      # else the newest should have the room, and a second line begins with the oldest
+            later, self._later = self._later, []
+            self._queue(later, last=True)
             self._share()
-        return bool(told)
+        return bool(newest_first)
 
     def give_up(self, paths):
         """The runs `paths` (set) are none: nothing of them is fetched."""
         for line in (self.fetcher, self.second):
-            line.keep_only(lambda one: one.path not in paths)
+            line.keep_only(lambda fetch: fetch.path not in paths)
 
     def _list_mended(self):
         """List the runs whose lines had to be mended, in a manifest or in our own index."""
@@ -120,8 +120,8 @@ class Intake:
 
     def _release(self, path=None):
         """Queue what waited for the run list, of one run or of all."""
-        freed = [one for one in self._held if path in (None, one.path)]
-        self._held = [one for one in self._held if path not in (None, one.path)]
+        freed = [fetch for fetch in self._later if path in (None, fetch.path)]
+        self._later = [fetch for fetch in self._later if path not in (None, fetch.path)]
         self._queue(freed)
         self._share()                   # before the first line begins with them
 
@@ -131,22 +131,22 @@ class Intake:
         self.fetcher.add(fetches, first=not last and len(fetches) < 100)
 
     def _unqueue(self, fetches):
-        for one in fetches:
-            self._queued.pop((one.path, one.name), None)
+        for fetch in fetches:
+            self._queued.pop((fetch.path, fetch.name), None)
 
     def replan(self, now):
         """The settings changed: give up what they no longer ask for, and queue what they ask for now."""
         entries = {path: self.index.entry(path) for path in {path for path, _ in self._queued} if path in self.index}
         chosen = {path: entry["files"] for path, entry in entries.items() if self._is_chosen(path, entry, now)}
-        kept = {(path, name) for path, name in self._queued
+        still = {(path, name) for path, name in self._queued
                 if name in chosen.get(path, ()) and plan.wanted(name, chosen[path][name]["size"], self.options)}
-        self._unqueue(self._held)
-        self.files_total -= len(self._held)
-        self.bytes_total -= plan.total(self._held)
-        self._held.clear()              # planned anew below, where they are still wanted
+        self._unqueue(self._later)
+        self.files_total -= len(self._later)
+        self.bytes_total -= plan.total(self._later)
+        self._later.clear()              # planned anew below, where they are still wanted
         self.left_out.clear()
         for line in (self.fetcher, self.second):
-            line.keep_only(lambda one: (one.path, one.name) in kept)
+            line.keep_only(lambda fetch: (fetch.path, fetch.name) in still)
         self.plan(self.index.paths(), now)
 
     def rename(self, moved):
@@ -155,20 +155,20 @@ class Intake:
             self.second.close()             # it writes into the old folders
             for ended in self.second.collect():
                 self.ended(*ended)
-        self.fetcher.keep_only(lambda one: one.path not in moved)
-        freed = [one for one in self._held if one.path in moved]
-        self._held = [one for one in self._held if one.path not in moved]
+        self.fetcher.keep_only(lambda fetch: fetch.path not in moved)
+        freed = [fetch for fetch in self._later if fetch.path in moved]
+        self._later = [fetch for fetch in self._later if fetch.path not in moved]
         self._unqueue(freed)
         self.files_total -= len(freed)
         self.bytes_total -= plan.total(freed)
-        self.asked.update(moved[path] for path in moved.keys() & self.asked)
-        for paths in (self.doubtful, self.asked, self.grown):
+        self.opened.update(moved[path] for path in moved.keys() & self.opened)
+        for paths in (self.doubtful, self.opened, self.grown):
             paths.difference_update(moved)
         for path in moved.keys() & self.again.keys():
             del self.again[path]
         self.unsettled.rename(moved)
-        for kept in (self.grown_to, self._trouble):
-            kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
+        for notes in (self.grown_to, self._trouble):
+            notes.update({(moved[path], name): notes.pop((path, name)) for path, name in list(notes) if path in moved})
         wrong = {key for key in self.rewrite if key[0] in moved}
         self.rewrite.difference_update(wrong)
         self.rewrite.update((moved[path], name) for path, name in wrong)
@@ -178,56 +178,56 @@ class Intake:
 
     def _is_chosen(self, path, entry, now):
         """Whether the settings ask for a run: somebody opened it, it runs, or it is recent enough."""
-        return path in self.asked or path in self.beats.runs or plan.within(entry, self.options.get("window"), self._wall(now))
+        return path in self.opened or path in self.beats.runs or plan.within(entry, self.options.get("window"), self._wall(now))
 
     def _missing(self, path, entry, now):
         """Return the fetches that complete our copy of a run (list of Fetch)."""
         evicted = self.mirror.evicted(path)
         twins = self.mirror.tell_apart(path, entry["files"])
-        there = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
-        self.rewrite.update((path, name) for name in twins if name in there and twins[name] & there.keys())
+        listed = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
+        self.rewrite.update((path, name) for name in twins if name in listed and twins[name] & listed.keys())
         bare = not self.mirror.holds(path)
-        here = {} if bare else {name: self._here((path, name), there[name]) for name in there}
-        found = plan.diff(path, here, there)
-        for one in found:
-            self.unsettled.see((path, one.name), one.mtime, now)
-        return [one for one in found if not self.unsettled.rests(one, here.get(one.name), entry["ended"], now)
-                and not self._is_suspect(one, here.get(one.name))]
+        copies = {} if bare else {name: self._here((path, name), listed[name]) for name in listed}
+        fetches = plan.diff(path, copies, listed)
+        for fetch in fetches:
+            self.unsettled.see((path, fetch.name), fetch.mtime, now)
+        return [fetch for fetch in fetches if not self.unsettled.rests(fetch, copies.get(fetch.name), entry["ended"], now)
+                and not self._is_suspect(fetch, copies.get(fetch.name))]
 
     def take_due(self, now):
         """Return the runs of which we have unproven files that are to be read again now (set of paths)."""
         return self.unsettled.take_due(lambda path: path not in self.index or self.index.ended(path), now)
 
-    def _is_suspect(self, one, here):
+    def _is_suspect(self, fetch, copy):
         """Whether a fetch waits for the server's SHA-256: its tail, where that is known, is ours, and only its mtime moved."""
-        key = one.path, one.name
-        if not self.hashes or not one.whole or not here or here["size"] != one.size or one.size <= HASHED:
+        key = fetch.path, fetch.name
+        if not self.hashes or not fetch.whole or not copy or copy["size"] != fetch.size or fetch.size <= HASHED:
             return False        # what is not whole looks at a seam only: the listing is older than what we read
-        if one.tail and self.mirror.tail(*key, one.size) != one.tail:
+        if fetch.tail and self.mirror.tail(*key, fetch.size) != fetch.tail:
             return False
-        self.suspects[key] = one._replace(began=self.unsettled.moment())
+        self.suspects[key] = fetch._replace(began=self.unsettled.moment())
         return True
 
     def doubt_growing(self):
         """Have the server hash what we hold of logs that grow without rest: an edit of what came before shows in nothing else."""
-        left = GROWING
+        room = GROWING
         for path, name in self.unsettled.waiting() if self.hashes else ():
             file = self.index.entry(path)["files"].get(name) if path in self.index else None
-            here = self.mirror.stat(path, name) if file and self.is_settled((path, name)) else None
-            if here and here["size"] <= left:
-                left -= here["size"]
-                self.suspects[path, name] = plan.Fetch(path, name, 0, here["size"], file["mtime"], None, True, self.unsettled.moment())
+            copy = self.mirror.stat(path, name) if file and self.is_settled((path, name)) else None
+            if copy and copy["size"] <= room:
+                room -= copy["size"]
+                self.suspects[path, name] = plan.Fetch(path, name, 0, copy["size"], file["mtime"], None, True, self.unsettled.moment())
 
     def judged(self, suspects, wrong, now):
         """The server told the SHA-256 of `suspects`, {(path, name): Fetch}; those in `wrong` are not what we hold, or nobody knows."""
-        for key, one in suspects.items():
+        for key, fetch in suspects.items():
             self.suspects.pop(key, None)
-            here = self.mirror.stat(*key)
+            copy = self.mirror.stat(*key)
             if key in wrong:
                 self.rewrite.add(key)
-            elif here and here["size"] == one.size and one.mtime is not None:         # a server may tell none
-                self._date(one)
-                self.grown.add(one.path)
+            elif copy and copy["size"] == fetch.size and fetch.mtime is not None:         # a server may tell none
+                self._date(fetch)
+                self.grown.add(fetch.path)
         self.plan({path for path, _ in suspects}, now)
 
     def fetch_whole(self, keys, now):
@@ -258,28 +258,28 @@ class Intake:
 
     def _here(self, key, file):
         """Return what we hold of a file, None when it must come whole."""
-        here = None if key in self.rewrite else self.mirror.stat(*key)
-        if here and self.grown_to.get(key) == here["size"] == file["size"]:        # read by a tail, every seam compared
-            here["mtime"] = None if file["mtime"] is None else file["mtime"] - 1    # what is before the seam is proven later
-            self.mirror.touch(*key, here["mtime"])
-            self.unsettled.grew(key, here["size"])
+        copy = None if key in self.rewrite else self.mirror.stat(*key)
+        if copy and self.grown_to.get(key) == copy["size"] == file["size"]:        # read by a tail, every seam compared
+            copy["mtime"] = None if file["mtime"] is None else file["mtime"] - 1    # what is before the seam is proven later
+            self.mirror.touch(*key, copy["mtime"])
+            self.unsettled.grew(key, copy["size"])
             del self.grown_to[key]
-        return here
+        return copy
 
-    def tail_grew(self, key, known):
-        """A tail appended to our copy of a file, {"size", "mtime"} as last `known`; returns the size of our copy."""
-        if known["mtime"] is not None:          # written in the very second of the server's mtime, ours would pass for a proof
-            self.mirror.touch(*key, known["mtime"] - 1)
+    def tail_grew(self, key, file):
+        """A tail appended to our copy of a file, {"size", "mtime"} as last `file`; returns the size of our copy."""
+        if file["mtime"] is not None:          # written in the very second of the server's mtime, ours would pass for a proof
+            self.mirror.touch(*key, file["mtime"] - 1)
         self.grown_to[key] = self.mirror.stat(*key)["size"]
         return self.grown_to[key]
 
-    def _urgency(self, one):
-        return one.path in self.asked, one.path in self.beats.runs, plan.order(one)
+    def _urgency(self, fetch):
+        return fetch.path in self.opened, fetch.path in self.beats.runs, plan.order(fetch)
 
     def ask_for(self, path, now):
         """Somebody opened a run: its files come before everything else."""
-        self.asked.add(path)
-        self.fetcher.hurry(self.asked | self.beats.runs.keys())
+        self.opened.add(path)
+        self.fetcher.hurry(self.opened | self.beats.runs.keys())
         self.left_out.ask_for({path})
         self.plan([path], now)
         self._release(path)
@@ -305,7 +305,7 @@ class Intake:
     @property
     def left(self):
         """How many files are not here yet (int)."""
-        return self.fetcher.left + self.second.held + len(self._held)
+        return self.fetcher.left + self.second.held + len(self._later)
 
     def allow(self, now, allowance):
         """Say how many bytes may be fetched until told anew (None: any number): whatever the line is used for, they come beside it.
@@ -317,9 +317,9 @@ class Intake:
         self.mirror.look_at_evicted()
         room = 0 if not self._has_room() else 1 << 60 if allowance is None else allowance
         self.fetcher.enough = self.fetcher.bytes + room
-        self.fetcher.hurry(self.asked | self.beats.runs.keys())
+        self.fetcher.hurry(self.opened | self.beats.runs.keys())
         if allowance is not None:
-            self.fetcher.ceiling = max(fetch.SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
+            self.fetcher.ceiling = max(SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
 
     @property
     def whole(self):
@@ -328,9 +328,9 @@ class Intake:
 
     def _share(self):
         """Have a second line take its share, where that is allowed, and not before all that the run list shows was asked for."""
-        self.fetcher.hurry(self.asked | self.beats.runs.keys())
-        asked = not (self._more or self._held and self.fetcher.has_waiting(1))
-        self.fetcher.rests = self._may_share and asked and self.second.share(self.fetcher, self._held)
+        self.fetcher.hurry(self.opened | self.beats.runs.keys())
+        all_asked = not (self._more or self._later and self.fetcher.has_waiting(1))
+        self.fetcher.rests = self._may_share and all_asked and self.second.share(self.fetcher, self._later)
 
     def work(self, until, urgent=()):
         """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.
@@ -346,7 +346,7 @@ class Intake:
             elif self.second.held:
                 time.sleep(0.02)
         self.grown |= self.fetcher.grown() | self.second.grown()
-        self.fetcher.session.send()     # the line has work while whoever called tells the pages
+        self.fetcher.client.send()     # the line has work while whoever called tells the pages
         self.listed = False
         if self._begun_any and not self.left:       # the last may have come while the line was asked for other things
             self._begun_any = False
@@ -363,125 +363,125 @@ class Intake:
                     self.ended(*ended)
         return not self.full
 
-    def ended(self, one, outcome, held, data):
+    def ended(self, fetch, outcome, size, data):
         """A fetch ended: believe what it showed."""
-        key, now = (one.path, one.name), self.now
+        key, now = (fetch.path, fetch.name), self.now
         version = self._queued.pop(key, None)
         if key in self._small:
             self._small.discard(key)
             self.listed = not self._small
-            if self.listed and self._held and not self._more:
+            if self.listed and self._later and not self._more:
                 self._release()
-        if outcome in (second_line.LOST, fetch.DISK, fetch.UNWANTED):
+        if outcome in (Outcome.LOST, Outcome.DISK, Outcome.UNWANTED):
             self.files_total -= 1
-            self.bytes_total -= one.size - one.offset
-            if outcome is not fetch.UNWANTED:
-                self.plan([one.path], now)
+            self.bytes_total -= fetch.size - fetch.offset
+            if outcome is not Outcome.UNWANTED:
+                self.plan([fetch.path], now)
             return
         self.files_done += 1
-        self.bytes_done += one.size - one.offset
-        if outcome is fetch.DONE:
+        self.bytes_done += fetch.size - fetch.offset
+        if outcome is Outcome.DONE:
             self.left_out.forget(key)
-            self._arrived(one, key, held, data)
-            self._follow(one, version, now)
-        elif outcome is fetch.NO_ROOM and self._is_unproven(one, key):
-            self.unsettled.grew(key, one.size)          # it stays as it is, and not verified, until there is room for another
-        elif outcome is fetch.NO_ROOM:
-            self.leave_out(key, self._listed_as(one), None)
+            self._arrived(fetch, key, size, data)
+            self._follow(fetch, version, now)
+        elif outcome is Outcome.NO_ROOM and self._is_unproven(fetch, key):
+            self.unsettled.grew(key, fetch.size)          # it stays as it is, and not verified, until there is room for another
+        elif outcome is Outcome.NO_ROOM:
+            self.leave_out(key, self._listed_as(fetch), None)
         elif isinstance(outcome, (DeniedError, LayoutError, OSError)) and not passes(outcome):
-            self.leave_out(key, self._listed_as(one), outcome)
+            self.leave_out(key, self._listed_as(fetch), outcome)
         else:
-            self._wrong(one, outcome)
+            self._wrong(fetch, outcome)
 
-    def _is_unproven(self, one, key):
+    def _is_unproven(self, fetch, key):
         """Whether our copy of a file that was to be read again has all of its bytes, as far as anybody knows."""
-        here = self.mirror.stat(*key)
-        return plan.is_appended(one.name) and key not in self.rewrite and here is not None and here["size"] == one.size
+        copy = self.mirror.stat(*key)
+        return plan.is_appended(fetch.name) and key not in self.rewrite and copy is not None and copy["size"] == fetch.size
 
     def pass_over(self, counts):
         """Say what is not mirrored because of its name, place or kind: {reason: count} above the runs, and what the runs' lines say."""
         if self.left_out.pass_over(dict(self.index.skipped() + collections.Counter(counts))):
             self.log.warning("passed over on the server: %s", passed_text(self.left_out.passed))
 
-    def _follow(self, one, version, now):
+    def _follow(self, fetch, version, now):
         """Plan the rest of a file that the index has learned more of since its `version` while it was on its way."""
-        if one.mtime is None or one.path not in self.index or self.index.version(one.path) == version:
+        if fetch.mtime is None or fetch.path not in self.index or self.index.version(fetch.path) == version:
             return
-        listed = self._listed_as(one)
-        if listed["size"] != one.size or not plan.is_same_time(one.mtime, listed["mtime"]):
-            self.plan([one.path], now)
+        listed = self._listed_as(fetch)
+        if listed["size"] != fetch.size or not plan.is_same_time(fetch.mtime, listed["mtime"]):
+            self.plan([fetch.path], now)
 
-    def _listed_as(self, one):
+    def _listed_as(self, fetch):
         """Return {"size", "mtime"} of a fetch's file as the index has it now."""
-        return self.index.entry(one.path)["files"].get(one.name) or {"size": one.size, "mtime": one.mtime}
+        return self.index.entry(fetch.path)["files"].get(fetch.name) or {"size": fetch.size, "mtime": fetch.mtime}
 
     @property
     def bytes_here(self):
         """How many bytes of `bytes_total` have come (int)."""
         return self.bytes_done + self.fetcher.coming + self.second.coming
 
-    def _wrong(self, one, outcome):
+    def _wrong(self, fetch, outcome):
         """What we hold, or were told, is not what the server has: list the run again, fetch whole what does not fit."""
-        key = one.path, one.name
-        if outcome is fetch.CHANGED or outcome is fetch.SHORT and not one.whole:
+        key = fetch.path, fetch.name
+        if outcome is Outcome.CHANGED or outcome is Outcome.SHORT and not fetch.whole:
             self.log.info("%s/%s is not what we hold of it any more; it is fetched whole", *key)
             self.rewrite.add(key)
         self._trouble[key] = self._trouble.get(key, 0) + 1
         if isinstance(outcome, (SftpError, OSError)) and self._trouble[key] > TROUBLE:
-            self.leave_out(key, self._listed_as(one), outcome)
+            self.leave_out(key, self._listed_as(fetch), outcome)
             del self._trouble[key]
-        self.doubtful.add(one.path)
+        self.doubtful.add(fetch.path)
 
-    def _arrived(self, one, key, held, data):
-        if one.tail and held == one.size and self.mirror.tail(*key, one.size) != one.tail:
-            self._wrong(one, fetch.DONE if one.whole else fetch.CHANGED)
-            if not one.whole:
+    def _arrived(self, fetch, key, size, data):
+        if fetch.tail and size == fetch.size and self.mirror.tail(*key, fetch.size) != fetch.tail:
+            self._wrong(fetch, Outcome.DONE if fetch.whole else Outcome.CHANGED)
+            if not fetch.whole:
                 return
-        if one.whole:
+        if fetch.whole:
             self.rewrite.discard(key)
-        if one.mtime is not None and held >= one.size and not self._date(one):
-            return self._wrong(one, fetch.CHANGED)      # somebody deleted it in this moment
+        if fetch.mtime is not None and size >= fetch.size and not self._date(fetch):
+            return self._wrong(fetch, Outcome.CHANGED)      # somebody deleted it in this moment
         self._trouble.pop(key, None)
         if data is not None:
-            self._take_small(one, data)
-        self.grown.add(one.path)
+            self._take_small(fetch, data)
+        self.grown.add(fetch.path)
 
-    def _date(self, one):
+    def _date(self, fetch):
         """Give our copy the server's mtime if it is proven, one of a second before if it is to be read again; returns whether it is there.
 
         What was appended proves nothing of the bytes before: they may have been edited in the same moment.
         """
-        key = one.path, one.name
-        large = one.size > plan.SMALL_LIMIT and not plan.is_appended(one.name)      # not read twice for an edit of its beginning meanwhile
-        began = self.unsettled.moment() if large else self._begun(one)
-        sure = began is not None and self.unsettled.is_settled(key, one.mtime, began)
+        key = fetch.path, fetch.name
+        large = fetch.size > plan.SMALL_LIMIT and not plan.is_appended(fetch.name)      # not read twice for an edit of its beginning
+        began = self.unsettled.moment() if large else self._begun(fetch)
+        sure = began is not None and self.unsettled.is_settled(key, fetch.mtime, began)
         if sure:
             self.unsettled.settle(key)
         else:
-            again = self.unsettled.wait(one, one.began if one.whole else None)
-            if not plan.is_appended(one.name):
-                self.again[one.path] = again
-        return self.mirror.touch(*key, one.mtime if sure else one.mtime - 1)
+            again = self.unsettled.wait(fetch, fetch.began if fetch.whole else None)
+            if not plan.is_appended(fetch.name):
+                self.again[fetch.path] = again
+        return self.mirror.touch(*key, fetch.mtime if sure else fetch.mtime - 1)
 
-    def _begun(self, one):
+    def _begun(self, fetch):
         """Return the Moment since which all of our copy was read from a file of that size and mtime, None where only its end was."""
-        noted = self.mirror.parts.begun(one)
-        if noted and noted[1] != one.began.wall:
+        noted = self.mirror.parts.begun(fetch)
+        if noted and noted[1] != fetch.began.wall:
             return Moment(LONG_AGO, *noted)         # it goes on where an earlier one was cut
-        return one.began if one.whole else None
+        return fetch.began if fetch.whole else None
 
-    def _take_small(self, one, data):
+    def _take_small(self, fetch, data):
         """Put a small JSON file into the index."""
-        field = one.name[:-5]
-        if self.index.says(one.path, field, manifest.on_one_line(data)):
+        field = fetch.name[:-5]
+        if self.index.says(fetch.path, field, manifest.on_one_line(data)):
             return
-        entry = self.index.entry(one.path)
+        entry = self.index.entry(fetch.path)
         text, value = manifest.splice(data, collections.Counter())
         if value is None or value == entry[field]:
             return
         entry[field] = value
         entry["ended"] = (entry["status"] or {}).get("status") in manifest.ENDED
-        self.index.put(one.path, entry, {field: text})
+        self.index.put(fetch.path, entry, {field: text})
         if entry["ended"]:
-            self.beats.over(one.path)
+            self.beats.over(fetch.path)
         self.news = True

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import enum
 import functools
 import itertools
 import time
@@ -23,7 +24,18 @@ LAG = 0.3                       # s; no more is asked for than comes in this tim
 AT_ONCE = 64                    # answers of one file asked for at once
 AHEAD = 2 << 20                 # bytes of files that are opened ahead, however little may be asked for: each takes a turn or two
 SMALLEST, FIRST_CEILING = 512 << 10, 2 << 20
-DONE, CHANGED, SHORT, UNWANTED, DISK, NO_ROOM = "done", "changed", "short", "unwanted", "disk", "no room"
+
+
+class Outcome(enum.Enum):
+    """What came of a fetch, where it was no refusal: of the server, or of this disk for this file alone."""
+
+    DONE = "done"
+    CHANGED = "changed"             # what we hold or were told is not what the server has
+    SHORT = "short"                 # the server's file ends before the size we were told
+    UNWANTED = "unwanted"           # it was given up
+    NO_ROOM = "no room"             # there is none for it here
+    DISK = "disk"                   # this disk takes nothing any more
+    LOST = "lost"                   # the second line took it down with it
 
 
 class Fetcher:
@@ -34,15 +46,15 @@ class Fetcher:
     this disk takes nothing any more; the OSError or LayoutError with which it refused this file alone; or the SftpError.
     held: bytes of it that are here now; data: the bytes of a small JSON file, else None.
     `ceiling` is how many bytes may be asked for at once (int), none while `paused` is set. `wire()` returns the bytes that came over
-    the line so far, fewer than the session's where it is compressed.
+    the line so far, fewer than the client's where it is compressed.
     """
 
-    def __init__(self, session, mirror, root, room, report, moment, wire=None, hearsay=(), contents=None, ceiling=FIRST_CEILING):
+    def __init__(self, client, mirror, root, room, report, moment, wire=None, hearsay=(), contents=None, ceiling=FIRST_CEILING):
         """room: room.Room, asked before each file; moment(): what a Fetch `began` at; hearsay: run paths whose files may be none by now
         (container): looked at first; contents: contents.Contents; ceiling: to begin with."""
         self._hearsay, self._moment, self._contents = hearsay, moment, contents
-        self.session, self.mirror, self.root, self.room, self.report = session, mirror, root, room, report
-        self._wire = wire or (lambda: session.received)
+        self.client, self.mirror, self.root, self.room, self.report = client, mirror, root, room, report
+        self._wire = wire or (lambda: client.received)
         self.ceiling, self._least = ceiling, min(ceiling, SMALLEST)
         self.paused = False
         self.rests = False                  # whether what waits and can wait is left to another line
@@ -52,14 +64,14 @@ class Fetcher:
         self.round_trip = 0.0               # s; set by who knows
         self.bytes = 0                      # written to the mirror
         self.coming = 0                     # of these, bytes of files that are not done
-        self.asked = 0                      # bytes on their way …
+        self.in_flight = 0                  # bytes on their way …
         self.promised = 0                   # … and bytes of the files being opened, which are read as soon as the line has room
         self.enough = 0                     # `bytes` at which no more files are begun
         self.refusal = None                 # the OSError with which this disk refused a file; `step` raises it
         self._queue, self._opened, self._jobs = collections.deque(), collections.deque(), set()
         self._urgent, self._grown = frozenset(), set()
         self._marks = collections.deque([self._mark()], PACES)
-        session.refill = self.refill
+        client.refill = self.refill
 
     def add(self, fetches, first=False):
         """Queue fetches (list of Fetch, most urgent first) behind those that wait, or before them."""
@@ -85,7 +97,7 @@ class Fetcher:
 
     def has_waiting(self, size, count=0):
         """Whether fetches of `size` bytes wait, `count` of them elsewhere (bool)."""
-        sizes = (one.size - one.offset for one in self._queue)
+        sizes = (fetch.size - fetch.offset for fetch in self._queue)
         return any(total >= size for total in itertools.accumulate(sizes, initial=count))
 
     @property
@@ -97,20 +109,20 @@ class Fetcher:
         """Give the last of the fetches that wait to somebody else (Fetch); None where there is none that can wait."""
         return self._queue.pop() if self._queue and self.can_wait(self._queue[-1]) else None
 
-    def can_wait(self, one):
+    def can_wait(self, fetch):
         """Whether nobody waits for a Fetch: it is none of the list, nor of a run that somebody looks at or that is being written (bool)."""
-        return not (local_names.is_small(one.name) or one.path in self._urgent)
+        return not (local_names.is_small(fetch.name) or fetch.path in self._urgent)
 
-    def keep_only(self, wanted):
-        """Give up the fetches, waiting or under way, of which `wanted(fetch)` is false; each is reported as UNWANTED."""
+    def keep_only(self, keep):
+        """Give up the fetches, waiting or under way, of which `keep(fetch)` is false; each is reported as Outcome.UNWANTED."""
         waiting, self._queue = self._queue, collections.deque()
         for fetch in waiting:
-            if wanted(fetch):
+            if keep(fetch):
                 self._queue.append(fetch)
             else:
-                self.report(fetch, UNWANTED, 0, None)
-        for job in [job for job in self._jobs if not wanted(job.fetch)]:
-            self.finish(job, UNWANTED)
+                self.report(fetch, Outcome.UNWANTED, 0, None)
+        for job in [job for job in self._jobs if not keep(job.fetch)]:
+            self.finish(job, Outcome.UNWANTED)
 
     @property
     def left(self):
@@ -134,15 +146,15 @@ class Fetcher:
             job = self._opened.popleft()
             if self.at_work(job):
                 job.go_on()
-        files, known = min(FILES, max(1, self.session.room - self.session.folders)), 0
-        while (known < AT_ONCE and self._queue and len(self._jobs) < files and self.promised < max(self.ceiling, AHEAD)
-               and self.bytes + self.asked + self.promised < self.enough and not (self.rests and self.can_wait(self._queue[0]))):
-            known += self._start(self._queue.popleft())
+        files, without_line = min(FILES, max(1, self.client.room - self.client.folders)), 0
+        while (without_line < AT_ONCE and self._queue and len(self._jobs) < files and self.promised < max(self.ceiling, AHEAD)
+               and self.bytes + self.in_flight + self.promised < self.enough and not (self.rests and self.can_wait(self._queue[0]))):
+            without_line += self._start(self._queue.popleft())
 
     @contextlib.contextmanager
     def held_back(self):
         """Ask for nothing more while the block runs, and for little after it, unless the files under way hold all that may be open."""
-        if self.session.max_handles < 2:
+        if self.client.max_handles < 2:
             yield
             return
         self.paused = True
@@ -157,19 +169,19 @@ class Fetcher:
         Raises LineError, ProtocolError and SyncError.
         """
         while (self.left and not self.at_rest and self.bytes < self.enough and time.monotonic() < until
-               and (self.session.unanswered or not self.paused)):
-            self.session.pump()
+               and (self.client.unanswered or not self.paused)):
+            self.client.pump()
             if self.refusal:
                 error, self.refusal = self.refusal, None
                 raise SyncError(f"the mirror can't be written: {error.strerror}") from error
 
     def _pace(self):
         """Ask for about as much as comes in LAG."""
-        passed, full = time.monotonic() - self._marks[-1][0], self.asked >= self.ceiling // 2
+        passed, full = time.monotonic() - self._marks[-1][0], self.in_flight >= self.ceiling // 2
         if passed < PACE:
             return
         self.full = self.full + 1 if full else 0
-        if passed > PACES * PACE or self.asked + self.promised < self.ceiling // 2:
+        if passed > PACES * PACE or self.in_flight + self.promised < self.ceiling // 2:
             self.full = 0               # it was neither the line that set the rate nor the ceiling
             self._marks = collections.deque([self._mark()], PACES)
             return
@@ -183,13 +195,13 @@ class Fetcher:
         else:
             self.ceiling = max(self.ceiling, ceiling)       # files that are being opened come in gusts, between which the line is idle
 
-    def _rate(self, since, what):
-        """Return how many bytes a second came since a mark. what: 1 for those of the session, 2 for those on the wire."""
+    def _rate(self, since, column):
+        """Return how many bytes a second came since a mark. column: 1 for those of the session, 2 for those on the wire."""
         mark, last = self._marks[max(since, -len(self._marks))], self._marks[-1]
-        return (last[what] - mark[what]) / (last[0] - mark[0])
+        return (last[column] - mark[column]) / (last[0] - mark[0])
 
     def _mark(self):
-        return time.monotonic(), self.session.received, self._wire()
+        return time.monotonic(), self.client.received, self._wire()
 
     def drop(self):
         """Forget everything; what is written stays for the next try."""
@@ -204,26 +216,26 @@ class Fetcher:
     def _start(self, fetch):
         """Begin a fetch; returns whether its file is here already, as its bytes were known."""
         claim = fetch.size - fetch.offset
-        here = self.mirror.stat(fetch.path, fetch.name) if fetch.whole else None
-        if not self.room.claim(claim, min(here["size"], claim) if here else 0, fetch.path in self._urgent):
-            self.report(fetch, NO_ROOM, 0, None)
+        copy = self.mirror.stat(fetch.path, fetch.name) if fetch.whole else None
+        if not self.room.claim(claim, min(copy["size"], claim) if copy else 0, fetch.path in self._urgent):
+            self.report(fetch, Outcome.NO_ROOM, 0, None)
             return False
         data, began = self._contents and self._contents.proven(fetch) or (None, self._moment())
         fetch = fetch._replace(began=began)
-        job = _Job(self, fetch, claim, here["size"] if here else 0)
+        job = _Job(self, fetch, claim, copy["size"] if copy else 0)
         self._jobs.add(job)
         if data is not None:
             job.take(data)
             return True
         self.promised += job.promised
-        place = f"{self.root}/{fetch.path}/{fetch.name}"
+        path = f"{self.root}/{fetch.path}/{fetch.name}"
         said = self._contents.unproven(fetch) if self._contents and fetch.path in self._hearsay else None
         if said is not None:
-            self.session.ask(sftp.lstat(place), functools.partial(job.looked_at, place, said))
+            self.client.ask(sftp.lstat(path), functools.partial(job.looked_at, path, said))
         elif fetch.path in self._hearsay:
-            self.session.ask_open(place, job.opened)
+            self.client.ask_open(path, job.opened)
         else:
-            self.session.ask(sftp.open_file(place), job.opened)
+            self.client.ask(sftp.open_file(path), job.opened)
         return False
 
     def finish(self, job, outcome, data=None):
@@ -232,7 +244,7 @@ class Fetcher:
         job.promise_kept()
         job.shut()
         self.coming -= job.put
-        self.room.release(job.claim, job.put - (job.replaced if outcome is DONE else 0))
+        self.room.release(job.claim, job.put - (job.replaced if outcome is Outcome.DONE else 0))
         self.report(job.fetch, outcome, job.written, data)
 
     def wrote(self, job, count):
@@ -240,7 +252,7 @@ class Fetcher:
         job.put += count
         self.bytes += count
         self.coming += count
-        if not job.part:
+        if not job.gathered_file:
             self._grown.add(job.fetch.path)
 
     def opened(self, job):
@@ -249,7 +261,7 @@ class Fetcher:
 
     def asks_more(self):
         """Whether more may be asked for now (bool)."""
-        return self.asked < self.ceiling and not self.paused
+        return self.in_flight < self.ceiling and not self.paused
 
     def put_off(self, job):
         """A file that is being read goes on as soon as there is room for more."""
@@ -270,12 +282,12 @@ class _Job:
         self.put = 0                    # bytes of it that were written
         self.handle = self.file = None
         self.small = fetch.name in layout.SMALL and fetch.size <= SNAPSHOT
-        self.whole = fetch.whole and (self.small or fetch.size <= fetcher.session.max_read)      # in one request, kept in memory
-        self.part = None
+        self.at_once = fetch.whole and (self.small or fetch.size <= fetcher.client.max_read)      # in one request, kept in memory
+        self.gathered_file = None
         self.gathered = self.seam = b""
         if not fetch.whole:
-            held = min(SEAM if fetch.offset < fetch.size else manifest.TAIL, fetch.offset)
-            self.seam = self.mirror.read(fetch.path, fetch.name, fetch.offset - held, held)
+            overlap = min(SEAM if fetch.offset < fetch.size else manifest.TAIL, fetch.offset)
+            self.seam = self.mirror.read(fetch.path, fetch.name, fetch.offset - overlap, overlap)
         self.start = self.next = self.written = fetch.offset - len(self.seam)
         self.end = fetch.size
         self.promised = self.end - self.start
@@ -291,7 +303,7 @@ class _Job:
         elif error:
             self.opened(error)
         else:
-            self.fetcher.session.ask(sftp.open_file(place), self.opened)
+            self.fetcher.client.ask(sftp.open_file(place), self.opened)
 
     def opened(self, handle):
         refused = isinstance(handle, SftpError)
@@ -313,7 +325,7 @@ class _Job:
         try:
             if begun:
                 return self._more()
-            if self.whole:
+            if self.at_once:
                 return self._ask_all()
             if self.fetch.whole:
                 self._resume_part()
@@ -323,11 +335,11 @@ class _Job:
 
     def _ask_all(self):
         """Ask for a file that is kept in memory, in one request where the server reads so much in one."""
-        left = max(1, self.fetch.size - len(self.gathered))
-        size = min(left + (ROOM if self.small else 0), self.fetcher.session.max_read)
-        self._ask(len(self.gathered), min(left, size), self._all, max(0, size - left))
+        missing = max(1, self.fetch.size - len(self.gathered))
+        size = min(missing + (ROOM if self.small else 0), self.fetcher.client.max_read)
+        self._ask(len(self.gathered), min(missing, size), self._all, max(0, size - missing))
 
-    def _all(self, at, size, data):
+    def _all(self, offset, size, data):
         """Take a file that comes in one answer, or in few."""
         if isinstance(data, SftpError):
             return self.fetcher.finish(self, data)
@@ -339,18 +351,18 @@ class _Job:
     def take(self, data):
         """Put the file's bytes in their place."""
         if not self.small and len(data) < self.fetch.size:
-            return self.fetcher.finish(self, SHORT)
+            return self.fetcher.finish(self, Outcome.SHORT)
         if self.fetch.tail == sha256(data[-manifest.TAIL:]).hexdigest():
             self.fetch = self.fetch._replace(tail=None)         # compared already
         if self.small and len(data) >= self.fetch.size + ROOM:
-            return self.fetcher.finish(self, CHANGED)
+            return self.fetcher.finish(self, Outcome.CHANGED)
         try:
             self.mirror.replace(self.fetch.path, self.fetch.name, data)
         except (OSError, LayoutError) as error:
             return self._disk(error)
         self.written = len(data)
         self.fetcher.wrote(self, len(data))
-        self.fetcher.finish(self, DONE, data if self.small else None)
+        self.fetcher.finish(self, Outcome.DONE, data if self.small else None)
 
     def _resume_part(self):
         """Gather a large file beside our copy; go on where a cut left it. A log that is not here yet grows in place."""
@@ -359,19 +371,19 @@ class _Job:
         if plan.is_appended(fetch.name) and self.mirror.stat(fetch.path, fetch.name) is None:
             self.start = self.next = self.written = 0
             return parts.note_begun(fetch)
-        self.part = parts.place(fetch)
-        self.file = open(self.part, "ab", buffering=0)
-        held = self.file.tell()
-        if not held:
+        self.gathered_file = parts.place(fetch)
+        self.file = open(self.gathered_file, "ab", buffering=0)
+        gathered = self.file.tell()
+        if not gathered:
             parts.note_begun(fetch)
-        with open(self.part, "rb") as file:
-            file.seek(max(0, held - SEAM))
+        with open(self.gathered_file, "rb") as file:
+            file.seek(max(0, gathered - SEAM))
             self.seam = file.read(SEAM)
-        self.next = self.written = held - len(self.seam)
+        self.next = self.written = gathered - len(self.seam)
 
     def _more(self):
         """Ask for what fits."""
-        longest = min(self.fetcher.session.max_read, max(sftp.SAFE_READ, self.fetcher.ceiling // 2))
+        longest = min(self.fetcher.client.max_read, max(sftp.SAFE_READ, self.fetcher.ceiling // 2))
         while self.next < self.end and self.outstanding < AT_ONCE and self.fetcher.asks_more():
             self._ask(self.next, min(longest, self.end - self.next), self._came)
             self.next += min(longest, self.end - self.next)
@@ -382,49 +394,49 @@ class _Job:
         else:
             self._ended()
 
-    def _ask(self, at, size, take, room=0):
+    def _ask(self, offset, size, take, room=0):
         self.outstanding += 1
-        self.fetcher.asked += size
-        self.fetcher.session.ask(sftp.read(self.handle, at, size + room), lambda data: self._answered(at, size, data, take))
+        self.fetcher.in_flight += size
+        self.fetcher.client.ask(sftp.read(self.handle, offset, size + room), lambda data: self._answered(offset, size, data, take))
 
-    def _answered(self, at, size, data, take):
+    def _answered(self, offset, size, data, take):
         self.outstanding -= 1
-        self.fetcher.asked -= size
+        self.fetcher.in_flight -= size
         if self.fetcher.at_work(self):
-            take(at, size, data)
+            take(offset, size, data)
 
-    def _came(self, at, size, data):
+    def _came(self, offset, size, data):
         if isinstance(data, SftpError):
-            self.end = min(self.end, at)
+            self.end = min(self.end, offset)
             self.error = data
         elif not data:
-            self.end = min(self.end, at)        # the file ends here, whatever we were told
+            self.end = min(self.end, offset)        # the file ends here, whatever we were told
         else:
-            self.arrived[at] = data
-            if len(data) < size and at + len(data) < self.end:
-                self._ask(at + len(data), size - len(data), functools.partial(self._rest, len(data)))
+            self.arrived[offset] = data
+            if len(data) < size and offset + len(data) < self.end:
+                self._ask(offset + len(data), size - len(data), functools.partial(self._rest, len(data)))
         try:
             self._write()
         except (OSError, LayoutError) as error:
             self._disk(error)
 
-    def _rest(self, before, at, size, data):
+    def _rest(self, before, offset, size, data):
         """Take what follows an answer that was short by no end of the file: the server reads no more than that at once."""
         if data and not isinstance(data, SftpError):
-            self.fetcher.session.grants.cut_reads(before)
-        self._came(at, size, data)
+            self.fetcher.client.grants.cut_reads(before)
+        self._came(offset, size, data)
 
     def _write(self):
         while self.written in self.arrived:
             data = self.arrived.pop(self.written)
             if self.seam:
-                held, self.seam = self.seam, b""
-                if data[:len(held)] != held:
-                    self.end, self.outcome = 0, CHANGED
+                seam, self.seam = self.seam, b""
+                if data[:len(seam)] != seam:
+                    self.end, self.outcome = 0, Outcome.CHANGED
                     self.arrived.clear()
                     break
-                self.written += len(held)
-                data = data[len(held):]
+                self.written += len(seam)
+                data = data[len(seam):]
             self._put(data)
         self._more()
 
@@ -432,7 +444,7 @@ class _Job:
         if self.file is None:
             self.file = self.mirror.appender(self.fetch.path, self.fetch.name)
             if self.file.tell() != self.written:        # somebody else grew it meanwhile: not ours to mend
-                self.end, self.outcome = 0, CHANGED
+                self.end, self.outcome = 0, Outcome.CHANGED
                 return
         view = memoryview(data)
         while view:
@@ -441,25 +453,25 @@ class _Job:
         self.written += len(data)
         self.fetcher.wrote(self, len(data))
 
-    outcome, error = DONE, None
+    outcome, error = Outcome.DONE, None
 
     def _ended(self):
         """Everything asked for has come."""
         fetch, outcome = self.fetch, self.outcome
         self._close()
-        if self.error or outcome is DONE and self.written < fetch.size:
-            outcome = self.error or SHORT
-        if self.part and outcome is DONE:
+        if self.error or outcome is Outcome.DONE and self.written < fetch.size:
+            outcome = self.error or Outcome.SHORT
+        if self.gathered_file and outcome is Outcome.DONE:
             self.file.close()
-            self.mirror.take_part(self.part, fetch.path, fetch.name)
-        elif self.part and outcome is CHANGED:
+            self.mirror.take_part(self.gathered_file, fetch.path, fetch.name)
+        elif self.gathered_file and outcome is Outcome.CHANGED:
             self.file.close()
-            disk.discard(self.part)
+            disk.discard(self.gathered_file)
         self.fetcher.finish(self, outcome)
 
     def _close(self):
         if self.handle is not None:
-            self.fetcher.session.ask(sftp.close(self.handle), lambda answer: None)
+            self.fetcher.client.ask(sftp.close(self.handle), lambda answer: None)
             self.handle = None
 
     def _disk(self, error):
@@ -468,7 +480,7 @@ class _Job:
         if getattr(error, "errno", None) not in local_disk.DISK_ERRORS:
             return self.fetcher.finish(self, error)
         self.fetcher.refusal = error
-        self.fetcher.finish(self, DISK)
+        self.fetcher.finish(self, Outcome.DISK)
 
     def shut(self):
         self._close()

@@ -20,9 +20,9 @@ class Beats:
     A heart is the run's live file, or .beat in its own folder.
     """
 
-    def __init__(self, session, root, wall):
+    def __init__(self, client, root, wall):
         """wall: clock.Clock.wall."""
-        self.session, self._wall = session, wall
+        self.client, self._wall = client, wall
         self.folder = f"{root}/{layout.HIDDEN}/live"
         self.runs = {}
         self._files = {}                # absolute path of a live file -> run path
@@ -61,30 +61,30 @@ class Beats:
         return []
 
     def _list(self, now):
-        listing = walk.list_folders(self.session, [self.folder])[self.folder]
+        listing = walk.list_folders(self.client, [self.folder])[self.folder]
         if isinstance(listing, SftpError):
             return []
-        there = {f"{self.folder}/{name}": attrs for name, attrs in listing
+        hearts = {f"{self.folder}/{name}": attrs for name, attrs in listing
                  if name.endswith(".json") and sftp.is_file(attrs) and (attrs.size or 0) <= LIMIT}
-        for path in set(self._files) - set(there):
+        for path in set(self._files) - set(hearts):
             del self._files[path]
-        new = self._read([path for path in there if path not in self._files])
+        new = self._read([path for path in hearts if path not in self._files])
         self._files.update(new)
         for path, run in self._files.items():
-            self.beat(run, there[path].mtime, now)
+            self.beat(run, hearts[path].mtime, now)
         return list(new.values())
 
     def _read(self, paths):
         """Return {live file: run path} of new live files, those that name a run of their own id."""
-        found = {}
-        for path, text in zip(paths, self.session.parts([(path, 0, LIMIT) for path in paths])):
+        runs = {}
+        for path, text in zip(paths, self.client.parts([(path, 0, LIMIT) for path in paths])):
             try:
                 run = json.loads(text).get("path")
             except (ValueError, TypeError, AttributeError, RecursionError):
                 continue            # half written, or no live file: the next listing shows it again
             if isinstance(run, str) and plan.believable(run) and path.endswith(f"/{run.rsplit('/', 1)[-1]}.json"):
-                found[path] = run
-        return found
+                runs[path] = run
+        return runs
 
     def own_heart(self, run, path, mtime, now):
         """Note the beat of a run that beats in its own folder: on the file `path` (absolute)."""
@@ -93,10 +93,10 @@ class Beats:
 
     def beat(self, run, mtime, now):
         """Note the beat of a run, as its heart shows it now."""
-        known = self.runs.setdefault(run, {"beat": mtime, "seen": None, "first": now, "looked": now, "read": now})
-        known["looked"] = now
-        if known["beat"] != mtime:
-            known.update(beat=mtime, seen=now)
+        seen_of = self.runs.setdefault(run, {"beat": mtime, "seen": None, "first": now, "looked": now, "read": now})
+        seen_of["looked"] = now
+        if seen_of["beat"] != mtime:
+            seen_of.update(beat=mtime, seen=now)
 
     def grew(self, run, now):
         """Note that a run's files changed."""
@@ -108,15 +108,15 @@ class Beats:
             beat = self.runs.pop(run)
             self.runs.setdefault(listed_as(run), beat)
         for hearts in (self._files, self._own):
-            hearts.update((place, listed_as(run)) for place, run in hearts.items())
+            hearts.update((heart, listed_as(run)) for heart, run in hearts.items())
 
     def read(self, run, now):
         """Note that a run's files were looked at."""
-        known = self.runs.get(run)
-        if known:
-            known["read"] = now
+        seen_of = self.runs.get(run)
+        if seen_of:
+            seen_of["read"] = now
             if run not in self._beating:
-                known["looked"] = now
+                seen_of["looked"] = now
 
     def over(self, run):
         """The run ended or is gone."""

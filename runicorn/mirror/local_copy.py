@@ -21,7 +21,7 @@ NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
 
 
-class Mirror:
+class LocalCopy:
     """The folder of a mirror. Only the process that holds its lock writes into it."""
 
     def __init__(self, folder):
@@ -66,10 +66,10 @@ class Mirror:
     def _still_ours(self):
         """Whether the lock file is the one we hold; it is not after somebody deleted the cache under us."""
         try:
-            there, ours = os.stat(self.index / "lock"), os.fstat(self._lock)
+            current, ours = os.stat(self.index / "lock"), os.fstat(self._lock)
         except OSError:
             return False
-        return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+        return (current.st_ino, current.st_dev) == (ours.st_ino, ours.st_dev)
 
     def unlock(self):
         """Give the mirror back. Never raises."""
@@ -131,8 +131,8 @@ class Mirror:
     def load_kept(self):
         """Return what the last session told (dict): {"checked", "list", "folders"}, whatever is there, and {"gone"}, run paths (set)."""
         live, folders = (layout.read_json(self.index / name) or {} for name in (LIVE, FOLDERS))
-        gone = live["gone"] if isinstance(live.get("gone"), list) else ()
-        return {**live, "folders": folders, "gone": {path for path in gone if isinstance(path, str)}}
+        vanished = live["gone"] if isinstance(live.get("gone"), list) else ()
+        return {**live, "folders": folders, "gone": {path for path in vanished if isinstance(path, str)}}
 
     def save_folders(self, folders):
         """Keep what walk.Skeleton.told told for the next session, unless that is nothing. Raises SyncError."""
@@ -162,15 +162,15 @@ class Mirror:
         except OSError:
             mtime = None
         if mtime != self._evicted[0]:
-            told = layout.read_json(self.index / "evicted") or {}
-            self._evicted = mtime, {path: what for path, what in told.items() if what is True or isinstance(what, list)}
+            evicted = layout.read_json(self.index / "evicted") or {}
+            self._evicted = mtime, {path: names for path, names in evicted.items() if names is True or isinstance(names, list)}
 
     def take_back(self, path):
         """A run is wanted here again: no longer count it as evicted. Raises SyncError."""
         self.look_at_evicted()
         if self.evicted(path):
-            left = {other: what for other, what in self._evicted[1].items() if other != path}
-            self.write(self.index / "evicted", json.dumps(left).encode())
+            evicted = {run: names for run, names in self._evicted[1].items() if run != path}
+            self.write(self.index / "evicted", json.dumps(evicted).encode())
             self.look_at_evicted()
 
     # runs that moved
@@ -178,39 +178,39 @@ class Mirror:
     def rename(self, old, new):
         """Have our copy of the run `old` where that of `new` belongs, with what was noted of it; returns whether it is there now:
         not where something else is. Safe to repeat. Raises OSError, LayoutError, SyncError."""
-        here, there = Path(self._run_folder(old)), Path(self._run_folder(new))
-        if os.path.lexists(here) and os.path.lexists(there) and not os.path.samefile(here, there):
+        source, target = Path(self._run_folder(old)), Path(self._run_folder(new))
+        if os.path.lexists(source) and os.path.lexists(target) and not os.path.samefile(source, target):
             return False
         self._rename_notes(old, new)
-        if os.path.lexists(here):
-            if self._places and self._places.rename(old, new, lambda place: self._is_another(place, here)):
-                there = Path(self._run_folder(new))
+        if os.path.lexists(source):
+            if self._places and self._places.rename(old, new, lambda local_path: self._is_another(local_path, source)):
+                target = Path(self._run_folder(new))
                 self._folders.pop(new, None)
-            there.parent.mkdir(parents=True, exist_ok=True)
-            local_disk.rename(here, there)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            local_disk.rename(source, target)
             self._write_places() if self._places else None
-            self._remove_empty(here.parent)
+            self._remove_empty(source.parent)
         return True
 
-    def _is_another(self, place, here):
-        """Whether something is at `place`, relative to the mirror, that is not the folder `here`."""
-        there = local_names.local_path(self.folder, place)
-        return os.path.lexists(there) and not os.path.samefile(there, here)
+    def _is_another(self, local_path, folder):
+        """Whether something is at `local_path`, relative to the mirror, that is not the folder `folder`."""
+        other_folder = local_names.local_path(self.folder, local_path)
+        return os.path.lexists(other_folder) and not os.path.samefile(other_folder, folder)
 
-    def _rename_notes(self, old, new, both=False):
-        """both: our copy of `new` has notes of its own, and what was removed here of `old` is not missing in it."""
+    def _rename_notes(self, old, new, merging=False):
+        """merging: our copy of `new` has notes of its own, and what was removed here of `old` is not missing in it."""
         for notes in ("evicted", "viewed"):
-            known = layout.read_json(self.index / notes)
-            if isinstance(known, dict) and old in known:
-                note = known.pop(old)
-                if not both:
-                    known[new] = note
+            table = layout.read_json(self.index / notes)
+            if isinstance(table, dict) and old in table:
+                note = table.pop(old)
+                if not merging:
+                    table[new] = note
                 elif notes == "viewed":
-                    known.setdefault(new, note)
-                self.write(self.index / notes, json.dumps(known).encode())
+                    table.setdefault(new, note)
+                self.write(self.index / notes, json.dumps(table).encode())
         self.look_at_evicted()
-        for known in (self._folders, self._apart):
-            known.pop(old, None)
+        for table in (self._folders, self._apart):
+            table.pop(old, None)
         self._above.clear()             # folders come and go: whether they are links is looked at anew
 
     def merge(self, old, new):
@@ -218,18 +218,18 @@ class Mirror:
 
         A log may have grown in `new`. Raises OSError, LayoutError, SyncError.
         """
-        here, there = Path(self._run_folder(old)), Path(self._run_folder(new))
-        if os.path.lexists(here) and os.path.lexists(there) and os.path.samefile(here, there):
+        source, target = Path(self._run_folder(old)), Path(self._run_folder(new))
+        if os.path.lexists(source) and os.path.lexists(target) and os.path.samefile(source, target):
             return False
-        for folder, _, names in os.walk(here):
+        for folder, _, names in os.walk(source):
             for name in names:
-                place = Path(folder, name)
-                if not _begins_with(there / place.relative_to(here), place, plan.is_appended(name)):
+                file = Path(folder, name)
+                if not _begins_with(target / file.relative_to(source), file, plan.is_appended(name)):
                     return False
-        self._rename_notes(old, new, both=True)
-        if os.path.lexists(here):
-            local_disk.remove_tree(os.fspath(here))
-            self._remove_empty(here.parent)
+        self._rename_notes(old, new, merging=True)
+        if os.path.lexists(source):
+            local_disk.remove_tree(os.fspath(source))
+            self._remove_empty(source.parent)
         if self._places and self._places.forget(old):
             self._write_places()
         return True
@@ -327,10 +327,10 @@ class Mirror:
     def stat(self, path, name):
         """Return {"size", "mtime", "tail": None} of our copy, or None if there is none."""
         try:
-            here = os.lstat(self.place(path, name))
+            status = os.lstat(self.place(path, name))
         except (OSError, LayoutError):
             return None
-        return {"size": here.st_size, "mtime": here.st_mtime, "tail": None} if stat.S_ISREG(here.st_mode) else None
+        return {"size": status.st_size, "mtime": status.st_mtime, "tail": None} if stat.S_ISREG(status.st_mode) else None
 
     def changed(self, path, name):
         """Return when our copy, its times included, changed last (Unix s), None when this disk can't tell or there is no copy."""
@@ -342,32 +342,32 @@ class Mirror:
     def appender(self, path, name):
         """Open our copy of an append-only file for appending (a file object, unbuffered), making it if it is absent. Raises OSError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | _EXACT
-        return open(self._put(path, name, lambda place: os.open(place, flags, 0o666)), "ab", buffering=0)
+        return open(self._put(path, name, lambda file: os.open(file, flags, 0o666)), "ab", buffering=0)
 
     def replace(self, path, name, data):
         """Replace our copy by `data` (bytes), by rename. Raises OSError, LayoutError."""
-        self._put(path, name, lambda place: layout.replace_file(place, data))
+        self._put(path, name, lambda file: layout.replace_file(file, data))
 
     def _put(self, path, name, write):
         """Return `write(where our copy lives)`, once more when the way there could be made free."""
-        place = self.place(path, name)
+        file = self.place(path, name)
         try:
-            return write(place)
+            return write(file)
         except OSError as error:
-            if not (isinstance(error, FileNotFoundError) and _make_above(place) or self._clear_way(self._folders[path], place)):
+            if not (isinstance(error, FileNotFoundError) and _make_above(file) or self._clear_way(self._folders[path], file)):
                 raise
-            return write(place)
+            return write(file)
 
-    def _clear_way(self, folder, place):
-        """Make the folders above `place`; what stands where the server now has a folder, or has a file, is renamed to `<name>~1`.
+    def _clear_way(self, folder, file):
+        """Make the folders above `file`; what stands where the server now has a folder, or has a file, is renamed to `<name>~1`.
 
         Returns whether anything was changed.
         """
-        above = os.path.dirname(place)
+        above = os.path.dirname(file)
         parts = os.path.relpath(above, folder).split(os.sep)
         levels = [folder, *(os.path.join(folder, *parts[:count]) for count in range(1, len(parts) + 1))]
         blocked = [level for level in levels if os.path.lexists(level) and not os.path.isdir(level)][:1]
-        blocked += [place] if os.path.isdir(place) and not local_disk.is_link(place) else []
+        blocked += [file] if os.path.isdir(file) and not local_disk.is_link(file) else []
         for obstacle in blocked:
             asides = (f"{obstacle}~{number}" for number in range(1, 1000))
             local_disk.rename(obstacle, next(aside for aside in asides if not os.path.lexists(aside)))
@@ -376,9 +376,9 @@ class Mirror:
             os.makedirs(above, exist_ok=True)
         return bool(blocked) or missing
 
-    def take_part(self, part, path, name):
+    def take_part(self, gathered, path, name):
         """Put a gathered file in the place of our copy. Raises OSError, LayoutError."""
-        self._put(path, name, lambda place: disk.replace(part, place))
+        self._put(path, name, lambda file: disk.replace(gathered, file))
 
     def touch(self, path, name, mtime):
         """Give our copy the server's mtime (s): it says up to which change we have it; returns whether it is there. Raises OSError."""
@@ -416,10 +416,10 @@ def _begins_with(longer, shorter, may_grow):
         return False
 
 
-def _make_above(place):
+def _make_above(file):
     """Make the folders above a file; returns whether they are there now, which the other line's thread may have made in this moment."""
     try:
-        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.makedirs(os.path.dirname(file), exist_ok=True)
     except OSError:
         return False
     return True

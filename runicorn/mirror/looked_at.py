@@ -10,7 +10,7 @@ class LookedAt:
     """The names of runs' files, folders ("checkpoints/") and own folders (""), and the absolute paths they are asked by."""
 
     def __init__(self, root, index, skeleton, left_out):
-        """root: absolute; index: remote_index.Index; skeleton: walk.Skeleton; left_out: left_out.LeftOut."""
+        """root: absolute; index: remote_index.RemoteIndex; skeleton: walk.Skeleton; left_out: left_out.LeftOut."""
         self._root, self._index, self._skeleton, self._left_out = root, index, skeleton, left_out
 
     def absolute(self, path, name):

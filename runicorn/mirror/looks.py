@@ -47,14 +47,14 @@ class Turns:
     """What is looked at in turn where it is much."""
 
     def __init__(self):
-        self._place = 0
+        self._next_member = 0
 
     def take(self, members, most):
         """Return those of `members` (list) whose turn it is, at most `most`."""
         if len(members) <= most:
             return members
-        self._place = (self._place + most) % len(members)
-        return (members + members)[self._place:self._place + most]
+        self._next_member = (self._next_member + most) % len(members)
+        return (members + members)[self._next_member:self._next_member + most]
 
 
 class FolderTimes:
@@ -67,12 +67,12 @@ class FolderTimes:
     def __contains__(self, path):
         return path in self._mtimes
 
-    def moved(self, path, name, known, mtime):
-        """Take the LSTAT of a folder of the run `path`, "" or "checkpoints/"; returns whether that was another one before. known: the mtime
-        of the run's own folder so far."""
-        known = self._mtimes.get(f"{path}/{name}") if name else known
+    def moved(self, path, name, before, mtime):
+        """Take the LSTAT of a folder of the run `path`, "" or "checkpoints/"; returns whether that was another one before.
+        before: the mtime of the run's own folder so far."""
+        before = self._mtimes.get(f"{path}/{name}") if name else before
         self._mtimes[f"{path}/{name}" if name else path] = mtime
-        return mtime is not None and (known is None or int(known) != mtime)
+        return mtime is not None and (before is None or int(before) != mtime)
 
     def take(self, path, files, mtime):
         """Take the folders out of a listing `files` (walk.RunFiles); returns the mtime of the run's own. mtime: as the folder above lists
@@ -85,10 +85,10 @@ class FolderTimes:
 
     def settles(self, path, mtime, now, wall):
         """Return when to list a run's folder once more (s), as it may still change within the second of its mtime; else None."""
-        old, when = self._observed.get(path, (None, now))
-        when = when if old == mtime else now
-        if plan.settled(mtime, when, now, wall):
+        old, observed = self._observed.get(path, (None, now))
+        observed = observed if old == mtime else now
+        if plan.settled(mtime, observed, now, wall):
             self._observed.pop(path, None)
             return None
-        self._observed[path] = mtime, when
-        return when + 2
+        self._observed[path] = mtime, observed
+        return observed + 2

@@ -28,8 +28,8 @@ def _unpacked(pieces, name, unpacker):
         if not unpacker:
             yield piece
             continue
-        for at in range(0, len(piece), PACKED):
-            packed = piece[at:at + PACKED]
+        for start in range(0, len(piece), PACKED):
+            packed = piece[start:start + PACKED]
             try:
                 while packed and not unpacker.eof:
                     yield unpacker.decompress(packed, PIECE)
@@ -46,37 +46,37 @@ class _Reading:
     """A manifest that comes. What is small enough to be parsed at once is; the rest has to be laid out as ours are."""
 
     def __init__(self, name):
-        self._name, self._held, self._size = name, bytearray(), 0
+        self._name, self._data, self._size = name, bytearray(), 0
         self._head, self._lines = None, {}          # _head: what comes before the runs, once more came than is parsed at once
         self._skipped = 0
 
     def all(self, pieces):
         for piece in pieces:
             self._size += len(piece)
-            self._held += piece
+            self._data += piece
             if self._size > manifest.PLAIN:
                 self._take()
             if self._size > min(manifest.LIMIT, ROOM + PER_RUN * len(self._lines)):
                 raise ManifestError(f"{self._name} has {self._size >> 20} MB and more for {len(self._lines)} runs")
         if self._head is None:
-            return manifest.parse(bytes(self._held), self._name)
+            return manifest.parse(bytes(self._data), self._name)
         return self._whole()
 
     def _take(self):
         """Take the lines that are whole; what follows may be the last run's, or the end."""
         if self._head is None:
-            start = self._held.find(START)
+            start = self._data.find(START)
             if start < 0:
                 raise ManifestError(f"{self._name} is larger than {manifest.PLAIN >> 20} MB and has not one run a line")
-            self._head = bytes(self._held[:start])
-            del self._held[:start + len(START)]
-        end = self._held.rfind(b"\n", 0, max(0, len(self._held) - PIECE)) if len(self._held) > 2 * PIECE else -1
+            self._head = bytes(self._data[:start])
+            del self._data[:start + len(START)]
+        end = self._data.rfind(b"\n", 0, max(0, len(self._data) - PIECE)) if len(self._data) > 2 * PIECE else -1
         if end < 0:
-            if len(self._held) > manifest.LINE + 2 * PIECE:
+            if len(self._data) > manifest.LINE + 2 * PIECE:
                 raise ManifestError(f"{self._name} has a run of more than {manifest.LINE >> 20} MB")
             return
-        self._add(bytes(self._held[:end + 1]))
-        del self._held[:end + 1]
+        self._add(bytes(self._data[:end + 1]))
+        del self._data[:end + 1]
 
     def _add(self, block):
         lines, skipped = manifest.lines_of(block, 0, len(block))
@@ -86,12 +86,12 @@ class _Reading:
             raise ManifestError(f"{self._name} has more than {manifest.RUNS} runs")
 
     def _whole(self):
-        end = self._held.rfind(END)
+        end = self._data.rfind(END)
         if end < 0:
             raise ManifestError(f"{self._name} ends in the middle; remake it with `runicorn manifest`")
-        self._add(bytes(self._held[:end + 1]))
+        self._add(bytes(self._data[:end + 1]))
         try:
-            header = json.loads((self._head.rstrip(b",") + b"," + self._held[end + len(END):]).decode("utf-8"))
+            header = json.loads((self._head.rstrip(b",") + b"," + self._data[end + len(END):]).decode("utf-8"))
         except (ValueError, RecursionError):
             header = None
         if not isinstance(header, dict):

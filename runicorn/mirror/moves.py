@@ -20,12 +20,12 @@ MERGING = 1.0                   # s that copies are compared with what they are 
 class Moves:
     """Finds the runs of one session that moved, and has our copies, and what is known of them, go with them."""
 
-    def __init__(self, session, index, intake, beats, recheck, hearsay):
-        """session: remote_root.Session, of which the client, root, mirror, log and the set `gone` are used; hearsay: its set."""
-        self._client, self._root, self._mirror, self._log = session.sftp, session.root, session.mirror, session.log
-        self._gone, self._hearsay = session.gone, hearsay
-        self._index, self._intake, self._beats, self._recheck = index, intake, beats, recheck
-        self._told = {}                 # run path -> (its line in the index, its identity, the facts of its meta.json)
+    def __init__(self, remote_root, index, queue, beats, recheck, hearsay):
+        """session: remote_root.RemoteRoot, of which the client, root, mirror, log and the set `gone` are used; hearsay: its set."""
+        self._client, self._root, self._mirror, self._log = remote_root.client, remote_root.root, remote_root.mirror, remote_root.log
+        self._vanished, self._hearsay = remote_root.vanished, hearsay
+        self._index, self._queue, self._beats, self._recheck = index, queue, beats, recheck
+        self._facts_of = {}                 # run path -> (its line in the index, its identity, the facts of its meta.json)
         self._moved = {}                # old path -> new path, since last taken
         self._searched = None           # (runs that were gone, how many there were) when no copies of those were found
 
@@ -45,35 +45,35 @@ class Moves:
         """Look for runs that moved among `new` (set of paths), just taken from a list."""
         if not new or not self._index.lines.keys() - new:
             return                      # none, or all that is known: nothing moved
-        fresh, unsure = self._identities(new), self._gone | self._intake.doubtful
-        names = {_name(path) for path in new}.union(who[0] for who in fresh.values() if who)
-        known = {path for path in self._index.paths() if path in unsure or _name(path) in names} - new
-        moved = paired(self._identities(known), fresh) if known else {}
+        fresh, unsure = self._identities(new), self._vanished | self._queue.doubtful
+        names = {_name(path) for path in new}.union(identity_of[0] for identity_of in fresh.values() if identity_of)
+        candidates = {path for path in self._index.paths() if path in unsure or _name(path) in names} - new
+        moved = paired(self._identities(candidates), fresh) if candidates else {}
         if not moved:
             return
         places = [f"{self._root}/{path}" for path in (*moved, *moved.values())]
-        answers = self._client.batch([ask(place) for ask in (sftp.lstat, sftp.resolve) for place in places])
+        answers = self._client.batch([ask(index) for ask in (sftp.lstat, sftp.resolve) for index in places])
         self._client.lstat(self._root)          # raises when the root itself can't be seen: then nothing is known
         count = len(moved)
-        before, now, real_before, real_now = (answers[start:start + count] for start in range(0, 4 * count, count))
-        self._follow({old: new for place, (old, new) in enumerate(moved.items()) if not isinstance(now[place], SftpError)
-                      and (isinstance(before[place], MissingFileError) or real_before[place] == real_now[place])})
+        before, stats_now, real_before, real_now = (answers[start:start + count] for start in range(0, 4 * count, count))
+        self._follow({old: new for index, (old, new) in enumerate(moved.items()) if not isinstance(stats_now[index], SftpError)
+                      and (isinstance(before[index], MissingFileError) or real_before[index] == real_now[index])})
 
     def merge_copies(self):
         """Of runs that are gone, find those that were copied before: where the copy has all that we hold, the run moved there."""
-        state = frozenset(self._gone), len(self._index.lines)
-        if not self._gone or state == self._searched:
+        state = frozenset(self._vanished), len(self._index.lines)
+        if not self._vanished or state == self._searched:
             return
         copies, until = {}, time.monotonic() + MERGING
-        for path in sorted(set(self._index.paths()) - self._gone):
+        for path in sorted(set(self._index.paths()) - self._vanished):
             copies.setdefault(self._known(path)[1], path)
         waiting = any(map(_is_weak, copies))        # a meta.json that was not read yet may say more
-        for old in sorted(self._gone):
-            who = self._known(old)[1]
-            if who and who in copies and (time.monotonic() > until or not self._is_here(copies[who])):
+        for old in sorted(self._vanished):
+            identity_of = self._known(old)[1]
+            if identity_of and identity_of in copies and (time.monotonic() > until or not self._is_here(copies[identity_of])):
                 waiting = True
-            elif who and who in copies:
-                self._merge(old, copies[who])
+            elif identity_of and identity_of in copies:
+                self._merge(old, copies[identity_of])
         self._searched = None if waiting else state
 
     def _is_here(self, path):
@@ -90,7 +90,7 @@ class Moves:
         self._log.info("%s is %s on the server now", old, new)
         self._index.drop(old)
         self._recheck.forget(old)
-        self._gone.discard(old)
+        self._vanished.discard(old)
         self._hearsay.discard(old)
         self._moved[old] = new
 
@@ -101,17 +101,17 @@ class Moves:
         moved = {old: new for old, new in moved.items() if old not in unlike and self._has_moved_here(old, new)}
         if not moved:
             return set()
-        self._intake.rename(moved)
+        self._queue.rename(moved)
         self._beats.rename(lambda path: moved.get(path, path))
         for old, new in moved.items():
             before = self._index.entry(old)
             if new in self._index:
-                self._intake.rewrite.update((new, name) for name in plan.edits(before, self._index.entry(new)["files"]))
+                self._queue.rewrite.update((new, name) for name in plan.edits(before, self._index.entry(new)["files"]))
             else:
                 self._index.put(new, before)
             self._index.drop(old)
             self._recheck.rename(old, new)
-        self._gone.difference_update(moved)
+        self._vanished.difference_update(moved)
         self._hearsay.difference_update(moved)
         self._moved.update(moved)
         return set(moved.values())
@@ -132,28 +132,28 @@ class Moves:
     def _ending_alike(self, moved):
         """Return those of `moved`, {old path: new path}, of which the largest file that we hold is the server's up to where ours ends,
         as far as its last 4 KiB tell (set of old paths)."""
-        held = {old: (name, size) for old, (name, size) in ((old, self._largest(old)) for old in moved) if size}
-        places = [f"{self._root}/{moved[old]}/{name}" for old, (name, _) in held.items()]
-        stats = self._client.batch([sftp.lstat(place) for place in places])
-        asked = [(old, place) for old, place, attrs in zip(held, places, stats) if not sftp.refusal(place, attrs)]
-        ends = self._client.parts([(place, max(0, held[old][1] - manifest.TAIL), manifest.TAIL) for old, place in asked])
-        return {old for (old, _), end in zip(asked, ends) if self._ends_with(old, *held[old], end)}
+        largest = {old: (name, size) for old, (name, size) in ((old, self._largest(old)) for old in moved) if size}
+        places = [f"{self._root}/{moved[old]}/{name}" for old, (name, _) in largest.items()]
+        stats = self._client.batch([sftp.lstat(path) for path in places])
+        regular = [(old, path) for old, path, attrs in zip(largest, places, stats) if not sftp.refusal(path, attrs)]
+        ends = self._client.parts([(path, max(0, largest[old][1] - manifest.TAIL), manifest.TAIL) for old, path in regular])
+        return {old for (old, _), end in zip(regular, ends) if self._ends_with(old, *largest[old], end)}
 
     def _largest(self, path):
         """Return (name, size) of the largest file that we hold of a run, (None, 0) without one."""
         sizes = {name: self._mirror.stat(path, name) for name in self._index.entry(path)["files"]}
-        return max(((name, here["size"]) for name, here in sizes.items() if here), key=lambda one: one[1], default=(None, 0))
+        return max(((name, copy["size"]) for name, copy in sizes.items() if copy), key=lambda item: item[1], default=(None, 0))
 
     def _ends_with(self, path, name, size, end):
         start = max(0, size - manifest.TAIL)
         return isinstance(end, bytes) and end[:size - start] == self._mirror.read(path, name, start, size - start)
 
     def _known(self, path):
-        line, told = self._index.lines[path], self._told.get(path)
-        if told is None or told[0] is not line or not self._index.ended(path):
+        line, facts = self._index.lines[path], self._facts_of.get(path)
+        if facts is None or facts[0] is not line or not self._index.ended(path):
             entry = self._index.entry(path)
-            told = self._told[path] = line, identity(path, entry["meta"], entry["files"]), _facts(entry["files"])
-        return told
+            facts = self._facts_of[path] = line, identity(path, entry["meta"], entry["files"]), _facts(entry["files"])
+        return facts
 
     def _identities(self, paths):
         """Return {run path: identity} of known runs."""
@@ -175,8 +175,8 @@ def identity(path, meta, files):
     facts = _facts(files)
     if facts and layout.META in files and files[layout.META]["size"] > META_BYTES:
         return _name(path), *facts
-    told = meta if isinstance(meta, dict) else {}
-    run_id, created, host = told.get("id"), told.get("created_at"), told.get("hostname")
+    meta_told = meta if isinstance(meta, dict) else {}
+    run_id, created, host = meta_told.get("id"), meta_told.get("created_at"), meta_told.get("hostname")
     if run_id and isinstance(run_id, str) and isinstance(created, (int, float, str)) and isinstance(host, (str, type(None))):
         return run_id, created, host
     return facts and ("", *facts)
@@ -187,17 +187,17 @@ def _is_weak(identity):
     return identity is not None and not identity[0]
 
 
-def paired(known, fresh):
-    """Return {path in `known`: path in `fresh`} of equal identities, both {run path: identity}: of copies those first whose names agree.
+def paired(before, fresh):
+    """Return {path in `before`: path in `fresh`} of equal identities, both {run path: identity}: of copies those first whose names agree.
 
     Of those with a weak identity, which changes while they run, the run's name alone will do; where it is one of several, it tells nothing.
     """
     moved = {}
-    for key in (lambda path, who: (who, *path.split("/")[1:]), lambda path, who: (who, _name(path)), lambda path, who: who,
-                lambda path, who: _is_weak(who) and _name(path)):
+    for key in (lambda path, owner: (owner, *path.split("/")[1:]), lambda path, owner: (owner, _name(path)), lambda path, owner: owner,
+                lambda path, owner: _is_weak(owner) and _name(path)):
         places = _alike(fresh.keys() - set(moved.values()), fresh, key)
-        for shared, paths in _alike(known.keys() - moved.keys(), known, key).items():
-            if len(paths) == len(places.get(shared, ())) == 1 or not _is_weak(known[paths[0]]):
+        for shared, paths in _alike(before.keys() - moved.keys(), before, key).items():
+            if len(paths) == len(places.get(shared, ())) == 1 or not _is_weak(before[paths[0]]):
                 moved.update(zip(paths, places.get(shared, ())))
     return moved
 

@@ -9,22 +9,22 @@ from runicorn.mirror.server_runs import is_recent
 class Opening:
     """What is there once SFTP began over a line: `client` (sftp.Sftp) and `root`, the absolute path of the remote root (str)."""
 
-    def __init__(self, remote, options, index, kept, now, wall):
-        """Begin SFTP, and have python3 on the server say what differs from `index` (remote_index.Index), which the mirror most often
+    def __init__(self, remote, options, index, earlier, now, wall):
+        """Begin SFTP, and have python3 on the server say what differs from `index` (remote_index.RemoteIndex), which the mirror most often
         turns out
-        to have. kept: what an earlier session told (see local_copy.Mirror.load_kept); wall: clock.Clock.wall. Raises RemoteError."""
+        to have. earlier: what an earlier session told (see local_copy.LocalCopy.load_kept); wall: clock.Clock.wall. Raises RemoteError."""
         self._remote, self._index = remote, index
-        told, root = kept["list"] if isinstance(kept.get("list"), dict) else {}, options["remote_root"]
-        since, refused = (when if manifest.is_number(when) else None for when in map(told.get, ("server_time", "refused")))
-        place = root if root.startswith("/") else told.get("root")      # commands need not begin where SFTP does
-        self._look, lines = ExecLook(remote, place, since), index.flush().lines
-        self._look.know({path: line for path, line in lines.items() if path not in kept["gone"]})     # the server's stamp is without them
+        listed, root = earlier["list"] if isinstance(earlier.get("list"), dict) else {}, options["remote_root"]
+        since, refused = (moment if manifest.is_number(moment) else None for moment in map(listed.get, ("server_time", "refused")))
+        folder = root if root.startswith("/") else listed.get("root")      # commands need not begin where SFTP does
+        self._look, lines = ExecLook(remote, folder, since), index.flush().lines
+        self._look.know({path: line for path, line in lines.items() if path not in earlier["gone"]})     # as the server's stamp
         asks = options.get("manifest", True) and remote.exec_allowed is not False and not is_recent(refused, wall(now))
-        ahead = (lambda: self._look.start(lines, now)) if asks and isinstance(place, str) else None
+        ahead = (lambda: self._look.start(lines, now)) if asks and isinstance(folder, str) else None
         below = "." if root == "~" else root[2:] or "." if root.startswith("~/") else root
         self.client = remote.open_sftp(start=below, meanwhile=ahead)
         self.root = self._absolute(below)
-        if not ahead or place not in (root, self.root):
+        if not ahead or folder not in (root, self.root):
             self._look = ExecLook(remote, self.root, since)
 
     def _absolute(self, below):

@@ -19,31 +19,31 @@ mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, None when unknow
 which its first byte was asked for, None before."""
 
 
-def diff(path, here, there):
+def diff(path, copies, listed):
     """Return what brings our copy of the run `path` to what the server has (list of Fetch).
 
-    here, there: {file name: {"size", "mtime", "tail"}}. A file only `here` is left alone.
+    here, listed: {file name: {"size", "mtime", "tail"}}. A file only `copies` is left alone.
     """
-    return [fetch for name, file in there.items() for fetch in [compare(path, name, here.get(name), file)] if fetch]
+    return [fetch for name, file in listed.items() for fetch in [compare(path, name, copies.get(name), file)] if fetch]
 
 
-def compare(path, name, here, there):
-    """Return the Fetch that brings one file to `there` ({"size", "mtime", "tail"}), or None if it is the same.
+def compare(path, name, copy, file):
+    """Return the Fetch that brings one file to `file` ({"size", "mtime", "tail"}), or None if it is the same.
 
     The same means: size and mtime agree, and the tail where both are known. An equal size with another mtime is read again,
     whole. A log is fetched from where ours ends; who carries that out must compare the bytes before the seam, and fetch whole
-    what does not fit, or is shorter there: a listing may be older than what we read, so a smaller size alone proves nothing.
+    what does not fit, or is shorter file: a listing may be older than what we read, so a smaller size alone proves nothing.
     """
-    size, mtime, tail = there["size"], there["mtime"], there["tail"]
-    if here and here["size"] == size:
-        if is_same_time(here["mtime"], mtime) and (not tail or not here["tail"] or tail == here["tail"]):
+    size, mtime, tail = file["size"], file["mtime"], file["tail"]
+    if copy and copy["size"] == size:
+        if is_same_time(copy["mtime"], mtime) and (not tail or not copy["tail"] or tail == copy["tail"]):
             return None
         return Fetch(path, name, 0, size, mtime, tail, True)
-    if not here or not is_appended(name) or not here["size"] or not size:
+    if not copy or not is_appended(name) or not copy["size"] or not size:
         return Fetch(path, name, 0, size, mtime, tail, True)
-    if size < here["size"]:
-        return Fetch(path, name, here["size"], here["size"], None, None, False)
-    return Fetch(path, name, here["size"], size, mtime, tail, False)
+    if size < copy["size"]:
+        return Fetch(path, name, copy["size"], copy["size"], None, None, False)
+    return Fetch(path, name, copy["size"], size, mtime, tail, False)
 
 
 def is_same_time(ours, theirs):
@@ -94,22 +94,22 @@ def apart(names):
     """
     beside = {}                     # folder -> {what this disk sees of a component: the components}
     for name in names:
-        for folder, part in _levels(name):
-            beside.setdefault(folder, {}).setdefault(local_names.folded(part), set()).add(part)
+        for folder, component in _levels(name):
+            beside.setdefault(folder, {}).setdefault(local_names.folded(component), set()).add(component)
     if all(len(twins) == 1 for folder in beside.values() for twins in folder.values()):
         return {}
-    first = {folder: {min(twins, key=lambda part: (not local_names.is_own(part), part)) for twins in seen.values()}
-             for folder, seen in beside.items()}
-    local = {name: "/".join([local_names.local_name(part) if part in first[folder] else local_names.twin_name(part)
-                             for folder, part in _levels(name)]) for name in names}
-    return {name: to for name, to in local.items() if any(part not in first[folder] for folder, part in _levels(name))}
+    leaders = {folder: {min(twins, key=lambda component: (not local_names.is_own(component), component)) for twins in spellings.values()}
+             for folder, spellings in beside.items()}
+    local = {name: "/".join([local_names.local_name(component) if component in leaders[folder] else local_names.twin_name(component)
+                             for folder, component in _levels(name)]) for name in names}
+    return {name: to for name, to in local.items() if any(component not in leaders[folder] for folder, component in _levels(name))}
 
 
 def _levels(name):
     """Yield (folder, component) of each level of a relative path."""
     parts = name.split("/")
-    for depth, part in enumerate(parts):
-        yield "/".join(parts[:depth]), part
+    for depth, component in enumerate(parts):
+        yield "/".join(parts[:depth]), component
 
 
 def is_appended(name):

@@ -25,12 +25,12 @@ def mirror_folders(folder):
         return []               # no cache yet
 
 
-def limit(home, given=None):
-    """Return how many bytes all mirrors may take: `given`, else a tenth of the free disk, at most 20 GB."""
-    if given:
-        return given
-    here = next(folder for folder in (Path(home), *Path(home).parents) if folder.exists())
-    return min(MOST_BYTES, int(shutil.disk_usage(here).free * FREE_SHARE))
+def limit(home, size=None):
+    """Return how many bytes all mirrors may take: `size`, else a tenth of the free disk, at most 20 GB."""
+    if size:
+        return size
+    disk_folder = next(folder for folder in (Path(home), *Path(home).parents) if folder.exists())
+    return min(MOST_BYTES, int(shutil.disk_usage(disk_folder).free * FREE_SHARE))
 
 
 def size_of(folder):
@@ -50,24 +50,24 @@ def clean(folders, older_than=None, size=None, dry_run=False, now=None):
         return {"files": 0, "bytes": 0}         # the usual case, without opening a file
     runs = [run for folder in folders for run in _finished(folder, now)]
     runs.sort(key=lambda run: run["used"])
-    gone = {}
+    chosen = {}
     if older_than is not None:
-        _take(gone, [(run, file) for run in runs if run["used"] < now - older_than * DAY for file in run["files"]])
+        _take(chosen, [(run, file) for run in runs if run["used"] < now - older_than * DAY for file in run["files"]])
     if size is not None:
-        over -= sum(file[1] for _, file in gone.values())
+        over -= sum(file[1] for _, file in chosen.values())
         ordered = [(run, file) for own in (False, True) for run in runs for file in run["files"] if local_names.is_own(file[0]) == own]
-        _take(gone, ordered, over)
-    return _delete(list(gone.values()), dry_run)
+        _take(chosen, ordered, over)
+    return _delete(list(chosen.values()), dry_run)
 
 
-def _take(gone, ordered, enough=None):
-    """Add (run, file) pairs to `gone` until they hold `enough` bytes more (None: all)."""
+def _take(chosen, ordered, enough=None):
+    """Add (run, file) pairs to `chosen` until they hold `enough` bytes more (None: all)."""
     for run, file in ordered:
         if enough is not None and enough <= 0:
             break
         key = (run["folder"], run["path"], file[0])
-        if key not in gone:
-            gone[key] = run, file
+        if key not in chosen:
+            chosen[key] = run, file
             enough = None if enough is None else enough - file[1]
 
 
@@ -93,13 +93,13 @@ def _finished(mirror, now):
 def _known(mirror):
     """Yield (path, names of its files) of the runs in a mirror's index that are not gone from the server; what is not in it is none of
     ours to delete."""
-    gone = local_copy.Mirror(mirror).load_kept()["gone"]
+    vanished = local_copy.LocalCopy(mirror).load_kept()["gone"]
     try:
         index = manifest.load(mirror / local_copy.INDEX / "full.json")
     except manifest.ManifestError:
         return
     for path in index.paths():
-        if plan.believable(path) and path not in gone:
+        if plan.believable(path) and path not in vanished:
             try:
                 yield path, index.entry(path)["files"].keys()
             except manifest.ManifestError:
@@ -127,19 +127,19 @@ def _unlinked(path):
 def mark_evicted(mirror, runs):
     """Note in a mirror's index that files went: {run path: [names] or True for all}. Raises SyncError."""
     path = mirror / local_copy.INDEX / EVICTED
-    known = layout.read_json(path) or {}
+    evicted = layout.read_json(path) or {}
     for run, names in runs.items():
-        old = known.get(run)
-        known[run] = True if names is True or old is True else sorted({*(old if isinstance(old, list) else ()), *names})
-    local_copy.Mirror(mirror).write(path, layout.to_json(known).encode())
+        old = evicted.get(run)
+        evicted[run] = True if names is True or old is True else sorted({*(old if isinstance(old, list) else ()), *names})
+    local_copy.LocalCopy(mirror).write(path, layout.to_json(evicted).encode())
 
 
 def mark_viewed(mirror, run, now=None):
     """Note that a run was opened: it is kept longest."""
     path = mirror / local_copy.INDEX / VIEWED
-    known = layout.read_json(path) or {}
-    known[run] = int(time.time() if now is None else now)
-    local_copy.Mirror(mirror).write(path, layout.to_json(known).encode())
+    viewed = layout.read_json(path) or {}
+    viewed[run] = int(time.time() if now is None else now)
+    local_copy.LocalCopy(mirror).write(path, layout.to_json(viewed).encode())
 
 
 def drop_run(mirror, run):
@@ -155,20 +155,20 @@ def drop_mirror(mirror):
     """Delete a whole mirror. Raises BusyError while another process syncs it, SyncError where the disk refuses."""
     if not mirror.exists():
         return
-    held = local_copy.Mirror(mirror)
+    copy = local_copy.LocalCopy(mirror)
     try:
-        held.lock()
-        local_disk.remove_tree(os.fspath(held.folder), spare=(os.fspath(held.index / "lock"),))
-        held.unlock()
-        local_disk.remove_tree(os.fspath(held.folder))        # Windows keeps a file, and its folders, while we have it open
+        copy.lock()
+        local_disk.remove_tree(os.fspath(copy.folder), spare=(os.fspath(copy.index / "lock"),))
+        copy.unlock()
+        local_disk.remove_tree(os.fspath(copy.folder))        # Windows keeps a file, and its folders, while we have it open
     except BusyError as error:
         raise BusyError(f"the mirror {local_disk.short(mirror)} is {error}; stop that first") from error
     except OSError as error:
-        place = local_disk.short(error.filename or mirror)
-        raise SyncError(f"the mirror {local_disk.short(mirror)} can't be deleted: {error.strerror} ({place}); "
+        path = local_disk.short(error.filename or mirror)
+        raise SyncError(f"the mirror {local_disk.short(mirror)} can't be deleted: {error.strerror} ({path}); "
                         "close what has it open, then try again") from error
     finally:
-        held.unlock()
+        copy.unlock()
 
 
 def known_entries(mirror):
@@ -193,12 +193,12 @@ def outlook(entries, options, now=None):
 
 def _files(folder):
     """Yield (path, size, mtime) of every regular file below a folder, links never followed."""
-    for here, _, names in local_disk.walk(folder):
+    for current, _, names in local_disk.walk(folder):
         for name in names:
-            path = os.path.join(here, name)
+            path = os.path.join(current, name)
             try:
-                found = os.lstat(path)
+                status = os.lstat(path)
             except OSError:
                 continue        # gone meanwhile
-            yield path, found.st_size, found.st_mtime
+            yield path, status.st_size, status.st_mtime
 

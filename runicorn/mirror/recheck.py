@@ -18,10 +18,10 @@ class Recheck:
         self._wall = wall
         self.times = {}                 # run path -> s
         self.seconds = SHORTEST         # what a turn takes
-        self._left = []                 # [(run path, names to look at, when begun)] of this turn, last first
+        self._waiting = []                 # [(run path, names to look at, when begun)] of this turn, last first
         self._rate = RATE
-        self._credit, self._asked = 0.0, None
-        self._told = []
+        self._credit, self._asked_at = 0.0, None
+        self._segments_told = []
         self._told_at = 0.0             # monotonic
 
     def note(self, paths, now):
@@ -34,43 +34,43 @@ class Recheck:
 
     def rename(self, old, new):
         """The run `old` is called `new` now, and its files are what they were."""
-        when = self.times.pop(old, None)
-        if when is not None:
-            self.times.setdefault(new, when)
+        moment = self.times.pop(old, None)
+        if moment is not None:
+            self.times.setdefault(new, moment)
 
-    def resume(self, told, paths, now):
+    def resume(self, listed, paths, now):
         """Take up what an earlier session told, or something that only looks like it, of the runs `paths`.
 
         A time that has not come yet, as the clock was set back since, tells nothing.
         """
-        times = sound(told)
+        times = sound(listed)
         for path in paths if times else ():
-            when = checked(times, path)
-            if when is not None and when <= self._wall(now):
-                self.times[path] = when - self._wall(0.0)
+            moment = checked(times, path)
+            if moment is not None and moment <= self._wall(now):
+                self.times[path] = moment - self._wall(0.0)
 
     def due(self, now, runs):
         """Return [(run path, names, when its first names were asked for, whether these are its last), …] to look at now.
 
         runs(): [(run path, names), …] of a new turn, in order.
         """
-        if self._asked is None:
-            self._asked = now
-        if not self._left:
-            self._left = [(path, names, None) for path, names in reversed(runs())]
-            size = sum(len(names) for _, names, _ in self._left)
+        if self._asked_at is None:
+            self._asked_at = now
+        if not self._waiting:
+            self._waiting = [(path, names, None) for path, names in reversed(runs())]
+            size = sum(len(names) for _, names, _ in self._waiting)
             self.seconds = max(SHORTEST, size / RATE)
             self._rate = size / self.seconds
-        self._credit = min(MOST, self._credit + max(0.0, now - self._asked) * self._rate)
-        self._asked = now
+        self._credit = min(MOST, self._credit + max(0.0, now - self._asked_at) * self._rate)
+        self._asked_at = now
         chosen = []
-        while self._left and self._credit >= 1:
-            path, names, begun = self._left.pop()
+        while self._waiting and self._credit >= 1:
+            path, names, begun = self._waiting.pop()
             count = int(self._credit)
             chosen.append((path, names[:count], now if begun is None else begun, len(names) <= count))
             self._credit -= min(count, len(names))
             if len(names) > count:
-                self._left.append((path, names[count:], now if begun is None else begun))
+                self._waiting.append((path, names[count:], now if begun is None else begun))
         return chosen
 
     def told(self, paths):
@@ -81,16 +81,16 @@ class Recheck:
         """
         began = time.monotonic()
         if began >= self._told_at:
-            self._told = self._segments(paths())
+            self._segments_told = self._segments(paths())
             self._told_at = time.monotonic() + 50 * (time.monotonic() - began)
-        return [[path, when if when is None else self._wall(when)] for path, when in self._told]
+        return [[path, moment if moment is None else self._wall(moment)] for path, moment in self._segments_told]
 
     def _segments(self, paths):
-        told, grain = [], self.seconds / SEGMENTS
+        segments, grain = [], self.seconds / SEGMENTS
         for path in sorted(paths):
-            when = self.times.get(path)
-            last = told[-1][1] if told else -1
-            if last == when or None not in (last, when) and 0 <= when - last <= grain:
+            moment = self.times.get(path)
+            last = segments[-1][1] if segments else -1
+            if last == moment or None not in (last, moment) and 0 <= moment - last <= grain:
                 continue
-            told.append([path, when])
-        return told
+            segments.append([path, moment])
+        return segments

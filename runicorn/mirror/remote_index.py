@@ -21,12 +21,12 @@ RECENT, SHORT = 1000, 8 << 10   # entries of ended runs that stay parsed while a
 WALKED = "0" * 64               # digest of an entry nobody hashed
 
 
-class Index:
+class RemoteIndex:
     """The runs of a server, as lines of a manifest; those looked at often are kept parsed and written back by `flush`."""
 
-    def __init__(self, held):
-        self.manifest = held
-        self.lines = held.lines
+    def __init__(self, read):
+        self.manifest = read
+        self.lines = read.lines
         for path in [path for path in self.lines if not plan.believable(path)]:
             del self.lines[path]
         self._parsed = {}               # path -> entry, of runs that may still change …
@@ -125,12 +125,12 @@ class Index:
         self._versions.pop(path, None)
         self.changed = True
 
-    def content(self, one):
+    def content(self, fetch):
         """Return all bytes of the small file of a Fetch if its run's line tells them, proven by their SHA-256, else None."""
-        if one.path in self._parsed or one.name not in layout.SMALL or not one.tail:
+        if fetch.path in self._parsed or fetch.name not in layout.SMALL or not fetch.tail:
             return None
-        text = _texts(self.lines[one.path]).get(one.name[:-5])
-        return restored(text, one.size, one.tail) if text else None
+        text = _texts(self.lines[fetch.path]).get(fetch.name[:-5])
+        return restored(text, fetch.size, fetch.tail) if text else None
 
     def ended(self, path):
         """Whether the run says it ended (bool), without parsing a line laid out by us."""
@@ -174,13 +174,13 @@ def _texts(line):
     """Return {"meta", "status", "summary": JSON (bytes)} of a run's line laid out by us, {} of another one."""
     head, decode, texts = manifest.HEAD.match(line), json.JSONDecoder().raw_decode, {}
     try:
-        text, at = line.decode("utf-8"), head.end() if head else len(line)
+        text, position = line.decode("utf-8"), head.end() if head else len(line)
         for field in FIELDS:
             name = f'"{field}": '
-            start = at + len(name)
+            start = position + len(name)
             _, end = decode(text, start)
-            texts[field] = text[start:end].encode() if text.startswith(name, at) else None
-            at = end + len(", ")
+            texts[field] = text[start:end].encode() if text.startswith(name, position) else None
+            position = end + len(", ")
     except (ValueError, RecursionError):
         return {}
     return texts
@@ -193,15 +193,15 @@ def restored(text, size, tail):
         return None
     pieces = TEXT.split(text)
     pieces[::2] = NEWLINE.sub(b"\n", b"\0".join(pieces[::2])).split(b"\0")
-    whole = (one + b"\n" * (size - len(text)) for one in (text, b"".join(pieces)))
-    return next((one for one in whole if sha256(one).hexdigest() == tail), None)
+    forms = (form + b"\n" * (size - len(text)) for form in (text, b"".join(pieces)))
+    return next((form for form in forms if sha256(form).hexdigest() == tail), None)
 
 
 def skipped(line):
     """Return {reason: count} of what a run's line (bytes) says is not among its files."""
-    at = line.rfind(SKIPPED, max(0, len(line) - 4096))
+    position = line.rfind(SKIPPED, max(0, len(line) - 4096))
     try:
-        return left_out.checked(json.loads(line[at + len(SKIPPED):-1])) if at > 0 else {}
+        return left_out.checked(json.loads(line[position + len(SKIPPED):-1])) if position > 0 else {}
     except (ValueError, RecursionError):
         return {}           # these bytes are of something else, or hostile
 
@@ -236,9 +236,9 @@ def merged(entry, files, mtime):
     """Return the entry of a run after a listing showed `files` (walk.RunFiles); a tail is kept where size and mtime (whole s) stayed."""
     old, skipped = entry["files"], dict(files.skipped)
     for name, file in files.items():
-        known = old.get(name)
-        if known and known["size"] == file["size"] and known["mtime"] is not None and int(known["mtime"]) == file["mtime"]:
-            files[name] = known
+        before = old.get(name)
+        if before and before["size"] == file["size"] and before["mtime"] is not None and int(before["mtime"]) == file["mtime"]:
+            files[name] = before
     same = files == old and skipped == entry.get("skipped", {})
     if same and mtime is not None and entry["mtime"] is not None and int(mtime) == int(entry["mtime"]):
         return entry
@@ -255,31 +255,31 @@ def manifest_files(root):
     return [(name, f"{root}/{layout.HIDDEN}/{name}{ending}") for name in MANIFESTS for ending in ("", ".gz")]
 
 
-def adopt(index, found, doubtful, rewrite=None):
+def adopt(index, listed, doubtful, rewrite=None):
     """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we know is added to
     the set `doubtful`, to be listed. Returns the paths taken (list).
 
     rewrite: given with a manifest of this very moment: ended runs are as that says, and the (path, name) of files that must be
     read whole are added to this set.
     """
-    taken = []
-    for path, line in found.lines.items():
+    adopted = []
+    for path, line in listed.lines.items():
         if path in index and index.lines[path] == line or not plan.believable(path):
             continue
         closed = "unreadable" in skipped(line)
         if closed:
             doubtful.add(path)              # a listing names its folders that may not be listed
-        if path not in index or not closed and _agrees(index.entry(path), found, path):
+        if path not in index or not closed and _agrees(index.entry(path), listed, path):
             index.adopt(path, line)
-            taken.append(path)
+            adopted.append(path)
         elif rewrite is not None and not closed and index.ended(path) and _ended(line) and is_proof(line):
             before = index.entry(path)
             index.adopt(path, line)
             rewrite.update((path, name) for name in plan.edits(before, index.entry(path)["files"]))
-            taken.append(path)
+            adopted.append(path)
         else:
             doubtful.add(path)
-    return taken
+    return adopted
 
 
 def is_proof(line):
@@ -293,10 +293,10 @@ def _ended(line):
     return bool(head and head[3] == b"true")
 
 
-def _agrees(ours, found, path):
+def _agrees(ours, listed, path):
     """Whether a manifest's entry shows the same files as ours, so that its tails are good for them."""
     try:
-        theirs = found.entry(path)
+        theirs = listed.entry(path)
     except manifest.ManifestError:
         return False
     return _shape(ours) == _shape(theirs)

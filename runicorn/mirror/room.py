@@ -25,8 +25,8 @@ class Room:
 
     def free(self):
         """Return how many bytes the disk takes until only the reserve is left (int, negative when it is gone already)."""
-        here = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
-        return shutil.disk_usage(here).free - RESERVE
+        existing = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
+        return shutil.disk_usage(existing).free - RESERVE
 
     def fits(self, count, replaced=0):
         """Whether `count` bytes may come, of which `replaced` take the place of bytes that are here (bool)."""

@@ -9,8 +9,8 @@ FILE = "places.json"        # in a mirror's .index: {run path: the path at which
 
 def read(mirror):
     """Return what FILE says of the mirror in a folder (Path): dict of str."""
-    known = layout.read_json(mirror / ".index" / FILE) or {}
-    return {path: place for path, place in known.items() if isinstance(place, str)}
+    listed = layout.read_json(mirror / ".index" / FILE) or {}
+    return {path: run_place for path, run_place in listed.items() if isinstance(run_place, str)}
 
 
 def folder(mirror, path, places, plain=()):
@@ -33,11 +33,11 @@ class Places:
         before = len(self.elsewhere)
         for path in paths:
             if path not in self._settled:
-                place = self._free(path)
-                self._runs[local_names.folded(place)] = path
+                run_place = self._free(path)
+                self._runs[local_names.folded(run_place)] = path
                 self._settled.add(path)
-                if place != path:
-                    self.elsewhere[path] = place
+                if run_place != path:
+                    self.elsewhere[path] = run_place
         return len(self.elsewhere) > before
 
     def _free(self, path):
@@ -46,7 +46,7 @@ class Places:
         above, _, run_id = path.rpartition("/")
         names = (local_names.twin_name(f"{run_id}~{number}" if number else run_id) for number in itertools.count())
         places = itertools.chain([path], (f"{above}/{name}" for name in names))
-        return next(place for place in places if self._runs.get(local_names.folded(place), path) == path)
+        return next(run_place for run_place in places if self._runs.get(local_names.folded(run_place), path) == path)
 
     def rename(self, old, new, is_taken):
         """The run `old` is called `new` now: that lies where it would without `old`, unless something is there that `is_taken(place)`
@@ -54,15 +54,15 @@ class Places:
         before = self.elsewhere.get(new, new)
         self.forget(old)
         self.forget(new)
-        place = self._free(new)
-        place = before if place != before and is_taken(place) else place
-        self._runs[local_names.folded(place)] = new
+        run_place = self._free(new)
+        run_place = before if run_place != before and is_taken(run_place) else run_place
+        self._runs[local_names.folded(run_place)] = new
         self._settled.add(new)
-        self.elsewhere.update({new: place} if place != new else {})
-        return place != before
+        self.elsewhere.update({new: run_place} if run_place != new else {})
+        return run_place != before
 
     def forget(self, path):
         """A run is not here any more; returns whether it lay elsewhere."""
-        self._runs = {seen: run for seen, run in self._runs.items() if run != path}
+        self._runs = {folded: run for folded, run in self._runs.items() if run != path}
         self._settled.discard(path)
         return self.elsewhere.pop(path, None) is not None

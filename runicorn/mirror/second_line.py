@@ -8,8 +8,8 @@ import time
 
 from runicorn import faults
 from runicorn.errors import RunicornError
-from runicorn.mirror import fetcher as fetch
 from runicorn.mirror import plan
+from runicorn.mirror.fetcher import Fetcher, Outcome
 
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
 HELD = 800                      # fetches handed over at once: as many as are in flight, and some
@@ -21,10 +21,9 @@ PROBE = 4                       # looks at the first line while it is full, twen
 FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 LULL = 0.5                      # s after somebody waited for an answer: another question follows, mostly
 LINGER = 3.0                    # s without work until it hangs up
-LOST = "lost"                   # outcome of a fetch that the second line took down with it
 
 
-class Bulk:
+class SecondLine:
     """Fetches over a line of its own. `dial()` returns a Remote or raises a RunicornError: one line only, then.
 
     The first line is compressed, which a thin line needs, and which holds a fast one up, and the server's processor: so the second is
@@ -37,8 +36,8 @@ class Bulk:
         self._tame = tame
         self._hearsay, self._moment = hearsay, moment
         self._dial, self._mirror, self._root, self._room, self._log = dial, mirror, root, room, log
-        self._given, self._ended = collections.deque(), collections.deque()
-        self._held = {}                 # (path, name) -> Fetch, handed over and not collected
+        self._waiting, self._ended = collections.deque(), collections.deque()
+        self._taken_over = {}                 # (path, name) -> Fetch, handed over and not collected
         self._waking, self._stopping = threading.Event(), threading.Event()
         self._unwanted = None           # (path, name) of what to give up, until the thread has seen to it
         self._thread = self._remote = self._fetcher = None
@@ -52,11 +51,11 @@ class Bulk:
     @property
     def held(self):
         """How many fetches are handed over and not collected (int)."""
-        return len(self._held)
+        return len(self._taken_over)
 
     def runs(self):
         """Return the runs of which files are handed over and not collected (set of paths)."""
-        return {path for path, _ in self._held}
+        return {path for path, _ in self._taken_over}
 
     @property
     def coming(self):
@@ -83,17 +82,17 @@ class Bulk:
         if time.monotonic() < self._resumes:
             return False
         self._judge(main)
-        known = main.full >= PROBE
-        if self._fast is False and known and main.wire_rate >= FAST:
+        measured = main.full >= PROBE
+        if self._fast is False and measured and main.wire_rate >= FAST:
             self._fast = self._tried = None         # worth another trial
-        thin = self._fast is False or self._fast is None and known and main.wire_rate < FAST
-        enough = ENOUGH // 4 if self._held else ENOUGH
+        thin = self._fast is False or self._fast is None and measured and main.wire_rate < FAST
+        enough = ENOUGH // 4 if self._taken_over else ENOUGH
         if self.refused or thin or not main.has_waiting(enough, plan.total(later)) or not self._all_fits(main, later):
             return False
         self.expect()
         if self._fetcher and self.held < HELD // 2:
-            self._take(main, later, HELD - self.held, math.inf if self._fast else TRIAL - plan.total(self._held.values()))
-        return self._fast is True and bool(self._held)
+            self._take(main, later, HELD - self.held, math.inf if self._fast else TRIAL - plan.total(self._taken_over.values()))
+        return self._fast is True and bool(self._taken_over)
 
     def _all_fits(self, main, later):
         """Whether all that waits has room (bool): else the newest should have it, and this line begins with the oldest."""
@@ -107,7 +106,7 @@ class Bulk:
         line = self._fetcher
         if line is None or self._fast is not None:
             return
-        since = line.session.answered_at - (self._tried or math.inf)        # whoever asks may have been busy since
+        since = line.client.answered_at - (self._tried or math.inf)        # whoever asks may have been busy since
         if line.best_rate >= FAST or line.bytes >= TRIAL // 4 and line.bytes >= FAST * since:
             self._fast = True
         elif self._tried and time.monotonic() > self._tried + PATIENCE + 8 * main.round_trip:       # answers may be too rare to fill it
@@ -119,30 +118,30 @@ class Bulk:
         """Take over `count` fetches, or so many that they have `size` bytes."""
         self._tried = self._tried or time.monotonic()
         while count > 0 and size > 0:
-            place = next((place for place in range(len(later) - 1, -1, -1) if main.can_wait(later[place])), None)
-            one = main.take_back() if place is None else later.pop(place)
-            if one is None:
+            index = next((index for index in range(len(later) - 1, -1, -1) if main.can_wait(later[index])), None)
+            fetch = main.take_back() if index is None else later.pop(index)
+            if fetch is None:
                 break
-            self._held[one.path, one.name] = one
-            self._given.append(one)
-            count, size = count - 1, size - one.size
+            self._taken_over[fetch.path, fetch.name] = fetch
+            self._waiting.append(fetch)
+            count, size = count - 1, size - fetch.size
         self._waking.set()
 
-    def keep_only(self, wanted):
-        """Give up the fetches of which `wanted(fetch)` is false; they are collected as UNWANTED."""
-        self._unwanted = {key for key, one in self._held.items() if not wanted(one)}
+    def keep_only(self, keep):
+        """Give up the fetches of which `keep(fetch)` is false; they are collected as UNWANTED."""
+        self._unwanted = {key for key, fetch in self._taken_over.items() if not keep(fetch)}
         self._waking.set()
 
     def collect(self):
         """Return [(Fetch, outcome, held, data), …] that ended since last asked; see fetcher.Fetcher."""
         ended = [self._ended.popleft() for _ in range(len(self._ended))]
-        for one, *_ in ended:
-            self._held.pop((one.path, one.name), None)
+        for fetch, *_ in ended:
+            self._taken_over.pop((fetch.path, fetch.name), None)
         if self._thread and not self._thread.is_alive() and not self._ended:
             self._thread = None
-            ended += [(one, LOST, 0, None) for one in self._held.values()]
-            self._held.clear()
-            self._given.clear()
+            ended += [(fetch, Outcome.LOST, 0, None) for fetch in self._taken_over.values()]
+            self._taken_over.clear()
+            self._waiting.clear()
         return ended
 
     @contextlib.contextmanager
@@ -189,22 +188,22 @@ class Bulk:
 
     def _carry(self, remote):
         """Work until there is nothing to do."""
-        session = fetcher = None
+        client = fetcher = None
         try:
-            session = remote.open_sftp()
-            self._tame(session)
-            fetcher = fetch.Fetcher(session, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
+            client = remote.open_sftp()
+            self._tame(client)
+            fetcher = Fetcher(client, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
                                     self._moment, hearsay=self._hearsay, ceiling=TRIAL_CEILING)
             fetcher.enough = 1 << 60
             self._fetcher = fetcher
             while not self._stopping.is_set():
-                while self._given:
-                    fetcher.add([self._given.popleft()])
+                while self._waiting:
+                    fetcher.add([self._waiting.popleft()])
                 unwanted, self._unwanted = self._unwanted, None
                 if unwanted:
-                    fetcher.keep_only(lambda one, unwanted=unwanted: (one.path, one.name) not in unwanted)
+                    fetcher.keep_only(lambda fetch, unwanted=unwanted: (fetch.path, fetch.name) not in unwanted)
                 seconds = self._heed()
-                if fetcher.left and (session.unanswered or not seconds):
+                if fetcher.left and (client.unanswered or not seconds):
                     fetcher.step(time.monotonic() + 0.1)
                 elif not self._waking.wait(min(seconds, LULL) or LINGER) and not seconds:
                     return
@@ -213,11 +212,11 @@ class Bulk:
             if fetcher:
                 self._fetcher = None
                 fetcher.drop()
-            if session:
-                self._count(session)
+            if client:
+                self._count(client)
             remote.close()
 
-    def _count(self, session):
-        self.sent += session.sent
-        self.received += session.received
-        self.requests += session.requests
+    def _count(self, client):
+        self.sent += client.sent
+        self.received += client.received
+        self.requests += client.requests

@@ -18,15 +18,15 @@ class RunList:
     `fresh`: a manifest file told of every run as it was less than FRESH ago; `manifest_made`: when the one read last was made, by
     our clock, s."""
 
-    def __init__(self, options, remote, client, root, index, intake, recheck, log, wall, look):
+    def __init__(self, options, remote, client, root, index, queue, recheck, log, wall, look):
         """wall: clock.Clock.wall; look: exec_look.ExecLook, which may be under way."""
         self._wall = wall
         self.options, self.remote, self.client, self.root, self.log = options, remote, client, root, log
-        self.index, self.intake, self.recheck = index, intake, recheck
+        self.index, self.queue, self.recheck = index, queue, recheck
         self.source, self.manifest_made, self.fresh = None, None, False
         self._exec, self._answered = look, False
         self._read = {}                 # path of a manifest -> (its mtime, its size) when we read it
-        self._made, self._whole = None, False       # of the one read last: when it was made (s there), whether it told of every run
+        self._made_at, self._tells_all = None, False       # of the one read last: when it was made (s there), whether it told of every run
         self._refused_at = None         # when python3 on the server failed to answer last (Unix s)
         self._replan = set()            # runs whose entries were taken since the last plan
         self._hearsay = set()           # runs that only a manifest file spoke of, since the last listing
@@ -82,19 +82,19 @@ class RunList:
 
     def told(self, digest):
         """Return what `resume` takes (dict): which manifest files were read into the index of this digest, and whether python3 answers."""
-        return {"digest": digest, "read": self._read, "made": self._made, "whole": self._whole, "refused": self._refused_at,
+        return {"digest": digest, "read": self._read, "made": self._made_at, "whole": self._tells_all, "refused": self._refused_at,
                 "server_time": self.server_time, "root": self.root}
 
-    def resume(self, told, digest, now):
+    def resume(self, earlier, digest, now):
         """Take up what an earlier session told, or something that only looks like it. digest: of the index that is here."""
-        if not isinstance(told, dict):
+        if not isinstance(earlier, dict):
             return
-        refused, made, read = told.get("refused"), told.get("made"), told.get("read")
+        refused, made_at, read = earlier.get("refused"), earlier.get("made"), earlier.get("read")
         if manifest.is_number(refused) and is_recent(refused, self._wall(now)):
             self._refused_at = refused
-        if told.get("digest") == digest and self.index.lines and manifest.is_number(made) and isinstance(read, dict):
+        if earlier.get("digest") == digest and self.index.lines and manifest.is_number(made_at) and isinstance(read, dict):
             self._read = {path: tuple(stamp) for path, stamp in read.items() if isinstance(stamp, list)}
-            self._made, self._whole = made, told.get("whole") is True
+            self._made_at, self._tells_all = made_at, earlier.get("whole") is True
 
     @property
     def server_time(self):
@@ -112,17 +112,17 @@ class RunList:
             return False                # taken by a later `look`: a command may hang, SFTP goes on
         began = self._exec.began
         try:
-            found, absent = self._exec.take(self.options.get("interval", 30.0))
+            changed, absent = self._exec.take(self.options.get("interval", 30.0))
         except (SftpError, manifest.ManifestError) as error:
             return self._refused(error)
         except (LineError, ProtocolError) as error:
             if self.remote.alive:
                 return self._refused(error)     # a line that lives grants one channel only, or the command printed without end
             raise
-        self.intake.unsettled.hear(self._exec.server_time)
-        self._take(found, now=True)
-        self.intake.doubtful.update(path for path in absent if path in self.index)
-        self.recheck.note([path for path in self._exec.stamps if path in self.index and path not in self.intake.doubtful], began)
+        self.queue.unsettled.hear(self._exec.server_time)
+        self._take(changed, now=True)
+        self.queue.doubtful.update(path for path in absent if path in self.index)
+        self.recheck.note([path for path in self._exec.stamps if path in self.index and path not in self.queue.doubtful], began)
         self.source, self._answered, self._refused_at = "exec", True, None
         return True
 
@@ -166,47 +166,48 @@ class RunList:
                 self._read[path] = attrs.mtime, attrs.size
                 self.log.warning("the server's manifest is of no use: %s is larger than %d MB", path, manifest.LIMIT >> 20)
         moved = {kind: (mtime, path) for kind, (mtime, size, path) in newest.items() if self._read.get(path) != (mtime, size)}
-        whole = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], stats, now)
-        if manifest.FULL in moved and not whole:
+        complete = manifest.ACTIVE in moved and bool(self.index.lines) and self._by_file(*moved[manifest.ACTIVE], stats, now)
+        if manifest.FULL in moved and not complete:
             self._by_file(*moved[manifest.FULL], stats, now)
         self._read.update({path: (mtime, size) for mtime, size, path in newest.values()})
-        if newest and self._made is not None:
+        if newest and self._made_at is not None:
             self.source = self.source or "manifest"
             if self.manifest_made is None:      # read by an earlier session
                 self.manifest_made = now - max(0.0, self._wall(now) - max(newest.values())[0])
-            self.fresh = self._whole and self._wall(now) - self._made < FRESH
+            self.fresh = self._tells_all and self._wall(now) - self._made_at < FRESH
 
     def _by_file(self, mtime, path, stats, now):
         """Read a manifest; returns whether the index now has its digest."""
         try:
             with contextlib.closing(self.client.read_pieces(path, manifest.LIMIT, stats[path])) as pieces:
-                found = manifest_stream.read(pieces, path)
+                listed = manifest_stream.read(pieces, path)
         except (SftpError, manifest.ManifestError) as error:
             self.log.warning("the server's manifest is of no use: %s", error)
             return False
-        new, made, wall = self._take(found), found.header["generated_at"], self._wall(now)
-        self.intake.contents.take_manifest([path for path in new if remote_index.is_proof(found.lines[path])], min(made, wall))
+        new, made_at, wall = self._take(listed), listed.header["generated_at"], self._wall(now)
+        self.queue.contents.take_manifest([path for path in new if remote_index.is_proof(listed.lines[path])], min(made_at, wall))
         self.source = self.source or "manifest"
         self.manifest_made = now if path in self._read else now - max(0.0, self._wall(now) - mtime)    # its own time is the server's
         lines = self.index.flush().lines
-        whole = remote_index.index_digest(lines) == found.header["digest"]
-        told = lines if whole else found.lines
-        proven = [path for path in told if path in lines and (whole or lines[path] == told[path]) and remote_index.is_proof(lines[path])]
-        if wall - YEARS < made:
-            when = min(now, now + made - wall)
-            self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < when], when)
-            self._made, self._whole = made, len(proven) == len(lines)
-        return whole
+        complete = remote_index.index_digest(lines) == listed.header["digest"]
+        proving = lines if complete else listed.lines
+        proven = [path for path in proving
+                  if path in lines and (complete or lines[path] == proving[path]) and remote_index.is_proof(lines[path])]
+        if wall - YEARS < made_at:
+            moment = min(now, now + made_at - wall)
+            self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < moment], moment)
+            self._made_at, self._tells_all = made_at, len(proven) == len(lines)
+        return complete
 
-    def _take(self, found, now=False):
+    def _take(self, listed, now=False):
         """Take a Manifest into the index; returns the run paths taken. now: it shows this very moment."""
-        new = remote_index.adopt(self.index, found, self.intake.doubtful, self.intake.rewrite if now else None) if found else ()
-        for path in found.lines.keys() & self.intake.left_out.closed_runs if now and found else ():
-            if path not in self.intake.doubtful:
-                self.intake.left_out.set_folders(path, ())
+        new = remote_index.adopt(self.index, listed, self.queue.doubtful, self.queue.rewrite if now else None) if listed else ()
+        for path in listed.lines.keys() & self.queue.left_out.closed_runs if now and listed else ():
+            if path not in self.queue.doubtful:
+                self.queue.left_out.set_folders(path, ())
         if now:
             began = self._exec.began
-            self.intake.contents.take_look(new, Moment(began, self._exec.server_time, self._wall(began)))
+            self.queue.contents.take_look(new, Moment(began, self._exec.server_time, self._wall(began)))
         self._replan.update(new)
         self._hearsay.update(() if now else new)
         return new

@@ -7,10 +7,10 @@ fetch what the plan says for as long as the rhythm allows, publish the index. `r
 import collections
 import math
 import os
-import queue
 import random
 import threading
 import time
+from queue import Empty, Queue
 
 from runicorn import clock, faults, layout, left_out, local_disk, local_names
 from runicorn.errors import BusyError, FaultError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
@@ -47,12 +47,12 @@ class Sync:
     """
 
     def __init__(self, options, folder, connect, bell, logger, room=None, look_elsewhere=None, moved=None):
-        self.options, self.mirror, self.bell, self.log = options, local_copy.Mirror(folder), bell, logger
+        self.options, self.mirror, self.bell, self.log = options, local_copy.LocalCopy(folder), bell, logger
         self._connect, self._room = connect, room or Room(self.mirror.folder)
         self._look_elsewhere, self._looked_elsewhere = look_elsewhere or (lambda client, root: None), False
         self._moved = moved or (lambda moved: None)
         self._slug = local_names.connection_slug(options["name"])
-        self._session, self._index = None, None
+        self._remote_root, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
         self._paused, self._now_asked = False, False
         self._up_to_date = None         # Unix s at which all that the server has was last known to be here
@@ -64,11 +64,11 @@ class Sync:
         self._line, self._line_began = {"up": False, "since": time.time()}, 0.0
         self._owner, self._turns = None, Turns()
         self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
-        self._wanted, self._asked, self._adjusted = collections.deque(), collections.deque(), collections.deque()
-        self._meter, self._caution, self._rest = Meter(), grants.Caution(), grants.Rest(IDLE)
+        self._opened_runs, self._questions, self._adjusted = collections.deque(), collections.deque(), collections.deque()
+        self._meter, self._caution, self._resting = Meter(), grants.Caution(), grants.Rest(IDLE)
         self._published = self._saved = 0.0         # when the index may be written next, and was last, the clock's time, s
         self._refused = collections.Counter()       # {who wrote: times in a row that readers kept open what it replaces}
-        self._whole = False             # the run list was, over this line
+        self._list_told = False             # the run list was, over this line
         self._no_root = self._room_made = False
         self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
         self._list = None               # what was read into that; see server_runs.RunList.told
@@ -122,7 +122,7 @@ class Sync:
 
     def _pass(self, now):
         """One pass from top to bottom."""
-        if self.mirror.lock() and self._session:
+        if self.mirror.lock() and self._remote_root:
             self._hang_up("connecting", "deleted", "the mirror was deleted here; it is made anew")
             self._index = None
         self._owner = {"pid": os.getpid(), "ours": True}
@@ -130,32 +130,32 @@ class Sync:
         if self._paused:
             self._hang_up("paused", "paused", "paused by you")
             return WAIT
-        if not self._session and now < self._retry_at:
+        if not self._remote_root and now < self._retry_at:
             return min(WAIT, self._retry_at - now)
-        if not (self._session or self._automatic() or self._now_asked or self._wanted or self._asked):
+        if not (self._remote_root or self._automatic() or self._now_asked or self._opened_runs or self._questions):
             self._say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
             return WAIT
-        session = self._session or self._call(now)
+        remote_root = self._remote_root or self._call(now)
         allowance = self._allowance(now)
-        session.intake.allow(now, allowance)
+        remote_root.queue.allow(now, allowance)
         if self._room_made:
             self._room_made = False
-            session.intake.forgive()
-            session.intake.plan((), now)
+            remote_root.queue.forgive()
+            remote_root.queue.plan((), now)
         if self._is_due(now):
-            self._survey(session, now)
+            self._survey(remote_root, now)
         elif self._automatic() and now >= self._look_due:
-            session.look(self._looked_at(session, now), now)
-        self._serve(session, now)
-        session.intake.work(time.monotonic() + SLICE, self._asked)
-        idle = session.surveyed and not session.intake.left and not self._no_root
-        more = idle and (session.check_rekeyed(now) or session.check_hearsay(now))
-        hashing = session.whole_files.settle_suspects(session.source == "exec", now)
-        self._publish(session, now)
+            remote_root.look(self._looked_at(remote_root, now), now)
+        self._serve(remote_root, now)
+        remote_root.queue.work(time.monotonic() + SLICE, self._questions)
+        idle = remote_root.surveyed and not remote_root.queue.left and not self._no_root
+        more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now))
+        hashing = remote_root.whole_files.settle_suspects(remote_root.source == "exec", now)
+        self._publish(remote_root, now)
         if now - self._line_began >= STEADY:
             self._failures = 0
-        if session.intake.left or more:
-            return 1.0 if allowance == 0 or session.intake.full else 0.0
+        if remote_root.queue.left or more:
+            return 1.0 if allowance == 0 or remote_root.queue.full else 0.0
         if hashing:
             return HASHING
         return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
@@ -166,8 +166,8 @@ class Sync:
             before = dict(self.options)
             self.options.update(self._adjusted.popleft())       # the session's, too: they are one dict
             self._due += self.options["interval"] - before["interval"]
-            if self._session:
-                self._session.adjust(before, now)
+            if self._remote_root:
+                self._remote_root.adjust(before, now)
 
     def _automatic(self):
         return self.options.get("mode", "auto") == "auto"
@@ -182,11 +182,11 @@ class Sync:
             return True
         return self._automatic() and now >= self._due
 
-    def _survey(self, session, now):
+    def _survey(self, remote_root, now):
         thorough, self._now_asked = self._now_asked, False
-        watched = self._looked_at(session, now)
+        watched = self._looked_at(remote_root, now)
         try:
-            session.survey(now, watched if session.source else (), thorough)
+            remote_root.survey(now, watched if remote_root.source else (), thorough)
             self._no_root = False
         except MissingFileError:
             self._no_root = True        # it appears with the first run there
@@ -196,14 +196,14 @@ class Sync:
         self._due = now + self.options["interval"]
         if not self._index.lines and not self._looked_elsewhere:
             self._looked_elsewhere = True
-            self._look_elsewhere(session.sftp, session.root)
+            self._look_elsewhere(remote_root.client, remote_root.root)
 
-    def _looked_at(self, session, now):
+    def _looked_at(self, remote_root, now):
         """Return the runs whose tails are read now (list of paths), and say when they are next."""
         watched = self.bell.watched()
-        opened = self._opened(session, watched)
-        running = [path for path in session.beats.runs if path in session.index and not session.index.ended(path) and path not in opened]
-        self._look_due = now + (TICK if opened or "runs" in watched else self._rest.seconds)
+        opened, index = self._opened(remote_root, watched), remote_root.index
+        running = [path for path in remote_root.beats.runs if path in index and not index.ended(path) and path not in opened]
+        self._look_due = now + (TICK if opened or "runs" in watched else self._resting.seconds)
         return opened + self._turns.take(running, PLACES)
 
     # -- the line
@@ -212,68 +212,68 @@ class Sync:
         """Get a line, take up the mirror, and learn the list at once where a manifest or exec tells it."""
         self.mirror.check()                 # before a login that would lead to nothing
         self._say("connecting", "connecting", f"connecting to {self.options['host']}")
-        index, kept = self._index or remote_index.Index(self.mirror.load_index()), self.mirror.load_kept()
+        index, earlier = self._index or remote_index.RemoteIndex(self.mirror.load_index()), self.mirror.load_kept()
         loading = threading.Thread(target=__import__, args=("runicorn.mirror.remote_root",), daemon=True)
         loading.start()                     # a login is waiting, mostly
         remote = self._connect()
-        session = None
+        remote_root = None
         try:
             loading.join()
             from runicorn.mirror.opening import Opening
-            from runicorn.mirror.remote_root import Session
-            opening = Opening(remote, self.options, index, kept, now, self._clock.wall)
-            session = Session(self.options, self.mirror, remote, opening, self._room, self.log, self._clock.wall, self._caution)
+            from runicorn.mirror.remote_root import RemoteRoot
+            opening = Opening(remote, self.options, index, earlier, now, self._clock.wall)
+            remote_root = RemoteRoot(self.options, self.mirror, remote, opening, self._room, self.log, self._clock.wall, self._caution)
             key = remote.host_key if isinstance(remote.host_key, str) else (remote.host_key or {}).get("fingerprint")
             claim = self.mirror.claim({"user": self.options["user"], "host": self.options["host"], "port": self.options["port"],
-                                       "host_key": key, "root": session.root})
-            self._index = remote_index.Index(self.mirror.load_index()) if claim is local_copy.NEW else index
-            session.begin(self._index, rekeyed=claim is local_copy.REKEYED)
-            session.resume(kept, now)
+                                       "host_key": key, "root": remote_root.root})
+            self._index = remote_index.RemoteIndex(self.mirror.load_index()) if claim is local_copy.NEW else index
+            remote_root.begin(self._index, rekeyed=claim is local_copy.REKEYED)
+            remote_root.resume(earlier, now)
             self._say("syncing", "looking", "looking what is new")
-            session.learn(now)
+            remote_root.learn(now)
         except BaseException as error:
-            self._caution.lost(session.sftp, error) if session else None
-            session.close() if session else remote.close()
+            self._caution.lost(remote_root.client, error) if remote_root else None
+            remote_root.close() if remote_root else remote.close()
             raise
-        self._session, self._line, self._line_began = session, {"up": True, "since": self._clock.wall(now)}, now
+        self._remote_root, self._line, self._line_began = remote_root, {"up": True, "since": self._clock.wall(now)}, now
         self._meter.restart()
         self._look_due, self._due, self._looked_elsewhere = 0.0, 0.0, False
-        self._publish(session, now)
-        self._published, self._whole = now + PARTIAL, False
-        return session
+        self._publish(remote_root, now)
+        self._published, self._list_told = now + PARTIAL, False
+        return remote_root
 
     def _lost(self, error, now):
         """The line broke: try again after a growing, jittered pause."""
         self._failures += 1
-        if self._session:
-            self._caution.lost(self._session.sftp, error)
-            self._rest.lost(self._session.sftp)
+        if self._remote_root:
+            self._caution.lost(self._remote_root.client, error)
+            self._resting.lost(self._remote_root.client)
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
         self._retry_at, self._retry_shown = now + pause, self._clock.wall(now) + pause
         self._hang_up("offline", error.code or "line", str(error), error.values)
         return pause
 
     def _hang_up(self, state, code, text, values=None):
-        session, self._session = self._session, None
-        if session:
-            session.close()
+        remote_root, self._remote_root = self._remote_root, None
+        if remote_root:
+            remote_root.close()
             self._line = {"up": False, "since": time.time()}
         self._say(state, code, text, **(values or {}))
-        if session:
-            self._follow_moves(session)
-        if session or self._owner and self._owner["ours"]:
+        if remote_root:
+            self._follow_moves(remote_root)
+        if remote_root or self._owner and self._owner["ours"]:
             try:
-                self._tell(session)
-                self.mirror.save_folders(session.skeleton.told() if session else {})
+                self._tell(remote_root)
+                self.mirror.save_folders(remote_root.skeleton.told() if remote_root else {})
             except SyncError as error:      # this disk is full, too; one trouble at a time
                 self.log.warning("%s", error)
 
     def _follow(self, error):
         """Another process syncs this mirror: show what it says, and wait for its end."""
         self._owner = {"pid": self.mirror.owner(), "ours": False}
-        session, self._session = self._session, None
-        if session:
-            session.close()             # the cache was deleted under us, and they were first to make it anew
+        remote_root, self._remote_root = self._remote_root, None
+        if remote_root:
+            remote_root.close()             # the cache was deleted under us, and they were first to make it anew
         self._say("paused", "held", str(error), pid=self._owner["pid"])
 
     def _say(self, state, code, text, **values):
@@ -289,26 +289,26 @@ class Sync:
 
     # -- who looks
 
-    def _opened(self, session, watched):
+    def _opened(self, remote_root, watched):
         """Return the run paths somebody has open that may still change (list)."""
         prefix, opened = f"run:{self._slug}:", []
         for topic in watched:
             parts = topic[len(prefix):].split("/") if topic.startswith(prefix) else ()
             path = "/".join((*parts[:2], layout.RUNS, parts[2])) if len(parts) == 3 else ""
-            if path in session.index and not session.index.ended(path):
+            if path in remote_root.index and not remote_root.index.ended(path):
                 opened.append(path)
         return opened
 
-    def _serve(self, session, now):
+    def _serve(self, remote_root, now):
         """Do what other threads asked for: runs somebody opened come first, and whoever waits for an answer gets it."""
-        while self._wanted:
-            path = self._wanted.popleft()
+        while self._opened_runs:
+            path = self._opened_runs.popleft()
             self.mirror.take_back(path)
-            session.intake.ask_for(path, now)
-        while self._asked:
-            question, answer = self._asked.popleft()
+            remote_root.queue.ask_for(path, now)
+        while self._questions:
+            question, answer = self._questions.popleft()
             try:
-                answer.put(question(session, now))
+                answer.put(question(remote_root, now))
             except SftpError as error:
                 answer.put(error)
             except (RemoteError, SyncError, BusyError, OSError) as error:
@@ -319,25 +319,25 @@ class Sync:
 
     def _ask(self, question, timeout):
         """Let the sync's thread answer `question(session, now)`; wait `timeout` s. Raises RemoteError, FaultError."""
-        answer = queue.Queue(1)
+        answer = Queue(1)
         try:
             if self._state in ("offline", "refused") or self._paused or self._owner and not self._owner["ours"]:
-                raise queue.Empty       # nobody would answer soon
-            self._asked.append((question, answer))
+                raise Empty       # nobody would answer soon
+            self._questions.append((question, answer))
             self._waking.set()
-            found = answer.get(timeout=timeout)
-        except queue.Empty:
+            result = answer.get(timeout=timeout)
+        except Empty:
             raise LineError(f"{self.options['name']} is {self._state}: {self._reason['text']}") from None
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     # -- what the pages see
 
-    def _is_held(self, who, error):
+    def _is_held(self, writer, error):
         """Whether it is only that readers on Windows keep a file open, which is no reason to pause unless they go on."""
-        self._refused[who] += 1
-        return local_disk.is_held(error) and self._refused[who] <= REFUSALS
+        self._refused[writer] += 1
+        return local_disk.is_held(error) and self._refused[writer] <= REFUSALS
 
     def _write(self, write, *content):
         """Return whether write(*content) went; where readers keep the old file open it is written another time."""
@@ -350,102 +350,102 @@ class Sync:
         self._refused[write] = 0
         return True
 
-    def _publish(self, session, now):
+    def _publish(self, remote_root, now):
         """Write the index when it changed, ring what changed, and say where we are."""
-        intake, moved = session.intake, self._follow_moves(session)
-        whole = session.surveyed and intake.whole and not self._whole
-        grown = session.index.changed and now >= self._saved + SAVED
-        if (session.news or intake.news or grown) and (whole or moved or now >= self._published):
-            self._whole = self._whole or whole
+        fetches, moved = remote_root.queue, self._follow_moves(remote_root)
+        complete = remote_root.surveyed and fetches.whole and not self._list_told
+        grown = remote_root.index.changed and now >= self._saved + SAVED
+        if (remote_root.news or fetches.news or grown) and (complete or moved or now >= self._published):
+            self._list_told = self._list_told or complete
             began = time.monotonic()
-            if self._write(self.mirror.save_index, session.index.flush(self._clock.wall(now))):
-                session.index.changed, self._saved = False, now
-                session.news = intake.news = False
+            if self._write(self.mirror.save_index, remote_root.index.flush(self._clock.wall(now))):
+                remote_root.index.changed, self._saved = False, now
+                remote_root.news = fetches.news = False
                 self.bell.ring("runs")
             self._published = now + PACE * (time.monotonic() - began)
-        if intake.grown:
-            self.bell.ring(*(f"run:{local_names.run_key(self._slug, path)}" for path in intake.grown))
-        intake.grown.clear()
-        if not session.index.changed:
-            self._checked = session.recheck.told(session.index.paths)
-            self._list = session.list.told(session.index.manifest.header.get("digest"))
-        if intake.left_out.changed and self._write(self.mirror.write, self.mirror.index / left_out.FILE, intake.left_out.to_json()):
-            intake.left_out.changes_saved()
+        if fetches.grown:
+            self.bell.ring(*(f"run:{local_names.run_key(self._slug, path)}" for path in fetches.grown))
+        fetches.grown.clear()
+        if not remote_root.index.changed:
+            self._checked = remote_root.recheck.told(remote_root.index.paths)
+            self._list = remote_root.list.told(remote_root.index.manifest.header.get("digest"))
+        if fetches.left_out.changed and self._write(self.mirror.write, self.mirror.index / left_out.FILE, fetches.left_out.to_json()):
+            fetches.left_out.changes_saved()
             self.bell.ring("runs")
-        if intake.left and intake.full:
-            self._say("paused", "disk", f"the disk of {self.mirror.folder} is full: {intake.left} files wait", left=intake.left)
-        elif intake.left:
-            done, total = intake.files_done, intake.files_total
-            self._say("syncing", "fetching", f"{done} of {total} files", done=done, total=total)
+        if fetches.left and fetches.full:
+            self._say("paused", "disk", f"the disk of {self.mirror.folder} is full: {fetches.left} files wait", left=fetches.left)
+        elif fetches.left:
+            files_done, total = fetches.files_done, fetches.files_total
+            self._say("syncing", "fetching", f"{files_done} of {total} files", done=files_done, total=total)
         elif self._no_root:
-            self._say("live", "no_root", f"{self.options['host']} has no folder {session.root} yet", root=session.root)
-        elif session.looking:
+            self._say("live", "no_root", f"{self.options['host']} has no folder {remote_root.root} yet", root=remote_root.root)
+        elif remote_root.looking:
             self._say("syncing", "looking", "looking what is new")
-        elif session.surveyed and intake.left_out.count() + intake.failing:
-            count = intake.left_out.count() + intake.failing
+        elif remote_root.surveyed and fetches.left_out.count() + fetches.failing:
+            count = fetches.left_out.count() + fetches.failing
             files = "1 file" if count == 1 else f"{count} files"
             self._say("live", "live_partly", f"up to date but for {files} that could not come; the Files of their runs say why",
                       files=count)
-        elif session.surveyed:
+        elif remote_root.surveyed:
             self._say("live", "live", "up to date")
-        traffic = session.traffic()
+        traffic = remote_root.traffic()
         if traffic != self._heard:              # a pass that asked nothing heard nothing
             self._heard, self._last_news = traffic, self._clock.now()
         self._meter.note(now, *traffic)
-        if session.surveyed and not (intake.left or session.looking or self._now_asked):
+        if remote_root.surveyed and not (fetches.left or remote_root.looking or self._now_asked):
             self._up_to_date = self._clock.wall(now)
-        self._tell(session)
+        self._tell(remote_root)
 
-    def _follow_moves(self, session):
+    def _follow_moves(self, remote_root):
         """Say which runs were renamed on the server since last told; returns whether some were."""
-        moved = session.moves.take()
+        moved = remote_root.moves.take()
         if moved:
             self._moved(moved)
-            session.news = True
+            remote_root.news = True
         for path in moved:
             self.bell.ring(f"run:{local_names.run_key(self._slug, path)}")
         return bool(moved)
 
-    def _tell(self, session):
+    def _tell(self, remote_root):
         """Write .index/live.json; without a session the state alone is new in it."""
-        live = {"runs": session.beats.runs, "line": self._line, "gone": sorted(session.gone), "looked": session.looked,
-                "checked": self._checked, "turn": round(session.turn_seconds), "list": self._list, "written": time.time(),
-                "ahead": self._clock.wall(0.0)} if session else layout.read_json(self.mirror.index / "live.json") or {}
+        live = {"runs": remote_root.beats.runs, "line": self._line, "gone": sorted(remote_root.vanished), "looked": remote_root.looked,
+                "checked": self._checked, "turn": round(remote_root.turn_seconds), "list": self._list, "written": time.time(),
+                "ahead": self._clock.wall(0.0)} if remote_root else layout.read_json(self.mirror.index / "live.json") or {}
         self._write(self.mirror.save_live, {**live, "state": self.state()})
 
     def state(self):
         """Return what the connection's row shows of us (dict; see README, "Connections")."""
-        session, index = self._session, self._index
+        root, index = self._remote_root, self._index
         last_news = None if self._last_news is None else self._clock.wall(self._last_news)      # whatever the wall clock was set to since
-        told = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": last_news,
-                "up_to_date": self._up_to_date,
-                "retry_at": self._retry_shown if self._state == "offline" else None, "runs": len(index.lines) if index else 0,
-                "running": len(session.beats.runs) if session else 0, "progress": self._progress(session) if session else None,
-                "traffic": self._meter.told(self._clock.now()), "owner": self._owner, "source": session.source if session else None,
-                "rtt_ms": round(1000 * session.round_trip) if session and session.round_trip else None,
-                "manifest_age": round(self._clock.now() - session.list.manifest_made) if session and session.list.manifest_made else None}
-        return told if index else self._from_index(told)
+        row = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": last_news,
+               "up_to_date": self._up_to_date, "retry_at": self._retry_shown if self._state == "offline" else None,
+               "runs": len(index.lines) if index else 0, "running": len(root.beats.runs) if root else 0,
+               "progress": self._progress(root) if root else None, "traffic": self._meter.told(self._clock.now()),
+               "owner": self._owner, "source": root.source if root else None,
+               "rtt_ms": round(1000 * root.round_trip) if root and root.round_trip else None,
+               "manifest_age": round(self._clock.now() - root.list.manifest_made) if root and root.list.manifest_made else None}
+        return row if index else self._from_index(row)
 
-    def _from_index(self, told):
+    def _from_index(self, row):
         """What another process, or an earlier one, wrote about this mirror."""
-        kept = (layout.read_json(self.mirror.index / "live.json") or {}).get("state")
-        kept = kept if isinstance(kept, dict) else {}
+        earlier = (layout.read_json(self.mirror.index / "live.json") or {}).get("state")
+        earlier = earlier if isinstance(earlier, dict) else {}
         if self._owner and not self._owner["ours"]:
-            teller = kept.get("owner")
+            teller = earlier.get("owner")
             if isinstance(teller, dict) and teller.get("pid") == self._owner["pid"]:
-                return {**told, **kept, "owner": self._owner}
-            told["state"] = "connecting"        # who holds it has said nothing yet, and what an earlier one said is over
-        return {**told, **{key: kept[key] for key in ("runs", "running", "last_news") if key in kept}}
+                return {**row, **earlier, "owner": self._owner}
+            row["state"] = "connecting"        # who holds it has said nothing yet, and what an earlier one said is over
+        return {**row, **{key: earlier[key] for key in ("runs", "running", "last_news") if key in earlier}}
 
-    def _progress(self, session):
-        intake = session.intake
-        if not intake.left:
+    def _progress(self, remote_root):
+        fetches = remote_root.queue
+        if not fetches.left:
             return None
-        done = min(intake.bytes_here, intake.bytes_total)
-        rate = done / max(0.1, time.monotonic() - intake.began)
-        left = round((intake.bytes_total - done) / rate) if rate else None
-        return {"files_done": intake.files_done, "files_total": intake.files_total, "bytes_done": done,
-                "bytes_total": intake.bytes_total, "rate": round(rate), "left": left}
+        come = min(fetches.bytes_here, fetches.bytes_total)
+        rate = come / max(0.1, time.monotonic() - fetches.began)
+        seconds = round((fetches.bytes_total - come) / rate) if rate else None
+        return {"files_done": fetches.files_done, "files_total": fetches.files_total, "bytes_done": come,
+                "bytes_total": fetches.bytes_total, "rate": round(rate), "left": seconds}
 
     # -- what others ask of us, from any thread
 
@@ -487,14 +487,14 @@ class Sync:
 
     def want(self, path):
         """Somebody opened the run `path`: its files come first."""
-        self._wanted.append(path)
+        self._opened_runs.append(path)
         self._waking.set()
 
     def peek(self, path, name, ranges, timeout=10.0):
         """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it; negative offsets count
         from its end. Nothing is kept. Raises RemoteError."""
-        return self._ask(lambda session, now: session.peek(path, name, ranges), timeout)
+        return self._ask(lambda remote_root, now: remote_root.peek(path, name, ranges), timeout)
 
     def verify(self, timeout=86_400.0):
         """Compare every file here with the server's, whole; returns {"files", "refetched"} once that is queued. Raises RemoteError."""
-        return self._ask(lambda session, now: session.verify(now), timeout)
+        return self._ask(lambda remote_root, now: remote_root.verify(now), timeout)

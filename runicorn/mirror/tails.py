@@ -19,15 +19,15 @@ SAME, GREW, CHANGED, NO_ROOM = "same", "grew", "changed", "no room"
 class Tails:
     """Open files and where we are in them. Raises LineError, ProtocolError, and OSError when the disk takes nothing any more."""
 
-    def __init__(self, session, mirror, root, room):
+    def __init__(self, client, mirror, root, room):
         """room: room.Room, asked before anything is appended."""
-        self.session, self.mirror, self.root, self.room = session, mirror, root, room
+        self.client, self.mirror, self.root, self.room = client, mirror, root, room
         self._handles = {}              # (path, name) -> handle
         self._ends = {}                 # (path, name) -> our size when its end was asked for
         self._turn = 0
         self._refused = {}              # key -> why it could not be opened anew since the last look
         self.behind = set()             # keys of which more waits than the last look could read
-        session.shed = self._let_go
+        client.shed = self._let_go
 
     def look(self, files, others, patience=FLOOD):
         """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip; of files
@@ -38,68 +38,68 @@ class Tails:
         Files seen for the first time take a round trip more, and two those that the server does not let stay open.
         """
         began = time.monotonic()
-        files, passing = files[:self.session.lasting], files[self.session.lasting:]
+        files, passing = files[:self.client.lasting], files[self.client.lasting:]
         self._keep(files)
         refused, self._refused = self._refused, {}
-        found = {key: (error, 0) for key, error in refused.items()}
-        fresh, reads = ([key for key in files if key not in found and (key in self._handles) == known] for known in (False, True))
-        fresh = self._regular(fresh, found) if fresh else []
+        outcomes = {key: (error, 0) for key, error in refused.items()}
+        fresh, reads = ([key for key in files if key not in outcomes and (key in self._handles) == is_open] for is_open in (False, True))
+        fresh = self._regular(fresh, outcomes) if fresh else []
         for key in self._next_turn(reads):
-            self.session.ask_open(self._absolute(key), functools.partial(self._opened_anew, key))
-        answers = self.session.batch([sftp.lstat(path) for path in others] + [sftp.open_file(self._absolute(key)) for key in fresh]
+            self.client.ask_open(self._absolute(key), functools.partial(self._opened_anew, key))
+        answers = self.client.batch([sftp.lstat(path) for path in others] + [sftp.open_file(self._absolute(key)) for key in fresh]
                                      + self._reads(reads))
         stats, answers = dict(zip(others, answers)), answers[len(others):]
         for key, handle in zip(fresh, answers):
-            self._opened(key, handle, found)
-        full = self._take([(key, data) for key, data in zip(reads, answers[len(fresh):]) if key in self._handles], found)
-        self.behind = self._drain(full + [key for key in fresh if key in self._handles], found, began + patience)
-        self._pass([*passing, *(key for key in fresh if isinstance(found.get(key, (None, 0))[0], HandlesError))], found)
-        return found, stats
+            self._opened(key, handle, outcomes)
+        full = self._take([(key, data) for key, data in zip(reads, answers[len(fresh):]) if key in self._handles], outcomes)
+        self.behind = self._drain(full + [key for key in fresh if key in self._handles], outcomes, began + patience)
+        self._pass([*passing, *(key for key in fresh if isinstance(outcomes.get(key, (None, 0))[0], HandlesError))], outcomes)
+        return outcomes, stats
 
-    def _drain(self, full, found, until):
+    def _drain(self, full, outcomes, until):
         """Read on where more waits, in wider and wider batches; returns the keys of which more waits still (set)."""
         rounds, width = 0, 1
         while full and (rounds < ROUNDS or time.monotonic() < until):
             width = 1 if rounds < ROUNDS else max(1, min(2 * width, WIDEST // len(full)))
-            answers = self.session.batch(self._reads(full, width))
-            joined = [_joined(answers[at:at + width], self._chunk) for at in range(0, len(answers), width)]
-            full = self._take([(key, data) for key, data in zip(full, joined) if key in self._handles], found, width)
+            answers = self.client.batch(self._reads(full, width))
+            joined = [_joined(answers[start:start + width], self._chunk) for start in range(0, len(answers), width)]
+            full = self._take([(key, data) for key, data in zip(full, joined) if key in self._handles], outcomes, width)
             full, rounds = [key for key in full if key in self._handles], rounds + 1
         return set(full)
 
-    def _pass(self, keys, found):
+    def _pass(self, keys, outcomes):
         """Read the ends of files that can't stay open."""
-        keys = self._regular(keys, found) if keys else []
+        keys = self._regular(keys, outcomes) if keys else []
         for _ in range(ROUNDS):
             if not keys:
                 break
             self._ends.update((key, self._size(key)) for key in keys)
             places = [(self._absolute(key), max(0, self._ends[key] - SEAM), self._chunk) for key in keys]
-            keys = self._take(list(zip(keys, self.session.parts(places))), found)
+            keys = self._take(list(zip(keys, self.client.parts(places))), outcomes)
 
     @property
     def _chunk(self):
-        return min(CHUNK, self.session.max_read)
+        return min(CHUNK, self.client.max_read)
 
     def peek(self, key, ranges):
         """Return the bytes at `ranges`, [(offset, length), …], of a file as the server has it now; a negative offset counts from its
         end. Raises SftpError."""
         path = self._absolute(key)
-        handle = self.session.open(path)
+        handle = self.client.open(path)
         try:
             size = self._size_there(path, handle) if any(offset < 0 for offset, _ in ranges) else 0
             places = [(max(0, size + offset) if offset < 0 else offset, length) for offset, length in ranges]
-            found = self.session.gather([functools.partial(self.session.ask_bytes, handle, *place) for place in places])
+            results = self.client.gather([functools.partial(self.client.ask_bytes, handle, *span) for span in places])
         finally:
             self._close(handle)
-        for data in found:
+        for data in results:
             if isinstance(data, SftpError):
                 raise data
-        return found
+        return results
 
     def _size_there(self, path, handle):
         """Return how many bytes an open file has on the server (int). Raises SftpError."""
-        attrs, = self.session.batch([sftp.fstat(handle)])
+        attrs, = self.client.batch([sftp.fstat(handle)])
         if isinstance(attrs, SftpError):
             raise attrs
         if attrs.size is None:
@@ -109,11 +109,11 @@ class Tails:
     def _absolute(self, key):
         return f"{self.root}/{key[0]}/{key[1]}"
 
-    def _regular(self, keys, found):
-        """Return those of `keys` that the server calls regular files; others are told in `found`."""
-        stats = self.session.batch([sftp.lstat(self._absolute(key)) for key in keys])
+    def _regular(self, keys, outcomes):
+        """Return those of `keys` that the server calls regular files; others are told in `outcomes`."""
+        stats = self.client.batch([sftp.lstat(self._absolute(key)) for key in keys])
         errors = {key: sftp.refusal(self._absolute(key), attrs) for key, attrs in zip(keys, stats)}
-        found.update((key, (error, 0)) for key, error in errors.items() if error)
+        outcomes.update((key, (error, 0)) for key, error in errors.items() if error)
         return [key for key in keys if not errors[key]]
 
     def _opened_anew(self, key, handle):
@@ -130,35 +130,35 @@ class Tails:
             self._close(self._handles[key])
             self._handles[key] = handle
 
-    def _next_turn(self, known):
+    def _next_turn(self, keys):
         self._turn += AGAIN
-        return [known[(self._turn + place) % len(known)] for place in range(min(AGAIN, len(known)))] if known else []
+        return [keys[(self._turn + step) % len(keys)] for step in range(min(AGAIN, len(keys)))] if keys else []
 
-    def _opened(self, key, handle, found):
+    def _opened(self, key, handle, outcomes):
         if isinstance(handle, SftpError):
-            found[key] = handle, 0
+            outcomes[key] = handle, 0
         else:
             self._handles[key] = handle
 
     def _reads(self, keys, width=1):
         self._ends.update((key, self._size(key)) for key in keys)
-        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM) + place * self._chunk, self._chunk)
-                for key in keys for place in range(width)]
+        return [sftp.read(self._handles[key], max(0, self._ends[key] - SEAM) + chunk * self._chunk, self._chunk)
+                for key in keys for chunk in range(width)]
 
     def _size(self, key):
-        here = self.mirror.stat(*key)
-        return here["size"] if here else 0
+        copy = self.mirror.stat(*key)
+        return copy["size"] if copy else 0
 
-    def _take(self, read, found, width=1):
+    def _take(self, read, outcomes, width=1):
         """Write what came, [(key, bytes or SftpError), …], of `width` chunks at most; return the keys of which more may wait."""
         more = []
         for key, data in read:
             if isinstance(data, SftpError):
                 self.forget(key)        # a handle the server has forgotten: opened again next time
-                found[key] = (data if isinstance(data, MissingFileError) else SAME), 0
+                outcomes[key] = (data if isinstance(data, MissingFileError) else SAME), 0
                 continue
             outcome, count = self._append(key, data)
-            found[key] = outcome, found.get(key, (None, 0))[1] + count
+            outcomes[key] = outcome, outcomes.get(key, (None, 0))[1] + count
             if len(data) >= width * self._chunk and outcome is GREW:
                 more.append(key)
         return more
@@ -167,10 +167,10 @@ class Tails:
         size = self._size(key)
         if size != self._ends[key]:
             return CHANGED, 0           # somebody deleted our copy meanwhile: these bytes belong elsewhere
-        held = self.mirror.read(*key, max(0, size - SEAM), SEAM)
-        if data[:len(held)] != held:
+        overlap = self.mirror.read(*key, max(0, size - SEAM), SEAM)
+        if data[:len(overlap)] != overlap:
             return CHANGED, 0
-        added = data[len(held):]
+        added = data[len(overlap):]
         if not added:
             return SAME, 0
         if not self.room.claim(len(added), urgent=True):
@@ -195,10 +195,10 @@ class Tails:
 
     def _let_go(self):
         """Close all files: somebody needs a handle. Returns whether there were any (bool)."""
-        held = list(self._handles)
-        for key in held:
+        keys = list(self._handles)
+        for key in keys:
             self.forget(key)
-        return bool(held)
+        return bool(keys)
 
     def forget(self, key):
         """Close a file; the next look opens it again."""
@@ -207,7 +207,7 @@ class Tails:
             self._ends.pop(key, None)
 
     def _close(self, handle):
-        self.session.ask(sftp.close(handle), lambda answer: None)
+        self.client.ask(sftp.close(handle), lambda answer: None)
 
 
 def _joined(answers, chunk):

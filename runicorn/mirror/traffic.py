@@ -19,13 +19,13 @@ class Meter:
 
     def note(self, now, count, requests):
         """Take the line's totals: `count` bytes both ways, `requests`."""
-        more, asked = count - self._last[0], requests - self._last[1]
+        more, count_asked = count - self._last[0], requests - self._last[1]
         self._last = count, requests
         minute = int(now // 60)
         if not self._minutes or self._minutes[-1][0] != minute:
             self._minutes.append([minute, 0, 0])
         self._minutes[-1][1] += more
-        self._minutes[-1][2] += asked
+        self._minutes[-1][2] += count_asked
         passed = now - self._rate[0]
         if passed >= 1:
             self._rate = now, more / passed
@@ -37,6 +37,6 @@ class Meter:
     def told(self, now):
         """Return {"hour": bytes of the last hour, "rate": bytes/s, "requests": of the last hour}."""
         since = int(now // 60) - MINUTES
-        kept = [minute for minute in self._minutes if minute[0] > since]
-        return {"hour": sum(minute[1] for minute in kept), "rate": round(self._rate[1]) if now - self._rate[0] < 10 else 0,
-                "requests": sum(minute[2] for minute in kept)}
+        minutes = [minute for minute in self._minutes if minute[0] > since]
+        return {"hour": sum(minute[1] for minute in minutes), "rate": round(self._rate[1]) if now - self._rate[0] < 10 else 0,
+                "requests": sum(minute[2] for minute in minutes)}

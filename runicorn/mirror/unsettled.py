@@ -24,7 +24,7 @@ class Unsettled:
         """clock: callable that returns the time (s) of clock.Clock; wall: clock.Clock.wall."""
         self._mirror, self._clock, self._wall = mirror, clock, wall
         self._server = None
-        self._seen = {}                 # key -> (mtime, when first seen so)
+        self._mtimes = {}                 # key -> (mtime, when first seen so)
         self._read = {}                 # key -> when it was read whole last, of those that wait
         self._waiting = {}              # key -> size (bytes) of append-only files that are to be read again
 
@@ -39,8 +39,8 @@ class Unsettled:
 
     def see(self, key, mtime, now):
         """A file has this mtime (s) on the server at `now`."""
-        if mtime is not None and self._seen.get(key, (None,))[0] != mtime:
-            self._seen[key] = mtime, now
+        if mtime is not None and self._mtimes.get(key, (None,))[0] != mtime:
+            self._mtimes[key] = mtime, now
 
     def is_settled(self, key, mtime, began):
         """Whether what was read from the Moment `began` on can't have changed since without moving the mtime."""
@@ -49,46 +49,46 @@ class Unsettled:
         return plan.settled(mtime, self._since(key, mtime, began.now), began.now, began.wall)
 
     def _since(self, key, mtime, otherwise):
-        seen, when = self._seen.get(key, (None, otherwise))
-        return when if seen == mtime else otherwise
+        known_mtime, since = self._mtimes.get(key, (None, otherwise))
+        return since if known_mtime == mtime else otherwise
 
     def settle(self, key):
         """Our copy is what the server had."""
-        for kept in (self._seen, self._read, self._waiting):
-            kept.pop(key, None)
+        for table in (self._mtimes, self._read, self._waiting):
+            table.pop(key, None)
 
-    def wait(self, one, began=None):
+    def wait(self, fetch, began=None):
         """Our copy of the file of a Fetch may be wrong. began: the Moment at which it was begun to be read, if it was read whole just
         now. Returns when it may be read again (s)."""
-        key = one.path, one.name
+        key = fetch.path, fetch.name
         if began:
             self._read[key] = began.now
-        if plan.is_appended(one.name):
-            self._waiting[key] = one.size
-        return self._since(key, one.mtime, self._clock()) + 2
+        if plan.is_appended(fetch.name):
+            self._waiting[key] = fetch.size
+        return self._since(key, fetch.mtime, self._clock()) + 2
 
     def grew(self, key, size):
         """Bytes were appended to our copy, now of `size`."""
         self._waiting[key] = size
 
-    def rests(self, one, here, ended, now):
-        """Whether to leave our copy ({"size", "mtime"}) as it is for now, though the Fetch `one` asks to read it again.
+    def rests(self, fetch, copy, ended, now):
+        """Whether to leave our copy ({"size", "mtime"}) as it is for now, though the Fetch `fetch` asks to read it again.
 
         So it is of an append-only file of which we know nothing but that it is unproven: it is read again once it does not change.
         """
-        key = one.path, one.name
-        if not here or here["size"] != one.size or not plan.is_appended(one.name) or one.mtime is None or here["mtime"] is None:
+        key = fetch.path, fetch.name
+        if not copy or copy["size"] != fetch.size or not plan.is_appended(fetch.name) or fetch.mtime is None or copy["mtime"] is None:
             return False
-        if not plan.is_same_time(here["mtime"] + 1, one.mtime) or one.tail and self._mirror.tail(*key, one.size) != one.tail:
+        if not plan.is_same_time(copy["mtime"] + 1, fetch.mtime) or fetch.tail and self._mirror.tail(*key, fetch.size) != fetch.tail:
             return False
-        if self._seen[key][1] == now and key not in self._waiting:
+        if self._mtimes[key][1] == now and key not in self._waiting:
             changed = self._mirror.changed(*key)        # an earlier session gave it that time, and had seen the server's before
-            self._seen[key] = one.mtime, min(now, changed + now - self._wall(now)) if changed else now
-        self._waiting[key] = one.size
+            self._mtimes[key] = fetch.mtime, min(now, changed + now - self._wall(now)) if changed else now
+        self._waiting[key] = fetch.size
         return not self._is_due(key, ended, now)
 
     def _is_due(self, key, ended, now):
-        since = self._seen[key][1] if key in self._seen else now
+        since = self._mtimes[key][1] if key in self._mtimes else now
         if ended:
             return now >= since + 2
         return now >= max(since, self._read.get(key, since)) + REST + self._waiting[key] / RATE
@@ -106,5 +106,5 @@ class Unsettled:
 
     def rename(self, moved):
         """Runs moved, {old path: new path}."""
-        for kept in (self._seen, self._read, self._waiting):
-            kept.update({(moved[path], name): kept.pop((path, name)) for path, name in list(kept) if path in moved})
+        for table in (self._mtimes, self._read, self._waiting):
+            table.update({(moved[path], name): table.pop((path, name)) for path, name in list(table) if path in moved})

@@ -30,35 +30,37 @@ def _extra(folder, own):
         return False            # not here: its files were missed before
 
 
-def agrees(folder, path, name, file, place=None):
-    """Whether our copy of the file `name`, here called `place`, is what the index says ({"size", "mtime", "tail"}); None where a file
+def agrees(folder, path, name, file, local_name=None):
+    """Whether our copy of the file `name`, here called `local_name`, is what the index says ({"size", "mtime", "tail"}); None where a file
     that is no own one is not here."""
     try:
-        here = _copy(local_names.local_path(folder, place or name), file["tail"] is not None)
+        copy = _copy(local_names.local_path(folder, local_name or name), file["tail"] is not None)
     except FileNotFoundError:
         return False if local_names.is_own(name) else None
     except (OSError, LayoutError):
         return False            # nothing that could be
-    return plan.compare(path, name, here, file) is None
+    return plan.compare(path, name, copy, file) is None
 
 
-def checked(told, path):
+def checked(segments, path):
     """Return the time (s) of the run in what sync told, [[run path, s or None], …]: see recheck.Recheck.told."""
-    place = bisect.bisect_right([start for start, _ in told], path) - 1
-    return told[place][1] if place >= 0 else None
+    index = bisect.bisect_right([start for start, _ in segments], path) - 1
+    return segments[index][1] if index >= 0 else None
 
 
-def sound(told):
-    """Return `told`, read from a file, if it has the shape that `checked` needs, else []."""
-    if not isinstance(told, list) or not all(isinstance(one, list) and len(one) == 2 and isinstance(one[0], str) for one in told):
+def sound(segments):
+    """Return `segments`, read from a file, if it has the shape that `checked` needs, else []."""
+    if not isinstance(segments, list):
         return []
-    return [[start, layout.number(when)] for start, when in told]
+    if not all(isinstance(segment, list) and len(segment) == 2 and isinstance(segment[0], str) for segment in segments):
+        return []
+    return [[start, layout.number(moment)] for start, moment in segments]
 
 
-def _copy(place, with_tail):
-    with open(layout.open_regular(place), "rb") as copy:
-        found, tail = os.fstat(copy.fileno()), None
+def _copy(path, with_tail):
+    with open(layout.open_regular(path), "rb") as copy:
+        status, tail = os.fstat(copy.fileno()), None
         if with_tail:
-            copy.seek(max(0, found.st_size - manifest.TAIL))
+            copy.seek(max(0, status.st_size - manifest.TAIL))
             tail = hashlib.sha256(copy.read(manifest.TAIL)).hexdigest()
-    return {"size": found.st_size, "mtime": found.st_mtime, "tail": tail}
+    return {"size": status.st_size, "mtime": status.st_mtime, "tail": tail}

@@ -37,8 +37,8 @@ for path, size in json.loads(sys.argv[1]):
 class WholeFiles:
     """Compares a session's files whole and has those fetched again that differ; all methods belong to the session's thread."""
 
-    def __init__(self, client, remote, mirror, root, intake, log):
-        self._client, self._remote, self._mirror, self._root, self._intake, self._log = client, remote, mirror, root, intake, log
+    def __init__(self, client, remote, mirror, root, queue, log):
+        self._client, self._remote, self._mirror, self._root, self._queue, self._log = client, remote, mirror, root, queue, log
         self._turn = 0                  # place of the next ended run to compare
         self._hashing = None            # (Hashing, what it compares)
 
@@ -52,13 +52,13 @@ class WholeFiles:
 
         can_hash: whether python3 answers there. Returns whether some are waited for.
         """
-        self._intake.hashes = can_hash
+        self._queue.hashes = can_hash
         if self._hashing and not self.busy:
             hashing, suspects = self._hashing
             self._hashing = None
-            self._intake.judged(suspects, hashing.wrong, now)
-        if self._intake.suspects and not self._hashing:
-            suspects = dict(self._intake.suspects)
+            self._queue.judged(suspects, hashing.wrong, now)
+        if self._queue.suspects and not self._hashing:
+            suspects = dict(self._queue.suspects)
             self._hashing = Hashing(self._remote, self._mirror, self._root, list(suspects), self._log), suspects
         return bool(self._hashing)
 
@@ -67,25 +67,25 @@ class WholeFiles:
 
         What can't be read there is no more than asked for once more, so that who looks is told why it does not come.
         """
-        index = self._intake.index
-        held = [(path, name) for path in paths for name in index.entry(path)["files"]
-                if plan.believable(path, name) and self._intake.is_settled((path, name)) and self._mirror.stat(path, name)]
-        wrong, unread = differing(self._client, self._remote, self._mirror, self._root, held, self._log) if held else ([], [])
+        index = self._queue.index
+        copies = [(path, name) for path in paths for name in index.entry(path)["files"]
+                if plan.believable(path, name) and self._queue.is_settled((path, name)) and self._mirror.stat(path, name)]
+        wrong, unread = differing(self._client, self._remote, self._mirror, self._root, copies, self._log) if copies else ([], [])
         for path, name in wrong:
             self._log.warning("%s/%s was not what the server has; fetched again", path, name)
-        self._intake.fetch_whole(wrong + unread, now)
-        return {"files": len(held) - len(unread), "refetched": len(wrong)}
+        self._queue.fetch_whole(wrong + unread, now)
+        return {"files": len(copies) - len(unread), "refetched": len(wrong)}
 
     def compare_share(self, paths, now):
         """Compare so many of the ended runs among `paths` that a month compares all."""
-        ended = sorted(path for path in paths if self._intake.index.ended(path))
+        ended = sorted(path for path in paths if self._queue.index.ended(path))
         if ended:
             start = self._turn = self._turn % len(ended)
             self._turn += len(ended) // MONTH + 1
             self.compare(ended[start:self._turn], now)
 
 
-def differing(session, remote, mirror, root, files, log):
+def differing(client, remote, mirror, root, files, log):
     """Return those of `files`, a list of (run path, name), whose first bytes on the server are not what we hold, and those that can't be
     read there (two lists).
 
@@ -99,8 +99,8 @@ def differing(session, remote, mirror, root, files, log):
             log.info("no sha256 by python3 on the server: %s", error)
     wrong, unread, waiting = [], [], collections.deque(files)
     while waiting:
-        group = [waiting.popleft() for _ in range(min(len(waiting), GROUP, max(1, session.lasting)))]
-        differ, closed, later = _by_reading(session, mirror, root, group)
+        group = [waiting.popleft() for _ in range(min(len(waiting), GROUP, max(1, client.lasting)))]
+        differ, closed, later = _by_reading(client, mirror, root, group)
         wrong += differ
         unread += closed
         if later == group:
@@ -138,47 +138,47 @@ def _by_exec(remote, mirror, root, files):
     sizes = [mirror.stat(*key)["size"] for key in files]
     text = json.dumps([[f"{root}/{path}/{name}", size] for (path, name), size in zip(files, sizes)])
     _, out = remote_shell.python(remote, SOURCE, [text], timeout=3600)
-    told = out.decode("ascii", "replace").split()
-    if len(told) != len(files):
-        raise SftpError(f"python3 answered for {len(told)} of {len(files)} files", 4)
-    wrong = [key for key, size, theirs in zip(files, sizes, told) if theirs != "unreadable" and theirs != _hash(mirror, key, size)]
-    return wrong, [key for key, theirs in zip(files, told) if theirs == "unreadable"]
+    digests = out.decode("ascii", "replace").split()
+    if len(digests) != len(files):
+        raise SftpError(f"python3 answered for {len(digests)} of {len(files)} files", 4)
+    wrong = [key for key, size, theirs in zip(files, sizes, digests) if theirs != "unreadable" and theirs != _hash(mirror, key, size)]
+    return wrong, [key for key, theirs in zip(files, digests) if theirs == "unreadable"]
 
 
 def _hash(mirror, key, size):
-    hashed, at = hashlib.sha256(), 0
-    while at < size:
-        block = mirror.read(*key, at, min(BLOCK, size - at))
+    hashed, offset = hashlib.sha256(), 0
+    while offset < size:
+        block = mirror.read(*key, offset, min(BLOCK, size - offset))
         if not block:
             break
         hashed.update(block)
-        at += len(block)
+        offset += len(block)
     return hashed.hexdigest()
 
 
-def _by_reading(session, mirror, root, files):
+def _by_reading(client, mirror, root, files):
     """Return those of `files` that differ, those that can't be read, and those that the server did not let be open beside the others
     (three lists)."""
     places = [f"{root}/{path}/{name}" for path, name in files]
-    stats = session.batch([sftp.lstat(place) for place in places])
-    unread = [key for key, place, attrs in zip(files, places, stats) if sftp.refusal(place, attrs)]
+    stats = client.batch([sftp.lstat(remote_path) for remote_path in places])
+    unread = [key for key, remote_path, attrs in zip(files, places, stats) if sftp.refusal(remote_path, attrs)]
     files = [key for key in files if key not in unread]
-    handles = session.batch([sftp.open_file(f"{root}/{path}/{name}") for path, name in files])
+    handles = client.batch([sftp.open_file(f"{root}/{path}/{name}") for path, name in files])
     opened = {key: handle for key, handle in zip(files, handles) if not isinstance(handle, SftpError)}
     later = [key for key, handle in zip(files, handles) if isinstance(handle, HandlesError)]
     unread += [key for key in files if key not in opened and key not in later]
-    wrong, at = [], dict.fromkeys(opened, 0)
-    while at:
-        keys = list(at)
-        answers = session.batch([sftp.read(opened[key], at[key], session.max_read) for key in keys])
+    wrong, offsets = [], dict.fromkeys(opened, 0)
+    while offsets:
+        keys = list(offsets)
+        answers = client.batch([sftp.read(opened[key], offsets[key], client.max_read) for key in keys])
         for key, data in zip(keys, answers):
-            held = mirror.read(*key, at[key], len(data) if isinstance(data, bytes) and data else 1)
-            if isinstance(data, SftpError) or data[:len(held)] != held or len(data) < len(held):
+            copy = mirror.read(*key, offsets[key], len(data) if isinstance(data, bytes) and data else 1)
+            if isinstance(data, SftpError) or data[:len(copy)] != copy or len(data) < len(copy):
                 wrong.append(key)
-                del at[key]
-            elif not held or at[key] + len(held) >= mirror.stat(*key)["size"]:
-                del at[key]
+                del offsets[key]
+            elif not copy or offsets[key] + len(copy) >= mirror.stat(*key)["size"]:
+                del offsets[key]
             else:
-                at[key] += len(held)
-    session.batch([sftp.close(handle) for handle in opened.values()])
+                offsets[key] += len(copy)
+    client.batch([sftp.close(handle) for handle in opened.values()])
     return wrong, unread, later

@@ -21,47 +21,47 @@ HOPS = 10                       # links read one after the other where the serve
 
 # -- listing many folders ------------------------------------------------------------------------------------------
 
-def list_folders(session, paths):
+def list_folders(client, paths):
     """Return {path: [(name, Attrs), …] or SftpError} of many folders (absolute paths), listed at once."""
-    found = {}
-    walk_folders(session, paths, found.__setitem__)
-    return found
+    listings = {}
+    walk_folders(client, paths, listings.__setitem__)
+    return listings
 
 
-def walk_folders(session, paths, took):
+def walk_folders(client, paths, took):
     """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each is done, and may
     return more folders to list."""
-    lister = _Lister(session, paths, took)
+    lister = _Lister(client, paths, took)
     try:
-        while lister.left:
+        while lister.pending:
             lister.start()
-            session.pump()
+            client.pump()
     finally:
-        session.folders -= lister.open
+        client.folders -= lister.open
 
 
 class _Lister:
     """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then CLOSE."""
 
-    def __init__(self, session, paths, took):
-        self.session, self.took = session, took
+    def __init__(self, client, paths, took):
+        self.client, self.took = client, took
         self.queue = collections.deque(paths)
-        self.left = len(self.queue)
+        self.pending = len(self.queue)
         self.open = 0
 
     def start(self):
-        while self.queue and self.open < min(LISTED, max(1, self.session.room // 2)):
+        while self.queue and self.open < min(LISTED, max(1, self.client.room // 2)):
             self.open += 1
-            self.session.folders += 1
+            self.client.folders += 1
             folder = _Folder(self, self.queue.popleft())
-            self.session.ask(sftp.opendir(folder.path), folder.opened)
+            self.client.ask(sftp.opendir(folder.path), folder.opened)
 
     def end(self, folder, result):
         self.open -= 1
-        self.session.folders -= 1
+        self.client.folders -= 1
         more = self.took(folder.path, result) or ()
         self.queue.extend(more)
-        self.left += len(more) - 1
+        self.pending += len(more) - 1
 
 
 class Listing(list):
@@ -73,10 +73,10 @@ class Listing(list):
 class _Folder:
     """One folder being listed."""
 
-    __slots__ = ("lister", "path", "handle", "asked", "entries", "count", "ended")
+    __slots__ = ("lister", "path", "handle", "unanswered", "entries", "count", "ended")
 
     def __init__(self, lister, path):
-        self.lister, self.path, self.asked, self.entries, self.count, self.ended = lister, path, 0, Listing(), 0, False
+        self.lister, self.path, self.unanswered, self.entries, self.count, self.ended = lister, path, 0, Listing(), 0, False
 
     def opened(self, handle):
         if isinstance(handle, SftpError):
@@ -86,11 +86,11 @@ class _Folder:
         self.ask()
 
     def ask(self):
-        self.asked += 1
-        self.lister.session.ask(sftp.readdir(self.handle), self.names)
+        self.unanswered += 1
+        self.lister.client.ask(sftp.readdir(self.handle), self.names)
 
     def names(self, names):
-        self.asked -= 1
+        self.unanswered -= 1
         if isinstance(names, SftpError):
             self.entries, self.ended = names, True
         elif not names:
@@ -103,29 +103,29 @@ class _Folder:
             self.count += len(names)
             if self.count > sftp.MAX_NAMES:
                 self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
-        if self.ended and not self.asked:
-            self.lister.session.ask(sftp.close(self.handle), _ignored)
+        if self.ended and not self.unanswered:
+            self.lister.client.ask(sftp.close(self.handle), _ignored)
             if self.entries == []:      # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
-                return self.lister.session.ask(sftp.lstat(self.path + "/."), self.looked_into)
+                return self.lister.client.ask(sftp.lstat(self.path + "/."), self.looked_into)
             self.complete()
-        elif not self.ended and (len(names) >= MANY_NAMES or not self.asked):
+        elif not self.ended and (len(names) >= MANY_NAMES or not self.unanswered):
             self.ask()          # after a short answer the one on its way is most often the end
 
     def complete(self):
         """End; where the server lists names alone, LSTAT tells first what they are."""
         entries = self.entries
-        bare = [place for place, (_, attrs) in enumerate(entries) if attrs.mode is None] if isinstance(entries, list) else []
-        self.asked = len(bare)
-        for place in bare:
-            self.lister.session.ask(sftp.lstat(f"{self.path}/{entries[place][0]}"), functools.partial(self.told, place))
+        bare = [index for index, (_, attrs) in enumerate(entries) if attrs.mode is None] if isinstance(entries, list) else []
+        self.unanswered = len(bare)
+        for index in bare:
+            self.lister.client.ask(sftp.lstat(f"{self.path}/{entries[index][0]}"), functools.partial(self.told, index))
         if not bare:
             self.lister.end(self, entries)
 
-    def told(self, place, attrs):
-        self.asked -= 1
+    def told(self, index, attrs):
+        self.unanswered -= 1
         if not isinstance(attrs, SftpError):
-            self.entries[place] = self.entries[place][0], attrs
-        if not self.asked:
+            self.entries[index] = self.entries[index][0], attrs
+        if not self.unanswered:
             self.lister.end(self, self.entries)
 
     def looked_into(self, attrs):
@@ -145,10 +145,10 @@ class Skeleton:
     `skipped` is {reason: count} of what the last whole refresh passed over; `complete` says whether there was one.
     """
 
-    def __init__(self, session, root, wall=lambda now: now):
+    def __init__(self, client, root, wall=lambda now: now):
         """wall: clock.Clock.wall, where that is not the clock of the times handed in."""
-        self.session, self.root, self.skipped, self._wall = session, root, {}, wall
-        self._seen = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
+        self.client, self.root, self.skipped, self._wall = client, root, {}, wall
+        self._mtimes = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
         self._children = {}         # folder -> {name: mtime} of the folders in it
         self._links = {}            # folder -> {name: uid} of the symbolic links in it
         self._passed = {}           # folder -> {reason: count} of what else is in it
@@ -165,21 +165,21 @@ class Skeleton:
             return {}
         sure = {}
         for folder, children in self._children.items():
-            mtime, observed, listed = self._seen.get(folder, (None, 0.0, 0.0))
-            if folder not in self._seen or mtime is not None and plan.settled(mtime, observed, listed, self._wall(listed)):
+            mtime, observed, listed = self._mtimes.get(folder, (None, 0.0, 0.0))
+            if folder not in self._mtimes or mtime is not None and plan.settled(mtime, observed, listed, self._wall(listed)):
                 sure[folder] = [mtime, children, dict(self._passed.get(folder, ()))]
         return sure
 
-    def resume(self, told):
+    def resume(self, folders):
         """Take up what an earlier session told, or something that only looks like it: what shows the same mtime is not listed anew."""
-        for folder, kept in told.items() if isinstance(told, dict) else ():
-            if not (isinstance(kept, list) and len(kept) == 3 and all(isinstance(part, dict) for part in kept[1:])):
+        for folder, folder_told in folders.items() if isinstance(folders, dict) else ():
+            if not (isinstance(folder_told, list) and len(folder_told) == 3 and all(isinstance(table, dict) for table in folder_told[1:])):
                 continue
-            mtime, children, passed = kept
+            mtime, children, passed = folder_told
             self._children[folder], self._links[folder], self._passed[folder] = children, {}, collections.Counter(passed)
             self._listed_at[folder] = self.absolute(folder)
             if mtime is not None:
-                self._seen[folder] = mtime, 0.0, 2.0
+                self._mtimes[folder] = mtime, 0.0, 2.0
 
     def absolute(self, folder):
         """Return the absolute path of a folder (str), where a link leads to: LSTAT tells of the folder then."""
@@ -189,9 +189,9 @@ class Skeleton:
         """Return the path under which a run is listed, which is another one where `path` passes a second link to a folder (str)."""
         parts = path.split("/")
         for level in range(1, len(parts) + 1):
-            other = self._decided.same.get("/".join(parts[:level]))
-            if other:
-                return self.listed_as("/".join([other, *parts[level:]]))
+            same = self._decided.same.get("/".join(parts[:level]))
+            if same:
+                return self.listed_as("/".join([same, *parts[level:]]))
         return path
 
     def leads_to(self, path):
@@ -205,27 +205,27 @@ class Skeleton:
 
     def known(self, now):
         """Return the folders to LSTAT (list of str, relative): those that were not listed in this very pass."""
-        return [folder for folder, (_, _, listed) in self._seen.items() if listed != now]
+        return [folder for folder, (_, _, listed) in self._mtimes.items() if listed != now]
 
     def note(self, folder, attrs, now):
         """Take the answer to an LSTAT of a known folder: forget what moved, vanished, or is a link now."""
-        if folder not in self._seen:
+        if folder not in self._mtimes:
             return              # went with a folder above it
         mtime = None if isinstance(attrs, SftpError) else attrs.mtime
-        old, observed, listed = self._seen[folder]
+        old, observed, listed = self._mtimes[folder]
         if mtime is None and isinstance(attrs, MissingFileError) or mtime is not None and folder and sftp.is_link(attrs):
             self._forget(folder)
         elif mtime != old or mtime is None:         # a server that tells no times is listed at each look
-            self._seen[folder] = mtime, now, now
+            self._mtimes[folder] = mtime, now, now
             self._children.pop(folder, None)
         elif not plan.settled(mtime, observed, listed, self._wall(listed)):
             self._children.pop(folder, None)
 
     def _forget(self, folder):
-        for known in [known for known in self._seen if not folder or known == folder or known.startswith(folder + "/")]:
-            del self._seen[known]
-            self._children.pop(known, None)
-            self._closed.pop(known, None)
+        for below in [below for below in self._mtimes if not folder or below == folder or below.startswith(folder + "/")]:
+            del self._mtimes[below]
+            self._children.pop(below, None)
+            self._closed.pop(below, None)
         self._children.pop(folder.rpartition("/")[0], None)     # what is in the folder above it has to be told again
 
     def forget_listings(self):
@@ -273,8 +273,8 @@ class Skeleton:
 
     def _list(self, folders, now):
         absolute = {self.absolute(folder): folder for folder in folders}
-        for place, listing in (list_folders(self.session, absolute).items() if absolute else ()):
-            folder = absolute[place]
+        for path, listing in (list_folders(self.client, absolute).items() if absolute else ()):
+            folder = absolute[path]
             self._closed.pop(folder, None)
             if isinstance(listing, SftpError):
                 if not folder:
@@ -285,13 +285,13 @@ class Skeleton:
             else:
                 self._take(folder, listing, {manifest.NO_UTF8: listing.undecodable} if listing.undecodable else {})
                 mtime = next((attrs.mtime for name, attrs in listing if name == "."), None)
-            mtime, observed, _ = self._seen.get(folder, (mtime, now, now))
-            self._seen[folder] = mtime, observed, now
+            mtime, observed, _ = self._mtimes.get(folder, (mtime, now, now))
+            self._mtimes[folder] = mtime, observed, now
 
     def _find_runs(self, experiments, now):
         """See what `runs` is in each experiment; where there is none yet, it is asked for each time."""
         places = [f"{self.root}/{experiment}/{layout.RUNS}" for experiment in experiments]
-        answers = self.session.batch([sftp.lstat(place) for place in places]) if places else ()
+        answers = self.client.batch([sftp.lstat(path) for path in places]) if places else ()
         for experiment, attrs in zip(experiments, answers):
             self._take(experiment, () if isinstance(attrs, SftpError) else [(layout.RUNS, attrs)], {})
             if not (self._children[experiment] or self._links[experiment]):
@@ -317,10 +317,10 @@ class Skeleton:
         """Ask where links lead, {path: uid}, unless that is known."""
         fresh = [link for link in sorted(links)[:manifest.MOST_LINKS] if link not in self._targets]
         places = [f"{self.root}/{link}" for link in fresh]
-        answers = self.session.batch([ask(place) for ask in (sftp.stat_target, sftp.resolve) for place in places]) if fresh else ()
+        answers = self.client.batch([ask(path) for ask in (sftp.stat_target, sftp.resolve) for path in places]) if fresh else ()
         reals = dict(zip(fresh, answers[len(fresh):]))
-        unresolved = {link: place for link, place in zip(fresh, places) if reals[link] == place or not _is_path(reals[link])}
-        reals.update(_hop(self.session, unresolved) if unresolved else ())
+        unresolved = {link: path for link, path in zip(fresh, places) if reals[link] == path or not _is_path(reals[link])}
+        reals.update(_hop(self.client, unresolved) if unresolved else ())
         for link, attrs in zip(fresh, answers):
             folder = not isinstance(attrs, SftpError) and sftp.is_dir(attrs)
             self._targets[link] = (links[link], attrs.uid, reals[link], attrs.mtime) if folder else NOWHERE
@@ -337,11 +337,11 @@ def _is_path(answer):
     return isinstance(answer, str) and answer.startswith("/") and len(answer) <= LONGEST
 
 
-def _hop(session, places):
+def _hop(client, places):
     """Return {link: where it leads}, by reading links one after the other. places: {link: its absolute path}."""
     places, moving = dict(places), list(places)
     for _ in range(HOPS if moving else 0):
-        answers = session.batch([sftp.readlink(places[link]) for link in moving])
+        answers = client.batch([sftp.readlink(places[link]) for link in moving])
         texts = {link: text for link, text in zip(moving, answers) if isinstance(text, str) and 0 < len(text) <= LONGEST}
         places.update((link, posixpath.normpath(posixpath.join(posixpath.dirname(places[link]), text))) for link, text in texts.items())
         moving = list(texts)
@@ -359,18 +359,18 @@ class RunFiles(dict):
         self.skipped, self.closed = collections.Counter(), []
 
 
-def list_runs(session, root, paths, took):
+def list_runs(client, root, paths, took):
     """List runs at once, with their folders to depth 8; as each is whole, `took(run path, files or SftpError)` is called.
 
     files: RunFiles {file name: {"size", "mtime", "tail": None}}, the run's own all; "." is the run's folder itself, and those below
     end in "/".
     """
     folders = {f"{root}/{path}": (path, "") for path in paths}
-    found, open_folders, seen = {path: RunFiles() for path in paths}, dict.fromkeys(paths, 1), dict.fromkeys(paths, 1)
+    files_of, open_folders, counts = {path: RunFiles() for path in paths}, dict.fromkeys(paths, 1), dict.fromkeys(paths, 1)
 
     def listed(absolute, listing):
         path, prefix = folders.pop(absolute)
-        files, deeper = found[path], []
+        files, deeper = files_of[path], []
         if isinstance(listing, SftpError):
             if prefix and isinstance(listing, DeniedError):
                 files.skipped["unreadable"] += 1
@@ -378,19 +378,19 @@ def list_runs(session, root, paths, took):
             files = files if prefix else listing
         else:
             deeper = _take_folder(files, path, prefix, listing)
-            room = max(0, min(FOLDERS - seen[path], PENDING - len(folders)))
+            room = max(0, min(FOLDERS - counts[path], PENDING - len(folders)))
             if len(deeper) > room:
                 files.skipped[manifest.FULL_RUN] += len(deeper) - room
             deeper = deeper[:room]
-            seen[path] += len(deeper)
+            counts[path] += len(deeper)
             folders.update((f"{absolute}/{name}", (path, f"{prefix}{name}/")) for name in deeper)
         open_folders[path] += len(deeper) - 1
         if not open_folders[path]:
-            del found[path]
+            del files_of[path]
             took(path, files)
         return [f"{absolute}/{name}" for name in deeper]
 
-    walk_folders(session, list(folders), listed)
+    walk_folders(client, list(folders), listed)
 
 
 def _take_folder(files, path, prefix, listing):

@@ -404,7 +404,7 @@ class MirrorSource(Source):
 
     def copies(self, path):
         indexed = (self.entry(path) or {}).get("files", {})
-        places = local_copy.Mirror(self.folder).local_names(path, indexed)
+        places = local_copy.LocalCopy(self.folder).local_names(path, indexed)
         return indexed, places, self.left_out(path)
 
     def left_out(self, path):
@@ -426,7 +426,7 @@ class MirrorSource(Source):
         return seen_at + self._ahead - beat if beat is not None and seen_at is not None else 0.0      # 0: no beat was seen to come
 
     def place(self, path, name):
-        copy = local_copy.Mirror(self.folder)
+        copy = local_copy.LocalCopy(self.folder)
         others = (self.entry(path) or {}).get("files", ()) if copy.ignores_case else ()
         return copy.local_names(path, [*others, name]).get(name, name)
 

@@ -10,7 +10,7 @@ from pairs import OLD, OWN, RUN, Pair, here, make_run, mirror, pair, root, write
 
 from runicorn import manifest
 from runicorn.errors import LoginError
-from runicorn.mirror.second_line import Bulk
+from runicorn.mirror.second_line import SecondLine
 
 RECENT = "p/n/runs/20250124_180000_abc124"
 
@@ -96,8 +96,8 @@ def test_the_second_line_gives_up_what_is_no_longer_wanted(root, pair, monkeypat
         while bulk._fetcher is None:
             time.sleep(0.01)
 
-    expect = Bulk.expect
-    monkeypatch.setattr(Bulk, "expect", expecting)      # it is there before the first line is done
+    expect = SecondLine.expect
+    monkeypatch.setattr(SecondLine, "expect", expecting)      # it is there before the first line is done
     monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)       # the line's bandwidth is known at once
     monkeypatch.setattr("runicorn.mirror.sync.SLICE", 0.01)
     for n in range(60):
@@ -106,13 +106,13 @@ def test_the_second_line_gives_up_what_is_no_longer_wanted(root, pair, monkeypat
     one = pair(far=Twofold(), large=True)
     for _ in range(500):
         one.sync.one_pass(one.now)
-        if one.sync._session.intake.second.held:
+        if one.sync._remote_root.queue.second.held:
             break
-    assert one.sync._session.intake.second.held
+    assert one.sync._remote_root.queue.second.held
     monkeypatch.undo()
     adjusted(one, large=False)
     weights = list(one.mirror.rglob("last.pt"))
-    assert len(weights) < 60 and not one.sync._session.intake.left
+    assert len(weights) < 60 and not one.sync._remote_root.queue.left
     assert all(path.read_bytes() == (root / path.relative_to(one.mirror)).read_bytes() for path in weights)
 
 

@@ -607,7 +607,7 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
         beside.start_all()
         state(beside, bell, "live")
         folder = home / "cache" / "test"
-        assert folder.is_dir() and local_copy.Mirror(folder).owner() == os.getpid()
+        assert folder.is_dir() and local_copy.LocalCopy(folder).owner() == os.getpid()
         mirrors.remove("test", drop_cache=True)
         assert not folder.exists() and mirrors.list() == []
     finally:
@@ -617,7 +617,7 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
 def test_a_mirror_that_nobody_lets_go_is_named_and_the_connection_is_gone(home, mirrors, sshd, root, monkeypatch):
     monkeypatch.setattr("runicorn.connections.registry.LET_GO_SECONDS", 0.3)
     mirrors.save(sshd.connection(remote_root=str(root)), start=False)
-    held = local_copy.Mirror(home / "cache" / "test")
+    held = local_copy.LocalCopy(home / "cache" / "test")
     held.lock()
     try:
         with pytest.raises(SyncError, match=f"test is removed, but the mirror .*process {os.getpid()}.*settings page"):

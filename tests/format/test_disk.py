@@ -194,7 +194,7 @@ def test_the_column_cache_and_its_trimming_do_not_fail(tmp_path, monkeypatch):
 
 def test_a_mirror_is_dropped_whole_though_windows_keeps_the_lock_while_it_is_open(tmp_path, monkeypatch):
     """The lock file can't be deleted while we hold it; what can be deleted goes, and the rest when the lock is given back."""
-    mirror = local_copy.Mirror(tmp_path / "cache" / "gpu")
+    mirror = local_copy.LocalCopy(tmp_path / "cache" / "gpu")
     mirror.lock()
     mirror.unlock()
     (mirror.folder / "p" / "n").mkdir(parents=True)
@@ -243,7 +243,7 @@ def test_a_folder_whose_last_file_goes_with_its_reader_is_deleted(tmp_path, monk
 
 
 def test_a_folder_that_readers_hold_is_renamed_when_they_let_go(tmp_path, monkeypatch):
-    mirror = local_copy.Mirror(tmp_path / "gpu")
+    mirror = local_copy.LocalCopy(tmp_path / "gpu")
     mirror.lock()
     assert mirror.claim({"host": "a", "user": "u", "port": 22, "root": "/r", "host_key": ""}) == local_copy.SAME
     Refusals(monkeypatch, "rename", 3)
@@ -257,7 +257,7 @@ def test_a_folder_that_readers_hold_is_renamed_when_they_let_go(tmp_path, monkey
 HOLD = """
 import sys, time
 from runicorn.mirror import local_copy as cache
-mirror = cache.Mirror(sys.argv[1])
+mirror = cache.LocalCopy(sys.argv[1])
 mirror.lock()
 print(flush=True)
 sys.stdin.read()
@@ -268,7 +268,7 @@ def test_a_lock_is_a_few_bytes_and_says_whose_it_is_while_it_is_held(tmp_path):
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "gpu")], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         holder.stdout.readline()
-        mirror = local_copy.Mirror(tmp_path / "gpu")
+        mirror = local_copy.LocalCopy(tmp_path / "gpu")
         assert mirror.owner() == holder.pid and (mirror.index / "lock").stat().st_size < 20
         with pytest.raises(BusyError, match=f"process {holder.pid}"):
             mirror.lock()
@@ -285,14 +285,14 @@ def test_a_lock_of_windows_lies_beyond_what_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(local_disk, "WINDOWS", True)
     monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=lambda descriptor, mode, size: asked.append(
         (os.lseek(descriptor, 0, os.SEEK_CUR), mode, size))))
-    mirror = local_copy.Mirror(tmp_path / "gpu")
+    mirror = local_copy.LocalCopy(tmp_path / "gpu")
     mirror.lock()
     assert asked == [(local_disk.FAR, 2, 1)] and (mirror.index / "lock").read_bytes() == str(os.getpid()).encode()
     mirror.unlock()
 
 
 def test_a_huge_lock_of_an_earlier_version_is_cut_and_not_read_whole(tmp_path):
-    mirror = local_copy.Mirror(tmp_path / "gpu")
+    mirror = local_copy.LocalCopy(tmp_path / "gpu")
     mirror.index.mkdir(parents=True)
     with open(mirror.index / "lock", "wb") as file:
         file.truncate(1 << 30)
@@ -353,7 +353,7 @@ def test_no_mirrored_path_passes_a_junction(tmp_path, monkeypatch):
                         if os.fspath(path).endswith("project") else lstat(path))
     with pytest.raises(LayoutError, match="link"):
         local_names.local_path(tmp_path, "project/name/runs/id")
-    assert local_copy.Mirror(tmp_path).stat("project/name/runs/id", "meta.json") is None
+    assert local_copy.LocalCopy(tmp_path).stat("project/name/runs/id", "meta.json") is None
 
 
 @pytest.mark.parametrize("path, expected", [

@@ -160,7 +160,7 @@ def mirrored(root, near, far, **options):
     with contextlib.closing(Pair(root, near, far, **options)) as pair:
         pair.passes()
         assert pair.sync.state()["state"] == "live", pair.sync.state()
-        session = pair.sync._session
+        session = pair.sync._remote_root
         assert session.source == ("exec" if far.python else "manifest" if options.get("manifest", True) else "walk")
         listed = session.index.paths()
         assert not [path for path in near.rglob("*") if path.is_symlink()], "the mirror holds no links"
@@ -171,7 +171,7 @@ def mirrored(root, near, far, **options):
             assert tree(near / path) == {name: data for name, data in there.items() if not (root / path / name).is_symlink()}
         assert left_out.read_passed(near) == dict(left_out.worth_telling(manifest.build(str(root)).skipped))
         session.survey(pair.now + 700)
-        assert session.index.paths() == listed and not session.gone, "a second look finds the same"
+        assert session.index.paths() == listed and not session.vanished, "a second look finds the same"
         return listed
 
 
@@ -303,7 +303,7 @@ def test_what_grows_behind_a_link_is_seen_at_the_next_look(tmp_path):
         make_run(disk, "vision/resnet50/runs/20250124_180000_abc124")
         make_run(disk, "vision/bert/runs/20250125_180000_abc125")
         pair.passes(31)
-        assert sorted(pair.sync._session.index.paths()) == [
+        assert sorted(pair.sync._remote_root.index.paths()) == [
             "vision/bert/runs/20250125_180000_abc125", "vision/resnet50/runs/20250123_180000_abc123",
             "vision/resnet50/runs/20250124_180000_abc124"]
         before = pair.far.sessions[0].requests
@@ -322,8 +322,8 @@ def test_runs_moved_to_another_disk_behind_a_link_stay_the_same_runs(tmp_path):
         shutil.move(root / "vision/resnet50/runs", disk / "runs")
         link(root / "vision/resnet50/runs", disk / "runs")
         pair.passes(31)
-        session = pair.sync._session
-        assert len(session.index.paths()) == 2 and not session.gone
+        session = pair.sync._remote_root
+        assert len(session.index.paths()) == 2 and not session.vanished
         assert (root / "vision/resnet50/runs").is_symlink() and pair.far.sessions[0].received - came < 20_000
         run_at(disk / "runs" / run_id(3), 3)
         pair.passes(31)
@@ -340,8 +340,8 @@ def test_a_link_that_is_turned_to_another_folder_shows_that_one(tmp_path):
         (root / "vision").unlink()
         link(root / "vision", disk / "new")
         pair.passes(31)
-        session = pair.sync._session
-        assert f"vision/exp/runs/{run_id(2)}" in session.index.paths() and session.gone == {f"vision/exp/runs/{run_id(1)}"}
+        session = pair.sync._remote_root
+        assert f"vision/exp/runs/{run_id(2)}" in session.index.paths() and session.vanished == {f"vision/exp/runs/{run_id(1)}"}
 
 
 def test_a_writer_that_reaches_its_run_by_a_second_link_has_one_run_that_lives(tmp_path):
@@ -352,7 +352,7 @@ def test_a_writer_that_reaches_its_run_by_a_second_link_has_one_run_that_lives(t
     assert folder.is_dir()
     with contextlib.closing(Pair(root, tmp_path / "near", manifest=False)) as pair:
         pair.passes()
-        session = pair.sync._session
+        session = pair.sync._remote_root
         assert session.index.paths() == ["vision/resnet50/runs/20250123_180000_abc123"]
         assert list(session.beats.runs) == session.index.paths() and session.beats.runs[session.index.paths()[0]]["beat"]
 
@@ -365,8 +365,8 @@ def test_a_run_that_comes_to_be_listed_by_its_own_path_is_not_fetched_twice_as_t
         (root / "old-name").rename(root / "new-name")
         link(root / "old-name", "new-name")
         pair.passes(31)
-        session = pair.sync._session
-        assert session.gone == set() and session.index.paths() == [f"new-name/exp/runs/{run_id(1)}"]
+        session = pair.sync._remote_root
+        assert session.vanished == set() and session.index.paths() == [f"new-name/exp/runs/{run_id(1)}"]
 
 
 # -- said

@@ -123,7 +123,7 @@ def test_foreign_runs_are_not_looked_for_behind_them(root, tmp_path, behind):
 
 def mirrored(tmp_path, behind, monkeypatch):
     """Return a Mirror with a finished run in which somebody made a junction."""
-    mirror = local_copy.Mirror(tmp_path / "cache" / "gpu")
+    mirror = local_copy.LocalCopy(tmp_path / "cache" / "gpu")
     mirror.lock()
     write_run(mirror.folder, "p", "n", "20250101_000000_abcdef")
     mirror.save_index(manifest.build(os.fspath(mirror.folder)))
@@ -154,7 +154,7 @@ def test_a_run_that_a_junction_stands_for_is_nobody_s_to_clean(tmp_path, behind,
     with pytest.raises(local_names.LayoutError):
         quota.drop_run(mirror.folder, RUN)
     with pytest.raises(local_names.LayoutError):
-        local_copy.Mirror(mirror.folder).place(RUN, "logs.txt")
+        local_copy.LocalCopy(mirror.folder).place(RUN, "logs.txt")
     assert names_below(behind) == before
 
 

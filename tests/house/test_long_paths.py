@@ -141,7 +141,7 @@ def test_runs_of_other_makes_are_taken_in_by_long_names_and_from_long_folders(li
 
 def test_what_is_long_in_a_mirror_is_counted_cleaned_and_dropped(limited, tmp_path):
     home = tmp_path / "home"
-    mirror = local_copy.Mirror(home / "cache" / "gpu")
+    mirror = local_copy.LocalCopy(home / "cache" / "gpu")
     mirror.lock()
     for name in ("meta.json", "summary.json", "logs.txt", "events.jsonl", "d" * 100 + "/x.txt"):
         mirror.replace(RUN, name, b"{}" * 100)

@@ -10,11 +10,11 @@ from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
 from runicorn import manifest
 from runicorn.errors import LoginError
 from runicorn.mirror import fetcher as fetch
-from runicorn.mirror.fetcher import Fetcher
-from runicorn.mirror.local_copy import Mirror
+from runicorn.mirror.fetcher import Fetcher, Outcome
+from runicorn.mirror.local_copy import LocalCopy
 from runicorn.mirror.plan import Fetch
 from runicorn.mirror.room import Room
-from runicorn.mirror.second_line import FAST, TRIAL, TRIAL_CEILING, Bulk
+from runicorn.mirror.second_line import FAST, TRIAL, TRIAL_CEILING, SecondLine
 from runicorn.mirror.unsettled import Moment
 from runicorn.ssh import sftp
 
@@ -37,7 +37,7 @@ def line(root, tmp_path):
             seen.append(("asked", request.kind))
             ask(request, noted)
         session.ask = noting
-        near = Mirror(tmp_path / "near")
+        near = LocalCopy(tmp_path / "near")
         near.lock()
         fetcher = Fetcher(session, near, str(root), Room(near.folder), lambda *said: ended.append(said),
                           lambda: Moment(0.0, None, 0.0))
@@ -62,8 +62,8 @@ def test_the_next_files_are_opened_while_the_last_are_read(root, line, monkeypat
     fetcher.ceiling = 4 * LONG * 8192       # room for the reads of four files
     fetcher.add(files(root, MANY, LONG * 8192))
     while fetcher.left:
-        fetcher.session.pump()
-    assert len(ended) == MANY and {outcome for _, outcome, _, _ in ended} == {"done"}
+        fetcher.client.pump()
+    assert len(ended) == MANY and {outcome for _, outcome, _, _ in ended} == {Outcome.DONE}
     reading, ahead = 0, 0
     for what, kind in seen:
         if kind == sftp.READ:
@@ -78,9 +78,9 @@ def test_files_are_opened_ahead_however_little_may_be_asked_for(root, line):
     fetcher.ceiling = 8192
     fetcher.add(files(root, MANY, 8192))
     while fetcher.left:
-        fetcher.session.pump()
-    assert len(ended) == MANY and {outcome for _, outcome, _, _ in ended} == {"done"}
-    assert seen[:seen.index(("asked", sftp.READ))].count(("asked", sftp.OPEN)) == fetcher.session.room > 30
+        fetcher.client.pump()
+    assert len(ended) == MANY and {outcome for _, outcome, _, _ in ended} == {Outcome.DONE}
+    assert seen[:seen.index(("asked", sftp.READ))].count(("asked", sftp.OPEN)) == fetcher.client.room > 30
 
 
 def test_what_may_be_asked_for_grows_though_files_are_opened_in_gusts(root, line, monkeypatch):
@@ -90,7 +90,7 @@ def test_what_may_be_asked_for_grows_though_files_are_opened_in_gusts(root, line
     fetcher.ceiling, fetcher.promised = fetch.SMALLEST, 8 * fetch.SMALLEST
     for _ in range(8):
         moment[0] += 1.1 * fetch.PACE
-        fetcher.session.received += 4 * fetch.SMALLEST
+        fetcher.client.received += 4 * fetch.SMALLEST
         fetcher._pace()
     assert fetcher.ceiling > 8 * fetch.SMALLEST and fetcher.full == 0 and fetcher.wire_rate == float("inf"), "the line was not full"
     fetcher.promised, ceiling = 0, fetcher.ceiling
@@ -103,10 +103,10 @@ def test_what_may_be_asked_for_grows_though_files_are_opened_in_gusts(root, line
 @pytest.mark.parametrize("rate, fast", [(2 * FAST, True), (FAST / 2, None)])
 def test_a_second_line_is_fast_by_what_its_trial_took_whenever_somebody_asks(rate, fast, monkeypatch):
     """Whoever asks may have been busy with the list for longer than the trial, and the trial may have been too short to fill the line."""
-    second = Bulk(None, None, "", None, None, None)
+    second = SecondLine(None, None, "", None, None, None)
     second._tried = 100.0
     second._fetcher = type("Line", (), {"best_rate": 0.0, "bytes": TRIAL, "wire_rate": 0.0,
-                                        "session": type("Session", (), {"answered_at": 100.0 + TRIAL / rate})})
+                                        "client": type("Client", (), {"answered_at": 100.0 + TRIAL / rate})})
     monkeypatch.setattr("runicorn.mirror.second_line.time.monotonic", lambda: 100.1)
     second._judge(type("Main", (), {"round_trip": 0.05}))
     assert second._fast is fast
@@ -127,13 +127,13 @@ def test_what_a_manifest_tells_is_fetched_while_the_folders_above_are_listed(roo
 
 def test_a_question_is_not_kept_waiting_by_bulk(root, line):
     fetcher, _, _ = line
-    session, size = fetcher.session, 4 << 20
+    session, size = fetcher.client, 4 << 20
     fetcher.ceiling = 256 << 10
     fetcher.add(files(root, 4, size))
-    while fetcher.left and not fetcher.asked:
+    while fetcher.left and not fetcher.in_flight:
         session.pump()
     path = str(root / "p/n/runs/20250123_180000_abc123/meta.json")
-    on_its_way, before = fetcher.asked, session.received
+    on_its_way, before = fetcher.in_flight, session.received
     with fetcher.held_back():
         assert list(session.read_pieces(path, 1 << 20))
     assert session.received - before <= on_its_way + 2 * session.max_read, "what was on its way, and no read of a file more"
@@ -145,18 +145,18 @@ def test_a_question_is_not_kept_waiting_by_bulk(root, line):
 
 def test_a_question_is_not_kept_waiting_by_the_second_line(root, tmp_path):
     """What it asked for is no more than it may while it is on trial; then it rests, and for a moment after the answer, and goes on."""
-    near, room, size = Mirror(tmp_path / "near"), Room(tmp_path), 4 << 20
+    near, room, size = LocalCopy(tmp_path / "near"), Room(tmp_path), 4 << 20
     near.lock()
     with Far() as far:
-        second = Bulk(far.second, near, str(root), room, logging.getLogger("t"), lambda: Moment(0.0, None, 0.0))
+        second = SecondLine(far.second, near, str(root), room, logging.getLogger("t"), lambda: Moment(0.0, None, 0.0))
         main = type("Main", (), {"can_wait": lambda self, one: True, "round_trip": 0.0})()
         later = files(root, 4, size)
         second.expect()
         while not second._fetcher:
             time.sleep(0.01)
         line, asked, tried = second._fetcher, [], []
-        ask = line.session.ask
-        line.session.ask = lambda request, done: (asked.append((request.kind, line.asked)), ask(request, done))
+        ask = line.client.ask
+        line.client.ask = lambda request, done: (asked.append((request.kind, line.in_flight)), ask(request, done))
         with second.held_back():
             second._take(main, later, 4, 1 << 60)
             time.sleep(0.3)
@@ -188,7 +188,7 @@ def test_the_list_is_written_before_bulk_begins(root, pair, monkeypatch):
             held = [path.name for path in one.mirror.glob("p/n/runs/*/*")]
             seen.append((held.count("summary.json"), held.count("events.jsonl")))
     monkeypatch.setattr(type(one.sync), "_publish", noting)
-    monkeypatch.setattr(Fetcher, "step", lambda fetcher, until: fetcher.session.pump())       # looks up after each handful of answers
+    monkeypatch.setattr(Fetcher, "step", lambda fetcher, until: fetcher.client.pump())       # looks up after each handful of answers
     one.passes()
     one.same()
     assert seen[0][0] == 20 and seen[0][1] < 5, "all that the list shows, and bulk has only just begun"

@@ -162,7 +162,7 @@ def test_a_copy_is_never_said_to_be_verified_later_than_it_was(root, pair, tmp_p
     assert reader.run(KEY)["verified"] is True
     one.now += jump
     one.sync.one_pass(one.now)
-    one.sync._session.recheck.due = lambda now, runs: []       # nothing is looked at again
+    one.sync._remote_root.recheck.due = lambda now, runs: []       # nothing is looked at again
     for _ in range(4):
         one.passes(100)
     reader.refresh()

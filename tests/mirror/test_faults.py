@@ -54,7 +54,7 @@ def test_a_question_that_meets_it_is_told_so_and_the_line_goes_on(root, pair, mo
     one = pair()
     one.passes()
     with monkeypatch.context() as patch:
-        patch.setattr(remote_root.Session, "peek", broken)
+        patch.setattr(remote_root.RemoteRoot, "peek", broken)
         answers = [asked(one, lambda: one.sync.peek(RUN, "logs.txt", [(0, 10)])) for _ in range(3)]
     for error in answers:
         assert type(error) is FaultError and "line broke" not in str(error)
@@ -82,7 +82,7 @@ def test_the_second_line_is_left_and_not_dialled_again(root, pair, monkeypatch, 
     one = pair()
     one.passes()
     one.same()
-    assert len(begun) == 1 and one.sync._session.intake.second.refused
+    assert len(begun) == 1 and one.sync._remote_root.queue.second.refused
     assert len(mistakes()) == 1 and "the second line failed" in mistakes()[0] and "mirror/second_line.py:" in mistakes()[0]
 
 
@@ -106,7 +106,9 @@ class Ended(Connection):
         return self.far
 
 
-@pytest.mark.parametrize("where, name", [(remote_root.Session, "survey"), (local_copy.Mirror, "save_index"), (fetcher.Fetcher, "add")])
+@pytest.mark.parametrize("where, name", [
+    (remote_root.RemoteRoot, "survey"), (local_copy.LocalCopy, "save_index"), (fetcher.Fetcher, "add"),
+])
 def test_a_sync_that_meets_it_ends_and_says_where(root, pair, tmp_path, monkeypatch, mistakes, where, name):
     make_run(root)
     one = pair()

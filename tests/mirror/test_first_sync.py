@@ -13,7 +13,7 @@ from pairs import OLD, RUN, live, make_run, mirror, pair, root, write  # noqa: F
 
 from runicorn import layout, manifest
 from runicorn.mirror import local_copy, remote_index, room, verified, walk
-from runicorn.mirror.second_line import Bulk
+from runicorn.mirror.second_line import SecondLine
 from runicorn.ssh import sftp
 
 RUNS = 30
@@ -113,7 +113,7 @@ def test_a_second_sync_by_sftp_alone_lists_the_ended_runs_in_one_go_with_the_oth
     again.passes()
     again.same()
     assert [len(paths) for _, _, paths, _ in listed if paths] == [RUNS]
-    assert not again.sync._session.looking
+    assert not again.sync._remote_root.looking
 
 
 def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, monkeypatch):
@@ -121,7 +121,7 @@ def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, m
     run = make_run(root, path)
     write(run / "meta.json", {"id": "x", "notes": "学习 – \"quoted\"", "config": {"status": {"status": "failed"}, "summary": {}}}, OLD)
     write(run / "status.json", b'{\n "status": "finished",\r\n "loss": [1, 2]\n}\n', OLD)
-    index = remote_index.Index(manifest.build(str(root)))
+    index = remote_index.RemoteIndex(manifest.build(str(root)))
     parsed = counted(monkeypatch, manifest.Manifest, "mended")
     texts = {field: manifest.on_one_line((run / f"{field}.json").read_bytes()) for field in remote_index.FIELDS}
     assert len(texts) == 3 and all(index.says(path, field, text) for field, text in texts.items())
@@ -136,13 +136,13 @@ def test_the_index_knows_what_it_says_of_small_files_without_parsing_all(root, m
 def test_a_line_laid_out_by_others_says_nothing():
     torn = b'{"digest": "%s", "mtime": 1.0, "ended": true, "count": 0, "bytes": 0, "beat": null, "meta": {' % (b"0" * 64)
     for line in (b"", b"{}", b'{"meta": {}}', b"[", torn):
-        index = remote_index.Index(manifest.Manifest({"digest": ""}, {"p/n/runs/r": line}))
+        index = remote_index.RemoteIndex(manifest.Manifest({"digest": ""}, {"p/n/runs/r": line}))
         assert not index.says("p/n/runs/r", "meta", b"{}")
 
 
 def test_the_version_of_a_run_moves_with_its_files_and_not_with_its_small_ones():
     path, file = "p/n/runs/r", {"size": 1, "mtime": 1.0, "tail": None}
-    index = remote_index.Index(manifest.Manifest({"digest": ""}, {}))
+    index = remote_index.RemoteIndex(manifest.Manifest({"digest": ""}, {}))
     index.put(path, remote_index.empty())
     first = index.version(path)
     index.put(path, {**index.entry(path), "meta": {"id": "r"}}, {"meta": b'{"id": "r"}'})
@@ -170,7 +170,7 @@ def test_a_file_that_the_list_learns_more_of_while_it_comes_is_completed(root, p
                 log.write(b'{"ts":1,"step":99,"data":{"loss":1}}\n')
             os.utime(run / name, (OLD + 60, OLD + 60))
             line = manifest.build(str(root)).lines[path]
-            one.sync._session.index.adopt(path, line)
+            one.sync._remote_root.index.adopt(path, line)
         return real(path, name, data)
     monkeypatch.setattr(one.sync.mirror, "replace", replace)
     while one.sync.one_pass(one.now) == 0.0:
@@ -232,7 +232,7 @@ def test_notes_of_parts_are_those_on_the_disk_and_those_made_since(tmp_path):
 
 
 def test_a_folder_that_the_other_lines_thread_makes_in_the_same_moment_is_no_trouble(tmp_path, monkeypatch):
-    near, path = local_copy.Mirror(tmp_path), "p/n/runs/r"
+    near, path = local_copy.LocalCopy(tmp_path), "p/n/runs/r"
     near.lock()
     real, tries = layout.replace_file, []
 
@@ -255,7 +255,7 @@ def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_aske
     live(root)
     monkeypatch.setattr("runicorn.mirror.second_line.PROBE", 0)
     monkeypatch.setattr("runicorn.mirror.second_line.FAST", 0.0)
-    carried, take, expect = [], Bulk._take, Bulk.expect
+    carried, take, expect = [], SecondLine._take, SecondLine.expect
 
     def expecting(bulk):
         expect(bulk)
@@ -264,9 +264,9 @@ def test_what_nobody_waits_for_comes_over_the_second_line_once_the_list_was_aske
 
     def taking(bulk, main, later, count, size):
         take(bulk, main, later, count, size)
-        carried.append(set(bulk._held))
-    monkeypatch.setattr(Bulk, "expect", expecting)
-    monkeypatch.setattr(Bulk, "_take", taking)
+        carried.append(set(bulk._taken_over))
+    monkeypatch.setattr(SecondLine, "expect", expecting)
+    monkeypatch.setattr(SecondLine, "_take", taking)
     one = pair()
 
     one.passes()
@@ -367,6 +367,6 @@ def test_a_file_found_wrong_is_read_from_the_server_and_not_from_the_list(root, 
     (run / "summary.json").write_bytes(b'{"loss": 0.7}')         # as long as before
     os.utime(run / "summary.json", (OLD, OLD))
     assert json.loads((one.mirror / RUN / "summary.json").read_text()) == {"loss": 0.5}
-    one.sync._session.verify(one.sync._clock.at(one.now))
+    one.sync._remote_root.verify(one.sync._clock.at(one.now))
     one.passes()
     one.same()

@@ -28,7 +28,7 @@ from runicorn.viewer import run_files
 @pytest.fixture
 def caseless(monkeypatch):
     """A disk that ignores case, as far as the mirror can see."""
-    monkeypatch.setattr(local_copy.Mirror, "ignores_case", True)
+    monkeypatch.setattr(local_copy.LocalCopy, "ignores_case", True)
 
 
 def contents(folder):
@@ -166,7 +166,7 @@ def refused(act, name):
                                          ("summary.json", 1)])
 def test_nothing_that_is_replaced_in_a_mirror_pauses_it_while_a_reader_has_it_open(root, pair, monkeypatch, impatient, name, count):
     run = make_run(root, rows=50)
-    monkeypatch.setattr(local_copy.Mirror, "replace", refused(local_copy.Mirror.replace, "logs.txt"))
+    monkeypatch.setattr(local_copy.LocalCopy, "replace", refused(local_copy.LocalCopy.replace, "logs.txt"))
     one = pair()
     refusals = Refusals(monkeypatch, "replace", count, 5, only=f"{os.sep}{name}")
     states, small = [], ["meta.json", "status.json", "summary.json"]
@@ -219,7 +219,7 @@ def test_a_tail_that_comes_for_a_file_deleted_meanwhile_makes_no_wrong_one(root,
 
 def test_a_file_deleted_in_the_moment_it_arrives_comes_again(root, pair, monkeypatch):
     make_run(root)
-    arrived = local_copy.Mirror.replace
+    arrived = local_copy.LocalCopy.replace
 
     def replace(self, path, name, data):
         arrived(self, path, name, data)
@@ -227,7 +227,7 @@ def test_a_file_deleted_in_the_moment_it_arrives_comes_again(root, pair, monkeyp
             monkeypatch.undo()
             os.unlink(self.place(path, name))
 
-    monkeypatch.setattr(local_copy.Mirror, "replace", replace)
+    monkeypatch.setattr(local_copy.LocalCopy, "replace", replace)
     one = pair()
     one.passes()
     one.passes(31)
@@ -264,10 +264,10 @@ def test_it_is_cleared_away_also_where_the_last_file_came_while_the_line_was_ask
         one.sync.one_pass(one.now)
         if parts.exists() and any(part.stat().st_size > 4096 for part in parts.iterdir()):
             break
-    session = one.sync._session
+    session = one.sync._remote_root
     for _ in range(200):
-        session.sftp.lstat(session.root)
-    assert session.intake.left == 0 and list(parts.iterdir()) != []
+        session.client.lstat(session.root)
+    assert session.queue.left == 0 and list(parts.iterdir()) != []
     one.passes()
     one.same()
     assert list(parts.iterdir()) == []

@@ -382,8 +382,8 @@ def test_nothing_on_the_server_is_touched(root, mirror):
     one.bell.look({"runs"})
     for seconds in (0, 1, 1, 31, 700):
         one.passes(seconds)
-    one.sync._session.verify(one.now)
-    one.sync._session.peek(RUN, "logs.txt", [(0, 10)])
+    one.sync._remote_root.verify(one.now)
+    one.sync._remote_root.peek(RUN, "logs.txt", [(0, 10)])
     one.passes(31)
     assert facts(root) == before
     one.same()

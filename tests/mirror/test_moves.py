@@ -404,7 +404,7 @@ def test_renamed_while_its_files_come(root, pair, source, monkeypatch):
     one = pair(source, large=True, budget=4 << 20)
     for _ in range(6):
         one.sync.one_pass(one.now)
-    assert one.sync._session.intake.left, "the large file is on its way"
+    assert one.sync._remote_root.queue.left, "the large file is on its way"
     os.rename(root / "vision", root / "renamed")
     told_by(root, source)
     for _ in range(8):
@@ -509,7 +509,7 @@ CASES = {"the experiment": ("Vision/ResNet/runs/20250123_180000_abc123", "Vision
 @pytest.mark.few()
 @pytest.mark.parametrize("change", CASES)
 def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root, pair, source, monkeypatch, change):
-    monkeypatch.setattr(local_copy.Mirror, "ignores_case", True)
+    monkeypatch.setattr(local_copy.LocalCopy, "ignores_case", True)
     old, new = CASES[change]
     big_run(root, old)
     one = mirrored(pair, root, source)
@@ -526,7 +526,7 @@ def test_where_the_disk_ignores_case_a_renamed_run_lies_where_its_name_says(root
 
 
 def test_where_the_disk_ignores_case_a_renamed_run_never_takes_another_ones_place(root, pair, source, monkeypatch):
-    monkeypatch.setattr(local_copy.Mirror, "ignores_case", True)
+    monkeypatch.setattr(local_copy.LocalCopy, "ignores_case", True)
     first, second = "p/Exp/runs/20250123_180000_abc123", "p/exp/runs/20250123_180000_abc123"
     big_run(root, first)
     write(big_run(root, second, host="gpu-02") / "logs.txt", b"[2025-01-23 18:30:45+0800] another\n")

@@ -107,7 +107,7 @@ def test_dropping_one_run(mirror):
 
 
 def test_a_mirror_in_use_is_not_deleted(mirror):
-    holder = local_copy.Mirror(mirror)
+    holder = local_copy.LocalCopy(mirror)
     holder.lock()
     with pytest.raises(BusyError, match=str(os.getpid())):
         quota.drop_mirror(mirror)

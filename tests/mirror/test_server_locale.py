@@ -39,7 +39,7 @@ def test_a_root_of_any_bytes_is_listed_and_hashed_by_python3_there(root, pair, c
     times = file.stat()
     write(file, b"b" * 100_000)
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert one.sync._session.verify(one.now) == {"files": 6, "refetched": 1}
+    assert one.sync._remote_root.verify(one.now) == {"files": 6, "refetched": 1}
     one.passes()
     assert tree(one.mirror) == tree(place)
     assert [record.message for record in caplog.records if "by python3 on the server" in record.message] == []

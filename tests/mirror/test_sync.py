@@ -243,7 +243,7 @@ def test_exec_gives_the_list_and_then_only_what_is_new(root, mirror, pair):
     assert len(manifest.load(mirror / ".index" / "full.json")) == 5 and one.sync.state()["source"] == "exec"
     one.passes()
     one.same()
-    session = one.sync._session
+    session = one.sync._remote_root
     before = one.far.sessions[0].requests
     session.list._exec.start({}, one.now)
     assert session.list._exec.take(30) == (None, set())
@@ -259,13 +259,13 @@ def test_a_list_older_than_what_was_read_of_a_growing_log_asks_for_its_seam_alon
     live(root)
     one = pair(far=Far(python="python3"))
     one.passes()
-    session = one.sync._session
-    assert session.intake.hashes and (run / "logs.txt").stat().st_size > 64 << 10
+    session = one.sync._remote_root
+    assert session.queue.hashes and (run / "logs.txt").stat().st_size > 64 << 10
     entry = session.index.entry(RUN)
     file = entry["files"]["logs.txt"]
     session.index.put(RUN, {**entry, "files": {**entry["files"], "logs.txt": {**file, "size": file["size"] - 4096, "tail": None}}})
-    session.intake.plan([RUN], one.now)
-    assert not session.intake.suspects
+    session.queue.plan([RUN], one.now)
+    assert not session.queue.suspects
     one.passes()
     one.passes(31)
     one.same()
@@ -292,7 +292,7 @@ def test_a_second_line_carries_bulk(root, pair, bulk):
     one = pair()
     one.passes()
     one.same()
-    second = one.sync._session.intake.second
+    second = one.sync._remote_root.queue.second
     second.close()
     assert second.requests > 2
 
@@ -304,9 +304,9 @@ def test_a_thin_line_is_left_to_the_first_connection(root, pair, bulk, monkeypat
     one = pair()
     one.passes()
     one.same()
-    second = one.sync._session.intake.second
+    second = one.sync._remote_root.queue.second
     second.close()
-    assert second.received < one.sync._session.sftp.received / 3, "little, to find that out"
+    assert second.received < one.sync._remote_root.client.received / 3, "little, to find that out"
 
 
 def test_one_line_is_enough(root, pair, bulk):
@@ -319,7 +319,7 @@ def test_one_line_is_enough(root, pair, bulk):
     one = pair(far=Lonely())
     one.passes()
     one.same()
-    assert one.sync._session.intake.second.refused
+    assert one.sync._remote_root.queue.second.refused
 
 
 def test_a_run_somebody_opens_jumps_the_queue(root, pair, monkeypatch):
@@ -331,7 +331,7 @@ def test_a_run_somebody_opens_jumps_the_queue(root, pair, monkeypatch):
     one.sync.one_pass(one.now)
     one.sync.want("p/n/runs/20250123_180000_abc123")
     one.sync.one_pass(one.now)
-    queued = [fetch.path for fetch in one.sync._session.intake.fetcher._queue][:5]
+    queued = [fetch.path for fetch in one.sync._remote_root.queue.fetcher._queue][:5]
     assert set(queued) == {"p/n/runs/20250123_180000_abc123"}
     monkeypatch.undo()
     one.passes()
@@ -343,7 +343,7 @@ def test_peek_reads_the_servers_bytes_and_keeps_nothing(root, pair):
     one = pair(window="24h")
     one.passes()
     text = (run / "logs.txt").read_bytes()
-    session = one.sync._session
+    session = one.sync._remote_root
     assert session.peek(RUN, "logs.txt", [(-100, 100), (0, 10), (len(text) - 5, 10)]) == [text[-100:], text[:10], text[-5:]]
     assert here(one) == []
 
@@ -360,7 +360,7 @@ def test_verify_finds_what_size_and_mtime_hide(root, pair):
         os.utime(run / "events.jsonl", (before.st_mtime, before.st_mtime))
         one.passes(31)
         assert tree(one.mirror) != tree(root), "planted where SFTP can't show it"
-        assert one.sync._session.verify(one.now) == {"files": 5, "refetched": 1}
+        assert one.sync._remote_root.verify(one.now) == {"files": 5, "refetched": 1}
         one.passes()
         one.same()
         one.close()
@@ -386,7 +386,7 @@ def test_a_budget_spreads_fetching_over_minutes(root, pair):
     one = pair(budget=100_000)
     for _ in range(10):
         one.sync.one_pass(one.now)
-    assert one.sync._session.intake.left and one.sync.one_pass(one.now) == 1.0
+    assert one.sync._remote_root.queue.left and one.sync.one_pass(one.now) == 1.0
     one.options["budget"] = None
     one.passes(60)
     one.same()

@@ -118,7 +118,7 @@ def test_a_server_that_cuts_who_rests_is_asked_more_often(root, tmp_path, home):
         thread.start()          # nobody looks
         try:
             until(lambda: same(one, root))
-            until(lambda: one._rest.seconds < 3)
+            until(lambda: one._resting.seconds < 3)
             time.sleep(1)
             until(lambda: one.state()["state"] == "live")
             logins = server.log.read_text().count("Accepted publickey")

@@ -249,7 +249,7 @@ def test_by_sftp_alone_all_that_open_come_within_a_turn(closed):
     assert far.one.sync.state()["reason"]["files"] == 300
     for plot in plots:
         plot.chmod(0o644)
-    assert far.one.sync._session.turn_seconds == recheck.SHORTEST
+    assert far.one.sync._remote_root.turn_seconds == recheck.SHORTEST
     far.passes(13, seconds=5)
     assert far.is_whole(), "20 a survey would take 450 s"
 
@@ -304,7 +304,7 @@ def test_what_can_t_be_read_is_not_counted_as_compared(closed, way):
     far = closed(way)
     far.passes(2)
     (far.run / "logs.txt").chmod(0)
-    assert far.one.sync._session.verify(far.one.now) == {"files": 10, "refetched": 0}
+    assert far.one.sync._remote_root.verify(far.one.now) == {"files": 10, "refetched": 0}
     far.passes()
     assert far.rows()["logs.txt"]["why"]["code"] == "denied" and far.one.sync.state()["reason"]["code"] == "live_partly"
     (far.run / "logs.txt").chmod(0o644)

@@ -104,7 +104,7 @@ def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified
             found = one.now - edited
     assert source != "exec" or found is not None and found <= 660
     for seconds in [6] * 25:
-        one.sync._session.recheck._told_at = 0.0        # told anew: it is spared by the system's clock, which hardly moves here
+        one.sync._remote_root.recheck._told_at = 0.0        # told anew: it is spared by the system's clock, which hardly moves here
         one.passes(seconds)
         settle(one)
         judge.check(edited)
@@ -148,7 +148,7 @@ def test_by_sftp_an_edit_within_the_second_of_what_was_read_is_found_and_before_
     for _ in range(80):                     # it is looked at in its turn, in handed time, within this second
         one.now += 1
         one.sync.one_pass(one.now)
-        if (one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() and not one.sync._session.intake.left:
+        if (one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() and not one.sync._remote_root.queue.left:
             break
     rewrite(run / name)
     os.utime(run / name, (before.st_mtime, before.st_mtime))    # as within the same second, on a machine of any speed
@@ -301,9 +301,9 @@ def test_by_exec_what_went_or_came_without_a_time_of_now_is_found(root, tmp_path
         one.passes(31)
         settle(one)
         one.passes(6)
-    assert "checkpoints/last.pt" not in one.sync._session.index.entry(RUN)["files"]
+    assert "checkpoints/last.pt" not in one.sync._remote_root.index.entry(RUN)["files"]
     assert judge.is_same() == (True, {f"{RUN}/checkpoints/last.pt"}) and judge.verified()[1] >= edited
-    assert one.sync._session.list._exec.stamps.keys() == {RUN, "p/n/runs/20250124_180000_abc124"}
+    assert one.sync._remote_root.list._exec.stamps.keys() == {RUN, "p/n/runs/20250124_180000_abc124"}
 
 
 def test_a_manifest_of_an_older_server_copy_is_a_hint_only(root, tmp_path, pair):

@@ -76,7 +76,7 @@ def test_a_run_of_more_files_than_are_listed_says_how_many(serve, open_page, pai
     pair.passes(31)
     site = serve(offline=True)
     page = open_page(f"{site.url}/runs/{KEY}?tab=files", locale=locale)
-    listed = len(pair.sync._session.index.entry(PATH)["files"])
+    listed = len(pair.sync._remote_root.index.entry(PATH)["files"])
     left = 69 + 7 - listed
     expect(page.locator("[data-fact=files] dd")).to_have_text(head.replace("25", str(left)))
     expect(page.locator(".factspart")).to_contain_text(line.replace("25", str(left)))

@@ -95,7 +95,7 @@ def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
         assert lines["exec"]["said"] == "exec_python" and lines["clock"]["said"] == "clock_same"
         line = remote.connect(settings.checked(server.connection(auth=auth)), home=home)
         assert asked(line, str(root)).paths() == [RUN]
-        mirror = local_copy.Mirror(home / "cache" / "x")
+        mirror = local_copy.LocalCopy(home / "cache" / "x")
         shutil.copytree(root, mirror.folder)
         (root / RUN / "logs.txt").write_text("other")
         files = [(RUN, "logs.txt"), (RUN, "events.jsonl")]

@@ -141,7 +141,7 @@ def told(one):
 
 def settle(one):
     """Wait for what the server was asked to do beside."""
-    session = one.sync._session
+    session = one.sync._remote_root
     while session.list.asking or session.whole_files.busy:
         time.sleep(0.01)
 

@@ -28,7 +28,7 @@ class Refusals:
 ONE_FILE = (errno.ENAMETOOLONG, errno.EACCES, errno.EISDIR, errno.EILSEQ, errno.ENOTDIR, errno.EFBIG, errno.ELOOP, errno.EINVAL)
 
 
-class Refusing(local_copy.Mirror):
+class Refusing(local_copy.LocalCopy):
     """A mirror on a disk that refuses files whose name begins with `odd`."""
 
     number = errno.ENAMETOOLONG

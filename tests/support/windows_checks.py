@@ -41,11 +41,11 @@ def opened_for(path, seconds):
 def a_lock_is_small_and_readable():
     from runicorn.errors import BusyError
     from runicorn.mirror import local_copy
-    mirror = local_copy.Mirror(HOME / "cache" / "gpu")
+    mirror = local_copy.LocalCopy(HOME / "cache" / "gpu")
     mirror.lock()
-    assert (mirror.index / "lock").stat().st_size < 20 and local_copy.Mirror(mirror.folder).owner() == os.getpid()
+    assert (mirror.index / "lock").stat().st_size < 20 and local_copy.LocalCopy(mirror.folder).owner() == os.getpid()
     try:
-        local_copy.Mirror(mirror.folder).lock()
+        local_copy.LocalCopy(mirror.folder).lock()
     except BusyError:
         pass
     else:
@@ -72,7 +72,7 @@ def files_that_are_open_are_replaced_and_deleted():
 
 def long_paths_and_odd_names_are_mirrored():
     from runicorn.mirror import local_copy, quota
-    mirror = local_copy.Mirror(HOME / "cache" / "long")
+    mirror = local_copy.LocalCopy(HOME / "cache" / "long")
     mirror.lock()
     run = "/".join(("p" * 100, "n" * 100, "runs", "i" * 100))
     for name in ("a/" + "b" * 200 + "/meta.json", "nul.txt", "tail.", "a:b", "con", "x" * 200):
