@@ -12,8 +12,9 @@ import time
 import unicodedata
 
 from runicorn import disk
-from runicorn.errors import LayoutError
+from runicorn.errors import AmbiguousError, LayoutError, NotFoundError
 
+CANDIDATES = 20             # runs that an ambiguous answer names
 FORMAT = 1                          # `format` in meta.json; a larger one was made by a newer Runicorn
 META, STATUS, SUMMARY = "meta.json", "status.json", "summary.json"
 SMALL = (META, STATUS, SUMMARY)
@@ -345,3 +346,23 @@ def new_folder(folder, like):
         os.chmod(folder, stat.S_IMODE(like.st_mode))
     except OSError:
         pass            # a foreign group or a file system without modes: the folder works all the same
+
+
+# -- which run is meant --------------------------------------------------------------------------------------------
+
+def ends_key(key, tail):
+    """Whether `tail` is a key, or its end from a sign that parts names, or the end of its id."""
+    return key == tail or bool(tail) and key.endswith(tail) and key[-len(tail) - 1] in ":/_"
+
+
+def only(keys, tail):
+    """Return the one of `keys`, which `tail` may mean. Raises NotFoundError, or AmbiguousError with the first `candidates`."""
+    if not keys:
+        raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
+    if len(keys) > 1:
+        keys = sorted(keys)
+        examples = ", ".join(keys[:3]) + (" …" if keys[3:] else "")
+        error = AmbiguousError(f"{tail[:200]!r} may be {len(keys)} runs: {examples}; give more of the key")
+        error.candidates = keys[:CANDIDATES]
+        raise error
+    return keys[0]

@@ -13,8 +13,21 @@ from datetime import datetime, timedelta
 
 from runicorn import manifest
 from runicorn.cli import terminal
-from runicorn.errors import AmbiguousError, NotFoundError
-from runicorn.layout import HIDDEN, META, STATUS, default_root, home_dir, number, open_regular, own_file, parse_own, read_json
+from runicorn.errors import NotFoundError
+from runicorn.layout import (
+    HIDDEN,
+    META,
+    STATUS,
+    default_root,
+    ends_key,
+    home_dir,
+    number,
+    only,
+    open_regular,
+    own_file,
+    parse_own,
+    read_json,
+)
 from runicorn.writer import processes
 
 EXAMPLES = {"tail": "runicorn tail 20250123_180000_abc123"}
@@ -28,7 +41,8 @@ STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
 
 def add_tail(parser):
     parser.set_defaults(run=tail)
-    parser.add_argument("run_id", nargs="?", metavar="ID", help="a run's id, or the end of project/name/id (default: the newest run)")
+    parser.add_argument("run_id", nargs="?", metavar="ID",
+                        help="a run's id, or the end of connection:project/name/id (default: the newest run)")
     parser.add_argument("--root", help="look in this root only")
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="log lines to begin with (default 20)")
     parser.add_argument("--rank", type=int, default=0, help="the rank to follow (default 0)")
@@ -64,19 +78,14 @@ def find(roots, tail=None):
 
     Raises NotFoundError, or AmbiguousError with the candidates.
     """
-    where = ", ".join(str(root) for _, root in roots)
-    last = tail.replace(":", "/").rstrip("/").split("/")[-1] if tail else None
+    last = tail.replace(":", "/").split("/")[-1] if tail else None
     runs = [(key(name, folder), folder) for name, root in roots for folder in run_folders(root, last)]
     if not tail:
         if not runs:
-            raise NotFoundError(f"there is no run in {where}")
+            raise NotFoundError(f"there is no run in {', '.join(str(root) for _, root in roots)}")
         return newest([folder for _, folder in runs])
-    fitting = {name: folder for name, folder in runs if name == tail or name.endswith(("/" + tail, ":" + tail))}
-    if not fitting:
-        raise NotFoundError(f"there is no run {tail!r} in {where}")
-    if len(fitting) > 1:
-        raise AmbiguousError(f"{tail!r} fits {len(fitting)} runs: {', '.join(sorted(fitting))}")
-    return next(iter(fitting.values()))
+    fitting = {name: folder for name, folder in runs if ends_key(name, tail)}
+    return fitting[only(list(fitting), tail)]
 
 
 def newest(folders):
@@ -97,9 +106,9 @@ def made(folder):
 
 
 def run_folders(root, run_id=None):
-    """Yield the folder (str) of each run below `root`, or of those with that id."""
+    """Yield the folder (str) of each run below `root`, or of those with that id or an id that ends like this."""
     for path, folder in manifest.runs(root, Counter()) if os.path.isdir(root) else ():
-        if not path.startswith(".") and (run_id is None or path.endswith(f"/{run_id}")):
+        if not path.startswith(".") and (run_id is None or path.endswith((f"/{run_id}", f"_{run_id}"))):
             yield manifest.reach(folder)
 
 

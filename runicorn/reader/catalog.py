@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 from runicorn import layout, local_disk, local_names
-from runicorn.errors import AmbiguousError, NotFoundError
 from runicorn.metrics.column_cache import trim
 from runicorn.metrics.series import COARSE_BYTES, Series
 from runicorn.reader import bounded
@@ -17,7 +16,6 @@ from runicorn.reader.run_entry import Entry, Member, attempts, freshness, newest
 from runicorn.reader.run_list import View, names_of
 from runicorn.reader.sources import LocalRoot, MirrorSource
 
-CANDIDATES = 20             # named in an ambiguous answer
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
 TRIM_SECONDS = 60.0         # between two looks at what it takes
@@ -210,15 +208,7 @@ class Catalog:
             return tail
         if tail in self._aliases:
             return self._aliases[tail]
-        keys = [key for key in self._by_key if tail and key.endswith(tail) and key[-len(tail) - 1] in ":/_"] or self._elsewhere(tail)
-        if not keys:
-            raise NotFoundError(f"there is no run {tail[:200]!r}; `runicorn runs` lists them")
-        if len(keys) > 1:
-            examples = ", ".join(keys[:3]) + (" …" if keys[3:] else "")
-            error = AmbiguousError(f"{tail[:200]!r} may be {len(keys)} runs: {examples}; give more of the key")
-            error.candidates = keys[:CANDIDATES]
-            raise error
-        return keys[0]
+        return layout.only([key for key in self._by_key if layout.ends_key(key, tail)] or self._elsewhere(tail), tail)
 
     def _elsewhere(self, key):
         """Return the keys with the id of `key` in the same place, where nothing has that key (any more): a folder above was renamed."""

@@ -216,3 +216,21 @@ def test_a_closed_stdout_or_stderr_is_no_fault(home, tmp_path, closed, words):
                            env={**os.environ, "RUNICORN_DIR": str(tmp_path / "root")})
     assert (ended.returncode, ended.stderr) == (0, "")
     assert bool(ended.stdout) == (closed == "2>&-")
+
+
+@pytest.mark.parametrize("command", [("show",), ("tail", "--no-follow"), ("export", "--format", "csv", "-o", "-", "--run-id")])
+def test_every_command_that_names_a_run_takes_the_same_ends_and_says_the_same(tmp_path, capsys, command):
+    name, *words = command
+    for project, ending in (("vision", "180000_abc123"), ("speech", "180001_abc123"), ("speech", "180002_abd123")):
+        write_run(tmp_path, project, "base", f"20250123_{ending}")
+
+    def told(tail, code=0):
+        captured = printed(capsys, name, "--root", str(tmp_path), *words, tail, code=code)
+        return captured.err if code else captured.out
+    ends = ["abd123", "180002_abd123", "20250123_180002_abd123", "base/20250123_180002_abd123", "local:speech/base/20250123_180002_abd123"]
+    first, *others = map(told, ends)
+    assert "speech" in first or name == "export"
+    assert [out == first for out in others] == [True] * 4
+    assert told("abc123", 2) == ("runicorn: 'abc123' may be 2 runs: local:speech/base/20250123_180001_abc123, "
+                                 "local:vision/base/20250123_180000_abc123; give more of the key\n")
+    assert told("bd123", 2) == "runicorn: there is no run 'bd123'; `runicorn runs` lists them\n"
