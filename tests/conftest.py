@@ -20,6 +20,13 @@ def pytest_addoption(parser):
     parser.addoption("--quick", action="store_true", help="only files that need no sshd, browser or framework, see support/quick.py")
 
 
+def pytest_configure(config):
+    if config.getoption("quick"):
+        import hypothesis
+        hypothesis.settings.register_profile("quick", max_examples=15)
+        hypothesis.settings.load_profile("quick")
+
+
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):         # one of several processes (xdist)
         session.config.workeroutput["states"] = {way: dict(counts) for way, counts in tally.states.items()}
