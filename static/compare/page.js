@@ -245,7 +245,7 @@ class ComparePage {
     const grown = this.runs.filter(grew).map(({key}) => key);
     if (grown.length) {
       grown.forEach((key) => [this.grown, this.stale].forEach((set) => set.add(key)));
-      this.rhythm.ask("heads", HEAD_MS, () => this.renewHeads());
+      this.rhythm.ask("heads", HEAD_MS, () => this.renewHeads())?.catch(api.quiet);
       await this.rhythm.ask("curves", DRAW_MS, () => this.renewCurves());
     }
   }

@@ -231,10 +231,10 @@ class RunPage {
     }
     const grown = changed === null || changed.has(`run:${this.key}`);
     if (grown || changed.has("runs")) {
-      this.rhythm.ask("head", HEAD_MS, () => this.renewHead());
+      this.rhythm.ask("head", HEAD_MS, () => this.renewHead())?.catch(api.quiet);
     }
     if (grown) {
-      this.rhythm.ask("system", SYSTEM_MS, () => this.renewSystem());
+      this.rhythm.ask("system", SYSTEM_MS, () => this.renewSystem())?.catch(api.quiet);
       await Promise.all([
         this.rhythm.ask("curves", DRAW_MS, () => this.renewGrown()),
         this.rhythm.ask("lines", LINES_MS, () => this.renewLines()),
