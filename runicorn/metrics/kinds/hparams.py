@@ -17,6 +17,7 @@ KEY = re.compile(r"(\"(?:[^\"\\]|\\.){0,200}\"|'(?:[^']|''){0,200}'|"
 INT = re.compile(r"[-+]?(?:0|[1-9][\d_]{0,4000})")
 FLOAT = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^']|'')*'", re.DOTALL)
+WITHIN = re.compile(rf"(?<![^\[{{,:\s])(?:{QUOTED.pattern})", re.DOTALL)      # an apostrophe within a word opens nothing
 OPENING = re.compile(r"[\[{,:\s][\"']")
 WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False, "null": None, "~": None, "": None,
          ".nan": float("nan"), ".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf")}
@@ -154,7 +155,7 @@ def _is_open(text):
     if text[0] == "'":
         return not re.fullmatch(r"'(?:[^']|'')*'(?:\s*#.*)?", text, re.DOTALL)
     if text[0] in "[{":
-        text = QUOTED.sub("", text)
+        text = WITHIN.sub("_", text)
         return OPENING.search(text) is not None or text.count("[") + text.count("{") > text.count("]") + text.count("}")
     return True                                         # plain text goes on while lines are further in
 
@@ -195,7 +196,7 @@ def _flow(text, at=0, depth=0):
     place = begin
     while place < len(text) and depth < DEPTH and len(found) < ITEMS:
         character = text[place]
-        if character in "[{" and not text[begin:place].strip():
+        if character in "[{" and not text[begin:place].strip(BLANK):
             value, place = _flow(text, place, depth + 1)
             found.append((key, value))
             key, begin = None, place
@@ -205,14 +206,14 @@ def _flow(text, at=0, depth=0):
             if begin < len(text) and text[begin] == ",":
                 place = begin = begin + 1
             continue
-        if character in "\"'" and not text[begin:place].strip():
+        if character in "\"'" and not text[begin:place].strip(BLANK):
             match = QUOTED.match(text, place)
             place = match.end() if match else len(text)
             continue
         if character == ":" and not is_list and key is None and text[place + 1:place + 2] in ("", " ", "[", "{", '"', "'"):
             key, begin = _key(text[begin:place].strip(BLANK)), place + 1
         elif character in ",]}":
-            if text[begin:place].strip() or key is not None:
+            if text[begin:place].strip(BLANK) or key is not None:
                 found.append((key, scalar(text[begin:place])))
             key, begin = None, place + 1
             if character in "]}":
