@@ -19,12 +19,15 @@ def checked(entry, is_object, is_number):
     wrong = [field for field in ("meta", "status", "summary") if not _mend(entry, field, is_object)]
     wrong += [field for field in ("mtime", "beat") if not _mend(entry, field, is_number)]
     wrong += [] if _mend(entry, "digest", _is_hash, "") else ["digest"]
-    if not isinstance(entry.setdefault("files", {}), dict):
+    files = entry.setdefault("files", {})
+    if not isinstance(files, dict) or type(entry.get("count")) is int and entry["count"] != len(files):     # one was lost, or told twice
         wrong.append("files")
-        entry["files"] = {}
-    if type(entry.setdefault("ended", (entry["status"] or {}).get("status") in ENDED)) is not bool:
+        entry["files"] = files if isinstance(files, dict) else {}
+    status = (entry["status"] or {}).get("status")
+    ended = entry.setdefault("ended", status in ENDED)
+    if type(ended) is not bool or isinstance(status, str) and ended is not (status in ENDED):
         wrong.append("ended")
-        entry["ended"] = False
+        entry["ended"] = status in ENDED
     for name, file in list(entry["files"].items()):
         if isinstance(file, dict) and _is_size(file.get("size")) and not UNDECODABLE.search(name):
             mtime, tail = file.setdefault("mtime", None), file.setdefault("tail", None)

@@ -45,6 +45,30 @@ def test_a_poisoned_line_of_a_manifest_costs_only_itself(root, near, caplog, eve
     assert len(listed([], [("m", near)])) == len(lines) + 1
 
 
+CHANGED = [(b'"files": {', b'"fils": {'), (b'"logs.txt": {', b'"meta.json": {'), (b'"ended": true', b'"ended": null'),
+           (b'"ended": true', b'"ended": false')]
+
+
+def test_a_line_that_lost_files_or_its_end_is_not_believed(root, near):
+    paths = [f"p/n/runs/{run_id(number)}" for number in range(len(CHANGED))]
+    for path in paths:
+        make_run(root, path, rows=2)
+    manifest.generate(root)
+    full = root / ".runicorn" / manifest.FULL
+    lines = full.read_bytes().split(b"\n")
+    for number, change in enumerate(CHANGED, 2):
+        assert change[0] in lines[number]
+        lines[number] = lines[number].replace(*change)
+    full.write_bytes(b"\n".join(lines))
+    (root / ".runicorn" / manifest.ACTIVE).unlink()
+    one = Pair(root, near)
+    for _ in range(2):
+        one.passes(31)
+    one.same()
+    assert [one.sync._index.entry(path)["ended"] for path in paths] == [True] * len(paths)
+    one.close()
+
+
 @EVERY
 def test_an_index_of_ours_that_was_damaged_mends_itself(root, near, every):
     make_run(root, GOOD)

@@ -29,7 +29,7 @@ PLACES = {
 
 
 def sound(status="finished"):
-    return {"digest": "a" * 64, "mtime": OLD, "ended": status == "finished", "count": 5, "bytes": 900, "beat": None,
+    return {"digest": "a" * 64, "mtime": OLD, "ended": status == "finished", "count": 1, "bytes": 3, "beat": None,
             "meta": {"format": 1, "id": "i", "project": "p", "name": "n", "created_at": OLD, "user": "u", "hostname": "h", "tags": ["t"],
                      "notes": "", "config": {"lr": 0.1}},
             "status": {"status": status, "started_at": OLD, "ended_at": OLD + 5, "exit_code": 0, "signal": None, "error": None,
