@@ -62,6 +62,10 @@ class ExecLook:
         self._thread = threading.Thread(target=self._run, name="exec", daemon=True)
         self._thread.start()
 
+    def leave(self, seconds):
+        """Have the next look begin no sooner than so many seconds after the last one began."""
+        self.next = self.began + seconds
+
     def wait(self, seconds):
         """Wait for the answer, `seconds` at most; returns whether it is here."""
         self._thread.join(seconds)

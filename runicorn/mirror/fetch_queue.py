@@ -8,7 +8,7 @@ from runicorn.errors import DeniedError, LayoutError, SftpError
 from runicorn.left_out import LeftOut, passed_text, passes, read_passed
 from runicorn.mirror import plan
 from runicorn.mirror.contents import Contents
-from runicorn.mirror.fetcher import SMALLEST, Outcome
+from runicorn.mirror.outcome import Outcome
 from runicorn.mirror.unsettled import LONG_AGO, Moment, Unsettled
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
@@ -316,10 +316,16 @@ class FetchQueue:
         self._may_share = allowance is None
         self.mirror.look_at_evicted()
         room = 0 if not self._has_room() else 1 << 60 if allowance is None else allowance
-        self.fetcher.enough = self.fetcher.bytes + room
+        self.fetcher.allow(room, None if allowance is None else allowance // 4)
         self.fetcher.hurry(self.opened | self.beats.runs.keys())
-        if allowance is not None:
-            self.fetcher.ceiling = max(SMALLEST // 8, min(self.fetcher.ceiling, allowance // 4))
+
+    def hash_suspects(self, can_hash):
+        """Say whether the server can tell a file's SHA-256."""
+        self.hashes = can_hash
+
+    def was_told(self):
+        """What is new in the small files stands in the index that was written."""
+        self.news = False
 
     @property
     def whole(self):
@@ -330,7 +336,7 @@ class FetchQueue:
         """Have a second line take its share, where that is allowed, and not before all that the run list shows was asked for."""
         self.fetcher.hurry(self.opened | self.beats.runs.keys())
         all_asked = not (self._more or self._later and self.fetcher.has_waiting(1))
-        self.fetcher.rests = self._may_share and all_asked and self.second.share(self.fetcher, self._later)
+        self.fetcher.leave_rest(self._may_share and all_asked and self.second.share(self.fetcher, self._later))
 
     def work(self, until, urgent=()):
         """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.

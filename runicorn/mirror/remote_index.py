@@ -153,6 +153,10 @@ class RemoteIndex:
             total.update(skipped(line))
         return total
 
+    def was_saved(self):
+        """It is on this disk as it is now."""
+        self.changed = False
+
     def flush(self, now=None):
         """Write parsed entries back into their lines and return the Manifest, its header made anew if `now` (s) is given."""
         for path in self._dirty:

@@ -309,7 +309,7 @@ class RemoteRoot:
             self.log.warning("the server's manifest speaks of %d runs that are not there", len(ghosts))
             for path in ghosts:
                 self.index.drop(path)
-            self.queue.doubtful -= ghosts
+            self.queue.doubtful.difference_update(ghosts)
             self.queue.give_up(ghosts)
             self.news = True
 
@@ -317,7 +317,7 @@ class RemoteRoot:
         """List runs anew. mtimes: {run path: its folder's mtime}, as far as known. Returns those that changed (set)."""
         due = {path for path, moment in self.queue.again.items() if moment <= now}
         paths = {path for path in paths | due if plan.believable(path)}
-        self.queue.doubtful -= paths
+        self.queue.doubtful.difference_update(paths)
         beyond = {path for path in paths if not self.skeleton.leads_to(path)}
         paths -= beyond
         changed = due & paths
@@ -434,7 +434,8 @@ class RemoteRoot:
     def _took(self, seconds):
         """A round trip took so long; beside fetching it tells little."""
         if not self.queue.left:
-            self.round_trip = self.queue.fetcher.round_trip = min(seconds, 1.1 * (self.round_trip or 60.0))
+            self.round_trip = min(seconds, 1.1 * (self.round_trip or 60.0))
+            self.queue.fetcher.know_round_trip(self.round_trip)
 
     def _tails_of(self, paths):
         """The append-only files of runs that are nearly all here, as (path, name)."""
@@ -461,6 +462,13 @@ class RemoteRoot:
             self.queue.doubtful.update({path} if (path, name) in self.tails.behind else ())    # listed, it shows what is left to fetch
 
     # -- what somebody asks for
+
+    def mark(self, news):
+        """Say whether anything is new that stands in no index that was written."""
+        self.news = news
+        if not news:
+            self.index.was_saved()
+            self.queue.was_told()
 
     def peek(self, path, name, ranges):
         """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it now; a negative offset

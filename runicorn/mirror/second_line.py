@@ -9,7 +9,8 @@ import time
 from runicorn import faults
 from runicorn.errors import RunicornError
 from runicorn.mirror import plan
-from runicorn.mirror.fetcher import Fetcher, Outcome
+from runicorn.mirror.fetcher import Fetcher
+from runicorn.mirror.outcome import Outcome
 
 ENOUGH = 4 << 20                # bytes waiting that make a second line worth its login
 HELD = 800                      # fetches handed over at once: as many as are in flight, and some
@@ -159,7 +160,7 @@ class SecondLine:
         """Have the fetcher pause or go on; returns for how long it is held back yet (s)."""
         fetcher, seconds = self._fetcher, self._resumes - time.monotonic()
         if fetcher:
-            fetcher.paused = seconds > 0
+            fetcher.pause(seconds > 0)
         return max(0.0, seconds)
 
     def close(self):
@@ -194,7 +195,7 @@ class SecondLine:
             self._tame(client)
             fetcher = Fetcher(client, self._mirror, self._root, self._room, lambda *ended: self._ended.append(ended),
                                     self._moment, hearsay=self._hearsay, ceiling=TRIAL_CEILING)
-            fetcher.enough = 1 << 60
+            fetcher.allow(1 << 60)
             self._fetcher = fetcher
             while not self._stopping.is_set():
                 while self._waiting:

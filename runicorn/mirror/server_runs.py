@@ -128,7 +128,8 @@ class RunList:
 
     def _refused(self, error):
         self.log.info("no list by python3 on the server: %s", error)
-        self._exec.next, self._refused_at = self._exec.began + AGAIN, self._wall(self._exec.began)
+        self._exec.leave(AGAIN)
+        self._refused_at = self._wall(self._exec.began)
         self.source = None if self.source == "exec" else self.source
         return False
 

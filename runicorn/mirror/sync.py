@@ -359,8 +359,8 @@ class Sync:
             self._list_told = self._list_told or complete
             began = time.monotonic()
             if self._write(self.mirror.save_index, remote_root.index.flush(self._clock.wall(now))):
-                remote_root.index.changed, self._saved = False, now
-                remote_root.news = fetches.news = False
+                self._saved = now
+                remote_root.mark(news=False)
                 self.bell.ring("runs")
             self._published = now + PACE * (time.monotonic() - began)
         if fetches.grown:
@@ -401,7 +401,7 @@ class Sync:
         moved = remote_root.moves.take()
         if moved:
             self._moved(moved)
-            remote_root.news = True
+            remote_root.mark(news=True)
         for path in moved:
             self.bell.ring(f"run:{local_names.run_key(self._slug, path)}")
         return bool(moved)

@@ -27,7 +27,7 @@ class Tails:
         self._turn = 0
         self._refused = {}              # key -> why it could not be opened anew since the last look
         self.behind = set()             # keys of which more waits than the last look could read
-        client.shed = self._let_go
+        client.call(when_full=self._let_go)
 
     def look(self, files, others, patience=FLOOD):
         """Read the ends of `files`, a list of (run path, file name), and LSTAT `others`, absolute paths, in one round trip; of files

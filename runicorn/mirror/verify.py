@@ -52,7 +52,7 @@ class WholeFiles:
 
         can_hash: whether python3 answers there. Returns whether some are waited for.
         """
-        self._queue.hashes = can_hash
+        self._queue.hash_suspects(can_hash)
         if self._hashing and not self.busy:
             hashing, suspects = self._hashing
             self._hashing = None

@@ -37,7 +37,7 @@ def walk_folders(client, paths, took):
             lister.start()
             client.pump()
     finally:
-        client.folders -= lister.open
+        client.count_folders(-lister.open)
 
 
 class _Lister:
@@ -52,13 +52,13 @@ class _Lister:
     def start(self):
         while self.queue and self.open < min(LISTED, max(1, self.client.room // 2)):
             self.open += 1
-            self.client.folders += 1
+            self.client.count_folders(1)
             folder = _Folder(self, self.queue.popleft())
             self.client.ask(sftp.opendir(folder.path), folder.opened)
 
     def end(self, folder, result):
         self.open -= 1
-        self.client.folders -= 1
+        self.client.count_folders(-1)
         more = self.took(folder.path, result) or ()
         self.queue.extend(more)
         self.pending += len(more) - 1
@@ -68,6 +68,11 @@ class Listing(list):
     """[(name, Attrs), …] of a folder, "." among them where the server says it; `undecodable` counts names that are no UTF-8."""
 
     undecodable = 0
+
+    def take(self, entries, names):
+        """Add `entries`, those of `names` that are of use."""
+        self += entries
+        self.undecodable += sum(name is None for name, _ in names)
 
 
 class _Folder:
@@ -97,9 +102,8 @@ class _Folder:
             self.ended = True
         elif isinstance(self.entries, list):
             crowded = len(self.entries) > CROWD
-            self.entries += [(name, attrs) for name, attrs in names
-                             if name not in (None, "..") and (not crowded or local_names.is_own(name))]
-            self.entries.undecodable += sum(name is None for name, _ in names)
+            self.entries.take([(name, attrs) for name, attrs in names
+                               if name not in (None, "..") and (not crowded or local_names.is_own(name))], names)
             self.count += len(names)
             if self.count > sftp.MAX_NAMES:
                 self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True

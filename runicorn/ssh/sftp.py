@@ -139,8 +139,6 @@ class Sftp:
     becomes the absolute one (str or SftpError), at no turn of its own. Raises LineError when the stream ends or stalls and
     ProtocolError when the server breaks the protocol; after either the session is of no more use.
     `sent` and `received` are bytes, `requests` a count, `folders` how many folders are being listed, `grants` a grants.Grants.
-    `refill()`, when set, is called before each sending: whoever has much to fetch asks on there, so that the line is full while
-    somebody else waits for an answer. `shed()`, when set, closes files that are open for later, and tells whether there were any.
     `unanswered` counts requests now, `crowd` at most; `crowded_at` is when that first was half of it, `answered_at` when the last
     answer came (monotonic s).
     """
@@ -149,8 +147,7 @@ class Sftp:
         self._stream, self._timeout = stream, first or timeout
         self._buffer, self._start = bytearray(), 0
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
-        self._closing = 0               # of those in flight
-        self.refill = self.shed = None
+        self._closing, self._refill, self._shed = 0, None, None      # the first: of those in flight
         self.sent = self.received = self.requests = self.folders = self.crowd = 0
         self.crowded_at = self.answered_at = 0.0
         self.grants = grants.Grants(USUAL_HANDLES, SAFE_READ)
@@ -179,7 +176,13 @@ class Sftp:
         _, longest, _, handles = limits
         self.grants.announce(max(1, min(handles or USUAL_HANDLES, MOST_HANDLES)), max(1024, min(longest or MAX_READ, MAX_READ)))
 
-    # asking
+    def call(self, before_sending=None, when_full=None):
+        """before_sending(): asks for more, so that the line stays full; when_full(): closes files, and tells whether any were open."""
+        self._refill, self._shed = before_sending or self._refill, when_full or self._shed
+
+    def count_folders(self, count):
+        """So many more folders are being listed; below 0: fewer."""
+        self.folders += count
 
     def ask(self, request, take):
         """Queue a request; `take(result or SftpError)` is called from a later `pump`. Never blocks."""
@@ -230,8 +233,8 @@ class Sftp:
 
     def send(self):
         """Send what may be in flight; waits for nothing but the line's taking it."""
-        if self.refill:
-            self.refill()
+        if self._refill:
+            self._refill()
         out, waiting, in_flight = [], self._waiting, self._in_flight
         at_once, uncounted = self.grants.at_once, not self.grants.learned       # nobody waits for a CLOSE
         while (waiting and len(in_flight) - (self._closing if uncounted else 0) < at_once
@@ -256,7 +259,7 @@ class Sftp:
         pause = self.grants.pausing()
         if pause:
             return time.sleep(pause)
-        if not self.grants.deferred or self.shed and self.shed():
+        if not self.grants.deferred or self._shed and self._shed():
             return
         for pending in self.grants.take_deferred():
             pending.done(HandlesError(f"{pending.request.about}: the server lets no more files be open at once", FAILURE))
@@ -293,8 +296,6 @@ class Sftp:
         if self.grants.deferred:
             self._waiting.extendleft(reversed(self.grants.freed()))
         return again is not None
-
-    # the stream
 
     def _send(self, data):
         view = memoryview(data)
@@ -369,8 +370,6 @@ class Sftp:
         self._buffer += data
         self.received += len(data)
         self.answered_at = time.monotonic()
-
-    # one thing at a time
 
     def _one(self, request):
         result, = self.batch([request])

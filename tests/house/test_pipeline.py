@@ -10,8 +10,9 @@ from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
 from runicorn import manifest
 from runicorn.errors import LoginError
 from runicorn.mirror import fetcher as fetch
-from runicorn.mirror.fetcher import Fetcher, Outcome
+from runicorn.mirror.fetcher import Fetcher
 from runicorn.mirror.local_copy import LocalCopy
+from runicorn.mirror.outcome import Outcome
 from runicorn.mirror.plan import Fetch
 from runicorn.mirror.room import Room
 from runicorn.mirror.second_line import FAST, TRIAL, TRIAL_CEILING, SecondLine
@@ -41,7 +42,7 @@ def line(root, tmp_path):
         near.lock()
         fetcher = Fetcher(session, near, str(root), Room(near.folder), lambda *said: ended.append(said),
                           lambda: Moment(0.0, None, 0.0))
-        fetcher.enough = 1 << 60
+        fetcher.allow(1 << 60)
         yield fetcher, seen, ended
         near.unlock()
 
