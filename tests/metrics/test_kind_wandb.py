@@ -1,5 +1,6 @@
 """W&B's logs, written offline by the real package, read beside its own reader and what the script logged."""
 
+import fcntl
 import json
 import os
 import random
@@ -20,7 +21,7 @@ from runicorn.metrics.kinds.wandb import Reader, SystemReader, is_kind
 
 STEPS = 120
 BUILD = Path(__file__).parents[2] / "build" / "wandb"
-OLD = {"0.12.21": ["protobuf<4", "setuptools<80", "numpy<2"], "0.15.12": ["numpy<2"], "0.18.7": []}
+OLD = {"0.12.21": ["protobuf<4", "setuptools<80", "numpy<2"], "0.15.12": ["numpy<2"], "0.18.7": ["numpy<2"]}
 
 
 def written(python, folder, *arguments):
@@ -191,12 +192,19 @@ while True:
 def environment(version):
     """Return the Python of an environment with that version of wandb, made once below build/."""
     folder = BUILD / version
-    if not (folder / "done").is_file():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
-        subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                        f"wandb=={version}", *OLD[version]], check=True, timeout=500)
-        (folder / "done").touch()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / f"{version}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)            # tests run beside each other
+        if not (folder / "done").is_file():
+            make_environment(folder, version)
     return folder / "bin" / "python"
+
+
+def make_environment(folder, version):
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, timeout=120)
+    subprocess.run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                    f"wandb=={version}", *OLD[version]], check=True, timeout=500)
+    (folder / "done").touch()
 
 
 def scanned(python, path):

@@ -12,8 +12,9 @@ def value_of(step):
 
 
 def main(folder, steps=120, kill=False):
-    os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=folder, WANDB_CACHE_DIR=folder, WANDB_DATA_DIR=folder,
-                      WANDB_CONSOLE="wrap", WANDB_ERROR_REPORTING="false", WANDB_DISABLE_GIT="true", WANDB_DISABLE_CODE="true")
+    os.environ.update(dict.fromkeys(("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"), folder),
+                      WANDB_MODE="offline", WANDB_SILENT="true", WANDB_CONSOLE="wrap", WANDB_ERROR_REPORTING="false",
+                      WANDB_DISABLE_GIT="true", WANDB_DISABLE_CODE="true")
     os.chdir(folder)
     import wandb
     run = wandb.init(project="p1", name="a name", config={"lr": 0.1, "opt": {"name": "adam", "betas": [0.9, 0.99]}}, tags=["t1", "t2"],
