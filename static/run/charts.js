@@ -6,7 +6,7 @@ import {axisChoice, chooseCharts, groupChoice, saveCsv, smoothing} from "../char
 import {Board} from "../charts/board.js";
 import {fill, h, icon} from "../shared/dom.js";
 import {groupMetrics, matcher, shortLabel} from "../charts/curves.js";
-import {isLive} from "../shared/states.js";
+import {hasEnded, isLive} from "../shared/states.js";
 import {colourOf, stroke} from "../shared/store.js";
 import {empty, errorText} from "../shared/widgets.js";
 import {fmt, t} from "../shared/words.js";
@@ -89,7 +89,10 @@ export class RunCharts extends Board {
       );
     }
     if (this.row.newer) {
-      return empty(t("charts.noMetrics"), h("p", {}, errorText(this.row)));
+      return empty(t("charts.unread"), h("p", {}, errorText(this.row)));
+    }
+    if (hasEnded(this.row.state)) {
+      return empty(t("charts.noneLogged"), h("p", {}, t("charts.noneLoggedHow")));
     }
     return empty(t("charts.noMetrics"), h("p", {}, t("charts.noMetricsHow")), h("pre", {}, 'run.log({"loss": loss}, step=step)'));
   }

@@ -303,7 +303,7 @@ export class RunHead {
     const {row} = this;
     const link = state.connections?.connections.find(({slug}) => slug === row.connection);
     if (!link) {
-      return [own(row.connection_name || row.connection)];
+      return [row.connection === "local" ? t("runs.local") : own(row.connection_name || row.connection)];
     }
     const [shape, kind] = state.down ? ["ring", ""] : linkLook(link, state.connections.offline);
     return [

@@ -13,7 +13,8 @@ const FOLLOWED = 16384;          // bytes of the end that are shown where more t
 const NEAR = 600;                // px from the edge at which the next lines are fetched
 
 export class LogPanel {
-  /** options: {key, link: Link shared with the charts, fold: shown as a drawer that folds, toggled(): folded or unfolded} */
+  /** options: {key, link: Link shared with the charts, fold: shown as a drawer that folds, toggled(): folded or unfolded,
+   * whyEmpty(): a sentence on a log without lines} */
   constructor(options) {
     this.options = options;
     this.file = {};              // what is read: {} the whole log, {rank}, {attempt} or {file}
@@ -24,7 +25,7 @@ export class LogPanel {
       from: () => this.view.firstInView()?.at ?? 0,
     });
     this.view = new LogLines({clicked: (event) => this.clicked(event), scrolled: () => this.scrolled(),
-      pattern: () => this.search.pattern});
+      pattern: () => this.search.pattern, whyEmpty: options.whyEmpty});
     this.fresh = 0;              // lines that came while the reader was elsewhere
     this.following = true;
     this.placed = null;          // px; where we scrolled to ourselves, until the reader does

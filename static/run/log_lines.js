@@ -40,7 +40,7 @@ export class LogLines {
     fill(this.list, answer.lines.map((line) => this.row(line)));
     this.ended(answer);
     if (!answer.size) {
-      fill(this.list, h("li.none", {}, empty(t("logs.empty"), h("p", {}, t("logs.emptyHow")))));
+      fill(this.list, h("li.none", {}, empty(t("logs.empty"), h("p", {}, this.options.whyEmpty?.() || t("logs.emptyHow")))));
     }
   }
 

@@ -13,7 +13,8 @@ import {Rhythm} from "../shared/throttle.js";
 import {recall, remember} from "../shared/store.js";
 import {SystemPart} from "./system.js";
 import {waiting} from "../charts/toolbar.js";
-import {bones} from "../shared/widgets.js";
+import {hasEnded} from "../shared/states.js";
+import {bones, errorText} from "../shared/widgets.js";
 import {t} from "../shared/words.js";
 
 const TABS = ["charts", "logs", "system", "config", "files"];
@@ -75,7 +76,7 @@ class RunPage {
     }
     this.head = new RunHead((answer) => this.saved(answer));
     this.charts = new RunCharts(row.key, query());
-    this.logs = new LogPanel({key: row.key, link: this.charts.link, fold: true, toggled: () => this.fold()});
+    this.logs = new LogPanel({key: row.key, whyEmpty: () => whyEmpty(this.row), link: this.charts.link, fold: true, toggled: () => this.fold()});
     this.rail = new Rail((tab) => this.open(tab));
     this.system = new SystemPart(row.key);
     this.config = new ConfigPart();
@@ -339,6 +340,11 @@ class RunPage {
     }
     document.title = "Runicorn";
   }
+}
+
+/** Why a run's log has no lines; "" where they may still come. */
+function whyEmpty(row) {
+  return row.newer ? errorText(row) : hasEnded(row.state) ? t("logs.emptyEnd") : "";
 }
 
 export function mount(root, {key}) {

@@ -2,10 +2,10 @@
 
 import {runHref} from "../shared/address.js";
 import {now} from "../shared/clock.js";
-import {fill, h, own, text} from "../shared/dom.js";
+import {fill, h, icon, own, text} from "../shared/dom.js";
 import {draw, sparkline} from "./sparkline.js";
 import {isLive} from "../shared/states.js";
-import {middle, reasonText, renameMiddle, runState} from "../shared/widgets.js";
+import {errorText, middle, reasonText, renameMiddle, runState} from "../shared/widgets.js";
 import {current, fmt, known, t} from "../shared/words.js";
 
 const BASICS = ["state", "name", "project", "group", "job_type", "connection", "user", "tags", "note", "started", "duration", "step", "spark", "main"];
@@ -150,10 +150,14 @@ function sparkCell(cell, row) {
 }
 
 function nameCell(cell, row, tail) {
-  const sign = `${row.key}|${row.name}|${tail || ""}`;
+  const sign = `${row.key}|${row.name}|${tail || ""}|${row.error_code || ""}`;
   if (cell.sign !== sign) {
     cell.sign = sign;
-    const link = cell.firstElementChild || cell.appendChild(h("a", {tabIndex: -1}, middle(row.name)));
+    const link = cell.querySelector("a") || cell.appendChild(h("a", {tabIndex: -1}, middle(row.name)));
+    cell.querySelector(".flaw")?.remove();
+    if (row.error_code) {
+      cell.prepend(h("span.flaw", {role: "img", title: errorText(row), "aria-label": errorText(row)}, icon("warn")));
+    }
     link.setAttribute("href", runHref(row.key));
     link.setAttribute("aria-label", row.name);
     link.title = `${row.project}/${row.name}\n${row.id}`;

@@ -322,6 +322,7 @@ export default {
   "charts.clearFilter": "Clear the filter", "charts.some": "{n} of {all}",
   "charts.someHow": "The run has more metrics than are listed at once: the filter finds the others by name", "charts.noneMatch": "Nothing matches the filter",
   "charts.zoomReset": "Show everything (double click)", "charts.newPoints": "New points", "charts.noMetrics": "No metrics yet",
+  "charts.unread": "The metrics are not read", "charts.noneLogged": "No metrics", "charts.noneLoggedHow": "The run ended and had logged none.",
   "charts.noMetricsHow": "Curves appear here by themselves as soon as the run logs:",
 
   "run.tabs": "Parts of the run", "run.tab.charts": "Charts", "run.tab.logs": "Logs", "run.tab.system": "System",
@@ -374,7 +375,7 @@ export default {
   "logs.next": "Next (Enter)", "logs.wrap": "Wrap", "logs.follow": "Follow", "logs.fold": "Fold or unfold the log",
   "logs.grip": "Height of the log", "logs.lineOf": "line {n} of {m}", "logs.line": "line {n}", "logs.file": "Log file",
   "logs.allAttempts": "All attempts", "logs.rest": "… {n} more characters: copy the line", "logs.empty": "The log is empty",
-  "logs.emptyHow": "What the run prints appears here by itself.",
+  "logs.emptyHow": "What the run prints appears here by itself.", "logs.emptyEnd": "The run ended; it printed nothing, or its output was not taken.",
 
   "compare.runs": "{n} {n|run|runs}", "compare.add": "Add a run…", "compare.addHint": "Name, project or filter",
   "compare.remove": "Remove {name}", "compare.differences": "Differences", "compare.allKeys": "All keys", "compare.show": "Show",

@@ -225,7 +225,7 @@ export default {
   "charts.group": "分组", "charts.groupBy": "分组：{how}", "charts.groupLast": "末级名", "charts.groupPrefix": "前缀", "charts.groupOne": "各自成图",
   "charts.filter": "指标，支持正则", "charts.clearFilter": "清除筛选", "charts.some": "{n} / {all}",
   "charts.someHow": "指标太多，未全部列出：在筛选框中输入名称即可查找其余指标", "charts.noneMatch": "没有符合筛选的内容", "charts.zoomReset": "显示全部（双击图表）",
-  "charts.newPoints": "有新数据", "charts.noMetrics": "尚无指标", "charts.noMetricsHow": "实验一开始记录，曲线就会自动出现：",
+  "charts.newPoints": "有新数据", "charts.noMetrics": "尚无指标", "charts.unread": "未读取指标", "charts.noneLogged": "没有指标", "charts.noneLoggedHow": "实验已结束，未记录任何指标。", "charts.noMetricsHow": "实验一开始记录，曲线就会自动出现：",
 
   "run.tabs": "实验的各部分", "run.tab.charts": "图表", "run.tab.logs": "日志", "run.tab.system": "系统", "run.tab.config": "配置", "run.tab.files": "文件",
   "run.charts": "图表", "run.logs": "日志", "run.system": "系统", "run.config": "配置", "run.files": "文件", "run.summary": "汇总", "run.code": "代码",
@@ -268,7 +268,7 @@ export default {
   "logs.searching": "正在搜索", "logs.stop": "停止搜索", "logs.previous": "上一处 (Shift+Enter)", "logs.next": "下一处 (Enter)", "logs.wrap": "折行",
   "logs.follow": "跟随", "logs.fold": "收起或展开日志", "logs.grip": "日志高度", "logs.lineOf": "第 {n} / {m} 行", "logs.line": "第 {n} 行",
   "logs.file": "日志文件", "logs.allAttempts": "各次尝试", "logs.rest": "… 还有 {n} 个字符：复制整行", "logs.empty": "日志为空",
-  "logs.emptyHow": "实验的输出会自动显示在这里。",
+  "logs.emptyHow": "实验的输出会自动显示在这里。", "logs.emptyEnd": "实验已结束：没有输出，或输出未被记录。",
 
   "compare.runs": "{n} 个实验", "compare.add": "添加实验…", "compare.addHint": "名称、项目或筛选条件", "compare.remove": "移除 {name}",
   "compare.differences": "差异", "compare.allKeys": "全部", "compare.show": "显示", "compare.against": "± 相对基准", "compare.base": "基准",

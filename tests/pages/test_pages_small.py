@@ -151,3 +151,22 @@ def test_names_that_begin_alike_are_told_apart_wherever_they_are_cut(serve, open
     expect(page.locator("tr[data-key]")).to_have_count(8)
     projects = {name for name, _ in shown(page, ".rows td.c-project bdi")}
     assert projects == {"a_rather_lon…t_name_0", "a_rather_lon…t_name_1"}
+
+
+def test_a_run_that_can_t_be_read_is_marked_in_the_list_and_its_page_promises_nothing(home, serve, open_page):
+    root = home / "experiments"
+    write_run(root, "vision", "newer", "20250123_180000_abc123", format=3)
+    broken = write_run(root, "vision", "broken", "20250123_180001_abc123", rows=0)
+    (broken / "meta.json").write_text("{")
+    write_run(root, "vision", "good", "20250123_180002_abc123")
+    server = serve()
+    page = open_page(server.url)
+    expect(page.locator(".flaw")).to_have_count(2)
+    assert page.locator("tr:has(.flaw) .c-name a").all_inner_texts() == ["broken", "newer"]
+    assert "newer Runicorn" in page.locator("tr:has-text('newer') .flaw").get_attribute("title")
+    page.goto(f"{server.url}/runs/20250123_180000_abc123")
+    expect(page.locator("main")).to_contain_text("The metrics are not read")
+    expect(page.locator("li.none")).to_contain_text("a newer Runicorn made")
+    page.goto(f"{server.url}/runs/20250123_180001_abc123")
+    expect(page.locator("main")).to_contain_text("The run ended and had logged none.")
+    expect(page.locator("li.none")).to_contain_text("it printed nothing")
