@@ -71,11 +71,11 @@ def _about(data, name, path):
         index = lowered.find(raw, end) if end >= 0 else -1
     lines = []
     for _, text in sorted(chosen.items()):
-        if text.startswith(b"|1|") and not _hashed(text.split(None, 1)[0].decode("ascii", "replace"), raw):
-            continue            # before anything else is done with it
-        line = parse(text.decode("utf-8", "surrogateescape"), path)
-        if line and matches(line, name):
-            lines.append(line)
+        marker, *fields = text.split(None, 2)
+        names = marker if marker[:1] != b"@" else fields[0] if fields else b""
+        if _is_among(name, names.decode("utf-8", "surrogateescape")):       # before anything else is done with it
+            line = parse(text.decode("utf-8", "surrogateescape"), path)
+            lines += [line] if line else []
     return lines
 
 
@@ -103,10 +103,14 @@ def host_name(host, port):
 
 def matches(line, name):
     """Whether `line` speaks about `name` (as host_name gives it): hashed, listed or by pattern, "!" excluding."""
-    if line.names.startswith("|1|"):
-        return _hashed(line.names, name.encode("utf-8", "surrogateescape"))
+    return _is_among(name, line.names)
+
+
+def _is_among(name, names):
+    if names.startswith("|1|"):
+        return _hashed(names, name.encode("utf-8", "surrogateescape"))
     listed = False
-    for pattern in line.names.lower().split(","):
+    for pattern in names.lower().split(","):
         if _wildcard(pattern.lstrip("!"), name):
             if pattern.startswith("!"):
                 return False
@@ -115,7 +119,22 @@ def matches(line, name):
 
 
 def _wildcard(pattern, name):
-    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
+    """Whether a pattern ("*" any text, "?" one character) is `name`, in a time that grows with both only: a file has 100,000 of them."""
+    first, *pieces = pattern.split("*")
+    if not pieces:
+        return _is_piece(first, name)
+    start, end = len(first), len(name) - len(pieces[-1])
+    if end < start or not (_is_piece(first, name[:start]) and _is_piece(pieces[-1], name[end:])):
+        return False
+    for piece in pieces[:-1]:
+        start = next((at + len(piece) for at in range(start, end - len(piece) + 1) if _is_piece(piece, name[at:at + len(piece)])), -1)
+        if start < 0:
+            return False
+    return True
+
+
+def _is_piece(piece, text):
+    return piece == text or len(piece) == len(text) and "?" in piece and all(one in ("?", other) for one, other in zip(piece, text))
 
 
 def _hashed(names, name):

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 import subprocess
 
@@ -199,3 +200,13 @@ def test_a_certificate_cut_short_is_one_sentence(tmp_path, size):
     blob = base64.b64decode((tmp_path / "host-cert.pub").read_text().split()[1])
     with pytest.raises(HostKeyError, match="can't be read"):
         host_keys.certificate(blob[:size])
+
+
+@given(pattern=st.text("ab*?", max_size=8), name=st.text("ab", max_size=8))
+def test_a_pattern_fits_what_its_regular_expression_fits(pattern, name):
+    regular = re.fullmatch(pattern.replace("*", ".*").replace("?", "."), name) is not None
+    assert host_keys.matches(host_keys.Line("", pattern, "ssh-ed25519", b"", None), name) is regular
+
+
+def test_a_pattern_of_many_stars_takes_no_time():
+    assert not host_keys.matches(host_keys.Line("", "*9" * 40 + "x", "ssh-ed25519", b"", None), "9" * 200)
