@@ -86,7 +86,8 @@ class SecondLine:
         measured = main.full >= PROBE
         if self._fast is False and measured and main.wire_rate >= FAST:
             self._fast = self._tried = None         # worth another trial
-        thin = self._fast is False or self._fast is None and measured and main.wire_rate < FAST
+        dialled = self._thread is not None          # the first, compressed one may be slow for want of a processor: the trial tells
+        thin = self._fast is False or self._fast is None and not dialled and measured and main.wire_rate < FAST
         enough = ENOUGH // 4 if self._taken_over else ENOUGH
         if self.refused or thin or not main.has_waiting(enough, plan.total(later)) or not self._all_fits(main, later):
             return False
