@@ -165,6 +165,7 @@ def test_a_run_of_too_many_files_has_its_own_and_says_how_many_are_not_listed(cl
     assert run["more_files"] == 10_106 - len(rows) and set(OWN) <= rows.keys() and 9_990 < len(rows) < 10_010
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("which", CLOSED)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_folder_that_was_closed_from_the_beginning_comes_when_it_opens(closed, way, which):

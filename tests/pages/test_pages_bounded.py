@@ -44,6 +44,7 @@ def test_the_charts_filter_finds_a_metric_that_the_answer_left_out(wide, serve, 
     expect(page.locator("figure")).to_contain_text("norm2998")
 
 
+@pytest.mark.few("True")
 @pytest.mark.parametrize("late", [False, True])
 def test_the_chooser_of_columns_finds_a_name_that_the_list_left_out(wide, serve, open_page, late):
     page = open_page(f"{serve().url}/settings")

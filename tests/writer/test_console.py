@@ -64,6 +64,7 @@ def test_a_line_without_end_is_ended_before_it_fills_the_memory():
     assert sum(map(len, ended + rest)) == 1_000_000 and max(map(len, ended)) <= LONGEST_OPEN + 1000
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("piece", [".", "0.123, ", "中", "\x1b[32m.\x1b[0m", "\b\b.\r"])
 def test_a_line_in_many_pieces_costs_what_its_pieces_cost(piece):
     """json.dump writes each number by itself. Ten times as many must not take a hundred times as long."""
@@ -579,6 +580,7 @@ def end_of(folder, code):
     return done.returncode, re.sub(r"line \d+|0x[0-9a-f]+", "", done.stderr)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("finish", ["", "run.finish()\n"])
 @pytest.mark.parametrize("what", CLOSED_PIPE)
 def test_a_closed_pipe_ends_a_script_as_without_us(tmp_path, what, finish):

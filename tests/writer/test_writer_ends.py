@@ -414,6 +414,7 @@ def test_a_closed_pipe_changes_no_exit_code_and_the_run_ends(tmp_path, reader, c
     assert status(tmp_path / "with")["status"] == state
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("code, expect, state", [("", 0, "finished"), ("sys.exit(3)", 3, "failed"), ("1 / 0", 1, "failed")])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a tmpfs")
 def test_a_disk_that_is_full_at_the_end_keeps_no_verdict_out(tmp_path, code, expect, state):
