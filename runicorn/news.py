@@ -10,7 +10,8 @@ TOPICS_KEPT = 20_000    # older topics are forgotten; who waits from before that
 
 
 class Bell:
-    """Numbered topics. A news number is `boot.n`: `boot` names this process's bell, `n` counts rings."""
+    """Numbered topics. A news number is `boot.n`: `boot` names this process's bell, `n` counts rings. Any thread may
+    call any method; `wait` keeps it waiting."""
 
     def __init__(self, clock=time.monotonic):
         self.boot = secrets.token_hex(4)

@@ -18,7 +18,10 @@ ROW = {"state": "paused", "reason": {"code": "not_started", "text": "not started
 
 
 class Connection:
-    """The connection saved under a name. `secrets` is the dict of its password and passphrase, shared with whoever tested it."""
+    """The connection saved under a name. `secrets` is the dict of its password and passphrase, shared with whoever tested it.
+
+    Any thread may call its public methods; what stands below "the way there" is called by the thread of its sync.
+    """
 
     def __init__(self, saved, home, bell, questions, logger, secrets, room=None):
         self.settings, self.secrets = saved, secrets

@@ -8,7 +8,8 @@ ANSWER_SECONDS = 300        # as long as a login waits (see login); afterwards t
 
 
 class Questions:
-    """The questions open now. `bell` is rung (topic "connections") when one comes or goes."""
+    """The questions open now. `bell` is rung (topic "connections") when one comes or goes. Any thread may call any method;
+    `ask` keeps the one that asks waiting."""
 
     def __init__(self, bell):
         self._bell = bell

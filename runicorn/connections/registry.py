@@ -21,7 +21,10 @@ BROWSE_SECONDS = 60         # how long a line made for browsing waits for the ne
 
 
 class Registry:
-    """All connections of a home. offline: show everything, open no line. cache_size: bytes all mirrors may take, None: by the disk."""
+    """All connections of a home. offline: show everything, open no line. cache_size: bytes all mirrors may take, None: by the disk.
+
+    Any thread may call any of its public methods; `_keep` is its own thread's.
+    """
 
     def __init__(self, home, bell, offline=False, cache_size=None):
         self.home, self.bell, self.offline = Path(home), bell, offline

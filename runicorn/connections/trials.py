@@ -8,7 +8,7 @@ from runicorn import faults
 
 
 class Trial:
-    """One test of a connection, in a thread of its own."""
+    """One test of a connection, in a thread of its own; `begin` and `state` are for any other."""
 
     def __init__(self, connection, held, home, questions, bell):
         self.id = secrets.token_hex(8)

@@ -20,7 +20,8 @@ TROUBLE = 3                     # times a file may fail before it waits for the 
 
 
 class FetchQueue:
-    """The fetches of one session: planned, carried out, taken into the index. `doubtful` holds run paths to list again."""
+    """The fetches over one line: planned, carried out, taken into the index. `doubtful` holds run paths to list again. The sync's thread's
+    alone, as the Fetcher of the first line is; that of the second is the thread `bulk`'s."""
 
     def __init__(self, options, mirror, index, beats, room, log, wall):
         """wall: clock.Clock.wall. `take_lines` must follow."""

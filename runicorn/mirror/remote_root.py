@@ -27,7 +27,7 @@ CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # th
 
 
 class RemoteRoot:
-    """What is known while one line is up. Raises LineError and ProtocolError, after which it is of no more use, and SyncError."""
+    """What is known while one line is up: the sync's thread's alone. Raises LineError, ProtocolError (of no use after these), SyncError."""
 
     def __init__(self, options, mirror, remote, opening, room, log, wall, caution):
         """opening: opening.Opening; wall: clock.Clock.wall, whose times all are; caution: grants.Caution."""

@@ -30,6 +30,8 @@ class SecondLine:
     The first line is compressed, which a thin line needs, and which holds a fast one up, and the server's processor: so the second is
     not. What little it is given at first tells whether the line is fast. If so it gets all that is no matter of moments, else it hangs
     up. It is dialled before there is work for it, for that takes as long as finding out what there is.
+
+    All public methods are for the sync's thread; its own, `bulk`, is `_run`, which takes from `_waiting` and adds to `_ended`.
     """
 
     def __init__(self, dial, mirror, root, room, log, moment, hearsay=(), tame=lambda client: None):

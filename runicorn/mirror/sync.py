@@ -38,12 +38,12 @@ NAP = 5.0                       # s between looks whether the machine slept, whi
 
 
 class Sync:
-    """The mirror of one connection in `folder`. Constructing it opens, locks and writes nothing.
-
-    options: the connection's settings (dict); connect: callable that returns a Remote or raises a RemoteError; bell: rung
-    with `runs`, `run:<key>` and `connections`; logger: tells the same story to a file; room: room.Room of all mirrors,
-    None: as much as the disk takes; look_elsewhere(client, root): called once a line when the root holds no runs;
-    moved({old path: new path}): called when runs were renamed on the server, before the index says so.
+    """The mirror of one connection in `folder`. Constructing it opens, locks and writes nothing. Its thread runs `run`; `state` and what
+    stands below "what others ask of us" may be called from any.
+    options: the connection's settings (dict); connect: callable that returns a Remote or raises a RemoteError; bell: rung with `runs`,
+    `run:<key>` and `connections`; logger: tells the same story to a file; room: room.Room of all mirrors, None: as much as the disk
+    takes; look_elsewhere(client, root): called once a line when the root holds no runs; moved({old path: new path}): called when runs
+    were renamed on the server, before the index says so.
     """
 
     def __init__(self, options, folder, connect, bell, logger, room=None, look_elsewhere=None, moved=None):
