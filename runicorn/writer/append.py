@@ -38,16 +38,16 @@ class AppendFile:
         self._take(open_regular(self.path, FLAGS))
 
     def _take(self, fd):
-        self._descriptor = keep(fd, self._moved)
-        status = os.fstat(self._descriptor)
-        self._identity, self._mark = identity(status), mark(self._descriptor)
+        self._fd = keep(fd, self._moved)
+        status = os.fstat(self._fd)
+        self._identity, self._mark = identity(status), mark(self._fd)
         self._end = status.st_size      # bytes in the file when it was looked at last, and what we had written by then
         self._size_then, self._lines_then = self.size, self._lines
         self._looked = time.time()
         self._look_at = self._looked + LOOK_SECONDS
 
     def _moved(self, fd):
-        self._descriptor = fd
+        self._fd = fd
 
     def when_looked(self, tell):
         """Call `tell` with Unix seconds after each look at the descriptor; None: nobody wants to know."""
@@ -65,7 +65,7 @@ class AppendFile:
         if self._torn:
             return self._mend(data)
         try:
-            written = os.write(self._descriptor, data)
+            written = os.write(self._fd, data)
         except OSError as error:
             return self._failed(data, error)
         self.size += written
@@ -75,7 +75,7 @@ class AppendFile:
     def _rest(self, data, count):
         try:
             while count < len(data):
-                written = os.write(self._descriptor, data[count:])
+                written = os.write(self._fd, data[count:])
                 self.size += written
                 count += written
         except OSError as error:
@@ -128,10 +128,10 @@ class AppendFile:
         self._was_taken()
 
     def _is_ours(self):
-        mine = mark(self._descriptor)
+        mine = mark(self._fd)
         if mine == self._mark:
             return True
-        status = os.fstat(self._descriptor)         # renamed, or numbered anew, as some file systems do
+        status = os.fstat(self._fd)         # renamed, or numbered anew, as some file systems do
         if status.st_size < self._end + self.size - self._size_then:
             return False                            # a new file that got the inode of ours, which was removed
         if identity(status) != self._identity and identity(status) != identity(os.stat(self.path)):
@@ -141,8 +141,8 @@ class AppendFile:
 
     def _was_taken(self):
         """The descriptor is somebody else's: leave it alone, and have the next line open the file again."""
-        release(self._descriptor)
-        self._descriptor, self._torn, self._lost, self._reopen_at = -1, True, True, 0.0
+        release(self._fd)
+        self._fd, self._torn, self._lost, self._reopen_at = -1, True, True, 0.0
         astray = max(0, self._lines - self._lines_then - self._arrived())
         self.lost += astray
         self._size_then, self._lines_then = self.size, self._lines
@@ -179,7 +179,7 @@ class AppendFile:
 
     def _close(self):
         """Close the descriptor, unless it has become somebody else's."""
-        fd, self._descriptor = self._descriptor, -1
+        fd, self._fd = self._fd, -1
         if fd < 0:
             return
         release(fd)
@@ -196,7 +196,7 @@ class AppendFile:
             return
         try:
             mine = identity(os.stat(self.path))
-            same = mine == self._identity or mine == identity(os.fstat(self._descriptor))
+            same = mine == self._identity or mine == identity(os.fstat(self._fd))
         except OSError:
             same = False
         if not same:
@@ -213,7 +213,7 @@ class AppendFile:
         self._synced = self.size
         try:
             if self._is_ours():
-                os.fsync(self._descriptor)
+                os.fsync(self._fd)
         except OSError as error:
             say(f"{self.path} can't be synced ({error.strerror or error})", once=("sync", self.path))
 

@@ -127,15 +127,15 @@ class Turn:
     def __init__(self, stream):
         self.lock = threading.RLock()
         try:
-            self._descriptor = stream.fileno()
+            self._fd = stream.fileno()
         except (AttributeError, OSError, ValueError):
-            self._descriptor = None
+            self._fd = None
 
     def take(self):
         """Wait for whoever is writing, but not for one that is stalled; returns whether the lock is taken now."""
         deadline = time.monotonic() + FORK_SECONDS
         while not self.lock.acquire(timeout=0.02):
-            if time.monotonic() > deadline or is_stalled(self._descriptor):
+            if time.monotonic() > deadline or is_stalled(self._fd):
                 return False
         return True
 
