@@ -66,14 +66,16 @@ windows: $(VENV)/run $(PAGES)  ## a Windows Python under Wine: checks, tests, th
 	$(RUN) tests/support/windows_python.py build/windows tests/support/windows_tests.py
 	$(RUN) tests/support/windows_walk.py build/windows $(LIVE)
 
-lint: $(VENV)/test  ## ruff, mypy over what is annotated, and eslint over the pages where npm is
+TSC := build/lint/node_modules/.bin/tsc
+
+lint: $(VENV)/test  ## ruff, mypy over what is annotated; eslint and tsc over the pages where npm is
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory build/lint/done && build/lint/node_modules/.bin/eslint -c .ci/eslint.config.mjs static; \
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory $(TSC) && build/lint/node_modules/.bin/eslint -c .ci/eslint.config.mjs static && $(TSC) -p .ci/tsconfig.json; \
 		else echo "the pages are not looked at: npm is not installed" >&2; fi
 
-build/lint/done:
-	@mkdir -p build/lint && npm install --silent --no-audit --no-fund --prefix build/lint eslint@9 && touch $@
+$(TSC):
+	@mkdir -p build/lint && npm install --silent --no-audit --no-fund --prefix build/lint eslint@9 typescript@5.9
 
 bare: $(VENV)/test $(PAGES)  ## proof that the server side and the copies need the standard library only
 	$(RUN) -m pytest tests/house/test_house.py tests/house/test_packaging.py -k "standard_library or site_packages or bare" $(ARGS)

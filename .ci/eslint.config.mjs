@@ -1,6 +1,6 @@
 // What `make lint` asks of the pages: no name that is not bound, none that nobody uses, no comparison that is always the same.
 const BROWSER = `AbortController AbortSignal Blob CSS CustomEvent DOMException DOMParser DecompressionStream Element Event EventSource
-  HTMLElement Image IntersectionObserver Intl KeyboardEvent MutationObserver Node PointerEvent ResizeObserver Response TextDecoder
+  HTMLElement Image IntersectionObserver Intl KeyboardEvent MutationObserver Node PointerEvent ResizeObserver Response Text TextDecoder
   TextDecoderStream TextEncoder URL URLSearchParams Worker addEventListener cancelAnimationFrame clearInterval clearTimeout confirm
   console crypto devicePixelRatio dispatchEvent document fetch getComputedStyle getSelection history innerHeight innerWidth
   localStorage location matchMedia navigator performance queueMicrotask removeEventListener reportError requestAnimationFrame screen scrollTo
@@ -22,7 +22,7 @@ export default [
     rules: {
       ...Object.fromEntries(RULES.map((name) => [name, "error"])),
       eqeqeq: ["error", "smart"],         // == null is meant
-      "no-unused-vars": ["error", {ignoreRestSiblings: true, caughtErrors: "none"}],
+      "no-unused-vars": ["error", {ignoreRestSiblings: true, caughtErrors: "none", argsIgnorePattern: "^_"}],
     },
   },
   {files: ["static/floor.js"], rules: {"no-var": "off"}},       // which tells old browsers so

@@ -177,9 +177,11 @@ function clockReadings(lo, hi, count) {
 /**
  * Round moments of the reader's clock. zone: seconds it is ahead of UTC, a number or a function of the moment, for where it is
  * put forward and back between lo and hi: its midnights are midnights on both sides.
+ * @param {number} lo @param {number} hi @param {number} count @param {number | ((moment: number) => number)} zone
+ * @returns {number[]}
  */
 export function timeTicks(lo, hi, count, zone = 0) {
-  const ahead = typeof zone === "function" ? zone : () => zone;
+  const ahead = typeof zone === "function" ? zone : (/** @type {number} */ _) => zone;
   const readings = clockReadings(lo + ahead(lo), hi + ahead(hi), count);
   if (readings.length < 2 || readings[1] - readings[0] <= SUMMER_TIME) {
     return clockReadings(lo + ahead(lo), hi + ahead(lo), count).map((at) => at - ahead(lo));
@@ -190,7 +192,10 @@ export function timeTicks(lo, hi, count, zone = 0) {
 
 // -- what the lines say --------------------------------------------------------------------------------------------
 
+/** @type {[number, string][]} */
 const LETTERS = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+/** @type {[number, string]} */
+const UNIT = [1, ""];
 
 const untailed = (text) => text.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 
@@ -228,7 +233,7 @@ export function tickLabels(values) {
 /** A value beside others of other sizes: 0.1, 1, 10, 100, 1k. */
 function short(value, largest) {
   const size = Math.abs(value);
-  const [unit, letter] = (largest >= 1e4 && LETTERS.find(([one]) => size >= one)) || [1, ""];
+  const [unit, letter] = (largest >= 1e4 && LETTERS.find(([one]) => size >= one)) || UNIT;
   return grouped(untailed((value / unit).toFixed(letter ? 6 : 10))) + letter;
 }
 
@@ -245,7 +250,7 @@ function evenLabels(values, largest, step) {
 function notationsFor(largest, step, figures) {
   const exact = (v) => scientific(v, figures);
   const plain = (v) => (v === 0 ? "0" : grouped(v.toFixed(places(step))));
-  const [size, letter] = LETTERS.find(([one]) => largest >= one * 10 || (one > 1e3 && largest >= one)) || [1, ""];
+  const [size, letter] = LETTERS.find(([one]) => largest >= one * 10 || (one > 1e3 && largest >= one)) || UNIT;
   const lettered = (v) => (v === 0 ? "0" : untailed((v / size).toFixed(places(step / size))) + letter);
   if (largest >= 1e15 || largest < 1e-3) {
     return [exact];

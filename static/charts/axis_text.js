@@ -63,8 +63,8 @@ const WORDS = {
 };
 
 /** How a value of this range is read off: with the digits that tell a thousandth of the range, at least those it has everywhere. */
-function readOff([lo, hi], kind) {
-  const fine = (hi - lo) / FINE;
+function readOff(range, kind) {
+  const fine = (range[1] - range[0]) / FINE;
   if (kind in WORDS) {
     return (x) => WORDS[kind].exact(x, secondDigits(fine));
   }
@@ -95,19 +95,17 @@ export function axisFor(side, limits, log, kind = "value") {
     ? (lo, hi, count) => logTicks(lo, hi, count, unit)
     : (lo, hi, count) => linearTicks(lo, hi, count, limits.whole));
   const labels = special?.labels || tickLabels;
-  const axis = {range, unit, ...transform(log, unit), labels, exact: readOff(range, kind)};
-  const place = (px) => {
-    const [from, to] = range.map(axis.fwd);
-    return (value) => ((axis.fwd(value) - from) / (to - from)) * px;
-  };
-  axis.ticks = (px) => {
+  const {fwd, bwd} = transform(log, unit);
+  const [lo, hi] = range;
+  const place = (px) => (value) => ((fwd(value) - fwd(lo)) / (fwd(hi) - fwd(lo))) * px;
+  const ticks = (px) => {
     let count = Math.max(2, Math.min(MOST, Math.floor(px / (side === "x" ? X_SPACE : Y_SPACE))));
-    let ticks = lines(...range, count);
-    while (side === "x" && count > 2 && !clear(labels(ticks), ticks.map(place(px)))) {
+    let values = lines(lo, hi, count);
+    while (side === "x" && count > 2 && !clear(labels(values), values.map(place(px)))) {
       count -= 1;
-      ticks = lines(...range, count);
+      values = lines(lo, hi, count);
     }
-    return ticks;
+    return values;
   };
-  return axis;
+  return {range, unit, fwd, bwd, ticks, labels, exact: readOff(range, kind)};
 }

@@ -14,12 +14,48 @@ import {chartChoices, chooseCharts, hiddenChoice, placeItems, savePng, toggled, 
 const REFETCH_MS = 120;          // a slider or a drag that goes on is waited for
 
 /**
- * What the pages with charts have in common. A page's own board says:
- *   project: under which name choices are remembered; alive: whether points are still to come;
- *   every(): all groups of its metrics, hidden ones too; pairs(groups): their curves as [[run key, metric]];
- *   dressed(group): its series with {label, colour, dash}; csv(group): saves them.
+ * @typedef {import("./curves.js").Group} Group
+ * @typedef {import("./curves.js").Pair} Pair
+ * @typedef {import("./curves.js").Series} Series
  */
+
+/** @returns {never} */
+function missing(what) {
+  throw new TypeError(`a page's board has to say its ${what}`);
+}
+
+/** What the pages with charts have in common; a page's own board says what is asked for first. */
 export class Board {
+  /** Under which name choices are remembered. @returns {string} */
+  get project() {
+    return missing("project");
+  }
+
+  /** Whether points are still to come. @returns {boolean} */
+  get alive() {
+    return missing("alive");
+  }
+
+  /** All groups of the page's metrics, hidden ones too. @returns {Group[]} */
+  every() {
+    return missing("every");
+  }
+
+  /** The curves of groups. @param {Group[]} _groups @returns {Pair[]} */
+  pairs(_groups) {
+    return missing("pairs");
+  }
+
+  /** Those that are here, each with {label, colour, dash}. @param {Group} _group @returns {Series[]} */
+  dressed(_group) {
+    return missing("dressed");
+  }
+
+  /** Save them. @param {Group} _group */
+  csv(_group) {
+    missing("csv");
+  }
+
   /** label: of the charts' region; asked: {x, smooth, rank} as the address has them. */
   constructor(label, asked) {
     this.read(asked);
@@ -37,7 +73,7 @@ export class Board {
     this.edge = false;           // a zoom shows the newest points
   }
 
-  /** Take over what the address asks for. */
+  /** Take over what the address asks for. @param {{x?: string, smooth?: string, rank?: string}} asked */
   read({x, smooth, rank}) {
     this.x = x || "step";
     this.chosenSmooth = Number(smooth) || null;

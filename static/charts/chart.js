@@ -58,11 +58,20 @@ function watchTheme() {
  *   legend: false leaves the curves' names out; timed: false when its points belong to no step of the run;
  *   figure(value): how a value is written; else with the digits its axis tells apart.
  * setData(series): as in GET /api/series, each with {label, colour: 1…8 or 0 for ink, dash: [px], smoothed: false to forbid}.
+ *
+ * @typedef {Object} ChartOptions
+ * @property {string} [title] @property {string} [sub] @property {Link} [link] @property {string} [x] @property {string} [xName]
+ * @property {boolean} [logY] @property {boolean} [logX] @property {{x: number, label: string}[]} [marks] @property {string | null} [baseline]
+ * @property {[number, number] | null} [include] @property {Node[]} [actions] @property {boolean} [legend] @property {boolean} [timed]
+ * @property {(value: number) => string} [figure]
  */
 export class Chart {
+  /** @param {HTMLElement} host @param {ChartOptions} options */
   constructor(host, options = {}) {
     this.host = host;
+    /** @type {ChartOptions} */
     this.options = {x: "step", marks: [], link: new Link(), ...options};
+    /** @type {import("./curves.js").Series[]} */
     this.series = [];
     this.paintedAt = 0;
     this.build();
@@ -223,7 +232,7 @@ export class Chart {
   paint() {
     const {ctx, bbox} = this.plot;
     if (this.options.x === "step" && this.series.length) {
-      this.host.dataset.lastStep = span(this.series).hi;
+      this.host.dataset.lastStep = String(span(this.series).hi);
     }
     const along = (axis, from, length) => {
       const [lo, hi] = axis.range.map(axis.fwd);

@@ -4,6 +4,18 @@
 // approximate, x_min, x_max, exact}; arrays of finite numbers, one entry a bucket, x ascending.
 
 export const SMOOTH = 0.6;       // where the reader chose no other smoothing
+/**
+ * @typedef {Object} Series
+ * @property {string} run @property {string} metric @property {number} n @property {number} m @property {number} total
+ * @property {number[]} x @property {number[]} last @property {number[]} [min] @property {number[]} [max]
+ * @property {number[]} [min_x] @property {number[]} [max_x] @property {number[]} [smooth]
+ * @property {[number, string][]} [nan] @property {number} [bad] @property {{x: number[], last: number[]}} [superseded]
+ * @property {boolean} [approximate] @property {boolean} [exact] @property {number} [x_min] @property {number} [x_max]
+ * @property {string} [label] @property {number} [colour] @property {number[]} [dash] @property {boolean} [smoothed] @property {boolean} [noise]
+ * @typedef {{id: string, title: string, metrics: string[]}} Group
+ * @typedef {[run: string, metric: string]} Pair
+ */
+
 const PER_BUCKET = ["x", "min", "max", "min_x", "max_x", "last", "smooth"];
 const NOISE = 0.2;               // share of turning points from which a curve counts as noisy (white noise: 0.67)
 const NOISE_POINTS = 100;         // a curve with fewer points is never smoothed
@@ -38,7 +50,8 @@ export const logarithmic = (title) => /(^|[/_])(grad_?norm|perplexity|ppl)$/i.te
 
 /**
  * Which metrics share a chart. how: "last" (same last name part), "prefix" (same first parts) or "one" (each its own).
- * -> [{id, title, metrics: [names], label(metric)}], losses first, then scores, bare counters such as "epoch" last.
+ * -> [{id, title, metrics: [names]}], losses first, then scores, bare counters such as "epoch" last.
+ * @param {string[]} names @param {string} how @returns {Group[]}
  */
 export function groupMetrics(names, how = "last") {
   const groups = new Map();
@@ -169,7 +182,7 @@ export function noisy({last}) {
   }
   let turns = 0;
   for (let i = 2; i < last.length; i += 1) {
-    turns += (last[i] - last[i - 1]) * (last[i - 1] - last[i - 2]) < 0;
+    turns += Number((last[i] - last[i - 1]) * (last[i - 1] - last[i - 2]) < 0);
   }
   return turns > (last.length - 2) * NOISE;
 }

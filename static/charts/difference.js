@@ -26,6 +26,7 @@ export function bestOf(values, rule) {
 /**
  * The difference of a value to the baseline's: {kind: "same" | "share" | "points" | "none", amount, better}.
  * share: of the baseline's value; points: both are percentages, so they are subtracted.
+ * @returns {{kind: string, amount?: number, better?: boolean}}
  */
 export function against(metric, value, base, rule) {
   if (finite(value) === null || finite(base) === null) {

@@ -82,7 +82,8 @@ export class Head {
     const sizes = entries.map(([, label, value]) => ({name: width(label, "12px"), value: width(value, "12px")}));
     const doubts = counts.slice(0, -1);
     // Beside the buttons where there is room for them, else below them; the number of points gives way to values.
-    const ways = [["roomy", counts, BUTTONS], ["", counts, 0], ["bare", doubts, BUTTONS]];
+    /** @type {[string, any[], number][]} look, parts, px kept free for buttons */
+  const ways = [["roomy", counts, BUTTONS], ["", counts, 0], ["bare", doubts, BUTTONS]];
     const fits = ([, parts, least]) => !room || fitting(sizes, left(parts, least)).count === sizes.length;
     const [look, parts, least] = ways.find(fits) || ways[2];
     const {count, short} = room ? fitting(sizes, left(parts, least)) : {count: sizes.length, short: false};

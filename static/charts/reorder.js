@@ -21,7 +21,12 @@ function slotAt(grid, x, y) {
 
 class Drag {
   constructor(scroll, figure, event, dropped) {
-    Object.assign(this, {scroll, grid: figure.parentNode, figure, dropped, slot: null, moved: false});
+    this.scroll = scroll;
+    this.grid = figure.parentNode;
+    this.figure = figure;
+    this.dropped = dropped;
+    this.slot = null;            // as slotAt() says it
+    this.moved = false;
     this.start = this.at = {x: event.clientX, y: event.clientY};
     this.bar = h("div.dropbar", {hidden: true, "aria-hidden": "true"});
     this.end = new AbortController();

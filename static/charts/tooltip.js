@@ -41,7 +41,10 @@ function whenLine(row, kind) {
   return h("div.hd.when", {}, words.filter(Boolean).join(" · ") || "\u00a0");
 }
 
-/** The columns behind a curve's name: {head, cell(row) -> text, faint}. */
+/**
+ * The columns behind a curve's name.
+ * @returns {{head: string, cell: (row: any) => any, faint?: boolean, wide?: boolean}[]}
+ */
 function columns(values, {baseline, x, timed, figure}, several) {
   const found = [];
   if (values.some((row) => row.smooth != null)) {
@@ -67,7 +70,7 @@ function columns(values, {baseline, x, timed, figure}, several) {
 
 function table(values, options, several) {
   const all = columns(values, options, several);
-  const kind = ({faint, wide}) => `num${faint ? " m3" : ""}${wide ? " wide" : ""}`;
+  const kind = ({faint = false, wide = false}) => `num${faint ? " m3" : ""}${wide ? " wide" : ""}`;
   const head = all.length > 1
     ? h("tr", {}, h("th", {}, h("span.vh", {}, t("charts.series"))), all.map((one) => h("th", {class: kind(one)}, one.head)))
     : null;

@@ -30,7 +30,7 @@ function short(value) {
 }
 
 /** How a difference is written: +4.0%, −1.2 pp. */
-function differenceText({kind, amount}) {
+function differenceText({kind, amount = 0}) {
   if (kind === "points") {
     return signed(amount, t("compare.points", {n: Math.abs(amount).toFixed(Math.abs(amount) < 10 ? 1 : 0)}));
   }

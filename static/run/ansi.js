@@ -58,6 +58,8 @@ function restyle(style, parameters) {
   return next;
 }
 
+const PLAIN = {colour: null, bold: false, faint: false, under: false};
+
 function classOf({colour, bold, faint, under}) {
   return [colour === null || colour === undefined ? "" : COLOURS[colour], bold && "a-bold", faint && "m3", under && "a-under"]
     .filter(Boolean)
@@ -67,7 +69,7 @@ function classOf({colour, bold, faint, under}) {
 /** [{text, class}] of a line; escape sequences and control characters are gone. */
 export function pieces(line) {
   const out = [];
-  let [style, from] = [{}, 0];
+  let [style, from] = [PLAIN, 0];
   const add = (text) => {
     const clean = text.replace(CONTROLS, "");
     if (clean) {

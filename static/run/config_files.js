@@ -53,7 +53,11 @@ function copyJson(values) {
 /** What an answer left out of one part of a run: asked for a page at a time, by name where the reader filters. */
 class PartRest {
   constructor(key, part, drawn) {
-    Object.assign(this, {key, part, drawn, text: "", rows: [], next: 0, left: null, told: new Set()});
+    this.key = key;
+    this.part = part;
+    this.drawn = drawn;
+    this.told = new Set();
+    this.begin("");
   }
 
   /** Learn what the answer told of the part. */
@@ -61,9 +65,16 @@ class PartRest {
     this.told = new Set(flattened(values).map(([name]) => name));
   }
 
+  begin(text) {
+    this.text = text;
+    this.rows = [];
+    this.next = 0;
+    this.left = null;
+  }
+
   find(text) {
     if (text !== this.text) {
-      Object.assign(this, {text, rows: [], next: 0, left: null});
+      this.begin(text);
       text ? this.ask() : this.drawn();
     }
   }

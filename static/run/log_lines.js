@@ -25,7 +25,13 @@ export class LogLines {
   }
 
   clear() {
-    Object.assign(this, {start: 0, end: 0, size: 0, here: 0, id: null, lines: [], chosen: null, rate: 1, holdsEnd: false});
+    this.start = this.end = 0;   // bytes: of the log, the stretch that is held
+    this.size = this.here = 0;   // … how long the log is, how much of it is on this computer
+    this.id = null;
+    this.lines = [];
+    this.chosen = null;
+    this.rate = 1;               // px a byte takes where it is not held
+    this.holdsEnd = false;
   }
 
   // -- what is held ----------------------------------------------------------------------------------------------

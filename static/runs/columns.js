@@ -74,7 +74,7 @@ export function columnWidth(id, widths) {
 export function roomy(ids, room, widths) {
   let left = room - ids.reduce((sum, id) => sum + columnWidth(id, widths), 28) - SPARE;
   const wider = {};
-  for (const [id, most] of [["project", 40], ["tags", 24], ["connection", 30]]) {
+  for (const [id, most] of Object.entries({project: 40, tags: 24, connection: 30})) {
     const more = Math.max(0, Math.min(most, left));
     if (ids.includes(id) && !widths[id] && more) {
       wider[id] = columnWidth(id, widths) + more;

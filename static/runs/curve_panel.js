@@ -52,6 +52,7 @@ export class Curves {
     this.rows = [];
     this.preview = false;
     this.turn = 0;
+    this.link = null;            // one crosshair for all, once charts are drawn
   }
 
   /** rows: those ticked, or the one under the cursor when preview. offered: metric names of the listed runs. */
@@ -151,7 +152,7 @@ export class Curves {
     if (turn !== this.turn) {
       return;                    // the panel was closed, or other runs are wanted by now
     }
-    this.link ??= new Link();    // one crosshair for all
+    this.link ??= new Link();
     const wanted = this.metrics.filter((metric) => this.series.some((one) => one.metric === metric && one.m));
     this.drop((metric) => !wanted.includes(metric));
     for (const metric of wanted) {

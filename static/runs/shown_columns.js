@@ -1,7 +1,7 @@
 // Which columns the table of runs shows, and how wide: the reader's choice, else what the runs hold; as many as there is room for.
 
 import {change, splitList} from "../shared/address.js";
-import {recall, remember, state} from "../shared/store.js";
+import {recall, remember} from "../shared/store.js";
 import {chooseColumns} from "./column_menu.js";
 import {column, defaultColumns, fitting, roomy, sharedMetric} from "./columns.js";
 import {cuts} from "./sidebar.js";
@@ -61,7 +61,7 @@ export class ShownColumns {
     const values = {mainMetric: this.mainMetric, widths: roomy(ids, this.room, widths), rows: list.some(LOOKED_AT),
       tags: () => tree()?.tags || [], cuts: () => cuts(tree())};
     const columns = ids.map((id) => column(id, values));
-    const sign = JSON.stringify([columns, sort, state.language]);
+    const sign = JSON.stringify([columns, sort]);
     if (sign !== this.sign) {
       this.sign = sign;
       table.setColumns(columns, sort, this.room);

@@ -111,6 +111,8 @@ function stretches(numbers) {
 /**
  * Where rows and group heads stand. groups: null or [{value, count}] in row order; collapsed: Set of values.
  * Returns {count, at(line) -> {row} | {group}, lineOf(row) -> line, -1 if folded away}.
+ * @param {number} total @param {{value: any, count: number}[] | null} groups @param {Set<any>} collapsed
+ * @returns {{count: number, at: (line: number) => {row?: number, group?: any}, lineOf: (row: number) => number}}
  */
 export function arrange(total, groups, collapsed = new Set()) {
   if (!groups) {

@@ -1,6 +1,7 @@
 // The windowed table: of thousands of rows only those in sight are in the document. Knows columns and lines, not runs' meaning.
 
 import {fill, h, icon, text} from "../shared/dom.js";
+import {arrange} from "./slices.js";
 import {stroke} from "../shared/store.js";
 import {fmt, t} from "../shared/words.js";
 
@@ -21,7 +22,7 @@ export class Table {
   constructor(hooks) {
     this.hooks = hooks;
     this.columns = [];
-    this.lines = {count: 0, at: () => ({}), lineOf: () => -1};
+    this.lines = arrange(0, null);
     this.cursor = -1;            // a line
     this.drawn = new Map();      // line -> tr
     this.spare = [];

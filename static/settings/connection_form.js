@@ -144,6 +144,7 @@ export class ConnectForm {
   }
 
   hostTyped() {
+    /** @type {Object<string, any>} */
     const parts = apart(this.values.host) || {};
     // what was typed beside it and differs stays: Test and Save ask which is right
     const fits = Object.entries(parts).every(([name, value]) => name === "host" || [value, FRESH[name]].includes(this.values[name]));

@@ -31,9 +31,23 @@ export function report(lines) {
 }
 
 export class Trial {
-  /** title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen; system() when system ssh is. */
+  /**
+   * title: whose test. finished(state) when it is done; offered(root) when a found folder is chosen; system() when system ssh is.
+   * @param {string} title @param {Object<string, (...values: any[]) => any>} hooks
+   */
   constructor(title, {finished = () => null, offered = null, system = null} = {}) {
-    Object.assign(this, {title, finished, offered, system, id: null, state: null, told: 0, turn: 0, seen: 0});
+    this.title = title;
+    this.finished = finished;
+    this.offered = offered;
+    this.system = system;
+    this.id = null;
+    this.state = null;           // the last answer of the test
+    this.told = 0;
+    this.turn = 0;               // looks so far …
+    this.seen = 0;               // … and which of them is shown
+    this.asking = null;
+    this.problem = null;
+    this.host = "";
     this.head = h("div.hd");
     this.list = h("ul", {"aria-live": "off"});
     this.node = h("div.doc", {role: "group", "aria-label": title}, this.head, this.list);

@@ -19,6 +19,7 @@ class SettingsPage {
     this.main = h("div.main", {tabIndex: 0, role: "region", "aria-label": t("top.settings")});
     root.classList.add("set");
     fill(root, this.nav, this.main);
+    this.drawn = false;          // with the settings in it
     this.unwatch = watch(() => this.changed());
     this.addressed();
   }

@@ -59,7 +59,7 @@ export function route(path) {
   return {page: ["compare", "settings"].includes(page) ? page : "missing"};
 }
 
-/** The query as an object of strings. */
+/** The query as an object of strings. @returns {Object<string, string>} */
 export function query() {
   return Object.fromEntries(new URLSearchParams(location.search));
 }

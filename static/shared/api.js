@@ -10,11 +10,14 @@ const REFUSED = "Runicorn-Refused";   // the head that says what status an answe
 const VALUELESS = new Set(["offline", "short"]);      // codes whose sentence needs no values
 const GRACE_SECONDS = 10;        // beyond WAIT_SECONDS: a poll that is still silent is taken for dead
 
-/** An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered. */
+/** An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered; body: the answer's JSON. */
 export class ApiError extends Error {
+  /** @param {string} code @param {string} message @param {number} status @param {any} body */
   constructor(code, message, status = 0, body = null) {
     super(message);
-    Object.assign(this, {code, status, body});
+    this.code = code;
+    this.status = status;
+    this.body = body;
   }
 }
 
@@ -22,6 +25,7 @@ export class ApiError extends Error {
  * For catch() where what is shown stays as it is: a question that was overtaken by another or that nobody answered is no failure
  * (the bar above the page says so), and what the viewer refused is told in the console. Anything else is a fault of ours: the
  * browser reports it, and the page goes on.
+ * @param {any} error
  */
 export function quiet(error) {
   if (!(error instanceof ApiError)) {
@@ -38,17 +42,16 @@ let since = null;                // the smallest news that everything shown so f
 let polling = false;
 let cut = () => null;            // ends the poll that is under way
 
-function readToken(root) {
-  return root.querySelector('meta[name="runicorn-token"]')?.content || "";
-}
+/** What the page's head says under `name`. @param {ParentNode} root @param {string} name */
+const meta = (root, name) => root.querySelector(`meta[name="runicorn-${name}"]`)?.getAttribute("content") || "";
 
 /** The version of Runicorn that the viewer runs. */
-export const version = () => document.querySelector('meta[name="runicorn-version"]')?.content || "";
+export const version = () => meta(document, "version");
 
 /** A restarted viewer has a new token: fetch the page's head again for it (this also renews the cookie). */
 async function renewToken() {
   const answer = await fetch("/", {cache: "no-store"});
-  token = readToken(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  token = meta(new DOMParser().parseFromString(await answer.text(), "text/html"), "token");
 }
 
 /** Smallest of two news marks "BOOT.N"; another boot is left for the poll to find out. */
@@ -64,13 +67,17 @@ function heard(news) {
   }
 }
 
-/** Parameters as a query: arrays repeat, null and "" are left out. */
+/**
+ * Parameters as a query: arrays repeat, null and "" are left out.
+ * @typedef {string | number | boolean | null | undefined} Value
+ * @param {Object<string, Value | Value[]>} values
+ */
 export function parameters(values = {}) {
   const out = new URLSearchParams();
   for (const [name, value] of Object.entries(values)) {
     for (const one of Array.isArray(value) ? value : [value]) {
       if (one != null && one !== "") {
-        out.append(name, one);
+        out.append(name, String(one));
       }
     }
   }
@@ -95,7 +102,7 @@ function early(path) {
 }
 
 async function send(method, path, body, signal) {
-  token ??= readToken(document);
+  token ??= meta(document, "token");
   const headers = method === "GET" ? {} : {"Content-Type": "application/json", "X-Runicorn-Token": token};
   try {
     const answer = await (method === "GET" && early(path)
@@ -129,12 +136,17 @@ async function call(method, path, body, signal) {
   return data;
 }
 
+/** @type {(path: string, values?: Object<string, any>, signal?: AbortSignal) => Promise<any>} */
 export const get = (path, values, signal) => call("GET", path + parameters(values), null, signal);
+/** @typedef {(path: string, body?: any, signal?: AbortSignal) => Promise<any>} Sender */
+/** @type {Sender} */
 export const post = (path, body, signal) => call("POST", path, body, signal);
+/** @type {Sender} */
 export const patch = (path, body, signal) => call("PATCH", path, body, signal);
+/** @type {Sender} */
 export const del = (path, body, signal) => call("DELETE", path, body, signal);
 
-/** The API's address of a run. */
+/** The API's address of a run. @param {string} key */
 export const runPath = (key) => `/api/runs/${encodeKey(key)}`;
 export const connectionPath = (name, what = "") => `/api/connections/${encodeURIComponent(name)}${what && `/${what}`}`;
 
@@ -212,6 +224,8 @@ export function pollAnew() {
  * What changed, for ever: yields {topics: Set, reset} for each answer, {error, retry: seconds} while the viewer is away.
  * topics() is asked before each poll.
  * Only a visible page asks; a hidden one that returns catches up from where it stopped.
+ * @param {() => string[]} topics @param {AbortSignal} signal
+ * @returns {AsyncGenerator<{topics?: Set<string>, reset?: boolean, back?: boolean, error?: Error, retry?: number}>}
  */
 export async function* news(topics, signal) {
   delete globalThis.early;       // from now on an answer from before could be old

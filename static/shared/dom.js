@@ -33,7 +33,10 @@ function build(node, classes, attributes, children) {
   return node;
 }
 
-/** Flatten children: nested arrays, null, undefined and false vanish, everything else but nodes becomes text. */
+/**
+ * Flatten children: nested arrays, null, undefined and false vanish, everything else but nodes becomes text.
+ * @param {any} children @returns {Node[]}
+ */
 export function nodes(children) {
   return [children].flat(Infinity).filter((child) => child != null && child !== false && child !== true)
     .map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
@@ -42,26 +45,28 @@ export function nodes(children) {
 /**
  * Make an element: h("button.btn.pri", {onclick, title, disabled}, "Compare", icon("dn")).
  * attributes: "on…" adds a listener, "data" fills the dataset, null and false are left out.
+ * @param {string} tag @param {Object<string, any>} [attributes] @param {...any} children
+ * @returns {any} an element of that name
  */
 export function h(tag, attributes, ...children) {
   const [name, ...classes] = tag.split(".");
   return build(document.createElement(name), classes, attributes, children);
 }
 
-/** The same for SVG elements. */
+/** The same for SVG elements. @param {string} tag @param {Object<string, any>} [attributes] @param {...any} children */
 export function svg(tag, attributes, ...children) {
   const [name, ...classes] = tag.split(".");
   return build(document.createElementNS(SVG, name), classes, attributes, children);
 }
 
-/** One of the drawings in index.html, by name ("running", "x", "gear" …), as decoration: give its control a label. */
+/** One of the drawings in index.html, by name ("running", "x", "gear" …), as decoration: give its control a label. @param {string} name @param {string} [extra] */
 export function icon(name, extra) {
   const drawing = document.getElementById(`i-${name}`);          // copied: what <use> builds costs several times as much
   return svg(`svg.ic.i-${name}`, {class: extra, viewBox: drawing.getAttribute("viewBox"), "aria-hidden": "true"},
     [...drawing.children].map((part) => part.cloneNode()));
 }
 
-/** Replace all children of `node`; returns the node. */
+/** Replace all children of `node`; returns the node. @template {Element} N @param {N} node @param {...any} children @returns {N} */
 export function fill(node, ...children) {
   node.replaceChildren(...nodes(children));
   return node;
@@ -131,17 +136,18 @@ function patchChildren(node, wanted) {
  * Like fill(), but what already looks as wanted stays where it is: focus, selection, hover, a click under way, an open menu and an
  * open <details> survive news. What stays keeps its first listeners, so listeners look up what they need when they are called; a
  * control that looks otherwise now is replaced, and so is what has another data-key: give one to what stands for a thing in a list.
+ * @template {Element} N @param {N} node @param {...any} children @returns {N}
  */
 export function renew(node, ...children) {
   patchChildren(node, nodes(children));
   return node;
 }
 
-/** Set the text only where it differs, so that a selection in unchanged text survives. */
+/** Set the text only where it differs, so that a selection in unchanged text survives. @param {Node} node @param {any} value */
 export function text(node, value) {
   const wanted = String(value);
   const only = node.firstChild;
-  if (only?.nodeType === Node.TEXT_NODE && !only.nextSibling) {
+  if (only instanceof Text && !only.nextSibling) {
     if (only.data !== wanted) {
       only.data = wanted;
     }

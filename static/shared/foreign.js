@@ -50,6 +50,7 @@ const CHINESE = [
 ];
 
 // Prompts of ours and of OpenSSH and PAM, whole.
+/** @type {[RegExp, any][]} */
 const PROMPTS = [
   [/^Passphrase for (.+?):? *$/, "密钥 $1 的口令"],
   [/^Password for (.+?):? *$/, "$1 的密码"],
@@ -71,6 +72,6 @@ export function wholeInChinese(text) {
 
 /** A prompt in Chinese, or null where only its author knows what it asks. */
 export function promptInChinese(text) {
-  const found = PROMPTS.find(([said]) => said.test(text));
-  return found ? text.replace(...found) : null;
+  const [said, meant] = PROMPTS.find(([form]) => form.test(text)) || [];
+  return said ? text.replace(said, meant) : null;
 }

@@ -3,6 +3,7 @@
 import {h} from "./dom.js";
 import {t} from "./words.js";
 
+/** @type {[string, [string, string][]][]} title, [keys, what they do] */
 const KEYS = [
   ["keys.everywhere", [["?", "keys.all"], ["g", "keys.home"], [",", "keys.settings"], ["Esc", "keys.back"]]],
   ["keys.list", [["j k ↓ ↑", "keys.move"], ["Home End", "keys.ends"], ["x", "keys.tick"], ["Shift+x", "keys.range"], ["c", "keys.compare"],

@@ -5,6 +5,7 @@ const SLOTS = COLOURS * 3;
 const REMEMBERED = 500;          // runs whose colour is kept
 const DASHES = [[], [6, 4], [2, 3]];
 
+/** @type {{settings: any, connections: any, ticked: string[], down: {since: number, retryAt: number} | null, heard: number}} */
 export const state = {
   settings: null,                // the last GET /api/settings
   connections: null,             // the last GET /api/connections
@@ -27,7 +28,7 @@ function repaint() {
   watchers.forEach((watcher) => watcher(state));
 }
 
-/** Change the state; those who watch are called in the next frame. */
+/** Change the state; those who watch are called in the next frame. @param {Partial<typeof state>} values */
 export function change(values) {
   Object.assign(state, values);
   if (!asked && watchers.size) {
@@ -85,7 +86,10 @@ function keep(key, slot) {
   remember("colours", [...slots]);
 }
 
-/** The colour slot of a run, 0 to 23: the same on every page. A run without one gets the first that no ticked run has. */
+/**
+ * The colour slot of a run, 0 to 23: the same on every page. A run without one gets the first that no ticked run has.
+ * @param {string} key @returns {number}
+ */
 export function colourOf(key) {
   slots ??= new Map(recall("colours", []));
   if (!slots.has(key)) {
@@ -105,17 +109,18 @@ export function spreadColours(keys) {
   }
 }
 
-/** How a slot is drawn: the number of its CSS variable --c1 … --c8, and the dashes of its line. */
+/** How a slot is drawn: the number of its CSS variable --c1 … --c8, and the dashes of its line. @param {number} slot */
 export function stroke(slot) {
   return {colour: (slot % COLOURS) + 1, dash: DASHES[Math.floor(slot / COLOURS) % DASHES.length]};
 }
 
-/** Tick or untick a run everywhere. */
+/** Tick or untick a run everywhere. @param {string} key @param {boolean} [on] */
 export function tick(key, on = !state.ticked.includes(key)) {
   const others = state.ticked.filter((other) => other !== key);
   setTicked(on ? [...others, key] : others);
 }
 
+/** @param {string[]} keys */
 export function setTicked(keys) {
   spreadColours(keys);
   try {

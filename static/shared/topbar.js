@@ -24,7 +24,10 @@ export async function prefer(values) {
   }
 }
 
-/** Use theme and language; draws the page anew when the language changed. */
+/**
+ * Use theme and language; draws the page anew when the language changed.
+ * @param {{theme?: string, language?: string}} preferences
+ */
 export function applyPreferences({theme, language} = {}) {
   if (theme) {
     document.documentElement.dataset.theme = theme;

@@ -313,5 +313,5 @@ export function ago(at, within = "") {
 /** Let the ages in the page count on; called every second. */
 export function countAges() {
   counted = now();
-  document.querySelectorAll("[data-ago]").forEach((node) => text(node, agoText(Number(node.dataset.ago), node.dataset.within)));
+  document.querySelectorAll("[data-ago]").forEach((/** @type {HTMLElement} */ node) => text(node, agoText(Number(node.dataset.ago), node.dataset.within)));
 }

@@ -16,7 +16,10 @@ let cache = {};                  // Intl objects are dear to make
 
 export const current = () => language;
 
-/** "en" or "zh" for a wish ("auto", "en", "zh") and the browser's languages, best first. */
+/**
+ * "en" or "zh" for a wish ("auto", "en", "zh") and the browser's languages, best first.
+ * @param {string} wish @param {readonly string[]} offered
+ */
 export function pick(wish, offered = []) {
   if (wish in LANGUAGES) {
     return wish;
@@ -275,9 +278,9 @@ export const fmt = {
   /** Seconds on an axis, in their `most` largest units: 30s, 5m, 1h 30m, 2d; digits: behind the second. */
   span(seconds, most = 2, digits = 0) {
     let rest = Number(Math.abs(seconds).toFixed(digits));
-    const units = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]].map(([unit, size]) => {
+    const units = Object.entries({d: 86400, h: 3600, m: 60, s: 1}).map(([unit, size]) => {
       const count = size === 1 ? rest.toFixed(digits) : Math.floor(rest / size);
-      rest -= count * size;
+      rest -= Number(count) * size;
       return Number(count) ? t(`time.span.${unit}`, {n: String(count)}) : "";
     });
     return (seconds < 0 ? "−" : "") + (units.filter(Boolean).slice(0, most).join(" ") || t("time.span.s", {n: "0"}));
