@@ -66,10 +66,18 @@ def split_run_path(path):
     return parts[0], parts[1], parts[3]
 
 
+def run_parts(path):
+    """Return (project slug, name slug, id) of a run's path: of another logger's run, the first part, what is between, and the last."""
+    parts = path.split("/")
+    if len(parts) == 4 and parts[2] == RUNS:
+        return parts[0], parts[1], parts[3]
+    return parts[0], "/".join(parts[1:-1]) or parts[-1].lstrip(":"), parts[-1].lstrip(":")
+
+
 def run_key(slug, path):
-    """Return the key of a mirrored run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its mirror's slug and its path (str)."""
-    project, name, run = split_run_path(path)
-    return f"{slug}:{project}/{name}/{run}"
+    """Return the key of a run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its source's slug and its path (str)."""
+    parts = path.split("/")
+    return f"{slug}:{parts[0]}/{parts[1]}/{parts[3]}" if len(parts) == 4 and parts[2] == RUNS else f"{slug}:{path}"
 
 
 def connection_slug(name):

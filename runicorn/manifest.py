@@ -264,20 +264,17 @@ def save(manifest, path, compress=False):
 
 
 # -- making one ----------------------------------------------------------------------------------------------------
-def build(root, previous=None, rescan=False):
+def build(root, previous=None, rescan=False, find_others=None):
     """Look at every file of the root and return its full Manifest. Raises ManifestError if the root can't be listed.
 
     previous: a Manifest of the same root; a run whose files all kept size and times is taken over from it without opening
-    one, unless `rescan`. The Manifest's `read` says how many runs were not.
+    one, unless `rescan`. find_others: see `looks`. The Manifest's `read` says how many runs were not.
     """
     now = time.time()
     known = previous.lines if previous and not rescan else {}
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
-    skipped, lines, heads, beats, read = collections.Counter(), {}, [], _beats(root), 0
-    for path, folder in runs(root, skipped):
-        look = look_at(folder, beats.get(folder.rpartition("/")[2]), skipped)
-        if look is None:
-            continue
+    skipped, lines, heads, read = collections.Counter(), {}, [], 0
+    for path, look in looks(root, skipped, find_others):
         line = known.get(path, b"")
         head = HEAD.match(line)
         if head and _is_same(head, look, trusted):
@@ -463,10 +460,22 @@ def _beats(root):
     return beats
 
 
-Look = collections.namedtuple("Look", "folder files stamp changed beat skipped")
+def looks(root, skipped, find_others=None):
+    """Yield (path, Look) of every run below the root: ours, then those that find_others (foreign.find) finds, if given."""
+    beats, ours = _beats(root), set()
+    for path, folder in runs(root, skipped):
+        look = look_at(folder, beats.get(folder.rpartition("/")[2]), skipped)
+        if look and (not find_others or not look.files or any(OWN.match(file[0]) for file in look.files)):
+            ours.add(path.rpartition("/" + "runs/")[0])
+            yield path, look
+    for run in find_others(root, skipped, ours) if find_others else ():
+        yield said(run.path), _look(run.folder, run.files, None, {}, run.kinds)
+
+
+Look = collections.namedtuple("Look", "folder files stamp changed beat skipped kinds")
 Look.__doc__ = """What LSTAT shows of a run in `folder` (str). files: [(name, size, mtime, ctime, mode), ...] sorted by name, times in ns;
 stamp: 16 hex of all that; changed: when the newest of them changed, s; beat: its heart's mtime, s, or None; skipped: {reason: count} of
-what is not among the files."""
+what is not among the files; kinds: of foreign.KINDS, none of ours."""
 
 
 def look_at(folder, beat, skipped):
@@ -483,12 +492,13 @@ def look_at(folder, beat, skipped):
     if files and files[0][0] == ".beat":
         beat = beat or seconds(files[0][2])
         del files[0]
-    changed = max([file[CHANGED] for file in files] or [0]) / 1e9
-    passed = {why: n for why, n in sorted(counts.items()) if n}
-    if passed:
-        skipped.update(passed)
-    shown = marshal.dumps(files, 2) + repr([*passed.items()]).encode()
-    return Look(folder, files, sha256(shown).hexdigest()[:16], changed, beat, passed)
+    skipped.update(counts)
+    return _look(folder, files, beat, {why: n for why, n in sorted(counts.items()) if n}, ())
+
+
+def _look(folder, files, beat, passed, kinds):
+    stamp = sha256(marshal.dumps(files, 2) + repr([*passed.items(), *kinds]).encode()).hexdigest()[:16]
+    return Look(folder, files, stamp, max([file[CHANGED] for file in files] or [0]) / 1e9, beat, passed, kinds)
 
 
 def _files(folder, prefix, depth, skipped, into):
@@ -579,20 +589,20 @@ def _scan(look, skipped):
         pieces.append('%s: {"size": %d, "mtime": %s, "tail": %s}' % (quote(text), size, mtime, '"%s"' % tail if tail else "null"))
     texts = [texts.get(name) or b"null" for name in SMALL]
     changed = max(look.changed, folder.st_mtime)
-    return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed, look.skipped)
+    return entry_line(hashed.hexdigest(), folder.st_mtime, ended, look.beat, texts, pieces, total, look.stamp, changed, *look[5:])
 
 
-def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, changed=0.0, skipped=None):
+def entry_line(digest, mtime, ended, beat, texts, pieces, total, stamp=None, changed=0.0, skipped=None, kinds=()):
     """Return a run's line (bytes). texts: JSON of meta, status and summary; pieces: JSON of each file; total: their bytes.
 
-    stamp, changed: of its Look, where one was taken. skipped: {reason: count} of what is left out of it.
+    stamp, changed: of its Look, where one was taken. skipped: {reason: count} of what is left out of it. kinds: of another logger's run.
     """
-    head = '{"digest": "%s", "mtime": %r, "ended": %s, "count": %d, "bytes": %d, ' % (
-        digest, mtime, str(ended).lower(), len(pieces), total)
+    head = '{"digest": "%s", "mtime": %r, "ended": %s, "count": %d, "bytes": %d, ' % (digest, mtime, str(ended).lower(), len(pieces), total)
     if stamp:
         head += '"stamp": "%s", "changed": %.3f, ' % (stamp, changed)
     head += '"beat": %s, "meta": ' % (beat or "null")
-    end = '}, "skipped": %s}' % json.dumps(skipped, sort_keys=True) if skipped else "}}"
+    end = '}, "skipped": %s' % json.dumps(skipped, sort_keys=True) if skipped else "}"
+    end += ', "kinds": %s}' % json.dumps(kinds) if kinds else "}"
     return b"".join([head.encode(), texts[0], b', "status": ', texts[1], b', "summary": ', texts[2],
                      b', "files": {', ", ".join(pieces).encode(), end.encode()])
 
@@ -702,11 +712,8 @@ def answer(root, known=b"", stamp="", since=0.0):
     """
     began, now = time.perf_counter(), time.time()
     absent = {known[at:at + 6]: at // 6 for at in range(0, len(known), 6)}
-    skipped, lines, stamps, beats = collections.Counter(), {}, [], _beats(root)
-    for path, folder in runs(root, skipped):
-        look = look_at(folder, beats.get(folder.rpartition("/")[2]), skipped)
-        if look is None:
-            continue
+    skipped, lines, stamps = collections.Counter(), {}, []
+    for path, look in looks(root, skipped):
         stamps.append((path, look.stamp.encode()))
         if absent.pop(key(path, look.stamp), None) is None and (not stamp or look.changed >= since):
             line = _scan(look, skipped)

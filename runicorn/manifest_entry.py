@@ -3,6 +3,8 @@ manifests are read, never where they are made."""
 
 import re
 
+# Of another logger's run: what is believed first where two kinds of files in one folder tell the same metric.
+KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
 ENDED = ("finished", "failed", "interrupted")
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 HEX = re.compile(r"[0-9a-f]{64}\Z")
@@ -23,6 +25,7 @@ def checked(entry, is_object, is_number):
     if not isinstance(files, dict) or type(entry.get("count")) is int and entry["count"] != len(files):     # one was lost, or told twice
         wrong.append("files")
         entry["files"] = files if isinstance(files, dict) else {}
+    wrong += [] if "kinds" not in entry or _mend(entry, "kinds", _are_kinds, ()) else ["kinds"]
     status = (entry["status"] or {}).get("status")
     ended = entry.setdefault("ended", status in ENDED)
     if type(ended) is not bool or isinstance(status, str) and ended is not (status in ENDED):
@@ -47,6 +50,10 @@ def _mend(record, field, fits, default=None):
         return True
     record[field] = default
     return False
+
+
+def _are_kinds(value):
+    return isinstance(value, list) and 0 < len(value) <= len(KINDS) and all(kind in KINDS for kind in value)
 
 
 def _is_hash(value):

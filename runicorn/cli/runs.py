@@ -17,7 +17,7 @@ EXAMPLES = {
     "show": "runicorn show 20250123_180000_abc123",
     "export": "runicorn export --run-id 20250123_180000_abc123 --format csv",
 }
-MARKS = {"running": "●", "stalled": "◐", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
+MARKS = {"running": "●", "stalled": "◐", "quiet": "◑", "lost": "○", "checking": "◌", "finished": "✓", "failed": "✗", "interrupted": "■"}
 SHOWN = 200                 # lines of one part of a run that `show` prints unasked
 WHOLE = ("STATE", "STARTED", "TOOK", "STEP", "MAIN METRIC", "ID")     # columns that are never cut
 NARROW = ("TOOK", "STEP", "PROJECT")    # … that go where there is no room for all, in this order

@@ -176,7 +176,8 @@ class Tail:
 
     def one_pass(self, now):
         """Return the lines (list of str) to print now: log lines as they came, at most one line of metrics a second."""
-        lines = [*self._look(), *self._log()]
+        lines = list(self._look())      # by itself: 3.8 calls both before it takes from the first
+        lines += self._log()
         self._events()
         if self._fresh and now - self._told_at >= METRICS_SECONDS:
             self._told_at = now

@@ -83,8 +83,11 @@ class File:
             self._guard = (self._guard + block[:used])[-CHECKED:] if used <= len(block) else self._passed_over(file, used)
         self.position += used
         self.behind = max(0, self.behind - used)
+        facts = self.reader.facts()
+        if facts.get("no_times"):           # then a row is as old as the file when it was first seen in it
+            parts = [part._replace(ts=[(self._mtime or 0) / 1e9] * len(part.rows)) for part in parts]
         self.table.add(parts)
-        self.table.purge(self.reader.facts().get("purges"))
+        self.table.purge(facts.get("purges", []))
         return self.behind > 0
 
     def _passed_over(self, file, used):

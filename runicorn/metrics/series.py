@@ -134,6 +134,23 @@ class Series:
                 sample = _quietly(lambda file=file: samples.of(file))
                 self._samples.update({(rank, attempt): sample} if sample else {})
 
+    def facts(self):
+        """Return what the readers of the files know beside numbers (dict): "config", "summary" and "texts" (dicts), "counts" and "restarts"
+        added up, and what else the kind that is believed first tells."""
+        with self._lock:
+            told = [file.reader.facts() for _, file in sorted(self._files.items())]
+        joined = {}
+        for facts in told:
+            for name, value in facts.items():
+                if name in ("config", "summary", "texts"):
+                    value = {**joined.get(name, {}), **value}
+                elif name == "counts":
+                    before = joined.get(name, {})
+                    value = {what: value.get(what, 0) + before.get(what, 0) for what in {*value, *before}}
+                joined[name] = value + joined.get(name, 0) if name == "restarts" else value
+        joined.pop("purges", None)
+        return joined
+
     # -- what there is ---------------------------------------------------------------------------------------------
 
     @property

@@ -11,10 +11,12 @@ from runicorn.metrics.column_cache import trim
 from runicorn.metrics.series import COARSE_BYTES, Series
 from runicorn.reader import bounded
 from runicorn.reader.first_look import digest
+from runicorn.reader.foreign_entry import ForeignEntry
 from runicorn.reader.liveness import BEAT, Verdict
+from runicorn.reader.local_root import LocalRoot
 from runicorn.reader.run_entry import Entry, Member, attempts, freshness, newest, progress
 from runicorn.reader.run_list import View, names_of
-from runicorn.reader.sources import LocalRoot, MirrorSource
+from runicorn.reader.sources import MirrorSource
 
 SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
 COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
@@ -39,6 +41,8 @@ class Catalog:
         self._columns, self._trimmed = columns, float("-inf")
         self._mirrors = mirrors if callable(mirrors) else lambda: mirrors
         self.sources = {slug: local(slug, folder, self._kept(folder)) for slug, folder in roots}
+        for source in self.sources.values() if ring is None else ():
+            source.read_through()
         self._begun = set()                 # slugs of sources that took what was kept
         self._by_key, self._aliases, self._versions = {}, {}, None
         self._facts = {}                    # what was counted over all runs, until something changes
@@ -51,7 +55,7 @@ class Catalog:
         self.owes = False                   # whether an answer left out sparklines for lack of time; see `owe`
 
     def local(self):
-        """Return the local roots (list of sources.LocalRoot)."""
+        """Return the local roots (list of local_root.LocalRoot)."""
         return [source for source in list(self.sources.values()) if source.local]
 
     def unreadable(self):
@@ -120,7 +124,7 @@ class Catalog:
         for source in list(self.sources.values()):
             if paths is None or source.slug in paths:
                 more, moved = source.look(now, None if paths is None else paths[source.slug])
-                grown |= {f"{source.slug}:{_short(path)}" for path in more}
+                grown |= {local_names.run_key(source.slug, path) for path in more}
                 changed |= bool(moved)
         return {self._aliases.get(key, key) for key in grown}, self._merge() or changed
 
@@ -136,7 +140,7 @@ class Catalog:
         with self._lock:
             sources = list(self.sources.values())
             versions = [(source.slug, source.version, source.up) for source in sources]      # the source that is up is read
-            changed = {f"{source.slug}:{_short(path)}" for source in sources for path in _taken(source.dirty)}
+            changed = {local_names.run_key(source.slug, path) for source in sources for path in _taken(source.dirty)}
             if versions == self._versions:
                 return self._exchange(changed)
             groups = {}
@@ -158,7 +162,7 @@ class Catalog:
             if old is None:
                 continue
             members = [Member(member.source, member.source.records.get(member.record.path, member.record)) for member in old.members]
-            fresh = self._by_key[key] = Entry(key, sorted(members, key=freshness, reverse=True), old)
+            fresh = self._by_key[key] = _entry(key, sorted(members, key=freshness, reverse=True), old)
             if fresh.record.tags != old.record.tags:
                 self._facts.pop("trees", None)
             if not (fresh.record.config.keys() <= old.record.config.keys() and fresh.record.summary.keys() <= old.record.summary.keys()):
@@ -167,18 +171,19 @@ class Catalog:
 
     def _joined(self, members, aliases):
         """Return the Entries for members that look alike: one in all, if they come through different connections."""
-        if len({member.source.slug for member in members}) < len(members) or members[0].record.created is None:
+        record = members[0].record
+        if len({member.source.slug for member in members}) < len(members) or record.created is None or record.kinds:
             groups = [[member] for member in members]
         else:
             groups = [members]
         entries = []
         for group in groups:
-            keys = [f"{member.source.slug}:{_short(member.record.path)}" for member in group]
+            keys = [local_names.run_key(member.source.slug, member.record.path) for member in group]
             group.sort(key=freshness, reverse=True)
             aliases.update((key, keys[0]) for key in keys[1:])
             old = self._by_key.get(keys[0])
             same = old is not None and [(m.source, m.record) for m in old.members] == [(m.source, m.record) for m in group]
-            entries.append(old if same else Entry(keys[0], group, old))
+            entries.append(old if same else _entry(keys[0], group, old))
         return entries
 
     def save(self):
@@ -351,14 +356,7 @@ class Catalog:
 
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""
-        entry = self.entry(key)
-        files = {name: layout.read_json(entry.folder / name) for name in layout.SMALL}
-        if None in files.values():
-            index = entry.source.entry(entry.record.path) or {}
-            for name, stem in ((layout.META, "meta"), (layout.STATUS, "status"), (layout.SUMMARY, "summary")):
-                files[name] = files[name] if files[name] is not None else index.get(stem) or {}
-        files[layout.SUMMARY].update(entry.missed(files[layout.SUMMARY]) if not entry.is_summed_up else ())
-        return files if not entry.record.newer else {name: {} for name in files}
+        return self.entry(key).small()
 
     def series(self, key):
         """Return the run's Series, as far as it can be read at once; the rest is parsed behind, then the run's topic rings."""
@@ -368,7 +366,7 @@ class Catalog:
         with self._lock:
             series = self._series.pop(entry.key, None)
             if series is None or series.folder != os.fspath(entry.folder):
-                series = Series(entry.folder, self.home / "columns")
+                series = entry.new_series(self.home / "columns")
             self._series[entry.key] = series
         if self._ring is None:
             series.refresh()
@@ -424,10 +422,9 @@ def _taken(dirty):
     return {dirty.pop() for _ in range(len(dirty))}
 
 
-def _short(path):
-    """Return "project/name/id" of "project/name/runs/id"."""
-    project, name, _, run_id = path.split("/")
-    return f"{project}/{name}/{run_id}"
+def _entry(key, members, before=None):
+    """Return the Entry of a run, ours or another logger's."""
+    return (ForeignEntry if members[0].record.kinds else Entry)(key, members, before)
 
 
 def _verified(entry):

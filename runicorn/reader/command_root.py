@@ -6,11 +6,11 @@ Their times, sizes and numbers are looked at, three a run; a viewer, which stays
 import collections
 import os
 
-from runicorn import layout, local_disk, manifest
+from runicorn import foreign, layout, local_disk, manifest
 from runicorn.reader import first_look, kept
 from runicorn.reader.file_marks import file_mark, live_beats
+from runicorn.reader.local_root import LocalRoot
 from runicorn.reader.records import LARGEST, Record, record_of
-from runicorn.reader.sources import LocalRoot
 
 STEMS = dict(zip(first_look.STEMS, layout.SMALL))
 FEW = 20        # runs read anew are sooner read once more than all are written
@@ -40,9 +40,21 @@ class CommandRoot(LocalRoot):
                 if record is not None:
                     records[path] = record
                     moved += record is not self._former.get(path)
+            records.update(self._find_foreign(records))
             self._moved = moved + len(self._former.keys() - records.keys())
-            self._former = records
+            self._former = {path: record for path, record in records.items() if not record.kinds}
             self._replace(dict(records))
+
+    def _find_foreign(self, records):
+        """Return {path: Record} of other loggers' runs. records: those of ours."""
+        ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in records}
+        runs = foreign.find(os.fspath(self.folder), self.passed, ours)
+        self._files = {run.path: [file[0] for file in run.files] for run in runs}
+        return {run.path: record_of(run.path, {"kinds": run.kinds, "files": {
+            name: {"size": size, "mtime": mtime / 1e9} for name, size, mtime, *_ in run.files}}) for run in runs}
+
+    def foreign_files(self, path):
+        return self._files.get(path, ())
 
     def _fresh(self, path, folder, marks):
         """Return the Record of a run as its small files are now, None where they may not be read."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from runicorn.errors import FilterError
 from runicorn.layout import number
 
-STATES = ("checking", "running", "stalled", "lost", "finished", "failed", "interrupted")
+STATES = ("checking", "running", "stalled", "quiet", "lost", "finished", "failed", "interrupted")
 WHOLE = ("tag", "state", "connection", "user", "host", "id", "key", "group", "job_type")     # `:` means equal here, elsewhere "contains"
 TIMES = ("started", "ended")
 SPANS = ("duration", "age")

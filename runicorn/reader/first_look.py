@@ -40,9 +40,19 @@ def entries(root, paths):
         raws = [_raw(os.path.join(folder, small)) for small in layout.SMALL]
         if not any(raws) and not os.access(folder, os.R_OK | os.X_OK):
             continue                    # another user's: the manifest counts it
+        if raws == [None, None, None] and _is_another_loggers(folder):
+            continue
         values = list(map(_parsed, raws))
         excerpt = _part(raws) if None not in values else None
         yield path, dict(zip(STEMS, values)), excerpt
+
+
+def _is_another_loggers(folder):
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return False
+    return bool(names) and not any(map(manifest.OWN.match, names))
 
 
 def _raw(path):

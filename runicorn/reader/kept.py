@@ -13,7 +13,7 @@ from zlib import crc32
 from runicorn import layout, manifest
 from runicorn.errors import SettingsError
 
-MARK = f"runicorn rows 7 {sys.version}"     # marshal's format belongs to one Python
+MARK = f"runicorn rows 8 {sys.version}"     # marshal's format belongs to one Python
 SETTLED = 2.5                               # s; a file that changed so lately may change again within its time's second
 UNKEPT = "what is known of the runs can't be kept for the next start: {}"
 

@@ -11,10 +11,12 @@ LOST = 180.0        # s; no change for so long while our line was up
 BEAT = 10.0         # s between two beats of a heart
 NO_ROWS = 60.0      # s; beats without a row for so long, or 10 median gaps if that is longer
 GAPS = 10
+QUIET = 600.0       # s; another logger's run that did not change for so long, or for 20 median gaps, is quiet: it promised no heartbeat
+QUIET_GAPS = 20
 ENDED_BY = {"init": ("by_init", "ended by the next init()"), "exec": ("by_exec", "the process became another program"),
             "pruning": ("by_pruning", "pruned"), "job": ("by_job", "its job of the multirun returned")}
 ENDED = ("finished", "failed", "interrupted")
-OPEN = ("checking", "running", "stalled", "lost")
+OPEN = ("checking", "running", "stalled", "quiet", "lost")
 
 
 class Verdict(NamedTuple):
@@ -143,6 +145,17 @@ def judge(status, pulse, gap=None, patience=CHECKING):
             return Verdict("interrupted", "signal", f"ended by {signal}", {"signal": signal})
         return Verdict("interrupted", "interrupted", "interrupted")
     return (pulse or Pulse()).judge(gap, patience)
+
+
+def judge_foreign(pulse, gap=None):
+    """Return the Verdict on another logger's run that does not say how it ended: running while its files are seen to grow, else quiet."""
+    if pulse is None or pulse.first_look is None or pulse.changed is None and pulse.looked - pulse.first_look < CHECKING:
+        return Verdict("checking", "first_look", "waiting for a sign of life")
+    silent = pulse.looked - (pulse.first_look if pulse.changed is None else pulse.changed)
+    if pulse.changed is not None and silent <= max(QUIET, QUIET_GAPS * (gap or 0)):
+        return Verdict("running", "grew", f"its files grew {_span(silent)} ago", {"seconds": round(silent)})
+    return Verdict("quiet", "no_change", f"no change for {_span(silent)}; this kind of run does not say how it ended",
+                   {"seconds": round(silent)})
 
 
 def as_of(verdict, seconds):

@@ -66,6 +66,14 @@ class Writers:
         return not on_network(self._root)
 
 
+def foreign_age(root, folder, names):
+    """Return the seconds since a file of another logger's run was changed (float), None where its times are not by our clock."""
+    from runicorn.writer.system import on_network
+    times = [changed for name in names for changed in [mtime(os.path.join(folder, name))] if changed is not None]
+    now = time.time()
+    return None if not times or max(times) > now + 2 or on_network(os.fspath(root)) else max(0.0, now - max(times))
+
+
 def ages(folder, writer):
     """Return (seconds since the run at `folder` did anything, seconds since its last row or None), None where its times are ahead of
     our clock, or there are none."""

@@ -16,6 +16,7 @@ NO_META = "meta.json is missing, is no JSON object or has more than 4 MB"
 LARGEST = {"meta": 4 << 20, "status": 256 << 10, "summary": 4 << 20}        # bytes of a small file that a list can hold
 MOST_ATTEMPTS, KEPT_TEXT = 1000, 4000           # of a status, characters of each text in it
 LAST = 1e11                 # s; the year 5138
+EVENT_FILE = re.compile(r"tfevents\.(\d{9,10})\.([\w.-]*?)(?:\.\d+\.\d+)?(?:\.v2)?$")         # when it was begun, by which host
 ID_TIME = re.compile(r"^(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_")
 
 
@@ -25,13 +26,13 @@ class Record:
     created, started, finished: Unix s or None; line: its line in the index; small: marks of its small files when reread."""
 
     __slots__ = ("path", "project", "name", "id", "user", "host", "tags", "note", "created", "started", "finished", "ended", "status",
-                 "group", "job_type", "config", "summary", "defined", "error", "newer", "line", "small")
+                 "group", "job_type", "config", "summary", "defined", "error", "newer", "kinds", "line", "small")
 
     def kept(self):
         """Return what is kept of it for the next start: a tuple of plain values."""
         return (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
                 self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
-                self.newer)
+                self.newer, self.kinds)
 
     @classmethod
     def again(cls, row, line, small=None):
@@ -39,7 +40,7 @@ class Record:
         self = cls()
         (self.path, self.project, self.name, self.id, self.user, self.host, self.tags, self.note, self.created, self.started,
          self.finished, self.ended, self.status, self.group, self.job_type, self.config, self.summary, self.defined, self.error,
-         self.newer) = row
+         self.newer, self.kinds) = row
         self.line, self.small = line, small
         return self
 
@@ -52,12 +53,14 @@ class Record:
 def record_of(path, entry, line=None, small=None, error=None):
     """Return the Record of the run at `path`. entry: dict with meta, status, summary (dict or None), or None if it is unreadable, which
     `error` says; small: marks of the small files."""
+    if entry and entry.get("kinds"):
+        return _foreign(path, entry, line)
     record = Record()
     project, name, run_id = local_names.split_run_path(path)
     entry = entry or {}
     meta = entry.get("meta") or {}
     record.path, record.line, record.small = path, line, small
-    record.newer = newer_format(meta)
+    record.newer, record.kinds = newer_format(meta), ()
     record.error = error or (None if meta else NO_META)
     record.project = _text(meta.get("project")) or local_names.unslug(project)
     record.name = _text(meta.get("name")) or local_names.unslug(name)
@@ -76,6 +79,25 @@ def record_of(path, entry, line=None, small=None, error=None):
     record.config = {} if record.newer else flat(meta.get("config"))
     record.summary = {} if record.newer else flat(entry.get("summary"), "/")
     record.defined = None if record.newer else _defined(meta.get("metrics"))
+    return record
+
+
+def _foreign(path, entry, line):
+    """Return the Record of another logger's run: what its path and the names and times of its files tell. Raises LayoutError."""
+    record = Record()
+    if path != ".":
+        local_names.safe_relative(path)
+    project, name, run_id = map(visible, local_names.run_parts(path))
+    name = name if name == run_id else f"{name}/{run_id}"
+    record.path, record.line, record.small, record.kinds = path, line, None, tuple(entry["kinds"])
+    record.project, record.name, record.id = project[:KEPT_TEXT], name[:KEPT_TEXT], run_id
+    record.user = record.group = record.job_type = record.error = record.defined = record.finished = None
+    record.newer, record.tags, record.note, record.ended = False, (), "", ""
+    record.status, record.config, record.summary = {}, {}, {}
+    told = [found for found in map(EVENT_FILE.search, entry["files"]) if found]
+    times = [float(found[1]) for found in told] or [file["mtime"] for file in entry["files"].values() if file["mtime"] is not None]
+    record.host = _intern(told[0][2]) if told else None
+    record.created = record.started = _moment(min(times, default=None))
     return record
 
 

@@ -5,6 +5,7 @@ import time
 
 from runicorn import layout
 from runicorn.errors import LayoutError
+from runicorn.metrics.series import Series
 from runicorn.reader import last_values, quick_stats
 from runicorn.reader.liveness import with_ranks
 from runicorn.reader.records import NO_META
@@ -41,10 +42,24 @@ class Entry:
     def folder(self):
         return self.source.run_folder(self.record.path)
 
+    def new_series(self, columns):
+        """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
+        return Series(self.folder, columns)
+
     @property
     def gone(self):
         """Whether the server no longer has it."""
         return self.record.path in getattr(self.source, "gone", ())
+
+    def small(self):
+        """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""
+        files = {name: layout.read_json(self.folder / name) for name in layout.SMALL}
+        if None in files.values():
+            index = self.source.entry(self.record.path) or {}
+            for name, stem in ((layout.META, "meta"), (layout.STATUS, "status"), (layout.SUMMARY, "summary")):
+                files[name] = files[name] if files[name] is not None else index.get(stem) or {}
+        files[layout.SUMMARY].update(self.missed(files[layout.SUMMARY]) if not self.is_summed_up else ())
+        return files if not self.record.newer else {name: {} for name in files}
 
     def state(self):
         """Return the derived state's name, without its reason."""
@@ -70,6 +85,10 @@ class Entry:
         if self._sizes is None or not (self.record.ended and self.source.local):
             self._sizes = quick_stats.own_sizes(self.folder)
         return self._sizes
+
+    def logs(self, sizes):
+        """Return [(name, attempt, rank)] of the run's logs among the files named in `sizes`."""
+        return [(name, *layout.parse_own(name)[1:]) for name in sizes if name.startswith("logs")]
 
     def there(self):
         """Return {name: bytes} of the run's append-only files as its server has them; empty for a run of this machine."""
@@ -131,6 +150,20 @@ class Entry:
         if self._summary is None or self._summary[0] != sizes:
             self._summary = sizes, {**self.record.summary, **self.missed(self.record.summary, sizes)}
         return self._summary[1]
+
+    @property
+    def config(self):
+        """What the run was configured with (dict of plain values by joined names)."""
+        return self.record.config
+
+    def total(self, step):
+        """Return how many steps the run is to take (float), if it says so and is not past that at `step`, else None."""
+        return total_steps(self.record, step)
+
+    @property
+    def known_summary(self):
+        """The run's summary (dict), as far as it is known without reading a whole run."""
+        return self.summary
 
     def missed(self, summary, sizes=None):
         """Return what the events say that `summary` does not yet (see last_values.missed)."""
@@ -248,20 +281,20 @@ def progress(entry, series, end):
     of its way, wherever it was to go.
     """
     step, speed, ended = end.step, series.speed(), entry.record.ended
-    total = planned = total_steps(entry.record, step)
+    total = planned = entry.total(step)
     if ended == "finished" and step is not None:
         total = planned = planned if planned is not None and step + 1 >= planned else step
     elif total is None and step is not None:
-        total = _by_epochs(entry.record, series, step)
+        total = _by_epochs(entry.config, series, step)
     steps_left = total - step if total is not None and step is not None else None
     share = 1.0 if ended == "finished" else min(1.0, (step + 1) / total) if steps_left is not None else None
     return {"step": step, "total": None if total is None else round(total), "about": total is not None and planned is None,
             "share": share, "speed": speed, "eta": steps_left / speed if steps_left is not None and speed and not ended else None}
 
 
-def _by_epochs(record, series, step):
+def _by_epochs(config, series, step):
     """Return how many steps the run is to take, if the config tells `epochs` and what the run logged of its `epoch` tells how many
     steps one takes; else None. Nothing is known before the second epoch has begun."""
-    epochs, pace = record.config.get("epochs"), series.steps_by_epoch()
+    epochs, pace = config.get("epochs"), series.steps_by_epoch()
     total = epochs * pace if _is_positive(epochs) and pace else None
     return max(total, step) if total is not None and step <= total * (1 + PACE_ERROR) else None

@@ -5,12 +5,12 @@ import operator
 import re
 import time
 
-from runicorn import layout
+from runicorn import layout, local_names
 from runicorn.errors import UsageError
 from runicorn.reader import bounded, filters
-from runicorn.reader.run_entry import total_steps
 
-STATE_ORDER = {state: place for place, state in enumerate(("running", "stalled", "checking", "lost", "failed", "interrupted", "finished"))}
+STATE_ORDER = {state: place for place, state in enumerate(
+    ("running", "stalled", "checking", "quiet", "lost", "failed", "interrupted", "finished"))}
 MEANINGS = 5                # names that a bare one is said to stand for
 SPARK_SECONDS = 0.1         # an answer waits no longer for sparklines; the rest come with the next
 FIRST = operator.itemgetter(0)
@@ -78,7 +78,7 @@ class View:
 
         def get(run):
             name = stands_for(run)
-            return () if name is None else (run.summary[name] if name in run.summary else run.record.config[name],)
+            return () if name is None else (run.summary[name] if name in run.summary else run.config[name],)
         return get
 
     def meaning(self, field):
@@ -91,12 +91,12 @@ class View:
         settings = _by_last_part(self.names["config"], field, ".")
 
         def stands_for(run):
-            if field in run.summary or field in run.record.config:
+            if field in run.summary or field in run.config:
                 return field
             names = [name for name in metrics if name in run.summary]
             if names[1:] and (main := self.main_name(run)) in names:
                 return main
-            return names[0] if names else next((name for name in settings if name in run.record.config), None)
+            return names[0] if names else next((name for name in settings if name in run.config), None)
         return stands_for
 
     def meanings(self, fields, runs):
@@ -119,7 +119,8 @@ class View:
         """Return the Row of one run (dict; see the README, "HTTP API"). gets: {column: its getter}; spark: whether to look for a
         sparkline, at most until `deadline` (monotonic s)."""
         record, verdict, sizes, (error_code, error) = run.record, run.verdict(), run.sizes(), run.error()
-        end, main = run.end(sizes), self.main_name(run)
+        main = self.main_name(run)
+        end = run.end(sizes)
         glanced = run.spark_until(deadline, main, sizes) if spark and main else None
         return {
             "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,
@@ -127,10 +128,10 @@ class View:
             "job_type": record.job_type, "tags": list(self.tags(run)), "note": self.note(run),
             "hidden": self.hidden(run), "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
             "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
-            "total": total_steps(record, end.step), "main": self._main(run, main, glanced), "spark": glanced.values if glanced else None,
+            "total": run.total(end.step), "main": self._main(run, main, glanced), "spark": glanced.values if glanced else None,
             "values": {column: layout.strict(value[0]) for column, get in (gets or {}).items() for value in [get(run)] if value},
             "sources": len(run.members), "here": run.here(), "gone": run.gone, "newer": bool(record.newer),
-            "format": record.newer or None, "error": error, "error_code": error_code}
+            "format": record.newer or None, "kinds": list(record.kinds), "error": error, "error_code": error_code}
 
     def _main(self, run, name, glanced):
         if name is None:
@@ -222,10 +223,10 @@ class View:
         for run in self.runs:
             if not hidden and self.hidden(run):
                 continue
-            project, name, _, _ = run.record.path.split("/")
+            project, name, _ = local_names.run_parts(run.record.path)
             entry = projects.setdefault(project, {"slug": project, "project": run.record.project, "count": 0, "names": {}})
             entry["count"] += 1
-            named = entry["names"].setdefault(name, {"slug": name, "name": run.record.name, "count": 0})
+            named = entry["names"].setdefault(name, {"slug": name, "name": name if run.record.kinds else run.record.name, "count": 0})
             named["count"] += 1
             for source in {member.source for member in run.members}:
                 connections.setdefault(source.slug, {"slug": source.slug, "name": source.name, "count": 0})["count"] += 1
@@ -250,10 +251,11 @@ def names_of(runs):
     "offered": what bounded.offered says of them."""
     config, summary, metrics = set(), set(), set()
     for run in runs:
-        config.update(run.record.config)
-        summary.update(run.summary)
+        said = run.known_summary
+        config.update(run.config)
+        summary.update(said)
         if len(metrics) < len(summary):
-            metrics.update(name for name, value in run.summary.items() if name not in metrics and layout.number(value) is not None)
+            metrics.update(name for name, value in said.items() if name not in metrics and layout.number(value) is not None)
     names = {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
     return {**names, "offered": bounded.offered(runs, names)}
 
@@ -269,7 +271,7 @@ def _getter(summary, config):
         for name in summary:
             if name in values:
                 return (values[name],)
-        values = run.record.config
+        values = run.config
         for name in config:
             if name in values:
                 return (values[name],)
@@ -298,8 +300,8 @@ def _natural(text):
 
 
 _SIDES = {
-    "project": lambda view, run: (run.record.path.split("/", 1)[0], run.record.project),
-    "name": lambda view, run: (run.record.path.split("/", 2)[1], run.record.name),
+    "project": lambda view, run: (local_names.run_parts(run.record.path)[0], run.record.project),
+    "name": lambda view, run: (local_names.run_parts(run.record.path)[1], run.record.name),
     "connection": lambda view, run: [name for member in run.members for name in (member.source.slug, member.source.name)],
     "tag": lambda view, run: view.tags(run),
 }
@@ -323,6 +325,7 @@ _FIELDS = {
     "user": lambda view, run: _some(run.record.user),
     "host": lambda view, run: _some(run.record.host),
     "note": lambda view, run: _some(view.note(run) or None),
+    "kind": lambda view, run: run.record.kinds or ("runicorn",),
     "tag": lambda view, run: view.tags(run),
     "connection": _SIDES["connection"],
     "state": lambda view, run: (run.state(),),

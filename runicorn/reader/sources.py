@@ -4,25 +4,19 @@ import collections
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from runicorn import layout, left_out, local_disk, local_names, manifest
+from runicorn import foreign, layout, left_out, local_disk, local_names, manifest
+from runicorn.errors import LayoutError
 from runicorn.mirror import local_copy, run_places
 from runicorn.mirror.verified import agrees, checked, sound, verified
-from runicorn.reader import file_marks, first_look, kept, own_runs, quick_stats
-from runicorn.reader.file_marks import file_mark, live_beats
-from runicorn.reader.liveness import CHECKING, LOST, Pulse, as_of, judge
+from runicorn.reader import kept, quick_stats
+from runicorn.reader.file_marks import file_mark
+from runicorn.reader.liveness import CHECKING, Pulse, as_of, judge, judge_foreign
 from runicorn.reader.records import LARGEST, Record, record_of
 
-BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
-SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
-FRESH = 60.0                # s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
-PACE = 20                   # a look that took t seconds is not repeated before PACE * t
-LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
 SILENT = 600.0              # s; sync writes live.json every few seconds while its line is up
-MANY = 2000                 # runs in a root whose first look takes long enough that …
-NEWEST = 200                # … so many are shown before it has come to all
-UNREADABLE = {"code": "unreadable", "text": "it can't be read: permission denied"}
 LOST_TURN = 15              # runs without a sign of life are looked at in every n-th round only
 
 
@@ -42,6 +36,8 @@ class Source:
         self.up = True              # whether our line to it is up
         self.verdicts_told = {}              # path -> Verdict of a run that has not ended, by a viewer that looks at the same folder
         self.patience = CHECKING    # s; see liveness.Pulse.judge
+        self.columns = None if kept_path is None else Path(kept_path).parents[1] / "columns"
+        self.hurries = True         # an answer shows what is read so far of another logger's run, and more the next time
         self.lock = threading.Lock()
         self._manifest = None
         self._round = 0
@@ -50,13 +46,17 @@ class Source:
         """Take over what the root is called (str)."""
         self.name = name
 
+    def read_through(self):
+        """From now on, read another logger's run to its end before an answer."""
+        self.hurries = False
+
     def hurry(self, seconds):
         """Judge a run that was not seen to move after so many seconds of looking."""
         self.patience = seconds
 
     def run_folder(self, path):
         """Return where the run's files are on this machine (Path)."""
-        return local_disk.reach(self.folder / path)
+        return local_disk.reach(self.folder / foreign.folder_of(path))
 
     def take(self, index):
         """Bring the records in line with a Manifest; unchanged lines keep their records."""
@@ -99,7 +99,7 @@ class Source:
         """Read the run's small JSON files again if one changed; returns whether one did."""
         record, folder = self.records.get(path), str(self.run_folder(path))
         marks = tuple([file_mark(os.path.join(folder, name)) for name in layout.SMALL])
-        if record is None or marks == record.small or not any(marks):
+        if record is None or record.kinds or marks == record.small or not any(marks):
             return False
         fresh_record = record.small is None
         small = {stem: layout.read_json(os.path.join(folder, f"{stem}.json")) for stem in ("meta", "status", "summary")}
@@ -142,6 +142,9 @@ class Source:
 
     def _feel(self, path, pulse, now):
         """Look at one run's heart and files; return whether they moved."""
+        if self.records[path].kinds:
+            sizes = self.foreign_sizes(path)
+            return pulse.look(now, (None, sizes), tuple(sizes.values()), self._answers(path))
         folder = str(self.run_folder(path))
         sizes = quick_stats.own_sizes(folder)
         rows = tuple([size for name, size in sorted(sizes.items()) if name.startswith("events")])
@@ -154,7 +157,8 @@ class Source:
 
     def _rests(self, path, pulse):
         """Whether a lost run, whose heart did not move since, is left out of this round."""
-        if pulse.sign is None or pulse.judge().state != "lost":
+        is_foreign = bool(self.records[path].kinds)
+        if pulse.sign is None or (judge_foreign(pulse).state != "quiet" if is_foreign else pulse.judge().state != "lost"):
             return False
         return self.beats.get(path.rpartition("/")[2]) in (None, pulse.sign[0]) and (hash(path) + self._round) % LOST_TURN != 0
 
@@ -167,6 +171,8 @@ class Source:
         if record.path in self.verdicts_told and not record.ended:
             return self.verdicts_told[record.path]
         pulse = self.pulses.get(record.path)
+        if record.kinds:
+            return judge_foreign(pulse)
         verdict = judge(record.status, pulse, patience=self.patience)
         if verdict.code == "no_rows":
             folder = self.run_folder(record.path)
@@ -212,7 +218,8 @@ class Source:
 
     def passed_over(self, path):
         """Return {reason: count} of what else is in the run's folder, where it was written, and not among its files."""
-        look = manifest.look_at(str(self.run_folder(path)), None, collections.Counter())
+        kinds = path in self.records and self.records[path].kinds       # what else is in its folder is no part of another logger's run
+        look = None if kinds else manifest.look_at(str(self.run_folder(path)), None, collections.Counter())
         return {reason: count for reason, count in look.skipped.items() if reason != manifest.FULL_RUN} if look else {}
 
     def there(self, path):
@@ -227,114 +234,18 @@ class Source:
         """Return the name that a file of the run has in our folder (str)."""
         return name
 
+    def foreign_files(self, path):
+        """Return the names of the files of another logger's run (iterable of str)."""
+        return (self.entry(path) or {}).get("files", ())
 
-class LocalRoot(Source):
-    """A root on this machine."""
-
-    def __init__(self, slug, folder, kept_path=None):
-        super().__init__(slug, folder, kept_path=kept_path)
-        self._tree, self._built, self._again, self._cost = None, None, None, 0.0
-        self._listed = None, []     # version of the records, the folders that hold them
-        self._mtimes, self._stat_at = [], float("-inf")
-        self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
-        self._writers, self._ids = own_runs.Writers(folder), set()      # ids of the runs at the last scan; another one that beats is new
-
-    def begin(self, look=False, shown=None):
-        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
-        shown: called when the newest runs of a big root are here and the others are not."""
-        with self.lock:
-            self.beats = live_beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
-            if not self._begun() and look:
-                self._look_first(shown)
-
-    def _look_first(self, shown):
-        paths = first_look.paths(os.fspath(self.folder))
-        records = {}
-        if len(paths) > MANY:
-            records = self._read(first_look.newest(paths, NEWEST))
-            self._replace(records)
-            shown()
-        records = {**records, **self._read(path for path in paths if path not in records)}
-        self._replace({path: records[path] for path in paths if path in records})
-
-    def _read(self, paths):
-        return {path: record_of(path, entry, excerpt) for path, entry, excerpt in first_look.entries(os.fspath(self.folder), paths)}
-
-    def _begun(self):
-        """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
-        for path in ([f"{self.kept_path}.json"] if self.kept_path else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
-            try:
-                index = manifest.load(path)
-            except manifest.ManifestError:
-                continue                    # none yet
-            ours = os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder)
-            if ours and all(map(local_names.is_plain, index.paths())):         # another user may have left one here
-                self.take(index)
-                return True
-        return False
-
-    def _feel(self, path, pulse, now):
-        """Look as at any run; of one that this machine wrote its process and its times tell more, at the first look already."""
-        writer = self._writers.of(path, self.records[path])
-        if writer.lives is False:
-            self.reread(path)           # a process that ends by itself says so first
-            if path not in self.pulses:
-                return True
-        elif writer.same_clock and pulse.first_look is None:
-            age, row_age = own_runs.ages(os.fspath(self.run_folder(path)), writer)
-            if age is not None:
-                pulse.resume(now - max(age, LOST), now, now - age, None if row_age is None else now - row_age)
-        died = pulse.writer_ended(writer.lives is False)
-        return super()._feel(path, pulse, now) or died
-
-    def left_out(self, path):
-        folder = os.fspath(self.run_folder(path))
-        names = [*layout.SMALL, *quick_stats.own_sizes(folder)]
-        return {name: dict(UNREADABLE) for name in names
-                if os.path.lexists(os.path.join(folder, name)) and not os.access(os.path.join(folder, name), os.R_OK)}
-
-    def refresh(self, now):
-        """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
-        with self.lock:
-            self.beats = live_beats(self.folder)
-            tree = self._folders(now)
-            due = (self._built is None or tree != self._tree or now - self._built > BUILD_AGAIN or (self._again and now >= self._again)
-                   or not self.beats.keys() <= self._ids)
-            if due and (self._built is None or now - self._built >= PACE * self._cost):
-                changing = tree != self._tree if self._tree else max(filter(None, tree), default=0) / 1e9 > time.time() - FRESH
-                self._again = now + SETTLE if changing else None
-                self._tree, self._built = tree, now
-                self._build()
-            self._go_on()
-
-    def _go_on(self):
-        """Read again what beats though it had ended: a resumed run."""
-        ids = self.beats.keys() - {path.rpartition("/")[2] for path in self.pulses}
-        for path in [path for path in self.records if path.rpartition("/")[2] in ids] if ids else ():
-            self.reread(path)
-
-    def _build(self):
-        started = time.perf_counter()
-        try:
-            self.take(manifest.build(self.folder, self._manifest))
-        except manifest.ManifestError:
-            self._replace({})                   # absent or not readable: shown as empty
-        self._ids = self.beats.keys() | {path.rpartition("/")[2] for path in self.records}
-        self._cost = time.perf_counter() - started
-
-    def _folders(self, now):
-        """Return the mtimes of all folders whose content is runs or folders of runs, not older than LOOK times what it takes."""
-        if self._listed[0] != self.version:
-            runs = {path.rpartition("/")[0] for path in self.records}
-            names = {path.rpartition("/")[0] for path in runs}
-            projects = {path.rpartition("/")[0] for path in names}
-            self._listed = self.version, sorted({"", *projects, *names, *runs})
-            self._stat_at = float("-inf")
-        if now >= self._stat_at:
-            started = time.perf_counter()
-            self._mtimes = [file_marks.mtime_ns(local_disk.reach(f"{self.folder}/{folder}")) for folder in self._listed[1]]
-            self._stat_at = now + LOOK * (time.perf_counter() - started)
-        return self._mtimes
+    def foreign_sizes(self, path):
+        """Return {name: bytes} of the files of another logger's run that are here."""
+        folder, sizes = os.fspath(self.run_folder(path)), {}
+        for name in sorted(self.foreign_files(path)):
+            with suppress(OSError, LayoutError):        # gone since it was listed, or an index that somebody else left
+                local_names.safe_relative(name)
+                sizes[name] = os.stat(os.path.join(folder, self.place(path, name))).st_size
+        return sizes
 
 
 class MirrorSource(Source):

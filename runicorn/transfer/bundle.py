@@ -18,7 +18,7 @@ import time
 import zlib
 from pathlib import Path
 
-from runicorn import disk, layout, local_disk, local_names, manifest
+from runicorn import disk, foreign, layout, local_disk, local_names, manifest
 from runicorn.errors import DataError, LayoutError, NotFoundError, UsageError
 from runicorn.mirror import plan
 
@@ -37,7 +37,7 @@ def snapshot(root):
     """Return the Manifest of a root as it is now. Raises NotFoundError when it is no folder."""
     if not Path(root).is_dir():
         raise NotFoundError(f"the root {root} is not a folder")
-    return manifest.build(root)
+    return manifest.build(root, find_others=foreign.find)
 
 
 def bundle(root, after, before, output):
@@ -87,7 +87,7 @@ def _pack(archive, root, fetch, report):
     What vanished, shrank or was replaced since it was listed, or can't be read, is incomplete: it comes with the next bundle.
     """
     try:
-        file = open(layout.open_regular(local_disk.reach(Path(root, fetch.path, fetch.name))), "rb")
+        file = open(layout.open_regular(local_disk.reach(Path(root, foreign.folder_of(fetch.path), fetch.name))), "rb")
     except OSError as error:
         report["incomplete"].add((fetch.path, fetch.name))
         if not isinstance(error, FileNotFoundError):        # not ours to read, or no regular file any more
@@ -294,14 +294,17 @@ class _Cases:
 
 def _apply(root, entry, spool, report, cases):
     """Merge one file and count what was done with it."""
-    relative = f"{entry['path']}/{entry['name']}"
+    relative, path = f"{entry['path']}/{entry['name']}", entry["path"]
     if entry.get("cut") is True:
         report["problems"].append(f"{relative[:300]} was cut while it was packed; the next bundle has it")
         return
     try:
-        local_names.split_run_path(entry["path"])
-        target = local_names.local_path(root, relative)
-        cases.check(local_names.local_path(root, entry["path"]))
+        if foreign.belongs(path, entry["name"]) and not _is_ours(path):
+            target = local_names.local_path(root, f"{foreign.folder_of(path)}/{entry['name']}".lstrip("/"))
+        else:
+            local_names.split_run_path(path)
+            target = local_names.local_path(root, relative)
+            cases.check(local_names.local_path(root, path))
     except LayoutError as error:        # a hostile path, or one that is another's here
         report[CLASH] += 1
         if str(error) not in cases.said:
@@ -328,6 +331,14 @@ def _apply(root, entry, spool, report, cases):
         report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle before this one first")
     elif outcome == CLASH:
         report["problems"].append(f"{relative} differs from what is here; it was left as it is")
+
+
+def _is_ours(path):
+    try:
+        local_names.split_run_path(path)
+    except LayoutError:
+        return False
+    return True
 
 
 def _replace(target, entry, spool, root):

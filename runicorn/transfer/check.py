@@ -6,9 +6,9 @@ import re
 from collections import Counter, namedtuple
 from pathlib import Path
 
-from runicorn import local_disk, manifest
+from runicorn import foreign, local_disk, manifest
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.layout import FORMAT, HIDDEN, META, STATUS, SUMMARY, number, open_regular, parse_own, slug
+from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, open_regular, parse_own, slug
 from runicorn.local_names import inside, parse_rank_status, split_run_path
 
 STATES = ("running", "finished", "failed", "interrupted")
@@ -32,10 +32,16 @@ def check(path):
         return
     skipped = Counter()
     runs = run_folders(path, skipped)
-    if not runs and not (path / HIDDEN).is_dir():
+    others = foreign.find(os.fspath(path), skipped, {relative.rpartition(f"/{RUNS}/")[0] for relative, folder in runs
+                                                      if os.path.isfile(folder / META) or os.path.isfile(folder / "events.jsonl")})
+    runs = [(relative, folder) for relative, folder in runs if relative not in {other.path for other in others}]
+    if not runs and not others and not (path / HIDDEN).is_dir():
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
     for relative, folder in runs:
         yield from check_run(folder, relative + "/", expected=relative)
+    for other in others:
+        count = f"{len(other.files)} {'file' if len(other.files) == 1 else 'files'}"
+        yield Finding(other.path, None, f"not ours: {', '.join(foreign.NAMES[kind] for kind in other.kinds)}, {count}", False)
     yield from check_live(path)
     for reason, count in sorted((+skipped).items()):
         if reason != "outside":

@@ -14,7 +14,7 @@ from runicorn.layout import META
 from runicorn.local_names import local_name
 from runicorn.transfer import html_report
 from runicorn.transfer import tensorboard as tfevents
-from runicorn.transfer.rows import Rows
+from runicorn.transfer.rows import ForeignRows, Rows
 
 FORMATS = ("csv", "tensorboard", "html")
 
@@ -36,7 +36,8 @@ def stream(reader, key, format, long=False):
 def rows(reader, key):
     """Return the rows.Rows of a run. Raises NotFoundError, and DataError while it is not all here; of one that still runs the server
     may have a little more."""
-    return Rows(_all_here(reader, key).folder)
+    entry = _all_here(reader, key)
+    return ForeignRows(entry.new_series(None)) if entry.record.kinds else Rows(entry.folder)
 
 
 def told(reader, key):

@@ -53,6 +53,27 @@ class Rows:
                 yield [counted for part in parts for counted in _counting(part, self._cuts[path])]
 
 
+class ForeignRows:
+    """The same of another logger's run, out of its metrics.series.Series, which is read whole: metrics that were logged at the same steps
+    make the same rows, in the order of the steps. Raises DataError."""
+
+    ranks = (0,)
+
+    def __init__(self, series):
+        series.refresh()
+        self._series, self.names = series, list(series.metrics())
+        self.first_ts = series.first_ts
+
+    def blocks(self, rank):
+        """Yield one list of parse.Part, whose `rows` are the steps. rank: 0."""
+        alike = {}                      # bytes of the steps -> (steps, times, {metric: values})
+        for name in self.names:
+            steps, times, values = self._series.points(name, rank)
+            alike.setdefault(steps.tobytes(), (steps, times, {}))[2][name] = values
+        yield [Part(tuple(columns), list(steps), list(map(float, times)), _steps(list(steps)), list(columns.values()))
+               for steps, times, columns in alike.values() if columns and len(steps)]
+
+
 def _blocks(path):
     """Yield the rows of one file as lists of Parts, up to its present end."""
     file = File(path)

@@ -248,11 +248,11 @@ def opened_log(site, ask):
     from runicorn.viewer.far_files import FarLog
     entry = site.catalog.entry(ask.text("run"))
     here, there = entry.sizes(), entry.there()
-    sizes = {name: max(here.get(name, 0), there.get(name, 0)) for name in {**here, **there} if name.startswith("logs")}
-    own = sorted(({"name": name, "size": size, "attempt": parse_own(name)[1], "rank": parse_own(name)[2]} for name, size in sizes.items()),
+    sizes = {name: max(here.get(name, 0), there.get(name, 0)) for name in {**here, **there}}
+    own = sorted(({"name": name, "size": sizes[name], "attempt": attempt, "rank": rank} for name, attempt, rank in entry.logs(sizes)),
                  key=lambda item: (item["rank"], item["attempt"]))
     rank, attempt, name = ask.number("rank", 0, 0, 1 << 20, integral=True), ask.text("attempt", "all"), ask.text("file")
-    if name and (parse_own(name) or [""])[0] != "logs":
+    if name and name not in [item["name"] for item in own] and (parse_own(name) or [""])[0] != "logs":
         raise UsageError(f"{name[:100]!r} is no log file of a run")
     if name:
         chosen = [item["name"] for item in own if item["name"] == name]
@@ -319,7 +319,8 @@ def run_files(site, ask):
     local = entry.source.local
     same = None if local else entry.source.agrees(entry.record.path, indexed, places)
     beyond, passed = 0 if local else entry.source.beyond(entry.record.path), entry.source.passed_over(entry.record.path)
-    listed, more = files.listed(entry.folder, indexed, places, left_out, same, not beyond and "unreadable" not in passed)
+    names = entry.source.foreign_files(entry.record.path) if entry.record.kinds else None
+    listed, more = files.listed(entry.folder, indexed, places, left_out, same, not beyond and "unreadable" not in passed, names)
     return {"news": mark, "files": listed, "more": more + beyond, "passed": passed}
 
 

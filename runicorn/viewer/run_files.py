@@ -35,7 +35,7 @@ class Opened:
         self._file.close()
 
 
-def listed(folder, indexed=None, places=None, left_out=None, same=None, complete=True):
+def listed(folder, indexed=None, places=None, left_out=None, same=None, complete=True, only=None):
     """Return ([{"name", "size", "mtime", "here", "kind", "why"?, "copy"?}] of a run's files, sorted by name, how many more are here).
 
     The run's own files are always in it, of others so many that MOST are.
@@ -44,14 +44,18 @@ def listed(folder, indexed=None, places=None, left_out=None, same=None, complete
     {name: its name in the folder} where that is another; left_out: {name: why it is not fetched}, as left_out.read has it ("why", also
     of one that is here as it was read before); same:
     {name: whether our copy is what the server had}. "copy" is then "same", "changed", or "gone" of what the server has not any more:
-    "unseen" if `indexed` is not the `complete` of what is there.
+    "unseen" if `indexed` is not the `complete` of what is there. only: the names of the files that are the run's, where its folder has
+    others, too.
     """
     indexed, names, why = indexed or {}, {local_path: name for name, local_path in (places or {}).items()}, left_out or {}
     files = {name: {"name": name, "size": item["size"], "mtime": item["mtime"], "here": False, "kind": kind(name, item["size"])}
              for name, item in indexed.items()}
     more = 0
-    for local_path, item in _walk(os.fspath(folder), "", 0):
+    depth = DEPTH if only is None else max((name.count("/") for name in only), default=0)
+    for local_path, item in _walk(os.fspath(folder), "", DEPTH - depth):
         name = names.get(local_path, local_path)
+        if only is not None and name not in only:
+            continue
         if len(files) >= MOST and name not in files and not local_names.is_own(name):
             more += 1
             continue

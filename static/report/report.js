@@ -9,14 +9,14 @@
       made: "made {when} by Runicorn {version}", log: "log y", smooth: "smoothed", metric: "metric", last: "last", best: "best", at: "at step {step}", none: "no values",
       points: "{n} of {m} points", state: "state", started: "started", duration: "duration", user: "user", host: "host", tags: "tags", note: "note",
       commit: "commit", id: "id", differs: "what differs comes first", other: "中文",
-      running: "running", finished: "finished", failed: "failed", interrupted: "interrupted", stalled: "stalled", lost: "lost", checking: "checking",
+      running: "running", finished: "finished", failed: "failed", interrupted: "interrupted", stalled: "stalled", lost: "lost", quiet: "quiet", checking: "checking",
     },
     zh: {
       report: "报告", compared: "对比 {n} 个运行", charts: "图表", metrics: "指标", config: "配置", summary: "汇总", runs: "运行",
       made: "由 Runicorn {version} 生成于 {when}", log: "对数纵轴", smooth: "平滑", metric: "指标", last: "最新", best: "最佳", at: "第 {step} 步", none: "没有数值",
       points: "{n} / {m} 个点", state: "状态", started: "开始时间", duration: "时长", user: "用户", host: "主机", tags: "标签", note: "备注",
       commit: "提交", id: "编号", differs: "不同的项排在前面", other: "English",
-      running: "运行中", finished: "已完成", failed: "失败", interrupted: "已中断", stalled: "停滞", lost: "失联", checking: "确认中",
+      running: "运行中", finished: "已完成", failed: "失败", interrupted: "已中断", stalled: "停滞", lost: "失联", quiet: "静止", checking: "确认中",
     },
   };
   const LIGHT = ["#2a55d4", "#c45100", "#0c8d6e", "#903e90", "#b58a1c", "#4898d8", "#3b308f", "#a12151"];

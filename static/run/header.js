@@ -60,7 +60,8 @@ export class RunHead {
       h(
         "span.chips",
         {},
-        row.tags.map((tag) => own(tag, {class: "chip", title: tag})),
+        [...(row.kinds || []).map((kind) => h("span.chip.kind", {title: t("run.kind")}, t(`kind.${kind}`))),
+          ...row.tags.map((tag) => own(tag, {class: "chip", title: tag}))],
       ),
       edit,
       h("span.grow"),

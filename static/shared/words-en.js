@@ -29,7 +29,10 @@ export default {
   "link.viewing": "Offline",
 
   "state.checking": "Checking", "state.running": "Running", "state.stalled": "Stalled", "state.lost": "Lost", "state.finished": "Finished",
-  "state.failed": "Failed", "state.interrupted": "Interrupted",
+  "state.quiet": "Quiet", "state.failed": "Failed", "state.interrupted": "Interrupted",
+
+  "kind.tensorboard": "TensorBoard", "kind.wandb": "W&B", "kind.csv": "CSV", "kind.trainer": "Trainer", "kind.jsonl": "JSON lines",
+  "kind.log": "text log", "run.kind": "Written by another logger; nothing of Runicorn runs in this training",
 
   "keys.title": "Keys", "keys.move": "move", "keys.tick": "tick", "keys.range": "tick from the last tick to here",
   "keys.compare": "compare", "keys.open": "open", "keys.filter": "filter", "keys.all": "all keys", "keys.edit": "edit tags and note",
@@ -80,7 +83,9 @@ export default {
   "reason.never_seen": "nothing says how it ended, and there was no sign of life in {seconds} of looking",
   "reason.process_gone": "its process is gone and left no word: it was killed, or the machine restarted",
   "reason.no_sign": "no sign of life for {seconds}", "reason.quiet": "no sign of life for {seconds}",
-  "reason.no_rows": "alive, but no new row for {seconds}", "reason.beating": "last sign of life {seconds} ago", "reason.live": "up to date",
+  "reason.no_rows": "alive, but no new row for {seconds}", "reason.grew": "its files grew {seconds} ago",
+  "reason.no_change": "no change for {seconds}; this kind of run does not say how it ended",
+  "reason.beating": "last sign of life {seconds} ago", "reason.live": "up to date",
   "reason.live_partly": "up to date but for {files} {files|file|files} that could not come; the Files of their runs say why",
   "reason.looking": "looking what is new", "reason.fetching": "fetching", "reason.connecting": "connecting", "reason.starting": "starting",
   "reason.stopped": "stopped", "reason.manual": "not automatic: fetches on “Sync now”", "reason.paused": "paused by you",

@@ -21,8 +21,11 @@ export default {
   "link.live": "已连接", "link.syncing": "已连接", "link.syncingOf": "正在同步 {n} / {m}", "link.connecting": "正在连接", "link.waiting": "等待您处理",
   "link.paused": "已暂停", "link.offline": "断开连接", "link.refused": "断开连接", "link.viewing": "离线",
 
-  "state.checking": "确认中", "state.running": "运行中", "state.stalled": "停滞", "state.lost": "失联", "state.finished": "已完成", "state.failed": "失败",
+  "state.checking": "确认中", "state.running": "运行中", "state.stalled": "停滞", "state.quiet": "静止", "state.lost": "失联", "state.finished": "已完成", "state.failed": "失败",
   "state.interrupted": "已中断",
+
+  "kind.tensorboard": "TensorBoard", "kind.wandb": "W&B", "kind.csv": "CSV", "kind.trainer": "Trainer", "kind.jsonl": "JSON 行",
+  "kind.log": "文本日志", "run.kind": "由其他记录器写入；训练中没有运行 Runicorn",
 
   "keys.title": "快捷键", "keys.move": "移动", "keys.tick": "勾选", "keys.range": "从上次勾选处连选到此", "keys.compare": "对比", "keys.open": "打开",
   "keys.filter": "筛选", "keys.all": "全部快捷键", "keys.edit": "编辑标签和备注", "keys.back": "返回上一级", "keys.ends": "首行、末行", "keys.everywhere": "所有页面",
@@ -62,7 +65,9 @@ export default {
   "reason.signal": "被 {signal} 终止", "reason.interrupted": "已中断", "reason.first_look": "等待活动迹象",
   "reason.never_seen": "没有结束记录，观察 {seconds} 未见活动", "reason.process_gone": "进程已不存在且未留下结束记录：可能被终止，或机器已重启",
   "reason.no_sign": "已 {seconds} 无活动迹象", "reason.quiet": "已 {seconds} 无活动迹象",
-  "reason.no_rows": "仍在运行，但已 {seconds} 没有新数据", "reason.beating": "{seconds}前有活动", "reason.live": "已是最新", "reason.live_partly": "已是最新，但有 {files} 个文件未能取回，原因见各运行的“文件”", "reason.looking": "正在检查更新",
+  "reason.no_rows": "仍在运行，但已 {seconds} 没有新数据", "reason.grew": "{seconds}前文件有增长",
+  "reason.no_change": "{seconds}没有变化；这类运行不会说明如何结束",
+  "reason.beating": "{seconds}前有活动", "reason.live": "已是最新", "reason.live_partly": "已是最新，但有 {files} 个文件未能取回，原因见各运行的“文件”", "reason.looking": "正在检查更新",
   "reason.fetching": "正在下载", "reason.connecting": "正在连接", "reason.starting": "正在启动", "reason.stopped": "已停止",
   "reason.manual": "手动同步：点击“立即同步”时下载", "reason.paused": "手动暂停", "reason.not_started": "尚未启动", "reason.offline_mode": "离线：不下载任何内容",
   "reason.held": "由另一进程同步", "reason.disk": "无法写入本地缓存", "reason.name": "无法解析服务器名称", "reason.port": "端口无应答", "reason.banner": "对方不是 SSH 服务",

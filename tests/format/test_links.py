@@ -22,7 +22,8 @@ from runicorn.cli.main import main
 from runicorn.connections import doctor
 from runicorn.mirror import exec_look, walk
 from runicorn.reader import first_look
-from runicorn.reader.sources import LocalRoot, MirrorSource
+from runicorn.reader.local_root import LocalRoot
+from runicorn.reader.sources import MirrorSource
 from runicorn.transfer import check
 
 NOBODY = 65534

@@ -14,7 +14,7 @@ from viewers import Viewer
 from runicorn import assets, layout, local_names, manifest, settings
 from runicorn.cli import runs
 from runicorn.errors import LayoutError, NotFoundError, RunicornError
-from runicorn.reader import sources
+from runicorn.reader import local_root
 from runicorn.transfer import bundle, check, export
 from runicorn.viewer import run_files
 
@@ -133,7 +133,7 @@ def test_an_index_that_somebody_left_in_a_root_leads_nowhere(tmp_path, monkeypat
     whole["runs"].update({run: entry for name in NAMES for run in (f"{name}/n/runs/i", f"p/{name}/runs/i", f"p/n/runs/{name}")})
     path.write_text(json.dumps(whole))
     touched.clear()
-    root = sources.LocalRoot("local", tmp_path)
+    root = local_root.LocalRoot("local", tmp_path)
     root.begin(look=True, shown=list)
     assert list(root.records) == [RUN]
     root.look(0.0)

@@ -14,8 +14,7 @@ from ports import free_port
 from small_runs import beat, event, write_run
 from sshd import listening
 
-from runicorn.reader import first_look
-from runicorn.reader import sources as index
+from runicorn.reader import first_look, local_root
 
 pytest_plugins = ["chromium"]
 
@@ -271,8 +270,8 @@ def test_ten_thousand_runs_are_a_window(serve, open_page, mirrored):
 def test_of_a_big_root_the_newest_runs_are_shown_while_the_others_are_read(serve, open_page, root, monkeypatch):
     for i in range(90):
         write_run(root, "vision", f"exp{i}", f"20250101_0000{i:02d}_abc123", started=1735689600 + i)
-    monkeypatch.setattr(index, "MANY", 89)
-    monkeypatch.setattr(index, "NEWEST", 60)
+    monkeypatch.setattr(local_root, "MANY", 89)
+    monkeypatch.setattr(local_root, "NEWEST", 60)
     read, shown = first_look.entries, threading.Event()
 
     def entries(root, paths):

@@ -12,8 +12,7 @@ from catalogs import Clock, ids, make_run, mirror_of, reader_of
 import runicorn
 from runicorn import layout, manifest
 from runicorn.errors import AmbiguousError, DataError, MissingPackageError, NotFoundError
-from runicorn.reader import scripts
-from runicorn.reader import sources as index
+from runicorn.reader import local_root, scripts
 from runicorn.reader.catalog import Catalog
 from runicorn.transfer import export
 
@@ -37,8 +36,8 @@ def test_finding_by_any_unambiguous_tail(tmp_path):
 
 
 def test_new_changed_and_vanished_runs_are_noticed(tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "PACE", 0.0)         # how long this machine takes to look has no place in the clock below
-    monkeypatch.setattr(index, "LOOK", 0.0)
+    monkeypatch.setattr(local_root, "PACE", 0.0)         # how long this machine takes to look has no place in the clock below
+    monkeypatch.setattr(local_root, "LOOK", 0.0)
     clock, root = Clock(), tmp_path / "root"
     reader = reader_of(root, clock=clock)  # the root is not there yet
     assert reader.runs()["total"] == 0

@@ -10,7 +10,7 @@ from catalogs import Clock, make_run
 from runicorn import layout
 from runicorn.errors import NotFoundError
 from runicorn.news import Bell
-from runicorn.reader import first_look, sources
+from runicorn.reader import first_look, local_root
 from runicorn.reader.catalog import Catalog
 from runicorn.viewer.watcher import GRACE, Poll
 
@@ -79,13 +79,14 @@ def test_links_in_runs_and_foreign_folders_are_no_runs(root, tmp_path_factory):
 
 
 def test_of_a_big_root_the_newest_runs_are_listed_before_the_others_are_read(reader, monkeypatch):
-    monkeypatch.setattr(sources, "MANY", 29)
-    monkeypatch.setattr(sources, "NEWEST", 10)
+    monkeypatch.setattr(local_root, "MANY", 29)
+    monkeypatch.setattr(local_root, "NEWEST", 10)
     read, seen = first_look.entries, []
 
     def entries(root, paths):
         for found in read(root, paths):
-            seen.append((reader.some.is_set(), reader.ready.is_set(), [row["id"] for row in reader.runs(limit=None)["runs"]]))
+            listed = sorted([row["id"] for row in reader.runs(limit=None)["runs"]], reverse=True)
+            seen.append((reader.some.is_set(), reader.ready.is_set(), listed))
             yield found
     monkeypatch.setattr(first_look, "entries", entries)
     reader.begin()

@@ -16,7 +16,8 @@ from running_runs import Clock, beat, looked, make_run, row
 from runicorn import layout, manifest
 from runicorn.reader.catalog import Catalog
 from runicorn.reader.liveness import Pulse, judge
-from runicorn.reader.sources import LocalRoot, MirrorSource
+from runicorn.reader.local_root import LocalRoot
+from runicorn.reader.sources import MirrorSource
 
 WRITER = """
 import sys, time, runicorn

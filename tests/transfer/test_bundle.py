@@ -192,8 +192,8 @@ def described(data, **changes):
 
 
 @pytest.mark.parametrize("changes", [
-    {"path": "../../etc/runs/x"}, {"path": "/etc/a/runs/x"}, {"path": "a/b/c/d"}, {"name": "../../../../out.txt"}, {"name": "/tmp/out.txt"},
-    {"name": "a\0b"}, {"path": ".runicorn/live/runs/x"},
+    {"path": "../../etc/runs/x"}, {"path": "/etc/a/runs/x"}, {"path": "a/b/c/d", "name": "x.sh"}, {"name": "../../../../out.txt"},
+    {"name": "/tmp/out.txt"}, {"name": "a\0b"}, {"path": ".runicorn/live/runs/x"},
 ])
 def test_a_path_that_leaves_the_root_is_refused(tmp_path, changes):
     archive = hostile(tmp_path, [("0", b"data"), ("0.json", described(b"data", **changes))])

@@ -1,0 +1,309 @@
+"""Runs that another logger wrote: which files are of which kind, and in which folders below a root they lie. Reads the beginning and
+the end of text files only; Python 3.6 is enough.
+
+What is a run: a folder that holds files of a kind. `checkpoint-*` belongs to the folder above it; the folders of one W&B run id are
+one run, ":id" below their parent. A folder whose `runs` holds runs of ours is ours: nothing beside them is looked for.
+"""
+import collections
+import itertools
+import os
+import re
+from os import scandir
+from stat import S_IFDIR, S_IFLNK, S_ISDIR, S_ISLNK, S_ISREG
+
+from runicorn.manifest_entry import KINDS
+
+SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
+DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000      # levels, folders in all, entries of a folder, text files read
+HEAD, TAIL = 4096, 4096                         # bytes of a text file's beginning and end that are read
+SKIPPED_FOLDER = re.compile(r"\.|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include|pkgs|venv|env|envs|lost\+found)$")
+OURS = {"status.json", "events.jsonl"}          # beside a meta.json
+ENVIRONMENT = {"pyvenv.cfg", "conda-meta"}      # in a folder: of Python, whatever it is called
+MARKS = ENVIRONMENT | OURS | {"meta.json"}      # files that are none of a run but say what a folder is
+CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
+WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
+STATE = "trainer_state.json"
+BESIDE = ("hparams.yaml", "config.yaml", "args.yaml", "args.json", "config.json")       # what a run was configured with
+WANDB_FILES = ("files/config.yaml", "files/wandb-summary.json", "files/wandb-metadata.json", "files/output.log")
+WANDB_NAMES = "wandb-summary.json", "wandb-metadata.json"
+NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs]e|notice|authors|changes|history|top_level|sources|record"
+                   r"|cmakelists|robots|classes|labels|vocab|merges|words|names|files?|list|train|val|test)\.txt$"
+                   r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
+                   r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
+JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
+STEPPED = re.compile(rb'(?:^|[,;\t])\s*"?\s*(?:global_?step|_?step|steps|iter|iteration|iterations|epoch|epochs)\s*"?\s*(?=[,;\t]|$)', re.I)
+STEP_KEY = re.compile(rb'"(?:_?step|global_step|iter|iteration|epoch)"\s*:\s*-?\d')
+PAIR = re.compile(rb"""([A-Za-z_][\w/.@-]{0,60})["']?\s*[=:]\s*["']?(-?\d+\.\d+(?:[eE][-+]?\d+)?|-?\d+(?:\.\d+)?[eE][-+]?\d+|nan|inf)\b""")
+ELSEWHERE = "runs of ours that lie elsewhere than in PROJECT/NAME/runs"
+LINES = 5                                       # on which a name with a number stands in a text log, at least
+
+Run = collections.namedtuple("Run", "path folder kinds files")
+Run.__doc__ = """One run of another logger. path: below the root (str; "." is the root itself); folder: where its files lie (str); kinds:
+of KINDS, in that order; files: [(name below the folder, size, mtime, ctime, mode), ...] sorted, times in ns."""
+
+
+def kind_by_name(name):
+    """Return the kind that a file's name speaks of (str), or None; unless that is one of SURE, what is in the file decides."""
+    if name.startswith("."):
+        return None
+    if "tfevents" in name:
+        return "tensorboard"
+    if name.startswith("run-") and name.endswith(".wandb"):
+        return "wandb"
+    if name == STATE:
+        return "trainer"
+    low = name.lower()
+    if NEVER.match(low):
+        return None
+    if low.endswith(".csv"):
+        return "csv"
+    if JSON_LOG.match(low):
+        return "jsonl"
+    return "log" if low.endswith((".log", ".out", ".txt")) else None
+
+
+def kind_by_content(kind, head, tail):
+    """Return the kind of a text file (str), or None where it is no log of a training.
+
+    kind: what its name speaks of; head, tail: its first and its last bytes.
+    """
+    first = head.lstrip(b"\xef\xbb\xbf\r\n").partition(b"\n")
+    if kind in ("csv", "log") and _is_table(*first[::2]):
+        return "csv"
+    if kind == "jsonl":
+        return kind if first[0].startswith(b"{") and STEP_KEY.search(first[0] if first[1] else head) else None
+    return kind if kind == "log" and _has_pairs(tail) else None
+
+
+def _is_table(header, rest):
+    """Whether a header names a step or an epoch among its columns, and the first row below it, if it is there, is of numbers."""
+    header = header.strip()
+    separator = max(b",;\t", key=lambda byte: header.count(byte))
+    width = header.count(separator) + 1
+    if not (2 <= width <= 10000 and STEPPED.search(header)):
+        return False
+    row, whole, _ = rest.partition(b"\n")
+    cells = row.strip().split(bytes([separator])) if whole else []
+    return not cells or len(cells) == width and all(map(_is_cell, cells))
+
+
+def _is_cell(cell):
+    try:
+        return not cell.strip(b' "') or float(cell.strip(b' "')) is not None
+    except ValueError:
+        return False
+
+
+def _has_pairs(tail):
+    """Whether a name stands with a number on LINES lines at least."""
+    count = collections.Counter()
+    for line in re.split(rb"[\r\n]+", tail):
+        count.update({found[0] for found in PAIR.findall(line[:HEAD])})
+    return max(count.values() or [0]) >= LINES
+
+
+class Finder:
+    """Finds the runs among folders whose listings it is handed, in any order, a folder before what is in it. Touches no file.
+
+    `doubtful` holds [(folder, name, kind, size), ...] of text files that somebody has to look into, and `decide`. skipped: a Counter of
+    what was left out for its number; `passed` is one of what is never looked into. ours: paths of folders that are ours (a container
+    of str).
+    """
+
+    def __init__(self, skipped, ours=()):
+        self.skipped, self.passed, self.doubtful = skipped, collections.Counter(), []
+        self._ours, self._count = ours, 1
+        self._files = {}            # folder -> [(name, size, mtime, ctime, mode), ...] of those that a run is made of
+        self._kinds = {}            # folder -> {kind, ...}
+        self._checkpoints = {}      # folder -> numbers of the checkpoints looked into
+
+    def take(self, path, entries):
+        """Take what is in the folder `path` ("" for the root), [(name, size, mtime, ctime, mode), ...]; return the paths of folders in
+        it to be listed next."""
+        names = {entry[0] for entry in entries}
+        if not ENVIRONMENT.isdisjoint(names) or "meta.json" in names and not OURS.isdisjoint(names):
+            self.passed[ELSEWHERE if "meta.json" in names else "Python environments"] += 1
+            return []
+        if len(entries) > ENTRIES:
+            self.skipped["entries beyond %d of a folder" % ENTRIES] += len(entries) - ENTRIES
+            entries = entries[:ENTRIES]
+        folders = []
+        for entry in entries:
+            if not _is_utf8(entry[0]):
+                self.passed["names that are no UTF-8"] += 1
+            elif S_ISREG(entry[4]):
+                self._note(path, entry)
+            elif S_ISLNK(entry[4]):
+                self.passed["links"] += 1
+            elif S_ISDIR(entry[4]) and self._is_looked_into(path, entry[0]):
+                folders.append(entry[0])
+        folders = _newest_checkpoint(folders)
+        return [path + "/" + name if path else name for name in self._within_bounds(path, sorted(folders))]
+
+    def _is_looked_into(self, path, name):
+        above = path.rpartition("/")[2]
+        if CHECKPOINT.match(above) or above == "files" and WANDB.match(path.rpartition("/")[0].rpartition("/")[2]):
+            return False
+        return not SKIPPED_FOLDER.match(name) and (path + "/" + name if path else name) not in self._ours
+
+    def _within_bounds(self, path, folders):
+        depth = path.count("/") + 1 if path else 0
+        room = max(0, FOLDERS - self._count) if depth < DEPTH else 0
+        if len(folders) > room and depth < DEPTH:
+            self.skipped["folders beyond %d" % FOLDERS] += len(folders) - room
+        elif len(folders) > room:
+            self.passed["folders deeper than %d" % DEPTH] += len(folders)
+        self._count += min(len(folders), room)
+        return folders[:room]
+
+    def _note(self, path, entry):
+        name, above = entry[0], path.rpartition("/")[2]
+        kind = kind_by_name(name)
+        if CHECKPOINT.match(above) and kind != "trainer":
+            return
+        if above == "files" and WANDB.match(path.rpartition("/")[0].rpartition("/")[2]):
+            if "files/" + name in WANDB_FILES:
+                self._files.setdefault(path, []).append(entry)
+        elif kind in SURE:
+            self._files.setdefault(path, []).append(entry)
+            self._kinds.setdefault(path, set()).add(kind)
+        elif kind or name in BESIDE:
+            self._files.setdefault(path, []).append(entry)
+            if kind and entry[1]:
+                self.doubtful.append((path, name, kind, entry[1]))
+
+    def decide(self, path, name, kind):
+        """Take the kind (str, or None) of a text file that was looked into."""
+        if kind:
+            self._kinds.setdefault(path, set()).add(kind)
+        elif not name.endswith((".log", ".out", ".txt")):
+            self._files[path] = [entry for entry in self._files[path] if entry[0] != name]
+
+    def runs(self, root):
+        """Return the Runs (list, sorted by path) of what was taken. root: where the folders lie (str)."""
+        found = {}
+        for path, kinds in self._kinds.items():
+            for place, prefix in [_place(path)]:
+                run_kinds, files = found.setdefault(place, (set(), []))
+                run_kinds |= kinds
+                files += [(prefix + entry[0],) + tuple(entry[1:]) for entry in self._files[path]]
+                beside = self._files.get(path + "/files", ()) if place.rpartition("/")[2].startswith(":") else ()
+                files += [(prefix + "files/" + entry[0],) + tuple(entry[1:]) for entry in beside]
+        return [Run(place, os.path.join(root, folder_of(place)).rstrip("/"), tuple(kind for kind in KINDS if kind in kinds), sorted(files))
+                for place, (kinds, files) in sorted(found.items())]
+
+
+def _is_utf8(name):
+    try:
+        os.fsencode(name).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _newest_checkpoint(folders):
+    """Return the names of folders without those of checkpoints but the newest."""
+    steps = {int(found.group(1)): name for name, found in ((name, CHECKPOINT.match(name)) for name in folders) if found}
+    return [name for name in folders if not CHECKPOINT.match(name) or name == steps[max(steps)]]
+
+
+def _place(path):
+    """Return (path of the run that the files in a folder belong to, what stands before their names in it)."""
+    above, _, name = path.rpartition("/")
+    resumed = WANDB.match(name)
+    if resumed:
+        return (above + "/" if above else "") + ":" + resumed.group(1), name + "/"
+    return (above or ".", name + "/") if CHECKPOINT.match(name) else (path or ".", "")
+
+
+def folder_of(path):
+    """Return the folder below the root ("" for the root itself) in which the files of the run at `path` lie."""
+    above, _, name = path.rpartition("/")
+    return above if name.startswith(":") else "" if path == "." else path
+
+
+def belongs(path, name):
+    """Whether `name` may be a file of the run at `path` (both str, relative), which another machine told."""
+    parts = ([] if path == "." else path.split("/")) + name.split("/")
+    if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
+        return False
+    return kind_by_name(parts[-1]) is not None or parts[-1] in BESIDE or name.partition("/")[2] in WANDB_FILES
+
+
+NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard", "csv": "CSV", "trainer": "Trainer", "jsonl": "JSON lines", "log": "text log"}
+
+
+# -- on this machine -----------------------------------------------------------------------------------------------
+def find(root, skipped, ours=()):
+    """Return the Runs of other loggers below a folder of this machine (list). skipped, ours: as for a Finder."""
+    finder, ahead = Finder(skipped, ours), [""]
+    while ahead:
+        path = ahead.pop()
+        try:
+            with scandir(os.path.join(root, path)) as items:
+                ahead += finder.take(path, [entry for entry in map(_state, items) if entry])
+        except OSError as error:
+            finder.passed["unreadable"] += isinstance(error, PermissionError)
+    for path, name, kind, size in finder.doubtful[:READ]:
+        finder.decide(path, name, kind_by_content(kind, *ends(os.path.join(root, path, name), size)))
+    skipped["text files beyond %d" % READ] += max(0, len(finder.doubtful) - READ)
+    return finder.runs(root)
+
+
+def in_folder(folder, path, kind_of):
+    """Return {name: kind} of the files with metrics of one run, in `folder` on this machine; {} where that is not here.
+
+    path: of the run; kind_of: function(path of a file, kind its name speaks of, os.stat_result) for those whose name is not enough.
+    """
+    resumed, kinds, ahead = path.rpartition("/")[2], {}, [""]
+    while ahead:
+        prefix = ahead.pop()
+        try:
+            with scandir(os.path.join(folder, prefix)) as items:
+                entries = [(item.name, item.stat(follow_symlinks=False)) for item in itertools.islice(items, ENTRIES)
+                           if kind_by_name(item.name) or CHECKPOINT.match(item.name) or WANDB.match(item.name)]
+        except OSError:
+            continue            # not here yet, or taken away
+        inside = [name for name, stat in entries if S_ISDIR(stat.st_mode)] if not prefix else []
+        if resumed.startswith(":"):
+            ahead += [name + "/" for name in inside if WANDB.match(name) and WANDB.match(name).group(1) == resumed[1:]]
+        else:
+            ahead += [name + "/" for name in _newest_checkpoint(inside) if CHECKPOINT.match(name)]
+        for name, stat in entries if prefix or not resumed.startswith(":") else ():
+            kind = kind_by_name(name) if S_ISREG(stat.st_mode) else None
+            kind = kind if kind in SURE or not kind else kind_of(os.path.join(folder, prefix + name), kind, stat) if stat.st_size else None
+            if kind and (kind == "trainer" or not CHECKPOINT.match(prefix.rstrip("/"))):
+                kinds[prefix + name] = kind
+    return kinds
+
+
+def _state(item):
+    """Return what a Finder wants to know of an entry (tuple), None of what it has no use for; asks the disk for little of it."""
+    name = item.name
+    try:
+        if item.is_dir(follow_symlinks=False):
+            return name, 0, 0, 0, S_IFDIR
+        if item.is_symlink():
+            return name, 0, 0, 0, S_IFLNK
+        if not (kind_by_name(name) or name in BESIDE or name in MARKS or name.startswith(WANDB_NAMES)):
+            return None
+        stat = item.stat(follow_symlinks=False)
+        return name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode
+    except OSError:         # removed under our eyes
+        return None
+
+
+def ends(path, size):
+    """Return the first HEAD and the last TAIL bytes of a regular file; nothing of one that can't be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOFOLLOW", "O_NONBLOCK")))
+    except OSError:
+        return b"", b""
+    try:
+        head = os.read(descriptor, HEAD)
+        os.lseek(descriptor, max(0, size - TAIL), os.SEEK_SET)
+        return head, os.read(descriptor, TAIL)
+    except OSError:
+        return b"", b""
+    finally:
+        os.close(descriptor)

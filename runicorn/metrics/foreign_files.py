@@ -1,0 +1,53 @@
+"""Which files of another logger's run hold its metrics, and what reads them."""
+
+import importlib
+import os
+
+from runicorn import foreign
+
+MODULES = {"wandb": "wandb", "tensorboard": "tensorboard", "csv": "csv_table", "trainer": "trainer", "jsonl": "jsonl", "log": "text_log"}
+FILES = 10_000              # of one run that are read
+
+
+class ForeignFiles:
+    """The files of the run at `path` below a root, found anew with each call. For one thread at a time."""
+
+    def __init__(self, path, kinds=()):
+        """path: of the run, as foreign.Run has it; kinds: those that are known of it, whose readers are imported at once."""
+        for kind in kinds:
+            _module(kind)
+        self._path, self._kinds = path, {}      # path of a text file -> (device, inode, size, its kind or None)
+
+    def __call__(self, folder):
+        """Return {("events", 0, number): (path, function(state) returning its reader)}, those of the kind that is believed first last,
+        of one kind in the order of their names; {} where the folder is not here."""
+        kinds = {}
+        run = foreign.in_folder(folder, self._path, self._kind_of)
+        for name, kind in run.items():
+            kinds.setdefault(kind, []).append(name)
+        names = [(name, kind) for kind in reversed(foreign.KINDS) for name in sorted(kinds.get(kind, ()))]
+        places = enumerate(names[-FILES:], 1)
+        return {("events", 0, number): (os.path.join(folder, name), reader_of(kind)) for number, (name, kind) in places}
+
+    def _kind_of(self, path, kind, stat):
+        """Return the kind (str) of a text file, or None; looked into again while it is short and grows, or was replaced."""
+        mark = stat.st_dev, stat.st_ino
+        known = self._kinds.get(path)
+        if known and known[0] == mark and (known[2] or known[1] == stat.st_size):
+            return known[2]
+        head, tail = foreign.ends(path, stat.st_size)
+        found = foreign.kind_by_content(kind, head, tail)
+        if found and not _module(found).is_kind(os.path.basename(path), head if found != "log" else tail):
+            found = None
+        self._kinds[path] = mark, stat.st_size, found
+        return found
+
+
+def reader_of(kind):
+    """Return the class that reads files of a kind (of foreign.KINDS)."""
+    return _module(kind).Reader
+
+
+def _module(kind):
+    return importlib.import_module(f"runicorn.metrics.kinds.{MODULES[kind]}")
+

@@ -1,0 +1,148 @@
+"""Another logger's run as the list and its page show it: what ours tell in small files is taken from its columns."""
+
+import threading
+
+from runicorn import layout
+from runicorn.metrics.foreign_files import ForeignFiles
+from runicorn.metrics.series import Series
+from runicorn.reader.liveness import judge
+from runicorn.reader.quick_stats import End, Spark
+from runicorn.reader.records import flat
+from runicorn.reader.run_entry import Entry
+
+SOON = 0.05                 # s that a row of the list waits for one run's files; of longer ones it shows what is read by then
+LOGS = (".log", ".out", ".txt")
+NAMES = 2000                # metrics of which last values are kept for the list
+SPARKS = 50                 # … and curves
+
+
+class Glance:
+    """What the list shows of one run as of the sizes of its files: `end`, `values` {metric: last value}, `sparks` {metric: Spark},
+    `facts` as Series.facts tells them, `config` flat, `whole`: whether all of the files was read."""
+
+    def __init__(self, sizes, series):
+        self.sizes, self.whole = sizes, not series.behind
+        metrics = dict(list(series.metrics().items())[:NAMES])
+        self.values = {name: layout.strict(facts["last"]) for name, facts in metrics.items()}
+        self.facts = series.facts()
+        self.config = flat(self.facts.get("config"))
+        self.end = End(series.last_step, series.last_ts, series.median_gap)
+        self.sparks = {name: _spark(series, name, metrics[name]) for name in list(metrics)[:SPARKS]}
+
+
+def _spark(series, name, facts):
+    best = facts["best"] or {"min": None, "max": None}
+    return Spark(series.spark(name), best["min"], best["max"], True)
+
+
+class ForeignEntry(Entry):
+    """Another logger's run. What is read of its files is kept until they grow."""
+
+    __slots__ = ("_glance", "_series", "_reading")
+
+    def __init__(self, key, members, before=None):
+        super().__init__(key, members, before)
+        kept = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path)
+        self._glance, self._series, self._reading = (before._glance, before._series, before._reading) if kept else (
+            None, None, threading.Lock())
+
+    def new_series(self, columns):
+        """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
+        return Series(self.folder, columns, ForeignFiles(self.record.path, self.record.kinds))
+
+    def _look(self, sizes=None):
+        """Return the Glance of the run, read again when its files grew."""
+        sizes = sizes or self.sizes()
+        with self._reading:
+            if self._glance is None or self._glance.sizes != sizes or not self._glance.whole:
+                series = self._series or self.new_series(self.source.columns)
+                series.refresh(SOON if self.source.hurries else None)
+                self._glance = Glance(sizes, series)
+                self._series = None if self._glance.whole else series       # goes on where it was, at the next look
+            return self._glance
+
+    def sizes(self):
+        """Return {name: bytes} of the run's files here."""
+        return self.source.foreign_sizes(self.record.path)
+
+    def logs(self, sizes):
+        """Return [(name, number, 0)] of the text files that are its log, by name."""
+        return [(name, number, 0) for number, name in enumerate(sorted(name for name in sizes if name.endswith(LOGS)), 1)]
+
+    def duration(self, end=None):
+        """Return the seconds it has been logging, by its own clock (float), or None where its files tell no times."""
+        return super().duration(end) or None
+
+    def error(self):
+        """Return (None, None): what can't be read of it is counted on its page."""
+        return None, None
+
+    def end(self, sizes=None):
+        """Return the quick_stats.End of the run."""
+        return self._look(sizes).end
+
+    def learn_step(self, step):
+        """Do nothing: the step is that of its columns already."""
+
+    @property
+    def summary(self):
+        """The last value of each metric (dict)."""
+        return self._look().values
+
+    @property
+    def known_summary(self):
+        """The same, {} before anybody looked at the run."""
+        return self._glance.values if self._glance else {}
+
+    def missed(self, summary, sizes=None):
+        """Return the last values that `summary` does not tell (dict)."""
+        return {name: value for name, value in self.summary.items() if name not in summary}
+
+    def glanced(self, metric, sizes):
+        """Whether `spark` of the metric would read nothing."""
+        return self._glance is not None and self._glance.sizes == sizes and self._glance.whole
+
+    def spark(self, metric, sizes):
+        """Return the quick_stats.Spark of a metric, or None."""
+        return self._look(sizes).sparks.get(metric)
+
+    def last_spark(self, metric):
+        """Return the quick_stats.Spark of a metric as it was when last looked at, or None; reads nothing."""
+        return self._glance.sparks.get(metric) if self._glance else None
+
+    @property
+    def config(self):
+        """What its files tell of how it was configured, as far as somebody looked (dict of plain values by joined names)."""
+        return self._glance.config if self._glance else {}
+
+    def total(self, step):
+        """Return how many steps it is to take, if its files say so and it is not past that at `step`, else None."""
+        steps = layout.number(self._glance.facts.get("steps")) if self._glance else None
+        return steps if steps and (step is None or step <= steps) else None
+
+    def small(self):
+        """Return what stands in for the small JSON files of a run of ours."""
+        glance = self._look()
+        meta = {"config": glance.facts.get("config", {}), "kinds": list(self.record.kinds), **{
+            name: glance.facts[name] for name in ("texts", "counts", "restarts") if name in glance.facts}}
+        return {layout.META: meta, layout.STATUS: {}, layout.SUMMARY: dict(glance.values)}
+
+    def state(self):
+        """Return the derived state's name, without its reason."""
+        return self.verdict().state
+
+    def verdict(self):
+        """Return the liveness.Verdict on the run: what its files tell of its end, else whether they grow."""
+        facts = self._glance.facts if self._glance else {}
+        code = facts.get("exit_code")
+        if code == 0 or code is None and facts.get("finished"):
+            return judge({"status": "finished"}, None)
+        return judge({"status": "failed", "exit_code": code}, None) if isinstance(code, int) else self.source.verdict(self.record)
+
+    def here(self):
+        """Whether all files of the run are on this machine."""
+        return self.source.local
+
+    def logged(self, to_end=True):
+        """Whether those with its metrics are."""
+        return self.source.local

@@ -1,0 +1,151 @@
+"""The runs of a root on this machine: scanned, watched by the times of folders, and asked of their processes."""
+
+import collections
+import os
+import time
+
+from runicorn import foreign, layout, local_disk, local_names, manifest
+from runicorn.reader import file_marks, first_look, own_runs, quick_stats
+from runicorn.reader.file_marks import live_beats
+from runicorn.reader.liveness import LOST
+from runicorn.reader.records import record_of
+from runicorn.reader.sources import Source
+
+BUILD_AGAIN = 300.0         # s; a full look at a local root, for what the cheap looks can't see
+FOREIGN_AGAIN = 15.0        # s; the same where other loggers write: in what folder the next run begins, nobody knows
+SETTLE = 2.5                # s; folders changed within their mtime's second are looked at once more after this
+FRESH = 60.0                # s; at the first scan, folders changed so recently may be changing still (file servers' clocks differ)
+PACE = 20                   # a look that took t seconds is not repeated before PACE * t
+LOOK = 500                  # so many times what it takes lie between two looks at all folders: 0.2 % of a core
+MANY = 2000                 # runs in a root whose first look takes long enough that …
+NEWEST = 200                # … so many are shown before it has come to all
+UNREADABLE = {"code": "unreadable", "text": "it can't be read: permission denied"}
+
+
+class LocalRoot(Source):
+    """A root on this machine."""
+
+    def __init__(self, slug, folder, kept_path=None):
+        super().__init__(slug, folder, kept_path=kept_path)
+        self._tree, self._built, self._again, self._cost = None, None, None, 0.0
+        self._listed = None, []     # version of the records, the folders that hold them
+        self._mtimes, self._stat_at = [], float("-inf")
+        self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
+        self._writers, self._ids = own_runs.Writers(folder), set()      # ids of the runs at the last scan; another one that beats is new
+
+    def begin(self, look=False, shown=None):
+        """Take what the last viewer knew: enough to answer at once. look: where nothing is known, read each run's small files;
+        shown: called when the newest runs of a big root are here and the others are not."""
+        with self.lock:
+            self.beats = live_beats(self.folder)        # before anybody looks: a beat that comes to be known is no sign of life
+            if not self._begun() and look:
+                self._look_first(shown)
+
+    def _look_first(self, shown):
+        paths = first_look.paths(os.fspath(self.folder))
+        records = {}
+        if len(paths) > MANY:
+            records = self._read(first_look.newest(paths, NEWEST))
+            self._replace(records)
+            shown()
+        records = {**records, **self._read(path for path in paths if path not in records)}
+        self._replace({path: records[path] for path in paths if path in records})
+
+    def _read(self, paths):
+        return {path: record_of(path, entry, excerpt) for path, entry, excerpt in first_look.entries(os.fspath(self.folder), paths)}
+
+    def _begun(self):
+        """Take the index that was kept, or that a server's command left in the root; returns whether there was one."""
+        for path in ([f"{self.kept_path}.json"] if self.kept_path else []) + [self.folder / layout.HIDDEN / manifest.FULL]:
+            try:
+                index = manifest.load(path)
+            except manifest.ManifestError:
+                continue                    # none yet
+            ours = os.path.abspath(index.header.get("root", "")) == os.path.abspath(self.folder)
+            if ours and all(map(local_names.is_plain, index.paths())):         # another user may have left one here
+                self.take(index)
+                return True
+        return False
+
+    def _feel(self, path, pulse, now):
+        """Look as at any run; of one that this machine wrote its process and its times tell more, at the first look already."""
+        if self.records[path].kinds:
+            age = own_runs.foreign_age(self.folder, self.run_folder(path), self.foreign_sizes(path)) if pulse.first_look is None else None
+            if age is not None:
+                pulse.resume(now - max(age, LOST), now, now - age)
+            return super()._feel(path, pulse, now)
+        writer = self._writers.of(path, self.records[path])
+        if writer.lives is False:
+            self.reread(path)           # a process that ends by itself says so first
+            if path not in self.pulses:
+                return True
+        elif writer.same_clock and pulse.first_look is None:
+            age, row_age = own_runs.ages(os.fspath(self.run_folder(path)), writer)
+            if age is not None:
+                pulse.resume(now - max(age, LOST), now, now - age, None if row_age is None else now - row_age)
+        died = pulse.writer_ended(writer.lives is False)
+        return super()._feel(path, pulse, now) or died
+
+    def left_out(self, path):
+        folder = os.fspath(self.run_folder(path))
+        names = [*layout.SMALL, *quick_stats.own_sizes(folder)]
+        return {name: dict(UNREADABLE) for name in names
+                if os.path.lexists(os.path.join(folder, name)) and not os.access(os.path.join(folder, name), os.R_OK)}
+
+    def refresh(self, now):
+        """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
+        with self.lock:
+            self.beats = live_beats(self.folder)
+            tree = self._folders(now)
+            due = (self._built is None or tree != self._tree or now - self._built > self._rest() or (self._again and now >= self._again)
+                   or not self.beats.keys() <= self._ids)
+            if due and (self._built is None or now - self._built >= PACE * self._cost):
+                changing = tree != self._tree if self._tree else max(filter(None, tree), default=0) / 1e9 > time.time() - FRESH
+                self._again = now + SETTLE if changing else None
+                self._tree, self._built = tree, now
+                self._build()
+            self._go_on()
+
+    def _rest(self):
+        """Return after how many seconds everything is looked at again."""
+        return FOREIGN_AGAIN if not self.records or any(record.kinds for record in self.records.values()) else BUILD_AGAIN
+
+    def _go_on(self):
+        """Read again what beats though it had ended: a resumed run."""
+        ids = self.beats.keys() - {path.rpartition("/")[2] for path in self.pulses}
+        for path in [path for path in self.records if path.rpartition("/")[2] in ids] if ids else ():
+            self.reread(path)
+
+    def _build(self):
+        started = time.perf_counter()
+        try:
+            self.take(manifest.build(self.folder, self._manifest, find_others=foreign.find))
+        except manifest.ManifestError:
+            self._replace({})                   # absent or not readable: shown as empty
+        self._ids = self.beats.keys() | {path.rpartition("/")[2] for path in self.records}
+        self._cost = time.perf_counter() - started
+
+    def _folders(self, now):
+        """Return the mtimes of all folders whose content is runs or folders of runs, not older than LOOK times what it takes."""
+        if self._listed[0] != self.version:
+            foreign_folders = {foreign.folder_of(path) for path, record in self.records.items() if record.kinds}
+            runs = {path.rpartition("/")[0] for path, record in self.records.items() if not record.kinds}
+            names = {path.rpartition("/")[0] for path in runs}
+            projects = {path.rpartition("/")[0] for path in names}
+            self._listed = self.version, sorted({"", *projects, *names, *runs, *_and_above(foreign_folders)})
+            self._stat_at = float("-inf")
+        if now >= self._stat_at:
+            started = time.perf_counter()
+            self._mtimes = [file_marks.mtime_ns(local_disk.reach(f"{self.folder}/{folder}")) for folder in self._listed[1]]
+            self._stat_at = now + LOOK * (time.perf_counter() - started)
+        return self._mtimes
+
+
+def _and_above(folders):
+    """Return some folders (paths) and all those above them, but for the root (set)."""
+    found = set()
+    for folder in folders:
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
