@@ -225,7 +225,7 @@ export function pollAnew() {
  * topics() is asked before each poll.
  * Only a visible page asks; a hidden one that returns catches up from where it stopped.
  * @param {() => string[]} topics @param {AbortSignal} signal
- * @returns {AsyncGenerator<{topics?: Set<string>, reset?: boolean, back?: boolean, error?: Error, retry?: number}>}
+ * @returns {AsyncGenerator<{topics?: Set<string>, reset?: boolean, back?: boolean, error?: Error & {code?: string}, retry?: number}>}
  */
 export async function* news(topics, signal) {
   delete globalThis.early;       // from now on an answer from before could be old

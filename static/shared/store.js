@@ -5,12 +5,12 @@ const SLOTS = COLOURS * 3;
 const REMEMBERED = 500;          // runs whose colour is kept
 const DASHES = [[], [6, 4], [2, 3]];
 
-/** @type {{settings: any, connections: any, ticked: string[], down: {since: number, retryAt: number} | null, heard: number}} */
+/** @type {{settings: any, connections: any, ticked: string[], down: {since: number, retryAt: number, why: string} | null, heard: number}} */
 export const state = {
   settings: null,                // the last GET /api/settings
   connections: null,             // the last GET /api/connections
   ticked: [],                    // run keys, in the order they were ticked
-  down: null,                    // {since: s, retryAt: s} while the viewer does not answer
+  down: null,                    // {since: s, retryAt: s, why: what it said} while the viewer does not answer
   heard: 0,                      // when the viewer last answered, by the viewer's clock, s
 };
 
