@@ -10,6 +10,7 @@ from runicorn import layout, local_disk, local_names
 from runicorn.metrics.column_cache import trim
 from runicorn.metrics.series import COARSE_BYTES, Series
 from runicorn.reader import bounded
+from runicorn.reader.facets import Facets
 from runicorn.reader.first_look import digest
 from runicorn.reader.foreign_entry import ForeignEntry
 from runicorn.reader.liveness import BEAT, Verdict
@@ -164,7 +165,7 @@ class Catalog:
             members = [Member(member.source, member.source.records.get(member.record.path, member.record)) for member in old.members]
             fresh = self._by_key[key] = _entry(key, sorted(members, key=freshness, reverse=True), old)
             if fresh.record.tags != old.record.tags:
-                self._facts.pop("trees", None)
+                self._facts.pop("facets", None)
             if not (fresh.record.config.keys() <= old.record.config.keys() and fresh.record.summary.keys() <= old.record.summary.keys()):
                 self._facts.pop("names", None)
         return bool(changed)
@@ -299,14 +300,18 @@ class Catalog:
         return self.view().row(self.entry(key), spark=True, deadline=float("inf"))
 
     def tree(self, view, hidden=False):
-        """Return what the sidebar counts (see run_list.View): {"projects", "connections", "tags", "states"}."""
-        trees = self._fact("trees", dict)
-        if trees.get("notes") != view.notes:        # the overlay was changed since
-            trees.clear()
-            trees["notes"] = view.notes
-        if hidden not in trees:
-            trees[hidden] = view.tree(hidden)
-        return {**trees[hidden], "states": view.states(hidden)}
+        """Return what the sidebar counts (see facets.Facets.tree), and "states"."""
+        return {**self.facets(view, hidden).tree(), "states": view.states(hidden)}
+
+    def facets(self, view, hidden=False):
+        """Return the facets.Facets of a view."""
+        facets = self._fact("facets", dict)
+        if facets.get("notes") != view.notes:        # the overlay was changed since
+            facets.clear()
+            facets["notes"] = view.notes
+        if hidden not in facets:
+            facets[hidden] = Facets(view, hidden)
+        return facets[hidden]
 
     # -- one run ---------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The run list: filter, sort, group, slice, and what its sidebar counts. Works on the merged runs; reads no file but through them."""
+"""The run list: filter, sort, group, slice, and states counted. Works on the merged runs; reads no file but through them."""
 
 import collections
 import operator
@@ -18,7 +18,7 @@ DIGITS = re.compile("([0-9]+)")
 PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "step", "user", "host", "connection", "tags", "main", "id",
          "note", "group", "job_type")            # what one can sort by besides config.X and summary.X
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
-TREE_TAGS, TREE_NAMES = 500, 500        # named in each answer of the list: all tags, experiments of one project
+GROUPS, GROUPS_BYTES = 500, 64 << 10      # named in one answer, JSON of them
 
 
 class View:
@@ -195,7 +195,9 @@ class View:
         answer = {"total": len(self.runs), "matched": len(chosen), "offset": offset,
                   "running": sum(run.state() == "running" for run in chosen if not run.record.ended)}
         if group:
-            chosen, answer["groups"] = self._grouped(chosen, group)
+            chosen, groups = self._grouped(chosen, group)
+            answer["groups"] = bounded.page(groups, limit=GROUPS, size=GROUPS_BYTES)["items"]
+            answer["more_groups"] = len(groups) - len(answer["groups"])
         deadline = time.monotonic() + SPARK_SECONDS
         page = chosen[offset:None if limit is None else offset + limit]
         gets = {column: self.getter(column) for column in columns}
@@ -214,33 +216,6 @@ class View:
         return ([run for value in order for run in groups[value]],
                 [{"value": layout.strict(value), "count": len(groups[value])} for value in order])
 
-    # -- the sidebar -----------------------------------------------------------------------------------------------
-
-    def tree(self, hidden=False):
-        """Return what the sidebar counts but states: {"projects", "connections", "tags", "more": {"tags"}}. TREE_TAGS tags, those of most
-        runs, and the first TREE_NAMES experiments of a project are named; `more` counts the others."""
-        projects, connections, tags = {}, {}, {}
-        for run in self.runs:
-            if not hidden and self.hidden(run):
-                continue
-            project, name, _ = local_names.run_parts(run.record.path)
-            entry = projects.setdefault(project, {"slug": project, "project": run.record.project, "count": 0, "names": {}})
-            entry["count"] += 1
-            named = entry["names"].setdefault(name, {"slug": name, "name": name if run.record.kinds else run.record.name, "count": 0})
-            named["count"] += 1
-            for source in {member.source for member in run.members}:
-                connections.setdefault(source.slug, {"slug": source.slug, "name": source.name, "count": 0})["count"] += 1
-            for tag in self.tags(run):
-                tags[tag] = tags.get(tag, 0) + 1
-        for entry in projects.values():
-            entry["more"] = max(0, len(entry["names"]) - TREE_NAMES)
-            entry["names"] = sorted(entry["names"].values(), key=_by_slug)[:TREE_NAMES]
-        ordered = sorted(tags.items(), key=lambda item: (-item[1], item[0]))
-        return {"projects": sorted(projects.values(), key=_by_slug),
-                "connections": sorted(connections.values(), key=_by_slug),
-                "tags": [{"tag": tag, "count": count} for tag, count in ordered[:TREE_TAGS]],
-                "more": {"tags": max(0, len(ordered) - TREE_TAGS)}}
-
     def states(self, hidden=False):
         """Return {state: how many runs are in it}."""
         return collections.Counter(run.record.ended or run.state() for run in self.runs if hidden or not self.notes or not self.hidden(run))
@@ -258,10 +233,6 @@ def names_of(runs):
             metrics.update(name for name, value in said.items() if name not in metrics and layout.number(value) is not None)
     names = {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
     return {**names, "offered": bounded.offered(runs, names)}
-
-
-def _by_slug(item):
-    return _natural(item["slug"])
 
 
 def _getter(summary, config):
@@ -289,10 +260,10 @@ def _ordered(value):
     """Return a key that puts numbers before texts before nothing."""
     if isinstance(value, (bool, int, float)) or value in ("Infinity", "-Infinity"):
         return (0, layout.number(value), "")
-    return (1, 0.0, _natural(str(value))) if value is not None else (2, 0.0, "")
+    return (1, 0.0, natural(str(value))) if value is not None else (2, 0.0, "")
 
 
-def _natural(text):
+def natural(text):
     """Return a key (list) that puts run2 before run10: the numbers in a text by their size, the words between without their case."""
     parts = DIGITS.split(text.lower())
     parts[1::2] = [(len(digits), digits) for digits in (part.lstrip("0") for part in parts[1::2])]

@@ -126,6 +126,13 @@ def columns(site, ask):
     return bounded.page(names[of], ask.text("find"), *_stretch(ask), name=str, short=bounded.clipped)
 
 
+@route("GET", "/api/facets", "what the sidebar counts, with what the list's answer left out: ?of=projects|names|connections|tags&project="
+       "&find=vis&offset=0&limit=500&hidden=1")
+def facets(site, ask):
+    return site.catalog.facets(site.catalog.view(), ask.flag("hidden")).part(ask.text("of"), ask.text("project"), ask.text("find"),
+                                                                            *_stretch(ask))
+
+
 def _stretch(ask):
     return ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", 500, 1, 5000, integral=True)
 

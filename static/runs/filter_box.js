@@ -5,7 +5,7 @@ import {t} from "../shared/words.js";
 
 const PAUSE = 160;               // ms after the last key before the list is asked
 
-/** {node, set(text), fail({message, at}) , clear(), focus()}. wanted(text) is called when the reader paused or pressed Enter. */
+/** {node, set(text), begin(text), fail({message, at}) , clear(), focus()}. wanted(text) is called when the reader paused or pressed Enter. */
 export function filterBox(value, wanted) {
   let timer = 0;
   const problem = h("div.fault", {role: "alert", hidden: true});
@@ -40,6 +40,10 @@ export function filterBox(value, wanted) {
     node: h("label.find.grow", {}, icon("find"), input, h("kbd.kbd", {"aria-hidden": "true"}, "/"), problem),
     focus: () => { input.focus(); input.select(); },
     set: (text) => document.activeElement !== input && (input.value = text),
+    begin(text) {                // the reader ends it
+      input.value = [input.value.trim(), text].filter(Boolean).join(" ");
+      input.focus();
+    },
     clear,
     fail({message, at}) {
       input.setAttribute("aria-invalid", "true");

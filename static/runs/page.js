@@ -10,7 +10,7 @@ import {RunList} from "./loader.js";
 import {Selection, tickNamed} from "./selection.js";
 import {ShownColumns} from "./shown_columns.js";
 import {drawSide} from "./sidebar.js";
-import {arrange} from "./slices.js";
+import {arrange, groupsOf} from "./slices.js";
 import {isLive} from "../shared/states.js";
 import {colourOf, recall, remember, state, watch} from "../shared/store.js";
 import {Table} from "./table.js";
@@ -74,7 +74,7 @@ class RunsPage {
   hooks() {
     return {
       row: (index) => this.list.row(index),
-      group: (head) => this.groupWords(head.value),
+      group: (head) => this.groupWords(head),
       ticked: (key) => state.ticked.includes(key),
       colour: colourOf,
       sort: (id) => this.sortBy(id),
@@ -163,7 +163,7 @@ class RunsPage {
     clearTimeout(this.patience);
     fill(this.notice);
     const reading = answer.loading && !this.list.total;      // the first look at big roots: bones until it is done
-    const groups = (this.query.group && answer.groups) || null;
+    const groups = (this.query.group && groupsOf(answer)) || null;
     this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.folded));
     this.bar.show(answer, this.query.group);
     this.drawEmpty(answer);
@@ -186,7 +186,8 @@ class RunsPage {
 
   drawSide(answer) {
     const parts = {query: this.query, answer, store: state, saved: savedViews(),
-      forget: (view) => { forgetView(view); this.drawSide(answer); }, again: () => this.drawSide(this.list.answer)};
+      forget: (view) => { forgetView(view); this.drawSide(answer); }, again: () => this.drawSide(this.list.answer),
+      find: (field) => this.bar.filter.begin(`${field}:`)};
     drawSide(this.side, parts);
     if (this.opened?.isConnected) {
       drawSide(this.opened, parts);
@@ -298,11 +299,14 @@ class RunsPage {
     if (!this.folded.delete(value)) {
       this.folded.add(value);
     }
-    this.table.setLines(arrange(this.list.total, this.list.answer.groups, this.folded));
+    this.table.setLines(arrange(this.list.total, groupsOf(this.list.answer), this.folded));
   }
 
-  groupWords(value) {
+  groupWords({value, more}) {
     const {group} = this.query;
+    if (more) {
+      return t("runs.moreGroups", {n: more});
+    }
     const words = group === "state" ? known(`state.${value}`, {}, value) : group === "connection" && value === "local" ? t("runs.local")
       : value;
     return [group.includes(".") ? `${columnTitle(group)[1]} ` : "", words === "" || words == null ? t("runs.groupEmpty") : String(words)];

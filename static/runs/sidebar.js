@@ -60,9 +60,17 @@ function views(query, answer, saved, forget) {
   ];
 }
 
-function project(query, one, open, toggle, all, inside) {
+/** `list` with the chosen one, which stands in it in any case: it is let go there. same(one) -> is it; made() -> how it is shown. */
+const withChosen = (list, chosen, same, made) => (chosen && !list.some(same) ? [...list, made()] : list);
+
+/** How many more there are, and the way to them: a click begins such a condition in the filter box. */
+const rest = (count, field, find, extra = "") => (count ? h(`button.link.rest${extra}`, {type: "button",
+  title: t("runs.findRest", {what: `${field}:…`}), data: {rest: field}, onclick: () => find(field)}, t("runs.moreOf", {n: fmt.int(count)})) : null);
+
+function project(query, one, {open, toggle, all, inside, find}) {
   const here = query.project === one.slug;
-  const shown = all ? one.names : one.names.slice(0, NAMES);
+  const shown = withChosen(all ? one.names : one.names.slice(0, NAMES), here && query.name, ({slug}) => slug === query.name,
+    () => one.names.find(({slug}) => slug === query.name) || {slug: query.name, name: query.name});
   const experiment = (child) => link(address(query, {project: one.slug, name: child.slug}), here && query.name === child.slug,
     h("span.cell", {title: child.name}, middle(child.name, 13, inside.tails.get(child.name))), child.count, "in");
   return [
@@ -74,8 +82,8 @@ function project(query, one, open, toggle, all, inside) {
           : own(one.project, {class: "cut", title: one.project}), one.count)),
     open ? shown.map(experiment) : null,
     open && one.names.length > shown.length ? h("button.link.in", {type: "button", data: {slug: one.slug, all: "1"}, onclick: toggle},
-      t("runs.moreNames", {n: one.names.length - shown.length})) : null,
-    open && all && one.more ? h("span.in.m3.small", {}, t("runs.moreNames", {n: fmt.int(one.more)})) : null,
+      t("runs.moreNames", {n: fmt.int(one.names.length - shown.length + (one.more || 0))})) : null,
+    open && one.names.length <= shown.length ? rest(one.more, "name", find, ".in") : null,
   ];
 }
 
@@ -91,8 +99,11 @@ function connections(query, list, store) {
   });
 }
 
-/** Draw the tree into `node`. answer: the last GET /api/runs; forget(view) removes a saved view; again() redraws. */
-export function drawSide(node, {query, answer, store, saved, forget, again}) {
+/**
+ * Draw the tree into `node`. answer: the last GET /api/runs; forget(view) removes a saved view; again() redraws; find(field) begins a
+ * condition in the filter box.
+ */
+export function drawSide(node, {query, answer, store, saved, forget, again, find}) {
   const open = new Set(recall("openProjects", []));
   const toggle = (event) => {
     const {slug, all} = event.currentTarget.dataset;
@@ -104,14 +115,20 @@ export function drawSide(node, {query, answer, store, saved, forget, again}) {
     }
     again();
   };
-  const tree = answer.tree || {projects: [], connections: [], tags: []};
+  const {projects, connections: links, tags, more = {}} = answer.tree || {projects: [], connections: [], tags: []};
+  const inside = cuts(answer.tree);
   renew(node,
     views(query, answer, saved, forget),
     h("h2", {}, t("runs.projects")),
-    tree.projects.map((one) => project(query, one, open.has(one.slug) || query.project === one.slug, toggle, wide.has(one.slug),
-      cuts(answer.tree))),
-    tree.connections.length ? [h("h2", {}, t("runs.connections")), connections(query, tree.connections, store)] : null,
-    tree.tags.length ? [h("h2", {}, t("runs.tags")), tree.tags.slice(0, TAGS).map((one) =>
-      link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag,
-        own(one.tag, {class: "cut", title: one.tag}), one.count))] : null);
+    withChosen(projects, query.project, ({slug}) => slug === query.project,
+      () => ({slug: query.project, project: answer.runs?.[0]?.project || query.project, names: []})).map((one) => project(query, one,
+      {open: open.has(one.slug) || query.project === one.slug, toggle, all: wide.has(one.slug), inside, find})),
+    rest(more.projects, "project", find),
+    links.length ? [h("h2", {}, t("runs.connections")), connections(query, links, store), rest(more.connections, "connection", find)] : null,
+    tags.length ? [h("h2", {}, t("runs.tags")),
+      withChosen(tags.slice(0, TAGS), query.tag, ({tag}) => tag === query.tag,
+        () => tags.find(({tag}) => tag === query.tag) || {tag: query.tag}).map((one) =>
+        link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag,
+          own(one.tag, {class: "cut", title: one.tag}), one.count)),
+      rest(Math.max(0, tags.length - TAGS) + (more.tags || 0), "tag", find)] : null);
 }

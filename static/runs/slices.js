@@ -109,6 +109,16 @@ function stretches(numbers) {
 }
 
 /**
+ * The groups of an answer; the runs of those that it had no room for stand under one head, which says how many groups they are in.
+ * @param {{groups?: {value: any, count: number}[], more_groups?: number, matched: number}} answer
+ * @returns {{value: any, count: number, more?: number}[] | null}
+ */
+export function groupsOf({groups, more_groups: more, matched}) {
+  const named = (groups || []).reduce((sum, {count}) => sum + count, 0);
+  return groups && more ? [...groups, {value: undefined, count: matched - named, more}] : groups || null;
+}
+
+/**
  * Where rows and group heads stand. groups: null or [{value, count}] in row order; collapsed: Set of values.
  * Returns {count, at(line) -> {row} | {group}, lineOf(row) -> line, -1 if folded away}.
  * @param {number} total @param {{value: any, count: number}[] | null} groups @param {Set<any>} collapsed

@@ -42,7 +42,9 @@ export default {
 
   "runs.list": "Runs", "runs.views": "Views", "runs.allRuns": "All runs", "runs.runningNow": "Running now", "runs.failed": "Failed",
   "runs.hidden": "Hidden", "runs.projects": "Projects", "runs.connections": "Connections", "runs.tags": "Tags", "runs.note": "Note",
-  "runs.local": "local", "runs.moreNames": "{n} more", "runs.experimentsOf": "Experiments of {name}", "runs.filter": "Filter",
+  "runs.local": "local", "runs.moreNames": "{n} more", "runs.moreOf": "… {n} more",
+  "runs.findRest": "Find them with the filter: {what}", "runs.moreGroups": "… {n} more {n|group|groups}",
+  "runs.experimentsOf": "Experiments of {name}", "runs.filter": "Filter",
   "runs.filterHint": "loss<0.3 tag:baseline lr=0.001 resnet", "runs.count": "{n|run|runs}", "runs.ofTotal": "of {n} {n|run|runs}",
   "runs.countRunning": ", {n} running", "runs.group": "Group: {what}", "runs.groupNone": "none", "runs.groupEmpty": "(none)",
   "runs.columns": "Columns", "runs.findColumn": "Find a column", "runs.moreColumns": "and {n} more: type a part of the name", "runs.colsBasic": "Run", "runs.colsSummary": "Summary",

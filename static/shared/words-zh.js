@@ -34,6 +34,7 @@ export default {
 
   "runs.list": "实验", "runs.views": "视图", "runs.allRuns": "全部实验", "runs.runningNow": "正在运行", "runs.failed": "失败", "runs.hidden": "已隐藏",
   "runs.projects": "项目", "runs.connections": "连接", "runs.tags": "标签", "runs.note": "备注", "runs.local": "本机", "runs.moreNames": "另有 {n} 个",
+  "runs.moreOf": "… 另有 {n} 个", "runs.findRest": "可用筛选查找：{what}", "runs.moreGroups": "… 另有 {n} 组",
   "runs.experimentsOf": "{name} 的实验", "runs.filter": "筛选", "runs.filterHint": "loss<0.3 tag:baseline lr=0.001 resnet", "runs.count": "个实验",
   "runs.ofTotal": "/ {n} 个实验", "runs.countRunning": "，{n} 个运行中", "runs.group": "分组：{what}", "runs.groupNone": "无", "runs.groupEmpty": "（无）",
   "runs.columns": "列", "runs.findColumn": "查找列", "runs.moreColumns": "另有 {n} 列：输入名称的一部分即可查找", "runs.colsBasic": "实验", "runs.colsSummary": "汇总", "runs.colsConfig": "配置",

@@ -57,3 +57,24 @@ def test_the_chooser_of_columns_finds_a_name_that_the_list_left_out(wide, serve,
     chooser.get_by_role("searchbox").fill("s599")
     chooser.get_by_role("checkbox").first.check()
     expect(page.locator("[role=gridcell]", has_text="599").first).to_be_visible()
+
+
+def test_the_sidebar_counts_the_projects_and_groups_it_leaves_out_and_the_filter_finds_them(home, serve, open_page):
+    for number in range(520):
+        write_run(home / "experiments", f"project{number:03}", "base", f"20250123_{number:06}_abc123", rows=0, user=f"user{number:03}")
+    page = open_page(serve().url)
+    side = page.locator(".side").first
+    rest = side.locator("[data-rest=project]")
+    expect(rest).to_have_text("… 220 more")
+    rest.click()
+    box = page.get_by_role("searchbox", name="Filter")
+    expect(box).to_be_focused()
+    expect(box).to_have_value("project:")
+    page.keyboard.type("project519")
+    expect(page.locator("tr[data-key]")).to_have_count(1)
+    page.goto(f"{page.url.split('?')[0]}?project=project519")
+    expect(side.locator("a[aria-current=page]")).to_have_text("project519")       # what is chosen stands there in any case
+    page.goto(f"{page.url.split('?')[0]}?group=user")
+    expect(page.locator("tr.grp").first).to_contain_text("user000")
+    page.locator(".scroll.rows").evaluate("node => node.scrollTo(0, node.scrollHeight)")
+    expect(page.locator("tr.grp").last).to_have_text("… 20 more groups20")

@@ -7,9 +7,12 @@ import sys
 import textwrap
 
 import pytest
+from catalogs import mirror_of, reader_of
 from small_runs import write_run
 
+from runicorn.errors import UsageError
 from runicorn.reader import quick_stats, records
+from runicorn.reader.catalog import Catalog
 
 NESTED = "[" + ",".join(["[]"] * 300_000) + "]"
 
@@ -85,14 +88,53 @@ def test_a_last_row_without_its_newline_has_the_last_step(tmp_path, before):
 
 
 def test_tags_and_experiments_of_the_sidebar_are_bounded_and_counted(tmp_path):
-    from runicorn.reader.catalog import Catalog
     for number in range(520):
         tags = ["all", f"tag{number:03}", f"more{number:03}"]
         write_run(tmp_path, "p", f"name{number:03}", f"20260101_{number:06}_aaaaaa", rows=0, tags=tags)
-    reader = Catalog([("local", tmp_path)], home=tmp_path / "home")
-    reader.refresh()
+    reader = catalog_of(tmp_path)
     tree = reader.tree(reader.view())
-    assert tree["tags"][0] == {"tag": "all", "count": 520} and len(tree["tags"]) == 500 and tree["more"] == {"tags": 541}
+    assert tree["tags"][0] == {"tag": "all", "count": 520} and len(tree["tags"]) == 500 and tree["more"]["tags"] == 541
     (project,) = tree["projects"]
     assert (project["count"], len(project["names"]), project["more"]) == (520, 500, 20)
     assert len(reader.runs("tag:more519", limit=None)["runs"]) == 1              # what is not named is found all the same
+    facets = reader.facets(reader.view())
+    assert [one["slug"] for one in facets.part("names", "p", offset=500)["items"]] == [f"name{number}" for number in range(500, 520)]
+    assert facets.part("tags", find="ALL")["items"] == [{"tag": "all", "count": 520}]
+
+
+def test_projects_and_groups_are_bounded_and_counted(tmp_path):
+    for number in range(640):
+        name = "n" * 200 + str(number)
+        write_run(tmp_path, f"project{number}", name, f"20260101_{number:06}_aaaaaa", rows=0, user=f"user{number}", group=name)
+    for number in range(30):
+        write_run(tmp_path, "project639", f"name{number}", f"20260102_{number:06}_aaaaaa", rows=0, user="all")
+    reader = catalog_of(tmp_path)
+    tree = reader.tree(reader.view())
+    named = [one["slug"] for one in tree["projects"]]
+    assert named == [*(f"project{number}" for number in range(299)), "project639"] and tree["more"]["projects"] == 340
+    assert tree["projects"][-1]["count"] == 31 and len(json.dumps(tree)) < 200_000
+    assert all(one["names"] and len(one["names"]) + one["more"] == (31 if one["slug"] == "project639" else 1) for one in tree["projects"])
+    facets = reader.facets(reader.view())
+    page = facets.part("projects", find="project600")
+    assert (page["total"], page["matched"], page["items"][0]["count"]) == (640, 1, 1)
+    for field, every in (("user", 641), ("group", 641), ("project", 640)):
+        answer = reader.runs(group=field, limit=5)
+        assert len(json.dumps(answer["groups"])) < 80_000 and len(answer["groups"]) + answer["more_groups"] == every, field
+    with pytest.raises(UsageError, match="it counts projects"):
+        facets.part("users")
+
+
+def test_connections_of_the_sidebar_are_bounded_and_counted(tmp_path):
+    write_run(tmp_path / "far", "p", "n", "20260101_000000_aaaaaa", rows=0)
+    for number in range(310):
+        mirror_of(tmp_path / "far", tmp_path / f"m{number}")
+    reader = reader_of(mirrors=[(f"gpu{number}", tmp_path / f"m{number}") for number in range(310)])
+    tree = reader.tree(reader.view())
+    assert (len(tree["connections"]), tree["more"]["connections"]) == (300, 10)
+    assert reader.facets(reader.view()).part("connections", find="gpu309")["items"] == [{"slug": "gpu309", "name": "gpu309", "count": 1}]
+
+
+def catalog_of(root):
+    reader = Catalog([("local", root)], home=root / "home")
+    reader.refresh()
+    return reader
