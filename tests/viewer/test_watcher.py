@@ -108,11 +108,11 @@ def test_only_watched_and_live_runs_are_looked_at(tmp_path, bell, clock, monkeyp
     poll = Poll(Catalog([("local", tmp_path)], clock=clock), bell, clock)
     poll.one_pass(clock.now)
     listed, scandir = [], os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(os.fspath(path)) or scandir(path))
+    monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(path) or scandir(path))
     bell.look(["runs", f"run:{KEY}"])
     clock.now += 0.1
     poll.one_pass(clock.now)
-    assert len(listed) == 1 and listed[0].endswith("20250123_180000_abc123")
+    assert len(listed) == 1 and os.fspath(listed[0]).endswith("20250123_180000_abc123")
 
 
 def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, folder, monkeypatch, caplog):
