@@ -31,6 +31,7 @@ class FetchQueue:
         self.unsettled = Unsettled(mirror, lambda: self.now, wall)
         self.contents = Contents(index, self.unsettled, lambda key: key in self.rewrite or key in self._trouble)
         self.doubtful = set()           # run paths to list again
+        self._undated = set()           # run paths listed again already as an mtime was missing
         self.again = {}                 # run path -> when to list and plan it again: it changed within its mtime's second
         self.rewrite = set()            # (path, name): ours is wrong somewhere, fetch it whole
         self.hashes = False             # whether the server can tell a file's SHA-256, so that …
@@ -183,6 +184,9 @@ class FetchQueue:
 
     def _missing(self, path, entry, now):
         """Return the fetches that complete our copy of a run (list of Fetch)."""
+        if path not in self._undated and None in (file["mtime"] for file in entry["files"].values()):
+            self._undated.add(path)         # listed once: a manifest may leave out what the server tells, which may tell none itself
+            self.doubtful.add(path)
         evicted = self.mirror.evicted(path)
         twins = self.mirror.tell_apart(path, entry["files"])
         listed = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}

@@ -32,14 +32,14 @@ def _extra(folder, own):
 
 def agrees(folder, path, name, file, local_name=None):
     """Whether our copy of the file `name`, here called `local_name`, is what the index says ({"size", "mtime", "tail"}); None where a file
-    that is no own one is not here."""
+    that is no own one is not here. Of a file without an mtime nobody can say so: it may be another one of that size."""
     try:
         copy = _copy(local_names.local_path(folder, local_name or name), file["tail"] is not None)
     except FileNotFoundError:
         return False if local_names.is_own(name) else None
     except (OSError, LayoutError):
         return False            # nothing that could be
-    return plan.compare(path, name, copy, file) is None
+    return file["mtime"] is not None and plan.compare(path, name, copy, file) is None
 
 
 def checked(segments, path):

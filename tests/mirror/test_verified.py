@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 
 import pytest
@@ -127,3 +128,37 @@ def test_a_file_of_which_more_is_known_when_its_fetch_ends_comes_whole(root, pai
     again = pair("exec")
     again.passes()
     again.same()
+
+
+@pytest.mark.parametrize("mtime", ["null", '"yesterday"', "-1e99"])
+@pytest.mark.parametrize("name", ["logs.txt", "summary.json"])
+def test_a_file_whose_mtime_a_manifest_does_not_tell_is_looked_at_before_it_is_called_verified(root, one, verified, name, mtime):
+    """The manifest made after an edit has the very line of the one before it."""
+    run = make_run(root)
+    manifest.generate(str(root))
+    full = root / ".runicorn" / manifest.FULL
+    (root / ".runicorn" / manifest.ACTIVE).unlink()
+    text = re.sub(rf'("{name}": {{"size": \d+, "mtime": )[\d.]+', rf"\g<1>{mtime}", full.read_text())
+    text = re.sub(rf'("{name}".*?"tail": )"\w+"', r"\1null", text)
+    assert f'"mtime": {mtime}, "tail": null' in text
+    write(full, text.encode())
+    one.passes()
+    assert verified() is True and manifest.load(one.mirror / ".index/full.json").entry(RUN)["files"][name]["mtime"] == int(OLD)
+    data = (run / name).read_bytes()
+    (run / name).write_bytes(data[:-3] + bytes([data[-3] ^ 1]) + data[-2:])
+    os.utime(run / name, (OLD + 5, OLD + 5))
+    write(full, re.sub(r'"generated_at": [\d.]+', f'"generated_at": {time.time()}', text).encode())
+    one.passes(31)
+    assert (one.mirror / RUN / name).read_bytes() == (run / name).read_bytes() or not verified()
+    one.passes(31)
+    one.same()
+    assert verified() is True
+
+
+def test_an_index_that_knows_no_mtime_of_a_file_says_nothing_is_verified(root, one, verified):
+    make_run(root)
+    one.passes()
+    place = one.mirror / ".index/full.json"
+    assert verified() is True
+    place.write_text(re.sub(r'("logs.txt": {"size": \d+, "mtime": )[\d.]+', r"\1null", place.read_text()))
+    assert verified() is False
