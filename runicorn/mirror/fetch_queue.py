@@ -41,7 +41,7 @@ class FetchQueue:
         self.grown_to = {}              # (path, name) -> size that a tail reached, every seam compared
         self.news = False               # a small file changed since last told
         self.left_out = LeftOut(read_passed(mirror.folder))
-        self._queued, self._trouble, self._forgiven = {}, {}, set()     # the first: (path, name) -> the index's version then
+        self._queued, self._trouble, self._forgiven = {}, {}, set()     # the first: (path, name) -> (the index's version, its mtime)
         self._small = set()             # of the queued ones those the list shows
         self.listed = False             # the last of them came, and nobody was told yet
         self._later = []                 # fetches that wait until the run list is whole
@@ -81,7 +81,7 @@ class FetchQueue:
         if not self.left:
             self.reset_progress()
         small = [fetch for fetch in fetches if fetch.name in layout.SMALL]
-        self._queued.update(((fetch.path, fetch.name), self.index.version(fetch.path)) for fetch in fetches)
+        self._queued.update(((fetch.path, fetch.name), (self.index.version(fetch.path), fetch.mtime)) for fetch in fetches)
         self._small.update((fetch.path, fetch.name) for fetch in small)
         self.listed = self.listed and not small
         self.files_total += len(fetches)
@@ -377,7 +377,7 @@ class FetchQueue:
     def ended(self, fetch, outcome, size, data):
         """A fetch ended: believe what it showed."""
         key, now = (fetch.path, fetch.name), self.now
-        version = self._queued.pop(key, None)
+        version, mtime = self._queued.pop(key, (None, None))
         if key in self._small:
             self._small.discard(key)
             self.listed = not self._small
@@ -394,6 +394,7 @@ class FetchQueue:
         if outcome is Outcome.DONE:
             self.left_out.forget(key)
             self._arrived(fetch, key, size, data)
+            self.doubtful.update({fetch.path} if fetch.mtime != mtime else ())      # whoever told of it was wrong
             self._follow(fetch, version, now)
         elif outcome is Outcome.NO_ROOM and self._is_unproven(fetch, key):
             self.unsettled.grew(key, fetch.size)          # it stays as it is, and not verified, until there is room for another

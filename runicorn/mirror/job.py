@@ -46,9 +46,12 @@ class Job:
         elif error:
             self.opened(error)
         else:
-            self.fetcher.client.ask(sftp.open_file(place), self.opened)
+            self.fetcher.client.ask(sftp.open_file(place), lambda handle: self.opened(handle, attrs))
 
-    def opened(self, handle):
+    def opened(self, handle, attrs=None):
+        """Take the handle, or SftpError. attrs: what LSTAT said before, of a file of which others told: its mtime counts, not theirs."""
+        if attrs and attrs.mtime is not None and attrs.size == self.fetch.size and not plan.is_same_time(self.fetch.mtime, attrs.mtime):
+            self.fetch = self.fetch._replace(mtime=float(attrs.mtime))
         refused = isinstance(handle, SftpError)
         self.handle = None if refused else handle
         if not self.fetcher.at_work(self):

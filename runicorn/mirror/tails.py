@@ -116,7 +116,7 @@ class Tails:
         outcomes.update((key, (error, 0)) for key, error in errors.items() if error)
         return [key for key in keys if not errors[key]]
 
-    def _opened_anew(self, key, handle):
+    def _opened_anew(self, key, handle, attrs=None):
         """Take the answer to an OPEN that nobody waited for."""
         if key not in self._handles:        # nobody watches it any more
             if not isinstance(handle, SftpError):

@@ -398,10 +398,10 @@ class Sftp:
         return self._one(open_file(path)), attrs.size or 0
 
     def ask_open(self, path, take):
-        """As `ask` with OPEN, but LSTAT first: only a regular file is opened."""
+        """As `ask` with OPEN, but LSTAT first: only a regular file is opened, and `take` is handed the Attrs, too."""
         def looked(attrs):
             error = refusal(path, attrs)
-            take(error) if error else self.ask(open_file(path), take)
+            take(error) if error else self.ask(open_file(path), lambda handle: take(handle, attrs))
         self.ask(lstat(path), looked)
 
     def ask_bytes(self, handle, offset, length, take):
