@@ -10,6 +10,7 @@ from runicorn.version import VERSION
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WHEEL = f"./runicorn-{VERSION}-py3-none-any.whl"
 DISTRIBUTION = re.compile(r"runicorn-(0(?:\.\w+)*)(?:-py[\d.]+)?\.(?:dist|egg)-info\Z", re.I)
+ARCHIVE = re.compile(r"runicorn-(0(?:\.\w+)*)-.*\.(?:whl|egg)\Z", re.I)          # itself on the path, unpacked by nobody
 
 LONGEST = 4096              # bytes of an answer
 TOLD = re.compile(r"0(\.\w{1,20}){1,5}")      # a version that a server may tell
@@ -37,7 +38,18 @@ def folders():
                 yield from (os.path.join(place, line.strip()) for line in text(os.path.join(place, name)).splitlines() if line.strip())
 
 def look():
-    folder = next((one for one in folders() if os.path.isfile(os.path.join(one, "runicorn", "__init__.py"))), None)
+    folder = None
+    for one in folders():
+        archive = re.match(r"(?i)runicorn-(0[.\w]*?)-.*\.(whl|egg)$", os.path.basename(one))
+        if archive and os.path.isfile(one):
+            return print(json.dumps([archive[1], one]))
+        if os.path.isfile(os.path.join(one, "runicorn", "__init__.py")):
+            folder = one
+            break
+    else:                   # an editable install's finder comes after all folders
+        for one in filter(os.path.isdir, folders()):
+            for finder in filter(None, map(re.compile(r"__editable___runicorn_(0(_\w+?)*)_finder\.py$").match, os.listdir(one))):
+                return print(json.dumps([finder[1].replace("_", "."), one]))
     if folder and os.path.isfile(os.path.join(folder, "runicorn", "sdk.py")):
         told = re.findall(r"(?im)^runicorn-(0[.\w]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info$", "\n".join(sorted(os.listdir(folder))))
         file = os.path.join(folder, "runicorn", "VERSION.txt")
@@ -64,7 +76,8 @@ def _installed(folder):
     try:
         names = sorted(os.listdir(folder))
     except OSError:
-        return None                     # a zip file, or nothing that can be listed
+        archive = ARCHIVE.match(os.path.basename(folder))
+        return archive[1] if archive and os.path.isfile(folder) else None
     return next((match[1] for match in map(DISTRIBUTION.match, names) if match), None)
 
 
@@ -82,8 +95,10 @@ def _bare(folder):
 
 def sentences(folders=None):
     """Return a sentence (str) for each place where the other program is installed."""
-    return [f"in {folder} is runicorn {version}, another program of the same name: a script that imports it there does not log here. "
-            f"`pip uninstall runicorn` removes it; this one comes as a file: pip install {WHEEL}"
+    beside = (": a script that imports it there does not log here. `pip uninstall runicorn` removes it; this one comes as a file: "
+              f"pip install {WHEEL}")
+    under = f" which this one was put over: `pip uninstall runicorn` until none is left, then pip install {WHEEL}"
+    return [f"in {folder} is runicorn {version}, another program of the same name{under if folder == HERE else beside}"
             for version, folder in others(folders)]
 
 

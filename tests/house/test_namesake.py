@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,51 @@ def test_version_and_import_say_it_and_do_what_they_do(tmp_path):
     (tmp_path / "empty").mkdir()
     done = run(tmp_path, [TREE, folder], "import", str(tmp_path / "empty"))
     assert done.returncode == 2 and "is runicorn 0.7.2, another program" in done.stderr and "holds neither" in done.stderr
+
+
+def editable(folder):
+    """What setuptools leaves of an editable install by a finder: no package beside its record."""
+    (folder / "runicorn-0.8.0.dist-info").mkdir(parents=True)
+    (folder / "__editable___runicorn_0_8_0_finder.py").write_text("raise SystemExit('the other program was imported')\n")
+
+
+def checkout(folder):
+    """An editable install by a path: the checkout's source, and a record without a version in its name."""
+    (other(folder, "0.8.0", pip=False) / "runicorn.egg-info").mkdir()
+
+
+def archive(folder):
+    """A wheel that nobody unpacked stands on the path itself."""
+    with zipfile.ZipFile(folder, "w") as wheel:
+        wheel.writestr("runicorn/__init__.py", "raise SystemExit('the other program was imported')\n")
+
+
+@pytest.mark.parametrize("place, lay", [("site", editable), ("src", checkout), ("runicorn-0.8.0-py3-none-any.whl", archive)])
+def test_it_is_told_however_it_was_installed(tmp_path, place, lay):
+    lay(tmp_path / place)
+    done = run(tmp_path, [TREE, tmp_path / place], "--version")
+    assert done.stdout == f"runicorn {VERSION}\n" and f"in {tmp_path / place} is runicorn 0.8.0, another program" in done.stderr
+    bin_folder, site = venv(tmp_path / "env")
+    assert looked(bin_folder, tmp_path, PYTHONPATH=str(tmp_path / place)) == ("0.8.0", str(tmp_path / place))
+    (site / "theirs.pth").write_text(f"{tmp_path / place}\n")
+    assert looked(bin_folder, tmp_path) == ("0.8.0", str(tmp_path / place))
+
+
+def test_a_users_own_packages_are_looked_at(tmp_path):
+    site = other(tmp_path / "base" / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages")
+    env = {"PYTHONPATH": str(TREE), "PYTHONUSERBASE": str(tmp_path / "base"), "RUNICORN_HOME": str(tmp_path / "home"),
+           "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys._base_executable, "-m", "runicorn", "--version"], capture_output=True, text=True, timeout=60, env=env,
+                          cwd=tmp_path)
+    assert done.stdout == f"runicorn {VERSION}\n" and f"in {site} is runicorn 0.7.2, another program" in done.stderr
+
+
+def test_where_this_one_was_put_over_it_both_are_named(tmp_path):
+    site = other(tmp_path / "site")
+    shutil.copytree(TREE / "runicorn", site / "runicorn", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    done = run(tmp_path, [site], "--version")
+    assert done.stdout == f"runicorn {VERSION}\n" and "0.7.2, another program of the same name which this one was put over" in done.stderr
+    assert "does not log here" not in done.stderr
 
 
 def test_nothing_is_said_where_it_is_not(tmp_path):
