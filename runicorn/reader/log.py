@@ -33,6 +33,8 @@ class Log:
     size: bytes, as of the last look.
     """
 
+    reach = REACH               # how far a line with a stamp is looked for
+
     def __init__(self, paths):
         self.paths = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
         self._look()
@@ -221,17 +223,20 @@ class Log:
                 high = middle
             else:
                 low = stamped[0]
-        position = low
-        for line in self.read(low, high + REACH - low).split(b"\n"):
-            stamp = shown(line)[0]
-            if stamp is not None and stamp >= int(ts):
-                return position
-            position += len(line) + 1
+        position, end, rest = low, min(high + self.reach, self.size), b""
+        while low < end:
+            *lines, rest = (rest + self.read(low, PAGE_BYTES)).split(b"\n")
+            low += PAGE_BYTES
+            for line in lines if low < end else [*lines, rest]:
+                stamp = shown(line)[0]
+                if stamp is not None and stamp >= int(ts):
+                    return position
+                position += len(line) + 1
         return self.size
 
     def _stamp_after(self, offset, end):
-        """Return (offset, Unix seconds) of the first stamped line after `offset`, or None if there is none before `end` or REACH."""
-        end = min(end, offset + REACH)
+        """Return (offset, Unix seconds) of the first stamped line after `offset`, or None if there is none before `end` or `reach`."""
+        end = min(end, offset + self.reach)
         while offset < end:
             for match in STAMPED.finditer(self.read(offset, PAGE_BYTES)):
                 ts = seconds(match[1].decode() + " ")

@@ -35,6 +35,8 @@ class FarLog(Log):
     Raises RunicornError when the line is down, OSError.
     """
 
+    reach = 2 * BLOCK           # a log without stamps is not fetched for them
+
     def __init__(self, connections, entry, names):
         """names: the log's files in order, as the server has them (list of str)."""
         self._connections, self._entry, self._blocks = connections, entry, {}

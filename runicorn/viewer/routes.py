@@ -306,14 +306,21 @@ def hits(findings, limit, extent):
 @route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S")
 def log_at(site, ask):
     log, entry, _ = opened_log(site, ask)
-    log = log.local() if hasattr(log, "covered") else log
     ts = ask.number("ts")
     if ts is None:
         step = ask.number("step")
         if step is None:
             raise UsageError("name the step or the time: ?step=N or ?ts=S")
-        ts = site.catalog.series(entry.key).time_of(step)
-    return {"at": log.at_time(ts) if log and ts is not None else None}
+        ts = curves(site, entry).time_of(step)
+    if not hasattr(log, "covered"):
+        return {"at": log.at_time(ts) if log and ts is not None else None}
+    try:
+        at = None if ts is None else log.at_time(ts)
+    except RunicornError:           # the line is down: what is here ends before the log does
+        local = log.local()
+        at = local.at_time(ts) if local else None
+        at = None if at is not None and at >= local.size else at
+    return {"at": at, "here": log.covered, "size": log.size}
 
 
 # -- files --------------------------------------------------------------------------------------------------------

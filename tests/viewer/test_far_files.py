@@ -117,3 +117,18 @@ def test_the_true_end_of_a_log_is_found_however_much_it_grew_since_the_index_was
     log = log_of(tmp_path, entry, mirrors)
     assert log.size == len(text) + grown
     assert mirrors.asked <= 8
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+@pytest.mark.parametrize("count", [0, 40, 300_000])
+def test_a_time_is_found_in_what_is_not_here_yet_in_few_round_trips(tmp_path, entry, count, stamped):
+    far = tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123/logs.txt"
+    far.write_text("".join(f"{layout.stamp(1737655200 + n) if stamped else ''}line {n} {'x' * 200}\n" for n in range(40_000)))
+    if count:
+        hold(tmp_path, count)
+    mirrors = FolderMirrors(tmp_path / "far")
+    log, whole = log_of(tmp_path, entry, mirrors), whole_log(tmp_path)
+    for n in (0, 100, 1500, 25_000, 39_999):
+        at = log.at_time(1737655200 + n)
+        assert at == (whole.index(f"line {n} ".encode()) - len(layout.stamp(0)) if stamped else len(whole))
+    assert log.at_time(1737655200 + 40_000) == log.size == len(whole) and mirrors.asked < 90
