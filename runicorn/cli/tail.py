@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from runicorn import manifest
 from runicorn.cli import terminal
+from runicorn.cli.dialogue import size_text
 from runicorn.errors import NotFoundError
 from runicorn.layout import (
     HIDDEN,
@@ -34,6 +35,7 @@ EXAMPLES = {"tail": "runicorn tail 20250123_180000_abc123"}
 PASS_SECONDS = 0.3          # between two looks at the files
 METRICS_SECONDS = 1.0       # between two lines of metrics: they must not bury the log
 SILENT_SECONDS = 180.0      # without a sign of life: the pages call it lost
+FOLLOWED = ("logs", "events")
 BACK_BYTES = 256 << 10      # how far back the last lines are looked for
 TIME, TIMED = "%Y%m%d_%H%M%S", re.compile(r"\d{8}_\d{6}_")
 STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
@@ -55,12 +57,16 @@ def tail(options):
     following = Tail(folder, options.rank, options.lines)
     output = Output(sys.stdout)
     output.line(title(folder))
+    said = False
     while True:
         ended = following.ended()           # before the last look, so that nothing is missed
         output.show(following.one_pass(time.monotonic()), following.moving)
         if ended or options.no_follow:
-            output.show(following.metrics(), "")
+            output.show([*following.metrics(), *following.unfetched()], "")
             return output.line(ended) if ended else None
+        if not said:
+            output.show(following.unfetched(), following.moving)
+            said = True
         time.sleep(PASS_SECONDS)
 
 
@@ -199,6 +205,20 @@ class Tail:
             return [f"· no sign of life for {terminal.duration_text(now - self._alive)}: the process may be gone"]
         return []
 
+    def unfetched(self):
+        """Return a line on each of the files that ends here before it does on the server, as the mirror's index knows it: [] elsewhere."""
+        *_, project, name, runs, run_id = os.path.normpath(self._folder).split(os.sep)
+        index = os.path.join(self._folder, *[os.pardir] * 4, ".index", "full.json")
+        try:
+            files = manifest.load(os.path.normpath(index)).entry("/".join((project, name, runs, run_id)))["files"]
+        except (manifest.ManifestError, KeyError):
+            return []           # no mirror, or one that has not listed the run
+        own = [(name, parse_own(name)) for name in sorted(files) if parse_own(name)]
+        ours = [name for name, (stem, attempt, rank) in own
+                if stem in FOLLOWED and rank == self._rank and attempt >= self._attempts.get(stem, 0)]
+        missing = [(name, files[name]["size"] - size_of(os.path.join(self._folder, name))) for name in ours]
+        return [f"· the last {size_text(size)} of {name} have not been fetched" for name, size in missing if size > 0]
+
     def metrics(self):
         """Return the line of the last value of each metric, if any came since the last call."""
         if not self._fresh:
@@ -212,7 +232,7 @@ class Tail:
         """Find the newest attempt's files of our rank."""
         names = os.listdir(self._folder) if os.path.isdir(self._folder) else ()
         newest = dict(sorted((stem, attempt) for stem, attempt, rank in filter(None, map(parse_own, names)) if rank == self._rank))
-        for stem in ("logs", "events"):
+        for stem in FOLLOWED:
             attempt, before = newest.get(stem, 0), self._attempts.get(stem, 0)
             path = os.path.join(self._folder, own_file(stem, attempt, self._rank))
             if attempt > before and os.path.isfile(path):
@@ -242,6 +262,14 @@ class Tail:
                 continue
             self._last.update(event["data"])
             self._step, self._fresh = event.get("step", event["data"].get("global_step", self._step)), True
+
+
+def size_of(path):
+    """Return the bytes of a file, 0 where it is not here."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def signature(path):

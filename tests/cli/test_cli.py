@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runicorn import manifest
 from runicorn.cli import arguments, completion, dialogue, terminal
 from runicorn.cli import main as cli
 from runicorn.cli.tail import Tail
@@ -384,3 +385,24 @@ def test_tail_runs_on_the_servers_bare_python(tmp_path):
     done = subprocess.run([sys.executable, "-S", "-I", "-c", code, str(Path(cli.__file__).parents[2]), "tail", "--no-follow", "--root",
                            str(tmp_path)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and "Epoch 0" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_tail_says_what_a_mirror_has_not_fetched_of_a_log_and_of_the_metrics(tmp_path, capsys, rank):
+    folder = make_run(tmp_path)
+    log, events = (folder / (name if not rank else name.replace(".", ".rank1.")) for name in ("logs.txt", "events.jsonl"))
+    log.write_text("".join(f"line {number}\n" for number in range(1000)))
+    events.write_text("".join(f'{{"ts": 1, "step": {number}, "data": {{"loss": 1}}}}\n' for number in range(1000)))
+    (folder / "status.json").write_text('{"status": "finished"}')
+    (tmp_path / ".index").mkdir()
+    manifest.save(manifest.build(tmp_path), tmp_path / ".index/full.json")
+    command = f"tail --root {tmp_path} --rank {rank} --lines 1 {folder.name}".split()
+    assert cli.main(command) == 0 and "fetched" not in capsys.readouterr().out
+    os.truncate(log, log.stat().st_size - 8)
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.count(f"· the last 8 B of {log.name} have not been fetched\n") == 1
+    events.unlink()
+    assert cli.main(command + ["--no-follow"]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert [line.endswith("have not been fetched") for line in out[-3:]] == [True, True, False]
+    assert f"of {events.name} have" in out[-3] and out[-1].startswith("— finished")
