@@ -21,7 +21,7 @@ COUNT_SECONDS = 1.0             # between looks at whether all that waits has ro
 PROBE = 4                       # looks at the first line while it is full, twenty a second, after which its bandwidth is known
 FAST = 3e6                      # bytes/s on the wire; a thinner line is full with the first, compressed one alone
 LULL = 0.5                      # s after somebody waited for an answer: another question follows, mostly
-LINGER = 3.0                    # s without work until it hangs up
+LINGER, FIRST_LINGER = 3.0, 30.0            # s without work until it hangs up; before its first, the list may take long to come
 
 
 class SecondLine:
@@ -209,7 +209,7 @@ class SecondLine:
                 seconds = self._heed()
                 if fetcher.left and (client.unanswered or not seconds):
                     fetcher.step(time.monotonic() + 0.1)
-                elif not self._waking.wait(min(seconds, LULL) or LINGER) and not seconds:
+                elif not self._waking.wait(min(seconds, LULL) or (LINGER if self._tried else FIRST_LINGER)) and not seconds:
                     return
                 self._waking.clear()
         finally:

@@ -173,6 +173,25 @@ def test_a_question_is_not_kept_waiting_by_the_second_line(root, tmp_path):
     assert len(most) > 30 and most[0] <= TRIAL_CEILING and {path.stat().st_size for path in near.folder.rglob("events.jsonl")} == {size}
 
 
+def test_a_second_line_that_had_no_work_yet_waits_for_a_list_that_is_long_in_coming(root, tmp_path, monkeypatch):
+    monkeypatch.setattr("runicorn.mirror.second_line.LINGER", 0.05)
+    near, room = LocalCopy(tmp_path / "near"), Room(tmp_path)
+    near.lock()
+    with Far() as far:
+        second = SecondLine(far.second, near, str(root), room, logging.getLogger("t"), lambda: Moment(0.0, None, 0.0))
+        main = type("Main", (), {"can_wait": lambda self, one: True, "round_trip": 0.0})()
+        second.expect()
+        time.sleep(0.5)
+        assert second._thread.is_alive()
+        second._take(main, files(root, 1, 1000), 1, 1 << 60)
+        deadline = time.monotonic() + 10
+        while (second.held or second._thread) and time.monotonic() < deadline:
+            second.collect()
+            time.sleep(0.01)
+        assert second._thread is None and not second.held, "and hangs up soon after the last of it"
+    near.unlock()
+
+
 def test_the_list_is_written_before_bulk_begins(root, pair, monkeypatch):
     class Lonely(Far):                  # a second line need not wait: it holds nothing up
         def second(self):
