@@ -15,7 +15,8 @@ from runicorn.manifest_entry import KINDS
 
 SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
 DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000      # levels, folders in all, entries of a folder, text files read
-HEAD, TAIL = 4096, 4096                         # bytes of a text file's beginning and end that are read
+OF_FOLDER = 100                                 # … of one folder, the newest; so many tables are a data set
+HEAD, TAIL = 4096, 16384                        # bytes of a text file's beginning and end that are read; a traceback may stand there
 SKIPPED_FOLDER = re.compile(r"\.|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include|pkgs|venv|env|envs|lost\+found)$")
 OURS = {"status.json", "events.jsonl"}          # beside a meta.json
 ENVIRONMENT = {"pyvenv.cfg", "conda-meta"}      # in a folder: of Python, whatever it is called
@@ -23,7 +24,7 @@ MARKS = ENVIRONMENT | OURS | {"meta.json"}      # files that are none of a run b
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
 STATE = "trainer_state.json"
-BESIDE = ("hparams.yaml", "config.yaml", "args.yaml", "args.json", "config.json")       # what a run was configured with
+BESIDE = ("hparams.yaml", "args.yaml", "opt.yaml", "config.yaml", "args.json", "config.json")       # what a run was configured with
 WANDB_FILES = ("files/config.yaml", "files/wandb-summary.json", "files/wandb-metadata.json", "files/output.log")
 WANDB_NAMES = "wandb-summary.json", "wandb-metadata.json"
 NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs]e|notice|authors|changes|history|top_level|sources|record"
@@ -33,7 +34,9 @@ NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs
 JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
 STEPPED = re.compile(rb'(?:^|[,;\t])\s*"?\s*(?:global_?step|_?step|steps|iter|iteration|iterations|epoch|epochs)\s*"?\s*(?=[,;\t]|$)', re.I)
 STEP_KEY = re.compile(rb'"(?:_?step|global_step|iter|iteration|epoch)"\s*:\s*-?\d')
-PAIR = re.compile(rb"""([A-Za-z_][\w/.@-]{0,60})["']?\s*[=:]\s*["']?(-?\d+\.\d+(?:[eE][-+]?\d+)?|-?\d+(?:\.\d+)?[eE][-+]?\d+|nan|inf)\b""")
+NUMBER = re.compile(rb'":\s*"?(?:-?\d|NaN|-?Infinity)')
+PAIR = re.compile(rb"""([A-Za-z_][\w/.@-]{0,60}(?:["']?[ \t]*[=:][ \t]*["']?|(?<=loss|.ppl|.acc|..lr)[ \t]+))"""
+                  rb"(?:-?\d+\.\d+(?:[eE][-+]?\d+)?|-?\d+(?:\.\d+)?[eE][-+]?\d+|nan|inf)(?![\w.])", re.I)
 ELSEWHERE = "runs of ours that lie elsewhere than in PROJECT/NAME/runs"
 LINES = 5                                       # on which a name with a number stands in a text log, at least
 
@@ -71,8 +74,9 @@ def kind_by_content(kind, head, tail):
     if kind in ("csv", "log") and _is_table(*first[::2]):
         return "csv"
     if kind == "jsonl":
-        return kind if first[0].startswith(b"{") and STEP_KEY.search(first[0] if first[1] else head) else None
-    return kind if kind == "log" and _has_pairs(tail) else None
+        row = first[0] if first[1] else head
+        return kind if row.startswith(b"{") and STEP_KEY.search(row) and len(NUMBER.findall(row)) > 1 else None
+    return kind if kind == "log" and (_has_pairs(tail) or _has_pairs(head)) else None
 
 
 def _is_table(header, rest):
@@ -94,20 +98,20 @@ def _is_cell(cell):
         return False
 
 
-def _has_pairs(tail):
+def _has_pairs(text):
     """Whether a name stands with a number on LINES lines at least."""
     count = collections.Counter()
-    for line in re.split(rb"[\r\n]+", tail):
-        count.update({found[0] for found in PAIR.findall(line[:HEAD])})
+    for line in re.split(rb"[\r\n]+", text):
+        count.update(set(PAIR.findall(line[:HEAD])))
     return max(count.values() or [0]) >= LINES
 
 
 class Finder:
     """Finds the runs among folders whose listings it is handed, in any order, a folder before what is in it. Touches no file.
 
-    `doubtful` holds [(folder, name, kind, size), ...] of text files that somebody has to look into, and `decide`. skipped: a Counter of
-    what was left out for its number; `passed` is one of what is never looked into. ours: paths of folders that are ours (a container
-    of str).
+    `doubtful` holds [(folder, name, kind, size, mtime), ...] of text files that somebody has to look into, and `decide`. skipped: a
+    Counter of what was left out for its number; `passed` is one of what is never looked into. ours: paths of folders that are ours (a
+    container of str).
     """
 
     def __init__(self, skipped, ours=()):
@@ -170,7 +174,7 @@ class Finder:
         elif kind or name in BESIDE:
             self._files.setdefault(path, []).append(entry)
             if kind and entry[1]:
-                self.doubtful.append((path, name, kind, entry[1]))
+                self.doubtful.append((path, name, kind) + tuple(entry[1:3]))
 
     def decide(self, path, name, kind):
         """Take the kind (str, or None) of a text file that was looked into."""
@@ -234,8 +238,9 @@ NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard", "csv": "CSV", "trainer": 
 
 
 # -- on this machine -----------------------------------------------------------------------------------------------
-def find(root, skipped, ours=()):
-    """Return the Runs of other loggers below a folder of this machine (list). skipped, ours: as for a Finder."""
+def find(root, skipped, ours=(), known=None):
+    """Return the Runs of other loggers below a folder of this machine (list). skipped, ours: as for a Finder; known: {path of a text
+    file: (its state, its kind)} of the last look (dict), which is brought up to date: only what changed is read."""
     finder, ahead = Finder(skipped, ours), [""]
     while ahead:
         path = ahead.pop()
@@ -244,10 +249,29 @@ def find(root, skipped, ours=()):
                 ahead += finder.take(path, [entry for entry in map(_state, items) if entry])
         except OSError as error:
             finder.passed["unreadable"] += isinstance(error, PermissionError)
-    for path, name, kind, size in finder.doubtful[:READ]:
-        finder.decide(path, name, kind_by_content(kind, *ends(os.path.join(root, path, name), size)))
-    skipped["text files beyond %d" % READ] += max(0, len(finder.doubtful) - READ)
+    skipped["text files beyond %d" % READ] += _look_into(finder, root, {} if known is None else known)
     return finder.runs(root)
+
+
+def _look_into(finder, root, known):
+    """Decide on the doubtful files of a Finder; return how many were left out for their number (int). known: as `find` has it."""
+    before, of_folder, left_out = dict(known), collections.Counter(), 0
+    alike = collections.Counter((path, kind) for path, _, kind, *_ in finder.doubtful if kind != "log")
+    known.clear()
+    for path, name, kind, *state in sorted(finder.doubtful, key=lambda item: -item[4]):     # a data set is older than what is trained on it
+        is_data = alike[path, kind] > OF_FOLDER
+        of_folder[path] += not is_data
+        if is_data or of_folder[path] > OF_FOLDER or len(known) >= READ:
+            left_out += not is_data and of_folder[path] <= OF_FOLDER
+            finder.decide(path, name, None)
+            continue
+        place = os.path.join(root, path, name)
+        told = before.get(place, (None, None))
+        if told[0] != state and not (told[1] == kind == "log" and state[0] >= told[0][0]):      # a log that grew is one still
+            told = state, kind_by_content(kind, *ends(place, state[0]))
+        known[place] = state, told[1]
+        finder.decide(path, name, told[1])
+    return left_out
 
 
 def in_folder(folder, path, kind_of):

@@ -13,6 +13,7 @@ READ_BYTES = 1 << 20        # parsed at once: large enough for the templates, sm
 RECORD_LIMIT = 16 << 20     # what a reader does not know as one whole record by then is never one
 WRITTEN_NS = 10_000_000     # an mtime that is so close to the ctime is that of a write
 CHECKED = 4096              # bytes before the parsed end whose hash must still be the same
+SINGLE = (None, events.Reader.kind)             # kinds of files that are read in one way only
 SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache file
 
 
@@ -101,6 +102,7 @@ class File:
     def _cache(self):
         """Return where the parse is kept (str): found by device and inode, which a renamed file or folder keeps, else by the path."""
         name = f"{self._identity}" if self._identity[1] else os.path.abspath(self.path)
+        name += "" if self.reader.kind in SINGLE else self.reader.kind      # two readings of one file are two parses
         return os.path.join(self._folder, sha256(os.fsencode(name)).hexdigest()[:32])
 
     def save(self):

@@ -3,31 +3,38 @@
 import importlib
 import os
 
-from runicorn import foreign
+from runicorn import foreign, layout, local_disk
+from runicorn.metrics.kinds import hparams
 
 MODULES = {"wandb": "wandb", "tensorboard": "tensorboard", "csv": "csv_table", "trainer": "trainer", "jsonl": "jsonl", "log": "text_log"}
+MEASURED = ("wandb",)       # kinds whose files tell of the machine, too
 FILES = 10_000              # of one run that are read
 
 
 class ForeignFiles:
     """The files of the run at `path` below a root, found anew with each call. For one thread at a time."""
 
-    def __init__(self, path, kinds=()):
-        """path: of the run, as foreign.Run has it; kinds: those that are known of it, whose readers are imported at once."""
+    def __init__(self, path, kinds=(), system=True):
+        """path: of the run, as foreign.Run has it; kinds: those that are known of it, whose readers are imported at once; system: whether
+        what was measured of the machine is wanted, too, for which such files are read twice."""
         for kind in kinds:
             _module(kind)
         self._path, self._kinds = path, {}      # path of a text file -> (device, inode, size, its kind or None)
+        self._measured = MEASURED if system else ()
 
     def __call__(self, folder):
         """Return {("events", 0, number): (path, function(state) returning its reader)}, those of the kind that is believed first last,
-        of one kind in the order of their names; {} where the folder is not here."""
+        of one kind in the order of their names; the same with "system" for what W&B measured of the machine; {} where the folder is
+        not here."""
         kinds = {}
         run = foreign.in_folder(folder, self._path, self._kind_of)
         for name, kind in run.items():
             kinds.setdefault(kind, []).append(name)
         names = [(name, kind) for kind in reversed(foreign.KINDS) for name in sorted(kinds.get(kind, ()))]
-        places = enumerate(names[-FILES:], 1)
-        return {("events", 0, number): (os.path.join(folder, name), reader_of(kind)) for number, (name, kind) in places}
+        places = [(number, os.path.join(folder, name), kind) for number, (name, kind) in enumerate(names[-FILES:], 1)]
+        found = {("events", 0, number): (path, reader_of(kind)) for number, path, kind in places}
+        found.update({("system", 0, number): (path, _module(kind).SystemReader) for number, path, kind in places if kind in self._measured})
+        return found
 
     def _kind_of(self, path, kind, stat):
         """Return the kind (str) of a text file, or None; looked into again while it is short and grows, or was replaced."""
@@ -37,10 +44,23 @@ class ForeignFiles:
             return known[2]
         head, tail = foreign.ends(path, stat.st_size)
         found = foreign.kind_by_content(kind, head, tail)
-        if found and not _module(found).is_kind(os.path.basename(path), head if found != "log" else tail):
+        parts = (head, tail) if found == "log" else (head,)         # behind a crash of the machine, NULs stand at a file's end
+        if found and not any(_module(found).is_kind(os.path.basename(path), part.rstrip(b"\0")) for part in parts):
             found = None
         self._kinds[path] = mark, stat.st_size, found
         return found
+
+
+def config(path):
+    """Return the settings of a training in a JSON or YAML file (dict of plain JSON values); {} where it tells none."""
+    if path.endswith(".json"):
+        return layout.read_json(path, limit=hparams.LIMIT) or {}
+    try:
+        with open(layout.open_regular(path), "rb") as file:
+            return hparams.config(file.read(hparams.LIMIT + 1))
+    except OSError as error:        # gone since it was listed
+        local_disk.pass_over(error)
+        return {}
 
 
 def reader_of(kind):

@@ -1,8 +1,11 @@
 """Another logger's run as the list and its page show it: what ours tell in small files is taken from its columns."""
 
+import os
 import threading
 
 from runicorn import layout
+from runicorn.foreign import BESIDE
+from runicorn.metrics import foreign_files
 from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
 from runicorn.reader.liveness import judge
@@ -20,11 +23,14 @@ class Glance:
     """What the list shows of one run as of the sizes of its files: `end`, `values` {metric: last value}, `sparks` {metric: Spark},
     `facts` as Series.facts tells them, `config` flat, `whole`: whether all of the files was read."""
 
-    def __init__(self, sizes, series):
+    def __init__(self, sizes, series, beside=None):
+        """beside: what files beside those with metrics tell of the config (dict)."""
         self.sizes, self.whole = sizes, not series.behind
         metrics = dict(list(series.metrics().items())[:NAMES])
         self.values = {name: layout.strict(facts["last"]) for name, facts in metrics.items()}
         self.facts = series.facts()
+        if beside:
+            self.facts["config"] = {**self.facts.get("config", {}), **beside}
         self.config = flat(self.facts.get("config"))
         self.end = End(series.last_step, series.last_ts, series.median_gap)
         self.sparks = {name: _spark(series, name, metrics[name]) for name in list(metrics)[:SPARKS]}
@@ -46,18 +52,26 @@ class ForeignEntry(Entry):
         self._glance, self._series, self._reading = (before._glance, before._series, before._reading) if kept else (
             None, None, threading.Lock())
 
-    def new_series(self, columns):
-        """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
-        return Series(self.folder, columns, ForeignFiles(self.record.path, self.record.kinds))
+    def new_series(self, columns, system=True):
+        """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None. system: whether samples of the
+        machine are wanted, too."""
+        return Series(self.folder, columns, ForeignFiles(self.record.path, self.record.kinds, system))
+
+    def _beside(self, sizes):
+        """Return what the files of BESIDE that lie in the run's folder, of `sizes`, tell of how it was configured (dict)."""
+        told = {}
+        for name in [name for name in reversed(BESIDE) if sizes.get(name)]:
+            told.update(foreign_files.config(os.path.join(self.folder, self.source.place(self.record.path, name))))
+        return told
 
     def _look(self, sizes=None):
         """Return the Glance of the run, read again when its files grew."""
         sizes = sizes or self.sizes()
         with self._reading:
             if self._glance is None or self._glance.sizes != sizes or not self._glance.whole:
-                series = self._series or self.new_series(self.source.columns)
+                series = self._series or self.new_series(self.source.columns, system=False)
                 series.refresh(SOON if self.source.hurries else None)
-                self._glance = Glance(sizes, series)
+                self._glance = Glance(sizes, series, self._beside(sizes))
                 self._series = None if self._glance.whole else series       # goes on where it was, at the next look
             return self._glance
 

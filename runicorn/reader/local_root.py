@@ -1,6 +1,7 @@
 """The runs of a root on this machine: scanned, watched by the times of folders, and asked of their processes."""
 
 import collections
+import functools
 import os
 import time
 
@@ -28,6 +29,7 @@ class LocalRoot(Source):
     def __init__(self, slug, folder, kept_path=None):
         super().__init__(slug, folder, kept_path=kept_path)
         self._tree, self._built, self._again, self._cost = None, None, None, 0.0
+        self._looked_into = {}      # see foreign.find
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
         self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
@@ -119,7 +121,7 @@ class LocalRoot(Source):
     def _build(self):
         started = time.perf_counter()
         try:
-            self.take(manifest.build(self.folder, self._manifest, find_others=foreign.find))
+            self.take(manifest.build(self.folder, self._manifest, find_others=functools.partial(foreign.find, known=self._looked_into)))
         except manifest.ManifestError:
             self._replace({})                   # absent or not readable: shown as empty
         self._ids = self.beats.keys() | {path.rpartition("/")[2] for path in self.records}

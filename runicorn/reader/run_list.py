@@ -118,9 +118,9 @@ class View:
     def row(self, run, gets=None, spark=False, deadline=0.0):
         """Return the Row of one run (dict; see the README, "HTTP API"). gets: {column: its getter}; spark: whether to look for a
         sparkline, at most until `deadline` (monotonic s)."""
-        record, verdict, sizes, (error_code, error) = run.record, run.verdict(), run.sizes(), run.error()
-        main = self.main_name(run)
+        record, sizes = run.record, run.sizes()
         end = run.end(sizes)
+        main, verdict, (error_code, error) = self.main_name(run), run.verdict(), run.error()     # of another logger's, `end` looked
         glanced = run.spark_until(deadline, main, sizes) if spark and main else None
         return {
             "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,

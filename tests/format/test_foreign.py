@@ -31,7 +31,10 @@ EVENTS = "events.out.tfevents.1700000000.host.1.0"
 KINDS = [(EVENTS, "", "tensorboard"), ("run-abc.wandb", "", "wandb"), ("metrics.csv", STEPS, "csv"),
          ("results.csv", "   epoch,  box\n 1, 0.5\n", "csv"), ("only_header.csv", "step,loss\n", "csv"),
          ("training.log", "epoch,accuracy\n0,0.5\n", "csv"), ("trainer_state.json", '{"global_step": 5}', "trainer"),
-         ("log.jsonl", ROWS, "jsonl"), ("metrics.json", ROWS, "jsonl"), ("train.log", PAIRS, "log"), ("slurm-12.out", PAIRS, "log")]
+         ("log.jsonl", ROWS, "jsonl"), ("metrics.json", ROWS, "jsonl"), ("train.log", PAIRS, "log"),
+         ("nano.log", "".join(f"iter {n}: loss {10 - n / 9:.4f}, time 135.20ms\n" for n in range(9)), "log"),
+         ("crashed.log", PAIRS + "Traceback (most recent call last):\n" + "  File model.py, line 5\n" * 400, "log"),
+         ("slurm-12.out", PAIRS, "log")]
 
 
 @pytest.mark.parametrize(("name", "content", "kind"), KINDS, ids=[name for name, _, _ in KINDS])
@@ -44,7 +47,7 @@ NONE = {"requirements.txt": "torch==2.1\nnumpy==1.26\n" * 5, "README.txt": PAIRS
         "train.csv": STEPS, "tensors.tsv": "0.1\t0.2\n", "._events.out.tfevents.1": "x", "people.csv": "name,age\nann,3\nbob,4\n",
         "words.csv": "step,text\n1,hello\n", "data.jsonl": '{"text": "a", "label": 1}\n', "config.json": '{"step": 3}',
         "package.json": '{"epoch": 3}', "pip.log": "Collecting torch\n" * 9, "notes.txt": "lr: 0.1\nwarmup: 0.2\n", "empty.csv": "",
-        "meta.json": "{}", "pixels.csv": ",".join(f"p{n}" for n in range(20_000)) + "\n"}
+        "prompts.jsonl": '{"text": "a", "iter": 1}\n', "meta.json": "{}", "pixels.csv": ",".join(f"p{n}" for n in range(20_000)) + "\n"}
 
 
 @pytest.mark.parametrize("name", NONE)
@@ -137,3 +140,27 @@ def test_kinds_that_no_table_has_are_refused(tmp_path, kinds):
     line = whole.lines["tb/a"].replace(b'["tensorboard"]', kinds.encode())
     entry, wrong = manifest.Manifest(whole.header, {"tb/a": line}).mended("tb/a")
     assert entry["kinds"] == () and wrong == ["kinds"]
+
+
+def test_of_many_text_files_the_newest_are_looked_into_and_none_twice(tmp_path, monkeypatch):
+    put(tmp_path, **{f"data/{n}.txt": "hello\n" for n in range(foreign.OF_FOLDER + 20)}, **{"run/train.log": PAIRS, "run/x.log": "no\n"})
+    for path in (tmp_path / "data").iterdir():
+        os.utime(path, (1e9, 1e9))
+    opened, ends = [], foreign.ends
+    monkeypatch.setattr(foreign, "ends", lambda path, size: opened.append(path) or ends(path, size))
+    known, skipped = {}, collections.Counter()
+    assert [run.path for run in foreign.find(str(tmp_path), skipped, known=known)] == ["run"]
+    assert len(opened) == foreign.OF_FOLDER + 2 and skipped["text files beyond 5000"] == 0
+    with open(tmp_path / "run/train.log", "a") as file:
+        file.write("more\n")
+    put(tmp_path, **{"run/x.log": PAIRS})
+    del opened[:]
+    assert [run.path for run in foreign.find(str(tmp_path), skipped, known=known)] == ["run"]
+    assert opened == [str(tmp_path / "run/x.log")]
+    monkeypatch.setattr(foreign, "READ", 2)
+    assert [run.path for run in foreign.find(str(tmp_path), skipped)] == ["run"] and skipped["text files beyond 2"] == foreign.OF_FOLDER
+
+
+def test_a_folder_of_many_tables_is_a_data_set(tmp_path):
+    put(tmp_path, **{f"data/{n}.csv": STEPS for n in range(foreign.OF_FOLDER + 1)}, **{f"few/{n}.csv": STEPS for n in range(3)})
+    assert list(found(tmp_path)) == ["few"]

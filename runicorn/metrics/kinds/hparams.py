@@ -106,8 +106,8 @@ class _Block:
         if re.match(r"[&!]", rest):                     # an anchor or a tag: its value is what is of use
             tag, _, rest = rest.partition(" ")
             if not rest.strip() and tag.startswith("!!python/"):
-                self.value(indent + 1, depth + 1)
-                return tag[2:TEXT]
+                value = self._content("", indent, depth)
+                return value if tag == "!!python/tuple" else tag[2:TEXT]
         rest = rest.strip(BLANK)
         if rest and rest[0] in "|>":
             return self._literal(rest, indent)

@@ -1,0 +1,68 @@
+"""What the page of another logger's run tells besides its curves: how it was configured, how it ended, its machine."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from catalogs import Clock
+
+from runicorn.reader.catalog import Catalog
+
+WANDB = Path(__file__).parents[1] / "support/wandb_script.py"
+TABLE = "epoch,step,train_loss\n" + "".join(f"0,{step},{1 / (step + 1)!r}\n" for step in range(20))
+
+
+def catalog(root, tmp_path):
+    opened = Catalog([("local", root)], home=tmp_path / "home", clock=Clock())
+    opened.begin()
+    opened.refresh()
+    opened.look()
+    return opened
+
+
+def put(root, path, content):
+    place = root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(content)
+    return place
+
+
+def test_hparams_and_args_beside_the_metrics_are_the_config(tmp_path):
+    put(tmp_path / "root", "a/version_0/metrics.csv", TABLE)
+    put(tmp_path / "root", "a/version_0/hparams.yaml", "lr: 0.03\nhidden: !!python/tuple\n- 3\n- 4\nopt:\n  name: adam\n")
+    put(tmp_path / "root", "b/metrics.csv", TABLE)
+    put(tmp_path / "root", "b/args.json", json.dumps({"seed": 5, "lr": 0.5}))
+    put(tmp_path / "root", "c/metrics.csv", TABLE)
+    put(tmp_path / "root", "c/config.json", "[broken")
+    opened = catalog(tmp_path / "root", tmp_path)
+    assert opened.run("local:a/version_0")["config"] == {"lr": 0.03, "hidden": [3, 4], "opt": {"name": "adam"}}
+    assert opened.run("local:b")["config"] == {"seed": 5, "lr": 0.5} and opened.run("local:c")["config"] == {}
+    opened.runs()
+    opened.refresh()
+    assert [row["key"] for row in opened.runs("config.opt.name=adam")["runs"]] == ["local:a/version_0"]
+
+
+def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_first_look(tmp_path):
+    pytest.importorskip("wandb")
+    (tmp_path / "root/w").mkdir(parents=True)
+    subprocess.run([sys.executable, str(WANDB), str(tmp_path / "root/w")], check=True, timeout=120, capture_output=True,
+                   env={**os.environ, "WANDB_SILENT": "true"})
+    opened = catalog(tmp_path / "root", tmp_path)
+    [row] = opened.runs()["runs"]
+    assert (row["kinds"], row["state"]) == (["wandb"], "finished")
+    series = opened.series(row["key"])
+    assert {one["metric"] for one in series.system()["series"]} >= {"system/proc.memory.rssMB"}
+    assert not [name for name in series.metrics() if name.startswith("system/")] and opened.run(row["key"])["config"]
+    again = catalog(tmp_path / "root", tmp_path)            # from the columns that were kept: two parses of one file
+    assert again.series(row["key"]).metrics().keys() == series.metrics().keys()
+    assert len(again.series(row["key"]).system()["series"]) == len(series.system()["series"])
+
+
+def test_a_trainer_that_reached_its_steps_is_finished_at_the_first_look(tmp_path):
+    state = {"global_step": 20, "max_steps": 20, "log_history": [{"step": step, "loss": 1 / step} for step in range(2, 21, 2)]}
+    put(tmp_path / "root", "out/checkpoint-20/trainer_state.json", json.dumps(state))
+    [row] = catalog(tmp_path / "root", tmp_path).runs()["runs"]
+    assert (row["state"], row["step"], row["total"]) == ("finished", 20, 20)
