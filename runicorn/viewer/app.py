@@ -1,7 +1,6 @@
 """The viewer: pages, static files and the API on one port. The only door to bottle; what is answered is in `routes` and its kin."""
 
 import base64
-import contextlib
 import functools
 import hashlib
 import os
@@ -21,6 +20,7 @@ from runicorn.reader.catalog import COLUMNS, Catalog
 from runicorn.version import VERSION
 from runicorn.viewer.access import Guard, lasting_token
 from runicorn.viewer.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
+from runicorn.viewer.home import Home
 from runicorn.viewer.http_server import HttpServer, listen
 from runicorn.viewer.routes_connections import ROUTES
 from runicorn.viewer.sample_times import SampleTimes
@@ -69,7 +69,7 @@ class Site:
     def __init__(self, home, catalog, connections, bell, overlay, guard, offline=False):
         self.home, self.catalog, self.connections, self.bell, self.overlay = home, catalog, connections, bell, overlay
         self.guard, self.offline, self.port, self.url = guard, offline, 0, ""
-        self.sample_times = SampleTimes()
+        self.sample_times, self.room = SampleTimes(), Home(home)
         self._silent = threading.Lock()
 
     def bind(self, host, port):
@@ -115,6 +115,8 @@ def _answering(site, function, pages=None):
                 error = Refused(503, CODE, SENTENCE)
             elif not isinstance(error, RunicornError):
                 raise
+            elif isinstance(error, SettingsError):
+                site.room.tell_of(error)
             by, result = None, pages and pages.refused(error) or to_error(error)
         answer = result if isinstance(result, Answer) else to_json(result)
         return _sent(site, answer, cookie=by is not None and pages is not None)
@@ -283,8 +285,10 @@ class Viewer:
         """Stop serving, free the port, keep the index for the next start."""
         self._listener.stop()
         self.poll.stop()
-        with contextlib.suppress(SettingsError, OSError):       # a full or read-only home: the next start reads anew
+        try:
             self.site.catalog.save()
+        except SettingsError as error:          # a full or read-only home: the next start reads anew
+            self.site.room.tell_of(error)
         disk.discard(self.note)
 
 
@@ -301,14 +305,14 @@ def start(home, roots, connections, bell, host="127.0.0.1", port=23300, offline=
     site = Site(home, catalog, connections, bell, overlay, Guard(host, lasting_token(home)), offline)
     listener = HttpServer(make_app(site), listeners)
     site.bind(host, listener.port)
-    server = Viewer(site, listener, Poll(catalog, bell), site.url if told_by_kernel() and not site.guard.open else site.address())
+    server = Viewer(site, listener, Poll(catalog, bell, home=site.room),
+                    site.url if told_by_kernel() and not site.guard.open else site.address())
     note = {"pid": os.getpid(), "url": server.url, "token": site.guard.token}
     try:
         layout.make_folders(home, "run")
         layout.replace_file(server.note, layout.to_json(note).encode(), mode=PRIVATE)
     except OSError as error:
-        print(f"runicorn: {home} can't be written ({error.strerror}): what you change here and what is read is not kept, and other "
-              "commands don't find this viewer", file=sys.stderr)
+        site.room.tell(error, start=True)
     if local_disk.is_shared(home):
         print(f"runicorn: {home} lies outside your own folder: other users of this machine may read it, and the viewer's token in it; "
               f"leave RUNICORN_HOME unset, or name a folder below {Path.home()}", file=sys.stderr)

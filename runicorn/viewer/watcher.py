@@ -19,10 +19,10 @@ log = logging.getLogger("runicorn")
 
 
 class Poll:
-    """One pass is `one_pass(now)`, seconds until the next; `run` loops over it until `stop`."""
+    """One pass is `one_pass(now)`, seconds until the next; `run` loops over it until `stop`. home: the viewer's home.Home, if any."""
 
-    def __init__(self, catalog, bell, clock=time.monotonic):
-        self._catalog, self._bell, self._clock = catalog, bell, clock
+    def __init__(self, catalog, bell, clock=time.monotonic, home=None):
+        self._catalog, self._bell, self._clock, self._home = catalog, bell, clock, home
         self._looked_at = self._list = float("-inf")     # when the last look at everything was, and the last ring for growth
         self._grew = False                          # growth that `runs` was not rung for yet
         self._trouble = None                        # what was said of the passes that fail, until one succeeds
@@ -44,6 +44,8 @@ class Poll:
         changed = False
         if now - self._looked_at >= REST:
             self._looked_at = now
+            if self._home:
+                self._home.look()
             changed = self._catalog.refresh()
             grown, more = self._catalog.look()
         else:

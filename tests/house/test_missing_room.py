@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from catalogs import make_run, reader_of
 
 from runicorn.cli import dialogue
 from runicorn.cli import main as cli
+from runicorn.viewer import home as viewer_home
 from runicorn.viewer import http_server, shortage
 
 PROJECT = Path(__file__).parents[2]
@@ -95,6 +97,53 @@ def test_the_viewer_starts_there_and_says_what_it_cannot_keep(tmp_path, bad_home
         assert get(port, "/api/runs")[1]["total"] == 1
         assert get(port, f"/api/series?run={ID}&metric=train/loss")[1]["series"]
     assert "can't be written" in viewer.said and "Traceback" not in viewer.said
+
+
+def change(port, home, path, body):
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        heads = {"X-Runicorn-Token": (home / "token").read_text(), "Content-Type": "application/json"}
+        line.request("PATCH", path, json.dumps(body), heads)
+        answer = line.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        line.close()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="this system sets no limits of another process")
+def test_a_home_that_nothing_can_be_written_to_any_more_refuses_changes_and_reading_goes_on(tmp_path):
+    root, home = tmp_path / "root", tmp_path / "home"
+    make_run(root)
+    with viewer_at(root, home) as (viewer, port):
+        assert get(port, "/api/runs")[1]["total"] == 1
+        resource.prlimit(viewer.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))        # as a quota that is used up
+        before = {path: path.read_bytes() for path in home.rglob("*.json")}
+        refused = [change(port, home, path, body) for path, body in
+                   2 * [("/api/settings", {"preferences": {"language": "zh"}}), (f"/api/runs/{ID}", {"tags": ["mine"]})]]
+        make_run(root, name="second", run_id="20250124_180000_abc124")
+        until = time.monotonic() + 20
+        while get(port, "/api/runs")[1]["total"] < 2 and time.monotonic() < until:
+            time.sleep(0.1)
+        assert get(port, "/api/series?run=20250124_180000_abc124&metric=train/loss")[1]["series"]
+        assert get(port, f"/api/runs/{ID}")[1]["tags"] == ["baseline"]              # as on the disk
+        assert before == {path: path.read_bytes() for path in home.rglob("*.json")}
+    assert [status for status, _ in refused] == [500] * 4
+    assert all("can't be written: File too large" in body["message"] for _, body in refused)
+    assert viewer.said.count("is not kept, and reading goes on") == 1 and len(viewer.said.splitlines()) == 1, viewer.said
+
+
+@pytest.mark.parametrize("free, code, word", [(0, True, "No space left"), (1 << 30, False, "denied")])
+def test_a_home_that_fills_up_is_said_once_until_there_is_room_again(tmp_path, monkeypatch, capsys, free, code, word):
+    now = [0.0]
+    own = viewer_home.Home(tmp_path, clock=lambda: now[0])
+    rooms = [(True, 1 << 30), (code, free), (code, free), (True, 1 << 30), (code, free)]
+    for writable, left in rooms:
+        monkeypatch.setattr(viewer_home.os, "access", lambda *_, answer=writable: answer)
+        monkeypatch.setattr(viewer_home.shutil, "disk_usage", lambda _, left=left: shutil._ntuple_diskusage(left, 0, left))
+        own.look()
+        now[0] += viewer_home.LOOK_SECONDS
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and all(word in line and "reading goes on" in line for line in said)
 
 
 # -- the viewer without descriptors and threads ------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+"""Runicorn's own folder while a viewer runs: that nothing can be kept in it any more is said once; reading goes on."""
+
+import errno
+import os
+import shutil
+import sys
+import time
+
+LOOK_SECONDS = 5.0
+LEAST = 4096                # bytes without which no file can be written
+
+
+class Home:
+    """The folder `path` (Path) of a viewer's settings, overlay and caches."""
+
+    def __init__(self, path, clock=time.monotonic):
+        self.path, self._clock = path, clock
+        self._looked_at = float("-inf")
+        self._told = self._seen = False              # whether it was said, and by what `look` sees
+
+    def look(self):
+        """Find out from time to time, without writing, whether anything can be kept here, and say if not."""
+        now = self._clock()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            try:
+                code = None if os.access(self.path, os.W_OK) else errno.EROFS if _read_only(self.path) else errno.EACCES
+                code = errno.ENOSPC if code is None and shutil.disk_usage(self.path).free < LEAST else code
+            except OSError as error:
+                code = error.errno
+            if code is None:
+                self._told, self._seen = self._told and not self._seen, False       # a quota, which nobody sees, is said once
+            else:
+                self._seen = True
+                self.tell(OSError(code, os.strerror(code)))
+
+    def tell(self, error, start=False):
+        """Say once while it lasts that nothing can be kept, for the reason that `error` (OSError) has. start: at the viewer's."""
+        if not self._told:
+            self._told = True
+            print(f"runicorn: {self.path} can't be written ({error.strerror or error}): changes are refused, what is read is not kept, "
+                  + ("and other commands don't find this viewer" if start else "and reading goes on"), file=sys.stderr)
+
+    def tell_of(self, error):
+        """The same of what a RunicornError was raised from, if that is the disk's refusal."""
+        if isinstance(error.__cause__, OSError):
+            self.tell(error.__cause__)
+
+
+def _read_only(path):
+    return hasattr(os, "statvfs") and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
