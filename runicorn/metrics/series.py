@@ -34,7 +34,8 @@ class Series:
         self._cache = os.fspath(columns_dir) if columns_dir else None
         self._files = {}                # (stem, rank, attempt) -> File
         self._curves = {}               # (stem, metric, rank, x) -> ([(Table, points, purges), …], Curve, superseded Curve)
-        self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed
+        self._samples = {}              # (rank, attempt) -> Table of spaced lines, while the file is far from parsed, or here
+        self._far_sizes = {}            # (rank, attempt) -> bytes the server has of the file, of those that were not all here
         self._encoded = (None, {})         # what the files were like, and the pictures encoded since: asked -> pieces.Piece
         self._bytes = 0                  # bytes in the columns of all files
         self._lock = threading.RLock()
@@ -102,7 +103,7 @@ class Series:
         return self._bytes + sum(copies) * POINT_BYTES + sum(len(encoded.deflated) for encoded in [*self._encoded[1].values()] if encoded)
 
     def prime(self, name, size, read):
-        """Sample an events file that is not here: until it is, pictures are approximate and made from the sample.
+        """Sample an events file that is not here, or not nearly all of it: until it is, pictures are approximate and made from the sample.
 
         name: of the file, such as "events.jsonl"; size: in bytes; read: see `samples.sample`. Raises what `read` raises.
         """
@@ -113,22 +114,33 @@ class Series:
         with self._lock:
             self._samples[own[2], own[1]] = table
 
+    def expect(self, sizes):
+        """Say how large on the server the events files are of which less is here, {file name: bytes}: pictures of what is here of
+        them, and no sample, are approximate, too, unless next to nothing is missing."""
+        with self._lock:
+            self._far_sizes = {(own[2], own[1]): size for name, size in sizes.items() for own in [layout.parse_own(name)] if own}
+
     def _tables(self, rank, stem="events"):
         """Return [(attempt, Table)] of a rank, oldest first, and whether any of them is only a sample."""
         tables = {attempt: file.table for (kind, of, attempt), file in self._files.items() if kind == stem and of == rank}
-        approximate = False
+        approximate = stem == "events" and any(of == rank and self._lacks(of, attempt) for of, attempt in self._far_sizes)
         for (of, attempt), table in self._samples.items() if stem == "events" else ():
             file = self._files.get((stem, rank, attempt))
-            if of == rank and (file is None or file.behind > COARSE_BYTES):
+            if of == rank and (file is None or file.behind > COARSE_BYTES or self._lacks(rank, attempt)):
                 tables[attempt], approximate = table, True
         return sorted(tables.items()), approximate
+
+    def _lacks(self, rank, attempt):
+        """Whether the server has more of an events file than a first picture shows of its end."""
+        file = self._files.get(("events", rank, attempt))
+        return self._far_sizes.get((rank, attempt), 0) - (file.position + file.behind if file else 0) > samples.ENDS
 
     def _sample(self):
         """Keep a sample of each events file that is far from parsed, and of no other that is here."""
         for (stem, rank, attempt), file in self._files.items():
             if stem != "events":
                 continue
-            if file.behind <= COARSE_BYTES:
+            if file.behind <= COARSE_BYTES and not self._lacks(rank, attempt):
                 self._samples.pop((rank, attempt), None)
             elif (rank, attempt) not in self._samples:
                 sample = _quietly(lambda file=file: samples.of(file))
@@ -266,7 +278,7 @@ class Series:
     def _state(self):
         """Return what every picture is made from: while this stays equal, so do they."""
         files = [(file.table, file.position, file.behind > COARSE_BYTES) for file in self._files.values()]
-        return files, list(self._samples.items())
+        return files, list(self._samples.items()), dict(self._far_sizes)
 
     def _curve(self, metric, rank, x, stem="events"):
         """Return the Curve of a metric and that of its superseded points; None where there are none."""

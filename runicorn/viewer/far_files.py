@@ -7,6 +7,7 @@ import weakref
 
 from runicorn import layout, local_names
 from runicorn.errors import RunicornError
+from runicorn.metrics.samples import ENDS
 from runicorn.reader.log import Log
 
 BLOCK = 128 << 10           # bytes of a log read at once
@@ -16,11 +17,14 @@ _primed = weakref.WeakKeyDictionary()       # Series -> {file name: the size its
 log = logging.getLogger("runicorn")
 
 
-def prime(connections, entry, series):
-    """Give `series` a sample of each events file that is not here, once per size. Quietly does without where the line is down."""
-    primed = _primed.setdefault(series, {})
-    for name, size in _missing(entry, "events", entry.sizes()):
-        if primed.get(name) == size:
+def prime(connections, entry, series, ranks=(0,)):
+    """Tell `series` what is not here of its events, and give it a sample of each such file of `ranks`, once per size. Quietly does
+    without where the line is down."""
+    primed, here = _primed.setdefault(series, {}), entry.sizes()
+    missing = dict(_missing(entry, "events", here))
+    series.expect(missing)
+    for name, size in missing.items():
+        if primed.get(name) == size or layout.parse_own(name)[2] not in ranks or name in here and size - here[name] <= ENDS:
             continue
         try:
             series.prime(name, size, lambda spans, name=name: _blocks(connections, entry, name, spans))
@@ -126,11 +130,11 @@ def _size(path):
 
 
 def _missing(entry, stem, sizes):
-    """Yield (name, size) of rank 0's files of a stem that the server has and we have less of."""
+    """Yield (name, size) of the files of a stem that the server has and we have less of."""
     files = (entry.source.entry(entry.record.path) or {}).get("files", {})
     for name, file in sorted(files.items()):
         own = layout.parse_own(name)
-        if own and own[0] == stem and own[2] == 0 and sizes.get(name, 0) < file["size"]:
+        if own and own[0] == stem and sizes.get(name, 0) < file["size"]:
             yield name, file["size"]
 
 

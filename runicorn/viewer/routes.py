@@ -137,12 +137,14 @@ def _stretch(ask):
     return ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", 500, 1, 5000, integral=True)
 
 
-def curves(site, entry):
+def curves(site, entry, ranks=(0,)):
     """Return the run's Series; of a run whose files are not here yet, with a sample of them read from the server."""
     series = site.catalog.series(entry.key)
-    if not entry.source.local and not entry.here() and not entry.record.newer:
+    if not entry.source.local and entry.here():
+        series.expect({})
+    elif not entry.source.local and not entry.record.newer:
         from runicorn.viewer import far_files
-        far_files.prime(site.connections, entry, series)
+        far_files.prime(site.connections, entry, series, ranks)
     return series
 
 
@@ -184,7 +186,7 @@ def series(site, ask):
     pictures = []
     for key in dict.fromkeys(keys):
         entry = site.catalog.entry(key)
-        curves_of = curves(site, entry)
+        curves_of = curves(site, entry, ranks)
         pictures += [curves_of.told(entry.key, metric, rank=rank, **options) for metric in metrics for rank in ranks]
     return Answer(Pieces(f'{{"news":"{mark}","series":['.encode(), list(filter(None, pictures))))
 

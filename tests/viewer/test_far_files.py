@@ -132,3 +132,31 @@ def test_a_time_is_found_in_what_is_not_here_yet_in_few_round_trips(tmp_path, en
         at = log.at_time(1737655200 + n)
         assert at == (whole.index(f"line {n} ".encode()) - len(layout.stamp(0)) if stamped else len(whole))
     assert log.at_time(1737655200 + 40_000) == log.size == len(whole) and mirrors.asked < 90
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_curve_whose_events_are_being_fetched_is_marked_and_reaches_to_the_end_of_what_is_there(tmp_path, entry, rank, broken):
+    name = "events.rank1.jsonl" if rank else "events.jsonl"
+    far = tmp_path / "far/vision/resnet50/runs/20250123_180000_abc123"
+    whole = (far / "events.jsonl").read_bytes()
+    (far / name).write_bytes(whole)
+    mirror_of(tmp_path / "far", tmp_path / "mirror")
+    copy = tmp_path / "mirror/vision/resnet50/runs/20250123_180000_abc123" / name
+    copy.write_bytes(whole[:len(whole) // 10])
+    reader = Catalog([], [("gpu1", tmp_path / "mirror")])
+    reader.refresh()
+    run, series = reader.entry(KEY), reader.series(KEY)
+    far_files.prime(FolderMirrors(tmp_path / "far", broken), run, series, [rank])
+    told = series.told(KEY, "loss", buckets=100, rank=rank)
+    picture = series.picture("loss", buckets=100, rank=rank)
+    assert picture["approximate"] and (picture["x_max"] == 59_999) is not broken
+    copy.write_bytes(whole)
+    series.refresh()
+    picture = series.picture("loss", buckets=100, rank=rank)
+    assert not picture["approximate"] and picture["total"] == 60_000 and series.told(KEY, "loss", buckets=100, rank=rank) != told
+    copy.write_bytes(whole[:len(whole) // 10])         # cut on the server, too
+    series.refresh()
+    assert series.picture("loss", rank=rank)["approximate"]
+    series.expect({})
+    assert not series.picture("loss", rank=rank)["approximate"]
