@@ -22,7 +22,8 @@ function stateCell(row, offline) {
       row.progress.left ? t("settings.left", {time: fmt.duration(row.progress.left)}) : "") : "";
   const owner = row.owner && !row.owner.ours ? t("top.owner", {pid: String(row.owner.pid)}) : "";
   const calm = ["live", "syncing"].includes(row.state);
-  const more = join(calm ? doing || news : reasonText(row.reason), calm && row.running ? t("top.running", {n: row.running}) : "", retry,
+  const running = calm && row.running ? t("top.running", {n: row.running}) : "";
+  const more = join(calm ? "" : reasonText(row.reason), (calm && doing) || news, running, retry,
     owner);
   return h("td", {}, h("span.st", {class: colour}, icon(shape), t(`link.${word}`)),
     h("div.sub", {title: said(row.reason) || null}, more || "\u00a0"));

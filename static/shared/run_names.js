@@ -71,6 +71,11 @@ export function alike(names, room = 12) {
   return new Set([...begun.values()].filter((group) => group.length > 1).flat());
 }
 
+/** What is laid over a name's cut: "…" and its last `letters`; a separator before them would only double the dots. */
+export function tailOf(name, letters) {
+  return `…${name.slice(-letters).replace(/^[._/\s-]+(?=.)/u, "")}`;
+}
+
 function sharedLength(one, other) {
   let at = 0;
   while (at < one.length && one[at] === other[at]) {
@@ -86,19 +91,20 @@ function sharedLength(one, other) {
 export function tails(names, kept) {
   const ends = new Map(), found = new Map();
   for (const name of new Set(names)) {
-    const end = kept(name) && name.slice(-kept(name));
+    const end = kept(name) && tailOf(name, kept(name));
     if (end) {
       ends.set(end, [...(ends.get(end) || []), name]);
     }
   }
-  for (const [end, alike] of [...ends].filter(([, group]) => group.length > 1)) {
+  for (const alike of [...ends.values()].filter((group) => group.length > 1)) {
     alike.sort();
+    const letters = kept(alike[0]);
     const first = sharedLength(alike[0], alike.at(-1));
-    const piece = (name, from) => `…${name.slice(from, from + end.length - 1)}…`;
+    const piece = (name, from) => `…${name.slice(from, from + letters - 1)}…`;
     const apart = new Set(alike.map((name) => piece(name, first))).size === alike.length;
     alike.forEach((name, at) => {
       const nearest = Math.max(...[alike[at - 1], alike[at + 1]].map((other) => (other === undefined ? 0 : sharedLength(name, other))));
-      if (nearest >= end.length) {
+      if (nearest >= letters) {
         found.set(name, piece(name, apart ? first : nearest));
       }
     });

@@ -72,13 +72,14 @@ async function reconnect(event) {
     .catch((error) => console.info(`runicorn: reconnect ${name}: ${error.message}`));
 }
 
-/** What follows the word: age of the news, progress, or the reason and the way out. */
+/** What follows the word: age of the last news, progress, or the reason and the way out. */
 function detail(row, look, offline) {
+  const last = row.last_news ? ageOf(row) : null;
   if (offline || look === "paused" || look === "connecting") {
-    return null;
+    return last;
   }
   if (look === "offline" || look === "refused") {
-    return [whyOf(row), h("button.link", {type: "button", onclick: reconnect}, t("top.reconnect"))];
+    return [last, whyOf(row), h("button.link", {type: "button", onclick: reconnect}, t("top.reconnect"))];
   }
   if (look === "waiting") {
     return h("a.link", {href: "/settings?tab=sync"}, t("top.answer"));

@@ -2,6 +2,7 @@
 
 import {now} from "./clock.js";
 import {fontFamily, h, icon, text} from "./dom.js";
+import {tailOf} from "./run_names.js";
 import {fmt, known, quoted, t} from "./words.js";
 
 const TIP_DELAY = 250;           // ms: long enough not to flicker while the pointer crosses a table
@@ -280,7 +281,7 @@ export function middle(name, size = 13, tail = undefined) {
 /** Give another name to what middle() made; returns it. */
 export function renameMiddle(node, name, size = 13, given = undefined) {
   const cut = ending(name);
-  const tail = given ?? `…${name.slice(-cut)}`;
+  const tail = given ?? tailOf(name, cut);
   node.className = cut ? "midcut name" : "cut name";
   text(node, name);
   if (cut) {

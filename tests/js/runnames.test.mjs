@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import {distinctions, fullNames, heads, tails} from "../../static/shared/run_names.js";
+import {distinctions, fullNames, heads, tailOf, tails} from "../../static/shared/run_names.js";
 
 const run = (key, name, config, more = {}) => ({key, name, project: "p", id: `20250101_000000_${key}`, config, ...more});
 const words = (runs) => [...distinctions(runs).values()];
@@ -56,5 +56,13 @@ test("names that begin and end alike keep the letters between in which they diff
   const far = [long(`1${"b".repeat(30)}1`), long(`1${"b".repeat(30)}2`), long(`2${"b".repeat(30)}1`)];
   assert.equal(new Set(cuts(...far)).size, 3);
   assert.equal(cuts("a".repeat(60), "a".repeat(50))[0], "…aaaaaaa…");       // one is the other's beginning: the longer has more
+  const signs = cuts(`${"a".repeat(40)}_seed123`, `${"a".repeat(40)}.seed123`);
+  assert.deepEqual(signs, ["…_seed12…", "….seed12…"]);                      // a tail drops its separator: here it is what differs
   assert.deepEqual(cuts(), []);
+});
+
+test("the tail over a cut begins with a letter, not with what separates", () => {
+  const cuts = [["cutmix1.0_seed9", "…0_seed9"], ["resnet50_lr_-3e-4_x", "…3e-4_x"], ["vit_small__warm_01", "…warm_01"], ["学习率扫描 余弦退火", "…余弦退火"]];
+  assert.deepEqual(cuts.map(([name]) => tailOf(name, /^[ -~]*$/.test(name) ? 8 : 5)), cuts.map(([, tail]) => tail));
+  assert.equal(tailOf("a".repeat(20) + "-".repeat(8), 8), "…-");             // nothing but separators: one stays
 });

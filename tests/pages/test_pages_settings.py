@@ -15,6 +15,7 @@ from waiting import until
 pytest_plugins = ["chromium"]
 
 SLOW = 30_000                   # ms, for a line that must time out or come back
+AGO = re.compile(r"^\d+ (s|min) ago$")
 ROOT = ".runicorn/experiments"
 LABELS = ["连接名称", "服务器地址", "端口", "用户名", "密钥路径", "远程实验根目录", "同步间隔", "启用 Manifest-based sync（高性能）",
           "仅同步元数据和小文件", "同步大文件（模型检查点等）"]
@@ -136,6 +137,8 @@ def test_pause_start_and_sync_now(sshd, far, serve, open_page, home):
     expect(connection(page)).to_have_attribute("data-state", "live")
     page.get_by_role("button", name="Pause sync").click()
     expect(connection(page)).to_contain_text("Paused")
+    expect(connection(page).locator(".ago")).to_have_text(AGO)
+    expect(page.locator("tr[data-name]")).to_contain_text(re.compile(r"last news \d+ s ago"))
     write_run(far, "vision", "later", "20250124_180000_abc125")
     page.get_by_role("button", name="Sync now").click()
     expect(connection(page)).to_contain_text("Connected")
@@ -152,6 +155,7 @@ def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open
     expect(page.locator("tr[data-key]")).to_have_count(2)
     sshd.stop()
     expect(connection(page)).to_contain_text("Disconnected", timeout=SLOW)
+    expect(connection(page).locator(".ago")).to_have_text(AGO)
     expect(page.locator("tr[data-key]")).to_have_count(2)
     sshd.start()
     connection(page).get_by_role("button", name="Reconnect").click()
