@@ -38,13 +38,13 @@
     + "charts/curve_cache charts/grid charts/crosshair charts/moments charts/paint charts/reorder shared/throttle "
     + "shared/states charts/curves";
   const modules = {
-    all: "shared/address shared/api shared/clock shared/dom shared/foreign shared/store shared/topbar shared/widgets "
+    all: "shared/address shared/api shared/clock shared/dom shared/flatten shared/foreign shared/run_names shared/store shared/topbar shared/widgets "
       + "shared/words shared/words-en shared/words-zh",
-    runs: "runs/page runs/bar runs/column_menu runs/columns runs/curve_panel runs/filter_box shared/flatten runs/loader shared/run_names "
+    runs: "runs/page runs/bar runs/column_menu runs/columns runs/curve_panel runs/filter_box runs/loader "
       + "runs/selection runs/sidebar runs/slices runs/sparkline runs/table runs/saved_views runs/empty runs/shown_columns shared/states charts/curves",
-    run: `run/page ${plots} run/ansi shared/tag_editor shared/flatten run/gauges run/log_lines run/log run/log_search run/rail `
+    run: `run/page ${plots} run/ansi shared/tag_editor run/gauges run/log_lines run/log run/log_search run/rail `
       + `run/charts run/config_files run/header run/system`,
-    compare: `compare/page ${plots} compare/charts compare/table compare/toolbar shared/flatten compare/add_run shared/run_names`,
+    compare: `compare/page ${plots} compare/charts compare/table compare/toolbar compare/add_run`,
     settings: "settings/page settings/folder_browser settings/connection_form settings/connection_list shared/shortcuts "
       + "settings/question settings/cache settings/connection_test",
   };

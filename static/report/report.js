@@ -6,14 +6,14 @@
   const WORDS = {
     en: {
       report: "Report", compared: "{n} runs compared", charts: "Charts", metrics: "Metrics", config: "Configuration", summary: "Summary", runs: "Runs",
-      made: "made {when} by Runicorn {version}", log: "log y", smooth: "smoothed", metric: "metric", last: "last", best: "best", at: "at step {step}", none: "no values",
+      made: "made {when} by Runicorn {version}", log: "log y", smooth: "smoothed", metric: "metric", last: "last", best: "best", min: "min", max: "max", at: "at step {step}", none: "no values",
       points: "{n} of {m} points", state: "state", started: "started", duration: "duration", user: "user", host: "host", tags: "tags", note: "note",
       commit: "commit", id: "id", differs: "what differs comes first", other: "中文",
       running: "running", finished: "finished", failed: "failed", interrupted: "interrupted", stalled: "stalled", lost: "lost", quiet: "quiet", checking: "checking",
     },
     zh: {
-      report: "报告", compared: "对比 {n} 个运行", charts: "图表", metrics: "指标", config: "配置", summary: "汇总", runs: "运行",
-      made: "由 Runicorn {version} 生成于 {when}", log: "对数纵轴", smooth: "平滑", metric: "指标", last: "最新", best: "最佳", at: "第 {step} 步", none: "没有数值",
+      report: "报告", compared: "对比 {n} 个实验", charts: "图表", metrics: "指标", config: "配置", summary: "汇总", runs: "实验",
+      made: "由 Runicorn {version} 生成于 {when}", log: "对数纵轴", smooth: "平滑", metric: "指标", last: "最新", best: "最佳", min: "最小", max: "最大", at: "第 {step} 步", none: "没有数值",
       points: "{n} / {m} 个点", state: "状态", started: "开始时间", duration: "时长", user: "用户", host: "主机", tags: "标签", note: "备注",
       commit: "提交", id: "编号", differs: "不同的项排在前面", other: "English",
       running: "运行中", finished: "已完成", failed: "失败", interrupted: "已中断", stalled: "停滞", lost: "失联", quiet: "静止", checking: "确认中",
@@ -234,7 +234,7 @@
     if (!metric) {
       return [""];
     }
-    const best = metric.best ? `${t("best")} (${rule}) ${number(metric.best[0])} ${t("at", {step: number(metric.best[1])})}` : t("none");
+    const best = metric.best ? `${t("best")} (${t(rule)}) ${number(metric.best[0])} ${t("at", {step: number(metric.best[1])})}` : t("none");
     return [`${number(metric.last)} `, h("span", {class: "faint"}, best)];
   }
 

@@ -55,7 +55,7 @@ export default {
   "runs.noneDemo": "或观看完整演示：", "runs.noMatch": "没有符合条件的实验", "runs.noMatchHow": "筛选条件由词和比较组成，须全部满足：",
   "runs.filterExamples": "resnet                 名称、项目或标签中包含\nstate:running          或 failed、stalled、lost …\ntag:baseline\nloss<0.3  val/accuracy>=85"
     + "\nlr=0.001",
-  "runs.means": "{field} 指 {names}", "runs.meansHow": "每个运行先取同名项，否则取末段为此名的项，主指标优先",
+  "runs.means": "{field} 指 {names}", "runs.meansHow": "每个实验先取同名项，否则取末段为此名的项，主指标优先",
   "runs.showAll": "显示全部实验",
 
   "reason.by_job": "它在 multirun 中的任务已返回",
@@ -67,8 +67,8 @@ export default {
   "reason.never_seen": "没有结束记录，观察 {seconds} 未见活动", "reason.process_gone": "进程已不存在且未留下结束记录：可能被终止，或机器已重启",
   "reason.no_sign": "已 {seconds} 无活动迹象", "reason.quiet": "已 {seconds} 无活动迹象",
   "reason.no_rows": "仍在运行，但已 {seconds} 没有新数据", "reason.grew": "{seconds}前文件有增长",
-  "reason.no_change": "{seconds}没有变化；这类运行不会说明如何结束",
-  "reason.beating": "{seconds}前有活动", "reason.live": "已是最新", "reason.live_partly": "已是最新，但有 {files} 个文件未能取回，原因见各运行的“文件”", "reason.looking": "正在检查更新",
+  "reason.no_change": "{seconds}没有变化；这类实验不会说明如何结束",
+  "reason.beating": "{seconds}前有活动", "reason.live": "已是最新", "reason.live_partly": "已是最新，但有 {files} 个文件未能取回，原因见各实验的“文件”", "reason.looking": "正在检查更新",
   "reason.fetching": "正在下载", "reason.connecting": "正在连接", "reason.starting": "正在启动", "reason.stopped": "已停止",
   "reason.manual": "手动同步：点击“立即同步”时下载", "reason.paused": "手动暂停", "reason.not_started": "尚未启动", "reason.offline_mode": "离线：不下载任何内容",
   "reason.held": "由另一进程同步", "reason.disk": "无法写入本地缓存", "reason.name": "无法解析服务器名称", "reason.port": "端口无应答", "reason.banner": "对方不是 SSH 服务",

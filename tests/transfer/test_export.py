@@ -314,7 +314,7 @@ def test_a_report_that_compares(root, tmp_path, opened):
     reader.refresh()
     keys = [reader.find("abc123"), reader.find("def456")]
     page = opened(export.html(reader, keys), locale="zh-CN", color_scheme="dark")
-    assert page.inner_text("h1") == "对比 2 个运行"
+    assert page.inner_text("h1") == "对比 2 个实验"
     assert page.locator(".chart h3").all_inner_texts() == ["train/loss", "lr", "val/loss", "val/acc"]
     assert page.locator(".chart").first.locator(".legend > span").count() == 2
     assert page.locator("tr.differs td").all_inner_texts()[:3] == ["lr", "0.001", "0.01"]
