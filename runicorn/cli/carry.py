@@ -121,20 +121,34 @@ def _say_problems(report):
 
 def add_check(parser):
     parser.set_defaults(run=check)
-    parser.add_argument("path", metavar="PATH", help="a root or a run's folder")
+    parser.add_argument("path", metavar="PATH", help="a root or a run's folder; or a run's id, or the end of connection:project/name/id")
+    parser.add_argument("--root", help="look for the run in this root only")
     parser.add_argument("--secrets", action="store_true", help="instead: which values look like secrets? Says where, never what")
     parser.add_argument("--json", action="store_true", help="one JSON object a finding")
 
 
+def _place(path, root):
+    """Return the folder (str) that `path` is, or that of the run it names. Raises NotFoundError, AmbiguousError."""
+    if os.path.isdir(local_disk.reach(os.path.expanduser(path))):
+        return path
+    if os.path.isabs(path) or path.startswith((".", "~")):
+        raise NotFoundError(f"{path} is not a folder")
+    from runicorn.cli import tail
+    try:
+        return tail.find(tail.places(root), path)
+    except NotFoundError as error:
+        raise NotFoundError(f"{path} is not a folder, and {error}") from error
+
+
 def check(options):
     """Print the findings; returns 1 if anything is wrong, 0 if there are notes at most."""
-
+    path = _place(options.path, options.root)
     if options.secrets:
         from runicorn.transfer.secret_scan import scan as examine
     else:
         from runicorn.transfer.check import check as examine
     wrong = notes = 0
-    for finding in examine(options.path):
+    for finding in examine(path):
         wrong, notes = wrong + finding.wrong, notes + (not finding.wrong)
         if options.json:
             print(dialogue.json_text(finding._asdict()))
@@ -142,5 +156,5 @@ def check(options):
             line = f":{finding.line}" if finding.line else ""
             terminal.say(f"{'✗' if finding.wrong else '·'} {terminal.clean(finding.path)}{line}: {terminal.clean(finding.text)}")
     if not options.json:
-        terminal.say(f"{'✗' if wrong else '✓'} {options.path}: {wrong} wrong, {notes} notes")
+        terminal.say(f"{'✗' if wrong else '✓'} {path}: {wrong} wrong, {notes} notes")
     return 1 if wrong else 0

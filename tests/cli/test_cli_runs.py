@@ -234,3 +234,28 @@ def test_every_command_that_names_a_run_takes_the_same_ends_and_says_the_same(tm
     assert told("abc123", 2) == ("runicorn: 'abc123' may be 2 runs: local:speech/base/20250123_180001_abc123, "
                                  "local:vision/base/20250123_180000_abc123; give more of the key\n")
     assert told("bd123", 2) == "runicorn: there is no run 'bd123'; `runicorn runs` lists them\n"
+
+
+@pytest.mark.parametrize("words", [["show", "{}"], ["tail", "--no-follow", "{}"], ["check", "{}"], ["check", "--secrets", "{}"],
+                                   ["export", "--format", "csv", "-o", "-", "--run-id", "{}"]])
+def test_every_command_names_a_run_alike(tmp_path, capsys, words):
+    for number in range(2):
+        write_run(tmp_path / "root", "p", f"n{number}", f"2026010{number + 1}_000000_aaaaaa")
+
+    def said(name):
+        code = cli.main([word.format(name) for word in words] + ["--root", str(tmp_path / "root")])
+        output = capsys.readouterr()
+        return code, output.out, output.err
+    for name in ("20260101_000000_aaaaaa", "n0/20260101_000000_aaaaaa", "p/n0/20260101_000000_aaaaaa", "local:p/n0/20260101_000000_aaaaaa"):
+        code, out, err = said(name)
+        assert code == 0 and out and not err, (name, err)
+    code, out, err = said("aaaaaa")
+    assert code and not out and "'aaaaaa' may be 2 runs: local:p/n0/20260101_000000_aaaaaa, local:p/n1/20260102_000000_aaaaaa" in err
+    code, out, err = said("zzz")
+    assert code and not out and "there is no run 'zzz'; `runicorn runs` lists them" in err
+
+
+@pytest.mark.parametrize("words", [["check"], ["check", "--secrets"]])
+def test_a_place_that_is_none_gets_a_sentence(tmp_path, capsys, words):
+    assert cli.main([*words, str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"runicorn: {tmp_path / 'nowhere'} is not a folder\n"
