@@ -90,6 +90,8 @@ export const configRows = (runs) => valueRows(runs.map((run) => Object.fromEntri
 
 /** Where and with what each run was made. words: {git, gpu, attempts, tags, duration, host, python} -> its label. */
 export function environmentRows(runs, words, format) {
+  const everywhere = (tag) => Number(runs.every(({tags}) => tags.includes(tag)));
+  const tagText = (tags) => [...tags].sort((a, b) => everywhere(a) - everywhere(b)).join(", ");      // a narrow cell shows those that differ
   return valueRows(runs.map((run) => {
     const meta = run.meta || {};
     return {
@@ -99,7 +101,7 @@ export function environmentRows(runs, words, format) {
       [words.git]: meta.git?.commit ? meta.git.commit.slice(0, 8) + (meta.git.dirty ? " +" : "") : undefined,
       [words.gpu]: format.gpus(meta.gpus),
       [words.attempts]: run.attempts?.length || 1,
-      [words.tags]: run.tags.join(", ") || undefined,
+      [words.tags]: tagText(run.tags) || undefined,
       [words.duration]: format.duration(run.duration),
       [words.host]: run.host || meta.hostname,
       [words.python]: meta.python,

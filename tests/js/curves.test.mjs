@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import {durationTicks, linearTicks, logTicks, logUnit, spanRange, tickLabels, timeTicks, transform, valueRange} from "../../static/charts/axes.js";
 import {axisFor} from "../../static/charts/axis_text.js";
+import {environmentRows} from "../../static/charts/difference.js";
 import {toggled} from "../../static/charts/toolbar.js";
 import {Feed} from "../../static/charts/curve_cache.js";
 import {Rhythm} from "../../static/shared/throttle.js";
@@ -345,4 +346,11 @@ test("what spans powers of ten has a logarithmic axis, a learning rate has none"
   for (const name of ["learning_rate", "train/lr", "loss", "apple"]) {
     assert.equal(logarithmic(name), false, name);
   }
+});
+
+test("the tags that tell compared runs apart come first", () => {
+  const runs = [["base", "sweep", "s0"], ["base", "sweep", "s1"], ["base", "sweep"]].map((tags) => ({tags}));
+  const words = {tags: "tags"}, same = () => "";
+  const [{values}] = environmentRows(runs, words, {state: same, gpus: same, duration: same}).filter(({name}) => name === "tags");
+  assert.deepEqual(values, ["s0, base, sweep", "s1, base, sweep", "base, sweep"]);
 });
