@@ -54,7 +54,7 @@ class FetchQueue:
 
     def reset_progress(self):
         self.files_done = self.files_total = self.bytes_done = self.bytes_total = 0
-        self.began = time.monotonic()
+        self.began, self.mirror.parts.resumed_bytes = time.monotonic(), 0
 
     def take_lines(self, fetcher, second):
         """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.SecondLine."""
@@ -430,7 +430,7 @@ class FetchQueue:
     @property
     def bytes_here(self):
         """How many bytes of `bytes_total` have come (int)."""
-        return self.bytes_done + self.fetcher.coming + self.second.coming
+        return self.bytes_done + self.fetcher.coming + self.second.coming + sum([*self.mirror.parts.resumed.values()])
 
     def _wrong(self, fetch, outcome):
         """What we hold, or were told, is not what the server has: list the run again, fetch whole what does not fit."""

@@ -126,6 +126,7 @@ class Job:
             file.seek(max(0, gathered - SEAM))
             self.seam = file.read(SEAM)
         self.next = self.written = gathered - len(self.seam)
+        parts.go_on(fetch, self.written)
 
     def _more(self):
         """Ask for what fits."""
@@ -234,6 +235,7 @@ class Job:
 
     def shut(self):
         self._close()
+        self.mirror.parts.resumed.pop((self.fetch.path, self.fetch.name), None)
         if self.file is not None:
             self.file.close()
             self.file = None

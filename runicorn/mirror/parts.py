@@ -15,6 +15,8 @@ class Parts:
     def __init__(self, folder):
         self._folder = folder
         self._noted = None              # names of the parts that have a note, once looked at
+        self.resumed = {}               # (run path, name) -> bytes that were here when its fetch, which is under way, went on
+        self.resumed_bytes = 0          # of these and of fetches that ended, since the progress began
 
     def place(self, fetch):
         """Return where the file of a Fetch is gathered (str)."""
@@ -44,6 +46,11 @@ class Parts:
             names = os.listdir(self._folder) if os.path.isdir(self._folder) else ()
             self._noted = {name[:-len(BEGUN)] for name in names if name.endswith(BEGUN)}
         return self._noted
+
+    def go_on(self, fetch, gathered):
+        """So many bytes of a fetch were here already when it went on."""
+        self.resumed[fetch.path, fetch.name] = gathered
+        self.resumed_bytes += gathered
 
     def rename(self, old, new):
         """What was gathered for the Fetch `old` is of use for `new`. Raises OSError."""

@@ -442,7 +442,7 @@ class Sync:
         if not fetches.left:
             return None
         come = min(fetches.bytes_here, fetches.bytes_total)
-        rate = come / max(0.1, time.monotonic() - fetches.began)
+        rate = max(0, come - self.mirror.parts.resumed_bytes) / max(0.1, time.monotonic() - fetches.began)
         seconds = round((fetches.bytes_total - come) / rate) if rate else None
         return {"files_done": fetches.files_done, "files_total": fetches.files_total, "bytes_done": come,
                 "bytes_total": fetches.bytes_total, "rate": round(rate), "left": seconds}

@@ -229,6 +229,25 @@ def test_a_first_fetch_that_was_cut_goes_on_in_the_next_session_and_is_read_once
     assert one.far.bytes_received < (12 << 20) - came + 500_000
 
 
+def test_the_progress_of_a_fetch_that_goes_on_after_a_cut_counts_what_is_here_and_its_rate_does_not(root, pair):
+    run = edited_run(root, "finished")
+    came = cut_in_the_middle(pair, run, "last.pt")
+    one = pair(budget=2 << 20, large=True)
+    told = []
+    for _ in range(200):
+        one.sync.one_pass(one.now)
+        one.now += 2
+        one.sync._remote_root.queue.began = time.monotonic() - 1000
+        progress = one.sync.state()["progress"]
+        if progress is None and told:
+            break
+        told += [progress] if progress and progress["bytes_done"] > 1 << 20 else []
+    assert len(told) > 2 and came - 1000 <= told[0]["bytes_done"] <= told[0]["bytes_total"] < 13 << 20
+    done = [progress["bytes_done"] for progress in told]
+    assert done == sorted(done) and max(done) <= told[0]["bytes_total"]
+    assert [progress["rate"] for progress in told if progress["rate"] > (progress["bytes_done"] - came) / 1000 + 2] == []
+
+
 @pytest.mark.parametrize("edit", ["grown", "rewritten", "touched"])
 def test_a_first_fetch_that_was_cut_is_not_believed_where_the_file_changed_meanwhile(root, tmp_path, pair, edit):
     run = edited_run(root, "finished")
