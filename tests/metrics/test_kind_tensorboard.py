@@ -511,3 +511,14 @@ def test_sums_of_many_records_are_those_of_each(size):
     for place in (0, 7, 39):
         records[place][rng.randrange(12, size + 16)] ^= 1 << rng.randrange(8)
     assert wrong(b"".join(records), size + 16) == [0, 7, 39]
+
+
+def test_a_head_is_found_behind_long_room_that_was_never_written_to():
+    from runicorn.metrics.kinds.tfrecords import Heads
+    record = struct.pack("<Q", 5)
+    record += struct.pack("<I", masked(crc32c(record)))
+    for room in (0, 1, 11, 12, 4084, 4095, 4096, 4097, 8180, 8192, 12276, 50_000):
+        for noise in (b"", b"x", b"x" * 9):
+            block = noise + bytes(room) + record + bytes(9000)
+            assert Heads().next(block, 0) == len(noise) + room, (room, noise)
+    assert Heads().next(bytes(50_000), 0) == -1

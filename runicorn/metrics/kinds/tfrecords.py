@@ -11,6 +11,7 @@ from runicorn.metrics.kinds.crc32c import HEAD, TAIL, crc32c, masked
 LONGEST = 1 << 31               # bytes of data: protocol buffers go no further, so a longer record is a damaged length
 # A head of at most LONGEST bytes: four bytes that are not all NUL, four that are. At any place, so it looks ahead.
 PLAUSIBLE = re.compile(rb"(?s)(?=(?:[^\0]...|\0[^\0]..|\0\0[^\0].|\0\0\0[^\0])\0\0\0\0.{4})")
+NULS, NOT_NUL = bytes(4096), re.compile(rb"[^\0]")
 REMEMBERED = 4096               # lengths; one file has few different ones
 
 
@@ -33,8 +34,17 @@ class Heads:
         return size
 
     def next(self, block, at):
-        """Return the place of the next head in `block` from `at` on, or -1."""
-        for match in PLAUSIBLE.finditer(block, at):
-            if self.size(block[match.start():match.start() + HEAD]):
-                return match.start()
-        return -1
+        """Return the place of the next head in `block` from `at` on, or -1; passes quickly over room that was never written to."""
+        while True:
+            while block[at:at + len(NULS)] == NULS:
+                at += len(NULS) - HEAD
+            found = NOT_NUL.search(block, at)
+            if not found:
+                return -1
+            end = block.find(NULS, found.start())
+            for match in PLAUSIBLE.finditer(block, max(at, found.start() - 3), len(block) if end < 0 else end + HEAD):
+                if self.size(block[match.start():match.start() + HEAD]):
+                    return match.start()
+            if end < 0:
+                return -1
+            at = end

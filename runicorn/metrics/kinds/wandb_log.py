@@ -10,6 +10,7 @@ import zlib
 
 HEADER = b":W&B\xe1\xbe\0"          # four letters, the number 0xBEE1, version 0
 BLOCK = 32 << 10
+NULS = bytes(BLOCK)
 PIECE = 7                           # bytes before the data of a piece
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 TYPE = re.compile(rb"[\1-\4]")
@@ -91,7 +92,7 @@ class Log:
             if end > len(block):
                 return at
             behind = end
-        if pieces or block[at:behind].strip(b"\0"):                 # NULs alone are room that was never written to
+        if pieces or block[at:behind] != NULS[:behind - at]:        # NULs alone are room that was never written to
             self._skip("damaged records")
             self._is_behind_damage = True
         return behind
@@ -111,6 +112,8 @@ def _piece(block, at, end):
 def _next_piece(block, at, end):
     """Return the place of the next right piece from `at` on, 0 if there is none before `end`."""
     tries = 0
+    if block[at:end] == NULS[:end - at]:                            # room that was never written to
+        return 0
     for match in TYPE.finditer(block, at + 6, min(end, len(block))):
         place = match.start() - 6
         length, = struct.unpack_from("<H", block, place + 4)
