@@ -3,6 +3,7 @@
 Reads the run's files only, with the standard library only; runs on Python 3.8.
 """
 
+import importlib
 import json
 import os
 import re
@@ -44,7 +45,7 @@ STAMP = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d{4})\] ")
 def add_tail(parser):
     parser.set_defaults(run=tail)
     parser.add_argument("run_id", nargs="?", metavar="ID",
-                        help="a run's id, or the end of connection:project/name/id (default: the newest run)")
+                        help="a run's id, the end of connection:project/name/id, or a folder (default: the newest run)")
     parser.add_argument("--root", help="look in this root only")
     parser.add_argument("--lines", type=int, default=20, metavar="N", help="log lines to begin with (default 20)")
     parser.add_argument("--rank", type=int, default=0, help="the rank to follow (default 0)")
@@ -53,10 +54,9 @@ def add_tail(parser):
 
 def tail(options):
     """Print the end of a run's log and metrics, then what comes, until the run ends or Ctrl+C."""
-    folder = find(places(options.root), options.run_id)
-    following = Tail(folder, options.rank, options.lines)
+    told, following = _following(options)
     output = Output(sys.stdout)
-    output.line(title(folder))
+    output.line(told)
     said = False
     while True:
         ended = following.ended()           # before the last look, so that nothing is missed
@@ -68,6 +68,23 @@ def tail(options):
             output.show(following.unfetched(), following.moving)
             said = True
         time.sleep(PASS_SECONDS)
+
+
+def _following(options):
+    """Return (title, Tail) of the run, or of one that another logger writes. Raises NotFoundError, AmbiguousError."""
+    roots = places(options.root)
+    try:
+        folder = find(roots, options.run_id)
+        return title(folder), Tail(folder, options.rank, options.lines)
+    except NotFoundError:
+        try:
+            tail_foreign = importlib.import_module("runicorn.cli.tail_foreign")
+        except ImportError:
+            tail_foreign = None         # the server copy, which has no readers
+        other = tail_foreign and tail_foreign.find(roots, options.run_id, lambda path: Growing(path, BACK_BYTES), options.lines)
+        if not other:
+            raise
+        return other
 
 
 # -- which run ----------------------------------------------------------------------------------------------------

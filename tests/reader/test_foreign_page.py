@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from catalogs import Clock
 
+from runicorn.cli.main import main
 from runicorn.reader.catalog import Catalog
 
 WANDB = Path(__file__).parents[1] / "support/wandb_script.py"
@@ -66,3 +67,22 @@ def test_a_trainer_that_reached_its_steps_is_finished_at_the_first_look(tmp_path
     put(tmp_path / "root", "out/checkpoint-20/trainer_state.json", json.dumps(state))
     [row] = catalog(tmp_path / "root", tmp_path).runs()["runs"]
     assert (row["state"], row["step"], row["total"]) == ("finished", 20, 20)
+
+
+def test_tail_follows_a_folder_of_another_logger_or_a_run_by_its_id(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RUNICORN_HOME", str(tmp_path / "home"))
+    put(tmp_path / "root", "a/version_0/metrics.csv", TABLE)
+    put(tmp_path / "root", "a/version_0/out.log", "older line\nlast\n")
+    put(tmp_path / "root", "p/wandb/offline-run-20250101_000000-abc/run-abc.wandb", "")
+    state = {"global_step": 20, "max_steps": 20, "log_history": [{"step": 20, "loss": 0.5}]}
+    put(tmp_path / "root", "out/checkpoint-20/trainer_state.json", json.dumps(state))
+    for asked in ([str(tmp_path / "root/a/version_0")], [str(tmp_path / "root/a")], ["version_0", "--root", str(tmp_path / "root")]):
+        assert main(["tail", *asked, "--no-follow", "--lines", "1"]) == 0
+        told = capsys.readouterr().out
+        assert "CSV" in told and "last\n" in told and "older line" not in told and "· step 19  epoch=0  train_loss=0.05" in told
+    assert main(["tail", "out", "--root", str(tmp_path / "root")]) == 0         # by itself it ends where the files say so
+    assert capsys.readouterr().out.endswith("— finished\n")
+    assert main(["tail", "abc", "--root", str(tmp_path / "root"), "--no-follow"]) == 0
+    assert "W&B" in capsys.readouterr().out
+    assert main(["tail", "nothing", "--root", str(tmp_path / "root")]) == 2
+    assert "there is no run" in capsys.readouterr().err
