@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runicorn import disk, layout, local_disk, local_names
 from runicorn.errors import NotFoundError, SettingsError, UsageError
-from runicorn.surrogates import LONE, encode_json
+from runicorn.surrogates import LONE, encode_json, visible
 
 CONFIG, OVERLAY = "config.json", "overlay.json"
 PRIVATE = 0o600
@@ -212,8 +212,11 @@ def _text(connection, field):
     value = connection[field]
     if value is None:
         return ""
-    if not isinstance(value, str) or "\0" in value or "\n" in value or LONE.search(value):
+    if not isinstance(value, str) or "\0" in value or "\n" in value:
         raise UsageError(f"{field} is {value!r}; it must be one line of text")
+    if LONE.search(value):
+        remedy = "; make a link to that folder on the server (ln -s) and give the path of the link" if field == "remote_root" else ""
+        raise UsageError(f"{field} is {visible(value)}, which is no UTF-8, and a settings file is{remedy}")
     return value.strip()
 
 

@@ -8,6 +8,9 @@ from far import Far
 from nobody import PYTHON
 from pairs import make_run, mirror, pair, root, settle, tree, write  # noqa: F401 (fixtures)
 
+from runicorn import settings
+from runicorn.errors import UsageError
+
 RUN = "视觉/名 1/runs/20250123_180000_abc123"
 NAME = "检查点.bin"
 ROOTS = {"Chinese": "用户/实验", "Latin-1": os.fsdecode(b"caf\xe9/exp"), "plain": "exp"}
@@ -57,3 +60,15 @@ def test_a_home_of_latin_1_is_where_a_session_starts(root, pair):
         assert one.sync.state()["state"] == "live" and tree(one.mirror) == tree(home / "exp") and len(tree(one.mirror)) == 5
         assert one.sync.mirror.load_kept()["list"]["root"] == f"{home}/exp"
         one.close()
+
+
+def test_an_absolute_root_of_latin_1_is_refused_with_a_remedy_that_works(root, pair):
+    place = root / os.fsdecode(b"caf\xe9/exp")
+    make_run(place, RUN)
+    with pytest.raises(UsageError) as refused:
+        settings.checked({"host": "gpu", "remote_root": str(place)})
+    assert "caf\\xe9/exp, which is no UTF-8" in str(refused.value) and "make a link" in str(refused.value)
+    (root / "link").symlink_to(place)
+    one = pair(remote_root=settings.checked({"host": "gpu", "remote_root": f"{root}/link"})["remote_root"])
+    one.passes()
+    assert tree(one.mirror) == tree(place) and len(tree(place)) == 5
