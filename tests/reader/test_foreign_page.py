@@ -86,3 +86,9 @@ def test_tail_follows_a_folder_of_another_logger_or_a_run_by_its_id(tmp_path, ca
     assert "W&B" in capsys.readouterr().out
     assert main(["tail", "nothing", "--root", str(tmp_path / "root")]) == 2
     assert "there is no run" in capsys.readouterr().err
+
+
+def test_a_torn_line_near_the_beginning_costs_itself_and_not_the_curve(tmp_path):
+    rows = [json.dumps({"step": step, "loss": step / 4}) for step in range(9)]
+    put(tmp_path / "root", "a/log.jsonl", "\n".join([*rows[:3], '{"step": 3, "lo', *rows[4:]]) + "\n")
+    assert list(catalog(tmp_path / "root", tmp_path).series("local:a").points("loss")[0]) == [0, 1, 2, 4, 5, 6, 7, 8]

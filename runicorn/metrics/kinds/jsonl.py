@@ -36,7 +36,8 @@ def is_kind(name, head):
     lines = [line for line in text_lines(head) if line.strip()]
     objects = [entry for entry in map(_object, lines) if entry is not None]
     rows = [found for found in map(row, objects) if found is not None and set(found[2]) - COUNTERS]
-    if not rows or len(objects) < len(lines) or 2 * len(rows) < len(objects):
+    torn = len(lines) - len(objects)                    # one where a training was killed, and went on
+    if not rows or torn > (len(rows) > 2) or 2 * len(rows) < len(objects):
         return False
     letters = sum(len(text) for entry in objects for text in _texts(entry, DEPTH))
     if letters > TEXT * sum(map(len, lines)):
