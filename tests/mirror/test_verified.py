@@ -131,7 +131,8 @@ def test_a_file_of_which_more_is_known_when_its_fetch_ends_comes_whole(root, pai
 
 
 @pytest.mark.few()
-@pytest.mark.parametrize("mtime", ["null", '"yesterday"', "-1e99", "86400.5", str(OLD + 1000)])
+@pytest.mark.parametrize("mtime", ["null", '"yesterday"', "-1e99", "86400.5", str(OLD + 1000)],
+                         ids=["null", "text", "far", "old", "later"])
 @pytest.mark.parametrize("name", ["logs.txt", "summary.json"])
 def test_a_file_whose_mtime_a_manifest_tells_wrong_or_not_is_looked_at_before_it_is_called_verified(root, one, verified, name, mtime):
     """The manifest made after an edit has the very line of the one before it."""
