@@ -54,7 +54,8 @@ class FetchQueue:
 
     def reset_progress(self):
         self.files_done = self.files_total = self.bytes_done = self.bytes_total = 0
-        self.began, self.mirror.parts.resumed_bytes = time.monotonic(), 0
+        self.began = time.monotonic()
+        self.mirror.parts.begin_progress()
 
     def take_lines(self, fetcher, second):
         """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.SecondLine."""

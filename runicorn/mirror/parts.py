@@ -18,6 +18,10 @@ class Parts:
         self.resumed = {}               # (run path, name) -> bytes that were here when its fetch, which is under way, went on
         self.resumed_bytes = 0          # of these and of fetches that ended, since the progress began
 
+    def begin_progress(self):
+        """Count anew what was here already when its fetch went on."""
+        self.resumed_bytes = 0
+
     def place(self, fetch):
         """Return where the file of a Fetch is gathered (str)."""
         return os.path.join(self._folder, _name(fetch))

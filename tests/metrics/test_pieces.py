@@ -3,13 +3,13 @@
 import json
 import zlib
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runicorn.metrics.pieces import Pieces, piece
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.recursive(st.text(max_size=200) | st.floats(allow_nan=False), lambda inner: st.lists(inner, max_size=50)), max_size=12))
 def test_joined_pieces_are_one_stream_of_the_whole(values):
     whole = Pieces(b'{"items":[', [piece(json.dumps(value).encode()) for value in values])
