@@ -23,7 +23,7 @@ ENVIRONMENT = {"pyvenv.cfg", "conda-meta"}      # in a folder: of Python, whatev
 MARKS = ENVIRONMENT | OURS | {"meta.json"}      # files that are none of a run but say what a folder is
 CHECKPOINT = re.compile(r"checkpoint-(\d{1,12})$")
 WANDB = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-([^/]+)$")
-STATE = "trainer_state.json"
+STATE, LOGS = "trainer_state.json", (".log", ".out", ".txt")
 BESIDE = ("hparams.yaml", "args.yaml", "opt.yaml", "config.yaml", "args.json", "config.json")       # what a run was configured with
 WANDB_FILES = ("files/config.yaml", "files/wandb-summary.json", "files/wandb-metadata.json", "files/output.log")
 WANDB_NAMES = "wandb-summary.json", "wandb-metadata.json"
@@ -62,7 +62,7 @@ def kind_by_name(name):
         return "csv"
     if JSON_LOG.match(low):
         return "jsonl"
-    return "log" if low.endswith((".log", ".out", ".txt")) else None
+    return "log" if low.endswith(LOGS) else None
 
 
 def kind_by_content(kind, head, tail):
@@ -119,7 +119,6 @@ class Finder:
         self._ours, self._count = ours, 1
         self._files = {}            # folder -> [(name, size, mtime, ctime, mode), ...] of those that a run is made of
         self._kinds = {}            # folder -> {kind, ...}
-        self._checkpoints = {}      # folder -> numbers of the checkpoints looked into
 
     def take(self, path, entries):
         """Take what is in the folder `path` ("" for the root), [(name, size, mtime, ctime, mode), ...]; return the paths of folders in
@@ -145,8 +144,7 @@ class Finder:
         return [path + "/" + name if path else name for name in self._within_bounds(path, sorted(folders))]
 
     def _is_looked_into(self, path, name):
-        above = path.rpartition("/")[2]
-        if CHECKPOINT.match(above) or above == "files" and WANDB.match(path.rpartition("/")[0].rpartition("/")[2]):
+        if CHECKPOINT.match(path.rpartition("/")[2]) or _is_of_wandb(path):
             return False
         return not SKIPPED_FOLDER.match(name) and (path + "/" + name if path else name) not in self._ours
 
@@ -161,11 +159,11 @@ class Finder:
         return folders[:room]
 
     def _note(self, path, entry):
-        name, above = entry[0], path.rpartition("/")[2]
+        name = entry[0]
         kind = kind_by_name(name)
-        if CHECKPOINT.match(above) and kind != "trainer":
+        if CHECKPOINT.match(path.rpartition("/")[2]) and kind != "trainer":
             return
-        if above == "files" and WANDB.match(path.rpartition("/")[0].rpartition("/")[2]):
+        if _is_of_wandb(path):
             if "files/" + name in WANDB_FILES:
                 self._files.setdefault(path, []).append(entry)
         elif kind in SURE:
@@ -180,21 +178,27 @@ class Finder:
         """Take the kind (str, or None) of a text file that was looked into."""
         if kind:
             self._kinds.setdefault(path, set()).add(kind)
-        elif not name.endswith((".log", ".out", ".txt")):
+        elif not name.endswith(LOGS):
             self._files[path] = [entry for entry in self._files[path] if entry[0] != name]
 
     def runs(self, root):
         """Return the Runs (list, sorted by path) of what was taken. root: where the folders lie (str)."""
         found = {}
         for path, kinds in self._kinds.items():
-            for place, prefix in [_place(path)]:
-                run_kinds, files = found.setdefault(place, (set(), []))
-                run_kinds |= kinds
-                files += [(prefix + entry[0],) + tuple(entry[1:]) for entry in self._files[path]]
-                beside = self._files.get(path + "/files", ()) if place.rpartition("/")[2].startswith(":") else ()
-                files += [(prefix + "files/" + entry[0],) + tuple(entry[1:]) for entry in beside]
+            place, prefix = _place(path)
+            run_kinds, files = found.setdefault(place, (set(), []))
+            run_kinds |= kinds
+            files += [(prefix + entry[0],) + tuple(entry[1:]) for entry in self._files[path]]
+            beside = self._files.get(path + "/files", ()) if place.rpartition("/")[2].startswith(":") else ()
+            files += [(prefix + "files/" + entry[0],) + tuple(entry[1:]) for entry in beside]
         return [Run(place, os.path.join(root, folder_of(place)).rstrip("/"), tuple(kind for kind in KINDS if kind in kinds), sorted(files))
                 for place, (kinds, files) in sorted(found.items())]
+
+
+def _is_of_wandb(path):
+    """Whether a folder is the `files` of a W&B run."""
+    above, _, name = path.rpartition("/")
+    return name == "files" and WANDB.match(above.rpartition("/")[2]) is not None
 
 
 def _is_utf8(name):

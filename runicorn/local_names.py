@@ -61,15 +61,28 @@ def is_own(name):
 def split_run_path(path):
     """Return (project slug, name slug, id) of "project/name/runs/id"; raises LayoutError for anything else."""
     parts = safe_relative(path).split("/")
-    if len(parts) != 4 or parts[2] != RUNS or parts[0] == HIDDEN:
+    if not _are_ours(parts) or parts[0] == HIDDEN:
         raise LayoutError(f"{path!r} is not project/name/runs/id")
     return parts[0], parts[1], parts[3]
+
+
+def is_run_path(path):
+    """Whether `path` is project/name/runs/id."""
+    try:
+        split_run_path(path)
+    except LayoutError:
+        return False
+    return True
+
+
+def _are_ours(parts):
+    return len(parts) == 4 and parts[2] == RUNS
 
 
 def run_parts(path):
     """Return (project slug, name slug, id) of a run's path: of another logger's run, the first part, what is between, and the last."""
     parts = path.split("/")
-    if len(parts) == 4 and parts[2] == RUNS:
+    if _are_ours(parts):
         return parts[0], parts[1], parts[3]
     return parts[0], "/".join(parts[1:-1]) or parts[-1].lstrip(":"), parts[-1].lstrip(":")
 
@@ -77,7 +90,7 @@ def run_parts(path):
 def run_key(slug, path):
     """Return the key of a run: "gpu-1:vision/resnet50/20250123_180000_abc123" of its source's slug and its path (str)."""
     parts = path.split("/")
-    return f"{slug}:{parts[0]}/{parts[1]}/{parts[3]}" if len(parts) == 4 and parts[2] == RUNS else f"{slug}:{path}"
+    return f"{slug}:{parts[0]}/{parts[1]}/{parts[3]}" if _are_ours(parts) else f"{slug}:{path}"
 
 
 def connection_slug(name):

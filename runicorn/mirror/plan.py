@@ -155,10 +155,9 @@ def believable(path, name=None):
 def _is_run_path(path):
     try:
         path.encode("utf-8")
-        local_names.split_run_path(path)
-    except (LayoutError, UnicodeEncodeError):
+    except UnicodeEncodeError:
         return False
-    return True
+    return local_names.is_run_path(path)
 
 
 @functools.lru_cache(1 << 12)       # most runs have the same five

@@ -4,7 +4,7 @@ import os
 import threading
 
 from runicorn import layout
-from runicorn.foreign import BESIDE
+from runicorn.foreign import BESIDE, LOGS
 from runicorn.metrics import foreign_files
 from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
@@ -14,7 +14,6 @@ from runicorn.reader.records import flat
 from runicorn.reader.run_entry import Entry
 
 SOON = 0.05                 # s that a row of the list waits for one run's files; of longer ones it shows what is read by then
-LOGS = (".log", ".out", ".txt")
 NAMES = 2000                # metrics of which last values are kept for the list
 SPARKS = 50                 # … and curves
 

@@ -299,7 +299,7 @@ def _apply(root, entry, spool, report, cases):
         report["problems"].append(f"{relative[:300]} was cut while it was packed; the next bundle has it")
         return
     try:
-        if foreign.belongs(path, entry["name"]) and not _is_ours(path):
+        if foreign.belongs(path, entry["name"]) and not local_names.is_run_path(path):
             target = local_names.local_path(root, f"{foreign.folder_of(path)}/{entry['name']}".lstrip("/"))
         else:
             local_names.split_run_path(path)
@@ -331,14 +331,6 @@ def _apply(root, entry, spool, report, cases):
         report["problems"].append(f"{relative} misses the bytes before {entry['offset']}: import the bundle before this one first")
     elif outcome == CLASH:
         report["problems"].append(f"{relative} differs from what is here; it was left as it is")
-
-
-def _is_ours(path):
-    try:
-        local_names.split_run_path(path)
-    except LayoutError:
-        return False
-    return True
 
 
 def _replace(target, entry, spool, root):

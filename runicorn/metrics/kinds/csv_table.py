@@ -144,12 +144,7 @@ class Reader(LineReader):
 
     def facts(self):
         """Return what else is known of the run (dict)."""
-        facts = self._steps.facts()
-        if not self._timed:
-            facts["no_times"] = True
-        elif self._has_naive:
-            facts["naive_times"] = True
-        return facts
+        return self._steps.facts(self._timed, self._has_naive)
 
     def end(self, block, start):
         """Return where the last complete row of `block` ends; lines of one quoted cell are not taken apart."""

@@ -162,12 +162,7 @@ class Reader(LineReader):
 
     def facts(self):
         """Return what else is known of the run (dict)."""
-        facts = self._steps.facts()
-        if not self._has_times:
-            facts["no_times"] = True
-        elif self._has_naive:
-            facts["naive_times"] = True
-        return facts
+        return self._steps.facts(self._has_times, self._has_naive)
 
     def parse(self, body):
         """Return the Parts of `body` (bytes): complete lines."""

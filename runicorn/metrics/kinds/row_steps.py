@@ -36,9 +36,11 @@ class Steps:
                 "recent": {key: list(steps) for key, steps in self._recent.items()}, "epochs": dict(self._epochs), "tops": dict(self._tops),
                 "base": self._base, "last": self._last, "bases": [list(item) for item in self._bases.items()], "counts": self._counts}
 
-    def facts(self):
-        """Return `purges` and `restarts`, if there are any."""
-        return {"purges": [list(purge) for purge in self.purges], "restarts": self.restarts} if self.purges else {}
+    def facts(self, has_times, has_naive):
+        """Return `purges` and `restarts`, if there are any, and what of the rows' times is not to be believed: "no_times" where none was
+        told, "naive_times" where one had no zone."""
+        facts = {"purges": [list(purge) for purge in self.purges], "restarts": self.restarts} if self.purges else {}
+        return {**facts, **({"no_times": True} if not has_times else {"naive_times": True} if has_naive else {})}
 
     def settle(self, parts, epochs, lengths=None):
         """Return `parts` (list of parse.Part) with their steps settled.

@@ -105,12 +105,7 @@ class Reader(LineReader):
 
     def facts(self):
         """Return what else is known of the run (dict)."""
-        facts = self._steps.facts()
-        if self._ts is None:
-            facts["no_times"] = True
-        elif self._has_naive:
-            facts["naive_times"] = True
-        return facts
+        return self._steps.facts(self._ts is not None, self._has_naive)
 
     def take(self, block, left):
         """Return (bytes used, list of parse.Part), as every Reader does. Of a bar that is drawn over itself only the last state counts."""
