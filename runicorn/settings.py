@@ -19,6 +19,7 @@ from runicorn.surrogates import LONE, encode_json, visible
 CONFIG, OVERLAY = "config.json", "overlay.json"
 PRIVATE = 0o600
 STALE_SECONDS = 0.5         # how long an Overlay trusts what it read before it looks at the file again
+SAVING_SECONDS = 1.0        # within which an editor that saves in place has filled the file that it emptied
 SECRETS = ("password", "passphrase")
 
 # A connection with nothing said. The guide's form opens with these.
@@ -41,17 +42,18 @@ log = logging.getLogger("runicorn")
 # -- config.json --------------------------------------------------------------------------------------------------
 
 def load(home):
-    """Return config.json in `home` (dict, empty if absent). A broken file is moved aside and reported in one line.
+    """Return config.json in `home` (dict, empty if absent). A broken file is reported in one line and left to whoever mends it.
 
     Raises SettingsError when it is there and can't be read.
     """
-    return _load(Path(home) / CONFIG)
+    return _load(Path(home) / CONFIG) or {}
 
 
 def update(home, change):
     """Let `change(config)` alter the dict of config.json in place, alone among processes, and write it. Returns the dict.
 
-    What `change` raises passes through and leaves the file as it was. Raises SettingsError.
+    A broken file is kept aside, reported in one line, and a fresh one is begun. What `change` raises passes through and leaves the file
+    as it was. Raises SettingsError.
     """
     return _update(Path(home) / CONFIG, change)
 
@@ -92,10 +94,15 @@ def _merged(old, new, depth):
 
 # -- connections --------------------------------------------------------------------------------------------------
 
-def connections(home):
-    """Return the saved connections (list of dicts, defaults filled in); one that makes no sense is left out and reported."""
-    good = []
-    for saved in _saved(load(home)):
+def connections(home, otherwise=()):
+    """Return the saved connections (list of dicts, defaults filled in); one that makes no sense is left out and reported.
+
+    otherwise: what they are taken to be while config.json is broken (iterable of dicts).
+    """
+    good, config = [], _load(Path(home) / CONFIG)
+    if config is None:
+        return list(otherwise)
+    for saved in _saved(config):
         try:
             good.append(checked(saved))
         except UsageError as error:
@@ -304,14 +311,13 @@ class Overlay:
         if self._looked is not None and now - self._looked < STALE_SECONDS:
             return
         self._looked = now
-        try:
-            status = os.stat(self._path)
-            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
-        except OSError:
-            mark = None         # no overlay yet
+        mark = file_stamp(self._path)
         if mark != self._mark:
             self._mark = mark
-            runs = _load(self._path).get("runs")
+            overlay = _load(self._path)
+            if overlay is None:
+                return              # what it said before holds until it is mended
+            runs = overlay.get("runs")
             self._runs = {key: _noted(entry) for key, entry in runs.items() if isinstance(entry, dict)} if isinstance(runs, dict) else {}
 
 
@@ -335,22 +341,52 @@ def _refuse_overlay(changes):
 # -- files --------------------------------------------------------------------------------------------------------
 
 def _load(path):
-    try:
-        raw = disk.patiently(path.read_bytes)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise SettingsError(f"{path} can't be read: {error.strerror}") from error
+    """Return the JSON object in a file (dict, empty if it is absent or empty), None where it is broken, which is reported once."""
+    value, trouble = _read(path)
+    stamp = (path, trouble, file_stamp(path))
+    if trouble and stamp not in _reported:
+        _reported.add(stamp)
+        log.warning("%s%s; nothing in it counts until it is mended", path, trouble)
+    return None if trouble else value
+
+
+_reported = set()
+
+
+def _read(path):
+    """Return (JSON object, what is wrong with it or None), read once more while somebody seems to be writing it in place."""
+    until = time.monotonic() + SAVING_SECONDS
+    while True:
+        try:
+            raw = disk.patiently(path.read_bytes)
+            being_saved = abs(time.time() - path.stat().st_mtime) < SAVING_SECONDS
+        except FileNotFoundError:
+            return {}, None
+        except OSError as error:
+            raise SettingsError(f"{path} can't be read: {error.strerror}") from error
+        value, trouble = _parsed(raw)
+        if raw and not trouble or not being_saved or time.monotonic() > until:
+            return value, trouble
+        time.sleep(0.02)
+
+
+def _parsed(raw):
     try:
         value, trouble = json.loads(raw or b"{}"), " is no JSON object"
     except json.JSONDecodeError as error:
         value, trouble = None, f":{error.lineno} is no JSON ({error.msg})"
     except (ValueError, RecursionError):
         value, trouble = None, " is no text in UTF-8, or nested without end"
-    if not isinstance(value, dict):
-        _put_aside(path, trouble)
-        return {}
-    return value
+    return (value, None) if isinstance(value, dict) else (None, trouble)
+
+
+def file_stamp(path):
+    """Return what changes when a file is written (tuple), None while there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _put_aside(path, trouble):
@@ -366,7 +402,10 @@ def _update(path, change):
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with local_disk.locked(path):
-            value = _load(path)
+            value, trouble = _read(path)
+            if trouble:
+                _put_aside(path, trouble)
+                value = {}
             change(value)
             text = json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n"
             layout.replace_file(path, encode_json(text), mode=PRIVATE)

@@ -17,6 +17,7 @@ TRIM_SECONDS = 300
 TRIALS_KEPT = 20
 LINE = ("host", "port", "user", "auth", "key", "remote_root")       # what a connection can't change without a new login
 LET_GO_SECONDS = 15         # within which another process has noticed that a connection was removed, and lets its mirror go
+SAVING_SECONDS = 0.3        # within which an editor that moves the old settings file away has written the new one
 BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
 
@@ -61,10 +62,10 @@ class Registry:
     def save(self, changes, start=True, password=None, passphrase=None):
         """Add or change a connection, and start it (again) unless `start` is false. Returns its row. Raises UsageError."""
         changes = {**changes, "enabled": True} if start else changes
-        saved = settings.save_connection(self.home, changes)
-        self._remember(saved, password, passphrase)
         with self._lock:
-            self._reload()
+            saved = settings.save_connection(self.home, changes)
+            self._remember(saved, password, passphrase)
+            self._reload(start=False)
             if start and not self.offline:
                 self._get(saved["name"]).start()
         self.bell.ring("connections")
@@ -160,19 +161,34 @@ class Registry:
             names = ", ".join(map(repr, self._connections)) or "none"
         raise NotFoundError(f"there is no connection {name!r} (known: {names}); add one with `runicorn config ssh add`")
 
-    def _reload(self):
-        """Follow config.json: connections added, changed or removed, by us or by another process."""
-        stamp = _stamp(self.home / settings.CONFIG)
+    def _reload(self, start=True):
+        """Follow config.json: connections added, changed or removed, by us or by another process. start: whether those that are new, or no
+        longer paused, begin to work where others do."""
+        stamp = settings.file_stamp(self.home / settings.CONFIG)
+        if stamp is None and self._connections:
+            time.sleep(SAVING_SECONDS)          # an editor moves the old file away before it writes the new one
+            stamp = settings.file_stamp(self.home / settings.CONFIG)
         if stamp == self._config_stamp and stamp is not None:
             return
         self._config_stamp = stamp
-        saved = {options["name"]: options for options in settings.connections(self.home)}
+        listed = settings.connections(self.home, otherwise=[connection.settings for connection in self._connections.values()])
+        saved = {options["name"]: options for options in listed}
         for name in [name for name in self._connections if name not in saved]:
             self._connections[name].stop()
         former = self._connections
         self._connections = {
             name: former[name] if name in former and former[name].settings == options else self._made(options, former.get(name))
             for name, options in saved.items()}         # replaced whole: others read it without the lock
+        for name, connection in self._connections.items() if start and self._is_at_work() else ():
+            if connection is not former.get(name) and not connection.sync and connection.settings["enabled"] and self._is_ours(name):
+                connection.start()
+
+    def _is_at_work(self):
+        return bool(self._keeper) and not (self.offline or self._stopping.is_set())
+
+    def _is_ours(self, name):
+        """Whether `start_all` was asked for the connection `name`, or for all."""
+        return not self._only or name in self._only
 
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
@@ -210,11 +226,7 @@ class Registry:
         before = set(self._connections)
         with self._lock:
             self._reload()
-            added = [connection for name, connection in self._connections.items() if name not in before]
-            for connection in added:
-                if connection.settings["enabled"] and not self.offline and not self._only:
-                    connection.start()
-        if added or set(self._connections) != before:
+        if set(self._connections) != before:
             self.bell.ring("connections")
 
     def _used(self):
@@ -464,11 +476,3 @@ def _drop_when_free(folder):
 
 def _identity(connection):
     return tuple(connection[field] for field in ("host", "port", "user", "auth", "key"))
-
-
-def _stamp(path):
-    try:
-        status = path.stat()
-    except OSError:
-        return None         # no config.json yet
-    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -73,12 +74,15 @@ def test_one_bad_connection_does_not_hide_the_others(home, caplog):
     (b'{"root":\n "/da', "config.json:2 is no JSON (Unterminated string"), (b'{"root":\n "/data"\n"x"', "config.json:3 is no JSON"),
     (b"[]", "is no JSON object"), (b'{"a": "\xff"}', "no text in UTF-8"),
 ])
-def test_a_broken_file_is_kept_aside_and_reported_with_its_line(home, caplog, broken, said):
+def test_a_broken_file_is_reported_with_its_line_and_kept_aside_by_who_writes(home, caplog, broken, said):
     home.mkdir()
     (home / "config.json").write_bytes(broken)
-    assert settings.load(home) == {}
+    os.utime(home / "config.json", (1e9, 1e9))          # nobody is writing it
+    assert settings.load(home) == settings.load(home) == {} and (home / "config.json").read_bytes() == broken
+    assert caplog.text.count(said) == 1
+    settings.save_connection(home, GPU)
     aside, = home.glob("config.json.broken-*")
-    assert aside.read_bytes() == broken and aside.name in caplog.text and said in caplog.text
+    assert aside.read_bytes() == broken and aside.name in caplog.text and len(settings.connections(home)) == 1
 
 
 def test_an_unreadable_file_is_one_sentence(home):
@@ -184,3 +188,23 @@ def test_each_field_of_a_connection_is_refused_by_itself(given, words):
     with pytest.raises(UsageError, match=words):
         settings.fits(given, [{"name": "lab", "host": "gpu"}])
     settings.fits({"name": "lab"}, [{"name": "lab", "host": "gpu"}])
+
+
+@pytest.mark.parametrize("emptied", [b"", b'{"connections": [{"na'])
+def test_a_file_that_is_being_saved_in_place_is_read_once_it_is_whole(home, emptied):
+    settings.save_connection(home, GPU)
+    whole = (home / "config.json").read_bytes()
+    (home / "config.json").write_bytes(emptied)
+    saving = threading.Timer(0.3, (home / "config.json").write_bytes, [whole])
+    saving.start()
+    assert [one["name"] for one in settings.connections(home)] == ["GPU Server 1"]
+    saving.join()
+    assert sorted(path.name for path in home.glob("config.json*")) == ["config.json", "config.json.lock"]
+
+
+def test_a_broken_overlay_changes_nothing_until_it_is_mended(home):
+    overlay = settings.Overlay(home)
+    overlay.set("local:p/n/1", tags=["good"])
+    (home / "overlay.json").write_text('{"runs": {')
+    assert overlay.get("local:p/n/1")["tags"] == ["good"]
+    assert (home / "overlay.json").read_text() == '{"runs": {'
