@@ -4,7 +4,7 @@ import threading
 import time
 from pathlib import Path
 
-from runicorn import faults, layout, local_names, settings
+from runicorn import faults, local_names, settings
 from runicorn.connections import sync_log
 from runicorn.connections.questions import Questions
 from runicorn.connections.trials import Trial
@@ -368,32 +368,29 @@ class Registry:
 
     # -- runs
 
-    def want(self, key):
-        """Say that somebody opened the run `key`: it is fetched first."""
-        connection, path = self._run(key)
+    def want(self, slug, path):
+        """Say that somebody opened the run at `path` of the connection whose mirror is called `slug`: it is fetched first."""
+        connection = self._of(slug)
         if connection and connection.folder.exists():
             quota.mark_viewed(connection.folder, path)
         if connection and connection.sync:
             connection.sync.want(path)
 
-    def peek(self, key, name, ranges):
+    def peek(self, slug, path, name, ranges):
         """Return blocks of a run's file straight from the server: [bytes]; None where its connection is not at work."""
-        connection, path = self._run(key)
+        connection = self._of(slug)
         return connection.sync.peek(path, name, ranges) if connection and connection.sync else None
 
-    def drop(self, key):
+    def drop(self, slug, path):
         """Delete a mirrored run from this machine; it is not fetched again until opened. Raises UsageError for a local run."""
-        connection, path = self._run(key)
+        connection = self._of(slug)
         if not connection:
-            raise UsageError(f"{key} is no mirrored run; runs of this machine are never deleted from here")
+            raise UsageError(f"{slug}:{path} is no mirrored run; runs of this machine are never deleted from here")
         quota.drop_run(connection.folder, path)
         self.bell.ring("runs")
 
-    def _run(self, key):
-        slug, _, path = key.partition(":")
-        project, name, run_id = path.split("/")
-        connection = next((connection for connection in self._connections.values() if connection.slug == slug), None)
-        return connection, "/".join((project, name, layout.RUNS, run_id))
+    def _of(self, slug):
+        return next((connection for connection in self._connections.values() if connection.slug == slug), None)
 
     def plan(self, connection):
         """Return what a connection's choice of files comes to: {"files", "bytes"}. Looks there if nothing is mirrored yet.

@@ -231,7 +231,7 @@ class Fetcher:
             job.take(data)
             return True
         self.promise(job.promised)
-        path = f"{self.root}/{fetch.path}/{fetch.name}"
+        path = plan.remote_path(self.root, fetch.path, fetch.name)
         said = self._contents.unproven(fetch) if self._contents and fetch.path in self._hearsay else None
         if said is not None:
             self.client.ask(sftp.lstat(path), functools.partial(job.looked_at, path, said))

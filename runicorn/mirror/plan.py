@@ -4,13 +4,14 @@ import collections
 import functools
 import re
 
-from runicorn import layout, local_names, manifest
+from runicorn import foreign, layout, local_names, manifest
 from runicorn.errors import LayoutError
 
 SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
 WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
 APPENDED = re.compile(r"^(?:(?:events|system)N\.jsonl|logsN\.txt)\Z".replace("N", r"(?:\.rank\d{1,9})?(?:\.\d{1,9})?"))
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
+GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")        # kinds of other loggers' files that are appended to
 LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
 
 Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole began", defaults=(None,))
@@ -112,9 +113,11 @@ def _levels(name):
         yield "/".join(parts[:depth]), component
 
 
+@functools.lru_cache(1 << 12)
 def is_appended(name):
-    """Whether the file `name` of a run only ever grows."""
-    return bool(APPENDED.match(name))
+    """Whether the file `name` of a run grows at its end. A table may also be rewritten: then the bytes before the end of ours differ."""
+    base = name.rpartition("/")[2]
+    return bool(APPENDED.match(name)) or foreign.kind_by_name(base) in GROWING or base.endswith(foreign.LOGS)
 
 
 def wanted(name, size, options):
@@ -158,6 +161,12 @@ def _is_run_path(path):
     except UnicodeEncodeError:
         return False
     return local_names.is_run_path(path)
+
+
+def remote_path(root, path, name):
+    """Return where the server keeps the file `name` of the run at `path` (str). root: absolute."""
+    folder = foreign.folder_of(path)
+    return f"{root}/{folder}/{name}" if folder else f"{root}/{name}"
 
 
 @functools.lru_cache(1 << 12)       # most runs have the same five

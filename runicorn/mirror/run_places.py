@@ -1,8 +1,9 @@
 """Where the runs of a mirror lie. A disk that ignores case would take two of them for one: the second has a place of its own."""
 
 import itertools
+from pathlib import Path
 
-from runicorn import layout, local_names
+from runicorn import foreign, layout, local_names
 
 FILE = "places.json"        # in a mirror's .index: {run path: the path at which it lies below the mirror}, of those that lie elsewhere
 
@@ -14,8 +15,9 @@ def read(mirror):
 
 
 def folder(mirror, path, places, plain=()):
-    """Return where a run lies (Path); see local_names.local_path."""
-    return local_names.local_path(mirror, places.get(path, path), plain)
+    """Return where the files of a run lie (Path); see local_names.local_path."""
+    run_folder = foreign.folder_of(places.get(path, path))
+    return local_names.local_path(mirror, run_folder, plain) if run_folder else Path(mirror)
 
 
 class Places:

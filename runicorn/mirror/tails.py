@@ -5,6 +5,7 @@ import time
 
 from runicorn import local_disk
 from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpError
+from runicorn.mirror import plan
 from runicorn.ssh import sftp
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
@@ -107,7 +108,7 @@ class Tails:
         return attrs.size
 
     def _absolute(self, key):
-        return f"{self.root}/{key[0]}/{key[1]}"
+        return plan.remote_path(self.root, *key)
 
     def _regular(self, keys, outcomes):
         """Return those of `keys` that the server calls regular files; others are told in `outcomes`."""

@@ -136,7 +136,7 @@ class Hashing:
 
 def _by_exec(remote, mirror, root, files):
     sizes = [mirror.stat(*key)["size"] for key in files]
-    text = json.dumps([[f"{root}/{path}/{name}", size] for (path, name), size in zip(files, sizes)])
+    text = json.dumps([[plan.remote_path(root, *key), size] for key, size in zip(files, sizes)])
     _, out = remote_shell.python(remote, SOURCE, [text], timeout=3600)
     digests = out.decode("ascii", "replace").split()
     if len(digests) != len(files):
@@ -159,11 +159,11 @@ def _hash(mirror, key, size):
 def _by_reading(client, mirror, root, files):
     """Return those of `files` that differ, those that can't be read, and those that the server did not let be open beside the others
     (three lists)."""
-    places = [f"{root}/{path}/{name}" for path, name in files]
+    places = [plan.remote_path(root, *key) for key in files]
     stats = client.batch([sftp.lstat(remote_path) for remote_path in places])
     unread = [key for key, remote_path, attrs in zip(files, places, stats) if sftp.refusal(remote_path, attrs)]
     files = [key for key in files if key not in unread]
-    handles = client.batch([sftp.open_file(f"{root}/{path}/{name}") for path, name in files])
+    handles = client.batch([sftp.open_file(plan.remote_path(root, *key)) for key in files])
     opened = {key: handle for key, handle in zip(files, handles) if not isinstance(handle, SftpError)}
     later = [key for key, handle in zip(files, handles) if isinstance(handle, HandlesError)]
     unread += [key for key in files if key not in opened and key not in later]

@@ -5,7 +5,7 @@ import logging
 import os
 import weakref
 
-from runicorn import layout, local_names
+from runicorn import layout
 from runicorn.errors import RunicornError
 from runicorn.metrics.samples import ENDS
 from runicorn.reader.log import Log
@@ -139,8 +139,7 @@ def _missing(entry, stem, sizes):
 
 
 def _blocks(connections, entry, name, spans):
-    project, experiment, run_id = local_names.split_run_path(entry.record.path)
-    blocks = connections.peek(f"{entry.source.slug}:{project}/{experiment}/{run_id}", name, spans)
+    blocks = connections.peek(entry.source.slug, entry.record.path, name, spans)
     if blocks is None:
         raise RunicornError("its connection is not at work")
     return blocks

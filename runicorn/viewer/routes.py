@@ -102,7 +102,7 @@ def run(site, ask, key):
     mark = site.bell.now()
     entry = site.catalog.entry(key)
     if not entry.source.local:
-        site.connections.want(entry.key)
+        site.connections.want(entry.source.slug, entry.record.path)
     curves(site, entry)
     answer = site.catalog.run(entry.key)
     return {"news": mark, **bounded.run(answer, (answer["main"] or {}).get("metric"))}
@@ -164,7 +164,7 @@ def drop_run(site, ask, key):
     entry = site.catalog.entry(key)
     if entry.source.local:
         raise UsageError("a local run is not deleted from here: it is the only copy; remove its folder yourself")
-    site.connections.drop(entry.key)
+    site.connections.drop(entry.source.slug, entry.record.path)
     site.bell.ring("runs")
     return {"news": site.bell.now(), "dropped": entry.key}
 

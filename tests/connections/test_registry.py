@@ -227,14 +227,14 @@ def test_each_choice_of_the_form_decides_what_is_fetched(mirrors, bell, sshd, op
 def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors, bell, sshd, root):
     saved(mirrors, sshd, small_only=False)
     state(mirrors, bell, "live")
-    key = "test:vision/resnet/20250123_180000_abc123"
+    run = "test", "vision/resnet/runs/20250123_180000_abc123"
     data = (root / "vision/resnet/runs/20250123_180000_abc123/model.pt").read_bytes()
-    assert mirrors.peek(key, "model.pt", [(0, 10), (1000, 20), (-5, 5)]) == [data[:10], data[1000:1020], data[-5:]]
+    assert mirrors.peek(*run, "model.pt", [(0, 10), (1000, 20), (-5, 5)]) == [data[:10], data[1000:1020], data[-5:]]
     assert not (mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/model.pt").exists()
     assert mirrors.verify("test") == {"files": 6, "refetched": 0}
     with pytest.raises(UsageError, match="never deleted"):
-        mirrors.drop("local:vision/resnet/20250123_180000_abc123")
-    mirrors.drop(key)
+        mirrors.drop("local", "vision/resnet/runs/20250123_180000_abc123")
+    mirrors.drop(*run)
     assert not (mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/events.jsonl").exists()
 
 
@@ -452,7 +452,7 @@ def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors,
     mirrors.sync_now("test")
     until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["last_news"] > before)
     assert not (done / "model.pt").exists()
-    mirrors.want("test:vision/resnet/20250123_180000_abc123")
+    mirrors.want("test", "vision/resnet/runs/20250123_180000_abc123")
     until(bell, lambda: (done / "model.pt").exists(), bool)
 
 
@@ -482,7 +482,7 @@ def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_h
     here = home / "cache" / "test" / "vision" / "resnet" / "runs"
     assert (here / "20250124_180000_abc124" / "weights.pt").exists(), "the newest run comes first"
     assert not (here / "20250123_180000_abc123" / "model.pt").exists() and quota.size_of(home / "cache") <= 110_000
-    mirrors.want("test:vision/resnet/20250123_180000_abc123")
+    mirrors.want("test", "vision/resnet/runs/20250123_180000_abc123")
     mirrors.start_all()
     until(bell, lambda: (here / "20250123_180000_abc123" / "model.pt").exists(), bool)
     assert not (here / "20250124_180000_abc124" / "weights.pt").exists() and quota.size_of(home / "cache") <= 110_000
