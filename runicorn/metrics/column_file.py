@@ -18,15 +18,16 @@ SAVE_BYTES = 64 << 10       # parsed in about 2 ms; less is not worth a cache fi
 
 
 class File:
-    """One growing file. `table` holds what is parsed, `reader` what reads it, `behind` is how many bytes could be parsed now."""
+    """One growing file. `table` holds what is parsed, `reader` what reads it, `make` made that, `behind` is how many bytes could be parsed
+    now."""
 
     def __init__(self, path, cache=None, make=events.Reader):
         """path: str; cache: folder for the column cache (str) or None; make: function(state) returning the reader of its kind."""
-        self.path, self._make, self._folder = path, make, cache
+        self.path, self.make, self._folder = path, make, cache
         self._begin()
 
     def _begin(self, identity=None):
-        self.reader = self._make(None)
+        self.reader = self.make(None)
         self.table = Table(self.reader.kind)
         self.position = self.behind = self._saved = self._torn = 0
         self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
@@ -125,7 +126,7 @@ class File:
             return                          # absent or damaged: parse
         if head is None:
             return
-        self.reader = self._make(head["reader"])
+        self.reader = self.make(head["reader"])
         self.position = self._saved = head["length"]
         with suppress(OSError):             # a cache we may only read serves as well
             os.utime(self._cache())         # `trim` drops what was not used for longest

@@ -1,36 +1,48 @@
-"""A first picture of a huge file of events: evenly spaced lines of it, and its ends."""
+"""A first picture of a huge file of metrics, of any kind: evenly spaced records of it, and its ends."""
 
 from runicorn.layout import open_regular
 from runicorn.metrics.columns import Table
-from runicorn.metrics.parse import Parser
 
 SAMPLES, SAMPLE_BYTES = 1500, 768       # of a huge file's first picture: a point for every pixel, five lines at a time
+MOST = 3 << 20              # bytes of them all
 ENDS = 64 << 10             # of its beginning and its end, read whole
+BLOCK = 1 << 20             # that a reader is handed at once
 
 
 def of(file):
-    """Return a Table of a sample of what a column_file.File has parsed and has yet to. Raises OSError."""
+    """Return a Table of a sample of what a column_file.File has parsed and has yet to, None of a kind without. Raises OSError."""
+    if not file.reader.grid:
+        return None
     with open(open_regular(file.path), "rb", buffering=0) as opened:
         def read(spans):
             return [opened.read(length) for offset, length in spans if opened.seek(offset) >= 0]
-        return sample(read, file.position + file.behind)
+        return sample(read, file.position + file.behind, file.make(None))
 
 
-def sample(read, size):
-    """Return a Table of evenly spaced lines of an events file, and of its first and last ones: a first picture of a huge file.
+def sample(read, size, reader):
+    """Return a Table of evenly spaced records of a file, and of its first and last ones: a first picture of a huge file.
 
     read: called with a list of (offset, length), returns a list of bytes (it may be far away, so it is called only
-    twice); size: of the file in bytes.
+    twice); size: of the file in bytes; reader: of its kind, at the beginning of a file.
     """
-    head, tail = read([(0, min(size, ENDS)), (max(0, size - ENDS), min(size, ENDS))])
-    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, head.count(b"\n")))      # room for a whole line after a torn one
-    count = min(SAMPLES, max(0, size - 2 * ENDS) // width)
-    spaced = read([(ENDS + (size - 2 * ENDS) * k // count, width) for k in range(count)])
-    lines = [head[:head.rfind(b"\n") + 1], *map(_whole_lines, spaced), _whole_lines(tail) if size > ENDS else b""]
-    parser, table = Parser(), Table()
-    table.add(parser.parse(b"".join(lines)))
+    grid = reader.grid
+    tail_at = max(0, size - ENDS) // grid * grid
+    head, tail = read([(0, min(size, ENDS)), (tail_at, size - tail_at)])
+    first = reader.records(head, True)
+    width = max(SAMPLE_BYTES, 3 * len(head) // max(1, len(first)))      # room for a whole record after a torn one
+    between = max(0, tail_at - ENDS)
+    count = min(SAMPLES, MOST // width, between // max(width, grid))
+    spaced = read([((ENDS + between * k // count) // grid * grid, width) for k in range(count)])
+    last = [tail] if size > ENDS else []
+    records = [*first, *(record for piece in [*spaced, *last] for record in reader.records(piece, False))]
+    return _table(reader, reader.framed(records))
+
+
+def _table(reader, body):
+    table, at, used = Table(reader.kind), 0, 1
+    while used and at < len(body):
+        used, parts = reader.take(body[at:at + BLOCK], len(body) - at)
+        table.add(parts)
+        at += used
+    table.purge(reader.facts().get("purges", []))
     return table
-
-
-def _whole_lines(block):
-    return block[block.find(b"\n") + 1:block.rfind(b"\n") + 1]

@@ -110,7 +110,7 @@ class Series:
         own = layout.parse_own(name)
         if own is None or own[0] != "events":
             raise DataError(f"{name} is no file of events")
-        table = samples.sample(read, size)
+        table = samples.sample(read, size, own_files.MAKERS[own[0]](None))
         with self._lock:
             self._samples[own[2], own[1]] = table
 

@@ -15,6 +15,7 @@ from runicorn.metrics import column_cache, column_file, columns, parse, samples
 from runicorn.metrics.column_cache import trim
 from runicorn.metrics.column_file import File
 from runicorn.metrics.columns import BLOCK
+from runicorn.metrics.kinds import events
 from runicorn.metrics.parse import Parser, Part, sample_row
 
 
@@ -330,7 +331,7 @@ def test_a_sample_has_the_ends_and_lines_in_between(tmp_path):
     def read(spans):
         asked.append(spans)
         return [text[offset:offset + length] for offset, length in spans]
-    table = samples.sample(read, len(text))
+    table = samples.sample(read, len(text), events.Reader())
     steps = table.where["loss"].steps
     assert len(asked) == 2 and steps[0] == 0 and steps[-1] == 59_999 and list(steps) == sorted(set(steps))
     assert sum(length for spans in asked for _, length in spans) < len(text) / 2

@@ -2,12 +2,13 @@
 
 import json
 
+from runicorn.metrics.kinds.sampled import Sampled
 from runicorn.metrics.parse import Parser, event_row
 
 LINE_LIMIT = 16 << 20       # a longer line is no event; it is skipped like a broken one
 
 
-class Reader:
+class Reader(Sampled):
     """Reads one file of events or samples from its beginning, or from where `state` was told."""
 
     kind = "events"

@@ -15,6 +15,7 @@ from runicorn.metrics.kinds.event_records import PLUGINS, SCALARS, Events, large
 from runicorn.metrics.kinds.names import Names
 from runicorn.metrics.kinds.protobuf import text
 from runicorn.metrics.kinds.purges import VERSION, Purges
+from runicorn.metrics.kinds.sampled import Sampled
 from runicorn.metrics.kinds.scalar_records import WORTH, split
 from runicorn.metrics.kinds.tfrecords import Heads
 from runicorn.metrics.parse import Part
@@ -35,7 +36,7 @@ def is_kind(name, head):
     return not head.strip(b"\0") or len(head) < HEAD or Heads().next(head, 0) >= 0
 
 
-class Reader:
+class Reader(Sampled):
     """Reads one event file: `take` its bytes in order. Rows are numbered by record. For one thread at a time.
 
     Points that a restart supersedes stay in the rows; `facts()["purges"]` names them. A file without a version that follows another
@@ -64,6 +65,18 @@ class Reader:
         known = {"config": dict(events.config), "texts": dict(events.texts), "started": self._started, "counts": dict(events.counts),
                  "restarts": self._purges.restarts}
         return {"purges": self._purges.list(), **{name: value for name, value in known.items() if value}}
+
+    # -- a sample of a huge file (see metrics.samples) -------------------------------------------------------------
+
+    @staticmethod
+    def records(piece, is_first):
+        """Return the whole records in a piece of a file (list of bytes), from the first head in it on."""
+        heads, records = Heads(), []
+        at = heads.next(piece, 0)
+        while at >= 0 and len(piece) >= at + HEAD and (size := heads.size(piece[at:at + HEAD])) and at + size <= len(piece):
+            records.append(piece[at:at + size])
+            at += size
+        return records
 
     # -- bytes to records ----------------------------------------------------------------------------------------
 

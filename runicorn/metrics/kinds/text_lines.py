@@ -1,12 +1,14 @@
 """Whole lines of a growing text file, as all kinds of text are read: whatever way its bytes are cut, the same lines, in bounded memory."""
 
+from runicorn.metrics.kinds.sampled import Sampled
+
 UTF8_BOM = b"\xef\xbb\xbf"
 UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 LINE_LIMIT = 1 << 20        # bytes; a longer line is passed over, and counted
 JUDGED = 64                 # bytes of the first line that show UTF-16
 
 
-class LineReader:
+class LineReader(Sampled):
     """What readers of text share. Subclasses have `kind`, `parse(body)`, which returns the Parts of complete lines, `save` and `load`."""
 
     def __init__(self, state=None):

@@ -31,7 +31,7 @@ def is_kind(name, head):
 class Reader:
     """Reads one file from its beginning, or from where `state` was told."""
 
-    kind = "trainer"
+    kind, grid = "trainer", 0
 
     def __init__(self, state=None):
         """state: what `state` told (dict), or None."""

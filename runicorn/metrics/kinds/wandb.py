@@ -10,7 +10,7 @@ from array import array
 
 from runicorn.metrics.kinds.names import Names
 from runicorn.metrics.kinds.protobuf import fields, inner, signed, text
-from runicorn.metrics.kinds.wandb_log import Log, begins
+from runicorn.metrics.kinds.wandb_log import BLOCK, Log, begins, log_of, whole
 from runicorn.metrics.kinds.wandb_records import (
     MEDIA,
     OTHER_MEDIA,
@@ -79,6 +79,8 @@ class _Rows:
 
 class _LogReader:
     """Reads records one by one; what they mean is the subclasses'. For one thread at a time."""
+
+    grid, records, framed = BLOCK, staticmethod(whole), staticmethod(log_of)          # see kinds.sampled
 
     def __init__(self, state=None):
         state = state or {}

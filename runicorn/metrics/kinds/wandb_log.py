@@ -109,6 +109,29 @@ def _piece(block, at, end):
     return PIECE + length, kind
 
 
+def whole(piece, is_first):
+    """Return the pieces that are whole records, with their heads (list of bytes), in one part of a log that begins where a block does;
+    is_first: where the log does, too."""
+    at, found = len(HEADER) if is_first else 0, []
+    while True:
+        end = at + BLOCK - at % BLOCK
+        size, kind = _piece(piece, at, end)
+        if kind == FULL:
+            found.append(piece[at:at + size])
+        if not size and (end - at >= PIECE or end > len(piece)):
+            return found
+        at = at + size if size else end
+
+
+def log_of(pieces):
+    """Return the bytes of a log of such pieces: none crosses a block's end."""
+    log = bytearray(HEADER)
+    for piece in pieces:
+        room = BLOCK - len(log) % BLOCK
+        log += (bytes(room) if len(piece) > room else b"") + piece
+    return bytes(log)
+
+
 def _next_piece(block, at, end):
     """Return the place of the next right piece from `at` on, 0 if there is none before `end`."""
     tries = 0
