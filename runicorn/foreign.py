@@ -11,13 +11,13 @@ import re
 from os import scandir
 from stat import S_IFDIR, S_IFLNK, S_ISDIR, S_ISLNK, S_ISREG
 
-from runicorn.manifest_entry import KINDS
-
+# What is believed first where two kinds of files in one folder tell the same metric.
+KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
 SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
 DEPTH, FOLDERS, ENTRIES, READ = 8, 200000, 20000, 5000      # levels, folders in all, entries of a folder, text files read
 OF_FOLDER = 100                                 # … of one folder, the newest; so many tables are a data set
 HEAD, TAIL = 4096, 16384                        # bytes of a text file's beginning and end that are read; a traceback may stand there
-SKIPPED_FOLDER = re.compile(r"\.|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include|pkgs|venv|env|envs|lost\+found)$")
+SKIPPED_FOLDER = re.compile(r"[.:]|(?:node_modules|site-packages|dist-packages|__pycache__|s?bin|include|pkgs|venv|env|envs|lost\+found)$")
 OURS = {"status.json", "events.jsonl"}          # beside a meta.json
 ENVIRONMENT = {"pyvenv.cfg", "conda-meta"}      # in a folder: of Python, whatever it is called
 MARKS = ENVIRONMENT | OURS | {"meta.json"}      # files that are none of a run but say what a folder is
@@ -204,7 +204,7 @@ def _is_of_wandb(path):
 def _is_utf8(name):
     try:
         os.fsencode(name).decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeError:
         return False
     return True
 
@@ -230,12 +230,24 @@ def folder_of(path):
     return above if name.startswith(":") else "" if path == "." else path
 
 
+def is_path(path):
+    """Whether `path` (str), which another machine told, may be that of a run: "a/b", "." or "a/:id"."""
+    above, _, last = path.rpartition("/")
+    folders = [] if path == "." else above.split("/") if above and last[:1] == ":" else [] if last[:1] == ":" else path.split("/")
+    return (path.count("/") < DEPTH and last != ":" and "\0" not in path and _is_utf8(path)
+            and not any(not folder or SKIPPED_FOLDER.match(folder) for folder in folders))
+
+
 def belongs(path, name):
     """Whether `name` may be a file of the run at `path` (both str, relative), which another machine told."""
-    parts = ([] if path == "." else path.split("/")) + name.split("/")
-    if any(part in ("", ".", "..") or part.startswith(".") or "\0" in part for part in parts):
+    *above, last = name.split("/")
+    if not is_path(path) or not last or last.startswith(".") or "\0" in last or not _is_utf8(last) or len(above) > 2:
         return False
-    return kind_by_name(parts[-1]) is not None or parts[-1] in BESIDE or name.partition("/")[2] in WANDB_FILES
+    folder, run_id = WANDB.match(above[0]) if above else None, path.rpartition("/")[2]
+    if run_id.startswith(":"):
+        known = kind_by_name(last) or last in BESIDE if len(above) == 1 else "/".join(above[1:] + [last]) in WANDB_FILES
+        return bool(folder and folder.group(1) == run_id[1:] and known)
+    return last == STATE and len(above) == 1 and bool(CHECKPOINT.match(above[0])) if above else bool(kind_by_name(last) or last in BESIDE)
 
 
 NAMES = {"wandb": "W&B", "tensorboard": "TensorBoard", "csv": "CSV", "trainer": "Trainer", "jsonl": "JSON lines", "log": "text log"}

@@ -268,7 +268,7 @@ def build(root, previous=None, rescan=False, find_others=None):
     """Look at every file of the root and return its full Manifest. Raises ManifestError if the root can't be listed.
 
     previous: a Manifest of the same root; a run whose files all kept size and times is taken over from it without opening
-    one, unless `rescan`. find_others: see `looks`. The Manifest's `read` says how many runs were not.
+    one, unless `rescan`. find_others: see `looks`; the header's "foreign" says whether it was given. `read`: how many runs were opened.
     """
     now = time.time()
     known = previous.lines if previous and not rescan else {}
@@ -288,7 +288,7 @@ def build(root, previous=None, rescan=False, find_others=None):
         lines[path] = line
         heads.append((path,) + head.group(1, 4, 5))
     whole = Manifest(_header(root, sorted(heads), previous, now), lines, dict(+skipped))
-    whole.read = read
+    whole.header["foreign"], whole.read = bool(find_others), read
     return whole
 
 
@@ -652,25 +652,24 @@ def splice(raw, skipped, by=STRICT):
 
 # -- the command ---------------------------------------------------------------------------------------------------
 def generate(root, active_window=WINDOW, incremental=True, output=None, compress=False, active_only=False):
-    """Bring the root's manifests up to date; return a report (dict), which --verbose prints.
-
-    output: another place for the full manifest. active_only: leave the full manifest as it is. Raises ManifestError.
-    """
+    """Bring the root's manifests up to date; return a report (dict), which --verbose prints. output: another place for the full one, which
+    active_only leaves as it is. Raises ManifestError."""
     ending = ".gz" if compress or (output or "").endswith(".gz") else ""
     full, recent = (os.path.join(root, HIDDEN, name + ending) for name in (FULL, ACTIVE))
     full = os.path.realpath(output) if output else full     # /dev/stdout is a link
-    try:
+    previous = find = None
+    with contextlib.suppress(ManifestError):    # none yet, or broken: it is remade from the runs
         previous = load(full)
-    except ManifestError:       # none yet, or broken: it is remade from the runs
-        previous = None
+    with contextlib.suppress(ImportError):      # this file is alone: runs of ours only
+        from runicorn.foreign import find
     live = os.path.join(root, HIDDEN, "live")
     is_own = os.path.realpath(live) == os.path.join(os.path.realpath(root), HIDDEN, "live")      # no link that others laid
     for name, beat in _beats(root).items() if is_own else ():
         if beat < time.time() - STALE_BEAT:
             with contextlib.suppress(OSError):      # somebody else's, or gone already
                 os.unlink(os.path.join(live, name + ".json"))
-    manifest = build(root, previous, rescan=not incremental)
-    changed = not previous or manifest.header["digest"] != previous.header["digest"]
+    manifest = build(root, previous, not incremental, find)
+    changed = not previous or any(manifest.header[field] != previous.header.get(field) for field in ("digest", "foreign"))
     if not active_only:
         _put(manifest, full, bool(ending), changed or manifest.read > 0)        # what was read again is taken over the next time
     if not output:

@@ -1,13 +1,22 @@
 """What a run's entry in a manifest must look like, whoever made it: every field its type and range. Used where
 manifests are read, never where they are made."""
 
+import json
 import re
 
-# Of another logger's run: what is believed first where two kinds of files in one folder tell the same metric.
-KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
+from runicorn.foreign import KINDS
+
 ENDED = ("finished", "failed", "interrupted")
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
+KINDS_OF_LINE = re.compile(rb', "kinds": (\["[a-z]+"(?:, "[a-z]+")*\])\}\Z')
 HEX = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def kinds_of(line):
+    """Return the kinds (tuple of KINDS) that a run's line (bytes) says it is of, () of a run of ours; looks at its end only."""
+    match = KINDS_OF_LINE.search(line, max(0, len(line) - 128)) if line.endswith(b'"]}') else None
+    kinds = json.loads(match.group(1).decode()) if match else []
+    return tuple(kinds) if _are_kinds(kinds) else ()
 
 
 def checked(entry, is_object, is_number):

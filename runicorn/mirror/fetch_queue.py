@@ -246,7 +246,7 @@ class FetchQueue:
         name = key[1]
         if key in self._queued or key in self.suspects or self.left_out.still(key, file) or self._trouble.get(key, 0) > TROUBLE:
             return False
-        if not plan.wanted(name, file["size"], self.options) or not plan.believable(*key) or not self._has_place(key, file):
+        if not plan.wanted(name, file["size"], self.options) or not self.index.believes(*key) or not self._has_place(key, file):
             return False
         return not evicted or local_names.is_small(name) or evicted is not True and self.mirror.local_name(*key) not in evicted
 

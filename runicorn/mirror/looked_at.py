@@ -1,7 +1,6 @@
 """Which paths of a server are LSTATed, run by run: of a look at those that go on, of a turn through all. Asks no server."""
 
 from runicorn import local_names
-from runicorn.mirror import plan
 
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 
@@ -15,10 +14,15 @@ class LookedAt:
 
     def absolute(self, path, name):
         """Return the absolute path (str) of the file or folder `name` of a run."""
+        if path in self._index.foreign:
+            return "/".join(filter(None, (self._root, self._index.folder(path), name)))
         return f"{self._root}/{path}/{name}".rstrip("/") if name else self._skeleton.absolute(path)
 
     def names(self, path):
         """Return the names in a run that goes on (list of str)."""
+        if path in self._index.foreign:
+            files = self._index.entry(path)["files"]
+            return ["", *sorted(files, key=lambda name: files[name]["mtime"] or 0, reverse=True)[:LOOKED]]
         names = [name for name in self._index.entry(path)["files"] if "/" not in name]
         return ["", *sorted(names, key=lambda name: not local_names.is_own(name))[:LOOKED], *self._left_out.folders(path)]
 
@@ -30,10 +34,12 @@ class LookedAt:
 
     def turn(self, gone):
         """Return [(run path, names), …] of a new turn: every run but for `gone` (set), with its folder, files and folders below."""
-        paths = sorted(path for path in self._index.paths() if path not in gone and plan.believable(path))
+        paths = sorted(path for path in self._index.paths() if path not in gone and self._index.believes(path))
         return [(path, self._all_names(path)) for path in paths]
 
     def _all_names(self, path):
-        files = [name for name in self._index.entry(path)["files"] if plan.believable(path, name)]
+        files = [name for name in self._index.entry(path)["files"] if self._index.believes(path, name)]
+        if path in self._index.foreign:
+            return ["", *files]
         below = {name.rpartition("/")[0] for name in files} - {""}
         return ["", *files, *(f"{folder}/" for folder in below), *self._left_out.folders(path)]

@@ -149,8 +149,10 @@ def settled(mtime, observed, now, wall=None):
     return observed <= now - 2 or mtime is None or mtime < (now if wall is None else wall) - SKEW
 
 
-def believable(path, name=None):
-    """Whether a run path (and a file name in it) from the server may be used at all."""
+def believable(path, name=None, kinds=()):
+    """Whether a run path (and a file name in it) from the server may be used at all. kinds: of another logger's run."""
+    if kinds:
+        return foreign.is_path(path) if name is None else foreign.belongs(path, name)
     return _is_run_path(path) and (name is None or _is_file_name(name))
 
 

@@ -10,7 +10,8 @@ import re
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
 
-from runicorn import layout, left_out, manifest
+from runicorn import foreign, layout, left_out, manifest
+from runicorn.manifest_entry import kinds_of
 from runicorn.mirror import plan
 
 FIELDS = [name[:-5] for name in layout.SMALL]
@@ -27,8 +28,10 @@ class RemoteIndex:
     def __init__(self, read):
         self.manifest = read
         self.lines = read.lines
-        for path in [path for path in self.lines if not plan.believable(path)]:
+        self.foreign = {path for path, line in self.lines.items() if kinds_of(line)}       # paths of other loggers' runs
+        for path in [path for path in self.lines if not self.believes(path)]:
             del self.lines[path]
+        self.foreign &= self.lines.keys()
         self._parsed = {}               # path -> entry, of runs that may still change …
         self._texts = {}                # … -> {field: its JSON text}, of fields that came as text
         self._recent = {}               # path -> entry, of ended runs, so long as somebody goes through all
@@ -43,6 +46,14 @@ class RemoteIndex:
     def paths(self):
         """Return the run paths (list of str)."""
         return list(self.lines)
+
+    def folder(self, path):
+        """Return where the files of a run lie below the root ("" for the root itself)."""
+        return foreign.folder_of(path) if path in self.foreign else path
+
+    def believes(self, path, name=None):
+        """Whether the path of a known run (and a file name in it) may be used at all; see plan.believable."""
+        return plan.believable(path, name, path in self.foreign)
 
     def entry(self, path):
         """Return the entry of a run (dict); what is changed in it must be followed by `put`. What does not fit in its line is
@@ -75,7 +86,9 @@ class RemoteIndex:
         except manifest.ManifestError:
             return empty(), ["all of it"]
         entry["skipped"] = left_out.checked(entry.get("skipped"))
-        names = [name for name in entry["files"] if not plan.believable(path, name)]
+        entry.pop("kinds", None)
+        entry.update({"kinds": list(kinds_of(self.lines[path]))} if path in self.foreign else {})
+        names = [name for name in entry["files"] if not self.believes(path, name)]
         for name in names:
             del entry["files"][name]
         return entry, wrong + ["files." + ascii(name)[1:-1] for name in names]
@@ -85,6 +98,7 @@ class RemoteIndex:
         self._parsed[path] = entry
         self._recent.pop(path, None)
         self.lines.setdefault(path, b"")
+        self._sort(path, entry.get("kinds"))
         if texts:
             self._texts.setdefault(path, {}).update(texts)
         else:
@@ -99,8 +113,12 @@ class RemoteIndex:
         self._texts.pop(path, None)
         self._dirty.discard(path)
         self.lines[path] = line
+        self._sort(path, kinds_of(line))
         self._note_change(path)
         self.changed = True
+
+    def _sort(self, path, kinds):
+        (self.foreign.add if kinds else self.foreign.discard)(path)
 
     def _note_change(self, path):
         self._changes += 1
@@ -123,6 +141,7 @@ class RemoteIndex:
         self._texts.pop(path, None)
         self._dirty.discard(path)
         self._versions.pop(path, None)
+        self.foreign.discard(path)
         self.changed = True
 
     def content(self, fetch):
@@ -210,9 +229,10 @@ def skipped(line):
         return {}           # these bytes are of something else, or hostile
 
 
-def index_digest(lines):
-    """Return the root digest (str) of {path: line}; an entry laid out by others counts as unknown."""
-    heads = ((path, manifest.HEAD.match(lines[path])) for path in sorted(lines))
+def index_digest(lines, without=()):
+    """Return the root digest (str) of {path: line} but for the paths `without` (a container); an entry laid out by others counts as
+    unknown."""
+    heads = ((path, manifest.HEAD.match(lines[path])) for path in sorted(lines) if path not in without)
     return manifest.digest((path, head[1] if head else b"") for path, head in heads)
 
 
@@ -227,7 +247,7 @@ def _line(entry, texts):
     digest = entry["digest"] if len(entry["digest"]) == 64 else WALKED
     total = sum(file["size"] for file in entry["files"].values())
     return manifest.entry_line(digest, entry["mtime"] or 0.0, entry["ended"], entry["beat"], texts, pieces, total,
-                               skipped=entry.get("skipped"))
+                               skipped=entry.get("skipped"), kinds=entry.get("kinds", ()))
 
 
 def _piece(name, file):
@@ -261,19 +281,23 @@ def manifest_files(root):
 
 def adopt(index, listed, doubtful, rewrite=None):
     """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we know is added to
-    the set `doubtful`, to be listed. Returns the paths taken (list).
+    the set `doubtful`, to be listed. Returns (the paths taken (list), how many were refused as none of a run).
 
     rewrite: given with a manifest of this very moment: ended runs are as that says, and the (path, name) of files that must be
     read whole are added to this set.
     """
-    adopted = []
+    adopted, refused, tells_foreign = [], 0, listed.header.get("foreign") is True
     for path, line in listed.lines.items():
-        if path in index and index.lines[path] == line or not plan.believable(path):
+        kinds = kinds_of(line)
+        if path in index and index.lines[path] == line or path in index.foreign and not (kinds or tells_foreign):
+            continue
+        if not plan.believable(path, kinds=kinds):
+            refused += 1
             continue
         closed = "unreadable" in skipped(line)
         if closed:
             doubtful.add(path)              # a listing names its folders that may not be listed
-        if path not in index or not closed and _agrees(index.entry(path), listed, path):
+        if path not in index or kinds and rewrite is not None or not closed and _agrees(index.entry(path), listed, path):
             index.adopt(path, line)
             adopted.append(path)
         elif rewrite is not None and not closed and index.ended(path) and _ended(line) and is_proof(line):
@@ -283,7 +307,7 @@ def adopt(index, listed, doubtful, rewrite=None):
             adopted.append(path)
         else:
             doubtful.add(path)
-    return adopted
+    return adopted, refused
 
 
 def is_proof(line):

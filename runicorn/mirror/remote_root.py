@@ -156,7 +156,7 @@ class RemoteRoot:
         self._plan(changed | self.queue.take_due(now), now)
         self.index.let_go()
         self._closed = {path: None for path in self._closed if path not in self.index}
-        passed = collections.Counter(self.skeleton.skipped, unreadable=len(self._closed))
+        passed = collections.Counter({**self.skeleton.skipped, **self.list.refused}, unreadable=len(self._closed))
         if self.skeleton.complete and (self.news or passed != self._passed):
             self._passed = passed
             self.queue.pass_over(passed)
@@ -294,7 +294,7 @@ class RemoteRoot:
             new = path not in self.index and (audit or path not in closed) or path in self.vanished
             if new or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
-        doubtful.update(path for path in self.index.paths() if path not in mtimes and path not in self.vanished)
+        doubtful.update(self.index.lines.keys() - mtimes.keys() - self.vanished - self.index.foreign)
         if not (self.surveyed or self.list.asking):
             doubtful.update(self._known_by_hearsay(True)[:TOGETHER])
         return self._relist(doubtful, mtimes, now)
@@ -302,7 +302,7 @@ class RemoteRoot:
     def _believe(self, mtimes):
         """Look at the runs that a manifest spoke of: list those that go on, and forget those the server does not show where
         they are too many to be asked for one by one; we hold nothing of them."""
-        hearsay = self.list.take_hearsay()
+        hearsay = self.list.take_hearsay() - self.index.foreign
         ghosts, real = hearsay - mtimes.keys(), hearsay & mtimes.keys()
         self.queue.doubtful.update(path for path in real if not self.index.ended(path))
         if len(ghosts) > GHOSTS:
@@ -316,11 +316,11 @@ class RemoteRoot:
     def _relist(self, paths, mtimes, now):
         """List runs anew. mtimes: {run path: its folder's mtime}, as far as known. Returns those that changed (set)."""
         due = {path for path, moment in self.queue.again.items() if moment <= now}
-        paths = {path for path in paths | due if plan.believable(path)}
-        self.queue.doubtful.difference_update(paths)
+        paths = {path for path in paths | due if plan.believable(path)} - self.index.foreign
+        self.queue.doubtful.difference_update(paths | self.index.foreign)
         beyond = {path for path in paths if not self.skeleton.leads_to(path)}
         paths -= beyond
-        changed = due & paths
+        changed = due & (paths | self.index.foreign)
         for path in due:
             del self.queue.again[path]
         missing = {path: MissingFileError(f"{path} is beyond a link that is passed over", sftp_answers.NO_SUCH_FILE) for path in beyond}

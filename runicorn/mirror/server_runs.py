@@ -10,6 +10,7 @@ from runicorn.ssh import sftp
 
 FRESH = 900.0                   # s; an older manifest is a hint only
 AGAIN = 600.0                   # s after python3 on the server failed to answer until it is asked again
+REFUSED = "runs in the manifest whose paths no run can have"
 YEARS = 10 * 365 * 86400.0      # s; no manifest of ours is older
 
 
@@ -30,12 +31,13 @@ class RunList:
         self._refused_at = None         # when python3 on the server failed to answer last (Unix s)
         self._replan = set()            # runs whose entries were taken since the last plan
         self._hearsay = set()           # runs that only a manifest file spoke of, since the last listing
+        self.refused = {}               # {reason: count} of entries in what was read last that are of no run
 
     # -- what it told
 
     def speaks_of(self, path):
         """Whether a manifest file spoke of the run first and nobody listed it since (bool)."""
-        return path in self._hearsay
+        return path in self._hearsay and path not in self.index.foreign
 
     def unlooked(self, paths):
         """Return those of `paths` (set) of whose files only an index of ours or a manifest file told, so far as the list knows."""
@@ -189,20 +191,24 @@ class RunList:
         self.queue.contents.take_manifest([path for path in new if remote_index.is_proof(listed.lines[path])], min(made_at, wall))
         self.source = self.source or "manifest"
         self.manifest_made = now if path in self._read else now - max(0.0, self._wall(now) - mtime)    # its own time is the server's
+        unlisted = () if listed.header.get("foreign") is True else self.index.foreign       # it did not look for those
         lines = self.index.flush().lines
-        complete = remote_index.index_digest(lines) == listed.header["digest"]
-        proving = lines if complete else listed.lines
+        complete = remote_index.index_digest(lines, unlisted) == listed.header["digest"]
+        proving = {path: line for path, line in lines.items() if path not in unlisted} if complete else listed.lines
         proven = [path for path in proving
                   if path in lines and (complete or lines[path] == proving[path]) and remote_index.is_proof(lines[path])]
         if wall - YEARS < made_at:
             moment = min(now, now + made_at - wall)
             self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < moment], moment)
-            self._made_at, self._tells_all = made_at, len(proven) == len(lines)
+            self._made_at, self._tells_all = made_at, len(proven) == len(lines) - len(unlisted)
         return complete
 
     def _take(self, listed, now=False):
         """Take a Manifest into the index; returns the run paths taken. now: it shows this very moment."""
-        new = remote_index.adopt(self.index, listed, self.queue.doubtful, self.queue.rewrite if now else None) if listed else ()
+        new = ()
+        if listed:
+            new, refused = remote_index.adopt(self.index, listed, self.queue.doubtful, self.queue.rewrite if now else None)
+            self.refused = {REFUSED: refused} if refused else {}
         for path in listed.lines.keys() & self.queue.left_out.closed_runs if now and listed else ():
             if path not in self.queue.doubtful:
                 self.queue.left_out.set_folders(path, ())

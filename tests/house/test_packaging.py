@@ -133,7 +133,7 @@ def weight(folder):
 def test_weights(built):
     assert next(built.glob("*.whl")).stat().st_size <= 950_000
     assert (built / "runicorn.pyz").stat().st_size <= 750_000
-    assert weight(built / "runicorn-server-copy") <= 240_000
+    assert weight(built / "runicorn-server-copy") <= 250_000
 
 
 def test_everything_holds_the_pages_the_chart_library_and_the_licences(built):
@@ -301,6 +301,14 @@ def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
     assert "runs        1" in run(*in_copy, copy, "manifest", "--verbose", cwd=tmp_path).stdout
     refused = run(*in_copy, copy, "viewer", cwd=tmp_path, ok=False)
     assert refused.returncode == 1 and "pip install runicorn" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+def test_the_server_copy_lists_runs_of_other_loggers(built, tmp_path):
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    (tmp_path / "root" / "a" / "metrics.csv").write_text("step,loss\n1,0.5\n")
+    asked = run(*IN_COPY, built / "runicorn-server-copy", "manifest", "--verbose", "--root", "root", cwd=tmp_path)
+    assert "runs        1" in asked.stdout
+    assert json.loads((tmp_path / "root" / ".runicorn" / "full_manifest.json").read_text())["runs"]["a"]["kinds"] == ["csv"]
 
 
 @pytest.mark.parametrize("version", ["2.7", "3.6", "3.7"])
