@@ -26,6 +26,7 @@ COMMANDS = {
     "import": ("cli.carry", "take in a bundle, TensorBoard logs or old Runicorn folders"),
     "check": ("cli.carry", "does this root or run keep the format?"),
     "cache": ("cli.cache", "what the mirrors take on this disk, and cleaning it"),
+    "run": ("cli.run", "any program as a run: its output, state and metrics, nothing changed in it"),
     "demo": ("cli.demo", "the whole workflow on this machine"),
 }
 SAME = {"generate-manifest": "manifest"}

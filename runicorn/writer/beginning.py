@@ -147,8 +147,26 @@ def _root(storage):
         raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
 
 
-def _rank_0(root, spec, run_id, resume, options, launch, quiet):
-    facts = environment.gather(time.time())
+def begin_program(argv, spec, storage, quiet, each_task):
+    """Begin the run of a program that `runicorn run` starts next; return its ProgramRun, or the Launch of a task whose run is task 0's.
+
+    argv: list of str, the program's command line. spec: project, name, config, tags, notes. Raises OSError, ValueError or RuntimeError
+    where the files can't be made, and the same RunicornErrors as `init`.
+    """
+    from runicorn.writer.program_run import ProgramRun  # here: no training needs it
+
+    launch = ranks.numbered(ranks.task(each_task), spec["project"], spec["name"])
+    if launch.rank:
+        return launch
+    root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec, os.environ.get("RUNICORN_RUN_ID") or None)
+    facts = dict(environment.gather(time.time()), argv=argv)
+    run = _rank_0(root, spec, run_id and legible(run_id), None, {"not_secret": _spared(())}, launch, quiet, facts, ProgramRun)
+    clear_stale(root)
+    return run
+
+
+def _rank_0(root, spec, run_id, resume, options, launch, quiet, facts=None, kind=Run):
+    facts = facts or environment.gather(time.time())
     shown = masked({"argv": facts["argv"], "config": spec["config"]}, options["not_secret"])     # as the run before has them
     before = restart.forerunner(root, spec, facts, shown, run_id) if restart.is_restart(facts) and resume != "never" else None
     slot = again(root, run_path(spec["project"], spec["name"], before["id"]), before["id"]) if before else None
@@ -162,7 +180,7 @@ def _rank_0(root, spec, run_id, resume, options, launch, quiet):
                 "step": largest_step(slot.folder)}
     quiet = quiet or os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
     announce = None if quiet else lambda: _announce(slot, spec)
-    return Run(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options, announce=announce)
+    return kind(slot, _meta(facts, slot, spec, launch, shown), before_it, launch, **options, announce=announce)
 
 
 def _announce(slot, spec):

@@ -1,0 +1,254 @@
+"""The output of a program that `runicorn run` started, on its way: out of a pipe or a pty, on to where it would have gone, into the log."""
+
+import codecs
+import errno
+import os
+import select
+import stat
+
+from runicorn.writer.notice import say
+
+BLOCK = 1 << 16
+PIPE_BYTES = 1 << 20        # what Linux lets anybody have; a program then rarely waits for us
+F_SETPIPE_SZ = 1031         # which fcntl names only since Python 3.10
+CHUNK = 4096                # PIPE_BUF: what a descriptor that is ready takes without waiting, if it is a pipe or a socket
+PAUSE_MS = 200              # between two tries to write where nothing can say when it is time
+
+
+class Outlet:
+    """Where a stream goes. `write` never waits and never raises: what is not taken yet is kept in `rest`."""
+
+    def __init__(self, number):
+        """number: the descriptor, of ours (int)."""
+        self.number, self.rest, self.is_broken = number, b"", False
+        self._limit, self._own = _unblocked(number)
+
+    @property
+    def descriptor(self):
+        """What to wait for until it takes more (int)."""
+        return self.number if self._own is None else self._own
+
+    def write(self, data):
+        """Write `data` (bytes) behind what waits; returns whether somebody may still read it."""
+        data = self.rest + data if self.rest else data
+        view, done = memoryview(data), 0
+        try:
+            while done < len(data):
+                if self._limit and not _is_writable(self.descriptor):
+                    break
+                done += os.write(self.descriptor, view[done:done + self._limit] if self._limit else view[done:])
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            done = len(data)
+            if error.errno == errno.EPIPE:
+                self.is_broken = True
+            else:               # a disk that is full, a terminal that is gone: the program goes on, and the log with it
+                say(f"the program's output can't be written ({error.strerror or error}); it is in the run's log",
+                    once=("outlet", error.errno))
+        self.rest = data[done:]
+        return not self.is_broken
+
+    def close(self):
+        """Have nobody wait for more from us."""
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.number)
+        os.close(null)
+
+
+def _unblocked(number):
+    """Return (how much may be written at once or 0, a descriptor that does not wait or None) for a descriptor whose flags are others', too.
+
+    A pipe or a terminal that is opened once more has flags of its own (proc(5)); where that is not allowed, small writes to what is
+    ready do not wait either.
+    """
+    mode = os.fstat(number).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISBLK(mode):
+        return 0, None
+    if stat.S_ISFIFO(mode) or os.isatty(number):
+        try:
+            return 0, os.open(f"/proc/self/fd/{number}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            pass
+    return (0 if stat.S_ISCHR(mode) and not os.isatty(number) else CHUNK), None
+
+
+def _is_writable(number):
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+class Channel:
+    """One stream of the program: read from `source` (descriptor), written to `outlet`, and handed to the log as `name`."""
+
+    def __init__(self, source, outlet, name):
+        self.source, self.outlet, self.name = source, outlet, name
+        self.is_open = True
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        os.set_blocking(source, False)
+
+    def move(self, log):
+        """Pass on what there is, a block; returns whether there was any. log: a LogFile or None."""
+        try:
+            data = os.read(self.source, BLOCK)
+        except BlockingIOError:
+            return False
+        except OSError:             # EIO: nobody holds the program's side of a pty any more
+            data = b""
+        if not data:
+            self.end(log)
+            return False
+        if not self.outlet.write(data):
+            self.end(None)          # the program hears of it at its next write
+        if log is not None:
+            log.feed(self.name, self._decoder.decode(data))
+        return True
+
+    def end(self, log):
+        """No more comes, or nobody wants more."""
+        if self.is_open:
+            self.is_open = False
+            os.close(self.source)
+            if log is not None:
+                log.feed(self.name, self._decoder.decode(b"", True))
+
+
+class Pump:
+    """All channels of a program. One thread calls it."""
+
+    def __init__(self, channels, log, watched=(), terminal=None, on_end=lambda channel: None):
+        """channels: list of Channel; log: a LogFile or None; watched: further descriptors whose readability ends a wait (ints);
+        terminal: the Terminal that one of the channels comes from, or None; on_end: called with each channel that is over."""
+        self.channels, self._log, self._watched, self._terminal, self._on_end = list(channels), log, watched, terminal, on_end
+
+    @property
+    def is_over(self):
+        """Whether nothing can come any more, and all that came has been passed on."""
+        return not any(channel.is_open or channel.outlet.rest for channel in self.channels)
+
+    def wait(self, seconds):
+        """Move what can be moved, within `seconds` at most; returns the descriptors of `watched` that can be read, as soon as there are."""
+        poll = select.poll()
+        for number in self._watched:
+            poll.register(number, select.POLLIN)
+        readers, writers = {}, {}
+        for channel in self.channels:
+            if channel.outlet.rest:
+                writers[channel.outlet.descriptor] = channel
+                poll.register(channel.outlet.descriptor, select.POLLOUT)
+            elif channel.is_open:
+                readers[channel.source] = channel
+                poll.register(channel.source, select.POLLIN)
+        while True:
+            ready = poll.poll(seconds * 1000)
+            for number, _ in ready:
+                channel = readers.get(number)
+                if channel is not None:
+                    channel.move(self._log)
+                    if self._terminal is not None:
+                        self._terminal.mirror()
+                elif number in writers:
+                    self._write_rest(writers[number])
+            heard = [number for number, _ in ready if number in self._watched]
+            if heard or not ready or any(channel.outlet.rest or not channel.is_open for channel in readers.values()) or writers:
+                self.settle()
+                return heard
+
+    def _write_rest(self, channel):
+        if not channel.outlet.write(b""):
+            channel.end(None)
+
+    def settle(self):
+        """Let go of outlets behind which no more comes."""
+        over = [channel for channel in self.channels if not channel.is_open and not channel.outlet.rest]
+        for channel in over:
+            self.channels.remove(channel)
+            channel.outlet.close()
+            self._on_end(channel)
+
+    def drain(self):
+        """Move all that is there now, as far as it is taken."""
+        for channel in list(self.channels):
+            while channel.is_open and not channel.outlet.rest and channel.move(self._log):
+                pass
+        self.settle()
+
+
+def pipe():
+    """Return (read end, write end) of a pipe that holds much."""
+    read_end, write_end = os.pipe()
+    try:
+        import fcntl
+        fcntl.fcntl(write_end, F_SETPIPE_SZ, PIPE_BYTES)
+    except (ImportError, OSError):
+        pass
+    return read_end, write_end
+
+
+class Terminal:
+    """A pty whose program's side stands in for a terminal where only output goes: it has its size, and text passes it unchanged, for the
+    terminal itself does the rest. Its keys, job control and signals are the program's as ever. Modes that the program sets on it, as
+    curses does on its output, are set on the terminal, and taken back at the end."""
+
+    def __init__(self, number):
+        """number: the terminal's descriptor. Raises OSError."""
+        import termios
+        self._termios, self._number = termios, os.dup(number)
+        os.set_inheritable(self._number, False)
+        self.ours, self.theirs = os.openpty()
+        self._real = termios.tcgetattr(number)
+        modes = termios.tcgetattr(self.theirs)
+        modes[:4] = self._real[:4]
+        modes[1] &= ~termios.OPOST
+        modes[6] = self._real[6]
+        termios.tcsetattr(self.theirs, termios.TCSANOW, modes)
+        self._modes = self._first = termios.tcgetattr(self.theirs)
+        self._size = None
+        self.resize()
+
+    def resize(self):
+        """Take over the terminal's size; returns whether it is another."""
+        import fcntl
+        before, self._size = self._size, fcntl.ioctl(self._number, self._termios.TIOCGWINSZ, bytes(8))
+        if before != self._size:
+            fcntl.ioctl(self.ours, self._termios.TIOCSWINSZ, self._size)
+        return before not in (None, self._size)
+
+    def foreground(self):
+        """Return the group of processes that the terminal belongs to now (int), None if it is not ours to ask."""
+        try:
+            return os.tcgetpgrp(self._number)
+        except OSError:
+            return None
+
+    def mirror(self):
+        """Set on the terminal what the program has set on the pty since."""
+        try:
+            modes = self._termios.tcgetattr(self.ours)
+            if modes != self._modes and self.foreground() == os.getpgrp():      # who asks from the background is stopped
+                self._set(modes)
+        except (OSError, self._termios.error):
+            pass                # hung up
+
+    def _set(self, modes):
+        before, self._modes = self._modes, modes
+        real = self._termios.tcgetattr(self._number)
+        for which in (0, 3):    # input modes, local modes
+            changed = modes[which] ^ before[which]
+            real[which] = real[which] & ~changed | modes[which] & changed
+        is_raw = not modes[3] & self._termios.ICANON and self._first[3] & self._termios.ICANON
+        real[1] = real[1] & ~self._termios.OPOST if is_raw else real[1] | self._real[1] & self._termios.OPOST
+        real[6] = modes[6] if is_raw else self._real[6]
+        self._termios.tcsetattr(self._number, self._termios.TCSADRAIN, real)
+
+    def restore(self):
+        """Take back what `mirror` set."""
+        try:
+            if self._modes != self._first:
+                self._set(self._first)
+        except (OSError, self._termios.error):
+            pass
