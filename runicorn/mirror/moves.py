@@ -20,11 +20,13 @@ MERGING = 1.0                   # s that copies are compared with what they are 
 class Moves:
     """Finds the runs of one session that moved, and has our copies, and what is known of them, go with them."""
 
-    def __init__(self, remote_root, index, queue, beats, recheck, hearsay):
-        """session: remote_root.RemoteRoot, of which the client, root, mirror, log and the set `gone` are used; hearsay: its set."""
+    def __init__(self, remote_root, hearsay):
+        """remote_root: remote_root.RemoteRoot, of which the client, root, mirror, index, queue, beats, recheck, log and the set `vanished`
+        are used; hearsay: runs (set) that nobody looked at yet."""
         self._client, self._root, self._mirror, self._log = remote_root.client, remote_root.root, remote_root.mirror, remote_root.log
         self._vanished, self._hearsay = remote_root.vanished, hearsay
-        self._index, self._queue, self._beats, self._recheck = index, queue, beats, recheck
+        self._index, self._queue, self._copies = remote_root.index, remote_root.queue, remote_root.queue.copies
+        self._beats, self._recheck = remote_root.beats, remote_root.recheck
         self._facts_of = {}                 # run path -> (its line in the index, its identity, the facts of its meta.json)
         self._moved = {}                # old path -> new path, since last taken
         self._searched = None           # (runs that were gone, how many there were) when no copies of those were found
@@ -45,7 +47,7 @@ class Moves:
         """Look for runs that moved among `new` (set of paths), just taken from a list."""
         if not new or not self._index.lines.keys() - new:
             return                      # none, or all that is known: nothing moved
-        fresh, unsure = self._identities(new), self._vanished | self._queue.doubtful
+        fresh, unsure = self._identities(new), self._vanished | self._copies.doubtful
         names = {_name(path) for path in new}.union(identity_of[0] for identity_of in fresh.values() if identity_of)
         candidates = {path for path in self._index.paths() if path in unsure or _name(path) in names} - new
         moved = paired(self._identities(candidates), fresh) if candidates else {}
@@ -106,7 +108,7 @@ class Moves:
         for old, new in moved.items():
             before = self._index.entry(old)
             if new in self._index:
-                self._queue.rewrite.update((new, name) for name in plan.edits(before, self._index.entry(new)["files"]))
+                self._copies.rewrite.update((new, name) for name in plan.edits(before, self._index.entry(new)["files"]))
             else:
                 self._index.put(new, before)
             self._index.drop(old)

@@ -39,6 +39,7 @@ class RemoteIndex:
         self._mended = {}
         self._versions, self._changes = {}, 0       # path -> which of the changes was the last of its files
         self.changed = False            # since the last save
+        self.news = False               # what changed since then is to be shown at once
 
     def __contains__(self, path):
         return path in self.lines
@@ -133,6 +134,21 @@ class RemoteIndex:
         all of its line."""
         return path not in self._parsed and _texts(self.lines[path]).get(field) == text
 
+    def take_small(self, path, name, data):
+        """Take the bytes of a run's small JSON file `name`; returns whether that is new and the run has ended."""
+        field = name[:-5]
+        if self.says(path, field, manifest.on_one_line(data)):
+            return False
+        entry = self.entry(path)
+        text, value = manifest.splice(data, collections.Counter())
+        if value is None or value == entry[field]:
+            return False
+        entry[field] = value
+        entry["ended"] = (entry["status"] or {}).get("status") in manifest.ENDED
+        self.put(path, entry, {field: text})
+        self.announce()
+        return entry["ended"]
+
     def drop(self, path):
         """Forget a run."""
         self.lines.pop(path, None)
@@ -172,9 +188,13 @@ class RemoteIndex:
             total.update(skipped(line))
         return total
 
+    def announce(self):
+        """What changed is to be shown at once: a run came, went or ended, or a small file has other values."""
+        self.news = True
+
     def was_saved(self):
         """It is on this disk as it is now."""
-        self.changed = False
+        self.changed = self.news = False
 
     def flush(self, now=None):
         """Write parsed entries back into their lines and return the Manifest, its header made anew if `now` (s) is given."""

@@ -19,11 +19,11 @@ class RunList:
     `fresh`: a manifest file told of every run as it was less than FRESH ago; `manifest_made`: when the one read last was made, by
     our clock, s."""
 
-    def __init__(self, options, remote, client, root, index, queue, recheck, log, wall, look):
-        """wall: clock.Clock.wall; look: exec_look.ExecLook, which may be under way."""
+    def __init__(self, options, remote, client, root, index, copies, recheck, log, wall, look):
+        """copies: copies.Copies; wall: clock.Clock.wall; look: exec_look.ExecLook, which may be under way."""
         self._wall = wall
         self.options, self.remote, self.client, self.root, self.log = options, remote, client, root, log
-        self.index, self.queue, self.recheck = index, queue, recheck
+        self.index, self.copies, self.recheck = index, copies, recheck
         self.source, self.manifest_made, self.fresh = None, None, False
         self._exec, self._answered = look, False
         self._read = {}                 # path of a manifest -> (its mtime, its size) when we read it
@@ -121,10 +121,10 @@ class RunList:
             if self.remote.alive:
                 return self._refused(error)     # a line that lives grants one channel only, or the command printed without end
             raise
-        self.queue.unsettled.hear(self._exec.server_time)
+        self.copies.unsettled.hear(self._exec.server_time)
         self._take(changed, now=True)
-        self.queue.doubtful.update(path for path in absent if path in self.index)
-        self.recheck.note([path for path in self._exec.stamps if path in self.index and path not in self.queue.doubtful], began)
+        self.copies.doubtful.update(path for path in absent if path in self.index)
+        self.recheck.note([path for path in self._exec.stamps if path in self.index and path not in self.copies.doubtful], began)
         self.source, self._answered, self._refused_at = "exec", True, None
         return True
 
@@ -188,7 +188,7 @@ class RunList:
             self.log.warning("the server's manifest is of no use: %s", error)
             return False
         new, made_at, wall = self._take(listed), listed.header["generated_at"], self._wall(now)
-        self.queue.contents.take_manifest([path for path in new if remote_index.is_proof(listed.lines[path])], min(made_at, wall))
+        self.copies.contents.take_manifest([path for path in new if remote_index.is_proof(listed.lines[path])], min(made_at, wall))
         self.source = self.source or "manifest"
         self.manifest_made = now if path in self._read else now - max(0.0, self._wall(now) - mtime)    # its own time is the server's
         unlisted = () if listed.header.get("foreign") is True else self.index.foreign       # it did not look for those
@@ -207,14 +207,14 @@ class RunList:
         """Take a Manifest into the index; returns the run paths taken. now: it shows this very moment."""
         new = ()
         if listed:
-            new, refused = remote_index.adopt(self.index, listed, self.queue.doubtful, self.queue.rewrite if now else None)
+            new, refused = remote_index.adopt(self.index, listed, self.copies.doubtful, self.copies.rewrite if now else None)
             self.refused = {REFUSED: refused} if refused else {}
-        for path in listed.lines.keys() & self.queue.left_out.closed_runs if now and listed else ():
-            if path not in self.queue.doubtful:
-                self.queue.left_out.set_folders(path, ())
+        for path in listed.lines.keys() & self.copies.left_out.closed_runs if now and listed else ():
+            if path not in self.copies.doubtful:
+                self.copies.left_out.set_folders(path, ())
         if now:
             began = self._exec.began
-            self.queue.contents.take_look(new, Moment(began, self._exec.server_time, self._wall(began)))
+            self.copies.contents.take_look(new, Moment(began, self._exec.server_time, self._wall(began)))
         self._replan.update(new)
         self._hearsay.update(() if now else new)
         return new

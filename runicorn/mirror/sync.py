@@ -10,14 +10,16 @@ import os
 import random
 import threading
 import time
-from queue import Empty, Queue
+from queue import Empty
 
-from runicorn import clock, faults, layout, left_out, local_disk, local_names
-from runicorn.errors import BusyError, FaultError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
+from runicorn import clock, layout, local_disk, local_names
+from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.mirror import local_copy, remote_index
+from runicorn.mirror.inbox import Inbox
 from runicorn.mirror.looks import Turns
+from runicorn.mirror.publisher import Publisher, Refusals
 from runicorn.mirror.room import Room
-from runicorn.mirror.traffic import Meter
+from runicorn.mirror.status import Status
 from runicorn.ssh import grants
 
 TICK = 0.9                      # s between looks at what somebody watches: with a round trip and the writing, a second
@@ -28,10 +30,6 @@ PLACES = 20                     # running runs looked at per tick that nobody op
 FIRST_RETRY, LONGEST_RETRY = 1.0, 60.0      # s; pauses between tries to get a line, growing and jittered
 DISK_RETRY, HELD_RETRY = 10.0, 1.0      # s between tries to write where this disk refused, and where readers keep a file open
 HASHING = 0.1                   # s between looks whether the server has hashed what it was asked for
-PARTIAL = 1.0                   # s after which a list that is not whole is shown
-SAVED = 30.0                    # s after which an index is written in which only sizes and times changed
-PACE = 5                        # writing an index that took t s is not repeated before PACE * t
-REFUSALS = 5                    # times in a row that readers may keep a file open that is to be replaced
 STEADY = 60.0                   # s; a line that held so long was good: the pauses between tries begin anew
 WAIT = 3600.0                   # s; until somebody wakes us
 NAP = 5.0                       # s between looks whether the machine slept, while nothing is due
@@ -50,28 +48,18 @@ class Sync:
         self.options, self.mirror, self.bell, self.log = options, local_copy.LocalCopy(folder), bell, logger
         self._connect, self._room = connect, room or Room(self.mirror.folder)
         self._look_elsewhere, self._looked_elsewhere = look_elsewhere or (lambda client, root: None), False
-        self._moved = moved or (lambda moved: None)
         self._slug = local_names.connection_slug(options["name"])
         self._remote_root, self._index = None, None
         self._stopping, self._waking = threading.Event(), threading.Event()
         self._paused, self._now_asked = False, False
-        self._up_to_date = None         # Unix s at which all that the server has was last known to be here
         self._clock = clock.Clock()
         self._due = self._look_due = self._retry_at = 0.0       # when what is next is due, the clock's time, s
-        self._retry_shown = None        # the same of the next try to get a line, Unix s
-        self._failures = 0
-        self._state, self._reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
-        self._line, self._line_began = {"up": False, "since": time.time()}, 0.0
-        self._owner, self._turns = None, Turns()
-        self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
-        self._opened_runs, self._questions, self._adjusted = collections.deque(), collections.deque(), collections.deque()
-        self._meter, self._caution, self._resting = Meter(), grants.Caution(), grants.Rest(IDLE)
-        self._published = self._saved = 0.0         # when the index may be written next, and was last, the clock's time, s
-        self._refused = collections.Counter()       # {who wrote: times in a row that readers kept open what it replaces}
-        self._list_told = False             # the run list was, over this line
+        self._failures, self._line_began = 0, 0.0
+        self._status = Status(self.mirror, self._clock, bell, logger)
+        self._publisher = Publisher(self.mirror, bell, self._clock, self._status, self._slug, moved or (lambda moved: None))
+        self._inbox, self._adjusted = Inbox(self._waking.set, logger), collections.deque()
+        self._turns, self._caution, self._resting, self._refusals = Turns(), grants.Caution(), grants.Rest(IDLE), Refusals()
         self._no_root = self._room_made = False
-        self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
-        self._list = None               # what was read into that; see server_runs.RunList.told
 
     # -- the thread
 
@@ -100,7 +88,7 @@ class Sync:
         now = self._clock.at(wall)
         try:
             pause = self._pass(now)
-            self._refused["pass"] = 0
+            self._refusals.forget("pass")
             return pause
         except BusyError as error:
             self._follow(error)
@@ -112,53 +100,73 @@ class Sync:
             self._hang_up("refused", error.code or "refused", str(error), error.values)
             return WAIT
         except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
-            if self._is_held("pass", error):
+            if self._refusals.is_held("pass", error):
                 return HELD_RETRY
             detail = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None) or str(error)
             text = str(error) if isinstance(error, SyncError) else f"the mirror can't be written: {detail}"
             self._retry_at = now + DISK_RETRY
-            self._say("paused", "disk", text, detail=detail)
+            self._status.say("paused", "disk", text, detail=detail)
             return DISK_RETRY
 
     def _pass(self, now):
-        """One pass from top to bottom."""
+        """One pass, phase by phase. Each returns its pause (s), or None where it asks for none: what is to be fetched does not wait for the
+        next look."""
+        until_begin = self._begin(now)
+        if until_begin is not None:
+            return until_begin
+        remote_root = self._remote_root or self._call(now)
+        until_look = self._look(remote_root, now)
+        until_fetch = self._fetch(remote_root, now)
+        self._publish(remote_root, now)
+        if now - self._line_began >= STEADY:
+            self._failures = 0
+        return until_look if until_fetch is None else until_fetch
+
+    def _begin(self, now):
+        """Hold the mirror and take up what was set; returns the pause while no line is to be used."""
         if self.mirror.lock() and self._remote_root:
             self._hang_up("connecting", "deleted", "the mirror was deleted here; it is made anew")
             self._index = None
-        self._owner = {"pid": os.getpid(), "ours": True}
+        self._status.own(os.getpid())
         self._take_settings(now)
         if self._paused:
             self._hang_up("paused", "paused", "paused by you")
             return WAIT
         if not self._remote_root and now < self._retry_at:
             return min(WAIT, self._retry_at - now)
-        if not (self._remote_root or self._automatic() or self._now_asked or self._opened_runs or self._questions):
-            self._say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
+        if not (self._remote_root or self._automatic() or self._now_asked or self._inbox):
+            self._status.say("paused", "manual", "not automatic: fetches when you say \"sync now\"")
             return WAIT
-        remote_root = self._remote_root or self._call(now)
-        allowance = self._allowance(now)
-        remote_root.queue.allow(now, allowance)
+        return None
+
+    def _look(self, remote_root, now):
+        """Survey the server, or look at what somebody watches, where that is due; returns the seconds until the next look."""
+        remote_root.queue.allow(now, self._allowance(now))
         if self._room_made:
             self._room_made = False
-            remote_root.queue.forgive()
+            remote_root.copies.forgive()
             remote_root.queue.plan((), now)
         if self._is_due(now):
             self._survey(remote_root, now)
         elif self._automatic() and now >= self._look_due:
             remote_root.look(self._looked_at(remote_root, now), now)
-        self._serve(remote_root, now)
-        remote_root.queue.work(time.monotonic() + SLICE, self._questions)
-        idle = remote_root.surveyed and not remote_root.queue.left and not self._no_root
+        return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
+
+    def _fetch(self, remote_root, now):
+        """Do what other threads asked for, fetch for a while, and check what is here once that is all; returns the pause while more is left
+        to do."""
+        queue = remote_root.queue
+        for path in self._inbox.opened():
+            self.mirror.take_back(path)
+            queue.ask_for(path, now)
+        self._inbox.answer(remote_root, now)
+        queue.work(time.monotonic() + SLICE, self._inbox.questions)
+        idle = remote_root.surveyed and not queue.left and not self._no_root
         more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now))
         hashing = remote_root.whole_files.settle_suspects(remote_root.source == "exec", now)
-        self._publish(remote_root, now)
-        if now - self._line_began >= STEADY:
-            self._failures = 0
-        if remote_root.queue.left or more:
-            return 1.0 if allowance == 0 or remote_root.queue.full else 0.0
-        if hashing:
-            return HASHING
-        return max(0.0, min(self._due, self._look_due) - now) if self._automatic() else WAIT
+        if queue.left or more:
+            return 1.0 if queue.full or self._allowance(now) == 0 else 0.0
+        return HASHING if hashing else None
 
     def _take_settings(self, now):
         """Take up what `adjust` was told: on the line that is up, only what is fetched is planned anew."""
@@ -175,7 +183,7 @@ class Sync:
     def _allowance(self, now):
         """Return how many bytes the politeness budget (bytes a minute) leaves for this minute, None without one."""
         budget = self.options.get("budget")
-        return max(0, budget - self._meter.this_minute(now)) if budget else None
+        return max(0, budget - self._status.bytes_of_minute(now)) if budget else None
 
     def _is_due(self, now):
         if self._now_asked:
@@ -211,7 +219,7 @@ class Sync:
     def _call(self, now):
         """Get a line, take up the mirror, and learn the list at once where a manifest or exec tells it."""
         self.mirror.check()                 # before a login that would lead to nothing
-        self._say("connecting", "connecting", f"connecting to {self.options['host']}")
+        self._status.say("connecting", "connecting", f"connecting to {self.options['host']}")
         index, earlier = self._index or remote_index.RemoteIndex(self.mirror.load_index()), self.mirror.load_kept()
         loading = threading.Thread(target=__import__, args=("runicorn.mirror.remote_root",), daemon=True)
         loading.start()                     # a login is waiting, mostly
@@ -229,17 +237,17 @@ class Sync:
             self._index = remote_index.RemoteIndex(self.mirror.load_index()) if claim is local_copy.NEW else index
             remote_root.begin(self._index, rekeyed=claim is local_copy.REKEYED)
             remote_root.resume(earlier, now)
-            self._say("syncing", "looking", "looking what is new")
+            self._status.say("syncing", "looking", "looking what is new")
             remote_root.learn(now)
         except BaseException as error:
             self._caution.lost(remote_root.client, error) if remote_root else None
             remote_root.close() if remote_root else remote.close()
             raise
-        self._remote_root, self._line, self._line_began = remote_root, {"up": True, "since": self._clock.wall(now)}, now
-        self._meter.restart()
+        self._remote_root, self._line_began = remote_root, now
+        self._status.line_began(self._clock.wall(now))
         self._look_due, self._due, self._looked_elsewhere = 0.0, 0.0, False
         self._publish(remote_root, now)
-        self._published, self._list_told = now + PARTIAL, False
+        self._publisher.expect_list(now)
         return remote_root
 
     def _lost(self, error, now):
@@ -249,7 +257,8 @@ class Sync:
             self._caution.lost(self._remote_root.client, error)
             self._resting.lost(self._remote_root.client)
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
-        self._retry_at, self._retry_shown = now + pause, self._clock.wall(now) + pause
+        self._retry_at = now + pause
+        self._status.retry(self._clock.wall(now) + pause)
         self._hang_up("offline", error.code or "line", str(error), error.values)
         return pause
 
@@ -257,35 +266,25 @@ class Sync:
         remote_root, self._remote_root = self._remote_root, None
         if remote_root:
             remote_root.close()
-            self._line = {"up": False, "since": time.time()}
-        self._say(state, code, text, **(values or {}))
+            self._status.line_ended()
+        self._status.say(state, code, text, **(values or {}))
         if remote_root:
-            self._follow_moves(remote_root)
-        if remote_root or self._owner and self._owner["ours"]:
+            self._publisher.follow_moves(remote_root)
+        if remote_root or self._status.is_ours:
             try:
-                self._tell(remote_root)
+                self._publisher.tell(remote_root, self.state())
                 self.mirror.save_folders(remote_root.skeleton.told() if remote_root else {})
             except SyncError as error:      # this disk is full, too; one trouble at a time
                 self.log.warning("%s", error)
 
     def _follow(self, error):
         """Another process syncs this mirror: show what it says, and wait for its end."""
-        self._owner = {"pid": self.mirror.owner(), "ours": False}
+        owner = self.mirror.owner()
+        self._status.own(owner, ours=False)
         remote_root, self._remote_root = self._remote_root, None
         if remote_root:
             remote_root.close()             # the cache was deleted under us, and they were first to make it anew
-        self._say("paused", "held", str(error), pid=self._owner["pid"])
-
-    def _say(self, state, code, text, **values):
-        """Set the state with its reason, log it and ring when it changed."""
-        reason = {"code": code, "text": text, **values}
-        if (state, reason) == (self._state, self._reason):
-            return
-        if state != self._state:
-            self._since = time.time()
-            self.log.info("%s: %s", state, text)
-        self._state, self._reason = state, reason
-        self.bell.ring("connections")
+        self._status.say("paused", "held", str(error), pid=owner)
 
     # -- who looks
 
@@ -299,153 +298,38 @@ class Sync:
                 opened.append(path)
         return opened
 
-    def _serve(self, remote_root, now):
-        """Do what other threads asked for: runs somebody opened come first, and whoever waits for an answer gets it."""
-        while self._opened_runs:
-            path = self._opened_runs.popleft()
-            self.mirror.take_back(path)
-            remote_root.queue.ask_for(path, now)
-        while self._questions:
-            question, answer = self._questions.popleft()
-            try:
-                answer.put(question(remote_root, now))
-            except SftpError as error:
-                answer.put(error)
-            except (RemoteError, SyncError, BusyError, OSError) as error:
-                answer.put(LineError(f"the line broke meanwhile: {error}"))
-                raise
-            except Exception as error:          # the question's own trouble: the line, and what is fetched over it, go on
-                answer.put(FaultError(faults.tell(self.log, error, "answering a question")))
-
-    def _ask(self, question, timeout):
-        """Let the sync's thread answer `question(session, now)`; wait `timeout` s. Raises RemoteError, FaultError."""
-        answer = Queue(1)
-        try:
-            if self._state in ("offline", "refused") or self._paused or self._owner and not self._owner["ours"]:
-                raise Empty       # nobody would answer soon
-            self._questions.append((question, answer))
-            self._waking.set()
-            result = answer.get(timeout=timeout)
-        except Empty:
-            raise LineError(f"{self.options['name']} is {self._state}: {self._reason['text']}") from None
-        if isinstance(result, Exception):
-            raise result
-        return result
-
     # -- what the pages see
 
-    def _is_held(self, writer, error):
-        """Whether it is only that readers on Windows keep a file open, which is no reason to pause unless they go on."""
-        self._refused[writer] += 1
-        return local_disk.is_held(error) and self._refused[writer] <= REFUSALS
-
-    def _write(self, write, *content):
-        """Return whether write(*content) went; where readers keep the old file open it is written another time."""
-        try:
-            write(*content)
-        except SyncError as error:
-            if self._is_held(write, error):
-                return False
-            raise
-        self._refused[write] = 0
-        return True
-
     def _publish(self, remote_root, now):
-        """Write the index when it changed, ring what changed, and say where we are."""
-        fetches, moved = remote_root.queue, self._follow_moves(remote_root)
-        complete = remote_root.surveyed and fetches.whole and not self._list_told
-        grown = remote_root.index.changed and now >= self._saved + SAVED
-        if (remote_root.news or fetches.news or grown) and (complete or moved or now >= self._published):
-            self._list_told = self._list_told or complete
-            began = time.monotonic()
-            if self._write(self.mirror.save_index, remote_root.index.flush(self._clock.wall(now))):
-                self._saved = now
-                remote_root.mark(news=False)
-                self.bell.ring("runs")
-            self._published = now + PACE * (time.monotonic() - began)
-        if fetches.grown:
-            self.bell.ring(*(f"run:{local_names.run_key(self._slug, path)}" for path in fetches.grown))
-        fetches.grown.clear()
-        if not remote_root.index.changed:
-            self._checked = remote_root.recheck.told(remote_root.index.paths)
-            self._list = remote_root.list.told(remote_root.index.manifest.header.get("digest"))
-        if fetches.left_out.changed and self._write(self.mirror.write, self.mirror.index / left_out.FILE, fetches.left_out.to_json()):
-            fetches.left_out.changes_saved()
-            self.bell.ring("runs")
+        """Tell what is new, and say where we are."""
+        self._publisher.publish(remote_root, now)
+        self._say_where(remote_root)
+        self._status.hear(remote_root.traffic(), now)
+        if remote_root.surveyed and not (remote_root.queue.left or remote_root.looking or self._now_asked):
+            self._status.set_up_to_date(self._clock.wall(now))
+        self._publisher.tell(remote_root, self.state())
+
+    def _say_where(self, remote_root):
+        """Say what the line is used for."""
+        fetches, say = remote_root.queue, self._status.say
         if fetches.left and fetches.full:
-            self._say("paused", "disk", f"the disk of {self.mirror.folder} is full: {fetches.left} files wait", left=fetches.left)
+            say("paused", "disk", f"the disk of {self.mirror.folder} is full: {fetches.left} files wait", left=fetches.left)
         elif fetches.left:
-            files_done, total = fetches.files_done, fetches.files_total
-            self._say("syncing", "fetching", f"{files_done} of {total} files", done=files_done, total=total)
+            files_done, total = fetches.progress.files_done, fetches.progress.files_total
+            say("syncing", "fetching", f"{files_done} of {total} files", done=files_done, total=total)
         elif self._no_root:
-            self._say("live", "no_root", f"{self.options['host']} has no folder {remote_root.root} yet", root=remote_root.root)
+            say("live", "no_root", f"{self.options['host']} has no folder {remote_root.root} yet", root=remote_root.root)
         elif remote_root.looking:
-            self._say("syncing", "looking", "looking what is new")
-        elif remote_root.surveyed and fetches.left_out.count() + fetches.failing:
-            count = fetches.left_out.count() + fetches.failing
-            files = "1 file" if count == 1 else f"{count} files"
-            self._say("live", "live_partly", f"up to date but for {files} that could not come; the Files of their runs say why",
-                      files=count)
+            say("syncing", "looking", "looking what is new")
         elif remote_root.surveyed:
-            self._say("live", "live", "up to date")
-        traffic = remote_root.traffic()
-        if traffic != self._heard:              # a pass that asked nothing heard nothing
-            self._heard, self._last_news = traffic, self._clock.now()
-        self._meter.note(now, *traffic)
-        if remote_root.surveyed and not (fetches.left or remote_root.looking or self._now_asked):
-            self._up_to_date = self._clock.wall(now)
-        self._tell(remote_root)
-
-    def _follow_moves(self, remote_root):
-        """Say which runs were renamed on the server since last told; returns whether some were."""
-        moved = remote_root.moves.take()
-        if moved:
-            self._moved(moved)
-            remote_root.mark(news=True)
-        for path in moved:
-            self.bell.ring(f"run:{local_names.run_key(self._slug, path)}")
-        return bool(moved)
-
-    def _tell(self, remote_root):
-        """Write .index/live.json; without a session the state alone is new in it."""
-        live = {"runs": remote_root.beats.runs, "line": self._line, "gone": sorted(remote_root.vanished), "looked": remote_root.looked,
-                "checked": self._checked, "turn": round(remote_root.turn_seconds), "list": self._list, "written": time.time(),
-                "ahead": self._clock.wall(0.0)} if remote_root else layout.read_json(self.mirror.index / "live.json") or {}
-        self._write(self.mirror.save_live, {**live, "state": self.state()})
+            failing = fetches.copies.left_out.count() + fetches.copies.failing
+            files = "1 file" if failing == 1 else f"{failing} files"
+            partly = f"up to date but for {files} that could not come; the Files of their runs say why"
+            say("live", "live_partly", partly, files=failing) if failing else say("live", "live", "up to date")
 
     def state(self):
-        """Return what the connection's row shows of us (dict; see README, "Connections")."""
-        root, index = self._remote_root, self._index
-        last_news = None if self._last_news is None else self._clock.wall(self._last_news)      # whatever the wall clock was set to since
-        row = {"state": self._state, "reason": self._reason, "since": self._since, "last_news": last_news,
-               "up_to_date": self._up_to_date, "retry_at": self._retry_shown if self._state == "offline" else None,
-               "runs": len(index.lines) if index else 0, "running": len(root.beats.runs) if root else 0,
-               "progress": self._progress(root) if root else None, "traffic": self._meter.told(self._clock.now()),
-               "owner": self._owner, "source": root.source if root else None,
-               "rtt_ms": round(1000 * root.round_trip) if root and root.round_trip else None,
-               "manifest_age": round(self._clock.now() - root.list.manifest_made) if root and root.list.manifest_made else None}
-        return row if index else self._from_index(row)
-
-    def _from_index(self, row):
-        """What another process, or an earlier one, wrote about this mirror."""
-        earlier = (layout.read_json(self.mirror.index / "live.json") or {}).get("state")
-        earlier = earlier if isinstance(earlier, dict) else {}
-        if self._owner and not self._owner["ours"]:
-            teller = earlier.get("owner")
-            if isinstance(teller, dict) and teller.get("pid") == self._owner["pid"]:
-                return {**row, **earlier, "owner": self._owner}
-            row["state"] = "connecting"        # who holds it has said nothing yet, and what an earlier one said is over
-        return {**row, **{key: earlier[key] for key in ("runs", "running", "last_news") if key in earlier}}
-
-    def _progress(self, remote_root):
-        fetches = remote_root.queue
-        if not fetches.left:
-            return None
-        come = min(fetches.bytes_here, fetches.bytes_total)
-        rate = max(0, come - self.mirror.parts.resumed_bytes) / max(0.1, time.monotonic() - fetches.began)
-        seconds = round((fetches.bytes_total - come) / rate) if rate else None
-        return {"files_done": fetches.files_done, "files_total": fetches.files_total, "bytes_done": come,
-                "bytes_total": fetches.bytes_total, "rate": round(rate), "left": seconds}
+        """Return what the connection's row shows of us (dict; see status.Status.row)."""
+        return self._status.row(self._remote_root, self._index)
 
     # -- what others ask of us, from any thread
 
@@ -462,7 +346,8 @@ class Sync:
     def sync_now(self):
         """Survey the server now."""
         self._due = 0.0
-        self._now_asked, self._up_to_date = True, None
+        self._now_asked = True
+        self._status.set_up_to_date(None)
         self.wake()
 
     def room_was_made(self):
@@ -487,8 +372,7 @@ class Sync:
 
     def want(self, path):
         """Somebody opened the run `path`: its files come first."""
-        self._opened_runs.append(path)
-        self._waking.set()
+        self._inbox.open_run(path)
 
     def peek(self, path, name, ranges, timeout=10.0):
         """Return the bytes at `ranges`, [(offset, length), …], of a run's file as the server has it; negative offsets count
@@ -498,3 +382,12 @@ class Sync:
     def verify(self, timeout=86_400.0):
         """Compare every file here with the server's, whole; returns {"files", "refetched"} once that is queued. Raises RemoteError."""
         return self._ask(lambda remote_root, now: remote_root.verify(now), timeout)
+
+    def _ask(self, question, timeout):
+        """Let the sync's thread answer `question(remote_root, now)`; wait `timeout` s. Raises RemoteError, FaultError."""
+        try:
+            if self._status.state in ("offline", "refused") or self._paused or self._status.is_anothers:
+                raise Empty       # nobody would answer soon
+            return self._inbox.ask(question, timeout)
+        except Empty:
+            raise LineError(f"{self.options['name']} is {self._status.state}: {self._status.reason['text']}") from None

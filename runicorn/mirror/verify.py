@@ -52,13 +52,13 @@ class WholeFiles:
 
         can_hash: whether python3 answers there. Returns whether some are waited for.
         """
-        self._queue.hash_suspects(can_hash)
+        self._queue.copies.hash_suspects(can_hash)
         if self._hashing and not self.busy:
             hashing, suspects = self._hashing
             self._hashing = None
             self._queue.judged(suspects, hashing.wrong, now)
-        if self._queue.suspects and not self._hashing:
-            suspects = dict(self._queue.suspects)
+        if self._queue.copies.suspects and not self._hashing:
+            suspects = dict(self._queue.copies.suspects)
             self._hashing = Hashing(self._remote, self._mirror, self._root, list(suspects), self._log), suspects
         return bool(self._hashing)
 
@@ -69,7 +69,7 @@ class WholeFiles:
         """
         index = self._queue.index
         copies = [(path, name) for path in paths for name in index.entry(path)["files"]
-                if plan.believable(path, name) and self._queue.is_settled((path, name)) and self._mirror.stat(path, name)]
+                if plan.believable(path, name) and self._queue.copies.is_settled((path, name)) and self._mirror.stat(path, name)]
         wrong, unread = differing(self._client, self._remote, self._mirror, self._root, copies, self._log) if copies else ([], [])
         for path, name in wrong:
             self._log.warning("%s/%s was not what the server has; fetched again", path, name)

@@ -10,7 +10,7 @@ import tally
 from pairs import RUN, Pair, make_run, mirror, pair, root  # noqa: F401 (fixtures)
 
 from runicorn import manifest
-from runicorn.mirror import remote_root
+from runicorn.mirror import listings
 
 BLOCK = 100_000
 
@@ -60,7 +60,7 @@ def test_a_few_that_are_not_there_are_asked_for_before_they_are_forgotten(root, 
     one = pair()
     one.passes()
     one.same()
-    assert remote_root.GHOSTS > 50 and 50 < one.far.sessions[0].requests < 400 and one.sync.state()["runs"] == 1
+    assert listings.GHOSTS > 50 and 50 < one.far.sessions[0].requests < 400 and one.sync.state()["runs"] == 1
 
 
 @pytest.mark.parametrize("by_line", [True, False], ids=["one run a line", "one line"])

@@ -260,12 +260,12 @@ def test_a_list_older_than_what_was_read_of_a_growing_log_asks_for_its_seam_alon
     one = pair(far=Far(python="python3"))
     one.passes()
     session = one.sync._remote_root
-    assert session.queue.hashes and (run / "logs.txt").stat().st_size > 64 << 10
+    assert session.copies.hashes and (run / "logs.txt").stat().st_size > 64 << 10
     entry = session.index.entry(RUN)
     file = entry["files"]["logs.txt"]
     session.index.put(RUN, {**entry, "files": {**entry["files"], "logs.txt": {**file, "size": file["size"] - 4096, "tail": None}}})
     session.queue.plan([RUN], one.now)
-    assert not session.queue.suspects
+    assert not session.copies.suspects
     one.passes()
     one.passes(31)
     one.same()

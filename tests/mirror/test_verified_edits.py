@@ -237,7 +237,7 @@ def test_the_progress_of_a_fetch_that_goes_on_after_a_cut_counts_what_is_here_an
     for _ in range(200):
         one.sync.one_pass(one.now)
         one.now += 2
-        one.sync._remote_root.queue.began = time.monotonic() - 1000
+        one.sync._remote_root.queue.progress.began = time.monotonic() - 1000
         progress = one.sync.state()["progress"]
         if progress is None and told:
             break

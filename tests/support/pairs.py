@@ -171,7 +171,7 @@ def pair(root, mirror):
     def make(source="sftp", far=None, **options):
         one = Pair(root, mirror, far or Far(python=sys.executable if source == "exec" else None), **options)
         one.source, one.moved = source, {}
-        one.sync._moved = one.moved.update
+        one.sync._publisher._moved = one.moved.update
         made.append(one)
         return one
     yield make

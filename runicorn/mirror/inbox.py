@@ -1,0 +1,54 @@
+"""What other threads ask of a sync's thread: runs that somebody opened, and questions that wait for their answers. Asks no server."""
+
+import collections
+from queue import Queue
+
+from runicorn import faults
+from runicorn.errors import BusyError, FaultError, LineError, RemoteError, SftpError, SyncError
+
+
+class Inbox:
+    """`open_run` and `ask` may be called from any thread, the rest belongs to the sync's."""
+
+    def __init__(self, wake, log):
+        """wake(): have the sync's thread look in here now."""
+        self._wake, self._log = wake, log
+        self._opened = collections.deque()      # run paths
+        self.questions = collections.deque()    # (question, Queue for its answer)
+
+    def __bool__(self):
+        return bool(self._opened or self.questions)
+
+    def open_run(self, path):
+        """Somebody opened the run `path`."""
+        self._opened.append(path)
+        self._wake()
+
+    def ask(self, question, timeout):
+        """Let the sync's thread answer `question(remote_root, now)` and wait `timeout` s. Raises queue.Empty, RemoteError, FaultError."""
+        answer = Queue(1)
+        self.questions.append((question, answer))
+        self._wake()
+        result = answer.get(timeout=timeout)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def opened(self):
+        """Yield the runs (paths) that were opened; those that the caller does not come to stay."""
+        while self._opened:
+            yield self._opened.popleft()
+
+    def answer(self, remote_root, now):
+        """Answer whoever waits. Raises RemoteError, SyncError, BusyError, OSError where the line broke or this disk refuses."""
+        while self.questions:
+            question, answer = self.questions.popleft()
+            try:
+                answer.put(question(remote_root, now))
+            except SftpError as error:
+                answer.put(error)
+            except (RemoteError, SyncError, BusyError, OSError) as error:
+                answer.put(LineError(f"the line broke meanwhile: {error}"))
+                raise
+            except Exception as error:          # the question's own trouble: the line, and what is fetched over it, go on
+                answer.put(FaultError(faults.tell(self._log, error, "answering a question")))

@@ -1,0 +1,107 @@
+"""Tell the pages, and who comes after us, what a sync knows: its index, live.json and what is left out are written, the bell is rung."""
+
+import collections
+import time
+
+from runicorn import layout, left_out, local_disk, local_names
+from runicorn.errors import SyncError
+
+PARTIAL = 1.0                   # s after which a list that is not whole is shown
+SAVED = 30.0                    # s after which an index is written in which only sizes and times changed
+PACE = 5                        # writing an index that took t s is not repeated before PACE * t
+REFUSALS = 5                    # times in a row that readers may keep a file open that is to be replaced
+
+
+class Refusals:
+    """How often in a row readers on Windows kept open a file that is to be replaced, by who writes it."""
+
+    def __init__(self):
+        self._refused = collections.Counter()
+
+    def is_held(self, writer, error):
+        """Whether an error of a writer says only that, which is no reason to pause unless they go on."""
+        self._refused[writer] += 1
+        return local_disk.is_held(error) and self._refused[writer] <= REFUSALS
+
+    def forget(self, writer):
+        """It went."""
+        self._refused[writer] = 0
+
+
+class Publisher:
+    """What one sync publishes; its thread's alone."""
+
+    def __init__(self, mirror, bell, clock, status, slug, moved):
+        """status: status.Status; slug: of the connection; moved({old path: new path}): called when runs were renamed on the server, before
+        the index says so."""
+        self._mirror, self._bell, self._clock, self._status, self._slug, self._moved = mirror, bell, clock, status, slug, moved
+        self._next = self._saved = 0.0  # when the index may be written next, and was last, the clock's time, s
+        self._list_told = False         # the run list was, over this line
+        self._refusals = Refusals()
+        self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
+        self._list = None               # what was read into that; see server_runs.RunList.told
+
+    def expect_list(self, now):
+        """A line came up: the run list is shown as soon as it is whole, and now and then until it is."""
+        self._next, self._list_told = now + PARTIAL, False
+
+    def publish(self, remote_root, now):
+        """Write the index when it changed, and ring what changed. remote_root: remote_root.RemoteRoot."""
+        index, fetches, moved = remote_root.index, remote_root.queue, self.follow_moves(remote_root)
+        complete = remote_root.surveyed and fetches.whole and not self._list_told
+        grown = index.changed and now >= self._saved + SAVED
+        if (index.news or grown) and (complete or moved or now >= self._next):
+            self._list_told = self._list_told or complete
+            self._save(index, now)
+        runs = fetches.take_grown()
+        if runs:
+            self._bell.ring(*map(self._topic, runs))
+        if not index.changed:
+            self._checked = remote_root.recheck.told(index.paths)
+            self._list = remote_root.list.told(index.manifest.header.get("digest"))
+        passed = fetches.copies.left_out
+        if passed.changed and self._write(self._mirror.write, self._mirror.index / left_out.FILE, passed.to_json()):
+            passed.changes_saved()
+            self._bell.ring("runs")
+
+    def _save(self, index, now):
+        began = time.monotonic()
+        if self._write(self._mirror.save_index, index.flush(self._clock.wall(now))):
+            self._saved = now
+            index.was_saved()
+            self._bell.ring("runs")
+        self._next = now + PACE * (time.monotonic() - began)
+
+    def follow_moves(self, remote_root):
+        """Say which runs were renamed on the server since last told; returns whether some were."""
+        moved = remote_root.moves.take()
+        if moved:
+            self._moved(moved)
+            remote_root.index.announce()
+        for path in moved:
+            self._bell.ring(self._topic(path))
+        return bool(moved)
+
+    def _topic(self, path):
+        return f"run:{local_names.run_key(self._slug, path)}"
+
+    def tell(self, remote_root, row):
+        """Write live.json; without a line (None) the `row` that the connection shows alone is new in it."""
+        live = {"runs": remote_root.beats.runs, "line": self._status.line, "gone": sorted(remote_root.vanished),
+                "looked": remote_root.looked, "checked": self._checked, "turn": round(remote_root.turn_seconds), "list": self._list,
+                "written": time.time(), "ahead": self._clock.wall(0.0)} if remote_root else self._earlier()
+        self._write(self._mirror.save_live, {**live, "state": row})
+
+    def _earlier(self):
+        return layout.read_json(self._mirror.index / "live.json") or {}
+
+    def _write(self, write, *content):
+        """Return whether write(*content) went; where readers keep the old file open it is written another time."""
+        try:
+            write(*content)
+        except SyncError as error:
+            if self._refusals.is_held(write, error):
+                return False
+            raise
+        self._refusals.forget(write)
+        return True
