@@ -17,7 +17,7 @@ NOWHERE = ("/dev/null", "none")
 
 
 class Handshake:
-    """The handshake with `target` (remote.Target). home: where our own known_hosts is; ask: who answers for an unknown key."""
+    """The handshake with `target` (dialer.Target). home: where our own known_hosts is; ask: who answers for an unknown key."""
 
     def __init__(self, ssh, target, home, ask, log):
         self.ssh, self.target, self.home, self.ask, self.log = ssh, target, home, ask, log
@@ -44,7 +44,7 @@ class Handshake:
     def run(self, transport, line):
         """Shake hands over `line` and check the host key. Raises LineError, RemoteError, HostKeyError."""
         self._patience = max(HANDSHAKE_SECONDS, user_config.seconds(self.target.options.get("connecttimeout"), 0))
-        transport.banner_timeout = transport.handshake_timeout = self._patience
+        transport.await_handshake(self._patience)
         self._prefer(transport)
         self._shake(transport, line)
         self.log("banner", f"{transport.remote_version}, {transport.remote_cipher}")

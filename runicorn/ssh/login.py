@@ -23,7 +23,7 @@ class Login:
         self.tried = []             # (method, what) refused by the server
         self._password_used = self._unanswered = False
         self._heard, self._trying = 0, None     # of the last attempt: how many words of the server came before it; what it is
-        transport.auth_timeout = LOGIN_SECONDS
+        transport.await_login(LOGIN_SECONDS)
 
     def run(self):
         """Log in. Raises LoginError (refused, nobody answered, key missing) or LineError (cut meanwhile)."""
@@ -87,12 +87,11 @@ class Login:
         return methods
 
     def _interactive(self):
-        before = self.transport.auth_timeout
-        self.transport.auth_timeout = ANSWER_SECONDS
+        before = self.transport.await_login(ANSWER_SECONDS)
         try:
             return self._try("keyboard-interactive", "", lambda: self.transport.auth_interactive(self.target.user, self._answers))
         finally:
-            self.transport.auth_timeout = before
+            self.transport.await_login(before)
 
     def _answers(self, title, instructions, prompts):
         """Answer the server's prompts ([(text, echo)]): the stored password once, everything else by the user."""

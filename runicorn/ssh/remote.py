@@ -1,39 +1,21 @@
 """The only door to paramiko: connect, check the host key, log in, open a stream, run a command; or let the system's ssh do it."""
 
 import contextlib
-import errno
-import ipaddress
 import logging
-import socket
 import sys
 import threading
 import time
-from collections import namedtuple
 from pathlib import Path
 
 from runicorn.errors import DeniedError, LineError, LoginError, MissingPackageError, ProtocolError, RemoteError, SftpError
-from runicorn.ssh import host_keys, local, remote_shell, sftp, system_remote, user_config
+from runicorn.ssh import host_keys, remote_shell, sftp, system_remote, user_config
 from runicorn.ssh import transport as ssh_transport
-from runicorn.ssh import words as ssh_words
-from runicorn.ssh.handshake import Handshake
-from runicorn.ssh.login import Login
-from runicorn.ssh.process import Pipe
+from runicorn.ssh.channel_errors import as_line_errors
+from runicorn.ssh.dialer import PACKET_BYTES, WINDOW_BYTES, Dialer, silent
 
-TCP_SECONDS = 10            # per address
-KEEPALIVE_SECONDS = 30
-CHANNEL_SECONDS = 20        # for a jump host to reach the next one
-WINDOW_BYTES = 16 << 20     # paramiko's own 2 MiB moves 40 MB/s at 50 ms and no more
-PACKET_BYTES = 64 << 10
 OUTPUT_LIMIT, SAID_LIMIT = system_remote.OUTPUT_LIMIT, 1 << 20       # bytes of what a command prints, and of its standard error
-FIRST_BYTES = 400
-FOR_NOW = (2, 4)            # SSH_OPEN_CONNECT_FAILED, …_RESOURCE_SHORTAGE (RFC 4254, 5.1): of a host behind a jump host
 CHANNEL_PAUSES = (0.1, 0.3, None)
 SFTP_SECONDS = 60           # for SFTP to begin: a home folder that is mounted, start files that take their time
-FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
-
-# One host to log in at. name: as the user calls it; hostname: after ~/.ssh/config; auth: key, agent, password or hop (a jump host:
-# whatever works); keys: paths; options: what ~/.ssh/config says about it.
-Target = namedtuple("Target", "name hostname port user auth keys key_required identities_only options")
 
 
 def connect(connection, ask=None, secrets=None, home=None, log=None, compress=True):
@@ -50,7 +32,8 @@ def connect(connection, ask=None, secrets=None, home=None, log=None, compress=Tr
     if connection["auth"] != "system":
         ssh = _paramiko(connection)
         if ssh:
-            return _Dialer(ssh, connection, ask, secrets, Path(home), log or _silent).dial(compress)
+            dialer = Dialer(ssh, connection, ask, secrets, Path(home), log or silent)
+            return Remote(dialer, *dialer.dial(compress))
     return system_remote.SystemRemote(connection, home, compress)
 
 
@@ -90,228 +73,6 @@ def _without(name):
             del sys.modules[name]
 
 
-def _silent(stage, text, **values):
-    """Nobody listens."""
-
-
-class _Dialer:
-    """Everything one connection needs to be made, and made again for a second line."""
-
-    def __init__(self, ssh, connection, ask, secrets, home, log):
-        self.ssh, self.connection, self.ask, self.secrets, self.home, self.log = ssh, connection, ask, secrets, home, log
-        self.opened = []            # transports and sockets of the way there, nearest first
-        self.asked_user = False          # somebody on the way asked what only the user could answer
-
-    def dial(self, compress):
-        try:
-            target = self._target()
-            line = self._line(target)
-            transport = self._logged_in(target, line, self.secrets, compress)
-        except BaseException:
-            self.hang_up()
-            raise
-        return Remote(self, transport, target, line)
-
-    def hang_up(self):
-        while self.opened:
-            self.opened.pop().close()
-
-    def again(self):
-        """Return a dialer for the same login that asks nobody."""
-        return _Dialer(self.ssh, self.connection, None, self.secrets, self.home, _silent)
-
-    # -- who is it
-
-    def _target(self):
-        connection = self.connection
-        port = connection["port"] if connection["port"] != 22 else None         # 22 is the form's default: ~/.ssh/config may know better
-        options = user_config.lookup(connection["host"], connection["user"], port)
-        keys = [str(Path(connection["key"]).expanduser())] if connection["key"] else []
-        return Target(connection["host"], options["hostname"], options["port"], options["user"], connection["auth"],
-                      keys or options.get("identityfile", []), bool(keys), options.get("identitiesonly", "").lower() == "yes", options)
-
-    def _hop(self, host, user, port):
-        options = user_config.lookup(host, user, port)
-        keys = list(options.get("identityfile", [])) or ([str(Path(self.connection["key"]).expanduser())] if self.connection["key"] else [])
-        return Target(host, options["hostname"], options["port"], options["user"], "hop", keys, False,
-                      options.get("identitiesonly", "").lower() == "yes", options)
-
-    # -- the way there
-
-    def _line(self, target, depth=0):
-        """Return a byte stream to the target's SSH port: over jump hosts, through a ProxyCommand, or by TCP."""
-        if depth > user_config.JUMPS:
-            raise user_config.circle(target.name)
-        jump, command = target.options.get("proxyjump", "none"), target.options.get("proxycommand", "none")
-        if jump.lower() != "none":
-            return self._jumped(target, user_config.jumps(jump), depth)
-        if command.lower() != "none":
-            self.log("name", f"by ProxyCommand {command}", said="proxy", command=command)
-            pipe = Pipe(local.shell_words(command, replaced=True))
-            passes = target.options.get("proxyusefdpass", "no").lower() in ("yes", "true") and hasattr(socket, "recv_fds")
-            return self._kept(_passed_socket(pipe, target) if passes else pipe)
-        return self._kept(self._dialled(target))
-
-    def _jumped(self, target, hops, depth):
-        line = None
-        for number, hop in enumerate(hops):
-            via = self._hop(*hop)
-            if line is None:
-                line = self._line(via, depth + 1)
-            transport = self._logged_in(via, line, self._hop_secrets(via), compress=False)
-            self.log("jump", f"{via.user}@{via.name}:{via.port}")
-            after = self._hop(*hops[number + 1]) if number + 1 < len(hops) else target
-            line = self._kept(self._through(transport, via, after))
-        return line
-
-    def _hop_secrets(self, via):
-        """Return the secrets of a jump host, kept in memory with the connection's; a key of both has one passphrase."""
-        hop = self.secrets.setdefault(f"{via.user}@{via.hostname}:{via.port}", {})
-        if self.secrets.get("passphrase"):
-            hop.setdefault("passphrase", self.secrets["passphrase"])
-        return hop
-
-    def _through(self, transport, via, after):
-        with _told(self.ssh, f"the way from {via.name} to {after.hostname}:{after.port}", via.name, FOR_NOW):
-            return transport.open_channel("direct-tcpip", (after.hostname, after.port), ("127.0.0.1", 0), window_size=WINDOW_BYTES,
-                                          timeout=CHANNEL_SECONDS)
-
-    def _dialled(self, target):
-        began, options = time.monotonic(), target.options
-        try:
-            family = FAMILIES.get(options.get("addressfamily", "any").lower(), socket.AF_UNSPEC)
-            addresses = socket.getaddrinfo(target.hostname, target.port, family, socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            why = getattr(error, "strerror", error)
-            raise LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN",
-                            code="name", host=target.hostname) from error
-        self.log("name", ", ".join(dict.fromkeys(address[4][0] for address in addresses)))
-        errors, causes = [], []
-        for family, kind, protocol, _, address in addresses:
-            line = socket.socket(family, kind, protocol)
-            try:
-                if options.get("bindaddress"):
-                    line.bind((options["bindaddress"], 0))
-                line.settimeout(user_config.seconds(options.get("connecttimeout"), TCP_SECONDS))
-                line.connect(address)
-                _keep_alive(line)
-                place_text, took = f"{address[0]}:{address[1]}", f"{(time.monotonic() - began) * 1000:.0f}"
-                self.log("port", f"{place_text} in {took} ms", said="port_open", where=place_text, took=took)
-                return line
-            except OSError as error:
-                line.close()
-                errors.append(error.strerror or str(error))
-                causes.append(errno.errorcode.get(error.errno, "ETIMEDOUT" if isinstance(error, TimeoutError) else errors[-1]))
-        raise LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): is the port right, "
-                        "sshd running, a firewall or VPN in between?",
-                        code="port", host=target.hostname, port=str(target.port), causes=list(dict.fromkeys(causes)))
-
-    def _kept(self, line):
-        counted = _Counted(line)
-        self.opened.append(counted)
-        return counted
-
-    # -- one host: handshake, host key, login
-
-    def _logged_in(self, target, line, secrets, compress):
-        transport = ssh_transport.transport_class(self.ssh)(line, default_window_size=WINDOW_BYTES, default_max_packet_size=PACKET_BYTES)
-        self.opened.append(transport)
-        transport.daemon = True
-        transport.use_compression(compress)
-        Handshake(self.ssh, target, self.home, self.ask, self.log).run(transport, line)
-        login = Login(self.ssh, transport, target, self.ask, secrets)
-        login.run()
-        self.asked_user = self.asked_user or login.asked_user
-        method, takes = transport.auth_handler.auth_method, ", ".join(login.offered)
-        self.log("login", f"{target.user} by {method} (it takes {takes or 'anybody'})", said="login_done" if takes else "login_open",
-                 user=target.user, method=method, takes=takes)
-        transport.set_keepalive(KEEPALIVE_SECONDS)
-        return transport
-
-
-def _passed_socket(pipe, target):
-    """Return the socket that a ProxyCommand with ProxyUseFdpass makes and hands over."""
-    try:
-        pipe.settimeout(user_config.seconds(target.options.get("connecttimeout"), TCP_SECONDS))
-        _, passed, _, _ = socket.recv_fds(pipe.socket, 1, 1)
-        line = socket.socket(fileno=passed[0])
-    except (OSError, IndexError) as error:
-        words = ssh_words.sentence(pipe.said()) or str(error)
-        raise LineError(f"the ProxyCommand to {target.name} brought no server: {words}", code="banner", said="proxy_said", words=words,
-                        host=target.name) from error
-    finally:
-        pipe.close()
-    _keep_alive(line)
-    return line
-
-
-def _keep_alive(line):
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, seconds in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
-
-
-class _Counted:
-    """A stream that counts its bytes, as paramiko's Transport wants a socket to be."""
-
-    def __init__(self, line):
-        self._line = line
-        self._closed = False        # paramiko looks at this private mark of sockets when it ends
-        self.sent = self.received = 0
-        self.first = bytearray()    # the first bytes that came: what is no SSH server gives itself away by them
-        self.settimeout = line.settimeout
-
-    def said(self):
-        """Return what a ProxyCommand, if the line is one, said of itself (str)."""
-        return ssh_words.sentence(self._line.said()) if isinstance(self._line, Pipe) else ""
-
-    def is_local(self):
-        """Whether the other end is an address of this computer's own (127.x.x.x, ::1); never so behind a jump host or a command."""
-        try:
-            return isinstance(self._line, socket.socket) and ipaddress.ip_address(self._line.getpeername()[0]).is_loopback
-        except (OSError, ValueError):
-            return False        # cut, or an address of another kind
-
-    def close(self):
-        self._closed = True
-        self._line.close()
-
-    def send(self, data):
-        sent = self._line.send(data)
-        self.sent += sent
-        return sent
-
-    def recv(self, size):
-        data = self._line.recv(size)
-        if self.received < FIRST_BYTES:
-            self.first += data[:FIRST_BYTES - self.received]
-        self.received += len(data)
-        return data
-
-
-class _told:
-    """Turn paramiko's and the socket's errors into a LineError that names `what`, which `host` was to do. for_now: the codes of
-    refused channels that are worth another try."""
-
-    def __init__(self, ssh, what, host, for_now=()):
-        self.ssh, self.what, self.host, self.for_now = ssh, what, host, for_now
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, _):
-        if isinstance(error, self.ssh.ChannelException) and error.code in self.for_now:
-            raise LineError(f"{self.what}: {self.host} could not make it ({error.text})", code="line", said="channel",
-                            host=self.host, detail=error.text) from error
-        if isinstance(error, self.ssh.ChannelException):
-            raise RemoteError(f"{self.what}: the server said no ({error})", code="channel", host=self.host, detail=str(error)) from error
-        if isinstance(error, (self.ssh.SSHException, EOFError, OSError)):
-            raise LineError(f"{self.what} was cut or did not answer ({error or 'end of stream'})", code="line", host=self.host,
-                            detail=str(error) or "end of stream") from error
-
-
 class Remote:
     """A server we are logged in at. One thread at a time may use a stream; any may close."""
 
@@ -332,7 +93,7 @@ class Remote:
         """
         self._transport.at_next_channel(meanwhile)
         channel = self._channel(timeout)
-        with _told(self._ssh, f"SFTP at {self._target.name}", self._target.name):
+        with as_line_errors(self._ssh, f"SFTP at {self._target.name}", self._target.name):
             self._transport.begin(channel, "subsystem", "sftp")
         return channel
 
@@ -358,7 +119,7 @@ class Remote:
                 channel.close()         # the line may go on without it
 
     def _channel(self, timeout):
-        with _told(self._ssh, f"a channel at {self._target.name}", self._target.name):
+        with as_line_errors(self._ssh, f"a channel at {self._target.name}", self._target.name):
             for patience in CHANNEL_PAUSES:
                 try:
                     channel = self._transport.open_session(window_size=WINDOW_BYTES, max_packet_size=PACKET_BYTES, timeout=timeout)
@@ -381,7 +142,7 @@ class Remote:
             if not channel:
                 break
             try:
-                with _told(self._ssh, f"a command at {self._target.name}", self._target.name):
+                with as_line_errors(self._ssh, f"a command at {self._target.name}", self._target.name):
                     self._transport.begin(channel, "exec", command)
                     answer = _talk(channel, stdin, deadline)
                     if answer:
@@ -418,7 +179,8 @@ class Remote:
         if self.interactive:
             raise LoginError(f"{self._target.name} asks a question at each login, so there is one line only", code="no_answer",
                              host=self._target.name)
-        return self._dialer.again().dial(compress=False)
+        dialer = self._dialer.another()
+        return Remote(dialer, *dialer.dial(compress=False))
 
     @property
     def alive(self):

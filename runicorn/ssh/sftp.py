@@ -7,15 +7,15 @@ One thread owns a client. Requests are values made by `lstat`, `read`, … below
 
 import collections
 import functools
-import socket
 import stat
 import struct
 import time
 
-from runicorn.errors import HandlesError, LineError, ProtocolError, RemoteError, SftpError
+from runicorn.errors import HandlesError, ProtocolError, RemoteError, SftpError
 from runicorn.ssh import grants
 from runicorn.ssh import sftp_answers as answers
-from runicorn.ssh.sftp_answers import FAILURE, MAX_PACKET, STATUS
+from runicorn.ssh.packets import Packets
+from runicorn.ssh.sftp_answers import FAILURE, STATUS
 
 INIT, VERSION, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR, REALPATH, STAT, READLINK = 1, 2, 3, 4, 5, 7, 8, 11, 12, 16, 17, 19
 EXTENDED = 200
@@ -25,9 +25,7 @@ MAX_NAMES = 1_000_000           # entries in one folder; a server that lists for
 MOST_HANDLES, USUAL_HANDLES = 1024, 100         # files and folders open at once, whatever the server grants; where it announces nothing
 IN_FLIGHT_BYTES = 16 << 20      # answers asked for; the window of our SSH channel
 BURST = 32                      # answers handed out between two sends
-TIMEOUT = 30                    # s without a whole packet, or 64 KiB of one
-PROGRESS = 64 << 10
-NOISE = 120                     # bytes of what is no SFTP that are shown
+TIMEOUT = 30                    # s without an answer
 
 Request = collections.namedtuple("Request", "kind body about cost parse")
 
@@ -144,20 +142,19 @@ class Sftp:
     """
 
     def __init__(self, stream, timeout=TIMEOUT, first=None, start=None):
-        self._stream, self._timeout = stream, first or timeout
-        self._buffer, self._start = bytearray(), 0
+        self._packets = Packets(stream, first or timeout)
         self._waiting, self._in_flight, self._cost, self._next = collections.deque(), {}, 0, 0
         self._closing, self._refill, self._shed = 0, None, None      # the first: of those in flight
-        self.sent = self.received = self.requests = self.folders = self.crowd = 0
-        self.crowded_at = self.answered_at = 0.0
+        self.requests = self.folders = self.crowd = 0
+        self.crowded_at = 0.0
         self.grants = grants.Grants(USUAL_HANDLES, SAFE_READ)
-        self._begun, self.start = False, None
-        self._send(struct.pack(">IBI", 5, INIT, 3))
+        self.start = None
+        self._packets.send(struct.pack(">IBI", 5, INIT, 3))
         if start is not None:
             self.ask(realpath(start), functools.partial(setattr, self, "start"))
             self.send()                 # behind INIT, for the same turn
-        packet = self._packet()
-        self._begun, self._timeout = True, timeout
+        packet = self._packets.wait()
+        self._packets.begin(timeout)
         if packet[0] != VERSION or len(packet) < 5 or struct.unpack_from(">I", packet, 1)[0] < 3:
             raise RemoteError("the server does not speak SFTP version 3, which every client since 2001 does", code="sftp",
                               said="sftp_version")
@@ -187,6 +184,18 @@ class Sftp:
     def ask(self, request, take):
         """Queue a request; `take(result or SftpError)` is called from a later `pump`. Never blocks."""
         self._waiting.append(grants.Asked(request, take))
+
+    @property
+    def sent(self):
+        return self._packets.sent
+
+    @property
+    def received(self):
+        return self._packets.received
+
+    @property
+    def answered_at(self):
+        return self._packets.answered_at
 
     @property
     def unanswered(self):
@@ -220,9 +229,9 @@ class Sftp:
         self.send()
         if not self._in_flight:
             return self._unblock()
-        self._answer(self._packet())
+        self._answer(self._packets.wait())
         for _ in range(BURST - 1):
-            packet = self._whole()
+            packet = self._packets.take()
             if packet is None:
                 break
             self._answer(packet)
@@ -252,7 +261,7 @@ class Sftp:
             self.requests += len(out)
             if len(in_flight) > self.crowd:
                 self.crowd, self.crowded_at = len(in_flight), self.crowded_at if len(in_flight) < 2 * self.crowd else time.monotonic()
-            self._send(b"".join(out))
+            self._packets.send(b"".join(out))
 
     def _unblock(self):
         """Nothing is in flight: wait where the server wants a pause; where requests wait for files to be closed, close some."""
@@ -296,80 +305,6 @@ class Sftp:
         if self.grants.deferred:
             self._waiting.extendleft(reversed(self.grants.freed()))
         return again is not None
-
-    def _send(self, data):
-        view = memoryview(data)
-        try:
-            self._stream.settimeout(self._timeout)
-            while view:
-                count = self._stream.send(view[:1 << 20])
-                if not count:
-                    raise LineError("the line to the server was closed")
-                self.sent += count
-                view = view[count:]
-        except (socket.timeout, TimeoutError) as error:
-            raise LineError(f"the server took nothing for {self._timeout:g} s") from error
-        except (OSError, EOFError) as error:
-            raise LineError(f"the line to the server broke: {error}") from error
-
-    def _whole(self):
-        """Return the next packet (bytes) without its length if all of it is here, else None."""
-        have = len(self._buffer) - self._start
-        if have < 4:
-            return None
-        size, = struct.unpack_from(">I", self._buffer, self._start)
-        if not 0 < size <= MAX_PACKET:
-            raise self._no_packet(size)
-        if have - 4 < size:
-            return None
-        start = self._start + 4
-        packet = bytes(memoryview(self._buffer)[start:start + size])
-        self._start = start + size
-        if self._start == len(self._buffer) or self._start > MAX_PACKET:
-            del self._buffer[:self._start]
-            self._start = 0
-        return packet
-
-    def _packet(self):
-        """Wait for the next packet and return it."""
-        deadline, mark = time.monotonic() + self._timeout, self.received
-        packet = self._whole()
-        while packet is None:
-            self._receive(deadline)
-            if self.received - mark >= PROGRESS:
-                deadline, mark = time.monotonic() + self._timeout, self.received
-            packet = self._whole()
-        return packet
-
-    def _no_packet(self, size):
-        """Return the error for a length that can't be one: most often it is text of the login shell, which comes again at each try."""
-        noise = bytes(self._buffer[self._start:self._start + NOISE]).decode("utf-8", "replace")
-        noise = " ".join("".join(c if c.isprintable() else " " for c in noise).split())
-        if self._begun:
-            text = bytes(self._buffer[self._start:self._start + 4]).isascii()
-            return ProtocolError(f"the server sent an SFTP packet of {size} bytes"
-                                 + (f' ("{noise}": does a program that its shell starts print that?)' if text else ""))
-        return RemoteError(f'the server answered "{noise}" instead of SFTP: its shell prints something at login. Let ~/.bashrc '
-                           "and its like print to a terminal only (`[ -t 1 ] && echo …`) until `ssh HOST true` prints nothing, or "
-                           "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the connection",
-                           code="sftp", said="sftp_noise", detail=noise)
-
-    def _receive(self, deadline):
-        seconds = deadline - time.monotonic()
-        try:
-            if seconds <= 0:
-                raise TimeoutError
-            self._stream.settimeout(seconds)
-            data = self._stream.recv(MAX_READ)
-        except (socket.timeout, TimeoutError) as error:
-            raise LineError(f"no answer from the server for {self._timeout:g} s") from error
-        except (OSError, EOFError) as error:
-            raise LineError(f"the line to the server broke: {error}") from error
-        if not data:
-            raise LineError("the server closed the line")
-        self._buffer += data
-        self.received += len(data)
-        self.answered_at = time.monotonic()
 
     def _one(self, request):
         result, = self.batch([request])
@@ -493,7 +428,4 @@ class Sftp:
 
     def close(self):
         """Close the stream. Never raises."""
-        try:
-            self._stream.close()
-        except (OSError, EOFError):
-            pass        # it is gone either way; paramiko's channels say EOFError
+        self._packets.close()

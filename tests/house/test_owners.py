@@ -10,9 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "runicorn"
 FOREIGN = {
     ("cli/arguments", "parser.parse_args"), ("disk", "error.winerror"), ("local_disk", "kernel.CreateFileW.restype"),
     ("loopback", "kernel.OpenProcess.restype"), ("writer/windows", "kernel.OpenProcess.restype"),
-    ("ssh/handshake", "transport.handshake_timeout"), ("ssh/handshake", "transport.banner_timeout"), ("ssh/handshake", "options.ciphers"),
-    ("ssh/handshake", "options.key_types"), ("ssh/login", "transport.auth_timeout"), ("ssh/login", "self.transport.auth_timeout"),
-    ("ssh/remote", "transport.daemon"), ("ssh/transport", "channel.in_buffer"),
+    ("ssh/handshake", "options.ciphers"), ("ssh/handshake", "options.key_types"), ("ssh/transport", "channel.in_buffer"),
     ("viewer/http_server", "self.request_handler.close_connection"), ("writer/capture", "inside.text"),
     ("writer/capture_fd", "self._helper.returncode"), ("writer/exits", "trace.tb_next"), ("writer/exits", "thread._propagate_exception"),
 }

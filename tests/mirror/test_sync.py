@@ -151,8 +151,8 @@ def test_nothing_new_costs_one_round_trip(root, pair):
     one.passes()
     one.passes(31)
     session, turns = one.far.sessions[0], []
-    flush = session._send
-    session._send = lambda sent: (turns.append(len(sent)), flush(sent))
+    flush = session._packets.send
+    session._packets.send = lambda sent: (turns.append(len(sent)), flush(sent))
     one.passes(31)
     assert len(turns) == 1 and turns[0] < 4000
 

@@ -16,6 +16,7 @@ from sshd import JAIL, JAILED, Sshd, make_key
 from runicorn import settings
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError
 from runicorn.ssh import handshake, host_keys, remote
+from runicorn.ssh.dialer import Dialer
 
 
 def connect(server, home, ask=None, **changes):
@@ -149,7 +150,7 @@ def test_a_forged_certificate_vouches_for_nobody(tmp_path, home):
     public = " ".join((tmp_path / "authority.pub").read_text().split()[:2])
     home.mkdir(parents=True)
     (home / "known_hosts").write_text(f"@cert-authority * {public}\n")
-    dialer = remote._Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text, **_: None)
+    dialer = Dialer(paramiko, settings.checked({"host": "gpu1"}), None, {}, home, lambda stage, text, **_: None)
     for name, data, good in (("gpu1", blob, True), ("gpu2", blob, False), ("gpu2", blob.replace(b"gpu1", b"gpu2"), False)):
         key = paramiko.Ed25519Key(data=data)
         key.public_blob = paramiko.pkey.PublicBlob("ssh-ed25519-cert-v01@openssh.com", data)

@@ -181,7 +181,7 @@ def data(number, raw):
 def test_a_read_answered_wrongly_is_a_clear_error(answer, error):
     with Scripted(answer) as stream:
         session = sftp.Sftp(stream, timeout=20)
-        session._timeout = 0.5 if error == "no answer" else 20
+        session._packets._timeout = 0.5 if error == "no answer" else 20
         with pytest.raises((ProtocolError, LineError), match=error):
             session.batch([sftp.read(b"h", 0, 10)])
 
@@ -297,7 +297,7 @@ def test_whatever_a_server_sends_ends_in_a_result_or_one_of_our_errors(kind, req
 
     with Scripted(lambda *words: answer(*words)) as stream:
         session = sftp.Sftp(stream, timeout=20)
-        session._timeout = 0.05
+        session._packets._timeout = 0.05
         try:
             session.batch([request])
         except RemoteError as error:
