@@ -1,31 +1,23 @@
 """~/.ssh/config, with Include: what applies to a host, first value wins. Format: ssh_config(5). Opens no connection."""
 
 import functools
-import getpass
-import glob
 import hashlib
 import os
 import re
 import shlex
 import socket
 import subprocess
-from pathlib import Path
 
-from runicorn import local_disk
 from runicorn.errors import RemoteError, UsageError
 from runicorn.ssh import local
+from runicorn.ssh.config_files import MANY, PATTERN, SYSTEM_CONFIG, Files, Patterns, comma_separated
 
-DEPTH = 16                  # OpenSSH's own limit on nested Include
 EXEC_SECONDS = 10           # for `Match exec`
-MANY = {"identityfile", "certificatefile"}      # keywords whose values add up
 FILES = {"userknownhostsfile", "globalknownhostsfile"}      # keywords of several files: lists
-WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the rest of the line, quotes and all
 FLAGS = {"identitiesonly", "proxyusefdpass", "stricthostkeychecking", "canonicalizehostname", "canonicalizefallbacklocal",
          "nohostauthenticationforlocalhost"}       # keywords of few words, in any case; true and false are yes and no
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 JUMPS = 8                   # more jump hosts than this, each told by the next one's own entry, lead in a circle
-SYSTEM_CONFIG = local.system_file("ssh_config")
-PATTERN = re.compile(r"[*?!]")
 
 
 def lookup(host, user="", port=None, paths=None, folder=None, commands=True, files=None):
@@ -41,10 +33,10 @@ def lookup(host, user="", port=None, paths=None, folder=None, commands=True, fil
     reading = _Reading(host, folder, {keyword: value for keyword, value in options.items() if value}, commands, files or Files())
     paths = [f"{folder}/config", SYSTEM_CONFIG] if paths is None else list(map(os.fspath, paths))
     for path in paths:
-        reading.file(path, active=True)
+        reading.file(path)
     if reading.read_again():
         for path in paths:
-            reading.file(path, active=True)
+            reading.file(path)
     return reading.finished()
 
 
@@ -53,8 +45,9 @@ def hosts(paths=None, folder=None, files=None):
     folder, files = os.path.expanduser(folder or "~/.ssh"), files or Files()
     names = {}
     for path in map(os.fspath, paths or [f"{folder}/config"]):
-        for patterns in _host_lines(files, path, folder, 0):
-            names.update((name, True) for name in patterns if not PATTERN.search(name))
+        for condition in {block.condition: True for block in files.blocks(path, folder).all}:
+            if condition and condition.keyword == "host":
+                names.update((name, True) for name in condition.values if not PATTERN.search(name))
     return list(names)
 
 
@@ -71,105 +64,31 @@ def offered():
 _offered = None                 # (home folder, Files, what `offered` returned)
 
 
-class Files:
-    """Config files, each read once, for one look-up or many; knows whether any of them changed since."""
-
-    def __init__(self):
-        self._blocks, self._stamps, self._included = {}, {}, {}
-        self._lines = {}            # (path, *patterns of one of its Include lines) -> what that stands for
-
-    def blocks(self, path, host=None):
-        """Return [(keyword, values, lines)] of a file in order, one for its top and one a Host or Match line; of Host lines
-        without patterns only those that name `host`, if given."""
-        if path not in self._blocks:
-            if path != SYSTEM_CONFIG and local.others_may_change(path):
-                raise UsageError(f"others may change {path}, which names commands that run as you; ssh refuses it, too: `chmod go-w "
-                                 f"{path}`, and let it be yours")
-            self._stamps[path] = _stamp(path)
-            self._blocks[path] = _Blocks(_lines(path))
-        return self._blocks[path].of(host)
-
-    def included(self, patterns, path, folder, depth):
-        """Return the files (list of str) that an Include line in the file `path` stands for."""
-        if depth >= DEPTH:
-            raise UsageError(f"{path} includes files more than {DEPTH} deep")
-        if (path, *patterns) in self._lines:
-            return self._lines[(path, *patterns)]
-        base, files = folder if path != SYSTEM_CONFIG and Path(folder) in Path(path).parents else os.path.dirname(path), []
-        for pattern in patterns:
-            pattern = os.path.join(base, os.path.expanduser(pattern))
-            if pattern not in self._included:
-                self._included[pattern] = sorted(glob.glob(pattern))
-            files += self._included[pattern]
-        self._lines[(path, *patterns)] = files
-        return files
-
-    def unchanged(self):
-        """Whether every file is what it was when it was read, and every Include stands for the same."""
-        return (all(_stamp(path) == stamp for path, stamp in self._stamps.items())
-                and all(sorted(glob.glob(pattern)) == names for pattern, names in self._included.items()))
-
-
-class _Blocks:
-    """The blocks of one file, found by the names of their Host lines."""
-
-    def __init__(self, lines):
-        self._all = [(None, [], [])]
-        self._shared = None                         # what `of` returns for a host that no line names
-        self._by_name, self._others = {}, [0]       # places in _all: of Host lines of plain names; of all others
-        for keyword, values in lines:
-            if keyword not in ("host", "match"):
-                self._all[-1][2].append((keyword, values))
-                if keyword == "include":            # what others may change is refused for every host
-                    self._others.append(len(self._all) - 1)
-                continue
-            values, plain = tuple(values), keyword == "host" and not any(map(PATTERN.search, values))
-            for places in [self._by_name.setdefault(name, []) for name in dict.fromkeys(values)] if plain else [self._others]:
-                places.append(len(self._all))
-            self._all.append((keyword, values, []))
-
-    def of(self, host):
-        if host is None:
-            return self._all
-        if self._shared is None:
-            blocks = (self._all[index] for index in self._others)
-            self._shared = [block for block in blocks if block[2] or block[0] == "match"]
-        named = self._by_name.get(host)
-        if named is None:
-            return self._shared
-        blocks = ((index, *self._all[index]) for index in sorted({*self._others, *named}))
-        return [(keyword, (host,) if index in named else values, lines) for index, keyword, values, lines in blocks]
-
-
-def _stamp(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None             # absent: that is a stamp too
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode, status.st_uid
-
-
 class _Reading:
     """One look-up: the values so far, and what the Match lines need to know."""
 
     def __init__(self, host, folder, options, commands, files):
         self.original = self.host = host        # host: what Host lines are compared with
         self.folder, self.options, self.commands, self.files = folder, options, commands, files
+        self.conditions = {}                    # Condition -> whether it holds
         self.final = self.wants_final = False
         self.home = os.path.dirname(folder)
 
-    def file(self, path, active, depth=0):
-        """Read one file; Host and Match lines switch, an Include keeps to the switch it stands under."""
-        allowed = active
-        for condition, values, lines in self.files.blocks(path, self.host):
-            if condition:
-                active = allowed and (_names_match(values, self.host) if condition == "host" else self.matched(values, path))
-            for keyword, words in lines:
-                if keyword == "include":
-                    for included in self.files.included(words, path, self.folder, depth):
-                        self.file(included, active, depth + 1)
-                elif active and words:
+    def file(self, path):
+        """Read one file, and those it includes."""
+        for block in self.files.blocks(path, self.folder).of(self.host, self.original, self.hostname):
+            if self.holds(block.condition):
+                for keyword, words in block.lines:
                     self.take(keyword, words)
+
+    def holds(self, condition):
+        """Whether a Condition, and those under which its file was included, hold; as found out when its line came."""
+        if condition is None:
+            return True
+        if condition not in self.conditions:
+            self.conditions[condition] = self.holds(condition.above) and (
+                condition.names.fit(self.host) if condition.keyword == "host" else self.matched(condition))
+        return self.conditions[condition]
 
     def take(self, keyword, values):
         if keyword in MANY:
@@ -193,9 +112,10 @@ class _Reading:
         canonical = self.options.get("canonicalizehostname", "no")
         if canonical not in ("yes", "always") and not self.wants_final:
             return False
-        if canonical in ("yes", "always"):
-            self.options["hostname"] = self.canonical(self.hostname().lower(), canonical == "always")
-        self.host, self.final = self.hostname().lower(), True
+        name = self.hostname().lower()
+        name = self.canonical(name, canonical == "always") if canonical in ("yes", "always") else name
+        self.options["hostname"], self.host = name, name.lower()        # no HostName of the second reading counts
+        self.final, self.conditions = True, {}
         return True
 
     def canonical(self, name, always):
@@ -218,10 +138,10 @@ class _Reading:
             raise UsageError(f"no domain of CanonicalDomains knows the host {name}, and CanonicalizeFallbackLocal is no")
         return name
 
-    def matched(self, values, path):
+    def matched(self, condition):
         """Whether every criterion of a Match line holds."""
-        holds = bool(values)
-        for word, negated, value in _criteria(tuple(values), path):
+        holds = bool(condition.values)
+        for word, negated, value in condition.criteria:
             holds = (self.criterion(word, value) != negated) and holds
         return holds
 
@@ -233,7 +153,7 @@ class _Reading:
             return self.final
         if word == "exec":
             return self.commands and _succeeds(self.expanded(value))
-        return word in FACTS and _names_match(tuple(value.lower().split(",")), FACTS[word](self).lower())
+        return word in FACTS and _patterns(comma_separated(value)).fit(FACTS[word](self).lower())
 
     def hostname(self):
         return _tokens(self.options.get("hostname", self.host), {"h": self.original})
@@ -245,14 +165,14 @@ class _Reading:
     def tokens(self):
         name, jump = socket.gethostname(), self.options.get("proxyjump", "")
         letters = {"h": self.hostname().lower(), "n": self.original, "p": self.options.get("port", "22"), "d": self.home,
-                "r": self.options.get("user") or getpass.getuser(), "u": getpass.getuser(), "l": name, "L": name.split(".")[0],
+                "r": self.options.get("user") or self.files.user, "u": self.files.user, "l": name, "L": name.split(".")[0],
                 "k": self.options.get("hostkeyalias", self.original), "i": str(os.getuid()) if hasattr(os, "getuid") else "0",
                 "j": "" if jump.lower() == "none" else jump}
         letters["C"] = hashlib.sha1("".join(letters[letter] for letter in "lhprj").encode("utf-8", "surrogateescape")).hexdigest()
         return letters
 
     def finished(self):
-        options = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or getpass.getuser())
+        options = dict(self.options, hostname=self.hostname().lower(), user=self.options.get("user") or self.files.user)
         options["port"] = _port(options.get("port", "22"))
         for keyword in MANY | FILES | {"identityagent", "revokedhostkeys"}:
             if keyword in options:
@@ -266,110 +186,24 @@ class _Reading:
         return options
 
     def path(self, text):
-        text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], ""), self.expanded(local.expanded(text)))
+        text = self.expanded(local.expanded(text))
+        if "$" in text:
+            text = re.sub(r"\$\{(\w+)\}", lambda match: os.environ.get(match[1], ""), text)
         return self.home + text[1:] if text.startswith("~/") else os.path.expanduser(text)
 
 
 FACTS = {                       # what the criteria of a Match line are compared with
     "host": _Reading.hostname,
     "originalhost": lambda reading: reading.original,
-    "user": lambda reading: reading.options.get("user") or getpass.getuser(),
-    "localuser": lambda reading: getpass.getuser(),
+    "user": lambda reading: reading.options.get("user") or reading.files.user,
+    "localuser": lambda reading: reading.files.user,
     "tagged": lambda reading: reading.options.get("tag", ""),
 }
 
 
 @functools.lru_cache(1000)
-def _criteria(words, path):
-    """Return [(criterion, whether it is negated, its value or None)] of a Match line in the file `path`. Raises UsageError."""
-    words, criteria = list(words), []
-    while words:
-        word, equals, value = words.pop(0).partition("=")
-        words[:0] = [value] if value else []                        # host=gpu is host gpu
-        if words and not value and words[0].startswith("="):        # and so are host =gpu and host = gpu
-            words[:1] = [words[0][1:]] if words[0] != "=" else []
-        word = word.lower()
-        negated, word = word.startswith("!"), word.lstrip("!")
-        bare = word in ("all", "final", "canonical")
-        if not (bare or words):
-            raise UsageError(f"{path}: `Match {word}` lacks its value")
-        criteria.append((word, negated, None if bare else words.pop(0)))
-    return criteria
-
-
-def _lines(path):
-    """Return (keyword, values) of every line of a file; an absent or unreadable file has none."""
-    try:
-        text = local_disk.utf8(Path(path).read_bytes()).decode("utf-8", "surrogateescape")
-    except OSError:
-        return []           # ssh passes over it as well
-    return [line for line in (_line(raw, path, number) for number, raw in enumerate(text.splitlines(), 1)) if line]
-
-
-def _line(raw, path, number):
-    raw = raw.strip()
-    if not raw or raw.startswith("#"):
-        return None
-    keyword, _, values = re.sub(r"^(\w+)\s*=\s*|^(\w+)\s+", lambda match: (match[1] or match[2]) + "\0", raw, count=1).partition("\0")
-    if keyword.lower() in WHOLE:
-        return keyword.lower(), [values.strip()]
-    if not re.search(r"""["'\\#]""", values):
-        return keyword.lower(), values.split()
-    words = _words(values)
-    if words is None:
-        raise UsageError(f"{path}:{number} has a quote without its other half")
-    return keyword.lower(), words
-
-
-def _words(text):
-    """Return the words of a line's values up to a comment, as OpenSSH's argv_split has them; None where a quote has no other half.
-
-    A backslash escapes quotes and itself, outside of quotes a space too; any other stands for itself, as in C:\\Users."""
-    words, word, quote, index = [], None, "", 0
-    while index < len(text) and not (word is None and text[index] == "#"):
-        char, after = text[index], text[index + 1:index + 2]
-        index += 1
-        if char == after == "\\" and not word and text[index + 1:index + 2].strip("\\\"' "):
-            word, index = "\\\\", index + 1          # \\.\pipe\agent and \\host\share, as people write them
-        elif char == "\\" and after and (after in "\\\"'" or after == " " and not quote):
-            word, index = (word or "") + after, index + 1
-        elif char in " \t" and not quote:
-            words, word = [*words, *([] if word is None else [word])], None
-        elif char in "\"'" and quote in ("", char):
-            word, quote = word or "", "" if quote else char
-        else:
-            word = (word or "") + char
-    return None if quote else [*words, *([] if word is None else [word])]
-
-
-def _host_lines(files, path, folder, depth):
-    """Yield the patterns of every Host line of a file and of those it includes."""
-    for condition, values, lines in files.blocks(path):
-        if condition == "host":
-            yield values
-        for keyword, words in lines:
-            for included in files.included(words, path, folder, depth) if keyword == "include" else ():
-                yield from _host_lines(files, included, folder, depth + 1)
-
-
-def _names_match(patterns, name):
-    """Whether one of SSH's patterns (tuple) is `name`, and none that begins with "!"."""
-    wanted, refused = _compiled(patterns)
-    return wanted(name) and not refused(name)
-
-
-@functools.lru_cache(1000)
-def _compiled(patterns):
-    """Return two functions of a name: whether it is one of the patterns, and whether one of those after "!"."""
-    return (_any_of([pattern for pattern in patterns if pattern[:1] != "!"]),
-            _any_of([pattern.lstrip("!") for pattern in patterns if pattern[:1] == "!"]))
-
-
-def _any_of(patterns):
-    names = {pattern for pattern in patterns if not PATTERN.search(pattern)}
-    wild = [re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns if PATTERN.search(pattern)]
-    fits = re.compile("|".join(f"(?:{one})" for one in wild)).fullmatch if wild else lambda name: None
-    return lambda name: name in names or fits(name) is not None
+def _patterns(patterns):
+    return Patterns(patterns)
 
 
 def _tokens(text, tokens):

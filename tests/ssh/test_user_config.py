@@ -166,8 +166,58 @@ MANY_HOSTS = {
     "one line": lambda n: "Host " + " ".join(f"h{i}" for i in range(n)) + "\n  User u\n",
     "a line each": lambda n: "".join(f"Host h{i}\n  User u\n" for i in range(n)),
     "one line with a pattern": lambda n: "Host *.d " + " ".join(f"h{i}" for i in range(n)) + "\n  User u\n",
+    "a pattern each": lambda n: "".join(f"Host h{i} h{i}.*\n  User u\n" for i in range(n)),
+    "a pattern each that no host fits": lambda n: "".join(f"Host w{i}*\n  User u\nHost h{i} !w{i}*\n" for i in range(n)),
+    "patterns of one beginning": lambda n: "".join(f"Host w*-{i}\n  User u\nHost h{i}\n" for i in range(n)),
+    "a Match originalhost each": lambda n: "".join(f"Match originalhost h{i}\n  User u\nHost h{i}\n" for i in range(n)),
+    "a Match host each": lambda n: "".join(f"Host h{i}\n  HostName a{i}\nMatch host a{i}\n  User u\n" for i in range(n)),
+    "an Include under each": lambda n: "".join(f"Host h{i}\n  Include common\n" for i in range(n)),
+    "many lines of one keyword": lambda n: "".join(f"SetEnv A{i}=1\n" for i in range(n)) + "".join(f"Host h{i}\n" for i in range(n)),
     "between Match and Include": lambda n: "Match originalhost h1,h2\n  User v\nInclude more\n" + "".join(f"Host h{i}\n" for i in range(n)),
 }
+
+
+def test_a_host_in_each_of_many_files_is_found_by_its_name(folder):
+    (folder / "many").mkdir()
+    for i in range(300):
+        (folder / "many" / f"{i:03}").write_text(f"Host f{i}\n  User u{i}\n")
+    (folder / "config").write_text("Include many/*\nHost *\n  Port 2222\n")
+    files = user_config.Files()
+    found = {name: user_config.lookup(name, paths=[folder / "config"], folder=folder, files=files) for name in ("f0", "f299")}
+    assert {name: (options["user"], options["port"]) for name, options in found.items()} == {"f0": ("u0", 2222), "f299": ("u299", 2222)}
+    look = calls(lambda: user_config.lookup("f7", paths=[folder / "config"], folder=folder, commands=False, files=files))
+    assert look < 200, "it reads the files of no other host"
+
+
+CONDITIONS = """Host gpu? !gpu3
+  HostName %h.lab
+Match host gpu1.lab
+  User of-the-name
+  Include inner
+Match originalhost gpu2
+  HostName too-late
+  User original
+Match final host gpu2.lab
+  HostName never
+  Port 2202
+Host *1
+  Port 2201
+  Include inner
+"""
+
+
+@pytest.mark.parametrize("host", ["gpu1", "gpu2", "gpu3", "x1", "other"])
+def test_conditions_hold_as_openssh_finds_them_when_their_line_comes(folder, host):
+    (folder / "inner").write_text("Host gpu*\n  IdentityFile /of-gpu\nMatch host *.lab,x1\n  IdentityFile /of-lab\n")
+    (folder / "config").write_text(CONDITIONS.replace("inner", str(folder / "inner")))
+    for name in ("inner", "config"):
+        (folder / name).chmod(0o600)
+    ours = user_config.lookup(host, paths=[folder / "config"], folder=folder, commands=False)
+    text = subprocess.run(["ssh", "-G", "-F", folder / "config", host], capture_output=True, text=True, check=True).stdout
+    lines = [line.split(" ", 1) for line in text.splitlines()]
+    theirs, keys = dict(lines), [value for keyword, value in lines if keyword == "identityfile" and value.startswith("/of-")]
+    assert ([ours["hostname"], ours["user"], str(ours["port"]), ours.get("identityfile", [])]
+            == [theirs["hostname"], theirs["user"], theirs["port"], keys])
 
 
 @pytest.mark.parametrize("shape", MANY_HOSTS)
