@@ -29,7 +29,7 @@ def runs(home, roots, filter, sort, limit, columns):
     ours = None
     for note in viewer_client.notes(home):
         answer = viewer_client.asked(note, f"/api/rows?{query}")
-        if answer and isinstance(answer.get("runs"), list):
+        if answer and isinstance(answer.get("runs"), list) and not answer.get("unread"):
             ours = ours or sources(roots, mirror_folders(home))
             if _known(answer.get("sources")) == ours:
                 return answer

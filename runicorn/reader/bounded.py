@@ -104,7 +104,7 @@ def offered(runs, names):
 def _counts(runs, side):
     counts = collections.Counter()
     for run in runs:
-        counts.update((run.config if side == "config" else run.summary).keys())
+        counts.update((run.config if side == "config" else run.known_summary).keys())
     return counts
 
 

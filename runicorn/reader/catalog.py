@@ -13,6 +13,7 @@ from runicorn.reader import bounded
 from runicorn.reader.facets import Facets
 from runicorn.reader.first_look import digest
 from runicorn.reader.foreign_entry import ForeignEntry
+from runicorn.reader.glances import Glances
 from runicorn.reader.liveness import BEAT, Verdict
 from runicorn.reader.local_root import LocalRoot
 from runicorn.reader.run_entry import Entry, Member, attempts, freshness, newest, progress
@@ -42,8 +43,9 @@ class Catalog:
         self._columns, self._trimmed = columns, float("-inf")
         self._mirrors = mirrors if callable(mirrors) else lambda: mirrors
         self.sources = {slug: local(slug, folder, self._kept(folder)) for slug, folder in roots}
-        for source in self.sources.values() if ring is None else ():
-            source.read_through()
+        self.glances = Glances(ring and self._glanced)
+        for source in self.sources.values():
+            source.read_by(self.glances)
         self._begun = set()                 # slugs of sources that took what was kept
         self._by_key, self._aliases, self._versions = {}, {}, None
         self._facts = {}                    # what was counted over all runs, until something changes
@@ -108,6 +110,7 @@ class Catalog:
         for slug, (folder, *name) in mirrors.items():
             if slug not in self.sources:
                 self.sources[slug] = MirrorSource(slug, folder, kept_path=self._kept(folder))
+                self.sources[slug].read_by(self.glances)
             self.sources[slug].rename(name[0] if name else slug)
 
     def _begin(self, look=False):
@@ -285,6 +288,11 @@ class Catalog:
                     preferences.get("main_metric") or {},
                     lambda metric, run: rules[metric] if rules.get(metric) in ("min", "max") else run.rule(metric))
 
+    def _glanced(self):
+        """Take notice that other loggers' runs were read behind the answers: there may be metrics nobody knew, and the list is news."""
+        self._facts.pop("names", None)
+        self.owes = True
+
     def _fact(self, name, count):
         fact = self._facts.get(name)
         if fact is None:
@@ -293,11 +301,19 @@ class Catalog:
 
     def runs(self, filter="", sort="-started", offset=0, limit=100, **choice):
         """Return the answer of GET /api/runs without its news (dict). Raises FilterError, UsageError."""
-        return self.view().list(filter, sort, offset, limit, **choice)
+        view = self.view()
+        if self._ring is None and view.asks_for_metrics(filter, sort, choice.get("columns", ())):
+            for run in view.runs:
+                run.look_closely()          # what a bare name means is told by the names that other loggers' runs have
+            self._facts.pop("names", None)
+            view = self.view()
+        return view.list(filter, sort, offset, limit, **choice)
 
     def row(self, key):
         """Return the Row of one run (dict)."""
-        return self.view().row(self.entry(key), spark=True, deadline=float("inf"))
+        entry = self.entry(key)
+        entry.look_closely()
+        return self.view().row(entry, spark=True, deadline=float("inf"))
 
     def tree(self, view, hidden=False):
         """Return what the sidebar counts (see facets.Facets.tree), and "states"."""
@@ -321,6 +337,7 @@ class Catalog:
         entry.source.reread(entry.record.path)
         self._merge()
         entry = self.entry(key)
+        entry.look_closely()
         small, series = self.small(entry.key), self.series(entry.key)
         meta, status, summary = (small[name] for name in layout.SMALL)
         config = meta.get("config")

@@ -1,55 +1,27 @@
 """Another logger's run as the list and its page show it: what ours tell in small files is taken from its columns."""
 
 import os
-import threading
+import time
 
 from runicorn import layout
 from runicorn.foreign import BESIDE, LOGS
 from runicorn.metrics import foreign_files
 from runicorn.metrics.foreign_files import ForeignFiles
 from runicorn.metrics.series import Series
+from runicorn.reader.glances import NOTHING, Reading
 from runicorn.reader.liveness import judge
-from runicorn.reader.quick_stats import End, Spark
-from runicorn.reader.records import flat
 from runicorn.reader.run_entry import Entry
-
-SOON = 0.05                 # s that a row of the list waits for one run's files; of longer ones it shows what is read by then
-NAMES = 2000                # metrics of which last values are kept for the list
-SPARKS = 50                 # … and curves
-
-
-class Glance:
-    """What the list shows of one run as of the sizes of its files: `end`, `values` {metric: last value}, `sparks` {metric: Spark},
-    `facts` as Series.facts tells them, `config` flat, `whole`: whether all of the files was read."""
-
-    def __init__(self, sizes, series, beside=None):
-        """beside: what files beside those with metrics tell of the config (dict)."""
-        self.sizes, self.whole = sizes, not series.behind
-        metrics = dict(list(series.metrics().items())[:NAMES])
-        self.values = {name: layout.strict(facts["last"]) for name, facts in metrics.items()}
-        self.facts = series.facts()
-        if beside:
-            self.facts["config"] = {**self.facts.get("config", {}), **beside}
-        self.config = flat(self.facts.get("config"))
-        self.end = End(series.last_step, series.last_ts, series.median_gap)
-        self.sparks = {name: _spark(series, name, metrics[name]) for name in list(metrics)[:SPARKS]}
-
-
-def _spark(series, name, facts):
-    best = facts["best"] or {"min": None, "max": None}
-    return Spark(series.spark(name), best["min"], best["max"], True)
 
 
 class ForeignEntry(Entry):
     """Another logger's run. What is read of its files is kept until they grow."""
 
-    __slots__ = ("_glance", "_series", "_reading")
+    __slots__ = ("_reading",)
 
     def __init__(self, key, members, before=None):
         super().__init__(key, members, before)
         kept = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path)
-        self._glance, self._series, self._reading = (before._glance, before._series, before._reading) if kept else (
-            None, None, threading.Lock())
+        self._reading = before._reading if kept else Reading()
 
     def new_series(self, columns, system=True):
         """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None. system: whether samples of the
@@ -64,15 +36,39 @@ class ForeignEntry(Entry):
         return told
 
     def _look(self, sizes=None):
-        """Return the Glance of the run, read again when its files grew."""
-        sizes = sizes or self.sizes()
-        with self._reading:
-            if self._glance is None or self._glance.sizes != sizes or not self._glance.whole:
-                series = self._series or self.new_series(self.source.columns, system=False)
-                series.refresh(SOON if self.source.hurries else None)
-                self._glance = Glance(sizes, series, self._beside(sizes))
-                self._series = None if self._glance.whole else series       # goes on where it was, at the next look
-            return self._glance
+        """Return the Glance of the run; read again when its files grew, now or, where answers have waited enough, behind them."""
+        sizes, glances = sizes or self.sizes(), self.source.glances
+        if not self._reading.is_of(sizes):
+            if glances.may_wait():
+                began = time.monotonic()
+                self.look_closely(sizes)
+                glances.spent(time.monotonic() - began)
+            if not self._reading.is_of(sizes):
+                glances.want(self)
+        return self._glance
+
+    @property
+    def _glance(self):
+        """What was read of it so far (Glance)."""
+        return self._reading.glance or NOTHING
+
+    def look_closely(self, sizes=None):
+        """Read what is new of it, as much as an answer waits for one run alone."""
+        self._read(sizes or self.sizes(), self.source.glances.seconds)
+
+    def read_on(self, seconds):
+        """Read on for `seconds`; return whether all of it is read then."""
+        sizes = self.sizes()
+        self._read(sizes, seconds)
+        return self._glance.whole
+
+    def _read(self, sizes, seconds):
+        self._reading.go_on(sizes, lambda: self.new_series(self.source.columns, system=False), self._beside, seconds)
+
+    @property
+    def unread(self):
+        """Whether an answer did without what its files tell, because they are still to be read."""
+        return self.source.glances.waits(self)
 
     def sizes(self):
         """Return {name: bytes} of the run's files here."""
@@ -105,7 +101,7 @@ class ForeignEntry(Entry):
     @property
     def known_summary(self):
         """The same, {} before anybody looked at the run."""
-        return self._glance.values if self._glance else {}
+        return self._glance.values
 
     def missed(self, summary, sizes=None):
         """Return the last values that `summary` does not tell (dict)."""
@@ -113,7 +109,7 @@ class ForeignEntry(Entry):
 
     def glanced(self, metric, sizes):
         """Whether `spark` of the metric would read nothing."""
-        return self._glance is not None and self._glance.sizes == sizes and self._glance.whole
+        return self._reading.is_of(sizes)
 
     def spark(self, metric, sizes):
         """Return the quick_stats.Spark of a metric, or None."""
@@ -121,16 +117,16 @@ class ForeignEntry(Entry):
 
     def last_spark(self, metric):
         """Return the quick_stats.Spark of a metric as it was when last looked at, or None; reads nothing."""
-        return self._glance.sparks.get(metric) if self._glance else None
+        return self._glance.sparks.get(metric)
 
     @property
     def config(self):
         """What its files tell of how it was configured, as far as somebody looked (dict of plain values by joined names)."""
-        return self._glance.config if self._glance else {}
+        return self._glance.config
 
     def total(self, step):
         """Return how many steps it is to take, if its files say so and it is not past that at `step`, else None."""
-        steps = layout.number(self._glance.facts.get("steps")) if self._glance else None
+        steps = layout.number(self._glance.facts.get("steps"))
         return steps if steps and (step is None or step <= steps) else None
 
     def small(self):
@@ -146,7 +142,7 @@ class ForeignEntry(Entry):
 
     def verdict(self):
         """Return the liveness.Verdict on the run: what its files tell of its end, else whether they grow."""
-        facts = self._glance.facts if self._glance else {}
+        facts = self._glance.facts
         code = facts.get("exit_code")
         if code == 0 or code is None and facts.get("finished"):
             return judge({"status": "finished"}, None)

@@ -46,6 +46,11 @@ class Entry:
         """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
         return Series(self.folder, columns)
 
+    unread = False              # whether an answer did without what its files tell
+
+    def look_closely(self):
+        """Do nothing: what the list shows of a run of ours is read when it is asked for."""
+
     @property
     def gone(self):
         """Whether the server no longer has it."""

@@ -103,12 +103,16 @@ class View:
         """Return {field: {name: how many of `runs` it stands for}} of those bare `fields` that stand for anything but themselves."""
         meant = {}
         for field in dict.fromkeys(fields):
-            if field and field not in _FIELDS and field != "tags" and not field.startswith(("config.", "summary.")):
+            if _is_logged(field) and not field.startswith(("config.", "summary.")):
                 names = collections.Counter(map(self.meaning(field), runs))
                 names.pop(None, None)
                 if names.keys() - {field}:
                     meant[field] = dict(names.most_common(MEANINGS))
         return meant
+
+    def asks_for_metrics(self, text, sort, columns):
+        """Whether a question is about what runs logged, or were configured with. Raises FilterError."""
+        return any(map(_is_logged, _fields(text, sort, columns)))
 
     def words(self, run):
         """Return one lower-case text that holds all the run's words."""
@@ -203,8 +207,8 @@ class View:
         gets = {column: self.getter(column) for column in columns}
         answer["runs"] = [self.row(run, gets, spark, deadline) for run in page]
         answer["owes"] = spark and any(run.owes for run in page)
-        fields = [term.field for term in filters.parse(text)] + [(sort or "").lstrip("-"), *columns]
-        answer["means"] = self.meanings(fields, self.runs)
+        answer["means"] = self.meanings(_fields(text, sort, columns), self.runs)
+        answer["unread"] = sum(run.unread for run in self.runs)         # so many more may fit, or stand elsewhere, once they are read
         return answer
 
     def _grouped(self, runs, field):
@@ -233,6 +237,14 @@ def names_of(runs):
             metrics.update(name for name, value in said.items() if name not in metrics and layout.number(value) is not None)
     names = {"config": sorted(config), "summary": sorted(summary), "metrics": sorted(metrics)}
     return {**names, "offered": bounded.offered(runs, names)}
+
+
+def _fields(text, sort, columns):
+    return [term.field for term in filters.parse(text)] + [(sort or "").lstrip("-"), *columns]
+
+
+def _is_logged(field):
+    return bool(field) and field not in _FIELDS and field not in PLAIN
 
 
 def _getter(summary, config):

@@ -13,6 +13,7 @@ from runicorn.mirror import local_copy, run_places
 from runicorn.mirror.verified import agrees, checked, sound, verified
 from runicorn.reader import kept, quick_stats
 from runicorn.reader.file_marks import file_mark
+from runicorn.reader.glances import Glances
 from runicorn.reader.liveness import CHECKING, Pulse, as_of, judge, judge_foreign
 from runicorn.reader.records import LARGEST, Record, record_of
 
@@ -37,7 +38,7 @@ class Source:
         self.verdicts_told = {}              # path -> Verdict of a run that has not ended, by a viewer that looks at the same folder
         self.patience = CHECKING    # s; see liveness.Pulse.judge
         self.columns = None if kept_path is None else Path(kept_path).parents[1] / "columns"
-        self.hurries = True         # an answer shows what is read so far of another logger's run, and more the next time
+        self.glances = Glances()    # when other loggers' runs are read
         self.lock = threading.Lock()
         self._manifest = None
         self._round = 0
@@ -46,9 +47,9 @@ class Source:
         """Take over what the root is called (str)."""
         self.name = name
 
-    def read_through(self):
-        """From now on, read another logger's run to its end before an answer."""
-        self.hurries = False
+    def read_by(self, glances):
+        """From now on, have other loggers' runs read as a Glances says."""
+        self.glances = glances
 
     def hurry(self, seconds):
         """Judge a run that was not seen to move after so many seconds of looking."""

@@ -44,6 +44,7 @@ export class RunsBar {
     fill(this.counts, h("b", {}, fmt.int(answer.matched)), " ", some ? t("runs.ofTotal", {n: answer.total})
       : t("runs.count", {n: answer.matched}),
       answer.running ? t("runs.countRunning", {n: answer.running}) : null,
+      answer.unread ? h("span.m2", {title: t("runs.unreadHow")}, " · ", t("runs.unread", {n: answer.unread})) : null,
       ...Object.entries(answer.means || {}).map(([field, names]) => h("span.m2", {title: t("runs.meansHow")}, " · ",
         t("runs.means", {field, names: Object.entries(names).map(([name, count]) => `${name} (${count})`).join(", ")}))));
   }

@@ -201,7 +201,7 @@ class RunsPage {
     this.welcome?.remove();
     this.welcome = nothing ? this.root.appendChild(welcome()) : null;
     this.nobody?.remove();
-    this.nobody = !nothing && !answer.loading && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
+    this.nobody = !nothing && !answer.loading && !answer.unread && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
   }
 
   /** The table has its columns. */

@@ -57,6 +57,7 @@ export default {
   "runs.mainName": "metric", "runs.tickAll": "Tick all, or clear the ticks", "runs.tickOne": "Tick {name}",
   "runs.mostTicked": "At most {n} runs can be ticked", "runs.notLogged": "not logged by this run",
   "runs.best": "best {value} at step {step}", "runs.reading": "reading… {n} {n|run|runs} so far",
+  "runs.unread": "{n} still being read", "runs.unreadHow": "Runs of other loggers: what they logged is known once their files are read; until then they fit no filter by a metric.",
   "runs.stale": "Its connection is down: this is how it stood when last seen.",
   "runs.atStep": "step {n}", "runs.curves": "Curves of the ticked runs", "runs.showCurves": "Show the curves",
   "runs.hideCurves": "Hide the curves", "runs.ticked": "{n} ticked", "runs.noneTicked": "Curves", "runs.underCursor": "Under the cursor",

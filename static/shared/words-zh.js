@@ -45,6 +45,7 @@ export default {
   "runs.col.step": "步数", "runs.col.spark": "曲线", "runs.col.main": "主指标", "runs.mainSmall": "", "runs.mainName": "主指标", "runs.tickAll": "全部勾选或清除勾选",
   "runs.tickOne": "勾选 {name}", "runs.mostTicked": "最多可勾选 {n} 个实验", "runs.notLogged": "该实验未记录", "runs.best": "最佳 {value}，第 {step} 步",
   "runs.reading": "正在读取…已有 {n} 个实验",
+  "runs.unread": "还有 {n} 个正在读取", "runs.unreadHow": "其他日志工具的实验：文件读完之后才知道记录了什么；在那之前，按指标筛选不会选中它们。",
   "runs.stale": "连接已断开：这是最后一次看到的状态。", "runs.atStep": "第 {n} 步", "runs.curves": "所勾选实验的曲线", "runs.showCurves": "显示曲线",
   "runs.hideCurves": "隐藏曲线", "runs.ticked": "已勾选 {n} 个", "runs.noneTicked": "曲线", "runs.underCursor": "光标所在实验", "runs.clear": "清除",
   "runs.hideCurve": "隐藏 {name} 的曲线", "runs.showCurve": "显示 {name} 的曲线", "runs.untick": "取消勾选 {name}",

@@ -1,0 +1,312 @@
+"""Runs of other loggers: a million records, two thousand runs, equal points; beside TensorBoard and W&B's own reader on the same files.
+
+    python benchmarks/foreign.py                       # ten minutes; needs 1 GB of scratch space
+    python benchmarks/foreign.py --only million equal  # some sections: million, many, equal
+    python benchmarks/foreign.py --scratch /tmp/s      # keeps the files for the next time
+
+The files are written by the real packages (torch's SummaryWriter, wandb offline). Painted means: the frame after the curve is on the
+canvas, or the rows are in the document, counted from the navigation, in a Chromium with nothing in its cache; TensorBoard's page is
+judged in the same browser by its first chart. Beside that stands the time from the command typed. One table, each figure beside its target.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.request import urlopen
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
+
+from browser import Chromium  # noqa: E402
+from pages import CHROMIUM, CURVES, ROWS, WATCH, opening  # noqa: E402
+from sshd import free_port  # noqa: E402
+
+RECORDS, RUNS, OF_RUN = 1_000_000, 2000, 200
+TAGS = ("train/loss", "train/accuracy", "train/lr", "val/loss")
+CHART = "window.ready = () => document.querySelector('line-chart canvas, line-chart svg path, vz-line-chart2 path.line')"
+ROUNDS = 3
+SECTIONS = {}
+
+
+def section(function):
+    SECTIONS[function.__name__] = function
+    return function
+
+
+def say(what, target, value):
+    print(f"{what:<84} {target:>9} {value:>14}", flush=True)
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+def written(folder, make):
+    """Return `folder`, filled by `make(folder)` if it is not there whole."""
+    if not (folder / ".whole").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        make(folder)
+        (folder / ".whole").touch()
+    return folder
+
+
+def write_million(root):
+    from torch.utils.tensorboard import SummaryWriter
+    chance = random.Random(7)
+    with SummaryWriter(root / "vision" / "resnet50", max_queue=10_000) as writer:
+        for step in range(RECORDS // len(TAGS)):
+            for tag in TAGS:
+                writer.add_scalar(tag, chance.random(), step)
+
+
+def write_many(root):
+    from torch.utils.tensorboard import SummaryWriter
+    chance = random.Random(8)
+    for run in range(RUNS):
+        with SummaryWriter(root / f"project{run % 20}" / f"run{run:04}", max_queue=10_000) as writer:
+            for step in range(OF_RUN // len(TAGS)):
+                for tag in TAGS:
+                    writer.add_scalar(tag, chance.random(), step)
+
+
+def environment(home):
+    return {**os.environ, "RUNICORN_HOME": str(home), "PYTHONPATH": str(HERE.parent), "PYTHONDONTWRITEBYTECODE": ""}       # as installed
+
+
+# -- programs --------------------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def serving(command, home, address, ready):
+    """Start a program that answers at `address`; yields the s until it did. Ended, with its children, behind it."""
+    began = time.perf_counter()
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                               env=environment(home))
+    try:
+        while True:
+            with contextlib.suppress(OSError), urlopen(f"{address}{ready}", timeout=60):
+                break
+            if process.poll() is not None:
+                raise SystemExit(f"{command} ended with {process.returncode}")
+            time.sleep(0.02)
+        yield time.perf_counter() - began
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def ours(root, home):
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "runicorn", "viewer", "--root", root, "--port", port, "--no-browser"]
+    return address, serving(command, home, address, "/api")
+
+
+def tensorboards(root, home):
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    return address, serving([sys.executable, "-m", "tensorboard.main", "--logdir", root, "--port", port], home, address, "/data/logdir")
+
+
+def painted(browser, program, before, path="/"):
+    """Return (ms from the navigation until painted, s from the command until then)."""
+    page = browser.tab(browser.context(), f"{WATCH};{before}")
+    address, running = program
+    with running as started:
+        at = opening(page, f"{address}{path}")
+        page.close()
+    return at, started + at / 1000
+
+
+def timed(code, *arguments):
+    """Run Python `code` in a process of its own, which prints JSON; returns (what it printed, its most memory in MB)."""
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, cwd=HERE.parent,
+                               env={**os.environ, "PYTHONPATH": str(HERE.parent)})
+    told = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"it ended with {process.returncode}")
+    return json.loads(told), used.ru_maxrss / 1000
+
+
+# -- sections --------------------------------------------------------------------------------------------------------
+
+READ = """
+import json, sys, time
+began = time.perf_counter()
+from runicorn.metrics.foreign_files import ForeignFiles
+from runicorn.metrics.series import Series
+folder, cache, *more = sys.argv[1:]
+series = Series(folder, cache if cache != "-" else None, ForeignFiles(".", ("tensorboard",)))
+series.refresh(0.02 if more else None)
+pictures = [series.told("run", name) for name in series.metrics()]
+print(json.dumps([time.perf_counter() - began, len(pictures), sum(facts["points"] for facts in series.metrics().values())]))
+"""
+
+
+@section
+def million(scratch, browser):
+    """One event file of a million scalar records: coarse, exact, cached; memory; what is painted."""
+    root = written(scratch / "million", write_million)
+    folder = root / "vision" / "resnet50"
+    cache = scratch / "cache"
+    shutil.rmtree(cache, ignore_errors=True)
+    (coarse, curves, _), _ = timed(READ, folder, "-", "coarse")
+    (exact, _, points), memory = timed(READ, folder, cache)
+    (cached, _, again), _ = timed(READ, folder, cache)
+    assert curves == len(TAGS) and points == again == RECORDS, (curves, points, again)
+    say("1,000,000 records read in a process of its own: coarse, four pictures", "", f"{coarse:.2f} s")
+    say("… exact / memory", "6 s 150 MB", f"{exact:.2f} s {memory:.0f} MB")
+    say("… from the column cache, its start and imports with it", "", f"{cached:.2f} s")
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "runicorn", "export", "--run-id", "resnet50", "--root", str(root), "--format", "csv", "-o", "-"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment(scratch / "exporthome"))
+    say("… exported as CSV, from nothing", "", f"{time.perf_counter() - began:.2f} s")
+    home = scratch / "millionhome"
+    shutil.rmtree(home, ignore_errors=True)
+    rounds = [painted(browser, ours(root, Path(tempfile.mkdtemp(dir=scratch))), CURVES, "/runs/local:vision/resnet50")
+              for _ in range(ROUNDS)]
+    shown("its page painted, coarse", "600 ms", rounds)
+    address, running = ours(root, home)
+    with running:
+        while json.load(urlopen(f"{address}/api/runs/local:vision/resnet50"))["behind"]:
+            time.sleep(0.5)
+        exact = json.load(urlopen(f"{address}/api/series?run=local:vision/resnet50&metric=train/loss&buckets=600"))["series"][0]
+        assert not exact["approximate"]
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            urlopen(f"{address}/api/series?run=local:vision/resnet50&metric=train/loss&buckets=600").read()
+            times.append(time.perf_counter() - began)
+        say("… a curve of it, once read, from the viewer", "100 ms", f"{1000 * statistics.median(times):.0f} ms")
+    shown("… from the column cache", "", [painted(browser, ours(root, home), CURVES, "/runs/local:vision/resnet50") for _ in range(ROUNDS)])
+    shown("TensorBoard's first chart of the same file", "", [painted(browser, tensorboards(root, home), CHART, "/") for _ in range(ROUNDS)])
+
+
+def shown(what, target, rounds):
+    navigated, typed = (statistics.median(column) for column in zip(*rounds))
+    say(f"{what}; from the command typed", target, f"{navigated:.0f} ms {typed:.1f} s")
+
+
+@section
+def many(scratch, browser):
+    """Two thousand TensorBoard runs in one root."""
+    root = written(scratch / "many", write_many)
+    rounds = [painted(browser, ours(root, Path(tempfile.mkdtemp(dir=scratch))), ROWS) for _ in range(ROUNDS)]
+    shown("list of 2,000 TensorBoard runs painted, cold", "1,000 ms", rounds)
+    home = scratch / "manyhome"
+    shutil.rmtree(home, ignore_errors=True)
+    command = [sys.executable, "-m", "runicorn", "runs", "--root", str(root)]
+    for word in ("for the first time", "again"):
+        began = time.perf_counter()
+        told = subprocess.run([*command, "--limit", "0"], check=True, capture_output=True, text=True, env=environment(home)).stdout
+        say(f"runicorn runs --root of them, {word}", "", f"{time.perf_counter() - began:.2f} s")
+        assert "run1999" in told
+    address, running = ours(root, home)
+    with running:
+        began = time.perf_counter()
+        answer = json.load(urlopen(f"{address}/api/runs?limit=100&filter=loss%3C2"))
+        say("a filter by a metric nobody looked at: the answer", "", f"{time.perf_counter() - began:.2f} s")
+        while answer.get("unread") or answer["matched"] < RUNS:
+            time.sleep(0.2)
+            answer = json.load(urlopen(f"{address}/api/runs?limit=100&filter=loss%3C2"))
+        say("… all of them read and found", "", f"{time.perf_counter() - began:.2f} s")
+    shown("TensorBoard's first chart of the same root", "", [painted(browser, tensorboards(root, home), CHART)])
+
+
+OURS = """
+import json, sys
+from runicorn.metrics.foreign_files import ForeignFiles
+from runicorn.metrics.series import Series
+folder, kind = sys.argv[1:]
+series = Series(folder, None, ForeignFiles(".", (kind,)))
+series.refresh()
+found = {}
+for name in series.metrics():
+    steps, ts, values = series.points(name)
+    found[name] = [list(steps), [value.hex() for value in values]]
+print(json.dumps(found))
+"""
+ACCUMULATOR = """
+import json, sys
+from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+events = EventAccumulator(sys.argv[1], size_guidance={SCALARS: 0})
+events.Reload()
+found = {}
+for tag in events.Tags()["scalars"]:
+    points = events.Scalars(tag)
+    found[tag] = [[point.step for point in points], [float(point.value).hex() for point in points]]
+print(json.dumps(found))
+"""
+DATASTORE = """
+import json, sys
+from wandb.proto import wandb_internal_pb2
+from wandb.sdk.internal.datastore import DataStore
+store = DataStore()
+store.open_for_scan(sys.argv[1])
+found = {}
+while (data := store.scan_data()) is not None:
+    record = wandb_internal_pb2.Record()
+    record.ParseFromString(data)
+    if record.WhichOneof("record_type") == "history":
+        items = {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        for name, value in items.items():
+            if not name.startswith("_") and type(value) in (int, float):
+                steps, values = found.setdefault(name, [[], []])
+                steps.append(items["_step"])
+                values.append(float(value).hex())
+print(json.dumps(found))
+"""
+LOGGED = """
+import os, sys, random
+os.environ.update(WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=sys.argv[1], WANDB_CONSOLE="off")
+import wandb
+run, chance = wandb.init(project="p", dir=sys.argv[1]), random.Random(3)
+for step in range(20_000):
+    run.log({"train/loss": chance.random(), "lr": 1 / (step + 1), **({"val/loss": chance.random()} if step % 10 == 0 else {})})
+run.finish()
+"""
+
+
+@section
+def equal(scratch, browser):
+    """Every point beside those of the packages' own readers."""
+    folder = written(scratch / "million", write_million) / "vision" / "resnet50"
+    compare("1,000,000 records of TensorBoard", timed(OURS, folder, "tensorboard")[0], timed(ACCUMULATOR, folder)[0])
+    root = written(scratch / "wandb", lambda folder: subprocess.run([sys.executable, "-c", LOGGED, folder], check=True))
+    log, = root.rglob("run-*.wandb")
+    compare("20,000 rows of W&B", timed(OURS, log.parent, "wandb")[0], timed(DATASTORE, log)[0])
+
+
+def compare(what, ours, theirs):
+    points = sum(len(steps) for steps, _ in theirs.values())
+    alike = sum(point in mine for name, columns in theirs.items() for mine in [set(zip(*ours.get(name, [[], []])))]
+                for point in zip(*columns))
+    assert ours.keys() == theirs.keys() and points == sum(len(steps) for steps, _ in ours.values())
+    say(f"{what}: equal (step, value)", "100 %", f"{100 * alike / points:.4f} %")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    options = parser.parse_args()
+    with contextlib.ExitStack() as stack:
+        scratch = options.scratch or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        scratch.mkdir(parents=True, exist_ok=True)
+        browser = stack.enter_context(Chromium(CHROMIUM))
+        for name in options.only:
+            SECTIONS[name](scratch, browser)
+
+
+if __name__ == "__main__":
+    main()
