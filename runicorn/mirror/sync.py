@@ -313,7 +313,7 @@ class Sync:
         """Say what the line is used for."""
         fetches, say = remote_root.queue, self._status.say
         if fetches.left and fetches.full:
-            say("paused", "disk", f"the disk of {self.mirror.folder} is full: {fetches.left} files wait", left=fetches.left)
+            say("paused", "disk_full", f"the disk of {self.mirror.folder} is full: {fetches.left} files wait", left=fetches.left)
         elif fetches.left:
             files_done, total = fetches.progress.files_done, fetches.progress.files_total
             say("syncing", "fetching", f"{files_done} of {total} files", done=files_done, total=total)

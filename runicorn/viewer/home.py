@@ -17,10 +17,11 @@ class Home:
         self.path, self._clock = path, clock
         self._looked_at = float("-inf")
         self._told = self._seen = False              # whether it was said, and by what `look` sees
+        self.refusal = None         # why nothing can be kept, in the system's words, as the pages show it
 
     def look(self):
-        """Find out from time to time, without writing, whether anything can be kept here, and say if not."""
-        now = self._clock()
+        """Find out from time to time, without writing, whether anything can be kept here, and say if not. Returns whether that is news."""
+        before, now = self.refusal, self._clock()
         if now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
             try:
@@ -30,9 +31,11 @@ class Home:
                 code = error.errno
             if code is None:
                 self._told, self._seen = self._told and not self._seen, False       # a quota, which nobody sees, is said once
+                self.refusal = None
             else:
-                self._seen = True
-                self.tell(OSError(code, os.strerror(code)))
+                self._seen, self.refusal = True, os.strerror(code)
+                self.tell(OSError(code, self.refusal))
+        return self.refusal != before
 
     def tell(self, error, start=False):
         """Say once while it lasts that nothing can be kept, for the reason that `error` (OSError) has. start: at the viewer's."""

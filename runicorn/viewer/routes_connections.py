@@ -15,7 +15,7 @@ ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "
 def connections(site, ask):
     mark = site.bell.now()
     return {"news": mark, "connections": site.connections.list(), "hosts": site.connections.hosts(), "offline": site.offline,
-            "cache": site.connections.cache_info()}
+            "cache": site.connections.cache_info(), "home": {"path": str(site.home), "refusal": site.room.refusal}}
 
 
 @route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")

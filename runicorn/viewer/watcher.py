@@ -44,8 +44,8 @@ class Poll:
         changed = False
         if now - self._looked_at >= REST:
             self._looked_at = now
-            if self._home:
-                self._home.look()
+            if self._home and self._home.look():
+                self._bell.ring("connections")
             changed = self._catalog.refresh()
             grown, more = self._catalog.look()
         else:

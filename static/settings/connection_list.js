@@ -6,7 +6,7 @@ import {fill, h, icon, own, renew} from "../shared/dom.js";
 import {questionBox, changedKey} from "./question.js";
 import {cacheLine} from "./cache.js";
 import {Trial, systemOffer} from "./connection_test.js";
-import {ask, bones, bytes, linkLook, menu, reasonText, said} from "../shared/widgets.js";
+import {ask, bones, bytes, isBlocked, linkLook, menu, reasonText, said} from "../shared/widgets.js";
 import {fmt, t} from "../shared/words.js";
 
 const SYNC_SHOWN_MS = 60000;      // as long as "sync now" says that it goes on; the row's state tells the rest
@@ -121,7 +121,7 @@ export class ConnectionList {
     if (offline) {
       return more;
     }
-    if (row.state === "paused") {
+    if (row.state === "paused" && !isBlocked(row)) {
       return [row.reason?.code === "manual" ? null : this.button(row, "start", t("settings.resume")),
         this.button(row, "sync", t("settings.syncNow")), more];
     }
@@ -132,7 +132,7 @@ export class ConnectionList {
   menu(anchor, row) {
     menu(anchor, [{label: t("settings.edit"), icon: "edit", run: () => this.page.edit(row)},
       {label: t("settings.testConnection"), icon: "finished", run: () => this.test(row.name)},
-      {label: t("top.reconnect"), icon: "reset", run: () => this.order(row, "reconnect")}, row.state === "paused"
+      {label: t("top.reconnect"), icon: "reset", run: () => this.order(row, "reconnect")}, row.state === "paused" && !isBlocked(row)
         ? {label: t("settings.resume"), icon: "running", run: () => this.order(row, "start")} : {label: t("settings.pause"), icon: "paused",
         run: () => this.order(row, "pause")},
       null, {label: t("settings.remove"), icon: "x", danger: true, run: () => this.remove(row)}], {right: true});

@@ -5,7 +5,7 @@ import {compareHref} from "./address.js";
 import {now} from "./clock.js";
 import {h, icon, own, renew} from "./dom.js";
 import {change, keepText, remember, state} from "./store.js";
-import {ago, banner, countAges, linkLook, menu, reasonText} from "./widgets.js";
+import {ago, banner, countAges, isBlocked, linkLook, menu, reasonText} from "./widgets.js";
 import {current, fmt, setLanguage, t} from "./words.js";
 
 const SHOWN = 3, SHOWN_NARROW = 2;      // connections in the bar; the rest behind "n more"
@@ -81,6 +81,9 @@ function detail(row, look, offline) {
   if (look === "offline" || look === "refused") {
     return [last, whyOf(row), h("button.link", {type: "button", onclick: reconnect}, t("top.reconnect"))];
   }
+  if (look === "blocked") {
+    return [last, whyOf(row)];
+  }
   if (look === "waiting") {
     return h("a.link", {href: "/settings?tab=sync"}, t("top.answer"));
   }
@@ -98,7 +101,7 @@ function connection(row, offline) {
       detail(row, word, offline));
 }
 
-const TROUBLE = {waiting: 0, refused: 1, offline: 2, syncing: 3, connecting: 4, live: 5, paused: 6};
+const TROUBLE = ["waiting", "blocked", "refused", "offline", "syncing", "connecting", "live", "paused"];
 
 function connections() {
   const answer = state.connections;
@@ -109,7 +112,8 @@ function connections() {
     return h("a.conn", {href: "/settings?tab=sync"}, t("top.none"));
   }
   const most = narrow?.matches ? SHOWN_NARROW : SHOWN;
-  const rows = [...answer.connections].sort((a, b) => (answer.connections.length > most ? TROUBLE[a.state] - TROUBLE[b.state] : 0));
+  const place = (row) => TROUBLE.indexOf(isBlocked(row) ? "blocked" : row.state);
+  const rows = [...answer.connections].sort((a, b) => (answer.connections.length > most ? place(a) - place(b) : 0));
   const rest = rows.length - most;
   return [rows.slice(0, most).map((row) => connection(row, answer.offline)),
     rest > 0 ? h("a.conn", {href: "/settings?tab=sync"}, t("top.more", {n: rest})) : null];
@@ -149,6 +153,12 @@ function downNotice() {
     t("notice.tryNow")));
 }
 
+/** That this disk takes nothing any more: what a page changes would be refused, and what is read is read again the next time. */
+function homeNotice() {
+  const {path, refusal} = state.connections?.home || {};
+  return refusal ? banner("warn", t("notice.home", {path, detail: refusal})) : null;
+}
+
 let tryNow = () => null;
 let renewAges = () => null;
 
@@ -160,6 +170,7 @@ function drawNotices() {
     !state.down && state.connections?.offline
       ? banner("warn", [t("notice.offline"), " ", h("span.m2", {}, t("notice.offlineHow")), " ", h("span.mono", {}, "runicorn viewer")])
         : null,
+    state.down ? null : homeNotice(),
     state.down ? null : waiting.map((row) => banner("warn", t("notice.question", {name: row.name, what: reasonText(row.reason)}),
       h("a.btn", {href: "/settings?tab=sync"}, t("notice.toAnswer")))));
 }

@@ -233,12 +233,15 @@ function readable(reason) {
 
 const LINKS = {live: ["running", "ok", "live"], syncing: ["ring", "ok", "syncing"], connecting: ["ring", "", "connecting"],
   waiting: ["ask", "warn", "waiting"],
-               paused: ["paused", "", "paused"], offline: ["cut", "bad", "offline"], refused: ["cut", "bad", "refused"]};
+               paused: ["paused", "", "paused"], blocked: ["warn", "warn", "blocked"], offline: ["cut", "bad", "offline"], refused: ["cut", "bad", "refused"]};
 
 /** [icon, class, word key] of a connection; offline: this viewer was started with --offline. */
 export function linkLook(row, offline = false) {
-  return offline ? ["paused", "warn", "viewing"] : LINKS[row.state] || ["ring", "", "connecting"];
+  return offline ? ["paused", "warn", "viewing"] : LINKS[isBlocked(row) ? "blocked" : row.state] || ["ring", "", "connecting"];
 }
+
+/** Whether this machine's disk, and nobody's wish, is what a connection waits for. */
+export const isBlocked = (row) => row.state === "paused" && ["disk", "disk_full"].includes(row.reason?.code);
 
 /** A bar under the top bar. kind: "bad" or "warn". */
 export function banner(kind, content, ...actions) {

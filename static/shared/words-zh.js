@@ -15,11 +15,12 @@ export default {
   "top.owner": "由进程 {pid} 同步", "top.running": "{n} 个实验运行中",
 
   "notice.down": "查看器没有应答。", "notice.shown": "现在看到的是 {time} 的内容。", "notice.downMore": "现在看到的是 {time} 的内容。如果它的终端已关闭，请重新启动，本页会自动恢复：", "notice.nextTry": "{age}后重试",
-  "notice.tryNow": "立即重试", "notice.offline": "离线模式：不访问任何服务器，显示的是已同步的实验。", "notice.offlineHow": "要联网，请去掉 --offline 重新启动：",
+  "notice.tryNow": "立即重试", "notice.home": "无法写入 {path}（{detail}）：不能保存更改，也不再保存新内容；已有内容仍可查看。",
+  "notice.offline": "离线模式：不访问任何服务器，显示的是已同步的实验。", "notice.offlineHow": "要联网，请去掉 --offline 重新启动：",
   "notice.question": "{name} 等待您处理：{what}", "notice.toAnswer": "去处理",
 
   "link.live": "已连接", "link.syncing": "已连接", "link.syncingOf": "正在同步 {n} / {m}", "link.connecting": "正在连接", "link.waiting": "等待您处理",
-  "link.paused": "已暂停", "link.offline": "断开连接", "link.refused": "断开连接", "link.viewing": "离线",
+  "link.paused": "已暂停", "link.offline": "断开连接", "link.refused": "断开连接", "link.viewing": "离线", "link.blocked": "同步受阻",
 
   "state.checking": "确认中", "state.running": "运行中", "state.stalled": "停滞", "state.quiet": "静止", "state.lost": "失联", "state.finished": "已完成", "state.failed": "失败",
   "state.interrupted": "已中断",
@@ -72,7 +73,7 @@ export default {
   "reason.beating": "{seconds}前有活动", "reason.live": "已是最新", "reason.live_partly": "已是最新，但有 {files} 个文件未能取回，原因见各实验的“文件”", "reason.looking": "正在检查更新",
   "reason.fetching": "正在下载", "reason.connecting": "正在连接", "reason.starting": "正在启动", "reason.stopped": "已停止",
   "reason.manual": "手动同步：点击“立即同步”时下载", "reason.paused": "手动暂停", "reason.not_started": "尚未启动", "reason.offline_mode": "离线：不下载任何内容",
-  "reason.held": "由另一进程同步", "reason.disk": "无法写入本地缓存", "reason.name": "无法解析服务器名称", "reason.port": "端口无应答", "reason.banner": "对方不是 SSH 服务",
+  "reason.held": "由另一进程同步", "reason.disk": "无法写入本地缓存：{detail}", "reason.disk_full": "本机磁盘已满，{left} 个文件在等待", "reason.name": "无法解析服务器名称", "reason.port": "端口无应答", "reason.banner": "对方不是 SSH 服务",
   "reason.line": "连接中断", "reason.login": "登录被拒绝", "reason.key_missing": "密钥文件不存在", "reason.key_format": "密钥文件无法使用",
   "reason.passphrase": "密钥口令错误", "reason.agent": "SSH Agent 中没有密钥", "reason.no_answer": "提问无人回答", "reason.host_key_unknown": "主机密钥未知",
   "reason.host_key_changed": "主机密钥已改变", "reason.host_key_revoked": "主机密钥已吊销", "reason.algorithms": "没有共同支持的算法",

@@ -213,7 +213,7 @@ def test_a_full_disk_pauses_and_says_so(root, pair, monkeypatch):
     for _ in range(100):
         one.passes(10)
     state = one.sync.state()
-    assert (state["state"], state["reason"]["code"], state["runs"]) == ("paused", "disk", 1)
+    assert (state["state"], state["reason"]["code"], state["runs"]) == ("paused", "disk_full", 1)
     assert "full: 5 files wait" in state["reason"]["text"] and here(one) == []
     monkeypatch.undo()
     one.passes(10)
