@@ -41,16 +41,18 @@ def test_a_full_disk_is_no_pause_of_the_readers(home, sshd, serve, open_page, tm
     expect(row.locator("[data-act=pause]")).to_have_text(act)
 
 
-@pytest.mark.parametrize("locale, full", [("en-US", "{home} can’t be written (No space left on device): changes are refused and nothing new is kept; "
-                                                    "what is here can be read."),
-                                          ("zh-CN", "无法写入 {home}（磁盘已满）：不能保存更改，也不再保存新内容；已有内容仍可查看。")])
-def test_a_home_that_fills_up_and_empties_is_said_while_it_lasts(home, serve, open_page, locale, full):
+FULL = {"en-US": "{home} can’t be written (No space left on device): changes are refused and nothing new is kept; what is here can be read.",
+        "zh-CN": "无法写入 {home}（磁盘已满）：不能保存更改，也不再保存新内容；已有内容仍可查看。"}
+
+
+@pytest.mark.parametrize("locale", FULL)
+def test_a_home_that_fills_up_and_empties_is_said_while_it_lasts(home, serve, open_page, locale):
     write_run(home / "experiments", "vision", "resnet50", RUN_ID)
     page = open_page(serve().url, locale=locale)
     expect(page.locator(".c-name").last).to_contain_text("resnet50")
     expect(page.locator(".banner")).to_have_count(0)
     filler = home / "filler"
     subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], capture_output=True)
-    expect(page.locator(".banner.warn")).to_have_text(full.format(home=home))
+    expect(page.locator(".banner.warn")).to_have_text(FULL[locale].format(home=home))
     filler.unlink()
     expect(page.locator(".banner")).to_have_count(0)
