@@ -41,7 +41,8 @@ def test_a_full_disk_is_no_pause_of_the_readers(home, sshd, serve, open_page, tm
     expect(row.locator("[data-act=pause]")).to_have_text(act)
 
 
-FULL = {"en-US": "{home} can’t be written (No space left on device): changes are refused and nothing new is kept; what is here can be read.",
+FULL = {"en-US":
+        "{home} can’t be written (No space left on device): changes are refused and nothing new is kept; what is here can be read.",
         "zh-CN": "无法写入 {home}（磁盘已满）：不能保存更改，也不再保存新内容；已有内容仍可查看。"}
 
 
