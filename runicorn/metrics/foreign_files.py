@@ -12,28 +12,49 @@ FILES = 10_000              # of one run that are read
 
 
 class ForeignFiles:
-    """The files of the run at `path` below a root, found anew with each call. For one thread at a time."""
+    """The files of the run at `path` below a root, found anew with each call. For one thread at a time.
 
-    def __init__(self, path, kinds=(), system=True):
+    `numbers` is {name: (number in the last answer, kind)}, also of those that a mirror lists and that are not here.
+    """
+
+    def __init__(self, path, kinds=(), system=True, listed=None):
         """path: of the run, as foreign.Run has it; kinds: those that are known of it, whose readers are imported at once; system: whether
-        what was measured of the machine is wanted, too, for which such files are read twice."""
+        what was measured of the machine is wanted, too, for which such files are read twice; listed: function() returning {name: its name
+        in the folder} of the run's files, which may not be here, None: those are looked for."""
         for kind in kinds:
             _module(kind)
-        self._path, self._kinds = path, {}      # path of a text file -> (device, inode, size, its kind or None)
-        self._measured = MEASURED if system else ()
+        self._path, self._run_kinds, self._kinds = path, kinds, {}      # path of a text file -> (device, inode, size, its kind or None)
+        self._measured, self._listed, self.numbers = MEASURED if system else (), listed, {}
 
     def __call__(self, folder):
         """Return {("events", 0, number): (path, function(state) returning its reader)}, those of the kind that is believed first last,
         of one kind in the order of their names; the same with "system" for what W&B measured of the machine; {} where the folder is
         not here."""
+        places = self._listed() if self._listed else None
+        run = foreign.in_folder(folder, self._path, self._kind_of) if places is None else self._of_listed(folder, places)
         kinds = {}
-        run = foreign.in_folder(folder, self._path, self._kind_of)
         for name, kind in run.items():
             kinds.setdefault(kind, []).append(name)
         names = [(name, kind) for kind in reversed(foreign.KINDS) for name in sorted(kinds.get(kind, ()))]
-        places = [(number, os.path.join(folder, name), kind) for number, (name, kind) in enumerate(names[-FILES:], 1)]
-        found = {("events", 0, number): (path, reader_of(kind)) for number, path, kind in places}
-        found.update({("system", 0, number): (path, _module(kind).SystemReader) for number, path, kind in places if kind in self._measured})
+        self.numbers = {name: (number, kind) for number, (name, kind) in enumerate(names[-FILES:], 1)}
+        paths = [(number, os.path.join(folder, (places or {}).get(name, name)), kind) for name, (number, kind) in self.numbers.items()]
+        paths = paths if places is None else [file for file in paths if os.path.lexists(file[1])]
+        found = {("events", 0, number): (path, reader_of(kind)) for number, path, kind in paths}
+        found.update({("system", 0, number): (path, _module(kind).SystemReader) for number, path, kind in paths if kind in self._measured})
+        return found
+
+    def _of_listed(self, folder, places):
+        """Return {name: kind} of the files with metrics among those that a mirror lists."""
+        found = {}
+        for name, place in places.items():
+            kind, path = foreign.kind_by_name(name.rpartition("/")[2]), os.path.join(folder, place)
+            if kind and kind not in foreign.SURE:
+                try:
+                    stat = os.lstat(path)
+                    kind = self._kind_of(path, kind, stat) if stat.st_size else None
+                except OSError:                     # not here yet
+                    kind = kind if kind in self._run_kinds else None
+            found.update({name: kind} if kind else {})
         return found
 
     def _kind_of(self, path, kind, stat):

@@ -102,23 +102,22 @@ class Series:
         copies = [len(curve.xs) for _, *curves in list(self._curves.values()) for curve in curves if curve]
         return self._bytes + sum(copies) * POINT_BYTES + sum(len(encoded.deflated) for encoded in [*self._encoded[1].values()] if encoded)
 
-    def prime(self, name, size, read):
-        """Sample an events file that is not here, or not nearly all of it: until it is, pictures are approximate and made from the sample.
+    def prime(self, slot, size, read, make):
+        """Sample a file of metrics of which not nearly all is here: until it is, pictures are approximate and made from the sample.
 
-        name: of the file, such as "events.jsonl"; size: in bytes; read: see `samples.sample`. Raises what `read` raises.
+        slot: (rank, attempt) of the file; size: in bytes; read: see `samples.sample`; make: function(state) returning its reader. Does
+        nothing for a kind that can't be read in part. Raises what `read` raises.
         """
-        own = layout.parse_own(name)
-        if own is None or own[0] != "events":
-            raise DataError(f"{name} is no file of events")
-        table = samples.sample(read, size, own_files.MAKERS[own[0]](None))
+        reader = make(None)
+        table = samples.sample(read, size, reader) if reader.grid else None
         with self._lock:
-            self._samples[own[2], own[1]] = table
+            self._samples.update({slot: table} if table else {})
 
     def expect(self, sizes):
-        """Say how large on the server the events files are of which less is here, {file name: bytes}: pictures of what is here of
+        """Say how large on the server the files of metrics are of which less is here, {(rank, attempt): bytes}: pictures of what is here of
         them, and no sample, are approximate, too, unless next to nothing is missing."""
         with self._lock:
-            self._far_sizes = {(own[2], own[1]): size for name, size in sizes.items() for own in [layout.parse_own(name)] if own}
+            self._far_sizes = dict(sizes)
 
     def _tables(self, rank, stem="events"):
         """Return [(attempt, Table)] of a rank, oldest first, and whether any of them is only a sample."""

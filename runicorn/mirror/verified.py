@@ -9,17 +9,19 @@ from runicorn.errors import LayoutError
 from runicorn.mirror import plan
 
 
-def verified(folder, path, files, places=None):
+def verified(folder, path, files, places=None, is_foreign=False):
     """Whether all own files of the run `path`, and the others of it that are here, agree with the index, which has all own ones.
 
+    is_foreign: whether it is another logger's run, of which all files are its own, and whose folder may hold those of others;
     folder: the run's folder here; files: {name: {"size", "mtime", "tail"}} as the server had them; places: {name: its name here} where
     that is another. Agree means size and mtime,
     and the tail where the index has one; sync gives our copy of small JSON the server's mtime only if it was read 2 s after that
     change or later, for before it could change again unseen.
     """
-    own = {name for name in files if local_names.is_own(name)}
-    same = (agrees(folder, path, name, file, (places or {}).get(name)) is not False for name, file in files.items())
-    return bool(own) and all(same) and not _extra(folder, own)
+    own = {name for name in files if is_foreign or local_names.is_own(name)}
+    answers = ((name, agrees(folder, path, name, file, (places or {}).get(name))) for name, file in files.items())
+    same = (answer or answer is None and name not in own for name, answer in answers)
+    return bool(own) and all(same) and (is_foreign or not _extra(folder, own))
 
 
 def _extra(folder, own):

@@ -1,5 +1,6 @@
 """Another logger's run as the list and its page show it: what ours tell in small files is taken from its columns."""
 
+import functools
 import os
 import time
 
@@ -16,17 +17,27 @@ from runicorn.reader.run_entry import Entry
 class ForeignEntry(Entry):
     """Another logger's run. What is read of its files is kept until they grow."""
 
-    __slots__ = ("_reading",)
+    __slots__ = ("_reading", "_files_of")
 
     def __init__(self, key, members, before=None):
         super().__init__(key, members, before)
         kept = isinstance(before, ForeignEntry) and (before.source, before.record.path) == (self.source, self.record.path)
         self._reading = before._reading if kept else Reading()
+        self._files_of = None
 
     def new_series(self, columns, system=True):
         """Return a Series of the run that keeps its columns in the folder `columns`, or nowhere for None. system: whether samples of the
         machine are wanted, too."""
-        return Series(self.folder, columns, ForeignFiles(self.record.path, self.record.kinds, system))
+        return Series(self.folder, columns, self._files(system))
+
+    def _files(self, system):
+        listed = None if self.source.local else functools.partial(self.source.places, self.record.path)
+        return ForeignFiles(self.record.path, self.record.kinds, system, listed)
+
+    def slots(self):
+        self._files_of = self._files_of or self._files(False)
+        self._files_of(os.fspath(self.folder))
+        return {name: ((0, number), foreign_files.reader_of(kind)) for name, (number, kind) in self._files_of.numbers.items()}
 
     def _beside(self, sizes):
         """Return what the files of BESIDE that lie in the run's folder, of `sizes`, tell of how it was configured (dict)."""
@@ -64,6 +75,7 @@ class ForeignEntry(Entry):
 
     def _read(self, sizes, seconds):
         self._reading.go_on(sizes, lambda: self.new_series(self.source.columns, system=False), self._beside, seconds)
+        self.source.know_gap(self.record.path, self._glance.end.gap)
 
     @property
     def unread(self):
@@ -150,8 +162,8 @@ class ForeignEntry(Entry):
 
     def here(self):
         """Whether all files of the run are on this machine."""
-        return self.source.local
+        return self.source.local or self.source.complete(self.record.path)
 
     def logged(self, to_end=True):
         """Whether those with its metrics are."""
-        return self.source.local
+        return self.source.local or self.source.complete(self.record.path, to_end=to_end)

@@ -13,6 +13,7 @@ NO_ROWS = 60.0      # s; beats without a row for so long, or 10 median gaps if t
 GAPS = 10
 QUIET = 600.0       # s; another logger's run that did not change for so long, or for 20 median gaps, is quiet: it promised no heartbeat
 QUIET_GAPS = 20
+SKEW = 93_600.0     # s; no clock and no zone is wrong by more than 26 hours
 ENDED_BY = {"init": ("by_init", "ended by the next init()"), "exec": ("by_exec", "the process became another program"),
             "pruning": ("by_pruning", "pruned"), "job": ("by_job", "its job of the multirun returned")}
 ENDED = ("finished", "failed", "interrupted")
@@ -147,13 +148,25 @@ def judge(status, pulse, gap=None, patience=CHECKING):
     return (pulse or Pulse()).judge(gap, patience)
 
 
-def judge_foreign(pulse, gap=None):
-    """Return the Verdict on another logger's run that does not say how it ended: running while its files are seen to grow, else quiet."""
-    if pulse is None or pulse.first_look is None or pulse.changed is None and pulse.looked - pulse.first_look < CHECKING:
+def judge_foreign(pulse, gap=None, age=None):
+    """Return the Verdict on another logger's run that does not say how it ended: running while its files are seen to grow, else quiet.
+
+    gap: median seconds between its rows, if known; age: how old its newest file is (s) where two machines' clocks told that, which may
+    be wrong by hours. It makes no run live; but one that was written a moment ago, unseen by us, gets the time to be so again.
+    """
+    if pulse is None or pulse.first_look is None:
         return Verdict("checking", "first_look", "waiting for a sign of life")
+    limit = max(QUIET, QUIET_GAPS * (gap or 0))
     silent = pulse.looked - (pulse.first_look if pulse.changed is None else pulse.changed)
-    if pulse.changed is not None and silent <= max(QUIET, QUIET_GAPS * (gap or 0)):
+    if pulse.changed is not None and silent <= limit:
         return Verdict("running", "grew", f"its files grew {_span(silent)} ago", {"seconds": round(silent)})
+    patience = 0.0 if pulse.changed is not None or age is not None and age > SKEW else CHECKING
+    if age is not None and age <= limit:
+        patience = limit if pulse.changed is None else silent + 1 if age < silent - ALIVE else 0.0
+    if silent < patience:
+        return Verdict("checking", "first_look", "waiting for a sign of life", {"seconds": round(silent), "limit": round(patience)})
+    if pulse.changed is None and age is not None and age > limit:
+        silent = max(silent, age)
     return Verdict("quiet", "no_change", f"no change for {_span(silent)}; this kind of run does not say how it ended",
                    {"seconds": round(silent)})
 

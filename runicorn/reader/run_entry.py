@@ -5,6 +5,7 @@ import time
 
 from runicorn import layout
 from runicorn.errors import LayoutError
+from runicorn.metrics import own_files
 from runicorn.metrics.series import Series
 from runicorn.reader import last_values, quick_stats
 from runicorn.reader.liveness import with_ranks
@@ -45,6 +46,12 @@ class Entry:
     def new_series(self, columns):
         """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
         return Series(self.folder, columns)
+
+    def slots(self):
+        """Return {file name: ((rank, attempt) by which a Series knows it, function(state) returning its reader)} of the files with
+        metrics, here or on the server."""
+        owned = {name: layout.parse_own(name) for name in {**self.there(), **self.sizes()}}
+        return {name: ((own[2], own[1]), own_files.MAKERS["events"]) for name, own in owned.items() if own and own[0] == "events"}
 
     unread = False              # whether an answer did without what its files tell
 

@@ -13,6 +13,7 @@ from runicorn.mirror import local_copy, run_places
 from runicorn.mirror.verified import agrees, checked, sound, verified
 from runicorn.reader import kept, quick_stats
 from runicorn.reader.file_marks import file_mark
+from runicorn.reader.foreign_index import ForeignIndex
 from runicorn.reader.glances import Glances
 from runicorn.reader.liveness import CHECKING, Pulse, as_of, judge, judge_foreign
 from runicorn.reader.records import LARGEST, Record, record_of
@@ -39,6 +40,7 @@ class Source:
         self.patience = CHECKING    # s; see liveness.Pulse.judge
         self.columns = None if kept_path is None else Path(kept_path).parents[1] / "columns"
         self.glances = Glances()    # when other loggers' runs are read
+        self._gaps = {}             # path -> median s between the rows of another logger's run, once somebody read them
         self.lock = threading.Lock()
         self._manifest = None
         self._round = 0
@@ -54,6 +56,10 @@ class Source:
     def hurry(self, seconds):
         """Judge a run that was not seen to move after so many seconds of looking."""
         self.patience = seconds
+
+    def know_gap(self, path, gap):
+        """Take over the median time between the rows of another logger's run (s), or None."""
+        self._gaps[path] = gap
 
     def run_folder(self, path):
         """Return where the run's files are on this machine (Path)."""
@@ -158,8 +164,8 @@ class Source:
 
     def _rests(self, path, pulse):
         """Whether a lost run, whose heart did not move since, is left out of this round."""
-        is_foreign = bool(self.records[path].kinds)
-        if pulse.sign is None or (judge_foreign(pulse).state != "quiet" if is_foreign else pulse.judge().state != "lost"):
+        record = self.records[path]
+        if pulse.sign is None or (self._foreign_verdict(record).state != "quiet" if record.kinds else pulse.judge().state != "lost"):
             return False
         return self.beats.get(path.rpartition("/")[2]) in (None, pulse.sign[0]) and (hash(path) + self._round) % LOST_TURN != 0
 
@@ -172,14 +178,15 @@ class Source:
         if record.path in self.verdicts_told and not record.ended:
             return self.verdicts_told[record.path]
         pulse = self.pulses.get(record.path)
-        if record.kinds:
-            return judge_foreign(pulse)
-        verdict = judge(record.status, pulse, patience=self.patience)
+        verdict = self._foreign_verdict(record) if record.kinds else judge(record.status, pulse, patience=self.patience)
         if verdict.code == "no_rows":
             folder = self.run_folder(record.path)
             verdict = judge(record.status, pulse, quick_stats.gap(folder, quick_stats.own_sizes(folder)))
         age = None if record.ended or verdict.code == "first_look" else self._age()
         return verdict if age is None else as_of(verdict, age)
+
+    def _foreign_verdict(self, record):
+        return judge_foreign(self.pulses.get(record.path), self._gaps.get(record.path))
 
     def _age(self):
         """Return how old what is known of the open runs is (s), None where it is of now."""
@@ -264,6 +271,8 @@ class MirrorSource(Source):
         self._written, self._ahead = None, 0.0  # … and by the wall clock, which is so much ahead of the times it tells, s
         self._looked = None                     # since when it has looked at every run that does not beat
         self.live, self.gone = {}, frozenset()
+        self._foreign = ForeignIndex(self.entry, lambda path, names: local_copy.LocalCopy(self.folder).local_names(path, names))
+        self._grew, self._here = {}, {}         # of other loggers' runs: path -> when sync saw it grow last (its clock's s); sizes here
         self._checked = []                      # when sync last saw each run as the index has it
         self.turn = None                        # s that it takes to look at all ended runs once
 
@@ -299,9 +308,12 @@ class MirrorSource(Source):
     def complete(self, path, stem=None, to_end=True):
         """Whether every own file of the run that the index lists (of one stem, such as "events", if given) is here, if `to_end` to its
         end."""
-        files = (self.entry(path) or {}).get("files", {})
-        sizes = quick_stats.own_sizes(self.run_folder(path))
-        listed = {name: file["size"] for name, file in files.items() if (own := layout.parse_own(name)) and stem in (None, own[0])}
+        if self._is_foreign(path):
+            sizes, listed = self.foreign_sizes(path), self.there(path)
+        else:
+            files = (self.entry(path) or {}).get("files", {})
+            sizes = quick_stats.own_sizes(self.run_folder(path))
+            listed = {name: file["size"] for name, file in files.items() if (own := layout.parse_own(name)) and stem in (None, own[0])}
         return all(sizes.get(name, -1) >= (size if to_end else 0) for name, size in listed.items())
 
     def verified(self, path):
@@ -309,7 +321,7 @@ class MirrorSource(Source):
         if checked_at is None or path in self.gone:
             return False, checked_at
         indexed, places, _ = self.copies(path)
-        return verified(self.run_folder(path), path, indexed, places), checked_at
+        return verified(self.run_folder(path), path, indexed, places, self._is_foreign(path)), checked_at
 
     def agrees(self, path, indexed, places):
         return {name: agrees(self.run_folder(path), path, name, file, places.get(name)) for name, file in indexed.items()}
@@ -330,8 +342,42 @@ class MirrorSource(Source):
         return {reason: count for reason, count in passed.items() if reason != manifest.FULL_RUN}
 
     def there(self, path):
-        files = (self.entry(path) or {}).get("files", {})
-        return {name: file["size"] for name, file in files.items() if layout.parse_own(name)}
+        foreign_run = self._is_foreign(path)
+        files = self._foreign.of(self.records[path]).files if foreign_run else (self.entry(path) or {}).get("files", {})
+        return {name: file["size"] for name, file in files.items() if foreign_run or layout.parse_own(name)}
+
+    def _is_foreign(self, path):
+        return path in self.records and bool(self.records[path].kinds)
+
+    def foreign_files(self, path):
+        return self._foreign.of(self.records[path]).files if path in self.records else ()
+
+    def places(self, path):
+        """Return {name: its name in our folder} of the files of another logger's run that its server has."""
+        return self._foreign.of(self.records[path]).places if path in self.records else {}
+
+    def foreign_sizes(self, path):
+        folder, sizes = os.fspath(self.run_folder(path)), {}
+        for name, run_place in sorted(self._foreign.of(self.records[path]).places.items()) if path in self.records else ():
+            with suppress(OSError):                     # not here yet
+                sizes[name] = os.stat(os.path.join(folder, run_place)).st_size
+        return sizes
+
+    def _feel(self, path, pulse, now):
+        """Look as at any run; whether another logger's lives, sync saw on the server: what grows here may only be on its way."""
+        if not self._is_foreign(path):
+            return super()._feel(path, pulse, now)
+        seen_at = layout.number(self.live.get(path, {}).get("seen"))
+        if seen_at is not None:
+            self._grew[path] = seen_at
+        sizes = self.foreign_sizes(path)
+        came, self._here[path] = self._here.get(path, sizes) != sizes, sizes
+        return pulse.look(now, (None, self._grew.get(path)), (), self._answers(path)) or came
+
+    def _foreign_verdict(self, record):
+        newest = self._foreign.of(record).newest
+        age = None if newest is None or newest > time.time() else time.time() - newest
+        return judge_foreign(self.pulses.get(record.path), self._gaps.get(record.path), age)
 
     def behind(self, path):
         beat, seen_at = (layout.number(self.live.get(path, {}).get(name)) for name in ("beat", "seen"))

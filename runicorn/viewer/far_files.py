@@ -5,7 +5,6 @@ import logging
 import os
 import weakref
 
-from runicorn import layout
 from runicorn.errors import RunicornError
 from runicorn.metrics.samples import ENDS
 from runicorn.reader.log import Log
@@ -20,14 +19,15 @@ log = logging.getLogger("runicorn")
 def prime(connections, entry, series, ranks=(0,)):
     """Tell `series` what is not here of its events, and give it a sample of each such file of `ranks`, once per size. Quietly does
     without where the line is down."""
-    primed, here = _primed.setdefault(series, {}), entry.sizes()
-    missing = dict(_missing(entry, "events", here))
-    series.expect(missing)
-    for name, size in missing.items():
-        if primed.get(name) == size or layout.parse_own(name)[2] not in ranks or name in here and size - here[name] <= ENDS:
+    primed, here, there = _primed.setdefault(series, {}), entry.sizes(), entry.there()
+    missing = {name: slot for name, slot in entry.slots().items() if here.get(name, 0) < there.get(name, 0)}
+    series.expect({slot: there[name] for name, (slot, _) in missing.items()})
+    for name, (slot, make) in sorted(missing.items()):
+        size = there[name]
+        if primed.get(name) == size or slot[0] not in ranks or name in here and size - here[name] <= ENDS:
             continue
         try:
-            series.prime(name, size, lambda spans, name=name: _blocks(connections, entry, name, spans))
+            series.prime(slot, size, lambda spans, name=name: _blocks(connections, entry, name, spans), make)
             primed[name] = size
         except RunicornError as error:
             log.info("%s: no first look at %s: %s", entry.key, name, error)     # sync brings the whole file as soon as it can
@@ -127,15 +127,6 @@ def _size(path):
         return os.path.getsize(path)
     except OSError:
         return 0                    # not here yet
-
-
-def _missing(entry, stem, sizes):
-    """Yield (name, size) of the files of a stem that the server has and we have less of."""
-    files = (entry.source.entry(entry.record.path) or {}).get("files", {})
-    for name, file in sorted(files.items()):
-        own = layout.parse_own(name)
-        if own and own[0] == stem and sizes.get(name, 0) < file["size"]:
-            yield name, file["size"]
 
 
 def _blocks(connections, entry, name, spans):

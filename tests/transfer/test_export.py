@@ -17,6 +17,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from runicorn import layout
 from runicorn.errors import DataError, UsageError
+from runicorn.metrics.kinds import events as own_events
 from runicorn.metrics.kinds.crc32c import CASTAGNOLI, crc32c
 from runicorn.metrics.series import Series
 from runicorn.reader.catalog import Catalog
@@ -129,7 +130,7 @@ def test_rows_with_metrics_of_many_groups_stay_one_row(tmp_path):
 
 def test_a_run_that_is_not_all_here_is_not_exported(tmp_path):
     series = Series(tmp_path)
-    series.prime("events.jsonl", 40, lambda spans: [b'{"ts":1,"step":1,"data":{"loss":1}}\n' for _ in spans])
+    series.prime((0, 1), 40, lambda spans: [b'{"ts":1,"step":1,"data":{"loss":1}}\n' for _ in spans], own_events.Reader)
     for call in (lambda: all_of(html_report.page([({}, series)])), lambda: series.points("loss")):
         with pytest.raises(DataError, match="not all here"):
             call()

@@ -1,0 +1,38 @@
+"""What a mirror's index says of the files of other loggers' runs, kept so long as their lines stay as they are."""
+
+from typing import NamedTuple
+
+from runicorn import layout
+
+
+class Listed(NamedTuple):
+    """The files of one run, as its `line` in the index has them: `files` {name: {"size", "mtime"}}, `places` {name: its name in our
+    folder}, `newest`: the latest mtime by the server's clock (s), or None."""
+
+    line: object
+    files: dict
+    places: dict
+    newest: object
+
+
+class ForeignIndex:
+    """The Listed of each run that was asked for. For one source."""
+
+    def __init__(self, entry, places):
+        """entry: function(path) returning the run's entry in the index, or None; places: function(path, names) returning a dict as Listed
+        has it."""
+        self._entry, self._places, self._listed = entry, places, {}
+
+    def of(self, record):
+        """Return the Listed of the run of a Record."""
+        listed = self._listed.get(record.path)
+        if listed is None or listed.line is not record.line:
+            files = (self._entry(record.path) or {}).get("files", {})
+            times = [time for time in (layout.number(file["mtime"]) for file in files.values()) if time is not None]
+            listed = Listed(record.line, files, self._places(record.path, files), max(times, default=None))
+            self._listed[record.path] = listed
+        return listed
+
+    def keep_only(self, paths):
+        """Forget what is none of the runs at `paths` (container)."""
+        self._listed = {path: listed for path, listed in self._listed.items() if path in paths}
