@@ -55,7 +55,7 @@ class FetchQueue:
             if self._is_chosen(path, entry, now):
                 fetches += self.copies.missing(path, entry, now)
         self.copies.doubt_mended()
-        if not self.left:
+        if not self._begun_any:         # a file that is queued anew, the last one that is left, begins nothing
             self.progress.restart()
         small = [fetch for fetch in fetches if fetch.name in layout.SMALL]
         self._queued.update(((fetch.path, fetch.name), (self.index.version(fetch.path), fetch.mtime)) for fetch in fetches)
@@ -199,6 +199,7 @@ class FetchQueue:
             elif self.second.held:
                 time.sleep(0.02)
         self._grown |= self.fetcher.grown() | self.second.grown()
+        self.progress.mark(self._coming, self.whole)
         self.fetcher.client.send()     # the line has work while whoever called tells the pages
         self.listed = False
         if self._begun_any and not self.left:       # the last may have come while the line was asked for other things
@@ -237,7 +238,7 @@ class FetchQueue:
             if outcome is not Outcome.UNWANTED:
                 self.plan([fetch.path], now)
             return
-        self.progress.finish(fetch)
+        self.progress.finish(fetch) if outcome is Outcome.DONE else self.progress.give_up([fetch])
         self._grown.update({fetch.path} if self.copies.take(fetch, outcome, size, data) else ())
         if outcome is Outcome.DONE:
             self.copies.doubtful.update({fetch.path} if fetch.mtime != mtime else ())      # whoever told of it was wrong
@@ -262,6 +263,12 @@ class FetchQueue:
         grown, self._grown = self._grown, set()
         return grown
 
+    @property
+    def _coming(self):
+        """How many bytes the lines have of files on their way (int)."""
+        return self.fetcher.coming + self.second.coming
+
     def progress_row(self):
         """Return what a connection's row shows of the fetches (see progress.Progress.row), None when nothing is left."""
-        return self.progress.row(self.fetcher.coming + self.second.coming) if self.left else None
+        coming = self._coming
+        return self.progress.row(coming, self.room.left(coming)) if self.left else None

@@ -1,12 +1,17 @@
-"""How much of what is fetched has come, and at what rate: files and bytes, counted anew whenever nothing is left. Fetches nothing."""
+"""How much of what is fetched has come, and at what rate: files and bytes, counted anew whenever all is over. Fetches nothing."""
 
+import collections
 import time
 
 from runicorn.mirror import plan
 
+MARK = 0.25                     # s between marks of how much has come …
+LATELY = 8.0                    # … over which the rate is taken
+STEADY = 1.5                    # s of it, at least, before anybody is told how long the rest takes
+
 
 class Progress:
-    """The fetches of a queue since it was last empty; the sync's thread's alone."""
+    """The fetches of a queue since it was last empty; the sync's thread's alone, but for `row`."""
 
     def __init__(self, parts):
         """parts: parts.Parts, which knows how much of a file was here already when its fetch went on after a cut."""
@@ -17,7 +22,7 @@ class Progress:
         """Nothing is left: count anew."""
         self.files_done = self.files_total = 0
         self._bytes_done = self._bytes_total = 0
-        self.began = time.monotonic()
+        self._marks = collections.deque()       # (monotonic s, bytes that had come)
         self._parts.begin_progress()
 
     def add(self, fetches):
@@ -26,22 +31,41 @@ class Progress:
         self._bytes_total += plan.total(fetches)
 
     def give_up(self, fetches):
-        """Fetches (list of Fetch) were queued in vain, or are to be queued anew."""
+        """Fetches (list of Fetch) were queued in vain, or are to be queued anew: what does not come is no part of what is waited for."""
         self.files_total -= len(fetches)
         self._bytes_total -= plan.total(fetches)
 
     def finish(self, fetch):
-        """A Fetch ended, whatever came of it."""
+        """A Fetch came."""
         self.files_done += 1
         self._bytes_done += fetch.size - fetch.offset
 
-    def row(self, coming):
+    def mark(self, coming, steady):
+        """Note how much has come by now. coming: as for `row`; steady: whether the rate of now tells that of the rest, which it does not
+        while the many small files come that the run list shows."""
+        now = time.monotonic()
+        if not steady:
+            self._marks.clear()
+        if not self._marks or now - self._marks[-1][0] >= MARK:
+            self._marks.append((now, self._come(coming)))
+        while now - self._marks[0][0] > LATELY:
+            self._marks.popleft()
+
+    def _here(self, coming):
+        return self._bytes_done + coming + sum([*self._parts.resumed.values()])
+
+    def _come(self, coming):
+        """How many bytes came over the line, without those that were here when a fetch went on after a cut."""
+        return self._here(coming) - self._parts.resumed_bytes
+
+    def row(self, coming, room=None):
         """Return what a connection's row shows (dict): files and bytes, done and in all; bytes/s; seconds left, or None.
 
-        coming: bytes that the lines have of files on their way.
+        coming: bytes that the lines have of files on their way; room: bytes that may still come onto this disk, None: nobody knows.
         """
-        bytes_here = self._bytes_done + coming + sum([*self._parts.resumed.values()])
-        bytes_done, seconds = min(bytes_here, self._bytes_total), max(0.1, time.monotonic() - self.began)
-        rate = max(0, bytes_done - self._parts.resumed_bytes) / seconds
-        return {"files_done": self.files_done, "files_total": self.files_total, "bytes_done": bytes_done, "bytes_total": self._bytes_total,
-                "rate": round(rate), "left": round((self._bytes_total - bytes_done) / rate) if rate else None}
+        here, marks = self._here(coming), [*self._marks]
+        total = self._bytes_total if room is None else min(self._bytes_total, here + room)
+        done, seconds = min(here, total), time.monotonic() - marks[0][0] if marks else 0.0
+        rate = max(0, self._come(coming) - marks[0][1]) / max(MARK, seconds) if marks else 0.0
+        return {"files_done": self.files_done, "files_total": self.files_total, "bytes_done": done, "bytes_total": total,
+                "rate": round(rate), "left": round((total - done) / rate) if rate and seconds >= STEADY else None}

@@ -45,6 +45,15 @@ class Room:
             self._used = self._measure()
         return self._used + self._claimed + count - replaced <= limit
 
+    def left(self, written=0):
+        """Return how many bytes may still come (int), None before anybody asked for room. written: bytes here of what was claimed."""
+        limit = self._limit()
+        with self._lock:
+            if self._looked is None or limit is not None and self._used is None:
+                return None
+            room = self._free if limit is None else min(self._free, limit - self._used)
+            return max(0, room - self._claimed) + max(0, self._claimed - written)
+
     def claim(self, count, replaced=0, urgent=False):
         """Set `count` bytes aside before they are asked for; returns whether they fit. What was claimed must be released.
 
