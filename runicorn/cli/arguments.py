@@ -60,8 +60,7 @@ def port(text):
 
 def take_minus(parser):
     """Have a parser take a value and a filter that begin with "-" for what they are: `--sort -started`, `-state:failed`."""
-    parse = parser.parse_args
-    parser.parse_args = lambda args: parse(_joined(parser, args))
+    parser.read_by(lambda parser, parse, words: parse(_joined(parser, words)))
 
 
 def _joined(parser, args):

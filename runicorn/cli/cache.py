@@ -25,7 +25,7 @@ def add_cache(parser):
 
 def cache_info(options):
     with at_work(offline=True) as (_, connections):
-        info = connections.cache_info()
+        info = connections.cache.info()
     if options.json:
         return print(dialogue.json_text(info, indent=2))
     rows = [[slug, dialogue.size_text(size)] for slug, size in sorted(info["by"].items(), key=lambda item: -item[1])]

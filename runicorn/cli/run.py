@@ -1,5 +1,6 @@
 """`runicorn run`: any program as a run, unchanged. The run is a convenience; the program, its output and its exit code come first."""
 
+import argparse
 import json
 import os
 import sys
@@ -13,7 +14,6 @@ SHELLS_CODE = 127           # of a program that is not there
 
 
 def add_run(parser):
-    parser.usage = "runicorn run [OPTION ...] [--] PROGRAM [ARGUMENT ...]"
     parser.add_argument("--project", help="what is worked on (default: default)")
     parser.add_argument("--name", help="the experiment (default: the script's name)")
     parser.add_argument("--tag", action="append", default=[], metavar="T", help="a word to find the run by; may be repeated")
@@ -22,8 +22,7 @@ def add_run(parser):
     parser.add_argument("--root", metavar="DIR", help="the root folder (default: RUNICORN_DIR, or as in config.json)")
     parser.add_argument("--each-task", action="store_true", help="each task of a launch (srun, mpirun) is an experiment of its own")
     parser.add_argument("program", nargs="*", metavar="PROGRAM ...", help="what to run, and its arguments")
-    parse = parser.parse_args
-    parser.parse_args = lambda words: _with_program(parser, parse, words)
+    parser.read_by(_with_program, "runicorn run [OPTION ...] [--] PROGRAM [ARGUMENT ...]")
     parser.set_defaults(run=run)
 
 
@@ -35,11 +34,11 @@ def _with_program(parser, parse, words):
         own.append(rest.pop(0))
         if action is not None and action.nargs is None and rest:
             own[-1:] = [f"{own[-1]}={rest.pop(0)}"]
+    program = rest[1:] if rest[:1] == ["--"] else rest
     options = parse(own)
-    options.program = rest[1:] if rest[:1] == ["--"] else rest
-    if not options.program:
+    if not program:
         parser.error("which program? runicorn run [OPTION ...] -- python train.py")
-    return options
+    return argparse.Namespace(**{**vars(options), "program": program})
 
 
 def run(options):

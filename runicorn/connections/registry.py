@@ -6,19 +6,20 @@ from pathlib import Path
 
 from runicorn import faults, local_names, settings
 from runicorn.connections import sync_log
+from runicorn.connections.browsing import Browsing
+from runicorn.connections.cache import Cache, drop_when_free
 from runicorn.connections.questions import Questions
+from runicorn.connections.remembered import Remembered
+from runicorn.connections.secrets import Secrets, identity
 from runicorn.connections.trials import Trial
-from runicorn.errors import BusyError, HostKeyError, LoginError, NotFoundError, RunicornError, SftpError, SyncError, UsageError
+from runicorn.errors import BusyError, NotFoundError, RunicornError, SyncError, UsageError
 from runicorn.mirror import quota
-from runicorn.mirror.room import Room
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
 TRIM_SECONDS = 300
 TRIALS_KEPT = 20
 LINE = ("host", "port", "user", "auth", "key", "remote_root")       # what a connection can't change without a new login
-LET_GO_SECONDS = 15         # within which another process has noticed that a connection was removed, and lets its mirror go
 SAVING_SECONDS = 0.3        # within which an editor that moves the old settings file away has written the new one
-BROWSE_SECONDS = 60         # how long a line made for browsing waits for the next folder
 
 
 class Registry:
@@ -29,19 +30,15 @@ class Registry:
 
     def __init__(self, home, bell, offline=False, cache_size=None):
         self.home, self.bell, self.offline = Path(home), bell, offline
-        self.cache_size = cache_size
-        self.questions = Questions(bell)
-        self._room = Room(self.home / "cache", self._limit, self._used)
+        self.questions, self._secrets = Questions(bell), Secrets()
+        self._log = sync_log.opened(self.home, self._secrets.texts)
+        self.cache = Cache(self.home, cache_size, bell, self._log)
+        self._browsing, self._remembered = Browsing(self.home, self._secrets), Remembered()
         self._lock = threading.RLock()
-        self._secrets = {}              # (host, port, user, auth, key) -> {"password", "passphrase"}; never written anywhere
         self._connections = {}          # name -> Connection
         self._trials = {}               # id -> Trial
-        self._browsing, self._browse_lock = None, threading.Lock()
-        self._refusals = {}             # identity -> what refused it while browsing: never tried again without a new test
         self._only = None               # start_all's choice: a viewer for one connection leaves the others alone
-        self._kept_answers = {}         # what is asked often and changes slowly: name -> (when, answer)
         self._stopping = threading.Event()
-        self._log = sync_log.opened(self.home, self._secret_texts)
         self._keeper = None
         self._config_stamp = None
         self._reload()
@@ -77,12 +74,12 @@ class Registry:
         connection.stop()
         connection.join()
         settings.remove_connection(self.home, connection.name)
-        self._secrets.pop(_identity(connection.settings), None)
+        self._secrets.forget(connection.settings)
         with self._lock:
             self._reload()
         try:
             if drop_cache:
-                _drop_when_free(connection.folder)
+                drop_when_free(connection.folder)
         except RunicornError as error:
             raise SyncError(f"{connection.name} is removed, but {error}; what is left of it can be deleted by hand, or on the settings "
                             "page of `runicorn viewer`") from error
@@ -134,7 +131,7 @@ class Registry:
         connections = list(self._connections.values())
         for connection in connections:
             connection.stop()
-        self._hang_up()
+        self._browsing.close()
         for connection in connections:
             connection.join()
         for handler in list(self._log.handlers):
@@ -193,8 +190,8 @@ class Registry:
     def _made(self, saved, old):
         """Return the Connection for changed settings; one that was at work goes on with them."""
         from runicorn.connections.connection import Connection  # here: a viewer without connections need not load SSH and sync
-        secrets = self._secrets.setdefault(_identity(saved), {})
-        connection = Connection(saved, self.home, self.bell, self.questions, self._log, secrets, self._room)
+        secrets = self._secrets.of(saved)
+        connection = Connection(saved, self.home, self.bell, self.questions, self._log, secrets, self.cache.room)
         if old and old.sync:
             if all(old.settings.get(field) == saved.get(field) for field in LINE):
                 old.adjust(saved)
@@ -210,7 +207,7 @@ class Registry:
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self._follow_config()
-                short = self._room.short()
+                short = self.cache.room.short()
                 if short or time.monotonic() - trimmed > TRIM_SECONDS:
                     trimmed = time.monotonic()
                     self._trim(short)
@@ -229,24 +226,12 @@ class Registry:
         if set(self._connections) != before:
             self.bell.ring("connections")
 
-    def _used(self):
-        """Return the bytes of all mirrors and of what is kept of their curves."""
-        return sum(quota.size_of(folder) for _, folder in self.roots()) + quota.size_of(self.home / "columns")
-
     def _trim(self, short=0):
-        """Bring the mirrors we sync so far below the limit that `short` bytes more fit, finished runs' large files first."""
-        ours = [connection.folder for connection in self._connections.values() if connection.holds_mirror()]
-        if not ours:
-            return
-        others = self._used() - sum(map(quota.size_of, ours))
-        went = quota.clean(ours, size=max(0, quota.limit(self.home, self.cache_size) - others - short))
-        self._room.measure()
-        if went["files"]:
-            self._log.info("made room: %d files, %d bytes", went["files"], went["bytes"], extra={"connection": "mirrors"})
-            self.bell.ring("runs")
-            for connection in self._connections.values():
-                if short and connection.holds_mirror():
-                    connection.sync.room_was_made()
+        """Bring the mirrors we sync so far below the limit that `short` bytes more fit."""
+        ours = [connection for connection in self._connections.values() if connection.holds_mirror()]
+        if ours and self.cache.make_room([connection.folder for connection in ours], short) and short:
+            for connection in ours:
+                connection.sync.room_was_made()
 
     # -- tests, prompts, browsing
 
@@ -255,8 +240,8 @@ class Registry:
         options = self._wanted(connection, password, passphrase)
         if self.offline:
             raise UsageError("offline: connections are not tested; start the viewer without --offline")
-        self._refusals.pop(_identity(options), None)
-        trial = Trial(options, self._secrets_of(options), self.home, self.questions, self.bell)
+        self._browsing.forgive(options)
+        trial = Trial(options, self._secrets.of(options), self.home, self.questions, self.bell)
         with self._lock:
             for old in list(self._trials)[:-TRIALS_KEPT]:
                 del self._trials[old]
@@ -281,90 +266,25 @@ class Registry:
 
     def browse(self, connection, path, password=None, passphrase=None):
         """Return {"path", "parent", "folders": [{"name", "runs"}]} of a folder on the server. Raises RemoteError, SftpError."""
-        from runicorn.connections import doctor
-        options = self._wanted(connection, password, passphrase)
-        with self._browse_lock:
-            line = self._line_for(options)
-            try:
-                return doctor.browse(line["sftp"], path)
-            except SftpError:
-                raise               # that folder only
-            except RunicornError:
-                self._hang_up()
-                raise
-            finally:
-                self._hang_up_later(line)
+        return self._browsing.browse(self._wanted(connection, password, passphrase), path)
 
     def hosts(self):
         """Return what ~/.ssh/config offers: [{"host", "hostname", "user", "port", "key", "jump"}]."""
         from runicorn.ssh import remote
         try:
-            return self._remembered("hosts", 10, remote.hosts)
+            return self._remembered.get("hosts", 10, remote.hosts)
         except UsageError as error:
             self._log.warning("no hosts are offered: %s", error, extra={"connection": "~/.ssh/config"})
             return []
-
-    def _line_for(self, options):
-        line_kept = self._browsing
-        if line_kept and line_kept["identity"] == _identity(options) and line_kept["remote"].alive:
-            line_kept["uses"] += 1
-            return line_kept
-        from runicorn.ssh import remote
-        self._hang_up()
-        identity = _identity(options)
-        if identity in self._refusals:
-            raise self._refusals[identity]
-        try:
-            line = remote.connect(options, None, self._secrets_of(options), self.home)
-        except (LoginError, HostKeyError) as error:
-            self._refusals[identity] = error
-            raise
-        self._browsing = {"identity": identity, "remote": line, "sftp": line.open_sftp(), "timer": None, "uses": 1}
-        return self._browsing
-
-    def _hang_up_later(self, line):
-        """Hang up a line of browsing once nobody used it for BROWSE_SECONDS."""
-        if line["timer"]:
-            line["timer"].cancel()
-        if self._browsing is line:
-            timer = line["timer"] = threading.Timer(BROWSE_SECONDS, self._hang_up_unused, [line, line["uses"]])
-            timer.daemon = True
-            timer.start()
-
-    def _hang_up_unused(self, line, uses):
-        with self._browse_lock:         # somebody who browses at this moment comes first, and begins the time anew
-            if self._browsing is line and line["uses"] == uses:
-                self._hang_up()
-
-    def _hang_up(self):
-        browsing, self._browsing = self._browsing, None
-        if browsing:
-            if browsing["timer"]:
-                browsing["timer"].cancel()
-            browsing["remote"].close()
 
     def _wanted(self, connection, password=None, passphrase=None):
         options = self._get(connection).settings if isinstance(connection, str) else settings.checked(connection)
         self._remember(options, password, passphrase)
         return options
 
-    # -- secrets
-
-    def _secrets_of(self, connection):
-        with self._lock:
-            return self._secrets.setdefault(_identity(connection), {})
-
-    def _remember(self, connection, password, passphrase):
-        secrets = {"password": password, "passphrase": passphrase}
-        if password or passphrase:
-            self._refusals.pop(_identity(connection), None)
-        self._secrets_of(connection).update({kind: text for kind, text in secrets.items() if text})
-
-    def _secret_texts(self):
-        # no lock: the log calls this from the sync threads, which somebody holding the lock may be waiting for
-        kinds = list(self._secrets.values())
-        kinds += [value for secrets in kinds for value in list(secrets.values()) if isinstance(value, dict)]        # of jump hosts
-        return [text for secrets in kinds for text in list(secrets.values()) if isinstance(text, str) and len(text) > 2]
+    def _remember(self, options, password, passphrase):
+        if self._secrets.remember(options, password, passphrase):
+            self._browsing.forgive(options)
 
     # -- runs
 
@@ -400,76 +320,18 @@ class Registry:
         options = self._wanted(connection)
         entries = quota.known_entries(self.home / "cache" / local_names.connection_slug(options["name"]))
         if entries is None:
-            entries = self._remembered(("holdings", _identity(options), options["remote_root"]), 60, lambda: self._holdings(options))
+            question = "holdings", identity(options), options["remote_root"]
+            entries = self._remembered.get(question, 60, lambda: self._browsing.holdings(options))
         return quota.outlook(entries, options)
-
-    def _holdings(self, options):
-        from runicorn.connections import doctor
-        with self._browse_lock:
-            line = self._line_for(options)
-            try:
-                return doctor.holdings(line["sftp"], doctor.expanded(options["remote_root"], line["sftp"].realpath(".")))
-            finally:
-                self._hang_up_later(line)
 
     # -- the cache
 
-    def roots(self):
-        """Return (slug, folder Path) of every mirror on this disk, those of removed connections included."""
-        return quota.mirror_folders(self.home / "cache")
-
     def drop_mirror(self, slug):
         """Delete a mirror that no connection has: of one removed, or that led to another server. Raises UsageError, NotFoundError."""
-        if any(connection.slug == slug for connection in self._connections.values()):
+        if self._of(slug):
             raise UsageError(f"{slug} is the mirror of a connection; remove that, with its copy, instead")
-        folder = dict(self.roots()).get(slug)
-        if folder is None:
-            raise NotFoundError(f"there is no mirror {slug[:100]!r}")
-        quota.drop_mirror(folder)
-        self._kept_answers.pop("cache", None)
-        self.bell.ring("runs")
-        self.bell.ring("connections")
-
-    def cache_info(self):
-        """Return {"used", "limit", "by": {slug: bytes}}, at most 30 s old."""
-        by = self._remembered("cache", 30, lambda: {slug: quota.size_of(folder) for slug, folder in self.roots()})
-        return {"used": sum(by.values()), "limit": quota.limit(self.home, self.cache_size), "by": by}
-
-    def _limit(self):
-        """Return how many bytes the mirrors may take, asked for each file that comes."""
-        return self._remembered("limit", 0.2, lambda: quota.limit(self.home, self.cache_size))
-
-    def _remembered(self, question, seconds, ask):
-        answered_at, answer = self._kept_answers.get(question, (None, None))
-        if answered_at is None or time.monotonic() - answered_at > seconds:
-            answer = ask()
-            self._kept_answers[question] = time.monotonic(), answer
-        return answer
+        self.cache.drop(slug)
 
     def cache_clean(self, older_than=None, connection=None, size=None, dry_run=False):
-        """Drop finished runs from the mirrors, longest not viewed first: {"files", "bytes"}.
-
-        older_than: days neither viewed nor changed. connection: name of one. size: bytes to come below.
-        """
-        folders = [folder for slug, folder in self.roots() if not connection or slug == self._get(connection).slug]
-        went = quota.clean(folders, older_than=older_than, size=size, dry_run=dry_run)
-        self._kept_answers.pop("cache", None)
-        if went["files"] and not dry_run:
-            self.bell.ring("runs")
-        return went
-
-
-def _drop_when_free(folder):
-    """Delete a mirror; a process beside us that syncs it is given the time to notice that its connection is gone."""
-    until = time.monotonic() + LET_GO_SECONDS
-    while True:
-        try:
-            return quota.drop_mirror(folder)
-        except BusyError:
-            if time.monotonic() > until:
-                raise
-        time.sleep(0.1)
-
-
-def _identity(connection):
-    return tuple(connection[field] for field in ("host", "port", "user", "auth", "key"))
+        """Drop finished runs from the mirrors (see cache.Cache.clean), or from that of the connection of this name."""
+        return self.cache.clean(older_than, self._get(connection).slug if connection else None, size, dry_run)

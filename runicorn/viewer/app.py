@@ -323,7 +323,7 @@ def start(home, roots, connections, bell, host="127.0.0.1", port=23300, offline=
 def mirror_names(connections):
     """Return [(slug, folder, the connection's name)] of all mirrors."""
     names = {row["slug"]: row["name"] for row in connections.list()}
-    return [(slug, folder, names.get(slug, slug)) for slug, folder in connections.roots()]
+    return [(slug, folder, names.get(slug, slug)) for slug, folder in connections.cache.roots()]
 
 
 def _shown(host):

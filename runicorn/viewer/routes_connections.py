@@ -15,7 +15,7 @@ ORDERS = {"start": "start", "pause": "pause", "sync": "sync_now", "reconnect": "
 def connections(site, ask):
     mark = site.bell.now()
     return {"news": mark, "connections": site.connections.list(), "hosts": site.connections.hosts(), "offline": site.offline,
-            "cache": site.connections.cache_info(), "home": {"path": str(site.home), "refusal": site.room.refusal}}
+            "cache": site.connections.cache.info(), "home": {"path": str(site.home), "refusal": site.room.refusal}}
 
 
 @route("POST", "/api/connections", "save a connection: {\"name\", \"host\", \"user\", \"auth\", …, \"password\"?, \"start\": true}")
@@ -120,7 +120,7 @@ def _needed(body, name):
 @route("GET", "/api/settings", "your preferences, the cache, where things are")
 def read_settings(site, ask):
     mark = site.bell.now()
-    return {"news": mark, "preferences": settings.preferences(site.home), "cache": site.connections.cache_info(), "version": VERSION,
+    return {"news": mark, "preferences": settings.preferences(site.home), "cache": site.connections.cache.info(), "version": VERSION,
             "home": str(site.home), "roots": [{"slug": source.slug, "path": str(source.folder)} for source in site.catalog.local()],
             "offline": site.offline}
 

@@ -93,7 +93,7 @@ def test_save_and_start_brings_the_runs_here(mirrors, bell, sshd, root):
     for run in root.glob("*/*/runs/*"):
         for path in run.iterdir():
             assert (mirrors.home / "cache" / "gpu-server-1" / path.relative_to(root)).read_bytes() == path.read_bytes()
-    assert mirrors.roots() == [("gpu-server-1", mirrors.home / "cache" / "gpu-server-1")]
+    assert mirrors.cache.roots() == [("gpu-server-1", mirrors.home / "cache" / "gpu-server-1")]
 
 
 def test_pause_hangs_up_and_start_goes_on(mirrors, bell, sshd, root):
@@ -442,9 +442,9 @@ def test_the_plan_counts_what_a_choice_would_fetch(mirrors, bell, sshd, root):
 def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors, bell, sshd, root, home):
     saved(mirrors, sshd)
     synced(mirrors, bell)
-    used = mirrors.cache_info()["used"]
+    used = mirrors.cache.info()["used"]
     would = mirrors.cache_clean(older_than=1, dry_run=True)
-    assert would == mirrors.cache_clean(older_than=1) and would["files"] == 2 and mirrors.cache_info()["used"] < used
+    assert would == mirrors.cache_clean(older_than=1) and would["files"] == 2 and mirrors.cache.info()["used"] < used
     done = home / "cache" / "test" / "vision" / "resnet" / "runs" / "20250123_180000_abc123"
     assert sorted(path.name for path in done.iterdir()) == ["meta.json", "status.json"]
     assert (done.parent / "20250123_190000_abc124" / "model.pt").exists()
@@ -461,11 +461,11 @@ def test_mirrors_are_kept_below_their_size(home, bell, sshd, root):
     saved(mirrors, sshd)
     synced(mirrors, bell)
     until(bell, lambda: mirrors.row("test"), lambda row: row["owner"])
-    mirrors.cache_size = 15_000
+    mirrors.cache._size = 15_000
     mirrors._trim()
     runs = home / "cache" / "test" / "vision" / "resnet" / "runs"
     assert not (runs / "20250123_180000_abc123" / "model.pt").exists() and (runs / "20250123_190000_abc124" / "model.pt").exists()
-    assert mirrors.cache_info()["limit"] == 15_000 and "made room" in (home / "logs" / "sync.log").read_text()
+    assert mirrors.cache.info()["limit"] == 15_000 and "made room" in (home / "logs" / "sync.log").read_text()
     mirrors.stop()
 
 
@@ -494,11 +494,11 @@ def test_removing_keeps_the_mirror_unless_asked(mirrors, bell, sshd, root, home)
     saved(mirrors, sshd)
     synced(mirrors, bell)
     mirrors.remove("test")
-    assert mirrors.list() == [] and [slug for slug, _ in mirrors.roots()] == ["test"]
+    assert mirrors.list() == [] and [slug for slug, _ in mirrors.cache.roots()] == ["test"]
     saved(mirrors, sshd)
     synced(mirrors, bell)
     mirrors.remove("test", drop_cache=True)
-    assert mirrors.roots() == [] and not (home / "cache" / "test").exists()
+    assert mirrors.cache.roots() == [] and not (home / "cache" / "test").exists()
 
 
 def test_offline_shows_everything_and_opens_no_line(home, bell, sshd, root):
@@ -549,22 +549,22 @@ def test_many_starts_at_once_make_one_thread(mirrors, bell, sshd, root, saving):
 
 
 def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, monkeypatch):
-    monkeypatch.setattr("runicorn.connections.registry.BROWSE_SECONDS", 0.4)
+    monkeypatch.setattr("runicorn.connections.browsing.BROWSE_SECONDS", 0.4)
     saved(mirrors, sshd, start=False)
     lines = set()
     deadline = time.monotonic() + 1.5
     while time.monotonic() < deadline:
         assert mirrors.browse("test", str(root))["folders"][0]["name"] == "vision"
-        lines.add(id(mirrors._browsing["remote"]))
+        lines.add(id(mirrors._browsing._line.remote))
     assert len(lines) == 1, "one login for all of it"
     deadline = time.monotonic() + PATIENCE
-    while mirrors._browsing and time.monotonic() < deadline:
+    while mirrors._browsing._line and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert mirrors._browsing is None
+    assert mirrors._browsing._line is None
 
 
 def test_a_slow_folder_is_not_cut_by_the_timer(mirrors, sshd, root, monkeypatch):
-    monkeypatch.setattr("runicorn.connections.registry.BROWSE_SECONDS", 0.2)
+    monkeypatch.setattr("runicorn.connections.browsing.BROWSE_SECONDS", 0.2)
     saved(mirrors, sshd, start=False)
     browse = doctor.browse
     monkeypatch.setattr(doctor, "browse", lambda client, path: time.sleep(0.6) or browse(client, path))
@@ -580,7 +580,7 @@ def test_a_mirror_that_no_connection_has_can_be_deleted(mirrors, bell, sshd, roo
     mirrors.remove("test")
     assert (mirrors.home / "cache" / "test").exists()
     mirrors.drop_mirror("test")
-    assert mirrors.roots() == []
+    assert mirrors.cache.roots() == []
     for slug in ("test", "..", ""):
         with pytest.raises(NotFoundError):
             mirrors.drop_mirror(slug)
@@ -615,7 +615,7 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
 
 
 def test_a_mirror_that_nobody_lets_go_is_named_and_the_connection_is_gone(home, mirrors, sshd, root, monkeypatch):
-    monkeypatch.setattr("runicorn.connections.registry.LET_GO_SECONDS", 0.3)
+    monkeypatch.setattr("runicorn.connections.cache.LET_GO_SECONDS", 0.3)
     mirrors.save(sshd.connection(remote_root=str(root)), start=False)
     held = local_copy.LocalCopy(home / "cache" / "test")
     held.lock()

@@ -8,7 +8,7 @@ from owners import writes
 PACKAGE = Path(__file__).parents[2] / "runicorn"
 # Of others: argparse, ctypes, errors and threads of Python's, wsgiref, Ray, paramiko; and what is of one thread (`inside`).
 FOREIGN = {
-    ("cli/arguments", "parser.parse_args"), ("disk", "error.winerror"), ("local_disk", "kernel.CreateFileW.restype"),
+    ("disk", "error.winerror"), ("local_disk", "kernel.CreateFileW.restype"),
     ("loopback", "kernel.OpenProcess.restype"), ("writer/windows", "kernel.OpenProcess.restype"),
     ("ssh/handshake", "options.ciphers"), ("ssh/handshake", "options.key_types"), ("ssh/transport", "channel.in_buffer"),
     ("viewer/http_server", "self.request_handler.close_connection"), ("writer/capture", "inside.text"),
