@@ -361,6 +361,17 @@ class RunFiles(dict):
     def __init__(self):
         super().__init__()
         self.skipped, self.closed = collections.Counter(), []
+        self._folders = 0               # of the entries
+
+    def add_folder(self, name, mtime):
+        """Take the folder of the run itself, ".", or one below, "checkpoints/", with its mtime (s)."""
+        self._folders += name not in self
+        self.setdefault(name, {"mtime": mtime})
+
+    @property
+    def is_full(self):
+        """Whether so many files are in it as a manifest lists of one run, but for the run's own (bool)."""
+        return len(self) - self._folders >= manifest.FILES
 
 
 def list_runs(client, root, paths, took):
@@ -404,10 +415,10 @@ def _take_folder(files, path, prefix, listing):
         files.skipped[manifest.NO_UTF8] += listing.undecodable
     for name, attrs in listing:
         if name == ".":
-            files.setdefault(prefix or ".", {"mtime": attrs.mtime})
+            files.add_folder(prefix or ".", attrs.mtime)
         elif sftp.is_dir(attrs) and not deep:
             deeper.append(name)
-        elif sftp.is_file(attrs) and (len(files) < manifest.FILES or not prefix and local_names.is_own(name)):
+        elif sftp.is_file(attrs) and (not files.is_full or not prefix and local_names.is_own(name)):
             _add(files, path, prefix + name, attrs)
         else:
             files.skipped[_reason(attrs)] += 1

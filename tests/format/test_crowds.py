@@ -78,3 +78,16 @@ def test_twenty_thousand_files_beside_them_hide_no_file_of_the_run(tmp_path, sta
     assert len(found) + more == 20_005 and more == 20_005 - run_files.MOST
     own = [item["name"] for item in found if item["kind"] == "own"]
     assert own == ["events.jsonl", "logs.txt", "meta.json", "status.json", "summary.json"]
+
+
+def test_a_listing_and_a_manifest_leave_out_as_many(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(manifest, "FILES", 50)
+    crowd(make_run(root), 120)
+    manifest.generate(str(root))
+    told = manifest.load(root / ".runicorn" / "full_manifest.json").entry(RUN)
+    one = Pair(root, tmp_path / "near", manifest=False)
+    one.passes()
+    listed = manifest.load(one.mirror / ".index" / "full.json").entry(RUN)
+    assert listed["files"].keys() == told["files"].keys() and len(told["files"]) in range(50, 56)
+    assert listed["skipped"] == told["skipped"] and told["skipped"][manifest.FULL_RUN] == 125 - len(told["files"])
+    one.close()
