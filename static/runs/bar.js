@@ -12,13 +12,14 @@ const SAID = 5000;               // ms a remark stays in the foot
 const KEYS = [["j k", "move"], ["x", "tick"], ["c", "compare"], ["Enter", "open"], ["/", "filter"], ["?", "all"]];
 
 export class RunsBar {
-  /** filter: what the address says; hooks: {filter(text)}, and, each with the button that was pressed, {side, group, columns, save, panel}. */
-  constructor(filter, hooks) {
+  /** filter, group: what the address says; hooks: {filter(text)}, and, each with the button that was pressed, {side, group, columns, save, panel}. */
+  constructor({filter, group}, hooks) {
     const button = (kind, run, ...content) => h(`button.btn${kind}`,
       {type: "button", "aria-haspopup": "dialog", onclick: (event) => run(event.currentTarget)}, content);
-    this.filter = filterBox(filter, hooks.filter);
+    this.filter = filterBox(filter || "", hooks.filter);
     this.counts = h("span.counts.cut");
     this.group = button("", hooks.group);
+    this.setGroup(group);
     this.panel = button(".sq.show-curves", hooks.panel, icon("panel"));
     this.panel.title = t("runs.showCurves");
     this.panel.setAttribute("aria-label", t("runs.showCurves"));
@@ -33,9 +34,13 @@ export class RunsBar {
     this.panel.hidden = on;
   }
 
+  setGroup(group) {
+    fill(this.group, t("runs.group", {what: groupLabel(group)}), icon("dn"));
+  }
+
   /** answer: of GET /api/runs; group: by what it is grouped. */
   show(answer, group) {
-    fill(this.group, t("runs.group", {what: groupLabel(group)}), icon("dn"));
+    this.setGroup(group);
     if (answer.loading) {
       fill(this.counts, t("runs.reading", {n: answer.matched}));
       return;

@@ -14,6 +14,12 @@ export function welcome() {
       h("span.mono", {}, "runicorn demo")));
 }
 
+/** The filter of the address can't be read; the box says why. */
+export function badFilter() {
+  return empty(t("runs.badFilter"), h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples")),
+    h("p", {}, h("a.btn", {href: "/"}, t("runs.showAll"))));
+}
+
 /** There are runs, but none of them fits. filtered: by words, so that other words may help. */
 export function noMatch(filtered) {
   return empty(t("runs.noMatch"), filtered ? [h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples"))] : null,

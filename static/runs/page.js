@@ -15,7 +15,7 @@ import {isLive} from "../shared/states.js";
 import {colourOf, recall, remember, state, watch} from "../shared/store.js";
 import {Table} from "./table.js";
 import {forgetView, savedViews, saveView} from "./saved_views.js";
-import {noMatch, welcome} from "./empty.js";
+import {badFilter, noMatch, welcome} from "./empty.js";
 import {errorText, popover, reasonText, tooltip} from "../shared/widgets.js";
 import {fmt, known, t} from "../shared/words.js";
 
@@ -54,7 +54,7 @@ class RunsPage {
     this.table = new Table(this.hooks());
     this.side = h("nav.side", {"aria-label": t("runs.projects")});
     this.curves = new Curves(() => this.showCurves(false));
-    this.bar = new RunsBar(this.query.filter || "", {
+    this.bar = new RunsBar(this.query, {
       filter: (filter) => this.choose({filter}),
       side: (anchor) => this.openSide(anchor),
       group: (anchor) => this.pickGroup(anchor),
@@ -151,6 +151,9 @@ class RunsPage {
     }
     if (error.status === 400 && this.query.filter) {
       this.bar.filter.fail({message: error.message, at: error.body?.at ?? error.body?.error?.at});
+      if (!this.list.answer) {           // nothing to leave standing: it came with the address
+        this.showNothing(badFilter());
+      }
       return;
     }
     fill(this.notice, h("div.banner.bad", {role: "alert"}, icon("failed", "bad"),
@@ -202,6 +205,14 @@ class RunsPage {
     this.welcome = nothing ? this.root.appendChild(welcome()) : null;
     this.nobody?.remove();
     this.nobody = !nothing && !answer.loading && !answer.unread && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
+  }
+
+  /** Nothing came that could be listed: words in place of rows. */
+  showNothing(words) {
+    clearTimeout(this.patience);
+    this.table.setLines(arrange(0, null));
+    this.nobody?.remove();
+    this.nobody = this.table.node.appendChild(words);
   }
 
   /** The table has its columns. */

@@ -49,7 +49,7 @@ export default {
   "runs.filterHint": "loss<0.3 tag:baseline lr=0.001 resnet", "runs.count": "{n|run|runs}", "runs.ofTotal": "of {n} {n|run|runs}",
   "runs.countRunning": ", {n} running", "runs.group": "Group: {what}", "runs.groupNone": "none", "runs.groupEmpty": "(none)",
   "runs.columns": "Columns", "runs.findColumn": "Find a column", "runs.moreColumns": "and {n} more: type a part of the name", "runs.colsBasic": "Run", "runs.colsSummary": "Summary",
-  "runs.colsConfig": "Config", "runs.colsReset": "As it comes", "runs.config": "config", "runs.saveView": "Save view",
+  "runs.colsConfig": "Config", "runs.colsReset": "Default columns", "runs.config": "config", "runs.saveView": "Save view",
   "runs.saveViewHow": "Filter, sort, columns and grouping under a name, at the left", "runs.viewName": "Name of the view",
   "runs.viewSaved": "The view is saved", "runs.forgetView": "Remove this view", "runs.forgetViewOf": "Remove the view {name}",
   "runs.col.state": "State", "runs.col.name": "Name", "runs.col.project": "Project", "runs.col.connection": "Connection",
@@ -71,7 +71,7 @@ export default {
   "runs.editHow": "Enter saves, Esc restores", "runs.tagsHint": "tags, parted by commas", "runs.noteHint": "what this run is about",
   "runs.none": "No runs here yet", "runs.noneLocal": "Log one from any Python script on this computer:",
   "runs.noneRemote": "Training on a server? Its runs are mirrored over SSH, read-only:", "runs.noneDemo": "or see everything at work:",
-  "runs.noMatch": "No run matches", "runs.noMatchHow": "A filter is made of words and comparisons, all of which must hold:",
+  "runs.badFilter": "The filter can’t be read", "runs.noMatch": "No run matches", "runs.noMatchHow": "A filter is made of words and comparisons, all of which must hold:",
   "runs.filterExamples": "resnet                 in the name, project or tags\nstate:running          also failed, stalled, lost …\ntag:baseline"
     + "\nloss<0.3  val/accuracy>=85\nlr=0.001",
   "runs.means": "{field} means {names}", "runs.meansHow": "Of each run the name that is just this, else one that ends in it, the main metric first",
