@@ -217,8 +217,13 @@ def _changed(name, kind, shown, expected):
     return HostKeyError(f"THE HOST KEY OF {name} CHANGED. Known: {listed}. Offered: {kind} {shown}. Someone may be listening in, or "
                         f"the server was set up anew: ask its administrator, then forget the old key with "
                         f"{' and '.join(f'`{command}`' for command in removal)}",
-                        code="host_key_changed", host=name, known=listed, offered=f"{kind} {shown}", removal=removal)
+                        code="host_key_changed", host=name, known=listed, offered=f"{kind} {shown}", removal=removal,
+                        places=[[_shown(line), line.path] for line in expected])
 
 
 def _listed(lines):
-    return ", ".join(f"{line.key_type} {host_keys.fingerprint(line.blob)} in {line.path}" for line in lines)
+    return ", ".join(f"{_shown(line)} in {line.path}" for line in lines)
+
+
+def _shown(line):
+    return f"{line.key_type} {host_keys.fingerprint(line.blob)}"

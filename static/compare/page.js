@@ -215,8 +215,8 @@ class ComparePage {
 
   drawTools() {
     const {charts} = this;
-    const shown = {count: this.keys.length, all: this.all, hidden: charts.hiddenPlace, zoom: charts.zoomPlace, smooth: charts.smooth, x: charts.x,
-      metrics: () => charts.metrics()};
+    const shown = {count: this.keys.length - this.missing.size, all: this.all, hidden: charts.hiddenPlace, zoom: charts.zoomPlace, smooth: charts.smooth,
+      x: charts.x, metrics: () => charts.metrics()};
     fill(this.tools, toolbar(shown, {
       add: (button) => chooseRun(button, this.keys, (key) => this.add(key)),
       all: (all) => { this.all = all; this.changed(); },

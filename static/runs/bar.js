@@ -13,10 +13,10 @@ const KEYS = [["j k", "move"], ["x", "tick"], ["c", "compare"], ["Enter", "open"
 
 export class RunsBar {
   /** filter, group: what the address says; hooks: {filter(text)}, and, each with the button that was pressed, {side, group, columns, save, panel}. */
-  constructor({filter, group}, hooks) {
+  constructor(filter, group, hooks) {
     const button = (kind, run, ...content) => h(`button.btn${kind}`,
       {type: "button", "aria-haspopup": "dialog", onclick: (event) => run(event.currentTarget)}, content);
-    this.filter = filterBox(filter || "", hooks.filter);
+    this.filter = filterBox(filter, hooks.filter);
     this.counts = h("span.counts.cut");
     this.group = button("", hooks.group);
     this.setGroup(group);

@@ -54,7 +54,7 @@ class RunsPage {
     this.table = new Table(this.hooks());
     this.side = h("nav.side", {"aria-label": t("runs.projects")});
     this.curves = new Curves(() => this.showCurves(false));
-    this.bar = new RunsBar(this.query, {
+    this.bar = new RunsBar(this.query.filter || "", this.query.group, {
       filter: (filter) => this.choose({filter}),
       side: (anchor) => this.openSide(anchor),
       group: (anchor) => this.pickGroup(anchor),

@@ -20,10 +20,11 @@ function hostKey(question, answer) {
 }
 
 /** A changed key: both fingerprints, and how to settle it; there is no button that trusts it. */
-export function changedKey({known, offered, host, removal}) {
+export function changedKey({known, places, offered, host, removal}) {
   const plain = (key) => (key || "").replace(/^SHA256:/, "");
+  const before = places?.length ? places.map(([key, path]) => t("settings.key.place", {key, path})).join(t("settings.comma")) : plain(known);
   return [h("b", {}, t("settings.key.changed", {host: host || ""})),
-    fingerprint([[t("settings.key.before"), plain(known)], [t("settings.key.now"), plain(offered)]]),
+    fingerprint([[t("settings.key.before"), before], [t("settings.key.now"), plain(offered)]]),
     h("div.m2", {}, t("settings.key.changedHow")),
     (removal || []).map((command) => h("div.mono.command", {title: command}, own(command)))];
 }

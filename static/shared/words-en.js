@@ -123,6 +123,8 @@ export default {
     + "administrator.",
   "said.host_key_taken_unknown": "{key}, new: taken, as ~/.ssh/config says (StrictHostKeyChecking {strict})",
   "said.host_key_taken_changed": "{key}, another one than before: taken, as ~/.ssh/config says (StrictHostKeyChecking {strict})",
+  "said.system_key_unknown_way": "ssh does not know the host key of {host}, or of a host on the way there: run `{command}` once in a terminal, "
+    + "compare the key with the server’s and say yes, then test again.",
   "said.system_key_unknown": "ssh does not know the host key of {host}: run `{command}` once in a terminal, compare the key with the "
     + "server’s and say yes, then test again.",
   "said.certificate": "certificate: signed by a trusted authority", "said.certificate_bad": "certificate: {detail}",
@@ -286,7 +288,7 @@ export default {
   "settings.key.compare": "Compare it with what the server’s administrator gave you, or run on the server:",
   "settings.key.compareAsk": "Compare it with what the server’s administrator gave you.",
   "settings.key.trust": "Trust and go on", "settings.key.stop": "Stop", "settings.key.kept": "kept in Runicorn’s own known_hosts",
-  "settings.key.changed": "The host key of {host} changed", "settings.key.before": "known", "settings.key.now": "offered",
+  "settings.key.changed": "The host key of {host} changed", "settings.key.before": "known", "settings.key.place": "{key} in {path}", "settings.key.now": "offered",
   "settings.key.changedHow": "Somebody may be listening in, or the server was set up anew: ask its administrator. If the new key is right, forget the old "
     + "one, then connect again:",
   "settings.ask.password": "Password", "settings.ask.passphrase": "Passphrase of the key", "settings.ask.code": "One-time code",

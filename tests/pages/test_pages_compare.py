@@ -166,10 +166,12 @@ def test_hostile_config_and_a_run_that_is_gone(serve, open_page, root, three):
     expect(page.locator(".ct thead th[data-run]")).to_have_count(2)
     expect(page.get_by_role("rowheader", name=hostile)).to_be_visible()
     expect(page.locator(".banner")).to_contain_text("1 run is not here")
+    expect(page.locator("h1")).to_have_text("2 runs")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     write_run(root, "vision", "gone", "20200101_000000_abcdef", rows=3)      # its connection was on its way to it
     expect(page.locator(".ct thead th[data-run]")).to_have_count(3, timeout=20_000)
     expect(page.locator(".banner")).to_have_count(0)
+    expect(page.locator("h1")).to_have_text("3 runs")
 
 
 def test_with_nothing_to_compare_the_next_step_is_said(serve, open_page):

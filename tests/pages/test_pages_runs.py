@@ -92,7 +92,8 @@ def test_filter_lives_in_the_address_and_a_wrong_one_shows_where(serve, open_pag
     expect(rows(page)).to_have_count(3)
 
 
-@pytest.mark.parametrize("locale, title, group", [("en-US", "The filter can’t be read", "Group: none"), ("zh-CN", "无法理解筛选条件", "分组：无")])
+@pytest.mark.parametrize("locale, title, group", [("en-US", "The filter can’t be read", "Group: none"),
+                                                  ("zh-CN", "无法理解筛选条件", "分组：无")])
 def test_an_address_with_a_wrong_filter_says_so_in_place_of_rows(serve, open_page, three, locale, title, group):
     page = open_page(f"{serve().url}/?filter=loss%3C", locale=locale)
     expect(page.locator(".empty h2")).to_have_text(title)

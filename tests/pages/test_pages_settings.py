@@ -120,13 +120,13 @@ def test_a_changed_key_shows_both_and_offers_no_trust(sshd, far, serve, open_pag
     before = re.search(r"SHA256:(\S+)", shown_fingerprint(sshd)).group(1)
     sshd.new_host_key()
     after = re.search(r"SHA256:(\S+)", shown_fingerprint(sshd)).group(1)
-    page = open_page(f"{serve().url}/settings")
+    page = open_page(f"{serve().url}/settings", locale="zh-CN")
     fill_in(page, sshd)
     page.locator("#test-connection").click()
     line = page.locator("li[data-line=host_key]")
-    expect(line).to_contain_text(before)
+    expect(line).to_contain_text(f"ssh-ed25519 SHA256:{before}（{home / 'known_hosts'}）")
     expect(line).to_contain_text(after)
-    assert page.get_by_role("button", name=re.compile("Trust")).count() == 0
+    assert page.get_by_role("button", name=re.compile("Trust|信任")).count() == 0
 
 
 def test_pause_start_and_sync_now(sshd, far, serve, open_page, home):
