@@ -146,7 +146,7 @@ def imported(tree):
 
 def put_package(folder, names):
     package = folder / "runicorn"
-    for name in {*names, *(name for name in everything() if name.startswith("integrations."))}:
+    for name in {*names, *(name for name in everything() if name.startswith(("integrations.", "wandb.")))}:
         target = package.joinpath(*name.split(".")).with_suffix(".py")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source(name), target)

@@ -17,6 +17,7 @@ if _sys.version_info < (3, 8):      # noqa: UP036  Before anything is imported t
 from runicorn.errors import RunicornError
 from runicorn.version import VERSION as __version__
 from runicorn.writer import api as _writer
+from runicorn.writer import silent as _silent
 from runicorn.writer.api import define_metric, finish, init, log, watch
 
 __all__ = ["Image", "Run", "RunicornError", "__version__", "define_metric", "finish", "init", "log", "open_run", "runs", "watch"]
@@ -39,7 +40,18 @@ def __getattr__(name):
     if name in ("runs", "open_run"):
         from runicorn.reader import scripts
         return getattr(scripts, name)
+    if name[:1] != "_" and name in _wandb("names").PUBLIC:          # of a script that says `import runicorn as wandb`
+        value = getattr(_sys.modules["runicorn.wandb"], name)
+        return globals().setdefault(name, value)
     raise AttributeError("module 'runicorn' has no attribute " + repr(name))
+
+
+def _wandb(module):
+    from importlib import import_module
+    return import_module("runicorn.wandb." + module)
+
+
+_silent.answer_with(lambda run, name: _wandb("facade").attribute(run, name))
 
 
 def __dir__():

@@ -5,6 +5,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import MutableMapping
 
+from runicorn.writer.definitions import WAYS
 from runicorn.writer.notice import say
 from runicorn.writer.values import attempt, key_text, plain, plain_fields, reason, type_name
 
@@ -110,9 +111,42 @@ class Config(_Mapping):
     def __delattr__(self, name):
         del self[name]
 
+    def setdefaults(self, values):
+        """Take over what a dict or the like has that is not set yet."""
+        self._change(lambda: {key: value for key, value in self._fields(values, {}).items() if key not in self._values})
+
+    def persist(self):
+        """Nothing waits to be written; accepted for scripts written for wandb."""
+
     def as_dict(self):
         """Return a copy (dict)."""
         return dict(self._values)
+
+
+class Several(float):
+    """A metric's last value, whose least, largest … that define_metric asked for are its items and attributes, as in wandb:
+    `summary["loss"]["min"]`."""
+
+    def __new__(cls, value, values):
+        number = super().__new__(cls, value)
+        number._values = values
+        return number
+
+    def __getitem__(self, way):
+        return self._values[way]
+
+    def __getattr__(self, way):
+        try:
+            return self.__dict__["_values"][way]
+        except KeyError:
+            raise AttributeError(way) from None
+
+    def get(self, way, default=None):
+        """Return one of them, else `default`."""
+        return self._values.get(way, default)
+
+    def __reduce__(self):
+        return float, (float(self),)
 
 
 class Summary(_Mapping):
@@ -124,9 +158,8 @@ class Summary(_Mapping):
     _name = "summary"
 
     def __init__(self, changed=lambda: None, metrics=None, user=()):
-        self._changed = changed
-        self._metrics = {} if metrics is None else metrics      # the run's own dict of last values, which it updates in `log`
-        self._user = dict(user)
+        # _metrics: the run's own dict of last values, which it updates in `log`
+        self.__dict__.update(_changed=changed, _metrics={} if metrics is None else metrics, _user=dict(user))
 
     def __call__(self, values=(), **more):
         """Set several values at once: a dict, and keywords."""
@@ -137,7 +170,25 @@ class Summary(_Mapping):
         self._changed()
 
     def __getitem__(self, key):
-        return self._user[key] if key in self._user else self._metrics[key]
+        value = self._user[key] if key in self._user else self._metrics[key]
+        if type(value) in (int, float) and type(key) is str:
+            values = {way: self._metrics[f"{key}.{way}"] for way in WAYS if f"{key}.{way}" in self._metrics}
+            return Several(value, values) if values else value
+        return value
+
+    def __getattr__(self, name):
+        if name[:1] == "_":                     # of one that is made by other means than a call
+            raise AttributeError(name)
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the summary has no {name!r}") from None
+
+    def __setattr__(self, name, value):
+        self[name] = value
+
+    def __delattr__(self, name):
+        del self[name]
 
     def __delitem__(self, key):
         if key not in self._user and key in self._metrics:

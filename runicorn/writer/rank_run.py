@@ -117,7 +117,7 @@ class RankRun(Run):
         return None
 
     def _path(self, live):
-        return run_path(self.project, self.name, str(live.get("id") or None))
+        return run_path(self.project, self._experiment, str(live.get("id") or None))
 
     def _changed(self, file):
         """Return when `file` was changed last (Unix seconds of the disk); None if it is gone or another user's."""
@@ -133,7 +133,7 @@ class RankRun(Run):
         A rank 0 that said how it ended, or was last heard of, before this rank began is one of an earlier launch. On another
         machine it may have been alive then up to LATE_SECONDS after it was heard of; of several the one begun nearest counts.
         """
-        runs, candidates = f"{slug(self.project)}/{slug(self.name)}/{RUNS}", []
+        runs, candidates = f"{slug(self.project)}/{slug(self._experiment)}/{RUNS}", []
         above = below(self._root, runs)
         for name in sorted(os.listdir(above) if os.path.isdir(above) else [], reverse=True)[:NEWEST]:
             file = os.path.join(above, name, STATUS)
@@ -161,7 +161,7 @@ class RankRun(Run):
         self._file_rank, self._folder = rank, folder
 
     def _be_alone(self):
-        slot = fresh(self._root, self.project, self.name)
+        slot = fresh(self._root, self.project, self._experiment)
         say(f"rank {self.rank} of {self._launch.size} found no rank 0 of its launch; it is a run of its own: {slot.id}")
         self.id, self.path = slot.id, slot.path
         self._small.set(id=slot.id)

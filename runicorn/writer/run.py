@@ -44,7 +44,7 @@ class Run(Copied):
         """slot: where the files go. meta: dict for meta.json. past: of a resumed run its "status", "summary" and largest
         "step". launch: ranks.Launch. not_secret: see masking.masked. announce: called when the files are there and before the output
         is captured. Called by `init`. Raises OSError."""
-        self.id, self.project, self.name = meta["id"], meta["project"], meta["name"]
+        self.id, self.project, self._experiment = meta["id"], meta["project"], meta["name"]
         self._folder, self.path, self.attempt, self.rank = slot.folder, slot.path, slot.attempt, launch.rank
         self.resumed = slot.attempt > 1
         self.rows = 0                           # calls of `log` that are on disk
@@ -95,7 +95,7 @@ class Run(Copied):
     @property
     def dir(self):      # where it is rank 0's, which has to be found first: where it would be if this rank had a run of its own
         from pathlib import Path
-        return Path(self._folder or below(self._root, run_path(self.project, self.name, self.id)))
+        return Path(self._folder or below(self._root, run_path(self.project, self._experiment, self.id)))
 
     @property
     def ended(self):
@@ -159,21 +159,37 @@ class Run(Copied):
         if pairs is None:
             say(f"log() takes a dict, not {type_name(data)}; such calls are not recorded", once=("log", type_name(data)))
             return {}
-        return flatten(pairs, _dropped, lambda key, value: self._take_image(key, value, step))
+        return flatten(pairs, _dropped, lambda key, value: self._take_medium(key, value, step))
 
-    def _take_image(self, key, value, step):
-        """Write an Image, or a list of them, and its row; returns whether `value` was one."""
+    def _take_medium(self, key, value, step):
+        """Write a Medium, or a list of them, and its row; returns whether `value` was one."""
         images = sys.modules.get("runicorn.writer.images")
-        if images is None or not images.is_image(value):
+        kind = images and images.type_of(value)
+        if not kind:
             return False
-        self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "")
-        files, error = attempt(lambda: [self._media.keep(image) for image in (value if isinstance(value, (list, tuple)) else [value])])
+        self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "", self._small.masked)
+        several = isinstance(value, (list, tuple))
+        entries, error = attempt(lambda: [medium.entry(self._media) for medium in (value if several else [value])])
         if error is not None:
-            say(f"the image {key!r} was not logged: {reason(error)}", once=("image", key))
-            return True
-        row = {"ts": round(time.time(), 3), "step": step, "type": "image", "data": {key: self._small.masked(files)}}
-        self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
+            say(f"the {kind} {key!r} was not logged: {reason(error)}", once=(kind, key))
+        else:
+            self._write_row(kind, step, {key: entries if several or kind == "image" else entries[0]})
         return True
+
+    def _write_row(self, kind, step, data):
+        row = {"ts": round(time.time(), 3), "step": step, "type": kind, "data": self._small.masked(data)}
+        self._events.write((to_json(row) + "\n").encode("utf-8", "replace"))
+
+    def alert(self, title, text="", level="INFO"):
+        """Write an alert at the present step: a row of type "alert" with title, text and level ("INFO", "WARN" or "ERROR")."""
+        with self._lock:
+            if self._off is not None:
+                self._ignored()
+                return
+            _, error = attempt(self._write_row, "alert", max(self.step, 0), {
+                "title": key_text(title), "text": key_text(text), "level": key_text(level or "INFO")})
+        if error is not None:
+            say(f"alert(): {reason(error)}", once=("alert", type_name(error)))
 
     def _encoded(self, data, step, error):
         try:
@@ -242,6 +258,19 @@ class Run(Copied):
     @tags.setter
     def tags(self, tags):
         self._small.set(tags=texts(tags))
+
+    @property
+    def name(self):
+        """The experiment's name (str); assigning another makes it this run's display name, and moves no folder."""
+        return self._small.meta.get("display_name") or self._small.meta["name"]
+
+    @name.setter
+    def name(self, name):
+        self._small.set(display_name=key_text(name))
+
+    def fact(self, name):
+        """Return what meta.json has by the `name` (str), or None."""
+        return self._small.meta.get(name)
 
     @property
     def notes(self):

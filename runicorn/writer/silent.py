@@ -11,10 +11,28 @@ from runicorn.writer.values import key_text
 
 STATE = ("project", "name", "id", "path", "tags", "notes", "step", "resumed", "attempt", "rank")
 _written = WeakValueDictionary()        # by id: the runs that this process writes
+_others = []                            # functions of (run, name) that answer a name which a run does not have
+
+
+def answer_with(function):
+    """Have `function` (run, name) answer the names that a run does not have, or raise AttributeError."""
+    _others[:] = [function]
 
 
 class Copied:
     """A run stays itself when what holds it is copied; pickled, it goes to other processes as one that records nothing."""
+
+    def __getattr__(self, name):
+        if name[:1] == "_" or not _others:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return _others[0](self, name)
+
+    def _repr_html_(self):
+        """Return what a notebook shows of the run (str)."""
+        from html import escape
+        if not self.path:
+            return f"Runicorn run, not recorded: {escape(str(self.why))}"
+        return f"Runicorn run {escape(f'{self.project} / {self.name} / {self.id}')}<br><code>{escape(str(self.dir))}</code>"
 
     def __copy__(self):
         return self
@@ -74,6 +92,12 @@ class SilentRun(Copied):
 
     def watch(self, *models, **unknown):
         """Record nothing."""
+
+    def alert(self, title, text="", level="INFO"):
+        """Record nothing."""
+
+    def fact(self, name):
+        """Return None: there is no meta.json."""
 
     def finish(self, exit_code=None, **unknown):
         """End the run."""

@@ -48,10 +48,10 @@ class Unfit(TypeError):
         return f"{self.args[0]} is no number, short text, list of numbers or image"
 
 
-def attempt(call, *args):
+def attempt(call, *args, **kwargs):
     """Return (what a stranger's `call` returns, None), or (None, the Exception it raised)."""
     try:
-        return call(*args), None
+        return call(*args, **kwargs), None
     except Unfit as error:
         return None, error
     except Exception as error:
@@ -122,14 +122,14 @@ def _size(value):
     size, waiting = 0, deque((value,))
     while waiting and size <= SHOWN:
         item = waiting.popleft()
-        size += _cells(item) or 1
+        size += cell_count(item) or 1
         if isinstance(item, (dict, list, tuple, deque)):
             waiting.extend(islice(item.items() if isinstance(item, dict) else item, SHOWN + 1))
     return size
 
 
 def _outline(value):
-    return f"<{type_name(value)} of {len(value) if _cells(value) is None else f'shape {tuple(value.shape)}'}>"
+    return f"<{type_name(value)} of {len(value) if cell_count(value) is None else f'shape {tuple(value.shape)}'}>"
 
 
 def _described(value, nested):
@@ -159,7 +159,7 @@ def texts(values):
 
 
 def _several(values):
-    cells = _cells(values)          # a tensor makes all of its items before it gives the first
+    cells = cell_count(values)          # a tensor makes all of its items before it gives the first
     is_one = isinstance(values, str) or cells is not None and (cells > ARRAY or len(values.shape) != 1)
     return [values] if is_one else list(islice(() if values is None else values, ARRAY))
 
@@ -182,8 +182,8 @@ def loggable(value):
     return form
 
 
-def flatten(data, drop, take=lambda key, value: False):
-    """Return a dict of text keys to loggable values; nested dicts are flattened with "/".
+def flatten(data, drop, take=lambda key, value: False, joint="/"):
+    """Return a dict of text keys to loggable values; nested dicts are flattened with `joint`.
 
     data: dict, or an iterator of (key, value). drop: called with (key, what it is) for each value that can't be logged.
     take: called with (key, value) first; a true answer means it was taken elsewhere.
@@ -210,7 +210,7 @@ def flatten(data, drop, take=lambda key, value: False):
         elif len(above) >= DEPTH or any(value is outer for outer in above):
             drop(name, "a dict within itself, or too deep")
         elif room > 0:
-            walk(iter(value.items()), name + "/", (*above, value))
+            walk(iter(value.items()), name + joint, (*above, value))
 
     error = attempt(lambda: walk(iter(data.items()) if isinstance(data, dict) else data, "", (data,)))[1]
     if error is not None:
@@ -307,7 +307,7 @@ def _by_index(value):
         yield _item(value, index)
 
 
-def _cells(value):
+def cell_count(value):
     """Return how many cells an array or table has (int), None for anything else."""
     shape = _attribute(value, "shape")
     if not isinstance(shape, tuple) or not hasattr(type(value), "__len__") or not all(isinstance(side, int) for side in shape):
@@ -418,7 +418,7 @@ class _Conversion:
         if isinstance(value, Set):
             items = list(islice(value, self._room + 2))
             return ([], iter(sorted(items, key=_rank))) if len(items) <= self._room else (f"<{type_name(value)} of {len(value)}>", None)
-        cells = _cells(value)
+        cells = cell_count(value)
         if cells is not None and cells > ARRAY:
             return _outline(value), None
         pairs = fields(value)

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "runicorn"
 GROUND = ("assets clock disk errors faults foreign layout left_out local_disk local_names loopback manifest manifest_entry manifest_timer "
           "masking namesake news schtasks settings surrogates version")
 PACKAGES = {
-    "writer": "", "integrations": "writer", "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
+    "writer": "", "integrations": "writer", "wandb": "writer", "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
     "mirror": "ssh.sftp ssh.sftp_answers ssh.grants ssh.remote_shell",
     "connections": "ssh mirror", "reader": "metrics mirror.local_copy mirror.run_places mirror.verified",
     "transfer": "metrics metrics.kinds reader mirror.plan", "viewer": "metrics reader transfer",
@@ -68,7 +68,7 @@ def test_systems_differ_in_few_modules_only():
 def test_every_module_has_its_place():
     assert {name for name in modules() if "." not in name} == {*GROUND.split(), "__init__", "__main__"}
     assert {name.rpartition(".")[0] for name in modules() if "." in name} == set(PACKAGES)
-    assert all(len(modules()[f"{package}.__init__"].body) == 1 for package in PACKAGES), "a docstring alone"
+    assert all(len(modules()[f"{package}.__init__"].body) == 1 for package in PACKAGES if package != "wandb"), "a docstring alone"
 
 
 @pytest.mark.parametrize("name", sorted(set(modules()) - {"__init__", "__main__"}))
@@ -101,10 +101,11 @@ def test_each_package_has_one_door(package):
     assert users == DOORS[package]
 
 
-@pytest.mark.parametrize("name", [name for name in modules() if name.startswith("writer.") or name in SERVER_SIDE])
+@pytest.mark.parametrize("name", [name for name in modules() if name.startswith(("writer.", "wandb.")) or name in SERVER_SIDE])
 def test_the_server_side_imports_the_standard_library_only(name):
     _, others = imports(name)
-    assert others - {"pynvml"} <= set(sys.stdlib_module_names)
+    frameworks = {"stable_baselines3", "keras", "xgboost", "fastai"} if name == "wandb.callbacks" else {"pynvml"}
+    assert others - frameworks <= set(sys.stdlib_module_names)
 
 
 @pytest.mark.parametrize("path", [*sorted(PACKAGE.rglob("*.py")), *sorted((PACKAGE.parent / "static").rglob("*.js"))],

@@ -13,6 +13,7 @@ FOREIGN = {
     ("ssh/handshake", "options.ciphers"), ("ssh/handshake", "options.key_types"), ("ssh/transport", "channel.in_buffer"),
     ("viewer/http_server", "self.request_handler.close_connection"), ("writer/capture", "inside.text"),
     ("writer/capture_fd", "self._helper.returncode"), ("writer/exits", "trace.tb_next"), ("writer/exits", "thread._propagate_exception"),
+    ("wandb/tensorboard", "kind.add_event"),
 }
 
 

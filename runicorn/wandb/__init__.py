@@ -1,0 +1,33 @@
+"""W&B's names over a run of Runicorn's: `import runicorn.wandb as wandb`, or `import wandb` under `runicorn run`.
+
+What has a meaning here works, the rest is there, does nothing and says so once. docs/wandb.md lists both. Begin reading with beginning
+(`init`), facade (`Run`) and names; aliases answers every name.
+"""
+
+import sys as _sys
+
+from runicorn.wandb import aliases as _aliases
+from runicorn.wandb import names as _names
+
+__version__ = _names.VERSION
+patched = {"tensorboard": [], "keras": [], "gym": []}
+
+_aliases.find_modules()
+
+
+def __getattr__(name):
+    if name == "wandb":
+        return _sys.modules[__name__]
+    if name in _names.OWN:
+        return _aliases.import_module(__name__ + "." + name)
+    if name in ("run", "config", "summary"):
+        from runicorn.wandb import facade
+        return facade.of_current(name)
+    if name[:1] == "_" and name not in _names.PRIVATE:
+        raise AttributeError("module 'wandb' has no attribute " + repr(name))
+    value = globals()[name] = _aliases.attribute(name)
+    return value
+
+
+def __dir__():
+    return sorted(_names.PUBLIC | set(globals()))
