@@ -116,6 +116,7 @@ class Listings:
         """Take the listing of a run; returns whether it shows anything new."""
         is_indexed = path in self._index
         entry = self._index.entry(path) if is_indexed else remote_index.empty()
+        is_first = not self._changes.looks.knows(path)
         mtime = self._changes.note_listing(path, files, mtime, now)
         self._recheck.note([path], now)
         back = path in self._vanished
@@ -131,7 +132,7 @@ class Listings:
             return back or bool(self._copies.rewrite) and any((path, name) in self._copies.rewrite for name in files)
         self._index.put(path, new)
         if is_indexed:
-            self._changes.saw(path, now)
+            self._changes.saw(path, now, is_first)
             self._queue.grow(path)         # an open page shows what came, and what went
         self._index.announce()
         return True
