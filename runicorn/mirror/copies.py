@@ -16,6 +16,7 @@ from runicorn.mirror.unsettled import LONG_AGO, Moment, Unsettled
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 GROWING = 2 << 30               # bytes of logs that never rest, which the server hashes at once
 NAMED = 20                      # runs whose broken entries are named in the log at once
+MEASURED = 60.0                 # s between looks at what the mirrors take, while files wait for room: other processes clean, too
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
 
 
@@ -128,9 +129,20 @@ class Copies:
 
     def forgive(self, thorough=False):
         """Try again what failed: a survey just looked. thorough: also all that is left out, else some of it in turn."""
-        self._forgiven = self.left_out.retry(self._room.fits, thorough) | {path for path, _ in self._trouble}
+        if self.left_out.wants_room:
+            self._room.measure(MEASURED)
+        self._forgiven = self.left_out.retry(self._fits, thorough) | {path for path, _ in self._trouble}
         self._trouble = {(path, name): TROUBLE for path, name in self._trouble
                          if path in self._index and name in self._index.entry(path)["files"]}       # one try until the next survey
+
+    def _fits(self, key, size):
+        """Whether there is room for a file of `size` bytes; where there is none, others should go for that of a run that goes on."""
+        copy = (self._mirror.stat(*key) or {"size": 0})["size"]
+        count = size - copy if plan.is_appended(key[1]) and copy < size else size
+        fits = self._room.fits(count, min(copy, size) if count == size else 0)
+        if not fits and key[0] in self._beats.runs:
+            self._room.want(count, size)
+        return fits
 
     def take_forgiven(self):
         """Return the runs of which what failed is to be tried again (set of paths)."""
