@@ -11,8 +11,6 @@ import re
 from os import scandir
 from stat import S_IFDIR, S_IFLNK, S_ISDIR, S_ISLNK, S_ISREG
 
-from runicorn.foreign_text import kind_by_content
-
 # What is believed first where two kinds of files in one folder tell the same metric.
 KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
 SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
@@ -34,7 +32,13 @@ NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs
                    r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
                    r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
 JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
+STEPPED = re.compile(rb'(?:^|[,;\t])\s*"?\s*(?:global_?step|_?step|steps|iter|iteration|iterations|epoch|epochs)\s*"?\s*(?=[,;\t]|$)', re.I)
+STEP_KEY = re.compile(rb'"(?:_?step|global_step|iter|iteration|epoch)"\s*:\s*-?\d')
+NUMBER = re.compile(rb'":\s*"?(?:-?\d|NaN|-?Infinity)')
+PAIR = re.compile(rb"""([A-Za-z_][\w/.@-]{0,60}(?:["']?[ \t]*[=:][ \t]*["']?|(?<=loss|.ppl|.acc|..lr)[ \t]+))"""
+                  rb"(?:-?\d+\.\d+(?:[eE][-+]?\d+)?|-?\d+(?:\.\d+)?[eE][-+]?\d+|nan|inf)(?![\w.])", re.I)
 ELSEWHERE = "runs of ours that lie elsewhere than in PROJECT/NAME/runs"
+LINES = 5                                       # on which a name with a number stands in a text log, at least
 
 Run = collections.namedtuple("Run", "path folder kinds files")
 Run.__doc__ = """One run of another logger. path: below the root (str; "." is the root itself); folder: where its files lie (str); kinds:
@@ -61,16 +65,62 @@ def kind_by_name(name):
     return "log" if low.endswith(LOGS) else None
 
 
+def kind_by_content(kind, head, tail):
+    """Return the kind of a text file (str), or None where it is no log of a training.
+
+    kind: what its name speaks of; head, tail: its first and its last bytes.
+    """
+    first = head.lstrip(b"\xef\xbb\xbf\r\n").partition(b"\n")
+    if kind in ("csv", "log") and _is_table(*first[::2]):
+        return "csv"
+    if kind == "jsonl":
+        row = first[0] if first[1] else head
+        return kind if row.startswith(b"{") and STEP_KEY.search(row) and len(NUMBER.findall(row)) > 1 else None
+    return kind if kind == "log" and (_has_pairs(tail) or _has_pairs(head)) else None
+
+
+def is_of_use(name):
+    """Whether a Finder wants to know of a file of this name."""
+    return bool(kind_by_name(name)) or name in BESIDE or name in MARKS or name.startswith(WANDB_NAMES)
+
+
+def _is_table(header, rest):
+    """Whether a header names a step or an epoch among its columns, and the first row below it, if it is there, is of numbers."""
+    header = header.strip()
+    separator = max(b",;\t", key=lambda byte: header.count(byte))
+    width = header.count(separator) + 1
+    if not (2 <= width <= 10000 and STEPPED.search(header)):
+        return False
+    row, whole, _ = rest.partition(b"\n")
+    cells = row.strip().split(bytes([separator])) if whole else []
+    return not cells or len(cells) == width and all(map(_is_cell, cells))
+
+
+def _is_cell(cell):
+    try:
+        return not cell.strip(b' "') or float(cell.strip(b' "')) is not None
+    except ValueError:
+        return False
+
+
+def _has_pairs(text):
+    """Whether a name stands with a number on LINES lines at least."""
+    count = collections.Counter()
+    for line in re.split(rb"[\r\n]+", text):
+        count.update(set(PAIR.findall(line[:HEAD])))
+    return max(count.values() or [0]) >= LINES
+
+
 class Finder:
     """Finds the runs among folders whose listings it is handed, in any order, a folder before what is in it. Touches no file.
 
     `doubtful` holds [(folder, name, kind, size, mtime), ...] of text files that somebody has to look into, and `decide`. skipped: a
     Counter of what was left out for its number; `passed` is one of what is never looked into. ours: paths of folders that are ours (a
-    container of str).
+    container of str). `visited` are the paths of the folders it was handed (set).
     """
 
     def __init__(self, skipped, ours=()):
-        self.skipped, self.passed, self.doubtful = skipped, collections.Counter(), []
+        self.skipped, self.passed, self.doubtful, self.visited = skipped, collections.Counter(), [], set()
         self._ours, self._count = ours, 1
         self._files = {}            # folder -> [(name, size, mtime, ctime, mode), ...] of those that a run is made of
         self._kinds = {}            # folder -> {kind, ...}
@@ -78,6 +128,7 @@ class Finder:
     def take(self, path, entries):
         """Take what is in the folder `path` ("" for the root), [(name, size, mtime, ctime, mode), ...]; return the paths of folders in
         it to be listed next."""
+        self.visited.add(path)
         names = {entry[0] for entry in entries}
         if not ENVIRONMENT.isdisjoint(names) or "meta.json" in names and not OURS.isdisjoint(names):
             self.passed[ELSEWHERE if "meta.json" in names else "Python environments"] += 1
@@ -96,12 +147,12 @@ class Finder:
             elif S_ISDIR(entry[4]) and self._is_looked_into(path, entry[0]):
                 folders.append(entry[0])
         folders = _newest_checkpoint(folders)
-        return [path + "/" + name if path else name for name in self._within_bounds(path, sorted(folders))]
+        return [below(path, name) for name in self._within_bounds(path, sorted(folders))]
 
     def _is_looked_into(self, path, name):
         if CHECKPOINT.match(path.rpartition("/")[2]) or _is_of_wandb(path):
             return False
-        return not SKIPPED_FOLDER.match(name) and (path + "/" + name if path else name) not in self._ours
+        return not SKIPPED_FOLDER.match(name) and below(path, name) not in self._ours
 
     def _within_bounds(self, path, folders):
         depth = path.count("/") + 1 if path else 0
@@ -220,29 +271,42 @@ def find(root, skipped, ours=(), known=None):
                 ahead += finder.take(path, [entry for entry in map(_state, items) if entry])
         except OSError as error:
             finder.passed["unreadable"] += isinstance(error, PermissionError)
-    skipped["text files beyond %d" % READ] += _look_into(finder, root, {} if known is None else known)
+    known = {} if known is None else known
+    for path, name, kind, size, mtime in doubts(finder, known):
+        found = kind_by_content(kind, *ends(os.path.join(root, path, name), size))
+        known[below(path, name)] = [size, mtime], found
+        finder.decide(path, name, found)
     return finder.runs(root)
 
 
-def _look_into(finder, root, known):
-    """Decide on the doubtful files of a Finder; return how many were left out for their number (int). known: as `find` has it."""
-    before, of_folder, left_out = dict(known), collections.Counter(), 0
+def below(path, name):
+    """Return the path of what is called `name` in the folder `path` ("" for the root)."""
+    return path + "/" + name if path else name
+
+
+def doubts(finder, known):
+    """Decide on those doubtful files of a Finder that `known` (see `find`) tells of, or that are too many; return the others (list)."""
+    before, of_folder, unknown = dict(known), collections.Counter(), []
+    for place in list(known):
+        if "" in finder.visited or place.rpartition("/")[0] in finder.visited:
+            del known[place]
     alike = collections.Counter((path, kind) for path, _, kind, *_ in finder.doubtful if kind != "log")
-    known.clear()
     for path, name, kind, *state in sorted(finder.doubtful, key=lambda item: -item[4]):     # a data set is older than what is trained on it
         is_data = alike[path, kind] > OF_FOLDER
         of_folder[path] += not is_data
         if is_data or of_folder[path] > OF_FOLDER or len(known) >= READ:
-            left_out += not is_data and of_folder[path] <= OF_FOLDER
+            finder.skipped["text files beyond %d" % READ] += not is_data and of_folder[path] <= OF_FOLDER
             finder.decide(path, name, None)
             continue
-        place = os.path.join(root, path, name)
+        place = below(path, name)
         told = before.get(place, (None, None))
-        if told[0] != state and not (told[1] == kind == "log" and state[0] >= told[0][0]):      # a log that grew is one still
-            told = state, kind_by_content(kind, *ends(place, state[0]))
-        known[place] = state, told[1]
-        finder.decide(path, name, told[1])
-    return left_out
+        if told[0] == state or told[1] == kind == "log" and state[0] >= told[0][0]:     # a log that grew is one still
+            known[place] = state, told[1]
+            finder.decide(path, name, told[1])
+        else:
+            known[place] = state, None
+            unknown.append((path, name, kind) + tuple(state))
+    return unknown
 
 
 def in_folder(folder, path, kind_of):
@@ -280,7 +344,7 @@ def _state(item):
             return name, 0, 0, 0, S_IFDIR
         if item.is_symlink():
             return name, 0, 0, 0, S_IFLNK
-        if not (kind_by_name(name) or name in BESIDE or name in MARKS or name.startswith(WANDB_NAMES)):
+        if not is_of_use(name):
             return None
         stat = item.stat(follow_symlinks=False)
         return name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode

@@ -1,5 +1,6 @@
 """What listings of runs' folders show, taken into the index: which runs are new, which changed, and which are gone."""
 
+from runicorn import local_names
 from runicorn.errors import DeniedError, MissingFileError, SftpError
 from runicorn.mirror import plan, remote_index, walk
 from runicorn.ssh import sftp_answers
@@ -11,13 +12,16 @@ GHOSTS = 1000                   # runs that only a manifest knows are looked for
 class Listings:
     """The listings of one line; the sync's thread's alone."""
 
-    def __init__(self, remote_root, changes, moves, hearsay):
+    def __init__(self, remote_root, changes, moves, hearsay, doubt_foreign):
         """remote_root: remote_root.RemoteRoot, of which the client, root, mirror, index, skeleton, queue, beats, recheck, log and the set
-        `vanished` are used; changes: file_changes.FileChanges; moves: moves.Moves; hearsay: runs (set) that nobody looked at yet."""
+        `vanished` are used; changes: file_changes.FileChanges; moves: moves.Moves; hearsay: runs (set) that nobody looked at yet;
+        doubt_foreign(paths): called with runs of other loggers that may have changed or gone."""
+        self._doubt_foreign = doubt_foreign
         self._client, self._root, self._mirror, self._log = remote_root.client, remote_root.root, remote_root.mirror, remote_root.log
         self._index, self._skeleton, self._queue = remote_root.index, remote_root.skeleton, remote_root.queue
         self._beats, self._recheck, self._copies = remote_root.beats, remote_root.recheck, remote_root.queue.copies
         self._changes, self._moves, self._vanished, self._hearsay = changes, moves, remote_root.vanished, hearsay
+        self._others = {}               # path of a folder in `runs` -> its mtime, of those that hold files, but none of a run of ours
         self._closed = {}               # run path -> None, of runs we hold nothing of, whose folders may not be listed
 
     @property
@@ -50,6 +54,7 @@ class Listings:
         """List runs anew. mtimes: {run path: its folder's mtime}, as far as known. Returns those that changed (set)."""
         due = {path for path, moment in self._copies.again.items() if moment <= now}
         foreign = self._index.foreign
+        self._doubt_foreign(self._copies.doubtful & foreign)
         paths = {path for path in paths | due if plan.believable(path)} - foreign
         self._copies.doubtful.difference_update(paths | foreign)
         beyond = {path for path in paths if not self._skeleton.leads_to(path)}
@@ -80,7 +85,7 @@ class Listings:
                 listed(path, files)
 
         def listed(path, files):
-            if self._listed(path, files, mtimes.get(path), now):
+            if self.take(path, files, mtimes.get(path), now):
                 changed.add(path)
                 self._queue.plan([path], now, more=True)
         try:
@@ -112,11 +117,26 @@ class Listings:
         else:
             self._index.drop(path)           # a manifest spoke of it and we hold nothing: nothing is lost
 
-    def _listed(self, path, files, mtime, now):
-        """Take the listing of a run; returns whether it shows anything new."""
-        is_indexed = path in self._index
+    def lose_foreign(self, lost, fresh, now):
+        """The runs of other loggers `lost` (set of paths) are not where they were; they may be among `fresh`, {path: walk.RunFiles} of
+        those that are not known."""
+        self._client.lstat(self._root)              # as for ours
+        self._moves.follow_listings(fresh, lost | self._vanished & self._index.foreign)
+        for path in lost & self._index.lines.keys():
+            self._missing(path)
+
+    def take(self, path, files, mtime, now, kinds=()):
+        """Take the listing of a run, `files` (walk.RunFiles), of `kinds` where another logger wrote it; returns whether it shows anything
+        new. mtime: of its folder, where the listing does not tell it."""
+        if not kinds and self._is_none_of_ours(path, files):
+            self._others[path] = self._changes.note_listing(path, files, mtime, now)
+            if path in self._index:
+                self._index.drop(path)
+            return False
+        is_indexed = path in self._index and (path in self._index.foreign) == bool(kinds)
         entry = self._index.entry(path) if is_indexed else remote_index.empty()
-        is_first = not self._changes.looks.knows(path)
+        if kinds and entry.get("kinds") != list(kinds):
+            entry, is_indexed = {**entry, "kinds": list(kinds)}, False
         mtime = self._changes.note_listing(path, files, mtime, now)
         self._recheck.note([path], now)
         back = path in self._vanished
@@ -132,10 +152,20 @@ class Listings:
             return back or bool(self._copies.rewrite) and any((path, name) in self._copies.rewrite for name in files)
         self._index.put(path, new)
         if is_indexed:
-            self._changes.saw(path, now, is_first)
+            self._changes.saw(path, now)
             self._queue.grow(path)         # an open page shows what came, and what went
         self._index.announce()
         return True
+
+    def _is_none_of_ours(self, path, files):
+        """Whether a listing shows files and none that a run of ours has, and no earlier one did."""
+        names = [name for name in files if name != "." and not name.endswith("/")]
+        known = self._index.entry(path)["files"] if path in self._index else ()
+        return bool(names) and ".beat" not in names and not any(map(local_names.is_own, [*names, *known]))
+
+    def is_known_as_another(self, path, mtime):
+        """Whether a folder in `runs`, of that mtime, was listed already and is no run of ours."""
+        return path in self._others and self._others[path] == mtime
 
     def _keep_unseen(self, path, entry, files):
         """What is in a folder that may not be listed is there still, as far as anybody knows."""

@@ -16,6 +16,7 @@ from runicorn.surrogates import exact_json
 INDEX = ".index"
 BLOCK = 1 << 20
 LIVE = "live.json"          # in it: what the last pass told
+FOREIGN = "foreign.json"        # … and what foreign_runs.ForeignRuns.told told
 FOLDERS = "folders.json"        # in it: the folders above the runs as they were listed last; see walk.Skeleton.told
 NEW, SAME, REKEYED = "new", "same", "rekeyed"
 _EXACT = getattr(os, "O_BINARY", 0)       # not every system has each
@@ -129,15 +130,18 @@ class LocalCopy:
             raise SyncError(str(error)) from error
 
     def load_kept(self):
-        """Return what the last session told (dict): {"checked", "list", "folders"}, whatever is there, and {"gone"}, run paths (set)."""
-        live, folders = (layout.read_json(self.index / name) or {} for name in (LIVE, FOLDERS))
+        """Return what the last session told (dict): {"checked", "list", "folders", "foreign"}, whatever is there, and {"gone"}, run paths
+        (set)."""
+        live, folders, foreign = (layout.read_json(self.index / name) or {} for name in (LIVE, FOLDERS, FOREIGN))
         vanished = live["gone"] if isinstance(live.get("gone"), list) else ()
-        return {**live, "folders": folders, "gone": {path for path in vanished if isinstance(path, str)}}
+        return {**live, "folders": folders, "foreign": foreign, "gone": {path for path in vanished if isinstance(path, str)}}
 
-    def save_folders(self, folders):
-        """Keep what walk.Skeleton.told told for the next session, unless that is nothing. Raises SyncError."""
-        if folders:
-            self.write(self.index / FOLDERS, exact_json(layout.to_json(folders)))
+    def save_folders(self, folders=None, foreign=None):
+        """Keep what walk.Skeleton.told and foreign_runs.ForeignRuns.told told for the next session, unless that is nothing. Raises
+        SyncError."""
+        for name, told in ((FOLDERS, folders), (FOREIGN, foreign)):
+            if told:
+                self.write(self.index / name, exact_json(layout.to_json(told)))
 
     def save_live(self, live):
         """Replace .index/live.json by `live` (dict). Raises SyncError."""

@@ -8,7 +8,7 @@ that is in the copy, too.
 import json
 import time
 
-from runicorn import layout, local_names, manifest
+from runicorn import foreign, layout, local_names, manifest
 from runicorn.errors import LayoutError, MissingFileError, SftpError
 from runicorn.mirror import plan
 from runicorn.ssh import sftp
@@ -53,7 +53,7 @@ class Moves:
         moved = paired(self._identities(candidates), fresh) if candidates else {}
         if not moved:
             return
-        places = [f"{self._root}/{path}" for path in (*moved, *moved.values())]
+        places = [f"{self._root}/{self._index.folder(path)}" for path in (*moved, *moved.values())]
         answers = self._client.batch([ask(index) for ask in (sftp.lstat, sftp.resolve) for index in places])
         self._client.lstat(self._root)          # raises when the root itself can't be seen: then nothing is known
         count = len(moved)
@@ -135,7 +135,8 @@ class Moves:
         """Return those of `moved`, {old path: new path}, of which the largest file that we hold is the server's up to where ours ends,
         as far as its last 4 KiB tell (set of old paths)."""
         largest = {old: (name, size) for old, (name, size) in ((old, self._largest(old)) for old in moved) if size}
-        places = [f"{self._root}/{moved[old]}/{name}" for old, (name, _) in largest.items()]
+        places = [f"{self._root}/{foreign.folder_of(moved[old]) if old in self._index.foreign else moved[old]}/{name}"
+                  for old, (name, _) in largest.items()]
         stats = self._client.batch([sftp.lstat(path) for path in places])
         regular = [(old, path) for old, path, attrs in zip(largest, places, stats) if not sftp.refusal(path, attrs)]
         ends = self._client.parts([(path, max(0, largest[old][1] - manifest.TAIL), manifest.TAIL) for old, path in regular])
@@ -219,8 +220,9 @@ def _name(path):
 
 def _facts(files):
     """Return (size, whole mtime) of a run's meta.json, which a renamed folder keeps, or, without one, of all own files that hold
-    something; None without those, too."""
-    named = [layout.META] if layout.META in files else sorted(name for name in files if local_names.is_own(name) and files[name]["size"])
+    something, or of all files; None without those, too."""
+    filled = sorted(name for name in files if not name.endswith((".", "/")) and files[name]["size"])
+    named = [layout.META] if layout.META in files else [name for name in filled if local_names.is_own(name)] or filled
     facts = [(*(() if name == layout.META else (name,)), files[name]["size"], files[name]["mtime"] and int(files[name]["mtime"]))
              for name in named]
     return tuple(fact for file in facts for fact in file) or None

@@ -9,6 +9,7 @@ from runicorn.errors import SftpError
 from runicorn.mirror import fetcher, listings, moves, plan, remote_index, second_line, tails, verify, walk
 from runicorn.mirror.fetch_queue import FetchQueue
 from runicorn.mirror.file_changes import FileChanges
+from runicorn.mirror.foreign_runs import SHARE, ForeignRuns
 from runicorn.mirror.heartbeats import Beats
 from runicorn.mirror.looked_at import LookedAt
 from runicorn.mirror.recheck import Recheck
@@ -20,7 +21,6 @@ LISTED = 250                    # runs listed in one go when there is nothing el
 TOGETHER = 1000                 # … so that the first survey lists as many ended runs with the others
 TROUBLED = 50                   # doubtful runs listed between two surveys
 AHEAD = 10_000                  # runs that are planned at most before the folders above them are listed
-NEWEST = 20                     # runs of other loggers that are looked at often to see whether they grow
 PATIENCE = 1.0                  # s that a first look waits for python3 on the server
 CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
 
@@ -44,12 +44,13 @@ class RemoteRoot:
             self.recheck.resume(earlier.get("checked"), self.index.paths(), now)
             self.list.resume(earlier.get("list"), self.index.manifest.header.get("digest"), now)
             self.skeleton.resume(earlier.get("folders"))
-            self.beats.resume(earlier.get("runs"), layout.number(earlier.get("ahead")) or 0.0, self.index.foreign, now)
+            self.foreign.resume(earlier.get("foreign"), earlier.get("folders"))
 
     def begin(self, index, rekeyed=False):
         """Take up the index (remote_index.RemoteIndex) of the mirror. rekeyed: the server shows another host key than it did before."""
         self.index, self._rekeyed = index, rekeyed
-        self.skeleton = walk.Skeleton(self.client, self.root, self._wall)
+        self.foreign = ForeignRuns(self.client, self.root, self._wall, index)
+        self.skeleton = walk.Skeleton(self.client, self.root, self._wall, self.foreign.feed)
         self.beats = Beats(self.client, self.root, self._wall)
         self.tails = tails.Tails(self.client, self.mirror, self.root, self.room)
         self._hearsay = set(index.paths())      # runs that neither a listing nor exec showed over this line
@@ -65,13 +66,12 @@ class RemoteRoot:
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.client, self.root, index, self.copies, self.recheck, self.log,
                             self._wall, self._opening.look_for(index))
-        self._expected = set()          # runs of other loggers that were among the newest, or were not
         self._bare = not index.lines    # nothing was here to begin with
         self._planned = False           # what is missing here of what the index said to begin with, or the list told first
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
         self.whole_files = verify.WholeFiles(self.client, self.remote, self.mirror, self.root, self.queue, self.log)
         self.moves = moves.Moves(self, self._hearsay)
-        self._listings = listings.Listings(self, self.changes, self.moves, self._hearsay)
+        self._listings = listings.Listings(self, self.changes, self.moves, self._hearsay, self.foreign.doubt)
         self._just_seen = {}            # absolute path -> its LSTAT, of what the first survey need not ask again
 
     @property
@@ -104,7 +104,6 @@ class RemoteRoot:
         self._planned, self._just_seen = bool(self.index.lines), {} if self.surveyed else stats
         paths = [path for _, path in remote_index.manifest_files(self.root)] + self.beats.ask()
         paths += self._looked_at.of_first_survey(self.vanished, now) if self._planned and not asking else []
-        paths = set(paths)              # a folder above some runs may be that of another logger's
         for path in paths:
             self.client.ask(sftp.lstat(path), functools.partial(stats.__setitem__, path))
         self.client.send()
@@ -156,19 +155,17 @@ class RemoteRoot:
         self.copies.forgive(thorough)
         self.moves.merge_copies()
         self._plan(changed | self.copies.take_due(now), now)
-        self._expect_newest(now)
         self.index.let_go()
         self._listings.forget_opened()
-        passed = collections.Counter({**self.skeleton.skipped, **self.list.refused}, unreadable=self._listings.closed)
+        self._pass_over()
+
+    def _pass_over(self):
+        """Say what of the server is not listed because of its name, place or number, where that is news."""
+        skipped = {**self.skeleton.skipped, **self.list.refused, **self.foreign.skipped}
+        passed = collections.Counter(skipped, unreadable=self._listings.closed)
         if self.skeleton.complete and (self.index.news or passed != self._passed):
             self._passed = passed
             self.copies.pass_over(passed)
-
-    def _expect_newest(self, now):
-        """Look often at the newest runs of other loggers that nobody saw before: no live file tells which of them grow."""
-        new = self.index.foreign - self._expected - self.vanished
-        self._expected |= new
-        self.beats.expect(sorted(new, key=lambda path: plan.newest(self.index.entry(path)))[-NEWEST:], now)
 
     def _plan(self, paths, now):
         self.queue.plan(self._take_new().union(paths), now)
@@ -203,14 +200,27 @@ class RemoteRoot:
 
     @property
     def looking(self):
-        """Whether some runs are known by hearsay only (bool)."""
-        return bool(self._unlisted)
+        """Whether some runs are known by hearsay only, or nobody looked for those of other loggers yet (bool)."""
+        return bool(self._unlisted) or self.foreign.is_behind(self.list.tells_foreign)
 
     def check_hearsay(self, now):
         """List some runs that we know by hearsay only, and plan what that shows; returns whether more are left."""
         group, self._unlisted = self._unlisted[:LISTED], self._unlisted[LISTED:]
         self.queue.plan(self._listings.relist(set(group), {}, now), now)
         return bool(self._unlisted)
+
+    def look_for_others(self, now, seconds):
+        """Look for runs of other loggers for so many seconds, if that is due; returns whether there is more to do at once."""
+        if not self.surveyed:
+            return False
+        try:
+            changed, more = self.foreign.go_on(now, seconds, self._listings, self.vanished, self.list.tells_foreign)
+        except SftpError as error:
+            self.log.info("the root can't be listed now: %s", error)        # the next survey says so
+            return False
+        self._plan(changed, now) if changed else None
+        self._pass_over() if not more else None
+        return more
 
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files
@@ -227,11 +237,12 @@ class RemoteRoot:
         beats = self.beats.ask()
         manifests = [path for _, path in remote_index.manifest_files(self.root)] if self.options.get("manifest", True) else []
         stats, self._just_seen = self._just_seen, {}
-        paths = [path for path in (*folders, *files, *beats, *manifests) if path not in stats]
+        paths = [path for path in dict.fromkeys((*folders, *files, *beats, *manifests, *self.foreign.ask())) if path not in stats]
         if paths or watched:
             stats.update(self.changes.read_tails(watched, paths, now))
         for absolute, folder in folders.items():
             self.skeleton.note(folder, stats[absolute], now)
+        self.foreign.note(stats, now)
         changed = {path for absolute, (path, name) in files.items() if self.changes.note(path, name, stats[absolute], now)}
         self.copies.doubtful.update(self.beats.take({path: stats[path] for path in beats}, now))
         if self._audited is not None:
@@ -261,8 +272,10 @@ class RemoteRoot:
             doubtful.update(self.copies.left_out.closed_runs[:None if audit else listings.CLOSED])
         self._listings.believe(self.list.take_hearsay() - self.index.foreign, mtimes)
         for path, mtime in mtimes.items():
-            new = path not in self.index and (audit or path not in closed) or path in self.vanished
-            if new or audit and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
+            new = (path not in self.index and (audit or path not in closed) and not self._listings.is_known_as_another(path, mtime)
+                   or path in self.vanished)
+            ours = path not in self.index.foreign
+            if new or audit and ours and (not self.index.ended(path) or int(self.index.mtime(path) or 0) != mtime):
                 doubtful.add(path)
         doubtful.update(self.index.lines.keys() - mtimes.keys() - self.vanished - self.index.foreign)
         if not (self.surveyed or self.list.asking):
@@ -273,9 +286,11 @@ class RemoteRoot:
 
     def look(self, paths, now):
         """Read the tails of the runs `paths` and look at their small files and at who is alive, in one round trip."""
-        small = [(path, name) for path in paths for name in self._looked_at.often(path)]
+        small = [(path, name) for path in paths for name in ("", *layout.SMALL[1:]) if not name or name in self.index.entry(path)["files"]]
         beats = self.beats.ask()
-        stats = self.changes.read_tails(paths, [self._looked_at.absolute(*file) for file in small] + beats, now)
+        near = self.foreign.ask(SHARE)
+        stats = self.changes.read_tails(paths, [self._looked_at.absolute(*file) for file in small] + beats + near, now)
+        self.foreign.note(stats, now)
         changed = {path for path, name in small if self.changes.note(path, name, stats[self._looked_at.absolute(path, name)], now)}
         new = self.beats.take({path: stats[path] for path in beats}, now)
         self.changes.note_looks(paths, now)

@@ -27,6 +27,7 @@ class RunList:
         self.source, self.manifest_made, self.fresh = None, None, False
         self._exec, self._answered = look, False
         self._read = {}                 # path of a manifest -> (its mtime, its size) when we read it
+        self._looked_for_others = False         # the manifest read last tells of runs of other loggers, too
         self._made_at, self._tells_all = None, False       # of the one read last: when it was made (s there), whether it told of every run
         self._refused_at = None         # when python3 on the server failed to answer last (Unix s)
         self._replan = set()            # runs whose entries were taken since the last plan
@@ -62,6 +63,11 @@ class RunList:
         new, self._replan = self.new, set()
         return new
 
+    @property
+    def tells_foreign(self):
+        """Whether the server itself tells of all runs of other loggers (bool)."""
+        return self.fresh and self._looked_for_others
+
     def forget(self):
         """Ask and read everything anew."""
         self.source = None
@@ -85,7 +91,7 @@ class RunList:
     def told(self, digest):
         """Return what `resume` takes (dict): which manifest files were read into the index of this digest, and whether python3 answers."""
         return {"digest": digest, "read": self._read, "made": self._made_at, "whole": self._tells_all, "refused": self._refused_at,
-                "server_time": self.server_time, "root": self.root}
+                "foreign": self._looked_for_others, "server_time": self.server_time, "root": self.root}
 
     def resume(self, earlier, digest, now):
         """Take up what an earlier session told, or something that only looks like it. digest: of the index that is here."""
@@ -97,6 +103,7 @@ class RunList:
         if earlier.get("digest") == digest and self.index.lines and manifest.is_number(made_at) and isinstance(read, dict):
             self._read = {path: tuple(stamp) for path, stamp in read.items() if isinstance(stamp, list)}
             self._made_at, self._tells_all = made_at, earlier.get("whole") is True
+            self._looked_for_others = earlier.get("foreign") is True
 
     @property
     def server_time(self):
@@ -200,6 +207,7 @@ class RunList:
         if wall - YEARS < made_at:
             moment = min(now, now + made_at - wall)
             self.recheck.note([path for path in proven if self.recheck.times.get(path, 0.0) < moment], moment)
+            self._looked_for_others = listed.header.get("foreign") is True
             self._made_at, self._tells_all = made_at, len(proven) == len(lines) - len(unlisted)
         return complete
 

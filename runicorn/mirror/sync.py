@@ -12,7 +12,7 @@ import threading
 import time
 from queue import Empty
 
-from runicorn import clock, local_disk, local_names
+from runicorn import clock, layout, local_disk, local_names
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.mirror import local_copy, remote_index
 from runicorn.mirror.inbox import Inbox
@@ -161,11 +161,13 @@ class Sync:
             queue.ask_for(path, now)
         self._inbox.answer(remote_root, now)
         queue.work(time.monotonic() + SLICE, self._inbox.questions)
+        allowed = self._allowance(now) != 0
+        others = allowed and remote_root.look_for_others(now, SLICE / 2 if queue.left else SLICE)
         idle = remote_root.surveyed and not queue.left and not self._no_root
         more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now))
         hashing = remote_root.whole_files.settle_suspects(remote_root.source == "exec", now)
-        if queue.left or more:
-            return 1.0 if queue.full or self._allowance(now) == 0 else 0.0
+        if queue.left or more or others:
+            return 0.0 if allowed and not queue.full else 1.0
         return HASHING if hashing else None
 
     def _take_settings(self, now):
@@ -210,8 +212,7 @@ class Sync:
         """Return the runs whose tails are read now (list of paths), and say when they are next."""
         watched = self.bell.watched()
         opened, index = self._opened(remote_root, watched), remote_root.index
-        running = [path for path in remote_root.beats.going(index.foreign, now)
-                   if path in index and not index.ended(path) and path not in opened]
+        running = [path for path in remote_root.beats.runs if path in index and not index.ended(path) and path not in opened]
         self._look_due = now + (TICK if opened or "runs" in watched else self._resting.seconds)
         return opened + self._turns.take(running, PLACES)
 
@@ -274,7 +275,7 @@ class Sync:
         if remote_root or self._status.is_ours:
             try:
                 self._publisher.tell(remote_root, self.state())
-                self.mirror.save_folders(remote_root.skeleton.told() if remote_root else {})
+                self.mirror.save_folders(*((remote_root.skeleton.told(), remote_root.foreign.told()) if remote_root else ()))
             except SyncError as error:      # this disk is full, too; one trouble at a time
                 self.log.warning("%s", error)
 
@@ -293,8 +294,10 @@ class Sync:
         """Return the run paths somebody has open that may still change (list)."""
         prefix, opened = f"run:{self._slug}:", []
         for topic in watched:
-            paths = local_names.paths_of(topic[len(prefix):]) if topic.startswith(prefix) else ()
-            opened += [path for path in paths if path in remote_root.index and not remote_root.index.ended(path)][:1]
+            parts = topic[len(prefix):].split("/") if topic.startswith(prefix) else ()
+            path = "/".join((*parts[:2], layout.RUNS, parts[2])) if len(parts) == 3 else ""
+            if path in remote_root.index and not remote_root.index.ended(path):
+                opened.append(path)
         return opened
 
     # -- what the pages see

@@ -28,10 +28,10 @@ def list_folders(client, paths):
     return listings
 
 
-def walk_folders(client, paths, took):
+def walk_folders(client, paths, took, listing=None):
     """List folders (absolute paths) at once; `took(path, [(name, Attrs), …] or SftpError)` is called as each is done, and may
-    return more folders to list."""
-    lister = _Lister(client, paths, took)
+    return more folders to list. listing: the class of what it is called with, Listing by default."""
+    lister = _Lister(client, paths, took, listing or Listing)
     try:
         while lister.pending:
             lister.start()
@@ -43,8 +43,8 @@ def walk_folders(client, paths, took):
 class _Lister:
     """Folders being listed: OPENDIR, then READDIR twice ahead (most folders end with the second), then CLOSE."""
 
-    def __init__(self, client, paths, took):
-        self.client, self.took = client, took
+    def __init__(self, client, paths, took, listing):
+        self.client, self.took, self.listing = client, took, listing
         self.queue = collections.deque(paths)
         self.pending = len(self.queue)
         self.open = 0
@@ -65,9 +65,10 @@ class _Lister:
 
 
 class Listing(list):
-    """[(name, Attrs), …] of a folder, "." among them where the server says it; `undecodable` counts names that are no UTF-8."""
+    """[(name, Attrs), …] of a folder, "." among them where the server says it; `undecodable` counts names that are no UTF-8; `full`: no
+    more of it is wanted."""
 
-    undecodable = 0
+    undecodable, full = 0, False
 
     def take(self, entries, names):
         """Add `entries`, those of `names` that are of use."""
@@ -81,7 +82,7 @@ class _Folder:
     __slots__ = ("lister", "path", "handle", "unanswered", "entries", "count", "ended")
 
     def __init__(self, lister, path):
-        self.lister, self.path, self.unanswered, self.entries, self.count, self.ended = lister, path, 0, Listing(), 0, False
+        self.lister, self.path, self.unanswered, self.entries, self.count, self.ended = lister, path, 0, lister.listing(), 0, False
 
     def opened(self, handle):
         if isinstance(handle, SftpError):
@@ -104,12 +105,12 @@ class _Folder:
             crowded = len(self.entries) > CROWD
             self.entries.take([(name, attrs) for name, attrs in names
                                if name not in (None, "..") and (not crowded or local_names.is_own(name))], names)
-            self.count += len(names)
+            self.count, self.ended = self.count + len(names), self.ended or self.entries.full
             if self.count > sftp.MAX_NAMES:
                 self.entries, self.ended = SftpError(f"{self.path} has too many entries", 4), True
         if self.ended and not self.unanswered:
             self.lister.client.ask(sftp.close(self.handle), _ignored)
-            if self.entries == []:      # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
+            if not self.count and self.entries == []:   # OpenSSH lists nothing, not even ".", of a folder whose files it may not look at
                 return self.lister.client.ask(sftp.lstat(self.path + "/."), self.looked_into)
             self.complete()
         elif not self.ended and (len(names) >= MANY_NAMES or not self.unanswered):
@@ -149,9 +150,10 @@ class Skeleton:
     `skipped` is {reason: count} of what the last whole refresh passed over; `complete` says whether there was one.
     """
 
-    def __init__(self, client, root, wall=lambda now: now):
-        """wall: clock.Clock.wall, where that is not the clock of the times handed in."""
-        self.client, self.root, self.skipped, self._wall = client, root, {}, wall
+    def __init__(self, client, root, wall=lambda now: now, listed=lambda folder, listing, now: None):
+        """wall: clock.Clock.wall, where that is not the clock of the times handed in. listed(folder, listing, now): called with each
+        listing of a folder that no link leads to."""
+        self.client, self.root, self.skipped, self._wall, self._listed = client, root, {}, wall, listed
         self._mtimes = {}             # folder -> (mtime, when first observed so, when listed); "" is the root
         self._children = {}         # folder -> {name: mtime} of the folders in it
         self._links = {}            # folder -> {name: uid} of the symbolic links in it
@@ -289,6 +291,8 @@ class Skeleton:
             else:
                 self._take(folder, listing, {manifest.NO_UTF8: listing.undecodable} if listing.undecodable else {})
                 mtime = next((attrs.mtime for name, attrs in listing if name == "."), None)
+                if not folder or path == f"{self.root}/{folder}":
+                    self._listed(folder, listing, now)
             mtime, observed, _ = self._mtimes.get(folder, (mtime, now, now))
             self._mtimes[folder] = mtime, observed, now
 

@@ -1,13 +1,16 @@
 """Which runs of other loggers a connection lists: by the server's manifest, by python3 there and by SFTP alone the same as on its disk."""
 
 import json
+import shutil
 
 import pytest
-from mixed_root import EVENTS, OURS, TABLE, expected, make, mirrored, put
-from pairs import mirror, pair, root  # noqa: F401 (fixtures)
+from mixed_root import EVENTS, OURS, PAIRS, TABLE, age, expected, make, mirrored, put
+from pairs import mirror, pair, root, settle  # noqa: F401 (fixtures)
+from small_runs import write_run
 
 from runicorn import foreign, manifest
-from runicorn.mirror import plan, remote_index
+from runicorn.mirror import foreign_runs, plan, remote_index
+from runicorn.ssh import sftp
 
 
 def test_the_manifest_command_lists_them_and_says_that_it_looked(root):
@@ -111,3 +114,135 @@ def test_files_that_grow_show_in_the_list(root, pair):
     put(root, "lightning_logs/version_0/metrics.csv", TABLE + "0,20,0.1\n")
     one.passes(31)
     assert mirrored(one)["lightning_logs/version_0"] == expected(root)["lightning_logs/version_0"]
+
+
+@pytest.fixture
+def mixed(root):
+    return make(root)
+
+
+WAYS = {"SFTP": {"manifest": False}, "exec": {"source": "exec"}, "a manifest": {}}
+
+
+def by(way, root, pair, **options):
+    if way == "a manifest":
+        manifest.generate(str(root))
+    return pair(**WAYS[way], **options)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_whatever_the_way_the_list_is_that_of_the_servers_disk(mixed, pair, way):
+    one = by(way, mixed, pair)
+    one.passes()
+    settle(one)
+    one.passes()
+    assert mirrored(one) == expected(mixed)
+    assert one.sync.state()["reason"]["code"] == "live" and one.sync.state()["source"] == {"SFTP": "walk"}.get(way, way.split()[-1])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_changes_among_them_shows(mixed, pair, way):
+    one = by(way, mixed, pair)
+    one.passes()
+    settle(one)
+    put(mixed, "lightning_logs/version_0/metrics.csv", TABLE + "0,20,0.1\n")        # grows
+    put(mixed, "lightning_logs/version_2/metrics.csv", TABLE)                       # comes
+    put(mixed, f"tb/a/{EVENTS}.2", "a second file")
+    put(mixed, "p/wandb/run-20250103_000000-abc/run-abc.wandb", "resumed")
+    put(mixed, "out/checkpoint-1500/trainer_state.json", '{"global_step": 6}')
+    put(mixed, "sweep/y/train.log", "nothing yet\n")                                # is none any more
+    put(mixed, "sweep/new/deep/metrics.csv", TABLE)
+    put(mixed, "data/train.log", "".join(f"step {n}: loss: 0.{n}\n" for n in range(9)))
+    shutil.rmtree(mixed / "tb/a/eval")
+    if way == "a manifest":
+        manifest.generate(str(mixed))
+    one.passes(31)
+    settle(one)
+    one.passes(31)
+    told = {path: entry for path, entry in mirrored(one).items() if path not in live_json(one)["gone"]}
+    assert told == expected(mixed) and {"data", "sweep/new/deep", "lightning_logs/version_2"} < set(told) and "tb/a/eval" not in told
+
+
+def live_json(one):
+    return json.loads((one.mirror / ".index" / "live.json").read_text())
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_new_run_shows_while_somebody_watches(mixed, pair, way):
+    one = by(way, mixed, pair)
+    one.bell.look({"runs"})
+    one.passes()
+    settle(one)
+    one.passes(3)
+    put(mixed, "lightning_logs/version_2/metrics.csv", TABLE)
+    put(mixed, "sweep/z/w/train.log", PAIRS)
+    for _ in range(3):
+        one.passes(1.5)
+    assert {"lightning_logs/version_2", "sweep/z/w"} < set(mirrored(one))
+
+
+def test_a_text_file_becomes_a_run_where_only_its_size_shows_it(mixed, pair):
+    put(mixed, "sweep/late/train.log", "starting\n")
+    put(mixed, "sweep/empty/metrics.csv", "")
+    age(mixed)
+    one = pair(manifest=False)
+    one.passes()
+    assert not {"sweep/late", "sweep/empty"} & set(mirrored(one))
+    with open(mixed / "sweep/late/train.log", "a") as file:
+        file.write(PAIRS)
+    with open(mixed / "sweep/empty/metrics.csv", "a") as file:
+        file.write(TABLE)
+    one.passes(31)
+    assert mirrored(one) == expected(mixed) and {"sweep/late", "sweep/empty"} < set(mirrored(one))
+
+
+def test_a_folder_that_becomes_ours_is_ours_at_once(mixed, pair):
+    one = pair(manifest=False)
+    one.passes()
+    assert "p/n2/runs/Jan01_host" in mirrored(one)
+    write_run(mixed, "p", "n2", "20250105_000000_abcdef")
+    write_run(mixed, "x", "y", "20250106_000000_abcdef")
+    put(mixed, "tb/a/meta.json", "{}")
+    put(mixed, "tb/a/events.jsonl", "")
+    one.passes(31)
+    told = {path: entry for path, entry in mirrored(one).items() if path not in live_json(one)["gone"]}
+    assert told == expected(mixed) and "p/n2/runs/Jan01_host" not in told and "tb/a" not in told
+
+
+def test_a_root_of_our_runs_alone_costs_nothing_more(root, pair, mirror, monkeypatch):
+    for number in range(12):
+        folder = write_run(root, f"p{number % 3}", f"n{number % 5}", f"20250123_180000_{number:06x}")
+        put(folder, "checkpoints/last.pt", "x")
+    age(root)
+    costs = []
+    for looks in (True, False):
+        if not looks:
+            monkeypatch.setattr(foreign_runs.ForeignRuns, "go_on", lambda *_: (set(), False))
+            monkeypatch.setattr(foreign_runs.ForeignRuns, "is_behind", lambda *_: False)
+        for session in range(2):
+            one = pair(manifest=False)
+            one.passes()
+            for _ in range(2):
+                one.passes(31)
+            costs.append((session, one.sync._remote_root.client.requests, round(one.far.bytes_received, -3)))   # answers may come short
+            one.close()
+        shutil.rmtree(mirror)
+    assert costs[:2] == costs[2:] and costs[0][1] > costs[1][1] > 100
+
+
+def test_a_second_session_lists_no_folder_that_did_not_change(mixed, pair, monkeypatch):
+    (mixed / "linked").unlink()
+    age(mixed)
+    first = pair(manifest=False)
+    first.passes()
+    first.close()
+    opened, ask = [], sftp.Sftp.ask
+    monkeypatch.setattr(sftp.Sftp, "ask", lambda client, request, done: (opened.append((request.kind, request.about)),
+                                                                        ask(client, request, done))[1])
+    put(mixed, "tb/new/metrics.csv", TABLE)
+    one = pair(manifest=False)
+    one.passes()
+    assert mirrored(one) == expected(mixed)
+    folders = {path[len(str(mixed)):] for kind, path in opened if kind == sftp.OPENDIR and "/p/n/runs" not in path}
+    assert folders == {"/tb", "/tb/new"}
+    assert not [path for kind, path in opened if kind == sftp.OPEN and path.endswith(("notes.txt", "names.csv", "prompts.jsonl"))]

@@ -1,0 +1,161 @@
+"""Keep the index in line with what other loggers write below the root: when to look where, and what of it came, changed and went.
+
+Where python3 on the server, or a fresh manifest of it, tells of all such runs, only what moves beside those that are known is listed.
+"""
+
+import time
+
+from runicorn import foreign, layout
+from runicorn.mirror import plan, walk
+from runicorn.mirror.foreign_walk import ForeignWalk, and_above
+from runicorn.mirror.looks import Turns
+
+AGAIN = 600.0                   # s between looks at all folders, as their mtimes show what is new in them
+FOLDERS, FILES = 400, 200       # LSTATed at a survey: folders of known runs and those above them, text files that are of no kind yet …
+SHARE = 20                      # … and this part of them where somebody watches
+PACE = 20                       # a discovery that took this thread t s is not followed by another one before PACE * t
+SHOWN = 0.5                     # s of a discovery after which is shown what it found by then
+
+
+class ForeignRuns:
+    """The runs of other loggers of one session. The sync's thread's alone."""
+
+    def __init__(self, client, root, wall, index):
+        """root: absolute; wall: clock.Clock.wall; index: remote_index.RemoteIndex."""
+        self._index = index
+        self._walk = ForeignWalk(client, root, wall)
+        self._moved = set()             # folders whose discovery is due
+        self._near, self._stale = [], True          # folders of known runs and those above them; whether they are others by now
+        self._asked = {}                # absolute path -> (folder, name of a text file in it or "") of what is LSTATed now
+        self._folder_turns, self._file_turns = Turns(), Turns()
+        self._whole_at = None           # when the last look at all folders ended, s
+        self._ours = set()              # folders that hold runs of ours, as of the last discovery
+        self._is_whole = False          # the discovery under way is one
+        self._next = self._spent = self._shown = 0.0
+
+    @property
+    def skipped(self):
+        """{reason: count} of what was passed over."""
+        return self._walk.skipped
+
+    def is_behind(self, told_by_server):
+        """Whether it is not known yet what is below the root. told_by_server: whether the server itself tells of all such runs."""
+        return self._whole_at is None and not told_by_server
+
+    def told(self):
+        """Return what `resume` takes (dict), None where nothing is new."""
+        return self._walk.told() if self._walk.changed and self._whole_at is not None else None
+
+    def resume(self, earlier, skeleton):
+        """Take up what an earlier session told, or something that only looks like it. skeleton: what walk.Skeleton.resume takes."""
+        skeleton = skeleton if isinstance(skeleton, dict) else {}
+        self._walk.resume(earlier, {folder: kept[0] for folder, kept in skeleton.items() if isinstance(kept, list) and kept})
+
+    # -- what moved
+
+    def feed(self, folder, listing, now):
+        """Take the listing of a folder above the runs of ours, of which the root and the projects may hold others."""
+        if "/" not in folder and self._walk.feed(folder, listing, now):
+            self._moved.add(folder)
+
+    def doubt(self, paths):
+        """The files of the runs `paths`, or the folders they are in, are not what they were."""
+        folders = {foreign.folder_of(path) for path in paths}
+        if folders:
+            self._walk.forget(folders)
+            self._moved |= folders
+
+    def ask(self, part=1):
+        """Return the absolute paths to LSTAT now (list), the `part`-th of them."""
+        if self._stale:
+            self._near, self._stale = self._find_near(), False
+        folders = self._folder_turns.take(self._near, FOLDERS // part)
+        files = self._file_turns.take(self._walk.undecided, FILES // part)
+        self._asked = {self._walk.absolute(folder): (folder, "") for folder in folders}
+        self._asked.update((self._walk.absolute(foreign.below(*place)), place) for place in files)
+        return list(self._asked)
+
+    def _find_near(self):
+        near = set()
+        for path in self._index.foreign:
+            folder = foreign.folder_of(path)
+            below = {name.rpartition("/")[0] for name in self._index.entry(path)["files"]} - {""}
+            for inner in [foreign.below(folder, name) for name in below] or [folder]:
+                while inner not in near:
+                    near.add(inner)
+                    inner = inner.rpartition("/")[0]
+        return sorted(near)
+
+    def note(self, stats, now):
+        """Take the answers to what `ask` returned. stats: {absolute path: Attrs or SftpError}."""
+        for absolute, (folder, name) in self._asked.items():
+            if absolute not in stats:
+                continue
+            if self._walk.note_file(folder, name, stats[absolute]) if name else self._walk.note(folder, stats[absolute], now):
+                self._moved.add(folder)
+        self._asked = {}
+
+    # -- looking
+
+    def go_on(self, now, seconds, listings, gone, told_by_server):
+        """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that changed (set), whether there is
+        more to do at once). listings: listings.Listings, which take what is found; gone: paths of runs that vanished. told_by_server: as
+        for `is_behind`. Raises SftpError when the root can't be listed."""
+        if told_by_server and self._is_whole:
+            self._walk.drop()                       # its answer came meanwhile
+        if not self._walk.busy and not self._begin(now, gone, told_by_server):
+            return set(), False
+        began = time.thread_time()
+        try:
+            done = self._walk.go_on(now, time.monotonic() + seconds)
+        except BaseException:
+            self._walk.drop()
+            raise
+        runs = self._walk.result() if done or time.monotonic() >= self._shown else ()
+        covers = self._walk.finish() if done else None
+        changed = self._show(runs, covers, listings, gone, now) if runs or done else set()
+        self._shown = time.monotonic() + SHOWN
+        self._spent += time.thread_time() - began
+        if done:
+            self._next, self._spent = now + PACE * self._spent, 0.0
+            self._whole_at = now if self._is_whole else self._whole_at
+        return changed, not done
+
+    def _begin(self, now, gone, told_by_server):
+        """Begin a discovery if one is due; returns whether one is."""
+        self._is_whole = not told_by_server and (self._whole_at is None or now - self._whole_at >= AGAIN)
+        if not (self._is_whole or self._moved) or now < self._next:
+            return False
+        self._ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in self._index.lines.keys() - self._index.foreign - gone}
+        tops, self._moved = {""} if self._is_whole else self._moved, set()
+        tops = {top for top in tops if not self._is_ours(top) and tops.isdisjoint(and_above(top)[1:])}
+        self._walk.start(sorted(tops), self._ours)
+        self._shown = time.monotonic() + SHOWN
+        return True
+
+    def _is_ours(self, folder):
+        """Whether a folder is one that holds runs of ours, or is in such a one."""
+        return not self._ours.isdisjoint(and_above(folder))
+
+    def _show(self, runs, covers, listings, gone, now):
+        """Take the runs that were found, and, with `covers`, that others were not; returns the paths that changed."""
+        listed = {run.path: (run.kinds, self._files(run)) for run in runs if plan.believable(run.path, kinds=run.kinds)}
+        known = self._index.foreign - gone
+        lost = {path for path in known - listed.keys() if covers(path) or self._is_ours(foreign.folder_of(path))} if covers else set()
+        fresh = {path: files for path, (_, files) in listed.items() if path not in known}
+        if lost or fresh and gone:
+            listings.lose_foreign(lost, fresh, now)
+        changed = {path for path, (kinds, files) in listed.items() if listings.take(path, files, files["."]["mtime"], now, kinds)}
+        self._stale = self._stale or bool(changed or lost)
+        return changed
+
+    def _files(self, run):
+        """Return the walk.RunFiles of a run that was found; what the index has seen later of a file stays."""
+        before = self._index.entry(run.path)["files"] if run.path in self._index.foreign else {}
+        files = walk.RunFiles()
+        files["."] = {"mtime": self._walk.mtime(foreign.folder_of(run.path))}
+        for name, size, mtime, *_ in run.files:
+            if foreign.belongs(run.path, name):
+                old = before.get(name)
+                files[name] = old if old and int(old["mtime"] or 0) >= mtime else {"size": size, "mtime": mtime or None, "tail": None}
+        return files

@@ -1,0 +1,278 @@
+"""Find the runs of other loggers below a root by SFTP: many folders listed at once, none twice while its mtime stands. Writes nothing.
+
+A discovery lists what is below some folders, slice after slice, so that what else the line is for goes on. What a folder showed is
+remembered, also for the next session; a text file is looked into again only when it changed.
+"""
+
+import collections
+import time
+from stat import S_ISREG
+
+from runicorn import foreign, manifest
+from runicorn.errors import DeniedError, MissingFileError, SftpError
+from runicorn.mirror import plan, walk
+from runicorn.ssh import sftp
+
+LISTED = 400_000                # entries of folders that one discovery takes in; each takes about 200 bytes of the line
+CONFIRMED, READ = 2000, 200     # remembered folders LSTATed, and text files looked into, between two looks at the clock
+MOVED = float("-inf")           # when a folder was listed whose LSTAT shows another mtime since
+MANY = f"folders not looked into, as {LISTED} entries were listed"
+
+
+class Entries(walk.Listing):
+    """What of a folder a foreign.Finder has use for: [(name, Attrs), …], of its first foreign.ENTRIES entries."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def take(self, entries, names):
+        self.count += len(names)
+        super().take([(name, attrs) for name, attrs in entries if _is_of_use(name, attrs)], names)
+        self.full = self.count >= foreign.ENTRIES
+
+
+class ForeignWalk:
+    """What the folders of one root showed, and the discovery under way. `skipped` is {reason: count} of what the last whole one left
+    out; `undecided` are [(path of a folder, name), …] of text files that are of no kind yet, the newest first."""
+
+    def __init__(self, client, root, wall):
+        """root: absolute; wall: clock.Clock.wall."""
+        self._client, self._root, self._wall = client, root, wall
+        self._folders = {}              # path -> [mtime, when first observed so, when listed, {name: entry as a Finder takes it}]
+        self._texts = {}                # as foreign.find has `known`
+        self._finder, self._tops, self._denied, self._listed = None, (), set(), 0
+        self._unlisted, self._unconfirmed, self._unread = collections.deque(), [], None
+        self.skipped, self.undecided = {}, []
+        self.changed = False            # since `told`
+
+    def absolute(self, path):
+        """Return the absolute path of a folder or file (str)."""
+        return f"{self._root}/{path}" if path else self._root or "/"
+
+    def mtime(self, path):
+        """Return the mtime (s) of a folder as it was last seen, or None."""
+        return self._folders[path][0] if path in self._folders else None
+
+    # -- what is remembered
+
+    def told(self):
+        """Return what `resume` takes (dict), of folders that can't have changed unseen since they were listed."""
+        self.changed = False
+        return {"folders": {path: [mtime, list(entries.values())] for path, (mtime, observed, listed, entries) in self._folders.items()
+                            if mtime is not None and plan.settled(mtime, observed, listed, self._wall(listed))},
+                "texts": self._texts}
+
+    def resume(self, earlier, mtimes):
+        """Take up what an earlier session told, or something that only looks like it. mtimes: {path: mtime} of the folders that are not
+        LSTATed here."""
+        earlier = earlier if isinstance(earlier, dict) else {}
+        folders, texts = (earlier[name] if isinstance(earlier.get(name), dict) else {} for name in ("folders", "texts"))
+        for path, kept in folders.items():
+            if (isinstance(kept, list) and len(kept) == 2 and type(kept[0]) is int and _are_entries(kept[1])
+                    and ("/" in path or mtimes.get(path) == kept[0])):
+                self._folders[path] = [kept[0], 0.0, 2.0, {entry[0]: tuple(entry) for entry in kept[1]}]
+        self._texts = {place: (kept[0], kept[1]) for place, kept in texts.items() if isinstance(kept, list) and len(kept) == 2
+                       and isinstance(kept[0], list) and [type(number) for number in kept[0]] == [int, int]
+                       and (kept[1] is None or kept[1] in foreign.KINDS)}
+
+    def feed(self, path, listing, now):
+        """Take a listing that somebody else asked for; returns whether it shows anything else than before."""
+        before = self._folders.get(path)
+        mtime, entries = next((attrs.mtime for name, attrs in listing if name == "."), None), _entries(listing)
+        observed = before[1] if before and before[0] == mtime else now
+        self._folders[path] = [mtime, observed, now, entries]
+        news = before is None or before[3] != entries
+        self.changed = self.changed or news
+        return news
+
+    def note(self, path, attrs, now):
+        """Take the LSTAT of a folder; returns whether it has to be listed: it moved, came or went."""
+        if path not in self._folders:
+            return not isinstance(attrs, SftpError)
+        old, observed, listed, entries = self._folders[path]
+        if isinstance(attrs, SftpError) or not sftp.is_dir(attrs):
+            del self._folders[path]
+        elif attrs.mtime is None or attrs.mtime != old:
+            self._folders[path] = [attrs.mtime, now, MOVED, entries]
+        elif listed == MOVED or not plan.settled(old, observed, listed, self._wall(listed)):
+            self._folders[path][2] = MOVED
+        else:
+            return False
+        return True
+
+    def note_file(self, path, name, attrs):
+        """Take the LSTAT of the file `name` of a folder that is remembered; returns whether it is another one than before."""
+        entries = self._folders[path][3] if path in self._folders else {}
+        before, entry = entries.get(name), None if isinstance(attrs, SftpError) else _entry(name, attrs)
+        if before is None or entry is None or before == entry:
+            return False                # what went shows in its folder's mtime
+        entries[name] = entry
+        return True
+
+    def forget(self, folders):
+        """Have the folders (set of paths), and those in them that belong to the same runs, listed at the next discovery."""
+        for path in [path for path in self._folders if path in folders or _owner(path) in folders]:
+            del self._folders[path]
+
+    # -- a discovery
+
+    @property
+    def busy(self):
+        """Whether a discovery is under way (bool)."""
+        return self._finder is not None
+
+    def drop(self):
+        """Give up the discovery under way."""
+        self._finder = None
+
+    def start(self, tops, ours):
+        """Begin to look at what is below the folders `tops` (paths); of all of the root (""), each remembered folder is LSTATed first.
+        ours: as for a foreign.Finder."""
+        self._finder = foreign.Finder(collections.Counter(), ours)
+        self._tops, self._denied, self._listed, self._unread = tuple(tops), set(), 0, None
+        self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []     # others LSTAT those above
+        self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
+
+    def go_on(self, now, until):
+        """Go on until `until` (monotonic s), or a little longer; returns whether it is done. Raises SftpError when the root can't be
+        listed."""
+        while time.monotonic() < until:
+            if self._unconfirmed:
+                self._confirm(now)
+            elif self._unlisted is None:
+                self._unlisted = collections.deque(self._known(self._tops))
+            elif self._unlisted:
+                self._list(now, until)
+            elif self._unread is None:
+                self._unread = foreign.doubts(self._finder, self._texts)
+            elif self._unread:
+                self._look_into()
+            else:
+                return True
+        return False
+
+    def _confirm(self, now):
+        paths, self._unconfirmed = self._unconfirmed[:CONFIRMED], self._unconfirmed[CONFIRMED:]
+        for path, attrs in zip(paths, self._client.batch([sftp.lstat(self.absolute(path)) for path in paths])):
+            self.note(path, attrs, now)
+
+    def _list(self, now, until):
+        begin = len(self._root) + 1
+
+        def took(absolute, listing):
+            children = self._take(absolute[begin:], listing, now)
+            if time.monotonic() < until and self._listed < LISTED:
+                return [self.absolute(child) for child in children]
+            self._unlisted.extend(children)
+            return ()
+        if self._listed >= LISTED:
+            self._finder.skipped[MANY] += len(self._unlisted)
+            self._unlisted.clear()
+        paths = [self._unlisted.popleft() for _ in range(min(len(self._unlisted), walk.LISTED))]
+        walk.walk_folders(self._client, [self.absolute(path) for path in paths], took, Entries)
+
+    def _take(self, path, listing, now):
+        """Take the listing of a folder; returns the folders in it that have to be listed, too."""
+        if isinstance(listing, SftpError):
+            if not path:
+                raise listing
+            self._folders.pop(path, None)
+            if not isinstance(listing, MissingFileError):
+                self._denied.add(path)
+                self._finder.passed["unreadable"] += isinstance(listing, DeniedError)
+            return []
+        self._listed += listing.count
+        self.feed(path, listing, now)
+        self._finder.passed[manifest.NO_UTF8] += listing.undecodable
+        self._finder.skipped[f"entries beyond {foreign.ENTRIES} of a folder"] += listing.full
+        return self._known(self._finder.take(path, list(self._folders[path][3].values())))
+
+    def _known(self, paths):
+        """Hand the finder what is remembered of folders, and of those in them; returns those that have to be listed (list)."""
+        unknown, ahead = [], list(reversed(paths))
+        while ahead:
+            path = ahead.pop()
+            folder = self._folders.get(path)
+            if folder and folder[2] != MOVED:
+                ahead += reversed(self._finder.take(path, list(folder[3].values())))
+            else:
+                unknown.append(path)
+        return unknown
+
+    def _look_into(self):
+        chosen, self._unread = self._unread[:READ], self._unread[READ:]
+        places = [(self.absolute(foreign.below(path, name)), size) for path, name, _, size, _ in chosen]
+        ends = self._client.parts([part for place, size in places
+                                   for part in ((place, 0, foreign.HEAD), (place, max(0, size - foreign.TAIL), foreign.TAIL))])
+        for (path, name, kind, *state), *texts in zip(chosen, ends[::2], ends[1::2]):
+            found = foreign.kind_by_content(kind, *(b"" if isinstance(text, SftpError) else text for text in texts))
+            self._texts[foreign.below(path, name)] = state, found
+            self._finder.decide(path, name, found)
+        self.changed = True
+
+    def result(self):
+        """Return the foreign.Runs that were found so far (list)."""
+        return self._finder.runs(self._root)
+
+    def finish(self):
+        """End a discovery that is done; returns a function(path) that says whether it would have found a run there."""
+        finder, tops, denied = self._finder, self._tops, self._denied
+        self._finder = None
+        if "" in tops:
+            self.skipped = dict(+finder.skipped)
+            for path in () if finder.skipped[MANY] else self._folders.keys() - finder.visited:
+                del self._folders[path]
+            self.undecided = self._find_undecided(finder)
+
+        def covers(path):
+            folder = foreign.folder_of(path)
+            above = and_above(folder)
+            return (any(top in above for top in tops) and denied.isdisjoint(above)
+                    and (folder in finder.visited or not finder.skipped[MANY]))
+        return covers
+
+    def _find_undecided(self, finder):
+        """Return what `undecided` is, of the folders that a Finder was handed."""
+        texts = [(mtime, path, name) for path, name, _, _, mtime in finder.doubtful
+                 if self._texts.get(foreign.below(path, name), (0, 0))[1] is None]
+        for path in finder.visited & self._folders.keys():
+            texts += [(mtime, path, name) for name, size, mtime, _, mode in self._folders[path][3].values()
+                      if not size and S_ISREG(mode) and foreign.kind_by_name(name)]
+        return [(path, name) for _, path, name in sorted(texts, reverse=True)]
+
+
+def and_above(folder):
+    """Return a folder and those above it, the root ("") last (list)."""
+    folders = [folder]
+    while folder:
+        folder = folder.rpartition("/")[0]
+        folders.append(folder)
+    return folders
+
+
+def _owner(path):
+    """Return the folder of the run to which a folder below it belongs (str): a checkpoint's, or a W&B run's; else itself."""
+    above, _, name = path.rpartition("/")
+    if name == "files":
+        above, _, name = above.rpartition("/")
+    return above if foreign.CHECKPOINT.match(name) or foreign.WANDB.match(name) else path
+
+
+def _is_of_use(name, attrs):
+    return name == "." or not sftp.is_file(attrs) or foreign.is_of_use(name)
+
+
+def _entry(name, attrs):
+    """Return what a foreign.Finder takes of one entry (tuple)."""
+    return (name, attrs.size or 0, attrs.mtime or 0, 0, attrs.mode) if sftp.is_file(attrs) else (name, 0, 0, 0, attrs.mode or 0)
+
+
+def _entries(listing):
+    return {name: _entry(name, attrs) for name, attrs in listing if name != "." and _is_of_use(name, attrs)}
+
+
+def _are_entries(entries):
+    return isinstance(entries, list) and all(
+        isinstance(entry, list) and len(entry) == 5 and isinstance(entry[0], str)
+        and all(type(number) is int and 0 <= number < 1 << 60 for number in entry[1:]) for entry in entries)
