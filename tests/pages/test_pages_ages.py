@@ -28,6 +28,7 @@ READ = """async places => {
     const say = selector => document.querySelector(selector)?.innerText ?? null;
     return {api: Number(answer.headers.get('X-Runicorn-Time')) - row.last_news, said: places.map(say)};
 }"""
+SAID = "places => places.map((selector) => document.querySelector(selector)?.innerText ?? null)"
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
@@ -140,13 +141,39 @@ def test_a_sample_is_as_old_as_it_is_whatever_the_servers_clock_shows(running, s
 
 def test_after_a_sleep_the_page_asks_what_time_it_is(running, site, open_page):
     running()
-    page = open_page(f"{site().url}/runs/{KEY}", script=MOVED.format(skew=0))
+    server = site()
+    page = open_page(f"{server.url}/runs/{KEY}", script=MOVED.format(skew=0))
     expect(page.locator(HEAD)).to_be_visible()
+    server.connections.pause(NAME)          # nothing rings any more that would bring the time along
+    expect(page.locator(f".conn[data-connection={NAME}][data-state=paused]")).to_be_visible()
+    page.wait_for_timeout(4000)
     for skew in (HOUR, -HOUR, 3 * HOUR):
         page.evaluate(f"window.skew = {skew * 1000}")
         time.sleep(4)
+        said = page.evaluate(SAID, [BAR, HEAD])         # before anybody asks: an answer tells the page the time
         found = page.evaluate(READ, [BAR, HEAD])
-        assert [abs(seconds(text) - found["api"]) < 6 for text in found["said"]] == [True, True], (skew, found)
+        assert [abs(seconds(text) - found["api"]) < 2 for text in said] == [True, True], (skew, said, found)
+
+
+@pytest.mark.few("3600")
+@pytest.mark.parametrize("skew", [HOUR, -HOUR])
+def test_a_tab_in_the_background_says_the_same_as_another_once_it_is_back(running, site, open_page, skew):
+    running()
+    server = site()
+    away, other = (open_page(f"{server.url}/runs/{KEY}", script=MOVED.format(skew=0)) for _ in range(2))
+    for page in (away, other):
+        expect(page.locator(HEAD)).to_be_visible()
+    away.evaluate("""() => { Object.defineProperty(document, 'hidden', {configurable: true, get: () => window.gone});
+                             window.gone = true; document.dispatchEvent(new Event('visibilitychange')); }""")
+    server.connections.pause(NAME)
+    away.evaluate(f"window.skew = {skew * 1000}")       # the machine's clock is set meanwhile
+    time.sleep(9)
+    assert f"{NAME} Paused" in other.locator(f".conn[data-connection={NAME}]").inner_text().replace("\n", " ")
+    away.evaluate("() => { window.gone = false; document.dispatchEvent(new Event('visibilitychange')); }")
+    expect(away.locator(f".conn[data-connection={NAME}][data-state=paused]")).to_be_visible()
+    away.wait_for_timeout(2500)
+    found = [page.evaluate(READ, [BAR, HEAD]) for page in (away, other)]
+    assert [abs(seconds(text) - one["api"]) < 2 for one in found for text in one["said"]] == [True] * 4, found
 
 
 def test_a_run_through_two_mirrors_tells_the_age_of_the_one_it_is_read_from(running, site, open_page, sshd):
