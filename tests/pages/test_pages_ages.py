@@ -184,7 +184,7 @@ def test_a_run_through_two_mirrors_tells_the_age_of_the_one_it_is_read_from(runn
         line.stall()
         expect(page.locator("[data-fact=connection] bdi")).to_have_text("other")        # the freshest
         time.sleep(7)
-        both = page.evaluate("""(head) => [head, '.conn[data-connection=other] .ago'].map((place) => document.querySelector(place).innerText)""", HEAD)
+        both = page.evaluate(SAID, [HEAD, ".conn[data-connection=other] .ago"])
         assert both[0] == both[1] and seconds(both[0]) < 6
         stale = page.locator(f".conn[data-connection={NAME}] .ago")
         assert seconds(stale.inner_text()) > 6
