@@ -11,6 +11,8 @@ import re
 from os import scandir
 from stat import S_IFDIR, S_IFLNK, S_ISDIR, S_ISLNK, S_ISREG
 
+from runicorn.foreign_text import kind_by_content
+
 # What is believed first where two kinds of files in one folder tell the same metric.
 KINDS = ("wandb", "tensorboard", "csv", "trainer", "jsonl", "log")
 SURE = ("wandb", "tensorboard", "trainer")      # their names tell; of the others, what is in them
@@ -32,13 +34,7 @@ NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs
                    r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
                    r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
 JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
-STEPPED = re.compile(rb'(?:^|[,;\t])\s*"?\s*(?:global_?step|_?step|steps|iter|iteration|iterations|epoch|epochs)\s*"?\s*(?=[,;\t]|$)', re.I)
-STEP_KEY = re.compile(rb'"(?:_?step|global_step|iter|iteration|epoch)"\s*:\s*-?\d')
-NUMBER = re.compile(rb'":\s*"?(?:-?\d|NaN|-?Infinity)')
-PAIR = re.compile(rb"""([A-Za-z_][\w/.@-]{0,60}(?:["']?[ \t]*[=:][ \t]*["']?|(?<=loss|.ppl|.acc|..lr)[ \t]+))"""
-                  rb"(?:-?\d+\.\d+(?:[eE][-+]?\d+)?|-?\d+(?:\.\d+)?[eE][-+]?\d+|nan|inf)(?![\w.])", re.I)
 ELSEWHERE = "runs of ours that lie elsewhere than in PROJECT/NAME/runs"
-LINES = 5                                       # on which a name with a number stands in a text log, at least
 
 Run = collections.namedtuple("Run", "path folder kinds files")
 Run.__doc__ = """One run of another logger. path: below the root (str; "." is the root itself); folder: where its files lie (str); kinds:
@@ -65,50 +61,9 @@ def kind_by_name(name):
     return "log" if low.endswith(LOGS) else None
 
 
-def kind_by_content(kind, head, tail):
-    """Return the kind of a text file (str), or None where it is no log of a training.
-
-    kind: what its name speaks of; head, tail: its first and its last bytes.
-    """
-    first = head.lstrip(b"\xef\xbb\xbf\r\n").partition(b"\n")
-    if kind in ("csv", "log") and _is_table(*first[::2]):
-        return "csv"
-    if kind == "jsonl":
-        row = first[0] if first[1] else head
-        return kind if row.startswith(b"{") and STEP_KEY.search(row) and len(NUMBER.findall(row)) > 1 else None
-    return kind if kind == "log" and (_has_pairs(tail) or _has_pairs(head)) else None
-
-
 def is_of_use(name):
     """Whether a Finder wants to know of a file of this name."""
     return bool(kind_by_name(name)) or name in BESIDE or name in MARKS or name.startswith(WANDB_NAMES)
-
-
-def _is_table(header, rest):
-    """Whether a header names a step or an epoch among its columns, and the first row below it, if it is there, is of numbers."""
-    header = header.strip()
-    separator = max(b",;\t", key=lambda byte: header.count(byte))
-    width = header.count(separator) + 1
-    if not (2 <= width <= 10000 and STEPPED.search(header)):
-        return False
-    row, whole, _ = rest.partition(b"\n")
-    cells = row.strip().split(bytes([separator])) if whole else []
-    return not cells or len(cells) == width and all(map(_is_cell, cells))
-
-
-def _is_cell(cell):
-    try:
-        return not cell.strip(b' "') or float(cell.strip(b' "')) is not None
-    except ValueError:
-        return False
-
-
-def _has_pairs(text):
-    """Whether a name stands with a number on LINES lines at least."""
-    count = collections.Counter()
-    for line in re.split(rb"[\r\n]+", text):
-        count.update(set(PAIR.findall(line[:HEAD])))
-    return max(count.values() or [0]) >= LINES
 
 
 class Finder:

@@ -102,8 +102,8 @@ class LeftOut:
             self._closed[path] = tuple(names)
 
     def retry(self, fits, everything=False):
-        """Have some files tried again, or `everything`; `fits(bytes)` says whether there is room. Returns their run paths (set)."""
-        chosen = [key for key, ((size, _), why) in self._files.items() if why["code"] != "no_room" or fits(size)]
+        """Have some files tried again, or `everything`; `fits(key, bytes)` says whether there is room. Returns their run paths (set)."""
+        chosen = [key for key, ((size, _), why) in self._files.items() if why["code"] != "no_room" or fits(key, size)]
         self._trying.update(chosen if everything else chosen[:RETRIES])
         return {path for path, _ in self._trying}
 
@@ -114,6 +114,11 @@ class LeftOut:
             return False
         self.passed, self.changed = passed, True
         return bool(passed)
+
+    @property
+    def wants_room(self):
+        """Whether files wait for room (bool)."""
+        return any(why["code"] == "no_room" for _, why in self._files.values())
 
     def count(self):
         """Return how many files are left out (int)."""

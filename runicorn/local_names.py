@@ -93,6 +93,13 @@ def run_key(slug, path):
     return f"{slug}:{parts[0]}/{parts[1]}/{parts[3]}" if _are_ours(parts) else f"{slug}:{path}"
 
 
+def paths_of(name):
+    """Return the paths (list of str) at which the run lies whose key ends in `name` behind the source's slug: of a run of ours, then of
+    another logger's."""
+    parts = name.split("/")
+    return [*(["/".join((*parts[:2], RUNS, parts[2]))] if len(parts) == 3 else []), name]
+
+
 def connection_slug(name):
     """Return the mirror folder of a connection: "GPU Server 1" is "gpu-server-1"."""
     return slug(re.sub(r"[\s/\\]+", "-", name.strip().lower()) or name)

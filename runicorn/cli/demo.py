@@ -12,7 +12,6 @@ import math
 import os
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,8 +29,7 @@ from runicorn.cli.dialogue import end_as_ctrl_c_does
 from runicorn.errors import RunicornError
 from runicorn.news import Bell
 
-USER = "alice"
-ROOT = "/home/alice/.runicorn/experiments"      # as the SFTP session sees it
+ROOT = "home/alice/.runicorn/experiments"       # below the folder that plays the server; demo_server.ROOT is its path there
 SWEEP = (0.3, 0.03, 1.0, 0.1)                   # learning rates, one run after another
 STEPS_PER_EPOCH = 40
 EPOCHS = 30
@@ -153,84 +151,7 @@ def training(root):
         process.communicate()
 
 
-# -- the server: SSH with one key, SFTP that can only read ---------------------------------------------------------
-
-def sftp_server(folder, login_key):
-    """Return (listening socket, host key) of an SSH server on loopback that lets `login_key` in and serves `folder` as "/"."""
-    import paramiko
-
-    class Gate(paramiko.ServerInterface):
-        """Lets one key in; offers sessions, so SFTP, and neither a shell nor exec."""
-
-        def get_allowed_auths(self, username):
-            return "publickey"
-
-        def check_auth_publickey(self, username, key):
-            return paramiko.AUTH_SUCCESSFUL if (username, key) == (USER, login_key) else paramiko.AUTH_FAILED
-
-        def check_channel_request(self, kind, chanid):
-            return paramiko.OPEN_SUCCEEDED if kind == "session" else paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
-
-    class Files(paramiko.SFTPServerInterface):
-        """Read-only: no method that writes is there, so paramiko answers those requests with "not supported"."""
-
-        def _place(self, path):
-            target = (folder / path.lstrip("/")).resolve()
-            return target if target == folder or folder in target.parents else folder / "nowhere"
-
-        def _stat(self, path, read):
-            try:
-                return paramiko.SFTPAttributes.from_stat(read(self._place(path)))
-            except OSError as error:
-                return paramiko.SFTPServer.convert_errno(error.errno)
-
-        def canonicalize(self, path):
-            return os.path.normpath(os.path.join(f"/home/{USER}", path))
-
-        def lstat(self, path):
-            return self._stat(path, os.lstat)
-
-        def stat(self, path):
-            return self._stat(path, os.stat)
-
-        def list_folder(self, path):
-            try:
-                with os.scandir(self._place(path)) as entries:
-                    return [paramiko.SFTPAttributes.from_stat(entry.stat(follow_symlinks=False), entry.name) for entry in entries]
-            except OSError as error:
-                return paramiko.SFTPServer.convert_errno(error.errno)
-
-        def open(self, path, flags, attr):
-            if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC):
-                return paramiko.SFTP_PERMISSION_DENIED
-            try:
-                file = open(self._place(path), "rb", buffering=0)
-            except OSError as error:
-                return paramiko.SFTPServer.convert_errno(error.errno)
-            handle = paramiko.SFTPHandle(flags)
-            handle.readfile = file
-            handle.stat = lambda: paramiko.SFTPAttributes.from_stat(os.fstat(file.fileno()))
-            return handle
-
-    host_key = paramiko.ECDSAKey.generate()
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def accept():
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return                              # the listener was closed: the demo ends
-            transport = paramiko.Transport(connection)
-            transport.daemon = True
-            transport.add_server_key(host_key)
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files)
-            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):     # a client that went away again
-                transport.start_server(event=threading.Event(), server=Gate())
-
-    threading.Thread(target=accept, name="demo-sshd", daemon=True).start()
-    return listener, host_key
-
+# -- the server --------------------------------------------------------------------------------------------------
 
 @contextlib.contextmanager
 def ssh_server(server, root, home):
@@ -239,19 +160,13 @@ def ssh_server(server, root, home):
     By paramiko; where it is missing by the system's sshd, which serves `root` at its own path. Raises MissingPackageError.
     """
     try:
-        import paramiko
+        from runicorn.cli import demo_server
+        serving = demo_server.serving(server, home)
     except ImportError:
         from runicorn.cli import demo_sshd
-        with demo_sshd.serving(root, home) as connection:
-            yield connection
-        return
-    login_key = paramiko.ECDSAKey.generate()
-    login_key.write_private_key_file(str(home / "id_ecdsa"))
-    listener, host_key = sftp_server(server, login_key)
-    ssh_port = listener.getsockname()[1]
-    (home / "known_hosts").write_text(f"[127.0.0.1]:{ssh_port} {host_key.get_name()} {host_key.get_base64()}\n")
-    with contextlib.closing(listener):
-        yield {"host": "127.0.0.1", "port": ssh_port, "user": USER, "auth": "key", "key": str(home / "id_ecdsa"), "remote_root": ROOT}
+        serving = demo_sshd.serving(root, home)
+    with serving as connection:
+        yield connection
 
 
 # -- the whole ------------------------------------------------------------------------------------------------------
@@ -263,7 +178,7 @@ def workflow(port=0):
     from runicorn.viewer import app
     scratch = Path(tempfile.mkdtemp(prefix="runicorn-demo-")).resolve()
     server, home = scratch / "server", scratch / "laptop"
-    root = server / ROOT.lstrip("/")
+    root = server / ROOT
     root.mkdir(parents=True)
     home.mkdir(mode=0o700)
     try:

@@ -8,6 +8,7 @@ import signal
 from runicorn.cli.streams import Pump
 from runicorn.writer.append import AppendFile
 from runicorn.writer.capture import LogFile, log_gap
+from runicorn.writer.link import remove
 
 ASK, PASS_ON = b"?", b"p"       # else: the number of a channel that is over
 ANSWER_MS = 2000                # on a machine that thrashes; then a signal counts as one to us alone
@@ -17,9 +18,9 @@ TICK_SECONDS = 0.5
 class Guard:
     """Our side. Made before any thread is."""
 
-    def __init__(self, channels, log_path, numbers, before, ends):
-        """channels: list of streams.Channel; log_path: str; numbers: the signals to note; before: their mask in this process, in which
-        they are blocked now; ends: the program's ends of the channels (ints). Raises OSError."""
+    def __init__(self, channels, log_path, link_folder, numbers, before, ends):
+        """channels: list of streams.Channel; log_path: str; link_folder: of a Link (str) or None; numbers: the signals to note; before:
+        their mask in this process, in which they are blocked now; ends: the program's ends of the channels (ints). Raises OSError."""
         ask, self._ask = os.pipe()
         self._answer, answer = os.pipe()
         self._names = {id(channel): bytes([65 + index]) for index, channel in enumerate(channels)}
@@ -28,7 +29,7 @@ class Guard:
             try:
                 for number in {self._ask, self._answer, *ends}:
                     os.close(number)
-                _serve(channels, log_path, numbers, before, ask, answer)
+                _serve(channels, log_path, link_folder, numbers, before, ask, answer)
             finally:
                 os._exit(0)
         os.close(ask)
@@ -78,7 +79,7 @@ def _wait(numbers, milliseconds):
 
 # -- the process --------------------------------------------------------------------------------------------------
 
-def _serve(channels, log_path, numbers, before, ask, answer):
+def _serve(channels, log_path, link_folder, numbers, before, ask, answer):
     bell, ring = os.pipe()
     os.set_blocking(ring, False)
     os.set_blocking(bell, False)
@@ -103,6 +104,8 @@ def _serve(channels, log_path, numbers, before, ask, answer):
             os.write(answer, bytes([len(heard), *heard]))
             heard.clear()
         elif word in (b"", PASS_ON):
+            if not word and link_folder:
+                remove(link_folder)
             return _read_on(open_channels, None if word else log_path)
         else:
             channel = channels[word[0] - 65]

@@ -28,7 +28,7 @@ class Program:
         self._argv, self._environ = argv, environ
         self.pid, self.status = None, None      # as os.waitstatus_to_exitcode has it
         self.stop = (None, 0.0)                 # the last signal that asked it to end: name, monotonic time
-        self._guard = self._terminal = self._pump = None
+        self._guard = self._terminal = self._pump = self._link = None
         self._before = {}                       # signal number -> handler before ours
         self._is_stopped = False
         self._bell, self._ring = os.pipe()
@@ -37,15 +37,17 @@ class Program:
 
     # -- the start ------------------------------------------------------------------------------------------------
 
-    def start(self, log, log_path, inherited=()):
-        """Start it. log: the LogFile that takes its output; log_path: str; inherited: further descriptors that are for it, not for us (list
-        of int). Raises OSError if it can't be started."""
+    def start(self, log, link=None, inherited=()):
+        """Start it. log: the LogFile that takes its output; link: a writer.link.Link or None; inherited: further descriptors that are for
+        it, not for us (list of int). Raises OSError if it can't be started."""
+        self._link = link
         numbers = [number for number in signal.valid_signals() if _name(number) not in OWN]
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._take_signals(numbers)
             channels, ends = self._channels()
-            self._guard = Guard(channels, log_path, [number for number in numbers if number in self._before], mask, ends.values())
+            heard = [number for number in numbers if number in self._before]
+            self._guard = Guard(channels, log.file.path, link and link.folder, heard, mask, ends.values())
             self._spawn(ends, mask)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -54,7 +56,7 @@ class Program:
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)            # whoever writes to it shall hear when the program stops reading
         os.close(null)
-        self._pump = Pump(channels, log, [self._bell], self._terminal, self._guard.forget)
+        self._pump = Pump(channels, log, [self._bell, *([link.fileno()] if link else [])], self._terminal, self._guard.forget)
 
     def _take_signals(self, numbers):
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
@@ -141,11 +143,12 @@ class Program:
 
     def _wait(self):
         while self.status is None:
-            if self._pump.wait(TICK_SECONDS):
-                self._heed()
+            self._heed(self._pump.wait(TICK_SECONDS))
         while any(channel.outlet.rest for channel in self._pump.channels) or self._drained():
             if self._pump.wait(TICK_SECONDS) and any(_name(number) in STOPS for number in self._rung()):
                 break               # nobody reads it, and somebody wants us to end
+        if self._link is not None:
+            self._link.serve()          # its last words
         if self._terminal is not None:
             self._terminal.restore()
 
@@ -159,8 +162,10 @@ class Program:
         except BlockingIOError:
             return set()
 
-    def _heed(self):
-        numbers = self._rung()
+    def _heed(self, ready):
+        if self._link is not None and self._link.fileno() in ready:
+            self._link.serve()
+        numbers = self._rung() if self._bell in ready else set()
         for number in numbers - {signal.SIGCHLD, signal.SIGWINCH}:
             self._pass_on(number)
         if signal.SIGWINCH in numbers and self._terminal is not None and self._terminal.resize():

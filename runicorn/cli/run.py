@@ -6,7 +6,7 @@ import os
 import sys
 
 from runicorn.errors import RunicornError, UsageError
-from runicorn.writer import processes
+from runicorn.writer import link, processes
 from runicorn.writer.notice import say
 
 EXAMPLES = {"run": "runicorn run --project vision --name resnet50 --config lr=0.1 -- python train.py --epochs 90"}
@@ -51,26 +51,52 @@ def run(options):
     if refusal:
         print(f"runicorn: {refusal[0]}", file=sys.stderr)
         return refusal[1]
-    record = _begin(options, argv)
+    if _is_nested(options):
+        return _become(argv, environ)
+    record = _begin(options, argv, environ)
     if record is None:
         return _become(argv, environ)
+    from runicorn.writer.program_run import joint_verdict, oom_kills, verdict
+    line, kills = _link(record, environ), oom_kills()
     program = Program(argv, environ)
-    from runicorn.writer.program_run import oom_kills, verdict
-    kills = oom_kills()
     try:
-        program.start(record.log_file, record.log_file.file.path, inherited)
+        program.start(record.log_file, line, inherited)
     except OSError as error:
         record.conclude({"status": "failed", "exit_code": SHELLS_CODE, "error": f"{argv[0]}: {error.strerror}"})
         print(f"runicorn: {argv[0]}: {error.strerror}", file=sys.stderr)
         return 126 if isinstance(error, PermissionError) else SHELLS_CODE
     record.start()
     program.wait()
-    record.conclude(verdict(program.status, program.stop, kills is not None and (oom_kills() or 0) > kills), hurry=program.status < 0)
+    own = verdict(program.status, program.stop, kills is not None and (oom_kills() or 0) > kills)
+    record.take_back()
+    record.conclude(joint_verdict(own, record.told, program.pid), hurry=program.status < 0)
+    if line is not None:
+        line.close()
     return program.leave()
 
 
-def _begin(options, argv):
-    """Return the run of the program, None where there can't be one."""
+def _is_nested(options):
+    """Whether this is below another `runicorn run`, whose run it all is."""
+    above = link.ask({"ask": "place"})
+    if above and any((options.project, options.name, options.tag, options.config, options.notes, options.root)):
+        say(f"this is part of {above['project']}/{above['name']}: options of a `runicorn run` within it are not recorded")
+    return above is not None
+
+
+def _link(record, environ):
+    """Return the Link by which scripts find the run, its path in `environ`; None where there can be none."""
+    environ.pop(link.LINK, None)            # of one that is no more
+    try:
+        line = link.Link(record.answer)
+    except (AttributeError, OSError) as error:
+        say(f"a script that calls runicorn.init() makes a run of its own here: {error}")
+        return None
+    environ[link.LINK] = line.path
+    return line
+
+
+def _begin(options, argv, environ):
+    """Return the run of the program, None where there can't be one or it is another task's; `environ` (dict) says so then."""
     try:
         from runicorn.layout import legible
         from runicorn.writer.beginning import begin_program
@@ -79,8 +105,13 @@ def _begin(options, argv):
         spec = {"project": legible(options.project or "default"), "name": legible(name), "config": dict(map(_setting, options.config)),
                 "tags": options.tag, "notes": options.notes}
         quiet = os.environ.get("RUNICORN_QUIET", "").lower() not in ("", "0", "false", "no")
-        record = begin_program(argv, spec, options.root, quiet, options.each_task)
-        return record if isinstance(record, ProgramRun) else None
+        fixed = [key for key in ("project", "name") if getattr(options, key)]
+        record = begin_program(argv, spec, fixed, options.root, quiet, options.each_task)
+        if isinstance(record, ProgramRun):
+            return record
+        say(f"task {record.rank} of {record.size} is not recorded (task 0 is). --each-task records each as an experiment of its own.")
+        environ[link.RANK] = f"{record.rank}/{record.size}"
+        environ.update({variable: spec[key] for key, variable in (("project", link.PROJECT), ("name", link.NAME)) if key in fixed})
     except RunicornError:
         raise
     except (OSError, RuntimeError, ValueError) as error:

@@ -17,6 +17,7 @@ from runicorn.mirror import quota
 
 LOOK_SECONDS = 2            # how soon a connection added or paused by another process is noticed
 TRIM_SECONDS = 300
+VAIN_SECONDS = 60           # between tries to make room where there is nothing that may go
 TRIALS_KEPT = 20
 LINE = ("host", "port", "user", "auth", "key", "remote_root")       # what a connection can't change without a new login
 SAVING_SECONDS = 0.3        # within which an editor that moves the old settings file away has written the new one
@@ -39,7 +40,7 @@ class Registry:
         self._trials = {}               # id -> Trial
         self._only = None               # start_all's choice: a viewer for one connection leaves the others alone
         self._stopping = threading.Event()
-        self._keeper = None
+        self._keeper, self._vain_until = None, 0.0
         self._config_stamp = None
         self._reload()
 
@@ -207,7 +208,7 @@ class Registry:
         while not self._stopping.wait(LOOK_SECONDS):
             try:
                 self._follow_config()
-                short = self.cache.room.short()
+                short = 0 if time.monotonic() < self._vain_until else self.cache.room.short()
                 if short or time.monotonic() - trimmed > TRIM_SECONDS:
                     trimmed = time.monotonic()
                     self._trim(short)
@@ -229,8 +230,16 @@ class Registry:
     def _trim(self, short=0):
         """Bring the mirrors we sync so far below the limit that `short` bytes more fit."""
         ours = [connection for connection in self._connections.values() if connection.holds_mirror()]
-        if ours and self.cache.make_room([connection.folder for connection in ours], short) and short:
-            for connection in ours:
+        if not ours:
+            return
+        if self.cache.make_room([connection.folder for connection in ours], short):
+            self._tell_of_room()
+        elif short:
+            self._vain_until = time.monotonic() + VAIN_SECONDS
+
+    def _tell_of_room(self):
+        for connection in self._connections.values():
+            if connection.holds_mirror():
                 connection.sync.room_was_made()
 
     # -- tests, prompts, browsing
@@ -307,6 +316,7 @@ class Registry:
         if not connection:
             raise UsageError(f"{slug}:{path} is no mirrored run; runs of this machine are never deleted from here")
         quota.drop_run(connection.folder, path)
+        self._went()
         self.bell.ring("runs")
 
     def _of(self, slug):
@@ -331,7 +341,16 @@ class Registry:
         if self._of(slug):
             raise UsageError(f"{slug} is the mirror of a connection; remove that, with its copy, instead")
         self.cache.drop(slug)
+        self._went()
 
     def cache_clean(self, older_than=None, connection=None, size=None, dry_run=False):
         """Drop finished runs from the mirrors (see cache.Cache.clean), or from that of the connection of this name."""
-        return self.cache.clean(older_than, self._get(connection).slug if connection else None, size, dry_run)
+        went = self.cache.clean(older_than, self._get(connection).slug if connection else None, size, dry_run)
+        if went["files"] and not dry_run:
+            self._went()
+        return went
+
+    def _went(self):
+        """Files went from this disk: what waits for room may come."""
+        self.cache.room.measure()
+        self._tell_of_room()

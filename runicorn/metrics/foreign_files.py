@@ -4,6 +4,7 @@ import importlib
 import os
 
 from runicorn import foreign, layout, local_disk
+from runicorn.foreign_text import kind_by_content
 from runicorn.metrics.kinds import hparams
 
 MODULES = {"wandb": "wandb", "tensorboard": "tensorboard", "csv": "csv_table", "trainer": "trainer", "jsonl": "jsonl", "log": "text_log"}
@@ -63,11 +64,7 @@ class ForeignFiles:
         known = self._kinds.get(path)
         if known and known[0] == mark and (known[2] or known[1] == stat.st_size):
             return known[2]
-        head, tail = foreign.ends(path, stat.st_size)
-        found = foreign.kind_by_content(kind, head, tail)
-        parts = (head, tail) if found == "log" else (head,)         # behind a crash of the machine, NULs stand at a file's end
-        if found and not any(_module(found).is_kind(os.path.basename(path), part.rstrip(b"\0")) for part in parts):
-            found = None
+        found = kind_by_content(kind, *foreign.ends(path, stat.st_size))
         self._kinds[path] = mark, stat.st_size, found
         return found
 

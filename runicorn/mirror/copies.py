@@ -16,6 +16,7 @@ from runicorn.mirror.unsettled import LONG_AGO, Moment, Unsettled
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 GROWING = 2 << 30               # bytes of logs that never rest, which the server hashes at once
 NAMED = 20                      # runs whose broken entries are named in the log at once
+MEASURED = 60.0                 # s between looks at what the mirrors take, while files wait for room: other processes clean, too
 TROUBLE = 3                     # times a file may fail before it waits for the next survey
 
 
@@ -23,11 +24,11 @@ class Copies:
     """The files of a mirror beside what the index says of them, while one line is up; a file's key is (run path, name). The sync's
     thread's alone. `doubtful` (run paths to list again), `rewrite` and `left_out` are there for whoever learns of such."""
 
-    def __init__(self, options, mirror, index, beats, room, log, clock, wall, on_way):
+    def __init__(self, options, mirror, index, beats, room, log, clock, wall, on_way, opened):
         """room: room.Room; clock: callable that returns the clock.Clock's time of the present pass (s); wall: clock.Clock.wall;
-        on_way: {key: …} of the files that are queued, which is looked into only."""
+        on_way: {key: …} of the files that are queued; opened: paths of the runs (set) that somebody opened: both are looked into only."""
         self._options, self._mirror, self._index, self._beats, self._room, self._log = options, mirror, index, beats, room, log
-        self._on_way = on_way
+        self._on_way, self._opened = on_way, opened
         self.unsettled = Unsettled(mirror, clock, wall)
         self.contents = Contents(index, self.unsettled, lambda key: key in self.rewrite or key in self._trouble)
         self.doubtful = set()           # run paths to list again
@@ -49,7 +50,7 @@ class Copies:
             self.doubtful.add(path)
         evicted = self._mirror.evicted(path)
         twins = self._mirror.tell_apart(path, entry["files"])
-        listed = {name: file for name, file in entry["files"].items() if self._may_come((path, name), file, evicted)}
+        listed = {name: file for name, file in entry["files"].items() if self._may_come((path, name), entry, evicted)}
         self.rewrite.update((path, name) for name in twins if name in listed and twins[name] & listed.keys())
         bare = not self._mirror.holds(path)
         copies = {} if bare else {name: self._copy((path, name), listed[name]) for name in listed}
@@ -59,12 +60,17 @@ class Copies:
         return [fetch for fetch in fetches if not self.unsettled.rests(fetch, copies.get(fetch.name), entry["ended"], now)
                 and not self._is_suspect(fetch, copies.get(fetch.name))]
 
-    def _may_come(self, key, file, evicted):
-        """Whether a file is wanted, and not on its way, refused, or failing for now."""
-        name = key[1]
+    def is_asked_for(self, path, name, entry):
+        """Whether the settings ask for a file of an entry, or somebody does: what is here in part goes on, however large it becomes."""
+        return (plan.asked_for(entry, name, self._options, path in self._opened)
+                or bool(entry.get("kinds") and self._mirror.stat(path, name)))
+
+    def _may_come(self, key, entry, evicted):
+        """Whether a file of an entry is wanted, and not on its way, refused, or failing for now."""
+        name, file = key[1], entry["files"][key[1]]
         if key in self._on_way or key in self.suspects or self.left_out.still(key, file) or self._trouble.get(key, 0) > TROUBLE:
             return False
-        if not plan.wanted(name, file["size"], self._options) or not self._index.believes(*key) or not self._has_place(key, file):
+        if not (self.is_asked_for(*key, entry) and self._index.believes(*key) and self._has_place(key, file)):
             return False
         return not evicted or local_names.is_small(name) or evicted is not True and self._mirror.local_name(*key) not in evicted
 
@@ -102,6 +108,10 @@ class Copies:
         self._grown_to[key] = self._mirror.stat(*key)["size"]
         return self._grown_to[key]
 
+    def has_reached(self, key, size):
+        """Whether a tail saw the file grow to this size (bool)."""
+        return self._grown_to.get(key) == size
+
     def is_settled(self, key):
         """Whether our copy of the file (path, name) may be compared and added to: it is not being fetched, wrong, or refused."""
         return key not in self._on_way and key not in self.rewrite and key not in self.left_out
@@ -119,9 +129,20 @@ class Copies:
 
     def forgive(self, thorough=False):
         """Try again what failed: a survey just looked. thorough: also all that is left out, else some of it in turn."""
-        self._forgiven = self.left_out.retry(self._room.fits, thorough) | {path for path, _ in self._trouble}
+        if self.left_out.wants_room:
+            self._room.measure(MEASURED)
+        self._forgiven = self.left_out.retry(self._fits, thorough) | {path for path, _ in self._trouble}
         self._trouble = {(path, name): TROUBLE for path, name in self._trouble
                          if path in self._index and name in self._index.entry(path)["files"]}       # one try until the next survey
+
+    def _fits(self, key, size):
+        """Whether there is room for a file of `size` bytes; where there is none, others should go for that of a run that goes on."""
+        copy = (self._mirror.stat(*key) or {"size": 0})["size"]
+        count = size - copy if plan.is_appended(key[1]) and copy < size else size
+        fits = self._room.fits(count, min(copy, size) if count == size else 0)
+        if not fits and key[0] in self._beats.runs:
+            self._room.want(count, size)
+        return fits
 
     def take_forgiven(self):
         """Return the runs of which what failed is to be tried again (set of paths)."""

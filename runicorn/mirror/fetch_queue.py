@@ -31,7 +31,7 @@ class FetchQueue:
         self._space_seen = self.now = 0.0
         self.full = False               # this disk has no room for more
         self._begun_any = False         # since what is left of earlier transfers was cleared away
-        self.copies = Copies(options, mirror, index, beats, room, log, lambda: self.now, wall, self._queued)
+        self.copies = Copies(options, mirror, index, beats, room, log, lambda: self.now, wall, self._queued, self.opened)
         self.progress = Progress(mirror.parts)
 
     def take_lines(self, fetcher, second):
@@ -107,9 +107,9 @@ class FetchQueue:
     def replan(self, now):
         """The settings changed: give up what they no longer ask for, and queue what they ask for now."""
         entries = {path: self.index.entry(path) for path in {path for path, _ in self._queued} if path in self.index}
-        chosen = {path: entry["files"] for path, entry in entries.items() if self._is_chosen(path, entry, now)}
-        still = {(path, name) for path, name in self._queued
-                if name in chosen.get(path, ()) and plan.wanted(name, chosen[path][name]["size"], self.options)}
+        chosen = {path: entry for path, entry in entries.items() if self._is_chosen(path, entry, now)}
+        still = {(path, name) for path, name in self._queued if path in chosen and name in chosen[path]["files"]
+                 and self.copies.is_asked_for(path, name, chosen[path])}
         self._unqueue(self._later)
         self._later.clear()              # planned anew below, where they are still wanted
         self.copies.left_out.clear()

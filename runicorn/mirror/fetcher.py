@@ -9,7 +9,7 @@ import time
 from runicorn import local_names
 from runicorn.errors import SyncError
 from runicorn.mirror import plan
-from runicorn.mirror.job import Job
+from runicorn.mirror.job import SNAPSHOT, Job
 from runicorn.mirror.outcome import Outcome
 from runicorn.ssh import sftp
 
@@ -220,7 +220,8 @@ class Fetcher:
         """Begin a fetch; returns whether its file is here already, as its bytes were known."""
         claim = fetch.size - fetch.offset
         copy = self.mirror.stat(fetch.path, fetch.name) if fetch.whole else None
-        if not self.room.claim(claim, min(copy["size"], claim) if copy else 0, fetch.path in self._urgent):
+        limited = not (local_names.is_small(fetch.name) and fetch.size <= SNAPSHOT)      # without those nothing is known of a run
+        if not self.room.claim(claim, min(copy["size"], claim) if copy else 0, fetch.size * (fetch.path in self._urgent), limited):
             self.report(fetch, Outcome.NO_ROOM, 0, None)
             return False
         data, began = self._contents and self._contents.proven(fetch) or (None, self._moment())

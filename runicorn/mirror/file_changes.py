@@ -2,10 +2,13 @@
 
 import time
 
+from runicorn import local_names
 from runicorn.errors import LayoutError, SftpError
 from runicorn.mirror import plan, remote_index, tails
 from runicorn.mirror.looks import FolderTimes, Looks
 from runicorn.ssh import sftp
+
+TAILS = 8                       # files of one run of another logger that are read at their ends at once
 
 
 class FileChanges:
@@ -41,10 +44,11 @@ class FileChanges:
         file = entry["files"].get(name)
         if file and file["size"] == attrs.size and file["mtime"] is not None and int(file["mtime"]) == attrs.mtime:
             return opened
-        self._set_file(path, name, attrs.size, attrs.mtime, now)
+        self._set_file(path, name, attrs.size, attrs.mtime, now, self._copies.has_reached((path, name), attrs.size))
         return True
 
-    def _set_file(self, path, name, size, mtime, now):
+    def _set_file(self, path, name, size, mtime, now, is_known=False):
+        """Take over what a file is like now. is_known: a tail saw it grow to that size."""
         entry = self._index.entry(path)
         file = {"size": size, "mtime": mtime, "tail": None}
         self._copies.rewrite.update((path, edited) for edited in plan.edits(entry, {name: file}))
@@ -53,7 +57,7 @@ class FileChanges:
         if entry["ended"]:
             self._index.announce()
         self._index.put(path, entry)
-        self.saw(path, now)
+        self.saw(path, now, is_known or not self.looks.knows(path))
 
     def note_listing(self, path, files, mtime, now):
         """Take out of a listing `files` (walk.RunFiles) what is no file; returns the mtime of the run's own folder. mtime: that as the
@@ -67,10 +71,11 @@ class FileChanges:
         self._copies.again.update({path: again} if again else ())
         return mtime
 
-    def saw(self, path, now):
-        """A run's files changed: it is alive, and looked at again as soon as any."""
+    def saw(self, path, now, is_old=False):
+        """A run's files changed: it is alive, and looked at again as soon as any. is_old: it may have changed long before now, as nobody
+        looked over this line so far, or is known to: of another logger's run that says nothing."""
         self.looks.change(path, now)
-        if not self._index.ended(path):
+        if not (self._index.ended(path) or is_old and path in self._index.foreign):
             self._beats.grew(path, now)
 
     def read_tails(self, paths, others, now):
@@ -90,10 +95,19 @@ class FileChanges:
 
     def _tails_of(self, paths):
         """The append-only files of runs that are nearly all here, as (path, name)."""
-        for path, (name, file) in ((run, item) for run in paths for item in self._index.entry(run)["files"].items()):
-            if (plan.is_appended(name) and self._copies.is_settled((path, name))
+        for path, (name, file) in ((run, item) for run in paths for item in self._growing(run)):
+            if (self._copies.is_settled((path, name))
                     and file["size"] - (self._mirror.stat(path, name) or {"size": 0})["size"] < tails.CHUNK * tails.ROUNDS):
                 yield path, name
+
+    def _growing(self, path):
+        """Return [(name, {"size", "mtime"}), …] of the files of a run that may grow, of another logger's run the last ones that did."""
+        entry = self._index.entry(path)
+        files = [item for item in entry["files"].items() if plan.is_appended(item[0])]
+        if path in self._index.foreign:
+            files = [item for item in files if self._copies.is_asked_for(path, item[0], entry)]
+            return sorted(files, key=lambda item: item[1]["mtime"] or 0, reverse=True)[:TAILS]
+        return [item for item in files if local_names.is_own(item[0])]
 
     def _take_tail(self, path, name, outcome, count, now):
         if outcome is tails.CHANGED:
@@ -108,6 +122,7 @@ class FileChanges:
             size = self._copies.tail_grew((path, name), file)
             if size > file["size"]:
                 self._set_file(path, name, size, file["mtime"], now)
-            self.saw(path, now)
+            elif path not in self._index.foreign:       # of those a listing may have told it long ago
+                self.saw(path, now)
             self._queue.grow(path)
             self._copies.doubtful.update({path} if (path, name) in self._tails.behind else ())    # listed, it shows what is left to fetch

@@ -9,6 +9,7 @@ from runicorn.mirror.looks import Turns
 from runicorn.ssh import sftp
 
 LIMIT = 64 << 10                # bytes of a live file
+GROWING, EXPECTED = 600.0, 90.0     # s that another logger's run is looked at often, since it grew or since it was first seen
 PLACES = 50                     # live files LSTATed per look, in turn
 
 
@@ -27,6 +28,7 @@ class Beats:
         self.runs = {}
         self._files = {}                # absolute path of a live file -> run path
         self._own = {}                  # absolute path of a .beat -> run path
+        self._expected = {}             # run path of another logger -> since when
         self._beating = set()           # run paths that have either
         self._mtime, self._observed = None, 0.0
         self._turns = Turns()
@@ -97,6 +99,33 @@ class Beats:
         seen_of["looked"] = now
         if seen_of["beat"] != mtime:
             seen_of.update(beat=mtime, seen=now)
+
+    def alive(self, foreign, now):
+        """Return the runs that go on, as far as anybody saw (list): those of other loggers, `foreign` (set), which say nothing of their
+        ends, so long as they grow."""
+        return [run for run, beat in self.runs.items() if run not in foreign or now - (beat["seen"] or 0.0) < GROWING]
+
+    def going(self, foreign, now):
+        """Return the runs that are looked at often: those that are alive, and those that are expected to show it."""
+        expected = [run for run, since in self._expected.items() if now - since < EXPECTED and run not in self.runs]
+        return self.alive(foreign, now) + expected
+
+    def expect(self, runs, now):
+        """The runs `runs` of other loggers are the newest ones: if one of them grows, it is soon."""
+        self._expected.update(dict.fromkeys(runs, now))
+
+    def resume(self, earlier, ahead, foreign, now):
+        """Take up when an earlier session, or something that only looks like it, saw runs of other loggers, `foreign` (set), grow.
+
+        earlier: {run path: as `runs` has it}, by a clock of which the wall clock was `ahead` (s).
+        """
+        for run, beat in earlier.items() if isinstance(earlier, dict) else ():
+            told = [layout.number(beat.get(name)) for name in ("seen", "first", "looked")] if isinstance(beat, dict) else [None]
+            if run not in foreign or None in told:
+                continue
+            seen, first, looked = (min(now, moment + ahead - self._wall(0.0)) for moment in told)
+            if seen > now - plan.SKEW:          # of older ones their files' times say enough
+                self.runs[run] = {"beat": None, "seen": seen, "first": first, "looked": looked, "read": looked}
 
     def grew(self, run, now):
         """Note that a run's files changed."""

@@ -135,6 +135,7 @@ class Listings:
             return False
         is_indexed = path in self._index and (path in self._index.foreign) == bool(kinds)
         entry = self._index.entry(path) if is_indexed else remote_index.empty()
+        is_first = not self._changes.looks.knows(path)
         if kinds and entry.get("kinds") != list(kinds):
             entry, is_indexed = {**entry, "kinds": list(kinds)}, False
         mtime = self._changes.note_listing(path, files, mtime, now)
@@ -152,7 +153,7 @@ class Listings:
             return back or bool(self._copies.rewrite) and any((path, name) in self._copies.rewrite for name in files)
         self._index.put(path, new)
         if is_indexed:
-            self._changes.saw(path, now)
+            self._changes.saw(path, now, is_first)
             self._queue.grow(path)         # an open page shows what came, and what went
         self._index.announce()
         return True

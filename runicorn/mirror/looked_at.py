@@ -1,6 +1,6 @@
 """Which paths of a server are LSTATed, run by run: of a look at those that go on, of a turn through all. Asks no server."""
 
-from runicorn import local_names
+from runicorn import foreign, layout, local_names
 
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 
@@ -25,6 +25,13 @@ class LookedAt:
             return ["", *sorted(files, key=lambda name: files[name]["mtime"] or 0, reverse=True)[:LOOKED]]
         names = [name for name in self._index.entry(path)["files"] if "/" not in name]
         return ["", *sorted(names, key=lambda name: not local_names.is_own(name))[:LOOKED], *self._left_out.folders(path)]
+
+    def often(self, path):
+        """Return the names that are LSTATed in a run whose tails are read: its folder, and small files that are replaced."""
+        files = self._index.entry(path)["files"]
+        if path in self._index.foreign:
+            return ["", *[name for name in files if name.endswith(foreign.STATE)]]
+        return ["", *[name for name in layout.SMALL[1:] if name in files]]
 
     def of_first_survey(self, gone, now):
         """Return the absolute paths of the folders above the runs, and of what is in the runs that go on, but for `gone` (set)."""

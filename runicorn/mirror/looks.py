@@ -16,6 +16,10 @@ class Looks:
         """Return those of the runs `paths` that are looked at now (list)."""
         return [path for path in paths if now >= self._next.get(path, 0)]
 
+    def knows(self, path):
+        """Whether a run's files were looked at before (bool)."""
+        return path in self._looked
+
     def look(self, path, now):
         """A run's files were looked at."""
         self._looked[path] = now

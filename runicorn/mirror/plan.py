@@ -8,6 +8,7 @@ from runicorn import foreign, layout, local_names, manifest
 from runicorn.errors import LayoutError
 
 SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
+LARGE = 64 << 20                # bytes; a larger file of another logger's run comes when somebody opens it
 WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
 APPENDED = re.compile(r"^(?:(?:events|system)N\.jsonl|logsN\.txt)\Z".replace("N", r"(?:\.rank\d{1,9})?(?:\.\d{1,9})?"))
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
@@ -125,6 +126,13 @@ def wanted(name, size, options):
     if local_names.is_own(name) or options.get("large"):
         return True
     return bool(options.get("small_only", True)) and size <= options.get("small_limit", SMALL_LIMIT)
+
+
+def asked_for(entry, name, options, opened=False):
+    """Whether a file of the run of an entry comes here as the connection's settings say. Of another logger's run all do, but a large one
+    when somebody `opened` the run."""
+    size = entry["files"][name]["size"]
+    return opened or size <= LARGE or bool(options.get("large")) if entry.get("kinds") else wanted(name, size, options)
 
 
 def within(entry, window, now):

@@ -186,7 +186,7 @@ def outlook(entries, options, now=None):
     files = total = 0
     for entry in entries:
         if plan.within(entry, options["window"], now):
-            sizes = [file["size"] for name, file in entry["files"].items() if plan.wanted(name, file["size"], options)]
+            sizes = [file["size"] for name, file in entry["files"].items() if plan.asked_for(entry, name, options)]
             files, total = files + len(sizes), total + sum(sizes)
     return {"files": files, "bytes": total}
 

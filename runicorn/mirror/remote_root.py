@@ -21,6 +21,7 @@ LISTED = 250                    # runs listed in one go when there is nothing el
 TOGETHER = 1000                 # … so that the first survey lists as many ended runs with the others
 TROUBLED = 50                   # doubtful runs listed between two surveys
 AHEAD = 10_000                  # runs that are planned at most before the folders above them are listed
+NEWEST = 20                     # runs of other loggers that are looked at often to see whether they grow
 PATIENCE = 1.0                  # s that a first look waits for python3 on the server
 CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
 
@@ -44,6 +45,7 @@ class RemoteRoot:
             self.recheck.resume(earlier.get("checked"), self.index.paths(), now)
             self.list.resume(earlier.get("list"), self.index.manifest.header.get("digest"), now)
             self.skeleton.resume(earlier.get("folders"))
+            self.beats.resume(earlier.get("runs"), layout.number(earlier.get("ahead")) or 0.0, self.index.foreign, now)
             self.foreign.resume(earlier.get("foreign"), earlier.get("folders"))
 
     def begin(self, index, rekeyed=False):
@@ -66,6 +68,7 @@ class RemoteRoot:
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.client, self.root, index, self.copies, self.recheck, self.log,
                             self._wall, self._opening.look_for(index))
+        self._expected = set()          # runs of other loggers that were among the newest, or were not
         self._bare = not index.lines    # nothing was here to begin with
         self._planned = False           # what is missing here of what the index said to begin with, or the list told first
         self._passed = None             # {reason: count} of what the survey before passed over above the runs
@@ -104,6 +107,7 @@ class RemoteRoot:
         self._planned, self._just_seen = bool(self.index.lines), {} if self.surveyed else stats
         paths = [path for _, path in remote_index.manifest_files(self.root)] + self.beats.ask()
         paths += self._looked_at.of_first_survey(self.vanished, now) if self._planned and not asking else []
+        paths = set(paths)              # a folder above some runs may be that of another logger's
         for path in paths:
             self.client.ask(sftp.lstat(path), functools.partial(stats.__setitem__, path))
         self.client.send()
@@ -155,6 +159,7 @@ class RemoteRoot:
         self.copies.forgive(thorough)
         self.moves.merge_copies()
         self._plan(changed | self.copies.take_due(now), now)
+        self._expect_newest(now)
         self.index.let_go()
         self._listings.forget_opened()
         self._pass_over()
@@ -166,6 +171,12 @@ class RemoteRoot:
         if self.skeleton.complete and (self.index.news or passed != self._passed):
             self._passed = passed
             self.copies.pass_over(passed)
+
+    def _expect_newest(self, now):
+        """Look often at the newest runs of other loggers that nobody saw before: no live file tells which of them grow."""
+        new = self.index.foreign - self._expected - self.vanished
+        self._expected |= new
+        self.beats.expect(sorted(new, key=lambda path: plan.newest(self.index.entry(path)))[-NEWEST:], now)
 
     def _plan(self, paths, now):
         self.queue.plan(self._take_new().union(paths), now)
@@ -286,7 +297,7 @@ class RemoteRoot:
 
     def look(self, paths, now):
         """Read the tails of the runs `paths` and look at their small files and at who is alive, in one round trip."""
-        small = [(path, name) for path in paths for name in ("", *layout.SMALL[1:]) if not name or name in self.index.entry(path)["files"]]
+        small = [(path, name) for path in paths for name in self._looked_at.often(path)]
         beats = self.beats.ask()
         near = self.foreign.ask(SHARE)
         stats = self.changes.read_tails(paths, [self._looked_at.absolute(*file) for file in small] + beats + near, now)

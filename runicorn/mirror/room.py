@@ -18,7 +18,8 @@ class Room:
     def __init__(self, folder, limit=lambda: None, used=lambda: 0):
         self._folder, self._limit, self._measure = folder, limit, used
         self._lock = threading.Lock()
-        self._used = None               # bytes, as measured last plus what came since
+        self._used = None               # bytes, as measured last plus what came since …
+        self._measured = None           # … and when that was (monotonic s)
         self._claimed = 0               # bytes asked for and not written yet
         self._free, self._looked = 0, None          # bytes free when the disk was looked at last less what came since, and when that was
         self._short = 0                 # the most bytes that somebody waits for and that removing others would make room for
@@ -33,16 +34,16 @@ class Room:
         with self._lock:
             return self._fits(count, replaced)
 
-    def _fits(self, count, replaced=0):
+    def _fits(self, count, replaced=0, limited=True):
         if self._looked is None or time.monotonic() - self._looked > LOOK or count > self._free - self._claimed:
             self._free, self._looked = self.free(), time.monotonic()
         if count > self._free - self._claimed:
             return False
-        limit = self._limit()
+        limit = self._limit() if limited else None
         if limit is None:
             return True
         if self._used is None:
-            self._used = self._measure()
+            self._used, self._measured = self._measure(), time.monotonic()
         return self._used + self._claimed + count - replaced <= limit
 
     def left(self, written=0):
@@ -54,18 +55,28 @@ class Room:
             room = self._free if limit is None else min(self._free, limit - self._used)
             return max(0, room - self._claimed) + max(0, self._claimed - written)
 
-    def claim(self, count, replaced=0, urgent=False):
+    def claim(self, count, replaced=0, urgent=0, limited=True):
         """Set `count` bytes aside before they are asked for; returns whether they fit. What was claimed must be released.
 
-        urgent: somebody looks at this file, or it grows: where they don't fit, others should go (see `short`).
+        urgent: the bytes of the whole file, where somebody looks at it, or it grows: where they don't fit, others should go (see `short`).
+        limited: whether the limit counts, beside the disk.
         """
         with self._lock:
-            fits = self._fits(count, replaced)
+            fits = self._fits(count, replaced, limited)
             if fits:
                 self._claimed += count
-            elif urgent and count <= (self._limit() or 0):
-                self._short = max(self._short, count)
+            else:
+                self._want(count, urgent)
             return fits
+
+    def want(self, count, whole):
+        """Somebody waits for `count` bytes to fit, of a file of `whole`: others should go."""
+        with self._lock:
+            self._want(count, whole)
+
+    def _want(self, count, whole):
+        if 0 < whole <= (self._limit() or 0):
+            self._short = max(self._short, count)
 
     def release(self, claimed, written=0):
         """Give up a claim of `claimed` bytes, `written` of which are on the disk now."""
@@ -81,8 +92,10 @@ class Room:
             short, self._short = self._short, 0
             return short
 
-    def measure(self):
-        """Look at the disk again: files went, or others wrote."""
+    def measure(self, seconds=0.0):
+        """Look at the disk again, unless that was done within so many `seconds`: files went, or others wrote."""
+        if self._measured is not None and time.monotonic() - self._measured < seconds:
+            return
         used = self._measure()
         with self._lock:
-            self._used = used
+            self._used, self._measured = used, time.monotonic()

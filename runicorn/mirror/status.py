@@ -81,7 +81,7 @@ class Status:
         last_news = None if self._last_news is None else self._clock.wall(self._last_news)      # whatever the wall clock was set to since
         row = {"state": self.state, "reason": self.reason, "since": self._since, "last_news": last_news,
                "up_to_date": self._up_to_date, "retry_at": self._retry_at if self.state == "offline" else None,
-               "runs": len(index.lines) if index else 0, "running": len(root.beats.runs) if root else 0,
+               "runs": len(index.lines) if index else 0, "running": len(root.beats.alive(index.foreign, self._clock.now())) if root else 0,
                "progress": root.queue.progress_row() if root else None, "traffic": self._meter.told(self._clock.now()),
                "owner": self.owner, "source": root.source if root else None,
                "rtt_ms": round(1000 * root.changes.round_trip) if root and root.changes.round_trip else None,

@@ -12,7 +12,7 @@ import threading
 import time
 from queue import Empty
 
-from runicorn import clock, layout, local_disk, local_names
+from runicorn import clock, local_disk, local_names
 from runicorn.errors import BusyError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError, SyncError
 from runicorn.mirror import local_copy, remote_index
 from runicorn.mirror.inbox import Inbox
@@ -212,7 +212,8 @@ class Sync:
         """Return the runs whose tails are read now (list of paths), and say when they are next."""
         watched = self.bell.watched()
         opened, index = self._opened(remote_root, watched), remote_root.index
-        running = [path for path in remote_root.beats.runs if path in index and not index.ended(path) and path not in opened]
+        running = [path for path in remote_root.beats.going(index.foreign, now)
+                   if path in index and not index.ended(path) and path not in opened]
         self._look_due = now + (TICK if opened or "runs" in watched else self._resting.seconds)
         return opened + self._turns.take(running, PLACES)
 
@@ -294,10 +295,8 @@ class Sync:
         """Return the run paths somebody has open that may still change (list)."""
         prefix, opened = f"run:{self._slug}:", []
         for topic in watched:
-            parts = topic[len(prefix):].split("/") if topic.startswith(prefix) else ()
-            path = "/".join((*parts[:2], layout.RUNS, parts[2])) if len(parts) == 3 else ""
-            if path in remote_root.index and not remote_root.index.ended(path):
-                opened.append(path)
+            paths = local_names.paths_of(topic[len(prefix):]) if topic.startswith(prefix) else ()
+            opened += [path for path in paths if path in remote_root.index and not remote_root.index.ended(path)][:1]
         return opened
 
     # -- what the pages see

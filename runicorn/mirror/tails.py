@@ -174,7 +174,7 @@ class Tails:
         added = data[len(overlap):]
         if not added:
             return SAME, 0
-        if not self.room.claim(len(added), urgent=True):
+        if not self.room.claim(len(added), urgent=size + len(added)):
             return NO_ROOM, 0
         written = 0
         try:

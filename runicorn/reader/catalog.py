@@ -8,7 +8,8 @@ from pathlib import Path
 
 from runicorn import layout, local_disk, local_names
 from runicorn.metrics.column_cache import trim
-from runicorn.metrics.series import COARSE_BYTES, Series
+from runicorn.metrics.run_tables import COARSE_BYTES
+from runicorn.metrics.series import Series
 from runicorn.reader import bounded
 from runicorn.reader.facets import Facets
 from runicorn.reader.first_look import digest

@@ -292,7 +292,7 @@ def progress(entry, series, end):
     about: the total is reckoned from the steps that its epochs took so far; share: of the way (0 to 1). A finished run has come all
     of its way, wherever it was to go.
     """
-    step, speed, ended = end.step, series.speed(), entry.record.ended
+    step, speed, ended = end.step, series.times.speed(), entry.record.ended
     total = planned = entry.total(step)
     if ended == "finished" and step is not None:
         total = planned = planned if planned is not None and step + 1 >= planned else step

@@ -196,7 +196,7 @@ def moment(site, ask):
     entry, position = site.catalog.entry(ask.text("run")), ask.number("at")
     if position is None:
         raise UsageError("name the place on the x axis: ?at=120")
-    point = curves(site, entry).moment(ask.text("metric"), ask.text("x", "step"), position,
+    point = curves(site, entry).times.moment(ask.text("metric"), ask.text("x", "step"), position,
                                        ask.number("rank", 0, 0, 1 << 20, integral=True))
     return point or {"step": None, "ts": None, "epoch": None}
 
@@ -226,7 +226,7 @@ def logs(site, ask):
             start, limit = None, follow
         page, covered = log_page(log, start, byte_of(ask, "before"), limit)
     series_of = curves(site, entry)
-    steps = series_of.steps_at([line["ts"] for line in page["lines"]])
+    steps = series_of.times.steps_at([line["ts"] for line in page["lines"]])
     lines = [{**line, "step": step} for line, step in zip(page["lines"], steps)]
     return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered,
             "id": log.id if log is not None and covered is None else None}
@@ -313,7 +313,7 @@ def log_at(site, ask):
         step = ask.number("step")
         if step is None:
             raise UsageError("name the step or the time: ?step=N or ?ts=S")
-        ts = curves(site, entry).time_of(step)
+        ts = curves(site, entry).times.time_of(step)
     if not hasattr(log, "covered"):
         return {"at": log.at_time(ts) if log and ts is not None else None}
     try:

@@ -7,7 +7,7 @@ import time
 from runicorn.errors import NotFoundError, RunicornError, UsageError
 from runicorn.layout import META, STATUS, SUMMARY, below, legible, new_run_id, read_json, root_path, run_path
 from runicorn.masking import masked, names, without_masks
-from runicorn.writer import current, environment, exits, processes, ranks, restart
+from runicorn.writer import current, environment, exits, link, processes, ranks, restart
 from runicorn.writer.live import clear_stale, lives
 from runicorn.writer.notice import is_interrupt, say
 from runicorn.writer.run import Run, name_unknown
@@ -26,6 +26,7 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
         return current.acting()
     project, name, id, notes, group, job_type = (value if value is None else key_text(value)
                                                  for value in (project, name, id, notes, group, job_type))
+    project, name = os.environ.get(link.PROJECT) or project, os.environ.get(link.NAME) or name
     spec = {"project": project or "default", "name": name or "default", "config": config_values(config), "tags": texts(tags),
              "notes": notes}
     spec.update({key: value for key, value in (("group", group), ("job_type", job_type)) if value is not None})
@@ -35,8 +36,8 @@ def begin(project, name, config, tags, notes, storage, id, resume, mode, capture
     launch = ranks.numbered(_launch(rank), spec["project"], spec["name"])
     why = _silence(mode, launch, all_ranks)
     if why is None:
-        run = _begin(spec, storage or dir, run_id, resume,
-                     {"capture": capture, "system": system, "not_secret": spared}, launch, quiet)
+        run = _begin(spec, storage or dir, run_id, resume, {"capture": capture, "system": system, "not_secret": spared}, launch, quiet,
+                     {"project": project and spec["project"], "name": name and spec["name"]})
     else:
         run = SilentRun(spec, run_id, why)
     current.begin(run)
@@ -113,9 +114,13 @@ def config_values(config):
     return values
 
 
-def _begin(spec, storage, run_id, resume, options, launch, quiet):
-    """Return the Run, or a SilentRun where its files can't be made."""
+def _begin(spec, storage, run_id, resume, options, launch, quiet, given):
+    """Return the Run, or a SilentRun where its files can't be made. given: the project and name that `init` was given, or None each."""
     try:
+        run = _begin_below(spec, options, launch, given) if os.environ.get(link.LINK) else None
+        if run is not None:
+            exits.watch(run)
+            return run.start()
         root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec, run_id)
         if launch.rank:
             from runicorn.writer.rank_run import RankRun  # here: most trainings have one rank, or record one
@@ -140,6 +145,20 @@ def _begin(spec, storage, run_id, resume, options, launch, quiet):
         return SilentRun(spec, run_id, str(error))
 
 
+def _begin_below(spec, options, launch, given):
+    """Return the run of a script below a `runicorn run`: what it logs joins that one. None if it is none, or another `init` was first."""
+    from runicorn.writer import joined_run
+
+    facts = dict(environment.gather(time.time()), id=new_run_id())
+    if not launch.rank:
+        return joined_run.join(spec, given, facts, options, launch)
+    answer = link.ask({"ask": "place"})
+    if answer is None:
+        return None
+    spec = dict(spec, **{key: answer[key] for key in ("project", "name") if answer[key]})
+    return joined_run.LaunchedRank(answer["root"], dict(facts, **spec), launch, **options)
+
+
 def _root(storage):
     try:
         return root_path(storage)
@@ -147,11 +166,11 @@ def _root(storage):
         raise UsageError(f"init(storage=…) takes the path of a folder, not {type(storage).__name__}") from None
 
 
-def begin_program(argv, spec, storage, quiet, each_task):
+def begin_program(argv, spec, fixed, storage, quiet, each_task):
     """Begin the run of a program that `runicorn run` starts next; return its ProgramRun, or the Launch of a task whose run is task 0's.
 
-    argv: list of str, the program's command line. spec: project, name, config, tags, notes. Raises OSError, ValueError or RuntimeError
-    where the files can't be made, and the same RunicornErrors as `init`.
+    argv: list of str, the program's command line. spec: project, name, config, tags, notes. fixed: see ProgramRun. Raises OSError,
+    ValueError or RuntimeError where the files can't be made, and the same RunicornErrors as `init`.
     """
     from runicorn.writer.program_run import ProgramRun  # here: no training needs it
 
@@ -160,7 +179,8 @@ def begin_program(argv, spec, storage, quiet, each_task):
         return launch
     root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec, os.environ.get("RUNICORN_RUN_ID") or None)
     facts = dict(environment.gather(time.time()), argv=argv)
-    run = _rank_0(root, spec, run_id and legible(run_id), None, {"not_secret": _spared(())}, launch, quiet, facts, ProgramRun)
+    options = {"not_secret": _spared(()), "fixed": fixed}
+    run = _rank_0(root, spec, run_id and legible(run_id), None, options, launch, quiet, facts, ProgramRun)
     clear_stale(root)
     return run
 

@@ -138,8 +138,8 @@ def described(error):
         text, own = type(error).__name__, ""
         try:
             text = f"{text}: {error}"
-        except Exception:
-            pass            # its name says most
+        except Exception as failure:        # what the script's own exception raises instead of its text may be anything
+            text = f"{text} (its text can't be made: {type(failure).__name__})"
         lines = ["Traceback (most recent call last):", *_places(error.__traceback__), _short(text)]
     return {"error": _short(text), "traceback": "\n".join([*(line[:500] for line in lines[-40:]), *own.splitlines()])}
 

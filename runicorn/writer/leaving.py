@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 
+from runicorn.writer.notice import say
+
 GATE_SECONDS = 0.01         # threads that print have four times this long to come to the gate
 HOLD_SECONDS = 1.0          # and stay there this long, while the rest of the exit goes on
 CHILDREN = ("multiprocessing", "multiprocess", "billiard")      # and its forks, which pathos and Celery use
@@ -78,8 +80,8 @@ def watch_exit_code(exits):
             _put(fields, classmethod(_subclass_begins), "__init_subclass__")
         for kind in _subclasses(SystemExit):
             _watch_subclass(kind)
-    except Exception:       # not CPython
-        pass
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:       # not CPython, or another one
+        say(f"this Python does not tell with which code a script ends ({error}); only what calls sys.exit is heard of")
     if (exits or sys.version_info < (3, 12)) and not hasattr(sys.exit, "whole"):
         _wrap_exit(sys.exit, exits)
 
@@ -111,8 +113,8 @@ def _watch_subclass(kind):
         member = vars(home)["code"]
         if not hasattr(member, "exits"):
             type.__setattr__(kind, "code", _Code(member, vars(SystemExit)["code"].exits, home is not kind))
-    except Exception:
-        pass                # a class that takes no attributes
+    except (TypeError, AttributeError):
+        pass                # a class that takes no attributes: of its exits sys.exit's are heard of
 
 
 def _subclasses(kind):
@@ -204,12 +206,12 @@ def hold_prints():
             for name in ("write", "flush"):
                 try:
                     setattr(target, name, gated(getattr(target, name)))
-                except Exception:
+                except (AttributeError, TypeError):
                     pass                # no stream, or one that takes no attributes
     sys.setswitchinterval(1e-4)         # threads that compute let them come
     for stream in streams * 2:
         gate.wait(GATE_SECONDS)
         try:
             stream.flush()              # waits for whoever is within a slow write
-        except Exception:
-            pass                        # Python's own flush says it
+        except (OSError, ValueError, AttributeError):
+            pass                        # full, closed, or no stream: Python's own flush says it

@@ -42,6 +42,14 @@ class Live:
     def _write(self):
         replace_file(self.path, json_bytes(self._facts), shield=descriptors, seconds=disk.BRIEF)
 
+    def tell(self, **facts):
+        """Put facts into the file."""
+        self._facts.update(facts)
+        try:
+            self._write()
+        except OSError as error:
+            say_unwritten(self.path, error, self._run)
+
     def beat(self):
         """Move the mtime to now; makes the file again if it is gone. Returns the seconds until the next beat."""
         try:

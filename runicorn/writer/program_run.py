@@ -3,9 +3,11 @@
 import os
 import time
 
+from runicorn.layout import META, SUMMARY, below, make_folders, read_json, run_path
 from runicorn.writer import environment
 from runicorn.writer.background import NEVER
 from runicorn.writer.capture import LogFile, log_gap
+from runicorn.writer.notice import say
 from runicorn.writer.run import Run
 from runicorn.writer.signals import GRACE_SECONDS, STOPS
 
@@ -24,11 +26,16 @@ class Output:
 
 
 class ProgramRun(Run):
-    """Its `log_file` (LogFile) takes what the program prints. Not watched by `exits`: whoever started the program calls `conclude`."""
+    """Its `log_file` (LogFile) takes what the program prints. Not watched by `exits`: whoever started the program calls `conclude`.
 
-    def __init__(self, slot, meta, past, launch, **options):
-        self._argv = meta["argv"]
-        super().__init__(slot, meta, past, launch, **options)
+    writer: the process that joined (its pid), whose meta.json and summary.json are then. told: {"pid", "verdict"} of its end."""
+
+    def __init__(self, slot, meta, past, launch, fixed=(), announce=None, **options):
+        """fixed: those of "project" and "name" that the command line says, and no script changes."""
+        self._argv, self.writer, self.told, self._fixed = meta["argv"], None, None, fixed
+        self._first_step = past.get("step", -1)
+        self._announce = announce
+        super().__init__(slot, meta, past, launch, announce=announce, **options)
 
     def _capture(self, capture):
         output = Output(self._own("logs", log_gap))
@@ -45,6 +52,81 @@ class ProgramRun(Run):
         return NEVER
 
 
+    # -- a script that calls `init` -------------------------------------------------------------------------------
+
+    def answer(self, question):
+        """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again", "project", "name", "key"} of an
+        `init`; "end" with its "pid" and "verdict"; "facts" for what is known of the machine; "run" for where the run is, once it has been
+        joined, or at once for the "last" files that a rank writes; "place" for its root, project and name."""
+        asked = question.get("ask")
+        if asked == "join":
+            return self._join(question)
+        if asked == "end" and question.get("pid") == self.writer and isinstance(question.get("verdict"), dict):
+            self.told = question
+        elif asked == "facts":
+            return {key: self._small.meta[key] for key in ("gpus",) if key in self._small.meta}
+        elif asked == "run" and (self.writer or len(self._fixed) == 2 or question.get("last")):
+            return self._whereabouts()
+        elif asked == "place":
+            return {"root": self._root, "project": self.project, "name": self.name}
+        return {}
+
+    def _whereabouts(self):
+        return {"root": self._root, "path": self.path, "folder": self._folder, "id": self.id, "attempt": self.attempt,
+                "step": self._first_step}
+
+    def _join(self, question):
+        pid = question.get("pid")
+        if self.ended or self.writer is not None and not (pid == self.writer and question.get("again")):
+            return {}
+        names = {key: question[key] for key in ("project", "name")
+                 if key not in self._fixed and isinstance(question.get(key), str) and question[key]}
+        if self.writer is None:
+            names = {key: value for key, value in names.items() if value != getattr(self, key)}
+            if names and not self._move(**names):
+                say(f"the run stays {self.project}/{self.name}; init() said otherwise")
+            self._small.leave()
+        self.writer, self.told = pid, None
+        if isinstance(question.get("key"), str):
+            self._live.tell(launch=question["key"])
+        return self._whereabouts()
+
+    def _move(self, project=None, name=None):
+        """Have the run be one of another project or name; returns whether that was possible."""
+        project, name = project or self.project, name or self.name
+        path = run_path(project, name, self.id)
+        folder, before = below(self._root, path), self._folder
+        try:
+            make_folders(self._root, path.rpartition("/")[0])
+            if os.path.exists(folder):
+                return False
+            os.rename(before, folder)
+        except OSError:
+            return False
+        self._small.move(folder)
+        self.project, self.name, self.path, self._folder = project, name, path, folder
+        for file in (self._events, self._samples, self.log_file.file):
+            if file is not None:
+                file.path = below(folder, os.path.basename(file.path))
+        self._small.set(project=project, name=name)
+        self._live.tell(path=path)
+        if self._announce is not None:
+            say(f"init() says {project}/{name} -> {folder}")
+        for _ in range(3):
+            before = os.path.dirname(before)
+            try:
+                os.rmdir(before)
+            except OSError:
+                break                   # other runs lie there
+        return True
+
+    def take_back(self):
+        """The program is over: meta.json and summary.json are ours again, with what the script left in them."""
+        if self.writer is not None and not self.ended:
+            meta, summary = (read_json(below(self._folder, name)) or {} for name in (META, SUMMARY))
+            self._small.take_back(self._folder, meta, summary)
+
+
 def script_of(argv):
     """Return the script that a command line (list of str) runs: the first word that is a file with an ending, else the program."""
     return next((word for word in argv[:16] if os.path.splitext(word)[1][1:].isalpha() and os.path.isfile(word)), argv[0])
@@ -54,6 +136,24 @@ def script_folder(argv):
     """Return the folder (str) of the script that a command line runs, else the current one."""
     script = script_of(argv)
     return os.path.dirname(os.path.abspath(script)) if script != argv[0] else os.getcwd()
+
+
+def joint_verdict(own, told, pid):
+    """Return the verdict on a program of which a script that joined told its own. own: see `verdict`; told: {"pid", "verdict"} or None;
+    pid: the program's.
+
+    Of the program's own process the script knows more: an error, a signal that it caught. Of a child of it, it says why the program failed.
+    """
+    said = dict((told or {}).get("verdict") or {})
+    if not said or said.get("ended_by"):
+        return own
+    if told["pid"] != pid:
+        if own["status"] == "failed" and "error" in said and "error" not in own:
+            return dict(own, **{key: said[key] for key in ("error", "traceback") if key in said})
+        return own
+    if said["status"] == "finished" and own["exit_code"] != 0 or said["status"] != "failed" and own["exit_code"] is None:
+        return own                  # something else ended it later
+    return dict(said, exit_code=own["exit_code"] or said.get("exit_code"))
 
 
 def verdict(status, stop=(None, 0.0), out_of_memory=False):

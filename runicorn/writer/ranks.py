@@ -5,6 +5,7 @@ import re
 from collections import namedtuple
 
 from runicorn.writer.environment import hostname, process
+from runicorn.writer.link import RANK as TASK
 
 Launch = namedtuple("Launch", "rank size key")      # int, int, text that all ranks of one launch can compute, or None
 
@@ -51,10 +52,13 @@ def _detected(environ):
     for rank, size in NAMES:
         if _number(environ, size) is not None and _number(environ, rank) is not None:
             return environ_pair(environ, rank, size)
-    if "MASTER_ADDR" not in environ:
+    if "MASTER_ADDR" not in environ and TASK not in environ:
         return 0, 1                     # `srun -n4 python sweep.py` is four experiments
     if _number(environ, "SLURM_PROCID") is not None and _number(environ, "SLURM_NTASKS") is not None:
         return environ_pair(environ, "SLURM_PROCID", "SLURM_NTASKS")
+    task, _, tasks = environ.get(TASK, "").partition("/")
+    if task.isdecimal() and tasks.isdecimal():
+        return int(task), int(tasks)
     local, size = _number(environ, "LOCAL_RANK"), _number(environ, "WORLD_SIZE")
     if local is None or size is None:
         return 0, 1

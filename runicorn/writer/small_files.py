@@ -38,12 +38,33 @@ class SmallFiles:
     def _facts(self, facts):
         return dict(self.masked(facts), **{key: facts[key] for key in IDENTITY if key in facts})
 
-    def place(self, folder):
-        """Write all three into `folder` (str), from now on. Raises OSError."""
+    def place(self, folder, names=(META, STATUS, SUMMARY)):
+        """Write those of `names` into `folder` (str), from now on. Raises OSError."""
+        for file, name in ((self._meta, META), (self._status, STATUS), (self._summary, SUMMARY)):
+            if name in names:
+                file.move(os.path.join(folder, name))
+                if not file.write() and not file.refused:
+                    raise OSError(f"{file.path} can't be written")
+
+    def move(self, folder):
+        """Write into `folder` (str) from now on, where they are already."""
         for file, name in ((self._meta, META), (self._status, STATUS), (self._summary, SUMMARY)):
             file.move(os.path.join(folder, name))
-            if not file.write() and not file.refused:
-                raise OSError(f"{file.path} can't be written")
+
+    def leave(self):
+        """Write what waits: from now on meta.json and summary.json are another process's to write."""
+        self.write()
+        self._meta.move(None)
+        self._summary.move(None)
+
+    def take_back(self, folder, meta, summary):
+        """Write them again, with what the other process left in them (dicts) over ours."""
+        self.config.update(meta.get("config") or {})
+        self.meta.update({key: value for key, value in meta.items() if key != "config"})
+        self.summary.update(summary)
+        self._meta.move(os.path.join(folder, META))
+        self._summary.move(os.path.join(folder, SUMMARY))
+        self.write()
 
     def place_status(self, path, attempt):
         """Write the status alone, to `path`: of a rank that joined `attempt` (int) of rank 0's run."""

@@ -9,6 +9,7 @@ import {t} from "../shared/words.js";
 export function welcome() {
   return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
     h("pre", {}, `pip install runicorn-${version()}-py3-none-any.whl\npython -c "import runicorn; runicorn.init().log({'loss': 1})"`),
+    h("p", {}, t("runs.noneForeign")), h("pre", {}, "runicorn viewer --root FOLDER"),
     h("p", {}, t("runs.noneRemote")), h("pre", {}, "runicorn config ssh add"),
     h("p", {}, h("a.btn.pri", {href: "/settings?tab=sync&add=1"}, t("top.add")), h("span.m3", {}, t("runs.noneDemo"), " "),
       h("span.mono", {}, "runicorn demo")));

@@ -70,6 +70,7 @@ export default {
   "runs.updated": "updated {age} ago", "runs.failedToRead": "The list could not be read: {message}", "runs.edit": "Edit tags and note",
   "runs.editHow": "Enter saves, Esc restores", "runs.tagsHint": "tags, parted by commas", "runs.noteHint": "what this run is about",
   "runs.none": "No runs here yet", "runs.noneLocal": "Log one from any Python script on this computer:",
+  "runs.noneForeign": "Already logging with TensorBoard, W&B offline, CSV files or plain text? Point the viewer at the folder, nothing has to change:",
   "runs.noneRemote": "Training on a server? Its runs are mirrored over SSH, read-only:", "runs.noneDemo": "or see everything at work:",
   "runs.badFilter": "The filter can’t be read", "runs.noMatch": "No run matches", "runs.noMatchHow": "A filter is made of words and comparisons, all of which must hold:",
   "runs.filterExamples": "resnet                 in the name, project or tags\nstate:running          also failed, stalled, lost …\ntag:baseline"

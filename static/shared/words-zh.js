@@ -53,7 +53,8 @@ export default {
   "runs.tickHint": "勾选实验，即可在此叠加曲线；按 j、k 查看光标所在实验。", "runs.nothingLogged": "尚无记录。", "runs.hideTicked": "隐藏所勾选的实验",
   "runs.unhideTicked": "重新显示所勾选的实验", "runs.exportCsv": "导出为 CSV", "runs.new": "{n} 个新实验", "runs.updated": "{age}前更新",
   "runs.failedToRead": "无法读取列表：{message}", "runs.edit": "编辑标签和备注", "runs.editHow": "Enter 保存，Esc 放弃", "runs.tagsHint": "标签，用逗号分隔",
-  "runs.noteHint": "这个实验是做什么的", "runs.none": "还没有实验", "runs.noneLocal": "在本机任意 Python 脚本中记录一个：", "runs.noneRemote": "在服务器上训练？通过 SSH 只读同步：",
+  "runs.noteHint": "这个实验是做什么的", "runs.none": "还没有实验", "runs.noneLocal": "在本机任意 Python 脚本中记录一个：", "runs.noneForeign": "已经在用 TensorBoard、W&B 离线、CSV 或文本日志？把查看器指向那个目录，什么都不用改：",
+  "runs.noneRemote": "在服务器上训练？通过 SSH 只读同步：",
   "runs.noneDemo": "或观看完整演示：", "runs.badFilter": "无法理解筛选条件", "runs.noMatch": "没有符合条件的实验", "runs.noMatchHow": "筛选条件由词和比较组成，须全部满足：",
   "runs.filterExamples": "resnet                 名称、项目或标签中包含\nstate:running          或 failed、stalled、lost …\ntag:baseline\nloss<0.3  val/accuracy>=85"
     + "\nlr=0.001",

@@ -490,6 +490,20 @@ def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_h
     mirrors.stop()
 
 
+def test_a_mirror_that_is_dropped_makes_room_at_once(home, bell, sshd, root):
+    left_behind = home / "cache" / "gone"
+    left_behind.mkdir(parents=True)
+    (left_behind / "model.pt").write_bytes(bytes(25_000))
+    mirrors = Registry(home, bell, cache_size=45_000)
+    saved(mirrors, sshd, interval=3600)
+    synced(mirrors, bell)
+    here = home / "cache" / "test" / "vision" / "resnet" / "runs"
+    assert len(list(here.glob("*/model.pt"))) < 2 and state(mirrors, bell, "live")["reason"]["code"] == "live_partly"
+    mirrors.drop_mirror("gone")
+    until(bell, lambda: len(list(here.glob("*/model.pt"))) == 2, bool)
+    mirrors.stop()
+
+
 def test_removing_keeps_the_mirror_unless_asked(mirrors, bell, sshd, root, home):
     saved(mirrors, sshd)
     synced(mirrors, bell)

@@ -13,8 +13,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "runicorn"
 
 # Who may import whom: a module its own folder, the ground, and what stands beside its folder here.
-GROUND = ("assets clock disk errors faults foreign layout left_out local_disk local_names loopback manifest manifest_entry manifest_timer "
-          "masking namesake news schtasks settings surrogates version")
+GROUND = ("assets clock disk errors faults foreign foreign_text layout left_out local_disk local_names loopback manifest manifest_entry "
+          "manifest_timer masking namesake news schtasks settings surrogates version")
 PACKAGES = {
     "writer": "", "integrations": "writer", "wandb": "writer", "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
     "mirror": "ssh.sftp ssh.sftp_answers ssh.grants ssh.remote_shell",
@@ -26,7 +26,7 @@ OWN_RUNS = "writer.environment writer.live writer.system"       # what reader.ow
 PAGES = {"shared": "", "charts": "shared", "runs": "shared charts", "run": "shared charts", "compare": "shared charts",
          "settings": "shared", "report": ""}
 # Each third-party package has exactly one door (the demo plays an SFTP server).
-DOORS = {"paramiko": {"ssh.remote", "cli.demo"}, "bottle": {"viewer.app"}, "pynvml": {"writer.system"}, "cryptography": {"ssh.keys"}}
+DOORS = {"paramiko": {"ssh.remote", "cli.demo_server"}, "bottle": {"viewer.app"}, "pynvml": {"writer.system"}, "cryptography": {"ssh.keys"}}
 SERVER_SIDE = ("__init__", *GROUND.split())      # and the writer
 
 

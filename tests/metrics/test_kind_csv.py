@@ -8,10 +8,11 @@ import random
 import pandas
 import pytest
 from kind_cuts import Growing, check_cuts, steps_and_values, whole
+from kind_of_text import kind_of
 
 from runicorn.metrics.column_file import File
 from runicorn.metrics.kinds import csv_table
-from runicorn.metrics.kinds.csv_table import Reader, is_kind
+from runicorn.metrics.kinds.csv_table import Reader
 
 
 def plain(data):
@@ -31,7 +32,7 @@ def test_a_million_ways_to_cut_a_table_with_empty_cells():
         lines.append(f"{'' if step % 5 else dice.random()},{step // 10},{step},{'nan' if step == 7 else dice.random() if step % 5 else ''}")
     data = ("\n".join(lines) + "\n").encode()
     read = check_cuts(Reader, data)
-    assert is_kind("metrics.csv", data[:4096]) and is_kind("anything.csv", data[:4096])
+    assert kind_of("metrics.csv", data[:4096]) == kind_of("anything.csv", data[:4096]) == "csv"
     wanted = plain(data)
     assert steps_and_values(read.parts, "val/loss") == wanted["val/loss"]
     found = steps_and_values(read.parts, "train loss")
@@ -49,14 +50,14 @@ def test_ends_of_lines_separators_and_marks(newline, separator, mark):
     read = check_cuts(Reader, data)
     assert steps_and_values(read.parts, "loss") == [(0, 0.5), (2, 0.25)]
     assert steps_and_values(read.parts, "acc") == [(0, 0.1), (1, 0.2), (2, 0.3)]
-    assert is_kind("training.log", data)
+    assert kind_of("training.log", data) == "csv"
 
 
 def test_padded_as_yolo_writes_it():
     head = "               epoch,      train/box_loss,  metrics/mAP50(B)\n"
     data = (head + "".join(f"{epoch:20d},{1 / (epoch + 1):20.5g},{epoch / 9:20.5g}\n" for epoch in range(9))).encode()
     read = check_cuts(Reader, data)
-    assert is_kind("results.csv", data)
+    assert kind_of("results.csv", data) == "csv"
     assert steps_and_values(read.parts, "train/box_loss")[1] == (1, 0.5)
     assert len(steps_and_values(read.parts, "metrics/mAP50(B)")) == 9
 
@@ -98,7 +99,7 @@ def test_a_table_that_is_appended_to_by_another_start():
 def test_a_step_that_begins_again_in_each_epoch_goes_on():
     data = "epoch,iter,loss\n" + "".join(f"{epoch},{step},{step}\n" for epoch in range(1, 5) for step in range(0, 100, 10))
     read = check_cuts(Reader, data.encode())
-    assert is_kind("log.csv", data.encode()[:4096])
+    assert kind_of("log.csv", data.encode()[:4096]) == "csv"
     assert [step for step, _ in steps_and_values(read.parts, "loss")] == list(range(0, 400, 10))
     assert "purges" not in read.reader.facts()
 
@@ -136,7 +137,7 @@ def test_pandas_writes_it_too(tmp_path):
         path = tmp_path / "frame.csv"
         frame.to_csv(path, **more)
         read = check_cuts(Reader, path.read_bytes(), rounds=2)
-        assert is_kind("frame.csv", path.read_bytes()[:4096]), more
+        assert kind_of("frame.csv", path.read_bytes()[:4096]) == "csv", more
         assert steps_and_values(read.parts, "loss") == list(zip(frame["step"], frame["loss"]))
         assert steps_and_values(read.parts, "val") == [(n * 5, n / 7) for n in range(0, 100, 10)]
 
@@ -161,7 +162,7 @@ def test_lightnings_logger_as_it_adds_columns(tmp_path):
             pass
         assert file.behind == 0
         assert {name: len(group.rows) for name, group in file.table.where.items()} == {name: len(rows) for name, rows in wanted.items()}
-    assert is_kind("metrics.csv", (tmp_path / "n/version_0/metrics.csv").read_bytes()[:4096])
+    assert kind_of("metrics.csv", (tmp_path / "n/version_0/metrics.csv").read_bytes()[:4096]) == "csv"
     for name, rows in wanted.items():
         group = file.table.where[name]
         assert list(zip(group.steps, group.columns[name].values)) == rows
@@ -179,7 +180,7 @@ def test_keras_logger(tmp_path, monkeypatch):
         logger.on_train_end()
     data = path.read_bytes()
     read = check_cuts(Reader, data)
-    assert is_kind("training.log", data)
+    assert kind_of("training.log", data) == "csv"
     assert steps_and_values(read.parts, "loss") == [(n, 1 / (n + 1)) for n in (0, 1, 2, 2, 3, 4)]
     assert [step for step, _ in steps_and_values(read.parts, "accuracy")] == [0, 1, 2, 2, 3, 4]
 
@@ -192,7 +193,7 @@ def test_utf16_is_skipped_and_latin1_is_read():
     for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
         read = whole(Reader, data.encode(encoding))
         assert read.parts == [] and read.reader.skipped == {"UTF-16": 1} and read.position == len(read.data)
-        assert not is_kind("metrics.csv", data.encode(encoding))
+        assert kind_of("metrics.csv", data.encode(encoding)) is None
     read = check_cuts(Reader, "step,généralisation\n0,1\n1,2\n".encode("latin-1"))
     assert steps_and_values(read.parts, "généralisation") == [(0, 1), (1, 2)]
 
@@ -215,7 +216,7 @@ def test_flipped_bytes_cost_their_row(flips):
 
 def test_a_header_of_a_hundred_thousand_columns_is_a_data_set():
     data = ",".join(["step", *(f"f{n}" for n in range(100_000))]).encode() + b"\n" + b"1," * 100_000 + b"1\n"
-    assert not is_kind("data.csv", data[:4096])
+    assert kind_of("data.csv", data[:4096]) is None
     read = whole(Reader, data)
     assert read.parts == [] and read.reader.skipped == {"no column of steps or epochs": 1} and read.position == len(data)
 
@@ -251,7 +252,7 @@ def test_a_saw_of_steps_keeps_few_purges():
     ("metrics.json", "step,loss\n0,1\n1,2\n2,3\n"), ("empty.csv", ""), ("metrics.csv", ""), ("metrics.csv", "a,b,c\n1,2,3\n"),
 ])
 def test_what_is_no_training(name, data):
-    assert not is_kind(name, data.encode()[:4096])
+    assert kind_of(name, data.encode()[:4096]) is None
 
 
 @pytest.mark.parametrize("name, data", [
@@ -264,5 +265,5 @@ def test_what_is_no_training(name, data):
     ("metrics.csv", ",".join(sorted(["epoch", "step", *(f"layer{n}/weight_norm" for n in range(400))]))),
 ])
 def test_what_is_one(name, data):
-    assert is_kind(name, data.encode()[:4096])
+    assert kind_of(name, data.encode()[:4096]) == "csv"
     assert csv_table.Reader().kind == "csv"

@@ -6,8 +6,9 @@ import random
 
 import pytest
 from kind_cuts import Growing, check_cuts, points, steps_and_values, whole
+from kind_of_text import kind_of
 
-from runicorn.metrics.kinds.jsonl import Reader, is_kind
+from runicorn.metrics.kinds.jsonl import Reader
 
 
 def lines(*rows):
@@ -30,7 +31,7 @@ def detectron2(first, last, every=20):
 def test_detectron2_and_its_second_training_in_the_same_file():
     data = detectron2(0, 400)
     read = check_cuts(Reader, data)
-    assert is_kind("metrics.json", data[:4096])
+    assert kind_of("metrics.json", data[:4096]) == "jsonl"
     assert [step for step, _ in steps_and_values(read.parts, "total_loss")] == list(range(19, 400, 20))
     assert math.isnan(steps_and_values(read.parts, "total_loss")[1][1])
     assert [step for step, _ in steps_and_values(read.parts, "bbox/AP")] == [98, 198, 298, 398]
@@ -57,7 +58,7 @@ def mmengine(epochs, with_iterations=True):
 def test_mmengine_validates_at_epochs_that_stand_at_their_iterations(with_iterations):
     data = mmengine(8, with_iterations)
     read = check_cuts(Reader, data)
-    assert is_kind("scalars.json", data[:4096]) and is_kind("20240501_100000.json", data[:4096])
+    assert kind_of("scalars.json", data[:4096]) == kind_of("20240501_100000.json", data[:4096]) == "jsonl"
     assert steps_and_values(read.parts, "coco/bbox_mAP") == [(epoch * 50, epoch / 10) for epoch in range(1, 9)]
     assert [step for step, _ in steps_and_values(read.parts, "loss")] == list(range(10, 401, 10))
     assert "purges" not in read.reader.facts()
@@ -70,7 +71,7 @@ def test_mmcv_counts_iterations_in_each_epoch():
         rows.append({"mode": "val", "epoch": epoch, "iter": 1234, "lr": 0.1, "bbox_mAP": epoch / 10})
     data = lines(*rows)
     read = check_cuts(Reader, data)
-    assert is_kind("20240501_100000.log.json", data[:4096])
+    assert kind_of("20240501_100000.log.json", data[:4096]) == "jsonl"
     assert [step for step, _ in steps_and_values(read.parts, "train/loss")] == list(range(50, 601, 50))
     assert steps_and_values(read.parts, "val/bbox_mAP") == [(200, 0.1), (400, 0.2), (600, 0.3)]
 
@@ -79,7 +80,7 @@ def test_mmcv_counts_iterations_in_each_epoch():
 def test_every_key_of_a_step(key):
     data = lines(*({key: n, "loss": n / 4, "note": "text", "ok": True, "none": None, "list": [1, 2]} for n in range(40)))
     read = check_cuts(Reader, data)
-    assert is_kind("log.jsonl", data[:4096])
+    assert kind_of("log.jsonl", data[:4096]) == "jsonl"
     assert {name: [(step, float(value)) for _, _, step, value in rows] for name, rows in points(read.parts).items()} == {
         "loss": [(n, n / 4) for n in range(40)]}
 
@@ -188,4 +189,4 @@ def test_a_row_waits_for_the_end_of_its_line():
     ("chat.jsonl", lines(*({"messages": [{"role": "user", "content": "hello " * 50}], "iteration": n, "n": n} for n in range(9)))),
 ])
 def test_what_is_no_training(name, data):
-    assert not is_kind(name, data[:4096])
+    assert kind_of(name, data[:4096]) is None

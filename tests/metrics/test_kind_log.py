@@ -7,10 +7,11 @@ import time
 
 import pytest
 from kind_cuts import Growing, check_cuts, points, steps_and_values, whole
+from kind_of_text import kind_of
 
 from runicorn.errors import RunicornError
 from runicorn.metrics.kinds.log_line import read_line
-from runicorn.metrics.kinds.text_log import Reader, check_rule, is_kind
+from runicorn.metrics.kinds.text_log import Reader, check_rule
 
 NOW = 1720000000.0          # July 2024
 
@@ -94,7 +95,7 @@ def nanogpt(steps=300, start=0):
 
 def test_nanogpt_and_its_restart():
     read = check_cuts(Reader, nanogpt())
-    assert is_kind("train.log", nanogpt()[:4096])
+    assert kind_of("train.log", nanogpt()[:4096]) == "log"
     assert steps_and_values(read.parts, "loss") == [(step, float(f"{3 / (step + 1):.4f}")) for step in range(0, 300, 10)]
     assert [step for step, _ in steps_and_values(read.parts, "val loss")] == [0, 100, 200]
     assert read.reader.facts() == {"no_times": True}
@@ -169,7 +170,7 @@ def test_logging_of_python_tells_times(tmp_path):
     logger.removeHandler(handler)
     handler.close()
     read = check_cuts(Reader, path.read_bytes())
-    assert is_kind("train.log", path.read_bytes())
+    assert kind_of("train.log", path.read_bytes()) == "log"
     assert len(steps_and_values(read.parts, "loss")) == 20 and steps_and_values(read.parts, "acc")[-1] == (19, 19)
     shift = time.timezone if not time.localtime().tm_isdst else time.altzone
     assert all(abs(ts + shift - time.time()) < 600 for part in read.parts for ts in part.ts)
@@ -180,7 +181,7 @@ def test_transformers_prints_dicts():
     data = "".join(f"{{'loss': '{1 / n:.4f}', 'grad_norm': '1.5', 'learning_rate': '{n}e-05', 'epoch': '{n / 4}'}}\n"
                    + (f"{{'eval_loss': '{n}', 'epoch': '{n / 4}'}}\n" if n % 4 == 0 else "") for n in range(1, 25))
     read = check_cuts(Reader, data.encode())
-    assert is_kind("nohup.out", data.encode()[:4096])
+    assert kind_of("nohup.out", data.encode()[:4096]) == "log"
     assert steps_and_values(read.parts, "loss") == [(n / 4, float(f"{1 / n:.4f}")) for n in range(1, 25)]
     assert steps_and_values(read.parts, "eval_loss") == [(n / 4, n) for n in range(4, 25, 4)]
 
@@ -224,7 +225,7 @@ def test_encodings():
     data = nanogpt().decode()
     for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
         read = whole(Reader, data.encode(encoding))
-        assert read.parts == [] and read.reader.skipped == {"UTF-16": 1} and not is_kind("a.log", data.encode(encoding)[:4096])
+        assert read.parts == [] and read.reader.skipped == {"UTF-16": 1} and kind_of("a.log", data.encode(encoding)[:4096]) is None
     read = check_cuts(Reader, b"\xef\xbb\xbf" + data.replace("\n", "\r\n").encode())
     assert read.outcome()[0] == whole(Reader, data.encode()).outcome()[0]
     read = check_cuts(Reader, "".join(f"étape {n} Qualité={n}.5 loss={n}.5\n" for n in range(9)).encode("latin-1"))
@@ -275,7 +276,7 @@ def test_no_line_takes_quadratic_time(line):
     ("binary.log", "loss=\0\0\0" * 50),
 ])
 def test_what_is_no_training(name, data):
-    assert not is_kind(name, data.encode()[:4096])
+    assert kind_of(name, data.encode()[:4096]) is None
 
 
 def test_lines_of_one_shape_are_read_as_each_by_itself():

@@ -12,7 +12,8 @@ import pytest
 from runicorn.metrics import samples
 from runicorn.metrics.column_file import File
 from runicorn.metrics.foreign_files import ForeignFiles, reader_of
-from runicorn.metrics.series import COARSE_BYTES, Series
+from runicorn.metrics.run_tables import COARSE_BYTES
+from runicorn.metrics.series import Series
 from runicorn.transfer import tensorboard as tfevents
 
 STEPS = 30_000
@@ -105,7 +106,7 @@ def test_a_sample_of_damage_is_what_can_be_read_of_it(tmp_path):
 
 
 def test_a_run_of_another_logger_shows_curves_before_all_of_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("runicorn.metrics.series.COARSE_BYTES", COARSE_BYTES // 64)
+    monkeypatch.setattr("runicorn.metrics.run_tables.COARSE_BYTES", COARSE_BYTES // 64)
     tensorboard(tmp_path)
     series = Series(tmp_path, None, ForeignFiles(".", ("tensorboard",)))
     series.refresh(0.0)
@@ -118,7 +119,7 @@ def test_a_run_of_another_logger_shows_curves_before_all_of_it_is_read(tmp_path,
 
 
 def test_a_trainers_state_which_is_one_object_is_never_sampled(tmp_path, monkeypatch):
-    monkeypatch.setattr("runicorn.metrics.series.COARSE_BYTES", 1 << 16)
+    monkeypatch.setattr("runicorn.metrics.run_tables.COARSE_BYTES", 1 << 16)
     state = {"global_step": 9000, "log_history": [{"step": step, "loss": 0.5} for step in range(9000)]}
     (tmp_path / "trainer_state.json").write_text(json.dumps(state))
     series = Series(tmp_path, None, ForeignFiles(".", ("trainer",)))

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from runicorn import layout
 from runicorn.errors import UsageError
 from runicorn.metrics.kinds import events, trainer
-from runicorn.metrics.series import COARSE_BYTES, Series
+from runicorn.metrics.run_tables import COARSE_BYTES
+from runicorn.metrics.series import Series
 
 
 def write(folder, name, *rows, start=1000.0):
@@ -57,9 +58,9 @@ def test_one_file(tmp_path):
 def test_no_folder_and_an_empty_one(tmp_path):
     series = Series(tmp_path / "absent")
     assert not series.refresh() and series.metrics() == {} and series.picture("loss") is None
-    assert (series.rows, series.last_step, series.first_ts, series.median_gap, series.speed()) == (0, None, None, None, None)
+    assert (series.rows, series.last_step, series.first_ts, series.median_gap, series.times.speed()) == (0, None, None, None, None)
     assert series.ranks == series.attempts == series.spark("loss") == []
-    assert series.step_at(1000) is None and series.time_of(1) is None and series.system() == {"now": None, "series": []}
+    assert series.times.step_at(1000) is None and series.times.time_of(1) is None and series.system() == {"now": None, "series": []}
 
 
 def test_every_x(tmp_path):
@@ -85,17 +86,18 @@ def test_the_moment_of_a_point_on_every_axis_of_time(tmp_path):
     rows = [(step * 10, {"loss": float(step), "train/epoch": step // 4}) for step in range(12)]
     write(tmp_path, "events.jsonl", *rows, (110, {"val": 0.5}))
     series = opened(tmp_path)
-    assert series.moment("loss", "step", 50) == {"step": 50, "ts": 1005.0, "epoch": 1.0}
-    assert series.moment("val", "step", 110) == {"step": 110, "ts": 1012.0, "epoch": 2.0}        # later than the loss of that step
-    same = [series.moment("loss", x, at) for x, at in (("step", 50), ("relative", 5.000001), ("wall", 1005.0))]
+    assert series.times.moment("loss", "step", 50) == {"step": 50, "ts": 1005.0, "epoch": 1.0}
+    assert series.times.moment("val", "step", 110) == {"step": 110, "ts": 1012.0, "epoch": 2.0}        # later than the loss of that step
+    same = [series.times.moment("loss", x, at) for x, at in (("step", 50), ("relative", 5.000001), ("wall", 1005.0))]
     assert same[0] == same[1] == same[2]
-    assert series.moment("loss", "step", 55) is series.moment("absent", "step", 50) is series.moment("loss", "step", 50, rank=1) is None
+    assert series.times.moment("loss", "step", 55) is series.times.moment("absent", "step", 50) is None
+    assert series.times.moment("loss", "step", 50, rank=1) is None
     with pytest.raises(UsageError):
-        series.moment("loss", "metric:val", 1)
+        series.times.moment("loss", "metric:val", 1)
     write(tmp_path, "events.2.jsonl", *losses(60, 40, 20), start=2000.0)
     series.refresh()
-    assert series.moment("loss", "step", 40) == {"step": 40, "ts": 2001.0, "epoch": None}           # out of order, in the newer attempt
-    assert series.moment("loss", "step", 50)["ts"] == 1005.0
+    assert series.times.moment("loss", "step", 40) == {"step": 40, "ts": 2001.0, "epoch": None}      # out of order, in the newer attempt
+    assert series.times.moment("loss", "step", 50)["ts"] == 1005.0
 
 
 def test_x_in_any_order_is_sorted(tmp_path):
@@ -121,7 +123,7 @@ def test_superseding_is_per_metric(tmp_path):
     assert (facts["loss"]["points"], facts["loss"]["attempts"], facts["loss"]["last_ts"]) == (80, [1, 2], 2019.0)
     assert facts["loss"]["best"]["max"] == (7.9, 79)                            # superseded points don't count
     assert (series.last_step, series.attempts) == (79, [1, 2])
-    assert series.picture("loss", x="relative")["x"][-1] == 1019.0 and series.time_of(70) == 2010.0
+    assert series.picture("loss", x="relative")["x"][-1] == 1019.0 and series.times.time_of(70) == 2010.0
     write(tmp_path, "events.3.jsonl", *losses(10), start=3000.0)
     series.refresh()
     assert points(series.picture("loss")) == [(step, step / 10) for step in range(11)]
@@ -267,21 +269,21 @@ def test_spark(tmp_path):
 def test_steps_and_times(tmp_path):
     write(tmp_path, "events.jsonl", *[(step * 5, {"loss": 1.0}) for step in range(10)], (3, {"val": 1.0}))
     series = opened(tmp_path)
-    assert series.steps_at([999, None, 1003, 1003, 1004, 5000, 5000]) == [None, None, 15, 15, 20, 3, 3]
-    assert [series.step_at(ts) for ts in (999, 1000, 1003.2, 1009, 1010, 5000)] == [None, 0, 15, 45, 3, 3]
-    assert [series.time_of(step) for step in (0, 5, 6, 45, 46)] == [1000.0, 1001.0, 1002.0, 1009.0, None]
-    assert series.speed() == 5.0
+    assert series.times.steps_at([999, None, 1003, 1003, 1004, 5000, 5000]) == [None, None, 15, 15, 20, 3, 3]
+    assert [series.times.step_at(ts) for ts in (999, 1000, 1003.2, 1009, 1010, 5000)] == [None, 0, 15, 45, 3, 3]
+    assert [series.times.time_of(step) for step in (0, 5, 6, 45, 46)] == [1000.0, 1001.0, 1002.0, 1009.0, None]
+    assert series.times.speed() == 5.0
 
 
 def test_the_lines_of_a_second_are_spread_over_its_steps(tmp_path):
     rows = [(step, 1000 + step / 100, {"train/loss": 1.0} if step % 10 else {"val/loss": 1.0}) for step in range(300)]
     (tmp_path / "events.jsonl").write_text("".join(json.dumps({"ts": ts, "step": step, "data": data}) + "\n" for step, ts, data in rows))
     series = opened(tmp_path)
-    assert series.steps_at([1001] * 10) == [109, 119, 129, 139, 149, 159, 169, 179, 189, 199]
-    assert series.steps_at([1000, 1001, 1001, 1002]) == [99, 149, 199, 299]
-    assert series.steps_at([1001] * 100) == list(range(100, 200))
-    assert series.steps_at([1001] * 200)[::2] == list(range(100, 200)) and series.steps_at([]) == []
-    assert series.steps_at([1007, 1007]) == [299, 299]
+    assert series.times.steps_at([1001] * 10) == [109, 119, 129, 139, 149, 159, 169, 179, 189, 199]
+    assert series.times.steps_at([1000, 1001, 1001, 1002]) == [99, 149, 199, 299]
+    assert series.times.steps_at([1001] * 100) == list(range(100, 200))
+    assert series.times.steps_at([1001] * 200)[::2] == list(range(100, 200)) and series.times.steps_at([]) == []
+    assert series.times.steps_at([1007, 1007]) == [299, 299]
 
 
 def test_best_rule():

@@ -1,6 +1,7 @@
 """Never wrong on this disk: names it can't tell apart, files that vanish under our hands, what is left of a transfer that was cut."""
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -23,6 +24,8 @@ from runicorn.mirror import local_copy, quota, room
 from runicorn.reader import sources
 from runicorn.ssh import sftp
 from runicorn.viewer import run_files
+
+OTHER = "vision/resnet50/runs/20250124_180000_abc124"
 
 
 @pytest.fixture
@@ -443,6 +446,50 @@ def test_a_log_that_outgrows_the_limit_stops_there_and_the_rest_goes_on(root, pa
     assert (one.mirror / RUN / "events.jsonl").read_bytes() == (run / "events.jsonl").read_bytes()
     assert left_out_of(one)["logs.txt"]["code"] == "no_room"
     one.sync._room._limit = lambda: 3_000_000
+    one.passes(31)
+    one.passes(31)
+    one.same()
+
+
+def test_at_the_limit_a_run_still_ends_and_others_are_asked_to_go_for_what_may_fit(root, pair):
+    run = make_run(root, status="running", old=False)
+    live(root)
+    big = make_run(root, OTHER, status="running", old=False)
+    write(big / "logs.txt", b"[2025-01-23 18:30:45+0800] a long line of output\n" * 3000)
+    live(root, OTHER)
+    limit = 200_000
+    one = pair(room=room.Room(root.parent / "near", lambda: limit, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    one.passes()
+    write(run / "logs.txt", b"[2025-01-23 18:30:45+0800] a long line of output\n" * 2500)
+    write(run / "system.jsonl", b'{"ts":1,"cpu":1}\n' * 20_000)        # more than the limit, for which nobody should go
+    one.passes(31)
+    assert {name: why["code"] for name, why in left_out_of(one).items()} == {"logs.txt": "no_room", "system.jsonl": "no_room"}
+    write(one.mirror / "filled", bytes(limit))
+    one.sync._room.measure()
+    write(big / "status.json", {"status": "finished", "exit_code": 0, "why": "it is done, with a line more than it had before"})
+    one.passes(31)
+    assert json.loads((one.mirror / OTHER / "status.json").read_text())["status"] == "finished"
+    (one.mirror / "filled").unlink()
+    one.sync._room.short()
+    one.passes(31)
+    assert 100_000 < one.sync._room.short() < 200_000, "for the log, not for what can't fit"
+    (one.mirror / OTHER / "logs.txt").unlink()
+    quota.mark_evicted(one.mirror, {OTHER: ["logs.txt"]})
+    one.sync._room.measure()
+    one.sync.room_was_made()
+    one.passes(1)
+    assert (one.mirror / RUN / "logs.txt").read_bytes() == (run / "logs.txt").read_bytes()
+
+
+def test_what_another_process_cleans_is_room_within_a_minute(root, pair, monkeypatch):
+    monkeypatch.setattr("runicorn.mirror.copies.MEASURED", 0.0)
+    run = make_run(root)
+    write(run / "sample.bin", bytes(100_000))
+    one = pair(room=room.Room(root.parent / "near", lambda: 150_000, lambda: bytes_in(one.mirror) if one.mirror.exists() else 0))
+    write(one.mirror / "another", bytes(100_000))
+    one.passes()
+    assert left_out_of(one)["sample.bin"]["code"] == "no_room"
+    (one.mirror / "another").unlink()
     one.passes(31)
     one.passes(31)
     one.same()

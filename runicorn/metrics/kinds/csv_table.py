@@ -6,120 +6,18 @@ have no times: then `facts` tells "no_times" and all `ts` are 0.0; the caller pu
 
 import csv
 import math
-import re
 from array import array
 
+from runicorn.foreign_text import SEPARATORS, Header, decoded, number
 from runicorn.metrics.kinds.row_steps import Steps, whole
 from runicorn.metrics.kinds.stamps import naive, plausible, seconds
-from runicorn.metrics.kinds.text_lines import LineReader, decoded, text_lines
+from runicorn.metrics.kinds.text_lines import LineReader
 from runicorn.metrics.parse import STEP_LIMIT, Part
 
-STEPS = ("globalstep", "step", "steps", "totalsteps", "trainstep", "iter", "iters", "iteration", "iterations", "itr", "globaliter",
-         "globaliteration", "traininfoglobalstep", "totaltimesteps", "timestepstotal", "timesteps", "trainingiteration", "update",
-         "updates")
-EPOCHS = ("epoch", "epochs", "epochnumber", "currentepoch")
-TIMES = ("time", "timestamp", "walltime", "datetime", "date", "ts", "createdat")
-PHASES = ("mode", "phase", "split", "stage", "subset")
 PHASE_NAMES = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
-OWNERS = {"", "train", "trainer", "training", "time", "global", "progress"}     # of a counter: time/total_timesteps, not loss/epoch
-KNOWN = ("metrics.csv", "results.csv", "progress.csv", "training.log")          # so called by the loggers that write them
-ENDINGS = (".csv", ".tsv", ".log", ".txt")
-NEVER = ("tensors.tsv", "metadata.tsv")                                         # what TensorBoard's add_embedding leaves
-SEPARATORS = b",;\t"
-COLUMNS = 1000              # a table of more is a data set
 HEADER_BYTES = 128 << 10
 OPEN_LIMIT = 64 << 10       # bytes in which a quoted cell must end
-CELL = 64                   # bytes; a longer cell is no number
-NUMBER = re.compile(rb"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan|inf|infinity)", re.IGNORECASE)
 NOT = {separator: bytes(set(range(256)) - {separator, 10}) for separator in SEPARATORS}
-
-
-def is_kind(name, head):
-    """Whether a file is a table of a training: `name` (str), and `head`, its first 4,096 bytes."""
-    name = name.lower()
-    if not name.endswith(ENDINGS) or name in NEVER:
-        return False
-    lines = [line for line in text_lines(head) if line.strip() and not line.startswith("#")]
-    if not lines:                                       # a header of more than 4,096 bytes
-        return name in KNOWN and head.count(b",") > 20 and re.search(rb"(?:^|,)\"?(?:step|epoch)\"?,", head) is not None
-    header = Header.of(lines[0].encode())
-    if header is None:
-        return False
-    rows = [row for row in csv.reader(lines[1:200], delimiter=chr(header.separator)) if len(row) == len(header.names)]
-    if len(rows) < 2:
-        return len(lines) == len(rows) + 1 and (name in KNOWN or bool(rows) and header.has_numbers(rows))
-    return len(rows) > 0.8 * len(lines) - 2 and header.has_numbers(rows) and header.rises(rows)
-
-
-class Header:
-    """The columns of a table: `names`, the one of `steps`, of `epochs`, of `times` and of `phases` (places, or None)."""
-
-    def __init__(self, names, separator):
-        self.names, self.separator = names, separator
-        plain = [_plain(name) for name in names]
-        self.steps, self.epochs, self.times, self.phases = (
-            next((plain.index(word) for word in words if word in plain), None) for words in (STEPS, EPOCHS, TIMES, PHASES))
-        if self.steps is None:
-            self.steps, self.epochs = self.epochs, None
-
-    @classmethod
-    def of(cls, line):
-        """Return the Header that `line` (bytes) is, or None if it is none of a training."""
-        separator = max(SEPARATORS, key=lambda byte: line.count(byte))
-        try:
-            names = [name.strip() for name in next(csv.reader([decoded(line)], delimiter=chr(separator)), [])]
-        except csv.Error:
-            return None
-        if not 2 <= len(names) <= COLUMNS or any(NUMBER.fullmatch(name.encode()) for name in names):
-            return None
-        header = cls(_distinct(names), separator)
-        return header if header.steps is not None else None
-
-    def is_metric(self, place):
-        """Whether the column's numbers are a metric."""
-        return place not in (self.steps, self.phases) and bool(self.names[place])
-
-    def has_numbers(self, rows):
-        """Whether most cells of `rows` (lists of str) are numbers, and some of them of a metric."""
-        cells = [(place, cell.strip()) for row in rows for place, cell in enumerate(row) if place not in (self.phases, self.times)]
-        numbers = [place for place, cell in cells if number(cell.encode()) is not None]
-        return 2 * len(numbers) >= sum(bool(cell) for _, cell in cells) and any(
-            place not in (self.steps, self.epochs) and self.is_metric(place) for place in numbers)
-
-    def rises(self, rows):
-        """Whether the steps of `rows` (lists of str) go up, as those of a training do, from zero again in each epoch at most."""
-        steps = [number(row[self.steps].encode()) for row in rows]
-        epochs = [number(row[self.epochs].encode()) for row in rows] if self.epochs is not None else []
-        steps, epochs = [step for step in steps if step is not None], [epoch for epoch in epochs if epoch is not None]
-        falls = sum(after < before for before, after in zip(steps, steps[1:]))
-        if len(steps) < 0.5 * len(rows) or any(step < 0 or step != whole(step) and self.epochs is not None for step in steps):
-            return False
-        rises = len(set(steps)) > 1 or len(rows) < 4
-        in_epochs = len(set(epochs)) > 1 and epochs == sorted(epochs) and falls < len(set(epochs))
-        return rises and (falls <= len(steps) // 10 or in_epochs) or in_epochs
-
-
-def _plain(name):
-    owner, _, last = name.lower().rpartition("/")
-    return re.sub(r"[\s_-]+", "", last) if owner in OWNERS else ""
-
-
-def _distinct(names):
-    """Return `names` with a number behind what stands there already, as pandas does."""
-    distinct = {}
-    for name in names:
-        other, count = name, 0
-        while other in distinct and name:
-            count += 1
-            other = f"{name}.{count}"
-        distinct[other if name else object()] = name and other
-    return list(distinct.values())
-
-
-def number(cell):
-    """Return the float that a cell (bytes) stands for, or None. What only Python takes for a number (1_000) is text."""
-    cell = cell.strip()
-    return float(cell) if len(cell) <= CELL and NUMBER.fullmatch(cell) else None
 
 
 class Reader(LineReader):

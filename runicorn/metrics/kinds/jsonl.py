@@ -1,6 +1,6 @@
 """Lines of JSON that other loggers write: detectron2's metrics.json, mmengine's scalars.json, mmcv's *.log.json, one's own.
 
-A line is a row if it is an object with a number and one of STEPS; without one it belongs to a data set. Objects in it are flattened
+A line is a row if it is an object with a number and one of STEP_KEYS; without one it belongs to a data set. Objects in it are flattened
 with "/", text is left out, but "mode": "train" and its like stand before the names.
 """
 
@@ -8,60 +8,18 @@ import json
 import math
 from bisect import bisect
 
+from runicorn.foreign_text import COUNTERS, DEPTH, EPOCH_KEY, STEP_KEYS, is_count
 from runicorn.layout import number
 from runicorn.metrics.kinds.row_steps import Steps, whole
 from runicorn.metrics.kinds.stamps import ISO, moment, naive, plausible, seconds
-from runicorn.metrics.kinds.text_lines import LineReader, text_lines
+from runicorn.metrics.kinds.text_lines import LineReader
 from runicorn.metrics.parse import Parser, Part, Template
 
-STEPS = ("step", "_step", "global_step", "trainer/global_step", "iter", "iteration")
-EPOCH = "epoch"
 TIMES = ("time", "timestamp", "ts", "_timestamp", "wall_time", "datetime", "date", "created_at")
 PHASES = ("mode", "phase", "split", "stage", "subset")
 TRAINING = {"train", "training"}
 EVALUATION = {"val", "valid", "validation", "eval", "evaluation", "test", "dev"}
-COUNTERS = {*STEPS, EPOCH}
-ENDINGS = (".jsonl", ".json", ".ndjson", ".log", ".txt")
-LOGGERS = ("metrics", "scalars", "log", "train", "history", "events", "progress")       # how a file of one line so far must begin
 WORDS = ("NaN", "Infinity", "-Infinity")            # as text they are numbers all the same
-DEPTH = 8                   # of objects in objects
-TEXT = 0.8                  # of the bytes; lines of more text are a data set
-
-
-def is_kind(name, head):
-    """Whether a file is a log of a training in lines of JSON: `name` (str), and `head`, its first 4,096 bytes."""
-    name = name.lower()
-    if not name.endswith(ENDINGS) or not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        return False
-    lines = [line for line in text_lines(head) if line.strip()]
-    objects = [entry for entry in map(_object, lines) if entry is not None]
-    rows = [found for found in map(row, objects) if found is not None and set(found[2]) - COUNTERS]
-    torn = len(lines) - len(objects)                    # one where a training was killed, and went on
-    if not rows or torn > (len(rows) > 2) or 2 * len(rows) < len(objects):
-        return False
-    letters = sum(len(text) for entry in objects for text in _texts(entry, DEPTH))
-    if letters > TEXT * sum(map(len, lines)):
-        return False
-    if len(rows) == 1:
-        return name.endswith((".jsonl", ".ndjson")) or name.startswith(LOGGERS) or name.endswith(".log.json")
-    steps = [found[2].get(EPOCH) if found[1] is None else found[1] for found in rows]
-    return len(set(steps)) > 1 or len(rows) < 5
-
-
-def _object(line):
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if type(entry) is dict else None
-
-
-def _texts(entry, depth):
-    for value in entry.values() if type(entry) is dict else entry:
-        if type(value) is str:
-            yield value
-        elif type(value) in (dict, list) and depth:
-            yield from _texts(value, depth - 1)
 
 
 def row(entry):
@@ -78,8 +36,8 @@ def row(entry):
 
 def _roles(entry):
     """Return (key of the time or None, key of the step or None if there is an epoch alone, what stands before the names), or None."""
-    step_key = next((key for key in STEPS if _is_count(entry.get(key))), None)
-    has_epoch = _is_count(entry.get(EPOCH))
+    step_key = next((key for key in STEP_KEYS if is_count(entry.get(key))), None)
+    has_epoch = is_count(entry.get(EPOCH_KEY))
     if step_key is None and not has_epoch:
         return None
     phase = next((entry[key] for key in PHASES if type(entry.get(key)) is str), "")
@@ -88,10 +46,6 @@ def _roles(entry):
         step_key = None                                     # mmcv: the number of batches it was evaluated on
     time_key = next((key for key in TIMES if _is_time(entry.get(key))), None)
     return time_key, step_key, f"{phase}/" if is_evaluation or phase.lower() in TRAINING else ""
-
-
-def _is_count(value):
-    return type(value) in (int, float) and math.isfinite(number(value))
 
 
 def _is_time(value):
@@ -175,11 +129,11 @@ class Reader(LineReader):
         if not parts:
             return parts
         parts = self._timed([part._replace(steps=_plain(part.steps)) for part in parts])
-        epochs = [part.columns[part.names.index(EPOCH)] if EPOCH in part.names else None for part in parts]
+        epochs = [part.columns[part.names.index(EPOCH_KEY)] if EPOCH_KEY in part.names else None for part in parts]
         parts = self._at_iterations(parts, epochs)
         alone = [part.steps is None or all(step != step for step in part.steps) for part in parts]
         parts = self._steps.settle(parts, epochs)
-        parts = [_without(part, EPOCH) if is_alone else part for part, is_alone in zip(parts, alone)]
+        parts = [_without(part, EPOCH_KEY) if is_alone else part for part, is_alone in zip(parts, alone)]
         return [part for part in parts if part.names]
 
     def _row(self, entry):

@@ -94,19 +94,3 @@ def is_utf16(first):
         return True
     even, odd = first[0:JUDGED:2], first[1:JUDGED:2]
     return len(odd) > 3 and (odd.count(0) > 0.7 * len(odd) and not even.count(0) or even.count(0) > 0.7 * len(even) and not odd.count(0))
-
-
-def text_lines(head):
-    """Return the complete lines (list of str) of `head`, the first bytes of a file; [] if that is no text."""
-    if head.startswith(UTF16_BOMS) or is_utf16(head.partition(b"\n")[0]) or b"\0" in head:
-        return []
-    head = head[len(UTF8_BOM):] if head.startswith(UTF8_BOM) else head
-    return decoded(head[:head.rfind(b"\n") + 1]).splitlines()
-
-
-def decoded(line):
-    """Return bytes as text: UTF-8, else Latin-1, which any bytes are."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")

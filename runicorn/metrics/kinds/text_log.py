@@ -10,14 +10,13 @@ import time
 from array import array
 
 from runicorn.errors import RunicornError
+from runicorn.foreign_text import LINES, decoded
 from runicorn.metrics.kinds.log_line import ANSI, LineParser
 from runicorn.metrics.kinds.row_steps import Steps, whole
 from runicorn.metrics.kinds.stamps import naive, seconds
-from runicorn.metrics.kinds.text_lines import LineReader, decoded, is_utf16
+from runicorn.metrics.kinds.text_lines import LineReader
 from runicorn.metrics.parse import Part
 
-ENDINGS = (".log", ".out", ".txt")
-LINES = 5                   # on which a name stands before it is a metric
 NAMES = 500                # that are counted
 RULES = 16
 RULE = 1000                 # characters of a rule
@@ -28,15 +27,6 @@ SIGN = re.compile(rb"[=:] *(?:[\[(]|tensor\(|np\.\w+\()?[-+.]?(?:0|nan|inf)")
 SMALL = bytes(48 if 48 <= byte < 58 else byte + 32 if 65 <= byte < 91 else 32 if byte == 9 else byte for byte in range(256))
 WORDS = re.compile(r"(?i)(?:^|[\W_\d])(?:loss(?:es)?|nll|acc(?:uracy)?|lr|learning.rate|epoch|reward|return|ppl|perplexity|f1|auc|m?ap|"
                    r"m?iou|bleu|psnr|ssim|fid|err(?:or)?|mae|rmse|mse|grad|norm|entropy|kl|wer|cer|score|precision|recall|dice|bpb|bpc|mfu)(?:$|[\W_\d])|loss|acc$")
-
-
-def is_kind(name, head):
-    """Whether a file is the log of a training: `name` (str), and `head`, its first bytes (4,096; more tell more)."""
-    if not name.lower().endswith(ENDINGS) or is_utf16(head.partition(b"\n")[0]) or b"\0" in head:
-        return False
-    reader = Reader()
-    reader.take(head[:head.rfind(b"\n") + 1], len(head))
-    return reader.is_open
 
 
 def check_rule(pattern):

@@ -1,0 +1,190 @@
+"""A script below `runicorn run` that calls `init`, and what is below it: one run."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from programs import RUN, finished, started
+from scripts import environment, only, rows, runs, shown, small
+from waiting import until
+
+SCRIPT = """
+import os, sys, time
+import runicorn
+run = runicorn.init(project="vision", name="res", config={"lr": 1, "b": 2}, tags=["t"], notes="n")
+for step in range(3):
+    runicorn.log({"loss": 1 / (step + 1)})
+run.summary["best"] = 3
+run.config.c = 4
+print("dir", run.dir, run.id, run.project, run.name)
+"""
+
+
+def script(folder, code=SCRIPT, name="train.py"):
+    (folder / name).write_text(textwrap.dedent(code))
+    return [sys.executable, name]
+
+
+def test_a_script_joins_the_run(tmp_path):
+    status, out, err = finished(tmp_path, script(tmp_path), ["--config", "lr=5", "--config", "d=6", "--tag", "q"])
+    assert (status, err) == (0, b"")
+    run = only(tmp_path)
+    meta, summary = small(run, "meta"), small(run, "summary")
+    assert out.decode().split() == ["dir", str(run), meta["id"], "vision", "res"]
+    assert run.parent.parent == tmp_path / "root" / "vision" / "res"
+    assert (meta["project"], meta["name"], meta["tags"], meta["notes"]) == ("vision", "res", ["q", "t"], "n")
+    assert meta["config"] == {"lr": 5, "b": 2, "c": 4, "d": 6}
+    assert summary == {"loss": 1 / 3, "best": 3}
+    assert [(row["step"], row["data"]) for row in rows(run)] == [(n, {"loss": 1 / (n + 1)}) for n in range(3)]
+    assert len(shown(run)) == 1
+    assert small(run, "status")["status"] == "finished" and len(small(run, "status")["attempts"]) == 1
+    assert sorted(path.name for path in (tmp_path / "root").iterdir()) == [".runicorn", "vision"]
+    assert list((tmp_path / "root" / ".runicorn" / "live").iterdir()) == []
+    check = subprocess.run([sys.executable, "-m", "runicorn", "check", str(tmp_path / "root")], env=environment(tmp_path), timeout=60,
+                           capture_output=True, text=True)
+    assert check.returncode == 0, check.stdout
+
+
+def test_project_and_name_of_the_command_line_win(tmp_path):
+    assert finished(tmp_path, script(tmp_path), ["--project", "p", "--name", "n"])[0] == 0
+    assert only(tmp_path).parent.parent == tmp_path / "root" / "p" / "n"
+    assert small(only(tmp_path), "meta")["project"] == "p"
+
+
+def test_one_of_both_wins_alone(tmp_path):
+    assert finished(tmp_path, script(tmp_path), ["--name", "n"])[0] == 0
+    assert only(tmp_path).parent.parent == tmp_path / "root" / "vision" / "n"
+
+
+def test_finish_does_not_end_it_and_a_second_init_makes_its_own(tmp_path):
+    code = SCRIPT + """
+run.finish()
+print("after")
+second = runicorn.init(project="second")
+second.log({"x": 1})
+second.finish()
+time.sleep(1)
+print("over")
+"""
+    process = started(tmp_path, script(tmp_path, code))
+    joined = until(lambda: [run for run in runs(tmp_path) if run.parts[-4] == "vision" and "after" in (run / "logs.txt").read_text()])[0]
+    assert small(joined, "status")["status"] == "running"
+    process.communicate(timeout=30)
+    first, second = (small(run, "status") for run in sorted(runs(tmp_path), key=lambda run: run.parts[-4] == "vision", reverse=True))
+    assert first["status"] == second["status"] == "finished"
+    assert len(runs(tmp_path)) == 2 and shown(joined)[-1] == "over"
+    assert small(joined, "summary")["best"] == 3
+
+
+def test_of_two_scripts_in_a_job_the_first_joins(tmp_path):
+    script(tmp_path)
+    (tmp_path / "job.sh").write_text(f"{sys.executable} train.py && {sys.executable} train.py && exit 7\n")
+    status, _, _ = finished(tmp_path, ["bash", "job.sh"])
+    assert status == 7 and len(runs(tmp_path)) == 2
+    states = [small(run, "status") for run in runs(tmp_path)]
+    assert [(state["status"], state["exit_code"]) for state in sorted(states, key=lambda state: state["exit_code"])] == [
+        ("finished", 0), ("failed", 7)]
+    assert all(len(rows(run)) == 3 for run in runs(tmp_path))
+
+
+def test_the_error_of_a_script_in_a_job_is_the_reason(tmp_path):
+    script(tmp_path, SCRIPT + "1 / 0\n")
+    status, _, _ = finished(tmp_path, ["bash", "-c", f"{sys.executable} train.py"], env={"BASH_ENV": ""})
+    assert status == 1
+    found = small(only(tmp_path), "status")
+    assert (found["status"], found["exit_code"], found["error"]) == ("failed", 1, "ZeroDivisionError: division by zero")
+    assert "1 / 0" in found["traceback"]
+
+
+def test_nested_it_is_one_run(tmp_path):
+    argv = [*RUN, "--name", "inner", "--", *script(tmp_path, SCRIPT + "sys.exit(3)")]
+    status, _, err = finished(tmp_path, argv, ["--project", "outer"])
+    assert status == 3 and b"are not recorded" in err
+    assert only(tmp_path).parent.parent == tmp_path / "root" / "outer" / "res"
+    assert shown(only(tmp_path)).count("dir") == 0 and len(rows(only(tmp_path))) == 3
+    assert (small(only(tmp_path), "status")["status"], small(only(tmp_path), "status")["exit_code"]) == ("failed", 3)
+
+
+def test_a_child_joins_where_the_parent_does_not(tmp_path):
+    code = """
+    import multiprocessing
+    def work(number):
+        import runicorn
+        run = runicorn.init(project="p", name=f"n{number}")
+        run.log({"x": number})
+    if __name__ == "__main__":
+        for number in range(2):
+            child = multiprocessing.get_context("spawn").Process(target=work, args=(number,))
+            child.start(); child.join()
+    """
+    assert finished(tmp_path, script(tmp_path, code))[0] == 0
+    assert [[row["data"] for row in rows(run)] for run in runs(tmp_path)] == [[{"x": 0}], [{"x": 1}]]
+
+
+def test_disabled_it_does_not_join(tmp_path):
+    assert finished(tmp_path, script(tmp_path, "import runicorn; runicorn.init(project='x', mode='disabled').log({'a': 1})"))[0] == 0
+    assert rows(only(tmp_path)) == [] and only(tmp_path).parts[-4] == "default"
+
+
+def test_the_runs_of_ranks_are_one(tmp_path):
+    code = """
+    import os, runicorn
+    run = runicorn.init(project="p", name="n", all_ranks=bool(os.environ.get("ALL")))
+    run.log({"loss": int(os.environ["RANK"])})
+    """
+    argv = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "3", script(tmp_path, code)[1]]
+    assert finished(tmp_path, argv, env={"OMP_NUM_THREADS": "1"}, timeout=120)[0] == 0
+    assert [row["data"] for row in rows(only(tmp_path))] == [{"loss": 0}]
+    (tmp_path / "all").mkdir()
+    script(tmp_path / "all", code)
+    assert finished(tmp_path / "all", argv, env={"ALL": "1", "OMP_NUM_THREADS": "1"}, timeout=120)[0] == 0
+    run = only(tmp_path / "all")
+    assert [[row["data"] for row in rows(run, name)] for name in ("events.jsonl", "events.rank1.jsonl", "events.rank2.jsonl")] == [
+        [{"loss": 0}], [{"loss": 1}], [{"loss": 2}]]
+    assert run.parts[-4:-2] == ("p", "n")
+
+
+def slurm(task, tasks=2):
+    return {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_PROCID": str(task), "SLURM_NTASKS": str(tasks),
+            "SLURM_STEP_NUM_TASKS": str(tasks)}
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_tasks_of_a_step_are_one_run_unless_asked(tmp_path, each):
+    options = ["--each-task"] if each else []
+    for task in range(2):
+        status, out, err = finished(tmp_path, script(tmp_path), [*options, "--name", "n"], env=slurm(task))
+        assert status == 0 and out.startswith(b"dir")
+        assert (b"is not recorded (task 0 is)" in err) == (task == 1 and not each)
+    assert len(runs(tmp_path)) == (2 if each else 1)
+    assert len(rows(runs(tmp_path)[0])) == 3
+
+
+def test_after_a_kill_a_script_makes_a_run_of_its_own(tmp_path):
+    code = "import time\nwhile not os.path.exists('go'): time.sleep(0.05)\n"
+    process = started(tmp_path, script(tmp_path, "import os\n" + code + SCRIPT))
+    until(lambda: runs(tmp_path))
+    process.kill()
+    (tmp_path / "go").write_text("")
+    process.communicate(timeout=30)
+    assert sorted(run.parts[-4] for run in runs(tmp_path)) == ["default", "vision"]
+
+
+def test_a_script_killed_keeps_what_it_logged(tmp_path):
+    assert finished(tmp_path, script(tmp_path, SCRIPT + "os.kill(os.getpid(), 9)"))[0] == -9
+    run = only(tmp_path)
+    assert len(rows(run)) == 3 and small(run, "summary")["best"] == 3 and small(run, "meta")["config"]["c"] == 4
+    assert small(run, "status")["signal"] == "SIGKILL"
+
+
+def test_nothing_is_left_in_the_temporary_folder(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    assert finished(tmp_path, script(tmp_path), env={"TMPDIR": str(tmp_path / "tmp")})[0] == 0
+    assert list((tmp_path / "tmp").iterdir()) == []
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    assert finished(tmp_path, script(tmp_path), env={"TMPDIR": str(long)})[0] == 0
+    assert len(runs(tmp_path)) == 2 and json.dumps(os.listdir(long)) == "[]"
