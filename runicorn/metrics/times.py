@@ -44,11 +44,17 @@ class Times:
             return sorted((group.ts[index], group.steps[index]) for group in groups
                           for index in range(bisect_left(group.ts, second - 0.0005), bisect_right(group.ts, second + 0.9995)))
 
-    def time_of(self, step, rank=0):
+    def rank_of(self, rank):
+        """Return the rank whose rows tell of the log of `rank` (int): that one, where it logged metrics, else the lowest that did."""
+        return rank if rank in self._run.ranks else self._run.first_rank
+
+    def time_of(self, step, rank=0, attempt=None):
         """Return the time (Unix seconds) at which `step`, or the first one after it, was logged (by the newest attempt that
-        did), or None if no step reached it."""
+        did, or by the one given), or None if no step reached it."""
         with self._run.lock:
-            for _, table in reversed(self._run.tables_of(rank)[0]):
+            for number, table in reversed(self._run.tables_of(rank)[0]):
+                if attempt not in (None, number):
+                    continue
                 places = [(group, bisect_left(group.steps, step)) for group in table.groups()]
                 times = [group.ts[index] for group, index in places if index < len(group.steps)]
                 if times:

@@ -225,8 +225,9 @@ def logs(site, ask):
         if follow and start is not None and log.size - start > limit:
             start, limit = None, follow
         page, covered = log_page(log, start, byte_of(ask, "before"), limit)
-    series_of = curves(site, entry)
-    steps = series_of.times.steps_at([line["ts"] for line in page["lines"]])
+    rank, _ = writer_of(ask)
+    times = curves(site, entry, (0, rank)).times
+    steps = times.steps_at([line["ts"] for line in page["lines"]], times.rank_of(rank))
     lines = [{**line, "step": step} for line, step in zip(page["lines"], steps)]
     return {"news": mark, **page, "lines": lines, "files": own, "here": page["size"] if covered is None else covered,
             "id": log.id if log is not None and covered is None else None}
@@ -272,6 +273,14 @@ def opened_log(site, ask):
     return Log([entry.folder / one for one in chosen]) if chosen else None, entry, own
 
 
+def writer_of(ask):
+    """Return (rank, attempt) of what wrote the log that the request names (int; attempt None: several)."""
+    own, attempt = parse_own(ask.text("file")) if ask.text("file") else None, ask.text("attempt", "all")
+    if own:
+        return own[2], own[1]
+    return ask.number("rank", 0, 0, 1 << 20, integral=True), int(attempt) if attempt.isdecimal() and len(attempt) < 10 else None
+
+
 @route("GET", "/api/logs/search", "search the log, streamed as one JSON object a line: ?run=KEY&q=TEXT&regex=1&from=BYTE&limit=100")
 def search(site, ask):
     log, _, _ = opened_log(site, ask)
@@ -305,7 +314,7 @@ def hits(findings, limit, extent):
     yield to_json({"done": True, "hits": count, **extent}).body
 
 
-@route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S")
+@route("GET", "/api/logs/at", "where in the log a step or a time is: ?run=KEY&step=N or &ts=S; &rank, &attempt, &file as for /api/logs")
 def log_at(site, ask):
     log, entry, _ = opened_log(site, ask)
     ts = ask.number("ts")
@@ -313,7 +322,9 @@ def log_at(site, ask):
         step = ask.number("step")
         if step is None:
             raise UsageError("name the step or the time: ?step=N or ?ts=S")
-        ts = curves(site, entry).times.time_of(step)
+        rank, attempt = writer_of(ask)
+        times = curves(site, entry, (0, rank)).times
+        ts = times.time_of(step, times.rank_of(rank), attempt)
     if not hasattr(log, "covered"):
         return {"at": log.at_time(ts) if log and ts is not None else None}
     try:

@@ -164,6 +164,25 @@ def test_the_log_by_pages_search_and_step(call, root):
     assert call("GET", "/api/logs/search", run=KEY, q="(", regex=1).status == 400 and call("GET", "/api/logs/search", run=KEY).status == 400
 
 
+def test_a_step_is_looked_for_in_the_log_of_whoever_wrote_it(call, root):
+    folder = root / "vision/resnet50/runs/20250123_180000_abc123"
+    for name, start, pace in (("", 1737655200, 1), (".2", 1737656200, 1), (".rank1", 1737655200, 10), (".rank2", 1737655200, 1)):
+        lines = [f"{layout.stamp(start + n * pace)}line {n} of{name}\n" for n in range(100)]
+        (folder / f"logs{name}.txt").write_text("".join(lines))
+        if name != ".rank2":            # which printed, and logged no metric
+            rows = [layout.to_json({"ts": float(start + n * pace), "step": n, "data": {"loss": 1.0}}) for n in range(100)]
+            (folder / f"events{name}.jsonl").write_text("\n".join(rows) + "\n")
+
+    def line_at(**which):
+        at = call.get("/api/logs/at", run=KEY, step=20, **which)["at"]
+        page = call.get("/api/logs", run=KEY, limit=60, **{"from": at}, **which)
+        return page["lines"][0]["text"].strip(), page["lines"][0]["step"]
+    assert line_at() == ("line 20 of.2", 20)
+    assert line_at(attempt=1) == line_at(file="logs.txt") == ("line 20 of", 20)
+    assert line_at(rank=1) == line_at(file="logs.rank1.txt") == ("line 20 of.rank1", 20)
+    assert call.get("/api/logs", run=KEY, rank=2, limit=60, **{"from": 0})["lines"][0]["step"] == 0
+
+
 def test_the_machine_under_a_run(call, root):
     with open(root / "vision/resnet50/runs/20250123_180000_abc123/system.jsonl", "w") as file:
         for n in range(10):
