@@ -451,9 +451,11 @@ def _entry(key, members, before=None):
 
 
 def _verified(entry):
-    """Return what is known of our copy of a run: whether it is what the server had, when, and how often that is looked at (s)."""
+    """Return what is known of our copy of a run: whether it is what the server had, when, how often that is looked at (s), and whether
+    nobody can know, as the server tells no times."""
     true, checked_at = entry.source.verified(entry.record.path)
-    return {"verified": true, "verified_at": checked_at, "verified_every": getattr(entry.source, "turn", None)}
+    return {"verified": true, "verified_at": checked_at, "verified_every": getattr(entry.source, "turn", None),
+            "no_times": not true and entry.source.is_undated(entry.record.path)}
 
 
 def _with_best(main, metrics):

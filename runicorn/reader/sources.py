@@ -203,6 +203,10 @@ class Source:
         """Return (whether our copy of the run is what the server had, when that was (Unix s) or None); (None, None) without a server."""
         return None, None
 
+    def is_undated(self, path):
+        """Whether the server tells no time of a file of the run, so that our copy is never verified (bool)."""
+        return False
+
     def agrees(self, path, indexed, places):
         """Return {name: whether our copy is what the server had, None where it is not here} of a run's files; see `copies`."""
         return {}
@@ -322,6 +326,9 @@ class MirrorSource(Source):
             return False, checked_at
         indexed, places, _ = self.copies(path)
         return verified(self.run_folder(path), path, indexed, places, self._is_foreign(path)), checked_at
+
+    def is_undated(self, path):
+        return any(file["mtime"] is None for file in (self.entry(path) or {"files": {}})["files"].values())
 
     def agrees(self, path, indexed, places):
         return {name: agrees(self.run_folder(path), path, name, file, places.get(name)) for name, file in indexed.items()}

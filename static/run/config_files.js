@@ -239,7 +239,8 @@ function verifiedText(row) {
   }
   const every = row.verified_every ? t("run.verifiedEvery", {time: fmt.duration(row.verified_every)}) : "";
   return h("span.rowf.verified", {class: row.verified ? "" : "warn", title: row.verified_at ? fmt.full(row.verified_at) : ""},
-    row.verified ? [icon("finished"), ago(row.verified_at, "run.verified")] : t("run.unverified"), " ", h("span.m3", {}, every));
+    row.verified ? [icon("finished"), ago(row.verified_at, "run.verified")] : t(row.no_times ? "run.noTimes" : "run.unverified"), " ",
+    h("span.m3", {}, every));
 }
 
 /** What to say when a run can't be shown: not found, several of that name, or the viewer's own words. */

@@ -296,7 +296,7 @@ export class RunHead {
     if (verified == null) {
       return [null];
     }
-    const title = verified ? `${fmt.full(when)}\n${t("run.verifiedTitle")}` : `${t("run.unverified")}\n${t("run.verifiedTitle")}`;
+    const title = verified ? `${fmt.full(when)}\n${t("run.verifiedTitle")}` : `${t(this.row.no_times ? "run.noTimes" : "run.unverified")}\n${t("run.verifiedTitle")}`;
     return [h("span", {title}, verified ? ago(when) : t("run.notYet"))];
   }
 

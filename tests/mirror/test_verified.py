@@ -165,3 +165,15 @@ def test_an_index_that_knows_no_mtime_of_a_file_says_nothing_is_verified(root, o
     assert verified() is True
     place.write_text(re.sub(r'("logs.txt": {"size": \d+, "mtime": )[\d.]+', r"\1null", place.read_text()))
     assert verified() is False
+
+
+def test_of_a_server_without_times_it_says_that_nobody_can_know(root, one, tmp_path):
+    make_run(root)
+    one.passes()
+    reader = Catalog([("local", tmp_path / "local")], [("gpu", one.mirror)])
+    reader.refresh()
+    assert (reader.run(KEY)["verified"], reader.run(KEY)["no_times"]) == (True, False)
+    index = one.mirror / ".index" / "full.json"
+    write(index, re.sub(rb'"mtime": [\d.]+, "tail"', b'"mtime": null, "tail"', index.read_bytes()))
+    reader.refresh()
+    assert (reader.run(KEY)["verified"], reader.run(KEY)["no_times"]) == (False, True)
