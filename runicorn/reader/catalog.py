@@ -346,7 +346,7 @@ class Catalog:
         if not series.behind:
             entry.learn_step(series.last_step)
         view = self.view()
-        metrics = [_metric(name, facts, view.rule(name, entry)) for name, facts in series.metrics().items()]
+        metrics = [{**_metric(name, facts, view.rule(name, entry)), **entry.definition(name)} for name, facts in series.metrics().items()]
         row = view.row(entry, spark=True, deadline=float("inf"))
         if not series.behind:
             row["main"] = _with_best(row["main"], metrics)
@@ -367,7 +367,7 @@ class Catalog:
         if of == "metrics":
             rule = self.view().rule
             return bounded.page(self.series(entry.key).metrics().items(), find, offset, limit,
-                                short=lambda item: _metric(*item, rule(item[0], entry)))
+                                short=lambda item: {**_metric(*item, rule(item[0], entry)), **entry.definition(item[0])})
         small = self.small(entry.key)
         values = {"summary": small[layout.SUMMARY], "status": small[layout.STATUS], "config": small[layout.META].get("config"),
                   "meta": {name: value for name, value in small[layout.META].items() if name != "config"}}[of]

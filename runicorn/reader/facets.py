@@ -2,6 +2,7 @@
 
 from runicorn import local_names
 from runicorn.errors import UsageError
+from runicorn.layout import slug
 from runicorn.reader import bounded
 from runicorn.reader.run_list import natural
 
@@ -22,7 +23,7 @@ class Facets:
             project, name, _ = local_names.run_parts(run.record.path)
             entry = projects.setdefault(project, {"slug": project, "project": run.record.project, "count": 0, "names": {}})
             entry["count"] += 1
-            named = entry["names"].setdefault(name, {"slug": name, "name": name if run.record.kinds else run.record.name, "count": 0})
+            named = entry["names"].setdefault(name, {"slug": name, "name": _label(name, run.record), "count": 0})
             named["count"] += 1
             for source in {member.source for member in run.members}:
                 connections.setdefault(source.slug, {"slug": source.slug, "name": source.name, "count": 0})["count"] += 1
@@ -80,6 +81,11 @@ def _most(entries, limit, short=None):
     order = sorted(range(len(entries)), key=lambda at: (-entries[at]["count"], at))
     within = bounded.page([entries[at] for at in order], limit=limit, short=short, size=FACET_BYTES)["items"]
     return [entries[at] for at in sorted(order[:len(within)])]
+
+
+def _label(folder, record):
+    """Return what an experiment is called: as its runs say it, but for one that was given a name of its own."""
+    return record.name if not record.kinds and slug(record.name) == folder else folder if record.kinds else local_names.unslug(folder)
 
 
 def _share(counts, most):

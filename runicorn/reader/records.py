@@ -63,7 +63,7 @@ def record_of(path, entry, line=None, small=None, error=None):
     record.newer, record.kinds = newer_format(meta), ()
     record.error = error or (None if meta else NO_META)
     record.project = _text(meta.get("project")) or local_names.unslug(project)
-    record.name = _text(meta.get("name")) or local_names.unslug(name)
+    record.name = _text(meta.get("display_name")) or _text(meta.get("name")) or local_names.unslug(name)
     record.id = run_id
     record.user, record.host = _intern(meta.get("user")), _intern(meta.get("hostname"))
     record.group, record.job_type = _intern(meta.get("group")), _intern(meta.get("job_type"))
@@ -120,11 +120,13 @@ def _plain(values):
 
 
 def _defined(metrics):
-    """Return what define_metric said of the run's metrics ({name or pattern: {"summary", "goal"}}), None where nothing useful."""
+    """Return what define_metric said of the run's metrics ({name or pattern: {"summary", "goal", "step_metric", "hidden"}}), None where
+    nothing useful."""
     definitions = {}
     for name, entry in metrics.items() if isinstance(metrics, dict) else ():
-        summary, goal = (entry.get("summary"), entry.get("goal")) if isinstance(entry, dict) else (None, None)
-        entry = {**({"summary": summary} if isinstance(summary, str) else {}), **({"goal": goal} if goal in ("min", "max") else {})}
+        told = entry if isinstance(entry, dict) else {}
+        entry = {key: told[key] for key in ("summary", "step_metric") if isinstance(told.get(key), str) and len(told[key]) < KEPT_TEXT}
+        entry.update({key: told[key] for key, values in (("goal", ("min", "max")), ("hidden", (True,))) if told.get(key) in values})
         if entry:
             definitions[name] = entry
     return definitions or None

@@ -224,6 +224,11 @@ class Entry:
         metric = self.defined_of(metric) or metric
         return layout.best_rule(metric, layout.definition_of(self.record.defined or {}, metric))
 
+    def definition(self, metric):
+        """Return what define_metric said of how a metric is shown ({"step_metric", "hidden"}, what there is)."""
+        definition = layout.definition_of(self.record.defined or {}, metric)
+        return {key: definition[key] for key in ("step_metric", "hidden") if definition.get(key) not in (None, metric)}
+
     def defined_of(self, name):
         """Return the metric of whose values define_metric keeps `name` ("loss" of "loss.min"), or None where that is no such name."""
         metric, _, rule = name.rpartition(".")

@@ -123,17 +123,17 @@ class Run(Copied):
                     step = self._whole(step)
                 if commit is not True:
                     commit = attempt(bool, commit)[0] is not False
-                written = data
+                written, media = data, ()
                 if type(data) is not dict or not NUMBERS.issuperset(map(type, data.values())):
-                    data = self._clean(data, step)
+                    data, media = self._clean(data, step)
                     written = self._small.masked(data)
-                    if not data:                        # images, which have rows of their own, or nothing that can be logged
-                        self.step = max(self.step, step if commit else step - 1)
-                        return
                 if self._definitions is not None:
-                    lacking = attempt(self._definitions.take, data, self._last)[0]
+                    lacking = attempt(self._definitions.take, {**media, **data} if media else data, self._last)[0]
                     if lacking:
                         data, written = {**data, **lacking}, {**written, **self._small.masked(lacking)}
+                if not data and type(media) is dict:        # media, which have rows of their own, or nothing that can be logged
+                    self.step = max(self.step, step if commit else step - 1)
+                    return
                 now = time.time()
                 try:
                     line = f'{{"ts":{now:.3f},"step":{step},"data":{encode(written)}}}\n'.encode()
@@ -155,18 +155,21 @@ class Run(Copied):
             say(f"log(): {reason(error)}; this call was not recorded", once=("log", type_name(error)))
 
     def _clean(self, data, step):
+        """Return (what is logged as a row, {name: None} of the media in it)."""
         pairs = data if isinstance(data, dict) else attempt(fields, data)[0]
         if pairs is None:
             say(f"log() takes a dict, not {type_name(data)}; such calls are not recorded", once=("log", type_name(data)))
-            return {}
-        return flatten(pairs, _dropped, lambda key, value: self._take_medium(key, value, step))
+            return {}, {}
+        media = {}
+        return flatten(pairs, _dropped, lambda key, value: self._take_medium(key, value, step, media)), media
 
-    def _take_medium(self, key, value, step):
+    def _take_medium(self, key, value, step, media):
         """Write a Medium, or a list of them, and its row; returns whether `value` was one."""
         images = sys.modules.get("runicorn.writer.images")
         kind = images and images.type_of(value)
         if not kind:
             return False
+        media[key] = None
         self._media = self._media or images.Media(self.dir, f"rank{self.rank}-" if self.rank else "", self._small.masked)
         several = isinstance(value, (list, tuple))
         entries, error = attempt(lambda: [medium.entry(self._media) for medium in (value if several else [value])])

@@ -60,7 +60,10 @@ export class Board {
   constructor(label, asked) {
     this.read(asked);
     this.link = new Link();
-    this.feed = new Feed((values, signal) => api.get("/api/series", values, signal));
+    this.axes = new Map();       // metric -> the metric it is drawn by, in place of the page's x
+    this.links = new Map();      // of charts that are drawn by a metric of their own: by that metric's name
+    this.feed = new Feed((values, signal) => api.get("/api/series", values, signal), (metric) => this.axisOf(metric),
+      (axis) => this.links.get(axis)?.shown);
     this.grid = new Grid(
       {options: (group) => this.options(group), wanted: (groups) => this.want(groups), items: (group, chart) => this.items(group, chart)},
       label,
@@ -76,6 +79,7 @@ export class Board {
   /** Take over what the address asks for. @param {{x?: string, smooth?: string, rank?: string}} asked */
   read({x, smooth, rank}) {
     this.x = x || "step";
+    this.chosenX = Boolean(x);
     this.chosenSmooth = Number(smooth) || null;
     this.rank = Number(rank) || 0;
   }
@@ -111,15 +115,34 @@ export class Board {
     return logY.includes(group.id) || (!linearY.includes(group.id) && logarithmic(group.title));
   }
 
+  /** The metric by which a metric is drawn where the reader chose no x, or null. */
+  axisOf(metric) {
+    return this.chosenX ? null : this.axes.get(metric) ?? null;
+  }
+
+  /** What the charts share that are drawn by the metric `axis`; null: by the page's x. */
+  linkOf(axis) {
+    if (!axis) {
+      return this.link;
+    }
+    if (!this.links.has(axis)) {
+      const link = new Link();
+      link.on((what) => what === "zoom" && this.refetch());
+      this.links.set(axis, link);
+    }
+    return this.links.get(axis);
+  }
+
   /** Options of a group's Chart. */
   options(group) {
     const {prefix, last} = splitName(group.title);
+    const axis = this.axisOf(group.metrics[0]);
     return {
       title: last,
       sub: prefix,
-      link: this.link,
-      x: this.x.startsWith("metric:") ? "metric" : this.x,
-      xName: this.x.slice(7),
+      link: this.linkOf(axis),
+      x: axis || this.x.startsWith("metric:") ? "metric" : this.x,
+      xName: axis || this.x.slice(7),
       logY: this.logged(group),
       logX: Boolean(this.choices.logX),
       marks: [],
@@ -181,7 +204,8 @@ export class Board {
   }
 
   newest() {
-    return Math.max(-Infinity, ...this.pairs(this.grid.near()).map(([run, metric]) => this.feed.get(run, metric)?.x_max ?? -Infinity));
+    const drawn = this.pairs(this.grid.near()).filter(([, metric]) => !this.axisOf(metric));
+    return Math.max(-Infinity, ...drawn.map(([run, metric]) => this.feed.get(run, metric)?.x_max ?? -Infinity));
   }
 
   /** What to fetch of a zoom: open to the right where the newest points are in view, so that it slides with the news. */
@@ -201,9 +225,9 @@ export class Board {
     if (this.grid.leaveFull()) {
       return true;
     }
-    const {shown} = this.link;
-    this.link.reset();
-    return Boolean(shown);
+    const links = [this.link, ...this.links.values()].filter(({shown}) => shown);
+    links.forEach((link) => link.reset());
+    return links.length > 0;
   }
 
   drawZoom() {
@@ -232,8 +256,10 @@ export class Board {
   }
 
   setAxis(x) {
+    const own = this.axes.size > 0;              // then "step" is a choice, too
     this.x = x;
-    change({x: x === "step" ? null : x});
+    this.chosenX = x !== "step" || own;
+    change({x: x === "step" && !own ? null : x});
     this.link.forget();
     this.feed.clear();
     this.show();

@@ -75,7 +75,7 @@ export class Chart {
     this.series = [];
     this.paintedAt = 0;
     this.build();
-    this.unlink = this.options.link.on((what, value, source) => this.linked(what, value, source));
+    this.relink();
     this.resized = new ResizeObserver(([{contentRect}]) => this.fit(contentRect));
     this.resized.observe(this.place);
     alive.add(this);
@@ -89,6 +89,10 @@ export class Chart {
     this.host.dataset.wait = t("charts.loading");
     fill(this.host, this.head.node, this.place);
     this.drawHead();
+  }
+
+  relink() {
+    this.unlink = this.options.link.on((what, value, source) => this.linked(what, value, source));
   }
 
   ready(Plot) {
@@ -108,6 +112,10 @@ export class Chart {
   set(options) {
     const before = this.options;
     this.options = {...before, ...options};
+    if (before.link !== this.options.link) {
+      this.unlink();
+      this.relink();
+    }
     if (["x", "logX", "logY"].some((name) => before[name] !== this.options[name])) {
       this.make();
     } else {

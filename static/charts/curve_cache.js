@@ -20,9 +20,14 @@ function parts(pairs) {
 }
 
 export class Feed {
-  /** ask(parameters, signal) -> the answer of GET /api/series. */
-  constructor(ask) {
+  /**
+   * ask(parameters, signal) -> the answer of GET /api/series. axis(metric): the metric it is drawn by in place of the page's x, or null;
+   * stretch(axis): {lo, hi} of a zoom of the charts with that axis, or null.
+   */
+  constructor(ask, axis = null, stretch = null) {
     this.ask = ask;
+    this.axis = axis ?? (() => null);
+    this.stretch = stretch ?? (() => null);
     this.held = new Map();       // run and metric -> series
     this.wholeAt = new Map();    // run and metric -> when it was fetched whole, ms
     this.how = {x: "step", smooth: 0, rank: 0};
@@ -43,6 +48,12 @@ export class Feed {
     const points = this.points.get(name) || 1;
     const held = this.held.get(name);
     return held?.noise === false || (!held && points > MANY) ? 0 : pointWeight(this.how.smooth, points, BUCKETS);
+  }
+
+  /** What x is for a metric, as GET /api/series calls it. */
+  x(metric) {
+    const own = this.axis(metric);
+    return own ? `metric:${own}` : this.how.x;
   }
 
   /** Change x, smooth, rank or the shown stretch: what is held stays on screen until the new comes. */
@@ -92,7 +103,7 @@ export class Feed {
         !this.shown &&
         !held.approximate &&
         this.smoothed(run, metric) &&
-        !this.how.x.startsWith("metric:") &&
+        !this.x(metric).startsWith("metric:") &&
         !overgrown(held, BUCKETS);
       (old || !joins ? whole : tails).push([run, metric]);
     }
@@ -130,27 +141,34 @@ export class Feed {
     await Promise.all([this.fetch(whole), ...[...byRun.values(), ...slow.map((one) => [one])].map((tail) => this.fetch(tail, true))]);
   }
 
-  /** Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing together. */
+  /** Ask for `wanted` in a few requests: as many curves in one as make sense, those of one smoothing and one x together. */
   async fetch(wanted, tail = false) {
     if (!wanted.length) {
       return;
     }
-    const from = tail ? Math.min(...wanted.map(([run, metric]) => this.get(run, metric).x_max)) : this.shown?.lo;
-    const weights = new Map();
-    wanted.forEach((pair) => weights.set(this.weight(...pair), [...(weights.get(this.weight(...pair)) || []), pair]));
+    const end = tail ? Math.min(...wanted.map(([run, metric]) => this.get(run, metric).x_max)) : null;
+    const kinds = new Map();
+    for (const pair of wanted) {
+      const kind = `${this.weight(...pair)}\n${this.x(pair[1])}`;
+      kinds.set(kind, [...(kinds.get(kind) || []), pair]);
+    }
     this.round ??= new AbortController();
-    await Promise.all(
-      [...weights].flatMap(([weight, pairs]) => parts(pairs).map((part) => this.request(part, pairs, {from, tail, weight}))),
-    );
+    await Promise.all([...kinds.values()].flatMap((pairs) => {
+      const [[run, metric]] = pairs;
+      const own = this.axis(metric);
+      const shown = own ? this.stretch(own) : this.shown;
+      const how = {x: this.x(metric), weight: this.weight(run, metric), tail, from: tail ? end : shown?.lo, to: tail ? null : shown?.hi};
+      return parts(pairs).map((part) => this.request(part, pairs, how));
+    }));
   }
 
-  async request({run, metric}, pairs, {from, tail, weight}) {
+  async request({run, metric}, pairs, {x, from, to, tail, weight}) {
     const {signal} = this.round;
     const names = pairs.map((pair) => nameOf(...pair));
     const asked = performance.now();
     names.forEach((name) => this.asking.add(name));
     try {
-      const answer = await this.ask({run, metric, x: this.how.x, from, to: tail ? null : this.shown?.hi, buckets: BUCKETS,
+      const answer = await this.ask({run, metric, x, from, to, buckets: BUCKETS,
         smooth: weight || null, rank: this.how.rank || null}, signal);
       if (!signal.aborted) {
         this.take(answer, pairs, {from: tail ? from : null, asked, weight});

@@ -24,6 +24,8 @@ export class RunCharts extends Board {
     this.filter = asked.metrics || "";
     this.chosenGrouping = asked.group || null;
     this.metrics = [];
+    this.drawnBy = new Map();    // metric -> the metric it is drawn by, as define_metric(step_metric=…) said
+    this.concealed = new Set();  // metrics that define_metric(hidden=True) leaves out
     this.extra = [];             // metrics that the run's answer left out and the filter found
     this.morePlace = h("span.m2.small");
   }
@@ -58,6 +60,8 @@ export class RunCharts extends Board {
       this.lookFurther();
     }
     const names = [...new Set(metrics.map(({name}) => name))];
+    this.concealed = new Set(metrics.filter(({hidden}) => hidden).map(({name}) => name));
+    this.drawnBy = new Map(metrics.filter(({step_metric: by}) => by && names.includes(by)).map(({name, step_metric: by}) => [name, by]));
     if (first || names.join("\n") !== this.metrics.join("\n")) {
       this.metrics = names;
       if (first) {
@@ -72,12 +76,23 @@ export class RunCharts extends Board {
   }
 
   every() {
-    return groupMetrics(this.metrics, this.grouping);
+    return groupMetrics(this.metrics.filter((name) => !this.concealed.has(name)), this.grouping);
+  }
+
+  /** A chart has an x of its own where all of its metrics are drawn by the same. */
+  readAxes() {
+    this.axes = new Map(this.groups.flatMap(({metrics}) => {
+      const [axis, ...others] = new Set(metrics.map((metric) => this.drawnBy.get(metric)));
+      return axis && !others.length ? metrics.map((metric) => [metric, axis]) : [];
+    }));
   }
 
   arrange() {
     const accepts = matcher(this.filter);
-    this.groups = super.arrange(accepts ? groupMetrics(this.metrics.filter(accepts), this.grouping) : this.every());
+    const groups = accepts ? groupMetrics(this.metrics.filter(accepts), this.grouping) : this.every();
+    this.groups = groups;
+    this.readAxes();
+    this.groups = super.arrange(groups);
     fill(this.node, this.groups.length ? this.grid.box : this.nothing());
   }
 
@@ -112,7 +127,7 @@ export class RunCharts extends Board {
     return {
       ...options,
       ...(this.grouping === "one" ? {} : {title: group.title, sub: ""}),
-      marks: this.marks(),
+      marks: this.axisOf(group.metrics[0]) ? [] : this.marks(),
     };
   }
 
@@ -226,9 +241,9 @@ export class RunCharts extends Board {
     const answer = await api.get("/api/series", {
       run: this.key,
       metric: group.metrics,
-      x: this.x,
-      from: this.link.shown?.lo,
-      to: this.link.shown?.hi,
+      x: this.feed.x(group.metrics[0]),
+      from: this.linkOf(this.axisOf(group.metrics[0])).shown?.lo,
+      to: this.linkOf(this.axisOf(group.metrics[0])).shown?.hi,
       buckets: 100000,
     });
     saveCsv(group.title, answer.series);

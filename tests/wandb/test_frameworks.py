@@ -1,0 +1,92 @@
+"""Trainings, and frameworks' own callbacks, unchanged: once with the real package offline, once with ours in its place, and read back."""
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from kind_cuts import points, whole
+from scripts import environment, rows, runs, small
+from wandb_trainings import TRAININGS
+
+from runicorn.layout import number
+from runicorn.metrics.kinds.wandb import Reader
+from runicorn.wandb.aliases import fill_folder
+
+WITH_ALL = {"accelerate", "ppo", "nanogpt"}         # of the rest `make frameworks` runs all
+CLOCKED = ("runtime", "per_second", "speed", "time", "/fps", "_timestamp", "memory")      # differs from run to run
+
+
+def run_script(folder, name, **more):
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAININGS[name], encoding="utf-8")
+    environ = {**environment(folder), "HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "RAY_USAGE_STATS_ENABLED": "0", **more}
+    done = subprocess.run([sys.executable, "train.py"], cwd=folder, env=environ, capture_output=True, encoding="utf-8", errors="replace",
+                          stdin=subprocess.DEVNULL, timeout=500)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    return done.stderr
+
+
+def theirs(folder):
+    """Return [(config, [{(step, name): value}])] of the logs that the real package wrote, sorted by their first rows."""
+    found = []
+    for path in sorted(folder.rglob("run-*.wandb")):
+        if path.is_symlink() or "latest-run" in str(path):
+            continue
+        growing = whole(Reader, path.read_bytes())
+        table = {(step, name): float(value) for name, values in points(growing.parts).items() for _, _, step, value in values}
+        found.append((growing.reader.facts(), table))
+    return found
+
+
+def ours(folder):
+    found = []
+    for run in runs(folder):
+        table = {}
+        for row in rows(run):
+            for name, value in row["data"].items() if "type" not in row else ():
+                if number(value) is not None:
+                    table[row["step"], name] = number(value)
+        found.append((small(run, "meta"), table, run))
+    return found
+
+
+def comparable(table):
+    return {key: value for key, value in table.items() if not any(word in key[1] for word in CLOCKED)}
+
+
+def by_global_step(table):
+    """Return what sync_tensorboard wrote, by the step that the event had."""
+    steps = {step: value for (step, name), value in table.items() if name == "global_step"}
+    return {(steps[step], name): value for (step, name), value in table.items() if step in steps and name != "global_step"}
+
+
+def same(one, other):
+    return one == other or math.isnan(one) and math.isnan(other) or math.isclose(one, other, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name if name in WITH_ALL else pytest.param(name, marks=pytest.mark.frameworks) for name in TRAININGS])
+def test_curves_are_equal(tmp_path, name):
+    fill_folder(str(tmp_path / "names"))
+    real = run_script(tmp_path / "real", name, WANDB_MODE="offline", WANDB_ERROR_REPORTING="false", WANDB_DISABLE_GIT="true")
+    said = run_script(tmp_path / "ours", name, PYTHONPATH=f"{tmp_path / 'names'}{os.pathsep}{environment(tmp_path)['PYTHONPATH']}")
+    wanted, got = theirs(tmp_path / "real"), ours(tmp_path / "ours")
+    assert len(wanted) == len(got) > 0, (real[-2000:], said)
+    key = by_global_step if name in ("ppo", "sb3") else comparable
+    tables = sorted((comparable(key(table)) for _, table in wanted), key=_order), sorted((comparable(key(table)) for _, table, _ in got), key=_order)
+    for expected, found in zip(*tables):
+        assert expected.keys() - found.keys() == set() and len(expected) > 2
+        assert not {point for point, value in expected.items() if not same(value, found[point])}
+        assert found.keys() - expected.keys() == set()
+    assert all(small(run, "status")["status"] == "finished" for _, _, run in got)
+    assert "can't be logged" not in said and "not recorded" not in said, said
+
+
+def _order(table):
+    return sorted((name, step, value) for (step, name), value in table.items())[:50]
+
+
+def test_every_training_that_is_named_is_there():
+    assert len(TRAININGS) == 13 and all(TRAININGS.values()) and Path(__file__).is_file()
