@@ -170,8 +170,8 @@ for split in ("train", "val"):
         PIL.Image.fromarray(picture).save(f"data/images/{split}/{index}.png")
         Path("data", "labels", split, f"{index}.txt").write_text(f"0 {(20 + index) / 64} {20 / 64} {20 / 64} {20 / 64}\\n")
 Path("data.yaml").write_text(f"path: {os.getcwd()}/data\\ntrain: images/train\\nval: images/val\\nnames:\\n  0: square\\n")
-YOLO("yolov8n.yaml").train(data="data.yaml", epochs=2, imgsz=64, batch=2, device="cpu", workers=0, seed=0, project=os.getcwd() + "/proj", name="y",
-                           plots=True, amp=False)
+YOLO("yolov8n.yaml").train(data="data.yaml", epochs=2, imgsz=64, batch=2, device="cpu", workers=0, seed=0, plots=True, amp=False,
+                           project=os.getcwd() + "/proj", name="y")
 """
 
 SB3 = HEAD + """
@@ -237,7 +237,7 @@ RAY = HEAD + """
 import ray
 from ray import tune
 from ray.air.integrations.wandb import WandbLoggerCallback
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"WANDB_MODE": os.environ.get("WANDB_MODE", "")}})
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
 def train(config):
     for step in range(3):
         tune.report({"loss": config["lr"] * (step + 1)})

@@ -4,7 +4,6 @@ import math
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from kind_cuts import points, whole
@@ -19,6 +18,10 @@ WITH_ALL = {"accelerate", "ppo", "nanogpt"}         # of the rest `make framewor
 CLOCKED = ("runtime", "per_second", "speed", "time", "/fps", "_timestamp", "memory")      # differs from run to run
 
 
+# The names of the points that W&B drops, because a step before theirs was logged already: ours has them.
+DROPPED = dict.fromkeys(("optuna", "optuna-multirun"), {"accuracy", "x", "trial_number"})
+
+
 def run_script(folder, name, **more):
     folder.mkdir()
     (folder / "train.py").write_text(TRAININGS[name], encoding="utf-8")
@@ -30,18 +33,20 @@ def run_script(folder, name, **more):
 
 
 def theirs(folder):
-    """Return [(config, [{(step, name): value}])] of the logs that the real package wrote, sorted by their first rows."""
+    """Return [({(step, name): value}, None)] of the logs that the real package wrote, in their order."""
     found = []
-    for path in sorted(folder.rglob("run-*.wandb")):
+    for path in folder.rglob("run-*.wandb"):
         if path.is_symlink() or "latest-run" in str(path):
             continue
         growing = whole(Reader, path.read_bytes())
         table = {(step, name): float(value) for name, values in points(growing.parts).items() for _, _, step, value in values}
-        found.append((growing.reader.facts(), table))
-    return found
+        facts = growing.reader.facts()
+        found.append((facts.get("config", {}).get("lr", 0), facts["started"], table, None))
+    return [row[2:] for row in sorted(found, key=lambda row: row[:2])]
 
 
 def ours(folder):
+    """Return [({(step, name): value}, folder)] of our runs, in their order."""
     found = []
     for run in runs(folder):
         table = {}
@@ -49,8 +54,9 @@ def ours(folder):
             for name, value in row["data"].items() if "type" not in row else ():
                 if number(value) is not None:
                     table[row["step"], name] = number(value)
-        found.append((small(run, "meta"), table, run))
-    return found
+        meta = small(run, "meta")
+        found.append((meta["config"].get("lr", 0), meta["created_at"], table, run))
+    return [row[2:] for row in sorted(found, key=lambda row: row[:2])]
 
 
 def comparable(table):
@@ -67,26 +73,23 @@ def same(one, other):
     return one == other or math.isnan(one) and math.isnan(other) or math.isclose(one, other, rel_tol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name if name in WITH_ALL else pytest.param(name, marks=pytest.mark.frameworks) for name in TRAININGS])
-def test_curves_are_equal(tmp_path, name):
+@pytest.mark.parametrize("training", [
+    name if name in WITH_ALL else pytest.param(name, marks=pytest.mark.frameworks) for name in TRAININGS])
+def test_curves_are_equal(tmp_path, training):
     fill_folder(str(tmp_path / "names"))
-    real = run_script(tmp_path / "real", name, WANDB_MODE="offline", WANDB_ERROR_REPORTING="false", WANDB_DISABLE_GIT="true")
-    said = run_script(tmp_path / "ours", name, PYTHONPATH=f"{tmp_path / 'names'}{os.pathsep}{environment(tmp_path)['PYTHONPATH']}")
+    real = run_script(tmp_path / "real", training, WANDB_MODE="offline", WANDB_ERROR_REPORTING="false", WANDB_DISABLE_GIT="true")
+    said = run_script(tmp_path / "ours", training, PYTHONPATH=f"{tmp_path / 'names'}{os.pathsep}{environment(tmp_path)['PYTHONPATH']}")
     wanted, got = theirs(tmp_path / "real"), ours(tmp_path / "ours")
     assert len(wanted) == len(got) > 0, (real[-2000:], said)
-    key = by_global_step if name in ("ppo", "sb3") else comparable
-    tables = sorted((comparable(key(table)) for _, table in wanted), key=_order), sorted((comparable(key(table)) for _, table, _ in got), key=_order)
-    for expected, found in zip(*tables):
+    key = by_global_step if training in ("ppo", "sb3") else comparable
+    for (table, _), (our_table, run) in zip(wanted, got):
+        expected, found = comparable(key(table)), comparable(key(our_table))
         assert expected.keys() - found.keys() == set() and len(expected) > 2
         assert not {point for point, value in expected.items() if not same(value, found[point])}
-        assert found.keys() - expected.keys() == set()
-    assert all(small(run, "status")["status"] == "finished" for _, _, run in got)
+        assert {name for _, name in found.keys() - expected.keys()} <= DROPPED.get(training, set())
+        assert small(run, "status")["status"] == "finished"
     assert "can't be logged" not in said and "not recorded" not in said, said
 
 
-def _order(table):
-    return sorted((name, step, value) for (step, name), value in table.items())[:50]
-
-
 def test_every_training_that_is_named_is_there():
-    assert len(TRAININGS) == 13 and all(TRAININGS.values()) and Path(__file__).is_file()
+    assert len(TRAININGS) == 13 and all(TRAININGS.values())
