@@ -34,6 +34,7 @@ NEVER = re.compile(r"requirements.*\.txt$|constraints.*\.txt$|(?:readme|licen[cs
                    r"|(?:package|config|tokenizer|vocab|args|settings|index|data|train|val|test|labels|annotations)\.jsonl?$"
                    r"|(?:train|test|val|valid|data|dataset|labels?|annotations|metadata|submission|sample_submission)\.csv$")
 JSON_LOG = re.compile(r"(?:metrics|scalars|log|logs|history|training_log|\d{8}_\d{6})\.json$|.*\.log\.json$|.*\.(?:jsonl|ndjson)$")
+DATA = "tables and lines of data sets"
 ELSEWHERE = "runs of ours that lie elsewhere than in PROJECT/NAME/runs"
 
 Run = collections.namedtuple("Run", "path folder kinds files")
@@ -231,6 +232,8 @@ def find(root, skipped, ours=(), known=None):
         found = kind_by_content(kind, *ends(os.path.join(root, path, name), size))
         known[below(path, name)] = [size, mtime], found
         finder.decide(path, name, found)
+    for reason, count in finder.passed.items():
+        skipped[reason] = max(skipped[reason], count)       # whoever looked for ours counted some of these
     return finder.runs(root)
 
 
@@ -250,7 +253,8 @@ def doubts(finder, known):
         is_data = alike[path, kind] > OF_FOLDER
         of_folder[path] += not is_data
         if is_data or of_folder[path] > OF_FOLDER or len(known) >= READ:
-            finder.skipped["text files beyond %d" % READ] += not is_data and of_folder[path] <= OF_FOLDER
+            most = "%d of a folder" % OF_FOLDER if of_folder[path] > OF_FOLDER else str(READ)
+            finder.skipped[DATA if is_data else "text files beyond " + most] += 1
             finder.decide(path, name, None)
             continue
         place = below(path, name)

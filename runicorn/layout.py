@@ -54,6 +54,12 @@ def default_root(storage=None, environ=os.environ):
     return Path(root_path(storage, environ))
 
 
+def own_experiments(folder):
+    """Return the folder of experiments in a home that is `folder` (Path) as a list; [] where there is none."""
+    inside = folder / HIDDEN / "experiments"
+    return [inside] if inside.is_dir() else []
+
+
 def root_path(storage=None, environ=os.environ):
     """Return `default_root` as text."""
     chosen = storage or environ.get("RUNICORN_DIR") or _configured_root(_home(environ))

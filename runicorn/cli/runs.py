@@ -4,7 +4,7 @@ import os
 import sys
 import time
 
-from runicorn import disk, local_disk, local_names
+from runicorn import disk, left_out, local_disk, local_names
 from runicorn.cli import dialogue, terminal
 from runicorn.cli.arguments import count, take_minus
 from runicorn.errors import UsageError
@@ -67,6 +67,9 @@ def runs(options):
     if unread:
         folders = "1 folder" if unread == 1 else f"{unread} folders"
         print(f"{folders} below {', '.join(options.root or [str(default_root())])} can't be read: permission denied", file=sys.stderr)
+    passed = {reason: count for reason, count in index.others_passed().items() if reason != "unreadable"}
+    if passed:
+        print(f"passed over: {left_out.passed_text(passed)}", file=sys.stderr)
     if again:
         second_look(index, look, answer, columns, options)
     return None

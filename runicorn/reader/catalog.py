@@ -1,5 +1,6 @@
 """Every run on this machine, local roots and mirrors as one: find it, list it, open it. Changes nothing but what is in memory."""
 
+import collections
 import hashlib
 import os
 import threading
@@ -65,6 +66,13 @@ class Catalog:
     def unreadable(self):
         """Return how many folders of the local roots a command could not look into (int)."""
         return sum(source.passed["unreadable"] for source in self.local())
+
+    def others_passed(self):
+        """Return {reason: count} of what the search for other loggers' runs below the local roots passed over."""
+        counts = collections.Counter()
+        for source in self.local():
+            counts.update(source.others_passed)
+        return dict(sorted(counts.items()))
 
     def beating(self):
         """Return the keys of the runs that are alive or may be (list of str)."""

@@ -6,7 +6,7 @@ Their times, sizes and numbers are looked at, three a run; a viewer, which stays
 import collections
 import os
 
-from runicorn import foreign, layout, local_disk, manifest
+from runicorn import layout, local_disk, manifest
 from runicorn.reader import first_look, kept
 from runicorn.reader.file_marks import file_mark, live_beats
 from runicorn.reader.local_root import LocalRoot
@@ -48,7 +48,7 @@ class CommandRoot(LocalRoot):
     def _find_foreign(self, records):
         """Return {path: Record} of other loggers' runs. records: those of ours."""
         ours = {path.rpartition(f"/{layout.RUNS}/")[0] for path in records}
-        runs = foreign.find(os.fspath(self.folder), self.passed, ours)
+        runs = self._find_others(os.fspath(self.folder), self.passed, ours)
         self._files = {run.path: [file[0] for file in run.files] for run in runs}
         return {run.path: record_of(run.path, {"kinds": run.kinds, "files": {
             name: {"size": size, "mtime": mtime / 1e9} for name, size, mtime, *_ in run.files}}) for run in runs}

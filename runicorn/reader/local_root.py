@@ -1,7 +1,6 @@
 """The runs of a root on this machine: scanned, watched by the times of folders, and asked of their processes."""
 
 import collections
-import functools
 import os
 import time
 
@@ -33,6 +32,7 @@ class LocalRoot(Source):
         self._listed = None, []     # version of the records, the folders that hold them
         self._mtimes, self._stat_at = [], float("-inf")
         self.passed = collections.Counter()         # {reason: count} of what a command's look passed over
+        self.others_passed = {}                     # the same of the search for other loggers' runs
         self._writers, self._ids = own_runs.Writers(folder), set()      # ids of the runs at the last scan; another one that beats is new
 
     def begin(self, look=False, shown=None):
@@ -121,11 +121,19 @@ class LocalRoot(Source):
     def _build(self):
         started = time.perf_counter()
         try:
-            self.take(manifest.build(self.folder, self._manifest, find_others=functools.partial(foreign.find, known=self._looked_into)))
+            self.take(manifest.build(self.folder, self._manifest, find_others=self._find_others))
         except manifest.ManifestError:
             self._replace({})                   # absent or not readable: shown as empty
         self._ids = self.beats.keys() | {path.rpartition("/")[2] for path in self.records}
         self._cost = time.perf_counter() - started
+
+    def _find_others(self, folder, skipped, ours):
+        """Find other loggers' runs, as foreign.find does, and note what was passed over where they, or too much, lie in the root."""
+        passed = collections.Counter()
+        runs = foreign.find(folder, passed, ours, self._looked_into)
+        skipped.update(passed)
+        self.others_passed = {reason: count for reason, count in passed.items() if count and (runs or " beyond " in reason)}
+        return runs
 
     def _folders(self, now):
         """Return the mtimes of all folders whose content is runs or folders of runs, not older than LOOK times what it takes."""

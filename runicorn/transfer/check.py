@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runicorn import foreign, local_disk, manifest
 from runicorn.errors import LayoutError, NotFoundError
-from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, open_regular, parse_own, slug
+from runicorn.layout import FORMAT, HIDDEN, META, RUNS, STATUS, SUMMARY, number, open_regular, own_experiments, parse_own, slug
 from runicorn.local_names import inside, parse_rank_status, split_run_path
 
 STATES = ("running", "finished", "failed", "interrupted")
@@ -35,6 +35,9 @@ def check(path):
     others = foreign.find(os.fspath(path), skipped, {relative.rpartition(f"/{RUNS}/")[0] for relative, folder in runs
                                                       if os.path.isfile(folder / META) or os.path.isfile(folder / "events.jsonl")})
     runs = [(relative, folder) for relative, folder in runs if relative not in {other.path for other in others}]
+    for own in own_experiments(path):
+        for finding in check(own):
+            yield finding._replace(path=f"{own.relative_to(path).as_posix()}/{finding.path}")
     if not runs and not others and not (path / HIDDEN).is_dir():
         raise NotFoundError(f"{path} holds no runs: a root has project/name/runs/id below it, a run has {META}")
     for relative, folder in runs:

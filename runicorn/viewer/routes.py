@@ -77,7 +77,7 @@ def runs(site, ask):
         return to_json({**body, "news": mark}, 400)
     if answer.pop("owes"):
         site.catalog.owe()
-    return {"news": mark, "loading": loading, **answer, "columns": view.names["offered"],
+    return {"news": mark, "loading": loading, **answer, "passed": site.catalog.others_passed(), "columns": view.names["offered"],
             "tree": site.catalog.tree(view, hidden)}
 
 

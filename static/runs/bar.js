@@ -4,7 +4,7 @@ import {compareHref} from "../shared/address.js";
 import * as clock from "../shared/clock.js";
 import {fill, h, icon, renew, text} from "../shared/dom.js";
 import {setTicked, state} from "../shared/store.js";
-import {fmt, t} from "../shared/words.js";
+import {fmt, known, t} from "../shared/words.js";
 import {groupLabel} from "./column_menu.js";
 import {filterBox} from "./filter_box.js";
 
@@ -50,9 +50,18 @@ export class RunsBar {
       : t("runs.count", {n: answer.matched}),
       answer.running ? t("runs.countRunning", {n: answer.running}) : null,
       answer.unread ? h("span.m2", {title: t("runs.unreadHow")}, " · ", t("runs.unread", {n: answer.unread})) : null,
+      passedOver(answer.passed),
       ...Object.entries(answer.means || {}).map(([field, names]) => h("span.m2", {title: t("runs.meansHow")}, " · ",
         t("runs.means", {field, names: Object.entries(names).map(([name, count]) => `${name} (${count})`).join(", ")}))));
   }
+}
+
+/** What the search for runs of other loggers passed over: how much, and why under the pointer. */
+function passedOver(counts) {
+  const reasons = Object.entries(counts || {});
+  const all = reasons.reduce((sum, [, count]) => sum + count, 0);
+  return all ? h("span.m2", {title: reasons.map(([reason, count]) => `${fmt.int(count)} ${known(`run.passed.${reason}`, {}, reason)}`).join("\n")},
+    " · ", t("runs.passed", {n: all})) : null;
 }
 
 export class RunsFoot {
