@@ -1,5 +1,7 @@
 """The column cache: one file for what was parsed of a growing file, believed only if everything in its head agrees."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
@@ -36,7 +38,7 @@ def load(path, table, believe):
     return head
 
 
-def trim(folder, limit):
+def trim(folder: str, limit: int) -> None:
     """Delete the cache files in `folder` that were not used for longest until the rest holds at most `limit` bytes."""
     try:
         found = [(entry.stat().st_mtime, entry.stat().st_size, entry.path) for entry in os.scandir(folder)]

@@ -1,5 +1,7 @@
 """One growing file of metrics or samples, whatever its kind: what is new of it is read, its columns are kept between sessions."""
 
+from __future__ import annotations
+
 import os
 from contextlib import suppress
 from hashlib import sha256
@@ -33,11 +35,11 @@ class File:
         self._identity, self._mtime, self._size, self._guard = identity, None, None, b""
 
     @property
-    def skipped(self):
+    def skipped(self) -> int:
         """Lines or records that could not be read (int)."""
         return sum(self.reader.skipped.values())
 
-    def look(self):
+    def look(self) -> bool:
         """Return whether there is something to parse, after one stat; forgets all if the file was replaced or has shrunk.
 
         Raises OSError if the file can't be looked at.
@@ -106,7 +108,7 @@ class File:
         name += "" if self.reader.kind in SINGLE else self.reader.kind      # two readings of one file are two parses
         return os.path.join(self._folder, sha256(os.fsencode(name)).hexdigest()[:32])
 
-    def save(self):
+    def save(self) -> None:
         """Keep the parse in the cache if it grew enough to be worth it. Never raises: a cache is only a convenience."""
         grown = self.position - self._saved
         if not self._folder or grown < max(SAVE_BYTES, self._saved // 4):

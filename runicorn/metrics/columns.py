@@ -4,12 +4,18 @@ Metrics that are always logged together form a group and share its line numbers,
 of four metrics take 52 MB. A metric that is once logged without the others gets a group of its own from there on.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 from array import array
 from collections import deque
+from typing import TYPE_CHECKING
 
 from runicorn.metrics.wide import LIMIT, Columns, WideRows, is_wide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BLOCK = 64                  # points whose minimum and maximum are kept together: a picture of a million points reads these
 RECENT = 64                 # last row times, for the median gap
@@ -24,7 +30,7 @@ class Column:
 
     __slots__ = ("values", "lows", "highs", "bad", "_smoothed")
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.values = array("d")
         self.lows = self.highs = EMPTY                      # inf and -inf for a block without a finite value
         self.bad = NOWHERE                                  # places of NaN and infinities
@@ -64,7 +70,7 @@ class Column:
 class Group:
     """Metrics logged in the same rows: `rows` (line numbers), `ts` (Unix seconds), `steps`, and {name: Column}."""
 
-    def __init__(self, names=()):
+    def __init__(self, names: Iterable[str] = ()) -> None:
         self.rows, self.ts, self.steps = array("I"), array("d"), array("q")
         self.columns = {name: Column() for name in names}
         self.ts_sorted = self.steps_sorted = True

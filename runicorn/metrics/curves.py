@@ -1,11 +1,16 @@
 """One run out of its attempts: a curve on any x, with what a later attempt logged again set apart. Pure."""
 
+from __future__ import annotations
+
 import math
 from array import array
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.metrics.columns import Column, ascending
+
+if TYPE_CHECKING:
+    from runicorn.metrics.columns import Group
 
 SAME = 1e-5                 # x told to a page is rounded to the microsecond
 
@@ -57,7 +62,7 @@ def grow(drawn, before, table, metric, x):
     return True
 
 
-def in_order(group, x):
+def in_order(group: Group, x: str) -> bool:
     """Whether the rows of a columns.Group stand in the order of `x`."""
     return group.steps_sorted if x == "step" else group.ts_sorted and x in ("relative", "wall")
 
@@ -82,7 +87,7 @@ def epoch_at(table, row):
     return None
 
 
-def pace(curve):
+def pace(curve: Curve) -> float | None:
     """Return how many steps an epoch takes (float), by the Curve by step of what was logged as the epoch, or None before that can
     be told: of whole numbers when a second one has come, of fractions after a tenth of an epoch."""
     values = curve.column.values

@@ -1,6 +1,8 @@
 """The tables of one run: its files as far as they are parsed, samples of those that are far from it, all attempts and ranks. Makes no
 curves."""
 
+from __future__ import annotations
+
 import os
 import threading
 import time
@@ -73,13 +75,13 @@ class RunTables:
         return (file.table, file.position) != before
 
     @property
-    def behind(self):
+    def behind(self) -> int:
         """Bytes that could be parsed now and are not yet (int); half a line at the end does not count."""
         with self.lock:
             return sum(file.behind for file in self._files.values())
 
     @property
-    def skipped(self):
+    def skipped(self) -> int:
         """Lines of events that were no JSON object (int)."""
         with self.lock:
             return sum(file.skipped for (stem, _, _), file in self._files.items() if stem == "events")
@@ -132,7 +134,7 @@ class RunTables:
         files = [(file.table, file.position, file.behind > COARSE_BYTES) for file in self._files.values()]
         return files, list(self._samples.items()), dict(self._far_sizes)
 
-    def newest_file(self, stem, rank):
+    def newest_file(self, stem: str, rank: int) -> str | None:
         """Return the path (str) of the file of the newest attempt with that stem, None without any."""
         paths = [file.path for key, file in sorted(self._files.items()) if key[:2] == (stem, rank)]
         return paths[-1] if paths else None
@@ -157,19 +159,19 @@ class RunTables:
     # -- what there is ---------------------------------------------------------------------------------------------
 
     @property
-    def ranks(self):
+    def ranks(self) -> list[int]:
         """The ranks that logged (list of int)."""
         with self.lock:
             return sorted({rank for stem, rank, _ in self._files if stem == "events"} | {rank for rank, _ in self._samples})
 
     @property
-    def attempts(self):
+    def attempts(self) -> list[int]:
         """The attempts that logged (list of int)."""
         with self.lock:
             return sorted({attempt for stem, _, attempt in self._files if stem == "events"})
 
     @property
-    def rows(self):
+    def rows(self) -> int:
         """Rows of metrics parsed, all attempts and ranks (int)."""
         return sum(table.rows for table in self.logged())
 
@@ -197,7 +199,7 @@ class RunTables:
         return median(later - earlier for earlier, later in zip(times, times[1:])) if len(times) > 1 else None
 
     @property
-    def first_rank(self):
+    def first_rank(self) -> int:
         """The lowest rank that logged (int), 0 while none did."""
         return self.ranks[0] if self.ranks else 0
 

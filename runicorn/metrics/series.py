@@ -1,5 +1,7 @@
 """The curves of one run: its attempts and ranks joined, pictures, best values. Parses nothing itself."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
@@ -31,7 +33,7 @@ class Series(RunTables):
         self._encoded = (None, {})      # what the files were like, and the pictures encoded since: asked -> pieces.Piece
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of memory the columns take (int), as of the last refresh; asked often, so it waits for nobody."""
         copies = [len(curve.xs) for _, *curves in list(self._curves.values()) for curve in curves if curve]
         pictures = sum(len(encoded.deflated) for encoded in [*self._encoded[1].values()] if encoded)
@@ -151,7 +153,7 @@ class Series(RunTables):
             places = range(total) if total <= n else [(k + 1) * total // n - 1 for k in range(n)]
             return [value if math.isfinite(value) else None for value in (curve.column.values[index] for index in places)]
 
-    def steps_by_epoch(self):
+    def steps_by_epoch(self) -> float | None:
         """Return how many steps an epoch takes by what was logged as the epoch (float), or None; see `curves.pace`."""
         with self.lock:
             rank = self.first_rank

@@ -1,23 +1,33 @@
 """Bytes of small JSON files as the list of a server told them: of which files they may be believed, so that these are not fetched."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from runicorn.mirror import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runicorn.mirror.remote_index import Key, RemoteIndex
+    from runicorn.mirror.unsettled import Moment, Unsettled
 
 
 class Contents:
     """What the list told of runs' small files in this session. Asks no server."""
 
-    def __init__(self, index, unsettled, is_wrong):
+    def __init__(self, index: RemoteIndex, unsettled: Unsettled, is_wrong: Callable[[Key], bool]) -> None:
         """index: remote_index.RemoteIndex; unsettled: unsettled.Unsettled; is_wrong((run path, name)): whether a file turned out to
         be another than was told."""
         self._index, self._unsettled, self._is_wrong = index, unsettled, is_wrong
         self._read_at = {}              # run path -> Moment at which python3 on the server read what its line tells
         self._made = {}                 # run path -> when the manifest file that spoke of it was made (Unix s)
 
-    def take_look(self, paths, began):
+    def take_look(self, paths: Iterable[str], began: Moment) -> None:
         """python3 on the server told of the runs `paths` in a look that began at the Moment `began`."""
         self._read_at.update(dict.fromkeys(paths, began))
 
-    def take_manifest(self, paths, made):
+    def take_manifest(self, paths: Iterable[str], made: float) -> None:
         """A manifest file made at `made` (Unix s) told of the runs `paths`, whose files it had looked at."""
         self._made.update(dict.fromkeys(paths, made))
 

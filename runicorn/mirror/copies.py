@@ -3,7 +3,10 @@
 Reads and dates files of the mirror, asks no server.
 """
 
+from __future__ import annotations
+
 import collections
+from typing import TYPE_CHECKING
 
 from runicorn import local_names
 from runicorn.errors import DeniedError, LayoutError, SftpError
@@ -12,6 +15,10 @@ from runicorn.mirror import plan
 from runicorn.mirror.contents import Contents
 from runicorn.mirror.outcome import Outcome
 from runicorn.mirror.unsettled import LONG_AGO, Moment, Unsettled
+
+if TYPE_CHECKING:
+    from runicorn.mirror.plan import Fetch
+    from runicorn.mirror.remote_index import Entry, File, Key
 
 HASHED = 64 << 10               # bytes; a larger file of which only the mtime moved is hashed by the server where that can
 GROWING = 2 << 30               # bytes of logs that never rest, which the server hashes at once
@@ -43,7 +50,7 @@ class Copies:
 
     # -- what to fetch
 
-    def missing(self, path, entry, now):
+    def missing(self, path: str, entry: Entry, now: float) -> list[Fetch]:
         """Return the fetches that complete our copy of a run (list of Fetch)."""
         if path not in self._undated and None in (file["mtime"] for file in entry["files"].values()):
             self._undated.add(path)         # listed once: a manifest may leave out what the server tells, which may tell none itself
@@ -60,7 +67,7 @@ class Copies:
         return [fetch for fetch in fetches if not self.unsettled.rests(fetch, copies.get(fetch.name), entry["ended"], now)
                 and not self._is_suspect(fetch, copies.get(fetch.name))]
 
-    def is_asked_for(self, path, name, entry):
+    def is_asked_for(self, path: str, name: str, entry: Entry) -> bool:
         """Whether the settings ask for a file of an entry, or somebody does: what is here in part goes on, however large it becomes."""
         return (plan.asked_for(entry, name, self._options, path in self._opened)
                 or bool(entry.get("kinds") and self._mirror.stat(path, name)))
@@ -81,7 +88,7 @@ class Copies:
             self.leave_out(key, file, error)
             return False
 
-    def leave_out(self, key, file, error):
+    def leave_out(self, key: Key, file: File, error: Exception | None) -> None:
         """Do without a file ({"size", "mtime"} on the server) until it changes there: `error`, or None for want of room."""
         if self.left_out.add(key, file, error):
             self._log.warning("%s/%s is not mirrored: %s", *key, error or "there is no room for it")
@@ -108,15 +115,15 @@ class Copies:
         self._grown_to[key] = self._mirror.stat(*key)["size"]
         return self._grown_to[key]
 
-    def has_reached(self, key, size):
+    def has_reached(self, key: Key, size: int) -> bool:
         """Whether a tail saw the file grow to this size (bool)."""
         return self._grown_to.get(key) == size
 
-    def is_settled(self, key):
+    def is_settled(self, key: Key) -> bool:
         """Whether our copy of the file (path, name) may be compared and added to: it is not being fetched, wrong, or refused."""
         return key not in self._on_way and key not in self.rewrite and key not in self.left_out
 
-    def doubt_mended(self):
+    def doubt_mended(self) -> None:
         """List the runs whose lines had to be mended, in a manifest or in our own index."""
         mended = self._index.take_mended()
         for path, wrong in list(mended.items())[:NAMED]:
@@ -127,7 +134,7 @@ class Copies:
 
     # -- what is looked at once more
 
-    def forgive(self, thorough=False):
+    def forgive(self, thorough: bool = False) -> None:
         """Try again what failed: a survey just looked. thorough: also all that is left out, else some of it in turn."""
         if self.left_out.wants_room:
             self._room.measure(MEASURED)
@@ -144,21 +151,21 @@ class Copies:
             self._room.want(count, size)
         return fits
 
-    def take_forgiven(self):
+    def take_forgiven(self) -> set[str]:
         """Return the runs of which what failed is to be tried again (set of paths)."""
         forgiven, self._forgiven = self._forgiven, set()
         return forgiven
 
     @property
-    def failing(self):
+    def failing(self) -> int:
         """How many files failed so often that they wait for the next survey (int)."""
         return sum(count > TROUBLE for count in self._trouble.values())
 
-    def take_due(self, now):
+    def take_due(self, now: float) -> set[str]:
         """Return the runs of which we have unproven files that are to be read again now (set of paths)."""
         return self.unsettled.take_due(lambda path: path not in self._index or self._index.ended(path), now)
 
-    def hash_suspects(self, can_hash):
+    def hash_suspects(self, can_hash: bool) -> None:
         """Say whether the server can tell a file's SHA-256."""
         self.hashes = can_hash
 
@@ -172,17 +179,17 @@ class Copies:
         self.suspects[key] = fetch._replace(began=self.unsettled.moment())
         return True
 
-    def doubt_growing(self):
+    def doubt_growing(self) -> None:
         """Have the server hash what we hold of logs that grow without rest: an edit of what came before shows in nothing else."""
         room = GROWING
         for path, name in self.unsettled.waiting() if self.hashes else ():
             file = self._index.entry(path)["files"].get(name) if path in self._index else None
             copy = self._mirror.stat(path, name) if file and self.is_settled((path, name)) else None
-            if copy and copy["size"] <= room:
+            if file and copy and copy["size"] <= room:
                 room -= copy["size"]
                 self.suspects[path, name] = plan.Fetch(path, name, 0, copy["size"], file["mtime"], None, True, self.unsettled.moment())
 
-    def judge(self, suspects, wrong):
+    def judge(self, suspects: dict[Key, Fetch], wrong: set[Key]) -> set[str]:
         """The server told the SHA-256 of `suspects`, {key: Fetch}; those in `wrong` are not what we hold, or nobody knows. Returns the
         runs of which some are proven now (set of paths)."""
         proven = set()
@@ -196,7 +203,7 @@ class Copies:
                 proven.add(fetch.path)
         return proven
 
-    def rename(self, moved):
+    def rename(self, moved: dict[str, str]) -> None:
         """Runs moved, {old path: new path}: what is known of their files goes with them."""
         self.doubtful.difference_update(moved)
         for path in moved.keys() & self.again.keys():

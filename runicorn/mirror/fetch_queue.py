@@ -1,12 +1,29 @@
 """What to fetch, in which order and over which line: the queue of one line's fetches. What came of each, mirror.copies knows."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import layout
 from runicorn.mirror import plan
 from runicorn.mirror.copies import Copies
 from runicorn.mirror.outcome import Outcome
 from runicorn.mirror.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from logging import Logger
+    from typing import Any
+
+    from runicorn.mirror.fetcher import Fetcher
+    from runicorn.mirror.heartbeats import Beats
+    from runicorn.mirror.local_copy import LocalCopy
+    from runicorn.mirror.plan import Fetch
+    from runicorn.mirror.remote_index import Key, RemoteIndex
+    from runicorn.mirror.room import Room
+    from runicorn.mirror.seams import Options
+    from runicorn.mirror.second_line import SecondLine
 
 SPACE_SECONDS = 5.0             # s between looks at the free disk
 AT_A_TIME = 200                 # runs planned between two looks whether the lines have work
@@ -16,11 +33,13 @@ class FetchQueue:
     """The fetches over one line: planned, carried out, told to its `copies`. The sync's thread's alone, as the Fetcher of the first line
     is; that of the second is the thread `bulk`'s."""
 
-    def __init__(self, options, mirror, index, beats, room, log, wall):
+    def __init__(self, options: Options, mirror: LocalCopy, index: RemoteIndex, beats: Beats, room: Room,
+                 log: Logger, wall: Callable[[float], float]) -> None:
         """wall: clock.Clock.wall. `take_lines` must follow."""
         self.options, self.mirror, self.index, self.beats, self.room, self._wall = options, mirror, index, beats, room, wall
-        self.fetcher = self.second = None
-        self.opened = set()             # run paths somebody opened
+        self.fetcher: Fetcher
+        self.second: SecondLine
+        self.opened: set[str] = set()   # run paths somebody opened
         self._grown = set()             # run paths whose files grew since last told
         self._queued = {}               # (path, name) -> (the index's version, its mtime)
         self._small = set()             # of the queued ones those the list shows
@@ -34,7 +53,7 @@ class FetchQueue:
         self.copies = Copies(options, mirror, index, beats, room, log, lambda: self.now, wall, self._queued, self.opened)
         self.progress = Progress(mirror.parts)
 
-    def take_lines(self, fetcher, second):
+    def take_lines(self, fetcher: Fetcher, second: SecondLine) -> None:
         """Say what fetches: a fetcher.Fetcher, which reports to `ended`, and a second_line.SecondLine."""
         self.fetcher, self.second = fetcher, second
         if not (self.index.lines or self.options.get("budget")):
@@ -42,7 +61,7 @@ class FetchQueue:
 
     # -- planning
 
-    def plan(self, paths, now, more=False):
+    def plan(self, paths: Iterable[str], now: float, more: bool = False) -> None:
         """Queue what the settings ask for and is not here yet, of the runs `paths`; everything else keeps its place.
 
         more: other runs are being listed still; but for what the run list shows, fetching waits until that is whole.
@@ -68,7 +87,7 @@ class FetchQueue:
         if self._later and not (more or self._small):
             self._release()
 
-    def plan_ahead(self, paths, now):
+    def plan_ahead(self, paths: Iterable[str], now: float) -> bool:
         """Plan the runs `paths`, the newest first, and have the first line begin with what the run list shows of some while there are more,
         and the second with the rest; returns whether there were any."""
         newest_first = sorted(paths, key=lambda path: path.rpartition("/")[2], reverse=True)
@@ -82,7 +101,7 @@ class FetchQueue:
             self._share()
         return bool(newest_first)
 
-    def give_up(self, paths):
+    def give_up(self, paths: Iterable[str]) -> None:
         """The runs `paths` (set) are none: nothing of them is fetched."""
         for line in (self.fetcher, self.second):
             line.keep_only(lambda fetch: fetch.path not in paths)
@@ -104,7 +123,7 @@ class FetchQueue:
             self._queued.pop((fetch.path, fetch.name), None)
         self.progress.give_up(fetches)
 
-    def replan(self, now):
+    def replan(self, now: float) -> None:
         """The settings changed: give up what they no longer ask for, and queue what they ask for now."""
         entries = {path: self.index.entry(path) for path in {path for path, _ in self._queued} if path in self.index}
         chosen = {path: entry for path, entry in entries.items() if self._is_chosen(path, entry, now)}
@@ -117,7 +136,7 @@ class FetchQueue:
             line.keep_only(lambda fetch: (fetch.path, fetch.name) in still)
         self.plan(self.index.paths(), now)
 
-    def rename(self, moved):
+    def rename(self, moved: dict[str, str]) -> None:
         """Runs moved, {old path: new path}: what was on its way is given up, to be planned under the new path."""
         if any(path in moved for path in self.second.runs()):
             self._drop_second()             # it writes into the old folders
@@ -134,12 +153,12 @@ class FetchQueue:
         """Whether the settings ask for a run: somebody opened it, it runs, or it is recent enough."""
         return path in self.opened or path in self.beats.runs or plan.within(entry, self.options.get("window"), self._wall(now))
 
-    def judged(self, suspects, wrong, now):
+    def judged(self, suspects: dict[Key, Fetch], wrong: set[Key], now: float) -> None:
         """The server told the SHA-256 of `suspects`, see copies.Copies.judge: fetch what is wrong."""
         self._grown |= self.copies.judge(suspects, wrong)
         self.plan({path for path, _ in suspects}, now)
 
-    def fetch_whole(self, keys, now):
+    def fetch_whole(self, keys: Iterable[Key], now: float) -> None:
         """Queue the files `keys`, [(run path, name), ...], whole: ours are wrong somewhere."""
         self.copies.rewrite.update(keys)
         self.plan({path for path, _ in keys}, now)
@@ -147,7 +166,7 @@ class FetchQueue:
     def _urgency(self, fetch):
         return fetch.path in self.opened, fetch.path in self.beats.runs, plan.order(fetch)
 
-    def ask_for(self, path, now):
+    def ask_for(self, path: str, now: float) -> None:
         """Somebody opened a run: its files come before everything else."""
         self.opened.add(path)
         self.fetcher.hurry(self.opened | self.beats.runs.keys())
@@ -159,11 +178,11 @@ class FetchQueue:
     # -- carrying out
 
     @property
-    def left(self):
+    def left(self) -> int:
         """How many files are not here yet (int)."""
         return self.fetcher.left + self.second.held + len(self._later)
 
-    def allow(self, now, allowance):
+    def allow(self, now: float, allowance: int | None) -> None:
         """Say how many bytes may be fetched until told anew (None: any number): whatever the line is used for, they come beside it.
 
         now: the clock.Clock's time, which files that arrive are seen at. On a full disk nothing is fetched, and `full` says so.
@@ -176,7 +195,7 @@ class FetchQueue:
         self.fetcher.hurry(self.opened | self.beats.runs.keys())
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         """Whether all is here that the run list shows (bool)."""
         return not self._small and not self._more
 
@@ -186,7 +205,7 @@ class FetchQueue:
         all_asked = not (self._more or self._later and self.fetcher.has_waiting(1))
         self.fetcher.leave_rest(self._may_share and all_asked and self.second.share(self.fetcher, self._later))
 
-    def work(self, until, urgent=()):
+    def work(self, until: float, urgent: Iterable[Any] = ()) -> None:
         """Fetch until the monotonic clock says `until`, `urgent` holds something, as much came as is allowed, or the list is whole.
 
         Raises LineError, ProtocolError, and SyncError when the disk refuses all the same.
@@ -224,7 +243,7 @@ class FetchQueue:
         for ended in self.second.collect():
             self.ended(*ended)
 
-    def ended(self, fetch, outcome, size, data):
+    def ended(self, fetch: Fetch, outcome: Outcome | Exception, size: int, data: bytes | None) -> None:
         """A fetch ended: believe what it showed."""
         key, now = (fetch.path, fetch.name), self.now
         version, mtime = self._queued.pop(key, (None, None))
@@ -254,11 +273,11 @@ class FetchQueue:
 
     # -- what is told of it
 
-    def grow(self, path):
+    def grow(self, path: str) -> None:
         """Files of a run grew, or went."""
         self._grown.add(path)
 
-    def take_grown(self):
+    def take_grown(self) -> set[str]:
         """Return the runs whose files grew or went since last asked (set of paths)."""
         grown, self._grown = self._grown, set()
         return grown

@@ -1,10 +1,13 @@
 """Carry fetches out: many files in flight over one SFTP session, each seam compared, every replacement by rename. Decides nothing."""
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import functools
 import itertools
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import local_names
 from runicorn.errors import SyncError
@@ -12,6 +15,11 @@ from runicorn.mirror import plan
 from runicorn.mirror.job import SNAPSHOT, Job
 from runicorn.mirror.outcome import Outcome
 from runicorn.ssh import sftp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from runicorn.mirror.plan import Fetch
 
 FILES = 500                     # in flight; a small one takes two round trips, so this many at 50 ms are 5,000 a second
 PACE = 0.05                     # s between looks at how fast it comes …
@@ -68,7 +76,7 @@ class Fetcher:
         """Say whether what waits and can wait is left to another line."""
         self.rests = rests
 
-    def know_round_trip(self, seconds):
+    def know_round_trip(self, seconds: float) -> None:
         """Take over how long one takes (s)."""
         self.round_trip = seconds
 
@@ -83,28 +91,28 @@ class Fetcher:
         else:
             self._queue.extend(fetches)
 
-    def prefer(self, path):
+    def prefer(self, path: str) -> None:
         """Put what waits of the run `path` first."""
         chosen = [fetch for fetch in self._queue if fetch.path == path]
         if chosen:
             self._queue = collections.deque(chosen + [fetch for fetch in self._queue if fetch.path != path])
 
-    def hurry(self, paths):
+    def hurry(self, paths: Iterable[str]) -> None:
         """Say which runs (set of paths) somebody looks at or are being written: for their files room is made here."""
         self._urgent = paths
 
-    def grown(self):
+    def grown(self) -> set[str]:
         """Return the runs of which bytes came into their place since last asked (set of paths)."""
         grown, self._grown = self._grown, set()
         return grown
 
-    def has_waiting(self, size, count=0):
+    def has_waiting(self, size: int, count: int = 0) -> bool:
         """Whether fetches of `size` bytes wait, `count` of them elsewhere (bool)."""
         sizes = (fetch.size - fetch.offset for fetch in self._queue)
         return any(total >= size for total in itertools.accumulate(sizes, initial=count))
 
     @property
-    def waiting_bytes(self):
+    def waiting_bytes(self) -> int:
         """How many bytes wait to be asked for (int)."""
         return plan.total(self._queue)
 
@@ -112,7 +120,7 @@ class Fetcher:
         """Give the last of the fetches that wait to somebody else (Fetch); None where there is none that can wait."""
         return self._queue.pop() if self._queue and self.can_wait(self._queue[-1]) else None
 
-    def can_wait(self, fetch):
+    def can_wait(self, fetch: Fetch) -> bool:
         """Whether nobody waits for a Fetch: it is none of the list, nor of a run that somebody looks at or that is being written (bool)."""
         return not (local_names.is_small(fetch.name) or fetch.path in self._urgent)
 
@@ -128,16 +136,16 @@ class Fetcher:
             self.finish(job, Outcome.UNWANTED)
 
     @property
-    def left(self):
+    def left(self) -> int:
         """How many fetches wait or are under way (int)."""
         return len(self._queue) + len(self._jobs)
 
     @property
-    def at_rest(self):
+    def at_rest(self) -> bool:
         """Whether there is nothing to do here but what is left to another line (bool)."""
         return self.rests and not self._jobs and not (self._queue and not self.can_wait(self._queue[0]))
 
-    def refill(self):
+    def refill(self) -> None:
         """Read as many open files as the line allows, and open as many ahead; the session calls this before it sends.
 
         The answer to an OPEN comes behind all that was asked before: without files open ahead the line would fall idle.
@@ -166,7 +174,7 @@ class Fetcher:
         finally:
             self.paused, self.ceiling = False, min(self.ceiling, SMALLEST)      # who waited asks again, mostly
 
-    def step(self, until):
+    def step(self, until: float) -> None:
         """Work until all is fetched, the monotonic clock says `until`, or `bytes` reached `enough`.
 
         Raises LineError, ProtocolError and SyncError.
@@ -206,7 +214,7 @@ class Fetcher:
     def _mark(self):
         return time.monotonic(), self.client.received, self._wire()
 
-    def drop(self):
+    def drop(self) -> None:
         """Forget everything; what is written stays for the next try."""
         for job in self._jobs:
             job.shut()
@@ -242,19 +250,19 @@ class Fetcher:
             self.client.ask(sftp.open_file(path), job.opened)
         return False
 
-    def promise(self, size):
+    def promise(self, size: int) -> None:
         """So many bytes will be read once their files are open; below 0: no longer."""
         self.promised += size
 
-    def count_asked(self, size):
+    def count_asked(self, size: int) -> None:
         """So many bytes were asked for; below 0: came."""
         self.in_flight += size
 
-    def stop_for(self, error):
+    def stop_for(self, error: Exception) -> None:
         """This disk takes nothing any more: `step` raises that."""
         self.refusal = error
 
-    def finish(self, job, outcome, data=None):
+    def finish(self, job: Job, outcome: Outcome | Exception, data: bytes | None = None) -> None:
         """End a job and report it; what still comes for it is dropped."""
         self._jobs.discard(job)
         job.promise_kept()
@@ -263,25 +271,25 @@ class Fetcher:
         self.room.release(job.claim, job.put - (job.replaced if outcome is Outcome.DONE else 0))
         self.report(job.fetch, outcome, job.written, data)
 
-    def wrote(self, job, count):
+    def wrote(self, job: Job, count: int) -> None:
         """Count bytes of a job that are in the mirror."""
         self.bytes += count
         self.coming += count
         if not job.gathered_file:
             self._grown.add(job.fetch.path)
 
-    def opened(self, job):
+    def opened(self, job: Job) -> None:
         """A file is open: it's read when its turn comes."""
         self._opened.append(job)
 
-    def asks_more(self):
+    def asks_more(self) -> bool:
         """Whether more may be asked for now (bool)."""
         return self.in_flight < self.ceiling and not self.paused
 
-    def put_off(self, job):
+    def put_off(self, job: Job) -> None:
         """A file that is being read goes on as soon as there is room for more."""
         self._opened.appendleft(job)
 
-    def at_work(self, job):
+    def at_work(self, job: Job) -> bool:
         """Whether the job has not ended (bool)."""
         return job in self._jobs

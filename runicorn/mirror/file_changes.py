@@ -1,12 +1,18 @@
 """What looks at the files of runs show, LSTATs and tails, taken into the index and told to the copies."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import local_names
 from runicorn.errors import LayoutError, SftpError
 from runicorn.mirror import plan, remote_index, tails
 from runicorn.mirror.looks import FolderTimes, Looks
 from runicorn.ssh import sftp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 TAILS = 8                       # files of one run of another logger that are read at their ends at once
 
@@ -22,7 +28,7 @@ class FileChanges:
         self.looks, self.folders = Looks(), FolderTimes()
         self.round_trip = None          # s, the shortest lately
 
-    def note_looks(self, paths, now):
+    def note_looks(self, paths: Iterable[str], now: float) -> None:
         """A silence is counted between two looks at a run, however seldom its turn comes."""
         for path in paths:
             self.looks.look(path, now)
@@ -87,7 +93,7 @@ class FileChanges:
             self._take_tail(path, name, outcome, count, now)
         return stats
 
-    def note_round_trip(self, seconds):
+    def note_round_trip(self, seconds: float) -> None:
         """A round trip took so long; beside fetching it tells little."""
         if not self._queue.left:
             self.round_trip = min(seconds, 1.1 * (self.round_trip or 60.0))

@@ -1,12 +1,20 @@
 """Which runs are alive: the live files on the server and when they were seen to change on our clock. Only looks, judges nothing."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 from runicorn import layout
 from runicorn.errors import MissingFileError, SftpError
 from runicorn.mirror import plan, walk
 from runicorn.mirror.looks import Turns
 from runicorn.ssh import sftp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from runicorn.mirror.seams import Client
 
 LIMIT = 64 << 10                # bytes of a live file
 GROWING, EXPECTED = 600.0, 90.0     # s that another logger's run is looked at often, since it grew or since it was first seen
@@ -21,7 +29,7 @@ class Beats:
     A heart is the run's live file, or .beat in its own folder.
     """
 
-    def __init__(self, client, root, wall):
+    def __init__(self, client: Client, root: str, wall: Callable[[float], float]) -> None:
         """wall: clock.Clock.wall."""
         self.client, self._wall = client, wall
         self.folder = f"{root}/{layout.HIDDEN}/live"
@@ -88,12 +96,12 @@ class Beats:
                 runs[path] = run
         return runs
 
-    def own_heart(self, run, path, mtime, now):
+    def own_heart(self, run: str, path: str, mtime: float | None, now: float) -> None:
         """Note the beat of a run that beats in its own folder: on the file `path` (absolute)."""
         self._own[path] = run
         self.beat(run, mtime, now)
 
-    def beat(self, run, mtime, now):
+    def beat(self, run: str, mtime: float | None, now: float) -> None:
         """Note the beat of a run, as its heart shows it now."""
         seen_of = self.runs.setdefault(run, {"beat": mtime, "seen": None, "first": now, "looked": now, "read": now})
         seen_of["looked"] = now
@@ -110,7 +118,7 @@ class Beats:
         expected = [run for run, since in self._expected.items() if now - since < EXPECTED and run not in self.runs]
         return self.alive(foreign, now) + expected
 
-    def expect(self, runs, now):
+    def expect(self, runs: Iterable[str], now: float) -> None:
         """The runs `runs` of other loggers are the newest ones: if one of them grows, it is soon."""
         self._expected.update(dict.fromkeys(runs, now))
 
@@ -127,7 +135,7 @@ class Beats:
             if seen > now - plan.SKEW:          # of older ones their files' times say enough
                 self.runs[run] = {"beat": None, "seen": seen, "first": first, "looked": looked, "read": looked}
 
-    def grew(self, run, now):
+    def grew(self, run: str, now: float) -> None:
         """Note that a run's files changed."""
         self.runs.setdefault(run, {"beat": None, "seen": now, "first": now, "looked": now, "read": now})["seen"] = now
 
@@ -139,7 +147,7 @@ class Beats:
         for hearts in (self._files, self._own):
             hearts.update((heart, listed_as(run)) for heart, run in hearts.items())
 
-    def read(self, run, now):
+    def read(self, run: str, now: float) -> None:
         """Note that a run's files were looked at."""
         seen_of = self.runs.get(run)
         if seen_of:
@@ -147,7 +155,7 @@ class Beats:
             if run not in self._beating:
                 seen_of["looked"] = now
 
-    def over(self, run):
+    def over(self, run: str) -> None:
         """The run ended or is gone."""
         self.runs.pop(run, None)
         self._own = {path: owner for path, owner in self._own.items() if owner != run}

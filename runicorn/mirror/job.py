@@ -1,5 +1,7 @@
 """One file on its way here: asked for in order, written in order, its seam compared. Decides nothing."""
 
+from __future__ import annotations
+
 import functools
 from hashlib import sha256
 
@@ -60,7 +62,7 @@ class Job:
             return self.fetcher.finish(self, handle)
         self.fetcher.opened(self)
 
-    def promise_kept(self):
+    def promise_kept(self) -> None:
         self.fetcher.promise(-self.promised)
         self.promised = 0
 
@@ -233,7 +235,7 @@ class Job:
         self.fetcher.stop_for(error)
         self.fetcher.finish(self, Outcome.DISK)
 
-    def shut(self):
+    def shut(self) -> None:
         self._close()
         self.mirror.parts.resumed.pop((self.fetch.path, self.fetch.name), None)
         if self.file is not None:

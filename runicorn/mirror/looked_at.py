@@ -1,6 +1,15 @@
 """Which paths of a server are LSTATed, run by run: of a look at those that go on, of a turn through all. Asks no server."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from runicorn import foreign, layout, local_names
+
+if TYPE_CHECKING:
+    from runicorn.left_out import LeftOut
+    from runicorn.mirror.remote_index import RemoteIndex
+    from runicorn.mirror.walk import Skeleton
 
 LOOKED = 64                     # files of one run that are LSTATed; the rest shows when the folder is listed
 
@@ -8,17 +17,17 @@ LOOKED = 64                     # files of one run that are LSTATed; the rest sh
 class LookedAt:
     """The names of runs' files, folders ("checkpoints/") and own folders (""), and the absolute paths they are asked by."""
 
-    def __init__(self, root, index, skeleton, left_out):
+    def __init__(self, root: str, index: RemoteIndex, skeleton: Skeleton, left_out: LeftOut) -> None:
         """root: absolute; index: remote_index.RemoteIndex; skeleton: walk.Skeleton; left_out: left_out.LeftOut."""
         self._root, self._index, self._skeleton, self._left_out = root, index, skeleton, left_out
 
-    def absolute(self, path, name):
+    def absolute(self, path: str, name: str) -> str:
         """Return the absolute path (str) of the file or folder `name` of a run."""
         if path in self._index.foreign:
             return "/".join(filter(None, (self._root, self._index.folder(path), name)))
         return f"{self._root}/{path}/{name}".rstrip("/") if name else self._skeleton.absolute(path)
 
-    def names(self, path):
+    def names(self, path: str) -> list[str]:
         """Return the names in a run that goes on (list of str)."""
         if path in self._index.foreign:
             files = self._index.entry(path)["files"]

@@ -1,5 +1,7 @@
 """When is each run that goes on looked at again? Those that show no change in a crowd come less often. Keeps times, asks no server."""
 
+from __future__ import annotations
+
 from runicorn.mirror import plan
 
 QUIET = 600.0                   # s; a run without an end that shows no change is looked at at least so often …
@@ -9,22 +11,22 @@ CROWD = 200                     # … where there are more of them than this; fe
 class Looks:
     """When the files of runs (by path) were last looked at, and last seen to change; all times are our clock.Clock's, s."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._next, self._changed, self._looked = {}, {}, {}
 
     def due(self, paths, now):
         """Return those of the runs `paths` that are looked at now (list)."""
         return [path for path in paths if now >= self._next.get(path, 0)]
 
-    def knows(self, path):
+    def knows(self, path: str) -> bool:
         """Whether a run's files were looked at before (bool)."""
         return path in self._looked
 
-    def look(self, path, now):
+    def look(self, path: str, now: float) -> None:
         """A run's files were looked at."""
         self._looked[path] = now
 
-    def change(self, path, now):
+    def change(self, path: str, now: float) -> None:
         """A run's files changed: the next look comes as soon as any."""
         self._changed[path] = now
         self._next.pop(path, None)
@@ -42,7 +44,7 @@ class Looks:
             quiet = min(now - self._changed.get(path, 0), age(path))
             self._next[path] = now + min(max(0, quiet / 10), QUIET)
 
-    def forgive(self):
+    def forgive(self) -> None:
         """Look at all of them at the next occasion."""
         self._next.clear()
 
@@ -50,7 +52,7 @@ class Looks:
 class Turns:
     """What is looked at in turn where it is much."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._next_member = 0
 
     def take(self, members, most):
@@ -64,11 +66,11 @@ class Turns:
 class FolderTimes:
     """The mtimes (s) of the folders of runs, and of those below, "checkpoints/", as LSTATs and listings show them."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._mtimes = {}               # "run path", "run path/checkpoints/" -> mtime
         self._observed = {}             # run path -> (its folder's mtime, when first seen so)
 
-    def __contains__(self, path):
+    def __contains__(self, path: str) -> bool:
         return path in self._mtimes
 
     def moved(self, path, name, before, mtime):

@@ -1,15 +1,27 @@
 """A line's first turns: SFTP begins, the root's absolute path is told, and python3 on the server looks, all of it at once."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from runicorn import manifest
 from runicorn.errors import SftpError
 from runicorn.mirror.exec_look import ExecLook
 from runicorn.mirror.server_runs import is_recent
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from runicorn.mirror.remote_index import RemoteIndex
+    from runicorn.mirror.seams import Options, Remote
+
 
 class Opening:
     """What is there once SFTP began over a line: `client` (sftp.Sftp) and `root`, the absolute path of the remote root (str)."""
 
-    def __init__(self, remote, options, index, earlier, now, wall):
+    def __init__(self, remote: Remote, options: Options, index: RemoteIndex, earlier: dict[str, Any],
+                 now: float, wall: Callable[[float], float]) -> None:
         """Begin SFTP, and have python3 on the server say what differs from `index` (remote_index.RemoteIndex), which the mirror most often
         turns out
         to have. earlier: what an earlier session told (see local_copy.LocalCopy.load_kept); wall: clock.Clock.wall. Raises RemoteError."""

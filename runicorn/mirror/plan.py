@@ -1,11 +1,17 @@
 """Decide what to fetch: pure functions from what is here and what is there to an ordered list of fetches. Touches no file and no line."""
 
-import collections
+from __future__ import annotations
+
 import functools
 import re
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runicorn import foreign, layout, local_names, manifest
 from runicorn.errors import LayoutError
+
+if TYPE_CHECKING:
+    from runicorn.mirror.remote_index import Entry, File
+    from runicorn.mirror.seams import Options
 
 SMALL_LIMIT = 1 << 20           # bytes; other files up to this are "small"
 LARGE = 64 << 20                # bytes; a larger file of another logger's run comes when somebody opens it
@@ -15,13 +21,21 @@ SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 
 GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")        # kinds of other loggers' files that are appended to
 LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
 
-Fetch = collections.namedtuple("Fetch", "path name offset size mtime tail whole began", defaults=(None,))
-Fetch.__doc__ = """One file to bring here: bytes offset..size of file `name` of run `path`; `whole`: replace what is here.
-mtime: s or None; tail: SHA-256 of the last 4 KiB up to `size`, None when unknown or compared already; began: the unsettled.Moment at
-which its first byte was asked for, None before."""
+
+class Fetch(NamedTuple):
+    """One file to bring here: bytes offset..size of file `name` of run `path`."""
+
+    path: str
+    name: str
+    offset: int
+    size: int
+    mtime: float | None         # Unix s; None: the server tells none
+    tail: str | None            # SHA-256 of the last 4 KiB up to `size`; None: unknown, or compared already
+    whole: bool                 # replace what is here
+    began: Any = None           # the unsettled.Moment at which its first byte was asked for; None before that
 
 
-def diff(path, copies, listed):
+def diff(path: str, copies: dict[str, File | None], listed: dict[str, File]) -> list[Fetch]:
     """Return what brings our copy of the run `path` to what the server has (list of Fetch).
 
     here, listed: {file name: {"size", "mtime", "tail"}}. A file only `copies` is left alone.
@@ -78,7 +92,7 @@ def _is_edit(old, new, late):
     return new["mtime"] > late or int(new["mtime"]) < int(old["mtime"])
 
 
-def total(fetches):
+def total(fetches: list[Fetch]) -> int:
     """Return how many bytes fetches (iterable of Fetch) bring (int)."""
     return sum(fetch.size - fetch.offset for fetch in fetches)
 
@@ -115,27 +129,27 @@ def _levels(name):
 
 
 @functools.lru_cache(1 << 12)
-def is_appended(name):
+def is_appended(name: str) -> bool:
     """Whether the file `name` of a run grows at its end. A table may also be rewritten: then the bytes before the end of ours differ."""
     base = name.rpartition("/")[2]
     return bool(APPENDED.match(name)) or foreign.kind_by_name(base) in GROWING or base.endswith(foreign.LOGS)
 
 
-def wanted(name, size, options):
+def wanted(name: str, size: int, options: Options) -> bool:
     """Whether the connection's settings ask for this file: own files always, others by size."""
     if local_names.is_own(name) or options.get("large"):
         return True
     return bool(options.get("small_only", True)) and size <= options.get("small_limit", SMALL_LIMIT)
 
 
-def asked_for(entry, name, options, opened=False):
+def asked_for(entry: Entry, name: str, options: Options, opened: bool = False) -> bool:
     """Whether a file of the run of an entry comes here as the connection's settings say. Of another logger's run all do, but a large one
     when somebody `opened` the run."""
     size = entry["files"][name]["size"]
     return opened or size <= LARGE or bool(options.get("large")) if entry.get("kinds") else wanted(name, size, options)
 
 
-def within(entry, window, now):
+def within(entry: Entry, window: str | None, now: float) -> bool:
     """Whether a run changed, or began, within the window (None, "24h" or "7d") before `now` (wall clock, s)."""
     if window not in WINDOWS:
         return True
@@ -173,7 +187,7 @@ def _is_run_path(path):
     return local_names.is_run_path(path)
 
 
-def remote_path(root, path, name):
+def remote_path(root: str, path: str, name: str) -> str:
     """Return where the server keeps the file `name` of the run at `path` (str). root: absolute."""
     folder = foreign.folder_of(path)
     return f"{root}/{folder}/{name}" if folder else f"{root}/{name}"

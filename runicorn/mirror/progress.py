@@ -1,46 +1,64 @@
 """How much of what is fetched has come, and at what rate: files and bytes, counted anew whenever all is over. Fetches nothing."""
 
+from __future__ import annotations
+
 import collections
 import time
+from typing import TYPE_CHECKING, TypedDict
 
 from runicorn.mirror import plan
+
+if TYPE_CHECKING:
+    from runicorn.mirror.parts import Parts
+    from runicorn.mirror.plan import Fetch
 
 MARK = 0.25                     # s between marks of how much has come …
 LATELY = 8.0                    # … over which the rate is taken
 STEADY = 1.5                    # s of it, at least, before anybody is told how long the rest takes
 
 
+class ProgressRow(TypedDict):
+    """What a connection's row shows of its fetches."""
+
+    files_done: int
+    files_total: int
+    bytes_done: int
+    bytes_total: int
+    rate: int                   # bytes/s
+    left: int | None            # s; None: nobody knows
+
+
 class Progress:
     """The fetches of a queue since it was last empty; the sync's thread's alone, but for `row`."""
 
-    def __init__(self, parts):
+    def __init__(self, parts: Parts) -> None:
         """parts: parts.Parts, which knows how much of a file was here already when its fetch went on after a cut."""
         self._parts = parts
         self.restart()
 
-    def restart(self):
+    def restart(self) -> None:
         """Nothing is left: count anew."""
         self.files_done = self.files_total = 0
         self._bytes_done = self._bytes_total = 0
         self._marks = collections.deque()       # (monotonic s, bytes that had come)
         self._parts.begin_progress()
 
-    def add(self, fetches):
+    def add(self, fetches: list[Fetch]) -> None:
         """Fetches (list of Fetch) were queued."""
         self.files_total += len(fetches)
         self._bytes_total += plan.total(fetches)
 
-    def give_up(self, fetches):
+    def give_up(self, fetches: list[Fetch]) -> None:
         """Fetches (list of Fetch) were queued in vain, or are to be queued anew: what does not come is no part of what is waited for."""
         self.files_total -= len(fetches)
         self._bytes_total -= plan.total(fetches)
 
-    def finish(self, fetch):
+    def finish(self, fetch: Fetch) -> None:
         """A Fetch came."""
         self.files_done += 1
         self._bytes_done += fetch.size - fetch.offset
 
-    def mark(self, coming, steady):
+    def mark(self, coming: int, steady: bool) -> None:
         """Note how much has come by now. coming: as for `row`; steady: whether the rate of now tells that of the rest, which it does not
         while the many small files come that the run list shows."""
         now = time.monotonic()

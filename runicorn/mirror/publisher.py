@@ -1,10 +1,22 @@
 """Tell the pages, and who comes after us, what a sync knows: its index, live.json and what is left out are written, the bell is rung."""
 
+from __future__ import annotations
+
 import collections
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import layout, left_out, local_disk, local_names
 from runicorn.errors import SyncError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runicorn.clock import Clock
+    from runicorn.mirror.local_copy import LocalCopy
+    from runicorn.mirror.remote_root import RemoteRoot
+    from runicorn.mirror.status import StateRow, Status
+    from runicorn.news import Bell
 
 PARTIAL = 1.0                   # s after which a list that is not whole is shown
 SAVED = 30.0                    # s after which an index is written in which only sizes and times changed
@@ -15,7 +27,7 @@ REFUSALS = 5                    # times in a row that readers may keep a file op
 class Refusals:
     """How often in a row readers on Windows kept open a file that is to be replaced, by who writes it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._refused = collections.Counter()
 
     def is_held(self, writer, error):
@@ -31,7 +43,8 @@ class Refusals:
 class Publisher:
     """What one sync publishes; its thread's alone."""
 
-    def __init__(self, mirror, bell, clock, status, slug, moved):
+    def __init__(self, mirror: LocalCopy, bell: Bell, clock: Clock, status: Status, slug: str,
+                 moved: Callable[[dict[str, str]], None]) -> None:
         """status: status.Status; slug: of the connection; moved({old path: new path}): called when runs were renamed on the server, before
         the index says so."""
         self._mirror, self._bell, self._clock, self._status, self._slug, self._moved = mirror, bell, clock, status, slug, moved
@@ -41,11 +54,11 @@ class Publisher:
         self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
         self._list = None               # what was read into that; see server_runs.RunList.told
 
-    def expect_list(self, now):
+    def expect_list(self, now: float) -> None:
         """A line came up: the run list is shown as soon as it is whole, and now and then until it is."""
         self._next, self._list_told = now + PARTIAL, False
 
-    def publish(self, remote_root, now):
+    def publish(self, remote_root: RemoteRoot, now: float) -> None:
         """Write the index when it changed, and ring what changed. remote_root: remote_root.RemoteRoot."""
         index, fetches, moved = remote_root.index, remote_root.queue, self.follow_moves(remote_root)
         complete = remote_root.surveyed and fetches.whole and not self._list_told
@@ -72,7 +85,7 @@ class Publisher:
             self._bell.ring("runs")
         self._next = now + PACE * (time.monotonic() - began)
 
-    def follow_moves(self, remote_root):
+    def follow_moves(self, remote_root: RemoteRoot) -> bool:
         """Say which runs were renamed on the server since last told; returns whether some were."""
         moved = remote_root.moves.take()
         if moved:
@@ -85,7 +98,7 @@ class Publisher:
     def _topic(self, path):
         return f"run:{local_names.run_key(self._slug, path)}"
 
-    def tell(self, remote_root, row):
+    def tell(self, remote_root: RemoteRoot, row: StateRow) -> None:
         """Write live.json; without a line (None) the `row` that the connection shows alone is new in it."""
         live = {"runs": remote_root.beats.runs, "line": self._status.line, "gone": sorted(remote_root.vanished),
                 "looked": remote_root.looked, "checked": self._checked, "turn": round(remote_root.turn_seconds), "list": self._list,

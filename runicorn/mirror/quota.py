@@ -1,13 +1,19 @@
 """What the mirrors take on this disk, what may go, what a choice of files would fetch. Never touches the index or a running run."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import disk, layout, local_disk, local_names, manifest
 from runicorn.errors import BusyError, LayoutError, SyncError
 from runicorn.mirror import local_copy, plan, run_places
+
+if TYPE_CHECKING:
+    from typing import Any
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
 FREE_SHARE = 0.1
@@ -124,7 +130,7 @@ def _unlinked(path):
     return disk.discard(path)       # one that stays open, or went meanwhile, is not ours to count
 
 
-def mark_evicted(mirror, runs):
+def mark_evicted(mirror: Path, runs: dict[str, Any]) -> None:
     """Note in a mirror's index that files went: {run path: [names] or True for all}. Raises SyncError."""
     path = mirror / local_copy.INDEX / EVICTED
     evicted = layout.read_json(path) or {}
@@ -134,7 +140,7 @@ def mark_evicted(mirror, runs):
     local_copy.LocalCopy(mirror).write(path, layout.to_json(evicted).encode())
 
 
-def mark_viewed(mirror, run, now=None):
+def mark_viewed(mirror: Path, run: str, now: float | None = None) -> None:
     """Note that a run was opened: it is kept longest."""
     path = mirror / local_copy.INDEX / VIEWED
     viewed = layout.read_json(path) or {}
@@ -142,7 +148,7 @@ def mark_viewed(mirror, run, now=None):
     local_copy.LocalCopy(mirror).write(path, layout.to_json(viewed).encode())
 
 
-def drop_run(mirror, run):
+def drop_run(mirror: Path, run: str) -> None:
     """Delete all files of a mirrored run here; it is not fetched again until it is opened. Raises LayoutError, SyncError."""
     folder = run_places.folder(mirror, run, run_places.read(mirror))
     mark_evicted(mirror, {run: True})
@@ -151,7 +157,7 @@ def drop_run(mirror, run):
             _unlinked(Path(name))
 
 
-def drop_mirror(mirror):
+def drop_mirror(mirror: Path) -> None:
     """Delete a whole mirror. Raises BusyError while another process syncs it, SyncError where the disk refuses."""
     if not mirror.exists():
         return

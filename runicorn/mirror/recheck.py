@@ -1,8 +1,15 @@
 """When was each run last seen to be as our index has it, and whose turn is it now? Keeps times and a turn, asks no server."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from runicorn.mirror.verified import checked, sound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
 
 RATE = 12.0                     # files and folders LSTATed a second: 5,000 files of 1,000 runs take 500 s …
 SHORTEST = 60.0                 # s; … and smaller roots take at least this long
@@ -13,7 +20,7 @@ SEGMENTS = 200                  # a turn's times are told to this many-th part o
 class Recheck:
     """Goes through runs in turn by SFTP alone, and keeps when each run was seen whole last (s of our clock.Clock)."""
 
-    def __init__(self, wall=lambda now: now):
+    def __init__(self, wall: Callable[[float], float] = lambda now: now) -> None:
         """wall: clock.Clock.wall: what is told is the wall clock's time."""
         self._wall = wall
         self.times = {}                 # run path -> s
@@ -24,21 +31,21 @@ class Recheck:
         self._segments_told = []
         self._told_at = 0.0             # monotonic
 
-    def note(self, paths, now):
+    def note(self, paths: Iterable[str], now: float) -> None:
         """The runs `paths` (iterable) were seen to be as the index has them at `now`."""
         self.times.update(dict.fromkeys(paths, now))
 
-    def forget(self, path):
+    def forget(self, path: str) -> None:
         """The run's files are not what the index says, or nobody knows."""
         self.times.pop(path, None)
 
-    def rename(self, old, new):
+    def rename(self, old: str, new: str) -> None:
         """The run `old` is called `new` now, and its files are what they were."""
         moment = self.times.pop(old, None)
         if moment is not None:
             self.times.setdefault(new, moment)
 
-    def resume(self, listed, paths, now):
+    def resume(self, listed: Any, paths: Iterable[str], now: float) -> None:
         """Take up what an earlier session told, or something that only looks like it, of the runs `paths`.
 
         A time that has not come yet, as the clock was set back since, tells nothing.

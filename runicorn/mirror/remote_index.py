@@ -3,12 +3,15 @@
 A manifest or a listing only adds knowledge; a run is gone when the server said so of the run while it still showed the root.
 """
 
+from __future__ import annotations
+
 import collections
 import functools
 import json
 import re
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
+from typing import Any, TypedDict
 
 from runicorn import foreign, layout, left_out, manifest
 from runicorn.manifest_entry import kinds_of
@@ -20,6 +23,32 @@ TEXT = re.compile(rb'("(?:[^"\\]|\\.)*")')
 NEWLINE = re.compile(rb"(?<! ) (?=[ }\]])")       # outside of texts: a blank that was one, of JSON that is indented
 RECENT, SHORT = 1000, 8 << 10   # entries of ended runs that stay parsed while all are gone through, and bytes of their lines at most
 WALKED = "0" * 64               # digest of an entry nobody hashed
+
+
+Key = tuple[str, str]           # (run path, file name)
+
+
+class File(TypedDict):
+    """A file as a server shows it."""
+
+    size: int                   # bytes
+    mtime: float | None         # Unix s; None: the server tells none
+    tail: str | None            # SHA-256 of its last 4 KiB, in hex; None: nobody told
+
+
+class Entry(TypedDict, total=False):
+    """What the index says of a run; a line of a manifest, parsed. See docs/format.md."""
+
+    digest: str                 # SHA-256 of the run's files, in hex; WALKED: nobody hashed it
+    mtime: float | None         # of its folder, Unix s
+    ended: bool
+    meta: dict[str, Any] | None
+    status: dict[str, Any] | None
+    summary: dict[str, Any] | None
+    beat: float | None          # Unix s
+    files: dict[str, File]
+    skipped: dict[str, int]     # {reason: count} of what is not among its files
+    kinds: list[str]            # of another logger's run
 
 
 class RemoteIndex:
@@ -41,10 +70,10 @@ class RemoteIndex:
         self.changed = False            # since the last save
         self.news = False               # what changed since then is to be shown at once
 
-    def __contains__(self, path):
+    def __contains__(self, path: str) -> bool:
         return path in self.lines
 
-    def paths(self):
+    def paths(self) -> list[str]:
         """Return the run paths (list of str)."""
         return list(self.lines)
 
@@ -52,7 +81,7 @@ class RemoteIndex:
         """Return where the files of a run lie below the root ("" for the root itself)."""
         return foreign.folder_of(path) if path in self.foreign else path
 
-    def believes(self, path, name=None):
+    def believes(self, path: str, name: str | None = None) -> bool:
         """Whether the path of a known run (and a file name in it) may be used at all; see plan.believable."""
         return plan.believable(path, name, path in self.foreign)
 
@@ -71,11 +100,11 @@ class RemoteIndex:
                 self._recent[path] = entry
         return entry
 
-    def let_go(self):
+    def let_go(self) -> None:
         """Let go of the parsed entries of runs that have ended: nobody goes through all of them for now."""
         self._recent.clear()
 
-    def take_mended(self):
+    def take_mended(self) -> dict[str, list[str]]:
         """Return {path: what did not fit in its line (list of str)} of the runs mended since last asked."""
         mended, self._mended = self._mended, {}
         return mended
@@ -107,7 +136,7 @@ class RemoteIndex:
         self._dirty.add(path)
         self.changed = True
 
-    def adopt(self, path, line):
+    def adopt(self, path: str, line: bytes) -> None:
         """Take a line of a manifest as it is."""
         self._parsed.pop(path, None)
         self._recent.pop(path, None)
@@ -125,7 +154,7 @@ class RemoteIndex:
         self._changes += 1
         self._versions[path] = self._changes
 
-    def version(self, path):
+    def version(self, path: str) -> int:
         """Return a number (int) that is another one after more was learned of a run than what its small files say."""
         return self._versions.get(path, 0)
 
@@ -134,7 +163,7 @@ class RemoteIndex:
         all of its line."""
         return path not in self._parsed and _texts(self.lines[path]).get(field) == text
 
-    def take_small(self, path, name, data):
+    def take_small(self, path: str, name: str, data: bytes) -> bool:
         """Take the bytes of a run's small JSON file `name`; returns whether that is new and the run has ended."""
         field = name[:-5]
         if self.says(path, field, manifest.on_one_line(data)):
@@ -149,7 +178,7 @@ class RemoteIndex:
         self.announce()
         return entry["ended"]
 
-    def drop(self, path):
+    def drop(self, path: str) -> None:
         """Forget a run."""
         self.lines.pop(path, None)
         self._parsed.pop(path, None)
@@ -167,7 +196,7 @@ class RemoteIndex:
         text = _texts(self.lines[fetch.path]).get(fetch.name[:-5])
         return restored(text, fetch.size, fetch.tail) if text else None
 
-    def ended(self, path):
+    def ended(self, path: str) -> bool:
         """Whether the run says it ended (bool), without parsing a line laid out by us."""
         if path in self._parsed:
             return self._parsed[path]["ended"]
@@ -188,11 +217,11 @@ class RemoteIndex:
             total.update(skipped(line))
         return total
 
-    def announce(self):
+    def announce(self) -> None:
         """What changed is to be shown at once: a run came, went or ended, or a small file has other values."""
         self.news = True
 
-    def was_saved(self):
+    def was_saved(self) -> None:
         """It is on this disk as it is now."""
         self.changed = self.news = False
 
@@ -240,7 +269,7 @@ def restored(text, size, tail):
     return next((form for form in forms if sha256(form).hexdigest() == tail), None)
 
 
-def skipped(line):
+def skipped(line: bytes) -> dict[str, int]:
     """Return {reason: count} of what a run's line (bytes) says is not among its files."""
     position = line.rfind(SKIPPED, max(0, len(line) - 4096))
     try:
@@ -330,7 +359,7 @@ def adopt(index, listed, doubtful, rewrite=None):
     return adopted, refused
 
 
-def is_proof(line):
+def is_proof(line: bytes) -> bool:
     """Whether a run's line was made by a look at every file: those of older server copies say no more than sizes."""
     head = manifest.HEAD.match(line)
     return bool(head and head[6])

@@ -1,5 +1,7 @@
 """How many bytes may still come onto this disk: asked before each fetch, so that neither the limit nor the reserve is ever passed."""
 
+from __future__ import annotations
+
 import shutil
 import threading
 import time
@@ -29,7 +31,7 @@ class Room:
         existing = next(folder for folder in (self._folder, *self._folder.parents) if folder.exists())
         return shutil.disk_usage(existing).free - RESERVE
 
-    def fits(self, count, replaced=0):
+    def fits(self, count: int, replaced: int = 0) -> bool:
         """Whether `count` bytes may come, of which `replaced` take the place of bytes that are here (bool)."""
         with self._lock:
             return self._fits(count, replaced)
@@ -46,7 +48,7 @@ class Room:
             self._used, self._measured = self._measure(), time.monotonic()
         return self._used + self._claimed + count - replaced <= limit
 
-    def left(self, written=0):
+    def left(self, written: int = 0) -> int | None:
         """Return how many bytes may still come (int), None before anybody asked for room. written: bytes here of what was claimed."""
         limit = self._limit()
         with self._lock:
@@ -78,7 +80,7 @@ class Room:
         if 0 < whole <= (self._limit() or 0):
             self._short = max(self._short, count)
 
-    def release(self, claimed, written=0):
+    def release(self, claimed: int, written: int = 0) -> None:
         """Give up a claim of `claimed` bytes, `written` of which are on the disk now."""
         with self._lock:
             self._claimed -= claimed
@@ -86,13 +88,13 @@ class Room:
             if self._used is not None:
                 self._used += written
 
-    def short(self):
+    def short(self) -> int:
         """Return how many bytes somebody waits for since last asked (int), 0 for none."""
         with self._lock:
             short, self._short = self._short, 0
             return short
 
-    def measure(self, seconds=0.0):
+    def measure(self, seconds: float = 0.0) -> None:
         """Look at the disk again, unless that was done within so many `seconds`: files went, or others wrote."""
         if self._measured is not None and time.monotonic() - self._measured < seconds:
             return

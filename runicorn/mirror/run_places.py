@@ -1,9 +1,15 @@
 """Where the runs of a mirror lie. A disk that ignores case would take two of them for one: the second has a place of its own."""
 
+from __future__ import annotations
+
 import itertools
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runicorn import foreign, layout, local_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 FILE = "places.json"        # in a mirror's .index: {run path: the path at which it lies below the mirror}, of those that lie elsewhere
 
@@ -30,7 +36,7 @@ class Places:
         self._settled = set()
         self.settle(self.elsewhere)
 
-    def settle(self, paths):
+    def settle(self, paths: Iterable[str]) -> bool:
         """Give each of some runs (iterable of str) a place; returns whether one of them lies elsewhere than its path says, anew."""
         before = len(self.elsewhere)
         for path in paths:
@@ -63,7 +69,7 @@ class Places:
         self.elsewhere.update({new: run_place} if run_place != new else {})
         return run_place != before
 
-    def forget(self, path):
+    def forget(self, path: str) -> bool:
         """A run is not here any more; returns whether it lay elsewhere."""
         self._runs = {folded: run for folded, run in self._runs.items() if run != path}
         self._settled.discard(path)

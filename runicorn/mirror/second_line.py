@@ -1,5 +1,7 @@
 """A second line for bulk, in a thread of its own: takes fetches over while there are many, hangs up when there are none."""
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import math
@@ -52,26 +54,26 @@ class SecondLine:
         self.sent = self.received = self.requests = 0
 
     @property
-    def held(self):
+    def held(self) -> int:
         """How many fetches are handed over and not collected (int)."""
         return len(self._taken_over)
 
-    def runs(self):
+    def runs(self) -> set[str]:
         """Return the runs of which files are handed over and not collected (set of paths)."""
         return {path for path, _ in self._taken_over}
 
     @property
-    def coming(self):
+    def coming(self) -> int:
         """How many bytes of files that are not done are here (int)."""
         fetcher = self._fetcher
         return fetcher.coming if fetcher else 0
 
-    def grown(self):
+    def grown(self) -> set[str]:
         """Return the runs of which bytes came into their place since last asked (set of paths)."""
         fetcher = self._fetcher
         return fetcher.grown() if fetcher else set()
 
-    def expect(self):
+    def expect(self) -> None:
         """Dial now: there will be much to fetch."""
         if not self.refused and not (self._thread and self._thread.is_alive()):
             self._stopping.clear()
@@ -166,7 +168,7 @@ class SecondLine:
             fetcher.pause(seconds > 0)
         return max(0.0, seconds)
 
-    def close(self):
+    def close(self) -> None:
         """Hang up; what was handed over is collected as LOST. Never raises."""
         self._hang_up()
         if self._thread:

@@ -1,25 +1,64 @@
 """What a connection's row shows: where its sync is and why, when the server was last heard, what its line carries. Reads live.json, writes
 nothing."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from runicorn import layout
+from runicorn.mirror.progress import ProgressRow
 from runicorn.mirror.traffic import Meter
+
+if TYPE_CHECKING:
+    from logging import Logger
+
+    from runicorn.clock import Clock
+    from runicorn.mirror.local_copy import LocalCopy
+    from runicorn.news import Bell
+
+
+class Owner(TypedDict):
+    """The process that holds a mirror's lock."""
+
+    pid: int | None
+    ours: bool
+
+
+class StateRow(TypedDict, total=False):
+    """What a connection's row shows of its sync; times are Unix s. See README, "Connections"."""
+
+    state: str                  # connecting, syncing, live, paused, offline, refused
+    reason: dict[str, Any]      # {"code", "text", and what the text is made of}
+    since: float
+    last_news: float | None
+    up_to_date: float | None
+    retry_at: float | None
+    runs: int
+    running: int
+    progress: ProgressRow | None
+    traffic: dict[str, int]     # {"hour": bytes, "rate": bytes/s, "requests"}
+    owner: Owner | None
+    source: str | None          # exec, manifest, walk
+    rtt_ms: int | None
+    manifest_age: int | None    # s
 
 
 class Status:
     """The state of one sync. Its thread alone changes it (but `set_up_to_date(None)`, which any may call); `row` and the
     attributes may be read from any."""
 
-    def __init__(self, mirror, clock, bell, log):
+    def __init__(self, mirror: LocalCopy, clock: Clock, bell: Bell, log: Logger) -> None:
         """mirror: local_copy.LocalCopy; clock: clock.Clock, set to the time of the present pass."""
         self._mirror, self._clock, self._bell, self._log = mirror, clock, bell, log
-        self.state, self.reason, self._since = "connecting", {"code": "starting", "text": "starting"}, time.time()
-        self.owner = None               # {"pid", "ours"} of who holds the mirror's lock
+        self.state, self._since = "connecting", time.time()
+        self.reason: dict[str, Any] = {"code": "starting", "text": "starting"}
+        self.owner: Owner | None = None             # who holds the mirror's lock
         self.line = {"up": False, "since": time.time()}
-        self._retry_at = None           # when the next try to get a line is, Unix s
-        self._up_to_date = None         # Unix s at which all that the server has was last known to be here
-        self._last_news, self._heard = None, (0, 0)     # when the server answered last, the clock's time; the line's traffic by then
+        self._retry_at: float | None = None             # when the next try to get a line is, Unix s
+        self._up_to_date: float | None = None           # Unix s at which all that the server has was last known to be here
+        self._last_news: float | None = None        # when the server answered last, the clock's time
+        self._heard = (0, 0)            # the line's traffic by then
         self._meter = Meter()
 
     def say(self, state, code, text, **values):
@@ -33,44 +72,44 @@ class Status:
         self.state, self.reason = state, reason
         self._bell.ring("connections")
 
-    def own(self, pid, ours=True):
+    def own(self, pid: int | None, ours: bool = True) -> None:
         """The mirror's lock is held by the process `pid`."""
         self.owner = {"pid": pid, "ours": ours}
 
     @property
-    def is_ours(self):
+    def is_ours(self) -> bool:
         """Whether this process is known to hold the mirror's lock (bool)."""
         return bool(self.owner and self.owner["ours"])
 
     @property
-    def is_anothers(self):
+    def is_anothers(self) -> bool:
         """Whether another process is known to hold it (bool)."""
         return bool(self.owner and not self.owner["ours"])
 
-    def line_began(self, since):
+    def line_began(self, since: float) -> None:
         """A line is up since then (Unix s)."""
         self.line = {"up": True, "since": since}
         self._meter.restart()
 
-    def line_ended(self):
+    def line_ended(self) -> None:
         """The line is down."""
         self.line = {"up": False, "since": time.time()}
 
-    def retry(self, retry_at):
+    def retry(self, retry_at: float) -> None:
         """The next try to get a line is then (Unix s)."""
         self._retry_at = retry_at
 
-    def hear(self, traffic, now):
+    def hear(self, traffic: tuple[int, int], now: float) -> None:
         """Take the line's traffic so far, (bytes both ways, requests)."""
         if traffic != self._heard:              # a pass that asked nothing heard nothing
             self._heard, self._last_news = traffic, self._clock.now()
         self._meter.note(now, *traffic)
 
-    def bytes_of_minute(self, now):
+    def bytes_of_minute(self, now: float) -> int:
         """Return how many bytes the line carried in this minute (int)."""
         return self._meter.this_minute(now)
 
-    def set_up_to_date(self, moment):
+    def set_up_to_date(self, moment: float | None) -> None:
         """All that the server has was known to be here then (Unix s); None: nobody knows."""
         self._up_to_date = moment
 

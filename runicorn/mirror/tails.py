@@ -1,12 +1,21 @@
 """The one-second rhythm: one batch reads what was appended to the files somebody watches. Opens them once, compares every seam."""
 
+from __future__ import annotations
+
 import functools
 import time
+from typing import TYPE_CHECKING
 
 from runicorn import local_disk
 from runicorn.errors import HandlesError, LayoutError, MissingFileError, SftpError
 from runicorn.mirror import plan
 from runicorn.ssh import sftp
+
+if TYPE_CHECKING:
+    from runicorn.mirror.local_copy import LocalCopy
+    from runicorn.mirror.remote_index import Key
+    from runicorn.mirror.room import Room
+    from runicorn.mirror.seams import Client
 
 SEAM = 32                       # bytes before our end read again each time: the same bytes compress to nothing
 CHUNK = 64 << 10                # bytes a file may grow by in one batch; more is asked for at once
@@ -20,7 +29,7 @@ SAME, GREW, CHANGED, NO_ROOM = "same", "grew", "changed", "no room"
 class Tails:
     """Open files and where we are in them. Raises LineError, ProtocolError, and OSError when the disk takes nothing any more."""
 
-    def __init__(self, client, mirror, root, room):
+    def __init__(self, client: Client, mirror: LocalCopy, root: str, room: Room) -> None:
         """room: room.Room, asked before anything is appended."""
         self.client, self.mirror, self.root, self.room = client, mirror, root, room
         self._handles = {}              # (path, name) -> handle
@@ -201,7 +210,7 @@ class Tails:
             self.forget(key)
         return bool(keys)
 
-    def forget(self, key):
+    def forget(self, key: Key) -> None:
         """Close a file; the next look opens it again."""
         if key in self._handles:
             self._close(self._handles.pop(key))

@@ -1,5 +1,7 @@
 """Count bytes and requests by the minute for one hour. Keeps nothing on disk."""
 
+from __future__ import annotations
+
 import collections
 
 MINUTES = 60
@@ -8,16 +10,16 @@ MINUTES = 60
 class Meter:
     """Growing totals noted now and then, told as per-minute and per-hour figures. Times are s of a clock that only goes on."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._minutes = collections.deque(maxlen=MINUTES)       # [minute, bytes, requests]
         self._last = (0, 0)
         self._rate = (0.0, 0.0)                                 # (when noted, bytes/s since the note before)
 
-    def restart(self):
+    def restart(self) -> None:
         """A new line counts from nothing."""
         self._last = (0, 0)
 
-    def note(self, now, count, requests):
+    def note(self, now: float, count: int, requests: int) -> None:
         """Take the line's totals: `count` bytes both ways, `requests`."""
         more, count_asked = count - self._last[0], requests - self._last[1]
         self._last = count, requests
@@ -30,7 +32,7 @@ class Meter:
         if passed >= 1:
             self._rate = now, more / passed
 
-    def this_minute(self, now):
+    def this_minute(self, now: float) -> int:
         """Return the bytes of the present minute (int)."""
         return self._minutes[-1][1] if self._minutes and self._minutes[-1][0] == int(now // 60) else 0
 

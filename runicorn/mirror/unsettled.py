@@ -3,24 +3,38 @@
 SFTP's mtimes are whole seconds, those of some disks (FAT) two. Asks no server.
 """
 
-import collections
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.mirror import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from runicorn.mirror.local_copy import LocalCopy
+    from runicorn.mirror.plan import Fetch
+    from runicorn.mirror.remote_index import File, Key
 
 MARGIN = 2.1                    # s after an mtime of whole seconds on the server's clock: what changes later has another
 REST = 10.0                     # s that a file of a running run did not change before it is read again …
 RATE = 30_000.0                 # … and one more for each so many bytes of it
 
-Moment = collections.namedtuple("Moment", "now server wall")
-Moment.__doc__ = """When a file's first byte was asked for: now, s of our clock.Clock; server: the server's clock showed this time
-(Unix s) or a later one, None when it is not known; wall: what our wall clock showed (Unix s)."""
 LONG_AGO = float("-inf")        # `now` of a Moment of an earlier session, whose clock.Clock is not ours
+
+
+class Moment(NamedTuple):
+    """When a file's first byte was asked for."""
+
+    now: float                  # s of our clock.Clock
+    server: float | None        # the server's clock showed this time (Unix s) or a later one; None: nobody knows
+    wall: float                 # what our wall clock showed (Unix s)
 
 
 class Unsettled:
     """The files (run path, name) whose copies prove nothing yet. Such a copy has an mtime one second before the server's."""
 
-    def __init__(self, mirror, clock, wall):
+    def __init__(self, mirror: LocalCopy, clock: Callable[[], float], wall: Callable[[float], float]) -> None:
         """clock: callable that returns the time (s) of clock.Clock; wall: clock.Clock.wall."""
         self._mirror, self._clock, self._wall = mirror, clock, wall
         self._server = None
@@ -37,12 +51,12 @@ class Unsettled:
         now = self._clock()
         return Moment(now, self._server, self._wall(now))
 
-    def see(self, key, mtime, now):
+    def see(self, key: Key, mtime: float | None, now: float) -> None:
         """A file has this mtime (s) on the server at `now`."""
         if mtime is not None and self._mtimes.get(key, (None,))[0] != mtime:
             self._mtimes[key] = mtime, now
 
-    def is_settled(self, key, mtime, began):
+    def is_settled(self, key: Key, mtime: float, began: Moment) -> bool:
         """Whether what was read from the Moment `began` on can't have changed since without moving the mtime."""
         if began.server is not None and mtime <= began.server - MARGIN:
             return True
@@ -52,7 +66,7 @@ class Unsettled:
         known_mtime, since = self._mtimes.get(key, (None, otherwise))
         return since if known_mtime == mtime else otherwise
 
-    def settle(self, key):
+    def settle(self, key: Key) -> None:
         """Our copy is what the server had."""
         for table in (self._mtimes, self._read, self._waiting):
             table.pop(key, None)
@@ -67,11 +81,11 @@ class Unsettled:
             self._waiting[key] = fetch.size
         return self._since(key, fetch.mtime, self._clock()) + 2
 
-    def grew(self, key, size):
+    def grew(self, key: Key, size: int) -> None:
         """Bytes were appended to our copy, now of `size`."""
         self._waiting[key] = size
 
-    def rests(self, fetch, copy, ended, now):
+    def rests(self, fetch: Fetch, copy: File | None, ended: bool, now: float) -> bool:
         """Whether to leave our copy ({"size", "mtime"}) as it is for now, though the Fetch `fetch` asks to read it again.
 
         So it is of an append-only file of which we know nothing but that it is unproven: it is read again once it does not change.
@@ -97,14 +111,14 @@ class Unsettled:
         """Return the append-only files that are to be read again once they rest, those first that were read whole longest ago (list)."""
         return sorted(self._waiting, key=lambda key: self._read.get(key, 0.0))
 
-    def take_due(self, ended, now):
+    def take_due(self, ended: Callable[[str], bool], now: float) -> set[str]:
         """Return the runs of which files are to be read again now (set of paths). ended(path): whether a run ended."""
         due = [key for key in self._waiting if self._is_due(key, ended(key[0]), now)]
         for key in due:
             del self._waiting[key]
         return {path for path, _ in due}
 
-    def rename(self, moved):
+    def rename(self, moved: dict[str, str]) -> None:
         """Runs moved, {old path: new path}."""
         for table in (self._mtimes, self._read, self._waiting):
             table.update({(moved[path], name): table.pop((path, name)) for path, name in list(table) if path in moved})

@@ -1,14 +1,26 @@
 """Compare whole files of the mirror with the server's, for what size and tail can't show. Reads both sides, changes neither."""
 
+from __future__ import annotations
+
 import collections
 import hashlib
 import json
 import threading
+from typing import TYPE_CHECKING
 
 from runicorn import faults
 from runicorn.errors import HandlesError, RunicornError, SftpError
 from runicorn.mirror import plan
 from runicorn.ssh import remote_shell, sftp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from logging import Logger
+
+    from runicorn.mirror.fetch_queue import FetchQueue
+    from runicorn.mirror.local_copy import LocalCopy
+    from runicorn.mirror.remote_index import Key
+    from runicorn.mirror.seams import Client, Remote
 
 MONTH = 4320                    # audits in a month: each compares its share of the ended runs' files whole
 GROUP = 100                     # files read at once
@@ -37,13 +49,14 @@ for path, size in json.loads(sys.argv[1]):
 class WholeFiles:
     """Compares a session's files whole and has those fetched again that differ; all methods belong to the session's thread."""
 
-    def __init__(self, client, remote, mirror, root, queue, log):
+    def __init__(self, client: Client, remote: Remote, mirror: LocalCopy, root: str, queue: FetchQueue,
+                 log: Logger) -> None:
         self._client, self._remote, self._mirror, self._root, self._queue, self._log = client, remote, mirror, root, queue, log
         self._turn = 0                  # place of the next ended run to compare
         self._hashing = None            # (Hashing, what it compares)
 
     @property
-    def busy(self):
+    def busy(self) -> bool:
         """Whether the server is hashing files of which only the mtime moved (bool)."""
         return self._hashing is not None and self._hashing[0].busy
 
@@ -76,7 +89,7 @@ class WholeFiles:
         self._queue.fetch_whole(wrong + unread, now)
         return {"files": len(copies) - len(unread), "refetched": len(wrong)}
 
-    def compare_share(self, paths, now):
+    def compare_share(self, paths: Iterable[str], now: float) -> None:
         """Compare so many of the ended runs among `paths` that a month compares all."""
         ended = sorted(path for path in paths if self._queue.index.ended(path))
         if ended:
@@ -115,7 +128,8 @@ class Hashing:
     Those that the server doesn't tell are, too.
     """
 
-    def __init__(self, remote, mirror, root, files, log):
+    def __init__(self, remote: Remote, mirror: LocalCopy, root: str, files: list[Key],
+                 log: Logger) -> None:
         self.wrong = set(files)
         self._thread = threading.Thread(target=self._run, args=(remote, mirror, root, files, log), name="sha256", daemon=True)
         self._thread.start()

@@ -3,6 +3,8 @@
 Their times, sizes and numbers are looked at, three a run; a viewer, which stays, makes the whole manifest instead.
 """
 
+from __future__ import annotations
+
 import collections
 import os
 
@@ -25,7 +27,7 @@ class CommandRoot(LocalRoot):
             self.beats = live_beats(self.folder)
             self._former = kept.load_small(self.kept_path, Record.again)
 
-    def refresh(self, now):
+    def refresh(self, now: float) -> None:
         """Read what is new or changed. Raises nothing: an absent root has no runs."""
         with self.lock:
             self.beats = live_beats(self.folder)
@@ -68,7 +70,7 @@ class CommandRoot(LocalRoot):
             return record_of(path, entry, small=marks)
         return None
 
-    def save(self):
+    def save(self) -> None:
         """Keep what was read for the next command."""
         if self.kept_path and self._moved > FEW:
             kept.save_small(self.kept_path, self._former.values())

@@ -1,5 +1,7 @@
 """The runs of a root on this machine: scanned, watched by the times of folders, and asked of their processes."""
 
+from __future__ import annotations
+
 import collections
 import os
 import time
@@ -94,7 +96,7 @@ class LocalRoot(Source):
         return {name: dict(UNREADABLE) for name in names
                 if os.path.lexists(os.path.join(folder, name)) and not os.access(os.path.join(folder, name), os.R_OK)}
 
-    def refresh(self, now):
+    def refresh(self, now: float) -> None:
         """Scan what may have changed. now: s of a monotonic clock. Raises nothing: an absent root has no runs."""
         with self.lock:
             self.beats = live_beats(self.folder)

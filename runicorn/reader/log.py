@@ -4,17 +4,23 @@ A log is one file, or the files of several attempts read as one; offsets count b
 would show of a line is what follows its last carriage return; the stamp before it is told apart.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import time
 import zlib
 from array import array
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from runicorn.errors import UsageError
 from runicorn.layout import open_regular
 from runicorn.reader.expression import Expression
 from runicorn.reader.log_lines import COLOUR, STAMP_LENGTH, matcher, seconds, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 PAGE_BYTES = 64 << 10
 BLOCK_BYTES = 256 << 10         # read at once: fits the processor's cache, which doubles the speed of a search
@@ -35,7 +41,7 @@ class Log:
 
     reach = REACH               # how far a line with a stamp is looked for
 
-    def __init__(self, paths):
+    def __init__(self, paths: str | os.PathLike[str] | Iterable[str]) -> None:
         self.paths = [os.fspath(paths)] if isinstance(paths, (str, os.PathLike)) else [os.fspath(path) for path in paths]
         self._look()
 
@@ -61,7 +67,7 @@ class Log:
             file.seek(offset)
             return file.read(length) if length > 0 else b""
 
-    def read(self, offset, length):
+    def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset` (bytes)."""
         out, end = b"", min(offset + length, self.size)
         for index, (base, size, path) in enumerate(self._files):
@@ -73,13 +79,13 @@ class Log:
         return out
 
     @property
-    def id(self):
+    def id(self) -> int:
         """A number that is another one when a file was replaced, or cut and written anew (int)."""
         heads = [self._piece(path, 0, HEAD_BYTES).partition(b"\n")[:2] for _, _, path in self._files]
         return zlib.crc32(repr((self._identity, [head for head, complete in heads if complete])).encode("utf-8", "surrogateescape"))
 
     @property
-    def lines_known(self):
+    def lines_known(self) -> int:
         """Lines counted so far, from the beginning (int)."""
         return self._counts[-1] if self._counts else 0
 

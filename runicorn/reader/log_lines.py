@@ -4,6 +4,8 @@ Run by itself, `python -c SOURCE`, it matches blocks that come on its standard i
 ever, and a process can be ended.
 """
 
+from __future__ import annotations
+
 import calendar
 import json
 import re
@@ -91,7 +93,7 @@ def _matching(expression, lines):
 
 # -- alone -------------------------------------------------------------------------------------------------------------
 
-def main():
+def main() -> None:
     """Match block after block until standard input ends. First comes a line of JSON: [expression, whether case is ignored, seconds that
     a block may take]; then for each block its length, 8 bytes, and itself. Answers a line of JSON each: the places of its lines."""
     requests, answer = sys.stdin.buffer, sys.stdout

@@ -1,9 +1,11 @@
 """What this machine knows of the runs that its own processes write: whether the process is there, and how long ago it did something,
 by the one clock that both have."""
 
+from __future__ import annotations
+
 import os
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from runicorn.layout import HIDDEN, read_json, slug
 from runicorn.local_disk import reach
@@ -11,6 +13,9 @@ from runicorn.reader import quick_stats
 from runicorn.reader.file_marks import mtime
 from runicorn.writer import live
 from runicorn.writer.environment import hostname
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LIMIT = 1 << 16             # bytes of a live file
 
@@ -27,7 +32,7 @@ class Writer(NamedTuple):
 class Writers:
     """The writers of the open runs of one root on this machine. Used by one thread."""
 
-    def __init__(self, root):
+    def __init__(self, root: str) -> None:
         self._root = os.fspath(root)
         self._live_files = {}            # path of a live file -> (inode, facts or None, whether it is of this machine)
         self._revived = {}          # path of a live file -> its beat when the process was first missed
@@ -66,7 +71,7 @@ class Writers:
         return not on_network(self._root)
 
 
-def foreign_age(root, folder, names):
+def foreign_age(root: str, folder: str, names: Iterable[str]) -> float | None:
     """Return the seconds since a file of another logger's run was changed (float), None where its times are not by our clock."""
     from runicorn.writer.system import on_network
     times = [changed for name in names for changed in [mtime(os.path.join(folder, name))] if changed is not None]

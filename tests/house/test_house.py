@@ -40,8 +40,12 @@ def modules():
 @functools.cache
 def imports(name):
     """Return the modules of ours and the packages of others that a module imports anywhere."""
-    names = set()
-    for node in ast.walk(modules()[name]):
+    names, tree = set(), modules()[name]
+    for_types = {inner for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+                 for inner in ast.walk(node)}       # not run
+    for node in ast.walk(tree):
+        if node in for_types:
+            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
