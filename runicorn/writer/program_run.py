@@ -107,7 +107,7 @@ class ProgramRun(Run):
         self.project, self.name, self.path, self._folder = project, name, path, folder
         for file in (self._events, self._samples, self.log_file.file):
             if file is not None:
-                file.path = below(folder, os.path.basename(file.path))
+                file.move(folder)
         self._small.set(project=project, name=name)
         self._live.tell(path=path)
         if self._announce is not None:
