@@ -20,7 +20,8 @@ from runicorn.writer import api as _writer
 from runicorn.writer import silent as _silent
 from runicorn.writer.api import define_metric, finish, init, log, watch
 
-__all__ = ["Image", "Run", "RunicornError", "__version__", "define_metric", "finish", "init", "log", "open_run", "runs", "watch"]
+__all__ = ["Image", "Run", "RunicornError", "SummaryWriter", "__version__", "define_metric", "finish", "init", "log",
+           "open_run", "runs", "watch"]
 
 
 def __getattr__(name):
@@ -37,6 +38,9 @@ def __getattr__(name):
     if name == "Image":
         from runicorn.writer.images import Image
         return Image
+    if name == "SummaryWriter":
+        from runicorn.integrations.summary_writer import SummaryWriter
+        return SummaryWriter
     if name in ("runs", "open_run"):
         from runicorn.reader import scripts
         return getattr(scripts, name)

@@ -16,7 +16,8 @@ PACKAGE = Path(__file__).parents[2] / "runicorn"
 GROUND = ("assets clock disk errors faults foreign foreign_text layout left_out local_disk local_names loopback manifest manifest_entry "
           "manifest_timer masking namesake news schtasks settings surrogates version")
 PACKAGES = {
-    "writer": "", "integrations": "writer", "wandb": "writer", "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
+    "writer": "", "integrations": "writer wandb", "wandb": "writer",
+    "ssh": "", "metrics": "metrics.kinds", "metrics.kinds": "metrics.parse",
     "mirror": "ssh.sftp ssh.sftp_answers ssh.grants ssh.remote_shell",
     "connections": "ssh mirror", "reader": "metrics mirror.local_copy mirror.run_places mirror.verified",
     "transfer": "metrics metrics.kinds reader mirror.plan", "viewer": "metrics reader transfer",
