@@ -253,7 +253,8 @@ def _saved(config):
 # -- overlay.json -------------------------------------------------------------------------------------------------
 
 class Overlay:
-    """What the reader noted about runs, by key: own tags, a note, hidden. The run's own files are never touched."""
+    """What the reader noted about runs, by key: own tags, a note, hidden. The run's own files are never touched. Any
+    thread may call any method."""
 
     EMPTY = {"tags": None, "note": None, "hidden": False}       # None: what the run itself says
 

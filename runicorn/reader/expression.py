@@ -31,7 +31,8 @@ def _end_all():
 class Expression:
     """`with Expression(pattern, ignore_case) as expression:` starts the process and ends it, whatever it is doing.
 
-    Raises UsageError if the pattern is no regular expression, BusyError while MOST searches are under way.
+    The thread of one request uses it; a thread of its own listens to the process. Raises UsageError if the pattern
+    is no regular expression, BusyError while MOST searches are under way.
     """
 
     def __init__(self, pattern, ignore_case):

@@ -14,7 +14,8 @@ LEGACY = ("diffie-hellman-group1-sha1", "diffie-hellman-group14-sha1", "diffie-h
 
 
 class Heard:
-    """What is ours in an AuthOnlyHandler: adds each banner to what the server said; paramiko keeps the last alone. ssh: paramiko."""
+    """What is ours in an AuthOnlyHandler: adds each banner to what the server said; paramiko keeps the last alone. paramiko's
+    thread hears, the one that logs in asks and waits. ssh: paramiko."""
 
     ssh = None
 

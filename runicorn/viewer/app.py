@@ -64,7 +64,7 @@ DRAINED = 8 << 20           # bytes of a refused body that are read before the a
 
 
 class Site:
-    """What every route may use."""
+    """What every route may use, each in the thread of its request."""
 
     def __init__(self, home, catalog, connections, bell, overlay, guard, offline=False):
         self.home, self.catalog, self.connections, self.bell, self.overlay = home, catalog, connections, bell, overlay

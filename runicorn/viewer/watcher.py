@@ -19,7 +19,8 @@ log = logging.getLogger("runicorn")
 
 
 class Poll:
-    """One pass is `one_pass(now)`, seconds until the next; `run` loops over it until `stop`. home: the viewer's home.Home, if any."""
+    """One pass is `one_pass(now)`, seconds until the next; `run` loops over it, in a thread of its own, until any calls `stop`. home: the
+    viewer's home.Home, if any."""
 
     def __init__(self, catalog, bell, clock=time.monotonic, home=None):
         self._catalog, self._bell, self._clock, self._home = catalog, bell, clock, home

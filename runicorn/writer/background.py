@@ -13,7 +13,7 @@ TRY_SECONDS = 10.0      # between two tries to start the thread where there is n
 
 class Heart:
     """Calls each chore, a function of the monotonic time that returns the seconds until it wants to be called again
-    (None: only when woken)."""
+    (None: only when woken), in a thread of its own. Any other may `wake` it, a signal handler, too."""
 
     def __init__(self, chores):
         self._chores = [[0.0, chore] for chore in chores]

@@ -122,7 +122,7 @@ def log_gap(lost):
 
 
 class Turn:
-    """Held while a stream is written to, one for each: what stalls one (a pager, a stopped terminal) stalls nothing else."""
+    """Held by the thread that writes to a stream, one for each: what stalls one (a pager, a stopped terminal) stalls nothing else."""
 
     def __init__(self, stream):
         self.lock = threading.RLock()

@@ -13,7 +13,7 @@ RETRY_SECONDS = 2.0         # after one that failed
 
 
 class JsonFile:
-    """The dict that `content()` returns, kept at `path` (None: nowhere yet).
+    """The dict that `content()` returns, kept at `path` (None: nowhere yet). Any thread may call any method.
 
     wake: called when a change had to wait, so that somebody calls `flush` within PAUSE_SECONDS.
     """

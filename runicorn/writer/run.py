@@ -37,7 +37,8 @@ class Run(Copied):
 
     Public: `id`, `project`, `name` (str), `dir` (pathlib.Path: put checkpoints here), `path` (str: the run below its root),
     `config`, `summary` (mappings), `step` (int: the largest so far), `resumed` (bool). Use it in a `with` block, or call
-    `finish()`, or neither: a script that ends by itself finishes its run. Of its methods none raises.
+    `finish()`, or neither: a script that ends by itself finishes its run. Of its methods none raises, and
+    any thread may call them.
     """
 
     def __init__(self, slot, meta, past, launch, capture=True, system=True, not_secret=frozenset(), announce=None):
