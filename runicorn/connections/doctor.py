@@ -1,11 +1,13 @@
 """The connection test: goes the whole way to the runs and says at each step what is so, or what to do. Writes nothing there."""
 
+import collections
 import statistics
 import time
 
-from runicorn import left_out, namesake
+from runicorn import foreign, layout, left_out, namesake
 from runicorn.errors import DeniedError, RemoteError, RunicornError, SftpError
 from runicorn.mirror import walk
+from runicorn.mirror.foreign_walk import ForeignWalk
 from runicorn.ssh import remote, remote_shell, sftp, sftp_answers
 
 LINES = ("name", "port", "jump", "banner", "host_key", "login", "sftp", "exec", "namesake", "root", "runs", "manifest", "clock", "rtt",
@@ -18,6 +20,8 @@ EXEC_SECONDS = 5            # for a command to end; what takes longer is of use 
 SKEW_SECONDS = 60           # below this nobody notices
 WIDEST = 5000               # folders at one level; more is some other tree, not a root
 BROWSE_SECONDS = 4.0        # for counting runs in the folders of one level and in what lies within them
+BROWSE_OTHERS = 0.5         # … for counting other loggers' runs in one of them
+OTHERS_SECONDS = 5.0        # for counting those below the root
 BROWSE_LEVELS = 2           # below a folder that are looked through: ~/.runicorn/experiments is two below home
 COUNTED_FOLDERS = 30        # while browsing, counting runs in more folders than these would take too long
 SPEED_BYTES, SPEED_SECONDS = 8 << 20, 2
@@ -169,10 +173,21 @@ class _Examination:
                             said="root_closed", root=root)
         self.say("root", True, root)
         runs, skipped = walked
-        if not runs:
+        others, whole = others_below(client, root, runs, OTHERS_SECONDS)
+        if not runs and not others:
             self.offer = offers(client, root, start)
-        self.runs(len(runs), root, skipped)
+        if others:
+            self.others(len(runs), others, root, whole)
+        else:
+            self.runs(len(runs), root, skipped)
         return self.manifest(client, root)
+
+    def others(self, count, others, root, whole):
+        """Say how many runs are ours, and of each other logger."""
+        told = ", ".join(f"{number} of {foreign.NAMES[kind]}" for kind, number in others.items())
+        more = "" if whole else ", as far as it was looked at"
+        self.say("runs", True, f"{count} run{'' if count == 1 else 's'} of ours, {told} in {root}{more}",
+                 said="runs_others" if whole else "runs_others_so_far", count=count, others=others, root=root)
 
     def runs(self, count, root, skipped=None):
         passed = left_out.worth_telling(skipped or {})
@@ -241,6 +256,22 @@ def offers(client, root, start):
     return sorted((root_offered for root_offered in roots if root_offered["runs"]), key=lambda root_offered: -root_offered["runs"])
 
 
+def others_below(client, root, ours, seconds):
+    """Return ({kind: runs of it}, whether it was looked everywhere) of other loggers' runs below a root, as found within so many seconds;
+    a run counts as of the kind that is believed first.
+
+    ours: paths of the runs of ours there.
+    """
+    search, now = ForeignWalk(client, client.realpath(root), lambda moment: moment), time.time()
+    search.start([""], {path.rpartition(f"/{layout.RUNS}/")[0] for path in ours})
+    try:
+        whole = search.go_on(now, time.monotonic() + seconds)
+    except SftpError:
+        return {}, False            # gone meanwhile
+    counts = collections.Counter(run.kinds[0] for run in search.result())
+    return {kind: counts[kind] for kind in foreign.KINDS if counts[kind]}, whole
+
+
 def count_runs(client, root, widest=None):
     """Return how many runs (project/name/runs/id) a folder holds, or None if it can't be listed.
 
@@ -276,9 +307,11 @@ def holdings(client, root):
 
 
 def browse(client, path):
-    """Return {"path", "parent", "runs", "folders": [{"name", "runs", "inside"}]} for choosing a remote root. Raises SftpError.
+    """Return {"path", "parent", "runs", "others", "folders": [{"name", "runs", "inside", "others"}]} for choosing a remote root. Raises
+    SftpError.
 
-    runs: how many a folder holds (int), None where it is not known; inside: how many lie in folders within it, of one that holds none.
+    runs: how many a folder holds (int), None where it is not known; inside: how many lie in folders within it, of one that holds none;
+    others: how many runs of other loggers were found in it, or deeper.
     """
     deadline = time.monotonic() + BROWSE_SECONDS
     start = client.realpath(".")
@@ -290,12 +323,17 @@ def browse(client, path):
     few = len(names) <= COUNTED_FOLDERS
     folders = [{"name": name, **_held(client, f"{prefix}/{name}", deadline if few else 0.0)} for name in sorted(names)]
     parent = None if folder == "/" else (prefix.rpartition("/")[0] or "/")
-    return {"path": folder, "runs": count_runs(client, folder, WIDEST), "parent": parent, "folders": folders}
+    walked = _walked(client, folder, WIDEST)
+    others = others_below(client, folder, walked[0], BROWSE_OTHERS)[0] if walked else {}
+    return {"path": folder, "runs": walked and len(walked[0]), "others": sum(others.values()), "parent": parent, "folders": folders}
 
 
 def _held(client, folder, deadline):
-    """Return {"runs", "inside"} of a folder as `browse` says it, with what was found until `deadline` (monotonic s)."""
-    runs = count_runs(client, folder, WIDEST) if time.monotonic() < deadline else None
+    """Return {"runs", "inside", "others"} of a folder as `browse` says it, with what was found until `deadline` (monotonic s)."""
+    walked = _walked(client, folder, WIDEST) if time.monotonic() < deadline else None
+    runs = walked and len(walked[0])
+    seconds = min(BROWSE_OTHERS, deadline - time.monotonic())
+    others = others_below(client, folder, walked[0], seconds)[0] if walked and seconds > 0 else {}
     inside, level = 0, [folder]
     for _ in range(BROWSE_LEVELS if runs == 0 else 0):
         listed = _folders(client, level) if time.monotonic() < deadline else {}
@@ -304,4 +342,4 @@ def _held(client, folder, deadline):
             inside += (count_runs(client, inner, WIDEST) or 0) if time.monotonic() < deadline else 0
         if inside:
             break
-    return {"runs": runs, "inside": inside or None}
+    return {"runs": runs, "inside": inside or None, "others": sum(others.values()) or None}

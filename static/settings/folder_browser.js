@@ -66,10 +66,11 @@ class Browser {
       found.folders.map((one) => h("li", {}, h("button.item", {type: "button", onclick: () => this.open(into(one.name))}, icon("folder"),
         own(one.name, {class: "cut grow"}),
         one.runs ? h("b.small", {}, t("settings.offerRuns", {n: one.runs}))
-          : one.inside ? h("span.small.m2", {}, t("settings.browse.inside", {n: one.inside})) : null))),
+          : one.inside ? h("span.small.m2", {}, t("settings.browse.inside", {n: one.inside})) : null,
+        one.others ? h("span.small.m2", {}, t("settings.browse.others", {n: one.others})) : null))),
       found.folders.length ? null : h("li.m3.none", {}, t("settings.browse.empty")));
-    const what = found.runs ? "has" : found.runs === 0 ? "hasNone" : "unknown";
-    fill(this.verdict, what === "hasNone" ? h("span.warn", {}, icon("warn"), " ", t("settings.browse.hasNone")) : t(`settings.browse.${what}`, {n: found.runs}));
+    const what = found.others ? "hasOthers" : found.runs ? "has" : found.runs === 0 ? "hasNone" : "unknown";
+    fill(this.verdict, what === "hasNone" ? h("span.warn", {}, icon("warn"), " ", t("settings.browse.hasNone")) : t(`settings.browse.${what}`, found.others ? {runs: found.runs, n: found.others} : {n: found.runs}));
     fill(this.choose, t(what === "hasNone" ? "settings.browse.chooseEmpty" : "settings.browse.choose"));
     this.list.querySelector("button")?.focus();
   }

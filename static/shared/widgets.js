@@ -220,7 +220,9 @@ export function advised(line) {
 function readable(reason) {
   const out = {...reason};
   for (const [name, value] of Object.entries(reason)) {
-    if (Array.isArray(value)) {
+    if (name === "others") {            // how many runs of each kind of another logger
+      out[name] = Object.entries(value).map(([kind, n]) => t("said.of_kind", {n, kind: known(`kind.${kind}`, {}, kind)})).join(t("said.between"));
+    } else if (Array.isArray(value)) {
       out[name] = value.map((one) => known(`cause.${one}`, {}, String(one))).join(", ");
     } else if (typeof value === "number" && /(^|_)(at|since|until)$/.test(name)) {
       out[name] = fmt.when(value);
