@@ -328,12 +328,12 @@ def manifest_files(root):
     return [(name, f"{root}/{layout.HIDDEN}/{name}{ending}") for name in MANIFESTS for ending in ("", ".gz")]
 
 
-def adopt(index, listed, doubtful, rewrite=None):
+def adopt(index, listed, doubtful, rewrite=None, grown=None):
     """Take the runs of a manifest into the index: what is unknown as it stands; what differs from what we know is added to
     the set `doubtful`, to be listed. Returns (the paths taken (list), how many were refused as none of a run).
 
-    rewrite: given with a manifest of this very moment: ended runs are as that says, and the (path, name) of files that must be
-    read whole are added to this set.
+    rewrite: given with a manifest of this very moment: runs that ended, or that other loggers wrote, are as that says, and the (path,
+    name) of files that must be read whole are added to this set; grown: those of the latter whose files changed are added to this set.
     """
     adopted, refused, tells_foreign = [], 0, listed.header.get("foreign") is True
     for path, line in listed.lines.items():
@@ -346,12 +346,13 @@ def adopt(index, listed, doubtful, rewrite=None):
         closed = "unreadable" in skipped(line)
         if closed:
             doubtful.add(path)              # a listing names its folders that may not be listed
-        if path not in index or kinds and rewrite is not None or not closed and _agrees(index.entry(path), listed, path):
+        if path not in index or not closed and _agrees(index.entry(path), listed, path):
             index.adopt(path, line)
             adopted.append(path)
-        elif rewrite is not None and not closed and index.ended(path) and _ended(line) and is_proof(line):
+        elif rewrite is not None and (kinds or not closed and index.ended(path) and _ended(line) and is_proof(line)):
             before = index.entry(path)
             index.adopt(path, line)
+            grown.update([path] if kinds else ())
             rewrite.update((path, name) for name in plan.edits(before, index.entry(path)["files"]))
             adopted.append(path)
         else:

@@ -179,6 +179,8 @@ class RemoteRoot:
         self.beats.expect(sorted(new, key=lambda path: plan.newest(self.index.entry(path)))[-NEWEST:], now)
 
     def _plan(self, paths, now):
+        for path in self.list.take_grown():
+            self.changes.saw(path, now, not self.changes.looks.knows(path))
         self.queue.plan(self._take_new().union(paths), now)
 
     def _take_new(self):

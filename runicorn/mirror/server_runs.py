@@ -30,6 +30,7 @@ class RunList:
         self._looked_for_others = False         # the manifest read last tells of runs of other loggers, too
         self._made_at, self._tells_all = None, False       # of the one read last: when it was made (s there), whether it told of every run
         self._refused_at = None         # when python3 on the server failed to answer last (Unix s)
+        self._grown = set()             # runs of other loggers whose files changed since python3 there looked before
         self._replan = set()            # runs whose entries were taken since the last plan
         self._hearsay = set()           # runs that only a manifest file spoke of, since the last listing
         self.refused = {}               # {reason: count} of entries in what was read last that are of no run
@@ -67,6 +68,11 @@ class RunList:
     def tells_foreign(self):
         """Whether the server itself tells of all runs of other loggers (bool)."""
         return self.fresh and self._looked_for_others
+
+    def take_grown(self):
+        """Return the runs of other loggers whose files changed as python3 on the server saw, since last asked (set)."""
+        grown, self._grown = self._grown & self.index.lines.keys(), set()
+        return grown
 
     def forget(self):
         """Ask and read everything anew."""
@@ -215,7 +221,7 @@ class RunList:
         """Take a Manifest into the index; returns the run paths taken. now: it shows this very moment."""
         new = ()
         if listed:
-            new, refused = remote_index.adopt(self.index, listed, self.copies.doubtful, self.copies.rewrite if now else None)
+            new, refused = remote_index.adopt(self.index, listed, self.copies.doubtful, self.copies.rewrite if now else None, self._grown)
             self.refused = {REFUSED: refused} if refused else {}
         for path in listed.lines.keys() & self.copies.left_out.closed_runs if now and listed else ():
             if path not in self.copies.doubtful:

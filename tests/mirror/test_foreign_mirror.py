@@ -3,7 +3,7 @@
 import json
 import os
 
-from pairs import OLD, Pair, grow, mirror, pair, root, told, tree, write  # noqa: F401 (fixtures)
+from pairs import OLD, Pair, grow, mirror, pair, root, settle, told, tree, write  # noqa: F401 (fixtures)
 from tfrecords import event, simple
 
 from runicorn import foreign, manifest
@@ -175,3 +175,19 @@ def test_a_file_that_was_replaced_or_edited_in_place_is_read_anew(root, pair):
     (root / "mm/20250101.log.json").write_bytes(text)           # the same size, another mtime
     one.passes(31)
     assert (one.mirror / "mm/20250101.log.json").read_bytes() == text
+
+
+def test_python3_on_the_server_tells_what_grew(root, pair):
+    make(root)
+    one = pair("exec")
+    one.passes()
+    one.passes(31)
+    settle(one)
+    one.passes(1)
+    assert one.sync.state()["source"] == "exec" and one.sync.state()["running"] == 0
+    grow(root / "tb" / EVENTS, scalars(10))
+    for _ in range(3):
+        one.passes(31)
+        settle(one)
+    assert (one.mirror / "tb" / EVENTS).read_bytes() == (root / "tb" / EVENTS).read_bytes()
+    assert state_of(one, "tb")["seen"] and state_of(one, "mm") is None and one.sync.state()["running"] == 1
