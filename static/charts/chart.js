@@ -30,7 +30,7 @@ function nameLanguage() {
 }
 
 /** Load uPlot once; resolves to it, to null when this tree has none, to undefined when it does not run here. */
-export function loadPlot() {
+function loadPlot() {
   nameLanguage();
   loading ??= new Promise((resolve) => {
     document.head.append(

@@ -24,7 +24,7 @@ export function forgetColours() {
 }
 
 /** The colour of a series: 1 to 8 is a colour of the palette, 0 or nothing is ink. */
-export const strokeOf = (series) => ink(NAMES[series.colour || 0] || "ink");
+const strokeOf = (series) => ink(NAMES[series.colour || 0] || "ink");
 
 function line(g, count, X, Y, from = 0) {
   g.beginPath();

@@ -65,7 +65,7 @@ function splitName(name) {
   return at > 0 ? [name.slice(0, at), name.slice(at + 1)] : ["", name];
 }
 
-export function columnWidth(id, widths) {
+function columnWidth(id, widths) {
   return widths[id] || (current() === "zh" && WIDER_IN_CHINESE[id]) || WIDTHS[id]
     || (id.startsWith("config.") ? Math.max(50, Math.min(90, 12 + 6 * columnTitle(id)[1].length)) : 68);
 }

@@ -6,7 +6,7 @@ export function encodeKey(key) {
 }
 
 /** The key in a path such as "/runs/gpu1:vision/resnet/2025…". */
-export function decodeKey(path) {
+function decodeKey(path) {
   return path.split("/").map(decodeURIComponent).join("/");
 }
 

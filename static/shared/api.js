@@ -11,7 +11,7 @@ const VALUELESS = new Set(["offline", "short"]);      // codes whose sentence ne
 const GRACE_SECONDS = 10;        // beyond WAIT_SECONDS: a poll that is still silent is taken for dead
 
 /** An answer that is not what was asked for. code: the API's word, or "unreachable" when nobody answered; body: the answer's JSON. */
-export class ApiError extends Error {
+class ApiError extends Error {
   /** @param {string} code @param {string} message @param {number} status @param {any} body */
   constructor(code, message, status = 0, body = null) {
     super(message);
