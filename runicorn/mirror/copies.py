@@ -113,6 +113,8 @@ class Copies:
         if file["mtime"] is not None:          # written in the very second of the server's mtime, ours would pass for a proof
             self._mirror.touch(*key, file["mtime"] - 1)
         self._grown_to[key] = self._mirror.stat(*key)["size"]
+        self.unsettled.see(key, file["mtime"], self.unsettled.moment().now)      # else nobody reads again what grew last within one second
+        self.unsettled.grew(key, self._grown_to[key])
         return self._grown_to[key]
 
     def has_reached(self, key: Key, size: int) -> bool:

@@ -110,8 +110,31 @@ def test_an_edit_of_a_log_that_never_rests_is_found_and_before_that_not_verified
         settle(one)
         judge.check(edited)
     assert judge.is_same() == (True, set())
-    # By SFTP, what was written within one second of the system's clock is proven by that clock, which this test does not move.
-    assert judge.check(edited) or source == "manifest" or within and source == "sftp"
+    assert judge.check(edited) or source == "manifest"
+
+
+@pytest.mark.parametrize("source", ["exec", "sftp"])
+def test_a_row_that_a_server_s_clock_does_not_show_is_verified_once_its_log_rests(root, tmp_path, pair, source):
+    """The tail took the row, the mtime stayed, as on disks of coarse times, and so no listing shows anything new after it."""
+    run = edited_run(root, "running")
+    one = pair(source)
+    one.bell.look({"runs"})
+    judge = Judge(one, root, tmp_path)
+    one.passes()
+    second = int(one.now) + 31
+    for pauses in ((31, 31, 31, 31), (1,)):
+        grow(run / "events.jsonl")
+        os.utime(run / "events.jsonl", (second, second))
+        for pause in pauses:
+            one.passes(pause)
+            settle(one)
+    assert judge.is_same() == (True, set()) and judge.verified()[0] is False
+    grown = one.now
+    for _ in range(4):
+        one.sync._remote_root.recheck._told_at = 0.0
+        one.passes(31)
+        settle(one)
+    assert judge.check(grown)
 
 
 def second_begun():
