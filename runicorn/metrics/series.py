@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -39,8 +40,8 @@ class Series(RunTables):
         pictures = sum(len(encoded.deflated) for encoded in [*self._encoded[1].values()] if encoded)
         return self.bytes_of_columns + sum(copies) * POINT_BYTES + pictures
 
-    def metrics(self):
-        """Return {name: facts} of every metric, in the order they were first logged.
+    def metrics(self, most=None):
+        """Return {name: facts} of every metric, or of the first `most`, in the order they were first logged.
 
         Facts are of the lowest rank that logged it, superseded points left out: "points", "first_step", "last_step",
         "last" (float, maybe NaN), "last_ts", "best": {"min": (value, step), "max": (value, step)} or None without a finite
@@ -52,7 +53,7 @@ class Series(RunTables):
                 for attempt, table in self.tables_of(rank)[0]:
                     for name in table.where:
                         places_of.setdefault(name, []).append((rank, attempt))
-            return {name: self._facts(name, places) for name, places in places_of.items()}
+            return {name: self._facts(name, places) for name, places in itertools.islice(places_of.items(), most)}
 
     def _facts(self, name, places):
         rank = places[0][0]

@@ -25,7 +25,7 @@ class Glance:
     def __init__(self, sizes, series, beside=None):
         """beside: what files beside those with metrics tell of the config (dict)."""
         self.sizes, self.whole = sizes, not series.behind
-        metrics = dict(list(series.metrics().items())[:NAMES])
+        metrics = series.metrics(NAMES)
         self.values = {name: layout.strict(facts["last"]) for name, facts in metrics.items()}
         self.facts = series.facts()
         if beside:

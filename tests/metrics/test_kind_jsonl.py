@@ -162,7 +162,7 @@ def test_hostile_lines_end_in_bounded_memory():
     assert sum(reader.take(block, 1 << 30)[0] for _ in range(500)) == 500 * len(block) and len(repr(reader.state())) < 3000
     many = b"{" + b",".join(b'"n%d":%d' % (n, n) for n in range(60_000)) + b',"step":1}\n'
     read = whole(Reader, many + many.replace(b'"step":1', b'"step":2'))
-    assert len(points(read.parts)) == 60_000 and len(json.dumps(read.reader.state())) < 100_000
+    assert len(points(read.parts)) == 60_000 and len(json.dumps(read.reader.state())) < 1_000_000
     read = whole(Reader, lines({"step": 10**400, "epoch": 1, "loss": 1}, {"step": 1e300, "loss": 2}, {"step": -5, "loss": 10**400}))
     assert points(read.parts)["loss"][-1][2:] == (-5, "inf")
 
@@ -190,3 +190,11 @@ def test_a_row_waits_for_the_end_of_its_line():
 ])
 def test_what_is_no_training(name, data):
     assert kind_of(name, data[:4096]) is None
+
+
+def test_a_file_of_ever_new_names_is_read_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr("runicorn.metrics.kinds.names.MOST", 500)
+    read = check_cuts(Reader, lines(*({"step": n, "loss": 0.5, **{f"name{n}_{k}": 1 for k in range(100)}} for n in range(20))), rounds=2)
+    names = {name for part in read.parts for name in part.names}
+    assert len(names) == 500 and "loss" in names and read.reader.skipped == {"values of too many names": 20 * 101 - 499 - 20}
+    assert [step for step, _ in steps_and_values(read.parts, "loss")] == list(range(20))

@@ -10,6 +10,7 @@ from bisect import bisect
 
 from runicorn.foreign_text import COUNTERS, DEPTH, EPOCH_KEY, STEP_KEYS, is_count
 from runicorn.layout import number
+from runicorn.metrics.kinds.names import Names
 from runicorn.metrics.kinds.row_steps import Steps, whole
 from runicorn.metrics.kinds.stamps import ISO, moment, naive, plausible, seconds
 from runicorn.metrics.kinds.text_lines import LineReader
@@ -107,12 +108,13 @@ class Reader(LineReader):
         self._parser = _Parser(self._row, own.get("lines", 0))
         self._steps = Steps(own.get("steps"))
         self._ts, self._has_times, self._has_naive = own.get("ts", 0.0), own.get("times", False), own.get("naive", False)
+        self._names = Names(own.get("names", ()))
         self._epoch = own.get("epoch")                      # of the last training row that counts iterations beside epochs
 
     def save(self):
         """Return what is needed to go on."""
         return {"lines": self._parser.lines, "steps": self._steps.state(), "ts": self._ts, "times": self._has_times,
-                "naive": self._has_naive, "epoch": self._epoch}
+                "naive": self._has_naive, "epoch": self._epoch, "names": list(self._names)}
 
     def facts(self):
         """Return what else is known of the run (dict)."""
@@ -134,7 +136,15 @@ class Reader(LineReader):
         alone = [part.steps is None or all(step != step for step in part.steps) for part in parts]
         parts = self._steps.settle(parts, epochs)
         parts = [_without(part, EPOCH_KEY) if is_alone else part for part, is_alone in zip(parts, alone)]
-        return [part for part in parts if part.names]
+        return [part for part in map(self._admitted, parts) if part.names]
+
+    def _admitted(self, part):
+        """Return a Part without the names beyond the limits."""
+        places = [place for place, name in enumerate(part.names) if self._names.admit(name)]
+        if len(places) == len(part.names):
+            return part
+        self.skip("values of too many names", len(part.rows) * (len(part.names) - len(places)))
+        return _chosen(part, places)
 
     def _row(self, entry):
         found = row(entry)
@@ -183,6 +193,9 @@ def _plain(steps):
 
 
 def _without(part, name):
-    places = [place for place, other in enumerate(part.names) if other != name]
+    return _chosen(part, [place for place, other in enumerate(part.names) if other != name])
+
+
+def _chosen(part, places):
     columns = part.columns
     return Part(tuple(part.names[place] for place in places), part.rows, part.ts, part.steps, [columns[place] for place in places])
