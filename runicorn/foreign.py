@@ -223,8 +223,7 @@ def find(root, skipped, ours=(), known=None):
     while ahead:
         path = ahead.pop()
         try:
-            with scandir(os.path.join(root, path)) as items:
-                ahead += finder.take(path, [entry for entry in map(_state, items) if entry])
+            ahead += finder.take(path, listed(os.path.join(root, path)))
         except OSError as error:
             finder.passed["unreadable"] += isinstance(error, PermissionError)
     known = {} if known is None else known
@@ -235,6 +234,12 @@ def find(root, skipped, ours=(), known=None):
     for reason, count in finder.passed.items():
         skipped[reason] = max(skipped[reason], count)       # whoever looked for ours counted some of these
     return finder.runs(root)
+
+
+def listed(folder):
+    """Return what of a folder on this machine a Finder takes (list). Raises OSError."""
+    with scandir(folder) as items:
+        return [entry for entry in map(_state, items) if entry]
 
 
 def below(path, name):

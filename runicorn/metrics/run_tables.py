@@ -113,6 +113,11 @@ class RunTables:
                 tables[attempt], approximate = table, True
         return sorted(tables.items()), approximate
 
+    def all_of(self, rank):
+        """Return the same with the tables of what other loggers wrote inside the run, whose attempt is None, last."""
+        tables, approximate = self.tables_of(rank)
+        return tables + [(None, table) for _, table in self.tables_of(rank, "inner")[0]], approximate
+
     def _lacks(self, rank, attempt):
         """Whether the server has more of an events file than a first picture shows of its end."""
         file = self._files.get(("events", rank, attempt))
@@ -162,7 +167,7 @@ class RunTables:
     def ranks(self) -> list[int]:
         """The ranks that logged (list of int)."""
         with self.lock:
-            return sorted({rank for stem, rank, _ in self._files if stem == "events"} | {rank for rank, _ in self._samples})
+            return sorted({rank for stem, rank, _ in self._files if stem != "system"} | {rank for rank, _ in self._samples})
 
     @property
     def attempts(self) -> list[int]:

@@ -50,7 +50,7 @@ class Series(RunTables):
         with self.lock:
             places_of = {}
             for rank in self.ranks:
-                for attempt, table in self.tables_of(rank)[0]:
+                for attempt, table in self.all_of(rank)[0]:
                     for name in table.where:
                         places_of.setdefault(name, []).append((rank, attempt))
             return {name: self._facts(name, places) for name, places in itertools.islice(places_of.items(), most)}
@@ -58,12 +58,12 @@ class Series(RunTables):
     def _facts(self, name, places):
         rank = places[0][0]
         curve, _ = self._curve(name, rank, "step")
-        group = _holding([table for _, table in self.tables_of(rank)[0]], name)[-1].where[name]
+        group = _holding([table for _, table in self.all_of(rank)[0]], name)[-1].where[name]
         values, (low, high) = curve.column.values, extremes(curve.column)
         return {"points": len(values), "first_step": curve.xs[0], "last_step": curve.xs[-1],
                 "last": group.columns[name].values[-1], "last_ts": group.ts[-1],
                 "best": None if low is None else {"min": (values[low], curve.xs[low]), "max": (values[high], curve.xs[high])},
-                "attempts": sorted({attempt for _, attempt in places}), "ranks": sorted({rank for rank, _ in places})}
+                "attempts": sorted({attempt for _, attempt in places} - {None}), "ranks": sorted({rank for rank, _ in places})}
 
     # -- curves ----------------------------------------------------------------------------------------------------
 
@@ -104,10 +104,11 @@ class Series(RunTables):
 
     def _curve(self, metric, rank, x, stem="events"):
         """Return the Curve of a metric and that of its superseded points; None where there are none."""
-        tables = _holding([table for _, table in self.tables_of(rank, stem)[0]], metric)
+        all_tables = [table for _, table in (self.all_of(rank) if stem == "events" else self.tables_of(rank, stem))[0]]
+        tables = _holding(all_tables, metric)
         if not tables:
             return None, None
-        shift = min(table.first_ts for _, table in self.tables_of(rank, stem)[0] if table.rows) if x == "relative" else 0.0
+        shift = min(table.first_ts for table in all_tables if table.rows) if x == "relative" else 0.0
         if len(tables) == 1 and not tables[0].purges and curves.in_order(tables[0].where[metric], x):
             return curves.curve(tables, metric, x, shift)
         return self._copy((stem, metric, rank, x), tables, shift)
@@ -139,7 +140,7 @@ class Series(RunTables):
     def _whole(self, rank):
         self.refresh()
         with self.lock:
-            tables, approximate = self.tables_of(rank)
+            tables, approximate = self.all_of(rank)
         if approximate:
             raise DataError(f"{self.folder} is not all here yet; wait until it is synced, then try again")
         return [table for _, table in tables]

@@ -70,7 +70,7 @@ class Times:
         if x not in ("step", "relative", "wall"):
             raise UsageError(f"x can't be {x!r}; a moment is found by step, relative or wall")
         with self._run.lock:
-            tables = [table for _, table in self._run.tables_of(rank)[0] if table.rows]
+            tables = [table for _, table in self._run.all_of(rank)[0] if table.rows]
             position += min(table.first_ts for table in tables) if x == "relative" and tables else 0.0
             for table in reversed(tables):
                 group = table.where.get(metric)

@@ -113,7 +113,8 @@ class FileChanges:
         if path in self._index.foreign:
             files = [item for item in files if self._copies.is_asked_for(path, item[0], entry)]
             return sorted(files, key=lambda item: item[1]["mtime"] or 0, reverse=True)[:TAILS]
-        return [item for item in files if local_names.is_own(item[0])]
+        inner = [item for item in files if plan.is_inner(item[0]) and self._copies.is_asked_for(path, item[0], entry)]
+        return [item for item in files if local_names.is_own(item[0])] + inner[-TAILS:]
 
     def _take_tail(self, path, name, outcome, count, now):
         if outcome is tails.CHANGED:

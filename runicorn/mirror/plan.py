@@ -18,6 +18,7 @@ LARGE = 64 << 20                # bytes; a larger file of another logger's run c
 WINDOWS = {"24h": 86400.0, "7d": 7 * 86400.0}
 APPENDED = re.compile(r"^(?:(?:events|system)N\.jsonl|logsN\.txt)\Z".replace("N", r"(?:\.rank\d{1,9})?(?:\.\d{1,9})?"))
 SKEW = 93_600.0                 # s; no clock and no zone is wrong by more than 26 hours
+INNER = ("wandb", "tensorboard")
 GROWING = ("wandb", "tensorboard", "csv", "jsonl", "log")        # kinds of other loggers' files that are appended to
 LATE = 60.0                     # s after a run's end, the last lines of its logs and of its other ranks have come
 
@@ -137,7 +138,7 @@ def is_appended(name: str) -> bool:
 
 def wanted(name: str, size: int, options: Options) -> bool:
     """Whether the connection's settings ask for this file: own files always, others by size."""
-    if local_names.is_own(name) or options.get("large"):
+    if local_names.is_own(name) or options.get("large") or is_inner(name) and size <= LARGE:
         return True
     return bool(options.get("small_only", True)) and size <= options.get("small_limit", SMALL_LIMIT)
 
@@ -185,6 +186,12 @@ def _is_run_path(path):
     except UnicodeEncodeError:
         return False
     return local_names.is_run_path(path)
+
+
+@functools.lru_cache(1 << 12)
+def is_inner(name):
+    """Whether the file `name` of a run of ours is one of another logger, whose curves join the run's, as far as names tell."""
+    return foreign.kind_by_name(name.rpartition("/")[2]) in INNER
 
 
 def remote_path(root: str, path: str, name: str) -> str:

@@ -45,7 +45,7 @@ class Entry:
 
     def new_series(self, columns):
         """Return a metrics.series.Series of the run that keeps its columns in the folder `columns`, or nowhere for None."""
-        return Series(self.folder, columns)
+        return Series(self.folder, columns, own_files.OwnFiles())
 
     def slots(self):
         """Return {file name: ((rank, attempt) by which a Series knows it, function(state) returning its reader)} of the files with

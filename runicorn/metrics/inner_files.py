@@ -1,0 +1,101 @@
+"""What other loggers wrote inside the folder of a run of ours: its curves join the run's under the name of the folder they lie in."""
+
+import collections
+import functools
+import os
+
+from runicorn import foreign, layout, local_disk
+from runicorn.metrics.foreign_files import reader_of
+
+FOLDERS = 500               # of one run that are looked into
+OWN = ("media",)            # folders whose content is the run's own
+SKIPPED = ("log",)          # kinds that are not read here: what a program prints stands in the run's log
+
+
+class Joined:
+    """A reader whose metrics have a name before theirs; what else the file tells is not told."""
+
+    grid = 0                    # there is no sample
+
+    def __init__(self, make, prefix, state=None):
+        """make: function(state) returning the reader of the file's kind."""
+        self._reader, self._prefix, self._names = make(state), f"{prefix}/", {}
+        self.kind, self.state = f"{self._reader.kind} in {prefix}", self._reader.state
+
+    @property
+    def skipped(self):
+        return self._reader.skipped
+
+    def take(self, block, left):
+        used, parts = self._reader.take(block, left)
+        return used, [part._replace(names=self._joined(part.names)) for part in parts]
+
+    def _joined(self, names):
+        if names not in self._names:
+            self._names[names] = tuple([self._prefix + name for name in names])
+        return self._names[names]
+
+    def facts(self):
+        told = self._reader.facts()
+        purges = [[row, step, names and [self._prefix + name for name in names]] for row, step, names in told.get("purges") or ()]
+        return {"purges": purges, **({"no_times": True} if told.get("no_times") else {})}
+
+
+class InnerFiles:
+    """The files of one run, looked for again where a folder changed. For one thread at a time."""
+
+    def __init__(self):
+        self._mtimes, self._found = {}, {}      # folder below the run's -> its mtime; the last answer
+        self._listed = {}                       # … -> what a Finder takes
+        self._known = {}                        # as foreign.find has it
+        self._waits = False                     # whether a text file is of no kind yet, which no folder's mtime will tell of
+
+    def __call__(self, folder):
+        """Return {("inner", 0, number): (path, function(state) returning its reader)}."""
+        if self._mtimes and not self._waits and all(_mtime(folder, path) == mtime for path, mtime in self._mtimes.items()):
+            return self._found
+        finder, ahead, mtimes = foreign.Finder(collections.Counter(), OWN), [""], {}
+        while ahead and len(mtimes) < FOLDERS:
+            path = ahead.pop()
+            mtimes[path] = _mtime(folder, path)
+            if path not in self._listed or self._mtimes.get(path) != mtimes[path] or self._waits:
+                self._listed[path] = _entries(folder, path)
+            ahead += finder.take(path, self._listed[path])
+        for path, name, kind, size, mtime in foreign.doubts(finder, self._known):
+            found = foreign.kind_by_content(kind, *foreign.ends(os.path.join(folder, path, name), size))
+            self._known[foreign.below(path, name)] = [size, mtime], found
+            finder.decide(path, name, found)
+        self._mtimes, self._waits = mtimes, any(kind is None for _, kind in self._known.values())
+        self._found = self._numbered(folder, finder.runs(folder))
+        return self._found
+
+    def _numbered(self, folder, runs):
+        places = []
+        for run in runs:
+            below = foreign.folder_of(run.path)
+            for name, *_ in run.files:
+                place = foreign.below(below, name)
+                kind = foreign.kind_by_name(name.rpartition("/")[2])
+                kind = kind if kind in foreign.SURE else self._known.get(place, (None, None))[1]
+                if kind and kind not in SKIPPED:
+                    prefix = kind if run.path == "." else run.path.replace("/:", "/").lstrip(":")
+                    places.append((-foreign.KINDS.index(kind), place, kind, prefix))
+        return {("inner", 0, number): (os.path.join(folder, place), functools.partial(Joined, reader_of(kind), prefix))
+                for number, (_, place, kind, prefix) in enumerate(sorted(places), 1)}
+
+
+def _mtime(folder, path):
+    try:
+        return os.stat(os.path.join(folder, path)).st_mtime_ns
+    except OSError:
+        return None             # taken away meanwhile
+
+
+def _entries(folder, path):
+    """Return what is in a folder of the run, but for the files that make it one."""
+    try:
+        entries = foreign.listed(os.path.join(folder, path))
+    except OSError as error:
+        local_disk.pass_over(error)
+        return []
+    return entries if path else [entry for entry in entries if not (entry[0] in layout.SMALL or layout.parse_own(entry[0]))]
