@@ -14,6 +14,7 @@ if _sys.version_info < (3, 8):      # noqa: UP036  Before anything is imported t
         _sys.exit(_why + " (`python3 " + __path__[0] + "/manifest.py --root FOLDER`, alone, runs on 3.6)")
     raise ImportError(_why)
 
+from runicorn import errors as _errors
 from runicorn.errors import RunicornError
 from runicorn.version import VERSION as __version__
 from runicorn.writer import api as _writer
@@ -55,7 +56,14 @@ def _wandb(module):
     return import_module("runicorn.wandb." + module)
 
 
+def _error(name):
+    if name[:1] == "_" or _wandb("names").HOMES.get(name) != "errors":
+        raise AttributeError("module 'runicorn.errors' has no attribute " + repr(name))
+    return getattr(_wandb("errors"), name)
+
+
 _silent.answer_with(lambda run, name: _wandb("facade").attribute(run, name))
+vars(_errors).setdefault("__getattr__", _error)         # `except wandb.errors.CommError`, of `import runicorn as wandb`
 
 
 def __dir__():

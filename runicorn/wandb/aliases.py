@@ -11,6 +11,7 @@ from types import ModuleType
 
 from runicorn.wandb import names
 from runicorn.wandb.inert import part
+from runicorn.writer.values import attempt
 
 OURS, THEIRS = "runicorn.wandb", "wandb"
 LOADED = "from runicorn.wandb.aliases import install\n\ninstall()\n"
@@ -63,7 +64,8 @@ def attribute(name, above=""):
     """Return what W&B's module `above` (str, "" for the package itself) has by the `name`. Raises AttributeError for what is private."""
     callback = above.rpartition(".")[2]
     if callback in names.CALLBACKS and name in names.CALLBACKS[callback]:
-        return getattr(import_module(f"{OURS}.callbacks"), names.CALLBACKS[callback][name])()
+        made, error = attempt(getattr(import_module(f"{OURS}.callbacks"), names.CALLBACKS[callback][name]))
+        return made if error is None else part(above, name)         # without the framework
     if name in names.HOMES and (name[:1] != "_" or not above):
         home = import_module(f"{OURS}.{names.HOMES[name]}")
         return part(above, name) if isinstance(home, Module) else getattr(home, name)

@@ -13,7 +13,7 @@ PUBLIC = frozenset("""
     xgboost""".split())
 
 RUN = frozenset("""
-    alert config_static disabled display entity finish_artifact get_project_url get_sweep_url get_url group history job_type join
+    _label alert config_static disabled display entity finish_artifact get_project_url get_sweep_url get_url group history job_type join
     link_artifact link_model log_artifact log_code log_model mark_preempting mode offline pin_config_keys plot_table project_name
     project_url restore save settings start_time starting_step status sweep_id sweep_url sync_dir to_html unwatch upsert_artifact url
     use_artifact use_model write_logs""".split())

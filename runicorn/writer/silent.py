@@ -23,7 +23,7 @@ class Copied:
     """A run stays itself when what holds it is copied; pickled, it goes to other processes as one that records nothing."""
 
     def __getattr__(self, name):
-        if name[:1] == "_" or not _others:
+        if name[:1] == "_" and name != "_label" or not _others:        # which Transformers calls
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return _others[0](self, name)
 

@@ -241,7 +241,7 @@ ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
 def train(config):
     for step in range(3):
         tune.report({"loss": config["lr"] * (step + 1)})
-tune.Tuner(train, param_space={"lr": tune.grid_search([0.1, 0.2])}, run_config=tune.RunConfig(
+tune.Tuner(train, param_space={"lr": tune.grid_search([0.1])}, run_config=tune.RunConfig(
     name="exp", storage_path=os.getcwd() + "/ray", verbose=0, callbacks=[WandbLoggerCallback(project="ray", api_key="0" * 40)])).fit()
 ray.shutdown()
 """

@@ -460,3 +460,61 @@ def test_a_script_that_saves_its_code(tmp_path):
         wandb.log({"loss": 1})
     """))
     assert (only(tmp_path) / "code" / "train.py").read_text().strip().startswith("import runicorn.wandb")
+
+
+SHAPES = """
+wandb.config.update({"a": 2}, allow_val_change=True)
+wandb.log({"x": 1, "epoch": 2}, step=7)
+wandb.log({"x": 1}, 12)
+wandb.log({"x": 1}, 13, True)
+wandb.log({("a", "b"): 1})
+wandb.log({"a": {"b": {"c": wandb.Histogram([1])}}})
+wandb.run.log({"a": torch.tensor([[1.0, 2.0]])})
+wandb.run.summary["q"] = 2
+wandb.run._label(code="transformers_trainer")
+wandb.run.mark_preempting()
+wandb.run.display()
+wandb.run.status()
+wandb.run.history
+wandb.run.log_code(".")
+wandb.run.link_artifact(wandb.Artifact("a", "b"), "x")
+wandb.run.use_artifact("x/y/d:v0", type="dataset").download()
+wandb.log_artifact(wandb.Artifact("d", type="dataset"))
+wandb.Artifact()
+wandb.save("*.pt")
+wandb.sweep({"method": "grid"}, project="x")
+wandb.agent("id", lambda: 1, count=1)
+[run.summary for run in wandb.Api().runs("x/y")]
+wandb.Api(timeout=19).run("a/b/c").history(samples=10)
+wandb.tensorboard.patch(root_logdir="runs")
+wandb.gym.monitor()
+wandb.sklearn.plot_classifier(1, 2, 3)
+wandb.keras.WandbCallback
+wandb.login(key="x")
+wandb.setup()
+wandb.require("core")
+wandb.env.get_project()
+wandb.errors.CommError("x")
+wandb.errors.UsageError("x")
+wandb.util.generate_id()
+wandb.sdk.lib.runid.generate_id()
+wandb.log({"x": wandb.Image("absent.png")})
+wandb.Table(columns=["a"]).add_data(1, 2)
+wandb.Settings(start_method="fork").nothing
+wandb.plot.pr_curve([0, 1], [[0.1, 0.9], [0.4, 0.6]])
+isinstance(wandb.run, wandb.sdk.wandb_run.Run)
+wandb.alert(title="t", text="x", level=wandb.AlertLevel.INFO)
+wandb.watch(torch.nn.Linear(1, 1), log="all", log_freq=10)
+wandb.run.finish(quiet=True)
+wandb.finish(quiet=True)
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("module", ["runicorn.wandb", "runicorn"])
+def test_call_shapes_of_others_scripts_under_either_import(tmp_path, module):
+    code = f"import warnings\nwarnings.simplefilter('ignore')\nimport torch\nimport {module} as wandb\n"
+    code += "wandb.init(project='p', config={'a': 1})\n"
+    assert len(SHAPES) > 40
+    train(tmp_path, code + "\n".join(SHAPES) + "\nprint('to the end')\n")
+    assert small(only(tmp_path), "status")["status"] == "finished"
+    assert (only(tmp_path) / "logs.txt").is_file()
