@@ -273,6 +273,28 @@ def doubts(finder, known):
     return unknown
 
 
+def reply(root):
+    """Answer a mirror's question on standard input, packed JSON {"ours": [...], "known": {...}} as `find` has them, by packed JSON: "runs":
+    [[path, kinds, mtime of the folder, [[name, size, mtime], ...]], ...], "skipped", "known" if that changed, "took" (s). It runs alone."""
+    import json
+    import sys
+    import time
+    import zlib
+    began, skipped = time.perf_counter(), collections.Counter()
+    asked = json.loads(zlib.decompress(sys.stdin.buffer.read()).decode())
+    here, there = ((lambda name: os.fsdecode(name.encode("utf-8", "surrogateescape"))), lambda name: os.fsencode(name).decode())
+    before = {here(place): (told[0], told[1]) for place, told in asked["known"].items()}
+    known = dict(before)
+    found = find(root, skipped, {here(path) for path in asked["ours"]}, known)
+    second = 10 ** 9
+    runs = [[there(run.path), run.kinds, int(os.stat(run.folder).st_mtime), [[there(name), size, mtime // second] for name, size, mtime, *_
+                                                                           in run.files]] for run in found if os.path.isdir(run.folder)]
+    told = {"runs": runs, "skipped": +skipped, "took": time.perf_counter() - began}
+    if known != before:
+        told["known"] = {there(place): kept for place, kept in known.items()}
+    sys.stdout.buffer.write(b"others" + zlib.compress(json.dumps(told).encode(), 6))
+
+
 def in_folder(folder, path, kind_of):
     """Return {name: kind} of the files with metrics of one run, in `folder` on this machine; {} where that is not here.
 

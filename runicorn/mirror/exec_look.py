@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import json
 import re
 import threading
@@ -19,7 +20,7 @@ SHARE = 30                      # a look that took the server t s is not repeate
 
 
 class ExecLook:
-    """The looks of one session by python3 on the server, each in a thread of its own; all methods belong to the session's thread.
+    """The looks of one session by python3 on the server, each in a thread of its own; all methods but `ask` belong to the session's thread.
 
     `stamps` is {run path: stamp} as of the last answer; `began` when the last look began, `next` when the next one may (s).
     """
@@ -31,6 +32,7 @@ class ExecLook:
         self.began, self.next = None, 0.0
         self._header = None             # of the last answer
         self._thread = self._answer = self._error = None
+        self._turn = threading.Lock()   # a server may grant one command at a time
 
     @property
     def busy(self):
@@ -130,10 +132,16 @@ class ExecLook:
         stamps.update((path, head[6].decode()) for path, head in heads if head and head[6])
         return _stamp_of(stamps)
 
+    def ask(self, source, question):
+        """Return what the Python program `source` (str) prints there about the root for `question` (bytes) on its standard input. Raises as
+        remote_shell.python does. From any thread: one after the other."""
+        with self._turn:
+            return remote_shell.python(self._remote, source, [self._root], question, TIMEOUT)[1]
+
     def _question(self, fields, keys):
         """Return (Manifest or None when nothing changed, header). Raises SftpError when the server won't, ManifestError."""
         question = json.dumps(fields).encode() + b"\n" + keys
-        _, out = remote_shell.python(self._remote, program(), [self._root], question, TIMEOUT)
+        out = self.ask(program(), question)
         if out[:5] not in (b"uncha", b"delta"):
             raise SftpError("python3 on the server answered something else", 4)
         if out[:9] == b"unchanged":
@@ -152,8 +160,18 @@ def program():
 
     SFTP's paths are bytes, shown here as UTF-8 has them; python3 there may take them for ASCII (3.6 in the C locale) or for GBK.
     """
-    text = manifest.__loader__.get_source("runicorn.manifest")
-    return f"{excerpt(text, 'reply')}\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"
+    return answering(manifest)
+
+
+def answering(module):
+    """Return the Python program (str) that calls the function `reply` of a module of ours with the root. What that imports of other modules
+    of ours travels, too, each in a namespace of its own."""
+    def inlined(match):
+        source = excerpt(importlib.import_module(match[1]).__loader__.get_source(match[1]), match[2])
+        return f"scope = {{}}\nexec({ascii(source)}, scope)\n{match[2]} = scope['{match[2]}']"
+    text = excerpt(module.__loader__.get_source(module.__name__), "reply")
+    text = re.sub(r"(?m)^from (runicorn\.\w+) import (\w+)$", inlined, text)
+    return f"{text}\nimport sys\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"
 
 
 def excerpt(text, name):

@@ -6,7 +6,9 @@ Where python3 on the server, or a fresh manifest of it, tells of all such runs, 
 import time
 
 from runicorn import foreign, layout
+from runicorn.errors import RunicornError
 from runicorn.mirror import plan, walk
+from runicorn.mirror.foreign_exec import ForeignExec
 from runicorn.mirror.foreign_walk import ForeignWalk, and_above
 from runicorn.mirror.looks import Turns
 
@@ -14,15 +16,17 @@ AGAIN = 600.0                   # s between looks at all folders, as their mtime
 FOLDERS, FILES = 400, 200       # LSTATed at a survey: folders of known runs and those above them, text files that are of no kind yet …
 SHARE = 20                      # … and this part of them where somebody watches
 PACE = 20                       # a discovery that took this thread t s is not followed by another one before PACE * t
+ASKED = 200                     # folders to be listed from which on python3 on the server is asked, where it answers
 SHOWN = 0.5                     # s of a discovery after which is shown what it found by then
 
 
 class ForeignRuns:
     """The runs of other loggers of one session. The sync's thread's alone."""
 
-    def __init__(self, client, root, wall, index):
-        """root: absolute; wall: clock.Clock.wall; index: remote_index.RemoteIndex."""
-        self._index = index
+    def __init__(self, client, root, wall, index, log, ask):
+        """root: absolute; wall: clock.Clock.wall; index: remote_index.RemoteIndex; ask: as for foreign_exec.ForeignExec."""
+        self._index, self._log = index, log
+        self._server, self._answered, self._ask_again = ForeignExec(ask), None, 0.0     # its last answer, and when it may be asked next, s
         self._walk = ForeignWalk(client, root, wall)
         self._moved = set()             # folders whose discovery is due
         self._near, self._stale = [], True          # folders of known runs and those above them; whether they are others by now
@@ -35,8 +39,14 @@ class ForeignRuns:
 
     @property
     def skipped(self):
-        """{reason: count} of what was passed over."""
-        return self._walk.skipped
+        """{reason: count} of what was passed over, where such runs, or too much, lie in the root."""
+        skipped = self._answered.skipped if self._answered else self._walk.skipped
+        return {reason: count for reason, count in skipped.items() if count and (self._index.foreign or " beyond " in reason)}
+
+    @property
+    def waits(self):
+        """Whether python3 on the server was asked and its answer not taken yet (bool)."""
+        return self._server.started
 
     def is_behind(self, told_by_server):
         """Whether it is not known yet what is below the root. told_by_server: whether the server itself tells of all such runs."""
@@ -97,13 +107,20 @@ class ForeignRuns:
 
     # -- looking
 
-    def go_on(self, now, seconds, listings, gone, told_by_server):
+    def go_on(self, now, seconds, listings, gone, told_by_server, may_ask):
         """Go on looking for `seconds`, or a little longer, where that is due; returns (the run paths that changed (set), whether there is
         more to do at once). listings: listings.Listings, which take what is found; gone: paths of runs that vanished. told_by_server: as
-        for `is_behind`. Raises SftpError when the root can't be listed."""
+        for `is_behind`; may_ask: whether python3 on the server answers. Raises SftpError when the root can't be listed."""
+        if self._server.started:
+            return self._take_answer(now, listings, gone), False
         if told_by_server and self._is_whole:
             self._walk.drop()                       # its answer came meanwhile
         if not self._walk.busy and not self._begin(now, gone, told_by_server):
+            return set(), False
+        may_ask = may_ask and now >= self._ask_again
+        if may_ask and (self._is_whole and self._answered or self._walk.listed > ASKED):
+            self._walk.drop()
+            self._server.start(self._ours)
             return set(), False
         began = time.thread_time()
         try:
@@ -113,13 +130,26 @@ class ForeignRuns:
             raise
         runs = self._walk.result() if done or time.monotonic() >= self._shown else ()
         covers = self._walk.finish() if done else None
-        changed = self._show(runs, covers, listings, gone, now) if runs or done else set()
+        changed = self._show(runs, covers, self._walk.mtime_of, listings, gone, now) if runs or done else set()
         self._shown = time.monotonic() + SHOWN
         self._spent += time.thread_time() - began
         if done:
             self._next, self._spent = now + PACE * self._spent, 0.0
             self._whole_at = now if self._is_whole else self._whole_at
         return changed, not done
+
+    def _take_answer(self, now, listings, gone):
+        """Take what python3 on the server told of all of the root; where it did not answer, folders are listed. Returns what changed."""
+        try:
+            answer = self._server.take()
+        except RunicornError as error:
+            self._log.info("no list of other loggers' runs by python3 on the server: %s", error)
+            self._answered, self._ask_again, self._whole_at = None, now + AGAIN, None
+            return set()
+        if answer is None:
+            return set()
+        self._answered, self._ask_again, self._whole_at = answer, now + answer.rest, now
+        return self._show(answer.runs, lambda path: True, answer.mtimes.get, listings, gone, now)
 
     def _begin(self, now, gone, told_by_server):
         """Begin a discovery if one is due; returns whether one is."""
@@ -137,9 +167,11 @@ class ForeignRuns:
         """Whether a folder is one that holds runs of ours, or is in such a one."""
         return not self._ours.isdisjoint(and_above(folder))
 
-    def _show(self, runs, covers, listings, gone, now):
-        """Take the runs that were found, and, with `covers`, that others were not; returns the paths that changed."""
-        listed = {run.path: (run.kinds, self._files(run)) for run in runs if plan.believable(run.path, kinds=run.kinds)}
+    def _show(self, runs, covers, mtime_of, listings, gone, now):
+        """Take the runs that were found, and, with `covers`, that others were not; returns the paths that changed. mtime_of(path): of a
+        run's folder."""
+        believable = ((run, self._files(run, mtime_of)) for run in runs if plan.believable(run.path, kinds=run.kinds))
+        listed = {run.path: (run.kinds, files) for run, files in believable if len(files) > 1}
         known = self._index.foreign - gone
         lost = {path for path in known - listed.keys() if covers(path) or self._is_ours(foreign.folder_of(path))} if covers else set()
         fresh = {path: files for path, (_, files) in listed.items() if path not in known}
@@ -149,11 +181,11 @@ class ForeignRuns:
         self._stale = self._stale or bool(changed or lost)
         return changed
 
-    def _files(self, run):
+    def _files(self, run, mtime_of):
         """Return the walk.RunFiles of a run that was found; what the index has seen later of a file stays."""
         before = self._index.entry(run.path)["files"] if run.path in self._index.foreign else {}
         files = walk.RunFiles()
-        files["."] = {"mtime": self._walk.mtime(foreign.folder_of(run.path))}
+        files["."] = {"mtime": mtime_of(run.path)}
         for name, size, mtime, *_ in run.files:
             if foreign.belongs(run.path, name):
                 old = before.get(name)

@@ -40,8 +40,9 @@ class ForeignWalk:
         """root: absolute; wall: clock.Clock.wall."""
         self._client, self._root, self._wall = client, root, wall
         self._folders = {}              # path -> [mtime, when first observed so, when listed, {name: entry as a Finder takes it}]
+        self._glimpsed = {}             # path -> mtime, of folders that were LSTATed and never listed
         self._texts = {}                # as foreign.find has `known`
-        self._finder, self._tops, self._denied, self._listed = None, (), set(), 0
+        self._finder, self._tops, self._denied, self._listed, self._count = None, (), set(), 0, 0
         self._unlisted, self._unconfirmed, self._unread = collections.deque(), [], None
         self.skipped, self.undecided = {}, []
         self.changed = False            # since `told`
@@ -50,9 +51,9 @@ class ForeignWalk:
         """Return the absolute path of a folder or file (str)."""
         return f"{self._root}/{path}" if path else self._root or "/"
 
-    def mtime(self, path):
-        """Return the mtime (s) of a folder as it was last seen, or None."""
-        return self._folders[path][0] if path in self._folders else None
+    def mtime_of(self, path):
+        """Return the mtime (s) of the folder of the run at `path` as it was last seen, or None."""
+        return self._folders.get(foreign.folder_of(path), [None])[0]
 
     # -- what is remembered
 
@@ -89,7 +90,8 @@ class ForeignWalk:
     def note(self, path, attrs, now):
         """Take the LSTAT of a folder; returns whether it has to be listed: it moved, came or went."""
         if path not in self._folders:
-            return not isinstance(attrs, SftpError)
+            before, self._glimpsed[path] = self._glimpsed.get(path), getattr(attrs, "mtime", None)
+            return before is not None and before != self._glimpsed[path]
         old, observed, listed, entries = self._folders[path]
         if isinstance(attrs, SftpError) or not sftp.is_dir(attrs):
             del self._folders[path]
@@ -118,6 +120,11 @@ class ForeignWalk:
     # -- a discovery
 
     @property
+    def listed(self):
+        """How many folders the discovery under way lists, as far as is known (int)."""
+        return self._count + len(self._unlisted or ())
+
+    @property
     def busy(self):
         """Whether a discovery is under way (bool)."""
         return self._finder is not None
@@ -130,7 +137,7 @@ class ForeignWalk:
         """Begin to look at what is below the folders `tops` (paths); of all of the root (""), each remembered folder is LSTATed first.
         ours: as for a foreign.Finder."""
         self._finder = foreign.Finder(collections.Counter(), ours)
-        self._tops, self._denied, self._listed, self._unread = tuple(tops), set(), 0, None
+        self._tops, self._denied, self._listed, self._count, self._unread = tuple(tops), set(), 0, 0, None
         self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []     # others LSTAT those above
         self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
 
@@ -182,7 +189,7 @@ class ForeignWalk:
                 self._denied.add(path)
                 self._finder.passed["unreadable"] += isinstance(listing, DeniedError)
             return []
-        self._listed += listing.count
+        self._listed, self._count = self._listed + listing.count, self._count + 1
         self.feed(path, listing, now)
         self._finder.passed[manifest.NO_UTF8] += listing.undecodable
         self._finder.skipped[f"entries beyond {foreign.ENTRIES} of a folder"] += listing.full
@@ -220,7 +227,7 @@ class ForeignWalk:
         finder, tops, denied = self._finder, self._tops, self._denied
         self._finder = None
         if "" in tops:
-            self.skipped = dict(+finder.skipped)
+            self.skipped = dict(finder.skipped | finder.passed)
             for path in () if finder.skipped[MANY] else self._folders.keys() - finder.visited:
                 del self._folders[path]
             self.undecided = self._find_undecided(finder)

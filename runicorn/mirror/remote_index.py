@@ -13,11 +13,12 @@ from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quote
 from typing import Any, TypedDict
 
-from runicorn import foreign, layout, left_out, manifest
+from runicorn import foreign, layout, left_out, local_names, manifest
 from runicorn.manifest_entry import kinds_of
 from runicorn.mirror import plan
 
 FIELDS = [name[:-5] for name in layout.SMALL]
+BARE = b'"meta": null, "status": null, "summary": null, "files": {"'         # of a run of ours only while it is being made
 SKIPPED = b'}, "skipped": '      # near the end of a run's line where there is something to say
 TEXT = re.compile(rb'("(?:[^"\\]|\\.)*")')
 NEWLINE = re.compile(rb"(?<! ) (?=[ }\]])")       # outside of texts: a blank that was one, of JSON that is indented
@@ -343,6 +344,8 @@ def adopt(index, listed, doubtful, rewrite=None, grown=None):
         if not plan.believable(path, kinds=kinds):
             refused += 1
             continue
+        if path not in index and BARE in line and not kinds and _is_none_of_ours(listed, path):
+            continue
         closed = "unreadable" in skipped(line)
         if closed:
             doubtful.add(path)              # a listing names its folders that may not be listed
@@ -358,6 +361,14 @@ def adopt(index, listed, doubtful, rewrite=None, grown=None):
         else:
             doubtful.add(path)
     return adopted, refused
+
+
+def _is_none_of_ours(listed, path):
+    """Whether a manifest's entry has files and none that a run of ours has: whoever made it did not look for runs of other loggers."""
+    try:
+        return not any(map(local_names.is_own, listed.entry(path)["files"]))
+    except manifest.ManifestError:
+        return False
 
 
 def is_proof(line: bytes) -> bool:

@@ -51,7 +51,8 @@ class RemoteRoot:
     def begin(self, index, rekeyed=False):
         """Take up the index (remote_index.RemoteIndex) of the mirror. rekeyed: the server shows another host key than it did before."""
         self.index, self._rekeyed = index, rekeyed
-        self.foreign = ForeignRuns(self.client, self.root, self._wall, index)
+        look = self._opening.look_for(index)
+        self.foreign = ForeignRuns(self.client, self.root, self._wall, index, self.log, look.ask)
         self.skeleton = walk.Skeleton(self.client, self.root, self._wall, self.foreign.feed)
         self.beats = Beats(self.client, self.root, self._wall)
         self.tails = tails.Tails(self.client, self.mirror, self.root, self.room)
@@ -67,7 +68,7 @@ class RemoteRoot:
             second_line.SecondLine(self.remote.second, self.mirror, self.root, self.room, self.log, moment, self._hearsay, tame))
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.client, self.root, index, self.copies, self.recheck, self.log,
-                            self._wall, self._opening.look_for(index))
+                            self._wall, look)
         self._expected = set()          # runs of other loggers that were among the newest, or were not
         self._bare = not index.lines    # nothing was here to begin with
         self._planned = False           # what is missing here of what the index said to begin with, or the list told first
@@ -166,7 +167,8 @@ class RemoteRoot:
 
     def _pass_over(self):
         """Say what of the server is not listed because of its name, place or number, where that is news."""
-        skipped = {**self.skeleton.skipped, **self.list.refused, **self.foreign.skipped}
+        skipped = {**self.skeleton.skipped, **self.list.refused}
+        skipped.update((reason, max(count, skipped.get(reason, 0))) for reason, count in self.foreign.skipped.items())
         passed = collections.Counter(skipped, unreadable=self._listings.closed)
         if self.skeleton.complete and (self.index.news or passed != self._passed):
             self._passed = passed
@@ -224,15 +226,17 @@ class RemoteRoot:
 
     def look_for_others(self, now, seconds):
         """Look for runs of other loggers for so many seconds, if that is due; returns whether there is more to do at once."""
+        skipped = self.foreign.skipped
         if not self.surveyed:
             return False
         try:
-            changed, more = self.foreign.go_on(now, seconds, self._listings, self.vanished, self.list.tells_foreign)
+            may_ask = self.list.source == "exec"
+            changed, more = self.foreign.go_on(now, seconds, self._listings, self.vanished, self.list.tells_foreign, may_ask)
         except SftpError as error:
             self.log.info("the root can't be listed now: %s", error)        # the next survey says so
             return False
         self._plan(changed, now) if changed else None
-        self._pass_over() if not more else None
+        self._pass_over() if self.foreign.skipped != skipped else None
         return more
 
     def _stat_all(self, now, watched):

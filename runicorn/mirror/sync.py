@@ -168,7 +168,7 @@ class Sync:
         hashing = remote_root.whole_files.settle_suspects(remote_root.source == "exec", now)
         if queue.left or more or others:
             return 0.0 if allowed and not queue.full else 1.0
-        return HASHING if hashing else None
+        return HASHING if hashing or remote_root.foreign.waits else None
 
     def _take_settings(self, now):
         """Take up what `adjust` was told: on the line that is up, only what is fetched is planned anew."""
