@@ -142,9 +142,9 @@ class ForeignWalk:
         self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
 
     def go_on(self, now, until):
-        """Go on until `until` (monotonic s), or a little longer; returns whether it is done. Raises SftpError when the root can't be
+        """Go on until `until` (monotonic s), by one step at least; returns whether it is done. Raises SftpError when the root can't be
         listed."""
-        while time.monotonic() < until:
+        while True:
             if self._unconfirmed:
                 self._confirm(now)
             elif self._unlisted is None:
@@ -157,7 +157,8 @@ class ForeignWalk:
                 self._look_into()
             else:
                 return True
-        return False
+            if time.monotonic() >= until:
+                return False
 
     def _confirm(self, now):
         paths, self._unconfirmed = self._unconfirmed[:CONFIRMED], self._unconfirmed[CONFIRMED:]

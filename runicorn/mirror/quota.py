@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runicorn import disk, layout, local_disk, local_names, manifest
 from runicorn.errors import BusyError, LayoutError, SyncError
+from runicorn.manifest_entry import kinds_of
 from runicorn.mirror import local_copy, plan, run_places
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 20_000_000_000     # the limit nobody chose: a tenth of the free disk, at most this
 FREE_SHARE = 0.1
+QUIET = 3600.0                  # s that another logger's run neither grew nor was viewed before its files may go …
+SMALL = 64 << 10                # … those larger than this
 IN_USE_SECONDS = 600            # a run viewed this recently is left alone
 DAY = 86400.0
 EVICTED, VIEWED = "evicted", "viewed"       # files in a mirror's .index: {run path: True or [names]}, {run path: wall s}
@@ -78,36 +82,68 @@ def _take(chosen, ordered, enough=None):
 
 
 def _finished(mirror, now):
-    """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended and hold files that may go: those that
-    the server had at the last look. Of others the only copy may be here."""
+    """Yield {"mirror", "folder", "path", "used", "files": [(name, size, mtime)]} of runs that ended, or are quiet, and hold files that may
+    go: those that the server had at the last look. Of others the only copy may be here."""
     viewed, places = layout.read_json(mirror / local_copy.INDEX / VIEWED) or {}, run_places.read(mirror)
-    for path, listed in _known(mirror):
+    kept = local_copy.LocalCopy(mirror).load_kept()
+    for path, entry in _known(mirror, kept["gone"]):
         try:
             folder = run_places.folder(mirror, path, places)
         except LayoutError:
             continue            # a link stands in the way: nothing of ours lies behind it
-        status = layout.read_json(folder / layout.STATUS) or {}
-        if status.get("status") not in ("finished", "failed", "interrupted"):
-            continue
-        files = [(os.path.relpath(name, folder), size, mtime) for name, size, mtime in _files(folder)]
+        files = _files_of(mirror, path, folder, entry)
         used = max([layout.number(viewed.get(path)) or 0.0, *(mtime for _, _, mtime in files)], default=0.0)
+        if not (_is_quiet(kept, path, used, now) if entry.get("kinds") else _has_ended(folder)):
+            continue
         if abs(now - (layout.number(viewed.get(path)) or 0.0)) > IN_USE_SECONDS:        # ahead of us: the clock was set back since
             yield {"mirror": mirror, "folder": folder, "path": path, "used": used,
-                   "files": [file for file in files if not local_names.is_small(file[0]) and file[0].replace(os.sep, "/") in listed]}
+                   "files": [file for file in files if _may_go(file, entry)]}
 
 
-def _known(mirror):
-    """Yield (path, names of its files) of the runs in a mirror's index that are not gone from the server; what is not in it is none of
-    ours to delete."""
-    vanished = local_copy.LocalCopy(mirror).load_kept()["gone"]
+def _has_ended(folder):
+    status = layout.read_json(folder / layout.STATUS) or {}
+    return status.get("status") in ("finished", "failed", "interrupted")
+
+
+def _is_quiet(kept, path, used, now):
+    """Whether another logger's run was neither seen to grow lately nor written to or viewed, as its times say. kept: what sync left."""
+    seen_of = kept["runs"].get(path) if isinstance(kept.get("runs"), dict) else None
+    seen = layout.number(seen_of.get("seen")) if isinstance(seen_of, dict) else None
+    ahead = layout.number(kept.get("ahead")) or 0.0
+    return (seen is None or now - seen - ahead > QUIET) and now - used > QUIET
+
+
+def _may_go(file, entry):
+    name, size, _ = file
+    if entry.get("kinds"):
+        return size > SMALL             # a list of quiet runs shows what little ones tell
+    return not local_names.is_small(name) and name.replace(os.sep, "/") in entry["files"]
+
+
+def _files_of(mirror, path, folder, entry):
+    """Return [(name in the run's folder, size, mtime)] of a run's files here; the folder of another logger's run may hold other files."""
+    if not (entry and entry.get("kinds")):
+        return [(os.path.relpath(name, folder), size, mtime) for name, size, mtime in _files(folder)]
+    here = []
+    for place in local_copy.LocalCopy(mirror).local_names(path, entry["files"]).values():
+        with suppress(OSError):         # it is not
+            status = os.lstat(folder / place)
+            here.append((place, status.st_size, status.st_mtime))
+    return here
+
+
+def _known(mirror, vanished=frozenset(), only=None):
+    """Yield (path, entry) of the runs in a mirror's index, of `only` one if given, that are not gone from the server; what is not in it is
+    none of ours to delete."""
     try:
         index = manifest.load(mirror / local_copy.INDEX / "full.json")
     except manifest.ManifestError:
         return
     for path in index.paths():
-        if plan.believable(path) and path not in vanished:
+        kinds = kinds_of(index.line(path))
+        if only in (None, path) and plan.believable(path, kinds=kinds) and path not in vanished:
             try:
-                yield path, index.entry(path)["files"].keys()
+                yield path, {**index.entry(path), "kinds": list(kinds)}
             except manifest.ManifestError:
                 continue        # nobody knows what the server has of it
 
@@ -151,10 +187,13 @@ def mark_viewed(mirror: Path, run: str, now: float | None = None) -> None:
 def drop_run(mirror: Path, run: str) -> None:
     """Delete all files of a mirrored run here; it is not fetched again until it is opened. Raises LayoutError, SyncError."""
     folder = run_places.folder(mirror, run, run_places.read(mirror))
+    entry = next((entry for _, entry in _known(mirror, only=run)), None)
+    if entry is None and not plan.believable(run):
+        return                  # which files of its folder are its own, nobody knows
     mark_evicted(mirror, {run: True})
-    for name, _, _ in _files(folder):
-        if not local_names.is_small(os.path.relpath(name, folder)):
-            _unlinked(Path(name))
+    for name, _, _ in _files_of(mirror, run, folder, entry):
+        if not local_names.is_small(name):
+            _unlinked(folder / name)
 
 
 def drop_mirror(mirror: Path) -> None:

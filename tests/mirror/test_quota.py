@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from runicorn import manifest
+from runicorn import foreign, manifest
 from runicorn.errors import BusyError, LayoutError
 from runicorn.mirror import local_copy, quota
 
@@ -130,3 +130,42 @@ def test_the_limit_nobody_chose_is_a_tenth_of_the_free_disk(tmp_path):
     assert 0 < quota.limit(tmp_path / "not" / "there") <= quota.MOST_BYTES
     assert quota.limit(tmp_path, 5) == 5
     assert quota.mirror_folders(tmp_path / "none") == []
+
+
+@pytest.fixture
+def foreign_mirror(tmp_path):
+    """A mirror of runs of other loggers: "old", one in the root itself, and "grows"."""
+    folder = tmp_path / "cache" / "gpu"
+    for path, days in (("old/events.out.tfevents.1.h", 90), ("events.out.tfevents.2.h", 80), ("grows/events.out.tfevents.3.h", 70)):
+        place = folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"x" * 100_000)
+        os.utime(place, (NOW - days * 86400,) * 2)
+    (folder / "old/hparams.yaml").write_text("lr: 1\n")
+    os.utime(folder / "old/hparams.yaml", (NOW - 90 * 86400,) * 2)
+    (folder / ".index").mkdir()
+    manifest.save(manifest.build(folder, find_others=foreign.find), str(folder / ".index/full.json"))
+    live = {"runs": {"grows": {"seen": NOW - 60, "first": NOW - 900, "looked": NOW}}, "ahead": 0.0, "gone": []}
+    (folder / ".index/live.json").write_text(json.dumps(live))
+    return folder
+
+
+def left(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and ".index" not in path.parts)
+
+
+def test_large_files_of_quiet_runs_of_other_loggers_go_longest_not_used_first(foreign_mirror):
+    assert quota.clean([foreign_mirror], size=250_000, now=NOW) == {"files": 1, "bytes": 100_000}
+    assert left(foreign_mirror) == ["events.out.tfevents.2.h", "grows/events.out.tfevents.3.h", "old/hparams.yaml"]
+    assert local_copy.LocalCopy(foreign_mirror).evicted("old") is None      # read when the mirror is locked
+    assert json.loads((foreign_mirror / ".index/evicted").read_text()) == {"old": ["events.out.tfevents.1.h"]}
+    assert quota.clean([foreign_mirror], size=10, now=NOW)["files"] == 1
+    assert left(foreign_mirror) == ["grows/events.out.tfevents.3.h", "old/hparams.yaml"]
+
+
+def test_dropping_a_run_in_the_root_itself_drops_no_other_one(foreign_mirror):
+    quota.drop_run(foreign_mirror, ".")
+    assert left(foreign_mirror) == ["grows/events.out.tfevents.3.h", "old/events.out.tfevents.1.h", "old/hparams.yaml"]
+    assert (foreign_mirror / ".index/full.json").exists() and json.loads((foreign_mirror / ".index/evicted").read_text()) == {".": True}
+    quota.drop_run(foreign_mirror, "unknown")
+    assert len(left(foreign_mirror)) == 3
