@@ -64,22 +64,30 @@ def remove_tree(folder, spare=()):
 
 def is_shortage(error):
     """Whether an exception, or one that it came from, says that the machine has no descriptor, thread or memory left."""
+    return shortage(error) is not None
+
+
+def shortage(error):
+    """Return in the system's words what the machine has none of, as an exception, or one that it came from, says it; None of others."""
     while error is not None:
-        if isinstance(error, MemoryError) or isinstance(error, OSError) and error.errno in SHORT:
-            return True
+        if isinstance(error, MemoryError):
+            return "Cannot allocate memory"
+        if isinstance(error, OSError) and error.errno in SHORT:
+            return os.strerror(error.errno)
         if isinstance(error, RuntimeError) and "start new thread" in str(error):
-            return True
+            return str(error)
         error = error.__cause__
-    return False
+    return None
 
 
 def passing(error):
-    """Return an error of ours as it is, a shortage of threads or memory as a LineError, which is worth another try; raise others."""
-    if isinstance(error, RunicornError):
-        return error
-    if not is_shortage(error):
+    """Return a shortage of files, threads or memory as a LineError, which is worth another try, an error of ours as it is; raise others."""
+    detail = shortage(error)
+    if detail is not None:
+        return LineError(f"this machine is short of open files, threads or memory ({detail})", code="short", detail=detail)
+    if not isinstance(error, RunicornError):
         raise error
-    return LineError(f"this machine is short of threads or memory ({error})")
+    return error
 
 
 def pass_over(error):

@@ -208,7 +208,7 @@ def settled_text(row):
         runs = f"{row['runs']} run{'' if row['runs'] == 1 else 's'}"
         return f"✓ {name}: live, {runs}, {row['running']} running; mirror {row['folder']}{partly}"
     if row["state"] in SETTLED:
-        blocked = row["state"] != "paused" or row["reason"]["code"] in ("disk", "disk_full")
+        blocked = row["state"] != "paused" or row["reason"]["code"] in ("disk", "disk_full", "short")
         return f"✗ {name}: {row['state']}: {text}" if blocked else f"{name}: paused"
     return f"{name}: {row['state']}" if row["state"] == "syncing" else None
 

@@ -4,7 +4,7 @@ import logging
 import secrets
 import threading
 
-from runicorn import faults
+from runicorn import faults, local_disk
 
 
 class Trial:
@@ -24,10 +24,7 @@ class Trial:
         try:
             self._result = doctor.examine(self._connection, self._say, self._ask, self._secrets, self._home)
         except Exception as error:      # a bug of ours must end the test on the page, too, and show there
-            detail = faults.tell(logging.getLogger("runicorn"), error, "the test of a connection")
-            text = f"the test itself failed: {detail}"
-            self._say({"name": "login", "ok": False, "text": text, "advice": "please report this", "ms": None, "said": "test_broken",
-                       "detail": detail})
+            self._say({"name": "login", "ok": False, "ms": None, **_broken(error)})
             self._result = {"ok": False, "offer": [], "browse": False}
         self._bell.ring(self.topic)
 
@@ -42,3 +39,12 @@ class Trial:
         result = self._result or {"ok": False, "offer": [], "browse": False}
         return {"id": self.id, "done": self._result is not None, "lines": list(self._lines), **result,
                 "question": self._questions.waiting(topic=self.topic)}
+
+
+def _broken(error):
+    """Return what a line says of a test that did not come to its end."""
+    detail = local_disk.shortage(error)
+    if detail:
+        return {"text": str(local_disk.passing(error)), "advice": "try again in a moment", "said": "short_of", "detail": detail}
+    detail = faults.tell(logging.getLogger("runicorn"), error, "the test of a connection")
+    return {"text": f"the test itself failed: {detail}", "advice": "please report this", "said": "test_broken", "detail": detail}

@@ -66,7 +66,12 @@ class Sync:
     def run(self):
         """Pass after pass until `stop`."""
         while not self._stopping.is_set():
-            pause = self.one_pass(time.time())
+            try:
+                pause = self.one_pass(time.time())
+            except Exception as error:      # while one trouble was told: what the machine is short of may be there the next time
+                if not local_disk.is_shortage(error):
+                    raise
+                pause = FIRST_RETRY
             if pause > 0:
                 self._wait(pause)
             self._waking.clear()
@@ -102,6 +107,8 @@ class Sync:
         except (SyncError, OSError) as error:       # the line stays: it did nothing wrong
             if self._refusals.is_held("pass", error):
                 return HELD_RETRY
+            if local_disk.is_shortage(error):
+                return self._short(local_disk.passing(error), now)
             detail = getattr(error, "strerror", None) or getattr(error.__cause__, "strerror", None) or str(error)
             text = str(error) if isinstance(error, SyncError) else f"the mirror can't be written: {detail}"
             self._retry_at = now + DISK_RETRY
@@ -264,6 +271,13 @@ class Sync:
         self._status.retry(self._clock.wall(now) + pause)
         self._hang_up("offline", error.code or "line", str(error), error.values)
         return pause
+
+    def _short(self, error, now):
+        """This machine had no descriptor or memory for a moment: a line that is up stays."""
+        if not self._remote_root:
+            return self._lost(error, now)
+        self._status.say("paused", error.code, str(error), **error.values)
+        return DISK_RETRY
 
     def _hang_up(self, state, code, text, values=None):
         remote_root, self._remote_root = self._remote_root, None

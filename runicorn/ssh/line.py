@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import time
 
+from runicorn import local_disk
 from runicorn.errors import LineError
 from runicorn.ssh import user_config
 from runicorn.ssh import words as ssh_words
@@ -23,14 +24,17 @@ def dialled(target, log):
         family = FAMILIES.get(options.get("addressfamily", "any").lower(), socket.AF_UNSPEC)
         addresses = socket.getaddrinfo(target.hostname, target.port, family, socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError):
+            local_disk.pass_over(error)
         why = getattr(error, "strerror", error)
         raise LineError(f"the name {target.hostname} is not known here ({why}): check the spelling, the network or the VPN",
                         code="name", host=target.hostname) from error
     log("name", ", ".join(dict.fromkeys(address[4][0] for address in addresses)))
     errors, causes = [], []
     for family, kind, protocol, _, address in addresses:
-        line = socket.socket(family, kind, protocol)
+        line = None
         try:
+            line = socket.socket(family, kind, protocol)        # refused where this machine has no IPv6
             if options.get("bindaddress"):
                 line.bind((options["bindaddress"], 0))
             line.settimeout(user_config.seconds(options.get("connecttimeout"), TCP_SECONDS))
@@ -40,7 +44,9 @@ def dialled(target, log):
             log("port", f"{address_text} in {took} ms", said="port_open", where=address_text, took=took)
             return line
         except OSError as error:
-            line.close()
+            if line:
+                line.close()
+            local_disk.pass_over(error)
             errors.append(error.strerror or str(error))
             causes.append(errno.errorcode.get(error.errno, "ETIMEDOUT" if isinstance(error, TimeoutError) else errors[-1]))
     raise LineError(f"{target.hostname}:{target.port} does not answer ({'; '.join(dict.fromkeys(errors))}): is the port right, "

@@ -30,6 +30,8 @@ const CHINESE = [
   [/Too many open files in system|Too many open files/g, "打开的文件过多"],
   [/Too many levels of symbolic links/g, "符号链接层数过多"],
   [/Cannot allocate memory/g, "内存不足"],
+  [/can.t start new thread/g, "无法启动新线程"],
+  [/No buffer space available/g, "网络缓冲区不足"],
   [/Resource temporarily unavailable/g, "资源暂时不可用"],
   [/Address already in use/g, "地址已被占用"],
   [/Error reading SSH protocol banner/g, "没有读到 SSH 协议标识"],

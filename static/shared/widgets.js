@@ -242,8 +242,8 @@ export function linkLook(row, offline = false) {
   return offline ? ["paused", "warn", "viewing"] : LINKS[isBlocked(row) ? "blocked" : row.state] || ["ring", "", "connecting"];
 }
 
-/** Whether this machine's disk, and nobody's wish, is what a connection waits for. */
-export const isBlocked = (row) => row.state === "paused" && ["disk", "disk_full"].includes(row.reason?.code);
+/** Whether this machine, and nobody's wish, is what a connection waits for. */
+export const isBlocked = (row) => row.state === "paused" && ["disk", "disk_full", "short"].includes(row.reason?.code);
 
 /** A bar under the top bar. kind: "bad" or "warn". */
 export function banner(kind, content, ...actions) {
