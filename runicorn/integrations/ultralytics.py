@@ -29,6 +29,8 @@ class _Training:
         self._run.config.update(vars(trainer.args))
 
     def on_fit_epoch_end(self, trainer):
+        if trainer.epoch >= trainer.epochs:             # the best weights, looked at once more
+            return
         losses = trainer.label_loss_items(trainer.tloss, prefix="train")
         self._run.log({**losses, **trainer.lr, **trainer.metrics}, step=trainer.epoch + 1)
 

@@ -15,6 +15,7 @@ STATES = ("running", "finished", "failed", "interrupted")
 SAME = 5                # so many findings of one kind in one file are told, the rest are counted
 STAMP = re.compile(rb"^\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d([+-]\d{4})?\] ")
 DEEPEST = 64                # levels of a value in a file of ours; readers go no deeper
+WITH_FILES = ("image", "table", "plot", "audio", "video", "html", "object3d", "molecule", "plotly", "bokeh")      # types of rows
 OLD_EXTRAS = ("global_step", "time", "stage")       # what Runicorn 0.4 to 0.7 put beside the metrics
 LONGEST = 64 << 20      # bytes; a longer line is no line
 
@@ -231,8 +232,8 @@ def check_events(folder, name):
             yield n, f"ts: is {row.get('ts')!r:.60}, not Unix seconds", True
         if row.get("type", "metrics") == "metrics":
             yield from check_data(n, row)
-        elif row["type"] == "image":
-            yield from check_images(n, row, folder)
+        elif row["type"] in WITH_FILES:
+            yield from check_media(n, row, folder)
 
 
 def check_data(n, row):
@@ -257,8 +258,8 @@ def loggable(value):
     return value is None or isinstance(value, str) or number(value) is not None
 
 
-def check_images(n, row, folder):
-    """Yield what is wrong with one row of images."""
+def check_media(n, row, folder):
+    """Yield what is wrong with one row of images, tables or other media that are files."""
     data = row.get("data")
     if not isinstance(data, dict):
         yield n, "data: is no JSON object", True
@@ -268,7 +269,7 @@ def check_images(n, row, folder):
     images = [{"file": image.get("file", image.get("path"))} if isinstance(image, dict) else image for image in images]
     for file in [image.get("file") if isinstance(image, dict) else image for image in images]:
         if not is_here(folder, file, os.path.isfile):
-            yield n, f"image: {file!r:.100} is not here", True
+            yield n, f"{row['type']}: {file!r:.100} is not here", True
 
 
 def is_here(folder, path, kind):

@@ -234,12 +234,14 @@ wandb.finish()
 """
 
 RAY = HEAD + """
+import time
 import ray
 from ray import tune
 from ray.air.integrations.wandb import WandbLoggerCallback
 ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
 def train(config):
     for step in range(3):
+        time.sleep(6)               # the real package needs seconds to begin, and what it has not written by the end is lost
         tune.report({"loss": config["lr"] * (step + 1)})
 tune.Tuner(train, param_space={"lr": tune.grid_search([0.1])}, run_config=tune.RunConfig(
     name="exp", storage_path=os.getcwd() + "/ray", verbose=0, callbacks=[WandbLoggerCallback(project="ray", api_key="0" * 40)])).fit()

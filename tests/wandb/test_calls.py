@@ -518,3 +518,15 @@ def test_call_shapes_of_others_scripts_under_either_import(tmp_path, module):
     train(tmp_path, code + "\n".join(SHAPES) + "\nprint('to the end')\n")
     assert small(only(tmp_path), "status")["status"] == "finished"
     assert (only(tmp_path) / "logs.txt").is_file()
+
+
+def test_check_knows_the_rows_and_misses_their_files(tmp_path):
+    from runicorn.transfer import check
+    run = begin()
+    run.log({"t": wandb.Table(data=[[1, 2, 3]]), "h": wandb.Histogram([1]), "v": wandb.Html("x")})
+    run.alert("title")
+    run.finish()
+    assert not [finding for finding in check.check(tmp_path / "root") if finding.wrong]
+    (Path(run.dir) / "media" / "000001.table.jsonl").unlink()
+    wrong = [finding.text for finding in check.check(tmp_path / "root") if finding.wrong]
+    assert wrong == ["table: 'media/000001.table.jsonl' is not here"]
