@@ -103,16 +103,16 @@ class Header:
         header = cls(_distinct(names), separator)
         return header if header.steps is not None else None
 
-    def is_metric(self, place):
+    def is_metric(self, position):
         """Whether the column's numbers are a metric."""
-        return place not in (self.steps, self.phases) and bool(self.names[place])
+        return position not in (self.steps, self.phases) and bool(self.names[position])
 
     def has_numbers(self, rows):
         """Whether most cells of `rows` (lists of str) are numbers, and some of them of a metric."""
-        cells = [(place, cell.strip()) for row in rows for place, cell in enumerate(row) if place not in (self.phases, self.times)]
-        numbers = [place for place, cell in cells if number(cell.encode()) is not None]
+        cells = [(position, cell.strip()) for row in rows for position, cell in enumerate(row) if position not in (self.phases, self.times)]
+        numbers = [position for position, cell in cells if number(cell.encode()) is not None]
         return 2 * len(numbers) >= sum(bool(cell) for _, cell in cells) and any(
-            place not in (self.steps, self.epochs) and self.is_metric(place) for place in numbers)
+            position not in (self.steps, self.epochs) and self.is_metric(position) for position in numbers)
 
     def rises(self, rows):
         """Whether the steps of `rows` (lists of str) go up, as those of a training do, from zero again in each epoch at most."""

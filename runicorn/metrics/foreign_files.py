@@ -47,8 +47,8 @@ class ForeignFiles:
     def _of_listed(self, folder, places):
         """Return {name: kind} of the files with metrics among those that a mirror lists."""
         found = {}
-        for name, place in places.items():
-            kind, path = foreign.kind_by_name(name.rpartition("/")[2]), os.path.join(folder, place)
+        for name, position in places.items():
+            kind, path = foreign.kind_by_name(name.rpartition("/")[2]), os.path.join(folder, position)
             if kind and kind not in foreign.SURE:
                 try:
                     stat = os.lstat(path)

@@ -108,7 +108,7 @@ class Template:
         """Return (place of the time, of the step, {metric: place}) in `skeleton`, `line` (bytes) as parsed with places for its numbers;
         no place is None. Raises ValueError."""
         found = event_row(skeleton)
-        if found is None or not all(type(place) is int for place in (*found[:2], *found[2].values())):
+        if found is None or not all(type(position) is int for position in (*found[:2], *found[2].values())):
             raise ValueError("not a plain row of metrics")
         return found
 

@@ -39,10 +39,10 @@ def sample(read, size, reader):
 
 
 def _table(reader, body):
-    table, at, used = Table(reader.kind), 0, 1
-    while used and at < len(body):
-        used, parts = reader.take(body[at:at + BLOCK], len(body) - at)
+    table, position, used = Table(reader.kind), 0, 1
+    while used and position < len(body):
+        used, parts = reader.take(body[position:position + BLOCK], len(body) - position)
         table.add(parts)
-        at += used
+        position += used
     table.purge(reader.facts().get("purges", []))
     return table

@@ -73,7 +73,7 @@ class ForeignWalk:
             if (isinstance(kept, list) and len(kept) == 2 and type(kept[0]) is int and _are_entries(kept[1])
                     and ("/" in path or mtimes.get(path) == kept[0])):
                 self._folders[path] = [kept[0], 0.0, 2.0, {entry[0]: tuple(entry) for entry in kept[1]}]
-        self._texts = {place: (kept[0], kept[1]) for place, kept in texts.items() if isinstance(kept, list) and len(kept) == 2
+        self._texts = {position: (kept[0], kept[1]) for position, kept in texts.items() if isinstance(kept, list) and len(kept) == 2
                        and isinstance(kept[0], list) and [type(number) for number in kept[0]] == [int, int]
                        and (kept[1] is None or kept[1] in foreign.KINDS)}
 
@@ -211,8 +211,8 @@ class ForeignWalk:
     def _look_into(self):
         chosen, self._unread = self._unread[:READ], self._unread[READ:]
         places = [(self.absolute(foreign.below(path, name)), size) for path, name, _, size, _ in chosen]
-        ends = self._client.parts([part for place, size in places
-                                   for part in ((place, 0, foreign.HEAD), (place, max(0, size - foreign.TAIL), foreign.TAIL))])
+        ends = self._client.parts([part for position, size in places
+                                   for part in ((position, 0, foreign.HEAD), (position, max(0, size - foreign.TAIL), foreign.TAIL))])
         for (path, name, kind, *state), *texts in zip(chosen, ends[::2], ends[1::2]):
             found = foreign.kind_by_content(kind, *(b"" if isinstance(text, SftpError) else text for text in texts))
             self._texts[foreign.below(path, name)] = state, found

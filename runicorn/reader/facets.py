@@ -78,9 +78,9 @@ def _bare(entry):
 
 def _most(entries, limit, short=None):
     """Return those of `entries` that most runs have, as many as an answer takes, in the order they have."""
-    order = sorted(range(len(entries)), key=lambda at: (-entries[at]["count"], at))
-    within = bounded.page([entries[at] for at in order], limit=limit, short=short, size=FACET_BYTES)["items"]
-    return [entries[at] for at in sorted(order[:len(within)])]
+    order = sorted(range(len(entries)), key=lambda position: (-entries[position]["count"], position))
+    within = bounded.page([entries[position] for position in order], limit=limit, short=short, size=FACET_BYTES)["items"]
+    return [entries[position] for position in sorted(order[:len(within)])]
 
 
 def _label(folder, record):
@@ -91,8 +91,8 @@ def _label(folder, record):
 def _share(counts, most):
     """Return how many (int, >= 1) each may have of its `counts` so that all together have at most about `most`."""
     share, left = most, sorted(counts)
-    for at, count in enumerate(left):
-        share = max(1, most // (len(left) - at))
+    for position, count in enumerate(left):
+        share = max(1, most // (len(left) - position))
         if count > share:
             break
         most -= count

@@ -122,21 +122,22 @@ class _Index:
     def __bool__(self):
         return bool(self._plain or self._wild)
 
-    def add(self, patterns, place):
+    def add(self, patterns, position):
         for pattern in patterns:
             if PATTERN.search(pattern):
-                self._wild.append((pattern, place))
+                self._wild.append((pattern, position))
             else:
-                self._plain.setdefault(pattern, []).append(place)
+                self._plain.setdefault(pattern, []).append(position)
 
     def build(self):
         """Sort the patterns by what they begin or end with, whichever is more rare."""
-        ends = [(pattern, place, re.match(r"[^*?]*", pattern)[0], re.search(r"[^*?]*\Z", pattern)[0]) for pattern, place in self._wild]
+        ends = [(pattern, position, re.match(r"[^*?]*", pattern)[0], re.search(r"[^*?]*\Z", pattern)[0])
+                for pattern, position in self._wild]
         begins, tails = (collections.Counter(one[column] for one in ends) for column in (2, 3))
-        for _, place, begin, end in ends:
+        for _, position, begin, end in ends:
             by_begin = begin and (not end or begins[begin] <= tails[end])
             table, text = (self._by_begin, begin) if by_begin else (self._by_end, end)
-            (table.setdefault(text, []) if text else self._rest).append(place)
+            (table.setdefault(text, []) if text else self._rest).append(position)
         self._begins, self._ends = ({len(text) for text in table} for table in (self._by_begin, self._by_end))
 
     def places(self, name):
@@ -155,12 +156,12 @@ class Blocks:
     def __init__(self, blocks):
         self.all = blocks
         self._always, self._indexes = [], {"host": _Index(), "originalhost": _Index(), "hostname": _Index()}
-        for place, block in enumerate(blocks):
+        for position, block in enumerate(blocks):
             key = block.condition.key() if block.condition else None
             if key:
-                self._indexes[key[0]].add(key[1], place)
+                self._indexes[key[0]].add(key[1], position)
             elif block.lines or block.condition and block.condition.keyword == "match":
-                self._always.append(place)
+                self._always.append(position)
         for index in self._indexes.values():
             index.build()
 
@@ -171,13 +172,13 @@ class Blocks:
         """
         places = {*self._always, *self._indexes["host"].places(host), *self._indexes["originalhost"].places(original)}
         if not self._indexes["hostname"]:
-            yield from (self.all[place] for place in sorted(places))
+            yield from (self.all[position] for position in sorted(places))
             return
         name, last, waiting = None, -1, []
         while True:
             if hostname() != name:
                 name = hostname()
-                waiting = [place for place in places | self._indexes["hostname"].places(name.lower()) if place > last]
+                waiting = [position for position in places | self._indexes["hostname"].places(name.lower()) if position > last]
                 heapq.heapify(waiting)
             if not waiting:
                 return

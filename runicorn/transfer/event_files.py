@@ -71,21 +71,21 @@ class EventFiles:
                     if data:
                         yield ts, step, data
 
-    def _limit(self, place, name):
-        return min(self._purges[key].after(place) if key in self._purges else math.inf for key in (None, name))
+    def _limit(self, position, name):
+        return min(self._purges[key].after(position) if key in self._purges else math.inf for key in (None, name))
 
 
 class _Lowest:
     """Of purges [((file, row), step)], places ascending: the lowest step of those behind a place."""
 
     def __init__(self, purges):
-        self._places = [place for place, _ in purges]
+        self._places = [position for position, _ in purges]
         self._steps = [step for _, step in purges] + [math.inf]
         for number in range(len(purges) - 1, -1, -1):
             self._steps[number] = min(self._steps[number:number + 2])
 
-    def after(self, place):
-        return self._steps[bisect.bisect_right(self._places, place)]
+    def after(self, position):
+        return self._steps[bisect.bisect_right(self._places, position)]
 
 
 def _parts(path, reader):

@@ -328,12 +328,12 @@ def log_at(site, ask):
     if not hasattr(log, "covered"):
         return {"at": log.at_time(ts) if log and ts is not None else None}
     try:
-        at = None if ts is None else log.at_time(ts)
+        position = None if ts is None else log.at_time(ts)
     except RunicornError:           # the line is down: what is here ends before the log does
         local = log.local()
-        at = local.at_time(ts) if local else None
-        at = None if at is not None and at >= local.size else at
-    return {"at": at, "here": log.covered, "size": log.size}
+        position = local.at_time(ts) if local else None
+        position = None if position is not None and position >= local.size else position
+    return {"at": position, "here": log.covered, "size": log.size}
 
 
 # -- files --------------------------------------------------------------------------------------------------------

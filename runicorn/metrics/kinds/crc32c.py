@@ -37,7 +37,7 @@ def _further(table_before):
 def crc32c(data):
     """Return the CRC-32C of `data` (bytes; int). Some 40 ns a byte: no Python loop over the bytes."""
     if not _CHUNK_TABLES:
-        _CHUNK_TABLES.extend(table(CHUNK - 1 - place) for place in range(CHUNK))
+        _CHUNK_TABLES.extend(table(CHUNK - 1 - position) for position in range(CHUNK))
     state = BITS32
     for begin in range(0, len(data), CHUNK):
         chunk = data[begin:begin + CHUNK]
@@ -67,10 +67,10 @@ def wrong(frames, size):
     """
     count = len(frames) // size
     constant, planes = bytearray(size - HEAD - TAIL), [0, 0, 0, 0]
-    for place in range(HEAD, size - TAIL):
-        column, distance = frames[place::size], size - TAIL - 1 - place
+    for position in range(HEAD, size - TAIL):
+        column, distance = frames[position::size], size - TAIL - 1 - position
         if column.count(column[:1]) == count:
-            constant[place - HEAD] = column[0]
+            constant[position - HEAD] = column[0]
             continue
         for index, plane in enumerate(_planes(distance)):
             planes[index] ^= int.from_bytes(column.translate(plane), "little")
@@ -82,7 +82,7 @@ def wrong(frames, size):
     unshifted = [number - MASK_DELTA & BITS32 for number in numbers.unpack(stored)]
     if numbers.pack(*unshifted) == sums:
         return []
-    return [place for place, (mine, told) in enumerate(zip(numbers.unpack(sums), unshifted)) if mine != told]
+    return [position for position, (mine, told) in enumerate(zip(numbers.unpack(sums), unshifted)) if mine != told]
 
 
 def _planes(distance):

@@ -93,14 +93,14 @@ class Reader(LineReader):
         if body.translate(None, NOT[separator]) != (between * (width - 1) + b"\n") * body.count(b"\n"):
             return None
         flat = body[:-1].replace(b"\n", between).split(between)
-        return [flat[place::width] for place in range(width)]
+        return [flat[position::width] for position in range(width)]
 
     def _tables(self, body):
         """Yield (header, rows), one pair for each header within `body`: who appends to a table may write another one."""
         header, rows = self._header, []
-        place = 0
+        position = 0
         for end, is_whole in _records(body, 0):
-            record, place = body[place:end], end
+            record, position = body[position:end], end
             cells = self._cells(record, header.separator) if is_whole else None
             other = Header.of(record) if cells and not any(number(cell) is not None for cell in cells) else None
             if other is not None:
@@ -128,7 +128,7 @@ class Reader(LineReader):
         header, count = self._header, len(columns[0])
         rows = range(self._rows, self._rows + count)
         self._rows += count
-        values = {place: _values(columns[place], is_strict) for place in range(len(columns)) if header.is_metric(place)}
+        values = {position: _values(columns[position], is_strict) for position in range(len(columns)) if header.is_metric(position)}
         steps = _steps(steps)
         ts = self._times(columns, values, count)
         texts = columns[header.phases] if header.phases is not None else None
@@ -142,17 +142,17 @@ class Reader(LineReader):
 
     def _times(self, columns, values, count):
         """Return the rows' times (Unix seconds), 0.0 each if the table has none."""
-        place = self._header.times
+        position = self._header.times
         if self._timed is None:
-            self._timed = place is not None and seconds(decoded(columns[place][0].strip())) is not None
-        if not self._timed or place is None:
+            self._timed = position is not None and seconds(decoded(columns[position][0].strip())) is not None
+        if not self._timed or position is None:
             return [self._ts] * count
-        numbers = values.pop(place)
+        numbers = values.pop(position)
         if None not in numbers and all(map(plausible, numbers)):
             self._ts = numbers[-1]
             return list(numbers)
         ts = []
-        for cell in columns[place]:
+        for cell in columns[position]:
             found = seconds(decoded(cell.strip()))
             self._ts = self._ts if found is None else found
             self._has_naive = self._has_naive or naive(cell)
@@ -184,27 +184,27 @@ def _steps(numbers):
 
 
 def _chosen(column, index):
-    return column if index is None else [column[place] for place in index]
+    return column if index is None else [column[position] for position in index]
 
 
 def _shapes(header, values, texts, count):
     """Yield (names, columns, places of the rows or None for all) for the rows that have the same metrics."""
-    partial = [place for place, numbers in values.items() if type(numbers) is list and None in numbers]
-    partial = [place for place in partial if any(value is not None for value in values[place])]
-    full = [place for place, numbers in values.items() if type(numbers) is array or None not in numbers]
-    masks = [[value is not None for value in values[place]] for place in partial]
+    partial = [position for position, numbers in values.items() if type(numbers) is list and None in numbers]
+    partial = [position for position in partial if any(value is not None for value in values[position])]
+    full = [position for position, numbers in values.items() if type(numbers) is array or None not in numbers]
+    masks = [[value is not None for value in values[position]] for position in partial]
     prefixes = [_prefix(text) for text in texts] if texts is not None else None
     if not masks and prefixes is None:
         if full:
-            yield tuple(header.names[place] for place in full), [values[place] for place in full], None
+            yield tuple(header.names[position] for position in full), [values[position] for position in full], None
         return
     shapes = {}
     for index, key in enumerate(zip(*masks, prefixes or [""] * count)):
         shapes.setdefault(key, []).append(index)
     for key, index in shapes.items():
-        places = sorted([*full, *(place for place, present in zip(partial, key) if present)])
+        places = sorted([*full, *(position for position, present in zip(partial, key) if present)])
         if places:
-            yield tuple(key[-1] + header.names[place] for place in places), [values[place] for place in places], index
+            yield tuple(key[-1] + header.names[position] for position in places), [values[position] for position in places], index
 
 
 def _prefix(text):

@@ -198,16 +198,16 @@ def large_media(beginning, length, plugins):
     beginning: bytes, its data's first ones; length: bytes of all its data.
     """
     try:
-        number, at, known = _last_field(beginning, 0, length)
+        number, position, known = _last_field(beginning, 0, length)
         step = signed(known.get(2, 0))
         if number in OTHERS:
             return step, False, OTHERS[number]
         if number != 5:
             return None
-        number, at, _ = _last_field(beginning, at, length)
+        number, position, _ = _last_field(beginning, position, length)
         if number != 1:
             return None
-        number, _, known = _last_field(beginning, at, length)
+        number, _, known = _last_field(beginning, position, length)
     except (ValueError, IndexError):
         return None
     if number in MEDIA:
@@ -216,25 +216,25 @@ def large_media(beginning, length, plugins):
     return (step, True, PLUGINS.get(plugin, "tensors")) if plugin not in (None, "text", SCALARS) else None
 
 
-def _last_field(beginning, at, length):
-    """Return (number, begin) of the field from `at` on that reaches to `length`, and {number: value} of the short ones before it.
+def _last_field(beginning, position, length):
+    """Return (number, begin) of the field from `position` on that reaches to `length`, and {number: value} of the short ones before it.
 
     Raises ValueError or IndexError if there is none, or a message stands before it.
     """
     known = {}
     while True:
-        key, at = varint(beginning, at)
+        key, position = varint(beginning, position)
         number, kind = key >> 3, key & 7
         if kind == 0:
-            known[number], at = varint(beginning, at)
+            known[number], position = varint(beginning, position)
         elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
+            position += 8 if kind == 1 else 4
         elif kind == 2:
-            size, at = varint(beginning, at)
-            if at + size == length:
-                return number, at, known
-            if at + size > len(beginning) or number in known:
+            size, position = varint(beginning, position)
+            if position + size == length:
+                return number, position, known
+            if position + size > len(beginning) or number in known:
                 raise ValueError("not in the beginning")
-            known[number], at = beginning[at:at + size], at + size
+            known[number], position = beginning[position:position + size], position + size
         else:
             raise ValueError("no field")

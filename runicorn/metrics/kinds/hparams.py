@@ -190,34 +190,34 @@ def _unescaped(match):
     return ESCAPES.get(match[4], match[4])
 
 
-def _flow(text, at=0, depth=0):
-    """Return (value, end) of the flow collection of `text` at `at`: [1, 2] or {a: 1}; the text itself if it is none."""
-    is_list, found, key, begin = text[at] == "[", [], None, at + 1
-    place = begin
-    while place < len(text) and depth < DEPTH and len(found) < ITEMS:
-        character = text[place]
-        if character in "[{" and not text[begin:place].strip(BLANK):
-            value, place = _flow(text, place, depth + 1)
+def _flow(text, position=0, depth=0):
+    """Return (value, end) of the flow collection of `text` at `position`: [1, 2] or {a: 1}; the text itself if it is none."""
+    is_list, found, key, begin = text[position] == "[", [], None, position + 1
+    index = begin
+    while index < len(text) and depth < DEPTH and len(found) < ITEMS:
+        character = text[index]
+        if character in "[{" and not text[begin:index].strip(BLANK):
+            value, index = _flow(text, index, depth + 1)
             found.append((key, value))
-            key, begin = None, place
+            key, begin = None, index
             while begin < len(text) and text[begin] in " \t":
                 begin += 1
-            place = begin
+            index = begin
             if begin < len(text) and text[begin] == ",":
-                place = begin = begin + 1
+                index = begin = begin + 1
             continue
-        if character in "\"'" and not text[begin:place].strip(BLANK):
-            match = QUOTED.match(text, place)
-            place = match.end() if match else len(text)
+        if character in "\"'" and not text[begin:index].strip(BLANK):
+            match = QUOTED.match(text, index)
+            index = match.end() if match else len(text)
             continue
-        if character == ":" and not is_list and key is None and text[place + 1:place + 2] in ("", " ", "[", "{", '"', "'"):
-            key, begin = _key(text[begin:place].strip(BLANK)), place + 1
+        if character == ":" and not is_list and key is None and text[index + 1:index + 2] in ("", " ", "[", "{", '"', "'"):
+            key, begin = _key(text[begin:index].strip(BLANK)), index + 1
         elif character in ",]}":
-            if text[begin:place].strip(BLANK) or key is not None:
-                found.append((key, scalar(text[begin:place])))
-            key, begin = None, place + 1
+            if text[begin:index].strip(BLANK) or key is not None:
+                found.append((key, scalar(text[begin:index])))
+            key, begin = None, index + 1
             if character in "]}":
                 pairs = {name: value for name, value in found if name is not None}
-                return ([value for _, value in found] if is_list else pairs), place + 1
-        place += 1
-    return text[at:], len(text)
+                return ([value for _, value in found] if is_list else pairs), index + 1
+        index += 1
+    return text[position:], len(text)

@@ -74,10 +74,10 @@ class _Template(Template):
         time_key, step_key, prefix = roles
         places = dict(_leaves(skeleton, DEPTH))
         ts, step = (places.get(key) if key else None for key in (time_key, step_key))
-        if type(ts) is str or any(place in WORDS for place in places.values()):
+        if type(ts) is str or any(position in WORDS for position in places.values()):
             raise ValueError("a number or a time in words")
-        return ts, step, {name if name in COUNTERS else prefix + name: place for name, place in places.items()
-                          if name not in (time_key, step_key) and type(place) is int}
+        return ts, step, {name if name in COUNTERS else prefix + name: position for name, position in places.items()
+                          if name not in (time_key, step_key) and type(position) is int}
 
     def read(self, block):
         """Return as Template does, or None if what seemed to be times are none."""
@@ -140,7 +140,7 @@ class Reader(LineReader):
 
     def _admitted(self, part):
         """Return a Part without the names beyond the limits."""
-        places = [place for place, name in enumerate(part.names) if self._names.admit(name)]
+        places = [position for position, name in enumerate(part.names) if self._names.admit(name)]
         if len(places) == len(part.names):
             return part
         self.skip("values of too many names", len(part.rows) * (len(part.names) - len(places)))
@@ -158,8 +158,9 @@ class Reader(LineReader):
             return [part._replace(ts=[self._ts] * len(part.rows)) for part in parts]
         if any(part.ts is None or not math.isfinite(sum(part.ts)) for part in parts):
             parts = [part._replace(ts=[math.nan] * len(part.rows) if part.ts is None else part.ts) for part in parts]
-            for _, place, index in sorted((line, place, index) for place, part in enumerate(parts) for index, line in enumerate(part.rows)):
-                ts = parts[place].ts
+            rows = [(line, position, index) for position, part in enumerate(parts) for index, line in enumerate(part.rows)]
+            for _, position, index in sorted(rows):
+                ts = parts[position].ts
                 if ts[index] == ts[index]:
                     self._ts, self._has_times = ts[index], True
                 else:
@@ -179,7 +180,7 @@ class Reader(LineReader):
         settled = []
         for part, column in zip(parts, epochs):
             if column is None and "iter" not in part.names and part.steps is not None:
-                passed = [training[place - 1][1] if place else before for place in (bisect(lines, line) for line in part.rows)]
+                passed = [training[position - 1][1] if position else before for position in (bisect(lines, line) for line in part.rows)]
                 part = part._replace(steps=[math.nan if epoch is not None and step <= epoch else step
                                             for step, epoch in zip(part.steps, passed)])
             settled.append(part)
@@ -193,9 +194,10 @@ def _plain(steps):
 
 
 def _without(part, name):
-    return _chosen(part, [place for place, other in enumerate(part.names) if other != name])
+    return _chosen(part, [position for position, other in enumerate(part.names) if other != name])
 
 
 def _chosen(part, places):
     columns = part.columns
-    return Part(tuple(part.names[place] for place in places), part.rows, part.ts, part.steps, [columns[place] for place in places])
+    names = tuple(part.names[index] for index in places)
+    return Part(names, part.rows, part.ts, part.steps, [columns[index] for index in places])

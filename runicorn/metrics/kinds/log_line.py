@@ -86,8 +86,9 @@ class LineParser:
         if shape is False:                              # a number of it is not one token of the line
             return _line(ts, is_naive, text, _roles(text))
         (step, epoch, length), names, places, is_evaluation = shape
-        values = [numbers[place] if type(place) is int else place[0] if type(place) is tuple else -numbers[~int(place)] for place in places]
-        step, epoch, length = (None if place is None else numbers[place] for place in (step, epoch, length))
+        values = [numbers[position] if type(position) is int else position[0] if type(position) is tuple else -numbers[~int(position)]
+                  for position in places]
+        step, epoch, length = (None if position is None else numbers[position] for position in (step, epoch, length))
         return Line(ts, is_naive, step, epoch, length or 0, dict(zip(names, map(float, values))), is_evaluation)
 
 
@@ -118,12 +119,12 @@ def _shape(text, pieces, roles):
     A place is the number's index, -1.0 - index if its sign is reversed, or (value,) if it is no token: nan. False if a number is
     part of one.
     """
-    begins, ends, at = {}, [], 0
+    begins, ends, position = {}, [], 0
     for index, piece in enumerate(pieces):
         if index % 2:
-            begins[at] = index // 2
-            ends.append(at + len(piece))
-        at += len(piece)
+            begins[position] = index // 2
+            ends.append(position + len(piece))
+        position += len(piece)
 
     def place(span):
         begin, end = span
@@ -149,8 +150,8 @@ def stamp(text, now=None):
     if match:
         ts = iso(match)
         return ts, ts is not None and match[8] is None, match.end()
-    for pattern, place in ((SYSLOG, 0), (GLOG, 0), (SHORT, 0), (SYSLOG, begin)):
-        match = pattern.match(text, place)
+    for pattern, position in ((SYSLOG, 0), (GLOG, 0), (SHORT, 0), (SYSLOG, begin)):
+        match = pattern.match(text, position)
         if match:
             month = match[1] if match[1].isdigit() else MONTHS.get(match[1].lower(), 0)
             return _this_year(int(month), *map(int, match.group(2, 3, 4, 5)), match[6], now), True, match.end()
@@ -246,8 +247,8 @@ def _phrase(before, name):
     """Return `name` with the words that stand before it: "val loss" of "| val loss: 0.5"."""
     match = BEFORE.search(before)
     words = match[0].split() if match else []
-    for place in range(len(words) - 1, -1, -1):
-        if words[place].lower() in STOPS | LEVELS:
-            words = words[place + 1:]
+    for position in range(len(words) - 1, -1, -1):
+        if words[position].lower() in STOPS | LEVELS:
+            words = words[position + 1:]
             break
     return " ".join([*words, name])

@@ -8,42 +8,43 @@ def fields(data):
 
     Raises ValueError when it comes to what is no message.
     """
-    at, end = 0, len(data)
-    while at < end:
-        key, at = (data[at], at + 1) if data[at] < 128 else varint(data, at)       # nearly always one byte: a third faster
+    position, end = 0, len(data)
+    while position < end:
+        # nearly always one byte: a third faster
+        key, position = (data[position], position + 1) if data[position] < 128 else varint(data, position)
         kind = key & 7
         if kind == 0:
-            value, at = varint(data, at)
+            value, position = varint(data, position)
         else:
             size = WIDTHS.get(kind)
-            if kind == 2 and at < end:
-                size, at = (data[at], at + 1) if data[at] < 128 else varint(data, at)
-            if size is None or at + size > end:
+            if kind == 2 and position < end:
+                size, position = (data[position], position + 1) if data[position] < 128 else varint(data, position)
+            if size is None or position + size > end:
                 raise ValueError("no protobuf message")
-            value, at = data[at:at + size], at + size
+            value, position = data[position:position + size], position + size
         yield key >> 3, kind, value
 
 
-def behind_field(data, at):
-    """Return the place behind the field at `at`. Raises ValueError if there is none."""
-    key, at = varint(data, at)
+def behind_field(data, position):
+    """Return the place behind the field at `position`. Raises ValueError if there is none."""
+    key, position = varint(data, position)
     if key & 7 == 0:
-        return varint(data, at)[1]
-    size, at = varint(data, at) if key & 7 == 2 else (WIDTHS.get(key & 7), at)
-    if size is None or at + size > len(data):
+        return varint(data, position)[1]
+    size, position = varint(data, position) if key & 7 == 2 else (WIDTHS.get(key & 7), position)
+    if size is None or position + size > len(data):
         raise ValueError("no protobuf message")
-    return at + size
+    return position + size
 
 
-def varint(data, at):
-    """Return the varint at `at` (int below 2**64) and the place behind it. Raises ValueError if there is none."""
+def varint(data, position):
+    """Return the varint at `position` (int below 2**64) and the place behind it. Raises ValueError if there is none."""
     value = shift = 0
-    while at < len(data) and shift < 70:
-        byte = data[at]
+    while position < len(data) and shift < 70:
+        byte = data[position]
         value |= (byte & 127) << shift
-        at, shift = at + 1, shift + 7
+        position, shift = position + 1, shift + 7
         if byte < 128:
-            return value & 0xFFFFFFFFFFFFFFFF, at
+            return value & 0xFFFFFFFFFFFFFFFF, position
     raise ValueError("no varint")
 
 

@@ -57,14 +57,14 @@ class Steps:
             self._counts = True
             self._last = max(parts, key=lambda part: part.rows[-1]).steps[-1]
             return parts
-        order = sorted((row, place, index) for place, part in enumerate(parts) for index, row in enumerate(part.rows))
+        order = sorted((row, position, index) for position, part in enumerate(parts) for index, row in enumerate(part.rows))
         settled = [[0] * len(part.rows) for part in parts]
-        for row, place, index in order:
-            part = parts[place]
+        for row, position, index in order:
+            part = parts[position]
             step = part.steps[index] if part.steps is not None else math.nan
-            epoch = epochs[place][index] if epochs[place] is not None else math.nan
-            length = lengths[place][index] if lengths is not None else 0
-            settled[place][index] = self._settle(row, part.names, step, epoch, length)
+            epoch = epochs[position][index] if epochs[position] is not None else math.nan
+            length = lengths[position][index] if lengths is not None else 0
+            settled[position][index] = self._settle(row, part.names, step, epoch, length)
         return [part._replace(steps=steps) for part, steps in zip(parts, settled)]
 
     def _goes_on(self, part, epochs):

@@ -36,102 +36,102 @@ class Shape:
         for begin, end, number, code in self.values:
             free.update(range(number, number + WIDTHS[code]))
             free.update(range(begin, end) if len(self.values) == 1 else ())
-        self.fixed = [(place, data[place - HEAD]) for place in range(HEAD, HEAD + len(data)) if place not in free]
+        self.fixed = [(position, data[position - HEAD]) for position in range(HEAD, HEAD + len(data)) if position not in free]
 
     def _locate(self, data):
         if data[0] != 0x09:
             raise ValueError("no time")
-        at = 9
-        if data[at] == 0x10:
-            _, end = varint(data, at + 1)
-            self.step, at = range(HEAD + at + 1, HEAD + end), end
+        position = 9
+        if data[position] == 0x10:
+            _, end = varint(data, position + 1)
+            self.step, position = range(HEAD + position + 1, HEAD + end), end
         else:
             self.step = range(0)
-        if data[at] != 0x2A or len(self.step) > 9:          # ten bytes are a negative step
+        if data[position] != 0x2A or len(self.step) > 9:          # ten bytes are a negative step
             raise ValueError("no summary")
-        length, at = varint(data, at + 1)
-        if at + length != len(data):
+        length, position = varint(data, position + 1)
+        if position + length != len(data):
             raise ValueError("more than a summary")
-        while at < len(data):
-            at = self._value(data, at, len(data))
+        while position < len(data):
+            position = self._value(data, position, len(data))
         names = [data[begin - HEAD:end - HEAD] for begin, end, _, _ in self.values]
         if not names or len(set(names)) < len(names) or self.tensor and len(names) > 1:
             raise ValueError("not each tag once")
 
-    def _value(self, data, at, end):
-        if data[at] != 0x0A:
+    def _value(self, data, position, end):
+        if data[position] != 0x0A:
             raise ValueError("no value")
-        size, at = varint(data, at + 1)
-        stop = at + size
-        if stop > end or data[at] != 0x0A:
+        size, position = varint(data, position + 1)
+        stop = position + size
+        if stop > end or data[position] != 0x0A:
             raise ValueError("no tag")
-        length, begin = varint(data, at + 1)
-        at = begin + length
-        if data[at] == 0x15 and at + 5 == stop:
-            place, code = at + 1, "f"
-        elif data[at] == 0x42:
-            place, code = _tensor(data, at + 1, stop)
+        length, begin = varint(data, position + 1)
+        position = begin + length
+        if data[position] == 0x15 and position + 5 == stop:
+            index, code = position + 1, "f"
+        elif data[position] == 0x42:
+            index, code = _tensor(data, position + 1, stop)
             self.tensor = True
         else:
             raise ValueError("no number alone")
-        self.values.append((HEAD + begin, HEAD + begin + length, HEAD + place, code))
+        self.values.append((HEAD + begin, HEAD + begin + length, HEAD + index, code))
         return stop
 
     def misfits(self, frames, size):
         """Return the places of the records in `frames` (bytes, each of `size` bytes) that are written otherwise (list of int)."""
         count, odd = len(frames) // size, 0
-        for place, byte in self.fixed:
-            column = frames[place::size]
+        for position, byte in self.fixed:
+            column = frames[position::size]
             if column.count(byte) != count:
                 odd |= int.from_bytes(column.translate(_differs(byte)), "little")
-        for place in self.step:
-            flags = frames[place::size].translate(ENDS if place == self.step[-1] else CONTINUES)
+        for position in self.step:
+            flags = frames[position::size].translate(ENDS if position == self.step[-1] else CONTINUES)
             if 1 in flags:
                 odd |= int.from_bytes(flags, "little")
-        return [place for place, flag in enumerate(odd.to_bytes(count, "little")) if flag] if odd else []
+        return [position for position, flag in enumerate(odd.to_bytes(count, "little")) if flag] if odd else []
 
     def numbers(self, frames, size):
         """Return (wall times, steps, [array('d') of each value]) of records that all fit."""
         count = len(frames) // size
         steps = list(frames[self.step[-1]::size]) if self.step else [0] * count
-        for place in self.step[-2::-1]:
-            steps = [(step << 7) + byte - 128 for step, byte in zip(steps, frames[place::size])]
-        columns = [array("d", _column(frames, size, place, code)) for _, _, place, code in self.values]
+        for position in self.step[-2::-1]:
+            steps = [(step << 7) + byte - 128 for step, byte in zip(steps, frames[position::size])]
+        columns = [array("d", _column(frames, size, position, code)) for _, _, position, code in self.values]
         return list(_column(frames, size, HEAD + 1, "d")), steps, columns
 
     def tags(self, frames, size):
         """Return the tag of each record (list of bytes), or the one tag (bytes) that all have, of records with one value."""
         begin, end, _, _ = self.values[0]
         count = len(frames) // size
-        if all(frames[place::size].count(frames[place]) == count for place in range(begin, end)):
+        if all(frames[position::size].count(frames[position]) == count for position in range(begin, end)):
             return frames[begin:end]
         length = end - begin
-        return [frames[place:place + length] for place in range(begin, len(frames), size)]
+        return [frames[position:position + length] for position in range(begin, len(frames), size)]
 
 
-def _tensor(data, at, stop):
+def _tensor(data, position, stop):
     """Return (place, struct code) of the number in the TensorProto that ends at `stop`: dtype, an empty or no shape, the number."""
-    length, at = varint(data, at)
-    if at + length != stop or data[at] != 0x08:
+    length, position = varint(data, position)
+    if position + length != stop or data[position] != 0x08:
         raise ValueError("no tensor")
-    dtype, at = data[at + 1], at + 2
-    if data[at] == 0x12 and data[at + 1] == 0:
-        at += 2
+    dtype, position = data[position + 1], position + 2
+    if data[position] == 0x12 and data[position + 1] == 0:
+        position += 2
     key, code = LISTS.get(dtype, (0, None))
-    if data[at] == 0x22:
+    if data[position] == 0x22:
         code = CONTENT.get(dtype)
-    elif data[at] != key:
+    elif data[position] != key:
         code = None
-    if code is None or data[at + 1] != WIDTHS[code] or at + 2 + WIDTHS[code] != stop:
+    if code is None or data[position + 1] != WIDTHS[code] or position + 2 + WIDTHS[code] != stop:
         raise ValueError("not one number")
-    return at + 2, code
+    return position + 2, code
 
 
-def _column(frames, size, place, code):
+def _column(frames, size, position, code):
     width, count = WIDTHS[code], len(frames) // size
     raw = bytearray(width * count)
     for index in range(width):
-        raw[index::width] = frames[place + index::size]
+        raw[index::width] = frames[position + index::size]
     return struct.unpack(f"<{count}{code}", raw)
 
 
@@ -159,14 +159,14 @@ def split(frames, size):
         if not odd:
             return [*pieces, (shape, places, frames)], others
         alike = sorted(set(range(len(places))) - set(odd))
-        mine = [places[place] for place in alike]
+        mine = [places[position] for position in alike]
         if len(alike) < WORTH:
             others += mine
         else:
             pieces.append((shape, mine, _picked(frames, size, alike)))
-        places, frames = [places[place] for place in odd], _picked(frames, size, odd)
+        places, frames = [places[position] for position in odd], _picked(frames, size, odd)
     return pieces, others + places
 
 
 def _picked(frames, size, places):
-    return b"".join([frames[place * size:(place + 1) * size] for place in places])
+    return b"".join([frames[position * size:(position + 1) * size] for position in places])

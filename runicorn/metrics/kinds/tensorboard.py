@@ -72,10 +72,13 @@ class Reader(Sampled):
     def records(piece, is_first):
         """Return the whole records in a piece of a file (list of bytes), from the first head in it on."""
         heads, records = Heads(), []
-        at = heads.next(piece, 0)
-        while at >= 0 and len(piece) >= at + HEAD and (size := heads.size(piece[at:at + HEAD])) and at + size <= len(piece):
-            records.append(piece[at:at + size])
-            at += size
+        position = heads.next(piece, 0)
+        while position >= 0 and len(piece) >= position + HEAD:
+            size = heads.size(piece[position:position + HEAD])
+            if not size or position + size > len(piece):
+                break
+            records.append(piece[position:position + size])
+            position += size
         return records
 
     # -- bytes to records ----------------------------------------------------------------------------------------
@@ -85,22 +88,22 @@ class Reader(Sampled):
 
         0 used: no whole record in `block`, come again with more. More than `block` holds: a picture is passed over unread.
         """
-        at, parts, most = 0, [], BATCH
+        position, parts, most = 0, [], BATCH
         if self._mode is None:
             if len(block) < HEAD:
                 return 0, parts
             self._mode = FOREIGN if block.startswith(APPLE_DOUBLE) else RECORDS
         while self._mode != FOREIGN:
             if self._mode == SEARCH:
-                head = self._heads.next(block, at)
+                head = self._heads.next(block, position)
                 if head < 0:
-                    return max(at, len(block) - HEAD + 1), parts
-                at, self._mode = head, RECORDS
-            batch, behind = self._walk(block, at, most)
+                    return max(position, len(block) - HEAD + 1), parts
+                position, self._mode = head, RECORDS
+            batch, behind = self._walk(block, position, most)
             if not batch:
-                batch, behind = self._special(block, at, left)
-                if behind == at:
-                    return at, parts
+                batch, behind = self._special(block, position, left)
+                if behind == position:
+                    return position, parts
             resume = None
             if batch:
                 points, resume = self._batch(block, batch)
@@ -108,59 +111,60 @@ class Reader(Sampled):
                 most = 8 if resume is not None else min(BATCH, 2 * most)        # few: what follows is read once more
             if resume is not None:
                 self._mode = SEARCH
-            at = behind if resume is None else resume
+            position = behind if resume is None else resume
         return len(block), parts
 
-    def _walk(self, block, at, most):
-        """Return ([(place, size) of each whole record from `at` on], the place behind): at most `most`, none of them large."""
+    def _walk(self, block, position, most):
+        """Return ([(place, size) of each whole record from `position` on], the place behind): at most `most`, none of them large."""
         sizes, batch, end = self._heads.sizes, [], len(block)
         while len(batch) < most:
-            head = block[at:at + HEAD]
+            head = block[position:position + HEAD]
             size = sizes.get(head) or len(head) == HEAD and self._heads.size(head)
-            if not size or size > LARGE or at + size > end:
+            if not size or size > LARGE or position + size > end:
                 break
-            batch.append((at, size))
-            at += size
-        return batch, at
+            batch.append((position, size))
+            position += size
+        return batch, position
 
-    def _special(self, block, at, left):
-        """Return ([(place, size)] of a large record to be read, else [], the place behind what stands at `at`); `at`: wait for more."""
-        head = block[at:at + HEAD]
+    def _special(self, block, position, left):
+        """Return ([(place, size)] of a large record to be read, else [], the place behind what stands at `position`); that itself:
+        wait for more."""
+        head = block[position:position + HEAD]
         if len(head) < HEAD:
-            return [], at
+            return [], position
         size = self._heads.size(head)
         if not size:
             zeros = HEAD - len(head.lstrip(b"\0"))
-            if 0 < zeros < HEAD and len(block) < at + 2 * HEAD:
-                return [], at                   # a few NULs and then a head, or a damaged one: not to be told yet
-            if not zeros or zeros < HEAD and not 0 < self._heads.next(block[at:at + 2 * HEAD], 0) <= zeros:
+            if 0 < zeros < HEAD and len(block) < position + 2 * HEAD:
+                return [], position                   # a few NULs and then a head, or a damaged one: not to be told yet
+            if not zeros or zeros < HEAD and not 0 < self._heads.next(block[position:position + 2 * HEAD], 0) <= zeros:
                 self._damage("damaged heads")
             self._mode = SEARCH
-            return [], at + 1
-        beginning = block[at + HEAD:at + HEAD + PEEK]
-        if at + size > left or size <= LARGE or len(beginning) < PEEK:
-            return [], at
+            return [], position + 1
+        beginning = block[position + HEAD:position + HEAD + PEEK]
+        if position + size > left or size <= LARGE or len(beginning) < PEEK:
+            return [], position
         media = large_media(beginning, size - HEAD - TAIL, self._events.plugins)
         if media:
             step, summary, name = media
             self._events.count(name)
             self._purge([], [(self._row, "event", (step, summary))])
             self._row += 1
-            return [], at + size
+            return [], position + size
         if size > LONGEST:
             self._skip("records over 16 MB")
             self._row += 1
-            return [], at + size
-        return ([(at, size)], at + size) if at + size <= len(block) else ([], at)
+            return [], position + size
+        return ([(position, size)], position + size) if position + size <= len(block) else ([], position)
 
     def _batch(self, block, batch):
         """Return (Parts of the records, None, or the place from which to look for a head: there a record is damaged)."""
         groups, damaged = _by_size(block, batch), []
         for size, (frames, indices) in groups.items():
             if _in_bulk(size, indices):
-                damaged += [indices[place] for place in wrong(frames, size)]
+                damaged += [indices[position] for position in wrong(frames, size)]
             else:
-                damaged += [indices[place] for place, frame in enumerate(_frames(frames, size))
+                damaged += [indices[position] for position, frame in enumerate(_frames(frames, size))
                             if struct.pack("<I", masked(crc32c(frame[HEAD:-TAIL]))) != frame[-TAIL:]]
         resume = None
         if damaged:
@@ -180,12 +184,12 @@ class Reader(Sampled):
         head is looked for in its data; where it is none of the batch's own, the batch ends."""
         for count, index in enumerate(damaged, 1):
             self._damage("damaged records", index == count - 1)
-            at, size = batch[index]
-            if self._heads.next(block, at + HEAD) != at + size:
+            position, size = batch[index]
+            if self._heads.next(block, position + HEAD) != position + size:
                 gone = set(damaged[:count])
-                return [record for place, record in enumerate(batch[:index]) if place not in gone], at + HEAD
+                return [record for offset, record in enumerate(batch[:index]) if offset not in gone], position + HEAD
         gone = set(damaged)
-        return [record for place, record in enumerate(batch) if place not in gone], None
+        return [record for offset, record in enumerate(batch) if offset not in gone], None
 
     # -- records to rows -----------------------------------------------------------------------------------------
 
@@ -197,8 +201,8 @@ class Reader(Sampled):
             others = range(len(indices))
             if _in_bulk(size, indices):
                 alike, others = split(frames, size)
-                pieces += [(shape, [indices[place] for place in places], piece, size) for shape, places, piece in alike]
-            alone += [(indices[place], frames[place * size + HEAD:(place + 1) * size - TAIL]) for place in others]
+                pieces += [(shape, [indices[position] for position in places], piece, size) for shape, places, piece in alike]
+            alone += [(indices[position], frames[position * size + HEAD:(position + 1) * size - TAIL]) for position in others]
         for index, data in sorted(alone):
             events.read(index, data)
         parts = events.parts()
@@ -218,8 +222,8 @@ class Reader(Sampled):
             groups = {tags: None}
         else:
             groups = {}
-            for place, tag in enumerate(tags):
-                groups.setdefault(tag, []).append(place)
+            for position, tag in enumerate(tags):
+                groups.setdefault(tag, []).append(position)
         for tag, places in groups.items():
             tag = text(tag)
             if shape.tensor:
@@ -228,14 +232,14 @@ class Reader(Sampled):
                     continue
             part = (rows, ts, steps, columns[0])
             if places is not None and len(places) < len(rows):
-                part = [[column[place] for place in places] for column in part]
+                part = [[column[position] for position in places] for column in part]
             yield Part((tag,), part[0], part[1], part[2], [array("d", part[3])])
 
     def _scalar_places(self, tag, places, rows):
         """Return those of the places in `rows` of a tensor's numbers that are scalars: its plugin says so, from the row where it stands."""
         plugin = self._events.plugins.get(tag)
         since = self._events.learned.get(tag, -1)
-        known = [place for place in places if rows[place] > since] if plugin is not None else []
+        known = [position for position in places if rows[position] > since] if plugin is not None else []
         self._events.count("tensors", len(places) - len(known))
         if plugin == SCALARS:
             return known
@@ -248,32 +252,32 @@ class Reader(Sampled):
             if parts:
                 self._ts = max((part.rows[-1], part.ts[-1]) for part in parts)[1]
             return
-        places = [(row, index, place) for index, part in enumerate(parts) for place, row in enumerate(part.rows)]
-        for _, index, place in sorted(places):
+        places = [(row, index, position) for index, part in enumerate(parts) for position, row in enumerate(part.rows)]
+        for _, index, position in sorted(places):
             ts = parts[index].ts
-            if math.isfinite(ts[place]):
-                self._ts = ts[place]
+            if math.isfinite(ts[position]):
+                self._ts = ts[position]
             else:
-                ts[place] = self._ts
+                ts[position] = self._ts
 
     def _admitted(self, parts):
         """Return the Parts without tags beyond the limits; which tags come first decides."""
         fresh = {}
         for part in parts:
-            for place, name in enumerate(part.names):
+            for position, name in enumerate(part.names):
                 if name not in self._tags:
-                    fresh[name] = min(fresh.get(name, (part.rows[0], place)), (part.rows[0], place))
+                    fresh[name] = min(fresh.get(name, (part.rows[0], position)), (part.rows[0], position))
         refused = {name for name in sorted(fresh, key=fresh.get) if not self._tags.admit(name)}
         if not refused:
             return parts
         admitted = []
         for part in parts:
-            places = [place for place, name in enumerate(part.names) if name not in refused]
+            places = [position for position, name in enumerate(part.names) if name not in refused]
             self._skip("values of too many tags", len(part.rows) * (len(part.names) - len(places)))
             if places:
                 columns = part.columns
-                admitted.append(Part(tuple(part.names[place] for place in places), part.rows, part.ts, part.steps,
-                                     [columns[place] for place in places]))
+                admitted.append(Part(tuple(part.names[position] for position in places), part.rows, part.ts, part.steps,
+                                     [columns[position] for position in places]))
         return admitted
 
     def _purge(self, parts, marks):
@@ -283,17 +287,17 @@ class Reader(Sampled):
                 if what == "start":
                     self._purges.start(row, step)
             return
-        points, place, since = None, 0, -1
+        points, position, since = None, 0, -1
         again = {row for row, what, _ in marks if what == "extra"}          # of a record whose first row purged already
         for row, what, value in [*marks, (math.inf, None, None)]:
             if self._purges.old:
                 if points is None:
                     points = sorted((row, step, part.names) for part in parts for row, step in zip(part.rows, part.steps))
-                place = bisect_left(points, (since,), place)
-                while place < len(points) and points[place][0] < row:
-                    if points[place][0] not in again:
-                        self._purges.event(*points[place], True)
-                    place += 1
+                position = bisect_left(points, (since,), position)
+                while position < len(points) and points[position][0] < row:
+                    if points[position][0] not in again:
+                        self._purges.event(*points[position], True)
+                    position += 1
             since = row
             if what == "version":
                 self._purges.declare(value)
@@ -317,9 +321,9 @@ class Reader(Sampled):
 
 def _times(block, batch):
     """Yield the wall times (s) of records that begin with it, as those of every writer do."""
-    for at, size in batch:
-        if block[at + HEAD] == 9 and size >= HEAD + 9 + TAIL:
-            yield struct.unpack_from("<d", block, at + HEAD + 1)[0]
+    for position, size in batch:
+        if block[position + HEAD] == 9 and size >= HEAD + 9 + TAIL:
+            yield struct.unpack_from("<d", block, position + HEAD + 1)[0]
 
 
 def _in_bulk(size, indices):
@@ -327,13 +331,13 @@ def _in_bulk(size, indices):
 
 
 def _frames(frames, size):
-    return [frames[at:at + size] for at in range(0, len(frames), size)]
+    return [frames[position:position + size] for position in range(0, len(frames), size)]
 
 
 def _by_size(block, batch):
     """Return {size: (its records one after the other, their places in the batch)}."""
     groups = {}
-    for index, (at, size) in enumerate(batch):
-        groups.setdefault(size, ([], []))[0].append(block[at:at + size])
+    for index, (position, size) in enumerate(batch):
+        groups.setdefault(size, ([], []))[0].append(block[position:position + size])
         groups[size][1].append(index)
     return {size: (b"".join(frames), indices) for size, (frames, indices) in groups.items()}

@@ -123,8 +123,8 @@ class Reader(LineReader):
             return []
         lines = body.split(b"\n")
         lines.pop()
-        for place in range(len(lines)) if places is None else places:
-            self._read(decoded(lines[place]))
+        for position in range(len(lines)) if places is None else places:
+            self._read(decoded(lines[position]))
         return self._parts()
 
     def _read(self, text):
@@ -255,15 +255,15 @@ def _candidates(body):
             begins.add(small.rfind(b"\n", 0, match.start()) + 1)
             end = small.find(b"\n", match.start())
     for word in (b"epoch", b"step", b"iter"):
-        at = small.find(word)
-        while at >= 0:
-            begins.add(small.rfind(b"\n", 0, at) + 1)
-            at = small.find(word, small.find(b"\n", at))
-    places, place, before = [], 0, 0
+        position = small.find(word)
+        while position >= 0:
+            begins.add(small.rfind(b"\n", 0, position) + 1)
+            position = small.find(word, small.find(b"\n", position))
+    places, index, before = [], 0, 0
     for begin in sorted(begins):
-        place += small.count(b"\n", before, begin)
+        index += small.count(b"\n", before, begin)
         before = begin
-        places.append(place)
+        places.append(index)
     return places
 
 

@@ -33,18 +33,18 @@ class Heads:
             size = self.sizes[head] = HEAD + length + TAIL
         return size
 
-    def next(self, block, at):
-        """Return the place of the next head in `block` from `at` on, or -1; passes quickly over room that was never written to."""
+    def next(self, block, position):
+        """Return the place of the next head in `block` from `position` on, or -1; passes quickly over room that was never written to."""
         while True:
-            while block[at:at + len(NULS)] == NULS:
-                at += len(NULS) - HEAD
-            found = NOT_NUL.search(block, at)
+            while block[position:position + len(NULS)] == NULS:
+                position += len(NULS) - HEAD
+            found = NOT_NUL.search(block, position)
             if not found:
                 return -1
             end = block.find(NULS, found.start())
-            for match in PLAUSIBLE.finditer(block, max(at, found.start() - 3), len(block) if end < 0 else end + HEAD):
+            for match in PLAUSIBLE.finditer(block, max(position, found.start() - 3), len(block) if end < 0 else end + HEAD):
                 if self.size(block[match.start():match.start() + HEAD]):
                     return match.start()
             if end < 0:
                 return -1
-            at = end
+            position = end

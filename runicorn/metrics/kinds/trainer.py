@@ -79,28 +79,28 @@ class Reader:
 
     def _take_entries(self, block, left):
         """Read the complete entries of a long file's history that `block` holds."""
-        place = 0
+        position = 0
         if not self._is_inside:
             match = HISTORY.search(block)
             if not match:
                 return (0, []) if len(block) < min(left, ENTRY) else self._end(left, "no history")
-            self._head, place, self._is_inside = block[:match.start()].decode("utf-8", "replace")[-4096:], match.end(), True
+            self._head, position, self._is_inside = block[:match.start()].decode("utf-8", "replace")[-4096:], match.end(), True
         entries = []
         while True:
-            place = BETWEEN.match(block, place).end()
-            end = block.find(b"}", place) + 1
-            if block.startswith(b"]", place):
+            position = BETWEEN.match(block, position).end()
+            end = block.find(b"}", position) + 1
+            if block.startswith(b"]", position):
                 if len(block) < left:                       # the tail tells how far the training is
-                    return (left, self._parts(entries)) if len(block) - place > ENTRY else (place, self._parts(entries))
-                self._note_tail(block[place + 1:])
+                    return (left, self._parts(entries)) if len(block) - position > ENTRY else (position, self._parts(entries))
+                self._note_tail(block[position + 1:])
                 return left, self._parts(entries)
-            entry, end = _entry(block, place, end)
+            entry, end = _entry(block, position, end)
             if not end:
-                if len(block) - place > ENTRY:
+                if len(block) - position > ENTRY:
                     return self._end(left, "an entry that does not end")[0], self._parts(entries)
-                return place, self._parts(entries)
+                return position, self._parts(entries)
             entries.append(entry)
-            place = end
+            position = end
 
     def _note_tail(self, tail):
         try:
@@ -140,11 +140,11 @@ class Reader:
                      [array("d", column) for column in zip(*(values for _, _, values in rows))]) for names, rows in shapes.items()]
 
 
-def _entry(block, place, end):
-    """Return (entry, its end) for the object of `block` at `place` whose first closing brace ends at `end`; end 0: it does not end."""
-    while end and end - place <= ENTRY:
+def _entry(block, position, end):
+    """Return (entry, its end) for the object of `block` at `position` whose first closing brace ends at `end`; end 0: it does not end."""
+    while end and end - position <= ENTRY:
         try:
-            return json.loads(block[place:end].decode("utf-8")), end
+            return json.loads(block[position:end].decode("utf-8")), end
         except (ValueError, RecursionError):
             end = block.find(b"}", end) + 1                 # that brace stood in a text, or ended an object within
     return None, 0

@@ -34,29 +34,29 @@ class Log:
 
     def take(self, block):
         """Return (bytes used, [data of each record that ends in `block`]). block: bytes from the position on."""
-        at = 0
+        position = 0
         if not self._position:
             if len(block) < len(HEADER):
                 return 0, []
-            at = len(HEADER)
+            position = len(HEADER)
             if not block.startswith(HEADER):
                 self._skip("damaged heads")
-        records, pieces, start = [], [], at
+        records, pieces, start = [], [], position
         while True:
-            end = at + BLOCK - (self._position + at) % BLOCK
-            size, kind = _piece(block, at, end)
+            end = position + BLOCK - (self._position + position) % BLOCK
+            size, kind = _piece(block, position, end)
             if size:
-                pieces = self._assemble(pieces, kind, block[at + PIECE:at + size], records)
-                at += size
-            elif end - at < PIECE and end <= len(block):
-                at = end                                            # too short for a piece: filled up
+                pieces = self._assemble(pieces, kind, block[position + PIECE:position + size], records)
+                position += size
+            elif end - position < PIECE and end <= len(block):
+                position = end                                            # too short for a piece: filled up
             else:
-                behind = self._behind_damage(block, at, end, pieces)
-                if behind == at:
+                behind = self._behind_damage(block, position, end, pieces)
+                if behind == position:
                     break
-                at, pieces = behind, []
+                position, pieces = behind, []
             if not pieces:
-                start = at
+                start = position
         self._position += start
         return start, records
 
@@ -85,26 +85,27 @@ class Log:
             return []
         return pieces
 
-    def _behind_damage(self, block, at, end, pieces):
-        """Return where the next piece is, as none begins at `at`; `at` if that can't be told yet."""
-        behind = _next_piece(block, at + 1, end)
+    def _behind_damage(self, block, position, end, pieces):
+        """Return where the next piece is, as none begins at `position`; `position` if that can't be told yet."""
+        behind = _next_piece(block, position + 1, end)
         if not behind:
             if end > len(block):
-                return at
+                return position
             behind = end
-        if pieces or block[at:behind] != NULS[:behind - at]:        # NULs alone are room that was never written to
+        if pieces or block[position:behind] != NULS[:behind - position]:        # NULs alone are room that was never written to
             self._skip("damaged records")
             self._is_behind_damage = True
         return behind
 
 
-def _piece(block, at, end):
-    """Return (size, type) of the piece at `at`, or (0, 0) if there is no whole one that is right. end: of the 32 KiB, place in `block`."""
-    if at + PIECE > min(end, len(block)):
+def _piece(block, position, end):
+    """Return (size, type) of the piece at `position`, or (0, 0) if there is no whole one that is right. end: of the 32 KiB, in
+    `block`."""
+    if position + PIECE > min(end, len(block)):
         return 0, 0
-    crc, length, kind = struct.unpack_from("<IHB", block, at)
-    stop = at + PIECE + length
-    if not FULL <= kind <= LAST or stop > end or stop > len(block) or zlib.crc32(block[at + 6:stop]) != crc:
+    crc, length, kind = struct.unpack_from("<IHB", block, position)
+    stop = position + PIECE + length
+    if not FULL <= kind <= LAST or stop > end or stop > len(block) or zlib.crc32(block[position + 6:stop]) != crc:
         return 0, 0
     return PIECE + length, kind
 
@@ -112,15 +113,15 @@ def _piece(block, at, end):
 def whole(piece, is_first):
     """Return the pieces that are whole records, with their heads (list of bytes), in one part of a log that begins where a block does;
     is_first: where the log does, too."""
-    at, found = len(HEADER) if is_first else 0, []
+    position, found = len(HEADER) if is_first else 0, []
     while True:
-        end = at + BLOCK - at % BLOCK
-        size, kind = _piece(piece, at, end)
+        end = position + BLOCK - position % BLOCK
+        size, kind = _piece(piece, position, end)
         if kind == FULL:
-            found.append(piece[at:at + size])
-        if not size and (end - at >= PIECE or end > len(piece)):
+            found.append(piece[position:position + size])
+        if not size and (end - position >= PIECE or end > len(piece)):
             return found
-        at = at + size if size else end
+        position = position + size if size else end
 
 
 def log_of(pieces):
@@ -132,18 +133,18 @@ def log_of(pieces):
     return bytes(log)
 
 
-def _next_piece(block, at, end):
-    """Return the place of the next right piece from `at` on, 0 if there is none before `end`."""
+def _next_piece(block, position, end):
+    """Return the place of the next right piece from `position` on, 0 if there is none before `end`."""
     tries = 0
-    if block[at:end] == NULS[:end - at]:                            # room that was never written to
+    if block[position:end] == NULS[:end - position]:                            # room that was never written to
         return 0
-    for match in TYPE.finditer(block, at + 6, min(end, len(block))):
-        place = match.start() - 6
-        length, = struct.unpack_from("<H", block, place + 4)
-        if place + PIECE + length <= min(end, len(block)):
+    for match in TYPE.finditer(block, position + 6, min(end, len(block))):
+        index = match.start() - 6
+        length, = struct.unpack_from("<H", block, index + 4)
+        if index + PIECE + length <= min(end, len(block)):
             tries += 1
-            if _piece(block, place, end)[0]:
-                return place
+            if _piece(block, index, end)[0]:
+                return index
             if tries == TRIES:
                 break
     return 0
