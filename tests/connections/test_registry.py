@@ -120,6 +120,7 @@ def test_a_manual_connection_syncs_only_when_told(mirrors, bell, sshd, root):
     until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 2)
 
 
+@pytest.mark.long
 def test_another_rhythm_and_another_choice_of_files_need_no_new_login(mirrors, bell, sshd, root):
     saved(mirrors, sshd, small_only=False)
     state(mirrors, bell, "live")

@@ -69,6 +69,7 @@ def test_a_line_that_lost_files_or_its_end_is_not_believed(root, near):
     one.close()
 
 
+@pytest.mark.long
 @EVERY
 def test_an_index_of_ours_that_was_damaged_mends_itself(root, near, every):
     make_run(root, GOOD)
@@ -109,6 +110,7 @@ def test_a_local_root_whose_manifest_is_poisoned_is_listed(root, capsys, every):
 SMALL = {"meta": layout.META, "status": layout.STATUS, "summary": layout.SUMMARY}
 
 
+@pytest.mark.long
 @EVERY
 def test_poisoned_small_files_cost_only_their_run(root, near, capsys, every):
     make_run(root, GOOD)

@@ -77,6 +77,7 @@ def test_cells_log_and_print_into_one_run_until_the_next_init(kernel):
     assert printed(first)[:5] == ["first cell", "step 0", "step 1", "step 2", "still here"] and printed(second) == ["second run"]
 
 
+@pytest.mark.long
 def test_what_a_thread_prints_after_its_cell_is_logged(kernel):
     thread = "import threading, time\n" + BEGIN + """
 def work():

@@ -159,6 +159,7 @@ def code_and_lines(text, package=""):
     return ast.dump(tree), [node.lineno for node in ast.walk(tree) if hasattr(node, "lineno")]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("artefact, at_least", [("runicorn.pyz", 50), ("runicorn-server-copy", 30)])
 def test_what_is_packed_lean_holds_the_same_code_on_the_same_lines(built, source, artefact, at_least):
     if artefact.endswith(".pyz"):
@@ -206,6 +207,7 @@ def test_a_traceback_from_the_server_copy_names_lines_of_the_tree(built, tmp_pat
     assert ends[0] == ends[1] and (ends[0].count("api.py"), ends[0].count("beginning.py")) == (1, 2)
 
 
+@pytest.mark.long
 def test_the_source_archive_builds_the_same_wheel(built, tmp_path):
     with tarfile.open(next(built.glob("runicorn-1*.tar.gz"))) as archive:
         archive.extractall(tmp_path, filter="data")
@@ -271,6 +273,7 @@ def test_the_copy_on_a_bare_python(built, tmp_path):
         shows_the_run(fetch)
 
 
+@pytest.mark.long
 def test_the_copy_synchronises_over_the_systems_ssh_on_a_bare_python(built, tmp_path, sshd, home):
     root = tmp_path / "far" / "experiments"
     run(*BARE, "-c", TRAIN, built / "runicorn-server-copy", cwd=tmp_path, RUNICORN_DIR=str(root))

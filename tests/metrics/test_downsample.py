@@ -4,6 +4,7 @@ import math
 import random
 from array import array
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,7 @@ def check_stretches(shown, everything):
     assert begin == len(everything)
 
 
+@pytest.mark.long
 @FAIR
 @given(points, st.integers(1, 20), st.floats(-10, 2000), st.floats(-10, 2000))
 def test_a_zoom_that_fits_gives_exactly_the_points_of_the_range(pairs, repeats, one, other):
@@ -90,6 +92,7 @@ def test_smoothing_is_that_of_all_points_before(pairs, repeats, weight, buckets)
     assert len(shown["smooth"]) == len(shown["x"])
 
 
+@pytest.mark.long
 @FAIR
 @given(st.integers(0, 1 << 32), st.integers(1500, 6000), st.integers(3, 12), st.integers(0, 400), st.booleans())
 def test_wide_buckets_of_whole_blocks_tell_the_same_extremes(seed, count, buckets, lo, even):

@@ -77,6 +77,7 @@ def test_what_is_a_number_and_what_is_text():
     assert repr(steps_and_values(read.parts, "c, d")) == "[(0, inf), (1, -inf), (2, nan), (3, 2.0)]"
 
 
+@pytest.mark.long
 def test_quoted_cells_over_several_lines_and_a_quote_that_never_ends():
     data = b'step,loss,sample\n0,0.5,"a\nb, ""c""\n"\n1,0.4,"x"\n2,0.3,"broken\n3,0.2,y\n4,0.1,z\n'
     assert [step for step, _ in steps_and_values(check_cuts(Reader, data).parts, "loss")] == [0, 1]     # the rest may still be one cell

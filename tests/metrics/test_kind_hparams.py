@@ -32,6 +32,7 @@ def meant(value):
     return float(value) if is_number else value
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(st.dictionaries(keys, values, min_size=1, max_size=8), st.sampled_from([None, False, True]))
 def test_what_pyyaml_writes_is_read_as_it_reads_it(data, style):

@@ -242,6 +242,7 @@ def test_flipped_bytes(seed):
     assert len(steps_and_values(read.parts, "loss")) >= 40
 
 
+@pytest.mark.long
 def test_long_lines_and_many_names_stay_bounded():
     reader = Reader()
     reader.take(b"a\n", 1 << 31)

@@ -60,6 +60,7 @@ def shown(one, reader, clock, seconds):
     return row["state"]
 
 
+@pytest.mark.long
 def test_a_writer_that_was_stopped_for_100_seconds_is_stalled_not_lost_and_goes_on(mirror, root, pair, training):
     one, clock = pair(), Clock()
     one.bell.look({"runs"})

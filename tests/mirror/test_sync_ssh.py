@@ -111,6 +111,7 @@ def test_a_shell_that_prints_in_place_of_sftp_is_a_refusal_as_it_is_for_sftp(roo
         one.run()
 
 
+@pytest.mark.long
 def test_a_server_that_cuts_who_rests_is_asked_more_often(root, tmp_path, home):
     with Sshd(tmp_path / "sshd", ForceCommand=f"{sys.executable} {STINGY} idle=3") as server:
         one = mirror_of(server, root, home, interval=600)

@@ -88,6 +88,7 @@ def test_turns_of_sync_once(typed):
     same(root, copy)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("typed", ["exec"], indirect=True)
 def test_what_is_passed_over_is_said_again_though_nobody_lists_it(typed):
     _, user, root = typed

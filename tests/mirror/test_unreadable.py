@@ -195,6 +195,7 @@ def test_a_project_that_is_closed_keeps_its_runs(closed, way, folder):
     assert far.is_whole()
 
 
+@pytest.mark.few(1)
 @needs_root
 @pytest.mark.parametrize("way, how", [("manifest", "an access list"), ("sftp", "an access list"), ("sftp", "another owner")])
 def test_a_folder_that_opens_without_a_sign_is_looked_into(closed, way, how):
@@ -255,6 +256,7 @@ def test_by_sftp_alone_all_that_open_come_within_a_turn(closed):
     assert far.is_whole(), "20 a survey would take 450 s"
 
 
+@pytest.mark.long
 def test_runs_of_others_that_may_not_be_listed_cost_little(closed):
     far = closed("sftp")
     for number in range(200):
@@ -279,6 +281,7 @@ def test_an_empty_folder_is_no_closed_one(tmp_path):
     assert [name for name, _ in found[str(tmp_path / "empty")]] == ["."]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("way", WAYS)
 def test_what_was_edited_and_then_closed_is_not_taken_for_read(closed, way):
     """To the same size, so that by exec its hash decides: a file that can't be hashed is not what we hold."""

@@ -112,6 +112,7 @@ def test_with_the_line_down_all_ages_count_on(running, site, open_page, sshd):
         assert abs(seconds(found["said"][0]) - found["api"]) < 6
 
 
+@pytest.mark.long
 def test_with_the_viewer_gone_the_last_news_grow_old(running, site, open_page):
     running()
     server = site()
@@ -139,6 +140,7 @@ def test_a_sample_is_as_old_as_it_is_whatever_the_servers_clock_shows(running, s
     assert seconds(page.locator(".sysnow .ago").inner_text()) < 12
 
 
+@pytest.mark.long
 def test_after_a_sleep_the_page_asks_what_time_it_is(running, site, open_page):
     running()
     server = site()
@@ -176,6 +178,7 @@ def test_a_tab_in_the_background_says_the_same_as_another_once_it_is_back(runnin
     assert [abs(seconds(text) - one["api"]) < 2 for one in found for text in one["said"]] == [True] * 4, found
 
 
+@pytest.mark.long
 def test_a_run_through_two_mirrors_tells_the_age_of_the_one_it_is_read_from(running, site, open_page, sshd):
     running()
     with Line(sshd.port) as line:

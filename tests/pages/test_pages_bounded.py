@@ -22,6 +22,7 @@ def wide(home):
     return folder
 
 
+@pytest.mark.long
 def test_the_config_tab_says_what_is_left_out_and_finds_it(wide, serve, open_page):
     page = open_page(f"{serve().url}/runs/{KEY}?tab=config")
     rest = page.locator(".factspart section p", has_text="more")
@@ -59,6 +60,7 @@ def test_the_chooser_of_columns_finds_a_name_that_the_list_left_out(wide, serve,
     expect(page.locator("[role=gridcell]", has_text="599").first).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_sidebar_counts_the_projects_and_groups_it_leaves_out_and_the_filter_finds_them(home, serve, open_page):
     for number in range(520):
         write_run(home / "experiments", f"project{number:03}", "base", f"20250123_{number:06}_abc123", rows=0, user=f"user{number:03}")

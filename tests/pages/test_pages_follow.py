@@ -77,6 +77,7 @@ def test_one_burst_of_any_size_ends_no_following(serve, open_page, live):
     expect(lines(page).first.locator(".text")).to_have_text("line 0")
 
 
+@pytest.mark.long
 def test_a_log_that_never_rests_is_followed_line_by_line_of_what_is_new(serve, open_page, live):
     page, stop, asked = opened(open_page, serve()), threading.Event(), []
     page.on("request", lambda request: "/api/logs?" in request.url and asked.append(request.url))
@@ -187,6 +188,7 @@ def test_a_log_that_is_cut_or_replaced_is_shown_as_it_is(serve, open_page, live,
         shows_end(page, f"other {29 if way == 'cut' else 899}")
 
 
+@pytest.mark.long
 def test_bars_that_move_for_long_stay_one_line(serve, open_page, live):
     page = opened(open_page, serve())
     for share in range(0, 100, 5):

@@ -255,6 +255,7 @@ def test_a_chart_is_dragged_by_its_title_and_stays_there(serve, open_page, live)
     expect(again.locator("figure.chart h2")).to_have_text(["loss", "learning_rate", "accuracy", "epoch"])
 
 
+@pytest.mark.long
 def test_choices_are_kept_in_the_address_and_per_project(serve, open_page, live):
     server = serve()
     page = open_run(open_page, server)

@@ -232,6 +232,7 @@ def test_new_runs_rows_and_states_appear_by_themselves(serve, open_page, three, 
     expect(rows(page).first.locator("td.c-state")).to_contain_text("Finished")
 
 
+@pytest.mark.long
 def test_the_view_does_not_move_while_somebody_reads_further_down(serve, open_page, root):
     for i in range(100):
         write_run(root, "p", f"run{i:03}", f"20250101_000000_{i:06x}", started=time.time() - 1000 - i, rows=1)
@@ -317,6 +318,7 @@ TOUCHED = """new Promise((resolve) => {
 })"""
 
 
+@pytest.mark.long
 def test_a_scrolled_list_works_on_the_rows_that_come_and_no_others(serve, open_page, mirrored):
     page = open_page(serve(offline=True).url)
     expect(page.locator(".counts")).to_contain_text("10,000", timeout=SLOW)
@@ -372,6 +374,7 @@ def test_the_browser_chooses_the_language_at_first(serve, open_page, three):
     expect(page.get_by_role("button", name="保存视图")).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_hidden_tab_stops_asking_and_catches_up(serve, open_page, three, root):
     page = open_page(serve().url)
     expect(rows(page)).to_have_count(3)

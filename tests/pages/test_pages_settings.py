@@ -146,6 +146,7 @@ def test_pause_start_and_sync_now(sshd, far, serve, open_page, home):
     expect(page.locator("tr[data-key]")).to_have_count(3)
 
 
+@pytest.mark.long
 def test_a_lost_server_is_said_everywhere_and_found_again(sshd, far, serve, open_page, home, monkeypatch):
     monkeypatch.setattr("runicorn.mirror.sync.FIRST_RETRY", 600.0)         # it does not come back by itself before the click
     sshd.trusted_in(home)

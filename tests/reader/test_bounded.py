@@ -88,6 +88,7 @@ def test_very_long_names_are_no_columns(root, served):
     assert size < 100_000 and answer["columns"]["config"] == ["lr", "y" * 10_000] and answer["columns"]["more"] == {"config": 1}
 
 
+@pytest.mark.long
 def test_a_run_is_told_in_part_and_the_rest_when_asked(root, served):
     config = {"lr": 0.001, "notes": "a" * 5_000_000 + "end", "layers": {f"layer{n}": {"width": n, "é": "ü" * 50} for n in range(60_000)},
               "seeds": list(range(200_000)), "last": True}
@@ -121,6 +122,7 @@ def test_pages_of_a_part_meet_without_gap_and_stay_small(root, served):
     assert names == [f"key{n}" for n in range(200)]
 
 
+@pytest.mark.long
 def test_20000_metrics_are_told_in_part_the_main_one_among_them(root, served):
     folder = write_run(root, "vision", "wide", RUN)
     (folder / "events.jsonl").write_text(event(1.0, 1, {f"layer{n}/norm": n for n in range(20_000)}) + event(2.0, 2, {"val/loss": 0.5}))
@@ -156,6 +158,7 @@ def test_a_part_that_is_none_is_refused(root, served):
             get(path)
 
 
+@pytest.mark.long
 def test_show_tells_a_part_and_more_when_asked(root):
     folder = write_run(root, "vision", "wide", RUN, config={"blob": "b" * 20_000_000, **{f"key{n}": n for n in range(50_000)}})
     (folder / "events.jsonl").write_text(event(1.0, 1, {f"layer{n}/norm": n for n in range(1000)}))

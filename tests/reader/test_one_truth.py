@@ -156,6 +156,7 @@ def test_a_second_look_that_sees_nothing_move_says_lost(root, home, monkeypatch)
     assert [(line["state"], line["reason"]["code"]) for line in reader.runs()["runs"]] == [("lost", "never_seen")]
 
 
+@pytest.mark.long
 def test_the_command_prints_the_first_answer_and_what_the_second_look_decided(root, home):
     make_run(root)
     (root / ".runicorn/live" / f"{ID}.json").write_text(layout.to_json({"host": "another-machine", "pid": 1}))

@@ -48,6 +48,7 @@ QUIRKS = [(), ("no long names",), ("no owners",), ("no modes in lists",), ("shor
 OFTEN = ("no modes in lists",), ("input to what is refused ends the line",)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("quirks", [quirks if quirks in OFTEN else pytest.param(quirks, marks=CHAOS)
                                     for quirks in QUIRKS], ids=lambda quirks: " ".join(quirks) or "none")
 def test_an_sftp_server_that_is_odd(quirks, tmp_path, home):

@@ -78,6 +78,7 @@ def exec_line(server, home, root, **changes):
     return {line["name"]: line for line in lines}
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", [name if name in USUAL else pytest.param(name, marks=CHAOS) for name in SHELLS])
 @pytest.mark.parametrize("auth", ["key", pytest.param("system", marks=CHAOS)])
 def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
@@ -103,6 +104,7 @@ def test_a_shell_understands_all_that_we_ask(tmp_path, home, name, auth):
         line.close()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", PYTHONS)
 def test_a_python_that_is_missing_or_old_has_its_reason(tmp_path, home, name):
     stubs, said = PYTHONS[name]
@@ -126,6 +128,7 @@ def test_a_python_that_is_missing_or_old_has_its_reason(tmp_path, home, name):
         line.close()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("shell, words", [
     ("echo 'fatal: Interactive git shell is not enabled.' >&2; exit 128", "git shell"), ("exit 0", ""),
     ("echo \"you said: $1\"", "you said"), ("exec cat", "")], ids=["git-shell", "silent", "echoes the command", "echoes the input"])

@@ -311,6 +311,7 @@ def test_words_of_a_server_that_hangs_up_are_a_refusal(home, desk):
             assert words in desk.sftp().stderr
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("shell, words", [
     ("echo 'This account is currently not available.'; exit 1", "This account is currently not available."),
     ("exit 1", "login shell"), ("echo 'out of order' >&2; exit 254", "out of order")], ids=["prints", "exits", "says why"])

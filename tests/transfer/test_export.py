@@ -158,6 +158,7 @@ def test_a_mirrored_run_is_exported_once_it_is_here_or_while_it_grows(tmp_path):
                 export.stream(reader, found[name], form)
 
 
+@pytest.mark.long
 def test_csv_holds_one_block_of_the_rows_in_memory(tmp_path):
     peaks = []
     for count in (60_000, 180_000):

@@ -108,6 +108,7 @@ def test_without_a_line_there_is_nothing_and_no_error(tmp_path, entry, caplog):
         log.page()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("grown", [0, 1, 100_000, 131_072, 200_000, 5_000_000, 70_000_000])
 def test_the_true_end_of_a_log_is_found_however_much_it_grew_since_the_index_was_made(tmp_path, entry, grown):
     mirrors, text = FolderMirrors(tmp_path / "far"), whole_log(tmp_path)
@@ -118,6 +119,7 @@ def test_the_true_end_of_a_log_is_found_however_much_it_grew_since_the_index_was
     assert mirrors.asked <= 8
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("stamped", [True, False])
 @pytest.mark.parametrize("count", [0, 40, 300_000])
 def test_a_time_is_found_in_what_is_not_here_yet_in_few_round_trips(tmp_path, entry, count, stamped):
@@ -133,6 +135,7 @@ def test_a_time_is_found_in_what_is_not_here_yet_in_few_round_trips(tmp_path, en
     assert log.at_time(1737655200 + 40_000) == log.size == len(whole) and mirrors.asked < 90
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("broken", [False, True])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_curve_whose_events_are_being_fetched_is_marked_and_reaches_to_the_end_of_what_is_there(tmp_path, entry, rank, broken):

@@ -87,6 +87,7 @@ trainer:
         assert meta["config"]["lr"] == 0.25 and [row["step"] for row in rows(run) if "train/loss" in row["data"]] == [0, 1]
 
 
+@pytest.mark.frameworks
 def test_transformers(tmp_path):
     train(tmp_path, QUIET + textwrap.dedent("""
         import torch
@@ -107,6 +108,7 @@ def test_transformers(tmp_path):
     assert config["max_steps"] == 4 and config["model"]["n_embd"] == 8
 
 
+@pytest.mark.frameworks
 def test_keras(tmp_path):
     train(tmp_path, QUIET + textwrap.dedent("""
         import keras

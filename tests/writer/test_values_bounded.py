@@ -83,6 +83,7 @@ class Unprinted(np.ndarray):
         raise AssertionError("all of it was made text")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("kind", LARGE)
 def test_a_large_value_is_described_and_never_made_text(run, capsys, kind):
     make, text = LARGE[kind]

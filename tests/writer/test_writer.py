@@ -113,6 +113,7 @@ def test_keys_hold_any_characters(begin, key):
     assert data(run) == [{key: 1.5}]
 
 
+@pytest.mark.long
 def test_a_million_keys_do_not_kill_the_run(begin, capsys):
     run = begin()
     for block in range(100):

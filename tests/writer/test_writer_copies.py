@@ -200,6 +200,7 @@ POOLS = """
 """
 
 
+@pytest.mark.long
 def test_pools_executors_and_joblib_take_what_holds_a_run(tmp_path):
     train(tmp_path, textwrap.dedent(POOLS), timeout=300)
     data = [row["data"] for row in rows(only(tmp_path))]

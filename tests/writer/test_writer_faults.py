@@ -237,6 +237,7 @@ def link_to_nothing(path):
 """
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("kind", ["fifo", "folder", "unix_socket", "endless", "terminal", "link_to_itself", "link_to_a_fifo",
                                   "link_to_nothing"])
 def test_what_is_no_regular_file_is_not_waited_for(tmp_path, kind):

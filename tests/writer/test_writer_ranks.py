@@ -258,6 +258,7 @@ def test_a_short_rank_finds_a_rank_0_that_has_just_ended(tmp_path):
     assert written(tmp_path)[only(tmp_path).name] == {"events.jsonl": {"one"}, "events.rank1.jsonl": {"one"}}
 
 
+@pytest.mark.long
 def test_runs_begun_one_after_another_by_all_ranks_are_never_mixed(tmp_path):
     """Rank 1 is through with its first run before rank 0 is, and its second must wait for rank 0's second."""
     code = HOSTED + textwrap.dedent("""
