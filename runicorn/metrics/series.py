@@ -48,17 +48,16 @@ class Series(RunTables):
         value; "attempts", "ranks": lists of int.
         """
         with self.lock:
-            places_of = {}
-            for rank in self.ranks:
-                for attempt, table in self.all_of(rank)[0]:
+            places_of, tables_of = {}, {rank: self.all_of(rank)[0] for rank in self.ranks}
+            for rank, tables in tables_of.items():
+                for attempt, table in tables:
                     for name in table.where:
                         places_of.setdefault(name, []).append((rank, attempt))
-            return {name: self._facts(name, places) for name, places in itertools.islice(places_of.items(), most)}
+            return {name: self._facts(name, places, tables_of[places[0][0]]) for name, places in itertools.islice(places_of.items(), most)}
 
-    def _facts(self, name, places):
-        rank = places[0][0]
-        curve, _ = self._curve(name, rank, "step")
-        group = _holding([table for _, table in self.all_of(rank)[0]], name)[-1].where[name]
+    def _facts(self, name, places, tables):
+        tables = _holding([table for _, table in tables], name)
+        curve, group = self._joined("events", name, places[0][0], "step", tables)[0], tables[-1].where[name]
         values, (low, high) = curve.column.values, extremes(curve.column)
         return {"points": len(values), "first_step": curve.xs[0], "last_step": curve.xs[-1],
                 "last": group.columns[name].values[-1], "last_ts": group.ts[-1],
@@ -109,6 +108,10 @@ class Series(RunTables):
         if not tables:
             return None, None
         shift = min(table.first_ts for table in all_tables if table.rows) if x == "relative" else 0.0
+        return self._joined(stem, metric, rank, x, tables, shift)
+
+    def _joined(self, stem, metric, rank, x, tables, shift=0.0):
+        """Return the two Curves of a metric that `tables` hold."""
         if len(tables) == 1 and not tables[0].purges and curves.in_order(tables[0].where[metric], x):
             return curves.curve(tables, metric, x, shift)
         return self._copy((stem, metric, rank, x), tables, shift)

@@ -13,6 +13,8 @@ from runicorn.reader.glances import NOTHING, Reading
 from runicorn.reader.liveness import judge
 from runicorn.reader.run_entry import Entry
 
+NAME = 200                  # characters of a run's name
+
 
 class ForeignEntry(Entry):
     """Another logger's run. What is read of its files is kept until they grow."""
@@ -135,6 +137,17 @@ class ForeignEntry(Entry):
     def config(self):
         """What its files tell of how it was configured, as far as somebody looked (dict of plain values by joined names)."""
         return self._glance.config
+
+    @property
+    def name(self):
+        """What its logger calls it, as far as somebody looked, else its folder (str)."""
+        name = self._glance.facts.get("name")
+        return name[:NAME] if isinstance(name, str) and name.strip() else self.record.name
+
+    @property
+    def words(self):
+        """One lower-case text that holds all its words but the user's own."""
+        return f"{super().words}\n{self.name.lower()}"
 
     def total(self, step):
         """Return how many steps it is to take, if its files say so and it is not past that at `step`, else None."""

@@ -53,6 +53,11 @@ class Entry:
         owned = {name: layout.parse_own(name) for name in {**self.there(), **self.sizes()}}
         return {name: ((own[2], own[1]), own_files.MAKERS["events"]) for name, own in owned.items() if own and own[0] == "events"}
 
+    @property
+    def name(self):
+        """What the list calls it (str)."""
+        return self.record.name
+
     unread = False              # whether an answer did without what its files tell
 
     def look_closely(self):

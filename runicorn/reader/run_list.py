@@ -128,7 +128,7 @@ class View:
         glanced = run.spark_until(deadline, main, sizes) if spark and main else None
         return {
             "key": run.key, "id": record.id, "connection": run.source.slug, "connection_name": run.source.name, "project": record.project,
-            "name": record.name, "user": record.user, "host": record.host, "group": record.group,
+            "name": run.name, "user": record.user, "host": record.host, "group": record.group,
             "job_type": record.job_type, "tags": list(self.tags(run)), "note": self.note(run),
             "hidden": self.hidden(run), "state": verdict.state, "reason": verdict.reason(), "stale": not run.source.up,
             "started": record.started, "ended": record.finished, "duration": run.duration(end), "step": end.step,
@@ -284,7 +284,7 @@ def natural(text):
 
 _SIDES = {
     "project": lambda view, run: (local_names.run_parts(run.record.path)[0], run.record.project),
-    "name": lambda view, run: (local_names.run_parts(run.record.path)[1], run.record.name),
+    "name": lambda view, run: (local_names.run_parts(run.record.path)[1], run.record.name, run.name),
     "connection": lambda view, run: [name for member in run.members for name in (member.source.slug, member.source.name)],
     "tag": lambda view, run: view.tags(run),
 }
@@ -304,7 +304,7 @@ _FIELDS = {
     "key": lambda view, run: (run.key,),
     "id": lambda view, run: (run.record.id,),
     "project": lambda view, run: (run.record.project,),
-    "name": lambda view, run: (run.record.name,),
+    "name": lambda view, run: tuple(dict.fromkeys((run.name, run.record.name))),
     "user": lambda view, run: _some(run.record.user),
     "host": lambda view, run: _some(run.record.host),
     "note": lambda view, run: _some(view.note(run) or None),

@@ -4,7 +4,7 @@ import {fill, h, own, renew} from "../shared/dom.js";
 import {flattened} from "../shared/flatten.js";
 import {gauges, sampleAge} from "./gauges.js";
 import {metricValue} from "./header.js";
-import {fmt, t} from "../shared/words.js";
+import {fmt, known, t} from "../shared/words.js";
 
 const CONFIG_SHOWN = 12;
 const SUMMARY_SHOWN = 10;
@@ -79,6 +79,8 @@ export class Rail {
             pairs(config.slice(0, CONFIG_SHOWN), (_, value) => own(fmt.given(value))),
           ]
         : null,
+      row.meta?.counts ? [h("h2", {}, t("run.counts")), pairs(Object.entries(row.meta.counts).map(([name, n]) =>
+        [known(`run.counted.${name}`, {}, name), n]), (_, n) => fmt.int(n))] : null,
       code(row.meta || {}),
     ];
     renew(this.rest, parts);

@@ -370,6 +370,8 @@ export default {
   "run.verifiedEvery": "every file is looked at again within {time}",
   "run.verifiedTitle": "Size and time of every file were the server's; what neither shows is found by: runicorn sync once --verify",
   "run.why.no_room": "no room here", "run.why.denied": "not readable there", "run.why.disk": "refused by this disk", "run.why.place": "no place here",
+  "run.counts": "Not drawn here", "run.counted.images": "images", "run.counted.histograms": "histograms", "run.counted.audio": "sounds",
+  "run.counted.tensors": "tensors", "run.counted.texts": "texts", "run.counted.tables": "tables", "run.counted.files": "files",
   "run.passed": "Not listed: {reasons}", "run.passed.names that are no UTF-8": "with names that are no UTF-8",
   "run.passed.folders deeper than 8": "folders deeper than 8", "run.passed.links in runs": "symbolic links",
   "run.passed.files beyond 10000 of a run": "files beyond 10,000", "run.passed.unreadable": "that can’t be read",

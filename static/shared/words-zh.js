@@ -264,6 +264,8 @@ export default {
   "run.verifiedEvery": "每个文件在 {time} 内会再查看一遍",
   "run.verifiedTitle": "每个文件的大小和时间都与服务器相同；两者都看不出的改动用 runicorn sync once --verify 查出",
   "run.why.no_room": "本机空间不足", "run.why.denied": "服务器上不可读", "run.why.disk": "本机磁盘拒绝写入", "run.why.place": "本机无处存放",
+  "run.counts": "此处未绘制", "run.counted.images": "图像", "run.counted.histograms": "直方图", "run.counted.audio": "音频",
+  "run.counted.tensors": "张量", "run.counted.texts": "文本", "run.counted.tables": "表格", "run.counted.files": "文件",
   "run.passed": "未列出：{reasons}", "run.passed.names that are no UTF-8": "个名称不是 UTF-8", "run.passed.folders deeper than 8": "个目录超过 8 层",
   "run.passed.links in runs": "个符号链接", "run.passed.files beyond 10000 of a run": "个文件超出 10,000 个的上限",
   "run.passed.unreadable": "个无法读取", "run.passed.outside": "个不是普通文件",

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from catalogs import Clock
+from playwright.sync_api import expect
 
 from runicorn.cli.main import main
 from runicorn.reader.catalog import Catalog
 
+pytest_plugins = ["chromium"]
 WANDB = Path(__file__).parents[1] / "support/wandb_script.py"
 TABLE = "epoch,step,train_loss\n" + "".join(f"0,{step},{1 / (step + 1)!r}\n" for step in range(20))
 
@@ -53,7 +55,9 @@ def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_fi
                    env={**os.environ, "WANDB_SILENT": "true"})
     opened = catalog(tmp_path / "root", tmp_path)
     [row] = opened.runs()["runs"]
-    assert (row["kinds"], row["state"]) == (["wandb"], "finished")
+    assert (row["kinds"], row["state"], row["name"]) == (["wandb"], "finished", "a name")
+    assert [opened.runs(text)["matched"] for text in ('"a name"', 'name:"a name"', 'name:"another name"')] == [1, 1, 0]
+    assert opened.run(row["key"])["meta"]["counts"]["images"] == 1
     series = opened.series(row["key"])
     assert {one["metric"] for one in series.system()["series"]} >= {"system/proc.memory.rssMB"}
     assert not [name for name in series.metrics() if name.startswith("system/")] and opened.run(row["key"])["config"]
@@ -92,3 +96,19 @@ def test_a_torn_line_near_the_beginning_costs_itself_and_not_the_curve(tmp_path)
     rows = [json.dumps({"step": step, "loss": step / 4}) for step in range(9)]
     put(tmp_path / "root", "a/log.jsonl", "\n".join([*rows[:3], '{"step": 3, "lo', *rows[4:]]) + "\n")
     assert list(catalog(tmp_path / "root", tmp_path).series("local:a").points("loss")[0]) == [0, 1, 2, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(("locale", "title", "words"), [("en-US", "Not drawn here", ["images", "histograms"]),
+                                                        ("zh-CN", "此处未绘制", ["图像", "直方图"])])
+def test_pictures_and_histograms_are_counted_and_named_on_the_page(serve, open_page, home, locale, title, words):
+    numpy, torch_writer = pytest.importorskip("numpy"), pytest.importorskip("torch.utils.tensorboard")
+    with torch_writer.SummaryWriter(home / "experiments/tb/run1") as writer:
+        for step in range(3):
+            writer.add_scalar("loss", 1 / (step + 1), step)
+            writer.add_image("picture", numpy.zeros((3, 4, 4)), step)
+        writer.add_histogram("weights", numpy.arange(9.0), 0)
+    page = open_page(f"{serve().url}/runs/local:tb/run1", locale=locale)
+    expect(page.get_by_role("heading", name=title)).to_be_visible()
+    rows = page.locator("dl.kv div")
+    expect(rows.filter(has_text=words[0])).to_contain_text("3")
+    expect(rows.filter(has_text=words[1])).to_contain_text("1")
