@@ -82,7 +82,7 @@ class WholeFiles:
         """
         index = self._queue.index
         copies = [(path, name) for path in paths for name in index.entry(path)["files"]
-                if plan.believable(path, name) and self._queue.copies.is_settled((path, name)) and self._mirror.stat(path, name)]
+                if index.believes(path, name) and self._queue.copies.is_settled((path, name)) and self._mirror.stat(path, name)]
         wrong, unread = differing(self._client, self._remote, self._mirror, self._root, copies, self._log) if copies else ([], [])
         for path, name in wrong:
             self._log.warning("%s/%s was not what the server has; fetched again", path, name)
@@ -90,8 +90,9 @@ class WholeFiles:
         return {"files": len(copies) - len(unread), "refetched": len(wrong)}
 
     def compare_share(self, paths: Iterable[str], now: float) -> None:
-        """Compare so many of the ended runs among `paths` that a month compares all."""
-        ended = sorted(path for path in paths if self._queue.index.ended(path))
+        """Compare so many of the runs among `paths` that ended, or that other loggers write no more, that a month compares all."""
+        index, alive = self._queue.index, set(self._queue.beats.alive(self._queue.index.foreign, now))
+        ended = sorted(path for path in paths if index.ended(path) or path in index.foreign and path not in alive)
         if ended:
             start = self._turn = self._turn % len(ended)
             self._turn += len(ended) // MONTH + 1

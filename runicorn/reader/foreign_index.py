@@ -26,7 +26,7 @@ class ForeignIndex:
     def of(self, record):
         """Return the Listed of the run of a Record."""
         listed = self._listed.get(record.path)
-        if listed is None or listed.line is not record.line:
+        if listed is None or listed.line != record.line:
             files = (self._entry(record.path) or {}).get("files", {})
             times = [time for time in (layout.number(file["mtime"]) for file in files.values()) if time is not None]
             listed = Listed(record.line, files, self._places(record.path, files), max(times, default=None))

@@ -8,6 +8,7 @@ from tfrecords import event, simple
 
 from runicorn import foreign, manifest
 from runicorn.layout import HIDDEN
+from runicorn.reader.sources import MirrorSource
 
 TABLE = b"epoch,step,loss\n" + b"".join(b"0,%d,%r\n" % (step, 1 / (step + 1)) for step in range(20))
 EVENTS = "events.out.tfevents.1737653445.gpu-01"
@@ -191,3 +192,37 @@ def test_python3_on_the_server_tells_what_grew(root, pair):
         settle(one)
     assert (one.mirror / "tb" / EVENTS).read_bytes() == (root / "tb" / EVENTS).read_bytes()
     assert state_of(one, "tb")["seen"] and state_of(one, "mm") is None and one.sync.state()["running"] == 1
+
+
+def source_of(one):
+    source = MirrorSource("gpu", one.mirror)
+    source.begin()
+    return source
+
+
+def test_copies_are_verified_as_ours_are_also_after_they_grew_and_what_no_stat_shows_is_found_by_whole_files(root, pair, monkeypatch):
+    make(root)
+    one = pair()
+    one.passes()
+    one.passes(31)
+    assert all(source_of(one).verified(path)[0] for path in ("tb", "lightning/version_0", "bert", "mm"))
+    one.bell.look({"runs", "run:gpu-server-1:tb"})
+    grow(root / "tb" / EVENTS, scalars(10))
+    one.passes(1)
+    one.bell.look({"runs"})
+    for _ in range(4):
+        one.passes(31)
+    assert source_of(one).verified("tb")[0], "read again whole once it rests"
+    table = root / "lightning/version_0/metrics.csv"
+    data, times = table.read_bytes(), table.stat().st_mtime_ns
+    table.write_bytes(data.replace(b"0.5", b"0.6"))
+    os.utime(table, ns=(times, times))
+    assert one.sync._remote_root.verify(one.now)["refetched"] == 1
+    one.passes()
+    assert (one.mirror / "lightning/version_0/metrics.csv").read_bytes() == table.read_bytes() != data
+    table.write_bytes(data)
+    os.utime(table, ns=(times, times))
+    monkeypatch.setattr("runicorn.mirror.verify.MONTH", 1)
+    one.passes(700)
+    one.passes(1)
+    assert (one.mirror / "lightning/version_0/metrics.csv").read_bytes() == data, "its turn of a month came"
