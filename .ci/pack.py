@@ -21,11 +21,13 @@ import tarfile
 import tempfile
 import tokenize
 import zipapp
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
-SERVER = ("__init__", "__main__", "cli.main", "manifest", "cli.tail")     # with all they import
+KINDS = tuple(f"metrics.kinds.{name}" for name in ("wandb", "tensorboard", "csv_table", "trainer", "jsonl", "text_log"))
+SERVER = ("__init__", "__main__", "cli.main", "manifest", "cli.tail", "cli.run", *KINDS)     # with all they import
 # For scripts that read runs, readers of an index, Windows.
 READERS = {"reader.scripts", "manifest_entry", "writer.windows", "local_disk", "schtasks"}
 
@@ -50,11 +52,15 @@ Runicorn, complete, as plain files. It needs Python 3.9 or newer and nothing els
 In a script elsewhere: PYTHONPATH=/path/to/runicorn-copy, then `import runicorn`.
 Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by themselves.
 """
+# Of the server copy: packages most of which only `runicorn run` and `import wandb` need travel as a zip each, which Python imports from.
+ZIPPED, ZIP = ("metrics", "wandb"), "modules.zip"
+FROM_ZIP = f"__path__.append(__file__[:-11]+'{ZIP}')"
 SERVER_README = """\
 Runicorn's server side. It needs Python 3.8+ and nothing else.
 
     export PYTHONPATH=/path/to/runicorn-server-copy
     python3 train.py
+    python3 -m runicorn run -- bash job.sh  # any program as a run
     python3 -m runicorn manifest --verbose  # makes the first mirroring fast
     python3 -m runicorn tail RUN_ID
 
@@ -91,6 +97,8 @@ def make_server_copy(dist):
         shown = public() - {"runs", "open_run"}         # what reads runs is not in it
         text = narrow(lean(path.read_text(encoding="utf-8"), shown))
         path.write_text(near(text, f"runicorn.{path.parent.name}"), encoding="utf-8")
+    for package in ZIPPED:
+        put_in_zip(folder / "runicorn" / package)
     (folder / "README").write_text(SERVER_README, encoding="utf-8")
     return [folder, packed(folder)]
 
@@ -151,6 +159,26 @@ def put_package(folder, names):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source(name), target)
     shutil.copy(TREE / "LICENSE", folder)
+
+
+def put_in_zip(package):
+    """Move the modules of a package (Path) into a zip beside its __init__, whose first line, empty without its docstring, has Python look
+    there."""
+    first = package / "__init__.py"
+    lines = first.read_text(encoding="utf-8").split("\n")
+    if lines[0] not in ("", '""'):
+        sys.exit(f"{first} does not begin with a docstring")
+    lines[0] = FROM_ZIP
+    first.write_text("\n".join(lines), encoding="utf-8")
+    with zipfile.ZipFile(package / ZIP, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for path in sorted(package.rglob("*.py")):
+            if path != first:
+                name = zipfile.ZipInfo(path.relative_to(package).as_posix(), (2020, 1, 1, 0, 0, 0))
+                archive.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+                path.unlink()
+    for path in sorted(package.rglob("*"), reverse=True):
+        if path.is_dir():
+            path.rmdir()
 
 
 def put_pages(folder):

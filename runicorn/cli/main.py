@@ -31,7 +31,7 @@ COMMANDS = {
 }
 SAME = {"generate-manifest": "manifest"}
 FULL = (errno.ENOSPC, errno.EDQUOT)       # Python names no file with these
-OWN_ARGUMENTS = {"manifest", "demo"}        # their modules parse for themselves: main(argv) -> exit code
+OWN_ARGUMENTS = {"manifest", "demo", "run"}        # their modules parse for themselves: main(argv) -> exit code
 
 
 def entry():

@@ -124,8 +124,8 @@ class Program:
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            import shutil
-            os.execve(BOURNE, [BOURNE, shutil.which(self._argv[0]) or self._argv[0], *self._argv[1:]], self._environ)
+            script = next(path for path in _places(self._argv[0], self._environ) if os.path.isfile(path))
+            os.execve(BOURNE, [BOURNE, script, *self._argv[1:]], self._environ)
 
     # -- while it runs --------------------------------------------------------------------------------------------
 
@@ -208,11 +208,12 @@ class Program:
     # -- the end --------------------------------------------------------------------------------------------------
 
     def leave(self):
-        """The program has ended and its run is over: leave what its children still print to the guard. Returns the exit code; does not
-        return where a signal ended the program, for that ends this process, too."""
+        """The program has ended and its run is over: leave what its children still print to the guard. Ends this process as
+        the program ended: with its exit code, or by the same signal."""
+        sys.stderr.flush()
         self._guard.pass_on() if any(channel.is_open for channel in self._pump.channels) else self._guard.end()
         if self.status >= 0:
-            return self.status
+            os._exit(self.status)       # nothing is left to be done
         import resource
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))     # its core is the one to look at
         signal.set_wakeup_fd(-1)
@@ -220,7 +221,7 @@ class Program:
             signal.signal(-self.status, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {-self.status})
         os.kill(os.getpid(), -self.status)
-        return 128 - self.status
+        os._exit(128 - self.status)
 
 
 def _note(number, frame):
@@ -249,10 +250,16 @@ def _is_same(first, second):
     return not os.path.isfile(f"/proc/self/fd/{first}") or os.path.sameopenfile(first, second)
 
 
+def _places(word, environ):
+    """Return the paths that `word` may be a program's of (not shutil's `which`, which imports much)."""
+    if os.sep in word:
+        return [word]
+    return [os.path.join(folder, word) for folder in environ.get("PATH", os.defpath).split(os.pathsep)]
+
+
 def why_not(word, environ):
     """Return (sentence, exit code) where no program `word` can be started, as a shell has them, else None."""
-    import shutil
-    if shutil.which(word, path=environ.get("PATH", os.defpath)):
+    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in _places(word, environ)):
         return None
     if os.sep not in word:
         return f"{word}: there is no such program in PATH", 127

@@ -1,6 +1,5 @@
 """`runicorn run`: any program as a run, unchanged. The run is a convenience; the program, its output and its exit code come first."""
 
-import argparse
 import json
 import os
 import sys
@@ -13,36 +12,64 @@ EXAMPLES = {"run": "runicorn run --project vision --name resnet50 --config lr=0.
 SHELLS_CODE = 127           # of a program that is not there
 
 
-def add_run(parser):
-    parser.add_argument("--project", help="what is worked on (default: default)")
-    parser.add_argument("--name", help="the experiment (default: the script's name)")
-    parser.add_argument("--tag", action="append", default=[], metavar="T", help="a word to find the run by; may be repeated")
-    parser.add_argument("--notes", help="what the run is about")
-    parser.add_argument("--config", action="append", default=[], metavar="K=V", help="a setting, such as lr=0.1; may be repeated")
-    parser.add_argument("--root", metavar="DIR", help="the root folder (default: RUNICORN_DIR, or as in config.json)")
-    parser.add_argument("--each-task", action="store_true", help="each task of a launch (srun, mpirun) is an experiment of its own")
-    parser.add_argument("program", nargs="*", metavar="PROGRAM ...", help="what to run, and its arguments")
-    parser.read_by(_with_program, "runicorn run [OPTION ...] [--] PROGRAM [ARGUMENT ...]")
-    parser.set_defaults(run=run)
+# option: (what it is called in `Options`, its metavariable or None for a flag, help). Those in MANY may be repeated.
+OPTIONS = {
+    "--project": ("project", "P", "what is worked on (default: default)"),
+    "--name": ("name", "N", "the experiment (default: the script's name)"),
+    "--tag": ("tag", "T", "a word to find the run by; may be repeated"),
+    "--notes": ("notes", "TEXT", "what the run is about"),
+    "--config": ("config", "K=V", "a setting, such as lr=0.1; may be repeated"),
+    "--root": ("root", "DIR", "the root folder (default: RUNICORN_DIR, or as in config.json)"),
+    "--watch": ("watch", "DIR", "also take metrics that the program logs in files below DIR; may be repeated"),
+    "--each-task": ("each_task", None, "each task of a launch (srun, mpirun) is an experiment of its own"),
+    "--no-wandb": ("no_wandb", None, "leave `import wandb` to W&B; without it its calls write into this run"),
+}
+MANY = ("tag", "config", "watch")
 
 
-def _with_program(parser, parse, words):
-    """Parse our options alone: the rest, from the first word on that is none, is the program's, whatever it looks like."""
-    flags, own, rest = parser._option_string_actions, [], list(words)
-    while rest and rest[0] != "--" and rest[0][:1] == "-":
-        action = flags.get(rest[0])
-        own.append(rest.pop(0))
-        if action is not None and action.nargs is None and rest:
-            own[-1:] = [f"{own[-1]}={rest.pop(0)}"]
-    program = rest[1:] if rest[:1] == ["--"] else rest
-    options = parse(own)
-    if not program:
-        parser.error("which program? runicorn run [OPTION ...] -- python train.py")
-    return argparse.Namespace(**{**vars(options), "program": program})
+class Options:
+    """What the command line says: an attribute for each of OPTIONS, and `program`, the list of its words."""
+
+    def __init__(self):
+        for name, metavariable, _ in OPTIONS.values():
+            setattr(self, name, [] if name in MANY else None if metavariable else False)
+        self.program = []
+
+    def take(self, argv):
+        """Take a command line: ours ends at the first word that is no option. Not with argparse, which takes longer to import."""
+        rest = list(argv)
+        while rest and rest[0] != "--" and rest[0][:1] == "-":
+            word, equals, value = rest.pop(0).partition("=")
+            name, metavariable, _ = OPTIONS.get(word, (None, None, None))
+            if name is None or equals and not metavariable:
+                raise UsageError(f"unrecognized arguments: {word} (`runicorn run --help` shows how)")
+            if metavariable and not equals and not rest:
+                raise UsageError(f"argument {word}: expected one argument (`runicorn run --help` shows how)")
+            value = (value if equals else rest.pop(0)) if metavariable else True
+            setattr(self, name, [*getattr(self, name), value] if name in MANY else value)
+        self.program = rest[1:] if rest[:1] == ["--"] else rest
+        if not self.program:
+            raise UsageError("which program? runicorn run [OPTION ...] -- python train.py (`runicorn run --help` shows how)")
+        return self
+
+
+def main(argv):
+    """Run the command line `argv` (list of str); returns an exit code where no program ran, and ends as the program else."""
+    if argv[:1] in (["--help"], ["-h"]):
+        return print(_help())
+    return run(Options().take(argv))
+
+
+def _help():
+    rows = [(f"{option} {metavariable or ''}".strip(), text) for option, (_, metavariable, text) in OPTIONS.items()]
+    return "\n".join(["usage: runicorn run [OPTION ...] [--] PROGRAM [ARGUMENT ...]", "",
+                      "Run any program as a run: its output, state and metrics, nothing changed in it.", "", "options:",
+                      *(f"  {option:<16}{text}" for option, text in [("-h, --help", "show this help"), *rows]), "",
+                      "example:", f"  {EXAMPLES['run']}"])
 
 
 def run(options):
-    """Run the program; returns its exit code. Where a signal ended it, so does that signal end this process."""
+    """Run the program, and end as it does; returns an exit code only where it could not be started."""
     from runicorn.cli.program import Program, why_not
     inherited = _inherited()
     _fill_standard_streams()
@@ -58,6 +85,8 @@ def run(options):
         return _become(argv, environ)
     from runicorn.writer.program_run import joint_verdict, oom_kills, verdict
     line, kills = _link(record, environ), oom_kills()
+    if line is not None and not options.no_wandb:
+        _offer_wandb(line.folder, environ)
     program = Program(argv, environ)
     try:
         program.start(record.log_file, line, inherited)
@@ -66,13 +95,40 @@ def run(options):
         print(f"runicorn: {argv[0]}: {error.strerror}", file=sys.stderr)
         return 126 if isinstance(error, PermissionError) else SHELLS_CODE
     record.start()
+    _watch(record, options.watch)
     program.wait()
     own = verdict(program.status, program.stop, kills is not None and (oom_kills() or 0) > kills)
     record.take_back()
     record.conclude(joint_verdict(own, record.told, program.pid), hurry=program.status < 0)
     if line is not None:
         line.close()
-    return program.leave()
+    program.leave()
+
+
+def _offer_wandb(above, environ):
+    """Have `import wandb` in the program find what writes into this run. above: a folder of the run's time (str)."""
+    try:
+        from runicorn.wandb import aliases
+        folder = os.path.join(above, "first")
+        aliases.fill_folder(folder)
+        environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, environ.get("PYTHONPATH")]))
+    except (ImportError, OSError) as error:
+        say(f"wandb stays what it is: {error}")
+
+
+def _watch(record, folders):
+    """Have metrics that the program writes in files of its own taken into the run."""
+    from runicorn.cli.program_files import ProgramFiles
+    ours = {record.root, os.path.realpath(record.root), *(_identity(number) for number in (1, 2))}
+    files = ProgramFiles([os.curdir, *folders], ours, record.take, lambda: record.writer is not None)
+    record.before_closing(files.finish)
+    files.start()
+
+
+def _identity(number):
+    """Return (device, inode) of a descriptor: output that goes into a file is in the log already."""
+    found = os.fstat(number)
+    return found.st_dev, found.st_ino
 
 
 def _is_nested(options):

@@ -92,21 +92,31 @@ class Channel:
         os.set_blocking(source, False)
 
     def move(self, log):
-        """Pass on what there is, a block; returns whether there was any. log: a LogFile or None."""
-        try:
-            data = os.read(self.source, BLOCK)
-        except BlockingIOError:
-            return False
-        except OSError:             # EIO: nobody holds the program's side of a pty any more
-            data = b""
-        if not data:
-            self.end(log)
-            return False
-        if not self.outlet.write(data):
+        """Pass on what there is, a block; returns how much there was (bytes). log: a LogFile or None."""
+        data, is_over = self._read()
+        if data and not self.outlet.write(data):
             self.end(None)          # the program hears of it at its next write
-        if log is not None:
+        if data and log is not None:
             log.feed(self.name, self._decoder.decode(data))
-        return True
+        if is_over:
+            self.end(log)
+        return len(data)
+
+    def _read(self):
+        """Return (what there is, up to a block, whether nothing follows). A pty gives little at once."""
+        blocks, size = [], 0
+        try:
+            while size < BLOCK:
+                data = os.read(self.source, BLOCK - size)
+                if not data:
+                    return b"".join(blocks), True
+                blocks.append(data)
+                size += len(data)
+        except BlockingIOError:
+            pass
+        except OSError:             # EIO: nobody holds the program's side of a pty any more
+            return b"".join(blocks), True
+        return b"".join(blocks), False
 
     def end(self, log):
         """No more comes, or nobody wants more."""

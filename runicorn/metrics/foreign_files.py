@@ -5,9 +5,9 @@ import os
 
 from runicorn import foreign, layout, local_disk
 from runicorn.foreign_text import kind_by_content
+from runicorn.metrics.follow import MODULES, reader_of
 from runicorn.metrics.kinds import hparams
 
-MODULES = {"wandb": "wandb", "tensorboard": "tensorboard", "csv": "csv_table", "trainer": "trainer", "jsonl": "jsonl", "log": "text_log"}
 MEASURED = ("wandb",)       # kinds whose files tell of the machine, too
 FILES = 10_000              # of one run that are read
 
@@ -79,11 +79,6 @@ def config(path):
     except OSError as error:        # gone since it was listed
         local_disk.pass_over(error)
         return {}
-
-
-def reader_of(kind):
-    """Return the class that reads files of a kind (of foreign.KINDS)."""
-    return _module(kind).Reader
 
 
 def _module(kind):

@@ -77,7 +77,7 @@ class LogFile:
         if self._stamp[0] != second:        # made once a second
             self._stamp = (second, time.strftime("[%Y-%m-%d %H:%M:%S%z] ", time.localtime(second)))
         mark = self._stamp[1]
-        text = "".join([mark + line + ending for line in lines])
+        text = mark + (ending + mark).join(lines) + ending if lines else ""
         try:
             data = text.encode()
         except UnicodeEncodeError:

@@ -128,13 +128,27 @@ def _platform():
 
 
 def git(folder):
-    """Return {"commit", "branch", "dirty"} of the repository around `folder`, or None; starts git, writes nothing."""
+    """Return {"commit", "branch", "dirty"} of the repository around `folder`, or None; starts git where there is one, writes nothing."""
+    if not _is_in_repository(folder):
+        return None
     head = _git(folder, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
     if not head:
         return None
     commit, _, branch = head.partition("\n")
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "branch": branch.strip(), "dirty": None if changes is None else bool(changes)}
+
+
+def _is_in_repository(folder):
+    """Whether git may find a repository (it also takes one from the environment, or begins in a bare one)."""
+    folder, above = os.path.abspath(folder), None
+    if "GIT_DIR" in os.environ or os.path.exists(os.path.join(folder, "HEAD")):
+        return True
+    while folder != above:
+        if os.path.exists(os.path.join(folder, ".git")):
+            return True
+        folder, above = os.path.dirname(folder), folder
+    return False
 
 
 def _git(folder, *arguments):

@@ -111,8 +111,15 @@ class Link:
 
 def remove(folder):
     """Remove the folder of a Link."""
-    for take_away, path in ((os.unlink, os.path.join(folder, "link")), (os.rmdir, folder)):
-        try:
-            take_away(path)
-        except OSError:
-            pass                    # cleared from /tmp already
+    for above, folders, files in os.walk(folder, topdown=False):
+        for take_away, names in ((os.unlink, files), (os.rmdir, folders)):
+            for name in names:
+                _quietly(take_away, os.path.join(above, name))
+    _quietly(os.rmdir, folder)
+
+
+def _quietly(take_away, path):
+    try:
+        take_away(path)
+    except OSError:
+        pass                        # cleared from /tmp already

@@ -1,5 +1,6 @@
 """The run of a program that `runicorn run` starts: its output comes in as bytes, how it ends from its wait status."""
 
+import json
 import os
 import time
 
@@ -8,12 +9,20 @@ from runicorn.writer import environment
 from runicorn.writer.background import NEVER
 from runicorn.writer.capture import LogFile, log_gap
 from runicorn.writer.notice import say
-from runicorn.writer.run import Run
+from runicorn.writer.run import METRICS_LIMIT, Run
 from runicorn.writer.signals import GRACE_SECONDS, STOPS
+from runicorn.writer.values import encode_exact
 
 CRASHES = {"SIGSEGV": "segmentation fault", "SIGBUS": "bus error", "SIGABRT": "aborted", "SIGFPE": "floating point exception",
            "SIGILL": "illegal instruction", "SIGTRAP": "trap", "SIGSYS": "bad system call"}
 OOM = "out of memory: the kernel killed it (SIGKILL)"
+
+
+ROWS = 200                  # that are written at once
+
+
+def _nothing():
+    """There is nothing to read."""
 
 
 class Output:
@@ -34,7 +43,7 @@ class ProgramRun(Run):
         """fixed: those of "project" and "name" that the command line says, and no script changes."""
         self._argv, self.writer, self.told, self._fixed = meta["argv"], None, None, fixed
         self._first_step = past.get("step", -1)
-        self._announce = announce
+        self._announce, self._read_rest = announce, _nothing
         super().__init__(slot, meta, past, launch, announce=announce, **options)
 
     def _capture(self, capture):
@@ -51,6 +60,37 @@ class ProgramRun(Run):
             self._facts_known.set()
         return NEVER
 
+
+    @property
+    def root(self):
+        """The root folder (str)."""
+        return self._root
+
+    # -- what its files tell ---------------------------------------------------------------------------------------
+
+    def take(self, rows, config):
+        """Record rows of metrics that the program wrote elsewhere, [(ts, step, {name: value}), ...], and settings (dict) that lack."""
+        lines = []
+        for ts, step, data in rows:
+            step = int(step) if step == int(step) else step
+            lines.append(f'{{"ts":{ts:.3f},"step":{json.dumps(step)},"data":{encode_exact(self._small.masked(data))}}}\n'.encode())
+            self._last.update(data)
+            self.step = max(self.step, int(step))
+        with self._lock:
+            for start in range(0, len(lines), ROWS):
+                self._events.write(b"".join(lines[start:start + ROWS]))
+            self.rows += len(lines)
+            if len(self._last) > METRICS_LIMIT:
+                self._forget_metrics()
+        if self.writer is None:
+            self.config.update({key: value for key, value in config.items() if key not in self.config})
+
+    def before_closing(self, read_rest):
+        """Have `read_rest` called once the verdict is written and before the files are closed."""
+        self._read_rest = read_rest
+
+    def _closing(self):
+        return [self._read_rest, *super()._closing()]
 
     # -- a script that calls `init` -------------------------------------------------------------------------------
 

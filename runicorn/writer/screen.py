@@ -18,7 +18,7 @@ FIRST_MINUTE = 60.0         # a moving line leaves one state a second this long,
 SLOW_SECONDS = 10.0
 RESET = "\x1b[0m"
 COLOUR = re.compile("\x1b\\[([0-9;:]*)m")
-PLAIN = re.compile("{0}(?:\x1b\\[[0-9;:]*m{0})*".format("[^\0-\x08\x0b-\x1f\x7f]*"))     # moves nothing: newlines, tabs and colours only
+PLAIN = "{0}(?:\x1b\\[[0-9;:]*m{0})*".format("[^\0-\x08\x0b-\x1f\x7f]*")     # moves nothing: newlines, tabs and colours only
 OTHER_WIDTH = "[^\0-\xac\xae-\u02ff\u0370-\u0482\u2010-\u2027\u2030-\u205f\u2190-\u2319\u2500-\u25fc\u2800-\u28ff]"
 TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|\x1b\\[(?P<numbers>[0-9;:]{0,64})(?P<final>[@-~])"
@@ -28,7 +28,7 @@ TOKEN = ("(?P<text>[^\0-\x1f\x7f]+)"
                    "|\x1b(?P<escape>[0-OQ-WYZ\\\\`-~])"
                    "|(?P<control>[\0-\x1f\x7f])")
 UNFINISHED = "\x1b(?:\\[[0-?]{0,64}[ -/]{0,4}|[]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]{0,4})\\Z"
-compiled = lru_cache(None)(re.compile)       # when needed first: what is plain text, as most output, needs none of these three
+compiled = lru_cache(None)(re.compile)       # when needed first: what is plain text, as most output, needs none of these
 
 
 class Row:
@@ -182,9 +182,10 @@ class Screen:
             line = text[:-1]
             if text[-1:] == "\n" and line.isprintable():        # by far the commonest
                 return self._plain_lines([line])
-            if text.isprintable() or PLAIN.fullmatch(text):
+            is_bare = text.isprintable() or text.replace("\n", "").isprintable()        # much quicker than a match
+            if is_bare or compiled(PLAIN).fullmatch(text):
                 *lines, tail = text.split("\n")
-                return (self._plain_lines(lines) if lines else lines) + self._plain_rest(tail, now)
+                return (self._plain_lines(lines, is_bare) if lines else lines) + self._plain_rest(tail, now)
         ended = self._interpret(text)
         if self._rows is None:
             self._began = None
@@ -194,15 +195,15 @@ class Screen:
             self._state = ""
         return ended
 
-    def _plain_lines(self, lines):
+    def _plain_lines(self, lines, is_bare=False):
         if self._pieces:
             lines[0] = "".join(self._pieces) + lines[0]
             self._pieces, self._length = [], 0
-        for line in lines:
+        for line in lines if not is_bare else lines[:1]:
             if "\x1b" in line:
                 for numbers in ("",) if line.endswith(RESET) else COLOUR.findall(line):
                     self._row_style = restyled(self._row_style, numbers)
-        self._past += lines
+        self._past += lines[-ROWS:]
         self._base += len(lines)
         self._began, self._state = None, ""
         return lines

@@ -164,9 +164,9 @@ def test_tasks_of_a_step_are_one_run_unless_asked(tmp_path, each):
 
 
 def test_after_a_kill_a_script_makes_a_run_of_its_own(tmp_path):
-    code = "import time\nwhile not os.path.exists('go'): time.sleep(0.05)\n"
+    code = "import time\nopen('ready', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.05)\n"
     process = started(tmp_path, script(tmp_path, "import os\n" + code + SCRIPT))
-    until(lambda: runs(tmp_path))
+    until((tmp_path / "ready").exists)
     process.kill()
     (tmp_path / "go").write_text("")
     process.communicate(timeout=30)

@@ -21,7 +21,7 @@ PACKAGES = {
     "mirror": "ssh.sftp ssh.sftp_answers ssh.grants ssh.remote_shell",
     "connections": "ssh mirror", "reader": "metrics mirror.local_copy mirror.run_places mirror.verified",
     "transfer": "metrics metrics.kinds reader mirror.plan", "viewer": "metrics reader transfer",
-    "cli": "writer ssh metrics mirror connections reader transfer viewer",
+    "cli": "writer wandb ssh metrics mirror connections reader transfer viewer",
 }
 OWN_RUNS = "writer.environment writer.live writer.system"       # what reader.own_runs asks about runs of this machine
 PAGES = {"shared": "", "charts": "shared", "runs": "shared charts", "run": "shared charts", "compare": "shared charts",

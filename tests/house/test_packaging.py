@@ -168,7 +168,13 @@ def test_what_is_packed_lean_holds_the_same_code_on_the_same_lines(built, source
                       if re.fullmatch(r"runicorn/((?!static)\w+/)?\w+\.py", name)}
     else:
         folder = built / artefact
-        packed = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in folder.rglob("*.py")}
+        first = packer().FROM_ZIP
+        packed = {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8").replace(first, "") for path in folder.rglob("*.py")}
+        for path in folder.rglob("*.zip"):
+            with zipfile.ZipFile(path) as archive:
+                packed.update({f"{path.parent.relative_to(folder).as_posix()}/{name}": archive.read(name).decode()
+                               for name in archive.namelist()})
+        assert {"runicorn/metrics/kinds/wandb.py", "runicorn/wandb/facade.py", "runicorn/cli/run.py"} <= set(packed)
     assert len(packed) > at_least
     for name, text in packed.items():
         package = name.rpartition("/")[0].replace("/", ".")
@@ -304,6 +310,26 @@ def test_the_server_copy_on_a_bare_python(built, tmp_path, version):
     assert "runs        1" in run(*in_copy, copy, "manifest", "--verbose", cwd=tmp_path).stdout
     refused = run(*in_copy, copy, "viewer", cwd=tmp_path, ok=False)
     assert refused.returncode == 1 and "pip install runicorn" in refused.stderr and refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("version", ["3.8", "3.13"])
+def test_the_server_copy_runs_a_program(built, tmp_path, version):
+    bare = bare_python(version)
+    copy = tmp_path / "copy"
+    shutil.copytree(built / "runicorn-server-copy", copy)
+    python = bare[0]
+    (tmp_path / "job.sh").write_text(
+        f"echo hello $1; {python} train.py\n(echo step,loss; for i in 1 2 3 4; do echo $i,$i.5; done) > metrics.csv; exit 3\n")
+    (tmp_path / "train.py").write_text("import wandb\nrun = wandb.init(project='vision', name='resnet50', config={'lr': 1})\n"
+                                       "wandb.log({'acc': 1, 'h': wandb.Histogram([1, 2])})\nimport runicorn.metrics.kinds.wandb\n")
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(copy), "RUNICORN_DIR": str(tmp_path / "root")}
+    done = subprocess.run([python, "-S", "-m", "runicorn", "run", "bash", "job.sh", "you"], cwd=tmp_path, env=env, capture_output=True,
+                          text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (3, "hello you\n"), done.stderr
+    folder, = (tmp_path / "root").glob("vision/resnet50/runs/*")
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert [row["data"] for row in events if "type" not in row] == [{"acc": 1}, *({"loss": n + 0.5} for n in range(1, 5))]
+    assert json.loads((folder / "status.json").read_text())["status"] == "failed"
 
 
 def test_the_server_copy_lists_runs_of_other_loggers(built, tmp_path):

@@ -196,5 +196,5 @@ def test_a_folder_on_the_path_makes_it_wandb(tmp_path):
         wandb.init(project="p").log({"loss": 1})
     """)
     tree = environment(tmp_path)["PYTHONPATH"]
-    assert train(tmp_path, code, PYTHONPATH=f"{tmp_path / 'first'}:{tree}") == ("", "")
+    assert train(tmp_path, code, PYTHONPATH=f"{tmp_path / 'first'}:{tree}", RUNICORN_WANDB_SAID="1") == ("", "")
     assert rows(only(tmp_path))[0]["data"] == {"loss": 1}

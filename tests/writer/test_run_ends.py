@@ -4,7 +4,7 @@ import signal
 
 import pytest
 from endings import BEGIN, ended, launch, stub, told
-from ends_page import ENDS
+from ends_page import ENDS, table
 from programs import RUN
 from scripts import runs, small
 from test_ends_matrix import CAUGHT, HOWS, KINDS, SCRIPT
@@ -20,6 +20,11 @@ UNSEEN = [("kill -9", "os.kill(os.getpid(), 9)", (), -9, ("interrupted", "ended 
            ("interrupted", "ended by SIGKILL", None, "SIGKILL", 1))]
 # Not passed on is SIGPIPE, which we get for what we write ourselves.
 ROWS = [*(row for row in ENDS if row[0] != "SIGPIPE, its default in force"), *UNSEEN]
+
+
+def test_the_page_says_what_is_tested_here():
+    said = [(way, state, reason, code) for way, state, reason, code in table("Under `runicorn run`")]
+    assert said == [(row[0], row[4][0], row[4][1], "–" if row[4][2] is None else str(row[4][2])) for row in UNSEEN]
 
 
 @pytest.mark.few(20)

@@ -1,0 +1,209 @@
+"""The metrics that a program writes in files of other loggers' kinds, taken into its run while it runs.
+
+Below the working folder and the folders of --watch, what is new since the program began is looked for and read in a thread, a bounded share
+of one core at most. Files that stood before are not taken, but for what is appended to them.
+"""
+
+import os
+import threading
+import time
+
+from runicorn.writer.notice import say
+
+DEPTH, FOLDERS, ENTRIES, FILES = 8, 20_000, 20_000, 500     # levels, folders in all, entries of a folder, files that are followed
+OLD_FILES, TAIL = 1000, 64  # that stood before and are looked at again; bytes of their ends, by which those written anew are known
+OLD_BYTES = 64 << 20        # of a file that stood before: a larger one is not read for what is appended
+PAUSE_SECONDS = 0.5         # between two passes, at least
+SHARE = 10                  # and this many times what the last one took
+PASS_SECONDS = 0.3          # of reading in one pass
+LAST_SECONDS = 5.0          # of reading when the program has ended
+EARLY_SECONDS = 0.05        # a disk's clock ticks that coarsely
+ENDINGS = (".wandb", ".csv", ".json", ".jsonl", ".ndjson", ".log", ".out", ".txt")      # of what foreign.kind_by_name takes, or tfevents
+SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
+
+
+class ProgramFiles:
+    """Call `start`, and `finish` when the program is over."""
+
+    def __init__(self, folders, ours, take, is_joined):
+        """folders: to look into (list of str). ours: paths of folders and (device, inode) of files that are not the program's (set). take:
+        function(rows, config) for [(ts, step, {name: value}), ...] and settings that the files tell (dict). is_joined: function() that says
+        whether a script logs to the run itself, too."""
+        roots = sorted({os.path.abspath(folder) for folder in folders})
+        self._roots = [root for root in roots if not any(root.startswith(above.rstrip("/") + "/") for above in roots)]
+        self._ours, self._take, self._is_joined = ours, take, is_joined
+        self._began = time.time() - EARLY_SECONDS
+        self._folders = {}              # path -> (mtime in ns, [paths of folders in it])
+        self._stood = set()             # files that are not taken
+        self._files = {}                # path -> Followed; of a Trainer's states the folder above
+        self._doubtful = {}             # path of a file that is none of a kind yet, or did not grow yet -> its size when it was looked into
+        self._tails = {}                # path of a file that stood before -> (its size then, its last bytes then)
+        self._owners, self._kinds, self._settings = {}, {}, set()
+        self._is_first = True
+        self._stop = threading.Event()
+        self._thread = None
+
+    def start(self):
+        try:
+            self._thread = threading.Thread(target=self._run, name="runicorn-files", daemon=True)
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None         # no room for a thread: `finish` reads all
+
+    def _run(self):
+        pause = 0.0
+        while not self._stop.wait(pause):
+            begun = time.monotonic()
+            self._one_pass(begun + PASS_SECONDS)
+            pause = max(PAUSE_SECONDS, SHARE * (time.monotonic() - begun))
+
+    def finish(self):
+        """Read what is left, within some seconds."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(LAST_SECONDS)
+            if self._thread.is_alive():
+                return                  # a disk hangs
+        self._one_pass(time.monotonic() + LAST_SECONDS)
+
+    def _one_pass(self, deadline):
+        try:
+            for root in self._roots:
+                self._look(root, 0)
+            self._is_first = False
+            for file in list(self._files.values()):
+                self._read(file, deadline)
+        except Exception as error:      # a fault of ours costs these metrics, not the run
+            say(f"metrics in the program's files: {type(error).__name__}: {error}", once=("files", type(error).__name__))
+
+    # -- which files ----------------------------------------------------------------------------------------------
+
+    def _look(self, folder, depth):
+        """Look into a folder and those below it that changed."""
+        if depth > DEPTH or folder in self._ours or len(self._folders) > FOLDERS:
+            return
+        try:
+            changed = os.stat(folder).st_mtime_ns
+            known = self._folders.get(folder)
+            if known is None or known[0] != changed:
+                known = self._folders[folder] = (changed, self._list(folder, changed / 1e9 >= self._began))
+        except OSError:
+            return                      # gone, or not for us
+        for path in known[1]:
+            self._look(path, depth + 1)
+        for path in [path for path in self._doubtful if os.path.dirname(path) == folder]:
+            self._consider(path)
+
+    def _list(self, folder, is_changed):
+        folders = []
+        with os.scandir(folder) as entries:
+            for _, entry in zip(range(ENTRIES), entries):
+                if not entry.name.lower().endswith(ENDINGS) and "tfevents" not in entry.name and not entry.is_dir(follow_symlinks=False):
+                    continue
+                from runicorn import foreign  # here: a short program without such files does without
+                if entry.is_dir(follow_symlinks=False):
+                    if not foreign.SKIPPED_FOLDER.match(entry.name):
+                        folders.append(entry.path)
+                elif entry.path not in self._stood and entry.path not in self._files and foreign.kind_by_name(entry.name) \
+                        and entry.is_file(follow_symlinks=False):
+                    self._meet(entry.path, entry.stat(follow_symlinks=False), is_changed)
+        return folders
+
+    def _meet(self, path, found, is_changed):
+        """Decide on a file that is seen for the first time. is_changed: whether its folder got or lost an entry since the beginning."""
+        if (found.st_dev, found.st_ino) in self._ours:
+            self._stood.add(path)
+        elif not self._is_first or is_changed and found.st_mtime >= self._began:
+            self._consider(path)
+        elif found.st_size <= OLD_BYTES and len(self._tails) < OLD_FILES:
+            self._tails[path] = found.st_size, _tail(path, found.st_size)
+            self._consider(path)
+        else:
+            self._stood.add(path)
+
+    def _consider(self, path):
+        """Follow a file if it is of a kind, one that stood before once it has grown; a text file is looked into again when it has."""
+        from runicorn import foreign
+        from runicorn.foreign_text import kind_by_content
+        kind = foreign.kind_by_name(os.path.basename(path))
+        try:
+            size = os.stat(path).st_size
+        except OSError:
+            size = -1
+        if size == self._doubtful.get(path) or size < 0:
+            return
+        self._doubtful[path] = size
+        skip, tail = self._tails.get(path, (0, b""))
+        if skip and size == skip:
+            return                      # nothing came since
+        if skip and _tail(path, skip) != tail:
+            skip = 0                    # written anew
+        if kind not in foreign.SURE:
+            kind = kind_by_content(kind, *foreign.ends(path, size))
+        if kind is not None:
+            del self._doubtful[path]
+            self._follow(path, kind, skip)
+
+    def _follow(self, path, kind, skip):
+        from runicorn import foreign
+        from runicorn.metrics.follow import Followed
+        folder, key = os.path.dirname(path), path
+        if kind == "trainer" and foreign.CHECKPOINT.match(os.path.basename(folder)):
+            self._stood.add(path)
+            folder = key = os.path.dirname(folder)
+            if key in self._files:
+                self._files[key].move(path)
+                return
+        if len(self._files) < FILES:
+            self._files[key] = Followed(path, kind, folder, skip)
+
+    # -- what is in them ------------------------------------------------------------------------------------------
+
+    def _read(self, file, deadline):
+        more = True
+        while more and time.monotonic() < deadline:
+            try:
+                rows, more = file.step()
+            except OSError:
+                return                  # taken away; it may come back
+            named = [(ts, step, self._named(data, file.folder, file.kind)) for ts, step, data in rows]
+            config = file.reader.facts().get("config") or {} if rows and file.path not in self._settings else {}
+            if config:
+                self._settings.add(file.path)
+            if named:
+                self._take([row for row in named if row[2]], config)
+
+    def _named(self, data, folder, kind):
+        """Return what a row names in the run: as in the file, behind the folder's name where several folders have the same metric.
+
+        In one folder a metric that stands in files of two kinds is taken from the one that is believed first.
+        """
+        from runicorn.foreign import KINDS
+        named = {}
+        for name, value in data.items():
+            if KINDS.index(kind) > KINDS.index(self._kinds.setdefault((folder, name), kind)):
+                continue
+            self._kinds[folder, name] = kind
+            named[self._owned(name, folder)] = value
+        return named
+
+    def _owned(self, name, folder):
+        last = os.path.basename(folder)
+        joined = f"{last}/{name}"
+        if last.lower() in SPLITS and not name.lower().startswith(last.lower() + "/") or self._is_joined() and folder not in self._roots:
+            name = joined
+        for candidate in (name, joined, f"{os.path.relpath(folder, self._roots[0])}/{name}"):
+            if self._owners.setdefault(candidate, folder) == folder:
+                return candidate
+        return candidate
+
+
+def _tail(path, size):
+    """Return the last bytes before `size` of a file; nothing of one that can't be read."""
+    from runicorn.layout import open_regular
+    try:
+        with open(open_regular(path), "rb") as file:
+            file.seek(max(0, size - TAIL))
+            return file.read(min(size, TAIL))
+    except OSError:
+        return b""
