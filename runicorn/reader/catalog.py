@@ -8,8 +8,6 @@ import time
 from pathlib import Path
 
 from runicorn import layout, local_disk, local_names
-from runicorn.metrics.column_cache import trim
-from runicorn.metrics.run_tables import COARSE_BYTES
 from runicorn.metrics.series import Series
 from runicorn.reader import bounded
 from runicorn.reader.facets import Facets
@@ -18,16 +16,11 @@ from runicorn.reader.foreign_entry import ForeignEntry
 from runicorn.reader.glances import Glances
 from runicorn.reader.liveness import BEAT, Verdict
 from runicorn.reader.local_root import LocalRoot
+from runicorn.reader.open_series import COLUMNS, OpenSeries
 from runicorn.reader.run_entry import Entry, Member, attempts, freshness, newest, progress
 from runicorn.reader.run_list import View, names_of
 from runicorn.reader.sources import MirrorSource
 
-SERIES_BYTES = 96 << 20     # columns kept in memory; the run last asked for stays whatever its size
-COLUMNS = 2 << 30           # bytes of the column cache on disk, unless somebody says otherwise
-TRIM_SECONDS = 60.0         # between two looks at what it takes
-READ_SECONDS = 0.6          # an answer waits no longer for parsing; the rest is parsed behind it
-HEAD_START = 0.1            # s
-LITTLE_SECONDS = 0.02       # … and no longer than this where a sample can be drawn meanwhile
 FIRST_SECONDS = 3.0         # an answer waits so long for the first look at the roots
 
 
@@ -42,7 +35,7 @@ class Catalog:
         that the column cache on disk may take; local: what reads a root of this machine."""
         self.home = Path(home) if home else layout.home_dir()
         self.overlay, self.preferences, self._clock, self._ring = overlay, preferences, clock, ring
-        self._columns, self._trimmed = columns, float("-inf")
+        self._series = OpenSeries(self.home / "columns", columns, ring, clock)
         self._mirrors = mirrors if callable(mirrors) else lambda: mirrors
         self.sources = {slug: local(slug, folder, self._kept(folder)) for slug, folder in roots}
         self.glances = Glances(ring and self._glanced)
@@ -53,8 +46,6 @@ class Catalog:
         self._facts = {}                    # what was counted over all runs, until something changes
         self.some = threading.Event()       # set once there is something to show, or nothing to wait for
         self.ready = threading.Event()      # set once the first look has come to all runs
-        self._series, self._parsing = {}, set()         # key -> Series, asked for longest ago first; keys being parsed
-        self._sizes, self._series_bytes = {}, 0     # bytes of columns in memory by key, and in all
         self._lock = threading.Lock()
         self.looked_at = clock()            # when all open runs were looked at last
         self.owes = False                   # whether an answer left out sparklines for lack of time; see `owe`
@@ -394,56 +385,7 @@ class Catalog:
         entry = self.entry(key)
         if entry.record.newer:
             return Series("")           # of no folder: what its lines mean is not known
-        with self._lock:
-            series = self._series.pop(entry.key, None)
-            if series is None or series.folder != os.fspath(entry.folder):
-                series = entry.new_series(self.home / "columns")
-            self._series[entry.key] = series
-        if self._ring is None:
-            series.refresh()
-        elif entry.key not in self._parsing:
-            self._read_some(entry.key, series)
-        self._drop_series(entry.key, series)
-        self._trim()
-        return series
-
-    def _trim(self):
-        if self._clock() - self._trimmed >= TRIM_SECONDS:
-            self._trimmed = self._clock()
-            trim(self.home / "columns", self._columns)
-
-    def _read_some(self, key, series):
-        """Parse what an answer can wait for: all of it where that is soon done, else a little; the rest goes on behind it."""
-        series.refresh(LITTLE_SECONDS)
-        if 0 < series.behind <= COARSE_BYTES:
-            series.refresh(READ_SECONDS)
-        if series.behind:
-            self._parse_on(key, series)
-
-    def _parse_on(self, key, series):
-        with self._lock:
-            if key in self._parsing:
-                return
-            self._parsing.add(key)
-
-        def parse():
-            time.sleep(HEAD_START)      # the answer that is being made has the processor first
-            try:
-                series.refresh()
-            finally:
-                self._parsing.discard(key)
-                self._ring(f"run:{key}")
-        threading.Thread(target=parse, name=f"parse {key}", daemon=True).start()
-
-    def _drop_series(self, key, series):
-        """Keep what the columns in memory take below SERIES_BYTES: those asked for longest ago go first."""
-        with self._lock:
-            self._series_bytes += series.nbytes - self._sizes.get(key, 0)
-            self._sizes[key] = series.nbytes
-            while self._series_bytes > SERIES_BYTES and len(self._series) > 1:
-                oldest = next(iter(self._series))
-                del self._series[oldest]
-                self._series_bytes -= self._sizes.pop(oldest, 0)
+        return self._series.of(entry)
 
 
 # -- details ------------------------------------------------------------------------------------------------------

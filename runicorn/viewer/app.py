@@ -16,7 +16,8 @@ from runicorn import assets, disk, layout, local_disk, settings
 from runicorn.errors import RunicornError, SettingsError
 from runicorn.loopback import told_by_kernel
 from runicorn.metrics.pieces import Pieces
-from runicorn.reader.catalog import COLUMNS, Catalog
+from runicorn.reader.catalog import Catalog
+from runicorn.reader.open_series import COLUMNS
 from runicorn.version import VERSION
 from runicorn.viewer.access import Guard, lasting_token
 from runicorn.viewer.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
