@@ -14,6 +14,8 @@ from runicorn.reader.liveness import judge
 from runicorn.reader.run_entry import Entry
 
 NAME = 200                  # characters of a run's name
+BEGINNING = 7               # bytes of a W&B file before its first record
+WAITS = "W&B has written nothing yet, which it does when some 10 KB are full or the run ends: it may be running"
 
 
 class ForeignEntry(Entry):
@@ -171,7 +173,15 @@ class ForeignEntry(Entry):
         code = facts.get("exit_code")
         if code == 0 or code is None and facts.get("finished"):
             return judge({"status": "finished"}, None)
-        return judge({"status": "failed", "exit_code": code}, None) if isinstance(code, int) else self.source.verdict(self.record)
+        if isinstance(code, int):
+            return judge({"status": "failed", "exit_code": code}, None)
+        verdict = self.source.verdict(self.record)
+        return verdict._replace(code="wandb_waits", text=WAITS) if self._waits() else verdict
+
+    def _waits(self):
+        """Whether W&B has written nothing but the beginning of its file, which it does when some 10 KB are full or the run ends."""
+        sizes = [size for name, size in (self._glance.sizes or {}).items() if name.endswith(".wandb")]
+        return bool(sizes) and max(sizes) <= BEGINNING
 
     def here(self):
         """Whether all files of the run are on this machine."""

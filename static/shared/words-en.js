@@ -95,6 +95,7 @@ export default {
   "reason.no_sign": "no sign of life for {seconds}", "reason.quiet": "no sign of life for {seconds}",
   "reason.no_rows": "alive, but no new row for {seconds}", "reason.grew": "its files grew {seconds} ago",
   "reason.no_change": "no change for {seconds}; this kind of run does not say how it ended",
+  "reason.wandb_waits": "W&B has written nothing yet, which it does when some 10 KB are full or the run ends: it may be running",
   "reason.beating": "last sign of life {seconds} ago", "reason.live": "up to date",
   "reason.live_partly": "up to date but for {files} {files|file|files} that could not come; the Files of their runs say why",
   "reason.looking": "looking what is new", "reason.fetching": "fetching", "reason.connecting": "connecting", "reason.starting": "starting",

@@ -76,6 +76,7 @@ export default {
   "reason.no_sign": "已 {seconds} 无活动迹象", "reason.quiet": "已 {seconds} 无活动迹象",
   "reason.no_rows": "仍在运行，但已 {seconds} 没有新数据", "reason.grew": "{seconds}前文件有增长",
   "reason.no_change": "{seconds}没有变化；这类实验不会说明如何结束",
+  "reason.wandb_waits": "W&B 还没有写入任何内容：攒满约 10 KB 或实验结束时才写，实验可能正在运行",
   "reason.beating": "{seconds}前有活动", "reason.live": "已是最新", "reason.live_partly": "已是最新，但有 {files} 个文件未能取回，原因见各实验的“文件”", "reason.looking": "正在检查更新",
   "reason.fetching": "正在下载", "reason.connecting": "正在连接", "reason.starting": "正在启动", "reason.stopped": "已停止",
   "reason.manual": "手动同步：点击“立即同步”时下载", "reason.paused": "手动暂停", "reason.not_started": "尚未启动", "reason.offline_mode": "离线：不下载任何内容",

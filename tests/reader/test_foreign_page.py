@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,11 @@ def test_pictures_and_histograms_are_counted_and_named_on_the_page(serve, open_p
     rows = page.locator("dl.kv div")
     expect(rows.filter(has_text=words[0])).to_contain_text("3")
     expect(rows.filter(has_text=words[1])).to_contain_text("1")
+
+
+@pytest.mark.parametrize(("text", "age", "state"), [("", 0, "running"), ("1234567", 0, "running"), ("", 90_000, "quiet")])
+def test_a_wandb_file_in_which_nothing_stands_says_that_its_run_may_be_running(tmp_path, text, age, state):
+    place = put(tmp_path / "root", "p/wandb/offline-run-20250101_000000-abc/run-abc.wandb", text)
+    os.utime(place, (time.time() - age,) * 2)
+    row = catalog(tmp_path / "root", tmp_path).row("local:p/wandb/:abc")
+    assert (row["reason"]["code"], row["state"]) == ("wandb_waits", state) and "nothing yet" in row["reason"]["text"]
