@@ -409,7 +409,7 @@ def _update(path, change):
                 value = {}
             change(value)
             text = json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n"
-            layout.replace_file(path, encode_json(text), mode=PRIVATE)
+            layout.replace_file(os.path.realpath(path), encode_json(text), mode=PRIVATE)       # a link, as to dotfiles, stays one
     except OSError as error:
         raise SettingsError(f"{path} can't be written: {error.strerror}") from error
     return value

@@ -208,3 +208,13 @@ def test_a_broken_overlay_changes_nothing_until_it_is_mended(home):
     (home / "overlay.json").write_text('{"runs": {')
     assert overlay.get("local:p/n/1")["tags"] == ["good"]
     assert (home / "overlay.json").read_text() == '{"runs": {'
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need rights there")
+def test_a_file_that_is_a_link_stays_one(home, tmp_path):
+    home.mkdir()
+    (tmp_path / "dotfiles.json").write_text('{"root": "/data"}')
+    (home / "config.json").symlink_to(tmp_path / "dotfiles.json")
+    settings.save_connection(home, GPU)
+    assert (home / "config.json").is_symlink() and json.loads((tmp_path / "dotfiles.json").read_text())["root"] == "/data"
+    assert [one["name"] for one in settings.connections(home)] == ["GPU Server 1"]
