@@ -11,6 +11,7 @@ import glob
 import heapq
 import os
 import re
+import time
 from pathlib import Path
 
 from runicorn import local_disk
@@ -22,6 +23,7 @@ MANY = {"identityfile", "certificatefile"}      # keywords whose values add up; 
 WHOLE = {"proxycommand", "knownhostscommand"}   # keywords whose value is the rest of the line, quotes and all
 SYSTEM_CONFIG = local.system_file("ssh_config")
 PATTERN = re.compile(r"[*?!]")
+COARSE = 3.0                # s within which two changes of a folder may have one mtime
 
 Block = collections.namedtuple("Block", "condition lines")
 Block.__doc__ = """What stands between two lines that switch: condition: the Condition it stands under, None where that is always; lines:
@@ -240,14 +242,23 @@ class Files:
         for pattern in patterns:
             pattern = os.path.join(base, os.path.expanduser(pattern))
             if pattern not in self._included:
-                self._included[pattern] = sorted(glob.glob(pattern))
-            files += self._included[pattern]
+                before = _at_rest(os.path.dirname(pattern))
+                self._included[pattern] = sorted(glob.glob(pattern)), before
+            files += self._included[pattern][0]
         return files
 
     def unchanged(self):
         """Whether every file is what it was when it was read, and every Include stands for the same."""
         return (all(_stamp(path) == stamp for path, stamp in self._stamps.items())
-                and all(sorted(glob.glob(pattern)) == names for pattern, names in self._included.items()))
+                and all(before and _at_rest(os.path.dirname(pattern)) == before or sorted(glob.glob(pattern)) == names
+                        for pattern, (names, before) in self._included.items()))
+
+
+def _at_rest(folder):
+    """Return what changes when a file comes into a folder or goes (tuple); None where that may not show, as the folder's own name is a
+    pattern, or it changed a moment ago."""
+    stamp = None if PATTERN.search(folder) or "[" in folder else _stamp(folder)
+    return stamp if stamp and time.time() - stamp[0] / 1e9 > COARSE else None
 
 
 def _stamp(path):

@@ -1,8 +1,10 @@
 """~/.ssh/config as ssh itself reads it: our answers are compared with `ssh -G`."""
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -187,6 +189,20 @@ def test_a_host_in_each_of_many_files_is_found_by_its_name(folder):
     assert {name: (options["user"], options["port"]) for name, options in found.items()} == {"f0": ("u0", 2222), "f299": ("u299", 2222)}
     look = calls(lambda: user_config.lookup("f7", paths=[folder / "config"], folder=folder, commands=False, files=files))
     assert look < 200, "it reads the files of no other host"
+
+
+def test_a_file_that_comes_into_an_included_folder_or_goes_is_seen(folder):
+    (folder / "many").mkdir()
+    (folder / "config").write_text("Include many/*\n")
+    for age in (0, 3600):
+        os.utime(folder / "many", (time.time() - age,) * 2)
+        files = user_config.Files()
+        assert user_config.hosts([folder / "config"], folder, files) == [] and files.unchanged()
+        (folder / "many" / "new").write_text("Host new\n")
+        assert not files.unchanged()
+        (folder / "many" / "new").unlink()
+        files = user_config.Files()
+        user_config.hosts([folder / "config"], folder, files)
 
 
 CONDITIONS = """Host gpu? !gpu3
