@@ -124,10 +124,12 @@ export class RunCharts extends Board {
 
   options(group) {
     const options = super.options(group);
+    const axis = this.axisOf(group.metrics[0]);
     return {
       ...options,
       ...(this.grouping === "one" ? {} : {title: group.title, sub: ""}),
-      marks: this.axisOf(group.metrics[0]) ? [] : this.marks(),
+      ...(axis ? {sub: t("charts.by", {x: axis})} : {}),
+      marks: axis ? [] : this.marks(),
     };
   }
 

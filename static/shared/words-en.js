@@ -337,7 +337,7 @@ export default {
   "charts.logX": "Logarithmic x (all charts)", "charts.pin": "Pin to the top", "charts.unpin": "Unpin", "charts.earlier": "Move up",
   "charts.later": "Move down", "charts.hide": "Hide", "charts.hidden": "{n} hidden", "charts.png": "Save as PNG",
   "charts.csv": "Save as CSV", "charts.smoothing": "Smoothing",
-  "charts.smoothingTitle": "Exponential smoothing (s); the raw curve stays behind it", "charts.xAxis": "Horizontal axis",
+  "charts.smoothingTitle": "Exponential smoothing (s); the raw curve stays behind it", "charts.xAxis": "Horizontal axis", "charts.by": "by {x}",
   "charts.xStep": "Step", "charts.xRelative": "Relative", "charts.xWall": "Wall", "charts.xMetric": "Metric…",
   "charts.xMetricTitle": "Any metric as the horizontal axis", "charts.group": "Grouping", "charts.groupBy": "Group: {how}",
   "charts.groupLast": "last part", "charts.groupPrefix": "prefix", "charts.groupOne": "one each", "charts.filter": "Metrics, regex",

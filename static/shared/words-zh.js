@@ -238,7 +238,7 @@ export default {
   "charts.plotBroken": "绘图库无法在此浏览器中运行；原因见浏览器控制台。",
   "charts.full": "全屏 (f)", "charts.leaveFull": "退出全屏 (f、Esc)", "charts.logY": "纵轴取对数", "charts.logX": "横轴取对数（所有图表）", "charts.pin": "置顶", "charts.unpin": "取消置顶",
   "charts.earlier": "前移", "charts.later": "后移", "charts.hide": "隐藏", "charts.hidden": "{n} 个已隐藏", "charts.png": "保存为 PNG",
-  "charts.csv": "保存为 CSV", "charts.smoothing": "平滑", "charts.smoothingTitle": "指数平滑 (s)；原始曲线保留在后面", "charts.xAxis": "横轴",
+  "charts.csv": "保存为 CSV", "charts.smoothing": "平滑", "charts.smoothingTitle": "指数平滑 (s)；原始曲线保留在后面", "charts.xAxis": "横轴", "charts.by": "按 {x}",
   "charts.xStep": "步数", "charts.xRelative": "相对时间", "charts.xWall": "时刻", "charts.xMetric": "指标…", "charts.xMetricTitle": "以任一指标为横轴",
   "charts.group": "分组", "charts.groupBy": "分组：{how}", "charts.groupLast": "末级名", "charts.groupPrefix": "前缀", "charts.groupOne": "各自成图",
   "charts.filter": "指标，支持正则", "charts.clearFilter": "清除筛选", "charts.some": "{n} / {all}",

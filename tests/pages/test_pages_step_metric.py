@@ -40,12 +40,14 @@ def test_a_chart_is_drawn_by_its_step_metric_until_the_reader_chooses(run, serve
     page = open_page(f"{serve().url}/runs/{run.id}", script=RECORD)
     drawn = {"val/acc": "metric:epoch", "train/loss": "step", "gone": "step"}
     page.wait_for_function("(drawn) => Object.entries(drawn).every(([name, x]) => window.axes[name] === x)", arg=drawn)
+    expect(page.locator("figure", has_text="by epoch")).to_have_count(1)
     expect(page.locator("figure", has_text="secret")).to_have_count(0)
     page.locator(".charttools input.inp").fill("secret")
     expect(page.locator("figure", has_text="secret")).to_have_count(1)
     page.locator(".charttools input.inp").fill("")
     page.get_by_role("radio", name="Wall").click()
     page.wait_for_function("() => window.axes['val/acc'] === 'wall' && window.axes['train/loss'] === 'wall'")
+    expect(page.locator("figure", has_text="by epoch")).to_have_count(0)
     page.get_by_role("radio", name="Step").click()
     page.wait_for_function("() => window.axes['val/acc'] === 'step' && location.search.includes('x=step')")
 
