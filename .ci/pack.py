@@ -52,8 +52,9 @@ Runicorn, complete, as plain files. It needs Python 3.9 or newer and nothing els
 In a script elsewhere: PYTHONPATH=/path/to/runicorn-copy, then `import runicorn`.
 Connections use the system's `ssh`; with paramiko installed they can also use passwords and keys by themselves.
 """
-# Of the server copy: packages most of which only `runicorn run` and `import wandb` need travel as a zip each, which Python imports from.
-ZIPPED, ZIP = ("metrics", "wandb"), "modules.zip"
+# Of the server copy: what only some scripts need (None: all of a package) travels in a zip for each package, which Python imports from.
+ZIPPED = {"metrics": None, "wandb": None, "integrations": None, "writer": ("capture_fd", "rank_run", "joined_run", "images")}
+ZIP = "modules.zip"
 FROM_ZIP = f"__path__.append(__file__[:-11]+'{ZIP}')"
 SERVER_README = """\
 Runicorn's server side. It needs Python 3.8+ and nothing else.
@@ -97,8 +98,8 @@ def make_server_copy(dist):
         shown = public() - {"runs", "open_run"}         # what reads runs is not in it
         text = narrow(lean(path.read_text(encoding="utf-8"), shown))
         path.write_text(near(text, f"runicorn.{path.parent.name}"), encoding="utf-8")
-    for package in ZIPPED:
-        put_in_zip(folder / "runicorn" / package)
+    for package, modules in ZIPPED.items():
+        put_in_zip(folder / "runicorn" / package, modules)
     (folder / "README").write_text(SERVER_README, encoding="utf-8")
     return [folder, packed(folder)]
 
@@ -161,9 +162,9 @@ def put_package(folder, names):
     shutil.copy(TREE / "LICENSE", folder)
 
 
-def put_in_zip(package):
-    """Move the modules of a package (Path) into a zip beside its __init__, whose first line, empty without its docstring, has Python look
-    there."""
+def put_in_zip(package, modules):
+    """Move modules (names, None: all) of a package (Path) into a zip beside its __init__, whose first line, empty without its docstring,
+    has Python look there."""
     first = package / "__init__.py"
     lines = first.read_text(encoding="utf-8").split("\n")
     if lines[0] not in ("", '""'):
@@ -172,12 +173,12 @@ def put_in_zip(package):
     first.write_text("\n".join(lines), encoding="utf-8")
     with zipfile.ZipFile(package / ZIP, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in sorted(package.rglob("*.py")):
-            if path != first:
+            if path != first and (modules is None or path.stem in modules):
                 name = zipfile.ZipInfo(path.relative_to(package).as_posix(), (2020, 1, 1, 0, 0, 0))
                 archive.writestr(name, path.read_bytes(), zipfile.ZIP_DEFLATED, 9)
                 path.unlink()
     for path in sorted(package.rglob("*"), reverse=True):
-        if path.is_dir():
+        if path.is_dir() and not any(path.iterdir()):
             path.rmdir()
 
 

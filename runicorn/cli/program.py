@@ -124,8 +124,13 @@ class Program:
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            script = next(path for path in _places(self._argv[0], self._environ) if os.path.isfile(path))
-            os.execve(BOURNE, [BOURNE, script, *self._argv[1:]], self._environ)
+            os.execve(BOURNE, [BOURNE, self._path(), *self._argv[1:]], self._environ)
+
+    def _path(self):
+        """Return the path of the program, as a shell finds it."""
+        word = self._argv[0]
+        places = [os.path.join(folder, word) for folder in self._environ.get("PATH", os.defpath).split(os.pathsep)]
+        return word if os.sep in word else next(path for path in places if os.path.isfile(path))
 
     # -- while it runs --------------------------------------------------------------------------------------------
 
@@ -248,21 +253,3 @@ def _is_same(first, second):
     if (stats[0].st_dev, stats[0].st_ino) != (stats[1].st_dev, stats[1].st_ino):
         return False
     return not os.path.isfile(f"/proc/self/fd/{first}") or os.path.sameopenfile(first, second)
-
-
-def _places(word, environ):
-    """Return the paths that `word` may be a program's of (not shutil's `which`, which imports much)."""
-    if os.sep in word:
-        return [word]
-    return [os.path.join(folder, word) for folder in environ.get("PATH", os.defpath).split(os.pathsep)]
-
-
-def why_not(word, environ):
-    """Return (sentence, exit code) where no program `word` can be started, as a shell has them, else None."""
-    if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in _places(word, environ)):
-        return None
-    if os.sep not in word:
-        return f"{word}: there is no such program in PATH", 127
-    if not os.path.lexists(word):
-        return f"{word}: there is no such file", 127
-    return f"{word}: {'it is a folder' if os.path.isdir(word) else 'permission denied; it is not executable (chmod +x)'}", 126

@@ -70,11 +70,14 @@ def _help():
 
 def run(options):
     """Run the program, and end as it does; returns an exit code only where it could not be started."""
-    from runicorn.cli.program import Program, why_not
+    if hasattr(os, "fork"):
+        from runicorn.cli.program import Program
+    else:
+        from runicorn.cli.program_threads import Program
     inherited = _inherited()
     _fill_standard_streams()
     argv, environ = options.program, dict(os.environ)
-    refusal = why_not(argv[0], environ)
+    refusal = _why_not(argv[0], environ)
     if refusal:
         print(f"runicorn: {refusal[0]}", file=sys.stderr)
         return refusal[1]
@@ -189,12 +192,33 @@ def _setting(word):
 
 
 def _become(argv, environ):
-    """Be the program: nothing of ours is left."""
+    """Be the program: nothing of ours is left. Where processes don't become others, run it and return its exit code."""
+    if not hasattr(os, "fork"):
+        from runicorn.cli.program_threads import become
+        return become(argv, environ)
     import signal
     for name in ("SIGPIPE", "SIGXFSZ"):
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else signal.SIG_DFL)
     os.execvpe(argv[0], argv, environ)
+
+
+def _why_not(word, environ):
+    """Return (sentence, exit code) where no program `word` can be started, as a shell has them, else None."""
+    if not hasattr(os, "fork"):
+        import shutil
+        found = shutil.which(word, path=environ.get("PATH"))
+    else:
+        folders = environ.get("PATH", os.defpath).split(os.pathsep)       # not shutil's `which`, which imports much
+        paths = [word] if os.sep in word else [os.path.join(folder, word) for folder in folders]
+        found = any(os.path.isfile(path) and os.access(path, os.X_OK) for path in paths)
+    if found:
+        return None
+    if not os.path.dirname(word):
+        return f"{word}: there is no such program in PATH", SHELLS_CODE
+    if not os.path.lexists(word):
+        return f"{word}: there is no such file", SHELLS_CODE
+    return f"{word}: {'it is a folder' if os.path.isdir(word) else 'permission denied; it is not executable (chmod +x)'}", 126
 
 
 def _fill_standard_streams():
