@@ -84,7 +84,7 @@ def passing(error):
     """Return a shortage of files, threads or memory as a LineError, which is worth another try, an error of ours as it is; raise others."""
     detail = shortage(error)
     if detail is not None:
-        return LineError(f"this machine is short of open files, threads or memory ({detail})", code="short", detail=detail)
+        return LineError(f"this machine is short of open files, threads or memory ({detail})", code="short", said="short_of", detail=detail)
     if not isinstance(error, RunicornError):
         raise error
     return error

@@ -117,7 +117,7 @@ def connection(home, name):
         if name in (saved["name"], local_names.connection_slug(saved["name"])):
             return saved
     names = ", ".join(repr(saved["name"]) for saved in listed) or "none; add one with `runicorn config ssh add`"
-    raise NotFoundError(f"there is no connection {name!r} (known: {names})")
+    raise NotFoundError(f"there is no connection {name!r} (known: {names})", code="not_found", said="connection_gone", name=name)
 
 
 def save_connection(home, changes):
@@ -155,15 +155,18 @@ def checked(settings):
     connection = taken_apart(connection)
     connection["name"] = _text(connection, "name") or connection["host"]
     if not connection["host"]:
-        raise UsageError("a connection needs a host (server address)")
+        raise UsageError("a connection needs a host (server address)", code="usage", said="host_missing")
     for field in ("host", "user"):
         if UNSAFE.search(connection[field]):
-            raise UsageError(f"{field} {connection[field]!r} holds characters that SSH does not allow there")
+            raise UsageError(f"{field} {connection[field]!r} holds characters that SSH does not allow there", code="usage",
+                             said="field_unsafe", field=field, value=connection[field])
     if re.search("[@/]", connection["host"]):
-        raise UsageError(f"host {connection['host']!r} is no name or address of a server: paste it as user@host:port, or the host alone")
+        raise UsageError(f"host {connection['host']!r} is no name or address of a server: paste it as user@host:port, or the host alone",
+                         code="usage", said="host_odd", host=connection["host"])
     for field, choices in CHOICES.items():
         if connection[field] not in choices:
-            raise UsageError(f"{field} is {connection[field]!r}; it may be {', '.join(map(str, choices))}")
+            raise UsageError(f"{field} is {connection[field]!r}; it may be {', '.join(map(str, choices))}", code="usage",
+                             said="field_choice", field=field, value=repr(connection[field]), choices=", ".join(map(str, choices)))
     for field in FLAGS:
         if not isinstance(connection[field], bool):
             raise UsageError(f"{field} is {connection[field]!r}; it may be true or false")
@@ -175,7 +178,7 @@ def checked(settings):
 
 
 PASTED = re.compile(r"(?P<uri>(?:ssh|sftp)://)?(?:(?P<user>[^/]+)@)?(?P<host>\[[^\]]+\]|[^:/@\[\]]+)(?::(?P<port>\d+))?"
-                    r"(?:/|:(?P<path>(?!\d+$)[^:].*))?")
+                    r"(?:/(?P<below>.*)|:(?P<path>(?!\d+$|//)[^:].*))?")
 
 
 def taken_apart(connection):
@@ -186,16 +189,21 @@ def taken_apart(connection):
     if not pasted or pasted["host"] == connection["host"] and "[" not in connection["host"] or _is_address(connection["host"]):
         return connection                # a plain name or address; IPv6 has colons of its own
     if ":" in (pasted["user"] or ""):
-        raise UsageError("the host holds a password: leave it out, it is asked for and never kept in a file")
-    if pasted["uri"] and pasted["path"]:
-        raise UsageError(f"the host {connection['host']!r} ends in a path: leave it out, and say it as the remote root")
+        raise UsageError("the host holds a password: leave it out, it is asked for and never kept in a file", code="usage",
+                         said="host_password")
+    if pasted["below"] and not pasted["uri"]:
+        return connection
+    if pasted["uri"] and (pasted["path"] or pasted["below"]):
+        raise UsageError(f"the host {connection['host']!r} ends in a path: leave it out, and say it as the remote root", code="usage",
+                         said="host_path", host=connection["host"])
     path = pasted["path"] and (pasted["path"] if pasted["path"][0] in "/~" else f"~/{pasted['path']}")
     parts = {"user": pasted["user"], "port": int(pasted["port"]) if pasted["port"] else None, "remote_root": path}
     parts = {field: value for field, value in parts.items() if value is not None}
     for field, value in parts.items():
         if connection.get(field, CONNECTION[field]) not in (CONNECTION[field], value):
             raise UsageError(f"the host {connection['host']!r} says {field} {value}, and the {field} is {connection[field]}: "
-                             "which is right?")
+                             "which is right?", code="usage", said="host_twice", host=connection["host"], field=field,
+                             value=str(value), other=str(connection[field]))
     return {**connection, "host": pasted["host"].strip("[]"), **parts}
 
 
@@ -220,7 +228,8 @@ def _text(connection, field):
     if value is None:
         return ""
     if not isinstance(value, str) or "\0" in value or "\n" in value:
-        raise UsageError(f"{field} is {value!r}; it must be one line of text")
+        raise UsageError(f"{field} is {value!r}; it must be one line of text", code="usage", said="field_text", field=field,
+                         value=repr(value))
     if LONE.search(value):
         remedy = "; make a link to that folder on the server (ln -s) and give the path of the link" if field == "remote_root" else ""
         raise UsageError(f"{field} is {visible(value)}, which is no UTF-8, and a settings file is{remedy}")
@@ -233,7 +242,8 @@ def _whole(connection, field, low, high):
         return None
     integral = isinstance(value, int) and not isinstance(value, bool) or isinstance(value, float) and value.is_integer()
     if not integral or not low <= value <= high:
-        raise UsageError(f"{field} is {value!r}; it must be a whole number from {low} to {high}")
+        raise UsageError(f"{field} is {value!r}; it must be a whole number from {low} to {high}", code="usage", said="field_whole",
+                         field=field, value=repr(value), low=str(low), high=str(high))
     return int(value)
 
 
@@ -364,7 +374,8 @@ def _read(path):
         except FileNotFoundError:
             return {}, None
         except OSError as error:
-            raise SettingsError(f"{path} can't be read: {error.strerror}") from error
+            raise SettingsError(f"{path} can't be read: {error.strerror}", code="settings", said="file_read", path=str(path),
+                                detail=str(error.strerror)) from error
         value, trouble = _parsed(raw)
         if raw and not trouble or not being_saved or time.monotonic() > until:
             return value, trouble
@@ -411,5 +422,6 @@ def _update(path, change):
             text = json.dumps(layout.strict(value), ensure_ascii=False, indent=1) + "\n"
             layout.replace_file(os.path.realpath(path), encode_json(text), mode=PRIVATE)       # a link, as to dotfiles, stays one
     except OSError as error:
-        raise SettingsError(f"{path} can't be written: {error.strerror}") from error
+        raise SettingsError(f"{path} can't be written: {error.strerror}", code="settings", said="file_write", path=str(path),
+                            detail=str(error.strerror)) from error
     return value

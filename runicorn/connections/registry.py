@@ -157,7 +157,8 @@ class Registry:
                 if name in (connection.name, connection.slug):
                     return connection
             names = ", ".join(map(repr, self._connections)) or "none"
-        raise NotFoundError(f"there is no connection {name!r} (known: {names}); add one with `runicorn config ssh add`")
+        raise NotFoundError(f"there is no connection {name!r} (known: {names}); add one with `runicorn config ssh add`",
+                            code="not_found", said="connection_gone", name=str(name))
 
     def _reload(self, start=True):
         """Follow config.json: connections added, changed or removed, by us or by another process. start: whether those that are new, or no

@@ -207,11 +207,13 @@ def drop_mirror(mirror: Path) -> None:
         copy.unlock()
         local_disk.remove_tree(os.fspath(copy.folder))        # Windows keeps a file, and its folders, while we have it open
     except BusyError as error:
-        raise BusyError(f"the mirror {local_disk.short(mirror)} is {error}; stop that first") from error
+        raise BusyError(f"the mirror {local_disk.short(mirror)} is {error}; stop that first", code="busy", said="mirror_busy",
+                        path=str(local_disk.short(mirror))) from error
     except OSError as error:
         path = local_disk.short(error.filename or mirror)
         raise SyncError(f"the mirror {local_disk.short(mirror)} can't be deleted: {error.strerror} ({path}); "
-                        "close what has it open, then try again") from error
+                        "close what has it open, then try again", code="sync", said="mirror_stays", path=str(path),
+                        detail=str(error.strerror)) from error
     finally:
         copy.unlock()
 

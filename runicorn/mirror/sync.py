@@ -269,7 +269,8 @@ class Sync:
         pause = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(self._failures - 1, 10)) * random.uniform(0.7, 1.3)
         self._retry_at = now + pause
         self._status.retry(self._clock.wall(now) + pause)
-        self._hang_up("offline", error.code or "line", str(error), error.values)
+        values = error.values if error.code else {"host": self.options["host"], "detail": str(error), **error.values}
+        self._hang_up("offline", error.code or "line", str(error), values)
         return pause
 
     def _short(self, error, now):

@@ -39,13 +39,14 @@ class Expression:
         try:
             log_lines.matcher(pattern, ignore_case)
         except (log_lines.re.error, OverflowError, RecursionError) as error:
-            raise UsageError(f"{pattern!r} is no regular expression: {error}") from error
+            raise UsageError(f"{pattern!r} is no regular expression: {error}", code="usage", said="expression_bad",
+                             pattern=pattern[:200]) from error
         self.pattern, self._request = pattern, [pattern, ignore_case, 2 * BLOCK_SECONDS]
         self._answers = queue.SimpleQueue()
 
     def __enter__(self):
         if not _places.acquire(blocking=False):
-            raise BusyError(f"{MOST} searches by expression are under way; stop one of them")
+            raise BusyError(f"{MOST} searches by expression are under way; stop one of them", code="busy", said="expression_many", n=MOST)
         source = log_lines.__loader__.get_source(log_lines.__name__)        # works from a zip, too
         self.process = subprocess.Popen([sys.executable, "-S", "-I", "-c", source], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _at_work.add(self.process)
@@ -88,7 +89,7 @@ class Expression:
                 return
             break
         raise UsageError(f"the expression {self.pattern[:200]!r} takes too long; make it simpler: repeats within repeats, such as (a+)+, "
-                         "can try more ways than there is time")
+                         "can try more ways than there is time", code="usage", said="expression_slow", pattern=self.pattern[:200])
 
     def _say(self, data):
         try:

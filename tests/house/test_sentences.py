@@ -1,12 +1,18 @@
 """What the server says is translated on the pages: each sentence that carries a code has its words, made of the values it brings."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from runicorn import settings
+from runicorn.errors import UsageError
+from runicorn.viewer import exchange
+
 HERE = Path(__file__).parents[2]
+WORDS_ZH = (HERE / "static" / "shared" / "words-zh.js").read_text(encoding="utf-8")
 WORDS = (HERE / "static" / "shared" / "words-en.js").read_text(encoding="utf-8")
 # A sentence the pages show in another way: the changed key with both fingerprints, a command that is not run by a test.
 ELSEWHERE = {"exec", "usage", "filter", "not_found", "missing"}
@@ -45,3 +51,17 @@ def test_a_sentence_has_its_words(where, name, values):
     advice = words(f"advice.{name}") or ""
     holes = set(re.findall(r"\{(\w+)[|}]", text + advice))
     assert holes <= values | {"detail"} if name == "failed" else holes <= values, f"{where}: said.{name} wants {holes - values}"
+
+
+@pytest.mark.parametrize("wrong, said", [({"host": ""}, "host_missing"), ({"host": "gpu;id"}, "field_unsafe"), ({"host": "a/b"}, "host_odd"),
+                                         ({"host": "alice:secret@gpu"}, "host_password"), ({"host": "ssh://gpu/data"}, "host_path"),
+                                         ({"host": "bob@gpu", "user": "alice"}, "host_twice"), ({"host": "gpu", "auth": "magic"}, "field_choice"),
+                                         ({"host": "gpu", "name": "a\nb"}, "field_text"), ({"host": "gpu", "port": 99999}, "field_whole")])
+def test_a_connection_that_cannot_be_saved_is_told_in_both_languages(wrong, said):
+    with pytest.raises(UsageError) as refused:
+        settings.checked(wrong)
+    answer = json.loads(exchange.to_error(refused.value).body)
+    assert (answer["error"], answer["values"]["said"]) == ("usage", said)
+    chinese = re.search(rf'"said\.{said}": "([^"]*)"', WORDS_ZH)[1]
+    assert re.search("[\u4e00-\u9fff]", chinese)
+    assert {name for name in re.findall(r"\{(\w+)\}", chinese)} <= set(answer["values"])
