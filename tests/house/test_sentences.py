@@ -53,15 +53,18 @@ def test_a_sentence_has_its_words(where, name, values):
     assert holes <= values | {"detail"} if name == "failed" else holes <= values, f"{where}: said.{name} wants {holes - values}"
 
 
-@pytest.mark.parametrize("wrong, said", [({"host": ""}, "host_missing"), ({"host": "gpu;id"}, "field_unsafe"), ({"host": "a/b"}, "host_odd"),
-                                         ({"host": "alice:secret@gpu"}, "host_password"), ({"host": "ssh://gpu/data"}, "host_path"),
-                                         ({"host": "bob@gpu", "user": "alice"}, "host_twice"), ({"host": "gpu", "auth": "magic"}, "field_choice"),
-                                         ({"host": "gpu", "name": "a\nb"}, "field_text"), ({"host": "gpu", "port": 99999}, "field_whole")])
-def test_a_connection_that_cannot_be_saved_is_told_in_both_languages(wrong, said):
+WRONG = {"host_missing": {"host": ""}, "field_unsafe": {"host": "gpu;id"}, "host_odd": {"host": "a/b"},
+         "host_password": {"host": "alice:secret@gpu"}, "host_path": {"host": "ssh://gpu/data"},
+         "host_twice": {"host": "bob@gpu", "user": "alice"}, "field_choice": {"host": "gpu", "auth": "magic"},
+         "field_text": {"host": "gpu", "name": "a\nb"}, "field_whole": {"host": "gpu", "port": 99999}}
+
+
+@pytest.mark.parametrize("said", WRONG)
+def test_a_connection_that_cannot_be_saved_is_told_in_both_languages(said):
     with pytest.raises(UsageError) as refused:
-        settings.checked(wrong)
+        settings.checked(WRONG[said])
     answer = json.loads(exchange.to_error(refused.value).body)
     assert (answer["error"], answer["values"]["said"]) == ("usage", said)
     chinese = re.search(rf'"said\.{said}": "([^"]*)"', WORDS_ZH)[1]
     assert re.search("[\u4e00-\u9fff]", chinese)
-    assert {name for name in re.findall(r"\{(\w+)\}", chinese)} <= set(answer["values"])
+    assert set(re.findall(r"\{(\w+)\}", chinese)) <= set(answer["values"])
