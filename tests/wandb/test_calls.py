@@ -530,3 +530,45 @@ def test_check_knows_the_rows_and_misses_their_files(tmp_path):
     (Path(run.dir) / "media" / "000001.table.jsonl").unlink()
     wrong = [finding.text for finding in check.check(tmp_path / "root") if finding.wrong]
     assert wrong == ["table: 'media/000001.table.jsonl' is not here"]
+
+
+def test_films_of_a_monitored_gym_are_logged(tmp_path, monkeypatch):
+    import types
+
+    class RecordVideo:
+        """As Gymnasium's: it knows its file's name while it records."""
+
+        video_folder, _video_name = str(tmp_path), "episode-0"
+
+        def stop_recording(self):
+            (tmp_path / "episode-0.mp4").write_bytes(b"film")
+            self._video_name = None
+
+    monkeypatch.setitem(sys.modules, "gymnasium", types.ModuleType("gymnasium"))
+    monkeypatch.setitem(sys.modules, "gymnasium.wrappers", types.SimpleNamespace(RecordVideo=RecordVideo))
+    run = begin(monitor_gym=True)
+    RecordVideo().stop_recording()
+    run.log({"return": 1})
+    assert typed(run, "video") == [{"videos": {"file": "media/000001.mp4"}}]
+    assert points(run) == [(0, {"return": 1})]
+
+
+def test_keras_is_logged_by_wandbs_callback(tmp_path):
+    train(tmp_path, textwrap.dedent("""
+        import warnings
+        warnings.simplefilter("ignore")
+        import numpy as np
+        import keras
+        import runicorn.wandb as wandb
+        wandb.init(project="p")
+        model = keras.Sequential([keras.layers.Dense(1)])
+        model.compile(loss="mse", optimizer=keras.optimizers.SGD(0.5))
+        model.fit(np.ones((8, 2)), np.ones(8), epochs=2, verbose=0, callbacks=[wandb.integration.keras.WandbMetricsLogger()])
+        from runicorn.wandb.keras import WandbCallback
+        model.fit(np.ones((8, 2)), np.ones(8), epochs=1, batch_size=4, verbose=0,
+                  callbacks=[wandb.keras.WandbMetricsLogger(log_freq="batch"), WandbCallback()])
+    """), KERAS_BACKEND="torch", timeout=120)
+    told = [row["data"] for row in rows(only(tmp_path))]
+    assert [row["epoch/epoch"] for row in told if "epoch/epoch" in row] == [0, 1, 0, 0] and told[0]["epoch/learning_rate"] == 0.5
+    assert [row["batch/batch_step"] for row in told if "batch/loss" in row] == [0, 1]
+    assert small(only(tmp_path), "meta")["metrics"]["epoch/*"] == {"step_metric": "epoch/epoch"}

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import os
 import pkgutil
 import subprocess
 import sys
@@ -196,5 +197,5 @@ def test_a_folder_on_the_path_makes_it_wandb(tmp_path):
         wandb.init(project="p").log({"loss": 1})
     """)
     tree = environment(tmp_path)["PYTHONPATH"]
-    assert train(tmp_path, code, PYTHONPATH=f"{tmp_path / 'first'}:{tree}", RUNICORN_WANDB_SAID="1") == ("", "")
+    assert train(tmp_path, code, PYTHONPATH=f"{tmp_path / 'first'}{os.pathsep}{tree}", RUNICORN_WANDB_SAID="1") == ("", "")
     assert rows(only(tmp_path))[0]["data"] == {"loss": 1}
