@@ -1,7 +1,7 @@
 """Runs of other loggers: a million records, two thousand runs, equal points; beside TensorBoard and W&B's own reader on the same files.
 
-    python benchmarks/foreign.py                       # ten minutes; needs 1 GB of scratch space
-    python benchmarks/foreign.py --only million equal  # some sections: million, many, equal
+    python benchmarks/foreign.py                       # a quarter of an hour; needs 3 GB of scratch space
+    python benchmarks/foreign.py --only million equal  # some sections: million, many, equal, far_list, far_growth, far_large
     python benchmarks/foreign.py --scratch /tmp/s      # keeps the files for the next time
 
 The files are written by the real packages (torch's SummaryWriter, wandb offline). Painted means: the frame after the curve is on the
@@ -28,8 +28,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 from browser import Chromium  # noqa: E402
+from line import Line  # noqa: E402
 from pages import CHROMIUM, CURVES, ROWS, WATCH, opening  # noqa: E402
-from sshd import free_port  # noqa: E402
+from sshd import Sshd, free_port  # noqa: E402
 
 RECORDS, RUNS, OF_RUN = 1_000_000, 2000, 200
 TAGS = ("train/loss", "train/accuracy", "train/lr", "val/loss")
@@ -293,6 +294,102 @@ def compare(what, ours, theirs):
                 for point in zip(*columns))
     assert ours.keys() == theirs.keys() and points == sum(len(steps) for steps, _ in ours.values())
     say(f"{what}: equal (step, value)", "100 %", f"{100 * alike / points:.4f} %")
+
+
+# -- over a connection ----------------------------------------------------------------------------------------------
+
+@contextlib.contextmanager
+def connected(root, rtt, mbit=0.0):
+    """A viewer that reaches `root` by SFTP alone, through a line of `rtt` s and `mbit` Mbit/s (0: no cap); yields its address."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        home = Path(folder) / "home"
+        home.mkdir()
+        server = stack.enter_context(Sshd(Path(folder) / "sshd", start=root, ForceCommand="internal-sftp"))
+        line = stack.enter_context(Line(server.port, rtt, mbit))
+        settings = server.connection(name="far", port=line.port, remote_root=str(root))
+        (home / "config.json").write_text(json.dumps({"connections": [settings]}))
+        (home / "config.json").chmod(0o600)
+        (home / "known_hosts").write_text(f"[127.0.0.1]:{line.port} {' '.join(Path(server.known_hosts).read_text().split()[1:3])}\n")
+        (Path(folder) / "empty").mkdir()
+        address, running = ours(Path(folder) / "empty", home)
+        with running:
+            yield address
+
+
+def answered(address, path):
+    with urlopen(f"{address}{path}") as answer:
+        return json.load(answer)
+
+
+def wait_until(true, seconds=300):
+    """Return the s until `true()`; ends the program where it never is."""
+    began = time.perf_counter()
+    while not true():
+        if time.perf_counter() - began > seconds:
+            raise SystemExit("it never comes")
+        time.sleep(0.05)
+    return time.perf_counter() - began
+
+
+@section
+def far_list(scratch, browser):
+    """Two thousand TensorBoard runs, listed by SFTP alone at 50 ms."""
+    root = written(scratch / "many", write_many)
+    with connected(root, 0.05) as address:
+        wait_until(lambda: answered(address, "/api/connections")["connections"][0]["state"] in ("syncing", "live"))
+        spent = wait_until(lambda: answered(address, "/api/runs?limit=1")["total"] == RUNS)
+    say("2,000 TensorBoard runs by SFTP alone at 50 ms: all listed, after the login", "2 s", f"{spent:.2f} s")
+
+
+@section
+def far_growth(scratch, browser, count=60):
+    """From a row on the server to the curve, by SFTP alone at 50 ms."""
+    from torch.utils.tensorboard import SummaryWriter
+    with tempfile.TemporaryDirectory() as root, SummaryWriter(Path(root) / "vision" / "live", flush_secs=1) as writer:
+        writer.add_scalar("train/loss", 1.0, 0)
+        writer.flush()
+        with connected(Path(root), 0.05) as address:
+            wait_until(lambda: answered(address, "/api/runs?limit=1")["total"] == 1)
+            page = browser.tab(browser.context(), WATCH)
+            page.go(f"{address}/runs/far:vision/live")
+            wait_until(lambda: page.value("(window.drawn || []).length > 0"))
+            written_at = {}
+            for step in range(1, count + 1):
+                writer.add_scalar("train/loss", 1 / step, step)
+                writer.flush()
+                written_at[step] = time.time()
+                time.sleep(0.5)
+            wait_until(lambda: page.value("window.drawn.at(-1)[0]") == count)
+            drawn = page.value("window.drawn")
+            page.close()
+    delays = [next(at for upto, at in drawn if upto >= step) - when for step, when in written_at.items()]
+    say("a row of torch's SummaryWriter to the curve, SFTP alone at 50 ms: median / worst", "2 / 4 s",
+        f"{statistics.median(delays):.2f} / {max(delays):.2f} s")
+
+
+def write_large(root):
+    """Write 2 GB of scalars, 40 metrics a step."""
+    from runicorn.transfer import tensorboard as tfevents
+    tags, chance, scalars = tuple(f"layer{number}/loss" for number in range(40)), random.Random(9), tfevents.Scalars()
+    (root / "vision" / "large").mkdir(parents=True)
+    with open(root / "vision" / "large" / "events.out.tfevents.1740000000.gpu", "wb") as file:
+        file.write(tfevents.opening(1.74e9))
+        step = 0
+        while file.tell() < 2_000_000_000:
+            step += 1
+            file.write(scalars.record(1.74e9 + step, step, tags, [chance.random()] * len(tags)))
+
+
+@section
+def far_large(scratch, browser):
+    """The first curve of an event file of 2 GB over 10 Mbit/s."""
+    root = written(scratch / "large", write_large)
+    with connected(root, 0.05, 10.0) as address:
+        wait_until(lambda: answered(address, "/api/runs?limit=1")["total"] == 1)
+        page = browser.tab(browser.context(), f"{WATCH};{CURVES}")
+        at = opening(page, f"{address}/runs/far:vision/large")
+        page.close()
+    say("an event file of 2 GB over 10 Mbit/s: first curves painted", "4 s", f"{at / 1000:.2f} s")
 
 
 def main():

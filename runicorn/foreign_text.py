@@ -18,6 +18,7 @@ EPOCH_COLUMNS = ("epoch", "epochs", "epochnumber", "currentepoch")
 TIME_COLUMNS = ("time", "timestamp", "walltime", "datetime", "date", "ts", "createdat")
 PHASE_COLUMNS = ("mode", "phase", "split", "stage", "subset")
 OWNERS = {"", "train", "trainer", "training", "time", "global", "progress"}     # of a counter: time/total_timesteps, not loss/epoch
+JUDGED = 200                # lines of a table, its header among them
 SEPARATORS = b",;\t"
 COLUMNS = 1000              # a table of more is a data set
 SHORT = 400                 # names in the first 4,096 bytes of a longer header; those of more are shorter than metrics have
@@ -62,14 +63,14 @@ def _lines(head):
 
 def _is_table(head):
     """Whether a file is a table of a training: it has a column of steps or epochs, which go up, and one of numbers."""
-    lines = [line for line in _lines(head) if not line.startswith(b"#")]
+    lines = [line for line in _lines(head) if not line.startswith(b"#")][:JUDGED]
     if not lines:                                       # a header of more than that, or one whose newline is still to come
         return b"\0" not in head and 20 < head.count(b",") < SHORT and STEPPED.search(head) is not None
     header = Header.of(lines[0])
     if header is None:
         return False
     try:
-        cells = csv.reader([decoded(line) for line in lines[1:200]], delimiter=chr(header.separator))
+        cells = csv.reader([decoded(line) for line in lines[1:]], delimiter=chr(header.separator))
         rows = [row for row in cells if len(row) == len(header.names)]
     except csv.Error:
         return False

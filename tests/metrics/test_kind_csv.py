@@ -258,7 +258,7 @@ def test_what_is_no_training(name, data):
 
 @pytest.mark.parametrize("name, data", [
     ("metrics.csv", "epoch,step,loss\n"), ("metrics.csv", "epoch,step,loss\n0,0,\n"), ("results.csv", "epoch,a\n"),
-    ("x.csv", "Step,loss\n1,0.5\n"),
+    ("x.csv", "Step,loss\n1,0.5\n"), ("short.csv", "step,loss\n" + "".join(f"{n},1\n" for n in range(900))),
     ("tb.csv", "Wall time,Step,Value\n1714557600.1,0,0.5\n1714557601.1,10,0.4\n1714557602.1,20,0.3\n"),
     ("progress.csv", "time/total_timesteps,rollout/ep_rew_mean\n2048,1\n4096,2\n6144,3\n"),
     ("progress.txt", "Epoch\tAverageEpRet\tTime\n0\t10.5\t3\n1\t11.5\t6\n2\t12.5\t9\n"),
