@@ -179,6 +179,8 @@ def begin_program(argv, spec, fixed, storage, quiet, each_task):
         return launch
     root, spec, run_id = processes.settle(os.path.abspath(_root(storage)), spec, os.environ.get("RUNICORN_RUN_ID") or None)
     facts = dict(environment.gather(time.time()), argv=argv)
+    if restart.is_restart(facts) and len(fixed) < 2:
+        spec = dict(spec, **restart.names_of_forerunner(root, {key: spec[key] for key in fixed}, facts))
     options = {"not_secret": _spared(()), "fixed": fixed}
     run = _rank_0(root, spec, run_id and legible(run_id), None, options, launch, quiet, facts, ProgramRun)
     clear_stale(root)

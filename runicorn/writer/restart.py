@@ -6,6 +6,7 @@ import re
 import time
 
 from runicorn.layout import META, RUNS, below, disk_path, read_json, run_path, slug
+from runicorn.masking import masked, names
 from runicorn.writer import environment, ranks
 from runicorn.writer.live import lives, process_lives
 from runicorn.writer.notice import say
@@ -13,6 +14,7 @@ from runicorn.writer.notice import say
 CLOCK_SECONDS = 4000.0      # a clock that was set, and the hour that summer ends with: how much older a run's id may look
 AGENTS = (b"torchrun", b"torch.distributed.run", b"torch.distributed.launch", b"accelerate")
 RUN_ID = r"^\d{8}_\d{6}_[0-9a-f]{6}$"
+NEWEST, MOST = 50, 5000     # runs of an experiment, and in all, that are looked at for one whose names are not known
 NAMED = 6           # differing options and config entries that are named
 
 
@@ -99,6 +101,29 @@ def forerunner(root, spec, facts, shown, run_id=None):
         say(f"this job was restarted, but the process that began run {chosen['id']} is still there; this is a new run")
         return None
     return chosen
+
+
+def names_of_forerunner(root, fixed, facts):
+    """Return {"project", "name"} of the run that this restarted program began, which a script in it may have named otherwise than its
+    command line; {} if there is none. fixed: those of both that are known. facts: of this process."""
+    argv, count = masked({"argv": facts["argv"]}, names(()))["argv"], 0
+    for project in [slug(fixed["project"])] if "project" in fixed else _listed(root):
+        for name in [slug(fixed["name"])] if "name" in fixed else _listed(below(root, project)):
+            above = below(root, f"{project}/{name}/{RUNS}")
+            for folder in sorted(_listed(above), reverse=True)[:NEWEST]:
+                meta, count = read_json(os.path.join(above, folder, META)) or {}, count + 1
+                if follows(facts, meta) and meta.get("argv") == argv:
+                    return {key: meta[key] for key in ("project", "name")}
+            if count > MOST:
+                return {}
+    return {}
+
+
+def _listed(folder):
+    try:
+        return [name for name in os.listdir(folder) if name[:1] != "."]
+    except OSError:
+        return []
 
 
 def _folders(above, facts):

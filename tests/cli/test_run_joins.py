@@ -152,6 +152,21 @@ def slurm(task, tasks=2):
             "SLURM_STEP_NUM_TASKS": str(tasks)}
 
 
+@pytest.mark.parametrize("options", [[], ["--project", "p"], ["--project", "p", "--name", "n"]])
+def test_a_requeued_job_goes_on_with_its_run(tmp_path, options):
+    code = SCRIPT + "\nprint(run.resumed, run.attempt)\nos.kill(os.getpid(), 9) if run.attempt == 1 else None\n"
+    argv, job = script(tmp_path, code), {"SLURM_JOB_ID": "91", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}
+    assert finished(tmp_path, argv, options, env=job)[0] == -9
+    (tmp_path / "root" / "vision" / "other" / "runs" / "20200101_000000_abcdef").mkdir(parents=True)
+    status, out, err = finished(tmp_path, argv, options, env={**job, "SLURM_RESTART_COUNT": "1"})
+    assert status == 0 and out.splitlines()[-1] == b"True 2" and b"going on with run" in err
+    run, = [run for run in runs(tmp_path) if (run / "meta.json").exists()]
+    assert [len(rows(run, name)) for name in ("events.jsonl", "events.2.jsonl")] == [3, 3]
+    assert [row["step"] for row in rows(run, "events.2.jsonl")] == [3, 4, 5]
+    assert [attempt["n"] for attempt in small(run, "status")["attempts"]] == [1, 2]
+    assert len(shown(run, "logs.2.txt")) == 2
+
+
 @pytest.mark.parametrize("each", [False, True])
 def test_tasks_of_a_step_are_one_run_unless_asked(tmp_path, each):
     options = ["--each-task"] if each else []
