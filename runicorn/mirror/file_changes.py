@@ -80,8 +80,10 @@ class FileChanges:
     def saw(self, path, now, is_old=False):
         """A run's files changed: it is alive, and looked at again as soon as any. is_old: it may have changed long before now, as nobody
         looked over this line so far, or is known to: of another logger's run that says nothing."""
+        if is_old and path in self._index.foreign:
+            return
         self.looks.change(path, now)
-        if not (self._index.ended(path) or is_old and path in self._index.foreign):
+        if not self._index.ended(path):
             self._beats.grew(path, now)
 
     def read_tails(self, paths, others, now):

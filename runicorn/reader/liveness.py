@@ -68,10 +68,10 @@ class Pulse:
         self.first_look, self.looked, self.read, self.changed = first_look, looked, looked, changed
         self.grew = changed if grew is None else grew
 
-    def look(self, now, sign, rows, answers_at=(None, None)):
+    def look(self, now, sign, rows, answers_at=(None, None), changed_at=None):
         """Take a look while our line is up. sign: anything that changes when the run lives (beats, sizes); rows: what
         changes when a row is logged; answers_at: numbers of the server's answers that these two are (None: every look is a new one).
-        Returns whether either changed."""
+        changed_at: when the sign changed, where somebody else saw it. Returns whether either changed."""
         resumed = self.first_look is not None and self.sign is None
         moved = (sign, rows) != (self.sign, self.rows) and not resumed
         if self.cut and not moved and self.judge().state == "lost":
@@ -89,7 +89,7 @@ class Pulse:
         elif moved:
             if self.grew is None or rows != self.rows or now - (self.changed or self.first_look) > CHECKING:
                 self.grew = now             # a run that comes back, or was never seen to move, gets time for its next row
-            self.changed = now
+            self.changed = now if changed_at is None else min(now, changed_at)
         self.looked = now if moved or new[0] else self.looked
         self.read = now if rows != self.rows or new[1] else self.read
         self.sign, self.rows = sign, rows

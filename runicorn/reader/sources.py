@@ -276,7 +276,7 @@ class MirrorSource(Source):
         self._looked = None                     # since when it has looked at every run that does not beat
         self.live, self.gone = {}, frozenset()
         self._foreign = ForeignIndex(self.entry, lambda path, names: local_copy.LocalCopy(self.folder).local_names(path, names))
-        self._grew, self._here = {}, {}         # of other loggers' runs: path -> when sync saw it grow last (its clock's s); sizes here
+        self._grew, self._here = {}, {}         # of other loggers' runs: path -> when sync saw it grow last (Unix s); sizes here
         self._checked = []                      # when sync last saw each run as the index has it
         self.turn = None                        # s that it takes to look at all ended runs once
 
@@ -375,11 +375,12 @@ class MirrorSource(Source):
         if not self._is_foreign(path):
             return super()._feel(path, pulse, now)
         seen_at = layout.number(self.live.get(path, {}).get("seen"))
-        if seen_at is not None:
-            self._grew[path] = seen_at
+        if seen_at is not None and seen_at + self._ahead > self._grew.get(path, 0.0) + 0.5:     # another session tells the same, rounded
+            self._grew[path] = seen_at + self._ahead
         sizes = self.foreign_sizes(path)
         came, self._here[path] = self._here.get(path, sizes) != sizes, sizes
-        return pulse.look(now, (None, self._grew.get(path)), (), self._answers(path)) or came
+        grew = self._grew.get(path)
+        return pulse.look(now, (None, grew), (), self._answers(path), None if grew is None else now - (time.time() - grew)) or came
 
     def _foreign_verdict(self, record):
         newest = self._foreign.of(record).newest
