@@ -1,4 +1,6 @@
-"""Another program of our name: the registry's runicorn is an older one (0.x). Finds it by what pip wrote, and imports nothing of it."""
+"""Another program of our name: the registry's runicorn is an older one (0.x). Finds it by what pip wrote, and imports nothing of it.
+
+A later version is told from ours by what it holds: its sdk.py, which no version of ours has, or no layout.py, which each has."""
 
 import json
 import os
@@ -9,15 +11,20 @@ from runicorn.version import VERSION
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WHEEL = f"./runicorn-{VERSION}-py3-none-any.whl"
-DISTRIBUTION = re.compile(r"runicorn-(0(?:\.\w+)*)(?:-py[\d.]+)?\.(?:dist|egg)-info\Z", re.I)
-ARCHIVE = re.compile(r"runicorn-(0(?:\.\w+)*)-.*\.(?:whl|egg)\Z", re.I)          # itself on the path, unpacked by nobody
+DISTRIBUTION = re.compile(r"runicorn-(\d+(?:\.\w+)*)(?:-py[\d.]+)?\.(?:dist|egg)-info\Z", re.I)
+ARCHIVE = re.compile(r"runicorn-(\d+(?:\.\w+)*)-.*\.(?:whl|egg)\Z", re.I)          # itself on the path, unpacked by nobody
 
+LISTS = "RECORD", "SOURCES.txt", "installed-files.txt"      # of what an installation put where
+LIST = 4 << 20              # bytes read of one
 LONGEST = 4096              # bytes of an answer
-TOLD = re.compile(r"0(\.\w{1,20}){1,5}")      # a version that a server may tell
+TOLD = re.compile(r"\d{1,4}(\.\w{1,20}){1,5}")      # a version that a server may tell
 # What python3 on a server is asked, of 3.6 on, without running its site module, whose .pth files may hold code: which runicorn `import`
 # would take, and whether it is the other one. Prints nothing where it is ours or none, nor where that can't be told.
 LOOK = r"""
-import json, os, re, site, sys
+import json, os, re, site, sys, zipfile
+
+def is_other(version, files):
+    return version.startswith("0") or "runicorn/sdk.py" in files or "runicorn/layout.py" not in files
 
 def text(path):
     with open(path, encoding="utf-8", errors="replace") as file:
@@ -40,18 +47,21 @@ def folders():
 def look():
     folder = None
     for one in folders():
-        archive = re.match(r"(?i)runicorn-(0[.\w]*?)-.*\.(whl|egg)$", os.path.basename(one))
+        archive = re.match(r"(?i)runicorn-(\d[.\w]*?)-.*\.(whl|egg)$", os.path.basename(one))
         if archive and os.path.isfile(one):
-            return print(json.dumps([archive[1], one]))
+            with zipfile.ZipFile(one) as packed:
+                return is_other(archive[1], packed.namelist()) and print(json.dumps([archive[1], one]))
         if os.path.isfile(os.path.join(one, "runicorn", "__init__.py")):
             folder = one
             break
     else:                   # an editable install's finder comes after all folders
         for one in filter(os.path.isdir, folders()):
-            for finder in filter(None, map(re.compile(r"__editable___runicorn_(0(_\w+?)*)_finder\.py$").match, os.listdir(one))):
-                return print(json.dumps([finder[1].replace("_", "."), one]))
-    if folder and os.path.isfile(os.path.join(folder, "runicorn", "sdk.py")):
-        told = re.findall(r"(?im)^runicorn-(0[.\w]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info$", "\n".join(sorted(os.listdir(folder))))
+            for finder in filter(None, map(re.compile(r"__editable___runicorn_(\d+(_\w+?)*)_finder\.py$").match, os.listdir(one))):
+                package = re.search(r"'runicorn': '([^'\n]+)'", text(os.path.join(one, finder[0])))
+                files = ["runicorn/" + name for name in os.listdir(package[1])] if package else ["runicorn/layout.py"]
+                return is_other(finder[1], files) and print(json.dumps([finder[1].replace("_", "."), one]))
+    if folder and is_other("", ["runicorn/" + name for name in os.listdir(os.path.join(folder, "runicorn"))]):
+        told = re.findall(r"(?im)^runicorn-(\d[.\w]*?)(?:-py[\d.]+)?\.(?:dist|egg)-info$", "\n".join(sorted(os.listdir(folder))))
         file = os.path.join(folder, "runicorn", "VERSION.txt")
         print(json.dumps([told[0] if told else os.path.isfile(file) and text(file).strip() or "0.x", folder]))
 
@@ -77,8 +87,44 @@ def _installed(folder):
         names = sorted(os.listdir(folder))
     except OSError:
         archive = ARCHIVE.match(os.path.basename(folder))
-        return archive[1] if archive and os.path.isfile(folder) else None
-    return next((match[1] for match in map(DISTRIBUTION.match, names) if match), None)
+        return archive[1] if archive and os.path.isfile(folder) and _is_other(archive[1], _packed(folder)) else None
+    return next((match[1] for match in map(DISTRIBUTION.match, names)
+                 if match and _is_other(match[1], _listed(os.path.join(folder, match[0])))), None)
+
+
+def _is_other(version, files):
+    """Whether a version that put `files` (set of paths) somewhere is the other program's; no list of any is no sign."""
+    return bool(re.match(r"0(\.|\Z)", version)) or "runicorn/sdk.py" in files \
+        or "runicorn/__init__.py" in files and "runicorn/layout.py" not in files
+
+
+def _packed(path):
+    import zipfile
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return set(archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return set()
+
+
+def _listed(info):
+    """Return the files that a distribution's own list names, and those of the checkout that an editable one leads to."""
+    files = set()
+    for name in LISTS:
+        try:
+            with open(os.path.join(info, name), encoding="utf-8", errors="replace") as file:
+                files.update(line.partition(",")[0].strip() for line in file.read(LIST).splitlines())
+        except OSError:
+            continue            # one kind of install has one of them
+    try:
+        with open(os.path.join(info, "direct_url.json"), encoding="utf-8", errors="replace") as file:
+            where = re.search(r'"url": *"file://([^"]+)"', file.read(LONGEST))
+    except OSError:
+        where = None
+    for below in ("", "src") if where else ():
+        package = os.path.join(where[1], below, "runicorn")
+        files.update(f"runicorn/{name}" for name in (os.listdir(package) if os.path.isdir(package) else ()))
+    return files
 
 
 def _bare(folder):

@@ -52,6 +52,41 @@ def test_later_versions_of_ours_and_other_names_are_not_taken_for_it(tmp_path):
     assert namesake.others([tmp_path]) == []
 
 
+LATER = {"sdk.py": ["__init__.py", "sdk.py", "layout.py"], "another package": ["__init__.py", "client.py"]}
+
+
+@pytest.mark.parametrize("holds", LATER)
+@pytest.mark.parametrize("version", ["1.0.0", "2.3"])
+def test_a_later_version_of_it_is_told_by_what_it_holds(tmp_path, version, holds):
+    listed = "".join(f"runicorn/{name},sha256=x,1\n" for name in LATER[holds])
+    recorded, unpacked, linked = tmp_path / "site", tmp_path / f"runicorn-{version}-py3-none-any.whl", tmp_path / "linked"
+    for folder in (recorded, linked):
+        (folder / f"runicorn-{version}.dist-info").mkdir(parents=True)
+    (recorded / f"runicorn-{version}.dist-info" / "RECORD").write_text(listed)
+    with zipfile.ZipFile(unpacked, "w") as archive:
+        for name in LATER[holds]:
+            archive.writestr(f"runicorn/{name}", "")
+    for name in LATER[holds]:
+        (tmp_path / "checkout" / "src" / "runicorn").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "checkout" / "src" / "runicorn" / name).write_text("")
+    (linked / f"runicorn-{version}.dist-info" / "direct_url.json").write_text(
+        json.dumps({"url": f"file://{tmp_path / 'checkout'}", "dir_info": {"editable": True}}))
+    places = [recorded, unpacked, linked]
+    assert namesake.others(places) == [(version, str(place)) for place in places]
+
+
+def test_a_wheel_and_an_installation_of_ours_are_none(tmp_path):
+    site = tmp_path / "site"
+    info = site / "runicorn-1.4.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "RECORD").write_text("".join(f"runicorn/{path.name},,\n" for path in (TREE / "runicorn").glob("*.py")))
+    wheel = tmp_path / "runicorn-1.4.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for path in (TREE / "runicorn").glob("*.py"):
+            archive.writestr(f"runicorn/{path.name}", "")
+    assert namesake.others([site, wheel]) == []
+
+
 def test_version_and_import_say_it_and_do_what_they_do(tmp_path):
     folder = other(tmp_path / "site")
     done = run(tmp_path, [TREE, folder], "--version")
@@ -134,7 +169,8 @@ def venv(folder, python=sys.executable, system=False):
 
 def ours(folder):
     (folder / "runicorn").mkdir(parents=True)
-    (folder / "runicorn" / "__init__.py").write_text("")
+    for name in ("__init__.py", "layout.py"):
+        (folder / "runicorn" / name).write_text("")
     return folder
 
 
@@ -178,6 +214,21 @@ def test_what_an_import_there_would_take_decides(tmp_path):
     assert looked(bin_folder, tmp_path, PYTHONPATH=f"{before}:{copy}") == ("0.7.2", str(before))
 
 
+@pytest.mark.parametrize("holds", LATER)
+def test_a_later_version_of_it_on_a_server_is_told_by_what_it_holds(tmp_path, holds):
+    bin_folder, site = venv(tmp_path / "env")
+    (site / "runicorn").mkdir()
+    for name in LATER[holds]:
+        (site / "runicorn" / name).write_text("")
+    (site / "runicorn-1.2.0.dist-info").mkdir()
+    assert looked(bin_folder, tmp_path) == ("1.2.0", str(site))
+    wheel = tmp_path / "runicorn-1.3.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in LATER[holds]:
+            archive.writestr(f"runicorn/{name}", "")
+    assert looked(bin_folder, tmp_path, PYTHONPATH=str(wheel)) == ("1.3.0", str(wheel))
+
+
 def test_paths_that_pth_files_name_count_and_their_code_does_not_run(tmp_path):
     bin_folder, site = venv(tmp_path / "env")
     folder = other(tmp_path / "checkout")
@@ -196,7 +247,7 @@ def test_a_users_own_packages_count_outside_an_environment_only(tmp_path):
     assert looked(opened, tmp_path) == ("0.7.2", str(site))
 
 
-@pytest.mark.parametrize("answer", [b"", b"null", b"[]", b'"0.7.2"', b'["0.7"]', b'["1.0", "/x"]', b'["0.7.2 <b>", "/x"]', b'["0.7.2", 5]',
+@pytest.mark.parametrize("answer", [b"", b"null", b"[]", b'"0.7.2"', b'["0.7"]', b'["1", "/x"]', b'["0.7.2 <b>", "/x"]', b'["0.7.2", 5]',
                                     b"[" * 100_000, b"\xff\xfe", b'["0.7.2", "' + b"x" * 5000 + b'"]', b'[["0.7"], "/x"]'])
 def test_what_a_server_may_answer_otherwise_is_nothing(answer):
     assert namesake.told(answer) is None
