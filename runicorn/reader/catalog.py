@@ -374,7 +374,8 @@ class Catalog:
 
     def _own_left_out(self, entry):
         """Return {name: {"code", "text"}} of the run's own files, and its own folder (""), that its mirror does without."""
-        return {name: why for name, why in entry.source.left_out(entry.record.path).items() if not name or local_names.is_own(name)}
+        return {name: why for name, why in entry.source.left_out(entry.record.path).items()
+                if not name or entry.record.kinds or local_names.is_own(name)}
 
     def small(self, key):
         """Return {file name: dict} of the run's small JSON files, from its folder, else from the index."""

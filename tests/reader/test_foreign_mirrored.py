@@ -10,7 +10,8 @@ from catalogs import Clock
 from tfrecords import event, simple
 
 from runicorn import foreign, layout, manifest
-from runicorn.errors import LineError
+from runicorn.errors import DeniedError, LineError
+from runicorn.left_out import FILE, LeftOut
 from runicorn.reader.catalog import Catalog
 from runicorn.reader.liveness import CHECKING, QUIET, Pulse, judge_foreign
 from runicorn.viewer import far_files
@@ -91,6 +92,15 @@ def test_a_copy_that_is_not_what_the_server_has_is_not_verified(root, tmp_path):
     os.unlink(mirror / "tb" / EVENTS)
     run = opened.run("gpu:tb")
     assert not run["verified"] and not run["files_here"]
+
+
+def test_its_page_says_which_of_its_files_could_not_come(root, tmp_path):
+    mirror = mirror_of(root, tmp_path / "mirror")
+    out = LeftOut()
+    out.add(("tb", EVENTS), {"size": 420, "mtime": OLD}, DeniedError("permission denied", 3))
+    (mirror / ".index" / FILE).write_bytes(out.to_json())
+    told = catalog_of(mirror, tmp_path).run("gpu:tb")["left_out"]
+    assert list(told) == [EVENTS] and "does not let us read" in told[EVENTS]["text"]
 
 
 def test_files_that_arrive_are_no_sign_of_life(root, tmp_path):
