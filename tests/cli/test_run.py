@@ -334,3 +334,44 @@ def test_git_of_the_scripts_folder(tmp_path):
     assert finished(tmp_path, [sys.executable, "code/t.py"])[0] == 0
     meta = small(only(tmp_path), "meta")
     assert len(meta["git"]["commit"]) == 40 and meta["name"] == "t"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 256 kB, as root can make one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(folder)], capture_output=True).returncode:
+        pytest.skip("no right to mount")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_below_the_run_is_no_matter_of_the_programs(tmp_path, small_disk):
+    code = "for n in range(30_000): print(n, 'a line of the program')\nraise SystemExit(4)"
+    status, out, err = finished(tmp_path, python(code), env={"RUNICORN_DIR": str(small_disk / "root")})
+    assert status == 4 and out.decode().splitlines() == [f"{n} a line of the program" for n in range(30_000)]
+    assert b"No space left on device" in err
+
+
+def test_a_full_disk_below_the_output_leaves_it_in_the_log(tmp_path, small_disk):
+    code = "for n in range(30_000): print(n, 'a line of the program')\nraise SystemExit(4)"
+    with open(small_disk / "out", "wb") as file:
+        status, _, err = finished(tmp_path, python(code), stdout=file)
+    assert status == 4 and err.count(b"can't be written (No space left on device)") == 1
+    assert shown(only(tmp_path))[:30_000] == [f"{n} a line of the program" for n in range(30_000)]
+
+
+def test_a_reader_that_pauses_holds_up_one_stream_only(tmp_path):
+    code = "import sys\nsys.stderr.write('first\\n')\nfor n in range(60_000): print('x' * 50)\nsys.stderr.write('last\\n')"
+    reader, writer = os.pipe()
+    process = started(tmp_path, python(code), stdout=writer)
+    os.close(writer)
+    assert process.stderr.readline() == b"first\n"
+    time.sleep(1)
+    os.kill(process.pid, signal.SIGUSR2)            # it is heard though the output waits
+    process.stderr.read()
+    count = len(b"".join(iter(lambda: os.read(reader, 1 << 16), b"")))
+    assert process.wait(timeout=30) == -signal.SIGUSR2 and 0 < count < 60_000 * 51
+    process.stderr.close()
+    os.close(reader)
