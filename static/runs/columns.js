@@ -47,7 +47,7 @@ export function offeredColumns(offered) {
 }
 
 /** [small upper line, name] of a column's head. */
-export function columnTitle(id, mainMetric) {
+function columnTitle(id, mainMetric) {
   if (id === "main") {
     return mainMetric ? splitName(mainMetric) : [t("runs.mainSmall"), t("runs.mainName")];
   }
@@ -220,4 +220,22 @@ export function column(id, {mainMetric, widths, rows = [], tags = () => [], cuts
     id, small, title, width, numeric: (given && !words) || FIGURES.has(id), sort: id === "spark" ? null : id,
     paint: cells[id] || CELLS[id] || ((cell, row) => valueCell(cell, row.values?.[id], format)),
   };
+}
+
+/** What the state of a run says when it is pointed at. */
+export function stateTip(row) {
+  const step = row.step == null ? null : t("runs.atStep", {n: row.step});
+  const facts = [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, step].filter(Boolean);
+  return [h("div.hd", {}, facts.join(" · ")), h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null,
+    row.error ? h("div.bad", {}, errorText(row)) : null];
+}
+
+/** What stands over a group of rows, [what it is grouped by, its value]; with `more`, over the groups that are not shown. */
+export function groupTitle(group, {value, more}) {
+  if (more) {
+    return t("runs.moreGroups", {n: more});
+  }
+  const words = group === "state" ? known(`state.${value}`, {}, value) : group === "connection" && value === "local" ? t("runs.local")
+    : value;
+  return [group.includes(".") ? `${columnTitle(group)[1]} ` : "", words === "" || words == null ? t("runs.groupEmpty") : String(words)];
 }

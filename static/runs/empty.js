@@ -6,7 +6,7 @@ import {empty} from "../shared/widgets.js";
 import {t} from "../shared/words.js";
 
 /** There is no run anywhere yet. */
-export function welcome() {
+function welcome() {
   return empty(t("runs.none"), h("p", {}, t("runs.noneLocal")),
     h("pre", {}, `pip install runicorn-${version()}-py3-none-any.whl\npython -c "import runicorn; runicorn.init().log({'loss': 1})"`),
     h("p", {}, t("runs.noneForeign")), h("pre", {}, "runicorn viewer --root FOLDER"),
@@ -22,7 +22,34 @@ export function badFilter() {
 }
 
 /** There are runs, but none of them fits. filtered: by words, so that other words may help. */
-export function noMatch(filtered) {
+function noMatch(filtered) {
   return empty(t("runs.noMatch"), filtered ? [h("p", {}, t("runs.noMatchHow")), h("pre", {}, t("runs.filterExamples"))] : null,
     h("p", {}, h("a.btn", {href: "/"}, t("runs.showAll"))));
+}
+
+/** What stands in the place of rows: in `root`, of the whole page, or in `table`. */
+export class NoRows {
+  constructor(root, table) {
+    this.root = root;
+    this.table = table;
+  }
+
+  /** Nothing, the way to a first run, or that the filter fits none, as the answer to the query says. */
+  show(answer, query) {
+    const {filter, project, connection, tag, hidden} = query;
+    const nothing = answer.total === 0 && !answer.loading && !filter && !project && !connection && !tag && !hidden;
+    this.root.classList.toggle("bare", nothing);
+    this.welcome?.remove();
+    this.welcome = nothing ? this.root.appendChild(welcome()) : null;
+    this.words?.remove();
+    this.words = null;
+    if (!nothing && !answer.loading && !answer.unread && answer.matched === 0) {
+      this.say(noMatch(Boolean(filter)));
+    }
+  }
+
+  say(words) {
+    this.words?.remove();
+    this.words = this.table.appendChild(words);
+  }
 }

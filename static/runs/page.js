@@ -2,11 +2,12 @@
 
 import {change as changeAddress, query, splitList} from "../shared/address.js";
 import {chooseGroup} from "./column_menu.js";
-import {columnTitle, runtime} from "./columns.js";
+import {groupTitle, runtime, stateTip} from "./columns.js";
 import {RunsBar, RunsFoot} from "./bar.js";
 import {Curves} from "./curve_panel.js";
 import {fill, h, icon} from "../shared/dom.js";
 import {RunList} from "./loader.js";
+import {Preview} from "./preview.js";
 import {Selection, tickNamed} from "./selection.js";
 import {ShownColumns} from "./shown_columns.js";
 import {drawSide} from "./sidebar.js";
@@ -15,12 +16,11 @@ import {isLive} from "../shared/states.js";
 import {colourOf, recall, remember, state, watch} from "../shared/store.js";
 import {Table} from "./table.js";
 import {forgetView, savedViews, saveView} from "./saved_views.js";
-import {badFilter, noMatch, welcome} from "./empty.js";
-import {errorText, popover, reasonText, tooltip} from "../shared/widgets.js";
-import {fmt, known, t} from "../shared/words.js";
+import {badFilter, NoRows} from "./empty.js";
+import {popover, tooltip} from "../shared/widgets.js";
+import {fmt, t} from "../shared/words.js";
 
 const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
-const PREVIEW = 150;             // ms the cursor must rest before its run's curves are fetched
 const BONES = 20;                // lines that keep the place of what comes
 const PATIENCE = 150;            // ms without an answer before they are drawn
 const AHEAD = 150;               // rows fetched beyond the sight of a list that moves
@@ -54,6 +54,8 @@ class RunsPage {
     this.table = new Table(this.hooks());
     this.side = h("nav.side", {"aria-label": t("runs.projects")});
     this.curves = new Curves(() => this.showCurves(false));
+    this.preview = new Preview(this.curves, this.list, this.selection);
+    this.noRows = new NoRows(this.root, this.table.node);
     this.bar = new RunsBar(this.query.filter || "", this.query.group, {
       filter: (filter) => this.choose({filter}),
       side: (anchor) => this.openSide(anchor),
@@ -74,7 +76,7 @@ class RunsPage {
   hooks() {
     return {
       row: (index) => this.list.row(index),
-      group: (head) => this.groupWords(head),
+      group: (head) => groupTitle(this.query.group, head),
       ticked: (key) => state.ticked.includes(key),
       colour: colourOf,
       sort: (id) => this.sortBy(id),
@@ -98,7 +100,7 @@ class RunsPage {
     this.clock = setInterval(() => this.everySecond(), 1000);
     this.resized = new ResizeObserver(([{contentRect}]) => requestAnimationFrame(() => this.columns.draw(contentRect.width)));   // else "a loop"
     this.resized.observe(this.table.node);
-    tooltip(this.table.body, (target) => this.tip(target), "td.c-state");
+    tooltip(this.table.body, (cell) => this.tip(cell.closest("tr")), "td.c-state");
   }
 
   // ------------------------------------------------------------ what the list asks of its page
@@ -169,7 +171,7 @@ class RunsPage {
     const groups = (this.query.group && groupsOf(answer)) || null;
     this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.folded));
     this.bar.show(answer, this.query.group);
-    this.drawEmpty(answer);
+    this.noRows.show(answer, this.query);
     this.selection.follow();
     this.fresh.hidden = !this.list.waiting;
     fill(this.fresh, icon("up"), t("runs.new", {n: this.list.waiting}));
@@ -180,7 +182,7 @@ class RunsPage {
   drawBeside(answer) {
     if (answer === this.list.answer && !this.abort.signal.aborted) {
       this.drawSide(answer);
-      this.drawCurves();
+      this.preview.draw();
       this.everySecond();
     }
   }
@@ -197,22 +199,11 @@ class RunsPage {
     }
   }
 
-  drawEmpty(answer) {
-    const {filter, project, connection, tag, hidden} = this.query;
-    const nothing = answer.total === 0 && !answer.loading && !filter && !project && !connection && !tag && !hidden;
-    this.root.classList.toggle("bare", nothing);
-    this.welcome?.remove();
-    this.welcome = nothing ? this.root.appendChild(welcome()) : null;
-    this.nobody?.remove();
-    this.nobody = !nothing && !answer.loading && !answer.unread && answer.matched === 0 ? this.table.node.appendChild(noMatch(Boolean(filter))) : null;
-  }
-
   /** Nothing came that could be listed: words in place of rows. */
   showNothing(words) {
     clearTimeout(this.patience);
     this.table.setLines(arrange(0, null));
-    this.nobody?.remove();
-    this.nobody = this.table.node.appendChild(words);
+    this.noRows.say(words);
   }
 
   /** The table has its columns. */
@@ -229,20 +220,7 @@ class RunsPage {
     remember("curves", on);
     this.root.classList.toggle("no-panel", !on);
     this.bar.setPanel(on);
-    this.drawCurves();
-  }
-
-  async drawCurves() {
-    if (!recall("curves", true) || !this.list.answer || !this.curves.node.offsetWidth) {
-      return;
-    }
-    const here = new Map(this.list.some().map((row) => [row.key, row]));
-    this.known = new Map([...(this.known || []), ...here]);
-    const ticked = state.ticked.map((key) => this.known.get(key) || strange(key));
-    const under = this.selection.row;
-    const rows = ticked.length ? ticked : under ? [under] : [];
-    await this.curves.show(rows, this.list.answer.columns?.metrics || [],
-      !ticked.length).catch((error) => console.info(`runicorn: curves: ${error.message}`));
+    this.preview.draw();
   }
 
   storeChanged() {
@@ -254,7 +232,7 @@ class RunsPage {
       changeAddress({ticked: state.ticked});
       this.foot.showTicked();
       if (before !== undefined) {               // at first the rows are on their way, and the curves come after them
-        this.drawCurves();
+        this.preview.draw();
       }
     }
     this.table.paint();
@@ -271,14 +249,9 @@ class RunsPage {
     });
   }
 
-  tip(cell) {
-    const tr = cell.closest("tr");
+  tip(tr) {
     const row = this.list.row(tr.index);
-    return row && !tr.group
-      ? [h("div.hd", {}, [t(`state.${row.state}`), row.ended ? fmt.full(row.ended) : null, row.step == null ? null
-      : t("runs.atStep", {n: row.step})].filter(Boolean).join(" · ")),
-      h("div", {}, reasonText(row.reason)), row.stale ? h("div.warn", {}, t("runs.stale")) : null, row.error ? h("div.bad", {}, errorText(row))
-        : null] : null;
+    return row && !tr.group ? stateTip(row) : null;
   }
 
   /** A short remark in the foot. */
@@ -313,16 +286,6 @@ class RunsPage {
     this.table.setLines(arrange(this.list.total, groupsOf(this.list.answer), this.folded));
   }
 
-  groupWords({value, more}) {
-    const {group} = this.query;
-    if (more) {
-      return t("runs.moreGroups", {n: more});
-    }
-    const words = group === "state" ? known(`state.${value}`, {}, value) : group === "connection" && value === "local" ? t("runs.local")
-      : value;
-    return [group.includes(".") ? `${columnTitle(group)[1]} ` : "", words === "" || words == null ? t("runs.groupEmpty") : String(words)];
-  }
-
   openSide(anchor) {
     this.opened = h("nav.side.popped", {"aria-label": t("runs.projects")});
     popover(anchor, this.opened, {label: t("runs.projects")});
@@ -349,14 +312,6 @@ class RunsPage {
     const tr = cell?.closest("tr");
     if (tr && !tr.group) {
       this.edit(this.table.lines.lineOf(tr.index), cell.classList.contains("c-note") ? "note" : "tags");
-    }
-  }
-
-  /** The cursor moved: with nothing ticked, show its run's curves when it rests. */
-  moved() {
-    clearTimeout(this.previewing);
-    if (!state.ticked.length) {
-      this.previewing = setTimeout(() => this.drawCurves(), PREVIEW);
     }
   }
 
@@ -415,19 +370,12 @@ class RunsPage {
     this.unwatch();
     clearInterval(this.clock);
     clearTimeout(this.patience);
-    clearTimeout(this.previewing);
     this.resized.disconnect();
     this.foot.destroy();
     this.table.destroy();
-    this.curves.destroy();
+    this.preview.destroy();
     this.list.destroy();
   }
-}
-
-/** A ticked run that is not among the listed ones: its key says its name. */
-function strange(key) {
-  const parts = key.split("/");
-  return {key, name: parts.at(-2) || key, id: parts.at(-1)};
 }
 
 export function mount(root) {

@@ -21,7 +21,7 @@ export function tickNamed(names) {
 }
 
 export class Selection {
-  /** page: {table, list, edit(line), focusFilter(), moved()}. */
+  /** page: {table, list, preview, edit(line), focusFilter()}. */
   constructor(page) {
     this.page = page;
     this.key = null;             // the run under the cursor, kept when rows move
@@ -43,7 +43,7 @@ export class Selection {
   moveTo(line, options) {
     this.page.table.moveTo(line, options);
     this.key = this.row?.key ?? null;
-    this.page.moved();
+    this.page.preview.later();
   }
 
   /** Rows moved: the cursor stays on its run. */
@@ -139,7 +139,7 @@ export class Selection {
   escape() {
     if (this.line >= 0) {
       this.reset();
-      this.page.moved();
+      this.page.preview.later();
     } else {
       setTicked([]);
     }
