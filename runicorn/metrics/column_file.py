@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from hashlib import sha256
 
@@ -88,11 +89,23 @@ class File:
         self.position += used
         self.behind = max(0, self.behind - used)
         facts = self.reader.facts()
-        if facts.get("no_times"):           # then a row is as old as the file when it was first seen in it
-            parts = [part._replace(ts=[(self._mtime or 0) / 1e9] * len(part.rows)) for part in parts]
-        self.table.add(parts)
+        self.table.add(self._timed(parts, facts))
         self.table.purge(facts.get("purges", []))
         return self.behind > 0
+
+    def _timed(self, parts, facts):
+        """Return Parts whose rows have the times that the reader's `facts` leave open."""
+        seen = (self._mtime or 0) / 1e9     # without times a row is as old as the file when it was first seen in it
+        if facts.get("no_times"):
+            return [part._replace(ts=[seen] * len(part.rows)) for part in parts]
+        if facts.get("naive_times"):
+            parts = [part._replace(ts=_as_local(part.ts)) for part in parts]
+        if self.reader.kind != events.Reader.kind and not all(all(part.ts) for part in parts):
+            # Rows before the first that tells a time are as old as that one.
+            told = [ts for part in parts for ts in part.ts if ts]
+            first = self.table.first_ts if self.table.rows else min(told, default=seen)
+            parts = [part._replace(ts=[ts or first for ts in part.ts]) for part in parts]
+        return parts
 
     def _passed_over(self, file, used):
         """Return the bytes that must still be the same before what comes next, where the reader passed over bytes unread."""
@@ -146,3 +159,16 @@ class File:
             guard = file.read(min(CHECKED, head["length"]))
         self._guard = guard if sha256(guard).hexdigest() == head["check"] else b""
         return bool(self._guard)
+
+
+def _as_local(times):
+    """Return times (list of Unix s) that were read as UTC and are of this machine's zone."""
+    ahead = [_ahead(ts) for ts in (times[0], times[-1])] if times else [0]
+    if len(set(ahead)) > 1:
+        return [ts and ts - _ahead(ts) for ts in times]
+    return [ts and ts - ahead[0] for ts in times]
+
+
+def _ahead(ts):
+    """Return by how many seconds this machine's zone is ahead of UTC when its clocks show `ts` as if it were UTC."""
+    return time.localtime(ts - time.localtime(ts).tm_gmtoff).tm_gmtoff
