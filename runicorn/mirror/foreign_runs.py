@@ -124,7 +124,7 @@ class ForeignRuns:
             return set(), False
         began = time.thread_time()
         try:
-            done = self._walk.go_on(now, time.monotonic() + seconds)
+            done = self._walk.go_on(now, time.monotonic() + seconds, ASKED if may_ask else foreign.FOLDERS)
         except BaseException:
             self._walk.drop()
             raise

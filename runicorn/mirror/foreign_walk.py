@@ -15,6 +15,7 @@ from runicorn.ssh import sftp
 
 LISTED = 400_000                # entries of folders that one discovery takes in; each takes about 200 bytes of the line
 CONFIRMED, READ = 2000, 200     # remembered folders LSTATed, and text files looked into, between two looks at the clock
+FEW, FEW_ENTRIES = 50, 8000     # folders listed at once at least, and entries that may come for all that are
 MOVED = float("-inf")           # when a folder was listed whose LSTAT shows another mtime since
 MANY = f"folders not looked into, as {LISTED} entries were listed"
 
@@ -141,16 +142,18 @@ class ForeignWalk:
         self._unconfirmed = sorted(path for path in self._folders if "/" in path) if "" in tops else []     # others LSTAT those above
         self._unlisted = None if self._unconfirmed else collections.deque(self._known(tops))
 
-    def go_on(self, now, until):
-        """Go on until `until` (monotonic s), by one step at least; returns whether it is done. Raises SftpError when the root can't be
-        listed."""
+    def go_on(self, now, until, most=foreign.FOLDERS):
+        """Go on until `until` (monotonic s), by one step at least, or until more than `most` folders are to be listed; returns whether it
+        is done. Raises SftpError when the root can't be listed."""
         while True:
             if self._unconfirmed:
                 self._confirm(now)
             elif self._unlisted is None:
                 self._unlisted = collections.deque(self._known(self._tops))
             elif self._unlisted:
-                self._list(now, until)
+                if self.listed > most:
+                    return False
+                self._list(now, until, most)
             elif self._unread is None:
                 self._unread = foreign.doubts(self._finder, self._texts)
             elif self._unread:
@@ -165,20 +168,26 @@ class ForeignWalk:
         for path, attrs in zip(paths, self._client.batch([sftp.lstat(self.absolute(path)) for path in paths])):
             self.note(path, attrs, now)
 
-    def _list(self, now, until):
-        begin = len(self._root) + 1
+    def _list(self, now, until, most):
+        begin, in_flight = len(self._root) + 1, 0
+
+        def more():
+            """Return the absolute paths of folders to be listed beside those that are; of large ones fewer, to end in time."""
+            nonlocal in_flight
+            room = min(walk.LISTED, max(FEW, FEW_ENTRIES * (self._count + 1) // (self._listed + 1))) - in_flight
+            paths = [self._unlisted.popleft() for _ in range(min(len(self._unlisted), max(0, room)))]
+            in_flight += len(paths)
+            return [self.absolute(path) for path in paths]
 
         def took(absolute, listing):
-            children = self._take(absolute[begin:], listing, now)
-            if time.monotonic() < until and self._listed < LISTED:
-                return [self.absolute(child) for child in children]
-            self._unlisted.extend(children)
-            return ()
+            nonlocal in_flight
+            in_flight -= 1
+            self._unlisted.extend(self._take(absolute[begin:], listing, now))
+            return more() if time.monotonic() < until and self._listed < LISTED and self.listed <= most else ()
         if self._listed >= LISTED:
             self._finder.skipped[MANY] += len(self._unlisted)
             self._unlisted.clear()
-        paths = [self._unlisted.popleft() for _ in range(min(len(self._unlisted), walk.LISTED))]
-        walk.walk_folders(self._client, [self.absolute(path) for path in paths], took, Entries)
+        walk.walk_folders(self._client, more(), took, Entries)
 
     def _take(self, path, listing, now):
         """Take the listing of a folder; returns the folders in it that have to be listed, too."""

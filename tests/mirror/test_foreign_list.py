@@ -15,7 +15,8 @@ from pairs import mirror, pair, root, settle  # noqa: F401 (fixtures)
 from small_runs import write_run
 
 from runicorn import foreign, manifest
-from runicorn.mirror import exec_look, foreign_exec, foreign_runs, plan, remote_index
+from runicorn.errors import DeniedError
+from runicorn.mirror import exec_look, foreign_exec, foreign_runs, foreign_walk, plan, remote_index
 from runicorn.ssh import sftp
 
 
@@ -317,3 +318,62 @@ def test_the_program_for_the_server_needs_little_of_its_python(mixed, version):
     told = foreign_exec.Answer(done.stdout)
     listed = {run.path: (run.kinds, {name: (size, mtime) for name, size, mtime, *_ in run.files}) for run in told.runs}
     assert listed == {path: entry for path, entry in expected(mixed).items() if entry[0]} and len(listed) == 11
+
+
+@pytest.mark.parametrize("way", ["SFTP", "exec"])
+def test_a_folder_of_them_that_is_renamed_keeps_its_copies(mixed, pair, way):
+    one = by(way, mixed, pair)
+    one.passes()
+    settle(one)
+    one.passes(31)
+    inode = next(path.stat().st_ino for path in one.mirror.rglob("metrics.csv") if "version_1" in str(path))
+    (mixed / "lightning_logs/version_1").rename(mixed / "lightning_logs/best")
+    (mixed / "tb").rename(mixed / "tensorboard")
+    (mixed / "p/wandb").rename(mixed / "p/wb")
+    for _ in range(3):
+        one.passes(31)
+        settle(one)
+    told = {path: entry for path, entry in mirrored(one).items() if path not in live_json(one)["gone"]}
+    assert told == expected(mixed) and {"lightning_logs/best", "tensorboard/a", "tensorboard/a/eval", "p/wb/:abc"} < set(told)
+    assert one.moved["lightning_logs/version_1"] == "lightning_logs/best" and one.moved["tb/a"] == "tensorboard/a"
+    assert inode == next(path.stat().st_ino for path in one.mirror.rglob("metrics.csv") if "best" in str(path))
+
+
+def test_what_may_not_be_listed_any_more_is_not_gone(mixed, pair, monkeypatch):
+    one = pair(manifest=False)
+    one.passes()
+    before = mirrored(one)
+    closed, ask = {str(mixed / "sweep"), str(mixed / "tb/a")}, sftp.Sftp.ask
+    monkeypatch.setattr(sftp.Sftp, "ask", lambda client, request, done: ask(client, request, (
+        lambda answer: done(DeniedError("permission denied", 3))) if request.kind == sftp.OPENDIR and request.about in closed else done))
+    for folder in ("sweep", "tb/a"):
+        put(mixed, f"{folder}/touched", "x")
+    one.passes(31)
+    one.passes(601)
+    assert mirrored(one).keys() == before.keys() and live_json(one)["gone"] == []
+    monkeypatch.undo()
+    put(mixed, "sweep/x/more.csv", TABLE)
+    one.passes(601)
+    assert mirrored(one) == expected(mixed)
+
+
+def test_the_list_of_our_own_runs_waits_for_none_of_them(mixed, pair, monkeypatch):
+    one = pair(manifest=False)
+    monkeypatch.setattr(foreign_runs.ForeignRuns, "go_on", lambda *_: (set(), True))
+    for _ in range(5):
+        one.sync.one_pass(one.now)
+    assert [path for path, (kinds, _) in mirrored(one).items() if not kinds] == [OURS]
+    assert (one.mirror / OURS / "events.jsonl").exists() and one.sync.state()["reason"]["code"] == "looking"
+
+
+def test_a_home_of_many_files_takes_bounded_room_and_says_what_it_left_out(mixed, pair, monkeypatch):
+    monkeypatch.setattr(foreign, "ENTRIES", 50)
+    monkeypatch.setattr(foreign_walk, "LISTED", 200)
+    for number in range(120):
+        put(mixed, f"data/images/{number:04}.png", "")
+        put(mixed, f"zz/{number:03}/deep/x.csv", "a,b\n")
+    one = pair(manifest=False)
+    one.passes()
+    told = json.loads((one.mirror / ".index" / "left_out.json").read_text())["passed"]
+    assert told["entries beyond 50 of a folder"] >= 2 and told[foreign_walk.MANY] > 0
+    assert OURS in mirrored(one) and "tb/a" in mirrored(one) and one.sync.state()["reason"]["code"] == "live"
