@@ -25,13 +25,13 @@ SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation
 class ProgramFiles:
     """Call `start`, and `finish` when the program is over."""
 
-    def __init__(self, folders, ours, take, is_joined):
+    def __init__(self, folders, ours, take, is_joined, logged=frozenset()):
         """folders: to look into (list of str). ours: paths of folders and (device, inode) of files that are not the program's (set). take:
         function(rows, config) for [(ts, step, {name: value}), ...] and settings that the files tell (dict). is_joined: function() that says
-        whether a script logs to the run itself, too."""
+        whether a script logs to the run itself, too. logged: folders (set of str, which grows) whose event files it logs itself."""
         roots = sorted({os.path.abspath(folder) for folder in folders})
         self._roots = [root for root in roots if not any(root.startswith(above.rstrip("/") + "/") for above in roots)]
-        self._ours, self._take, self._is_joined = ours, take, is_joined
+        self._ours, self._take, self._is_joined, self._logged = ours, take, is_joined, logged
         self._began = time.time() - EARLY_SECONDS
         self._folders = {}              # path -> (mtime in ns, [paths of folders in it])
         self._stood = set()             # files that are not taken
@@ -72,7 +72,8 @@ class ProgramFiles:
                 self._look(root, 0)
             self._is_first = False
             for file in list(self._files.values()):
-                self._read(file, deadline)
+                if not (file.folder in self._logged and "tfevents" in os.path.basename(file.path)):
+                    self._read(file, deadline)
         except Exception as error:      # a fault of ours costs these metrics, not the run
             say(f"metrics in the program's files: {type(error).__name__}: {error}", once=("files", type(error).__name__))
 

@@ -123,7 +123,7 @@ def _watch(record, folders):
     """Have metrics that the program writes in files of its own taken into the run."""
     from runicorn.cli.program_files import ProgramFiles
     ours = {record.root, os.path.realpath(record.root), *(_identity(number) for number in (1, 2))}
-    files = ProgramFiles([os.curdir, *folders], ours, record.take, lambda: record.writer is not None)
+    files = ProgramFiles([os.curdir, *folders], ours, record.take, lambda: record.writer is not None, record.logged)
     record.before_closing(files.finish)
     files.start()
 

@@ -7,7 +7,7 @@ import sys
 
 from runicorn.layout import number
 from runicorn.wandb import data_types
-from runicorn.writer import current
+from runicorn.writer import current, link
 from runicorn.writer.notice import say
 from runicorn.writer.values import attempt, reason
 
@@ -55,9 +55,8 @@ def _wrap(kind):
 
 def _take(event, folder):
     """Log an Event (protobuf message) that was written below `folder`."""
-    values = event.summary.value
-    run = current.current_run() if values else None
-    row = run and _row(values, _prefix(folder))
+    run, prefix = current.current_run(), _prefix(folder)
+    row = run and _row(event.summary.value, prefix)
     if row:
         run.log({**row, "global_step": event.step}, event.step)
 
@@ -74,6 +73,7 @@ def _prefix(folder):
     folder = os.path.abspath(folder)
     if folder not in _folders:
         _folders.append(folder)
+        link.ask({"ask": "logged", "folder": folder})       # `runicorn run` reads other event files
     if folder == _folders[0]:
         return ""
     first = _folders[0] + os.sep

@@ -42,6 +42,7 @@ class ProgramRun(Run):
     def __init__(self, slot, meta, past, launch, fixed=(), announce=None, **options):
         """fixed: those of "project" and "name" that the command line says, and no script changes."""
         self._argv, self.writer, self.told, self._fixed = meta["argv"], None, None, fixed
+        self.logged = set()                 # folders whose event files a script logs itself, as it said
         self._first_step = past.get("step", -1)
         self._announce, self._read_rest = announce, _nothing
         super().__init__(slot, meta, past, launch, announce=announce, **options)
@@ -97,7 +98,8 @@ class ProgramRun(Run):
     def answer(self, question):
         """Return the answer (dict) to a question that came over the Link: {"ask": "join", "pid", "again", "project", "name", "key"} of an
         `init`; "end" with its "pid" and "verdict"; "facts" for what is known of the machine; "run" for where the run is, once it has been
-        joined, or at once for the "last" files that a rank writes; "place" for its root, project and name."""
+        joined, or at once for the "last" files that a rank writes; "place" for its root, project and name; "logged" with the "folder" of
+        event files whose rows the script logs itself."""
         asked = question.get("ask")
         if asked == "join":
             return self._join(question)
@@ -107,6 +109,8 @@ class ProgramRun(Run):
             return {key: self._small.meta[key] for key in ("gpus",) if key in self._small.meta}
         elif asked == "run" and (self.writer or len(self._fixed) == 2 or question.get("last")):
             return self._whereabouts()
+        elif asked == "logged" and len(self.logged) < 10_000:
+            self.logged.add(str(question.get("folder")))
         elif asked == "place":
             return {"root": self._root, "project": self.project, "name": self.name}
         return {}

@@ -41,7 +41,7 @@ def theirs(folder):
         growing = whole(Reader, path.read_bytes())
         table = {(step, name): float(value) for name, values in points(growing.parts).items() for _, _, step, value in values}
         facts = growing.reader.facts()
-        found.append((facts.get("config", {}).get("lr", 0), facts["started"], table, None))
+        found.append((facts.get("config", {}).get("lr", 0), facts.get("started", 0), table, None))
     return [row[2:] for row in sorted(found, key=lambda row: row[:2])]
 
 
@@ -93,3 +93,14 @@ def test_curves_are_equal(tmp_path, training):
 
 def test_every_training_that_is_named_is_there():
     assert len(TRAININGS) == 13 and all(TRAININGS.values())
+
+
+def test_under_runicorn_run_event_files_that_a_script_logs_itself_come_once(tmp_path):
+    (tmp_path / "train.py").write_text(TRAININGS["ppo"], encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "runicorn", "run", "--", sys.executable, "train.py"], cwd=tmp_path, capture_output=True,
+                          env=environment(tmp_path), text=True, stdin=subprocess.DEVNULL, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (table, run), = ours(tmp_path)
+    assert {name for _, name in table} == {"charts/episodic_return", "charts/episodic_length", "charts/learning_rate", "losses/value_loss",
+                                           "losses/explained_variance", "global_step"}
+    assert sum(name == "losses/value_loss" for _, name in table) == 10 and small(run, "meta")["project"] == "cleanRL"
