@@ -9,7 +9,7 @@ from runicorn.metrics import own_files
 from runicorn.metrics.series import Series
 from runicorn.reader import last_values, quick_stats
 from runicorn.reader.liveness import with_ranks
-from runicorn.reader.records import NO_META
+from runicorn.reader.records import MOST_ATTEMPTS, NO_META
 
 PACE_ERROR = 0.02           # of the steps of an epoch, where epochs are logged now and then
 SETTLED = 2.0               # s; a folder may change once more within the second of its mtime
@@ -280,19 +280,22 @@ def _is_positive(value):
 
 
 def attempts(status, entry):
-    """Return [{"n", "started_at", "from_step"}] of the run's attempts, from its status or else its files."""
+    """Return [{"n", "started_at", "from_step"}] of the run's attempts, the last of them where there are many, from its status or else its
+    files."""
     if entry.record.newer:
         return []
     listed = status.get("attempts") if isinstance(status.get("attempts"), list) else []
     by_number = {item.get("n", index): item for index, item in enumerate(listed, 1) if isinstance(item, dict)}
     events = {layout.parse_own(name)[1]: name for name in quick_stats.events_of(entry.sizes())}
     numbers = sorted({n for n in by_number if isinstance(n, int)} | set(events) | {1})
-    return [_attempt(n, by_number.get(n, {}), status, entry.folder, events.get(n)) for n in numbers]
+    return [_attempt(n, by_number.get(n, {}), status, entry.folder, events.get(n)) for n in numbers[-MOST_ATTEMPTS:]]
 
 
 def _attempt(n, attempt, status, folder, name):
     started = attempt.get("started_at", status.get("started_at") if n == 1 else None)
-    from_step = attempt.get("from_step", quick_stats.first_step(folder, name) if name else None)
+    from_step = attempt.get("from_step")
+    if not isinstance(from_step, (int, float)):
+        from_step = quick_stats.first_step(folder, name) if name else None
     return {"n": n, "started_at": layout.number(started), "from_step": from_step}
 
 

@@ -100,7 +100,7 @@ export function environmentRows(runs, words, format) {
       [words.jobType]: run.job_type ?? undefined,
       [words.git]: meta.git?.commit ? meta.git.commit.slice(0, 8) + (meta.git.dirty ? " +" : "") : undefined,
       [words.gpu]: format.gpus(meta.gpus),
-      [words.attempts]: run.attempts?.length || 1,
+      [words.attempts]: run.attempts?.at(-1)?.n || 1,
       [words.tags]: tagText(run.tags) || undefined,
       [words.duration]: format.duration(run.duration),
       [words.host]: run.host || meta.hostname,

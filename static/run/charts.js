@@ -47,7 +47,7 @@ export class RunCharts extends Board {
   /** Take over the run as GET /api/runs/<key> tells it. */
   setRun(row) {
     const first = !this.row;
-    const attempts = row.attempts?.length || 1;
+    const attempts = row.attempts?.at(-1)?.n || 1;
     if (this.attempts && attempts !== this.attempts) {
       this.feed.forget();
     }

@@ -150,6 +150,16 @@ def test_what_a_hostile_meta_says_of_itself_stays_small_in_the_list(root, served
     assert row["note"].endswith("…") and len(row["tags"]) == 100
 
 
+def test_of_very_many_attempts_the_last_are_told(root, served):
+    folder = write_run(root, "vision", "wide", RUN, rows=3)
+    status = json.loads((folder / "status.json").read_text())
+    status["attempts"] = [{"n": n, "started_at": 1737655200.0, "from_step": "x" * 50} for n in range(1, 100_001)]
+    (folder / "status.json").write_text(json.dumps(status))
+    answer, size = served()(f"/api/runs/{RUN}")
+    assert size < 200_000 and [answer["attempts"][at] for at in (0, -1)] == [
+        {"n": n, "started_at": 1737655200.0, "from_step": None} for n in (99_001, 100_000)]
+
+
 def test_a_part_that_is_none_is_refused(root, served):
     write_run(root, "vision", "wide", RUN)
     get = served()
