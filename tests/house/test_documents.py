@@ -79,7 +79,8 @@ def understood(argv):
         assert name in ("--version", "--help", "--completion")
     elif name in cli.OWN_ARGUMENTS:
         flags = completion.words_of(cli.door(cli.COMMANDS[name][0]).main, name)[name]
-        assert [word for word in argv[1:] if word.startswith("--") and word.partition("=")[0] not in flags] == []
+        ours = argv[1:argv.index("--")] if "--" in argv else argv[1:]           # behind it stands another program's command line
+        assert [word for word in ours if word.startswith("--") and word.partition("=")[0] not in flags] == []
     else:
         cli.parser_of(name).parse_args(argv[1:])
 
