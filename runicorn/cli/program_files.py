@@ -23,7 +23,7 @@ SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation
 
 
 class ProgramFiles:
-    """Call `start`, and `finish` when the program is over."""
+    """Call `start`, and `finish` when the program is over, both in the thread that waits for it."""
 
     def __init__(self, folders, ours, take, is_joined, logged=frozenset()):
         """folders: to look into (list of str). ours: paths of folders and (device, inode) of files that are not the program's (set). take:
