@@ -147,6 +147,16 @@ class ForeignEntry(Entry):
         return name[:NAME] if isinstance(name, str) and name.strip() else self.record.name
 
     @property
+    def defined(self):
+        """What define_metric said of its metrics, as far as somebody looked, in the form of ours (dict)."""
+        goals, entries = {"minimize": "min", "maximize": "max"}, {}
+        for told in self._glance.facts.get("definitions") or ():
+            entries[told["name"]] = {**({"summary": ",".join(told["summary"])} if told.get("summary") else {}),
+                                     **({"goal": goals[told["goal"]]} if told.get("goal") in goals else {}),
+                                     **({"step_metric": told["step_metric"]} if told.get("step_metric") else {})}
+        return entries
+
+    @property
     def words(self):
         """One lower-case text that holds all its words but the user's own."""
         return f"{super().words}\n{self.name.lower()}"

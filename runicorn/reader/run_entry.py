@@ -224,14 +224,19 @@ class Entry:
         waited = pulse.since_row(pulse.read) if pulse and pulse.read and self.state() == "running" else 0.0
         return max(0.0, last - record.started + (waited or 0.0))
 
+    @property
+    def defined(self):
+        """What define_metric said of its metrics ({name or pattern: {"summary", "goal", "step_metric", "hidden"}})."""
+        return self.record.defined or {}
+
     def rule(self, metric):
         """Return "min" or "max": which value of a metric is its best, as its definition or else its name says."""
         metric = self.defined_of(metric) or metric
-        return layout.best_rule(metric, layout.definition_of(self.record.defined or {}, metric))
+        return layout.best_rule(metric, layout.definition_of(self.defined, metric))
 
     def definition(self, metric):
         """Return what define_metric said of how a metric is shown ({"step_metric", "hidden"}, what there is)."""
-        definition = layout.definition_of(self.record.defined or {}, metric)
+        definition = layout.definition_of(self.defined, metric)
         return {key: definition[key] for key in ("step_metric", "hidden") if definition.get(key) not in (None, metric)}
 
     def defined_of(self, name):

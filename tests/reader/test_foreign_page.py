@@ -49,6 +49,21 @@ def test_hparams_and_args_beside_the_metrics_are_the_config(tmp_path):
     assert [row["key"] for row in opened.runs("config.opt.name=adam")["runs"]] == ["local:a/version_0"]
 
 
+def test_what_define_metric_said_in_a_wandb_run_counts_as_in_ours(tmp_path):
+    folder = tmp_path / "root" / "p"
+    folder.mkdir(parents=True)
+    code = ("import wandb\nrun = wandb.init(project='p')\nrun.define_metric('val/*', step_metric='epoch', summary='max')\n"
+            "for step in range(5):\n    run.log({'epoch': step, 'val/loss': 5 - step, 'lr': 0.1})\nrun.finish()\n")
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, timeout=120, capture_output=True,
+                   env={**environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"})
+    opened = catalog(tmp_path / "root", tmp_path)
+    (row,) = opened.runs()["runs"]
+    metrics = {metric["name"]: metric for metric in opened.run(row["key"])["metrics"]}
+    assert metrics["val/loss"]["step_metric"] == "epoch" and metrics["val/loss"]["best"]["value"] == 5     # max, as it said
+    assert "step_metric" not in metrics["lr"] and "step_metric" not in metrics["epoch"]
+
+
 def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_first_look(tmp_path):
     pytest.importorskip("wandb")
     (tmp_path / "root/w").mkdir(parents=True)
