@@ -129,7 +129,7 @@ def _platform():
 
 def git(folder):
     """Return {"commit", "branch", "dirty"} of the repository around `folder`, or None; starts git where there is one, writes nothing."""
-    if not _is_in_repository(folder):
+    if not is_in_repository(folder):
         return None
     head = _git(folder, "rev-parse", "HEAD", "--abbrev-ref", "HEAD")
     if not head:
@@ -139,8 +139,8 @@ def git(folder):
     return {"commit": commit, "branch": branch.strip(), "dirty": None if changes is None else bool(changes)}
 
 
-def _is_in_repository(folder):
-    """Whether git may find a repository (it also takes one from the environment, or begins in a bare one)."""
+def is_in_repository(folder):
+    """Whether git may find a repository (it also takes one from the environment, or begins in a bare one); asks the disk alone."""
     folder, above = os.path.abspath(folder), None
     if "GIT_DIR" in os.environ or os.path.exists(os.path.join(folder, "HEAD")):
         return True

@@ -52,6 +52,12 @@ class ProgramRun(Run):
         self.log_file = output.log
         return output
 
+    def start(self):
+        """Begin the heartbeat; returns the run."""
+        if not environment.is_in_repository(script_folder(self._argv)):
+            self._facts_known.set()         # the end has nothing to wait for
+        return super().start()
+
     def _slow_facts(self, now):
         try:
             facts = environment.git(script_folder(self._argv))
@@ -179,7 +185,7 @@ def script_of(argv):
 def script_folder(argv):
     """Return the folder (str) of the script that a command line runs, else the current one."""
     script = script_of(argv)
-    return os.path.dirname(os.path.abspath(script)) if script != argv[0] else os.getcwd()
+    return os.path.dirname(os.path.abspath(script)) if script != argv[0] else os.curdir
 
 
 def joint_verdict(own, told, pid):
