@@ -111,6 +111,7 @@ def _answering(site, function, pages=None):
         try:
             by = site.guard.admit(bottle.request.environ, bottle.request.get_cookie(cookie_name(site.port)), pages is None)
             result = function(site, ask, **parts)
+            answer = result if isinstance(result, Answer) else to_json(result)
         except Exception as error:          # raised again unless it is ours, or the machine's
             if local_disk.is_shortage(error):
                 error = Refused(503, CODE, SENTENCE)
@@ -118,8 +119,7 @@ def _answering(site, function, pages=None):
                 raise
             elif isinstance(error, SettingsError):
                 site.room.tell_of(error)
-            by, result = None, pages and pages.refused(error) or to_error(error)
-        answer = result if isinstance(result, Answer) else to_json(result)
+            by, answer = None, pages and pages.refused(error) or to_error(error)
         return _sent(site, answer, cookie=by is not None and pages is not None)
     return callback
 

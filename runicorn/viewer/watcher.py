@@ -6,7 +6,7 @@ import time
 
 from runicorn import faults
 from runicorn.errors import RunicornError
-from runicorn.local_disk import is_shortage
+from runicorn.local_disk import is_shortage, shortage
 
 WATCHED = 0.1               # s between looks at the runs of open pages
 REST = 2.0                  # s between looks at everything
@@ -82,9 +82,9 @@ class Poll:
         """Say a trouble once while it lasts, a mistake of ours once for all."""
         if not isinstance(error, RunicornError) and not is_shortage(error):
             faults.tell(log, error, "looking for changes")
-        elif str(error) != self._trouble:
-            self._trouble = str(error)
-            log.warning("runicorn: looking for changes fails (%s); it is tried again every %.0f s", error, REST)
+        elif (words := shortage(error) or str(error)) != self._trouble:
+            self._trouble = words
+            log.warning("runicorn: looking for changes fails (%s); it is tried again every %.0f s", words, REST)
 
     def _pause(self, wait):
         """Wait, but wake early when somebody begins to watch."""

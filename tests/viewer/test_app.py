@@ -439,3 +439,21 @@ def test_half_an_emoji_and_what_has_another_type_cost_no_answer(call):
     assert [call("POST", "/api/connections", {"host": "h", "password": secret}).status for secret in (5, ["a"])] == [400] * 2
     boot = call.get("/api/news", timeout=0)["news"].split(".")[0]
     assert call.get("/api/news", since=f"{boot}.{'9' * 5000}", topic="runs", timeout=0)["reset"] is True
+
+
+@pytest.mark.parametrize("place", ["reading", "writing"])
+def test_no_memory_for_an_answer_is_said_and_costs_that_answer_alone(server, call, monkeypatch, caplog, place):
+    written = layout.to_json
+
+    def full(value, *args):
+        if isinstance(value, dict) and "runs" in value:
+            raise MemoryError
+        return written(value, *args)
+    with monkeypatch.context() as short:
+        if place == "writing":
+            short.setattr(layout, "to_json", full)
+        else:
+            short.setattr(server.site.catalog, "run", lambda key: full({"runs": []}))
+        refused = call("GET", "/api/runs" if place == "writing" else f"/api/runs/{KEY}")
+    assert (refused.status, refused.json["error"]) == (503, "short") and not caplog.records
+    assert call("GET", "/api/runs").status == 200

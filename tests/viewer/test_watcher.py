@@ -5,6 +5,7 @@ import time
 
 import pytest
 from catalogs import make_run
+from waiting import until
 
 from runicorn.news import Bell
 from runicorn.reader.catalog import Catalog
@@ -141,3 +142,21 @@ def test_the_thread_notices_an_append_stops_and_survives_an_error(tmp_path, fold
     finally:
         poll.stop()
     assert not poll._thread.is_alive()
+
+
+def test_looks_without_memory_are_said_once_in_words_and_tried_again(tmp_path, monkeypatch, caplog):
+    poll = Poll(Catalog([("local", tmp_path)]), Bell())
+    tries = []
+
+    def refresh():
+        tries.append(1)
+        raise MemoryError
+    monkeypatch.setattr(poll._catalog, "refresh", refresh)
+    monkeypatch.setattr(module, "REST", 0.05)
+    poll.start()
+    try:
+        until(lambda: len(tries) >= 3)
+    finally:
+        poll.stop()
+    assert [record.getMessage() for record in caplog.records] == [
+        "runicorn: looking for changes fails (Cannot allocate memory); it is tried again every 0 s"]
