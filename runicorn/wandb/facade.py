@@ -27,8 +27,8 @@ def of(run, **facts):
 
 def of_current(name):
     """Return "run", "config" or "summary" of the current run; before there is one, None, or what `init` will take over."""
-    run = current.current_run() if name == "run" else current.acting()
-    if run is None:
+    run = current.acting()
+    if run is None or name == "run" and run.ended and not getattr(run, "forked", False):
         return _early.get(name)
     return of(run) if name == "run" else getattr(run, name)
 

@@ -103,6 +103,11 @@ class Run(Copied):
         """Whether the run is over (bool)."""
         return self._off is not None
 
+    @property
+    def forked(self):
+        """Whether this process was forked from the one that writes the run (bool)."""
+        return self._off is not None and self._off is not OVER
+
     # -- logging --------------------------------------------------------------------------------------------------
 
     def log(self, data, step=None, commit=True, **unknown):

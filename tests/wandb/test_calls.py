@@ -572,3 +572,28 @@ def test_keras_is_logged_by_wandbs_callback(tmp_path):
     assert [row["epoch/epoch"] for row in told if "epoch/epoch" in row] == [0, 1, 0, 0] and told[0]["epoch/learning_rate"] == 0.5
     assert [row["batch/batch_step"] for row in told if "batch/loss" in row] == [0, 1]
     assert small(only(tmp_path), "meta")["metrics"]["epoch/*"] == {"step_metric": "epoch/epoch"}
+
+
+def test_a_forked_child_and_a_rank_that_is_not_recorded_are_not_stopped(tmp_path):
+    code = textwrap.dedent("""
+        import os
+        import runicorn.wandb as wandb
+        run = wandb.init(project="p")
+        child = os.fork() if not os.environ.get("RANK") else 0
+        if child == 0:
+            wandb.run.log({"loss": 1, "h": wandb.Histogram([1])})
+            wandb.run.config.update({"a": 1})
+            wandb.run.summary["b"] = 2
+            wandb.run.name = "other"
+            wandb.define_metric("x", summary="min")
+            wandb.alert("title")
+            wandb.log_artifact("train.py", name="code")
+            assert isinstance(wandb.run.dir, str) and wandb.run.step >= 0
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        wandb.log({"loss": 2})
+    """)
+    train(tmp_path, code)
+    assert [row["data"] for row in rows(only(tmp_path))] == [{"loss": 2}] and small(only(tmp_path), "meta")["config"] == {}
+    train(tmp_path, code, RANK="1", WORLD_SIZE="2", LOCAL_RANK="1", MASTER_ADDR="localhost", MASTER_PORT="1")
+    assert only(tmp_path)
