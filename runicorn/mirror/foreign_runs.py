@@ -17,7 +17,7 @@ FOLDERS, FILES = 400, 200       # LSTATed at a survey: folders of known runs and
 SHARE = 20                      # … and this part of them where somebody watches
 PACE = 20                       # a discovery that took this thread t s is not followed by another one before PACE * t
 ASKED = 200                     # folders to be listed from which on python3 on the server is asked, where it answers
-SHOWN = 0.5                     # s of a discovery after which is shown what it found by then
+SHOWN, PAUSE = 2.0, 5           # s of a discovery after which is shown what it found by then; again after PAUSE times what showing took
 
 
 class ForeignRuns:
@@ -128,10 +128,12 @@ class ForeignRuns:
         except BaseException:
             self._walk.drop()
             raise
+        showing = time.monotonic()
         runs = self._walk.result() if done or time.monotonic() >= self._shown else ()
         covers = self._walk.finish() if done else None
         changed = self._show(runs, covers, self._walk.mtime_of, listings, gone, now) if runs or done else set()
-        self._shown = time.monotonic() + SHOWN
+        if runs:
+            self._shown = time.monotonic() + max(SHOWN, PAUSE * (time.monotonic() - showing))
         self._spent += time.thread_time() - began
         if done:
             self._next, self._spent = now + PACE * self._spent, 0.0

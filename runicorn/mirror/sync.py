@@ -169,7 +169,7 @@ class Sync:
         self._inbox.answer(remote_root, now)
         queue.work(time.monotonic() + SLICE, self._inbox.questions)
         allowed = self._allowance(now) != 0
-        others = allowed and remote_root.look_for_others(now, SLICE / 2 if queue.left else SLICE)
+        others = allowed and remote_root.look_for_others(now, SLICE)
         idle = remote_root.surveyed and not queue.left and not self._no_root
         more = idle and (remote_root.check_rekeyed(now) or remote_root.check_hearsay(now))
         hashing = remote_root.whole_files.settle_suspects(remote_root.source == "exec", now)
