@@ -32,6 +32,7 @@ from line import Line  # noqa: E402
 from pages import CHROMIUM, CURVES, ROWS, WATCH, opening  # noqa: E402
 from sshd import Sshd, free_port  # noqa: E402
 
+WITH_DATASTORE = "wandb==0.18.7", "setuptools<81"
 RECORDS, RUNS, OF_RUN = 1_000_000, 2000, 200
 TAGS = ("train/loss", "train/accuracy", "train/lr", "val/loss")
 CHART = "window.ready = () => document.querySelector('line-chart canvas, line-chart svg path, vz-line-chart2 path.line')"
@@ -127,9 +128,9 @@ def painted(browser, program, before, path="/"):
     return at, started + at / 1000
 
 
-def timed(code, *arguments):
+def timed(code, *arguments, python=sys.executable):
     """Run Python `code` in a process of its own, which prints JSON; returns (what it printed, its most memory in MB)."""
-    process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, cwd=HERE.parent,
+    process = subprocess.Popen([python, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, cwd=HERE.parent,
                                env={**os.environ, "PYTHONPATH": str(HERE.parent)})
     told = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
@@ -285,7 +286,15 @@ def equal(scratch, browser):
     compare("1,000,000 records of TensorBoard", timed(OURS, folder, "tensorboard")[0], timed(ACCUMULATOR, folder)[0])
     root = written(scratch / "wandb", lambda folder: subprocess.run([sys.executable, "-c", LOGGED, folder], check=True))
     log, = root.rglob("run-*.wandb")
-    compare("20,000 rows of W&B", timed(OURS, log.parent, "wandb")[0], timed(DATASTORE, log)[0])
+    compare("20,000 rows of W&B", timed(OURS, log.parent, "wandb")[0], timed(DATASTORE, log, python=with_datastore(scratch))[0])
+
+
+def with_datastore(scratch):
+    """Return the Python of an environment whose wandb has its reader in Python still; made once."""
+    def make(folder):
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", *WITH_DATASTORE], check=True)
+    return written(scratch / "environment", make) / "bin" / "python"
 
 
 def compare(what, ours, theirs):
