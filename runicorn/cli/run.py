@@ -1,5 +1,6 @@
 """`runicorn run`: any program as a run, unchanged. The run is a convenience; the program, its output and its exit code come first."""
 
+import gc
 import json
 import os
 import sys
@@ -70,6 +71,7 @@ def _help():
 
 def run(options):
     """Run the program, and end as it does; returns an exit code only where it could not be started."""
+    gc.disable()                # what is made until the program has started, stays
     if hasattr(os, "fork"):
         from runicorn.cli.program import Program
     else:
@@ -97,6 +99,7 @@ def run(options):
         record.conclude({"status": "failed", "exit_code": SHELLS_CODE, "error": f"{argv[0]}: {error.strerror}"})
         print(f"runicorn: {argv[0]}: {error.strerror}", file=sys.stderr)
         return 126 if isinstance(error, PermissionError) else SHELLS_CODE
+    gc.enable()
     record.start()
     _watch(record, options.watch)
     program.wait()
