@@ -31,6 +31,8 @@ def __getattr__(name):
         return _writer.current_run()
     if name in ("config", "summary"):
         if _writer.current_run() is None:
+            if name in _assigned:
+                return _assigned[name]
             raise AttributeError("runicorn." + name + " needs a run: call runicorn.init(...) first")
         return getattr(_writer.current_run(), name)
     if name == "Run":
@@ -70,8 +72,20 @@ def __dir__():
     return sorted(set(globals()) | set(__all__) | {"config", "run", "summary"})
 
 
+_assigned = {}
+
+
 class _Module(type(_sys)):
-    """This module, which copies and pickles as itself: in objects that keep it as an attribute."""
+    """This module, which copies and pickles as itself: in objects that keep it as an attribute. What a script assigns to its `config` or
+    `summary` goes into those of the run, and stands for them before there is one, as in wandb."""
+
+    def __setattr__(self, name, value):
+        if name not in ("config", "summary") or isinstance(value, type(_sys)):
+            super().__setattr__(name, value)
+            return
+        _assigned[name] = value
+        if _writer.current_run() is not None:
+            getattr(_writer.current_run(), name).update(value)
 
     def __reduce__(self):
         return __import__, (__name__,)

@@ -29,5 +29,18 @@ def __getattr__(name):
     return value
 
 
+class _Module(type(_sys)):
+
+    def __setattr__(self, name, value):
+        if name not in ("run", "config", "summary") or isinstance(value, type(_sys)):
+            super().__setattr__(name, value)
+        elif name != "run":
+            from runicorn.wandb import facade
+            facade.assign(name, value)
+
+
+_sys.modules[__name__].__class__ = _Module
+
+
 def __dir__():
     return sorted(_names.PUBLIC | set(globals()))

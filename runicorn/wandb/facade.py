@@ -13,6 +13,7 @@ from runicorn.writer.run import NUMBERS, name_unknown
 from runicorn.writer.values import attempt, reason
 
 _facades = WeakKeyDictionary()          # one of each run, so that `wandb.run is run`
+_assigned = {}
 _early = {"config": Config(), "summary": Summary()}         # set before init()
 
 
@@ -29,12 +30,22 @@ def of_current(name):
     """Return "run", "config" or "summary" of the current run; before there is one, None, or what `init` will take over."""
     run = current.acting()
     if run is None or name == "run" and run.ended and not getattr(run, "forked", False):
-        return _early.get(name)
+        return _assigned.get(name, _early.get(name))
     return of(run) if name == "run" else getattr(run, name)
+
+
+def assign(name, value):
+    """Take over what a script assigns to wandb.config or wandb.summary: before `init` it stands for it, and `init` begins without it."""
+    run = current.current_run()
+    if run is None:
+        _assigned[name] = value
+    else:
+        getattr(run, name).update(value)
 
 
 def early(name):
     """Return what was set in wandb.config or wandb.summary before `init` (dict), which is forgotten then."""
+    _assigned.pop(name, None)
     values = _early[name].as_dict()
     _early[name] = type(_early[name])()
     return values

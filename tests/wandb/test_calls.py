@@ -597,3 +597,17 @@ def test_a_forked_child_and_a_rank_that_is_not_recorded_are_not_stopped(tmp_path
     assert [row["data"] for row in rows(only(tmp_path))] == [{"loss": 2}] and small(only(tmp_path), "meta")["config"] == {}
     train(tmp_path, code, RANK="1", WORLD_SIZE="2", LOCAL_RANK="1", MASTER_ADDR="localhost", MASTER_PORT="1")
     assert only(tmp_path)
+
+
+@pytest.mark.parametrize("module", ["runicorn.wandb", "runicorn"])
+def test_an_assignment_to_the_config_hides_no_run(tmp_path, module):
+    train(tmp_path, textwrap.dedent(f"""
+        import {module} as wandb
+        wandb.config = {{"lr": 0.1}}
+        assert wandb.config["lr"] == 0.1
+        run = wandb.init(project="p", config={{"lr": 0.2}})
+        assert wandb.config.lr == 0.2
+        wandb.config = {{"width": 4}}
+        assert wandb.config.width == 4 and wandb.config.lr == 0.2 and wandb.run.id == run.id
+    """))
+    assert small(only(tmp_path), "meta")["config"] == {"lr": 0.2, "width": 4}
