@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import sys
+import threading
 
 from runicorn.errors import RunicornError, UsageError
 from runicorn.writer import link, processes
@@ -100,12 +101,11 @@ def run(options):
         print(f"runicorn: {argv[0]}: {error.strerror}", file=sys.stderr)
         return 126 if isinstance(error, PermissionError) else SHELLS_CODE
     gc.enable()
-    record.start()
-    _watch(record, options.watch)
+    _attempt(_accompany, record, options.watch, line)
     program.wait()
     own = verdict(program.status, program.stop, kills is not None and (oom_kills() or 0) > kills)
-    record.take_back()
-    record.conclude(joint_verdict(own, record.told, program.pid), hurry=program.status < 0)
+    _attempt(record.take_back)
+    _attempt(lambda: record.conclude(joint_verdict(own, record.told, program.pid), hurry=program.status < 0))
     if line is not None:
         line.close()
     program.leave()
@@ -135,6 +135,22 @@ def _identity(number):
     """Return (device, inode) of a descriptor: output that goes into a file is in the log already."""
     found = os.fstat(number)
     return found.st_dev, found.st_ino
+
+
+def _attempt(step, *arguments):
+    """Take a step of ours: whatever goes wrong in it, the program runs, and its exit code is ours."""
+    try:
+        step(*arguments)
+    except Exception as error:
+        say(f"{getattr(step, '__name__', 'the run')}: {type(error).__name__}: {error}; the program goes on")
+
+
+def _accompany(record, folders, line):
+    """Have done what is done beside the program."""
+    record.start()
+    if line is not None:
+        threading.Thread(target=link.clear_dead, args=(os.path.dirname(line.folder),), name="runicorn-links", daemon=True).start()
+    _watch(record, folders)
 
 
 def _is_nested(options):

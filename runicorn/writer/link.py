@@ -5,6 +5,8 @@ One JSON object a line: a question, and its answer. What may be asked stands at 
 
 import json
 import os
+import re
+import time
 
 LINK = "RUNICORN_RUN_LINK"      # the socket's path, for all that the program starts on this machine
 RANK = "RUNICORN_RUN_RANK"      # "2/4": of a task whose launcher tells its number, but not that the tasks are one training
@@ -12,6 +14,7 @@ PROJECT, NAME = "RUNICORN_RUN_PROJECT", "RUNICORN_RUN_NAME"     # what the comma
 ANSWER_SECONDS = 3.0            # a question waits this long for its answer
 QUESTION_SECONDS = 0.5          # and whoever answers, for the question
 LIMIT = 1 << 20                 # bytes of either
+DEAD_SECONDS = 60.0             # a folder younger than this may be one that is being made
 PATH_LIMIT = 100                # bytes of a socket's path, unix(7)
 
 
@@ -107,6 +110,33 @@ class Link:
         """Nobody can ask any more."""
         self._listener.close()
         remove(self.folder)
+
+
+def clear_dead(above):
+    """Remove the folders of Links of ours in `above` (str) that nobody serves: their `runicorn run` was killed with all its group."""
+    try:
+        names = [name for name in os.listdir(above) if re.fullmatch(r"runicorn-\d+-[0-9a-f]{12}", name)]
+    except OSError:
+        return
+    for folder in (os.path.join(above, name) for name in names):
+        try:
+            found = os.lstat(folder)
+            if found.st_uid == os.getuid() and time.time() - found.st_mtime > DEAD_SECONDS and not _is_served(folder):
+                remove(folder)
+        except OSError:
+            pass                    # gone meanwhile
+
+
+def _is_served(folder):
+    socket = _socket()
+    try:
+        socket.settimeout(ANSWER_SECONDS)
+        socket.connect(os.path.join(folder, "link"))
+        return True
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    finally:
+        socket.close()
 
 
 def remove(folder):

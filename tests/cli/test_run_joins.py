@@ -195,6 +195,23 @@ def test_a_script_killed_keeps_what_it_logged(tmp_path):
     assert small(run, "status")["signal"] == "SIGKILL"
 
 
+def test_what_a_killed_group_left_is_cleared(tmp_path):
+    (tmp_path / "tmp").mkdir()
+    env = {"TMPDIR": str(tmp_path / "tmp")}
+    lives = started(tmp_path, ["sleep", "30"], env=env)
+    dies = started(tmp_path, ["sleep", "30"], env=env)
+    until(lambda: len(list((tmp_path / "tmp").glob("*/first/wandb/__init__.py"))) == 2 and len(runs(tmp_path)) == 2)
+    os.killpg(dies.pid, 9)
+    dies.communicate(timeout=30)
+    for folder in (tmp_path / "tmp").iterdir():
+        os.utime(folder, (1, 1))
+    assert finished(tmp_path, ["sleep", "0.5"], env=env)[0] == 0
+    assert [path.name.split("-")[1] for path in (tmp_path / "tmp").iterdir()] == [str(lives.pid)]
+    os.killpg(lives.pid, 15)
+    lives.communicate(timeout=30)
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
 def test_nothing_is_left_in_the_temporary_folder(tmp_path):
     (tmp_path / "tmp").mkdir()
     assert finished(tmp_path, script(tmp_path), env={"TMPDIR": str(tmp_path / "tmp")})[0] == 0
