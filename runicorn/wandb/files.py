@@ -4,6 +4,7 @@ import glob as globbing
 import os
 import shutil
 
+from runicorn import disk
 from runicorn.writer.notice import say
 
 CODE_FILES, CODE_BYTES = 1000, 20_000_000
@@ -44,7 +45,7 @@ def copy(path, target):
             return
     os.makedirs(os.path.dirname(target), exist_ok=True)
     shutil.copy2(path, target + ".part")
-    os.replace(target + ".part", target)
+    disk.replace(target + ".part", target)
 
 
 def restore(run, name, run_path=None):

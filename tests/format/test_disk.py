@@ -124,6 +124,9 @@ def test_no_other_module_replaces_renames_deletes_or_locks():
     assert calls.pop("manifest") == {"replace", "unlink"}
     assert calls.pop("cli/demo") == {"rmtree"}          # of its own scratch folder, where what stays is the system's to clear
     assert calls.pop("cli/demo_sshd") == {"rmdir"}      # of the folder that sshd wants, if it was made for it
+    assert calls.pop("wandb/artifacts") == {"rmtree"}   # of drafts of its own that nobody wrote down
+    assert calls.pop("writer/link") == {"unlink", "rmdir"}          # of the folder of a socket, which Windows has not
+    assert calls.pop("writer/program_run") == {"rename", "rmdir"}   # of the run's folder before anybody reads it; what is refused stays
     assert not calls
 
 

@@ -91,7 +91,7 @@ def test_what_may_be_asked_for_grows_though_files_are_opened_in_gusts(root, line
     fetcher.ceiling, fetcher.promised = fetch.SMALLEST, 8 * fetch.SMALLEST
     for _ in range(8):
         moment[0] += 1.1 * fetch.PACE
-        fetcher.client.received += 4 * fetch.SMALLEST
+        fetcher.client._packets.received += 4 * fetch.SMALLEST
         fetcher._pace()
     assert fetcher.ceiling > 8 * fetch.SMALLEST and fetcher.full == 0 and fetcher.wire_rate == float("inf"), "the line was not full"
     fetcher.promised, ceiling = 0, fetcher.ceiling
