@@ -133,7 +133,8 @@ class LocalRoot(Source):
         """Find other loggers' runs, as foreign.find does, and note what was passed over where they, or too much, lie in the root."""
         passed = collections.Counter()
         runs = foreign.find(folder, passed, ours, self._looked_into)
-        skipped.update(passed)
+        for reason, count in passed.items():
+            skipped[reason] = max(skipped[reason], count)       # the look at ours counted some of these
         self.others_passed = {reason: count for reason, count in passed.items() if count and (runs or " beyond " in reason)}
         return runs
 

@@ -11,6 +11,7 @@ PROGRESS = 64 << 10             # bytes of a large packet that count as an answe
 PIECE = 1 << 20                 # bytes handed to the stream at once
 RECEIVED = 255 << 10           # bytes asked of the stream at once
 NOISE = 120                     # bytes of what is no SFTP that are shown
+SLICE = 5.0                     # s waited in one go: more than that is no silence of the server but a stop of ours
 
 
 class Packets:
@@ -65,14 +66,16 @@ class Packets:
         return packet
 
     def wait(self):
-        """Wait for the next packet and return it."""
-        deadline, mark = time.monotonic() + self._timeout, self.received
+        """Wait for the next packet and return it. Time in which this process itself stood still is no silence of the server."""
+        left, mark = self._timeout, self.received
         packet = self.take()
         while packet is None:
-            self._receive(deadline)
+            left -= self._receive(min(left, SLICE))
             if self.received - mark >= PROGRESS:
-                deadline, mark = time.monotonic() + self._timeout, self.received
+                left, mark = self._timeout, self.received
             packet = self.take()
+            if packet is None and left <= 0:
+                raise LineError(f"no answer from the server for {self._timeout:g} s")
         return packet
 
     def _no_packet(self, size):
@@ -88,15 +91,14 @@ class Packets:
                            "ask for `Subsystem sftp internal-sftp` in its sshd_config, then test the connection",
                            code="sftp", said="sftp_noise", detail=noise)
 
-    def _receive(self, deadline):
-        seconds = deadline - time.monotonic()
+    def _receive(self, seconds):
+        """Take what comes within `seconds`; return how many of them passed, none of them beyond."""
+        began = time.monotonic()
         try:
-            if seconds <= 0:
-                raise TimeoutError
             self._stream.settimeout(seconds)
             data = self._stream.recv(RECEIVED)
-        except (socket.timeout, TimeoutError) as error:
-            raise LineError(f"no answer from the server for {self._timeout:g} s") from error
+        except (socket.timeout, TimeoutError):
+            return seconds
         except (OSError, EOFError) as error:
             raise LineError(f"the line to the server broke: {error}") from error
         if not data:
@@ -104,6 +106,7 @@ class Packets:
         self._buffer += data
         self.received += len(data)
         self.answered_at = time.monotonic()
+        return min(seconds, self.answered_at - began)
 
     def close(self):
         """Close the stream. Never raises."""

@@ -34,7 +34,7 @@ def check(path):
     skipped = Counter()
     runs = run_folders(path, skipped)
     others = foreign.find(os.fspath(path), skipped, {relative.rpartition(f"/{RUNS}/")[0] for relative, folder in runs
-                                                      if os.path.isfile(folder / META) or os.path.isfile(folder / "events.jsonl")})
+                                                      if is_run(folder) or not os.access(folder, os.R_OK | os.X_OK)})
     runs = [(relative, folder) for relative, folder in runs if relative not in {other.path for other in others}]
     for own in own_experiments(path):
         for finding in check(own):
@@ -53,7 +53,7 @@ def check(path):
 
 
 def is_run(path):
-    return (path / META).is_file() or (path / "events.jsonl").is_file()
+    return os.path.isfile(path / META) or os.path.isfile(path / "events.jsonl")
 
 
 def run_folders(root, skipped):

@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 from programs import RUN, finished, started
@@ -196,20 +198,24 @@ def test_a_script_killed_keeps_what_it_logged(tmp_path):
 
 
 def test_what_a_killed_group_left_is_cleared(tmp_path):
-    (tmp_path / "tmp").mkdir()
-    env = {"TMPDIR": str(tmp_path / "tmp")}
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:      # a socket's path is short
+        killed_and_cleared(tmp_path, Path(temporary))
+
+
+def killed_and_cleared(tmp_path, temporary):
+    env = {"TMPDIR": str(temporary)}
     lives = started(tmp_path, ["sleep", "30"], env=env)
     dies = started(tmp_path, ["sleep", "30"], env=env)
-    until(lambda: len(list((tmp_path / "tmp").glob("*/first/wandb/__init__.py"))) == 2 and len(runs(tmp_path)) == 2)
+    until(lambda: len(list(temporary.glob("*/first/wandb/__init__.py"))) == 2 and len(runs(tmp_path)) == 2)
     os.killpg(dies.pid, 9)
     dies.communicate(timeout=30)
-    for folder in (tmp_path / "tmp").iterdir():
+    for folder in temporary.iterdir():
         os.utime(folder, (1, 1))
     assert finished(tmp_path, ["sleep", "0.5"], env=env)[0] == 0
-    assert [path.name.split("-")[1] for path in (tmp_path / "tmp").iterdir()] == [str(lives.pid)]
+    assert [path.name.split("-")[1] for path in temporary.iterdir()] == [str(lives.pid)]
     os.killpg(lives.pid, 15)
     lives.communicate(timeout=30)
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list(temporary.iterdir()) == []
 
 
 def test_nothing_is_left_in_the_temporary_folder(tmp_path):

@@ -119,8 +119,7 @@ def test_a_sync_once_that_stood_still_ends_well_and_the_next_brings_the_rest(sto
     until((one.cache / "p").exists, seconds=30)
     one.stop_and_edit([psutil.Process(process.pid)], seconds)
     said, _ = process.communicate(timeout=120)
-    gave_up = seconds > 30 and process.returncode == 3 and "no answer from the server" in said
-    assert (process.returncode == 0 or gave_up) and "Traceback" not in said, said
+    assert process.returncode == 0 and "Traceback" not in said, said
     one.judge()
     for _ in range(2):
         again = one.start(ONCE)

@@ -81,7 +81,7 @@ def test_what_grew_meanwhile_is_read_behind_the_answer_and_shown_as_it_was(root,
         file.write("20,0.001,7\n")
     row = next(row for row in catalog.runs("loss<9")["runs"] if row["name"] == "run07")
     assert row["values"] == {} and row["main"]["value"] in (1 / 8, 0.001)
-    until(lambda: next(row for row in catalog.runs("loss<0.01")["runs"] if row["name"] == "run07")["main"]["value"] == 0.001)
+    until(lambda: [row["main"]["value"] for row in catalog.runs("loss<0.01")["runs"] if row["name"] == "run07"] == [0.001])
 
 
 def test_a_run_whose_reading_fails_keeps_the_others_waiting_for_nothing(root, tmp_path, monkeypatch, caplog):

@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from far import Far
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 
 from runicorn.errors import DeniedError, LineError, MissingFileError, ProtocolError, RemoteError, SftpError
 from runicorn.mirror import tails
-from runicorn.ssh import sftp
+from runicorn.ssh import packets, sftp
 
 
 @pytest.fixture
@@ -196,6 +197,29 @@ def test_a_server_that_dribbles_does_not_hold_us_for_ever():
     server = Scripted(answer)
     with server as stream, pytest.raises(LineError, match="no answer"):
         sftp.Sftp(stream, timeout=0.5).lstat("/x")
+
+
+def test_what_came_while_this_process_stood_still_is_no_silence_of_the_server(monkeypatch):
+    clock = [0.0]
+
+    class Stream:
+        answers = [TimeoutError, socket.timeout, packet(101, struct.pack(">II", 7, 0))]
+
+        def settimeout(self, seconds):
+            pass
+
+        def recv(self, count):
+            clock[0] += 100.0           # stopped for so long
+            answer = self.answers.pop(0)
+            if isinstance(answer, bytes):
+                return answer
+            raise answer
+
+    monkeypatch.setattr(packets, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    assert packets.Packets(Stream(), 30.0).wait()[:5] == b"\x65\0\0\0\7"
+    with pytest.raises(LineError, match="no answer from the server for 3 s"):
+        Stream.answers = [TimeoutError] * 2
+        packets.Packets(Stream(), 3.0).wait()
 
 
 TEXT = bytes(range(256)) * 400
