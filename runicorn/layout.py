@@ -57,7 +57,7 @@ def default_root(storage=None, environ=os.environ):
 def own_experiments(folder):
     """Return the folder of experiments in a home that is `folder` (Path) as a list; [] where there is none."""
     inside = folder / HIDDEN / "experiments"
-    return [inside] if inside.is_dir() else []
+    return [inside] if os.path.isdir(inside) else []
 
 
 def root_path(storage=None, environ=os.environ):
