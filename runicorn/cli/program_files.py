@@ -17,6 +17,7 @@ PAUSE_SECONDS = 0.5         # between two passes, at least
 SHARE = 10                  # and this many times what the last one took
 PASS_SECONDS = 0.3          # of reading in one pass
 LAST_SECONDS = 5.0          # of reading when the program has ended
+SEARCH_SECONDS = 0.5        # … and of looking for what is new until then
 EARLY_SECONDS = 0.05        # a disk's clock ticks that coarsely
 ENDINGS = (".wandb", ".csv", ".json", ".jsonl", ".ndjson", ".log", ".out", ".txt")      # of what foreign.kind_by_name takes, or tfevents
 SPLITS = {"train", "training", "val", "valid", "validation", "eval", "evaluation", "test", "dev"}
@@ -36,10 +37,10 @@ class ProgramFiles:
         self._folders = {}              # path -> (mtime in ns, [paths of folders in it])
         self._stood = set()             # files that are not taken
         self._files = {}                # path -> Followed; of a Trainer's states the folder above
-        self._doubtful = {}             # path of a file that is none of a kind yet, or did not grow yet -> its size when it was looked into
+        self._doubtful = {}             # folder -> {path of a file that is of no kind yet, or did not grow yet: its size at the last look}
         self._tails = {}                # path of a file that stood before -> (its size then, its last bytes then)
         self._owners, self._kinds, self._settings = {}, {}, set()
-        self._is_first = True
+        self._is_first, self._search_ends = True, float("inf")
         self._stop = threading.Event()
         self._thread = None
 
@@ -59,6 +60,7 @@ class ProgramFiles:
 
     def finish(self):
         """Read what is left, within some seconds."""
+        self._search_ends = time.monotonic() + SEARCH_SECONDS
         self._stop.set()
         if self._thread is not None:
             self._thread.join(LAST_SECONDS)
@@ -70,7 +72,7 @@ class ProgramFiles:
         try:
             for root in self._roots:
                 self._look(root, 0)
-            self._is_first = False
+            self._is_first = self._is_first and time.monotonic() > self._search_ends
             for file in list(self._files.values()):
                 if not (file.folder in self._logged and "tfevents" in os.path.basename(file.path)):
                     self._read(file, deadline)
@@ -81,7 +83,7 @@ class ProgramFiles:
 
     def _look(self, folder, depth):
         """Look into a folder and those below it that changed."""
-        if depth > DEPTH or folder in self._ours or len(self._folders) > FOLDERS:
+        if depth > DEPTH or folder in self._ours or len(self._folders) > FOLDERS or time.monotonic() > self._search_ends:
             return
         try:
             changed = os.stat(folder).st_mtime_ns
@@ -92,7 +94,7 @@ class ProgramFiles:
             return                      # gone, or not for us
         for path in known[1]:
             self._look(path, depth + 1)
-        for path in [path for path in self._doubtful if os.path.dirname(path) == folder]:
+        for path in list(self._doubtful.get(folder, ())):
             self._consider(path)
 
     def _list(self, folder, is_changed):
@@ -126,14 +128,14 @@ class ProgramFiles:
         """Follow a file if it is of a kind, one that stood before once it has grown; a text file is looked into again when it has."""
         from runicorn import foreign
         from runicorn.foreign_text import kind_by_content
-        kind = foreign.kind_by_name(os.path.basename(path))
+        kind, doubtful = foreign.kind_by_name(os.path.basename(path)), self._doubtful.setdefault(os.path.dirname(path), {})
         try:
             size = os.stat(path).st_size
         except OSError:
             size = -1
-        if size == self._doubtful.get(path) or size < 0:
+        if size == doubtful.get(path) or size < 0:
             return
-        self._doubtful[path] = size
+        doubtful[path] = size
         skip, tail = self._tails.get(path, (0, b""))
         if skip and size == skip:
             return                      # nothing came since
@@ -142,7 +144,7 @@ class ProgramFiles:
         if kind not in foreign.SURE:
             kind = kind_by_content(kind, *foreign.ends(path, size))
         if kind is not None:
-            del self._doubtful[path]
+            del doubtful[path]
             self._follow(path, kind, skip)
 
     def _follow(self, path, kind, skip):
