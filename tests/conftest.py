@@ -5,6 +5,7 @@ import os
 import signal
 
 import needs_posix
+import order
 import pytest
 import quick
 import tally
@@ -57,6 +58,7 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.hookimpl(tryfirst=True)                          # before pytest's own, which leaves out by -m
 def pytest_collection_modifyitems(config, items):
     """Mark rows of long tables, where whole files are run, and what needs POSIX; where there is none, the rest is run."""
+    items.sort(key=order.rank)
     if not any("::" in part for part in config.args) and not config.getoption("lf", False):
         tiers.shorten(items)
     if os.name != "posix" or "posix" in config.option.markexpr:         # it reads all sources: seconds

@@ -218,6 +218,7 @@ def test_what_stands_in_a_mirror_s_own_small_records_stops_nothing(root, near, v
     assert len(listed([], [("m", near)])) == 1
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("value", [*POISON.values(), '{"runs": []}', '{"runs": {"KEY": 7}}',
                                    '{"runs": {"KEY": {"tags": 7, "note": 7, "hidden": 7}}}',
                                    '{"runs": {"KEY": {"tags": [7], "note": [], "hidden": "x"}}}',

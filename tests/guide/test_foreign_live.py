@@ -102,6 +102,7 @@ def watch(tmp_path, home, serve, open_page):
         yield opened
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(("script", "path", "kind"), [(TORCH, "exp/run1", "TensorBoard"), (CSV, "lightning_logs/version_0", "CSV")])
 def test_the_curve_moves_as_the_training_writes(tmp_path, training, watch, script, path, kind):
     far = tmp_path / "far"
@@ -127,6 +128,7 @@ def test_a_wandb_run_moves_as_its_file_does_and_says_how_it_ended(tmp_path, trai
     expect(page.locator("header, .head, main").get_by_text("Finished").first).to_be_visible()
 
 
+@pytest.mark.long
 def test_a_training_that_begins_anew_in_its_folder_goes_on_in_the_same_run_over_a_line_that_breaks(tmp_path, training, watch):
     far = tmp_path / "far"
     one = training(TORCH, far)

@@ -23,6 +23,7 @@ def home(home):
     subprocess.run(["umount", "-l", home], check=True)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("width", [1440, 900])
 @pytest.mark.parametrize("locale, word, why, act", [("en-US", "Held up", "this disk is full, 4 files wait", "Pause sync"),
                                                     ("zh-CN", "同步受阻", "本机磁盘已满，4 个文件在等待", "暂停同步")])

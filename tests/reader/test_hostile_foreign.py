@@ -109,6 +109,7 @@ def opened(root, tmp_path):
     return catalog
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
     name, content, least, is_counted = HOSTILE[what]
