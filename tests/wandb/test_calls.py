@@ -81,7 +81,8 @@ def test_disabled_runs_take_every_call(words, monkeypatch, tmp_path):
     run.finish()
 
 
-def test_a_second_init_returns_the_run_unless_told_otherwise():
+def test_a_second_init_returns_the_run_unless_told_otherwise(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)      # where another test loaded it, this is a notebook
     first = begin()
     assert begin(config={"a": 1}) is first and wandb.init() is first and begin(reinit=False) is first
     second = begin(reinit=True)
