@@ -33,6 +33,11 @@ def _replaced(source, target):
         raise
 
 
+def rename(source, target, seconds=PATIENCE):
+    """Rename a file or a folder to a name that is free. Raises OSError."""
+    patiently(os.rename, source, target, seconds=seconds)
+
+
 def discard(path, seconds=PATIENCE):
     """Delete a file; returns whether it went. For what is only tidied up: nobody is told why it stays."""
     try:
@@ -40,3 +45,22 @@ def discard(path, seconds=PATIENCE):
     except OSError:
         return False
     return True
+
+
+def discard_folder(folder):
+    """Delete a folder that is empty; returns whether it went."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
+
+
+def discard_tree(folder):
+    """Delete a folder and what is in it, as far as that goes; links are not followed. For what is only tidied up, as `discard`."""
+    for above, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            discard(os.path.join(above, name))
+        for path in (os.path.join(above, name) for name in folders):
+            discard_folder(path) or discard(path)       # a link to a folder
+    discard_folder(folder)

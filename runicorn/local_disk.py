@@ -28,11 +28,6 @@ TRUSTED = {"S-1-5-18", "S-1-5-32-544", "S-1-5-80-956008885-3418522649-1831038044
 SURROGATE = 0x20000000          # the bit of a reparse tag that says that the entry stands for another one: links and junctions
 
 
-def rename(source, target, seconds=PATIENCE):
-    """Rename a file or a folder to a name that is free. Raises OSError."""
-    patiently(os.rename, source, target, seconds=seconds)
-
-
 def remove(path, seconds=PATIENCE):
     """Delete a file, or a link. Raises OSError."""
     patiently(os.unlink, path, seconds=seconds)

@@ -6,9 +6,9 @@ import select
 import signal
 
 from runicorn.cli.streams import Pump
+from runicorn.disk import discard_tree
 from runicorn.writer.append import AppendFile
 from runicorn.writer.capture import LogFile, log_gap
-from runicorn.writer.link import remove
 
 ASK, PASS_ON = b"?", b"p"       # else: the number of a channel that is over
 ANSWER_MS = 2000                # on a machine that thrashes; then a signal counts as one to us alone
@@ -105,7 +105,7 @@ def _serve(channels, log_path, link_folder, numbers, before, ask, answer):
             heard.clear()
         elif word in (b"", PASS_ON):
             if not word and link_folder:
-                remove(link_folder)
+                discard_tree(link_folder)
             return _read_on(open_channels, None if word else log_path)
         else:
             channel = channels[word[0] - 65]

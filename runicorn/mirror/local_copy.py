@@ -111,7 +111,7 @@ class LocalCopy:
         while (aside := self.folder.with_name(f"{self.folder.name}~{number}")).exists():
             number += 1
         self.unlock()
-        local_disk.rename(self.folder, aside)
+        disk.rename(self.folder, aside)
         self.lock()
 
     def load_index(self):
@@ -191,7 +191,7 @@ class LocalCopy:
                 target = Path(self._run_folder(new))
                 self._folders.pop(new, None)
             target.parent.mkdir(parents=True, exist_ok=True)
-            local_disk.rename(source, target)
+            disk.rename(source, target)
             self._write_places() if self._places else None
             self._remove_empty(source.parent)
         return True
@@ -374,7 +374,7 @@ class LocalCopy:
         blocked += [file] if os.path.isdir(file) and not local_disk.is_link(file) else []
         for obstacle in blocked:
             asides = (f"{obstacle}~{number}" for number in range(1, 1000))
-            local_disk.rename(obstacle, next(aside for aside in asides if not os.path.lexists(aside)))
+            disk.rename(obstacle, next(aside for aside in asides if not os.path.lexists(aside)))
         missing = not os.path.isdir(above)
         if missing:
             os.makedirs(above, exist_ok=True)

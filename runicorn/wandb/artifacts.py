@@ -2,9 +2,9 @@
 A run that uses one finds it among the runs of the same project."""
 
 import os
-import shutil
 import time
 
+from runicorn import disk
 from runicorn.layout import META, RUNS, json_bytes, read_json, replace_file, slug
 from runicorn.wandb.files import copy
 from runicorn.writer.images import Medium
@@ -175,7 +175,7 @@ class Artifact:
         self.files_at = {name: os.path.join(folder, name) for name in self.files_at}
         self.__dict__.update(folder=folder, version=version, state="COMMITTED")
         if self._drafts is not None:
-            shutil.rmtree(self._drafts, ignore_errors=True)
+            disk.discard_tree(self._drafts)
             self._drafts = None
 
 

@@ -8,6 +8,8 @@ import os
 import re
 import time
 
+from runicorn import disk
+
 LINK = "RUNICORN_RUN_LINK"      # the socket's path, for all that the program starts on this machine
 RANK = "RUNICORN_RUN_RANK"      # "2/4": of a task whose launcher tells its number, but not that the tasks are one training
 PROJECT, NAME = "RUNICORN_RUN_PROJECT", "RUNICORN_RUN_NAME"     # what the command line said, for tasks that are not recorded there
@@ -68,7 +70,7 @@ class Link:
             self._listener.listen(64)
             self._listener.setblocking(False)
         except BaseException:
-            os.rmdir(self.folder)
+            disk.discard_folder(self.folder)
             raise
 
     @staticmethod
@@ -109,7 +111,7 @@ class Link:
     def close(self):
         """Nobody can ask any more."""
         self._listener.close()
-        remove(self.folder)
+        disk.discard_tree(self.folder)
 
 
 def clear_dead(above):
@@ -122,7 +124,7 @@ def clear_dead(above):
         try:
             found = os.lstat(folder)
             if found.st_uid == os.getuid() and time.time() - found.st_mtime > DEAD_SECONDS and not _is_served(folder):
-                remove(folder)
+                disk.discard_tree(folder)
         except OSError:
             pass                    # gone meanwhile
 
@@ -137,19 +139,3 @@ def _is_served(folder):
         return False
     finally:
         socket.close()
-
-
-def remove(folder):
-    """Remove the folder of a Link."""
-    for above, folders, files in os.walk(folder, topdown=False):
-        for take_away, names in ((os.unlink, files), (os.rmdir, folders)):
-            for name in names:
-                _quietly(take_away, os.path.join(above, name))
-    _quietly(os.rmdir, folder)
-
-
-def _quietly(take_away, path):
-    try:
-        take_away(path)
-    except OSError:
-        pass                        # cleared from /tmp already

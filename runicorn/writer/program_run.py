@@ -4,6 +4,7 @@ import json
 import os
 import time
 
+from runicorn import disk
 from runicorn.layout import META, SUMMARY, below, make_folders, read_json, run_path
 from runicorn.writer import environment
 from runicorn.writer.background import NEVER
@@ -150,7 +151,7 @@ class ProgramRun(Run):
             make_folders(self._root, path.rpartition("/")[0])
             if os.path.exists(folder):
                 return False
-            os.rename(before, folder)
+            disk.rename(before, folder)
         except OSError:
             return False
         self._small.move(folder)
@@ -164,9 +165,7 @@ class ProgramRun(Run):
             say(f"init() says {project}/{name} -> {folder}")
         for _ in range(3):
             before = os.path.dirname(before)
-            try:
-                os.rmdir(before)
-            except OSError:
+            if not disk.discard_folder(before):
                 break                   # other runs lie there
         return True
 
