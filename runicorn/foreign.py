@@ -226,11 +226,7 @@ def find(root, skipped, ours=(), known=None):
             ahead += finder.take(path, listed(os.path.join(root, path)))
         except OSError as error:
             finder.passed["unreadable"] += isinstance(error, PermissionError)
-    known = {} if known is None else known
-    for path, name, kind, size, mtime in doubts(finder, known):
-        found = kind_by_content(kind, *ends(os.path.join(root, path, name), size))
-        known[below(path, name)] = [size, mtime], found
-        finder.decide(path, name, found)
+    look_into(finder, root, {} if known is None else known)
     for reason, count in finder.passed.items():
         skipped[reason] = max(skipped[reason], count)       # whoever looked for ours counted some of these
     return finder.runs(root)
@@ -245,6 +241,20 @@ def listed(folder):
 def below(path, name):
     """Return the path of what is called `name` in the folder `path` ("" for the root)."""
     return path + "/" + name if path else name
+
+
+def look_into(finder, root, known):
+    """Decide on all doubtful files of a Finder, which lie below a folder of this machine. known: as `find` has it."""
+    for doubt in doubts(finder, known):
+        settle(finder, known, doubt, *ends(os.path.join(root, doubt[0], doubt[1]), doubt[3]))
+
+
+def settle(finder, known, doubt, head, tail):
+    """Decide on one of `doubts` by its beginning and its end (bytes), and note in `known` what it was."""
+    path, name, kind, size, mtime = doubt
+    found = kind_by_content(kind, head, tail)
+    known[below(path, name)] = [size, mtime], found
+    finder.decide(path, name, found)
 
 
 def doubts(finder, known):

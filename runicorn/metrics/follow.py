@@ -11,9 +11,14 @@ CHECKED = 64                # bytes before what is read that must still be the s
 MODULES = {"wandb": "wandb", "tensorboard": "tensorboard", "csv": "csv_table", "trainer": "trainer", "jsonl": "jsonl", "log": "text_log"}
 
 
+def module_of(kind):
+    """Return the module that reads files of a kind (of foreign.KINDS)."""
+    return importlib.import_module(f"runicorn.metrics.kinds.{MODULES[kind]}")
+
+
 def reader_of(kind):
     """Return the class that reads files of a kind (of foreign.KINDS)."""
-    return importlib.import_module(f"runicorn.metrics.kinds.{MODULES[kind]}").Reader
+    return module_of(kind).Reader
 
 
 class Followed:

@@ -1,11 +1,10 @@
 """Which files of another logger's run hold its metrics, and what reads them."""
 
-import importlib
 import os
 
 from runicorn import foreign, layout, local_disk
 from runicorn.foreign_text import kind_by_content
-from runicorn.metrics.follow import MODULES, reader_of
+from runicorn.metrics.follow import module_of, reader_of
 from runicorn.metrics.kinds import hparams
 
 MEASURED = ("wandb",)       # kinds whose files tell of the machine, too
@@ -23,7 +22,7 @@ class ForeignFiles:
         what was measured of the machine is wanted, too, for which such files are read twice; listed: function() returning {name: its name
         in the folder} of the run's files, which may not be here, None: those are looked for."""
         for kind in kinds:
-            _module(kind)
+            module_of(kind)
         self._path, self._run_kinds, self._kinds = path, kinds, {}      # path of a text file -> (device, inode, size, its kind or None)
         self._measured, self._listed, self.numbers = MEASURED if system else (), listed, {}
 
@@ -41,7 +40,8 @@ class ForeignFiles:
         paths = [(number, os.path.join(folder, (places or {}).get(name, name)), kind) for name, (number, kind) in self.numbers.items()]
         paths = paths if places is None else [file for file in paths if os.path.lexists(file[1])]
         found = {("events", 0, number): (path, reader_of(kind)) for number, path, kind in paths}
-        found.update({("system", 0, number): (path, _module(kind).SystemReader) for number, path, kind in paths if kind in self._measured})
+        found.update({("system", 0, number): (path, module_of(kind).SystemReader)
+                      for number, path, kind in paths if kind in self._measured})
         return found
 
     def _of_listed(self, folder, places):
@@ -79,8 +79,3 @@ def config(path):
     except OSError as error:        # gone since it was listed
         local_disk.pass_over(error)
         return {}
-
-
-def _module(kind):
-    return importlib.import_module(f"runicorn.metrics.kinds.{MODULES[kind]}")
-

@@ -61,10 +61,7 @@ class InnerFiles:
             if path not in self._listed or self._mtimes.get(path) != mtimes[path] or self._waits:
                 self._listed[path] = _entries(folder, path)
             ahead += finder.take(path, self._listed[path])
-        for path, name, kind, size, mtime in foreign.doubts(finder, self._known):
-            found = foreign.kind_by_content(kind, *foreign.ends(os.path.join(folder, path, name), size))
-            self._known[foreign.below(path, name)] = [size, mtime], found
-            finder.decide(path, name, found)
+        foreign.look_into(finder, folder, self._known)
         self._mtimes, self._waits = mtimes, any(kind is None for _, kind in self._known.values())
         self._found = self._numbered(folder, finder.runs(folder))
         return self._found

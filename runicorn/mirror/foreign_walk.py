@@ -222,10 +222,8 @@ class ForeignWalk:
         places = [(self.absolute(foreign.below(path, name)), size) for path, name, _, size, _ in chosen]
         ends = self._client.parts([part for position, size in places
                                    for part in ((position, 0, foreign.HEAD), (position, max(0, size - foreign.TAIL), foreign.TAIL))])
-        for (path, name, kind, *state), *texts in zip(chosen, ends[::2], ends[1::2]):
-            found = foreign.kind_by_content(kind, *(b"" if isinstance(text, SftpError) else text for text in texts))
-            self._texts[foreign.below(path, name)] = state, found
-            self._finder.decide(path, name, found)
+        for doubt, *texts in zip(chosen, ends[::2], ends[1::2]):
+            foreign.settle(self._finder, self._texts, doubt, *(b"" if isinstance(text, SftpError) else text for text in texts))
         self.changed = True
 
     def result(self):
