@@ -16,6 +16,7 @@ import fcntl, os, struct, sys, termios, signal
 print([os.isatty(n) for n in range(3)], [tuple(os.get_terminal_size(n)) for n in range(3)], end=" ")
 print(os.getsid(0) == os.getppid() or os.getsid(0) == os.getpid() or "session", os.tcgetpgrp(0) == os.getpgrp())
 """
+TICKS = "import time\nfor n in range(600):\n print('tick', n, flush=True)\n time.sleep(0.1)\n"
 
 
 def both(folder, argv, talk, **more):
@@ -145,7 +146,7 @@ def shell(folder):
 
 
 def test_job_control(tmp_path):
-    (tmp_path / "t.py").write_text("import time\nfor n in range(600):\n print('tick', n, flush=True)\n time.sleep(0.1)\n")
+    (tmp_path / "t.py").write_text(TICKS)
     with shell(tmp_path) as terminal:
         terminal.type(f"{' '.join(RUN)} -- {sys.executable} t.py\n".encode())
         terminal.until(b"tick 3")
@@ -169,7 +170,7 @@ def test_job_control(tmp_path):
 
 
 def test_stopping_us_alone_stops_the_program(tmp_path):
-    (tmp_path / "t.py").write_text("import time\nfor n in range(600):\n print('tick', n, flush=True)\n time.sleep(0.1)\n")
+    (tmp_path / "t.py").write_text(TICKS)
     with shell(tmp_path) as terminal:
         terminal.type(f"{' '.join(RUN)} -- {sys.executable} t.py & sleep 0.1; echo\n".encode())
         terminal.until(b"tick 3")

@@ -8,23 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from catalogs import Clock
+from catalogs import catalog_of
 from playwright.sync_api import expect
 
 from runicorn.cli.main import main
-from runicorn.reader.catalog import Catalog
 
 pytest_plugins = ["chromium"]
 WANDB = Path(__file__).parents[1] / "support/wandb_script.py"
 TABLE = "epoch,step,train_loss\n" + "".join(f"0,{step},{1 / (step + 1)!r}\n" for step in range(20))
-
-
-def catalog(root, tmp_path):
-    opened = Catalog([("local", root)], home=tmp_path / "home", clock=Clock())
-    opened.begin()
-    opened.refresh()
-    opened.look()
-    return opened
 
 
 def put(root, path, content):
@@ -41,7 +32,7 @@ def test_hparams_and_args_beside_the_metrics_are_the_config(tmp_path):
     put(tmp_path / "root", "b/args.json", json.dumps({"seed": 5, "lr": 0.5}))
     put(tmp_path / "root", "c/metrics.csv", TABLE)
     put(tmp_path / "root", "c/config.json", "[broken")
-    opened = catalog(tmp_path / "root", tmp_path)
+    opened = catalog_of(tmp_path / "root", tmp_path)
     assert opened.run("local:a/version_0")["config"] == {"lr": 0.03, "hidden": [3, 4], "opt": {"name": "adam"}}
     assert opened.run("local:b")["config"] == {"seed": 5, "lr": 0.5} and opened.run("local:c")["config"] == {}
     opened.runs()
@@ -57,7 +48,7 @@ def test_what_define_metric_said_in_a_wandb_run_counts_as_in_ours(tmp_path):
     environ = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, timeout=120, capture_output=True,
                    env={**environ, "WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"})
-    opened = catalog(tmp_path / "root", tmp_path)
+    opened = catalog_of(tmp_path / "root", tmp_path)
     (row,) = opened.runs()["runs"]
     metrics = {metric["name"]: metric for metric in opened.run(row["key"])["metrics"]}
     assert metrics["val/loss"]["step_metric"] == "epoch" and metrics["val/loss"]["best"]["value"] == 5     # max, as it said
@@ -69,7 +60,7 @@ def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_fi
     (tmp_path / "root/w").mkdir(parents=True)
     subprocess.run([sys.executable, str(WANDB), str(tmp_path / "root/w")], check=True, timeout=120, capture_output=True,
                    env={**os.environ, "WANDB_SILENT": "true"})
-    opened = catalog(tmp_path / "root", tmp_path)
+    opened = catalog_of(tmp_path / "root", tmp_path)
     [row] = opened.runs()["runs"]
     assert (row["kinds"], row["state"], row["name"]) == (["wandb"], "finished", "a name")
     assert [opened.runs(text)["matched"] for text in ('"a name"', 'name:"a name"', 'name:"another name"')] == [1, 1, 0]
@@ -77,7 +68,7 @@ def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_fi
     series = opened.series(row["key"])
     assert {one["metric"] for one in series.system()["series"]} >= {"system/proc.memory.rssMB"}
     assert not [name for name in series.metrics() if name.startswith("system/")] and opened.run(row["key"])["config"]
-    again = catalog(tmp_path / "root", tmp_path)            # from the columns that were kept: two parses of one file
+    again = catalog_of(tmp_path / "root", tmp_path)            # from the columns that were kept: two parses of one file
     assert again.series(row["key"]).metrics().keys() == series.metrics().keys()
     assert len(again.series(row["key"]).system()["series"]) == len(series.system()["series"])
 
@@ -85,7 +76,7 @@ def test_a_wandb_run_tells_its_machine_its_config_and_that_it_finished_at_the_fi
 def test_a_trainer_that_reached_its_steps_is_finished_at_the_first_look(tmp_path):
     state = {"global_step": 20, "max_steps": 20, "log_history": [{"step": step, "loss": 1 / step} for step in range(2, 21, 2)]}
     put(tmp_path / "root", "out/checkpoint-20/trainer_state.json", json.dumps(state))
-    [row] = catalog(tmp_path / "root", tmp_path).runs()["runs"]
+    [row] = catalog_of(tmp_path / "root", tmp_path).runs()["runs"]
     assert (row["state"], row["step"], row["total"]) == ("finished", 20, 20)
 
 
@@ -111,7 +102,7 @@ def test_tail_follows_a_folder_of_another_logger_or_a_run_by_its_id(tmp_path, ca
 def test_a_torn_line_near_the_beginning_costs_itself_and_not_the_curve(tmp_path):
     rows = [json.dumps({"step": step, "loss": step / 4}) for step in range(9)]
     put(tmp_path / "root", "a/log.jsonl", "\n".join([*rows[:3], '{"step": 3, "lo', *rows[4:]]) + "\n")
-    assert list(catalog(tmp_path / "root", tmp_path).series("local:a").points("loss")[0]) == [0, 1, 2, 4, 5, 6, 7, 8]
+    assert list(catalog_of(tmp_path / "root", tmp_path).series("local:a").points("loss")[0]) == [0, 1, 2, 4, 5, 6, 7, 8]
 
 
 @pytest.mark.parametrize(("locale", "title", "words"), [("en-US", "Not drawn here", ["images", "histograms"]),
@@ -134,5 +125,5 @@ def test_pictures_and_histograms_are_counted_and_named_on_the_page(serve, open_p
 def test_a_wandb_file_in_which_nothing_stands_says_that_its_run_may_be_running(tmp_path, text, age, state):
     place = put(tmp_path / "root", "p/wandb/offline-run-20250101_000000-abc/run-abc.wandb", text)
     os.utime(place, (time.time() - age,) * 2)
-    row = catalog(tmp_path / "root", tmp_path).row("local:p/wandb/:abc")
+    row = catalog_of(tmp_path / "root", tmp_path).row("local:p/wandb/:abc")
     assert (row["reason"]["code"], row["state"]) == ("wandb_waits", state) and "nothing yet" in row["reason"]["text"]

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from catalogs import Clock
+from catalogs import Clock, catalog_of
 from small_runs import write_run
 from waiting import until
 
@@ -38,14 +38,6 @@ def put(root, path, content):
     return place
 
 
-def catalog(root, tmp_path):
-    opened = Catalog([("local", root)], home=tmp_path / "home", clock=Clock())
-    opened.begin()
-    opened.refresh()
-    opened.look()
-    return opened
-
-
 @pytest.fixture
 def root(tmp_path):
     put(tmp_path / "root", "lightning_logs/version_0/metrics.csv", TABLE)
@@ -56,7 +48,7 @@ def root(tmp_path):
 
 
 def test_they_stand_in_the_list_beside_ours(root, tmp_path):
-    rows = {row["key"]: row for row in catalog(root, tmp_path).runs()["runs"]}
+    rows = {row["key"]: row for row in catalog_of(root, tmp_path).runs()["runs"]}
     assert set(rows) == {"local:lightning_logs/version_0", "local:sweep/a/b", "local:p/n/20250101_000000_abcdef"}
     row = rows["local:lightning_logs/version_0"]
     assert (row["project"], row["name"], row["id"], row["kinds"], row["step"]) == ("lightning_logs", "version_0", "version_0", ["csv"], 49)
@@ -68,14 +60,14 @@ def test_they_stand_in_the_list_beside_ours(root, tmp_path):
 @pytest.mark.parametrize(("text", "keys"), [("kind:csv", ["lightning_logs/version_0"]), ("kind:runicorn", ["p/n/20250101_000000_abcdef"]),
                                             ("train_loss<0.1", ["lightning_logs/version_0"]), ("kind:jsonl,csv loss>=4", ["sweep/a/b"])])
 def test_filters_find_them_by_kind_and_by_what_they_logged(root, tmp_path, text, keys):
-    opened = catalog(root, tmp_path)
+    opened = catalog_of(root, tmp_path)
     opened.runs(limit=None)             # what was looked at once is known to the filter
     opened.refresh()
     assert [row["key"] for row in opened.runs(text)["runs"]] == [f"local:{key}" for key in keys]
 
 
 def test_one_run_tells_its_metrics_points_and_files(root, tmp_path):
-    opened = catalog(root, tmp_path)
+    opened = catalog_of(root, tmp_path)
     run = opened.run("local:lightning_logs/version_0")
     assert {metric["name"]: metric["points"] for metric in run["metrics"]} == {"train_loss": 50, "lr": 50, "epoch": 50}
     assert run["summary"]["train_loss"] == 1 / 50 and run["files_here"] and run["skipped"] == 0
@@ -90,7 +82,7 @@ def test_what_no_file_touches_is_quiet_and_what_grows_runs_again(root, tmp_path)
     table = root / "lightning_logs/version_0/metrics.csv"
     old = time.time() - QUIET - 60
     os.utime(table, (old, old))
-    opened = catalog(root, tmp_path)
+    opened = catalog_of(root, tmp_path)
     row = opened.row("local:lightning_logs/version_0")
     assert (row["state"], row["reason"]["code"]) == ("quiet", "no_change") and row["reason"]["seconds"] >= QUIET
     with open(table, "a") as file:
@@ -102,7 +94,7 @@ def test_what_no_file_touches_is_quiet_and_what_grows_runs_again(root, tmp_path)
 
 
 def test_a_table_that_is_written_anew_with_one_column_more_is_read_anew(root, tmp_path):
-    opened = catalog(root, tmp_path)
+    opened = catalog_of(root, tmp_path)
     assert opened.row("local:lightning_logs/version_0")["step"] == 49
     lines = TABLE.splitlines()
     text = "\n".join([lines[0] + ",val_loss", *(line + ",0.7" for line in lines[1:])]) + "\n"
@@ -115,7 +107,7 @@ def test_text_files_are_the_log_and_nothing_else_in_the_folder_is_listed(root, t
     from runicorn.viewer import run_files
     put(root, "lightning_logs/version_0/output.log", "hello\n")
     put(root, "lightning_logs/version_0/model.bin", "x" * 100)
-    opened = catalog(root, tmp_path)
+    opened = catalog_of(root, tmp_path)
     entry = opened.entry("local:lightning_logs/version_0")
     assert entry.logs(entry.sizes()) == [("output.log", 1, 0)]
     listed, more = run_files.listed(entry.folder, only=entry.source.foreign_files(entry.record.path))
@@ -157,7 +149,7 @@ def test_a_curve_of_torchs_writer_in_another_process_grows(tmp_path):
             process.stdin.write(f"{step} {step / 4}\n")
             process.stdin.flush()
             assert process.stdout.readline() == "written\n"
-            opened = opened or catalog(tmp_path / "root", tmp_path)
+            opened = opened or catalog_of(tmp_path / "root", tmp_path)
             until(lambda step=step, opened=opened: (opened.look(), list(opened.series("local:tb/exp").points("train/loss")[0]))[1]
                   == list(range(step + 1)))
         row = opened.row("local:tb/exp")

@@ -7,13 +7,12 @@ import time
 import zlib
 
 import pytest
-from catalogs import Clock
+from catalogs import catalog_of
 from playwright.sync_api import expect
 from waiting import until
 
 from runicorn import layout
 from runicorn.metrics.kinds import crc32c
-from runicorn.reader.catalog import Catalog
 from runicorn.transfer import export
 from runicorn.transfer import tensorboard as tfevents
 
@@ -101,14 +100,6 @@ HOSTILE = {
 }
 
 
-def opened(root, tmp_path):
-    catalog = Catalog([("local", root)], home=tmp_path / "home", clock=Clock())
-    catalog.begin()
-    catalog.refresh()
-    catalog.look()
-    return catalog
-
-
 @pytest.mark.few(8)
 @pytest.mark.parametrize("what", HOSTILE)
 def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
@@ -119,7 +110,7 @@ def test_it_is_listed_opened_and_exported_in_bounded_time(tmp_path, what):
     if name == "hparams.yaml":
         (folder / TABLE).write_bytes(CSV)
     began = time.process_time()
-    catalog = opened(tmp_path / "root", tmp_path)
+    catalog = catalog_of(tmp_path / "root", tmp_path)
     row, = catalog.runs(spark=True)["runs"]
     run, series = catalog.run(row["key"]), catalog.series(row["key"])
     json.loads(layout.to_json([row, run]).encode("utf-8", "surrogatepass"))
@@ -137,9 +128,9 @@ def test_what_is_no_file_is_none_and_keeps_nobody_waiting(tmp_path, make):
     (tmp_path / "root/run").mkdir(parents=True)
     for name in (EVENTS, "run-a.wandb", "train.log", LINES, "results.csv", "hparams.yaml", "config.json"):
         make(tmp_path / "root/run" / name)
-    assert opened(tmp_path / "root", tmp_path).runs()["runs"] == []
+    assert catalog_of(tmp_path / "root", tmp_path).runs()["runs"] == []
     (tmp_path / "root/run" / TABLE).write_bytes(CSV)
-    catalog = opened(tmp_path / "root", tmp_path)
+    catalog = catalog_of(tmp_path / "root", tmp_path)
     row, = catalog.runs()["runs"]
     assert catalog.run(row["key"])["metrics"][0]["points"] == 50 and row["kinds"] == ["csv"]
 

@@ -15,6 +15,15 @@ class Clock:
         return self.now
 
 
+def catalog_of(root, tmp_path):
+    """Return a Catalog over the local root, all of it looked at."""
+    catalog = Catalog([("local", root)], home=tmp_path / "home", clock=Clock())
+    catalog.begin()
+    catalog.refresh()
+    catalog.look()
+    return catalog
+
+
 def make_run(
     root,
     project="vision",
