@@ -1,12 +1,12 @@
 // The log of a run: one scrolled view of a file of any size, read by byte range; follows its end; tied to the charts by step.
 
 import * as api from "../shared/api.js";
-import {fill, h, icon} from "../shared/dom.js";
-import {KEPT, LogLines, ROW} from "./log_lines.js";
+import {h} from "../shared/dom.js";
+import {recall} from "../shared/store.js";
+import {LogHead} from "./log_head.js";
+import {KEPT, LogLines} from "./log_lines.js";
 import {LogSearch} from "./log_search.js";
-import {recall, remember} from "../shared/store.js";
-import {bytes} from "../shared/widgets.js";
-import {fmt, t} from "../shared/words.js";
+import {LogSteps} from "./log_steps.js";
 
 const PAGE = 65536;              // bytes of one answer
 const FOLLOWED = 16384;          // bytes of the end that are shown where more than a page came since the last look
@@ -18,69 +18,39 @@ export class LogPanel {
   constructor(options) {
     this.options = options;
     this.file = {};              // what is read: {} the whole log, {rank}, {attempt} or {file}
+    this.fresh = 0;              // lines that came while the reader was elsewhere
+    this.following = true;
+    this.placed = null;          // px; where we scrolled to ourselves, until the reader does
     this.search = new LogSearch({
-      where: () => ({run: options.key, ...this.file}),
+      where: () => this.where(),
       jump: (hit) => this.jump(hit.at),
       marks: () => this.view.redraw(),
       from: () => this.view.firstInView()?.at ?? 0,
     });
-    this.view = new LogLines({clicked: (event) => this.clicked(event), scrolled: () => this.scrolled(),
+    this.view = new LogLines({clicked: (event) => this.steps.clicked(event), scrolled: () => this.scrolled(),
       pattern: () => this.search.pattern, whyEmpty: options.whyEmpty});
-    this.fresh = 0;              // lines that came while the reader was elsewhere
-    this.following = true;
-    this.placed = null;          // px; where we scrolled to ourselves, until the reader does
+    this.steps = new LogSteps(options.link, this.view, {where: () => this.where(), jump: (at) => this.jump(at)});
+    this.head = new LogHead(this.view, this.search.node, {
+      fold: options.fold && (() => options.toggled()),
+      follow: () => (this.following ? this.pause() : this.toEnd()),
+      wrap: (on) => this.setWrap(on),
+      read: (file) => this.read(file),
+    });
+    this.node = h("section.log", {data: {log: ""}}, this.head.node, this.view.scroll);
+    this.head.setWrap(recall("wrap", false));
+    this.drawHead();
     this.resized = new ResizeObserver(() => this.shown());
     this.resized.observe(this.view.scroll);
-    this.build();
-    this.unlink = options.link?.on((what, x, source) => this.linked(what, x, source));
-  }
-
-  clear() {
-    this.view.clear();
-    this.fresh = 0;
-  }
-
-  build() {
-    this.where = h("span.m2.num");
-    this.wrap = h(
-      "button.btn",
-      {type: "button", "aria-pressed": "false", onclick: () => this.setWrap(!recall("wrap", false))},
-      t("logs.wrap"),
-    );
-    this.follow = h("button.btn", {type: "button", onclick: () => (this.following ? this.pause() : this.toEnd())});
-    this.fileChoice = h("span");
-    const fold = this.options.fold
-      ? h(
-          "button.btn.bare.sq",
-          {type: "button", title: t("logs.fold"), "aria-label": t("logs.fold"), onclick: () => this.options.toggled()},
-          icon("dn"),
-        )
-      : null;
-    this.node = h(
-      "section.log",
-      {data: {log: ""}},
-      h(
-        "div.hd",
-        {},
-        fold,
-        h("b", {}, t("run.logs")),
-        this.fileChoice,
-        this.where,
-        h("span.grow"),
-        this.search.node,
-        this.wrap,
-        this.follow,
-      ),
-      this.view.scroll,
-    );
-    this.setWrap(recall("wrap", false));
-    this.drawHead();
   }
 
   // -- reading ---------------------------------------------------------------------------------------------------
 
+  where() {
+    return {run: this.options.key, ...this.file};
+  }
+
   ask(values) {
-    return api.get("/api/logs", {run: this.options.key, ...this.file, limit: PAGE, ...values});
+    return api.get("/api/logs", {...this.where(), limit: PAGE, ...values});
   }
 
   /** One request at a time: a scroll and the news must not both move the lines. */
@@ -171,7 +141,7 @@ export class LogPanel {
 
   replaced(answer) {
     this.fresh = 0;
-    this.files = answer.files || this.files;
+    this.head.setFiles((answer.files || []).map(({name}) => name));
     this.drawHead();
   }
 
@@ -258,115 +228,27 @@ export class LogPanel {
     });
   }
 
-  // -- the tie to the charts -------------------------------------------------------------------------------------
-
-  clicked(event) {
-    const {view} = this;
-    const line = view.lineOf(event);
-    if (!line || String(getSelection())) {       // a selection is to be copied
-      return;
-    }
-    if (event.target.closest("[data-whole]")) {
-      view.copyWhole(line, event.target);
-      return;
-    }
-    const off = view.chosen === line;
-    view.choose(off ? null : line);
-    this.options.link?.pin(off ? null : line.step ?? null, this);
-  }
-
-  /** The crosshair moved or was pinned in a chart: the line of that step is marked, and shown when pinned. */
-  linked(what, x, source) {
-    if (source === this || what === "zoom") {
-      return;
-    }
-    const line = x === null ? null : this.lastAt(x);
-    if (what === "hover") {
-      this.view.choose(line);
-    } else if (x !== null) {
-      this.showStep(x, line);
-    }
-  }
-
-  lastAt(step) {
-    const {lines, holdsEnd} = this.view;
-    const first = lines.find((line) => line.step != null);
-    const found = first && first.step <= step ? lines.findLast((line) => line.step != null && line.step <= step) : null;
-    return found === lines.at(-1) && !holdsEnd && found.step !== step ? null : found;
-  }
-
-  async showStep(step, line) {
-    if (line) {
-      await this.jump(line.at);
-      return;
-    }
-    // A step before the first line has none: nothing to show then.
-    const found = await api.get("/api/logs/at", {run: this.options.key, ...this.file, step}).catch(() => null);
-    if (found?.at != null) {
-      await this.jump(found.at);
-    }
-  }
-
-  // -- head ------------------------------------------------------------------------------------------------------
+  // -- the panel -------------------------------------------------------------------------------------------------
 
   setWrap(on) {
-    remember("wrap", on);
-    this.wrap.setAttribute("aria-pressed", String(on));
     this.view.hold(() => this.node.classList.toggle("wrapped", on));
     this.shown();
   }
 
-  lastInView() {
-    if (this.following || !this.view.lines.length) {
-      return this.view.lines.at(-1);
-    }
-    const rows = Math.max(0, Math.floor(this.view.scroll.clientHeight / ROW) - 1);
-    return this.view.lines[Math.min(this.view.lines.length - 1, this.view.lines.indexOf(this.view.firstInView()) + rows)];
-  }
-
   drawHead() {
-    const line = this.lastInView();
-    const last = this.view.lines.at(-1)?.n;
-    fill(this.where, !line ? "" : this.view.holdsEnd && line.n && last ? t("logs.lineOf", {n: line.n, m: last})
-      : [line.n ? t("logs.line", {n: line.n}) : fmt.percent(line.at / Math.max(1, this.view.size), 1), " · ", bytes(this.view.size)],
-    this.view.here < this.view.size ? h("span.warn.cut", {title: this.partly()}, " · ", this.partly()) : null);
-    const waiting = this.following
-      ? null
-      : this.fresh
-        ? h("b.num", {}, fmt.int(this.fresh))
-        : !this.view.holdsEnd && this.view.size > this.view.end
-          ? h("span.m3", {}, bytes(this.view.size - this.view.end))
-          : null;
-    const shown = `${this.following}${waiting?.textContent}`;
-    if (shown !== this.drawn) {
-      this.drawn = shown;
-      this.follow.setAttribute("aria-pressed", String(this.following));
-      fill(this.follow, icon("down"), t("logs.follow"), waiting);
-    }
-    this.drawFiles();
+    this.head.draw(this.following, this.fresh);
   }
 
-  partly() {
-    return t("logs.partly", {here: fmt.bytes(this.view.here), size: fmt.bytes(this.view.size)});
-  }
-
-  /** Several attempts or ranks have logs of their own. */
-  drawFiles() {
-    const names = (this.files || []).map(({name}) => name);
-    if (names.length < 2 || names.join() === this.offered) {
-      return;
-    }
-    this.offered = names.join();
-    const select = h("select.inp", {"aria-label": t("logs.file"), onchange: () => {
-      this.file = select.value ? {file: select.value} : {};
-      this.clear();
-      this.open();
-    }}, h("option", {value: ""}, t("logs.allAttempts")), names.map((name) => h("option", {value: name}, name)));
-    fill(this.fileChoice, select);
+  /** Read another of the run's logs: {rank}, {attempt} or {file}; {} for all. */
+  read(file) {
+    this.file = file;
+    this.view.clear();
+    this.fresh = 0;
+    return this.open();
   }
 
   destroy() {
-    this.unlink?.();
+    this.steps.destroy();
     this.resized.disconnect();
     this.search.stop();
     clearTimeout(this.seeking);

@@ -5,7 +5,7 @@ import {copy, fill, h} from "../shared/dom.js";
 import {empty} from "../shared/widgets.js";
 import {fmt, t} from "../shared/words.js";
 
-export const ROW = 16;           // px of a line that is not wrapped
+const ROW = 16;                  // px of a line that is not wrapped
 export const KEPT = 1500;        // lines in the document; the far end is dropped beyond
 const TALLEST = 6e6;             // px of the scrolled content: browsers lay out no taller ones exactly
 const SHOWN = 4000;              // characters of a line in the document
@@ -140,6 +140,12 @@ export class LogLines {
       }
     }
     return this.lines[Math.min(lo, this.lines.length - 1)];
+  }
+
+  /** The line at the lower edge of the view. */
+  lastInView() {
+    const rows = Math.max(0, Math.floor(this.scroll.clientHeight / ROW) - 1);
+    return this.lines[Math.min(this.lines.length - 1, this.lines.indexOf(this.firstInView()) + rows)];
   }
 
   get visible() {
