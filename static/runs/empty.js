@@ -1,6 +1,6 @@
 // What the run list says where it has no rows: how to get the first run, or how to find one again.
 
-import {h} from "../shared/dom.js";
+import {fill, h, icon} from "../shared/dom.js";
 import {version} from "../shared/api.js";
 import {empty} from "../shared/widgets.js";
 import {t} from "../shared/words.js";
@@ -27,17 +27,19 @@ function noMatch(filtered) {
     h("p", {}, h("a.btn", {href: "/"}, t("runs.showAll"))));
 }
 
-/** What stands in the place of rows: in `root`, of the whole page, or in `table`. */
+/** What stands in the place of rows, in `root`, of the whole page, or in `table`; and above them, where an answer did not come. */
 export class NoRows {
   constructor(root, table) {
     this.root = root;
     this.table = table;
+    this.notice = h("div");
   }
 
   /** Nothing, the way to a first run, or that the filter fits none, as the answer to the query says. */
   show(answer, query) {
     const {filter, project, connection, tag, hidden} = query;
     const nothing = answer.total === 0 && !answer.loading && !filter && !project && !connection && !tag && !hidden;
+    fill(this.notice);
     this.root.classList.toggle("bare", nothing);
     this.welcome?.remove();
     this.welcome = nothing ? this.root.appendChild(welcome()) : null;
@@ -51,5 +53,12 @@ export class NoRows {
   say(words) {
     this.words?.remove();
     this.words = this.table.appendChild(words);
+  }
+
+  /** The list could not be read: what is shown stays. again() asks once more. */
+  failed(error, again) {
+    fill(this.notice, h("div.banner.bad", {role: "alert"}, icon("failed", "bad"),
+      h("span.grow", {}, t("runs.failedToRead", {message: error.message})),
+      h("button.btn", {type: "button", onclick: again}, t("common.retry"))));
   }
 }

@@ -2,11 +2,11 @@
 
 import * as api from "../shared/api.js";
 import * as clock from "../shared/clock.js";
+import {STILL} from "./resting_pointer.js";
 import {Slices} from "./slices.js";
 import {keepText} from "../shared/store.js";
 
 const CALM = 1;                  // seconds between two refreshes, however often it rings
-const STILL = 2;                 // seconds after which a pointer that rests no longer holds the order
 
 const now = () => performance.now() / 1000;
 

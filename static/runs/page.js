@@ -1,47 +1,43 @@
 // The run list: filter box, tree, windowed table, curves of the ticked runs. What the reader chose is in the address.
 
-import {change as changeAddress, query, splitList} from "../shared/address.js";
+import {change as changeAddress, splitList} from "../shared/address.js";
 import {chooseGroup} from "./column_menu.js";
 import {groupTitle, runtime, stateTip} from "./columns.js";
 import {RunsBar, RunsFoot} from "./bar.js";
 import {Curves} from "./curve_panel.js";
 import {fill, h, icon} from "../shared/dom.js";
+import {ListQuery} from "./list_query.js";
 import {RunList} from "./loader.js";
 import {Preview} from "./preview.js";
+import {RestingPointer} from "./resting_pointer.js";
+import {RowEditor} from "./row_editor.js";
 import {Selection, tickNamed} from "./selection.js";
 import {ShownColumns} from "./shown_columns.js";
-import {drawSide} from "./sidebar.js";
+import {Sidebar} from "./sidebar.js";
+import {Sight} from "./sight.js";
 import {arrange, groupsOf} from "./slices.js";
-import {isLive} from "../shared/states.js";
 import {colourOf, recall, remember, state, watch} from "../shared/store.js";
 import {Table} from "./table.js";
-import {forgetView, savedViews, saveView} from "./saved_views.js";
 import {badFilter, NoRows} from "./empty.js";
-import {popover, tooltip} from "../shared/widgets.js";
+import {tooltip} from "../shared/widgets.js";
 import {fmt, t} from "../shared/words.js";
 
-const STILL = 2;                 // seconds without a move after which the pointer no longer holds the order
 const BONES = 20;                // lines that keep the place of what comes
 const PATIENCE = 150;            // ms without an answer before they are drawn
-const AHEAD = 150;               // rows fetched beyond the sight of a list that moves
-const MOST_WATCHED = 30;         // running runs whose news this page asks for
 const SOON = 50;                 // ms after the rows until what stands around them is drawn: a frame for the rows alone
-
-const now = () => performance.now() / 1000;
 
 class RunsPage {
   constructor(root) {
     this.root = root;
-    this.query = query();
-    this.folded = new Set();
-    this.movedAt = -STILL;
+    this.query = new ListQuery();
     this.abort = new AbortController();
-    if (this.query.ticked) {
-      tickNamed(splitList(this.query.ticked));
+    const {ticked, cols} = this.query.values;
+    if (ticked) {
+      tickNamed(splitList(ticked));
     }
-    this.list = new RunList(this);
+    this.list = new RunList(this.listHooks());
     this.selection = new Selection(this);
-    this.columns = new ShownColumns(this.query.cols, this);
+    this.columns = new ShownColumns(cols, this);
     this.build();
     this.listen();
     this.patience = setTimeout(() => this.table.setLines(arrange(BONES, null)), PATIENCE);
@@ -51,97 +47,78 @@ class RunsPage {
   // ------------------------------------------------------------ building
 
   build() {
-    this.table = new Table(this.hooks());
-    this.side = h("nav.side", {"aria-label": t("runs.projects")});
+    const {filter, group} = this.query.values;
+    this.table = new Table(this.tableHooks());
+    this.sight = new Sight(this.table, this.list);
+    this.pointer = new RestingPointer(this.table.node, this.abort.signal);
+    this.editor = new RowEditor(this.table, this.list, this.abort.signal);
+    this.side = new Sidebar(this.query, (field) => this.bar.filter.begin(`${field}:`));
     this.curves = new Curves(() => this.showCurves(false));
     this.preview = new Preview(this.curves, this.list, this.selection);
     this.noRows = new NoRows(this.root, this.table.node);
-    this.bar = new RunsBar(this.query.filter || "", this.query.group, {
-      filter: (filter) => this.choose({filter}),
-      side: (anchor) => this.openSide(anchor),
+    this.bar = new RunsBar(filter || "", group, {
+      filter: (text) => this.choose({filter: text}),
+      side: (anchor) => this.side.open(anchor),
       group: (anchor) => this.pickGroup(anchor),
       columns: (anchor) => this.columns.pick(anchor),
-      save: (anchor) => saveView(anchor, () => this.drawSide(this.list.answer)),
+      save: (anchor) => this.side.save(anchor),
       panel: () => this.showCurves(true),
     });
     this.foot = new RunsFoot();
-    this.notice = h("div");
     this.fresh = h("button.btn.fresh", {type: "button", hidden: true, onclick: () => this.letIn()});
-    const middle = h("div.mid", {}, this.bar.node, this.notice, h("div.holder", {}, this.fresh, this.table.node), this.foot.node);
+    const middle = h("div.mid", {}, this.bar.node, this.noRows.notice, h("div.holder", {}, this.fresh, this.table.node), this.foot.node);
     this.root.classList.add("runs");
-    fill(this.root, h("h1.vh", {}, t("runs.list")), this.side, middle, this.curves.node);
+    fill(this.root, h("h1.vh", {}, t("runs.list")), this.side.node, middle, this.curves.node);
     this.showCurves(recall("curves", true));
   }
 
-  hooks() {
+  /** What the list asks of its page, and tells it. */
+  listHooks() {
+    return {
+      parameters: () => this.query.parameters(this.columns.asked),
+      range: () => this.sight.range(),
+      held: () => this.pointer.moves,
+      scrolled: () => this.sight.scrolled,
+      byTime: () => this.query.byTime,
+      first: (answer) => this.first(answer),
+      arrived: (answer) => this.arrived(answer),
+      failed: (error) => this.failed(error),
+    };
+  }
+
+  /** What the table asks of its page, and tells it. */
+  tableHooks() {
     return {
       row: (index) => this.list.row(index),
       group: (head) => groupTitle(this.query.group, head),
       ticked: (key) => state.ticked.includes(key),
       colour: colourOf,
-      sort: (id) => this.sortBy(id),
+      sort: (id) => this.choose({sort: this.query.sortedBy(id, this.table.numeric(id))}),
       tick: (index, on) => this.selection.tick(index, on),
       range: (index) => this.selection.range(index),
       allTicked: (on) => this.selection.all(on),
       point: (index) => this.selection.moveTo(this.table.lines.lineOf(index), {reveal: false}),
       fold: (value) => this.fold(value),
       resize: (id, px) => this.columns.resize(id, px),
-      seen: (first, last) => this.seen(first, last),
+      seen: (from, to) => this.sight.moved(from, to),
     };
   }
 
   listen() {
-    const {signal} = this.abort;
-    document.addEventListener("keydown", (event) => this.selection.pressed(event), {signal});
-    this.table.node.addEventListener("pointermove", () => { this.movedAt = now(); }, {signal});
-    this.table.node.addEventListener("pointerleave", () => { this.movedAt = -STILL; }, {signal});
-    this.table.body.addEventListener("dblclick", (event) => this.doubleClicked(event), {signal});
+    document.addEventListener("keydown", (event) => this.selection.pressed(event), {signal: this.abort.signal});
     this.unwatch = watch(() => this.storeChanged());
     this.clock = setInterval(() => this.everySecond(), 1000);
-    this.resized = new ResizeObserver(([{contentRect}]) => requestAnimationFrame(() => this.columns.draw(contentRect.width)));   // else "a loop"
+    this.resized = new ResizeObserver(([{contentRect}]) =>
+      requestAnimationFrame(() => this.columns.draw(contentRect.width)));        // else "a loop"
     this.resized.observe(this.table.node);
     tooltip(this.table.body, (cell) => this.tip(cell.closest("tr")), "td.c-state");
   }
 
-  // ------------------------------------------------------------ what the list asks of its page
-
-  parameters() {
-    const {filter, project, name, connection, tag, group, hidden} = this.query;
-    return {filter, sort: this.sort(), project, name, connection, tag, group, hidden: hidden ? 1 : null, typed: filter ? 1 : null, spark: 1, partial: 1,
-      column: this.columns.asked};
-  }
-
-  sort() {
-    return this.query.sort || "-started";
-  }
-
-  byTime() {
-    return this.sort() === "-started" && !this.query.group;
-  }
-
-  held() {
-    return now() - this.movedAt < STILL;
-  }
-
-  scrolled() {
-    return this.table.from > 0;
-  }
-
-  range([first, last] = this.table.sight()) {
-    const rows = [];
-    for (let line = first; line <= last; line += 1) {
-      const at = this.table.lines.at(line);
-      if (at.row !== undefined) {
-        rows.push(at.row);
-      }
-    }
-    return rows.length ? [rows[0], rows.at(-1)] : [0, 0];
-  }
+  // ------------------------------------------------------------ answers
 
   /** The first answer of another question. */
   first(answer) {
     this.bar.filter.clear();
-    fill(this.notice);
     this.selection.reset();
     this.table.scrollTo(0);
     this.columns.first(answer);
@@ -151,27 +128,24 @@ class RunsPage {
     if (error.code === "unreachable") {
       return;                    // the bar above the page says so
     }
-    if (error.status === 400 && this.query.filter) {
+    if (error.status === 400 && this.query.values.filter) {
       this.bar.filter.fail({message: error.message, at: error.body?.at ?? error.body?.error?.at});
       if (!this.list.answer) {           // nothing to leave standing: it came with the address
         this.showNothing(badFilter());
       }
       return;
     }
-    fill(this.notice, h("div.banner.bad", {role: "alert"}, icon("failed", "bad"),
-      h("span.grow", {}, t("runs.failedToRead", {message: error.message})),
-      h("button.btn", {type: "button", onclick: () => this.list.restart()}, t("common.retry"))));
+    this.noRows.failed(error, () => this.list.restart());
   }
 
   /** An answer is here: lines, counts, tree, empty states, curves. */
   arrived(answer) {
     clearTimeout(this.patience);
-    fill(this.notice);
     const reading = answer.loading && !this.list.total;      // the first look at big roots: bones until it is done
     const groups = (this.query.group && groupsOf(answer)) || null;
-    this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.folded));
+    this.table.setLines(reading ? arrange(BONES, null) : arrange(this.list.total, groups, this.query.folded));
     this.bar.show(answer, this.query.group);
-    this.noRows.show(answer, this.query);
+    this.noRows.show(answer, this.query.values);
     this.selection.follow();
     this.fresh.hidden = !this.list.waiting;
     fill(this.fresh, icon("up"), t("runs.new", {n: this.list.waiting}));
@@ -181,23 +155,13 @@ class RunsPage {
   /** What stands around the rows, when they have been painted. */
   drawBeside(answer) {
     if (answer === this.list.answer && !this.abort.signal.aborted) {
-      this.drawSide(answer);
+      this.side.draw(answer);
       this.preview.draw();
       this.everySecond();
     }
   }
 
   // ------------------------------------------------------------ drawing
-
-  drawSide(answer) {
-    const parts = {query: this.query, answer, store: state, saved: savedViews(),
-      forget: (view) => { forgetView(view); this.drawSide(answer); }, again: () => this.drawSide(this.list.answer),
-      find: (field) => this.bar.filter.begin(`${field}:`)};
-    drawSide(this.side, parts);
-    if (this.opened?.isConnected) {
-      drawSide(this.opened, parts);
-    }
-  }
 
   /** Nothing came that could be listed: words in place of rows. */
   showNothing(words) {
@@ -206,13 +170,9 @@ class RunsPage {
     this.noRows.say(words);
   }
 
-  /** The table has its columns. */
-  shown() {
-    this.storeChanged();
-  }
-
+  /** The reader chose columns. */
   columnsChosen() {
-    this.query = query();
+    this.query.read();
     this.list.reload();
   }
 
@@ -267,52 +227,18 @@ class RunsPage {
     this.addressed();
   }
 
-  sortBy(id) {
-    const present = this.sort();
-    const falls = present.startsWith("-");
-    const first = this.table.numeric(id) ? `-${id}` : id;        // the largest first, but A before Z
-    this.choose({sort: present.replace(/^-/, "") !== id ? first : falls ? id : `-${id}`});
-  }
-
   pickGroup(anchor) {
     chooseGroup(anchor, {group: this.query.group || "", offered: this.list.answer?.columns,
-      pick: (group) => { this.folded.clear(); this.choose({group}); }});
+      pick: (group) => { this.query.folded.clear(); this.choose({group}); }});
   }
 
   fold(value) {
-    if (!this.folded.delete(value)) {
-      this.folded.add(value);
-    }
-    this.table.setLines(arrange(this.list.total, groupsOf(this.list.answer), this.folded));
+    this.query.fold(value);
+    this.table.setLines(arrange(this.list.total, groupsOf(this.list.answer), this.query.folded));
   }
-
-  openSide(anchor) {
-    this.opened = h("nav.side.popped", {"aria-label": t("runs.projects")});
-    popover(anchor, this.opened, {label: t("runs.projects")});
-    this.drawSide(this.list.answer || {});
-  }
-
-  // ------------------------------------------------------------ acts
 
   focusFilter() {
     this.bar.filter.focus();
-  }
-
-  async edit(line, first) {
-    const {editRun} = await import("../shared/tag_editor.js");
-    const cell = this.table.cellOf(line, first === "note" ? "note" : "tags") || this.table.cellOf(line, "name");
-    const row = this.list.row(this.table.lines.at(line).row);
-    if (cell && row) {
-      editRun(cell, row, (answer) => { this.list.replace(answer); this.table.paint(); }, first);
-    }
-  }
-
-  doubleClicked(event) {
-    const cell = event.target.closest(".c-tags, .c-note");
-    const tr = cell?.closest("tr");
-    if (tr && !tr.group) {
-      this.edit(this.table.lines.lineOf(tr.index), cell.classList.contains("c-note") ? "note" : "tags");
-    }
   }
 
   letIn() {
@@ -320,30 +246,10 @@ class RunsPage {
     this.list.letIn();
   }
 
-  /** Lines first … last are in sight: fetch their rows, and some beyond in the direction in which the list moves. */
-  seen(first, last) {
-    if (!this.list.answer || !this.list.total) {
-      return;
-    }
-    const [top, bottom] = this.range([first, last]);
-    const by = top - (this.top ?? top);
-    this.top = top;
-    const wanted = by > 0 ? [top, bottom + AHEAD] : by < 0 ? [Math.max(0, top - AHEAD), bottom] : [top, bottom];
-    this.list.seen(...wanted).then((came) => came && this.table.paint());
-  }
-
   // ------------------------------------------------------------ what app.js calls
 
   topics() {
-    const [first, last] = this.range();
-    const live = [];
-    for (let index = first; index <= last && live.length < MOST_WATCHED; index += 1) {
-      const row = this.list.row(index);
-      if (row && isLive(row.state)) {
-        live.push(`run:${row.key}`);
-      }
-    }
-    return ["runs", ...new Set([...live, ...state.ticked.slice(0, MOST_WATCHED).map((key) => `run:${key}`)])];
+    return this.sight.topics();
   }
 
   update(changed) {
@@ -351,16 +257,17 @@ class RunsPage {
       this.list.rung();
     }
     if ((!changed || changed.has("connections") || changed.has("settings")) && this.list.answer) {
-      this.drawSide(this.list.answer);
+      this.side.draw(this.list.answer);
     }
   }
 
   addressed() {
-    this.query = query();
-    this.bar.filter.set(this.query.filter || "");
-    this.columns.read(this.query.cols);
+    this.query.read();
+    const {filter, cols} = this.query.values;
+    this.bar.filter.set(filter || "");
+    this.columns.read(cols);
     if (this.list.answer) {
-      this.drawSide(this.list.answer);
+      this.side.draw(this.list.answer);
     }
     this.list.restart();
   }

@@ -21,7 +21,7 @@ export function tickNamed(names) {
 }
 
 export class Selection {
-  /** page: {table, list, preview, edit(line), focusFilter()}. */
+  /** page: {root, table, list, preview, editor, fold(value), focusFilter(), say(words)}. */
   constructor(page) {
     this.page = page;
     this.key = null;             // the run under the cursor, kept when rows move
@@ -114,7 +114,7 @@ export class Selection {
       Home: () => this.moveTo(0), End: () => this.moveTo(this.page.table.lines.count - 1),
       x: () => this.tick(this.index), X: () => this.index >= 0 && this.range(this.index),
       c: () => state.ticked.length && go(compareHref(state.ticked)),
-      e: () => this.row && this.page.edit(this.line),
+      e: () => this.row && this.page.editor.edit(this.line),
       "/": () => this.page.focusFilter(),
       Enter: () => this.enter(event), Escape: () => this.escape(),
     }[event.key];

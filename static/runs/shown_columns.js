@@ -10,7 +10,7 @@ const LOOKED_AT = 50;            // rows whose values decide how wide a column i
 
 export class ShownColumns {
   /**
-   * cols: what the address says; page: {table, list, sort() -> "-started" and the like, shown(): the table has its columns,
+   * cols: what the address says; page: {table, list, query: a ListQuery, storeChanged(): the table has its columns,
    * columnsChosen(): the reader chose, the address says so}.
    */
   constructor(cols, page) {
@@ -55,7 +55,7 @@ export class ShownColumns {
   draw(room = this.room) {
     const {table, list} = this.page;
     this.room = room ?? (table.measure() || 1000);
-    const widths = recall("widths", {}), sort = this.page.sort();
+    const widths = recall("widths", {}), {sort} = this.page.query;
     const ids = this.chosen ? this.ids : fitting(this.ids, this.room, widths);
     const tree = () => list.answer?.tree;
     const values = {mainMetric: this.mainMetric, widths: roomy(ids, this.room, widths), rows: list.some(LOOKED_AT),
@@ -66,7 +66,7 @@ export class ShownColumns {
       this.sign = sign;
       table.setColumns(columns, sort, this.room);
     }
-    this.page.shown();
+    this.page.storeChanged();
   }
 
   /** Let the reader choose in a box at `anchor`. */

@@ -2,10 +2,11 @@
 
 import {queryText} from "../shared/address.js";
 import {h, icon, own, renew} from "../shared/dom.js";
-import {recall, remember} from "../shared/store.js";
+import {recall, remember, state} from "../shared/store.js";
 import {alike, tails} from "../shared/run_names.js";
-import {ending, linkLook, middle} from "../shared/widgets.js";
+import {ending, linkLook, middle, popover} from "../shared/widgets.js";
 import {fmt, t} from "../shared/words.js";
+import {forgetView, savedViews, saveView} from "./saved_views.js";
 
 const NAMES = 12;                // experiments shown of an open project before "n more"
 const TAGS = 20;
@@ -103,7 +104,7 @@ function connections(query, list, store) {
  * Draw the tree into `node`. answer: the last GET /api/runs; forget(view) removes a saved view; again() redraws; find(field) begins a
  * condition in the filter box.
  */
-export function drawSide(node, {query, answer, store, saved, forget, again, find}) {
+function drawTree(node, {query, answer, store, saved, forget, again, find}) {
   const open = new Set(recall("openProjects", []));
   const toggle = (event) => {
     const {slug, all} = event.currentTarget.dataset;
@@ -131,4 +132,37 @@ export function drawSide(node, {query, answer, store, saved, forget, again, find
         link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag,
           own(one.tag, {class: "cut", title: one.tag}), one.count)),
       rest(Math.max(0, tags.length - TAGS) + (more.tags || 0), "tag", find)] : null);
+}
+
+/** The tree beside the list, and, where the page is narrow, in a box that a button opens. */
+export class Sidebar {
+  /** query: list_query.ListQuery; find(field): begin a condition in the filter box. */
+  constructor(query, find) {
+    this.query = query;
+    this.find = find;
+    this.answer = {};
+    this.node = h("nav.side", {"aria-label": t("runs.projects")});
+  }
+
+  /** answer: the last of GET /api/runs. */
+  draw(answer = this.answer) {
+    this.answer = answer;
+    const parts = {query: this.query.values, answer, store: state, saved: savedViews(), find: this.find, again: () => this.draw(),
+      forget: (view) => { forgetView(view); this.draw(); }};
+    drawTree(this.node, parts);
+    if (this.popped?.isConnected) {
+      drawTree(this.popped, parts);
+    }
+  }
+
+  open(anchor) {
+    this.popped = h("nav.side.popped", {"aria-label": t("runs.projects")});
+    popover(anchor, this.popped, {label: t("runs.projects")});
+    this.draw();
+  }
+
+  /** Offer to save what the address asks as a view. */
+  save(anchor) {
+    saveView(anchor, () => this.draw());
+  }
 }
