@@ -27,7 +27,7 @@ from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
 KINDS = tuple(f"metrics.kinds.{name}" for name in ("wandb", "tensorboard", "csv_table", "trainer", "jsonl", "text_log"))
-SERVER = ("__init__", "__main__", "cli.main", "manifest", "cli.tail", "cli.run", *KINDS)     # with all they import
+SERVER = ("__init__", "__main__", "cli.main", "manifest", "cli.tail", "cli.run", "wandb.aliases", *KINDS)     # with all they import
 # For scripts that read runs, readers of an index, Windows.
 READERS = {"reader.scripts", "manifest_entry", "writer.windows", "local_disk", "schtasks"}
 

@@ -30,7 +30,8 @@ def environment(folder):
 
 
 def ours(argv):
-    return [sys.executable, "-m", "runicorn", "run", "--", *argv]
+    command = Path(sys.executable).with_name("runicorn")       # what people type; it finds this tree by PYTHONPATH
+    return [*([str(command)] if command.exists() else [sys.executable, "-m", "runicorn"]), "run", "--", *argv]
 
 
 def scripted(argv):

@@ -24,7 +24,8 @@ PASSES = set("forward backward first second third last next final single multi o
 SUFFIXES = set("value prod dev test staging ro rw read write old new backup hash plain plaintext raw b64 base64 encoded pem".split())
 PASSWORDS = ("password", "passwd", "passphrase", "passcode", "密码", "口令", "パスワード", "비밀번호")
 SECRETS = ("secret", "credential", "apikey", "accesskey", "secretkey", "privatekey", "密钥", "秘钥", "凭证", "凭据", "授权码")
-STEM = "pass|pwd|pw|psw|secret|token|key|auth|cred|cookie|sig|sk|ak"
+STEMS = "pass pwd pw psw secret token key auth cred cookie sig sk ak".split()
+STEM = "|".join(STEMS)
 
 PLACEHOLDER = (r"(?i)\W*|none|null|nil|true|false|yes|no|on|off|auto|default|required|optional|unset|empty|n/?a|redacted|hidden|todo|dummy|"
                r"example|prompt|ask|env|stdin|keyring|(?:en|dis)abled|x{3,}|<[^<>]*>|\[[^\[\]]*\]|\{\{.*\}\}|\$[{(].*[})]|"
@@ -62,6 +63,8 @@ SHAPES = (
     (("密码", "口令", "令牌", "密钥", "秘钥"),
      r"(?:密码|口令|(?:令牌|密钥|秘钥)(?=.{0,40}[A-Za-z]))[\"'”]?\s{0,3}(?:是|为|[:：=])\s{0,3}[\"'“]?((?=[!-~]{0,99}[0-9A-Za-z])[!#-&(-+./-:<-~-]{4,256})"),
 )
+PREFIXES = (*SOLID, *JOINED)
+MARKERS = tuple({marker: None for markers, _ in SHAPES for marker in markers})
 NAME = rf"(?i)(?<![\w.\-])(?:(?:api|access|secret|private|auth) )?[\w.\-]{{0,128}}?(?:{STEM})[\w.\-]{{0,64}}"
 TAIL = (r"([\\\"'\])]{0,5})(\s{0,4}(?:=>|:=|==?|[:：])\s{0,4}|\s{1,4}(?:is\s{1,4})?)(?:(Bearer|Basic|Token|Digest|ApiKey)\s{1,4})?"
         r"(?:[bfru]{0,2}(?:\"((?:\\.|[^\"\\\n]){0,4096})\"|'((?:\\.|[^'\\\n]){0,4096})'|\\+\"([^\"\\\n]{0,4096})\\+\"|\\+'([^'\\\n]{0,4096})\\+')"
@@ -140,6 +143,8 @@ def _list(values, allowed, key, inherited):
 
 
 def _words(key):
+    if key.isascii() and key.islower() and key.replace("_", "").isalnum():       # most keys, and cheaper than a first use of a pattern
+        return [word for word in key[-200:].split("_") if word]
     return re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", key[-200:]).lower())
 
 
@@ -180,14 +185,27 @@ def _is_secret(kind, value):
 
 
 def _text(text, allowed):
-    for prefixes, tail in ((JOINED, r"[\w-]{16,}(?:\.[\w-]{8,})?"), (SOLID, SOLID_TAIL)) if re.search(LONG, text) else ():
+    for prefixes, tail in ((JOINED, r"[\w-]{16,}(?:\.[\w-]{8,})?"), (SOLID, SOLID_TAIL)) if _may_hold_prefix(text) else ():
         for prefix in prefixes:
             if prefix in text:
                 text = re.sub(f"(?<![A-Za-z0-9]){re.escape(prefix)}{tail}", MASK, text)
-    for markers, pattern in SHAPES:
-        if any(marker in text for marker in markers):
+    for markers, pattern in SHAPES if _holds(text, MARKERS) else ():
+        if _holds(text, markers):
             text = re.sub(pattern, _hide, text)
-    return _keyed(text, allowed) if re.search(f"(?i){STEM}", text) else text
+    return _keyed(text, allowed) if _may_hold_key(text) else text
+
+
+def _holds(text, words):
+    return any(map(text.__contains__, words))
+
+
+# Without a pattern: a run whose command line and config have nothing of the kind begins before any is made.
+def _may_hold_prefix(text):
+    return _holds(text, PREFIXES) and re.search(LONG, text) is not None
+
+
+def _may_hold_key(text):
+    return _holds(text.lower(), STEMS) if text.isascii() else re.search(f"(?i){STEM}", text) is not None
 
 
 def _hide(match):

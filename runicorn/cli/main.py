@@ -7,7 +7,7 @@ and the server copy, which has few of the modules, still answers. What runs here
 import errno
 import os
 import sys
-from importlib import import_module, util
+from importlib import import_module
 
 from runicorn.errors import MissingPackageError, RunicornError, UsageError
 from runicorn.version import VERSION
@@ -84,7 +84,8 @@ def dispatch(argv):
     word = argv[0] if argv else "--help"
     if word in ("--version", "-V", "version"):
         print(f"runicorn {VERSION}")
-        return util.find_spec("runicorn.namesake") and door("namesake").say()
+        from importlib.util import find_spec  # here: it takes longer to load than a command to be found
+        return find_spec("runicorn.namesake") and door("namesake").say()
     if word in ("--help", "-h", "help") and not argv[1:]:
         return print(overview())
     if word == "--completion":

@@ -14,6 +14,7 @@ from runicorn.writer.signals import STOPS
 
 # Signals that are never passed on: they can't be caught, are for us, stop a whole group, or tell of a fault of our own.
 OWN = {"SIGKILL", "SIGSTOP", "SIGCHLD", "SIGWINCH", "SIGTTIN", "SIGTTOU", "SIGPIPE", "SIGXFSZ", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL"}
+NAMES = {int(member): member.name for member in signal.Signals}
 TYPED = {"SIGINT", "SIGQUIT", "SIGTSTP", "SIGHUP"}      # by keys, mostly, to a whole group
 SETTLE_SECONDS = 0.001      # while the kernel goes through a group
 TICK_SECONDS = 0.5
@@ -41,8 +42,9 @@ class Program:
         """Start it. log: the LogFile that takes its output; link: a writer.link.Link or None; inherited: further descriptors that are for
         it, not for us (list of int). Raises OSError if it can't be started."""
         self._link = link
-        numbers = [number for number in signal.valid_signals() if _name(number) not in OWN]
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        every = [int(number) for number in signal.valid_signals()]
+        numbers = [number for number in every if _name(number) not in OWN]
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, every)
         try:
             self._take_signals(numbers)
             channels, ends = self._channels()
@@ -234,10 +236,7 @@ def _note(number, frame):
 
 
 def _name(number):
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    return NAMES.get(number) or f"signal {number}"
 
 
 def _send(call, target, number):

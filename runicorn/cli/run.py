@@ -4,7 +4,6 @@ import gc
 import json
 import os
 import sys
-import threading
 
 from runicorn.errors import RunicornError, UsageError
 from runicorn.writer import link, processes
@@ -114,9 +113,9 @@ def run(options):
 def _offer_wandb(above, environ):
     """Have `import wandb` in the program find what writes into this run. above: a folder of the run's time (str)."""
     try:
-        from runicorn.wandb import aliases
+        from runicorn.cli.wandb_folder import fill_folder  # here: --no-wandb does without
         folder = os.path.join(above, "first")
-        aliases.fill_folder(folder)
+        fill_folder(folder)
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [folder, environ.get("PYTHONPATH")]))
     except (ImportError, OSError) as error:
         say(f"wandb stays what it is: {error}")
@@ -147,9 +146,9 @@ def _attempt(step, *arguments):
 
 def _accompany(record, folders, line):
     """Have done what is done beside the program."""
-    record.start()
     if line is not None:
-        threading.Thread(target=link.clear_dead, args=(os.path.dirname(line.folder),), name="runicorn-links", daemon=True).start()
+        record.beside_links(os.path.dirname(line.folder))
+    record.start()
     _watch(record, folders)
 
 

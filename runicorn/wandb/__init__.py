@@ -6,10 +6,11 @@ What has a meaning here works, the rest is there, does nothing and says so once.
 
 import sys as _sys
 
+from runicorn import version as _version
 from runicorn.wandb import aliases as _aliases
 from runicorn.wandb import names as _names
 
-__version__ = _names.VERSION
+__version__ = _version.WANDB
 patched = {"tensorboard": [], "keras": [], "gym": []}
 
 _aliases.find_modules()

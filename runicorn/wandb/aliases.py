@@ -1,9 +1,5 @@
-"""Answer the names of W&B's package and of its modules: by what is here, else by something inert. `install` makes it all `import wandb`.
+"""Answer the names of W&B's package and of its modules: by what is here, else by something inert. `install` makes it all `import wandb`."""
 
-A folder that is first on PYTHONPATH makes a program's `import wandb` find it: `fill_folder` says what is in one.
-"""
-
-import os
 import sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
@@ -14,34 +10,6 @@ from runicorn.wandb.inert import part
 from runicorn.writer.values import attempt
 
 OURS, THEIRS = "runicorn.wandb", "wandb"
-# Of the folder `here`; the package lies in `home`, unless the program's Python has one of its own. What goes wrong leaves the real one.
-LOADED = """\
-import importlib, importlib.machinery, importlib.util, os, sys
-
-here, home = {here!r}, {home!r}
-sys.path[:] = [path for path in sys.path if path != here]
-real = importlib.machinery.PathFinder.find_spec("wandb")
-sys.path.insert(0, here)
-try:
-    if "runicorn" not in sys.modules and importlib.util.find_spec("runicorn") is None:
-        folder = os.path.join(home, "runicorn")
-        spec = importlib.util.spec_from_file_location("runicorn", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
-        sys.modules["runicorn"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["runicorn"])
-    importlib.import_module("runicorn.wandb.aliases").install()
-    if real is not None and "RUNICORN_WANDB_SAID" not in os.environ:
-        os.environ["RUNICORN_WANDB_SAID"] = "1"
-        print("runicorn: what this program logs with wandb goes into its run, not to W&B (runicorn run --no-wandb leaves it to W&B)",
-              file=sys.stderr)
-except Exception:
-    sys.modules.pop("runicorn", None)
-    if real is None:
-        raise
-    sys.path[:] = [path for path in sys.path if path != here]
-    del sys.modules["wandb"]
-    import wandb
-"""
-RECORD = f"Metadata-Version: 2.1\nName: wandb\nVersion: {names.VERSION}\nSummary: the names of W&B, answered by Runicorn\n"
 
 
 class Module(ModuleType):
@@ -123,13 +91,3 @@ def install():
     sys.modules[THEIRS] = package
     if _Theirs not in sys.meta_path:
         sys.meta_path.insert(0, _Theirs)
-
-
-def fill_folder(folder):
-    """Write into `folder` (str) what makes `import wandb`, and `importlib.metadata.version("wandb")`, find this package where the folder
-    is first on PYTHONPATH. Raises OSError."""
-    loaded = LOADED.format(here=folder, home=os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir)))
-    for name, file, text in ((THEIRS, "__init__.py", loaded), (f"{THEIRS}-{names.VERSION}.dist-info", "METADATA", RECORD)):
-        os.makedirs(os.path.join(folder, name), exist_ok=True)
-        with open(os.path.join(folder, name, file), "w", encoding="utf-8") as stream:
-            stream.write(text)

@@ -1,7 +1,5 @@
 """The names of W&B's package and run, of its versions from 0.12 to 0.31, and which module of ours answers each. The rest is inert."""
 
-VERSION = "0.31.0"          # whose names these are
-
 PUBLIC = frozenset("""
     AlertLevel Api Artifact ArtifactTTL Audio Classes CommError Config Error EvalTable Graph Histogram Html Image InternalApi JoinedTable
     Molecule Object3D Plotly PublicApi Run Settings Table UsageError Video agent agents alert analytics annotations api apis attach

@@ -6,7 +6,7 @@ import time
 
 from runicorn import disk
 from runicorn.layout import META, SUMMARY, below, make_folders, read_json, run_path
-from runicorn.writer import environment
+from runicorn.writer import environment, link
 from runicorn.writer.background import NEVER
 from runicorn.writer.capture import LogFile, log_gap
 from runicorn.writer.notice import say
@@ -20,6 +20,7 @@ OOM = "out of memory: the kernel killed it (SIGKILL)"
 
 
 ROWS = 200                  # that are written at once
+LINKS_SECONDS = 5.0         # a program that ends before has no time to look for what dead ones left
 
 
 def _nothing():
@@ -46,6 +47,7 @@ class ProgramRun(Run):
         self.logged = set()                 # folders whose event files a script logs itself, as it said
         self._first_step = past.get("step", -1)
         self._announce, self._read_rest = announce, _nothing
+        self._links, self._links_at = None, 0.0
         super().__init__(slot, meta, past, launch, announce=announce, **options)
 
     def _capture(self, capture):
@@ -58,6 +60,21 @@ class ProgramRun(Run):
         if not environment.is_in_repository(script_folder(self._argv)):
             self._facts_known.set()         # the end has nothing to wait for
         return super().start()
+
+    def _chores(self, system):
+        return [*super()._chores(system), self._clear_links]
+
+    def beside_links(self, folder):
+        """Have what dead `runicorn run` left of their Links in `folder` (str) removed, unless the program ends soon."""
+        self._links = folder
+
+    def _clear_links(self, now):
+        self._links_at = self._links_at or now + LINKS_SECONDS
+        if now < self._links_at:
+            return self._links_at - now
+        if self._links is not None:
+            link.clear_dead(self._links)
+        return NEVER
 
     def _slow_facts(self, now):
         try:

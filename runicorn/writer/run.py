@@ -16,7 +16,6 @@ from runicorn.writer.live import Live
 from runicorn.writer.notice import is_interrupt, say
 from runicorn.writer.silent import Copied
 from runicorn.writer.small_files import SmallFiles
-from runicorn.writer.system import Sampler, on_network
 from runicorn.writer.values import attempt, describe, encode_exact, fields, flatten, key_text, reason, scalar, texts, type_name
 
 TICK_SECONDS = 0.5              # of the log's unfinished lines
@@ -339,6 +338,7 @@ class Run(Copied):
         if now < self._samples_from:
             return self._samples_from - now
         if self._sampler is None:               # made here, off the main thread: a GPU driver may take seconds to wake
+            from runicorn.writer.system import Sampler  # here, as below: off the main thread, and a short program does without
             self._sampler = Sampler(self._root)
             if self._sampler.gpus.facts():
                 self._small.set(gpus=self._sampler.gpus.facts())
@@ -351,6 +351,7 @@ class Run(Copied):
     def _look_after_files(self, now):
         """Notice files that went away; where the folder is on a network, have what grew reach the server."""
         if self._network is None:
+            from runicorn.writer.system import on_network
             self._network = on_network(self._root)
         files = [self._events] + ([self._samples] if self._samples else []) + (self._output.files if self._output else [])
         for file in files:

@@ -226,3 +226,17 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path):
     long.mkdir()
     assert finished(tmp_path, script(tmp_path), env={"TMPDIR": str(long)})[0] == 0
     assert len(runs(tmp_path)) == 2 and json.dumps(os.listdir(long)) == "[]"
+
+
+def test_what_dead_ones_left_of_their_links_goes_and_no_other(tmp_path):
+    places = tmp_path / "tmp"
+    folders = {name: places / name for name in ("runicorn-1-0123456789ab", "runicorn-2-0123456789ab", "runicorn-3-else", "somebodys")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+        if not folder.name.startswith("runicorn-2"):
+            os.utime(folder, (1, 1))
+    code = "import sys, runicorn.writer.program_run as p; p.LINKS_SECONDS = 0.1; from runicorn.cli.main import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "run", "--root", "root", "--", "sleep", "1.5"]
+    subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, TMPDIR=str(places)), check=True, timeout=60)
+    assert {path.name for path in places.iterdir()} == {name for name in folders if not name.startswith("runicorn-1")}
+    assert small(only(tmp_path), "status")["status"] == "finished"

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from scripts import only, rows, runs, small, train
+from scripts import environment, only, rows, runs, small, train
 
 TREE = str(Path(__file__).parents[2])
 EAGER = {"", ".disk", ".errors", ".layout", ".version", ".writer", ".writer.api", ".writer.current", ".writer.definitions",
@@ -34,6 +34,15 @@ def test_init_loads_what_it_needs_to_begin_and_no_more(tmp_path):
                    f"runicorn.init(project='p', name='n', storage={str(tmp_path)!r}, quiet=True)")
     assert names & HEAVY <= {"select"} and "runicorn.writer.run" in names       # select, of C alone, by the thread that waits for signals
     assert len({name for name in names - loaded("import runicorn") if not name.startswith("runicorn")}) < 10     # 5 on Python 3.11
+
+
+def test_a_short_program_is_run_without_what_only_a_long_one_needs(tmp_path):
+    command = [sys.executable, "-S", "-X", "importtime", "-m", "runicorn", "run", "--root", str(tmp_path / "root"), "--", "true"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=TREE), capture_output=True, text=True, timeout=60)
+    names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert done.returncode == 0 and {"runicorn.cli.program", "runicorn.writer.program_run"} <= names
+    later = {"runicorn.foreign", "runicorn.writer.system", "runicorn.wandb"}
+    assert names & (HEAVY - {"signal", "select", "contextlib"} | later) == set()
 
 
 def test_what_is_loaded_late_is_there_all_the_same():

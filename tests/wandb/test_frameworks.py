@@ -10,9 +10,9 @@ from kind_cuts import points, whole
 from scripts import environment, rows, runs, small
 from wandb_trainings import TRAININGS
 
+from runicorn.cli.wandb_folder import fill_folder
 from runicorn.layout import number
 from runicorn.metrics.kinds.wandb import Reader
-from runicorn.wandb.aliases import fill_folder
 
 WITH_ALL = {"accelerate", "ppo", "nanogpt"}         # of the rest `make frameworks` runs all
 CLOCKED = ("runtime", "per_second", "speed", "time", "/fps", "_timestamp", "memory")      # differs from run to run

@@ -184,7 +184,7 @@ def test_what_its_own_integrations_use_is_answered(run):
 
 
 def test_a_folder_on_the_path_makes_it_wandb(tmp_path):
-    from runicorn.wandb.aliases import fill_folder
+    from runicorn.cli.wandb_folder import fill_folder
     fill_folder(str(tmp_path / "first"))
     code = textwrap.dedent("""
         import importlib.metadata, importlib.util
