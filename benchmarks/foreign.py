@@ -346,7 +346,14 @@ def far_list(scratch, browser):
     root = written(scratch / "many", write_many)
     with connected(root, 0.05) as address:
         wait_until(lambda: answered(address, "/api/connections")["connections"][0]["state"] in ("syncing", "live"))
-        spent = wait_until(lambda: answered(address, "/api/runs?limit=1")["total"] == RUNS)
+        began = time.perf_counter()
+        with urlopen(f"{address}/api/news?timeout=0&topic=runs&since=") as answer:         # as a page with the list does
+            heard = json.load(answer)["news"]
+        while answered(address, "/api/runs?limit=1")["total"] < RUNS:
+            if time.perf_counter() - began > 120:
+                raise SystemExit(f"of {RUNS} runs {answered(address, '/api/runs?limit=1')['total']} are listed")
+            heard = answered(address, f"/api/news?topic=runs&timeout=25&since={heard}")["news"]
+        spent = time.perf_counter() - began
     say("2,000 TensorBoard runs by SFTP alone at 50 ms: all listed, after the login", "2 s", f"{spent:.2f} s")
 
 

@@ -69,6 +69,7 @@ class RemoteRoot:
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.client, self.root, index, self.copies, self.recheck, self.log,
                             self._wall, look)
+        self._shown_first = set()       # runs of other loggers that were found just now: planned once the list of them is shown
         self._expected = set()          # runs of other loggers that were among the newest, or were not
         self._bare = not index.lines    # nothing was here to begin with
         self._planned = False           # what is missing here of what the index said to begin with, or the list told first
@@ -215,8 +216,8 @@ class RemoteRoot:
 
     @property
     def looking(self):
-        """Whether some runs are known by hearsay only, or nobody looked for those of other loggers yet (bool)."""
-        return bool(self._unlisted) or self.foreign.is_behind(self.list.tells_foreign)
+        """Whether some runs are known by hearsay only, or nobody looked for those of other loggers yet, or planned them (bool)."""
+        return bool(self._unlisted or self._shown_first) or self.foreign.is_behind(self.list.tells_foreign)
 
     def check_hearsay(self, now):
         """List some runs that we know by hearsay only, and plan what that shows; returns whether more are left."""
@@ -235,9 +236,10 @@ class RemoteRoot:
         except SftpError as error:
             self.log.info("the root can't be listed now: %s", error)        # the next survey says so
             return False
-        self._plan(changed, now) if changed else None
+        planned, self._shown_first = self._shown_first, changed
+        self._plan(planned, now) if planned else None
         self._pass_over() if self.foreign.skipped != skipped else None
-        return more
+        return more or bool(changed)
 
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files

@@ -125,6 +125,7 @@ class Sync:
         until_look = self._look(remote_root, now)
         until_fetch = self._fetch(remote_root, now)
         self._publish(remote_root, now)
+        self._offer_others(remote_root)
         if now - self._line_began >= STEADY:
             self._failures = 0
         return until_look if until_fetch is None else until_fetch
@@ -211,7 +212,10 @@ class Sync:
             self._now_asked = thorough or self._now_asked       # who asked for it gets it over the next line
             raise
         self._due = now + self.options["interval"]
-        if not self._index.lines and not self._looked_elsewhere:
+
+    def _offer_others(self, remote_root):
+        """Where the root holds no runs of any kind, look where some usually are."""
+        if not (self._index.lines or self._looked_elsewhere) and (self._no_root or not remote_root.looking):
             self._looked_elsewhere = True
             self._look_elsewhere(remote_root.client, remote_root.root)
 

@@ -85,6 +85,13 @@ class Catalog:
         self._shown()
         return changed
 
+    def follow_mirrors(self):
+        """Take the indexes of mirrors that were written since last read; returns whether the list changed. Costs one stat each."""
+        moved = [source for source in list(self.sources.values()) if not source.local and source.is_behind()]
+        for source in moved:
+            source.refresh(self._clock())
+        return bool(moved) and self._merge()
+
     def begin(self):
         """Take what the last start kept, or where there is nothing, what a first look tells: enough for a list. `refresh` tells all."""
         self._follow()

@@ -6,12 +6,11 @@ from runicorn import layout
 
 
 class Listed(NamedTuple):
-    """The files of one run, as its `line` in the index has them: `files` {name: {"size", "mtime"}}, `places` {name: its name in our
-    folder}, `newest`: the latest mtime by the server's clock (s), or None."""
+    """The files of one run, as its `line` in the index has them: `files` {name: {"size", "mtime"}}, `newest`: the latest mtime by the
+    server's clock (s), or None."""
 
     line: object
     files: dict
-    places: dict
     newest: object
 
 
@@ -19,9 +18,9 @@ class ForeignIndex:
     """The Listed of each run that was asked for. For one source."""
 
     def __init__(self, entry, places):
-        """entry: function(path) returning the run's entry in the index, or None; places: function(path, names) returning a dict as Listed
-        has it."""
-        self._entry, self._places, self._listed = entry, places, {}
+        """entry: function(path) returning the run's entry in the index, or None; places: function(path, names) returning {name: its name in
+        our folder}."""
+        self._entry, self._find_places, self._listed, self._places = entry, places, {}, {}
 
     def of(self, record):
         """Return the Listed of the run of a Record."""
@@ -29,10 +28,18 @@ class ForeignIndex:
         if listed is None or listed.line != record.line:
             files = (self._entry(record.path) or {}).get("files", {})
             times = [time for time in (layout.number(file["mtime"]) for file in files.values()) if time is not None]
-            listed = Listed(record.line, files, self._places(record.path, files), max(times, default=None))
-            self._listed[record.path] = listed
+            listed = self._listed[record.path] = Listed(record.line, files, max(times, default=None))
+            self._places.pop(record.path, None)
         return listed
+
+    def places(self, record):
+        """Return {name: its name in our folder} of the files of the run of a Record; the list does without."""
+        files = self.of(record).files
+        if record.path not in self._places:
+            self._places[record.path] = self._find_places(record.path, files)
+        return self._places[record.path]
 
     def keep_only(self, paths):
         """Forget what is none of the runs at `paths` (container)."""
         self._listed = {path: listed for path, listed in self._listed.items() if path in paths}
+        self._places = {path: places for path, places in self._places.items() if path in paths}

@@ -287,6 +287,10 @@ class MirrorSource(Source):
         """Take the index that sync left."""
         self.refresh(None)
 
+    def is_behind(self):
+        """Whether sync wrote another index than the one that was read (bool)."""
+        return file_mark(self.folder / ".index" / "full.json") not in (None, self._full)
+
     def refresh(self, now):
         """Read the index again where it changed. now: as for a LocalRoot; None: no look will follow."""
         with self.lock:
@@ -299,6 +303,7 @@ class MirrorSource(Source):
                 try:
                     listed, self._places = manifest.load(index / "full.json"), run_places.read(self.folder)     # of each run, in this order
                     self.take(listed)
+                    self._foreign.keep_only(self.records)
                 except manifest.ManifestError:
                     pass            # the old records stay; sync makes a new index and says what was wrong
             if live_told is not False:
@@ -361,11 +366,11 @@ class MirrorSource(Source):
 
     def places(self, path):
         """Return {name: its name in our folder} of the files of another logger's run that its server has."""
-        return self._foreign.of(self.records[path]).places if path in self.records else {}
+        return self._foreign.places(self.records[path]) if path in self.records else {}
 
     def foreign_sizes(self, path):
         folder, sizes = os.fspath(self.run_folder(path)), {}
-        for name, run_place in sorted(self._foreign.of(self.records[path]).places.items()) if path in self.records else ():
+        for name, run_place in sorted(self.places(path).items()):
             with suppress(OSError):                     # not here yet
                 sizes[name] = os.stat(os.path.join(folder, run_place)).st_size
         return sizes

@@ -52,6 +52,7 @@ class Poll:
         else:
             listed = self._catalog.beating()[:MOST] if "runs" in watched else ()
             grown, more = self._catalog.look(keys.union(listed)) if keys or listed else (set(), False)
+            changed = "runs" in watched and self._catalog.follow_mirrors()
         for key in grown:
             self._bell.ring(f"run:{key}")
         self._grew |= bool(grown) or self._catalog.owes

@@ -17,6 +17,7 @@ from small_runs import write_run
 from runicorn import foreign, manifest
 from runicorn.errors import DeniedError
 from runicorn.mirror import exec_look, foreign_exec, foreign_runs, foreign_walk, plan, remote_index
+from runicorn.mirror.fetch_queue import FetchQueue
 from runicorn.ssh import sftp
 
 
@@ -364,6 +365,34 @@ def test_the_list_of_our_own_runs_waits_for_none_of_them(mixed, pair, monkeypatc
         one.sync.one_pass(one.now)
     assert [path for path, (kinds, _) in mirrored(one).items() if not kinds] == [OURS]
     assert (one.mirror / OURS / "events.jsonl").exists() and one.sync.state()["reason"]["code"] == "looking"
+
+
+def test_the_list_is_shown_before_what_is_fetched_of_it_is_planned_and_no_other_root_is_looked_at(mixed, pair, monkeypatch):
+    shutil.rmtree(mixed / OURS.partition("/runs/")[0] / "runs")
+    one, shown, elsewhere = pair(manifest=False), [], []
+    one.sync._look_elsewhere = lambda client, root: elsewhere.append(root)
+    plan_runs = FetchQueue.plan
+
+    def planned(queue, paths, now, more=False):
+        paths = list(paths)
+        if paths:
+            shown.append((one.mirror / ".index" / "full.json").exists() and len(mirrored(one)))
+        return plan_runs(queue, paths, now, more)
+    monkeypatch.setattr(FetchQueue, "plan", planned)
+    one.passes()
+    assert mirrored(one) == expected(mixed) and shown[0] == len(expected(mixed)) > 5
+    assert not elsewhere and one.sync.state()["state"] == "live"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_where_no_run_of_any_kind_is_other_roots_are_looked_at_once_a_line(root, pair, there):
+    if not there:
+        shutil.rmtree(root)
+    one, elsewhere = pair(manifest=False), []
+    one.sync._look_elsewhere = lambda client, root: elsewhere.append(root)
+    one.passes()
+    one.passes(31)
+    assert elsewhere == [str(root)]
 
 
 def test_a_home_of_many_files_takes_bounded_room_and_says_what_it_left_out(mixed, pair, monkeypatch):

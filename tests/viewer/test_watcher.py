@@ -7,8 +7,10 @@ import pytest
 from catalogs import make_run
 from waiting import until
 
+from runicorn import manifest
 from runicorn.news import Bell
 from runicorn.reader.catalog import Catalog
+from runicorn.reader.sources import MirrorSource
 from runicorn.viewer import watcher as module
 from runicorn.viewer.watcher import Poll
 
@@ -64,6 +66,21 @@ def test_a_watched_run_is_looked_at_ten_times_a_second(poll, bell, clock, folder
     grow(folder)
     topics, wait = heard(poll, bell, clock, 0.1)
     assert f"run:{KEY}" in topics and wait == module.WATCHED == 0.1
+
+
+def test_an_index_that_a_sync_wrote_shows_at_once_in_a_list_that_is_watched(tmp_path, clock, monkeypatch):
+    mirror, there, bell = tmp_path / "mirror", tmp_path / "there", Bell(clock)
+    make_run(there, status="running")
+    (mirror / ".index").mkdir(parents=True)
+    catalog = Catalog([], lambda: [("far", mirror)], clock=clock)
+    poll = Poll(catalog, bell, clock)
+    poll.one_pass(clock.now)
+    bell.look(["runs"])
+    manifest.save(manifest.build(str(there)), str(mirror / ".index" / "full.json"))
+    reads = []
+    monkeypatch.setattr(MirrorSource, "refresh", lambda source, now, read=MirrorSource.refresh: reads.append(now) or read(source, now))
+    assert heard(poll, bell, clock, 0.1)[0] == {"runs"} and [key.partition(":")[0] for key in catalog.beating()] == ["far"]
+    assert heard(poll, bell, clock, 0.1)[0] == set() and len(reads) == 1
 
 
 def test_unwatched_everything_is_looked_at_each_two_seconds(tmp_path, clock, folder):
