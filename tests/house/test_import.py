@@ -37,7 +37,9 @@ def test_init_loads_what_it_needs_to_begin_and_no_more(tmp_path):
 
 
 def test_a_short_program_is_run_without_what_only_a_long_one_needs(tmp_path):
-    command = [sys.executable, "-S", "-X", "importtime", "-m", "runicorn", "run", "--root", str(tmp_path / "root"), "--", "true"]
+    code = ("import runicorn.writer.background as heart; heart.REST_SECONDS = 60; "          # its thread loads more later
+            "from runicorn.cli.main import main; main(['run', '--root', 'root', '--', 'true'])")
+    command = [sys.executable, "-S", "-X", "importtime", "-c", code]
     done = subprocess.run(command, cwd=tmp_path, env=environment(tmp_path, PYTHONPATH=TREE), capture_output=True, text=True, timeout=60)
     names = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert done.returncode == 0 and {"runicorn.cli.program", "runicorn.writer.program_run"} <= names
