@@ -6,6 +6,7 @@
         print(page.value("document.title"))
 """
 
+import contextlib
 import itertools
 import json
 import os
@@ -51,6 +52,19 @@ class Chromium:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
+
+    @contextlib.contextmanager
+    def traced(self, categories):
+        """Record what the browser traces of these categories meanwhile; yields the list that holds its events (dict) afterwards."""
+        events = []
+        self.ask("Tracing.start", traceConfig={"includedCategories": categories.split(",")}, transferMode="ReportEvents")
+        try:
+            yield events
+        finally:
+            self.ask("Tracing.end")
+            while (said := self._message()).get("method") != "Tracing.tracingComplete":
+                if said.get("method") == "Tracing.dataCollected":
+                    events += said["params"]["value"]
 
     def _message(self):
         while b"\0" not in self._rest:
