@@ -61,6 +61,11 @@ class Bell:
                     return {"news": f"{self.boot}.{self._n}", "topics": changed}
                 self._condition.wait(seconds)
 
+    def last(self, topic):
+        """Return the number (int) of the last ring of a topic, 0 if there was none."""
+        with self._condition:
+            return self._rung.get(topic, 0)
+
     def look(self, topics):
         """Note that somebody looks at `topics` now, without waiting."""
         with self._condition:

@@ -322,9 +322,14 @@ class Catalog:
         entry.look_closely()
         return self.view().row(entry, spark=True, deadline=float("inf"))
 
-    def tree(self, view, hidden=False):
-        """Return what the sidebar counts (see facets.Facets.tree), and "states"."""
-        return {**self.facets(view, hidden).tree(), "states": view.states(hidden)}
+    @property
+    def versions(self):
+        """What differs once runs came or went (opaque)."""
+        return self._versions
+
+    def present(self, entry):
+        """Return the Entry of a run as it is now."""
+        return self._by_key.get(entry.key, entry)
 
     def facets(self, view, hidden=False):
         """Return the facets.Facets of a view."""

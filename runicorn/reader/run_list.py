@@ -4,6 +4,7 @@ import collections
 import operator
 import re
 import time
+from typing import NamedTuple
 
 from runicorn import layout, local_names
 from runicorn.errors import UsageError
@@ -19,6 +20,13 @@ PLAIN = ("key", "name", "project", "state", "started", "ended", "duration", "ste
          "note", "group", "job_type")            # what one can sort by besides config.X and summary.X
 DROPPED = ("epoch", "step", "_step", "_runtime", "_timestamp")     # never the main metric by themselves
 GROUPS, GROUPS_BYTES = 500, 64 << 10      # named in one answer, JSON of them
+
+
+class Ordered(NamedTuple):
+    """The runs (list of run_entry.Entry) of a question in their order, and what an answer says of all of them ({"matched", …})."""
+
+    runs: list
+    facts: dict
 
 
 class View:
@@ -195,21 +203,28 @@ class View:
 
     def list(self, text="", sort="-started", offset=0, limit=100, columns=(), spark=False, group=None, hidden=False, **sides):
         """Return the answer of GET /api/runs without its news (dict). limit None: all. Raises FilterError, UsageError."""
+        ordered = self.ordered(text, sort, columns, group, hidden, **sides)
+        return self.page(ordered, ordered.runs[offset:None if limit is None else offset + limit], offset, columns, spark)
+
+    def ordered(self, text="", sort="-started", columns=(), group=None, hidden=False, **sides):
+        """Return the Ordered runs of a question. Raises FilterError, UsageError."""
         chosen = self.sorted(self.chosen(text, hidden, **sides), sort or "-started")
-        answer = {"total": len(self.runs), "matched": len(chosen), "offset": offset,
-                  "running": sum(run.state() == "running" for run in chosen if not run.record.ended)}
+        facts = {"total": len(self.runs), "matched": len(chosen),
+                 "running": sum(run.state() == "running" for run in chosen if not run.record.ended)}
         if group:
             chosen, groups = self._grouped(chosen, group)
-            answer["groups"] = bounded.page(groups, limit=GROUPS, size=GROUPS_BYTES)["items"]
-            answer["more_groups"] = len(groups) - len(answer["groups"])
+            facts["groups"] = bounded.page(groups, limit=GROUPS, size=GROUPS_BYTES)["items"]
+            facts["more_groups"] = len(groups) - len(facts["groups"])
+        facts["means"] = self.meanings(_fields(text, sort, columns), self.runs)
+        facts["unread"] = sum(run.unread for run in self.runs)          # so many more may fit, or stand elsewhere, once they are read
+        return Ordered(chosen, facts)
+
+    def page(self, ordered, runs, offset=0, columns=(), spark=False):
+        """Return the answer (dict) that tells the rows of `runs`, which stand in an Ordered from the `offset`-th on."""
         deadline = time.monotonic() + SPARK_SECONDS
-        page = chosen[offset:None if limit is None else offset + limit]
         gets = {column: self.getter(column) for column in columns}
-        answer["runs"] = [self.row(run, gets, spark, deadline) for run in page]
-        answer["owes"] = spark and any(run.owes for run in page)
-        answer["means"] = self.meanings(_fields(text, sort, columns), self.runs)
-        answer["unread"] = sum(run.unread for run in self.runs)         # so many more may fit, or stand elsewhere, once they are read
-        return answer
+        rows = [self.row(run, gets, spark, deadline) for run in runs]
+        return {**ordered.facts, "offset": offset, "runs": rows, "owes": spark and any(run.owes for run in runs)}
 
     def _grouped(self, runs, field):
         get, groups = self.getter(field), {}

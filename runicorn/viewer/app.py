@@ -23,6 +23,7 @@ from runicorn.viewer.access import Guard, lasting_token
 from runicorn.viewer.exchange import BODY_LIMIT, GZIP_FROM, Answer, Ask, Refused, to_error, to_json, zipped
 from runicorn.viewer.home import Home
 from runicorn.viewer.http_server import HttpServer, listen
+from runicorn.viewer.listing import Listing
 from runicorn.viewer.routes_connections import ROUTES
 from runicorn.viewer.sample_times import SampleTimes
 from runicorn.viewer.shortage import CODE, SENTENCE
@@ -70,7 +71,7 @@ class Site:
     def __init__(self, home, catalog, connections, bell, overlay, guard, offline=False):
         self.home, self.catalog, self.connections, self.bell, self.overlay = home, catalog, connections, bell, overlay
         self.guard, self.offline, self.port, self.url = guard, offline, 0, ""
-        self.sample_times, self.room = SampleTimes(), Home(home)
+        self.sample_times, self.room, self.listing = SampleTimes(), Home(home), Listing(catalog, bell)
         self._silent = threading.Lock()
 
     def bind(self, host, port):

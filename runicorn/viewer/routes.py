@@ -61,24 +61,21 @@ def news(site, ask):
 # -- runs ---------------------------------------------------------------------------------------------------------
 
 @route("GET", "/api/runs", "the run list: ?filter=loss<0.3&sort=-started&offset=0&limit=100&column=config.lr&spark=1&group=tag&hidden=1"
-       "&project=&name=&connection=&tag=&partial=1")
+       "&project=&name=&connection=&tag=&partial=1&known=BESIDE (its columns and tree are not told again)")
 def runs(site, ask):
     site.catalog.await_first_look(ask.flag("partial"))       # after its time the list comes empty, and news follow
     mark, loading = site.bell.now(), not site.catalog.ready.is_set()        # in this order: what ends after them is news
-    view = site.catalog.view()
-    hidden = ask.flag("hidden")
-    choice = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
+    sides = {side: ask.text(side) for side in ("project", "name", "connection", "tag")}
     try:
-        answer = view.list(ask.text("filter"), ask.text("sort", "-started"), ask.number("offset", 0, 0, 1 << 40, integral=True),
-                           ask.number("limit", 100, 0, 10_000, integral=True), ask.all("column", "columns"), ask.flag("spark"),
-                           ask.text("group") or None, hidden, **choice)
+        answer = site.listing.answer(ask.number("offset", 0, 0, 1 << 40, integral=True), ask.number("limit", 100, 0, 10_000, integral=True),
+                                     ask.all("column", "columns"), ask.flag("spark"), ask.text("known"), text=ask.text("filter"),
+                                     sort=ask.text("sort", "-started"), group=ask.text("group") or None, hidden=ask.flag("hidden"), **sides)
     except FilterError as error:
         body = json.loads(to_error(error).body)
         return to_json({**body, "news": mark}, 400)
     if answer.pop("owes"):
         site.catalog.owe()
-    return {"news": mark, "loading": loading, **answer, "passed": site.catalog.others_passed(), "columns": view.names["offered"],
-            "tree": site.catalog.tree(view, hidden)}
+    return {"news": mark, "loading": loading, **answer}
 
 
 @route("GET", "/api/rows", "the run list for a command beside this viewer: ?filter=&sort=&limit=&column=; with the folders it is of")

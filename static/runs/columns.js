@@ -112,10 +112,19 @@ function once(cell, sign, build) {
   }
 }
 
+const runsOf = new WeakMap();    // tags of an answer -> Map of tag -> how many runs have it
+
+function countsOf(tags) {
+  if (!runsOf.has(tags)) {
+    runsOf.set(tags, new Map(tags.map(({tag, count}) => [tag, count])));
+  }
+  return runsOf.get(tags);
+}
+
 /** One tag and how many more: the one that the fewest runs have, for what all of them have tells nothing apart. tags() -> [{tag, count}] */
 function tagsCell(tags) {
   return (cell, row) => {
-    const count = row.tags.length > 1 ? new Map(tags().map(({tag, count: runs}) => [tag, runs])) : new Map();
+    const count = row.tags.length > 1 ? countsOf(tags()) : new Map();
     const shown = row.tags.reduce((best, tag) => ((count.get(tag) ?? 0) < (count.get(best) ?? 0) ? tag : best), row.tags[0]);
     once(cell, JSON.stringify([shown, row.tags]), () => {
       const rest = row.tags.length - 1;

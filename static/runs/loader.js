@@ -22,6 +22,7 @@ export class RunList {
     this.slices = this.make();
     this.refreshed = 0;
     this.heard = 0;              // when the shown answer was read, by the viewer's clock, s
+    this.beside = null;          // the newest answer that told the columns and the tree
   }
 
   make() {
@@ -30,7 +31,13 @@ export class RunList {
       if (!location.search && offset === 0) {
         keepText("listAsked", `/api/runs${api.parameters(values)}`);      // preload.js asks for the same the next time
       }
-      const answer = await api.get("/api/runs", values, this.abort.signal);
+      const held = this.beside;
+      const answer = await api.get("/api/runs", {...values, known: held?.beside}, this.abort.signal);
+      if (answer.columns) {
+        this.beside = answer;
+      } else {                   // they are as they were, and so are their parts: what draws them sees that
+        Object.assign(answer, {columns: held.columns, tree: {...held.tree, states: answer.tree.states}});
+      }
       const readAt = clock.now();
       answer.runs.forEach((row) => { row.readAt = readAt; });
       this.heard = readAt;
@@ -148,6 +155,11 @@ export class RunList {
 
   replace(row) {
     this.slices.replace(row);
+  }
+
+  /** The rows of these runs that are here (Map of key -> row). @param {Set<string>} keys */
+  named(keys) {
+    return new Map([...this.slices.rows.values()].filter(({key}) => keys.has(key)).map((row) => [row.key, row]));
   }
 
   /** Rows that are here, the first `most` of them. */

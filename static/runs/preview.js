@@ -10,14 +10,15 @@ export class Preview {
     this.panel = panel;
     this.list = list;
     this.selection = selection;
-    this.known = new Map();      // rows that were listed, by key: a ticked run may be listed no more
+    this.known = new Map();      // rows of the ticked runs, by key: one may be listed no more
   }
 
   async draw() {
     if (!recall("curves", true) || !this.list.answer || !this.panel.node.offsetWidth) {
       return;
     }
-    this.list.some().forEach((row) => this.known.set(row.key, row));
+    const wanted = new Set(state.ticked);
+    this.known = new Map([...[...this.known].filter(([key]) => wanted.has(key)), ...this.list.named(wanted)]);
     const ticked = state.ticked.map((key) => this.known.get(key) || strange(key));
     const under = this.selection.row;
     const rows = ticked.length ? ticked : under ? [under] : [];

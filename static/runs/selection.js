@@ -80,7 +80,8 @@ export class Selection {
   /** Tick everything between the last tick and here. */
   async range(index) {
     const from = this.last < 0 ? index : this.last;
-    const rows = await this.page.list.rows(Math.min(from, index), Math.max(from, index));
+    const end = Math.max(from - MOST_TICKED, Math.min(index, from + MOST_TICKED));      // one too many, so that it is said
+    const rows = await this.page.list.rows(Math.min(from, end), Math.max(from, end));
     this.add(rows);
     this.last = index;
   }

@@ -5,12 +5,13 @@ import {h, icon, own, renew} from "../shared/dom.js";
 import {recall, remember, state} from "../shared/store.js";
 import {alike, tails} from "../shared/run_names.js";
 import {ending, linkLook, middle, popover} from "../shared/widgets.js";
-import {fmt, t} from "../shared/words.js";
+import {current, fmt, t} from "../shared/words.js";
 import {forgetView, savedViews, saveView} from "./saved_views.js";
 
 const NAMES = 12;                // experiments shown of an open project before "n more"
 const TAGS = 20;
-const known = new WeakMap();     // tree of an answer -> its cuts
+const known = new WeakMap();     // projects of a tree -> their cuts
+const drawn = new WeakMap();     // a part of the sidebar -> what it was drawn of
 const wide = new Set();          // projects whose experiments are all shown
 const FACETS = ["project", "name", "connection", "tag", "hidden", "filter", "ticked"];
 
@@ -27,11 +28,12 @@ export function cuts(tree) {
   if (!tree) {
     return {tails: new Map(), projects: new Set()};
   }
-  if (!known.has(tree)) {
-    known.set(tree, {tails: tails(tree.projects.flatMap(({names}) => names.map(({name}) => name)), ending),
-      projects: alike(tree.projects.map((one) => one.project))});
+  const {projects} = tree;
+  if (!known.has(projects)) {
+    known.set(projects, {tails: tails(projects.flatMap(({names}) => names.map(({name}) => name)), ending),
+      projects: alike(projects.map((one) => one.project))});
   }
-  return known.get(tree);
+  return known.get(projects);
 }
 
 /** The address of the list with some of its facets changed; sort, columns and grouping stay. */
@@ -100,11 +102,33 @@ function connections(query, list, store) {
   });
 }
 
+/** Draw a part, unless it was drawn of just these values. make() -> nodes */
+function drawPart(part, of, make) {
+  if (drawn.get(part)?.some((one, at) => one !== of[at]) ?? true) {
+    drawn.set(part, of);
+    renew(part, make());
+  }
+}
+
 /**
  * Draw the tree into `node`. answer: the last GET /api/runs; forget(view) removes a saved view; again() redraws; find(field) begins a
  * condition in the filter box.
  */
-function drawTree(node, {query, answer, store, saved, forget, again, find}) {
+function drawTree(node, parts) {
+  const {query, answer, store, saved, forget} = parts;
+  if (!node.firstChild) {
+    node.append(h("div.part"), h("div.part"));
+  }
+  const [above, below] = node.children;
+  const {projects, connections: links, tags, states} = answer.tree || {};
+  const asked = [location.search, queryText(query), current()].join(" ");
+  drawPart(above, [asked, JSON.stringify([states, answer.total, answer.running, saved])], () => views(query, answer, saved, forget));
+  drawPart(below, [asked, projects, links, tags, store.connections, JSON.stringify([recall("openProjects", []), [...wide]]),
+    query.project && answer.runs?.[0]?.project], () => tree(parts));
+}
+
+/** Projects with their experiments, connections, tags. */
+function tree({query, answer, store, again, find}) {
   const open = new Set(recall("openProjects", []));
   const toggle = (event) => {
     const {slug, all} = event.currentTarget.dataset;
@@ -118,8 +142,7 @@ function drawTree(node, {query, answer, store, saved, forget, again, find}) {
   };
   const {projects, connections: links, tags, more = {}} = answer.tree || {projects: [], connections: [], tags: []};
   const inside = cuts(answer.tree);
-  renew(node,
-    views(query, answer, saved, forget),
+  return [
     h("h2", {}, t("runs.projects")),
     withChosen(projects, query.project, ({slug}) => slug === query.project,
       () => ({slug: query.project, project: answer.runs?.[0]?.project || query.project, names: []})).map((one) => project(query, one,
@@ -131,7 +154,8 @@ function drawTree(node, {query, answer, store, saved, forget, again, find}) {
         () => tags.find(({tag}) => tag === query.tag) || {tag: query.tag}).map((one) =>
         link(address(query, {tag: query.tag === one.tag ? null : one.tag}), query.tag === one.tag,
           own(one.tag, {class: "cut", title: one.tag}), one.count)),
-      rest(Math.max(0, tags.length - TAGS) + (more.tags || 0), "tag", find)] : null);
+      rest(Math.max(0, tags.length - TAGS) + (more.tags || 0), "tag", find)] : null,
+  ];
 }
 
 /** The tree beside the list, and, where the page is narrow, in a box that a button opens. */

@@ -1,6 +1,7 @@
 // A long list held in slices: which rows are here, which to ask for, and where rows and group heads stand. Pure.
 
 export const BLOCK = 50;         // rows a request brings: one screen and a bit
+const MOST = 60;                 // blocks that are kept; of more, those furthest from the sight are let go
 
 /** Rows of a list of `total`, fetched by blocks. fetchBlock(offset, limit) resolves to an answer with `runs` and `matched`. */
 export class Slices {
@@ -69,7 +70,24 @@ export class Slices {
     }
     stretches(missing).forEach(([from, count]) => asked.add(this.load(from, count)));
     await Promise.all(asked);
+    this.letGo(Math.floor(first / BLOCK), Math.floor(end / BLOCK));
     return asked.size > 0;
+  }
+
+  /** Of many blocks keep those that are nearest to the blocks first … last. */
+  letGo(first, last) {
+    const here = [...this.fresh.keys()];
+    const most = Math.max(MOST, 2 * (last - first));
+    if (here.length <= 1.5 * most) {       // not for each block that comes
+      return;
+    }
+    const distance = (block) => Math.max(first - block, block - last, 0);
+    for (const block of here.sort((a, b) => distance(a) - distance(b)).slice(most)) {
+      this.fresh.delete(block);
+      for (let index = block * BLOCK; index < (block + 1) * BLOCK; index += 1) {
+        this.rows.delete(index);
+      }
+    }
   }
 
   /** Fetch `count` blocks from `block` on in one request. */

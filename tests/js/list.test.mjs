@@ -22,6 +22,21 @@ function far(total) {
   return {asked, fetchBlock};
 }
 
+test("of a list scrolled to its end so many rows are kept as are near, and those in sight always", async () => {
+  const {asked, fetchBlock} = far(100_000);
+  const slices = new Slices(fetchBlock);
+  for (let first = 0; first < 99_000; first += 40) {
+    await slices.want(first, first + 40);
+    assert.ok(slices.row(first) && slices.row(first + 40), String(first));
+  }
+  assert.ok(slices.rows.size <= 5000, String(slices.rows.size));
+  assert.equal(slices.row(0), undefined);
+  const before = asked.length;
+  await slices.want(0, 30);
+  assert.equal(slices.row(30).key, "k30");
+  assert.equal(asked.length, before + 1);
+});
+
 test("slices ask for what is in sight, once", async () => {
   const {asked, fetchBlock} = far(10_000);
   const slices = new Slices(fetchBlock);

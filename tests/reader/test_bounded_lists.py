@@ -92,7 +92,7 @@ def test_tags_and_experiments_of_the_sidebar_are_bounded_and_counted(tmp_path):
         tags = ["all", f"tag{number:03}", f"more{number:03}"]
         write_run(tmp_path, "p", f"name{number:03}", f"20260101_{number:06}_aaaaaa", rows=0, tags=tags)
     reader = catalog_of(tmp_path)
-    tree = reader.tree(reader.view())
+    tree = reader.facets(reader.view()).tree()
     assert tree["tags"][0] == {"tag": "all", "count": 520} and len(tree["tags"]) == 500 and tree["more"]["tags"] == 541
     (project,) = tree["projects"]
     assert (project["count"], len(project["names"]), project["more"]) == (520, 500, 20)
@@ -109,7 +109,7 @@ def test_projects_and_groups_are_bounded_and_counted(tmp_path):
     for number in range(30):
         write_run(tmp_path, "project639", f"name{number}", f"20260102_{number:06}_aaaaaa", rows=0, user="all")
     reader = catalog_of(tmp_path)
-    tree = reader.tree(reader.view())
+    tree = reader.facets(reader.view()).tree()
     named = [one["slug"] for one in tree["projects"]]
     assert named == [*(f"project{number}" for number in range(299)), "project639"] and tree["more"]["projects"] == 340
     assert tree["projects"][-1]["count"] == 31 and len(json.dumps(tree)) < 200_000
@@ -129,7 +129,7 @@ def test_connections_of_the_sidebar_are_bounded_and_counted(tmp_path):
     for number in range(310):
         mirror_of(tmp_path / "far", tmp_path / f"m{number}")
     reader = reader_of(mirrors=[(f"gpu{number}", tmp_path / f"m{number}") for number in range(310)])
-    tree = reader.tree(reader.view())
+    tree = reader.facets(reader.view()).tree()
     assert (len(tree["connections"]), tree["more"]["connections"]) == (300, 10)
     assert reader.facets(reader.view()).part("connections", find="gpu309")["items"] == [{"slug": "gpu309", "name": "gpu309", "count": 1}]
 

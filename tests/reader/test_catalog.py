@@ -157,7 +157,7 @@ def test_a_corrupt_run_never_breaks_the_list(tmp_path, file, content, shown):
     broken = rows["20250123_180000_abc123"]
     assert shown in broken["error"] if shown else broken["error"] is None
     layout.to_json(reader.run("20250123_180000_abc123"))
-    reader.tree(reader.view())
+    reader.facets(reader.view()).tree()
 
 
 def test_a_newer_format_is_named_and_never_parsed_half(tmp_path):

@@ -130,10 +130,10 @@ def test_slices_columns_groups_and_what_the_sidebar_counts(sweep):
     grouped = sweep.runs(sort="started", group="tag")
     assert grouped["groups"] == [{"value": "even", "count": 3}, {"value": "odd", "count": 2}]
     assert [run_id[-1] for run_id in ids(grouped)] == list("02413")
-    tree = sweep.tree(sweep.view())
+    tree, states = sweep.facets(sweep.view()).tree(), sweep.view().states()
     assert tree["projects"][0]["count"] == 5 and len(tree["projects"][0]["names"]) == 5
     assert tree["tags"] == [{"tag": "even", "count": 3}, {"tag": "lr", "count": 2}, {"tag": "odd", "count": 2}]
-    assert tree["states"] == {"finished": 4, "failed": 1} and tree["connections"] == [{"slug": "local", "name": "local", "count": 5}]
+    assert states == {"finished": 4, "failed": 1} and tree["connections"] == [{"slug": "local", "name": "local", "count": 5}]
     assert (
         sweep.runs(tag="even")["matched"] == 3 and sweep.runs(name="run1")["matched"] == 1 and sweep.runs(connection="gpu1")["matched"] == 0
     )
@@ -148,7 +148,8 @@ def test_the_overlay_is_the_readers_own_view(tmp_path, home):
     assert reader.runs()["runs"] == []
     (row,) = reader.runs("tag:mine again", hidden=True)["runs"]
     assert (row["tags"], row["note"], row["hidden"]) == (["mine"], "look again", True)
-    assert reader.tree(reader.view())["tags"] == [] and reader.tree(reader.view(), hidden=True)["tags"] == [{"tag": "mine", "count": 1}]
+    assert reader.facets(reader.view()).tree()["tags"] == []
+    assert reader.facets(reader.view(), hidden=True).tree()["tags"] == [{"tag": "mine", "count": 1}]
     assert json.loads((tmp_path / "vision/resnet50/runs/20250123_180000_abc123/meta.json").read_text())["tags"] == ["baseline"]
 
 

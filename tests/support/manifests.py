@@ -76,7 +76,7 @@ def listed(*sources, **more):
     reader.refresh()
     reader.look()
     answer = to_json(reader.runs(limit=None, spark=True, columns=("config.lr", "summary.loss", "started"))).body.decode()
-    answers = [to_json(reader.tree(reader.view()))]
+    answers = [to_json(reader.facets(reader.view()).tree())]
     for key in [row["key"] for row in reader.runs(limit=None)["runs"]]:
         answers.append(to_json(reader.run(key)))
     assert [one for one in answers if not isinstance(json.loads(one.body.decode(), parse_constant=pytest.fail), dict)] == []
