@@ -8,6 +8,7 @@ One run per line, sorted by path, its small JSON files spliced in as found; the 
 import argparse
 import collections
 import contextlib
+import io
 import itertools
 import json
 import marshal
@@ -37,7 +38,9 @@ TOO_DEEP, FULL_RUN = "folders deeper than %d" % DEPTH, "files beyond %d of a run
 SETTLED = 2.0                   # s; a file changed later than this before a look can change again under the same mtime (1 s on NFS)
 WINDOW = 3600.0                 # s; what the active manifest covers
 STALE_BEAT = 7 * 86400.0        # s; live files older than this are left by nodes that died
-LIMIT, RUNS = 256 << 20, 200000     # bytes of a manifest, unpacked, and runs in it; 10,000 runs have 25 MB
+LIMIT, RUNS = 512 << 20, 200000     # bytes of a manifest, unpacked, and runs in it; 100,000 runs have 250 MB
+BITS, SHORT = 24, 256 << 10     # of a line's length; bytes of a file that is sooner read whole
+MASK, START = (1 << BITS) - 1, b'"runs": {\n'
 LINE, PLAIN = 8 << 20, 8 << 20      # bytes of one run; of what is parsed at once: JSON of empty lists takes 20 times as much memory
 UNDECODABLE = re.compile("[\ud800-\udfff]")     # how Python shows bytes of a name that are no UTF-8
 UTF8 = sys.getfilesystemencoding().lower() == "utf-8"       # of names; 3.6 takes them for ASCII in the C locale, which cron has
@@ -68,7 +71,8 @@ class ManifestError(Exception):
 
 
 class Manifest:
-    """An index of runs: `header` (dict), and per run one line of JSON text that is parsed when somebody looks."""
+    """An index of runs: `header` (dict), and per run one line of JSON text that is parsed when somebody looks, in `lines` (dict, or a
+    manifest_lines.Lines)."""
 
     def __init__(self, header, lines, skipped=None):
         self.header, self.lines, self.skipped = header, lines, skipped or {}
@@ -98,7 +102,7 @@ class Manifest:
             entry = json.loads(self.lines[path].decode("utf-8"))
             from runicorn.manifest_entry import checked  # only here: this file must also run alone, and reads no entries then
             return entry, checked(entry, is_object, is_number)
-        except (ValueError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ManifestError("the manifest's entry of %s is not a JSON object" % ascii(path)[:200]) from error
 
 
@@ -126,27 +130,46 @@ def load(path):
         if not S_ISREG(os.stat(path).st_mode):
             raise OSError(22, "Is no regular file")     # opening a pipe would wait for its other end
         with patiently(open, path, "rb") as file:
-            data = file.read(LIMIT + 1)
+            if os.fstat(file.fileno()).st_size > SHORT and file.peek(2)[:2] != b"\x1f\x8b" and hasattr(os, "pread"):
+                return _indexed(file, path)             # not on Windows, where nobody could replace it
+            return parse(file.read(LIMIT + 1), path)
     except OSError as error:
         raise ManifestError("%s can't be read: %s" % (path, error.strerror)) from error
-    return parse(data, path)
 
 
 def parse(data, name="the manifest"):
     """Return the Manifest in `data` (bytes, plain or gzip). Raises ManifestError. `name` is for the message."""
-    if data[:2] == b"\x1f\x8b":
-        data = _unzip(data, name)
-    start, end = data.find(b'\n"runs": {\n'), data.rfind(b'\n},\n"statistics": ')
-    if data[:1] == b"{" and 0 < start < end + 10 and len(data) - (end - start) < PLAIN:
-        try:
-            header = json.loads((data[:start].rstrip(b",") + b"," + data[end + 4:]).decode("utf-8"))
-            lines, skipped = lines_of(data, start + 11, end)
-            found = Manifest(checked_header(header, name), lines, {"not JSON": skipped} if skipped else None)
-            if not skipped or _plain(data) is None:
-                return found
-        except (ValueError, RecursionError):
-            pass        # not laid out by us: a plain parse decides
-    return _parse_plain(data, name)
+    return _indexed(io.BytesIO(_unzip(data, name) if data[:2] == b"\x1f\x8b" else data), name)
+
+
+def _indexed(file, name):
+    """Return the Manifest in a file (binary, at its beginning), whose lines stay there where that is possible."""
+    found, skipped, before = None, 0, []
+    try:
+        for line in iter(lambda: file.readline(PLAIN), b""):
+            before.append(line)
+            if line == START or before[0][:1] != b"{" or file.tell() > PLAIN:
+                break
+        places, skipped, end = lines_of(file, file.tell()) if before[-1:] == [START] else ({}, 0, b"")
+        if end:
+            header = json.loads((b"".join(before[:-1]).rstrip(b",\n") + b"," + end).decode("utf-8"))
+            found = Manifest(checked_header(header, name), _kept(file, places), {"not JSON": skipped} if skipped else None)
+    except (ValueError, RecursionError):
+        pass            # not laid out by us: a plain parse decides
+    if found and not skipped:
+        return found
+    file.seek(0)
+    data = file.read(PLAIN + 1)
+    return found if found and _plain(data) is None else _parse_plain(data, name)
+
+
+def _kept(file, places):
+    """Return {path: line} of a file's places."""
+    with contextlib.suppress(ImportError):      # alone: they are read now
+        from runicorn.manifest_lines import Lines, OpenFile
+        if not isinstance(file, io.BytesIO):
+            return Lines(places, OpenFile(file, BITS).read)
+    return {path: file.read(place & MASK) for path, place in places.items() if file.seek(place >> BITS)}
 
 
 def _unzip(data, name):
@@ -162,27 +185,36 @@ def _unzip(data, name):
     return plain
 
 
-def lines_of(data, at, end):
-    """Return ({path: line} of `data` from `at` to `end`, how many lines are none of a run)."""
-    lines, skipped = {}, 0
-    while at < end:
-        stop = data.index(b"\n", at)
-        if len(lines) == RUNS or stop - at > LINE:
+def lines_of(file, start):
+    """Return ({path: where its line begins << BITS, and how long it is} of the runs in a file that was read to `start`, how many lines
+    are none of a run, what follows the line that ends them: b"" where none does)."""
+    places, skipped, line = {}, 0, file.readline(LINE)
+    while line:
+        follows = file.readline(LINE) if line == b"},\n" else b""
+        if follows.startswith(b'"statistics": '):
+            return places, skipped, follows + b"".join(itertools.islice(iter(lambda: file.read(TAIL), b""), PLAIN // TAIL))
+        if len(places) == RUNS or len(line) == LINE:
             raise ManifestError("a manifest of more than %d runs, or a run of more than %d MB" % (RUNS, LINE >> 20))
-        cut = data.find(b'": {', at, stop)
-        try:
-            path = data[at + 1:max(cut, at + 1)].decode("utf-8")
-            if "\\" in path:
-                path = json.loads('"%s"' % path)
-                path.encode()
-        except ValueError:
-            path = ""
-        if path and cut > at:
-            lines[path] = data[cut + 3:stop - (data[stop - 1:stop] == b",")]
+        cut = line.find(b'": {')
+        path = _path(line[1:max(cut, 1)])
+        if path and cut > 0:
+            places[path] = (start + cut + 3 << BITS) + len(line) - cut - 3 - (2 if line.endswith(b",\n") else 1)
         else:
             skipped += 1
-        at = stop + 1
-    return lines, skipped
+        start += len(line)
+        line = follows or file.readline(LINE)
+    return places, skipped, b""
+
+
+def _path(text):
+    try:
+        path = text.decode("utf-8")
+        if "\\" in path:
+            path = json.loads('"%s"' % path)
+            path.encode()
+        return path
+    except ValueError:
+        return ""
 
 
 def _parse_plain(data, name):
@@ -272,46 +304,46 @@ def build(root, previous=None, rescan=False, find_others=None):
     """
     now = time.time()
     known = previous.lines if previous and not rescan else {}
+    places, head_of = getattr(known, "places", known), getattr(known, "head", known.get)
     trusted = previous.header.get("generated_at", 0) - SETTLED if previous else 0
-    skipped, lines, heads, read = collections.Counter(), {}, [], 0
+    skipped, lines, heads, read, files, size = collections.Counter(), {}, [], 0, 0, 0
     for path, look in looks(root, skipped, find_others):
-        line = known.get(path, b"")
-        head = HEAD.match(line)
+        head = HEAD.match(head_of(path) or b"")
         if head and _is_same(head, look, trusted):
-            beat = str(look.beat or "null").encode()
-            line = line if head.group(8) == beat else line[:head.start(8)] + beat + line[head.end(8):]
+            lines[path], beat = places[path], str(look.beat or "null").encode() if look.beat else b"null"
+            if head.group(8) != beat:
+                lines[path] = known[path][:head.start(8)] + beat + known[path][head.end(8):]
         else:
-            line = _scan(look, skipped)
+            line = scan(look, skipped)
             if line is None:
                 continue
-            head, read = HEAD.match(line), read + 1
-        lines[path] = line
-        heads.append((path,) + head.group(1, 4, 5))
-    whole = Manifest(_header(root, sorted(heads), previous, now), lines, dict(+skipped))
-    whole.header["foreign"], whole.read = bool(find_others), read
-    return whole
-
-
-def _header(root, heads, previous, now):
-    """Return the header of a full manifest. heads: (path, digest, files, bytes) of each run, sorted."""
-    found = digest((path, run) for path, run, _, _ in heads)
+            lines[path], head, read = line, HEAD.match(line), read + 1
+        found, count, total = head.group(1, 4, 5)
+        heads.append((path, found))
+        files, size = files + int(count), size + int(total)
+    heads.sort()
+    found = digest(heads)
     revision = previous.header.get("revision", 0) + (previous.header["digest"] != found) if previous else 1
-    files, size = sum(int(head[2]) for head in heads), sum(int(head[3]) for head in heads)
-    return {"format": FORMAT, "kind": "full", "revision": revision, "digest": found, "generated_at": round(now, 3),
-            "host": socket.gethostname(), "root": said(os.path.abspath(root)),
-            "statistics": {"runs": len(heads), "files": files, "bytes": size}}
+    header = {"format": FORMAT, "kind": "full", "revision": revision, "digest": found, "generated_at": round(now, 3), "host":
+              socket.gethostname(), "root": said(os.path.abspath(root)), "foreign": bool(find_others),
+              "statistics": {"runs": len(heads), "files": files, "bytes": size}}
+    whole = Manifest(header, type(known)(lines, known.read) if places is not known else lines, dict(+skipped))
+    whole.read = read
+    return whole
 
 
 def digest(pairs):
     """Return the digest of a root (str): of (path, its run's digest as bytes) sorted by path."""
-    return "sha256:" + sha256(b"".join(path.encode("utf-8", "surrogatepass") + b"\0" + run + b"\n" for path, run in pairs)).hexdigest()
+    hashed = sha256()
+    for path, run in pairs:
+        hashed.update(path.encode("utf-8", "surrogatepass") + b"\0" + run + b"\n")
+    return "sha256:" + hashed.hexdigest()
 
 
 def runs(root, skipped):
     """Yield (path, folder) of every run below the root, path as "project/name/runs/id"; those behind symbolic links come last.
 
-    skipped: a Counter of what is passed over. Raises ManifestError if there is no such root.
-    """
+    skipped: a Counter of what is passed over. Raises ManifestError if there is no such root."""
     if not os.path.isdir(root):
         raise ManifestError("%s is not a folder; name the root with --root" % root)
     plain, links, top = [[] for _ in range(RUN + 1)], [[] for _ in range(RUN + 1)], os.path.join(root, "")      # paths by level: runs at 4
@@ -464,8 +496,8 @@ def looks(root, skipped, find_others=None):
     """Yield (path, Look) of every run below the root: ours, then those that find_others (foreign.find) finds, if given."""
     beats, ours = _beats(root), set()
     for path, folder in runs(root, skipped):
-        look = look_at(folder, beats.get(folder.rpartition("/")[2]), skipped)
-        if look and (not find_others or not look.files or any(OWN.match(file[0]) for file in look.files)):
+        look = look_at(folder, beats.get(folder.rpartition("/")[2]) if beats else None, skipped)
+        if look and (not find_others or not look.files or any(map(OWN.match, [file[0] for file in look.files]))):
             ours.add(path.rpartition("/" + "runs/")[0])
             yield path, look
     for run in find_others(root, skipped, ours) if find_others else ():
@@ -492,12 +524,14 @@ def look_at(folder, beat, skipped):
     if files and files[0][0] == ".beat":
         beat = beat or seconds(files[0][2])
         del files[0]
-    skipped.update(counts)
-    return _look(folder, files, beat, {why: n for why, n in sorted(counts.items()) if n}, ())
+    if counts:
+        skipped.update(counts)
+    return _look(folder, files, beat, {why: n for why, n in sorted(counts.items()) if n} if counts else {}, ())
 
 
 def _look(folder, files, beat, passed, kinds):
-    stamp = sha256(marshal.dumps(files, 2) + repr([*passed.items(), *kinds]).encode()).hexdigest()[:16]
+    more = repr([*passed.items(), *kinds]).encode() if passed or kinds else b"[]"
+    stamp = sha256(marshal.dumps(files, 2) + more).hexdigest()[:16]
     return Look(folder, files, stamp, max([file[CHANGED] for file in files] or [0]) / 1e9, beat, passed, kinds)
 
 
@@ -505,7 +539,7 @@ def _files(folder, prefix, depth, skipped, into):
     """Add the regular files below `folder`, as a Look has them, to the list `into`, and return that: a run's own all, others up to
     FILES. Raises OSError when `folder` can't be listed."""
     listed = _listed(folder, skipped)
-    names, modes = "\0".join([file[0] for file in listed]), [file[4] for file in listed]
+    names, modes = "\0".join([file[0] for file in listed]), {file[4] for file in listed}
     if (not prefix and listed and S_ISREG(min(modes)) and S_ISREG(max(modes)) and UTF8
             and ".tmp" not in names and not UNDECODABLE.search(names)):
         return listed               # as most runs are
@@ -531,7 +565,8 @@ def _listed(folder, skipped):
     """Return [(name, size, mtime, ctime, mode), ...] of what is in a folder: a run's own files all, others up to FILES."""
     try:
         with scandir(folder) as items:
-            listed = list(map(_state, itertools.islice(items, FILES + 1)))
+            listed = [(item.name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_mode)
+                      for item in itertools.islice(items, FILES + 1) for stat in (item.stat(follow_symlinks=False),)]
         if len(listed) <= FILES:
             return listed
     except OSError:
@@ -571,7 +606,7 @@ def _settled(mtime, changed, trusted):
     return changed / 1e9 < trusted or mtime < changed - SETTLED * 1e9
 
 
-def _scan(look, skipped):
+def scan(look, skipped):
     """Read what is needed of a run's files and return its line (bytes), or None when its folder vanished."""
     try:
         folder = os.stat(reach(look.folder))
@@ -687,48 +722,15 @@ def _put(manifest, path, compress, changed):
 
 def active(manifest, window=WINDOW):
     """Return the Manifest of what changed within `window` s, with the digest of the whole root: apply, then compare."""
-    lines = {path: line for path, line in manifest.lines.items() if _newest(line) >= manifest.header["generated_at"] - window}
-    return Manifest(dict(manifest.header, kind="active", window=window), lines)
+    known, since = manifest.lines, manifest.header["generated_at"] - window
+    places, head_of = getattr(known, "places", known), getattr(known, "head", known.get)
+    lines = {path: places[path] for path in manifest.lines if _newest(HEAD.match(head_of(path))) >= since}
+    return Manifest(dict(manifest.header, kind="active", window=window), type(known)(lines, known.read) if places is not known else lines)
 
 
-def _newest(line):
-    """Return when a run last showed a sign of change (s), by the clock of its file system."""
-    head = HEAD.match(line)
+def _newest(head):
+    """Return when a run of this match of HEAD last showed a sign of change (s), by the clock of its file system."""
     return max(float(head.group(7)), 0.0 if head.group(8) == b"null" else float(head.group(8)))
-
-
-def key(path, stamp):
-    """Return the 6 bytes that stand for a run of this stamp in the question of a mirror."""
-    return sha256(("%s\0%s" % (path, stamp)).encode("utf-8", "surrogatepass")).digest()[:6]
-
-
-def answer(root, known=b"", stamp="", since=0.0):
-    """Return what a mirror needs to know of the root (bytes): b"unchanged" and a header, or b"delta" and a zlib-packed manifest.
-
-    known: the keys of all runs the mirror has, one after the other; or stamp and since: those of the last answer's header, which
-    is enough where nothing but files changed meanwhile. The header: {"stamp": of all runs, "took": s, "generated_at": s, and
-    "absent": [places in `known` of runs that are not here so]}. A delta has the runs of other stamps, or changed since.
-    """
-    began, now = time.perf_counter(), time.time()
-    absent = {known[at:at + 6]: at // 6 for at in range(0, len(known), 6)}
-    skipped, lines, stamps = collections.Counter(), {}, []
-    for path, look in looks(root, skipped):
-        stamps.append((path, look.stamp.encode()))
-        if absent.pop(key(path, look.stamp), None) is None and (not stamp or look.changed >= since):
-            line = _scan(look, skipped)
-            lines.update({path: line} if line else {})
-    present = digest(sorted(stamps))
-    header = {"format": FORMAT, "kind": "delta", "digest": present, "stamp": present, "generated_at": round(now, 3),
-              "absent": sorted(absent.values()), "took": round(time.perf_counter() - began, 3)}
-    if stamp == present or known and not lines and not absent:
-        return b"unchanged" + json.dumps(header).encode()
-    return b"delta" + zlib.compress(b"".join(text(Manifest(header, lines))), 1)
-
-
-def reply(root):
-    """Answer the question of a mirror that comes on standard input, a line of JSON, then keys: what is here runs alone on the server."""
-    asked, _, known = sys.stdin.buffer.read().partition(b"\n")
-    sys.stdout.buffer.write(answer(root, known, **json.loads(asked.decode())))
 
 
 def _root(given):

@@ -11,7 +11,7 @@ import zlib
 
 from runicorn import manifest
 from runicorn.errors import SftpError
-from runicorn.mirror import manifest_stream
+from runicorn.mirror import manifest_stream, server_answer
 from runicorn.ssh import remote_shell
 
 TIMEOUT = 120.0                 # s
@@ -115,7 +115,7 @@ class ExecLook:
                 stamps.update(fresh)
                 return changed, set(), header
         paths = sorted(stamps)
-        keys = b"".join([manifest.key(path, stamps[path]) for path in paths])
+        keys = b"".join([server_answer.key(path, stamps[path]) for path in paths])
         changed, header = self._question({}, keys)
         listed = header.get("absent")
         places = [index for index in listed if type(index) is int and 0 <= index < len(paths)] if isinstance(listed, list) else ()
@@ -156,20 +156,26 @@ def _stamp_of(stamps):
 
 @functools.lru_cache(1)
 def program():
-    """Return the Python program (str) that answers on the server: what `manifest.reply` needs of its module. It is sent with each look.
+    """Return the Python program (str) that answers on the server: what `server_answer.reply` needs, of `manifest` too. It is sent with each
+    look.
 
     SFTP's paths are bytes, shown here as UTF-8 has them; python3 there may take them for ASCII (3.6 in the C locale) or for GBK.
     """
-    return answering(manifest)
+    return answering(manifest, server_answer)
 
 
-def answering(module):
-    """Return the Python program (str) that calls the function `reply` of a module of ours with the root. What that imports of other modules
-    of ours travels, too, each in a namespace of its own."""
+def answering(*modules):
+    """Return the Python program (str) that calls the function `reply` of the last of some modules of ours, which imports from the others,
+    with the root. What they import of other modules of ours travels, too, each in a namespace of its own."""
     def inlined(match):
         source = excerpt(importlib.import_module(match[1]).__loader__.get_source(match[1]), match[2])
         return f"scope = {{}}\nexec({ascii(source)}, scope)\n{match[2]} = scope['{match[2]}']"
-    text = excerpt(module.__loader__.get_source(module.__name__), "reply")
+    text = ""
+    for module in modules:
+        present = {line for line in text.split("\n") if line.startswith(("import ", "from "))}
+        lines = module.__loader__.get_source(module.__name__).split("\n")
+        text += "\n".join(line for line in lines if line not in present and not line.startswith("from runicorn.manifest import ")) + "\n"
+    text = excerpt(text, "reply")
     text = re.sub(r"(?m)^from (runicorn\.\w+) import (\w+)$", inlined, text)
     return f"{text}\nimport sys\nreply(os.fsdecode(sys.argv[1].encode('utf-8', 'surrogateescape')))\n"
 

@@ -1,5 +1,6 @@
 """Manifests that another machine sends, taken in piece by piece: never held twice, and never larger than their runs explain."""
 
+import io
 import json
 import zlib
 
@@ -79,8 +80,10 @@ class _Reading:
         del self._data[:end + 1]
 
     def _add(self, block):
-        lines, skipped = manifest.lines_of(block, 0, len(block))
-        self._lines.update(lines)
+        places, skipped, _ = manifest.lines_of(io.BytesIO(block), 0)
+        for path, place in places.items():
+            start = place >> manifest.BITS
+            self._lines[path] = block[start:start + (place & manifest.MASK)]
         self._skipped += skipped
         if len(self._lines) > manifest.RUNS:
             raise ManifestError(f"{self._name} has more than {manifest.RUNS} runs")

@@ -20,7 +20,7 @@ from runicorn import left_out, manifest
 from runicorn.cli import tail
 from runicorn.cli.main import main
 from runicorn.connections import doctor
-from runicorn.mirror import exec_look, walk
+from runicorn.mirror import exec_look, server_answer, walk
 from runicorn.reader import first_look
 from runicorn.reader.local_root import LocalRoot
 from runicorn.reader.sources import MirrorSource
@@ -398,17 +398,17 @@ def test_counts_from_elsewhere_are_checked(counts):
 
 
 def test_what_is_sent_to_python3_on_the_server_is_small_and_whole(tmp_path):
-    """What answers there is the manifest module's own code, and all of it that the answer needs."""
+    """What answers there is our modules' own code, and all of it that the answer needs."""
     make_run(tmp_path / "root", f"p/n/runs/{run_id(1)}")
     link(tmp_path / "root" / "linked", tmp_path / "root" / "p")
     (tmp_path / "root" / f"p/n/runs/{run_id(1)}" / os.fsdecode(b"\xff")).write_bytes(b"")
     program = exec_look.program()
     assert len(zlib.compress(program.encode(), 9)) <= 5_500 and '"""' not in program and not re.search("(?m)^ *#", program)
-    lines = set(Path(manifest.__file__).read_text(encoding="utf-8").split("\n"))
+    lines = {line for module in (manifest, server_answer) for line in Path(module.__file__).read_text(encoding="utf-8").split("\n")}
     assert len(program.split("\n")) > 100 and sum(line not in lines and line not in {re.sub("  +# .*", "", one) for one in lines}
                                                   for line in program.split("\n")) == 1, "and the line that calls it"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(tmp_path / "root")], input=b"{}\n", capture_output=True)
-    whole = manifest.answer(str(tmp_path / "root"))
+    whole = server_answer.answer(str(tmp_path / "root"))
     there, here = (manifest.parse(zlib.decompress(answer[5:])) for answer in (done.stdout, whole))
     assert done.returncode == 0 and there.lines == here.lines and len(there) == 1 and there.header["stamp"] == here.header["stamp"]
     none = subprocess.run([sys.executable, "-I", "-S", "-c", program, str(tmp_path / "none")], input=b"{}\n", capture_output=True)

@@ -19,6 +19,7 @@ from pairs import OLD, grow, live, make_run, write
 
 from runicorn import manifest, manifest_timer
 from runicorn.errors import UsageError
+from runicorn.mirror import server_answer
 
 FILE = Path(manifest.__file__)
 RUN = "vision/resnet50/runs/20250123_180000_abc123"
@@ -420,7 +421,7 @@ def delta(answer):
 
 
 def keys(held, paths):
-    return b"".join(manifest.key(path, manifest.HEAD.match(held.line(path)).group(6).decode()) for path in paths)
+    return b"".join(server_answer.key(path, manifest.HEAD.match(held.line(path)).group(6).decode()) for path in paths)
 
 
 @pytest.mark.parametrize("linked", [".runicorn", ".runicorn/live"])
@@ -455,27 +456,27 @@ def test_the_answer_to_a_mirror_is_what_it_has_not(root):
     paths = [f"p/n/runs/20250123_18000{n}_abc12{n}" for n in range(3)]
     for path in paths:
         make_run(root, path)
-    held = delta(manifest.answer(str(root)))
+    held = delta(server_answer.answer(str(root)))
     assert held.paths() == paths and held.lines == manifest.build(str(root)).lines
-    assert manifest.answer(str(root), keys(held, paths))[:9] == b"unchanged"
+    assert server_answer.answer(str(root), keys(held, paths))[:9] == b"unchanged"
     make_run(root, "p/n/runs/20250123_180009_abc129")
     grow(root / paths[1] / "events.jsonl")
     shutil.rmtree(root / paths[2])
-    told = delta(manifest.answer(str(root), keys(held, paths)))
+    told = delta(server_answer.answer(str(root), keys(held, paths)))
     assert told.paths() == [paths[1], "p/n/runs/20250123_180009_abc129"] and told.header["absent"] == [1, 2]
 
 
 def test_a_mirror_that_was_told_before_asks_with_one_stamp(root):
     for n in range(3):
         make_run(root, f"p/n/runs/20250123_18000{n}_abc12{n}")
-    header = delta(manifest.answer(str(root))).header
-    said = manifest.answer(str(root), stamp=header["stamp"], since=header["generated_at"] + 60)
+    header = delta(server_answer.answer(str(root))).header
+    said = server_answer.answer(str(root), stamp=header["stamp"], since=header["generated_at"] + 60)
     assert said[:9] == b"unchanged" and json.loads(said[9:].decode())["took"] >= 0
     time.sleep(0.8)
     grow(root / "p/n/runs/20250123_180001_abc121/events.jsonl")
-    told = delta(manifest.answer(str(root), stamp=header["stamp"], since=time.time() - 0.5))
+    told = delta(server_answer.answer(str(root), stamp=header["stamp"], since=time.time() - 0.5))
     assert told.paths() == ["p/n/runs/20250123_180001_abc121"] and told.header["stamp"] != header["stamp"]
-    assert told.header["stamp"] == delta(manifest.answer(str(root))).header["stamp"]
+    assert told.header["stamp"] == delta(server_answer.answer(str(root))).header["stamp"]
 
 
 def test_the_command_says_what_it_found_and_which_root(root, monkeypatch, capsys):

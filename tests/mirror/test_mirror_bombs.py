@@ -51,7 +51,7 @@ def test_a_manifest_of_a_terabyte_is_not_read_at_all(root, pair, caplog, name):
     one.passes(31)
     one.same()
     assert one.far.bytes_received < 100_000
-    assert caplog.text.count("is larger than 256 MB") == 1
+    assert caplog.text.count("is larger than 512 MB") == 1
 
 
 def test_a_few_that_are_not_there_are_asked_for_before_they_are_forgotten(root, pair):
@@ -77,8 +77,8 @@ def test_more_runs_than_any_root_has_are_refused_whole(root, pair, monkeypatch, 
 def test_the_size_a_gzip_file_says_bounds_what_is_unpacked():
     plain = b"{" * 1_000_000
     packed = gzip.compress(plain)
-    for size in (10, 1_000_001, (256 << 20) + 1, 0xFFFFFFFF):
-        with pytest.raises(manifest.ManifestError, match="wrong size|more than 256 MB|length check"):
+    for size in (10, 1_000_001, (512 << 20) + 1, 0xFFFFFFFF):
+        with pytest.raises(manifest.ManifestError, match="wrong size|more than 512 MB|length check"):
             manifest.parse(packed[:-4] + size.to_bytes(4, "little"))
     with pytest.raises(manifest.ManifestError):
         manifest.parse(packed + packed)

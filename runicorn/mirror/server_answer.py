@@ -1,0 +1,46 @@
+"""What a mirror asks of a whole root and is answered: this runs on the server, by its python3, beside what it needs of `manifest`.
+
+Python 3.6 is enough; see exec_look.program, which puts both together.
+"""
+import collections
+import json
+import sys
+import time
+import zlib
+from hashlib import sha256
+
+from runicorn.manifest import FORMAT, Manifest, digest, looks, scan, text
+
+
+def key(path, stamp):
+    """Return the 6 bytes that stand for a run of this stamp in the question of a mirror."""
+    return sha256(("%s\0%s" % (path, stamp)).encode("utf-8", "surrogatepass")).digest()[:6]
+
+
+def answer(root, known=b"", stamp="", since=0.0):
+    """Return what a mirror needs to know of the root (bytes): b"unchanged" and a header, or b"delta" and a zlib-packed manifest.
+
+    known: the keys of all runs the mirror has, one after the other; or stamp and since: those of the last answer's header, which
+    is enough where nothing but files changed meanwhile. The header: {"stamp": of all runs, "took": s, "generated_at": s, and
+    "absent": [places in `known` of runs that are not here so]}. A delta has the runs of other stamps, or changed since.
+    """
+    began, now = time.perf_counter(), time.time()
+    absent = {known[at:at + 6]: at // 6 for at in range(0, len(known), 6)}
+    skipped, lines, stamps = collections.Counter(), {}, []
+    for path, look in looks(root, skipped):
+        stamps.append((path, look.stamp.encode()))
+        if absent.pop(key(path, look.stamp), None) is None and (not stamp or look.changed >= since):
+            line = scan(look, skipped)
+            lines.update({path: line} if line else {})
+    present = digest(sorted(stamps))
+    header = {"format": FORMAT, "kind": "delta", "digest": present, "stamp": present, "generated_at": round(now, 3),
+              "absent": sorted(absent.values()), "took": round(time.perf_counter() - began, 3)}
+    if stamp == present or known and not lines and not absent:
+        return b"unchanged" + json.dumps(header).encode()
+    return b"delta" + zlib.compress(b"".join(text(Manifest(header, lines))), 1)
+
+
+def reply(root):
+    """Answer the question of a mirror that comes on standard input, a line of JSON, then keys: what is here runs alone on the server."""
+    asked, _, known = sys.stdin.buffer.read().partition(b"\n")
+    sys.stdout.buffer.write(answer(root, known, **json.loads(asked.decode())))
