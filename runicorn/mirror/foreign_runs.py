@@ -35,13 +35,18 @@ class ForeignRuns:
         self._whole_at = None           # when the last look at all folders ended, s
         self._ours = set()              # folders that hold runs of ours, as of the last discovery
         self._is_whole = False          # the discovery under way is one
-        self._next = self._spent = self._shown = 0.0
+        self._next = self._spent = self._shown = self._began = 0.0
 
     @property
     def skipped(self):
         """{reason: count} of what was passed over, where such runs, or too much, lie in the root."""
         skipped = self._answered.skipped if self._answered else self._walk.skipped
         return {reason: count for reason, count in skipped.items() if count and (self._index.foreign or " beyond " in reason)}
+
+    @property
+    def seconds(self):
+        """For how long the search under way, or the last one, goes on (s)."""
+        return time.monotonic() - self._began
 
     @property
     def waits(self):
@@ -162,7 +167,8 @@ class ForeignRuns:
         tops, self._moved = {""} if self._is_whole else self._moved, set()
         tops = {top for top in tops if not self._is_ours(top) and tops.isdisjoint(and_above(top)[1:])}
         self._walk.start(sorted(tops), self._ours)
-        self._shown = time.monotonic() + SHOWN
+        self._began = time.monotonic()
+        self._shown = self._began + SHOWN
         return True
 
     def _is_ours(self, folder):

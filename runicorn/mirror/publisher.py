@@ -49,22 +49,23 @@ class Publisher:
         the index says so."""
         self._mirror, self._bell, self._clock, self._status, self._slug, self._moved = mirror, bell, clock, status, slug, moved
         self._next = self._saved = 0.0  # when the index may be written next, and was last, the clock's time, s
-        self._list_told = False         # the run list was, over this line
+        self._list_told = 0             # how much of the run list was, over this line: see remote_root.RemoteRoot.listed
         self._refusals = Refusals()
         self._checked = []              # when each run was last seen as the saved index has it; see recheck.Recheck.told
         self._list = None               # what was read into that; see server_runs.RunList.told
 
     def expect_list(self, now: float) -> None:
         """A line came up: the run list is shown as soon as it is whole, and now and then until it is."""
-        self._next, self._list_told = now + PARTIAL, False
+        self._next, self._list_told = now + PARTIAL, 0
 
     def publish(self, remote_root: RemoteRoot, now: float) -> None:
         """Write the index when it changed, and ring what changed. remote_root: remote_root.RemoteRoot."""
         index, fetches, moved = remote_root.index, remote_root.queue, self.follow_moves(remote_root)
-        complete = remote_root.surveyed and fetches.whole and not self._list_told
+        listed = remote_root.listed
+        complete = listed > self._list_told
         grown = index.changed and now >= self._saved + SAVED
         if (index.news or grown) and (complete or moved or now >= self._next):
-            self._list_told = self._list_told or complete
+            self._list_told = max(self._list_told, listed)
             self._save(index, now)
         runs = fetches.take_grown()
         if runs:

@@ -22,6 +22,7 @@ TOGETHER = 1000                 # … so that the first survey lists as many end
 TROUBLED = 50                   # doubtful runs listed between two surveys
 AHEAD = 10_000                  # runs that are planned at most before the folders above them are listed
 NEWEST = 20                     # runs of other loggers that are looked at often to see whether they grow
+ALONE = 30.0                    # s that a search for other loggers' runs has the line before what it found is fetched beside it
 PATIENCE = 1.0                  # s that a first look waits for python3 on the server
 CHOICE = ("manifest", "small_only", "large", "small_limit", "window")       # the settings that say what is looked for and fetched
 
@@ -69,7 +70,7 @@ class RemoteRoot:
         self._audited, self._unlisted = None, []        # ended runs known by hearsay: from the index on this disk, or an old manifest
         self.list = RunList(self.options, self.remote, self.client, self.root, index, self.copies, self.recheck, self.log,
                             self._wall, look)
-        self._shown_first = set()       # runs of other loggers that were found just now: planned once the list of them is shown
+        self._unplanned = set()         # runs of other loggers that were found and shown: fetched once the list of them is whole
         self._expected = set()          # runs of other loggers that were among the newest, or were not
         self._bare = not index.lines    # nothing was here to begin with
         self._planned = False           # what is missing here of what the index said to begin with, or the list told first
@@ -217,7 +218,14 @@ class RemoteRoot:
     @property
     def looking(self):
         """Whether some runs are known by hearsay only, or nobody looked for those of other loggers yet, or planned them (bool)."""
-        return bool(self._unlisted or self._shown_first) or self.foreign.is_behind(self.list.tells_foreign)
+        return bool(self._unlisted or self._unplanned) or self.foreign.is_behind(self.list.tells_foreign)
+
+    @property
+    def listed(self):
+        """How much of the list is whole: 2 all of it, 1 the runs of ours, 0 neither (int)."""
+        if not (self.surveyed and self.queue.whole):
+            return 0
+        return 1 if self.foreign.is_behind(self.list.tells_foreign) else 2
 
     def check_hearsay(self, now):
         """List some runs that we know by hearsay only, and plan what that shows; returns whether more are left."""
@@ -236,10 +244,12 @@ class RemoteRoot:
         except SftpError as error:
             self.log.info("the root can't be listed now: %s", error)        # the next survey says so
             return False
-        planned, self._shown_first = self._shown_first, changed
-        self._plan(planned, now) if planned else None
+        self._unplanned |= changed
+        if not changed and not (more and self.foreign.seconds < ALONE):
+            planned, self._unplanned = self._unplanned, set()
+            self._plan(planned, now) if planned else None
         self._pass_over() if self.foreign.skipped != skipped else None
-        return more or bool(changed)
+        return more or bool(self._unplanned)
 
     def _stat_all(self, now, watched):
         """LSTAT, in one round trip, the folders above the runs, the runs that have not ended with their files, live files

@@ -18,6 +18,7 @@ from runicorn import foreign, manifest
 from runicorn.errors import DeniedError
 from runicorn.mirror import exec_look, foreign_exec, foreign_runs, foreign_walk, plan, remote_index
 from runicorn.mirror.fetch_queue import FetchQueue
+from runicorn.mirror.remote_root import RemoteRoot
 from runicorn.ssh import sftp
 
 
@@ -367,7 +368,14 @@ def test_the_list_of_our_own_runs_waits_for_none_of_them(mixed, pair, monkeypatc
     assert (one.mirror / OURS / "events.jsonl").exists() and one.sync.state()["reason"]["code"] == "looking"
 
 
-def test_the_list_is_shown_before_what_is_fetched_of_it_is_planned_and_no_other_root_is_looked_at(mixed, pair, monkeypatch):
+@pytest.mark.parametrize("in_slices", [False, True])
+def test_the_list_is_shown_before_what_is_fetched_of_it_is_planned_and_no_other_root_is_looked_at(mixed, pair, monkeypatch, in_slices):
+    if in_slices:
+        look = RemoteRoot.look_for_others
+        monkeypatch.setattr(RemoteRoot, "look_for_others", lambda remote_root, now, seconds: look(remote_root, now, 0.0))
+        monkeypatch.setattr(foreign_runs, "SHOWN", 0.0)
+        monkeypatch.setattr(foreign_walk, "FEW_ENTRIES", 4)
+        monkeypatch.setattr(foreign_walk, "FEW", 4)
     shutil.rmtree(mixed / OURS.partition("/runs/")[0] / "runs")
     one, shown, elsewhere = pair(manifest=False), [], []
     one.sync._look_elsewhere = lambda client, root: elsewhere.append(root)
