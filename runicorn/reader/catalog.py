@@ -43,6 +43,7 @@ class Catalog:
             source.read_by(self.glances)
         self._begun = set()                 # slugs of sources that took what was kept
         self._by_key, self._aliases, self._versions = {}, {}, None
+        self._other_keys = {}               # key -> its aliases
         self._facts = {}                    # what was counted over all runs, until something changes
         self.some = threading.Event()       # set once there is something to show, or nothing to wait for
         self.ready = threading.Event()      # set once the first look has come to all runs
@@ -164,6 +165,9 @@ class Catalog:
             entries.sort(key=newest, reverse=True)         # what is equal is listed alike everywhere
             self._by_key = {entry.key: entry for entry in entries}
             self._aliases, self._versions, self._facts = aliases, versions, {}
+            self._other_keys = {}
+            for alias, key in aliases.items():
+                self._other_keys.setdefault(key, []).append(alias)
             return True
 
     def _exchange(self, changed):
@@ -210,7 +214,7 @@ class Catalog:
 
     def aliases(self, key):
         """Return every key of the run `key`, its own first (list of str)."""
-        return [key, *(alias for alias, main in list(self._aliases.items()) if main == key)]
+        return [key, *self._other_keys.get(key, ())]
 
     def find(self, tail):
         """Return the key of the run that `tail` names: a key, an id or any unambiguous end of a key.

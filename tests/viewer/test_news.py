@@ -3,6 +3,8 @@
 import threading
 import time
 
+from waiting import until
+
 from runicorn import news as module
 from runicorn.news import Bell
 
@@ -82,11 +84,33 @@ def test_many_threads_ring_and_none_is_lost():
 
 
 def test_who_waits_is_woken_once_for_all_that_is_rung_together():
-    bell, woken = Bell(), []
+    bell, heard = Bell(), []
     before = bell.now()
-    notify = bell._condition.notify_all
-    bell._condition.notify_all = lambda: (woken.append(1), notify())
+    waiting = threading.Thread(target=lambda: heard.append(bell.wait(before, ["run:b", "runs", "x"], 10)))
+    waiting.start()
+    until(lambda: bell._waiters)
     bell.ring("run:a", "run:b", "runs")
-    assert len(woken) == 1
-    assert bell.wait(before, ["run:b", "runs", "x"], 0)["topics"] == ["run:b", "runs"]
-    assert bell.now().endswith(".3"), "each has a number of its own"
+    waiting.join(5)
+    assert heard == [{"news": bell.now(), "topics": ["run:b", "runs"]}] and bell.now().endswith(".3"), "each has a number of its own"
+    assert bell._waiters == {}, "nobody waits any more"
+
+
+def test_a_ring_wakes_nobody_who_waits_for_another_topic():
+    """200 open tabs that each watch a run of their own: a ring for one of them is no work for the others."""
+    bell, woken, tabs = Bell(), [], 200
+    threads = [threading.Thread(target=bell.wait, args=(bell.now(), ["runs:of", f"run:{number}"], 20), name=str(number))
+               for number in range(tabs)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(bell._waiters) == tabs + 1 and all(thread.is_alive() for thread in threads))
+    time.sleep(0.2)             # each has looked once by now
+    look = bell._changed
+    bell._changed = lambda topics, number: (woken.append(threading.current_thread().name), look(topics, number))[1]
+    for _ in range(50):
+        bell.ring("nobody", "run:7")
+    threads[7].join(5)
+    assert woken == ["7"] and not threads[7].is_alive() and sum(thread.is_alive() for thread in threads) == tabs - 1
+    bell.ring("runs:of")
+    for thread in threads:
+        thread.join(5)
+    assert sorted(woken, key=int) == sorted(map(str, range(tabs)), key=int) and bell._waiters == {}, "once each"
