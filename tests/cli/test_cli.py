@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_runs import run_folder
 
 from runicorn import manifest
 from runicorn.cli import arguments, completion, dialogue, terminal
@@ -276,13 +277,12 @@ def test_text_for_people():
 # -- tail ---------------------------------------------------------------------------------------------------------
 
 def make_run(root, run_id="20250123_180000_abc123", name="resnet50"):
-    folder = Path(root) / "vision" / name / "runs" / run_id
-    folder.mkdir(parents=True)
-    (folder / "meta.json").write_text(json.dumps({"id": run_id, "project": "vision", "name": name, "hostname": "gpu-01", "format": 1}))
-    (folder / "status.json").write_text('{"status": "running", "started_at": 100}')
-    (folder / "logs.txt").write_text("[2025-01-23 18:30:45+0000] Epoch 0\n[2025-01-23 18:30:46+0000] 10%\r[2025-01-23 18:30:47+0000] 20%")
-    (folder / "events.jsonl").write_text('{"ts":1.0,"step":7,"data":{"loss":0.5}}\n{"ts":2.0,"step":8,"da')
-    return folder
+    """A run in the middle of a line of its log and of its events."""
+    return run_folder(root, f"vision/{name}/runs/{run_id}", {
+        "meta.json": {"id": run_id, "project": "vision", "name": name, "hostname": "gpu-01", "format": 1},
+        "status.json": {"status": "running", "started_at": 100},
+        "logs.txt": "[2025-01-23 18:30:45+0000] Epoch 0\n[2025-01-23 18:30:46+0000] 10%\r[2025-01-23 18:30:47+0000] 20%",
+        "events.jsonl": '{"ts":1.0,"step":7,"data":{"loss":0.5}}\n{"ts":2.0,"step":8,"da'})
 
 
 def test_tail_shows_the_end_then_what_comes_then_the_end_of_the_run(tmp_path, monkeypatch):
@@ -363,9 +363,7 @@ def test_tail_takes_the_run_that_was_made_last_whatever_its_id(tmp_path, capsys)
         return capsys.readouterr().out
 
     for run_id, created in (("20260101_120000_aaaaaa", 1767268800), ("zz-sweep", 1700000000), ("20260101_190000_bbbbbb", 1767265200)):
-        folder = tmp_path / "p" / "n" / "runs" / run_id
-        folder.mkdir(parents=True)
-        (folder / "meta.json").write_text(json.dumps({"id": run_id, "created_at": created}))
+        run_folder(tmp_path, f"p/n/runs/{run_id}", {"meta.json": {"id": run_id, "created_at": created}})
     assert "20260101_120000_aaaaaa" in newest()         # seven hours east, the other was made an hour before
     (tmp_path / "p" / "n" / "runs" / "a-run").mkdir()
     assert "a-run" in newest()

@@ -11,6 +11,7 @@ import sys
 import time
 
 import pytest
+from small_runs import run_folder
 
 from runicorn import settings
 from runicorn.cli import main as cli
@@ -24,12 +25,10 @@ def far(tmp_path):
     """Three small runs in the server's ~/experiments."""
     root = tmp_path / "far" / "experiments"
     for n in range(3):
-        folder = root / "vision" / "resnet50" / "runs" / f"20250123_18000{n}_abc123"
-        folder.mkdir(parents=True)
-        meta = {"id": folder.name, "project": "vision", "name": "resnet50", "format": 1, "created_at": n}
-        (folder / "meta.json").write_text(json.dumps(meta))
-        (folder / "status.json").write_text('{"status": "finished", "started_at": 1, "ended_at": 2}')
-        (folder / "events.jsonl").write_text('{"ts":1.0,"step":0,"data":{"loss":0.5}}\n' * (n + 1))
+        meta = {"id": f"20250123_18000{n}_abc123", "project": "vision", "name": "resnet50", "format": 1, "created_at": n}
+        run_folder(root, f"vision/resnet50/runs/{meta['id']}", {
+            "meta.json": meta, "status.json": {"status": "finished", "started_at": 1, "ended_at": 2},
+            "events.jsonl": '{"ts":1.0,"step":0,"data":{"loss":0.5}}\n' * (n + 1)})
     return root
 
 

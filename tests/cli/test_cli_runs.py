@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from small_runs import write_run
+from small_runs import run_folder, write_run
 
 import runicorn
 from runicorn import loopback
@@ -133,10 +133,8 @@ def test_show_as_json_is_the_api_answer(capsys):
 def test_an_unknown_run_is_refused_and_an_ambiguous_one_with_the_candidates(capsys, tmp_path):
     assert "there is no run" in printed(capsys, "show", "20990101", "--root", GOLDEN, code=2).err
     for second in ("20250101_000000_abc123", "20250102_000000_abc123"):
-        folder = tmp_path / "vision" / "resnet50" / "runs" / second
-        folder.mkdir(parents=True)
-        meta = {"format": 1, "id": second, "project": "vision", "name": "resnet50", "created_at": 1.0}
-        (folder / "meta.json").write_text(json.dumps(meta))
+        run_folder(tmp_path, f"vision/resnet50/runs/{second}", {
+            "meta.json": {"format": 1, "id": second, "project": "vision", "name": "resnet50", "created_at": 1.0}})
     said = printed(capsys, "show", "abc123", "--root", str(tmp_path), code=2).err
     assert "local:vision/resnet50/20250101_000000_abc123" in said and "local:vision/resnet50/20250102_000000_abc123" in said
     assert printed(capsys, "show", "20250102_000000_abc123", "--root", str(tmp_path)).out

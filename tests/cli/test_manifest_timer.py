@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_runs import run_folder
 
 from runicorn import manifest, manifest_timer
 from runicorn.errors import UsageError
@@ -19,9 +20,8 @@ NAMES = ["experiments", 'runs of "Ann", 100% $HOME\\new \'s']
 @pytest.fixture(params=NAMES, ids=["plain", "awkward"])
 def root(tmp_path, request):
     """A root with one run, whose name may need every kind of quoting."""
-    run = tmp_path / request.param / "vision" / "resnet50" / "runs" / "20250123_180000_abc123"
-    run.mkdir(parents=True)
-    (run / "meta.json").write_text('{"format":1,"id":"20250123_180000_abc123","project":"vision","name":"resnet50"}')
+    meta = {"format": 1, "id": "20250123_180000_abc123", "project": "vision", "name": "resnet50"}
+    run_folder(tmp_path / request.param, f"vision/resnet50/runs/{meta['id']}", {"meta.json": meta})
     return tmp_path / request.param
 
 

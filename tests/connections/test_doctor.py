@@ -6,6 +6,7 @@ import time
 import pytest
 from asking import AskingServer
 from ports import free_port
+from small_runs import run_folder
 from sshd import JAIL, JAILED, NO_BASHRC, Sshd, make_key
 
 from runicorn import settings
@@ -24,7 +25,7 @@ def examined(server, home, ask=None, secrets=None, **changes):
 
 def make_runs(root, count):
     for number in range(count):
-        (root / "vision" / f"name{number % 3}" / "runs" / f"20250101_00000{number}_abcdef").mkdir(parents=True)
+        run_folder(root, f"vision/name{number % 3}/runs/20250101_00000{number}_abcdef", {})
 
 
 def test_a_healthy_server_line_by_line(sshd, home, tmp_path):

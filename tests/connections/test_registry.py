@@ -10,7 +10,9 @@ import time
 import pytest
 from asking import AskingServer
 from ports import free_port
+from small_runs import run_folder
 from sshd import Sshd, make_key
+from waiting import until
 
 from runicorn.connections import doctor, sync_log
 from runicorn.connections.questions import Questions
@@ -44,39 +46,22 @@ def root(sshd):
 
 
 def add_run(root, project, run_id, status):
-    run = root / project / "resnet" / "runs" / run_id
-    run.mkdir(parents=True)
+    """A run of three days ago with a checkpoint."""
     meta = {"id": run_id, "project": project, "name": "resnet", "format": 1, "created_at": 1737653445.0}
-    (run / "meta.json").write_text(json.dumps(meta))
-    (run / "status.json").write_text(json.dumps({"status": status, "started_at": 1737653445.0}))
-    (run / "events.jsonl").write_text('{"ts":1737653445.1,"step":1,"data":{"loss":0.5}}\n' * 100)
-    (run / "model.pt").write_bytes(os.urandom(5000))
-    old = time.time() - 3 * 86400
-    for path in (*run.iterdir(), run):
-        os.utime(path, (old, old))
-    return run
+    return run_folder(root, f"{project}/resnet/runs/{run_id}", {
+        "meta.json": meta, "status.json": {"status": status, "started_at": 1737653445.0},
+        "events.jsonl": '{"ts":1737653445.1,"step":1,"data":{"loss":0.5}}\n' * 100, "model.pt": os.urandom(5000)},
+        time.time() - 3 * 86400)
 
 
-def until(bell, look, wanted):
-    """Return what `look()` gives as soon as `wanted(it)` holds, woken by the bell."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        news = bell.now()
-        seen = look()
-        if wanted(seen):
-            return seen
-        assert time.monotonic() < deadline, seen
-        bell.wait(news, ["connections", "runs"], 0.2)
+def state(mirrors, *states, name="test"):
+    return until(lambda: mirrors.row(name), wanted=lambda row: row["state"] in states)
 
 
-def state(mirrors, bell, *states, name="test"):
-    return until(bell, lambda: mirrors.row(name), lambda row: row["state"] in states)
-
-
-def synced(mirrors, bell):
+def synced(mirrors):
     """Wait until the mirror is up to date and its index is on disk."""
-    state(mirrors, bell, "live")
-    return until(bell, (mirrors.home / "cache" / "test" / ".index" / "full.json").exists, bool)
+    state(mirrors, "live")
+    return until((mirrors.home / "cache" / "test" / ".index" / "full.json").exists)
 
 
 def saved(mirrors, server, **changes):
@@ -85,10 +70,10 @@ def saved(mirrors, server, **changes):
 
 # -- at work
 
-def test_save_and_start_brings_the_runs_here(mirrors, bell, sshd, root):
+def test_save_and_start_brings_the_runs_here(mirrors, sshd, root):
     row = saved(mirrors, sshd, name="GPU Server 1")
     assert row["slug"] == "gpu-server-1" and row["folder"].endswith("cache/gpu-server-1")
-    row = state(mirrors, bell, "live", name="GPU Server 1")
+    row = state(mirrors, "live", name="GPU Server 1")
     assert row["runs"] == 2 and row["owner"] == {"pid": os.getpid(), "ours": True} and not row["has_password"]
     for run in root.glob("*/*/runs/*"):
         for path in run.iterdir():
@@ -96,91 +81,91 @@ def test_save_and_start_brings_the_runs_here(mirrors, bell, sshd, root):
     assert mirrors.cache.roots() == [("gpu-server-1", mirrors.home / "cache" / "gpu-server-1")]
 
 
-def test_pause_hangs_up_and_start_goes_on(mirrors, bell, sshd, root):
+def test_pause_hangs_up_and_start_goes_on(mirrors, sshd, root):
     saved(mirrors, sshd)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     assert mirrors.pause("test")["state"] == "paused"
-    until(bell, sshd.sessions, lambda sessions: not sessions)
+    until(sshd.sessions, wanted=lambda sessions: not sessions)
     add_run(root, "text", "20250124_180000_abc125", "finished")
     assert mirrors.row("test")["enabled"] is False and mirrors.row("test")["runs"] == 2
     mirrors.start("test")
-    until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 3)
+    until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["runs"] == 3)
 
 
-def test_the_interval_is_how_soon_a_run_without_a_live_file_is_seen(mirrors, bell, sshd, root):
+def test_the_interval_is_how_soon_a_run_without_a_live_file_is_seen(mirrors, sshd, root):
     saved(mirrors, sshd, interval=1)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     add_run(root, "text", "20250124_180000_abc125", "running")
-    until(bell, lambda: mirrors.row("test"), lambda row: row["runs"] == 3)
+    until(lambda: mirrors.row("test"), wanted=lambda row: row["runs"] == 3)
 
 
-def test_a_manual_connection_syncs_only_when_told(mirrors, bell, sshd, root):
+def test_a_manual_connection_syncs_only_when_told(mirrors, sshd, root):
     saved(mirrors, sshd, mode="manual")
     mirrors.sync_now("test")
-    until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["runs"] == 2)
+    until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["runs"] == 2)
 
 
 @pytest.mark.long
-def test_another_rhythm_and_another_choice_of_files_need_no_new_login(mirrors, bell, sshd, root):
+def test_another_rhythm_and_another_choice_of_files_need_no_new_login(mirrors, sshd, root):
     saved(mirrors, sshd, small_only=False)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     while any(thread.name == "bulk" for thread in threading.enumerate()):
         time.sleep(0.05)                # a new mirror dials a second line at once, and hangs it up
     logins = sshd.log.read_text().count("Accepted")
     mirrors.save({"name": "test", "interval": 600, "budget": 1 << 20})
     assert mirrors.row("test")["interval"] == 600
-    assert state(mirrors, bell, "live")["budget"] == 1 << 20
+    assert state(mirrors, "live")["budget"] == 1 << 20
     assert sshd.log.read_text().count("Accepted") == logins
     mirrors.save({"name": "test", "small_only": True})
     copy = mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123/model.pt"
-    until(bell, copy.exists, bool)
+    until(copy.exists)
     assert sshd.log.read_text().count("Accepted") == logins
     mirrors.save({"name": "test", "remote_root": "~/elsewhere"})
-    until(bell, lambda: sshd.log.read_text().count("Accepted"), lambda count: count == logins + 1)
+    until(lambda: sshd.log.read_text().count("Accepted"), wanted=lambda count: count == logins + 1)
 
 
-def test_a_lost_line_is_taken_up_again(mirrors, bell, sshd, root):
+def test_a_lost_line_is_taken_up_again(mirrors, sshd, root):
     saved(mirrors, sshd)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     sshd.stop()
-    row = state(mirrors, bell, "offline")
+    row = state(mirrors, "offline")
     assert row["retry_at"] > time.time() - 1 and row["reason"]["text"]
     sshd.start()
     mirrors.reconnect("test")
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
 
 
-def test_a_refused_login_is_tried_exactly_once(mirrors, bell, home):
+def test_a_refused_login_is_tried_exactly_once(mirrors, home):
     with AskingServer() as server:
         server.trusted_in(home)
         mirrors.save(server.connection(), password="wrong guess")
-        row = state(mirrors, bell, "refused", name="asking")
+        row = state(mirrors, "refused", name="asking")
         assert row["reason"]["code"] == "login" and "wrong guess" not in json.dumps(mirrors.list())
         time.sleep(2)
         assert server.attempts == ["password"] and server.connections == 1
         mirrors.save(server.connection(), password="open sesame")
-        until(bell, lambda: server.logins, lambda logins: logins == 1)
+        until(lambda: server.logins, wanted=lambda logins: logins == 1)
     assert "guess" not in (home / "logs" / "sync.log").read_text() and "sesame" not in (home / "config.json").read_text()
 
 
-def test_a_broken_ssh_config_is_a_refusal_and_mended_it_works(mirrors, bell, sshd, root, home):
+def test_a_broken_ssh_config_is_a_refusal_and_mended_it_works(mirrors, sshd, root, home):
     config = home.parent / ".ssh" / "config"
     config.parent.mkdir()
     config.write_text('Host "127.0.0.1\n')
     saved(mirrors, sshd)
-    assert "config:1" in state(mirrors, bell, "refused")["reason"]["text"] and mirrors.hosts() == []
+    assert "config:1" in state(mirrors, "refused")["reason"]["text"] and mirrors.hosts() == []
     config.write_text("Host gpu\n  HostName 127.0.0.1\n")
     mirrors.reconnect("test")
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
 
 
-def test_settings_changed_by_another_process_are_followed(mirrors, bell, sshd, root, home):
+def test_settings_changed_by_another_process_are_followed(mirrors, sshd, root, home):
     saved(mirrors, sshd)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     other = Registry(home, Bell(), offline=True)
     assert other.row("test")["state"] == "offline"
     other.pause("test")
-    assert until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "paused")["enabled"] is False
+    assert until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "paused")["enabled"] is False
     other.remove("test")
     assert mirrors.list() == []
     other.stop()
@@ -207,7 +192,7 @@ def test_unknown_names_and_nonsense(mirrors):
     ({"window": "7d"}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
     ({"manifest": False}, {"old/events.jsonl", "old/notes.md", "new/events.jsonl", "new/notes.md"}),
 ])
-def test_each_choice_of_the_form_decides_what_is_fetched(mirrors, bell, sshd, options, here):
+def test_each_choice_of_the_form_decides_what_is_fetched(mirrors, sshd, options, here):
     root = sshd.home / ".runicorn" / "experiments"
     runs = {"old": add_run(root, "p", "20250123_180000_aaaaaa", "finished"),
             "new": add_run(root, "p", "20250124_180000_bbbbbb", "finished")}
@@ -218,16 +203,16 @@ def test_each_choice_of_the_form_decides_what_is_fetched(mirrors, bell, sshd, op
         for path in (*run.iterdir(), run):
             os.utime(path, (when, when))
     saved(mirrors, sshd, **options)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     copy = mirrors.home / "cache" / "test" / "p" / "resnet" / "runs"
     found = {f"{name}/{path.name}" for name, run in runs.items() for path in (copy / run.name).glob("*")}
     assert found - {f"{name}/{small}.json" for name in runs for small in ("meta", "status")} == here
     assert mirrors.row("test")["runs"] == 2         # the list is whole whatever is fetched
 
 
-def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors, bell, sshd, root):
+def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors, sshd, root):
     saved(mirrors, sshd, small_only=False)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     run = "test", "vision/resnet/runs/20250123_180000_abc123"
     data = (root / "vision/resnet/runs/20250123_180000_abc123/model.pt").read_bytes()
     assert mirrors.peek(*run, "model.pt", [(0, 10), (1000, 20), (-5, 5)]) == [data[:10], data[1000:1020], data[-5:]]
@@ -245,49 +230,49 @@ def test_blocks_of_a_file_that_is_not_here_come_straight_from_the_server(mirrors
     ({"MaxSessions": 1, "AllowTcpForwarding": "no"}, ["Match User *", "  ForceCommand internal-sftp -d {start}", "  PermitTTY no"]),
     ({"Compression": "no"}, []),
 ])
-def test_servers_that_allow_little_are_mirrored_all_the_same(mirrors, bell, tmp_path, config, extra):
+def test_servers_that_allow_little_are_mirrored_all_the_same(mirrors, tmp_path, config, extra):
     start = tmp_path / "far"
     add_run(start / ".runicorn" / "experiments", "vision", "20250123_180000_abc123", "finished")
     with Sshd(tmp_path / "sshd", start=start, extra=[line.format(start=start) for line in extra], **config) as server:
         saved(mirrors, server)
-        row = state(mirrors, bell, "live", "refused", "offline")
+        row = state(mirrors, "live", "refused", "offline")
         assert (row["state"], row["runs"]) == ("live", 1), row["reason"]
         assert len(list((mirrors.home / "cache/test/vision/resnet/runs/20250123_180000_abc123").iterdir())) == 4
 
 
 # -- questions
 
-def test_an_unknown_host_key_waits_for_trust(mirrors, bell, sshd, root):
+def test_an_unknown_host_key_waits_for_trust(mirrors, sshd, root):
     mirrors.save(sshd.connection())
-    row = state(mirrors, bell, "waiting")
+    row = state(mirrors, "waiting")
     assert row["question"]["kind"] == "host_key" and row["question"]["connection"] == "test" and "topic" not in row["question"]
     mirrors.trust(row["question"]["id"])
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
 
 
-def test_a_refused_host_key_stays_refused_until_somebody_acts(mirrors, bell, sshd, root):
+def test_a_refused_host_key_stays_refused_until_somebody_acts(mirrors, sshd, root):
     mirrors.save(sshd.connection())
-    mirrors.answer(state(mirrors, bell, "waiting")["question"]["id"], "")
-    assert state(mirrors, bell, "refused")["reason"]["code"] == "host_key_unknown"
+    mirrors.answer(state(mirrors, "waiting")["question"]["id"], "")
+    assert state(mirrors, "refused")["reason"]["code"] == "host_key_unknown"
     mirrors.reconnect("test")
-    mirrors.trust(state(mirrors, bell, "waiting")["question"]["id"])
-    state(mirrors, bell, "live")
+    mirrors.trust(state(mirrors, "waiting")["question"]["id"])
+    state(mirrors, "live")
 
 
-def test_a_one_time_code_is_relayed_to_the_page(mirrors, bell, home):
+def test_a_one_time_code_is_relayed_to_the_page(mirrors, home):
     with AskingServer(["keyboard-interactive"], prompts=[("Code: ", False, "123456")]) as server:
         server.trusted_in(home)
         mirrors.save(server.connection())
-        row = state(mirrors, bell, "waiting", name="asking")
+        row = state(mirrors, "waiting", name="asking")
         assert row["question"]["kind"] == "code" and "Code:" in row["question"]["prompt"] and row["question"]["echo"] is False
         mirrors.answer(row["question"]["id"], "123456")
-        until(bell, lambda: server.logins, lambda logins: logins == 1)
+        until(lambda: server.logins, wanted=lambda logins: logins == 1)
 
 
 def test_stopping_does_not_wait_for_answers(home, bell, sshd):
     mirrors = Registry(home, bell)
     mirrors.save(sshd.connection())
-    state(mirrors, bell, "waiting")
+    state(mirrors, "waiting")
     began = time.monotonic()
     mirrors.stop()
     assert time.monotonic() - began < PATIENCE      # not the five minutes a question stays open
@@ -295,9 +280,9 @@ def test_stopping_does_not_wait_for_answers(home, bell, sshd):
 
 # -- two at the same mirror
 
-def test_a_second_viewer_follows_and_takes_over(mirrors, bell, sshd, root, home):
+def test_a_second_viewer_follows_and_takes_over(mirrors, sshd, root, home):
     saved(mirrors, sshd)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     code = ("import sys,time\nfrom runicorn.news import Bell\nfrom runicorn.connections.registry import Registry\n"
             "mirrors = Registry(sys.argv[1], Bell())\nmirrors.start_all()\n"
             "while True:\n"
@@ -329,22 +314,22 @@ def test_three_viewers_in_one_home_each_with_its_own_connection(home, bell, sshd
     for name, viewer in zip(names, viewers):
         viewer.start_all(only=[name])
     for name, viewer in zip(names, viewers):
-        state(viewer, bell, "live", name=name)
+        state(viewer, "live", name=name)
     for viewer, mine in zip(viewers, names):
         assert [row["owner"]["ours"] for row in viewer.list()] == [name == mine for name in names]
-        until(bell, viewer.list, lambda rows: [row["runs"] for row in rows] == [2, 2, 2])
+        until(viewer.list, wanted=lambda rows: [row["runs"] for row in rows] == [2, 2, 2])
     for one in (setup, *viewers):
         one.stop()
 
 
-def test_one_server_that_is_down_holds_up_no_other(mirrors, bell, sshd, root, tmp_path):
+def test_one_server_that_is_down_holds_up_no_other(mirrors, sshd, root, tmp_path):
     mirrors.save(sshd.connection(name="down", port=free_port()))
     with AskingServer() as asking:
         mirrors.save(asking.trusted_in(mirrors.home).connection())         # waits for its password
         saved(mirrors, sshd)
-        assert state(mirrors, bell, "live")["runs"] == 2
-        assert state(mirrors, bell, "waiting", name="asking")["question"]["kind"] == "password"
-        assert state(mirrors, bell, "offline", name="down")["retry_at"]
+        assert state(mirrors, "live")["runs"] == 2
+        assert state(mirrors, "waiting", name="asking")["question"]["kind"] == "password"
+        assert state(mirrors, "offline", name="down")["retry_at"]
         assert [row["name"] for row in mirrors.list()] == ["down", "asking", "test"]
 
 
@@ -366,31 +351,31 @@ def test_the_log_tells_the_story_without_secrets_and_is_rotated(home, monkeypatc
 
 # -- tests, browsing, offers
 
-def examined(mirrors, bell, *arguments, **named):
+def examined(mirrors, *arguments, **named):
     test = mirrors.test(*arguments, **named)
-    return until(bell, lambda: mirrors.test_state(test), lambda seen: seen["done"] or seen["question"])
+    return until(lambda: mirrors.test_state(test), wanted=lambda seen: seen["done"] or seen["question"])
 
 
-def test_the_test_of_a_connection_not_saved_yet(mirrors, bell, sshd, root):
-    seen = examined(mirrors, bell, sshd.connection())
+def test_the_test_of_a_connection_not_saved_yet(mirrors, sshd, root):
+    seen = examined(mirrors, sshd.connection())
     assert seen["question"]["kind"] == "host_key" and not seen["done"]
     mirrors.trust(seen["question"]["id"])
-    seen = until(bell, lambda: mirrors.test_state(seen["id"]), lambda seen: seen["done"])
+    seen = until(lambda: mirrors.test_state(seen["id"]), wanted=lambda seen: seen["done"])
     assert seen["ok"] and seen["browse"] and [line["name"] for line in seen["lines"] if line["ok"] is False] == []
     assert mirrors.list() == []
 
 
-def test_a_failed_test_says_where_and_what_to_do(mirrors, bell, sshd, tmp_path):
-    seen = examined(mirrors, bell, sshd.trusted_in(mirrors.home).connection(key=str(make_key(tmp_path / "stranger"))))
+def test_a_failed_test_says_where_and_what_to_do(mirrors, sshd, tmp_path):
+    seen = examined(mirrors, sshd.trusted_in(mirrors.home).connection(key=str(make_key(tmp_path / "stranger"))))
     assert not seen["ok"] and seen["lines"][-1]["name"] == "login" and seen["lines"][-1]["ok"] is False
 
 
-def test_a_password_typed_for_the_test_serves_the_start(mirrors, bell, home):
+def test_a_password_typed_for_the_test_serves_the_start(mirrors, home):
     with AskingServer() as server:
         server.trusted_in(home)
-        examined(mirrors, bell, server.connection(), password="open sesame")
+        examined(mirrors, server.connection(), password="open sesame")
         assert mirrors.save(server.connection())["has_password"] is True
-        until(bell, lambda: server.logins, lambda logins: logins == 2)
+        until(lambda: server.logins, wanted=lambda logins: logins == 2)
 
 
 def test_browsing_counts_runs(mirrors, sshd, root):
@@ -418,22 +403,22 @@ def test_a_refused_login_is_not_tried_again_by_browsing(mirrors, home):
         assert server.logins == 1
 
 
-def test_an_empty_root_offers_where_the_runs_are(mirrors, bell, sshd, root):
+def test_an_empty_root_offers_where_the_runs_are(mirrors, sshd, root):
     (sshd.home / "experiments").mkdir()
     saved(mirrors, sshd, remote_root="~/experiments")
-    row = until(bell, lambda: mirrors.row("test"), lambda row: row["offer"])
+    row = until(lambda: mirrors.row("test"), wanted=lambda row: row["offer"])
     assert row["offer"] == [{"root": str(root), "runs": 2}]
     mirrors.save({"name": "test", "remote_root": row["offer"][0]["root"]})
-    assert until(bell, lambda: mirrors.row("test"), lambda row: row["runs"] == 2)["offer"] is None
+    assert until(lambda: mirrors.row("test"), wanted=lambda row: row["runs"] == 2)["offer"] is None
 
 
 # -- cache
 
-def test_the_plan_counts_what_a_choice_would_fetch(mirrors, bell, sshd, root):
+def test_the_plan_counts_what_a_choice_would_fetch(mirrors, sshd, root):
     sshd.trusted_in(mirrors.home)
     before = mirrors.plan(sshd.connection())        # looked up there: nothing is mirrored yet
     saved(mirrors, sshd)
-    synced(mirrors, bell)
+    synced(mirrors)
     assert mirrors.plan("test") == before
     own = mirrors.plan({**sshd.connection(), "small_only": False})
     small = mirrors.plan("test")
@@ -441,9 +426,9 @@ def test_the_plan_counts_what_a_choice_would_fetch(mirrors, bell, sshd, root):
     assert mirrors.plan({**sshd.connection(), "window": "24h"}) == {"files": 0, "bytes": 0}
 
 
-def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors, bell, sshd, root, home):
+def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors, sshd, root, home):
     saved(mirrors, sshd)
-    synced(mirrors, bell)
+    synced(mirrors)
     used = mirrors.cache.info()["used"]
     would = mirrors.cache_clean(older_than=1, dry_run=True)
     assert would == mirrors.cache_clean(older_than=1) and would["files"] == 2 and mirrors.cache.info()["used"] < used
@@ -452,17 +437,17 @@ def test_cleaning_takes_finished_runs_only_and_the_sync_leaves_them_out(mirrors,
     assert (done.parent / "20250123_190000_abc124" / "model.pt").exists()
     before = mirrors.row("test")["last_news"]
     mirrors.sync_now("test")
-    until(bell, lambda: mirrors.row("test"), lambda row: row["state"] == "live" and row["last_news"] > before)
+    until(lambda: mirrors.row("test"), wanted=lambda row: row["state"] == "live" and row["last_news"] > before)
     assert not (done / "model.pt").exists()
     mirrors.want("test", "vision/resnet/runs/20250123_180000_abc123")
-    until(bell, lambda: (done / "model.pt").exists(), bool)
+    until(lambda: (done / "model.pt").exists())
 
 
 def test_mirrors_are_kept_below_their_size(home, bell, sshd, root):
     mirrors = Registry(home, bell, cache_size=30_000)
     saved(mirrors, sshd)
-    synced(mirrors, bell)
-    until(bell, lambda: mirrors.row("test"), lambda row: row["owner"])
+    synced(mirrors)
+    until(lambda: mirrors.row("test"), wanted=lambda row: row["owner"])
     mirrors.cache._size = 15_000
     mirrors._trim()
     runs = home / "cache" / "test" / "vision" / "resnet" / "runs"
@@ -480,13 +465,13 @@ def test_what_is_opened_has_room_made_for_it_and_what_is_larger_than_the_limit_h
         file.truncate(1 << 40)
     mirrors = Registry(home, bell, cache_size=110_000)
     saved(mirrors, sshd, large=True)
-    synced(mirrors, bell)
+    synced(mirrors)
     here = home / "cache" / "test" / "vision" / "resnet" / "runs"
     assert (here / "20250124_180000_abc124" / "weights.pt").exists(), "the newest run comes first"
     assert not (here / "20250123_180000_abc123" / "model.pt").exists() and quota.size_of(home / "cache") <= 110_000
     mirrors.want("test", "vision/resnet/runs/20250123_180000_abc123")
     mirrors.start_all()
-    until(bell, lambda: (here / "20250123_180000_abc123" / "model.pt").exists(), bool)
+    until(lambda: (here / "20250123_180000_abc123" / "model.pt").exists())
     assert not (here / "20250124_180000_abc124" / "weights.pt").exists() and quota.size_of(home / "cache") <= 110_000
     assert not (here / "20250124_180000_abc124" / "logs.txt").exists()
     mirrors.stop()
@@ -498,21 +483,21 @@ def test_a_mirror_that_is_dropped_makes_room_at_once(home, bell, sshd, root):
     (left_behind / "model.pt").write_bytes(bytes(25_000))
     mirrors = Registry(home, bell, cache_size=45_000)
     saved(mirrors, sshd, interval=3600)
-    synced(mirrors, bell)
+    synced(mirrors)
     here = home / "cache" / "test" / "vision" / "resnet" / "runs"
-    assert len(list(here.glob("*/model.pt"))) < 2 and state(mirrors, bell, "live")["reason"]["code"] == "live_partly"
+    assert len(list(here.glob("*/model.pt"))) < 2 and state(mirrors, "live")["reason"]["code"] == "live_partly"
     mirrors.drop_mirror("gone")
-    until(bell, lambda: len(list(here.glob("*/model.pt"))) == 2, bool)
+    until(lambda: len(list(here.glob("*/model.pt"))) == 2)
     mirrors.stop()
 
 
-def test_removing_keeps_the_mirror_unless_asked(mirrors, bell, sshd, root, home):
+def test_removing_keeps_the_mirror_unless_asked(mirrors, sshd, root, home):
     saved(mirrors, sshd)
-    synced(mirrors, bell)
+    synced(mirrors)
     mirrors.remove("test")
     assert mirrors.list() == [] and [slug for slug, _ in mirrors.cache.roots()] == ["test"]
     saved(mirrors, sshd)
-    synced(mirrors, bell)
+    synced(mirrors)
     mirrors.remove("test", drop_cache=True)
     assert mirrors.cache.roots() == [] and not (home / "cache" / "test").exists()
 
@@ -520,9 +505,9 @@ def test_removing_keeps_the_mirror_unless_asked(mirrors, bell, sshd, root, home)
 def test_offline_shows_everything_and_opens_no_line(home, bell, sshd, root):
     first = Registry(home, bell)
     saved(first, sshd)
-    state(first, bell, "live")
+    state(first, "live")
     first.stop()
-    until(bell, sshd.sessions, lambda sessions: not sessions)
+    until(sshd.sessions, wanted=lambda sessions: not sessions)
     mirrors = Registry(home, bell, offline=True)
     mirrors.start_all()
     row = mirrors.row("test")
@@ -540,9 +525,9 @@ def sync_threads():
 
 
 @pytest.mark.parametrize("saving", [False, True], ids=["started", "started and saved"])
-def test_many_starts_at_once_make_one_thread(mirrors, bell, sshd, root, saving):
+def test_many_starts_at_once_make_one_thread(mirrors, sshd, root, saving):
     saved(mirrors, sshd)
-    state(mirrors, bell, "live")
+    state(mirrors, "live")
     for turn in range(15):
         mirrors.pause("test")
         mirrors._get("test").stop()
@@ -560,8 +545,8 @@ def test_many_starts_at_once_make_one_thread(mirrors, bell, sshd, root, saving):
             thread.start()
         for thread in threads:
             thread.join()
-        until(bell, sync_threads, lambda names: len(names) == 1)
-    assert state(mirrors, bell, "live")["owner"]["ours"] and sync_threads() == ["sync test"]
+        until(sync_threads, wanted=lambda names: len(names) == 1)
+    assert state(mirrors, "live")["owner"]["ours"] and sync_threads() == ["sync test"]
 
 
 def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, monkeypatch):
@@ -573,10 +558,7 @@ def test_the_line_of_browsing_stays_while_somebody_browses(mirrors, sshd, root, 
         assert mirrors.browse("test", str(root))["folders"][0]["name"] == "vision"
         lines.add(id(mirrors._browsing._line.remote))
     assert len(lines) == 1, "one login for all of it"
-    deadline = time.monotonic() + PATIENCE
-    while mirrors._browsing._line and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert mirrors._browsing._line is None
+    until(lambda: mirrors._browsing._line is None)
 
 
 def test_a_slow_folder_is_not_cut_by_the_timer(mirrors, sshd, root, monkeypatch):
@@ -588,9 +570,9 @@ def test_a_slow_folder_is_not_cut_by_the_timer(mirrors, sshd, root, monkeypatch)
         assert mirrors.browse("test", str(root))["folders"]
 
 
-def test_a_mirror_that_no_connection_has_can_be_deleted(mirrors, bell, sshd, root):
+def test_a_mirror_that_no_connection_has_can_be_deleted(mirrors, sshd, root):
     saved(mirrors, sshd)
-    synced(mirrors, bell)
+    synced(mirrors)
     with pytest.raises(UsageError, match="remove that"):
         mirrors.drop_mirror("test")
     mirrors.remove("test")
@@ -606,10 +588,7 @@ def test_the_question_of_an_abandoned_test_is_not_the_connection_s():
     questions = Questions(Bell())
     asking = threading.Thread(target=questions.ask, args=("gpu", {"kind": "password", "prompt": "Password:"}, "test:1"), daemon=True)
     asking.start()
-    until = time.monotonic() + 10
-    while not questions.waiting(topic="test:1") and time.monotonic() < until:
-        time.sleep(0.01)
-    assert questions.waiting(topic="test:1")["kind"] == "password" and questions.waiting("gpu") is None
+    assert until(lambda: questions.waiting(topic="test:1"))["kind"] == "password" and questions.waiting("gpu") is None
     questions.withdraw()
     asking.join(10)
     assert not asking.is_alive()
@@ -621,7 +600,7 @@ def test_a_mirror_that_another_process_syncs_is_dropped_once_that_lets_go(home, 
     try:
         saved(beside, sshd)
         beside.start_all()
-        state(beside, bell, "live")
+        state(beside, "live")
         folder = home / "cache" / "test"
         assert folder.is_dir() and local_copy.LocalCopy(folder).owner() == os.getpid()
         mirrors.remove("test", drop_cache=True)

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from refusals import Refusals
 from small_runs import write_run
+from waiting import until
 
 import runicorn
 from runicorn import disk, layout, local_disk, local_names, manifest, settings
@@ -143,10 +144,8 @@ def test_a_training_waits_20_ms_at_most_and_its_daemon_thread_goes_on(run, monke
         threading.get_ident() == trainer) else clock.monotonic()))
     run.summary({"best": 1})
     assert 0.01 <= sum(wait for wait, _ in waits) <= 0.02 and [tries for _, tries in waits] == list(range(1, len(waits) + 1))
-    until = time.monotonic() + 30
-    while "best" not in (layout.read_json(run.dir / "summary.json") or {}) and time.monotonic() < until:
-        time.sleep(0.02)
-    assert layout.read_json(run.dir / "summary.json")["best"] == 1 and refusals.tries > 12
+    until(lambda: (layout.read_json(run.dir / "summary.json") or {}).get("best") == 1)
+    assert refusals.tries > 12
     assert capsys.readouterr().err == ""            # a reader that was at it for a moment is nothing to tell
 
 
@@ -154,11 +153,7 @@ def test_a_reader_that_never_lets_go_is_told_of_once(run, monkeypatch, capsys):
     Refusals(monkeypatch, "replace", 10**9, only="summary.json")
     monkeypatch.setattr("runicorn.writer.jsonfile.PAUSE_SECONDS", 0.001)
     run.summary({"best": 1})
-    said, until = "", time.monotonic() + 30
-    while "summary.json" not in said and time.monotonic() < until:
-        time.sleep(0.02)
-        said += capsys.readouterr().err
-    assert said.count("summary.json") == 1
+    assert until(lambda: capsys.readouterr().err).count("summary.json") == 1
     monkeypatch.undo()
 
 
@@ -174,10 +169,8 @@ def test_a_run_begins_again_while_its_status_is_read(tmp_path, monkeypatch):
     refusals = Refusals(monkeypatch, "replace", 6, only="status.json")
     with runicorn.init(project="p", name="n", storage=tmp_path, id=first.id, resume="must", capture=False, system=False) as second:
         assert second.id == first.id
-        until = time.monotonic() + 30
-        while layout.read_json(second.dir / "status.json")["status"] != "running" and time.monotonic() < until:
-            time.sleep(0.02)
-        assert layout.read_json(second.dir / "status.json")["status"] == "running" and refusals.tries > 6
+        until(lambda: layout.read_json(second.dir / "status.json")["status"] == "running")
+        assert refusals.tries > 6
 
 
 # -- on the laptop ------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The documents are held to their word: every command, option, route, function and file they name exists; the first steps run."""
 
-import json
 import os
 import re
 import shlex
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_runs import run_folder
 
 from runicorn import manifest, settings
 from runicorn.cli import completion
@@ -170,12 +170,10 @@ def test_both_readmes_have_the_same_commands():
 @pytest.fixture
 def made(home):
     """A home with one finished run and the guide's connection."""
-    folder = home / "experiments" / "vision" / "resnet50" / "runs" / RUN_ID
-    folder.mkdir(parents=True)
-    meta = {"format": 1, "id": RUN_ID, "project": "vision", "name": "resnet50", "created_at": 1737653400.0}
-    (folder / "meta.json").write_text(json.dumps(meta))
-    (folder / "status.json").write_text('{"status":"finished","started_at":1737653400.0,"ended_at":1737653460.0}')
-    (folder / "events.jsonl").write_text('{"ts":1737653401.0,"step":0,"data":{"loss":0.5}}\n')
+    run_folder(home / "experiments", f"vision/resnet50/runs/{RUN_ID}", {
+        "meta.json": {"format": 1, "id": RUN_ID, "project": "vision", "name": "resnet50", "created_at": 1737653400.0},
+        "status.json": {"status": "finished", "started_at": 1737653400.0, "ended_at": 1737653460.0},
+        "events.jsonl": '{"ts":1737653401.0,"step":0,"data":{"loss":0.5}}\n'})
     settings.save_connection(home, {"name": "GPU Server 1", "host": "gpu-server.invalid", "user": "alice"})
     return home
 

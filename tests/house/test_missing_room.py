@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from catalogs import make_run, reader_of
+from waiting import until
 
 from runicorn.cli import dialogue
 from runicorn.cli import main as cli
@@ -121,9 +122,7 @@ def test_a_home_that_nothing_can_be_written_to_any_more_refuses_changes_and_read
         refused = [change(port, home, path, body) for path, body in
                    2 * [("/api/settings", {"preferences": {"language": "zh"}}), (f"/api/runs/{ID}", {"tags": ["mine"]})]]
         make_run(root, name="second", run_id="20250124_180000_abc124")
-        until = time.monotonic() + 20
-        while get(port, "/api/runs")[1]["total"] < 2 and time.monotonic() < until:
-            time.sleep(0.1)
+        until(lambda: get(port, "/api/runs")[1]["total"] == 2)
         assert get(port, "/api/series?run=20250124_180000_abc124&metric=train/loss")[1]["series"]
         assert get(port, f"/api/runs/{ID}")[1]["tags"] == ["baseline"]              # as on the disk
         assert before == {path: path.read_bytes() for path in home.rglob("*.json")}
@@ -251,13 +250,9 @@ def test_refused_requests_give_their_places_back(serving, monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(troubles.pop())
                         if self.name == "request" and troubles else start(self))
     assert asked(serving) == 503
-    deadline = time.monotonic() + 10
-    while (status := asked(serving)) != 200 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert status == 200
+    until(lambda: asked(serving) == 200)
     places = serving._at_work
-    while not places.acquire(blocking=False):       # the last request's thread gives it back a moment after its answer
-        time.sleep(0.01)
+    until(lambda: places.acquire(blocking=False), "the last request's thread gives its place back a moment after its answer")
     places.release()
 
 

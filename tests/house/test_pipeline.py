@@ -6,6 +6,7 @@ import time
 import pytest
 from far import Far
 from pairs import make_run, mirror, pair, root  # noqa: F401 (fixtures)
+from waiting import until
 
 from runicorn import manifest
 from runicorn.errors import LoginError
@@ -153,8 +154,7 @@ def test_a_question_is_not_kept_waiting_by_the_second_line(root, tmp_path):
         main = type("Main", (), {"can_wait": lambda self, one: True, "round_trip": 0.0})()
         later = files(root, 4, size)
         second.expect()
-        while not second._fetcher:
-            time.sleep(0.01)
+        until(lambda: second._fetcher, "a second line", pause=0.01)
         line, asked, tried = second._fetcher, [], []
         ask = line.client.ask
         line.client.ask = lambda request, done: (asked.append((request.kind, line.in_flight)), ask(request, done))
@@ -184,11 +184,12 @@ def test_a_second_line_that_had_no_work_yet_waits_for_a_list_that_is_long_in_com
         time.sleep(0.5)
         assert second._thread.is_alive()
         second._take(main, files(root, 1, 1000), 1, 1 << 60)
-        deadline = time.monotonic() + 10
-        while (second.held or second._thread) and time.monotonic() < deadline:
+
+
+        def has_hung_up():
             second.collect()
-            time.sleep(0.01)
-        assert second._thread is None and not second.held, "and hangs up soon after the last of it"
+            return second._thread is None and not second.held
+        until(has_hung_up, "that it hangs up soon after the last of it", pause=0.01)
     near.unlock()
 
 

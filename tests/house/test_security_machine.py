@@ -206,10 +206,7 @@ def test_a_client_that_takes_nothing_is_given_up(site, root, monkeypatch):
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as line:
         line.sendall(f"GET /api/file?run=abc123&name=weights.bin HTTP/1.0\r\nHost: 127.0.0.1:{site.port}\r\n\r\n".encode())
         assert line.recv(12) == b"HTTP/1.1 200"
-        deadline = time.monotonic() + 10
-        while threading.active_count() > before and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert threading.active_count() <= before
+        until(lambda: threading.active_count() <= before)
     assert site.ask("GET", "/api/runs")[0] == 200
 
 

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 
+import clocks
 import pytest
 from pairs import OLD, RUN, Pair, grow, live, make_run, mirror, pair, root, settle, told  # noqa: F401 (fixtures)
 from small_runs import write_run
@@ -29,18 +30,18 @@ def paths(one):
 # -- the clock itself
 
 def test_the_time_goes_on_with_the_wall_clock_and_never_back():
-    monotonic = [100.0]
-    clock = Clock(lambda: monotonic[0])
+    monotonic = clocks.Clock(100.0)
+    clock = Clock(monotonic)
     assert clock.at(5000.0) == 5000.0 and clock.wall(5000.0) == 5000.0
-    monotonic[0] += 3
+    monotonic.now += 3
     assert not clock.was_set_back(5003.0) and clock.at(5003.0) == 5003.0
-    monotonic[0] += 4
+    monotonic.now += 4
     assert clock.was_set_back(3203.0) and clock.at(3203.0) == 5007.0, "set back by half an hour and 4 s: 4 s went by"
     assert clock.wall(5007.0) == 3203.0 and clock.wall(5000.0) == 3196.0
-    monotonic[0] += 1
+    monotonic.now += 1
     assert clock.at(3204.0) == 5008.0
     assert clock.at(3204.0 + 28_800) == 5008.0 + 28_800, "the laptop slept, and the monotonic clock with it"
-    monotonic[0] += 2
+    monotonic.now += 2
     assert clock.now() == 5010.0 + 28_800
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import tally
+from clocks import Clock
 from line import Line
 from pairs import facts, mirror, pair, root, tree  # noqa: F401 (fixtures)
 from real_syncs import Running, mirror_of
-from running_runs import Clock
 from sshd import Sshd
 from waiting import until
 

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+from clocks import Clock
 from pairs import (
     RUN,
     make_run,
@@ -19,9 +20,9 @@ from runicorn.mirror.room import Room
 
 @pytest.fixture
 def clock(monkeypatch):
-    seconds = [1000.0]
-    monkeypatch.setattr("runicorn.mirror.progress.time", SimpleNamespace(monotonic=lambda: seconds[0]))
-    return seconds
+    clock = Clock()
+    monkeypatch.setattr("runicorn.mirror.progress.time", SimpleNamespace(monotonic=clock))
+    return clock
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_how_long_the_rest_takes_is_told_once_the_small_files_are_here_and_the_r
     progress.add([fetch(100), fetch(40_000_000)])
     told = []
     for tick in range(60):
-        clock[0] += 0.25
+        clock.now += 0.25
         coming = 100 if tick < 20 else 100 + (tick - 20) * 250_000
         progress.mark(coming, steady=tick >= 20)
         told.append(progress.row(coming))
@@ -50,10 +51,10 @@ def test_how_long_the_rest_takes_is_told_once_the_small_files_are_here_and_the_r
 def test_a_line_that_stalls_or_recovers_is_told_as_it_is_of_late(progress, clock):
     progress.add([fetch(100_000_000)])
     for tick in range(100):
-        clock[0] += 0.25
+        clock.now += 0.25
         progress.mark(tick * 1_000_000, steady=True)
     assert progress.row(99_000_000)["rate"] == pytest.approx(4e6, rel=0.05)
-    clock[0] += 10 * LATELY                     # nobody marks while the line stands still
+    clock.now += 10 * LATELY                     # nobody marks while the line stands still
     assert progress.row(99_000_000)["rate"] < 500_000
 
 

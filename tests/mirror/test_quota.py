@@ -5,6 +5,7 @@ import os
 import time
 
 import pytest
+from small_runs import run_folder
 
 from runicorn import foreign, manifest
 from runicorn.errors import BusyError, LayoutError
@@ -19,14 +20,8 @@ def mirror(tmp_path):
     folder = tmp_path / "cache" / "gpu"
     for run_id, status, days in (("20250101_000000_aaaaaa", "finished", 90), ("20250201_000000_bbbbbb", "failed", 10),
                                  ("20250301_000000_cccccc", "running", 90)):
-        run = folder / "p" / "n" / "runs" / run_id
-        run.mkdir(parents=True)
-        (run / "meta.json").write_text(json.dumps({"id": run_id}))
-        (run / "status.json").write_text(json.dumps({"status": status}))
-        (run / "events.jsonl").write_bytes(b"x" * 400)
-        (run / "model.pt").write_bytes(b"x" * 1000)
-        for path in run.iterdir():
-            os.utime(path, (NOW - days * 86400,) * 2)
+        run_folder(folder, f"p/n/runs/{run_id}", {"meta.json": {"id": run_id}, "status.json": {"status": status},
+                                                  "events.jsonl": b"x" * 400, "model.pt": b"x" * 1000}, NOW - days * 86400)
     index = folder / ".index"
     index.mkdir()
     manifest.save(manifest.build(folder), str(index / "full.json"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from clocks import Clock
 from edits import EDITS, NAMES, edited_run, poke
 from pairs import OLD, RUN, grow, live, make_run, mirror, pair, root, settle, tree, write  # noqa: F401 (fixtures)
 
@@ -257,12 +258,12 @@ def test_the_progress_of_a_fetch_that_goes_on_after_a_cut_counts_what_is_here_an
     run = edited_run(root, "finished")
     came = cut_in_the_middle(pair, run, "last.pt")
     one = pair(budget=2 << 20, large=True)
-    told, clock = [], [1000.0]
-    monkeypatch.setattr("runicorn.mirror.progress.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    told, clock = [], Clock()
+    monkeypatch.setattr("runicorn.mirror.progress.time", SimpleNamespace(monotonic=clock))
     for _ in range(200):
         one.sync.one_pass(one.now)
         one.now += 2
-        clock[0] += 60              # the budget is one of bytes a minute
+        clock.now += 60              # the budget is one of bytes a minute
         progress = one.sync.state()["progress"]
         if progress is None and told:
             break

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-from ports import free_port
+from ports import free_port, listening
 from small_runs import beat, event, write_run
-from sshd import listening
 
 from runicorn.reader import first_look, local_root
 

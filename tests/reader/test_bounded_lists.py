@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 from catalogs import mirror_of, reader_of
-from small_runs import write_run
+from small_runs import run_folder, write_run
 
 from runicorn.errors import UsageError
 from runicorn.reader import quick_stats, records
@@ -17,13 +17,9 @@ from runicorn.reader.catalog import Catalog
 NESTED = "[" + ",".join(["[]"] * 300_000) + "]"
 
 
-def run_folder(root, **files):
-    folder = root / "p" / "n" / "runs" / "20260101_000000_aaaaaa"
-    folder.mkdir(parents=True)
-    small = {"meta.json": {"id": folder.name, "project": "p", "name": "n", "created_at": 1.0}, "status.json": {"status": "finished"}}
-    for name, text in {**{name: json.dumps(value) for name, value in small.items()}, **files}.items():
-        (folder / name).write_text(text)
-    return folder
+def bounded_run(root, **files):
+    meta = {"id": "20260101_000000_aaaaaa", "project": "p", "name": "n", "created_at": 1.0}
+    return run_folder(root, f"p/n/runs/{meta['id']}", {"meta.json": meta, "status.json": {"status": "finished"}, **files})
 
 
 def grown_by(root):
@@ -48,13 +44,13 @@ def test_no_file_of_a_run_takes_memory_that_its_metrics_do_not(tmp_path, name):
     plain = json.dumps({"status": "finished", "x": 1})[:-1]
     bomb = plain + "".join(f', "x{number}": {NESTED}' for number in range(20)) + "}"
     row = json.dumps({"ts": 1.0, "step": 1, "type": "note"})[:-1] + f', "data": {NESTED}}}\n'
-    run_folder(tmp_path, **{name: row * 20 + '{"ts":1.0,"step":1,"data":{"loss":1}}\n' if name == "events.jsonl" else bomb})
+    bounded_run(tmp_path, **{name: row * 20 + '{"ts":1.0,"step":1,"data":{"loss":1}}\n' if name == "events.jsonl" else bomb})
     grown, told = grown_by(tmp_path)
     assert grown < 200 << 20 and (name != "events.jsonl" or told["metrics"] == ["loss"])
 
 
 def test_ranks_and_statuses_are_kept_as_far_as_they_are_told(tmp_path):
-    folder = run_folder(tmp_path)
+    folder = bounded_run(tmp_path)
     (folder / "status.rank1.json").write_text(json.dumps({"status": "failed", "error": "x" * 9000, "more": [[]] * 1000, "exit_code": 3}))
     (folder / "status.rank2.json").write_text(json.dumps({"status": "finished", "x": "y" * 100_000}))
     told = quick_stats.rank_statuses(str(folder))
@@ -69,7 +65,7 @@ def events(*steps):
 
 
 def test_the_best_counts_no_superseded_point_though_steps_go_back_and_forth(tmp_path):
-    folder = run_folder(tmp_path, **{"events.jsonl": events((1, 9.0), (7, 0.1), (2, 5.0), (8, 0.2)),
+    folder = bounded_run(tmp_path, **{"events.jsonl": events((1, 9.0), (7, 0.1), (2, 5.0), (8, 0.2)),
                                      "events.2.jsonl": events((9, 3.0), (6, 2.0))})
     spark = quick_stats.spark(str(folder), quick_stats.own_sizes(str(folder)), "loss")
     assert spark.low == (2.0, 6) and spark.high == (9.0, 1) and spark.values == [9.0, 5.0, 3.0, 2.0]
@@ -78,7 +74,7 @@ def test_the_best_counts_no_superseded_point_though_steps_go_back_and_forth(tmp_
 @pytest.mark.parametrize("before", [0, 3, 5000])
 def test_a_last_row_without_its_newline_has_the_last_step(tmp_path, before):
     text = events(*((step, 1.0) for step in range(before + 1)))[:-1]
-    folder = run_folder(tmp_path, **{"events.jsonl": text})
+    folder = bounded_run(tmp_path, **{"events.jsonl": text})
     sizes, tops = quick_stats.own_sizes(str(folder)), {}
     assert quick_stats.end(str(folder), sizes, tops).step == before
     with open(folder / "events.jsonl", "a") as file:

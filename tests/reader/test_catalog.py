@@ -4,10 +4,11 @@ import os
 import shutil
 import sys
 import time
-from pathlib import Path
 
 import pytest
-from catalogs import Clock, ids, make_run, mirror_of, reader_of
+from catalogs import ids, make_run, mirror_of, reader_of
+from clocks import Clock
+from small_runs import run_folder
 
 import runicorn
 from runicorn import layout, manifest
@@ -187,15 +188,12 @@ def test_which_formats_are_newer(tmp_path, format, newer, told):
 
 
 def test_folders_of_runicorn_0_4_are_read(tmp_path):
-    folder = Path(layout.make_folders(tmp_path, "p/n/runs/20240101_000000_abcdef"))
-    (folder / "meta.json").write_text(
-        '{"id": "20240101_000000_abcdef", "project": "p", "name": "n", "created_at": 1704067200.0, "python": "3.10"}'
-    )
-    (folder / "status.json").write_text('{"status": "finished", "started_at": 1704067200.0, "ended_at": 1704067260.0}')
-    (folder / "events.jsonl").write_text(
-        '{"ts": 1704067201.0, "type": "metrics", "data": {"loss": 0.5, "global_step": 3, "time": 1704067201.0}}\n'
-    )
-    (folder / "summary.json").write_text('{"loss": 0.5}')
+    run_folder(tmp_path, "p/n/runs/20240101_000000_abcdef", {
+        "meta.json": '{"id": "20240101_000000_abcdef", "project": "p", "name": "n", "created_at": 1704067200.0, "python": "3.10"}',
+        "status.json": '{"status": "finished", "started_at": 1704067200.0, "ended_at": 1704067260.0}',
+        "events.jsonl":
+            '{"ts": 1704067201.0, "type": "metrics", "data": {"loss": 0.5, "global_step": 3, "time": 1704067201.0}}\n',
+        "summary.json": '{"loss": 0.5}'})
     reader = reader_of(tmp_path)
     (row,) = reader.runs(spark=True)["runs"]
     assert (row["state"], row["step"], row["main"]["value"], row["spark"]) == ("finished", 3, 0.5, [0.5])

@@ -5,7 +5,8 @@ import os
 import time
 
 import pytest
-from catalogs import Clock, make_run
+from catalogs import make_run
+from clocks import Clock
 
 from runicorn import layout
 from runicorn.errors import NotFoundError

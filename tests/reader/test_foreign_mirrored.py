@@ -6,7 +6,7 @@ import shutil
 import time
 
 import pytest
-from catalogs import Clock
+from clocks import Clock
 from tfrecords import event, simple
 
 from runicorn import foreign, layout, manifest

@@ -9,7 +9,8 @@ import sys
 import time
 
 import pytest
-from catalogs import Clock, catalog_of
+from catalogs import catalog_of
+from clocks import Clock
 from small_runs import write_run
 from waiting import until
 

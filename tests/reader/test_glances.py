@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from catalogs import Clock
+from clocks import Clock
 from waiting import until
 
 from runicorn.errors import UsageError

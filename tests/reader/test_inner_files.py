@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 
-from catalogs import Clock, make_run
+from catalogs import make_run
+from clocks import Clock
 from pairs import RUN, grow, mirror, pair, root, write  # noqa: F401 (fixtures)
 from tfrecords import event, simple
 

@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
-from running_runs import Clock, beat, looked, make_run, row
+from running_runs import beat, looked, make_run, row
+from waiting import until
 
 from runicorn import layout, manifest
 from runicorn.reader.catalog import Catalog
@@ -49,21 +51,10 @@ def training(tmp_path):
     process.stdout.close()
 
 
-def until(reader, clock, wanted, seconds=10):
-    """Look again and again (in real time, the reader's clock moving 1 s a look) until the state is `wanted`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        state, _ = looked(reader, clock, 1)
-        if state == wanted:
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def test_a_killed_process_is_lost_and_a_stopped_one_too_until_it_goes_on(tmp_path, clock, training):
     reader = Catalog([("local", tmp_path / "root")], clock=clock)
     assert looked(reader, clock) == ("running", "beating")         # of this machine: known at once
-    assert until(reader, clock, "running")
+    until(lambda: looked(reader, clock, 1)[0] == "running")
     os.kill(training.pid, signal.SIGSTOP)
     time.sleep(0.1)
     looked(reader, clock)  # what came before it stopped
@@ -71,7 +62,7 @@ def test_a_killed_process_is_lost_and_a_stopped_one_too_until_it_goes_on(tmp_pat
     assert looked(reader, clock, 60) == ("stalled", "quiet")
     assert looked(reader, clock, 70) == ("lost", "no_sign")
     os.kill(training.pid, signal.SIGCONT)
-    assert until(reader, clock, "running")
+    until(lambda: looked(reader, clock, 1)[0] == "running")
     training.kill()
     training.wait()
     assert looked(reader, clock) == ("lost", "process_gone")

@@ -1,6 +1,7 @@
 """One state for one run: command line, JSON, scripts and the pages' API say the same, with the same reason."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -11,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from running_runs import Clock, beat, looked, make_run
+from clocks import Clock
+from running_runs import beat, looked, make_run
+from waiting import until
 
 import runicorn
 from runicorn import layout, manifest, settings
@@ -88,9 +91,8 @@ def test_a_run_of_this_machine_is_judged_at_once_and_alike(root, home, training)
     with viewing(home, [("local", root)]) as server:
         assert server.catalog.runs()["total"] in (0, 1)
         server.catalog.await_first_look()
-        deadline = time.monotonic() + 10
-        while server.catalog.states()[0]["runs"].get(f"p/n/runs/{training.run_id}", [""])[0] != "lost" and time.monotonic() < deadline:
-            time.sleep(0.05)
+        path = f"p/n/runs/{training.run_id}"
+        until(lambda: server.catalog.states()[0]["runs"].get(path, [""])[0] == "lost")
         assert told_everywhere(training.run_id) == {("lost", "process_gone")}
 
 
@@ -262,13 +264,12 @@ def test_a_viewer_beside_is_asked(root, home):
     beat(root, 1000)
     with viewing(home, [("local", root)]) as server:
         server.catalog.await_first_look()
-        deadline, state, at = time.monotonic() + 20, None, 1000
-        while state != "running" and time.monotonic() < deadline:
-            at += 1
-            beat(root, at)
-            time.sleep(0.2)
-            state = server.catalog.states()[0]["runs"].get(f"p/n/runs/{ID}", [None])[0]
-        assert state == "running"
+        times = itertools.count(1001)
+
+        def state_after_a_beat():
+            beat(root, next(times))
+            return server.catalog.states()[0]["runs"].get(f"p/n/runs/{ID}", [None])[0]
+        until(state_after_a_beat, wanted=lambda state: state == "running", pause=0.2)
         assert told_everywhere(ID) == {("running", "beating")}
         assert command("runs", "state:running", "--json").stdout.count("\n") == 1
     assert viewer_client.states(home) == []

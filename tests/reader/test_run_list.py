@@ -4,7 +4,8 @@ import json
 import os
 
 import pytest
-from catalogs import Clock, ids, make_run, reader_of
+from catalogs import ids, make_run, reader_of
+from clocks import Clock
 
 from runicorn.errors import FilterError, UsageError
 from runicorn.settings import Overlay

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from clocks import Clock
 from far import Far
 from pairs import RUN, Pair, grow, live, make_run, tree, write
 from real_syncs import Running, mirror_of, same
@@ -84,13 +85,6 @@ def test_plain_sftp_needs_the_same_patience(root, tmp_path):
         assert plain.returncode == 0 and tree(tmp_path / "plain") == tree(root), plain.stderr
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 def asked(kind, cost=0):
     return Asked(Request(kind, b"", "x", cost, None), None)
 
@@ -131,7 +125,7 @@ def test_what_can_not_be_for_now_stands_at_once(error):
 
 
 def test_a_server_that_refuses_all_for_a_while_is_left_alone_for_so_long_and_no_longer():
-    clock = Clock()
+    clock = Clock(100.0)
     grants = Grants(100, 32768, clock)
     grants.judge(asked(LSTAT), "attrs", 0)
     one, pauses = asked(LSTAT), []

@@ -3,15 +3,15 @@
 import os
 import shutil
 import subprocess
-import time
 
 import pytest
-from ports import free_port
+from ports import free_port, listening
 from ssh_users import (
     ME,
     user,  # noqa: F401 (fixture)
 )
-from sshd import Sshd, listening
+from sshd import Sshd
+from waiting import until
 
 from runicorn.errors import LoginError
 
@@ -60,8 +60,7 @@ def realm(tmp_path, monkeypatch):
         run("kadmin.local", "-r", "LAB.EXAMPLE", "-q", query)
     server = subprocess.Popen([shutil.which("krb5kdc") or "/usr/sbin/krb5kdc", "-n", "-r", "LAB.EXAMPLE"], stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
-    while not listening("127.0.0.1", port):
-        time.sleep(0.05)
+    until(lambda: listening("127.0.0.1", port), "an answering krb5kdc")
     run("kinit", ME, input="secret\n")
     yield folder
     server.terminate()

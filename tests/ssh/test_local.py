@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from desks import (
     desk,  # noqa: F401
     gets_in,
 )
+from waiting import until
 
 from runicorn import layout, manifest, settings
 from runicorn.errors import LineError
@@ -168,10 +168,7 @@ def test_closing_ends_a_process_that_listens_to_nothing(piped):
     pipe = Pipe([sys.executable, "-c", "import time; time.sleep(600)"])
     pipe.close()
     assert pipe.process.poll() is not None
-    until = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < until:
-        time.sleep(0.02)
-    assert threading.active_count() <= before            # neither thread stays behind
+    until(lambda: threading.active_count() <= before, "the end of both threads")
 
 
 def test_a_program_that_is_not_there(piped):

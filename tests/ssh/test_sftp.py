@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from clocks import Clock
 from far import Far
 from hypothesis import HealthCheck, given, settings, strategies
 
@@ -200,7 +201,7 @@ def test_a_server_that_dribbles_does_not_hold_us_for_ever():
 
 
 def test_what_came_while_this_process_stood_still_is_no_silence_of_the_server(monkeypatch):
-    clock = [0.0]
+    clock = Clock(0.0)
 
     class Stream:
         answers = [TimeoutError, socket.timeout, packet(101, struct.pack(">II", 7, 0))]
@@ -209,13 +210,13 @@ def test_what_came_while_this_process_stood_still_is_no_silence_of_the_server(mo
             pass
 
         def recv(self, count):
-            clock[0] += 100.0           # stopped for so long
+            clock.now += 100.0           # stopped for so long
             answer = self.answers.pop(0)
             if isinstance(answer, bytes):
                 return answer
             raise answer
 
-    monkeypatch.setattr(packets, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(packets, "time", SimpleNamespace(monotonic=clock))
     assert packets.Packets(Stream(), 30.0).wait()[:5] == b"\x65\0\0\0\7"
     with pytest.raises(LineError, match="no answer from the server for 3 s"):
         Stream.answers = [TimeoutError] * 2

@@ -15,8 +15,8 @@ from desks import (
     desk,  # noqa: F401 (fixture)
     gets_in,
 )
-from ports import free_port
-from sshd import Sshd, listening, make_key
+from ports import free_port, listening
+from sshd import Sshd, make_key
 from waiting import until
 
 from runicorn.errors import DeniedError, HostKeyError, LineError, LoginError, RemoteError

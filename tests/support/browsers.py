@@ -22,8 +22,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(HERE.parent), str(HERE / "support")]
 
+from ports import free_port, listening  # noqa: E402
 from small_runs import beat, event, write_run  # noqa: E402
-from sshd import free_port  # noqa: E402
+from waiting import until  # noqa: E402
 
 from runicorn import layout  # noqa: E402
 from runicorn.connections.registry import Registry  # noqa: E402
@@ -54,11 +55,7 @@ class Browser:
 
     def wait(self, what, script, *args):
         """Wait until the script returns something true, and return that. Raises AssertionError that says what was waited for."""
-        until = time.monotonic() + PATIENCE
-        while not (found := self.run(f"return {script}", *args)):
-            assert time.monotonic() < until, f"not seen: {what}"
-            time.sleep(0.1)
-        return found
+        return until(lambda: self.run(f"return {script}", *args), what, PATIENCE, pause=0.1)
 
     def box(self, selector):
         """Return [x, y, width, height] of the first element."""
@@ -225,13 +222,8 @@ class Chromium115(Browser):
 
 
 def _connected(port):
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), timeout=2 * PATIENCE)
-        except OSError:
-            assert time.monotonic() < until, f"nothing listens on port {port}"
-            time.sleep(0.2)
+    until(lambda: listening("127.0.0.1", port), f"that something listens on port {port}", PATIENCE, pause=0.2)
+    return socket.create_connection(("127.0.0.1", port), timeout=2 * PATIENCE)
 
 
 class Site:

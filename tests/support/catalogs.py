@@ -1,18 +1,12 @@
 """Roots and mirrors with runs in them, a catalog over them, and a clock that stands still until it is moved."""
 
 import shutil
-from pathlib import Path
+
+from clocks import Clock
+from small_runs import run_folder
 
 from runicorn import layout, manifest
 from runicorn.reader.catalog import Catalog
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 def catalog_of(root, tmp_path):
@@ -24,47 +18,19 @@ def catalog_of(root, tmp_path):
     return catalog
 
 
-def make_run(
-    root,
-    project="vision",
-    name="resnet50",
-    run_id="20250123_180000_abc123",
-    status="finished",
-    config=None,
-    summary=None,
-    events=(),
-    **meta,
-):
-    """Write a run by the format alone; return its folder."""
-    folder = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
-    meta = {
-        "format": 1,
-        "id": run_id,
-        "project": project,
-        "name": name,
-        "created_at": 1737655200.0,
-        "user": "alice",
-        "hostname": "gpu-01",
-        "tags": ["baseline"],
-        "notes": "",
-        "config": config or {"lr": 0.001, "optimizer": {"name": "Adam"}},
-        **meta,
-    }
-    status = {"status": status, "started_at": meta["created_at"], **({"ended_at": meta["created_at"] + 60} if status != "running" else {})}
-    for file, value in (
-        (layout.META, meta),
-        (layout.STATUS, status),
-        (layout.SUMMARY, {"train/loss": 0.5, "val/loss": 0.25} if summary is None else summary),
-    ):
-        (folder / file).write_text(layout.to_json(value), encoding="utf-8")
-    (folder / "events.jsonl").write_text(
-        "".join(
-            layout.to_json({"ts": meta["created_at"] + step, "step": step, "data": data}) + "\n"
-            for step, data in enumerate(events or [{"train/loss": 1.0, "val/loss": 0.5}])
-        ),
-        encoding="utf-8",
-    )
-    return folder
+def make_run(root, project="vision", name="resnet50", run_id="20250123_180000_abc123", status="finished", config=None, summary=None,
+             events=(), **meta):
+    """Write a run of a minute in 2025; return its folder. events: the data of each row."""
+    meta = {"format": 1, "id": run_id, "project": project, "name": name, "created_at": 1737655200.0, "user": "alice",
+            "hostname": "gpu-01", "tags": ["baseline"], "notes": "", "config": config or {"lr": 0.001, "optimizer": {"name": "Adam"}},
+            **meta}
+    began = meta["created_at"]
+    rows = enumerate(events or [{"train/loss": 1.0, "val/loss": 0.5}])
+    return run_folder(root, layout.run_path(project, name, run_id), {
+        layout.META: meta,
+        layout.STATUS: {"status": status, "started_at": began, **({"ended_at": began + 60} if status != "running" else {})},
+        layout.SUMMARY: {"train/loss": 0.5, "val/loss": 0.25} if summary is None else summary,
+        "events.jsonl": "".join(layout.to_json({"ts": began + step, "step": step, "data": data}) + "\n" for step, data in rows)})
 
 
 def reader_of(*roots, clock=None, **more):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from far import Far
+from small_runs import run_folder
 
 from runicorn.mirror.sync import Sync
 from runicorn.news import Bell
@@ -29,17 +30,13 @@ def write(path, data, mtime=None):
 
 def make_run(root, path=RUN, status="finished", rows=10, old=True):
     """Make a run folder by hand, as any program could; returns it (Path)."""
-    run = root / path
-    name = path.split("/")
-    write(run / "meta.json", {"id": name[3], "project": name[0], "name": name[1], "created_at": 1737653445})
-    write(run / "status.json", {"status": status})
-    write(run / "summary.json", {"loss": 0.5})
-    write(run / "events.jsonl", b"".join(b'{"ts":%d,"step":%d,"data":{"loss":0.5}}\n' % (1737653445 + n, n) for n in range(rows)))
-    write(run / "logs.txt", b"".join(b"[2025-01-23 18:30:45+0800] line %d\n" % n for n in range(rows)))
-    if old:
-        for file in [*run.iterdir(), run]:
-            os.utime(file, (OLD, OLD))
-    return run
+    project, name, _, run_id = path.split("/")[-4:]
+    return run_folder(root, path, {
+        "meta.json": json.dumps({"id": run_id, "project": project, "name": name, "created_at": 1737653445}),
+        "status.json": json.dumps({"status": status}),
+        "summary.json": json.dumps({"loss": 0.5}),
+        "events.jsonl": "".join(f'{{"ts":{1737653445 + n},"step":{n},"data":{{"loss":0.5}}}}\n' for n in range(rows)),
+        "logs.txt": "".join(f"[2025-01-23 18:30:45+0800] line {n}\n" for n in range(rows))}, OLD if old else None)
 
 
 def live(root, path=RUN):

@@ -22,3 +22,12 @@ def free_port(address="127.0.0.1"):
             except OSError:
                 continue
             return port
+
+
+def listening(address, port):
+    """Whether somebody accepts connections at `address`:`port`."""
+    try:
+        socket.create_connection((address, port), timeout=5).close()
+    except OSError:
+        return False
+    return True

@@ -3,15 +3,9 @@
 import os
 from pathlib import Path
 
+from small_runs import run_folder
+
 from runicorn import layout
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 def looked(reader, clock, seconds=0.0, key=None):
@@ -25,10 +19,10 @@ def looked(reader, clock, seconds=0.0, key=None):
 
 def make_run(root, status="running", run_id="20250123_180000_abc123", **more):
     """Write a run by the format alone; return its folder."""
-    folder = Path(layout.make_folders(root, layout.run_path("p", "n", run_id)))
-    (folder / "meta.json").write_text(layout.to_json({"format": 1, "id": run_id, "project": "p", "name": "n", "created_at": 1737650000.0}))
-    (folder / "status.json").write_text(layout.to_json({"status": status, "started_at": 1737650000.0, **more}))
-    (folder / "events.jsonl").write_text("".join(row(step) for step in range(3)))
+    folder = run_folder(root, layout.run_path("p", "n", run_id), {
+        layout.META: {"format": 1, "id": run_id, "project": "p", "name": "n", "created_at": 1737650000.0},
+        layout.STATUS: {"status": status, "started_at": 1737650000.0, **more},
+        "events.jsonl": "".join(row(step) for step in range(3))})
     layout.make_folders(root, ".runicorn/live")
     (Path(root) / ".runicorn/live" / f"{run_id}.json").write_text("{}")
     return folder

@@ -4,11 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-from ports import free_port
-from sshd import listening, make_key
+from ports import free_port, listening
+from sshd import make_key
+from waiting import until
 
 START_SECONDS = 20
 ASYNCSSH = """
@@ -137,10 +137,8 @@ class Server:
         log = open(self.folder / "out", "wb")
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=start, start_new_session=True)
         log.close()
-        deadline = time.monotonic() + START_SECONDS
-        while not listening(self.host, self.port):
-            assert self._process.poll() is None and time.monotonic() < deadline, (self.folder / "out").read_text()
-            time.sleep(0.05)
+        until(lambda: listening(self.host, self.port) or self._process.poll() is not None, (self.folder / "out").read_text, START_SECONDS)
+        assert self._process.poll() is None, (self.folder / "out").read_text()
         if kind == "tinysshd":
             scan = subprocess.run(["ssh-keyscan", "-p", str(self.port), self.host], capture_output=True, text=True, timeout=20)
             self.known_hosts.write_text(scan.stdout)

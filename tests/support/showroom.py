@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from small_runs import run_folder
+
 from runicorn import layout
 
 MB, GB = 1e6, 1e9
@@ -137,7 +139,6 @@ def make_run(root, index, spec, now):
         start = now - steps / kind.speed
     run_id = time.strftime("%Y%m%d_%H%M%S_", time.localtime(start)) + f"{(index * 7919 + 0xabc123) % 0xffffff:06x}"
     path = layout.run_path(project, name, run_id)
-    folder = Path(layout.make_folders(root, path))
     curve = Curve(kind, index, 1 + (index * 37 % 20 - 8) / 60)
     every = max(1, steps // 6000)
     status = {"status": {"live": "running"}.get(state, state), "started_at": start}
@@ -155,11 +156,11 @@ def make_run(root, index, spec, now):
         summary.update(row)
         if len(lines) % 8 == 1 or "val/loss" in row:
             logs.append(log_line(ts, step, row, every))
-    (folder / "events.jsonl").write_text("".join(lines), encoding="utf-8")
+    files = {"events.jsonl": "".join(lines)}
     if resume:
         rows = list(curve.rows(start, steps, every, first=resume))
         again = [event(*row) for row in rows]
-        (folder / "events.2.jsonl").write_text("".join(again), encoding="utf-8")
+        files["events.2.jsonl"] = "".join(again)
         lines = [line for line in lines if json.loads(line)["step"] < resume] + again
         logs += [log_line(ts, step, row, every) for ts, step, row in rows[::8]]
         summary.update({key: value for _, _, row in rows for key, value in row.items()})
@@ -177,8 +178,8 @@ def make_run(root, index, spec, now):
     if kind.accuracy:
         summary["best_val_accuracy"] = max(json.loads(line)["data"].get("val/accuracy", 0) for line in lines)
     rng = random.Random(index)
-    (folder / "system.jsonl").write_text("".join(sample(start + (ended - start) * i / 400, rng) for i in range(400)), encoding="utf-8")
-    (folder / "logs.txt").write_text("".join(logs), encoding="utf-8")
+    files["system.jsonl"] = "".join(sample(start + (ended - start) * i / 400, rng) for i in range(400))
+    files["logs.txt"] = "".join(logs)
     config = {"model": kind.model, "dataset": "CIFAR-10" if kind.accuracy else "WMT14 en-de", "optimizer": "Adam", "learning_rate": kind.lr,
               "batch_size": kind.batch, "epochs": kind.total // EPOCH, "max_steps": kind.total, "scheduler": "cosine, 1 epoch warm-up",
               "weight_decay": 0.0005, "amp": index % 2 == 0, "seed": 42 + index}
@@ -186,10 +187,7 @@ def make_run(root, index, spec, now):
             "user": "alice", "tags": tags, "notes": "", "config": config, "argv": ["train.py", "--model", kind.model],
             "cwd": "/home/alice/projects/vision", "git": {"commit": "a41f9c2e77d05b1c", "dirty": index % 3 == 0}, "hostname": "gpu-01",
             "pid": 28114 + index, "python": "3.11.7", "platform": "Linux-6.1", "gpus": ["RTX 2080 Ti", "RTX 2080 Ti"]}
-    for file, value in ((layout.META, meta), (layout.STATUS, status), (layout.SUMMARY, summary)):
-        (folder / file).write_text(layout.to_json(value), encoding="utf-8")
-    for file in folder.iterdir():
-        os.utime(file, (ended, ended))
+    folder = run_folder(root, path, {**files, layout.META: meta, layout.STATUS: status, layout.SUMMARY: summary}, ended)
     return folder, path, run_id, curve, steps, resume, every
 
 

@@ -5,6 +5,7 @@ Slurm tracks a job by its process group (proctrack/pgid). As on most clusters, a
 started with it: SIGKILL follows within milliseconds.
 """
 
+import contextlib
 import getpass
 import os
 import re
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import psutil
 from ports import free_port
+from waiting import until
 
 START_SECONDS = 90
 NODES = ("n1", "n2")
@@ -112,12 +114,13 @@ class Slurm:
                                                               env=self.environment(PATH=PATHS, **env))
 
     def _until(self, condition):
-        deadline = time.monotonic() + START_SECONDS
-        while not condition():
-            if time.monotonic() > deadline or any(daemon.poll() is not None for daemon in self._daemons.values()):
-                logs = "\n".join(f"{path}:\n{path.read_text(errors='replace')[-2000:]}" for path in sorted(self.folder.glob("*.out")))
-                raise RuntimeError(f"Slurm did not start:\n{logs}")
-            time.sleep(0.1)
+        def has_fallen():
+            return any(daemon.poll() is not None for daemon in self._daemons.values())
+        with contextlib.suppress(AssertionError):
+            until(lambda: condition() or has_fallen(), seconds=START_SECONDS, pause=0.1)
+        if has_fallen() or not condition():
+            logs = "\n".join(f"{path}:\n{path.read_text(errors='replace')[-2000:]}" for path in sorted(self.folder.glob("*.out")))
+            raise RuntimeError(f"Slurm did not start:\n{logs}")
 
     def stop(self):
         """End everything that belongs to this Slurm, jobs included, and remove its folder."""

@@ -1,24 +1,39 @@
-"""Small runs, written by their format: for tests that need something to show."""
+"""Run folders written by their format, without the writer: the one maker, `run_folder`, and a small run for tests that need one to show."""
 
 import json
+import os
 import time
 from pathlib import Path
 
 from runicorn import layout
 
 
-def write_run(root, project, name, run_id, status="finished", rows=20, started=None, config=None, tags=(), metric="train/loss", **meta):
-    """Write a small run by its format; returns its folder (Path)."""
-    started = time.time() - 3600 if started is None else started
-    folder = Path(layout.make_folders(root, layout.run_path(project, name, run_id)))
-    said = {"format": 1, "id": run_id, "project": project, "name": name, "created_at": started, "user": "alice", "hostname": "gpu-01",
-            "tags": list(tags), "config": config or {}, **meta}
-    ended = {} if status == "running" else {"ended_at": started + 600, "exit_code": 1 if status == "failed" else 0}
-    (folder / "meta.json").write_text(json.dumps(said))
-    (folder / "status.json").write_text(json.dumps({"status": status, "started_at": started, **ended}))
-    (folder / "summary.json").write_text(json.dumps({metric: 2.0 / rows} if rows else {}))
-    (folder / "events.jsonl").write_text("".join(event(started + step, step, {metric: 2.0 / (step + 1)}) for step in range(rows)))
+def run_folder(root, path, files, mtime=None):
+    """Make the folder of a run at `path` ("project/name/runs/id") below a root, and return it (Path); all tests make theirs here.
+
+    files: {name: its content, bytes, text or what becomes JSON}, each put in place whole. mtime: of the files and the folder, Unix s.
+    """
+    folder = Path(layout.make_folders(root, path))
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        text = content if isinstance(content, (str, bytes)) else layout.to_json(content)
+        layout.replace_file(folder / name, text if isinstance(text, bytes) else text.encode())
+    if mtime is not None:
+        for file in [*folder.iterdir(), folder]:
+            os.utime(file, (mtime, mtime))
     return folder
+
+
+def write_run(root, project, name, run_id, status="finished", rows=20, started=None, config=None, tags=(), metric="train/loss", **meta):
+    """Write a small run; returns its folder (Path)."""
+    started = time.time() - 3600 if started is None else started
+    ended = {} if status == "running" else {"ended_at": started + 600, "exit_code": 1 if status == "failed" else 0}
+    return run_folder(root, layout.run_path(project, name, run_id), {
+        layout.META: {"format": 1, "id": run_id, "project": project, "name": name, "created_at": started, "user": "alice",
+                      "hostname": "gpu-01", "tags": list(tags), "config": config or {}, **meta},
+        layout.STATUS: {"status": status, "started_at": started, **ended},
+        layout.SUMMARY: {metric: 2.0 / rows} if rows else {},
+        "events.jsonl": "".join(event(started + step, step, {metric: 2.0 / (step + 1)}) for step in range(rows))})
 
 
 def event(ts, step, data):

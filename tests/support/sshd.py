@@ -1,16 +1,16 @@
 """A real OpenSSH sshd on a free loopback port, with its own keys, for one test: `with Sshd(tmp_path) as server: ...`"""
 
+import contextlib
 import getpass
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
-from ports import free_port
+from ports import free_port, listening
+from waiting import until
 
 JAIL = {"ChrootDirectory": "/var"} if getattr(os, "getuid", bool)() == 0 and os.name == "posix" else {}      # only root's sshd can chroot
 JAILED = "" if JAIL else "/var"             # what comes before a path below /var as a jailed session sees it
@@ -86,12 +86,11 @@ class Sshd:
         if os.getuid() == 0:
             os.makedirs("/run/sshd", mode=0o755, exist_ok=True)     # its privilege separation folder
         self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_SECONDS
-        while not listening(self.host, self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError(f"sshd did not start: {self.log.read_text() if self.log.exists() else 'no log'}")
-            time.sleep(0.02)
+        with contextlib.suppress(AssertionError):
+            until(lambda: listening(self.host, self.port) or self._process.poll() is not None, seconds=START_SECONDS, pause=0.02)
+        if self._process.poll() is not None or not listening(self.host, self.port):
+            self.stop()
+            raise RuntimeError(f"sshd did not start: {self.log.read_text() if self.log.exists() else 'no log'}")
 
     def sessions(self):
         """Return the processes (psutil) that serve connections now."""
@@ -138,12 +137,3 @@ def make_key(path, passphrase="", kind="ed25519"):
         size = ["-b", "2048"] if kind == "rsa" else []      # the smallest OpenSSH takes without a word: quick to make
         subprocess.run(["ssh-keygen", "-q", "-t", kind, *size, "-a", "1", "-N", passphrase, "-C", "test", "-f", str(path)], check=True)
     return path
-
-
-def listening(address, port):
-    """Whether somebody accepts connections at `address`:`port`."""
-    try:
-        socket.create_connection((address, port), timeout=5).close()
-    except OSError:
-        return False
-    return True

@@ -25,6 +25,7 @@ from urllib.parse import quote, urlencode
 import windows_python
 from small_runs import write_run
 from sshd import Sshd, free_port
+from waiting import until
 
 from runicorn import layout
 
@@ -310,13 +311,11 @@ class Walk:
 
     def until(self, condition, seconds, what):
         """Wait until condition() holds; returns whether it did, counts that it did not."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if condition():
-                return True
-            time.sleep(0.2)
-        self.wrong(f"waited in vain: {what}")
-        return False
+        try:
+            return bool(until(condition, what, seconds, pause=0.2))
+        except AssertionError:
+            self.wrong(f"waited in vain: {what}")
+            return False
 
     # -- the day
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_runs import write_run
+from small_runs import run_folder, write_run
 from tfrecords import SCALARS, event, part, record, simple, varint
 
 from runicorn import layout, manifest
@@ -36,10 +36,9 @@ def write(root, name, data, path=PATH, mode="wb"):
 @pytest.fixture
 def far(tmp_path):
     root = tmp_path / "far"
-    write(root, "meta.json", b'{"id": "20250123_180000_abc123", "project": "vision", "name": "resnet50", "format": 1}')
-    write(root, "status.json", b'{"status": "running"}')
-    write(root, "events.jsonl", b'{"ts":1.0,"step":0,"data":{"loss":2.5}}\n')
-    write(root, "media/1.png", b"\x89PNG")
+    run_folder(root, PATH, {
+        "meta.json": {"id": "20250123_180000_abc123", "project": "vision", "name": "resnet50", "format": 1},
+        "status.json": {"status": "running"}, "events.jsonl": '{"ts":1.0,"step":0,"data":{"loss":2.5}}\n', "media/1.png": b"\x89PNG"})
     return root
 
 

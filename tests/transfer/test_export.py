@@ -7,11 +7,11 @@ import math
 import struct
 import tracemalloc
 import zipfile
-from pathlib import Path
 
 import pytest
 from catalogs import make_run as mirrored_run
 from catalogs import mirror_of
+from small_runs import run_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -36,13 +36,12 @@ def write(folder, name, rows, start=1700000000.125):
 
 
 def make_run(root, name="resnet50", run_id="20250123_180000_abc123", lr=0.001, **meta):
-    folder = Path(layout.make_folders(root, layout.run_path("vision", name, run_id)))
+    """A run of fifty minutes with a config of every type; its events are written by `write`."""
     config = {"lr": lr, "model": {"name": "resnet", "layers": [3, 4, 6, 3]}, "amp": True, "note": None, **meta.pop("config", {})}
-    layout.replace_file(folder / "meta.json", layout.to_json({"id": run_id, "project": "vision", "name": name, "created_at": 1700000000.0,
-                                                              "config": config, "format": 1, **meta}).encode())
-    layout.replace_file(folder / "status.json", b'{"status":"finished","started_at":1700000000.0,"ended_at":1700003000.0}')
-    layout.replace_file(folder / "summary.json", b'{"best_val_accuracy":85.6}')
-    return folder
+    return run_folder(root, layout.run_path("vision", name, run_id), {
+        "meta.json": {"id": run_id, "project": "vision", "name": name, "created_at": 1700000000.0, "config": config, "format": 1, **meta},
+        "status.json": {"status": "finished", "started_at": 1700000000.0, "ended_at": 1700003000.0},
+        "summary.json": {"best_val_accuracy": 85.6}})
 
 
 def events():
@@ -326,12 +325,10 @@ def test_a_report_that_compares(root, tmp_path, opened):
 def compared(tmp_path, opened, *runs):
     """Open a report that compares `runs`, [(project, config), …] of one name; return the heads of its tables and a chart's legend."""
     for number, (project, config) in enumerate(runs):
-        folder = tmp_path / "root" / project / "base" / "runs" / f"20250123_18000{number}_abc12{number}"
-        folder.mkdir(parents=True)
-        meta = {"id": folder.name, "project": project, "name": "base", "created_at": 1.7e9 + number, "config": config}
-        (folder / "meta.json").write_text(layout.to_json(meta))
-        (folder / "status.json").write_text(layout.to_json({"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 9}))
-        (folder / "summary.json").write_text("{}")
+        meta = {"id": f"20250123_18000{number}_abc12{number}", "project": project, "name": "base", "created_at": 1.7e9 + number,
+                "config": config}
+        folder = run_folder(tmp_path / "root", f"{project}/base/runs/{meta['id']}", {
+            "meta.json": meta, "status.json": {"status": "finished", "started_at": 1.7e9, "ended_at": 1.7e9 + 9}, "summary.json": {}})
         write(folder, "events.jsonl", [(step, {"loss": float(step)}) for step in range(9)])
     reader = Catalog([("local", tmp_path / "root")], home=tmp_path / "home")
     reader.refresh()

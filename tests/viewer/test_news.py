@@ -3,18 +3,11 @@
 import threading
 import time
 
+from clocks import Clock
 from waiting import until
 
 from runicorn import news as module
 from runicorn.news import Bell
-
-
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 def test_a_ring_between_reading_and_waiting_is_not_missed():
@@ -59,7 +52,7 @@ def test_a_timeout_answers_with_nothing():
 
 
 def test_watched_is_what_was_waited_for_within_half_a_minute():
-    clock = Clock()
+    clock = Clock(0.0)
     bell = Bell(clock)
     bell.wait(bell.now(), ["run:a"], 0)
     bell.look(["run:b"])

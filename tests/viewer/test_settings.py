@@ -8,6 +8,7 @@ import sys
 import threading
 
 import pytest
+from clocks import Clock
 
 from runicorn import settings
 from runicorn.errors import NotFoundError, SettingsError, UsageError
@@ -124,11 +125,11 @@ def test_overlay_notes_without_touching_the_run(home):
 
 
 def test_overlay_sees_what_another_process_wrote(home):
-    seconds = [0.0]
-    overlay = settings.Overlay(home, clock=lambda: seconds[0])
+    clock = Clock(0.0)
+    overlay = settings.Overlay(home, clock=clock)
     assert overlay.get("k")["hidden"] is False
     settings.Overlay(home).set("k", hidden=True)
-    seconds[0] += 1
+    clock.now += 1
     assert overlay.get("k")["hidden"] is True
 
 

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from catalogs import make_run
 from searching import searching
+from waiting import until
 
 RUN = "20250123_180000_abc123"
 
@@ -101,18 +101,13 @@ def test_a_search_that_takes_for_ever_holds_nobody_up_and_ends_with_who_asked(tm
         if leave == "client":
             answer.close()
             line.close()
-            assert gone(pid)
-    assert gone(pid)
+            until(lambda: has_ended(pid))
+    until(lambda: has_ended(pid))
 
 
-def gone(pid, seconds=30):
-    """Wait until a process has ended (a zombie nobody waits for counts)."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX":
-                return True
-        except OSError:
-            return True
-        time.sleep(0.05)
-    return False
+def has_ended(pid):
+    """Whether a process has ended (a zombie nobody waits for counts)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True

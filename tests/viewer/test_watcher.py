@@ -5,6 +5,7 @@ import time
 
 import pytest
 from catalogs import make_run
+from clocks import Clock
 from waiting import until
 
 from runicorn import manifest
@@ -17,17 +18,9 @@ from runicorn.viewer.watcher import Poll
 KEY = "local:vision/resnet50/20250123_180000_abc123"
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(100.0)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import time
 import pytest
 import tally
 from scripts import environment, only, rows, runs, small, start, train
+from waiting import until
 
 from runicorn import open_run
 
@@ -134,10 +135,8 @@ def job(folder, code, **more):
     (folder / "train.py").write_text(code)
     process = subprocess.Popen(["bash", "-c", '"$0" train.py "$@"; true', sys.executable], cwd=folder, env=environment(folder, **more),
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    deadline = time.monotonic() + 60
-    while not [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)]:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    until(lambda: process.poll() is not None or [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)], pause=0.02)
+    assert process.poll() is None
     return process
 
 
@@ -154,14 +153,13 @@ def cancel(process, pause):
 
 
 def wait_for_group(group):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    def is_empty():
         try:
             os.killpg(group, 0)
         except (ProcessLookupError, PermissionError):
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"the process group {group} lives")
+            return True
+        return False
+    until(is_empty, f"the end of the process group {group}", pause=0.01)
 
 
 @pytest.mark.few("2")
@@ -230,10 +228,8 @@ def test_a_requeued_job_that_was_killed_goes_on_with_its_run(tmp_path, milliseco
 
 
 def wait_for_a_row(folder, process):
-    deadline = time.monotonic() + 60
-    while not [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)]:
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
+    until(lambda: process.poll() is not None or [run for run in runs(folder) if (run / "events.jsonl").exists() and rows(run)], pause=0.02)
+    assert process.poll() is None
 
 
 def restart(folder, **more):
